@@ -1,0 +1,273 @@
+"""A notebook toolkit for trading strategies.
+
+Write ``get_signal`` in a cell, see what it would have done, run the same function live::
+
+    import bknb
+
+    @bknb.strategy("my-first", interval="15m")
+    def get_signal(ctx): ...
+
+    demo = bknb.exchanges.demo()
+    result = bknb.backtest("BTCUSDT", strategy="my-first", exchange=demo, frame="2024-01-01:2024-02-01")
+
+In a notebook, ``%load_ext bknb`` adds the magics.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from . import exchanges
+    from .analysis.heat import heat_statistics
+    from .analysis.stats import statistics
+    from .config import Settings, get_config, set_config
+    from .domain.risk import RiskRequest
+    from .domain.signal import (
+        Active,
+        Cancelled,
+        Closed,
+        Idle,
+        Milestone,
+        Opened,
+        Rejected,
+        RiskRefused,
+        Scheduled,
+        Signal,
+    )
+    from .engine.events import (
+        listen_done_backtest,
+        listen_done_backtest_once,
+        listen_done_live,
+        listen_done_live_once,
+        listen_done_walker,
+        listen_done_walker_once,
+        listen_error,
+        listen_error_once,
+        listen_exit,
+        listen_exit_once,
+        listen_partial_loss,
+        listen_partial_loss_once,
+        listen_partial_profit,
+        listen_partial_profit_once,
+        listen_performance,
+        listen_performance_once,
+        listen_progress_backtest,
+        listen_progress_backtest_once,
+        listen_progress_optimizer,
+        listen_progress_optimizer_once,
+        listen_progress_walker,
+        listen_progress_walker_once,
+        listen_risk,
+        listen_risk_once,
+        listen_signal,
+        listen_signal_backtest,
+        listen_signal_backtest_once,
+        listen_signal_live,
+        listen_signal_live_once,
+        listen_signal_once,
+        listen_validation,
+        listen_validation_once,
+        listen_walker,
+        listen_walker_complete,
+        listen_walker_complete_once,
+        listen_walker_once,
+    )
+    from .engine.registry import (
+        add_exchange,
+        add_frame,
+        add_risk,
+        add_strategy,
+        get_exchange,
+        get_frame,
+        get_risk,
+        get_strategy,
+        list_exchanges,
+        list_frames,
+        list_risks,
+        list_strategies,
+        strategy,
+    )
+    from .errors import (
+        BadCandle,
+        BknbError,
+        BrokerError,
+        DataError,
+        GapError,
+        InvalidSignal,
+        InvalidTransition,
+        MissingDependency,
+        ModelError,
+        NotEnoughData,
+        ReplyRefused,
+        StateError,
+        StrategyError,
+        UnknownName,
+        UsageError,
+    )
+    from .log import set_logger
+    from .market.candles import Candles
+    from .market.context import (
+        format_price,
+        format_quantity,
+        get_average_price,
+        get_candles,
+        get_mode,
+        get_symbol,
+        get_when,
+    )
+    from .nested import enable_nested
+    from .result import Result
+    from .runs import Backtest, Task, backtest
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Active",
+    "Backtest",
+    "BadCandle",
+    "BknbError",
+    "BrokerError",
+    "Cancelled",
+    "Candles",
+    "Closed",
+    "DataError",
+    "GapError",
+    "Idle",
+    "InvalidSignal",
+    "InvalidTransition",
+    "Milestone",
+    "MissingDependency",
+    "ModelError",
+    "NotEnoughData",
+    "Opened",
+    "Rejected",
+    "ReplyRefused",
+    "Result",
+    "RiskRefused",
+    "RiskRequest",
+    "Scheduled",
+    "Settings",
+    "Signal",
+    "StateError",
+    "StrategyError",
+    "Task",
+    "UnknownName",
+    "UsageError",
+    "add_exchange",
+    "add_frame",
+    "add_risk",
+    "add_strategy",
+    "backtest",
+    "enable_nested",
+    "exchanges",
+    "format_price",
+    "format_quantity",
+    "get_average_price",
+    "get_candles",
+    "get_config",
+    "get_exchange",
+    "get_frame",
+    "get_mode",
+    "get_risk",
+    "get_strategy",
+    "get_symbol",
+    "get_when",
+    "heat_statistics",
+    "list_exchanges",
+    "list_frames",
+    "list_risks",
+    "list_strategies",
+    "listen_done_backtest",
+    "listen_done_backtest_once",
+    "listen_done_live",
+    "listen_done_live_once",
+    "listen_done_walker",
+    "listen_done_walker_once",
+    "listen_error",
+    "listen_error_once",
+    "listen_exit",
+    "listen_exit_once",
+    "listen_partial_loss",
+    "listen_partial_loss_once",
+    "listen_partial_profit",
+    "listen_partial_profit_once",
+    "listen_performance",
+    "listen_performance_once",
+    "listen_progress_backtest",
+    "listen_progress_backtest_once",
+    "listen_progress_optimizer",
+    "listen_progress_optimizer_once",
+    "listen_progress_walker",
+    "listen_progress_walker_once",
+    "listen_risk",
+    "listen_risk_once",
+    "listen_signal",
+    "listen_signal_backtest",
+    "listen_signal_backtest_once",
+    "listen_signal_live",
+    "listen_signal_live_once",
+    "listen_signal_once",
+    "listen_validation",
+    "listen_validation_once",
+    "listen_walker",
+    "listen_walker_complete",
+    "listen_walker_complete_once",
+    "listen_walker_once",
+    "set_config",
+    "set_logger",
+    "statistics",
+    "strategy",
+]
+
+# Where each public name lives; nothing of it is imported before it is asked for.
+_NAMES: Final = {
+    "analysis.heat": "heat_statistics",
+    "analysis.stats": "statistics",
+    "config": "Settings get_config set_config",
+    "domain.risk": "RiskRequest",
+    "domain.signal": "Active Cancelled Closed Idle Milestone Opened Rejected RiskRefused Scheduled Signal",
+    "engine.registry": (
+        "add_exchange add_frame add_risk add_strategy get_exchange get_frame get_risk get_strategy "
+        "list_exchanges list_frames list_risks list_strategies strategy"
+    ),
+    "errors": (
+        "BadCandle BknbError BrokerError DataError GapError InvalidSignal InvalidTransition MissingDependency "
+        "ModelError NotEnoughData ReplyRefused StateError StrategyError UnknownName UsageError"
+    ),
+    "log": "set_logger",
+    "market.candles": "Candles",
+    "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
+    "nested": "enable_nested",
+    "result": "Result",
+    "runs": "Backtest Task backtest",
+}
+_HOME: Final = {
+    **{name: module for module, names in _NAMES.items() for name in names.split()},
+    **{name: "engine.events" for name in __all__ if name.startswith("listen_")},
+}
+_SUBMODULES: Final = ("exchanges",)
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _HOME:
+        value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+        globals()[name] = value  # the next access does not come here
+        return value
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'bknb' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__all__", "__doc__", "__version__", "load_ipython_extension"]
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Add the magics to an IPython session; ``%load_ext bknb`` calls this."""
+    from .jupyter.magics import load_ipython_extension as load
+
+    load(ipython)

@@ -1,0 +1,1 @@
+"""Everything that talks to files, exchanges, brokers or models."""

@@ -1,0 +1,247 @@
+"""What one saved value looks like, and what it may be called: the part all state stores share.
+
+A saved value is one line of JSON::
+
+    {"format":1,"kind":"signal","key":["sma","BTCUSDT"],"checksum":"…","payload":{…}}
+
+The checksum (BLAKE2b, 128 bits) covers everything but itself, so a flipped bit, a lost tail and a value that was copied
+to another place are all told apart from a good one. ``format`` stays the first member in every later format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Final
+
+import msgspec
+
+from ..errors import UsageError
+
+FORMAT: Final = 1
+
+Key = tuple[str, ...]
+
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_FORMAT_FIRST = re.compile(rb'\{"format":([0-9]{1,9}),')
+_TAIL: Final = b"}\n"
+_DIGITS: Final = 32
+
+_NAME_LIMIT: Final = 120
+_PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+_OUR_ENDING = re.compile(r"\.(?=json)", re.IGNORECASE)
+_SHORTENED = re.compile(r"%~[0-9a-f]{32}$")
+_ESCAPE = re.compile(r"%([0-9A-F]{2})")
+
+
+class Unreadable(Exception):  # noqa: N818 - it never reaches a user: the stores turn it into a StateError
+    """A saved value that is not what it should be.
+
+    Attributes
+    ----------
+    reason : str
+        Fits behind the name of the file: "is cut off".
+    newer : bool
+        Whether a later bknb wrote it; then it is good, only not for us.
+    """
+
+    def __init__(self, reason: str, *, newer: bool = False) -> None:
+        self.reason = reason
+        self.newer = newer
+        super().__init__(reason)
+
+
+class _Address(msgspec.Struct, frozen=True):
+    kind: str
+    key: Key
+
+
+def check_address(kind: object, key: object) -> None:
+    """Refuse a kind or a key that no store could keep.
+
+    Raises
+    ------
+    UsageError
+        When the kind is not a short lower-case word, or the key is not a tuple of one or more texts.
+
+    Examples
+    --------
+    >>> check_address("signal", ("sma", "BTCUSDT"))
+    >>> check_address("../etc", ("passwd",))
+    Traceback (most recent call last):
+        ...
+    bknb.errors.UsageError: a kind of state is a word like 'signal' (a-z, 0-9, _), not '../etc'
+    """
+    check_kind(kind)
+    if not isinstance(key, tuple) or not key or not all(isinstance(name, str) for name in key):
+        raise UsageError(f"a key is a tuple of names like ('sma', 'BTCUSDT'), not {key!r}")
+    try:
+        for name in key:
+            name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"a name must be valid Unicode text; {name!r} holds half a surrogate pair") from None
+
+
+def check_kind(kind: object) -> None:
+    """Refuse a kind that is not a short lower-case word; see :func:`check_address`."""
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+        raise UsageError(f"a kind of state is a word like 'signal' (a-z, 0-9, _), not {kind!r}")
+
+
+def seal(kind: str, key: Key, payload: bytes) -> bytes:
+    """Wrap a payload so that damage and a wrong place are noticed.
+
+    Parameters
+    ----------
+    kind, key
+        Where the value belongs.
+    payload : bytes
+        JSON, UTF-8. It comes back byte for byte.
+
+    Raises
+    ------
+    UsageError
+        When the payload is not JSON, or the address cannot be kept.
+
+    Examples
+    --------
+    >>> unseal(seal("risk", ("calm", "positions"), b"[]"), "risk", ("calm", "positions"))
+    b'[]'
+    """
+    check_address(kind, key)
+    try:
+        payload.decode()
+        msgspec.json.decode(payload, type=msgspec.Raw)
+    except (AttributeError, TypeError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise UsageError(
+            f"state is saved as JSON bytes; what came for {kind} {describe(key)} is not JSON: {error}"
+        ) from None
+    return _sealed(FORMAT, kind, key, payload)
+
+
+def unseal(sealed: bytes, kind: str, key: Key) -> bytes:
+    """The payload of a saved value.
+
+    Raises
+    ------
+    Unreadable
+        When it is damaged, belongs somewhere else, or was written by a later bknb.
+    """
+    payload = _payload(sealed, kind, key)
+    if payload is None:
+        raise _explained(sealed)
+    return payload
+
+
+def address_of(sealed: bytes) -> tuple[str, Key] | None:
+    """Where an intact value says it belongs; ``None`` for a value that is not intact."""
+    try:
+        address = msgspec.json.decode(sealed, type=_Address)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    intact = _payload(sealed, address.kind, address.key) is not None
+    return (address.kind, address.key) if intact else None
+
+
+def claims(sealed: bytes, kind: str, key: Key) -> bool:
+    """Whether a value, intact or not, says it belongs to this place; one of a later format is believed."""
+    later = _FORMAT_FIRST.match(sealed)
+    return sealed.startswith(_head(FORMAT, kind, key)) or (later is not None and int(later[1]) > FORMAT)
+
+
+def describe(key: Key) -> str:
+    """A key for a message: ``sma/BTCUSDT``, and never more than a line of it.
+
+    Examples
+    --------
+    >>> describe(("sma", "BTC/USDT"))
+    'sma/BTC%2FUSDT'
+    """
+    return "/".join(encode_name(name) for name in key)
+
+
+def _sealed(number: int, kind: str, key: Key, payload: bytes) -> bytes:
+    head = _head(number, kind, key)
+    checksum = hashlib.blake2b(head + b"\n" + payload, digest_size=_DIGITS // 2).hexdigest().encode()
+    return head + b',"checksum":"' + checksum + b'","payload":' + payload + _TAIL
+
+
+def _head(number: int, kind: str, key: Key) -> bytes:
+    names = json.dumps(key, ensure_ascii=False, separators=(",", ":"))
+    return f'{{"format":{number},"kind":"{kind}","key":{names}'.encode()
+
+
+def _payload(sealed: bytes, kind: str, key: Key) -> bytes | None:
+    # Compared with what we would have written, byte for byte: there is no second way to spell the same value.
+    start = len(_head(FORMAT, kind, key)) + len(b',"checksum":"') + _DIGITS + len(b'","payload":')
+    payload = sealed[start : -len(_TAIL)]
+    return payload if len(sealed) > start and _sealed(FORMAT, kind, key, payload) == sealed else None
+
+
+def _explained(sealed: bytes) -> Unreadable:
+    first = _FORMAT_FIRST.match(sealed)
+    if first is None:
+        return Unreadable("is not a file of saved state" if sealed else "is empty")
+    number = int(first[1])
+    # A later format checks its own number: a value that is intact with a 1 in that place is ours, its number damaged.
+    as_ours = sealed[: first.start(1)] + str(FORMAT).encode() + sealed[first.end(1) :]
+    owner = address_of(as_ours)
+    if number > FORMAT and owner is None:
+        return Unreadable(f"has format {number}, this bknb reads up to {FORMAT}", newer=True)
+    if number == FORMAT and owner is not None:
+        return Unreadable(f"belongs somewhere else: it holds {owner[0]} {describe(owner[1])}")
+    if not sealed.endswith(_TAIL):
+        return Unreadable("is cut off")
+    return Unreadable("is damaged: its checksum does not match")
+
+
+def encode_name(name: str) -> str:
+    r"""One name as one file name, on any system.
+
+    ASCII letters, digits, ``-``, ``_`` and inner dots stay; every other byte becomes ``%XX``. So do a leading and a
+    trailing dot, the first letter of a name Windows reserves, and the dot of an inner ``.json``. The empty name is
+    ``%``. A long name keeps its beginning and gets a hash of the whole. Two names never share an encoding; two
+    encodings may differ only in upper and lower case.
+
+    Examples
+    --------
+    >>> [encode_name(name) for name in ("BTCUSDT", "BTC/USDT", "..", "sma v1.2", "aux", "")]
+    ['BTCUSDT', 'BTC%2FUSDT', '%2E%2E', 'sma%20v1.2', '%61ux', '%']
+    """
+    if not name:
+        return "%"
+    encoded = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in name.encode())
+    if encoded[0] == "." or _RESERVED.match(encoded):
+        encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
+    if encoded[-1] == ".":
+        encoded = f"{encoded[:-1]}%2E"
+    encoded = _OUR_ENDING.sub("%2E", encoded)
+    if len(encoded) <= _NAME_LIMIT:
+        return encoded
+    beginning = re.sub(r"%.?$", "", encoded[: _NAME_LIMIT - 34])
+    return f"{beginning}%~{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
+
+
+def is_shortened(encoded: str) -> bool:
+    """Whether a file name keeps only the beginning of a name, so that only the file itself knows the rest."""
+    return _SHORTENED.search(encoded) is not None
+
+
+def decode_name(encoded: str) -> str | None:
+    """The name behind a file name, or ``None`` when :func:`encode_name` does not make such file names.
+
+    Examples
+    --------
+    >>> decode_name("BTC%2FUSDT"), decode_name("BTC USDT")
+    ('BTC/USDT', None)
+    """
+    if encoded == "%":
+        return ""
+    try:
+        raw = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), encoded).encode("latin-1")
+        name = raw.decode()
+    except UnicodeError:
+        return None
+    return name if name and encode_name(name) == encoded else None

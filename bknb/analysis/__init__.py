@@ -1,0 +1,1 @@
+"""Readers of records: statistics, reports and figures."""

@@ -1,0 +1,216 @@
+"""What the picture of a backtest is made of: plain arrays, and the rule that thins a line without losing a peak."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Times = np.ndarray[Any, np.dtype[np.int64]]
+
+POINTS_PER_TRACE: Final = 2000
+"""Most points one line or one kind of mark may hold: a browser draws this many at once without a pause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EquityInfo:
+    """What the picture of a backtest is made of: plain arrays, no drawing library.
+
+    Attributes
+    ----------
+    title : str
+        One line naming strategy, symbol, frame and execution model.
+    start_ms, end_ms : int
+        First and last moment of the run (UTC milliseconds).
+    time_ms : ndarray of int64, shape (n + 1,)
+        The start of the run, then each close.
+    equity : ndarray of float64, shape (n + 1,)
+        Compounded multiple of the starting money; 1.0 at the start.
+    drawdown_time_ms, drawdown_percent : ndarray, shape (2 n + 1,)
+        Distance below the highest equity so far, in percent, never above zero. Each trade gives two points at its
+        close: the deepest moment inside the trade, then what was left of it. The lowest point is ``max_drawdown``.
+    price_time_ms, price : ndarray, at most 2000 points
+        Closing prices of the run's one-minute candles, decimated with :func:`decimate`.
+    opened_ms, closed_ms : ndarray of int64, shape (n,)
+        When each trade opened and closed.
+    price_open, price_close, pnl_percent : ndarray of float64, shape (n,)
+        Prices of each trade and its net result in percent.
+    sides, reasons : tuple of str, length n
+        ``long`` or ``short``, and why each trade closed.
+    """
+
+    title: str
+    start_ms: int
+    end_ms: int
+    time_ms: Times
+    equity: Floats
+    drawdown_time_ms: Times
+    drawdown_percent: Floats
+    price_time_ms: Times
+    price: Floats
+    opened_ms: Times
+    closed_ms: Times
+    price_open: Floats
+    price_close: Floats
+    pnl_percent: Floats
+    sides: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.sides)
+
+
+# -- thinning ----------------------------------------------------------------------------------------------------
+
+
+def extremes(y: NDArray[Any], points: int) -> NDArray[np.intp]:
+    """Indices that :func:`decimate` keeps."""
+    count = y.shape[0]
+    if count <= points:
+        return np.arange(count)
+    buckets = (points - 2) // 2
+    edges = np.linspace(0, count, buckets + 1).astype(np.intp)
+    size = int(np.diff(edges).max())
+    # One row per bucket; short buckets repeat their last point, which can never invent an extreme.
+    rows = np.minimum(edges[:-1, None] + np.arange(size)[None, :], edges[1:, None] - 1)
+    table = y[rows].astype(np.float64)
+    missing = np.isnan(table)
+    lowest = np.where(missing, np.inf, table).argmin(axis=1)
+    highest = np.where(missing, -np.inf, table).argmax(axis=1)
+    line = np.arange(buckets)
+    kept = np.concatenate(([0], rows[line, lowest], rows[line, highest], [count - 1]))
+    return np.unique(kept)
+
+
+def decimate(x: NDArray[Any], y: NDArray[Any], points: int = POINTS_PER_TRACE) -> tuple[NDArray[Any], NDArray[Any]]:
+    """At most ``points`` of a line, with every bucket's lowest and highest point among them.
+
+    The line is cut into equal runs of points; of each run the minimum and the maximum stay, in their order, together
+    with the first and the last point of the line. So no peak and no trough is lost and no shape is invented.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n,)
+        Positions and values; ``x`` is only carried along.
+    points : int
+        The most points to keep, at least 4.
+
+    Returns
+    -------
+    tuple of ndarray
+        The kept ``x`` and ``y``: the input itself where it is short enough.
+
+    Raises
+    ------
+    UsageError
+        When the lengths differ or ``points`` is below 4.
+
+    Examples
+    --------
+    >>> x = np.arange(1000)
+    >>> y = np.zeros(1000)
+    >>> y[777] = -5.0
+    >>> kept_x, kept_y = decimate(x, y, 20)
+    >>> len(kept_x) <= 20, float(kept_y.min()), 777 in kept_x
+    (True, -5.0, True)
+    """
+    if x.shape != y.shape or x.ndim != 1:
+        raise UsageError(f"decimate needs two lines of equal length; got shapes {x.shape} and {y.shape}")
+    if points < 4:
+        raise UsageError(f"decimate keeps at least 4 points; got points={points!r}")
+    if y.shape[0] <= points:
+        return x, y
+    kept = extremes(y, points)
+    return x[kept], y[kept]
+
+
+# -- the info object ---------------------------------------------------------------------------------------------
+
+
+def _ms(column: Any) -> Times:
+    """A datetime column, or index, as UTC milliseconds."""
+    import pandas as pd
+
+    return np.asarray(pd.DatetimeIndex(column).as_unit("ms").asi8, dtype=np.int64)
+
+
+def _drawdown(times: Times, equity: Floats, trough_percent: Floats) -> tuple[Times, Floats]:
+    """The drawdown line; ``equity`` holds the start and one value for each trade."""
+    before, after = equity[:-1], equity[1:]
+    peak_before = np.maximum.accumulate(equity)[:-1]
+    peak_after = np.maximum(peak_before, after)
+    dip = np.where(np.isnan(trough_percent), 0.0, np.minimum(trough_percent, 0.0))
+    inside = before * np.maximum(1.0 + dip / 100.0, 0.0)
+    path = np.empty(1 + 2 * before.shape[0])
+    path[0] = 0.0
+    path[1::2] = (np.minimum(inside, before) / peak_before - 1.0) * 100.0
+    path[2::2] = (after / peak_after - 1.0) * 100.0
+    moments = np.concatenate((times[:1], np.repeat(times[1:], 2)))
+    return moments, path
+
+
+def _day(ms: int) -> str:
+    return str(np.datetime64(int(ms), "ms"))[:10]
+
+
+def equity_info(result: Any) -> EquityInfo:
+    """Everything the picture of a backtest shows, as arrays.
+
+    Parameters
+    ----------
+    result : Result
+        What :func:`bknb.backtest` returned.
+
+    Returns
+    -------
+    EquityInfo
+    """
+    trades = result.trades
+    closed = _ms(trades["closed_at"])
+    equity = result.equity
+    values = np.asarray(equity.to_numpy(dtype=np.float64))[: closed.shape[0] + 1]
+    times = np.concatenate((np.asarray([result.start], dtype=np.int64), closed))
+    trough = trades["trough_percentage"].to_numpy(dtype=np.float64)
+    drawdown_time, drawdown = _drawdown(times, values, trough)
+    price_time, price = decimate(result.candles.timestamp, result.candles.close)
+    frame = result.frame or f"{_day(result.start)} to {_day(result.end)}"
+    return EquityInfo(
+        title=f"{result.strategy} · {result.symbol} · {frame} · {result.execution}",
+        start_ms=int(result.start),
+        end_ms=int(result.end),
+        time_ms=times,
+        equity=values,
+        drawdown_time_ms=drawdown_time,
+        drawdown_percent=drawdown,
+        price_time_ms=price_time,
+        price=price,
+        opened_ms=_ms(trades["pending_at"]),
+        closed_ms=closed,
+        price_open=trades["price_open"].to_numpy(dtype=np.float64),
+        price_close=trades["price_close"].to_numpy(dtype=np.float64),
+        pnl_percent=trades["pnl_percentage"].to_numpy(dtype=np.float64),
+        sides=tuple(str(value) for value in trades["position"]),
+        reasons=tuple(str(value) for value in trades["close_reason"]),
+    )
+
+
+def price_decimals(price: float) -> int:
+    """How many decimals a price is worth: 2 from 1 upwards, two more for each decade below, at most 8.
+
+    Examples
+    --------
+    >>> price_decimals(42_000.0), price_decimals(0.5), price_decimals(0.00001)
+    (2, 4, 8)
+    """
+    size = abs(price)
+    for decimals, floor in ((2, 1.0), (4, 0.1), (6, 0.01)):
+        if size >= floor:
+            return decimals
+    return 2 if size == 0.0 or not np.isfinite(size) else 8

@@ -1,0 +1,254 @@
+"""What is known of a backtest, written for a terminal, as Markdown and as HTML.
+
+The writers only arrange; every word and number comes from :class:`bknb.analysis.summary.BacktestInfo`.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+from .definitions import DEFINITIONS
+from .summary import HEADLINES, MISSING, BacktestInfo, backtest_info
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["BacktestInfo", "backtest_info", "backtest_report", "summary_html", "summary_text"]
+
+ROWS_SHOWN: Final = 200
+"""Most trades an HTML table shows; the rest is counted, and all of them are in ``result.trades``."""
+
+_BOX = "border-left:4px solid #c77700;padding:4px 10px;margin:6px 0;background:rgba(199,119,0,0.10)"
+_SCROLL = "max-height:340px;overflow:auto;border:1px solid rgba(128,128,128,0.35);margin:4px 0"
+
+
+def _as_info(result_or_info: Any) -> BacktestInfo:
+    return result_or_info if isinstance(result_or_info, BacktestInfo) else backtest_info(result_or_info)
+
+
+def _reasons(pairs: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{count:,} x {reason}" for reason, count in pairs)
+
+
+def _total(pairs: Iterable[tuple[str, int]]) -> int:
+    return sum(count for _, count in pairs)
+
+
+# -- text --------------------------------------------------------------------------------------------------------
+
+
+def summary_text(result: Any) -> str:
+    """A few lines for a terminal: what ran, what came of it, and what to be careful about.
+
+    Parameters
+    ----------
+    result : Result or BacktestInfo
+
+    Returns
+    -------
+    str
+        Without a newline at the end.
+    """
+    info = _as_info(result)
+    facts = dict(info.facts)
+    lines = [
+        f"backtest {info.strategy} on {info.symbol}, every {facts['Interval']}, {facts['Frame']}",
+        f"  execution {facts['Execution model']}, {facts['Costs per side']} per side, exchange {facts['Exchange']}",
+    ]
+    if info.partial:
+        lines.append(f"  PARTIAL   {info.partial}")
+    sharpe = info.figure("sharpe_ratio").text
+    if sharpe == MISSING:
+        sharpe = f"n/a: {DEFINITIONS['sharpe_ratio'].null_when}" if not _enough(info) else "n/a: all trades alike"
+    lines += [
+        f"  trades    {info.figure('n').text}",
+        f"  win rate  {info.figure('win_rate').text}",
+        f"  result    {info.figure('total_pnl').text} in all, equity {info.figure('equity_final').text}",
+        f"  drawdown  {info.figure('max_drawdown').text}",
+        f"  Sharpe    {sharpe.split(', or')[0]}",
+    ]
+    if info.ambiguous:
+        lines.append(f"  ambiguous {_ambiguous(info)}")
+    if info.cancelled:
+        lines.append(f"  cancelled {_reasons(info.cancelled)}")
+    if info.rejected:
+        lines.append(f"  rejected  {_reasons(info.rejected)}")
+    lines += [f"  note      {note}" for note in info.notes]
+    lines += [f"  error     {error}" for error in info.errors]
+    lines += [f"  warning   {warning}" for warning in info.warnings]
+    return "\n".join(lines)
+
+
+def _enough(info: BacktestInfo) -> bool:
+    return info.figure("std_dev").text != MISSING
+
+
+def _ambiguous(info: BacktestInfo) -> str:
+    exits = "exit" if info.ambiguous == 1 else "exits"
+    return f"{info.ambiguous:,} {exits} with stop and target in one candle"
+
+
+# -- Markdown ----------------------------------------------------------------------------------------------------
+
+
+def _cell(text: str) -> str:
+    """Text that cannot end a table cell, start a tag or break a line."""
+    flat = " ".join(text.split())
+    return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(' --- ' for _ in columns)}|"]
+    lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
+    return lines
+
+
+def _counts(title: str, pairs: Sequence[tuple[str, int]]) -> list[str]:
+    head = f"**{title}:** {_total(pairs):,}"
+    return [head, "", *[f"- {count:,} x {_cell(reason)}" for reason, count in pairs], ""] if pairs else [head, ""]
+
+
+def backtest_report(result: Any) -> str:
+    """The whole report of a backtest as Markdown.
+
+    It names what was run, on which data, under which execution model and settings; lists every trade; gives every
+    figure with its definition; and counts what did not become a trade.
+
+    Parameters
+    ----------
+    result : Result or BacktestInfo
+
+    Returns
+    -------
+    str
+        Ends with one newline. The same result always gives the same text.
+    """
+    info = _as_info(result)
+    lines = [f"# Backtest report: {_cell(info.strategy)} on {_cell(info.symbol)}", ""]
+    if info.partial:
+        lines += [f"> **{info.partial}**", ""]
+    lines += [*_table(("Run", ""), info.facts), "", "## Trades", ""]
+    lines += _table(info.columns, info.rows) if info.rows else ["No trade was closed."]
+    lines += ["", "## Figures", ""]
+    for figure in info.figures:
+        better = f" ({figure.better})" if figure.better else ""
+        lines.append(f"- **{figure.label}:** {figure.text}{better}")
+    lines += ["", "## What did not become a trade, and what to be careful about", ""]
+    lines += [f"**Ambiguous exits:** {info.ambiguous:,} (stop and target lie in one candle)", ""]
+    lines += _counts("Cancelled signals", info.cancelled) + _counts("Rejected signals", info.rejected)
+    lines += _said("Errors", info.errors) + _said("Warnings", info.warnings) + _said("Notes", info.notes)
+    lines += ["## Settings", "", *_table(("Setting", "Value"), info.settings), ""]
+    lines += ["## What the figures mean", ""]
+    lines += [f"- **{figure.label}**: {_cell(figure.meaning)}" for figure in info.figures]
+    return "\n".join(lines) + "\n"
+
+
+def _said(title: str, texts: Sequence[str]) -> list[str]:
+    return [f"**{title}:** {len(texts):,}", "", *[f"- {_cell(text)}" for text in texts], *([""] if texts else [])]
+
+
+# -- HTML --------------------------------------------------------------------------------------------------------
+
+
+def _box(text: str) -> str:
+    return f'<div role="note" style="{_BOX}">&#9888; {escape(text)}</div>'
+
+
+def _numbers(info: BacktestInfo, start: int, end: int) -> str:
+    """Figures as a table, three to a row; the definition of each is its tooltip."""
+    cells = [
+        f'<th scope="row" style="text-align:left" title="{escape(figure.meaning)}">{escape(figure.label)}</th>'
+        f'<td style="text-align:right;padding-right:2em">{escape(figure.text)}</td>'
+        for figure in info.figures[start:end]
+    ]
+    rows = "".join(f"<tr>{''.join(cells[at : at + 3])}</tr>" for at in range(0, len(cells), 3))
+    return f"<table>{rows}</table>"
+
+
+_SHOWN = (
+    "Signal ID",
+    "Position",
+    "Open time",
+    "Open price",
+    "Close time",
+    "Close price",
+    "PNL (net)",
+    "Close reason",
+    "Duration (min)",
+    "Ambiguous",
+    "Note",
+)
+
+
+def _trades(info: BacktestInfo) -> str:
+    if not info.rows:
+        return "<p>No trade was closed.</p>"
+    picked = [info.columns.index(name) for name in _SHOWN]
+    pnl = info.columns.index("PNL (net)")
+
+    def line(row: Sequence[str]) -> str:
+        sign = "&#9650; " if row[pnl].startswith("+") else "&#9660; "
+        cells = ((sign if at == pnl else "") + escape(_short(row[at])) for at in picked)
+        return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+    rows = info.rows
+    half = ROWS_SHOWN // 2
+    if len(rows) <= ROWS_SHOWN:
+        body = "".join(map(line, rows))
+    else:
+        hidden = len(rows) - 2 * half
+        gap = f'<tr><td colspan="{len(_SHOWN)}">&#8230; {hidden:,} more in <code>result.trades</code> &#8230;</td></tr>'
+        body = "".join(map(line, rows[:half])) + gap + "".join(map(line, rows[-half:]))
+    head = "".join(f'<th scope="col" style="position:sticky;top:0">{escape(name)}</th>' for name in _SHOWN)
+    count = f"{len(rows):,} trade{'' if len(rows) == 1 else 's'}, times in UTC"
+    return (
+        f"<details open><summary>{count}</summary>"
+        f'<div role="region" aria-label="Trades" tabindex="0" style="{_SCROLL}">'
+        f'<table style="font-size:90%;margin:0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        "</div></details>"
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def summary_html(result: Any) -> str:
+    """Numbers, complaints and trades as HTML without scripts, for a notebook.
+
+    Nothing is coloured by the page's colours, so it reads the same in light and dark themes. Each figure explains
+    itself when the pointer rests on its name. At most 200 trades are shown: the first and the last hundred.
+
+    Parameters
+    ----------
+    result : Result or BacktestInfo
+
+    Returns
+    -------
+    str
+    """
+    info = _as_info(result)
+    facts = dict(info.facts)
+    title = f"{info.strategy} on {info.symbol}, every {facts['Interval']}"
+    what = f"{facts['Frame']} · execution <b>{escape(facts['Execution model'])}</b> · {escape(facts['Costs per side'])}"
+    what += f" per side · exchange {escape(facts['Exchange'])} · {escape(facts['Data'])}"
+    parts = [f'<div class="bknb-result"><p><b>{escape(title)}</b><br>{what}</p>']
+    if info.partial:
+        parts.append(_box(info.partial))
+    parts += [_box(warning) for warning in info.warnings]
+    parts += [_box(f"Error: {error}") for error in info.errors]
+    parts.append(_numbers(info, 0, HEADLINES))
+    more = _numbers(info, HEADLINES, len(info.figures))
+    parts.append(f"<details><summary>more figures</summary>{more}</details>")
+    parts.append(f"<p>{escape('; '.join(_asides(info)))}</p>" if _asides(info) else "")
+    parts.append(_trades(info) + "</div>")
+    return "".join(parts)
+
+
+def _asides(info: BacktestInfo) -> list[str]:
+    asides = [_ambiguous(info)] if info.ambiguous else []
+    for word, pairs in (("cancelled", info.cancelled), ("rejected", info.rejected)):
+        if pairs:
+            asides.append(f"{_total(pairs):,} {word}: {_reasons(pairs)}")
+    return [*asides, *info.notes]

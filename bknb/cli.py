@@ -1,0 +1,163 @@
+"""``bknb run`` and ``bknb lab``: the notebook functions from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from . import __version__
+from .errors import BknbError, MissingDependency, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .adapters.notebooks import Failure
+
+FIRST_NOTEBOOK: Final = Path("notebooks") / "01-first-backtest.ipynb"
+
+DONE: Final = 0
+NOT_FINISHED: Final = 1
+WRONG_USE: Final = 2
+INTERRUPTED: Final = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    Returns
+    -------
+    int
+        0 done, 1 the notebook did not run to its end, 2 wrong use or a missing package, 130 interrupted.
+    """
+    parser = _parser()
+    ours, jupyterlab_options = _split(list(sys.argv[1:] if arguments is None else arguments))
+    options = parser.parse_args(ours)
+    try:
+        if options.command == "run":
+            return _run(options.notebook, out=options.out, timeout_seconds=options.timeout)
+        if options.command == "lab":
+            return _lab(options.notebook, jupyterlab_options=jupyterlab_options)
+        parser.print_help()
+    except BknbError as error:
+        _complain(error.lines())
+        return WRONG_USE
+    except KeyboardInterrupt:
+        _complain(["interrupted"])
+        return INTERRUPTED
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bknb",
+        description="Run notebooks that backtest trading strategies.",
+        epilog="example: bknb run notebooks/01-first-backtest.ipynb --out first-backtest.html",
+    )
+    parser.add_argument("--version", action="version", version=f"bknb {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="execute a notebook, print its backtests, write one HTML file",
+        description="Execute a notebook with this Python, print each backtest's summary, and write everything it "
+        "shows to one HTML file that opens without a network. The notebook itself is not changed.",
+        epilog="example: bknb run notebooks/01-first-backtest.ipynb --out first-backtest.html",
+    )
+    run.add_argument("notebook", metavar="NOTEBOOK.ipynb", type=Path)
+    run.add_argument("--out", metavar="FILE.html", type=Path, help="default: the notebook's name, here")
+    run.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, help="longest time for one cell (default: no limit)"
+    )
+    lab = commands.add_parser(
+        "lab",
+        help="open JupyterLab on the first notebook",
+        description="Open JupyterLab on a notebook. Options of JupyterLab itself can follow.",
+        epilog="example: bknb lab notebooks/01-first-backtest.ipynb --port 8890",
+    )
+    lab.add_argument(
+        "notebook", metavar="NOTEBOOK.ipynb", nargs="?", type=Path, help=f"default: {FIRST_NOTEBOOK}, else this folder"
+    )
+    return parser
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Our arguments, and the options of JupyterLab behind ``bknb lab [NOTEBOOK]``."""
+    if arguments[:1] == ["lab"]:
+        for position, argument in enumerate(arguments):
+            if argument.startswith("-") and argument not in {"-h", "--help"}:
+                return arguments[:position], arguments[position:]
+    return arguments, []
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number of seconds above 0, got {text!r}")
+    return int(text)
+
+
+def _run(path: Path, *, out: Path | None, timeout_seconds: int | None) -> int:
+    from .adapters import notebooks
+
+    target = out if out is not None else Path(f"{path.stem}.html")
+    notebook = notebooks.read_notebook(path)
+    if not target.parent.is_dir():  # known before the notebook runs for an hour
+        raise UsageError(f"cannot write {target}: there is no folder {target.parent}")
+    for package in ("ipykernel", "nbclient", "nbconvert"):
+        _need(package, purpose="bknb run")
+    failure = notebooks.execute(
+        notebook,
+        folder=path.resolve().parent,
+        timeout_seconds=timeout_seconds,
+        on_summary=lambda cell, text: _say(f"[{cell}] {text}\n"),
+    )
+    try:
+        target.write_text(notebooks.to_html(notebook, title=path.stem), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {target}: {error.strerror}") from None
+    if failure is not None:
+        _complain(_failure_lines(path, failure, target))
+        return NOT_FINISHED
+    _say(f"written: {target}")
+    return DONE
+
+
+def _failure_lines(path: Path, failure: Failure, target: Path) -> list[str]:
+    where = f"cell [{failure.cell}] of {path.name}" if failure.cell else path.name
+    first, *more = [line.strip() for line in failure.text.splitlines() if line.strip()] or ["failed"]
+    middle = [" ".join(more)] if more else []
+    return [f"{where} failed: {first}", *middle, f"written up to there: {target}"]
+
+
+def _lab(path: Path | None, *, jupyterlab_options: Sequence[str]) -> int:
+    _need("jupyterlab", purpose="bknb lab")
+    if path is not None and not path.exists():
+        raise UsageError(f"no notebook at {path}; expected the path of an .ipynb file")
+    if path is None and FIRST_NOTEBOOK.is_file():
+        path = FIRST_NOTEBOOK
+    opened = [str(path)] if path is not None else []
+    command = [sys.executable, "-m", "jupyterlab", *opened, *jupyterlab_options]
+    # a kernel somebody installed under the name python3 must not win over the one beside bknb
+    environment = {"JUPYTER_PREFER_ENV_PATH": "1", **os.environ}
+    os.execvpe(sys.executable, command, environment)  # noqa: S606 -- replaces this process, so Ctrl-C reaches Jupyter
+
+
+def _need(package: str, *, purpose: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise MissingDependency(package, purpose=purpose, extra="notebook")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _complain(lines: Sequence[str]) -> None:
+    first, *more = lines
+    sys.stderr.write("\n".join([f"bknb: {first}", *more]) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

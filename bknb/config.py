@@ -1,0 +1,179 @@
+"""Settings: one frozen, documented value; ``set_config`` validates all of it, or changes nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from .errors import UsageError
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run assumes about costs, limits and fetching.
+
+    Parameters
+    ----------
+    schedule_await_minutes
+        A scheduled signal that was not filled in this many minutes is cancelled.
+    avg_price_candles_count
+        One-minute candles in the volume-weighted average price.
+    percent_slippage, percent_fee
+        Cost per side, in percent of the traded value.
+    min_take_profit_distance_percent
+        A take profit nearer to the entry than this is refused; must cover two fees and two slippages.
+    min_stop_loss_distance_percent, max_stop_loss_distance_percent
+        A stop loss nearer, or farther, than this is refused.
+    max_signal_lifetime_minutes
+        The longest ``minute_estimated_time`` a signal may ask for.
+    max_signal_generation_seconds
+        A strategy that thinks longer than this is abandoned for that slot.
+    get_candles_retry_count, get_candles_retry_delay_ms
+        Attempts to fetch candles, and the pause between two attempts.
+    get_candles_price_anomaly_threshold_factor
+        A price below (reference / factor) marks an unfinished candle.
+    get_candles_min_candles_for_median
+        From this many candles on the reference price is their median, else their mean.
+    max_candles_per_request
+        Page size of a fetch.
+
+    Examples
+    --------
+    >>> Settings().percent_fee
+    0.1
+    """
+
+    schedule_await_minutes: int = 120
+    avg_price_candles_count: int = 5
+    percent_slippage: float = 0.1
+    percent_fee: float = 0.1
+    min_take_profit_distance_percent: float = 0.5
+    min_stop_loss_distance_percent: float = 0.5
+    max_stop_loss_distance_percent: float = 20.0
+    max_signal_lifetime_minutes: int = 1440
+    max_signal_generation_seconds: int = 180
+    get_candles_retry_count: int = 3
+    get_candles_retry_delay_ms: int = 5000
+    get_candles_price_anomaly_threshold_factor: int = 1000
+    get_candles_min_candles_for_median: int = 5
+    max_candles_per_request: int = 1000
+
+
+_POSITIVE_INTEGERS = (
+    "schedule_await_minutes",
+    "avg_price_candles_count",
+    "max_signal_lifetime_minutes",
+    "max_signal_generation_seconds",
+    "get_candles_price_anomaly_threshold_factor",
+    "get_candles_min_candles_for_median",
+    "max_candles_per_request",
+)
+_NON_NEGATIVE_INTEGERS = ("get_candles_retry_count", "get_candles_retry_delay_ms")
+_COSTS = ("percent_slippage", "percent_fee")
+_DISTANCES = (
+    "min_take_profit_distance_percent",
+    "min_stop_loss_distance_percent",
+    "max_stop_loss_distance_percent",
+)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def problems(settings: Settings) -> list[str]:
+    """Every reason why these settings contradict themselves; empty when they do not."""
+    found: list[str] = []
+    for name in _POSITIVE_INTEGERS:
+        value = getattr(settings, name)
+        if not _is_integer(value) or value <= 0:
+            found.append(f"{name} must be a whole number above 0, got {value!r}")
+    for name in _NON_NEGATIVE_INTEGERS:
+        value = getattr(settings, name)
+        if not _is_integer(value) or value < 0:
+            found.append(f"{name} must be a whole number of at least 0, got {value!r}")
+    for name in _COSTS:
+        value = getattr(settings, name)
+        if not _is_number(value) or value < 0:
+            found.append(f"{name} must be a finite percentage of at least 0, got {value!r}")
+    for name in _DISTANCES:
+        value = getattr(settings, name)
+        if not _is_number(value) or value <= 0:
+            found.append(f"{name} must be a finite percentage above 0, got {value!r}")
+    if found:
+        return found
+    costs = 2 * settings.percent_slippage + 2 * settings.percent_fee
+    if settings.min_take_profit_distance_percent < costs:
+        found.append(
+            f"min_take_profit_distance_percent = {settings.min_take_profit_distance_percent:g} cannot cover two "
+            f"slippages and two fees (2 x {settings.percent_slippage:g} + 2 x {settings.percent_fee:g} = {costs:g})"
+        )
+    if settings.min_stop_loss_distance_percent >= settings.max_stop_loss_distance_percent:
+        found.append(
+            f"min_stop_loss_distance_percent = {settings.min_stop_loss_distance_percent:g} must be below "
+            f"max_stop_loss_distance_percent = {settings.max_stop_loss_distance_percent:g}"
+        )
+    return found
+
+
+def changed(settings: Settings, values: dict[str, Any]) -> Settings:
+    """``settings`` with some values replaced, or an error that names every problem.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name or a set that contradicts itself; nothing is changed.
+    """
+    known = Settings.__struct_fields__
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        from difflib import get_close_matches
+
+        near = get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"unknown setting {unknown[0]!r}{hint}\nknown: {', '.join(known)}")
+    candidate = msgspec.structs.replace(settings, **values)
+    found = problems(candidate)
+    if found:
+        raise UsageError("these settings contradict themselves, nothing was changed:\n- " + "\n- ".join(found))
+    return candidate
+
+
+_current = Settings()
+
+
+def set_config(**values: Any) -> Settings:
+    """Change settings for runs started from now on, and return the new ones.
+
+    Raises
+    ------
+    UsageError
+        With every reason, when a name is unknown or the set contradicts itself; then nothing changes.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> bknb.set_config(percent_fee=0.05).percent_fee
+    0.05
+    >>> _ = bknb.set_config(percent_fee=0.1)
+    """
+    global _current  # noqa: PLW0603 -- the one place where settings change
+    _current = changed(_current, values)
+    return _current
+
+
+def get_config() -> Settings:
+    """The settings that the next run will use.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> bknb.get_config().schedule_await_minutes
+    120
+    """
+    return _current

@@ -1,0 +1,70 @@
+"""Candle intervals and UTC alignment. All times are UTC milliseconds."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+from ..errors import UsageError
+
+Interval: TypeAlias = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d"]
+
+MINUTE_MS: Final = 60_000
+DAY_MS: Final = 1440 * MINUTE_MS
+
+INTERVAL_MS: Final[dict[str, int]] = {
+    "1m": MINUTE_MS,
+    "3m": 3 * MINUTE_MS,
+    "5m": 5 * MINUTE_MS,
+    "15m": 15 * MINUTE_MS,
+    "30m": 30 * MINUTE_MS,
+    "1h": 60 * MINUTE_MS,
+    "2h": 120 * MINUTE_MS,
+    "4h": 240 * MINUTE_MS,
+    "6h": 360 * MINUTE_MS,
+    "8h": 480 * MINUTE_MS,
+    "12h": 720 * MINUTE_MS,
+    "1d": DAY_MS,
+    "3d": 3 * DAY_MS,
+}
+
+
+def interval_ms(interval: str) -> int:
+    """Length of an interval in milliseconds.
+
+    Raises
+    ------
+    UsageError
+        When the interval is not one of the known ones.
+
+    Examples
+    --------
+    >>> interval_ms("15m")
+    900000
+    """
+    try:
+        return INTERVAL_MS[interval]
+    except (KeyError, TypeError):
+        known = " ".join(INTERVAL_MS)
+        raise UsageError(f"unknown interval {interval!r}; expected one of {known}") from None
+
+
+def floor_to(when: int, step: int) -> int:
+    """The newest multiple of ``step`` (ms since the epoch, UTC) at or before ``when``.
+
+    Examples
+    --------
+    >>> floor_to(1_640_991_725_000, 60_000)
+    1640991720000
+    """
+    return when - when % step
+
+
+def ceil_to(when: int, step: int) -> int:
+    """The oldest multiple of ``step`` at or after ``when``.
+
+    Examples
+    --------
+    >>> ceil_to(1_640_991_725_000, 60_000)
+    1640991780000
+    """
+    return -(-when // step) * step

@@ -1,0 +1,52 @@
+"""Partial milestones: 10, 20 … 100 percent of the way from the entry to the target or to the stop."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from .signal import OpenSignal
+
+LEVEL_STEP: Final = 10
+
+
+class Progress(NamedTuple):
+    """How far a position has come, in percent of the way (0..100), and towards what."""
+
+    side: Literal["profit", "loss"]
+    percent: float
+
+
+def progress(signal: OpenSignal, price: float) -> Progress:
+    """Percent of the way to the target (profit) or to the stop (loss) at an average price.
+
+    Examples
+    --------
+    >>> row = OpenSignal(id="a", symbol="B", strategy="s", exchange="e", position="long", price_open=100.0,
+    ...     price_take_profit=110.0, price_stop_loss=90.0, minute_estimated_time=5, note="", scheduled_at=0,
+    ...     pending_at=0)
+    >>> progress(row, 104.0)
+    Progress(side='profit', percent=40.0)
+    """
+    entry = signal.price_open
+    if signal.position == "long":
+        distance = price - entry
+        to_target = signal.price_take_profit - entry
+        to_stop = entry - signal.price_stop_loss
+    else:
+        distance = entry - price
+        to_target = entry - signal.price_take_profit
+        to_stop = signal.price_stop_loss - entry
+    if distance >= 0:
+        return Progress("profit", min(distance / to_target * 100, 100.0))
+    return Progress("loss", min(-distance / to_stop * 100, 100.0))
+
+
+def passed_levels(percent: float, reached: int) -> range:
+    """The milestones in ``(reached, percent]``, ascending.
+
+    Examples
+    --------
+    >>> list(passed_levels(34.9, 10))
+    [20, 30]
+    """
+    return range(reached + LEVEL_STEP, int(percent // LEVEL_STEP) * LEVEL_STEP + 1, LEVEL_STEP)

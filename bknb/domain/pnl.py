@@ -1,0 +1,50 @@
+"""Money: what a trade made, with slippage and fees taken apart."""
+
+from __future__ import annotations
+
+from .signal import Pnl, Position
+
+
+def net_percentage(position: Position, price_open: float, price_close: float, slippage: float, fee: float) -> float:
+    """Net result in percent of the slipped entry value.
+
+    With s and f per side in percent, long: entry' = open·(1 + s), exit' = close·(1 - s), mirrored for a short;
+    net = 100·(exit' - entry')/entry' - f·(1 + exit'/entry').
+
+    Examples
+    --------
+    >>> round(net_percentage("long", 100.0, 110.0, 0.1, 0.1), 10)
+    9.5704395604
+    """
+    if position == "long":
+        entry = price_open * (1 + slippage / 100)
+        exit_ = price_close * (1 - slippage / 100)
+        slipped = (exit_ - entry) / entry * 100
+    else:
+        entry = price_open * (1 - slippage / 100)
+        exit_ = price_close * (1 + slippage / 100)
+        slipped = (entry - exit_) / entry * 100
+    return slipped - fee * (1 + exit_ / entry)
+
+
+def trade_pnl(position: Position, price_open: float, price_close: float, *, slippage: float, fee: float) -> Pnl:
+    """The same, with its parts: gross is the raw price move, ``gross - fee - slippage = net``.
+
+    Examples
+    --------
+    >>> parts = trade_pnl("long", 100.0, 100.0, slippage=0.1, fee=0.1)
+    >>> parts.gross_percentage, round(parts.pnl_percentage, 10)
+    (0.0, -0.3996003996)
+    """
+    sign = 1 if position == "long" else -1
+    entry = price_open * (1 + sign * slippage / 100)
+    exit_ = price_close * (1 - sign * slippage / 100)
+    slipped = (exit_ - entry) / entry * 100 * sign
+    fees = fee * (1 + exit_ / entry)
+    gross = (price_close - price_open) / price_open * 100 * sign
+    return Pnl(
+        pnl_percentage=slipped - fees,
+        gross_percentage=gross,
+        fee_percentage=fees,
+        slippage_percentage=gross - slipped,
+    )

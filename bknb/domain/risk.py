@@ -1,0 +1,81 @@
+"""What a risk profile is asked, and what it can see: the candidate and every position that holds a place."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .signal import OpenSignal, Position, ScheduledSignal
+
+
+class OpenPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """A place taken in a risk profile: an open position, or a scheduled signal that may become one.
+
+    ``since`` is the moment (UTC ms) at which the place was taken.
+    """
+
+    signal_id: str
+    symbol: str
+    strategy: str
+    exchange: str
+    position: Position
+    price_open: float
+    price_take_profit: float
+    price_stop_loss: float
+    since: int
+    scheduled: bool
+
+
+class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to a risk profile.
+
+    Attributes
+    ----------
+    symbol, strategy, exchange
+        Who asks.
+    when : int
+        The moment, UTC ms.
+    price : float
+        Average price at that moment.
+    signal
+        The candidate with its prices.
+    open_positions
+        Everything that holds a place in this profile now, without the candidate itself.
+    """
+
+    symbol: str
+    strategy: str
+    exchange: str
+    when: int
+    price: float
+    signal: OpenSignal | ScheduledSignal
+    open_positions: tuple[OpenPosition, ...]
+
+    @property
+    def open_position_count(self) -> int:
+        """How many places are taken now."""
+        return len(self.open_positions)
+
+
+def place_of(signal: OpenSignal | ScheduledSignal, when: int) -> OpenPosition:
+    """The place that a candidate takes once it is allowed.
+
+    Examples
+    --------
+    >>> row = OpenSignal(id="a", symbol="B", strategy="s", exchange="e", position="long", price_open=100.0,
+    ...     price_take_profit=110.0, price_stop_loss=90.0, minute_estimated_time=5, note="", scheduled_at=0,
+    ...     pending_at=0)
+    >>> place_of(row, 60_000).since
+    60000
+    """
+    return OpenPosition(
+        signal_id=signal.id,
+        symbol=signal.symbol,
+        strategy=signal.strategy,
+        exchange=signal.exchange,
+        position=signal.position,
+        price_open=signal.price_open,
+        price_take_profit=signal.price_take_profit,
+        price_stop_loss=signal.price_stop_loss,
+        since=when,
+        scheduled=isinstance(signal, ScheduledSignal),
+    )

@@ -1,0 +1,171 @@
+"""Validation of what a strategy returned: every rule is checked, every broken one is told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+
+from ..config import Settings
+from .execution import ExecutionModel
+from .pnl import net_percentage
+from .signal import Reason, Signal
+
+_FIELDS = Signal.__struct_fields__
+_REQUIRED = ("position", "price_take_profit", "price_stop_loss", "minute_estimated_time")
+_PRICES = ("price_open", "price_take_profit", "price_stop_loss")
+
+
+def read_answer(answer: object) -> Signal | Reason:
+    """A strategy's answer as a ``Signal``, or the reason why it is none.
+
+    Accepts a ``Signal`` or a mapping with its fields. Numbers of numpy and the like become Python numbers.
+
+    Examples
+    --------
+    >>> read_answer({"position": "long"})
+    Reason(code='shape', text='a signal needs price_take_profit, price_stop_loss, minute_estimated_time')
+    """
+    if isinstance(answer, Signal):
+        values: dict[str, Any] = msgspec.structs.asdict(answer)
+    elif isinstance(answer, Mapping):
+        values = dict(answer)
+        unknown = [str(key) for key in values if key not in _FIELDS]
+        if unknown:
+            near = get_close_matches(unknown[0], _FIELDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_FIELDS)}"
+            return Reason("shape", f"a signal has no field {unknown[0]!r}{hint}")
+        missing = [name for name in _REQUIRED if values.get(name) is None]
+        if missing:
+            return Reason("shape", f"a signal needs {', '.join(missing)}")
+    else:
+        return Reason(
+            "shape", f"a strategy returns None or bknb.Signal(...), got {type(answer).__name__}: {answer!r:.80}"
+        )
+    for name, value in values.items():
+        if hasattr(value, "item") and not isinstance(value, (float, int, str)):
+            try:
+                values[name] = value.item()
+            except (TypeError, ValueError):
+                return Reason("shape", f"{name} must be one number, got {type(value).__name__} {value!r:.60}")
+        elif isinstance(value, float) and type(value) is not float:
+            values[name] = float(value)
+    minutes = values["minute_estimated_time"]
+    if isinstance(minutes, float) and minutes.is_integer():
+        values["minute_estimated_time"] = int(minutes)
+    return Signal(**values)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
+    """Every rule that a signal breaks at the average ``price``; an empty list means it may open or wait.
+
+    A signal is judged against the price at which it will open: the market, the limit it waits for, or what the
+    execution model books when the limit is already reached.
+    """
+    found: list[Reason] = []
+    position: object = signal.position
+    if position not in ("long", "short"):
+        found.append(Reason("position", f"position must be 'long' or 'short', got {signal.position!r}"))
+    if not _is_number(price) or price <= 0:
+        found.append(Reason("price", f"the average price must be a finite number above 0, got {price!r}"))
+    for name in _PRICES:
+        value = getattr(signal, name)
+        if value is None and name == "price_open":
+            continue
+        if not _is_number(value):
+            found.append(Reason("finite", f"{name} must be a finite number, got {value!r} ({type(value).__name__})"))
+        elif value <= 0:
+            found.append(Reason("positive", f"{name} must be above 0, got {value!r}"))
+    found += _broken_lifetime(signal, settings)
+    found += _broken_texts(note=signal.note, name=signal.id)
+    if any(reason.code in ("position", "price", "finite", "positive") for reason in found):
+        return found
+    return found + _broken_levels(signal, price=price, model=model, settings=settings)
+
+
+def _broken_texts(*, note: object, name: object) -> list[Reason]:
+    found: list[Reason] = []
+    if not isinstance(note, str):
+        found.append(Reason("note", f"note must be text, got {type(note).__name__}"))
+    if name is not None and (not isinstance(name, str) or not name):
+        found.append(Reason("id", f"id must be a non-empty text or None, got {name!r}"))
+    return found
+
+
+def _broken_lifetime(signal: Signal, settings: Settings) -> list[Reason]:
+    minutes: object = signal.minute_estimated_time
+    longest = settings.max_signal_lifetime_minutes
+    if not isinstance(minutes, int) or isinstance(minutes, bool):
+        return [Reason("minutes_whole", f"minute_estimated_time must be a whole number, got {minutes!r}")]
+    if minutes <= 0:
+        return [Reason("minutes_positive", f"minute_estimated_time must be above 0, got {minutes}")]
+    if minutes > longest:
+        text = f"minute_estimated_time {minutes} is above max_signal_lifetime_minutes = {longest}"
+        return [Reason("minutes_limit", text)]
+    return []
+
+
+def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
+    """Rules on two exit levels and an entry that are known to be numbers above 0."""
+    found: list[Reason] = []
+    fill = model.market_fill(signal.position, price, signal.price_open)
+    waits = fill is None
+    entry = signal.price_open if fill is None else fill
+    assert entry is not None  # a signal without price_open never waits  # noqa: S101
+    target, stop = signal.price_take_profit, signal.price_stop_loss
+    long = signal.position == "long"
+    above, below = ("above", "below") if long else ("below", "above")
+    sign = 1 if long else -1
+    if sign * (target - entry) <= 0:
+        text = f"a {signal.position}'s price_take_profit {target:g} must be {above} its entry {entry:g}"
+        found.append(Reason("take_profit_side", text))
+    if sign * (entry - stop) <= 0:
+        text = f"a {signal.position}'s price_stop_loss {stop:g} must be {below} its entry {entry:g}"
+        found.append(Reason("stop_loss_side", text))
+    if not waits:
+        if sign * (price - stop) <= 0:
+            text = f"the market at {price:g} is already at or beyond price_stop_loss {stop:g}"
+            found.append(Reason("stopped_at_once", text))
+        if sign * (target - price) <= 0:
+            text = f"the market at {price:g} is already at or beyond price_take_profit {target:g}"
+            found.append(Reason("taken_at_once", text))
+    if sign * (target - entry) > 0:
+        found += _broken_target(signal, entry=entry, settings=settings)
+    if sign * (entry - stop) > 0:
+        found += _broken_stop(signal, entry=entry, settings=settings)
+    return found
+
+
+def _broken_target(signal: Signal, *, entry: float, settings: Settings) -> list[Reason]:
+    found: list[Reason] = []
+    target = signal.price_take_profit
+    distance = (target - entry) / entry * 100 if signal.position == "long" else (entry - target) / entry * 100
+    least = settings.min_take_profit_distance_percent
+    if distance < least:
+        text = f"price_take_profit is {distance:.3f} % from the entry, min_take_profit_distance_percent = {least:g}"
+        found.append(Reason("take_profit_near", text))
+    net = net_percentage(signal.position, entry, target, settings.percent_slippage, settings.percent_fee)
+    if net <= 0:
+        text = f"at price_take_profit the trade would make {net:.3f} % after two fees and two slippages"
+        found.append(Reason("take_profit_costs", text))
+    return found
+
+
+def _broken_stop(signal: Signal, *, entry: float, settings: Settings) -> list[Reason]:
+    stop = signal.price_stop_loss
+    distance = (entry - stop) / entry * 100 if signal.position == "long" else (stop - entry) / entry * 100
+    least, most = settings.min_stop_loss_distance_percent, settings.max_stop_loss_distance_percent
+    if distance < least:
+        text = f"price_stop_loss is {distance:.3f} % from the entry, min_stop_loss_distance_percent = {least:g}"
+        return [Reason("stop_loss_near", text)]
+    if distance > most:
+        text = f"price_stop_loss is {distance:.3f} % from the entry, max_stop_loss_distance_percent = {most:g}"
+        return [Reason("stop_loss_far", text)]
+    return []

@@ -1,0 +1,229 @@
+"""What a strategy returns, the rows the engine keeps, and the events the life of a signal consists of.
+
+Prices are in quote currency, moments are UTC milliseconds, a percentage of 1.5 means 1.5 %.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+Position: TypeAlias = Literal["long", "short"]
+Mode: TypeAlias = Literal["backtest", "live"]
+CloseReason: TypeAlias = Literal["take_profit", "stop_loss", "time_expired", "frame_end", "data_end"]
+CancelReason: TypeAlias = Literal["timeout", "price_reject", "risk", "frame_end", "data_end", "stopped"]
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """What a strategy returns when it wants a position.
+
+    Parameters
+    ----------
+    position
+        ``"long"`` or ``"short"``.
+    price_take_profit, price_stop_loss
+        The two exit levels, in quote currency.
+    minute_estimated_time
+        Whole minutes after which the position is closed at the market.
+    price_open
+        A limit: the signal opens at once when the market is there already, else it is scheduled and waits.
+        ``None`` opens at the market.
+    note
+        Free text that travels with the trade.
+    id
+        A name of your own for the signal; by default it is made of strategy, symbol and minute.
+
+    Notes
+    -----
+    Nothing is checked here. The engine checks every rule when the strategy returns the signal, and a signal
+    that breaks some becomes a ``Rejected`` event that lists them all.
+
+    Examples
+    --------
+    >>> Signal(position="long", price_take_profit=110.0, price_stop_loss=95.0, minute_estimated_time=60).position
+    'long'
+    """
+
+    position: Position
+    price_take_profit: float
+    price_stop_loss: float
+    minute_estimated_time: int
+    price_open: float | None = None
+    note: str = ""
+    id: str | None = None
+
+
+class ScheduledSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A checked signal that waits for its entry price."""
+
+    id: str
+    symbol: str
+    strategy: str
+    exchange: str
+    position: Position
+    price_open: float
+    price_take_profit: float
+    price_stop_loss: float
+    minute_estimated_time: int
+    note: str
+    scheduled_at: int
+
+
+class OpenSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A checked signal with an open position."""
+
+    id: str
+    symbol: str
+    strategy: str
+    exchange: str
+    position: Position
+    price_open: float
+    price_take_profit: float
+    price_stop_loss: float
+    minute_estimated_time: int
+    note: str
+    scheduled_at: int
+    pending_at: int
+
+
+class Pnl(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Result of one trade in percent of the entry value; ``gross - fee - slippage = pnl``."""
+
+    pnl_percentage: float
+    gross_percentage: float
+    fee_percentage: float
+    slippage_percentage: float
+
+
+class Reason(msgspec.Struct, frozen=True, gc=False):
+    """One broken rule: a stable code and a sentence for people."""
+
+    code: str
+    text: str
+
+
+class Happening(msgspec.Struct, frozen=True, kw_only=True):
+    """What every event says: who, where, when (UTC ms), and the average price then."""
+
+    symbol: str
+    strategy: str
+    exchange: str
+    frame: str | None
+    mode: Mode
+    when: int
+    price: float
+
+
+class Idle(Happening, frozen=True, kw_only=True, tag_field="action", tag="idle"):
+    """A minute with nothing open or scheduled.
+
+    Examples
+    --------
+    >>> where = dict(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live")
+    >>> Idle(**where, when=0, price=100.0).price
+    100.0
+    """
+
+
+class Scheduled(Happening, frozen=True, kw_only=True, tag_field="action", tag="scheduled"):
+    """A signal was accepted and waits for its entry price.
+
+    Examples
+    --------
+    >>> Scheduled.__struct_fields__[-1]
+    'signal'
+    """
+
+    signal: ScheduledSignal
+
+
+class Opened(Happening, frozen=True, kw_only=True, tag_field="action", tag="opened"):
+    """A position was opened at ``signal.price_open``.
+
+    Examples
+    --------
+    >>> Opened.__struct_fields__[-1]
+    'signal'
+    """
+
+    signal: OpenSignal
+
+
+class Active(Happening, frozen=True, kw_only=True, tag_field="action", tag="active"):
+    """A minute with a scheduled signal or an open position; both percentages are 0 while scheduled.
+
+    Examples
+    --------
+    >>> Active.__struct_fields__[-2:]
+    ('percent_tp', 'percent_sl')
+    """
+
+    signal: OpenSignal | ScheduledSignal
+    percent_tp: float
+    percent_sl: float
+
+
+class Closed(Happening, frozen=True, kw_only=True, tag_field="action", tag="closed"):
+    """A position ended; ``closed_at`` is the open time of the candle that decided it.
+
+    Examples
+    --------
+    >>> "close_reason" in Closed.__struct_fields__
+    True
+    """
+
+    signal: OpenSignal
+    close_reason: CloseReason
+    closed_at: int
+    price_close: float
+    pnl: Pnl
+    peak_percentage: float
+    trough_percentage: float
+    ambiguous: bool
+
+
+class Cancelled(Happening, frozen=True, kw_only=True, tag_field="action", tag="cancelled"):
+    """A scheduled signal ended without ever opening.
+
+    Examples
+    --------
+    >>> "reason" in Cancelled.__struct_fields__
+    True
+    """
+
+    signal: ScheduledSignal
+    reason: CancelReason
+    closed_at: int
+    note: str = ""
+
+
+TickResult: TypeAlias = Idle | Scheduled | Opened | Active | Closed | Cancelled
+"""The six things a minute can come to, told apart by ``action``."""
+
+
+class Rejected(Happening, frozen=True, kw_only=True):
+    """A strategy's answer broke rules; ``signal`` is the answer as text."""
+
+    reasons: tuple[Reason, ...]
+    signal: str
+
+
+class RiskRefused(Happening, frozen=True, kw_only=True):
+    """A risk profile refused a candidate; ``note`` says which rule and why."""
+
+    risk: str
+    note: str
+    signal: OpenSignal | ScheduledSignal
+    open_positions: int
+
+
+class Milestone(Happening, frozen=True, kw_only=True):
+    """A position has come ``level`` percent of the way to its target (profit) or its stop (loss)."""
+
+    side: Literal["profit", "loss"]
+    level: int
+    signal: OpenSignal
+
+
+Event: TypeAlias = TickResult | Rejected | RiskRefused | Milestone

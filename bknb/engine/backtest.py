@@ -1,0 +1,350 @@
+"""The backtest driver: asks the strategy slot by slot and feeds the lifecycle the minutes that matter.
+
+Between two questions nothing is looked at; while something is open or scheduled a scan jumps to the next minute at
+which it can change. What was jumped over reaches the lifecycle as one ``Stretch``, so that skipping and stepping
+give the same events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ..config import Settings
+from ..domain.execution import Minute, execution_model
+from ..domain.interval import MINUTE_MS, ceil_to, interval_ms
+from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Rules, Stretch, Waiting
+from ..domain.partial import LEVEL_STEP
+from ..domain.signal import Cancelled, Closed
+from ..errors import NotEnoughData
+from ..kernels.scan import first_outside
+from ..market.clock import SystemClock, stopwatch
+from ..market.feed import Feed
+from ..market.window import Series, Window
+from . import subjects
+from .desk import Desk
+from .records import Records
+from .registry import Exchange, Frame, Strategy, get_risk
+from .risk import RiskBook
+from .watchdog import watched
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_REPORTS: Final = 200  # progress is told this often in a run
+_NEVER: Final = math.inf
+_EARLY: Final = 1e-9  # a milestone is looked for a hair early: the lifecycle decides, the scan must not be late
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a backtest needs, resolved."""
+
+    symbol: str
+    strategy: Strategy
+    exchange: Exchange
+    frame: Frame
+    execution: str
+    settings: Settings
+    allow_gaps: bool = False
+
+
+class BacktestRun:
+    """One strategy over one frame of history.
+
+    Attributes
+    ----------
+    records
+        Events so far.
+    processed, total
+        Moments of the frame that are behind, and all.
+    stopped
+        Whether the run was stopped before its end.
+    """
+
+    def __init__(self, plan: Plan, *, every_minute: bool = False) -> None:
+        self.plan = plan
+        self.records = Records()
+        self.processed = 0
+        self.total = (plan.frame.last - plan.frame.start) // interval_ms(plan.frame.interval) + 1
+        self.stopped = False
+        self.window: Window | None = None
+        self.seconds = 0.0
+        self._every_minute = every_minute
+        self._no_entries = False
+        self._leave = False
+
+    def stop(self, *, now: bool = False) -> None:
+        """Open nothing new and watch an open position to its end; ``now`` leaves at the next minute. Thread-safe."""
+        self._no_entries = True
+        self._leave = self._leave or now
+
+    # --- the run ------------------------------------------------------------------------------------------------
+
+    async def results(self) -> AsyncIterator[Closed | Cancelled]:
+        """Run, and give every closed and cancelled result as it happens."""
+        plan = self.plan
+        began = stopwatch()
+        records = self.records
+        window = self.window = Window(
+            Feed(
+                plan.exchange.source,
+                plan.settings,
+                allow_gaps=plan.allow_gaps,
+                warn=records.warnings.append,
+                now=SystemClock().now,
+            ),
+            horizon=plan.frame.last + 2 * MINUTE_MS,
+        )
+        series = await window.load_run(plan.symbol, plan.frame.start)
+        self._check_coverage(series)
+        desk = self._desk(window)
+        course = Course(series, window.average_prices(plan.symbol), desk, every_minute=self._every_minute)
+        async with watched(desk, plan.settings.max_signal_generation_seconds):
+            async for result in self._course(course, desk):
+                yield result
+        self.seconds = stopwatch() - began
+        self._report(self.processed if self.stopped else self.total)
+        self._time("backtest_total", self.seconds)
+
+    def _desk(self, window: Window) -> Desk:
+        plan = self.plan
+        risk = plan.strategy.risk
+        rules = Rules(
+            symbol=plan.symbol,
+            strategy=plan.strategy.name,
+            exchange=plan.exchange.name,
+            frame=plan.frame.name,
+            mode="backtest",
+            model=execution_model(plan.execution),
+            settings=plan.settings,
+            frame_last=plan.frame.last,
+            risk=risk,
+            quiet=subjects.wants_quiet("backtest") or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
+        )
+        book = None if risk is None else RiskBook(get_risk(risk))
+        return Desk(rules=rules, strategy=plan.strategy, window=window, book=book, records=self.records)
+
+    def _check_coverage(self, series: Series) -> None:
+        plan, candles = self.plan, series.candles
+        first, end = plan.frame.start, plan.frame.last
+        where = f"{plan.symbol} on {plan.exchange.name}"
+        if not len(candles) or int(candles.timestamp[-1]) < first:
+            raise NotEnoughData(
+                f"{where} has no one-minute candles in the frame {plan.frame}\nchoose a frame inside the data"
+            )
+        last = int(candles.timestamp[-1])
+        begin = int(candles.timestamp[0])
+        if begin > first:
+            late = (begin - first) // MINUTE_MS
+            self.records.warnings.append(f"the data of {where} begins {late} minutes after the start of the frame")
+        if last < end - MINUTE_MS:
+            early = (end - last) // MINUTE_MS
+            self.records.warnings.append(f"the data of {where} ends {early} minutes before the end of the frame")
+
+    async def _course(self, course: Course, desk: Desk) -> AsyncIterator[Closed | Cancelled]:
+        """Question after question; after each that opened or scheduled something, minutes until it is over."""
+        records, frame = self.records, self.plan.frame
+        slot_ms, step_ms = interval_ms(self.plan.strategy.interval), interval_ms(frame.interval)
+        report_every = max(self.total // _REPORTS, 1) * step_ms
+        report_at = frame.start
+        when = frame.start
+        told = 0
+        while when <= frame.last and not self._no_entries:
+            if when >= report_at:
+                self._report((when - frame.start) // step_ms)
+                report_at = when + report_every
+                await asyncio.sleep(0)
+            index = course.index_at(when)
+            if index >= course.count:
+                break  # the data ends here: nobody could fill what the strategy asks for
+            after = when
+            if course.time_of(index) == when:
+                await course.idle_until(index)
+                await desk.ask(when)
+                if not isinstance(desk.state, Flat):
+                    after = await course.until_flat(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
+                while told < len(ends := records.ends):
+                    yield ends[told]
+                    told += 1
+                if not isinstance(desk.state, Flat):
+                    break  # left in the middle
+            when = next_question(frame.start, step_ms, after=after, asked=when, slot_ms=slot_ms)
+        if not self._no_entries:
+            await course.idle_until(course.index_at(frame.last + 1))
+        self.stopped = self._no_entries
+        self.processed = self.total if not self.stopped else self.processed
+
+    # --- telling ------------------------------------------------------------------------------------------------
+
+    def _report(self, processed: int) -> None:
+        self.processed = processed
+        if subjects.progress_backtest.heard:
+            plan = self.plan
+            subjects.progress_backtest.emit(
+                subjects.Progress(
+                    kind="backtest",
+                    symbol=plan.symbol,
+                    strategy=plan.strategy.name,
+                    exchange=plan.exchange.name,
+                    frame=plan.frame.name,
+                    total=self.total,
+                    processed=processed,
+                    progress=processed / self.total,
+                )
+            )
+
+    def _time(self, metric: str, seconds: float) -> None:
+        if subjects.performance.heard:
+            plan = self.plan
+            subjects.performance.emit(
+                subjects.Performance(
+                    metric=metric,
+                    symbol=plan.symbol,
+                    strategy=plan.strategy.name,
+                    exchange=plan.exchange.name,
+                    frame=plan.frame.name,
+                    mode="backtest",
+                    duration_ms=seconds * 1000,
+                    at=SystemClock().now(),
+                )
+            )
+
+
+def next_question(start: int, step_ms: int, *, after: int, asked: int, slot_ms: int) -> int:
+    """The first moment of the frame that is later than ``after`` and in a later slot than ``asked``.
+
+    Moments are ``start + k * step_ms``; a slot is ``floor(moment / slot_ms)``. All in UTC ms.
+
+    Examples
+    --------
+    >>> next_question(120_000, 60_000, after=120_000, asked=120_000, slot_ms=300_000)
+    300000
+    """
+    earliest = max(after + 1, (asked // slot_ms + 1) * slot_ms)
+    return start + ceil_to(max(earliest - start, 0), step_ms)
+
+
+class Course:
+    """The minutes of a run as arrays, and the walk over them while something is open or scheduled."""
+
+    def __init__(self, series: Series, price: NDArray[np.float64], desk: Desk, *, every_minute: bool) -> None:
+        candles = series.candles
+        self._series = series
+        self._times = candles.timestamp
+        self._high, self._low, self._price = candles.high, candles.low, price
+        self._prices = candles._block[1:5]
+        self.count = len(candles)
+        self._desk = desk
+        self._every_minute = every_minute or desk.rules.quiet
+        self._fed: int | None = None
+        self._average = desk.rules.model.watches == "average"
+
+    def time_of(self, index: int) -> int:
+        """Open time of a minute."""
+        return int(self._times[index])
+
+    def index_at(self, when: int) -> int:
+        """Index of the first minute that opens at or after ``when``; the count when there is none."""
+        if self._series.regular:
+            at = -((self._series.start - when) // MINUTE_MS)
+            return min(max(at, 0), self.count)
+        return int(np.searchsorted(self._times, when))
+
+    def minute(self, index: int) -> Minute:
+        """One minute for the lifecycle, in plain floats."""
+        return Minute(int(self._times[index]), *self._prices[:, index].tolist(), float(self._price[index]))
+
+    async def idle_until(self, index: int) -> None:
+        """Where somebody listens to quiet minutes, feed those before ``index`` too."""
+        if self._desk.rules.quiet and self._fed is not None:
+            for i in range(self._fed, index):
+                await self._desk.take(self.minute(i))
+        self._fed = index
+
+    async def until_flat(
+        self, index: int, *, leave: Callable[[], bool], stopping: Callable[[], bool]
+    ) -> int:
+        """Feed minutes from ``index`` on until nothing is open or scheduled; returns the last minute fed (UTC ms)."""
+        desk = self._desk
+        jumps = 0
+        while not isinstance(desk.state, Flat):
+            jumps += 1
+            if jumps % 64 == 0:
+                await asyncio.sleep(0)  # lets a stop request and the listeners' loop in
+            if leave():
+                break
+            if stopping() and isinstance(desk.state, Waiting):
+                await desk.take(Halt(self.time_of(min(index, self.count - 1)), self._last_price(index)))
+                break
+            target = index if self._every_minute else self._next(index)
+            if target > index and isinstance(desk.state, Holding):
+                await desk.take(self._stretch(index, target))
+            if target >= self.count:
+                last = self.count - 1
+                await desk.take(DataEnd(self.time_of(last), float(self._price[last])))
+                index = self.count
+                break
+            await desk.take(self.minute(target))
+            index = target + 1
+        self._fed = index
+        return self.time_of(max(index - 1, 0))
+
+    def _last_price(self, index: int) -> float:
+        return float(self._price[max(index - 1, 0)])
+
+    def _stretch(self, start: int, stop: int) -> Stretch:
+        if self._average:
+            part = self._price[start:stop]
+            return Stretch(float(part.max()), float(part.min()))
+        return Stretch(float(self._high[start:stop].max()), float(self._low[start:stop].min()))
+
+    def _next(self, index: int) -> int:
+        """The next minute at which the state can change; never later than the first such minute."""
+        state, rules = self._desk.state, self._desk.rules
+        assert rules.frame_last is not None  # a backtest always has a frame  # noqa: S101
+        if isinstance(state, Waiting):
+            waiting = state.signal
+            deadline = waiting.scheduled_at + rules.settings.schedule_await_minutes * MINUTE_MS
+            long = waiting.position == "long"
+            # The stop lies beyond the entry, so the entry is reached first or in the same minute.
+            above, below = (_NEVER, waiting.price_open) if long else (waiting.price_open, -_NEVER)
+            bounds = (above, below, _NEVER, -_NEVER)
+        else:
+            assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
+            deadline = state.signal.pending_at + state.signal.minute_estimated_time * MINUTE_MS
+            bounds = self._bounds(state)
+        stop = min(self.index_at(deadline), self.index_at(rules.frame_last + 1))
+        above, below, price_above, price_below = bounds
+        return first_outside(
+            self._high,
+            self._low,
+            self._price,
+            index,
+            max(stop, index),
+            above=above,
+            below=below,
+            price_above=price_above,
+            price_below=price_below,
+        )
+
+    def _bounds(self, state: Holding) -> tuple[float, float, float, float]:
+        """Prices at which an open position can change: high, low, average above, average below."""
+        signal = state.signal
+        entry, target, stop = signal.price_open, signal.price_take_profit, signal.price_stop_loss
+        profit = entry + (target - entry) * min(state.profit_level + LEVEL_STEP - _EARLY, 100) / 100
+        loss = entry + (stop - entry) * min(state.loss_level + LEVEL_STEP - _EARLY, 100) / 100
+        if state.profit_level >= 100:
+            profit = math.copysign(_NEVER, target - entry)
+        if state.loss_level >= 100:
+            loss = math.copysign(_NEVER, stop - entry)
+        upper, lower = (profit, loss) if target > entry else (loss, profit)
+        top, bottom = max(target, stop), min(target, stop)
+        if self._average:
+            return _NEVER, -_NEVER, min(upper, top), max(lower, bottom)
+        return top, bottom, upper, lower

@@ -1,0 +1,102 @@
+"""What a run leaves behind: events in order, and everything that went wrong, counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..domain.signal import (
+    Active,
+    Cancelled,
+    Closed,
+    Event,
+    Idle,
+    Milestone,
+    Rejected,
+    RiskRefused,
+    TickResult,
+)
+
+FailureKind = Literal["warm-up", "strategy", "exchange", "callback", "timeout"]
+
+
+@dataclass(slots=True)
+class Failure:
+    """Something that went wrong at least once, and the run went on.
+
+    Attributes
+    ----------
+    kind
+        ``"warm-up"``: not enough history yet. ``"strategy"``, ``"callback"``: user code raised. ``"exchange"``:
+        candles could not be had. ``"timeout"``: a strategy thought too long.
+    message
+        The first error's type and text.
+    where
+        The line of user code, when there is one.
+    count
+        How many times it happened at that place.
+    first_at, last_at
+        Moments (UTC ms) of the first and the last time.
+    """
+
+    kind: FailureKind
+    message: str
+    where: str
+    count: int
+    first_at: int
+    last_at: int
+
+
+@dataclass(slots=True)
+class Records:
+    """Everything a run told; trades and cancelled are the ends among the events."""
+
+    events: list[TickResult] = field(default_factory=list)
+    closed: list[Closed] = field(default_factory=list)
+    cancelled: list[Cancelled] = field(default_factory=list)
+    ends: list[Closed | Cancelled] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    refused: list[RiskRefused] = field(default_factory=list)
+    milestones: list[Milestone] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        """Keep one event; quiet minutes (idle, active) are not kept."""
+        match event:
+            case Idle() | Active():
+                return
+            case Milestone():
+                self.milestones.append(event)
+                return
+            case Rejected():
+                self.rejected.append(event)
+                return
+            case RiskRefused():
+                self.refused.append(event)
+                return
+            case Closed():
+                self.closed.append(event)
+                self.ends.append(event)
+            case Cancelled():
+                self.cancelled.append(event)
+                self.ends.append(event)
+            case _:
+                pass
+        self.events.append(event)
+
+    def fail(self, kind: FailureKind, error: BaseException, *, where: str, when: int) -> Failure:
+        """Count an error; the same kind of error at the same place is one entry."""
+        key = (kind, type(error).__name__, where)
+        failure = self._failures.get(key)
+        if failure is None:
+            message = f"{type(error).__name__}: {error}"
+            failure = self._failures[key] = Failure(kind, message, where, 0, when, when)
+        failure.count += 1
+        failure.last_at = when
+        return failure
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Everything that went wrong, in the order of its first time."""
+        return list(self._failures.values())

@@ -1,0 +1,66 @@
+"""Asking a risk profile: check and reserve are one step, whoever asks at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterable
+
+from ..domain.lifecycle import Reserve, Verdict
+from ..domain.risk import OpenPosition, RiskRequest, place_of
+from .registry import Risk
+
+
+class RiskBook:
+    """The places taken in one risk profile, shared by every strategy that uses it."""
+
+    def __init__(self, risk: Risk, taken: Iterable[OpenPosition] = ()) -> None:
+        self.risk = risk
+        self.places: dict[str, OpenPosition] = {place.signal_id: place for place in taken}
+        self._one_at_a_time = asyncio.Lock()
+
+    async def ask(self, asked: Reserve) -> Verdict:
+        """Ask every rule in order about a candidate, and take its place when all allow it."""
+        candidate = asked.candidate
+        async with self._one_at_a_time:
+            others = tuple(place for key, place in self.places.items() if key != candidate.id)
+            request = RiskRequest(
+                symbol=candidate.symbol,
+                strategy=candidate.strategy,
+                exchange=candidate.exchange,
+                when=asked.when,
+                price=asked.price,
+                signal=candidate,
+                open_positions=others,
+            )
+            note = await self._refusal(request)
+            if note is None:
+                self.places[candidate.id] = place_of(candidate, asked.when)
+            await self._tell("on_allowed" if note is None else "on_rejected", request)
+        return Verdict(note is None, note or "", len(others))
+
+    async def _refusal(self, request: RiskRequest) -> str | None:
+        """The note of the first rule that refuses, or ``None``."""
+        for rule in self.risk.validations:
+            try:
+                said = rule.validate(request)
+                if inspect.isawaitable(said):
+                    said = await said
+            except Exception as error:  # noqa: BLE001 -- a rule refuses by raising whatever it likes
+                said = str(error) or type(error).__name__
+            if isinstance(said, str) and said:
+                return f"{rule.note}: {said}" if rule.note else said
+            if said is False:
+                return rule.note or getattr(rule.validate, "__name__", "a rule") + " refused"
+        return None
+
+    async def _tell(self, callback: str, request: RiskRequest) -> None:
+        function = self.risk.callbacks.get(callback)
+        if function is not None:
+            said = function(request)
+            if inspect.isawaitable(said):
+                await said
+
+    def release(self, signal_id: str) -> None:
+        """Give a place back; one that is not taken is no error (it may have been given back before a restart)."""
+        self.places.pop(signal_id, None)

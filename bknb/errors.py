@@ -1,0 +1,128 @@
+"""Every error bknb raises on purpose.
+
+::
+
+    BknbError
+    ├── UsageError              a call that cannot mean anything
+    │   └── UnknownName         a name nobody registered; lists the known ones and the nearest
+    ├── MissingDependency       an optional package is needed; the text holds the install line
+    ├── DataError               candles that cannot be trusted
+    │   ├── GapError            minutes are missing; the text holds the ranges
+    │   ├── BadCandle           one candle breaks a rule; the text holds candle and rule
+    │   └── NotEnoughData       fewer closed candles exist than were asked for
+    ├── InvalidSignal           a strategy's answer breaks the rules (all of them are listed)
+    ├── StrategyError           the user's strategy raised; holds minute, symbol and cell line
+    ├── InvalidTransition       a step the life of a signal does not have; tells its story
+    ├── StateError              saved state is corrupt or belongs to somebody else
+    ├── ModelError              the language model did not answer usefully
+    │   └── ReplyRefused        it answered, and the answer broke the rules
+    └── BrokerError             the broker refused or did not answer
+
+Every text says what was expected, what came, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class BknbError(Exception):
+    """Base of every error bknb raises on purpose; shown in a notebook without a traceback of ours."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython hook: a user's mistake is answered in at most three lines."""
+        return [f"{type(self).__name__}: {line}" if i == 0 else line for i, line in enumerate(self.lines())]
+
+    def lines(self) -> list[str]:
+        """The text as at most three lines."""
+        lines = [line for line in str(self).splitlines() if line.strip()]
+        return lines if len(lines) <= 3 else [*lines[:2], " ".join(lines[2:])]
+
+
+class UsageError(BknbError):
+    """A call that cannot mean anything as written."""
+
+
+class UnknownName(UsageError):
+    """A name nobody registered.
+
+    Examples
+    --------
+    >>> print(UnknownName("strategy", "sma-cros", known=["sma-cross", "rsi"]))
+    no strategy is called 'sma-cros'; did you mean 'sma-cross'?
+    registered: sma-cross, rsi
+    """
+
+    def __init__(self, kind: str, name: str, *, known: Iterable[str]) -> None:
+        self.kind = kind
+        self.name = name
+        self.known = tuple(known)
+        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        listing = ", ".join(self.known) if self.known else f"none yet; add one with bknb.add_{kind}(...)"
+        super().__init__(f"no {kind} is called {name!r}{hint}\nregistered: {listing}")
+
+
+class MissingDependency(BknbError, ImportError):
+    """An optional package is needed for this."""
+
+    def __init__(self, package: str, *, purpose: str, extra: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed\n"
+            f"install it with: pip install 'bknb[{extra}]'"
+        )
+
+
+class DataError(BknbError):
+    """Candles that cannot be trusted."""
+
+
+class GapError(DataError):
+    """Minutes are missing.
+
+    Attributes
+    ----------
+    ranges : tuple of (int, int)
+        Missing ranges ``[first, end)`` in UTC milliseconds.
+    """
+
+    def __init__(self, message: str, *, ranges: Sequence[tuple[int, int]] = ()) -> None:
+        self.ranges = tuple(ranges)
+        super().__init__(message)
+
+
+class BadCandle(DataError):
+    """One candle breaks a rule."""
+
+
+class NotEnoughData(DataError):
+    """Fewer closed candles exist than were asked for."""
+
+
+class InvalidSignal(BknbError):
+    """A strategy's answer breaks the rules; every broken rule is listed."""
+
+
+class StrategyError(BknbError):
+    """The user's strategy raised."""
+
+
+class InvalidTransition(BknbError):
+    """A step the life of a signal does not have."""
+
+
+class StateError(BknbError):
+    """Saved state is corrupt or belongs to somebody else."""
+
+
+class ModelError(BknbError):
+    """The language model did not answer usefully."""
+
+
+class ReplyRefused(ModelError):
+    """The language model answered, and the answer broke the rules."""
+
+
+class BrokerError(BknbError):
+    """The broker refused or did not answer."""

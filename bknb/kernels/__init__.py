@@ -1,0 +1,1 @@
+"""Loops over arrays: each has a plain-Python twin that is its specification."""

@@ -1,0 +1,77 @@
+"""Volume-weighted average prices of a sliding window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+def average_price(
+    high: Sequence[float], low: Sequence[float], close: Sequence[float], volume: Sequence[float]
+) -> float:
+    """VWAP of a few candles: Σ typical·volume / Σ volume, typical = (high + low + close) / 3.
+
+    With no volume at all it is the mean of the closes. This is the specification of ``average_prices``: sums run
+    from the oldest candle to the newest.
+
+    Examples
+    --------
+    >>> average_price([3.0, 6.0], [3.0, 6.0], [3.0, 6.0], [1.0, 2.0])
+    5.0
+    """
+    weighted = total = 0.0
+    for h, lo, c, v in zip(high, low, close, volume, strict=True):
+        weighted += (h + lo + c) / 3 * v
+        total += v
+    return weighted / total if total else sum(close) / len(close)
+
+
+def average_prices(
+    high: NDArray[np.float64],
+    low: NDArray[np.float64],
+    close: NDArray[np.float64],
+    volume: NDArray[np.float64],
+    *,
+    count: int,
+) -> NDArray[np.float64]:
+    """``average_price`` of the ``count`` candles that end with each candle, to the last bit.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        The first ``count - 1`` values are NaN: their window is not complete.
+
+    Examples
+    --------
+    >>> column = np.array([3.0, 6.0, 6.0])
+    >>> average_prices(column, column, column, np.ones(3), count=2).tolist()
+    [nan, 4.5, 6.0]
+    """
+    size = len(close)
+    result = np.full(size, np.nan)
+    if size < count:
+        return result
+    weighted = (high + low + close) / 3 * volume
+    sums = _window_sums(weighted, count)
+    totals = _window_sums(volume, count)
+    empty = totals == 0
+    if empty.any():
+        sums[empty] = _window_sums(close, count)[empty]
+        totals[empty] = count
+    np.divide(sums, totals, out=result[count - 1 :])
+    return result
+
+
+def _window_sums(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Sums of ``count`` neighbours, added oldest first as a loop would (a prefix sum would round differently)."""
+    size = len(values) - count + 1
+    sums = values[:size].copy()
+    for offset in range(1, count):
+        sums += values[offset : offset + size]
+    return sums

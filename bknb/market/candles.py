@@ -1,0 +1,267 @@
+"""Columnar candles: one float64 block, read-only columns, no object per candle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
+
+import numpy as np
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
+
+COLUMNS: Final = ("timestamp", "open", "high", "low", "close", "volume")
+
+
+class Candles:
+    """Candles of one symbol and interval, oldest first.
+
+    The six columns share one block of memory with shape ``(6, n)``; row 0 holds the open times as int64.
+    Columns are read-only numpy views of it. Equality compares values.
+
+    Attributes
+    ----------
+    timestamp : ndarray of int64, shape (n,)
+        Open time of each candle, UTC milliseconds.
+    open, high, low, close : ndarray of float64, shape (n,)
+        Prices in quote currency.
+    volume : ndarray of float64, shape (n,)
+        Traded volume in base currency.
+
+    Examples
+    --------
+    >>> candles = Candles.from_rows([(0, 10.0, 12.0, 9.0, 11.0, 5.0), (60_000, 11.0, 11.5, 10.5, 11.0, 2.0)])
+    >>> len(candles), float(candles.close[-1])
+    (2, 11.0)
+    >>> candles[-1:].timestamp.tolist()
+    [60000]
+    """
+
+    __slots__ = ("_block",)
+
+    def __init__(self, block: NDArray[np.float64]) -> None:
+        self._block = block
+
+    @classmethod
+    def from_columns(
+        cls,
+        *,
+        timestamp: ArrayLike,
+        open: ArrayLike,  # noqa: A002 -- the candle's own word
+        high: ArrayLike,
+        low: ArrayLike,
+        close: ArrayLike,
+        volume: ArrayLike,
+    ) -> Candles:
+        """Candles from six columns of equal length (copied)."""
+        times = np.asarray(timestamp, dtype=np.int64)
+        block = np.empty((6, times.shape[0]), dtype=np.float64)
+        block[0] = times.view(np.float64) if times.flags.c_contiguous else times.copy().view(np.float64)
+        for row, column in enumerate((open, high, low, close, volume), start=1):
+            block[row] = column
+        block.setflags(write=False)
+        return cls(block)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence[float]]) -> Candles:
+        """Candles from ``(timestamp, open, high, low, close, volume)`` rows."""
+        table = np.asarray(rows, dtype=np.float64).reshape(-1, 6)
+        return cls.from_columns(
+            timestamp=table[:, 0].astype(np.int64),
+            open=table[:, 1],
+            high=table[:, 2],
+            low=table[:, 3],
+            close=table[:, 4],
+            volume=table[:, 5],
+        )
+
+    @classmethod
+    def empty(cls) -> Candles:
+        """No candles."""
+        return cls.from_rows([])
+
+    @classmethod
+    def concat(cls, parts: Sequence[Candles]) -> Candles:
+        """Several pieces one after the other (copied)."""
+        if not parts:
+            return cls.empty()
+        block = np.concatenate([part._block for part in parts], axis=1)
+        block.setflags(write=False)
+        return cls(block)
+
+    @property
+    def timestamp(self) -> NDArray[np.int64]:
+        """Open times, UTC milliseconds."""
+        return self._block[0].view(np.int64)
+
+    @property
+    def open(self) -> NDArray[np.float64]:
+        """First traded prices."""
+        return self._block[1]
+
+    @property
+    def high(self) -> NDArray[np.float64]:
+        """Highest traded prices."""
+        return self._block[2]
+
+    @property
+    def low(self) -> NDArray[np.float64]:
+        """Lowest traded prices."""
+        return self._block[3]
+
+    @property
+    def close(self) -> NDArray[np.float64]:
+        """Last traded prices."""
+        return self._block[4]
+
+    @property
+    def volume(self) -> NDArray[np.float64]:
+        """Traded volumes."""
+        return self._block[5]
+
+    def __len__(self) -> int:
+        return int(self._block.shape[1])
+
+    @overload
+    def __getitem__(self, item: slice) -> Candles: ...
+    @overload
+    def __getitem__(self, item: SupportsIndex) -> dict[str, float]: ...
+    def __getitem__(self, item: slice | SupportsIndex) -> Candles | dict[str, float]:
+        """A slice gives ``Candles`` (a view); an index gives one candle as a mapping."""
+        if isinstance(item, slice):
+            return Candles(self._block[:, item])
+        column = self._block[:, item]
+        values = column.tolist()
+        values[0] = int(column[:1].copy().view(np.int64)[0])
+        return dict(zip(COLUMNS, values, strict=True))
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Candles):
+            return NotImplemented
+        return bool(
+            np.array_equal(self.timestamp, other.timestamp)
+            and np.array_equal(self._block[1:], other._block[1:], equal_nan=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # candles compare by value
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return "Candles(empty)"
+        first, last = (np.datetime_as_string(t.astype("datetime64[ms]"), unit="m") for t in self.timestamp[[0, -1]])
+        return f"Candles({len(self)}, {first} .. {last} UTC)"
+
+    def copy(self) -> Candles:
+        """The same candles in memory of their own: nothing else can be reached through it."""
+        block = self._block.copy()
+        block.setflags(write=False)
+        return Candles(block)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A DataFrame of open, high, low, close, volume with a UTC DatetimeIndex named ``timestamp``."""
+        import pandas as pd
+
+        index = pd.to_datetime(self.timestamp, unit="ms", utc=True).rename("timestamp")
+        return pd.DataFrame({name: getattr(self, name).copy() for name in COLUMNS[1:]}, index=index)
+
+
+def to_candles(answer: Any) -> Candles:
+    """Whatever a ``get_candles`` function may return, as ``Candles`` (not yet checked for quality).
+
+    Parameters
+    ----------
+    answer
+        ``Candles``, a DataFrame (``timestamp`` as column or index), a sequence of rows
+        ``(timestamp, open, high, low, close, volume)``, or a sequence of mappings.
+        Times are milliseconds (int) or datetimes; naive datetimes are taken as UTC.
+
+    Raises
+    ------
+    UsageError
+        When it is none of these.
+    """
+    if isinstance(answer, Candles):
+        return answer
+    if hasattr(answer, "columns") and hasattr(answer, "index"):
+        return _from_frame(answer)
+    if isinstance(answer, (list, tuple)):
+        if not answer:
+            return Candles.empty()
+        if isinstance(answer[0], dict) or hasattr(answer[0], "keys"):
+            return _from_mappings(answer)
+        try:
+            return Candles.from_columns(
+                timestamp=[_ms(row[0]) for row in answer],
+                **{name: [float(row[i]) for row in answer] for i, name in enumerate(COLUMNS) if i},
+            )
+        except (TypeError, ValueError, IndexError) as error:
+            raise UsageError(
+                f"candles must be rows of (timestamp, open, high, low, close, volume); got {answer[0]!r} ({error})"
+            ) from None
+    raise UsageError(
+        "get_candles must return rows, mappings, a DataFrame or bknb.Candles; "
+        f"got {type(answer).__name__}: {str(answer)[:80]}"
+    )
+
+
+def _ms(value: Any) -> int:
+    """A moment as UTC milliseconds: numbers are milliseconds already."""
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        if not float(value).is_integer():
+            raise ValueError(f"a timestamp must be whole milliseconds, got {value!r}")
+        return int(value)
+    return int(np.datetime64(_naive_utc(value), "ms").astype(np.int64))
+
+
+def _naive_utc(value: Any) -> Any:
+    zone = getattr(value, "tzinfo", None)
+    if zone is None:
+        return value
+    from datetime import UTC
+
+    return value.astimezone(UTC).replace(tzinfo=None)
+
+
+def _from_mappings(rows: Sequence[Mapping[str, Any]]) -> Candles:
+    missing = [name for name in COLUMNS if name not in rows[0]]
+    if missing:
+        raise UsageError(f"candles need the keys {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
+    return Candles.from_columns(
+        timestamp=[_ms(row["timestamp"]) for row in rows],
+        **{name: [float(row[name]) for row in rows] for name in COLUMNS[1:]},
+    )
+
+
+def _from_frame(frame: pd.DataFrame) -> Candles:
+    import pandas as pd
+
+    names = {str(column).lower(): column for column in frame.columns}
+    missing = [name for name in COLUMNS[1:] if name not in names]
+    if missing:
+        raise UsageError(
+            f"a DataFrame of candles needs the columns {', '.join(COLUMNS[1:])} and a timestamp; "
+            f"missing: {', '.join(missing)}"
+        )
+    if "timestamp" in names:
+        times: Any = frame[names["timestamp"]]
+    elif isinstance(frame.index, pd.DatetimeIndex) or frame.index.name == "timestamp":
+        times = frame.index.to_series()
+    else:
+        raise UsageError("a DataFrame of candles needs a 'timestamp' column or a DatetimeIndex")
+    if pd.api.types.is_numeric_dtype(times):
+        stamps = times.to_numpy(dtype=np.int64)
+    else:
+        moments = pd.to_datetime(times, utc=True)
+        stamps = moments.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
+    return Candles.from_columns(
+        timestamp=stamps, **{name: frame[names[name]].to_numpy(dtype=np.float64) for name in COLUMNS[1:]}
+    )

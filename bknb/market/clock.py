@@ -1,0 +1,30 @@
+"""The only place that reads a clock. Everything else is told what time it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+
+class SystemClock:
+    """The computer's clock, in UTC milliseconds.
+
+    Examples
+    --------
+    >>> SystemClock().now() > 1_700_000_000_000
+    True
+    """
+
+    def now(self) -> int:
+        """The present, UTC ms."""
+        return time.time_ns() // 1_000_000
+
+    async def sleep_until(self, when: int) -> None:
+        """Return at ``when`` (UTC ms) or a little later; at once when it has passed."""
+        while (left := when - self.now()) > 0:
+            await asyncio.sleep(left / 1000)
+
+
+def stopwatch() -> float:
+    """Seconds on a clock that only measures distances; for progress and timings, never for decisions."""
+    return time.perf_counter()

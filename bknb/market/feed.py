@@ -1,0 +1,255 @@
+"""Candles from a source: paged, retried, checked, and resampled where the source has only minutes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
+from ..domain.text import utc_text
+from ..errors import DataError, MissingDependency, NotEnoughData, UsageError
+from .candles import Candles
+from .quality import Asked, Repair, audit, check_gaps
+from .resample import resample
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..config import Settings
+    from ..ports import CandleSource
+
+
+class _OnlyMinutes(Exception):  # noqa: N818 -- a finding on the way, never an error for anybody
+    """The source answered minutes although a higher interval was asked for."""
+
+
+class Feed:
+    """The one way candles come into a run.
+
+    Parameters
+    ----------
+    source
+        Where candles come from.
+    settings
+        Page size, attempts, pause between attempts, anomaly rule.
+    allow_gaps
+        ``False`` refuses missing candles between others with ``GapError``; ``True`` lets them pass.
+    warn
+        Called with one sentence for everything that was repaired or had to be tried again.
+    sleep
+        How to wait between two attempts; takes seconds.
+    now
+        The present in UTC milliseconds; with it, candles that have not closed are neither asked for nor
+        accepted. ``None`` for history that is known to be complete.
+
+    Examples
+    --------
+    >>> from bknb.adapters.demo import DemoSource
+    >>> from bknb.config import Settings
+    >>> feed = Feed(DemoSource(), Settings())
+    >>> hour = asyncio.run(feed.fetch("BTCUSDT", "15m", 1_641_038_400_000, 1_641_042_000_000))
+    >>> hour
+    Candles(4, 2022-01-01T12:00 .. 2022-01-01T12:45 UTC)
+    """
+
+    def __init__(
+        self,
+        source: CandleSource,
+        settings: Settings,
+        *,
+        allow_gaps: bool = False,
+        warn: Callable[[str], object] | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        now: Callable[[], int] | None = None,
+    ) -> None:
+        self.source = source
+        self.settings = settings
+        self.allow_gaps = allow_gaps
+        self._warn = warn if warn is not None else _say_nothing
+        self._sleep = sleep
+        self._now = now
+        self._answers_itself: set[str] = {"1m"}
+        self._only_minutes = False
+        self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
+
+    async def fetch(self, symbol: str, interval: str, since: int, until: int) -> Candles:
+        """Candles with an open time in ``[since, until)``, oldest first.
+
+        Both ends are rounded up to the grid of the interval. Where the data begins later or ends earlier the
+        answer is shorter; the caller decides what that means.
+
+        Parameters
+        ----------
+        symbol, interval
+            What to fetch.
+        since, until
+            UTC milliseconds.
+
+        Raises
+        ------
+        GapError
+            Candles are missing between others, and gaps were not allowed.
+        BadCandle
+            A candle breaks a rule of :mod:`bknb.market.quality`.
+        NotEnoughData
+            The source answered, but only with candles after the range.
+        DataError
+            The source failed at every attempt, or answered nothing of what was asked.
+        UsageError
+            The interval is unknown, or neither it nor ``1m`` can be had from this source.
+        """
+        for note in self._notes:
+            self._warn(note)
+        self._notes = ()
+        step = interval_ms(interval)
+        since, until = ceil_to(since, step), ceil_to(until, step)
+        now = self._now() if self._now is not None else None
+        if now is not None:
+            until = min(until, floor_to(now, step))
+        if since >= until:
+            return Candles.empty()
+        asked = Asked(exchange=self.source.name, symbol=symbol, interval=interval, since=since, until=until)
+        if self._is_native(interval):
+            try:
+                return await self._native(asked, now=now)
+            except _OnlyMinutes:
+                self._only_minutes = True
+                self._warn(f"{self.source.name!r} answers {interval} with 1m candles; bknb resamples them from now on")
+        return await self._resampled(asked, now=now)
+
+    def _is_native(self, interval: str) -> bool:
+        known = self.source.intervals
+        if known is None:
+            return interval == "1m" or not self._only_minutes
+        if interval in known:
+            return True
+        if "1m" in known:
+            return False
+        raise UsageError(
+            f"exchange {self.source.name!r} has no {interval} candles and no 1m candles to make them from\n"
+            f"it has: {' '.join(known)}"
+        )
+
+    async def _resampled(self, asked: Asked, *, now: int | None) -> Candles:
+        return resample(
+            await self._native(replace(asked, interval="1m"), now=now),
+            asked.interval,
+            allow_gaps=self.allow_gaps,
+            since=asked.since,
+            until=asked.until,
+        )
+
+    async def _native(self, asked: Asked, *, now: int | None) -> Candles:
+        wanted = asked
+        unsure = self.source.intervals is None and asked.interval not in self._answers_itself
+        if unsure and asked.until - asked.since < 2 * asked.step:
+            # One candle alone does not show its length: a function that has only minutes would answer with
+            # one minute, and nothing would tell. So ask for the candle before it, too.
+            asked = replace(asked, since=asked.since - asked.step)
+        parts, repairs = await self._pages(asked, now=now)
+        self._report(asked, repairs)
+        candles = parts[0] if len(parts) == 1 else Candles.concat(parts)
+        if not self.allow_gaps:
+            check_gaps(candles, asked)
+        return candles[int(np.searchsorted(candles.timestamp, wanted.since)) :]
+
+    async def _pages(self, asked: Asked, *, now: int | None) -> tuple[list[Candles], list[Repair]]:
+        parts: list[Candles] = []
+        repairs: list[Repair] = []
+        size = self._page_size(asked)
+        at = asked.since
+        while at < asked.until:
+            rest = replace(asked, since=at)
+            limit = min(size, (asked.until - at) // asked.step)
+            answer = await self._ask(rest, limit=limit)
+            self._look_at_spacing(answer, asked)
+            try:
+                page, found = audit(answer, rest, settings=self.settings, now=now)
+            except NotEnoughData:
+                if not parts:
+                    raise
+                break  # "at or after since" begins after the range: the rest of the range is empty
+            except DataError:
+                if not parts or not _is_behind(answer, at):
+                    raise
+                # No progress: this source has handed out all it has, and begins again.
+                first = int(answer.timestamp.min())
+                repairs.append(Repair(rule="ignored outside the asked range", count=len(answer), first=first))
+                break
+            repairs.extend(found)
+            if len(page):
+                parts.append(page)
+                at = int(page.timestamp[-1]) + asked.step
+                continue
+            # Nothing here. Before the first candle the data may begin on a later page; after it, either the
+            # data has ended or there is a hole larger than a page: the last page of the range tells which.
+            at += limit * asked.step
+            if parts and at < asked.until and not await self._anything_at_the_end(rest, size=size, after=at):
+                break
+        return parts, repairs
+
+    async def _anything_at_the_end(self, rest: Asked, *, size: int, after: int) -> bool:
+        since = max(after, rest.until - size * rest.step)
+        answer = await self._ask(replace(rest, since=since), limit=(rest.until - since) // rest.step)
+        times = answer.timestamp
+        return bool(((times >= since) & (times < rest.until)).any())
+
+    def _page_size(self, asked: Asked) -> int:
+        limit = self.source.page_limit
+        if limit is not None:
+            return max(1, min(limit, self.settings.max_candles_per_request))
+        if self.source.intervals is None:  # a user's function: nobody knows what it can take
+            return self.settings.max_candles_per_request
+        return (asked.until - asked.since) // asked.step
+
+    async def _ask(self, asked: Asked, *, limit: int) -> Candles:
+        attempts = max(1, self.settings.get_candles_retry_count)
+        pause = self.settings.get_candles_retry_delay_ms / 1000
+        for attempt in range(1, attempts + 1):
+            try:
+                answer = await self.source.get_candles(asked.symbol, asked.interval, asked.since, limit)
+            except (UsageError, MissingDependency):
+                raise  # trying again cannot help
+            except Exception as error:
+                said = f"{type(error).__name__}: {error}"
+                if attempt == attempts:
+                    times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+                    end = utc_text(asked.since + limit * asked.step)
+                    raise DataError(
+                        f"{asked}: no answer for {utc_text(asked.since)} .. {end} after {times}\n"
+                        f"the last one failed with {said}"
+                    ) from error
+                self._warn(f"{asked}: attempt {attempt} of {attempts} failed with {said}; next one in {pause:g} s")
+                await self._sleep(pause)
+            else:
+                if not isinstance(answer, Candles):
+                    raise UsageError(f"{asked}: a source must answer bknb.Candles, got {type(answer).__name__}")
+                return answer
+        raise AssertionError("unreachable")
+
+    def _look_at_spacing(self, answer: Candles, asked: Asked) -> None:
+        """See whether a function whose intervals nobody knows answers the interval it was asked for."""
+        if self.source.intervals is not None or asked.interval in self._answers_itself or len(answer) < 2:
+            return
+        steps = np.diff(np.unique(answer.timestamp))
+        if len(steps) and int(np.median(steps)) == MINUTE_MS:
+            raise _OnlyMinutes
+        self._answers_itself.add(asked.interval)
+
+    def _report(self, asked: Asked, repairs: list[Repair]) -> None:
+        for rule in dict.fromkeys(repair.rule for repair in repairs):
+            same = [repair for repair in repairs if repair.rule == rule]
+            count, first = sum(repair.count for repair in same), min(repair.first for repair in same)
+            noun = "candle" if count == 1 else "candles"
+            self._warn(f"{asked}: {rule}: {count} {noun}, the first at {utc_text(first)}")
+
+
+def _is_behind(answer: Candles, at: int) -> bool:
+    return bool(len(answer)) and int(answer.timestamp.max()) < at
+
+
+def _say_nothing(_: str) -> None:
+    return None

@@ -1,0 +1,360 @@
+"""Can these candles be trusted? Pure checks over what a source answered.
+
+What is repaired, what is ignored and what is refused:
+
+==========================  =========================================================================
+forming or future candle    dropped silently (every exchange sends the running one)
+outside the asked range     ignored with a warning while some are inside; refused when none is
+unsorted                    sorted, with a warning
+duplicate, same values      one is kept, with a warning
+duplicate, other values     refused (``BadCandle``)
+off the UTC grid            refused (``BadCandle``)
+not finite, price <= 0,     refused (``BadCandle``)
+volume < 0, high < low, ...
+anomalously low price       refused (``BadCandle``)
+wider spaced than asked     refused (``DataError``)
+missing candles             refused (``GapError``), unless gaps were allowed
+==========================  =========================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..domain.interval import INTERVAL_MS, interval_ms
+from ..domain.text import utc_text
+from ..errors import BadCandle, DataError, GapError, NotEnoughData
+from .candles import Candles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..config import Settings
+
+# Sources that keep prices as 32-bit or decimal text may be off in the last digits.
+_RELATIVE_TOLERANCE = 1e-9
+_GAPS_SPELLED_OUT = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a source was asked for; every message names it.
+
+    Attributes
+    ----------
+    exchange, symbol, interval : str
+        Where, what, and how long the candles are.
+    since, until : int
+        The half-open range of open times, UTC milliseconds, on the grid of the interval.
+    """
+
+    exchange: str
+    symbol: str
+    interval: str
+    since: int
+    until: int
+
+    @property
+    def step(self) -> int:
+        """Length of one candle in milliseconds."""
+        return interval_ms(self.interval)
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.interval} from {self.exchange!r}"
+
+    @property
+    def range_text(self) -> str:
+        """The asked range in words."""
+        return f"{utc_text(self.since)} .. {utc_text(self.until)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """Something that was put right without asking; the feed turns it into a warning.
+
+    Attributes
+    ----------
+    rule : str
+        What was done, for example ``"dropped duplicates"``.
+    count : int
+        Candles concerned.
+    first : int
+        Open time of the first of them, UTC milliseconds.
+    """
+
+    rule: str
+    count: int
+    first: int
+
+
+def audit(
+    candles: Candles, asked: Asked, *, settings: Settings, now: int | None = None
+) -> tuple[Candles, tuple[Repair, ...]]:
+    """The candles of an answer that can be used, oldest first, and what had to be repaired.
+
+    Gaps are not looked for here, since a range may come in several answers: see :func:`check_gaps`.
+
+    Parameters
+    ----------
+    candles
+        The answer of a source.
+    asked
+        What it was asked for.
+    settings
+        Supplies the two anomaly settings and the number of candles the reference price is taken over.
+    now
+        The present, UTC milliseconds; candles that have not closed by then are dropped. ``None`` keeps all.
+
+    Raises
+    ------
+    BadCandle
+        A candle breaks a rule; the message holds candle and rule.
+    NotEnoughData
+        The answer is not empty, and all of it lies after the asked range.
+    DataError
+        The answer is not empty, and nothing of it lies in the asked range.
+
+    Examples
+    --------
+    >>> from bknb.config import Settings
+    >>> rows = [(60_000, 2.0, 2.0, 2.0, 2.0, 1.0), (0, 1.0, 1.0, 1.0, 1.0, 1.0)]
+    >>> asked = Asked(exchange="mine", symbol="BTCUSDT", interval="1m", since=0, until=120_000)
+    >>> candles, repairs = audit(Candles.from_rows(rows), asked, settings=Settings())
+    >>> candles.timestamp.tolist(), repairs
+    ([0, 60000], (Repair(rule='sorted', count=1, first=0),))
+    """
+    repairs: list[Repair] = []
+    candles = _closed(candles, asked, now=now)
+    candles = _inside(candles, asked, repairs)
+    _check_grid(candles, asked)
+    candles = _sorted(candles, repairs)
+    candles = _unique(candles, asked, repairs)
+    check_values(candles, asked)
+    check_anomalies(candles, asked, settings=settings)
+    return candles, tuple(repairs)
+
+
+def _closed(candles: Candles, asked: Asked, *, now: int | None) -> Candles:
+    if now is None or not len(candles):
+        return candles
+    keep = candles.timestamp <= now - asked.step
+    return candles if keep.all() else _pick(candles, np.flatnonzero(keep))
+
+
+def _inside(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
+    times = candles.timestamp
+    if not len(candles) or (int(times.min()) >= asked.since and int(times.max()) < asked.until):
+        return candles
+    keep = (times >= asked.since) & (times < asked.until)
+    if not keep.any():
+        raise _foreign(times, asked)
+    repairs.append(_repair("ignored outside the asked range", times[~keep]))
+    return _pick(candles, np.flatnonzero(keep))
+
+
+def _foreign(times: NDArray[np.int64], asked: Asked) -> DataError:
+    first, last = int(times.min()), int(times.max())
+    came = f"{len(times)} came, {utc_text(first)} .. {utc_text(last)}, none of them inside"
+    if first >= asked.until:
+        return NotEnoughData(
+            f"{asked}: asked for {asked.range_text}; {came}\n"
+            "either the data begins there, or get_candles ignores `since` (first open time, UTC milliseconds)"
+        )
+    if asked.since <= first * 1000 < asked.until:
+        advice = "these times look like seconds: multiply them by 1000"
+    else:
+        advice = "get_candles must honour `since` (first open time, UTC milliseconds)"
+    return DataError(f"{asked}: asked for {asked.range_text}; {came}\n{advice}")
+
+
+def _check_grid(candles: Candles, asked: Asked) -> None:
+    times = candles.timestamp
+    off = times % asked.step != 0
+    if not off.any():
+        return
+    at = int(np.argmax(off))
+    raise BadCandle(
+        f"{asked}: {_describe(candles, at)}\n"
+        f"its open time is not a multiple of {asked.interval} in UTC: the interval is ignored or the clock is shifted"
+    )
+
+
+def _sorted(candles: Candles, repairs: list[Repair]) -> Candles:
+    times = candles.timestamp
+    back = times[1:] < times[:-1]
+    if not back.any():
+        return candles
+    repairs.append(_repair("sorted", times[1:][back]))
+    return _pick(candles, np.argsort(times, kind="stable"))
+
+
+def _unique(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
+    times = candles.timestamp
+    again = times[1:] == times[:-1]
+    if not again.any():
+        return candles
+    second = np.flatnonzero(again) + 1
+    for column in _values(candles):
+        differs = column[second] != column[second - 1]
+        if differs.any():
+            at = int(second[int(np.argmax(differs))])
+            raise BadCandle(
+                f"{asked}: two candles contradict each other: {_describe(candles, at - 1)}\n"
+                f"and {_describe(candles, at)}: keep one of them in the source"
+            )
+    repairs.append(_repair("dropped duplicates", times[second]))
+    return _pick(candles, np.flatnonzero(np.concatenate([[True], ~again])))
+
+
+def check_values(candles: Candles, asked: Asked) -> None:
+    """Refuse values no market can have.
+
+    Numbers must be finite, prices above 0, the volume not negative, and high and low must enclose open and
+    close (to a relative 1e-9).
+
+    Raises
+    ------
+    BadCandle
+        For the first candle that breaks a rule.
+    """
+    if not len(candles):
+        return
+    open_, high, low, close, volume = _values(candles)
+    finite = np.isfinite(open_) & np.isfinite(high) & np.isfinite(low) & np.isfinite(close) & np.isfinite(volume)
+    _refuse(~finite, candles, asked, "every value must be a finite number")
+    lowest = np.minimum(np.minimum(open_, close), np.minimum(high, low))
+    _refuse(lowest <= 0, candles, asked, "every price must be above 0")
+    _refuse(volume < 0, candles, asked, "the volume must not be negative")
+    _refuse(high < low, candles, asked, "high must not be below low")
+    slack = 1 + _RELATIVE_TOLERANCE
+    _refuse(high * slack < np.maximum(open_, close), candles, asked, "high must not be below open or close")
+    _refuse(low > np.minimum(open_, close) * slack, candles, asked, "low must not be above open or close")
+
+
+def check_anomalies(candles: Candles, asked: Asked, *, settings: Settings) -> None:
+    """Refuse prices so low that the candle must be unfinished.
+
+    The reference is the upper median of all prices when there are at least
+    ``get_candles_min_candles_for_median`` candles, else their mean; a price strictly below
+    ``reference / get_candles_price_anomaly_threshold_factor`` is refused. The reference is taken anew for
+    each ``max_candles_per_request`` candles, so that a price that truly grew a thousandfold over the years
+    is not mistaken for an anomaly when a source hands out years at once.
+
+    Raises
+    ------
+    BadCandle
+        For the first such candle.
+    """
+    factor = settings.get_candles_price_anomaly_threshold_factor
+    for start in range(0, len(candles), settings.max_candles_per_request):
+        part = candles[start : start + settings.max_candles_per_request]
+        prices = np.stack(_values(part)[:4])
+        # No median can be above the maximum: nearly always this answers without sorting.
+        if float(prices.min()) * factor >= float(prices.max()):
+            continue
+        flat = prices.ravel()
+        if len(part) >= settings.get_candles_min_candles_for_median:
+            middle = flat.size // 2
+            reference = float(np.partition(flat, middle)[middle])
+        else:
+            reference = float(flat.mean())
+        least = reference / factor
+        rule = (
+            f"anomalously low: below {least:.6g}, a {factor}th of the usual price {reference:.6g}; "
+            "an unfinished candle? fetch it again, or leave it out"
+        )
+        _refuse(prices.min(axis=0) < least, part, asked, rule)
+
+
+def gaps(timestamps: NDArray[np.int64], step: int) -> tuple[tuple[int, int], ...]:
+    """Missing ranges ``[first, end)`` between sorted open times.
+
+    Parameters
+    ----------
+    timestamps : ndarray of int64, shape (n,)
+        Open times, ascending, UTC milliseconds.
+    step
+        Length of a candle in milliseconds.
+
+    Examples
+    --------
+    >>> gaps(np.array([0, 60_000, 240_000]), 60_000)
+    ((120000, 240000),)
+    """
+    breaks = np.flatnonzero(timestamps[1:] - timestamps[:-1] != step)
+    return tuple((int(timestamps[i]) + step, int(timestamps[i + 1])) for i in breaks)
+
+
+def check_gaps(candles: Candles, asked: Asked) -> None:
+    """Refuse candles with others missing between them.
+
+    Raises
+    ------
+    GapError
+        With every range in ``ranges``, and the first five in the text.
+    DataError
+        When all candles are evenly spaced, only wider than asked: the source ignored the interval.
+    """
+    missing = gaps(candles.timestamp, asked.step)
+    if not missing:
+        return
+    spacing = _even_spacing(candles.timestamp)
+    if spacing is not None:
+        name = next((name for name, ms in INTERVAL_MS.items() if ms == spacing), f"{spacing} ms")
+        raise DataError(
+            f"{asked}: asked for {asked.interval} candles, got candles spaced {name}\n"
+            "get_candles must honour `interval`; bknb resamples from 1m, never to a finer interval"
+        )
+    spelled = ", ".join(_gap_text(first, end, asked.step) for first, end in missing[:_GAPS_SPELLED_OUT])
+    more = len(missing) - _GAPS_SPELLED_OUT
+    count = sum(end - first for first, end in missing) // asked.step
+    raise GapError(
+        f"{asked}: {count} candles are missing: {spelled}" + (f", and {more} more gaps" if more > 0 else "") + "\n"
+        "complete the data, choose another range, or allow gaps explicitly (allow_gaps=True)",
+        ranges=missing,
+    )
+
+
+def _even_spacing(timestamps: NDArray[np.int64]) -> int | None:
+    """The distance between candles when it is the same everywhere and there are enough to tell."""
+    steps = np.diff(timestamps)
+    return int(steps[0]) if len(steps) >= 2 and bool((steps == steps[0]).all()) else None
+
+
+def _gap_text(first: int, end: int, step: int) -> str:
+    if end - first == step:
+        return utc_text(first)
+    return f"{utc_text(first)} .. {utc_text(end - step)} ({(end - first) // step})"
+
+
+def _refuse(broken: NDArray[np.bool_], candles: Candles, asked: Asked, rule: str) -> None:
+    if not broken.any():
+        return
+    at, others = int(np.argmax(broken)), int(np.count_nonzero(broken)) - 1
+    also = f" ({others} more like it)" if others else ""
+    raise BadCandle(f"{asked}: {_describe(candles, at)}\n{rule}{also}; correct the data at its source")
+
+
+def _describe(candles: Candles, at: int) -> str:
+    moment = utc_text(int(candles.timestamp[at]))
+    names = ("open", "high", "low", "close", "volume")
+    values = (f"{name} {float(column[at]):.12g}" for name, column in zip(names, _values(candles), strict=True))
+    return f"the candle of {moment} ({', '.join(values)})"
+
+
+def _repair(rule: str, times: NDArray[np.int64]) -> Repair:
+    return Repair(rule=rule, count=len(times), first=int(times.min()))
+
+
+def _values(candles: Candles) -> tuple[NDArray[np.float64], ...]:
+    return candles.open, candles.high, candles.low, candles.close, candles.volume
+
+
+def _pick(candles: Candles, rows: NDArray[np.int64]) -> Candles:
+    open_, high, low, close, volume = (column[rows] for column in _values(candles))
+    return Candles.from_columns(
+        timestamp=candles.timestamp[rows], open=open_, high=high, low=low, close=close, volume=volume
+    )

@@ -1,0 +1,156 @@
+"""The candles a run holds in memory, and the one question a strategy may ask of them.
+
+``Window.newest`` answers with candles that have closed, in memory of their own: what it hands out cannot lead back
+to anything later, not even through the base of an array.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ..domain.interval import MINUTE_MS, floor_to, interval_ms
+from ..errors import NotEnoughData, UsageError
+from ..kernels.average import average_price, average_prices
+from .candles import Candles
+from .io import fetch_now, submit
+from .resample import resample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .feed import Feed
+
+_HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
+
+
+class Series:
+    """Candles of one symbol and interval in memory: ``since`` and ``until`` say what was asked of the source."""
+
+    __slots__ = ("candles", "regular", "since", "start", "step", "until")
+
+    def __init__(self, candles: Candles, *, step: int, since: int, until: int) -> None:
+        times = candles.timestamp
+        self.candles = candles
+        self.step = step
+        self.since = since
+        self.until = until
+        self.start = int(times[0]) if len(times) else since
+        self.regular = not len(times) or int(times[-1]) == self.start + (len(times) - 1) * step
+
+    def closed(self, when: int) -> int:
+        """How many of the candles have closed at ``when``; may exceed their number where the data ends."""
+        if self.regular:
+            return (floor_to(when, self.step) - self.start) // self.step
+        return int(np.searchsorted(self.candles.timestamp, when - self.step, side="right"))
+
+
+class Window:
+    """Everything a run has in memory; ``horizon`` is the end of what it may ever load (UTC ms, exclusive)."""
+
+    def __init__(self, feed: Feed, *, horizon: int) -> None:
+        self._feed = feed
+        self.horizon = horizon
+        self._series: dict[tuple[str, str], Series] = {}
+        self.settings = feed.settings
+        self.source = feed.source
+
+    async def load(self, symbol: str, interval: str, since: int) -> Series:
+        """Have the candles from ``since`` to the horizon in memory."""
+        series = self._series.get((symbol, interval))
+        if series is None or series.since > since or series.until < self.horizon:
+            series = await self._fetch(symbol, interval, since)
+            self._series[symbol, interval] = series
+        return series
+
+    async def _fetch(self, symbol: str, interval: str, since: int) -> Series:
+        step = interval_ms(interval)
+        native = self.source.intervals
+        if interval == "1m" or native is None or interval in native:
+            candles = await self._feed.fetch(symbol, interval, since, self.horizon)
+        else:
+            minutes = await self.load(symbol, "1m", since)
+            first = int(np.searchsorted(minutes.candles.timestamp, since))
+            candles = resample(
+                minutes.candles[first:], interval, allow_gaps=self._feed.allow_gaps, since=since, until=self.horizon
+            )
+        return Series(candles, step=step, since=since, until=self.horizon)
+
+    def minutes(self, symbol: str) -> Series:
+        """The one-minute candles of a symbol that was loaded before."""
+        return self._series[symbol, "1m"]
+
+    def newest(self, symbol: str, interval: str, limit: int, when: int) -> Candles:
+        """The ``limit`` newest candles that have closed at ``when``.
+
+        Raises
+        ------
+        UsageError
+            For an unknown interval or a limit that is no whole number above 0.
+        NotEnoughData
+            When fewer exist; the text says what is missing.
+        """
+        series = self._series.get((symbol, interval))
+        if series is not None and series.regular and type(limit) is int and limit > 0:  # the path of every decision
+            step = series.step
+            last = ((when - when % step) - series.start) // step
+            if limit <= last <= len(series.candles):
+                block = series.candles._block[:, last - limit : last].copy()
+                block.setflags(write=False)
+                return Candles(block)
+        return self._newest_slowly(symbol, interval, limit, when)
+
+    def _newest_slowly(self, symbol: str, interval: str, limit: int, when: int) -> Candles:
+        step = interval_ms(interval)
+        if isinstance(limit, bool) or not hasattr(limit, "__index__") or limit.__index__() <= 0:
+            raise UsageError(f"limit must be a whole number of candles above 0, got {limit!r}")
+        if not isinstance(symbol, str) or not symbol:
+            raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
+        limit = limit.__index__()
+        oldest = floor_to(when, step) - limit * step
+        series = self._series.get((symbol, interval))
+        if series is None or (series.since > oldest and series.closed(when) < limit):
+            series = fetch_now(self.load(symbol, interval, oldest - _HEADROOM * step))
+        last = series.closed(when)
+        if last < limit or last > len(series.candles):
+            self._refuse(series, symbol, interval, limit, when)
+        return series.candles[last - limit : last].copy()
+
+    def _refuse(self, series: Series, symbol: str, interval: str, limit: int, when: int) -> None:
+        candles, last = series.candles, series.closed(when)
+        wanted = f"{limit} closed {interval} candles of {symbol} were asked for at {_utc(when)}"
+        if not len(candles):
+            raise NotEnoughData(f"{wanted}\n{self.source.name} has none before that moment")
+        first = _utc(int(candles.timestamp[0]))
+        if last > len(candles):
+            end = _utc(int(candles.timestamp[-1]) + series.step)
+            raise NotEnoughData(f"{wanted}\nthe data of {self.source.name} ends at {end}")
+        raise NotEnoughData(
+            f"{wanted}, only {max(last, 0)} exist: the data of {self.source.name} begins at {first}\n"
+            f"start the frame later or ask for fewer candles"
+        )
+
+    def average_price(self, symbol: str, when: int) -> float:
+        """VWAP of the newest closed one-minute candles at ``when``, in quote currency."""
+        candles = self.newest(symbol, "1m", self.settings.avg_price_candles_count, when)
+        return average_price(
+            candles.high.tolist(), candles.low.tolist(), candles.close.tolist(), candles.volume.tolist()
+        )
+
+    def average_prices(self, symbol: str) -> NDArray[np.float64]:
+        """For each one-minute candle in memory the average price of the window that ends with it."""
+        candles = self.minutes(symbol).candles
+        count = self.settings.avg_price_candles_count
+        return average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
+
+    async def load_run(self, symbol: str, start: int) -> Series:
+        """Load the minutes of a run that starts at ``start``, with what its first average price needs."""
+        since = floor_to(start, MINUTE_MS) - self.settings.avg_price_candles_count * MINUTE_MS
+        import asyncio
+
+        return await asyncio.wrap_future(submit(self.load(symbol, "1m", since)))
+
+
+def _utc(when: int) -> str:
+    return str(np.datetime64(when, "ms").astype("datetime64[m]")).replace("T", " ") + " UTC"

@@ -1,0 +1,115 @@
+"""The small doors to the outside: what an exchange, a clock, ... must offer to be plugged in.
+
+Each port has a shipped implementation and a shipped contract suite in :mod:`bknb.testing`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from .market.candles import Candles
+
+
+@runtime_checkable
+class CandleSource(Protocol):
+    """Where candles come from.
+
+    Attributes
+    ----------
+    name : str
+        A short name for reports and messages.
+    intervals : tuple of str or None
+        Intervals the source answers itself; bknb resamples all others from ``1m``. ``None``: any interval.
+    page_limit : int or None
+        Most candles it hands out at once; ``None``: no limit.
+    """
+
+    name: str
+    intervals: tuple[str, ...] | None
+    page_limit: int | None
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        """Up to ``limit`` candles whose open time is at or after ``since`` (UTC ms), oldest first.
+
+        The time grid is UTC. Fewer (or no) candles come back where the data ends. It may raise anything;
+        bknb retries and then reports.
+        """
+        ...
+
+    def format_price(self, symbol: str, price: float) -> str:
+        """A price as the exchange writes it."""
+        ...
+
+    def format_quantity(self, symbol: str, quantity: float) -> str:
+        """A quantity as the exchange writes it."""
+        ...
+
+
+@runtime_checkable
+class StateStore(Protocol):
+    """Where a live run keeps what must survive it: open and scheduled signals, risk positions, milestones.
+
+    A value is JSON (bytes) under a *kind* (a short lower-case word such as ``"signal"``) and a *key* (a tuple of any
+    names such as ``("sma", "BTCUSDT")``). Calls block until they are done and may come from any thread. An
+    implementation passes :class:`bknb.testing.stores.StateStoreContract`.
+    """
+
+    def acquire(self) -> None:
+        """Become the only one who uses this state, or count one more user of this object.
+
+        Runs of one process share one store object: each acquires it at its start and releases it at its end. The lock
+        ends with the process, however that ends. Nothing else may be called before.
+
+        Raises
+        ------
+        StateError
+            When another process, or another store object on the same place, has it; or the place cannot be used.
+        """
+        ...
+
+    def release(self) -> None:
+        """Count one user less; the last one gives the state back for others to acquire."""
+        ...
+
+    def read(self, kind: str, key: tuple[str, ...]) -> bytes | None:
+        """The value as it was written; ``None`` when there is none.
+
+        Raises
+        ------
+        StateError
+            When the value is damaged or belongs somewhere else. It is then moved aside, overwriting nothing, and this
+            key cannot be read (after a restart neither) until it is written or deleted, or somebody repairs or removes
+            what was moved: damage is never taken for "no position". A value of a later format is refused, not moved.
+        """
+        ...
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        """Save a value. It is on the disk when this returns; a crash leaves the old value or the new one.
+
+        Raises
+        ------
+        StateError
+            When it could not be saved. The old value still stands, unless the text says otherwise.
+        """
+        ...
+
+    def delete(self, kind: str, key: tuple[str, ...]) -> None:
+        """Forget a value, if there is one; also settles what was moved aside under this key (and keeps it).
+
+        Raises
+        ------
+        StateError
+            When it could not be removed for good.
+        """
+        ...
+
+    def keys(self, kind: str) -> list[tuple[str, ...]]:
+        """The keys of a kind, sorted; also those whose value was moved aside and waits for a decision.
+
+        Raises
+        ------
+        StateError
+            When the place cannot be listed.
+        """
+        ...

@@ -1,0 +1,323 @@
+"""What a backtest came to: trades, numbers, reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from .config import Settings
+from .domain.signal import Cancelled, Closed, Milestone, OpenSignal, RiskRefused, ScheduledSignal, TickResult
+from .engine.backtest import BacktestRun
+from .engine.records import Failure
+from .errors import UnknownName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .analysis.stats import Statistics
+    from .market.candles import Candles
+
+_TIMES = ("scheduled_at", "pending_at", "closed_at", "when")
+
+
+class Result:
+    """What a backtest came to. It shows itself: text in a terminal, curve and tables in a notebook.
+
+    Attributes
+    ----------
+    symbol, strategy, exchange, frame, interval, execution : str
+        What was run; ``frame`` may be ``None``.
+    start, end : int
+        First and last moment, UTC ms.
+    settings : Settings
+        Costs and limits that held.
+    events : list
+        ``Scheduled``, ``Opened``, ``Closed`` and ``Cancelled`` in order.
+    milestones : list of Milestone
+        Partial milestones in order.
+    warnings : list of str
+        What a reader of the numbers should know.
+    stopped : bool
+        Whether the run was stopped before its end.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+    >>> len(result.trades), result.stats["win_rate"]
+    (0, None)
+    """
+
+    def __init__(self, run: BacktestRun) -> None:
+        plan, records = run.plan, run.records
+        self.symbol = plan.symbol
+        self.strategy = plan.strategy.name
+        self.exchange = plan.exchange.name
+        self.frame = plan.frame.name
+        self.interval = plan.strategy.interval
+        self.execution = plan.execution
+        self.settings: Settings = plan.settings
+        self.start = plan.frame.start
+        self.end = plan.frame.last
+        self.stopped = run.stopped
+        self.seconds = run.seconds
+        self.events: list[TickResult] = records.events
+        self.milestones: list[Milestone] = records.milestones
+        self.refused: list[RiskRefused] = records.refused
+        self.warnings: list[str] = records.warnings
+        self._records = records
+        self._run = run
+
+    # --- tables -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """One row per closed trade, in order of closing; times are UTC, percentages of the entry value."""
+        return _table([_trade(event) for event in self._records.closed], _TRADE_COLUMNS)
+
+    @cached_property
+    def cancelled(self) -> pd.DataFrame:
+        """One row per scheduled signal that never opened, with the reason."""
+        return _table([_cancelled(event) for event in self._records.cancelled], _CANCELLED_COLUMNS)
+
+    @cached_property
+    def rejected(self) -> pd.DataFrame:
+        """One row per answer of the strategy that broke rules, with every broken one."""
+        rows = [
+            {
+                "when": event.when,
+                "symbol": event.symbol,
+                "strategy": event.strategy,
+                "price": event.price,
+                "codes": ", ".join(reason.code for reason in event.reasons),
+                "reasons": "; ".join(reason.text for reason in event.reasons),
+                "signal": event.signal,
+            }
+            for event in self._records.rejected
+        ]
+        return _table(rows, ("when", "symbol", "strategy", "price", "codes", "reasons", "signal"))
+
+    @property
+    def errors(self) -> list[Failure]:
+        """What went wrong in the strategy, a callback or the exchange; counted by place. The run went on."""
+        return self._records.failures
+
+    @property
+    def candles(self) -> Candles:
+        """The one-minute candles of the run."""
+        from .market.candles import Candles
+
+        window = self._run.window
+        if window is None:
+            return Candles.empty()
+        series = window.minutes(self.symbol)
+        first, last = (self._index(series.candles, moment) for moment in (self.start, self.end + 1))
+        return series.candles[first:last]
+
+    @staticmethod
+    def _index(candles: Candles, moment: int) -> int:
+        return int(candles.timestamp.searchsorted(moment))
+
+    # --- numbers ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def stats(self) -> Statistics:
+        """The statistics of all trades; ``None`` where a figure is not available."""
+        return self.statistics()
+
+    def statistics(self, *, leave_out: Sequence[str] = ()) -> Statistics:
+        """The statistics without trades of some close reasons, such as ``["frame_end", "data_end"]``."""
+        from .analysis.stats import statistics
+
+        return statistics([_trade(event) for event in self._records.closed if event.close_reason not in leave_out])
+
+    @cached_property
+    def equity(self) -> pd.Series:
+        """Compounded equity: 1.0 at the start, then one value per close; the whole account is in each trade."""
+        import pandas as pd
+
+        value, moments, values = 1.0, [self.start], [1.0]
+        for event in self._records.closed:
+            value *= 1 + event.pnl.pnl_percentage / 100
+            moments.append(event.closed_at)
+            values.append(value)
+        return pd.Series(values, index=pd.to_datetime(moments, unit="ms", utc=True), name="equity")
+
+    # --- reasons ------------------------------------------------------------------------------------------------
+
+    def why(self, signal_id: str) -> str:
+        """The story of one signal: every event with its moment, price and reason.
+
+        Raises
+        ------
+        UnknownName
+            When the run has no such signal.
+        """
+        told = [event for event in self._history() if event.signal.id == signal_id]
+        if not told:
+            raise UnknownName("signal", str(signal_id), known=self._signal_ids())
+        return "\n".join(_tell(event) for event in told)
+
+    def _history(self) -> list[Any]:
+        """All events that carry a signal row, in order of time; within a minute in order of happening."""
+        order = {"ScheduledSignal": 0, "OpenSignal": 1}
+        events = [
+            *(event for event in self.events if event.action not in ("idle", "active")),
+            *self.milestones,
+            *self.refused,
+        ]
+        return sorted(events, key=lambda event: (event.when, _RANK[type(event).__name__], order[type(event.signal).__name__]))
+
+    def _signal_ids(self) -> list[str]:
+        return list(dict.fromkeys(event.signal.id for event in self._history()))
+
+    # --- showing ------------------------------------------------------------------------------------------------
+
+    def report(self) -> str:
+        """The run as a Markdown report."""
+        from .analysis.reports import backtest_report
+
+        return backtest_report(self)
+
+    def figure(self) -> Any:
+        """A plotly figure: equity with drawdown below, trades marked, the price behind."""
+        from .analysis.figures import equity_figure
+
+        return equity_figure(self)
+
+    def __repr__(self) -> str:
+        from .analysis.reports import summary_text
+
+        return summary_text(self)
+
+    def _repr_html_(self) -> str:
+        from .analysis.reports import summary_html
+
+        return summary_html(self)
+
+    def _ipython_display_(self) -> None:
+        from .jupyter.display import show
+
+        show(self)
+
+
+_RANK: dict[str, int] = {"RiskRefused": 0, "Scheduled": 1, "Opened": 2, "Milestone": 3, "Closed": 4, "Cancelled": 4}
+_TRADE_COLUMNS = (
+    "signal_id",
+    "symbol",
+    "strategy",
+    "position",
+    "scheduled_at",
+    "pending_at",
+    "closed_at",
+    "price_open",
+    "price_take_profit",
+    "price_stop_loss",
+    "price_close",
+    "close_reason",
+    "pnl_percentage",
+    "fee_percentage",
+    "slippage_percentage",
+    "gross_percentage",
+    "peak_percentage",
+    "trough_percentage",
+    "minutes",
+    "ambiguous",
+    "note",
+)
+_CANCELLED_COLUMNS = (
+    "signal_id",
+    "symbol",
+    "strategy",
+    "position",
+    "scheduled_at",
+    "closed_at",
+    "price_open",
+    "price_take_profit",
+    "price_stop_loss",
+    "price_close",
+    "reason",
+    "note",
+)
+
+
+def _row(signal: OpenSignal | ScheduledSignal) -> dict[str, Any]:
+    return {
+        "signal_id": signal.id,
+        "symbol": signal.symbol,
+        "strategy": signal.strategy,
+        "position": signal.position,
+        "scheduled_at": signal.scheduled_at,
+        "price_open": signal.price_open,
+        "price_take_profit": signal.price_take_profit,
+        "price_stop_loss": signal.price_stop_loss,
+        "note": signal.note,
+    }
+
+
+def _trade(event: Closed) -> dict[str, Any]:
+    return _row(event.signal) | {
+        "pending_at": event.signal.pending_at,
+        "closed_at": event.closed_at,
+        "price_close": event.price_close,
+        "close_reason": event.close_reason,
+        "pnl_percentage": event.pnl.pnl_percentage,
+        "fee_percentage": event.pnl.fee_percentage,
+        "slippage_percentage": event.pnl.slippage_percentage,
+        "gross_percentage": event.pnl.gross_percentage,
+        "peak_percentage": event.peak_percentage,
+        "trough_percentage": event.trough_percentage,
+        "minutes": (event.closed_at - event.signal.pending_at) / 60_000,
+        "ambiguous": event.ambiguous,
+    }
+
+
+def _cancelled(event: Cancelled) -> dict[str, Any]:
+    return _row(event.signal) | {
+        "closed_at": event.closed_at,
+        "price_close": event.price,
+        "reason": event.reason,
+        "note": event.note or event.signal.note,
+    }
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame({name: [row[name] for row in rows] for name in columns})
+    for name in columns:
+        if name in _TIMES:
+            frame[name] = pd.to_datetime(frame[name].astype("int64"), unit="ms", utc=True)
+    return frame
+
+
+def _tell(event: Any) -> str:
+    """One event as a line of a story."""
+    import numpy as np
+
+    when = str(np.datetime64(event.when, "ms").astype("datetime64[m]")).replace("T", " ")
+    signal = event.signal
+    levels = f"target {signal.price_take_profit:.8g}, stop {signal.price_stop_loss:.8g}"
+    match type(event).__name__:
+        case "Scheduled":
+            text = f"scheduled: {signal.position} waits for {signal.price_open:.8g} ({levels})"
+        case "Opened":
+            text = f"opened: {signal.position} at {signal.price_open:.8g} ({levels}, {signal.minute_estimated_time} min)"
+        case "Milestone":
+            goal = "target" if event.side == "profit" else "stop"
+            text = f"{event.level} % of the way to the {goal}"
+        case "RiskRefused":
+            text = f"risk profile {event.risk!r} refused: {event.note}"
+        case "Cancelled":
+            text = f"cancelled: {event.reason}" + (f" ({event.note})" if event.note else "")
+        case _:
+            pnl = event.pnl
+            doubt = ", the candle allows another reading" if event.ambiguous else ""
+            text = (
+                f"closed: {event.close_reason} at {event.price_close:.8g}{doubt}; net {pnl.pnl_percentage:+.4f} % = "
+                f"gross {pnl.gross_percentage:+.4f} - fees {pnl.fee_percentage:.4f} "
+                f"- slippage {pnl.slippage_percentage:.4f}"
+            )
+    note = f" [{signal.note}]" if signal.note and type(event).__name__ in ("Scheduled", "Opened") else ""
+    return f"{when} UTC  price {event.price:.8g}  {text}{note}"

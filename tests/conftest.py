@@ -1,0 +1,45 @@
+"""What every test stands on: an empty house, the same random examples each time, and the reference data where it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from bknb import config
+from bknb.engine.registry import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+settings.register_profile(
+    "bknb",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("bknb")
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _house_as_found() -> Iterator[None]:
+    """Strategies, frames and settings of one test are not those of the next."""
+    names = registry.snapshot()
+    current = config._current
+    yield
+    registry.restore(names)
+    config._current = current
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with reference data; a test that needs it is skipped where it does not exist."""
+    if not (SHARED / "conformance").is_dir():
+        pytest.skip("the reference data is not here")
+    return SHARED

@@ -1,0 +1,56 @@
+"""``import bknb`` is light: counted in packages, which do not depend on the machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "numba",
+    "llvmlite",
+    "numpy",
+    "pandas",
+    "plotly",
+    "ccxt",
+    "matplotlib",
+    "IPython",
+    "ipywidgets",
+    "pyarrow",
+    "asyncio",
+}
+SLOW = HEAVY - {"numpy", "asyncio"}
+
+
+def pulled(code: str) -> set[str]:
+    """Top-level packages in memory after ``code`` ran in a process of its own."""
+    script = f"{code}\nimport sys\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_import_pulls_nothing_heavy() -> None:
+    assert pulled("import bknb") & HEAVY == set()
+
+
+def test_looking_at_the_names_pulls_nothing_heavy() -> None:
+    assert pulled("import bknb\ndir(bknb)\nbknb.set_config(percent_fee=0.05)\nbknb.UsageError") & HEAVY == set()
+
+
+def test_the_command_line_starts_light() -> None:
+    assert (
+        pulled("import bknb.cli\ntry:\n    bknb.cli.main(['--version'])\nexcept SystemExit:\n    pass") & HEAVY == set()
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["backtest", "Backtest", "add_strategy", "get_candles", "listen_signal", "statistics", "exchanges", "Candles"],
+)
+def test_a_run_needs_no_charts_and_no_frames(name: str) -> None:
+    assert pulled(f"import bknb\nbknb.{name}") & SLOW == set()
+
+
+def test_the_measure_sees_a_heavy_import() -> None:
+    assert "numpy" in pulled("import numpy")

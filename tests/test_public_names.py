@@ -1,0 +1,171 @@
+"""The public names are a promise: this list changes only on purpose."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bknb
+
+ROOT = Path(__file__).parent.parent
+
+PUBLIC_NAMES = [
+    "Active",
+    "Backtest",
+    "BadCandle",
+    "BknbError",
+    "BrokerError",
+    "Cancelled",
+    "Candles",
+    "Closed",
+    "DataError",
+    "GapError",
+    "Idle",
+    "InvalidSignal",
+    "InvalidTransition",
+    "Milestone",
+    "MissingDependency",
+    "ModelError",
+    "NotEnoughData",
+    "Opened",
+    "Rejected",
+    "ReplyRefused",
+    "Result",
+    "RiskRefused",
+    "RiskRequest",
+    "Scheduled",
+    "Settings",
+    "Signal",
+    "StateError",
+    "StrategyError",
+    "Task",
+    "UnknownName",
+    "UsageError",
+    "add_exchange",
+    "add_frame",
+    "add_risk",
+    "add_strategy",
+    "backtest",
+    "enable_nested",
+    "exchanges",
+    "format_price",
+    "format_quantity",
+    "get_average_price",
+    "get_candles",
+    "get_config",
+    "get_exchange",
+    "get_frame",
+    "get_mode",
+    "get_risk",
+    "get_strategy",
+    "get_symbol",
+    "get_when",
+    "heat_statistics",
+    "list_exchanges",
+    "list_frames",
+    "list_risks",
+    "list_strategies",
+    "listen_done_backtest",
+    "listen_done_backtest_once",
+    "listen_done_live",
+    "listen_done_live_once",
+    "listen_done_walker",
+    "listen_done_walker_once",
+    "listen_error",
+    "listen_error_once",
+    "listen_exit",
+    "listen_exit_once",
+    "listen_partial_loss",
+    "listen_partial_loss_once",
+    "listen_partial_profit",
+    "listen_partial_profit_once",
+    "listen_performance",
+    "listen_performance_once",
+    "listen_progress_backtest",
+    "listen_progress_backtest_once",
+    "listen_progress_optimizer",
+    "listen_progress_optimizer_once",
+    "listen_progress_walker",
+    "listen_progress_walker_once",
+    "listen_risk",
+    "listen_risk_once",
+    "listen_signal",
+    "listen_signal_backtest",
+    "listen_signal_backtest_once",
+    "listen_signal_live",
+    "listen_signal_live_once",
+    "listen_signal_once",
+    "listen_validation",
+    "listen_validation_once",
+    "listen_walker",
+    "listen_walker_complete",
+    "listen_walker_complete_once",
+    "listen_walker_once",
+    "set_config",
+    "set_logger",
+    "statistics",
+    "strategy",
+]
+
+
+def is_error(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Exception)
+
+
+def test_the_list_is_pinned() -> None:
+    assert sorted(bknb.__all__) == PUBLIC_NAMES
+
+
+def test_names_for_type_checkers_are_the_public_names() -> None:
+    tree = ast.parse((ROOT / "bknb" / "__init__.py").read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    imported = [
+        (f"{node.module or ''}", alias.name)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert sorted(name for _, name in imported) == PUBLIC_NAMES
+    # and they are told the same home that the names come from at run time
+    assert {name: module for module, name in imported if module} == bknb._HOME
+
+
+@pytest.mark.parametrize("name", PUBLIC_NAMES)
+def test_it_can_be_imported_and_explains_itself(name: str) -> None:
+    value = getattr(bknb, name)
+    assert inspect.getdoc(value)
+    assert name in dir(bknb)
+
+
+# Not the errors: each is known by its place in the tree that bknb.errors draws. Not the module of exchanges.
+SHOWN = [name for name in PUBLIC_NAMES if name != "exchanges" and bknb._HOME[name] != "errors"]
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_it_shows_an_example(name: str) -> None:
+    value = getattr(bknb, name)
+    text = inspect.getdoc(value) or ""
+    assert "\nExamples\n--------\n" in text, f"{name} has no Examples section"
+    assert ">>> " in text.split("\nExamples\n--------\n")[1], f"{name} has no runnable example"
+
+
+def test_an_unknown_name_is_refused_with_its_name() -> None:
+    with pytest.raises(AttributeError, match="module 'bknb' has no attribute 'backtst'"):
+        bknb.backtst  # noqa: B018
+
+
+def test_the_version_is_the_package_s() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert bknb.__version__ == project["version"]
+
+
+def test_every_error_is_public() -> None:
+    from bknb import errors
+
+    classes = {name for name, value in vars(errors).items() if is_error(value) and value.__module__ == errors.__name__}
+    assert classes <= set(PUBLIC_NAMES)
