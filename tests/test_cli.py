@@ -35,6 +35,7 @@ from IPython.display import display
 view = {"model_id": "0", "version_major": 2, "version_minor": 0}
 display({"application/vnd.jupyter.widget-view+json": view, "text/plain": "a widget as text"}, raw=True)
 """
+WIDGET_STATE = {"application/vnd.jupyter.widget-state+json": {"state": {"0": {"model_name": "IntSliderModel"}}}}
 
 
 @pytest.fixture
@@ -58,7 +59,9 @@ def test_run_prints_each_backtest_and_writes_one_page(
     notebook: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = "import os, sys\nprint('in', os.getcwd())\nprint('by', sys.executable)"
-    path = notebook(where, "", RESULT.format(trades=3), FIGURE, FIGURE, WIDGET, RESULT.format(trades=5))
+    path = notebook(
+        where, "", RESULT.format(trades=3), FIGURE, FIGURE, WIDGET, RESULT.format(trades=5), widgets=WIDGET_STATE
+    )
     before = path.read_bytes()
     monkeypatch.chdir(tmp_path)
 
@@ -99,6 +102,8 @@ def test_a_page_without_figures_is_small(notebook: Callable[..., Path], tmp_path
     target = tmp_path / "page.html"
     assert cli.main(["run", str(notebook("1 + 1")), "--out", str(target)]) == 0
     assert target.stat().st_size < 1_000_000
+    scripts = "".join(re.findall(r"<script.*?</script>", target.read_text(encoding="utf-8"), flags=re.DOTALL))
+    assert "http" not in scripts  # nothing is fetched by script either: formulas, diagrams, widgets
 
 
 @pytest.mark.kernel

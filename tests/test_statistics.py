@@ -320,8 +320,15 @@ def test_a_zigzag_is_sideways_and_balanced() -> None:
     assert profile["median_step_size"] == near((rise + fall) / 2 * 100)
 
 
-def test_flat_prices_have_no_pressure_and_no_confidence() -> None:
-    profile = profile_of([100.1] * 12)
+def test_a_slope_that_explains_less_than_a_third_is_sideways() -> None:
+    profile = profile_of([100 * exp(0.002 * day + 0.03 * (day % 2)) for day in range(12)])
+    assert 0.25 < profile["trend_confidence"] < 0.3
+    assert profile["trend"] == "sideways"
+
+
+@pytest.mark.parametrize("price", [100.1, 61234.56])  # the mean of twelve logarithms of the latter is not its logarithm
+def test_flat_prices_have_no_pressure_and_no_confidence(price: float) -> None:
+    profile = profile_of([price] * 12)
     assert (profile["median_step_size"], profile["buyer_pressure"], profile["seller_strength"]) == (0.0, None, None)
     assert (profile["trend"], profile["trend_strength"], profile["trend_confidence"]) == ("sideways", 0.0, 0.0)
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 PLOTLY_MIME: Final = "application/vnd.plotly.v1+json"
-WIDGET_MIME: Final = "application/vnd.jupyter.widget-view+json"
 RESULT_KEY: Final = "bknb"
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -31,7 +30,6 @@ _TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js_requirejs %}{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
-{% block jupyter_widgets %}{% endblock %}
 {% block html_head_css %}
 {% if resources.plotly_js %}<script>{{ resources.plotly_js }}</script>{% endif %}
 {% endblock %}
@@ -203,11 +201,11 @@ def to_html(notebook: Any, *, title: str) -> str:
     except ImportError:
         raise MissingDependency("nbconvert", purpose="writing HTML", extra="notebook") from None
     page = copy.deepcopy(notebook)
+    # without its state a widget is shown by its text or picture, and nothing is fetched to draw it
     page.metadata.pop("widgets", None)
     outputs = [output for cell in page.cells for output in cell.get("outputs", ()) if "data" in output]
     plotly_js = _plotly_js() if any(PLOTLY_MIME in output["data"] for output in outputs) else ""
     for position, output in enumerate(outputs):
-        output["data"].pop(WIDGET_MIME, None)  # a widget is nothing without its kernel
         figure = output["data"].pop(PLOTLY_MIME, None)
         if figure is not None and plotly_js:
             alt = output.get("metadata", {}).get("image/png", {}).get("alt", "a figure")

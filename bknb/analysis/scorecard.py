@@ -24,7 +24,7 @@ _SYMBOL_COLUMNS: Final = (
 )
 
 
-class Statistics(dict[str, "Figure"]):
+class Statistics(dict[str, Any]):
     """Figures of one sample of closed trades, by name; None where a figure is not available.
 
     A plain dict of int, float, str, bool and None, so it goes into JSON as it is; it prints itself as a

@@ -5,7 +5,7 @@ Prices are in quote currency, moments are UTC milliseconds, a percentage of 1.5 
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -125,6 +125,8 @@ class Idle(Happening, frozen=True, kw_only=True, tag_field="action", tag="idle")
     100.0
     """
 
+    action: ClassVar[Literal["idle"]] = "idle"
+
 
 class Scheduled(Happening, frozen=True, kw_only=True, tag_field="action", tag="scheduled"):
     """A signal was accepted and waits for its entry price.
@@ -134,6 +136,8 @@ class Scheduled(Happening, frozen=True, kw_only=True, tag_field="action", tag="s
     >>> Scheduled.__struct_fields__[-1]
     'signal'
     """
+
+    action: ClassVar[Literal["scheduled"]] = "scheduled"
 
     signal: ScheduledSignal
 
@@ -147,6 +151,8 @@ class Opened(Happening, frozen=True, kw_only=True, tag_field="action", tag="open
     'signal'
     """
 
+    action: ClassVar[Literal["opened"]] = "opened"
+
     signal: OpenSignal
 
 
@@ -158,6 +164,8 @@ class Active(Happening, frozen=True, kw_only=True, tag_field="action", tag="acti
     >>> Active.__struct_fields__[-2:]
     ('percent_tp', 'percent_sl')
     """
+
+    action: ClassVar[Literal["active"]] = "active"
 
     signal: OpenSignal | ScheduledSignal
     percent_tp: float
@@ -172,6 +180,8 @@ class Closed(Happening, frozen=True, kw_only=True, tag_field="action", tag="clos
     >>> "close_reason" in Closed.__struct_fields__
     True
     """
+
+    action: ClassVar[Literal["closed"]] = "closed"
 
     signal: OpenSignal
     close_reason: CloseReason
@@ -191,6 +201,8 @@ class Cancelled(Happening, frozen=True, kw_only=True, tag_field="action", tag="c
     >>> "reason" in Cancelled.__struct_fields__
     True
     """
+
+    action: ClassVar[Literal["cancelled"]] = "cancelled"
 
     signal: ScheduledSignal
     reason: CancelReason
