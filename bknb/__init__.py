@@ -255,11 +255,26 @@ def __getattr__(name: str) -> Any:
 
     if name in _HOME:
         value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+        _offer_demo()
         globals()[name] = value  # the next access does not come here
         return value
     if name in _SUBMODULES:
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module 'bknb' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+
+
+def _offer_demo() -> None:
+    """The exchange ``"demo"`` needs no registration; the engine does not know where it comes from."""
+    engine = sys.modules.get(f"{__name__}.engine.registry")
+    if engine is None or "demo" in engine.registry.exchanges.built_in:
+        return
+
+    def demo() -> Any:
+        from .exchanges import demo
+
+        return engine.Exchange("demo", demo())
+
+    engine.registry.exchanges.built_in["demo"] = demo
 
 
 def __dir__() -> list[str]:

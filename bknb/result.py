@@ -167,7 +167,9 @@ class Result:
             *self.milestones,
             *self.refused,
         ]
-        return sorted(events, key=lambda event: (event.when, _RANK[type(event).__name__], order[type(event.signal).__name__]))
+        return sorted(
+            events, key=lambda event: (event.when, _RANK[type(event).__name__], order[type(event.signal).__name__])
+        )
 
     def _signal_ids(self) -> list[str]:
         return list(dict.fromkeys(event.signal.id for event in self._history()))
@@ -303,7 +305,9 @@ def _tell(event: Any) -> str:
         case "Scheduled":
             text = f"scheduled: {signal.position} waits for {signal.price_open:.8g} ({levels})"
         case "Opened":
-            text = f"opened: {signal.position} at {signal.price_open:.8g} ({levels}, {signal.minute_estimated_time} min)"
+            text = (
+                f"opened: {signal.position} at {signal.price_open:.8g} ({levels}, {signal.minute_estimated_time} min)"
+            )
         case "Milestone":
             goal = "target" if event.side == "profit" else "stop"
             text = f"{event.level} % of the way to the {goal}"

@@ -88,28 +88,32 @@ class Task:
             if subjects.exit.heard:
                 subjects.exit.emit(
                     subjects.ErrorEvent(
-                        source="run",
-                        kind=type(error).__name__,
-                        message=str(error),
-                        where=where_it_failed(error) or None,
+                        kind="run",
+                        message=f"{type(error).__name__}: {error}",
+                        where=where_it_failed(error),
                         symbol=self.symbol,
                         strategy=self.strategy,
                         mode="backtest",
                     )
                 )
         finally:
-            events.drain()
-            plan = self._run.plan
-            subjects.done_backtest.emit(
-                subjects.Done(
-                    symbol=self.symbol,
-                    strategy=self.strategy,
-                    exchange=plan.exchange.name,
-                    frame=plan.frame.name,
-                    mode="backtest",
-                )
+            try:
+                self._announce_done()
+            finally:
+                self._over.set()
+
+    def _announce_done(self) -> None:
+        events.drain()
+        plan = self._run.plan
+        subjects.done_backtest.emit(
+            subjects.Done(
+                symbol=self.symbol,
+                strategy=self.strategy,
+                exchange=plan.exchange.name,
+                frame=plan.frame.name,
+                mode="backtest",
             )
-            self._over.set()
+        )
 
     async def _collect(self) -> None:
         async for result in self._run.results():
@@ -200,7 +204,7 @@ def plan_backtest(
     allow_gaps: bool = False,
 ) -> Plan:
     """Resolve every name of a backtest, or say which one is unknown."""
-    if not isinstance(symbol, str) or not symbol:
+    if not (isinstance(symbol, str) and symbol):
         raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
     chosen = resolve_strategy(strategy, interval=interval)
     if chosen.risk is not None:
@@ -321,7 +325,11 @@ class Backtest:
         task = _remember(Task(plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)))
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Closed | Cancelled | None] = asyncio.Queue()
-        task.start(heard=lambda result: loop.call_soon_threadsafe(queue.put_nowait, result) and None)
+
+        def heard(result: Closed | Cancelled) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, result)
+
+        task.start(heard)
         waiting = asyncio.ensure_future(_finished(task, queue))
         try:
             while (result := await queue.get()) is not None:

@@ -326,9 +326,10 @@ def test_a_slope_that_explains_less_than_a_third_is_sideways() -> None:
     assert profile["trend"] == "sideways"
 
 
-@pytest.mark.parametrize("price", [100.1, 61234.56])  # the mean of twelve logarithms of the latter is not its logarithm
-def test_flat_prices_have_no_pressure_and_no_confidence(price: float) -> None:
-    profile = profile_of([price] * 12)
+def test_flat_prices_have_no_pressure_and_no_confidence() -> None:
+    # The rounded mean of twelve logarithms of this price is not its logarithm; uneven days would show it.
+    rows = grid([0.1] * 12, price_close=[61234.56] * 12)
+    profile = statistics([row | {"close_timestamp": START + at**3 * HOUR} for at, row in enumerate(rows, start=1)])
     assert (profile["median_step_size"], profile["buyer_pressure"], profile["seller_strength"]) == (0.0, None, None)
     assert (profile["trend"], profile["trend_strength"], profile["trend_confidence"]) == ("sideways", 0.0, 0.0)
 

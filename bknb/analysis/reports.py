@@ -58,16 +58,14 @@ def summary_text(result: Any) -> str:
     ]
     if info.partial:
         lines.append(f"  PARTIAL   {info.partial}")
-    sharpe = info.figure("sharpe_ratio").text
-    if sharpe == MISSING:
-        sharpe = f"n/a: {DEFINITIONS['sharpe_ratio'].null_when}" if not _enough(info) else "n/a: all trades alike"
-    lines += [
-        f"  trades    {info.figure('n').text}",
-        f"  win rate  {info.figure('win_rate').text}",
-        f"  result    {info.figure('total_pnl').text} in all, equity {info.figure('equity_final').text}",
-        f"  drawdown  {info.figure('max_drawdown').text}",
-        f"  Sharpe    {sharpe.split(', or')[0]}",
-    ]
+    lines.append(f"  trades    {info.figure('n').text}")
+    if info.rows:
+        lines += [
+            f"  win rate  {info.figure('win_rate').text}",
+            f"  result    {info.figure('total_pnl').text} in all, equity {info.figure('equity_final').text}",
+            f"  drawdown  {info.figure('max_drawdown').text}",
+            f"  Sharpe    {_sharpe(info)}",
+        ]
     if info.ambiguous:
         lines.append(f"  ambiguous {_ambiguous(info)}")
     if info.cancelled:
@@ -80,8 +78,13 @@ def summary_text(result: Any) -> str:
     return "\n".join(lines)
 
 
-def _enough(info: BacktestInfo) -> bool:
-    return info.figure("std_dev").text != MISSING
+def _sharpe(info: BacktestInfo) -> str:
+    """The ratio, or why there is none."""
+    text = info.figure("sharpe_ratio").text
+    if text != MISSING:
+        return f"{text} per trade"
+    few = info.figure("std_dev").text == MISSING
+    return f"n/a: {DEFINITIONS['std_dev'].null_when}" if few else "n/a: all trades are alike"
 
 
 def _ambiguous(info: BacktestInfo) -> str:

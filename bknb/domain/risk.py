@@ -40,6 +40,11 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
         The candidate with its prices.
     open_positions
         Everything that holds a place in this profile now, without the candidate itself.
+
+    Examples
+    --------
+    >>> def at_most_two(request: RiskRequest) -> bool:
+    ...     return request.open_position_count < 2
     """
 
     symbol: str

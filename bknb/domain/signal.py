@@ -215,14 +215,26 @@ TickResult: TypeAlias = Idle | Scheduled | Opened | Active | Closed | Cancelled
 
 
 class Rejected(Happening, frozen=True, kw_only=True):
-    """A strategy's answer broke rules; ``signal`` is the answer as text."""
+    """A strategy's answer broke rules; ``signal`` is the answer as text.
+
+    Examples
+    --------
+    >>> Rejected.__struct_fields__[-2:]
+    ('reasons', 'signal')
+    """
 
     reasons: tuple[Reason, ...]
     signal: str
 
 
 class RiskRefused(Happening, frozen=True, kw_only=True):
-    """A risk profile refused a candidate; ``note`` says which rule and why."""
+    """A risk profile refused a candidate; ``note`` says which rule and why.
+
+    Examples
+    --------
+    >>> "note" in RiskRefused.__struct_fields__
+    True
+    """
 
     risk: str
     note: str
@@ -231,7 +243,13 @@ class RiskRefused(Happening, frozen=True, kw_only=True):
 
 
 class Milestone(Happening, frozen=True, kw_only=True):
-    """A position has come ``level`` percent of the way to its target (profit) or its stop (loss)."""
+    """A position has come ``level`` percent of the way to its target (profit) or its stop (loss).
+
+    Examples
+    --------
+    >>> Milestone.__struct_fields__[-3:]
+    ('side', 'level', 'signal')
+    """
 
     side: Literal["profit", "loss"]
     level: int

@@ -258,7 +258,8 @@ class Course:
 
     def minute(self, index: int) -> Minute:
         """One minute for the lifecycle, in plain floats."""
-        return Minute(int(self._times[index]), *self._prices[:, index].tolist(), float(self._price[index]))
+        open_, high, low, close = self._prices[:, index].tolist()
+        return Minute(int(self._times[index]), open_, high, low, close, float(self._price[index]))
 
     async def idle_until(self, index: int) -> None:
         """Where somebody listens to quiet minutes, feed those before ``index`` too."""
@@ -267,9 +268,7 @@ class Course:
                 await self._desk.take(self.minute(i))
         self._fed = index
 
-    async def until_flat(
-        self, index: int, *, leave: Callable[[], bool], stopping: Callable[[], bool]
-    ) -> int:
+    async def until_flat(self, index: int, *, leave: Callable[[], bool], stopping: Callable[[], bool]) -> int:
         """Feed minutes from ``index`` on until nothing is open or scheduled; returns the last minute fed (UTC ms)."""
         desk = self._desk
         jumps = 0

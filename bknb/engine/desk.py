@@ -139,10 +139,10 @@ class Desk:
             rules = self.rules
             subjects.error.emit(
                 subjects.ErrorEvent(
-                    source=kind,
-                    kind=type(error).__name__,
+                    kind=kind,
                     message=failure.message,
-                    where=where or None,
+                    where=where,
+                    count=failure.count,
                     symbol=rules.symbol,
                     strategy=rules.strategy,
                     exchange=rules.exchange,
@@ -219,5 +219,4 @@ class Desk:
 
 def _step(state: State, given: Input, rules: Rules) -> Step:
     """``step`` for a state and an input that are known only at run time; it refuses what is not a transition."""
-    return step(state, given, rules)  # type: ignore[call-overload,no-any-return]
-
+    return step(state, given, rules)  # type: ignore[arg-type]

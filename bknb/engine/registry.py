@@ -163,9 +163,7 @@ def _name(kind: str, name: object) -> str:
     return name
 
 
-def _callbacks(
-    kind: str, callbacks: Mapping[str, AnyFunction] | None, known: Iterable[str]
-) -> dict[str, AnyFunction]:
+def _callbacks(kind: str, callbacks: Mapping[str, AnyFunction] | None, known: Iterable[str]) -> dict[str, AnyFunction]:
     chosen = dict(callbacks or {})
     for name, function in chosen.items():
         if name not in known:
@@ -352,9 +350,7 @@ def add_strategy(
     """
 
     def register(function: AnyFunction) -> Strategy:
-        made = make_strategy(
-            name, function, interval=interval, risk=risk, execution=execution, callbacks=callbacks
-        )
+        made = make_strategy(name, function, interval=interval, risk=risk, execution=execution, callbacks=callbacks)
         return registry.strategies.add(name, made, strict=strict)
 
     if get_signal is not None:
@@ -389,9 +385,7 @@ def strategy(
     >>> "sleeper" in bknb.list_strategies()
     True
     """
-    return add_strategy(
-        name, interval=interval, risk=risk, execution=execution, callbacks=callbacks, strict=strict
-    )
+    return add_strategy(name, interval=interval, risk=risk, execution=execution, callbacks=callbacks, strict=strict)
 
 
 def as_moment(value: object, what: str = "a moment") -> int:
@@ -417,8 +411,7 @@ def as_moment(value: object, what: str = "a moment") -> int:
             return int(value.astype("datetime64[ms]").astype(np.int64))
         return as_moment(value.item(), what)
     raise UsageError(
-        f"{what} must be a text such as '2024-01-31' or '2024-01-31 12:00', a date, a datetime or UTC ms, "
-        f"got {value!r}"
+        f"{what} must be a text such as '2024-01-31' or '2024-01-31 12:00', a date, a datetime or UTC ms, got {value!r}"
     )
 
 
@@ -469,8 +462,7 @@ def _validation(item: object) -> Validation:
         note = (inspect.getdoc(item) or "").split("\n")[0]
         return Validation(item, note)
     raise UsageError(
-        "each validation must be a function (request), or a mapping with 'validate' and 'note'\n"
-        f"got {item!r:.80}"
+        f"each validation must be a function (request), or a mapping with 'validate' and 'note'\ngot {item!r:.80}"
     )
 
 
@@ -681,8 +673,9 @@ def resolve_frame(frame: str | Frame | tuple[object, object]) -> Frame:
         if separator:
             return make_frame(None, start, end)
         return registry.frames.get(frame)
-    if isinstance(frame, (tuple, list)) and len(frame) == 2:
-        return make_frame(None, frame[0], frame[1])
+    pair: object = frame
+    if isinstance(pair, (tuple, list)) and len(pair) == 2:
+        return make_frame(None, pair[0], pair[1])
     raise UsageError(f"a frame is a name, a pair (start, end), or 'start:end', got {frame!r:.80}")
 
 

@@ -76,11 +76,19 @@ def in_kernel() -> bool:
 def show(result: Any) -> None:
     """Show a result: its picture, then its numbers and trades; in a terminal its summary.
 
+    A magic shows its result and also returns it; the second showing in the same cell is left out.
+
     Parameters
     ----------
     result : Result
         What :func:`bknb.backtest` returned.
     """
+    shell = ipython("core.getipython").get_ipython()
+    session = getattr(shell, "bknb_session", None)
+    if session is not None:
+        before, session.shown = session.shown, (result, shell.execution_count)
+        if before is not None and before[0] is result and before[1] == shell.execution_count:
+            return
     if not in_kernel():
         print(reports.summary_text(result))  # noqa: T201 -- a terminal shows text
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +10,7 @@ import bknb
 
 from . import cells, display
 from .options import Call, Command, Option, parse
-from .session import Run, Session, attach, detach, frame_step_minutes
+from .session import Run, Session, attach, detach, frame_step_minutes, signals
 from .waiting import wait
 
 if TYPE_CHECKING:
@@ -210,14 +211,10 @@ def frame(session: Session, call: Call) -> None:
 # -- running -----------------------------------------------------------------------------------------------------
 
 
-def _run(session: Session, call: Call, *, strategy: str, execution: Any = None) -> Any:
+def _run(session: Session, call: Call, *, strategy: Any, execution: str | None = None) -> Any:
     """Start a run, follow it, show and remember its result."""
     symbol, where = call.values["symbol"], call.values["frame"]
-    label = f"backtest {strategy} {symbol}"
-    if any(task.symbol == symbol and task.strategy == strategy and not task.done for task in bknb.Backtest.list()):
-        raise bknb.UsageError(
-            f"{label} is running already\nwait for it, or end it: bknb.Backtest.stop({symbol!r}, {strategy!r}, now=True)"
-        )
+    _refuse_a_second(symbol, strategy)
     task = bknb.Backtest.background(
         symbol,
         strategy=strategy,
@@ -226,15 +223,27 @@ def _run(session: Session, call: Call, *, strategy: str, execution: Any = None) 
         execution=execution,
         settings=call.get("settings"),
     )
+    label = f"backtest {task.strategy} {symbol}"
+    chosen = execution or (bknb.get_strategy(strategy).execution if isinstance(strategy, str) else "pessimistic")
+    listed = f"{task.strategy} on {symbol}, {where}, {chosen}"
     if call.get("background"):
-        run = session.add(label, task=task)
+        run = session.add(listed, task=task)
         _say(f"run {run.number} goes on in the background: {label}; %runs shows how far it is")
         return _keep(session, call, task)
     result = wait(task, label, minutes_per_moment=frame_step_minutes(where))
-    session.add(label, result=result)
+    session.add(listed, result=result)
+    session.shown = None
     display.show(result)
-    session.shown = result
     return _keep(session, call, result)
+
+
+def _refuse_a_second(symbol: Any, strategy: Any) -> None:
+    """Two runs of one strategy on one symbol at a time would be taken for each other."""
+    if any(task.symbol == symbol and task.strategy == strategy and not task.done for task in bknb.Backtest.list()):
+        raise bknb.UsageError(
+            f"a backtest of {strategy!r} on {symbol} is running already\n"
+            f"wait for it, or end it: bknb.Backtest.stop({symbol!r}, {strategy!r}, now=True)"
+        )
 
 
 def _keep(session: Session, call: Call, value: Any) -> Any:
@@ -280,6 +289,7 @@ def runs(session: Session, call: Call) -> None:
         if result is None:
             _say(f"run {run.number}: {run.label}: {_state(run)}")
         else:
+            session.shown = None
             display.show(result)
         return
     lines = [f"{run.number:>3}  {run.label}: {_state(run)}" for run in session.runs]
@@ -298,22 +308,26 @@ def _result(run: Run) -> Any:
 def why(session: Session, call: Call) -> None:
     """``%why``."""
     signal = str(call.values["signal_id"])
-    if "run" in call.values:
-        _say(_result(session.run(call.values["run"])).why(signal))
-        return
-    session.run()
-    refusal: Exception | None = None
-    for run in reversed(session.runs):
-        result = run.finished()
-        if result is None:
-            continue
+    number = call.get("run")
+    session.run(number)
+    asked = [run for run in reversed(session.runs) if number is None or str(run.number) == str(number)]
+    finished = [result for run in asked if (result := run.finished()) is not None]
+    if not finished:
+        raise bknb.UsageError("that run has not finished yet\nask again when it is done; %runs shows how far it is")
+    for result in finished:
         try:
             _say(result.why(signal))
-        except bknb.UsageError as error:
-            refusal = refusal or error
-        else:
-            return
-    raise refusal or bknb.UsageError("no run of this session has finished yet\nask again when one is done")
+        except bknb.UnknownName:
+            continue
+        return
+    known = signals(finished[0])
+    near = get_close_matches(signal, known, n=1, cutoff=0.5)
+    where = "no run of this session" if number is None else f"run {number}"
+    raise bknb.UsageError(
+        f"{where} {'has' if number is None else 'does not have'} a signal {signal!r}"
+        f"{f'; did you mean {near[0]!r}?' if near else ''}\n"
+        f"the newest run asked has {len(known):,}: see its .trades and .cancelled, or press Tab"
+    )
 
 
 def report(session: Session, call: Call) -> None:
@@ -347,7 +361,6 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
 def _answer(session: Session, name: str, line: str, cell: str | None = None) -> Any:
     """What a magic does when its cell is run."""
     command = session.commands[name]
-    session.shown = None
     call = parse(command, line, names=session.names, body=cell or "")
     if call.wants_help:
         _say(command.help())

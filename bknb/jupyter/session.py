@@ -57,7 +57,7 @@ class Session:
     shell: Any
     commands: dict[str, Command]
     runs: list[Run] = field(default_factory=list)
-    shown: Any = None
+    shown: tuple[Any, int] | None = None
     quiet: bool = False
     listener: logging.Handler | None = None
     counted: int = 0
@@ -216,7 +216,7 @@ def _known(kind: str, words: list[str], names: Mapping[str, Any], session: Sessi
         case "run":
             return [str(run.number) for run in reversed(session.runs)]
         case "signal":
-            return _signals(session)
+            return _newest_signals(session)
         case "symbol":
             return _symbols(words)
         case "variable":
@@ -237,13 +237,14 @@ def _symbols(words: list[str]) -> list[str]:
     return list(found)
 
 
-def _signals(session: Session) -> list[str]:
-    """Signals of the newest finished run, newest first."""
-    for run in reversed(session.runs):
-        result = run.finished()
-        if result is not None:
-            return [str(name) for name in reversed([*result.trades["signal_id"], *result.cancelled["signal_id"]])]
-    return []
+def signals(result: Any) -> list[str]:
+    """Signals of a result that came to an end, newest first."""
+    return [str(name) for name in reversed([*result.trades["signal_id"], *result.cancelled["signal_id"]])]
+
+
+def _newest_signals(session: Session) -> list[str]:
+    finished = (run.finished() for run in reversed(session.runs))
+    return next((signals(result) for result in finished if result is not None), [])
 
 
 def _paths(fragment: str) -> list[str]:

@@ -46,6 +46,10 @@ class Candles:
     def __init__(self, block: NDArray[np.float64]) -> None:
         self._block = block
 
+    def _row(self, row: int) -> NDArray[np.float64]:
+        column: NDArray[np.float64] = self._block[row]
+        return column
+
     @classmethod
     def from_columns(
         cls,
@@ -96,32 +100,32 @@ class Candles:
     @property
     def timestamp(self) -> NDArray[np.int64]:
         """Open times, UTC milliseconds."""
-        return self._block[0].view(np.int64)
+        return self._row(0).view(np.int64)
 
     @property
     def open(self) -> NDArray[np.float64]:
         """First traded prices."""
-        return self._block[1]
+        return self._row(1)
 
     @property
     def high(self) -> NDArray[np.float64]:
         """Highest traded prices."""
-        return self._block[2]
+        return self._row(2)
 
     @property
     def low(self) -> NDArray[np.float64]:
         """Lowest traded prices."""
-        return self._block[3]
+        return self._row(3)
 
     @property
     def close(self) -> NDArray[np.float64]:
         """Last traded prices."""
-        return self._block[4]
+        return self._row(4)
 
     @property
     def volume(self) -> NDArray[np.float64]:
         """Traded volumes."""
-        return self._block[5]
+        return self._row(5)
 
     def __len__(self) -> int:
         return int(self._block.shape[1])

@@ -105,7 +105,7 @@ class Window:
         step = interval_ms(interval)
         if isinstance(limit, bool) or not hasattr(limit, "__index__") or limit.__index__() <= 0:
             raise UsageError(f"limit must be a whole number of candles above 0, got {limit!r}")
-        if not isinstance(symbol, str) or not symbol:
+        if not (isinstance(symbol, str) and symbol):
             raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
         limit = limit.__index__()
         oldest = floor_to(when, step) - limit * step
