@@ -182,7 +182,7 @@ class Task:
 
     def __await__(self) -> Generator[Any, None, Result]:
         async def arrive() -> Result:
-            while not self._over.is_set():
+            while not self._over.is_set():  # noqa: ASYNC110 -- the event is set in another thread
                 await asyncio.sleep(_LOOK_SECONDS)
             return self.result()
 
@@ -204,7 +204,8 @@ def plan_backtest(
     allow_gaps: bool = False,
 ) -> Plan:
     """Resolve every name of a backtest, or say which one is unknown."""
-    if not (isinstance(symbol, str) and symbol):
+    given: object = symbol
+    if not (isinstance(given, str) and given):
         raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
     chosen = resolve_strategy(strategy, interval=interval)
     if chosen.risk is not None:
@@ -381,7 +382,7 @@ class Backtest:
 
 
 async def _finished(task: Task, queue: asyncio.Queue[Closed | Cancelled | None]) -> None:
-    while not task.done:
+    while not task.done:  # noqa: ASYNC110 -- the event is set in another thread
         await asyncio.sleep(_LOOK_SECONDS)
     await queue.put(None)
 

@@ -483,6 +483,28 @@ def test_a_drain_waits_for_a_call_that_ended_its_own_listening(channel: Channel)
     assert finished == [1]
 
 
+def test_such_a_call_is_waited_for_also_when_events_behind_it_are_discarded(channel: Channel) -> None:
+    begun, stop_now, stopped, go_on = (threading.Event() for _ in range(4))
+
+    def last_words(event: int) -> None:
+        begun.set()
+        wait(stop_now)
+        stop()
+        stopped.set()
+        wait(go_on)
+
+    stop = channel.subject.listen(last_words)
+    channel.subject.emit(0)
+    wait(begun)
+    drain = draining.Drain([lambda: [stop]], owner=None)  # asks for 0 alone
+    channel.subject.emit(1)
+    stop_now.set()
+    wait(stopped)
+    assert not drain._future.done()
+    go_on.set()
+    assert drain.wait(PATIENCE)
+
+
 def ended(name: str) -> None:
     for thread in threads_of(name):
         thread.join(PATIENCE)

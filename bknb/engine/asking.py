@@ -34,7 +34,7 @@ def asker(function: Callable[..., Any]) -> Ask:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        return lambda ctx: function(ctx)
+        return function
     wanted: list[str] = []
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):

@@ -100,6 +100,7 @@ class BacktestRun:
                 now=SystemClock().now,
             ),
             horizon=plan.frame.last + 2 * MINUTE_MS,
+            on_candles=plan.exchange.callbacks.get("on_candle_data"),
         )
         series = await window.load_run(plan.symbol, plan.frame.start)
         self._check_coverage(series)

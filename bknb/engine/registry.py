@@ -232,7 +232,7 @@ def add_exchange(
     intervals
         Intervals the function answers itself; others are resampled from its one-minute candles. ``None``: any.
     callbacks
-        ``on_candle_data(symbol, interval, since, limit, candles)``.
+        ``on_candle_data(symbol, interval, since, count, candles)``, after candles came into memory.
     strict
         Refuse to replace an exchange of that name.
 

@@ -277,8 +277,8 @@ class Subscription(Generic[T]):
                 gate = threading.Lock()
                 gate.acquire()
                 self._wake = gate.release
-            if not gate.acquire(timeout=IDLE_SECONDS) and self._leave_when_idle(alone=True):
-                return False
+            if not gate.acquire(timeout=IDLE_SECONDS):
+                return False  # should an event come right now, _ended() sees it
 
     async def _sleep_async(self, loop: asyncio.AbstractEventLoop) -> bool:
         while True:
@@ -292,15 +292,8 @@ class Subscription(Generic[T]):
                     await gate.wait()
             except TimeoutError:
                 # Tasks the listener left behind need the loop; it stays for them.
-                if self._leave_when_idle(alone=len(asyncio.all_tasks()) == 1):
+                if len(asyncio.all_tasks()) == 1:
                     return False
-
-    def _leave_when_idle(self, *, alone: bool) -> bool:
-        with self._lock:
-            if self._wake is None:  # an event came while the time ran out
-                return False
-            self._wake = None
-            return alone
 
     def _turn(self) -> Awaitable[object] | None:
         """Hand over the next event; the rest of the call when the listener is asynchronous."""

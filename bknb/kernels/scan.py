@@ -1,4 +1,4 @@
-"""One question: from minute i on, which is the first minute at which something can happen?
+"""Where to look next: from minute i on, the first minute at which something can happen.
 
 The answer may be early, never late: the driver feeds that minute to the lifecycle, which decides. Every function
 here has a plain-Python twin (``*_plain``) that is its specification.

@@ -92,7 +92,7 @@ def _context(function: str) -> Context:
     if context is None:
         raise UsageError(
             f"bknb.{function} works only while a strategy, a callback or a risk rule is being asked\n"
-            "a thread started by a strategy is outside: give it the ctx, or start it with contextvars.copy_context().run"
+            "a thread of a strategy is outside: give it the ctx, or start it with contextvars.copy_context().run"
         )
     return context
 
@@ -154,7 +154,7 @@ def get_when() -> datetime:
     Traceback (most recent call last):
     ...
     bknb.errors.UsageError: bknb.get_when works only while a strategy, a callback or a risk rule is being asked
-    a thread started by a strategy is outside: give it the ctx, or start it with contextvars.copy_context().run
+    a thread of a strategy is outside: give it the ctx, or start it with contextvars.copy_context().run
     """
     return _context("get_when").when
 

@@ -18,6 +18,8 @@ from .io import fetch_now, submit
 from .resample import resample
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from .feed import Feed
@@ -49,8 +51,11 @@ class Series:
 class Window:
     """Everything a run has in memory; ``horizon`` is the end of what it may ever load (UTC ms, exclusive)."""
 
-    def __init__(self, feed: Feed, *, horizon: int) -> None:
+    def __init__(
+        self, feed: Feed, *, horizon: int, on_candles: Callable[[str, str, int, int, Candles], object] | None = None
+    ) -> None:
         self._feed = feed
+        self._on_candles = on_candles
         self.horizon = horizon
         self._series: dict[tuple[str, str], Series] = {}
         self.settings = feed.settings
@@ -75,6 +80,8 @@ class Window:
             candles = resample(
                 minutes.candles[first:], interval, allow_gaps=self._feed.allow_gaps, since=since, until=self.horizon
             )
+        if self._on_candles is not None:
+            self._on_candles(symbol, interval, since, len(candles), candles)
         return Series(candles, step=step, since=since, until=self.horizon)
 
     def minutes(self, symbol: str) -> Series:
@@ -105,7 +112,8 @@ class Window:
         step = interval_ms(interval)
         if isinstance(limit, bool) or not hasattr(limit, "__index__") or limit.__index__() <= 0:
             raise UsageError(f"limit must be a whole number of candles above 0, got {limit!r}")
-        if not (isinstance(symbol, str) and symbol):
+        given: object = symbol
+        if not (isinstance(given, str) and given):
             raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
         limit = limit.__index__()
         oldest = floor_to(when, step) - limit * step
