@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .config import Settings
-from .domain.signal import Cancelled, Closed, Milestone, OpenSignal, RiskRefused, ScheduledSignal, TickResult
+from .domain.signal import Cancelled, Closed, Idle, Milestone, OpenSignal, RiskRefused, ScheduledSignal, TickResult
 from .engine.backtest import BacktestRun
 from .engine.records import Failure
 from .errors import UnknownName
@@ -161,15 +161,9 @@ class Result:
 
     def _history(self) -> list[Any]:
         """All events that carry a signal row, in order of time; within a minute in order of happening."""
-        order = {"ScheduledSignal": 0, "OpenSignal": 1}
-        events = [
-            *(event for event in self.events if event.action not in ("idle", "active")),
-            *self.milestones,
-            *self.refused,
-        ]
-        return sorted(
-            events, key=lambda event: (event.when, _RANK[type(event).__name__], order[type(event.signal).__name__])
-        )
+        carrying = [event for event in self.events if not isinstance(event, Idle)]
+        told: list[Any] = [*carrying, *self.milestones, *self.refused]
+        return sorted(told, key=lambda event: (event.when, _RANK[type(event).__name__]))
 
     def _signal_ids(self) -> list[str]:
         return list(dict.fromkeys(event.signal.id for event in self._history()))
