@@ -42,8 +42,7 @@ def once(case: str, candles: Path) -> dict[str, Any]:
     began = perf_counter()
     done = subprocess.run(
         [sys.executable, str(HERE / "cases.py"), case, str(candles)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
@@ -80,16 +79,25 @@ def measure(times: int) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def imports(row: dict[str, Any]) -> str:
+    """Time, number of modules and the heavy ones among them."""
+    heavy = ", ".join(row["heavy"]) or "none"
+    return f"{row['import_s'] * 1e3:.1f} ms, {row['modules']:.0f} new modules, heavy ones: {heavy}"
+
+
 def report(found: dict[str, list[dict[str, Any]]]) -> str:
     """The tables."""
     of = {case: middle(runs) for case, runs in found.items()}
     ours, theirs, alone = of["w1_bknb"], of["w1_backtesting"], of["w1_strategy_alone"]
     lines = [
-        "| W1, one year of 1m candles | import s | data s | run + statistics s | (min-max) | whole process s "
-        "| peak MB | trades |",
+        "| W1, one year of 1m candles | import s | data s | run + stats s | (min-max) | process s | peak MB | trades |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, case in (("bknb", "w1_bknb"), ("bknb, DataFrame in", "w1_bknb_frame"), ("backtesting.py", "w1_backtesting")):
+    for name, case in (
+        ("bknb", "w1_bknb"),
+        ("bknb, DataFrame in", "w1_bknb_frame"),
+        ("backtesting.py", "w1_backtesting"),
+    ):
         row = of[case]
         lines.append(
             f"| {name} | {row['import_s']:.3f} | {row['load_s']:.3f} | {row['run_and_stats_s']:.3f} "
@@ -112,13 +120,11 @@ def report(found: dict[str, list[dict[str, Any]]]) -> str:
         f"| engine share, whole run / decisions | {empty['run_s'] / DECISIONS * 1e6:.2f} µs |",
         f"| engine share, cost of one more decision | {slope:.2f} µs |",
         f"| empty strategy, peak | {empty['peak_mb']:.0f} MB |",
-        f"| `import bknb` | {light['import_s'] * 1e3:.1f} ms, {light['modules']:.0f} modules, "
-        f"heavy ones: {', '.join(light['heavy']) or 'none'} |",
-        f"| `import bknb` and backtest, Signal, get_candles, exchanges | {reach['import_s'] * 1e3:.0f} ms, "
-        f"{reach['modules']:.0f} modules, heavy ones: {', '.join(reach['heavy']) or 'none'} |",
+        f"| `import bknb` | {imports(light)} |",
+        f"| `import bknb` and backtest, Signal, get_candles, exchanges | {imports(reach)} |",
         f"| one day in a fresh process: import + backtest | {day['run_s']:.3f} s |",
-        f"| one day in a fresh process: start to end (bare interpreter {bare['wall_s']:.3f} s) | {day['wall_s']:.3f} s |",
-        f"| one day in a fresh process: peak (bare interpreter {bare['peak_mb']:.0f} MB) | {day['peak_mb']:.0f} MB |",
+        f"| the same process, start to end (a bare interpreter: {bare['wall_s']:.3f} s) | {day['wall_s']:.3f} s |",
+        f"| the same process, peak (a bare interpreter: {bare['peak_mb']:.0f} MB) | {day['peak_mb']:.0f} MB |",
     ]
     return "\n".join(lines)
 

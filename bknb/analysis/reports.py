@@ -162,15 +162,14 @@ def _numbers(info: BacktestInfo, start: int, end: int) -> str:
     """Figures as a table, three to a row; the definition of each is its tooltip."""
     cells = [
         f'<th scope="row" style="text-align:left" title="{escape(figure.meaning)}">{escape(figure.label)}</th>'
-        f'<td style="text-align:right;padding-right:2em">{escape(figure.text)}</td>'
+        f'<td style="text-align:right;white-space:nowrap;padding-right:1.5em">{escape(figure.text)}</td>'
         for figure in info.figures[start:end]
     ]
     rows = "".join(f"<tr>{''.join(cells[at : at + 3])}</tr>" for at in range(0, len(cells), 3))
-    return f"<table>{rows}</table>"
+    return f'<table style="font-size:92%">{rows}</table>'
 
 
-_SHOWN = (
-    "Signal ID",
+_SHOWN: Final = (
     "Position",
     "Open time",
     "Open price",
@@ -179,21 +178,27 @@ _SHOWN = (
     "PNL (net)",
     "Close reason",
     "Duration (min)",
-    "Ambiguous",
     "Note",
+    "Signal ID",
 )
+_HEAD: Final = "position:sticky;top:0;background:var(--jp-layout-color0,var(--vscode-editor-background,Canvas))"
 
 
 def _trades(info: BacktestInfo) -> str:
     if not info.rows:
         return "<p>No trade was closed.</p>"
-    picked = [info.columns.index(name) for name in _SHOWN]
-    pnl = info.columns.index("PNL (net)")
+    at = {name: info.columns.index(name) for name in (*_SHOWN, "Ambiguous")}
+
+    def cell(row: Sequence[str], name: str) -> str:
+        text = row[at[name]]
+        if name == "PNL (net)":
+            return f"{'&#9650;' if text.startswith('+') else '&#9660;'} {escape(text)}"
+        if name == "Close reason" and row[at["Ambiguous"]]:
+            text += " (ambiguous)"
+        return escape(_short(text))
 
     def line(row: Sequence[str]) -> str:
-        sign = "&#9650; " if row[pnl].startswith("+") else "&#9660; "
-        cells = ((sign if at == pnl else "") + escape(_short(row[at])) for at in picked)
-        return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        return f"<tr>{''.join(f'<td>{cell(row, name)}</td>' for name in _SHOWN)}</tr>"
 
     rows = info.rows
     half = ROWS_SHOWN // 2
@@ -203,18 +208,18 @@ def _trades(info: BacktestInfo) -> str:
         hidden = len(rows) - 2 * half
         gap = f'<tr><td colspan="{len(_SHOWN)}">&#8230; {hidden:,} more in <code>result.trades</code> &#8230;</td></tr>'
         body = "".join(map(line, rows[:half])) + gap + "".join(map(line, rows[-half:]))
-    head = "".join(f'<th scope="col" style="position:sticky;top:0">{escape(name)}</th>' for name in _SHOWN)
+    head = "".join(f'<th scope="col" style="{_HEAD}">{escape(name)}</th>' for name in _SHOWN)
     count = f"{len(rows):,} trade{'' if len(rows) == 1 else 's'}, times in UTC"
     return (
         f"<details open><summary>{count}</summary>"
         f'<div role="region" aria-label="Trades" tabindex="0" style="{_SCROLL}">'
-        f'<table style="font-size:90%;margin:0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        "</div></details>"
+        f'<table style="font-size:90%;margin:0;white-space:nowrap"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div></details>"
     )
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= 48 else text[:45] + "..."
 
 
 def summary_html(result: Any) -> str:

@@ -153,12 +153,12 @@ class BacktestRun:
         records, frame = self.records, self.plan.frame
         slot_ms, step_ms = interval_ms(self.plan.strategy.interval), interval_ms(frame.interval)
         report_every = max(self.total // _REPORTS, 1) * step_ms
-        report_at = frame.start
-        when = frame.start
+        start, last, quiet = frame.start, frame.last, desk.rules.quiet  # looked up once, not for every question
+        report_at = when = start
         told = 0
-        while when <= frame.last and not self._no_entries:
+        while when <= last and not self._no_entries:
             if when >= report_at:
-                self._report((when - frame.start) // step_ms)
+                self._report((when - start) // step_ms)
                 report_at = when + report_every
                 await asyncio.sleep(0)
             index = course.index_at(when)
@@ -166,7 +166,8 @@ class BacktestRun:
                 break  # the data ends here: nobody could fill what the strategy asks for
             after = when
             if course.time_of(index) == when:
-                await course.idle_until(index)
+                if quiet:
+                    await course.idle_until(index)
                 await desk.ask(when)
                 if not isinstance(desk.state, Flat):
                     after = await course.until_flat(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
@@ -175,9 +176,9 @@ class BacktestRun:
                     told += 1
                 if not isinstance(desk.state, Flat):
                     break  # left in the middle
-            when = next_question(frame.start, step_ms, after=after, asked=when, slot_ms=slot_ms)
+            when = next_question(start, step_ms, after=after, asked=when, slot_ms=slot_ms)
         if not self._no_entries:
-            await course.idle_until(course.index_at(frame.last + 1))
+            await course.idle_until(course.index_at(last + 1))
         self.stopped = self._no_entries
         self.processed = self.total if not self.stopped else self.processed
 
@@ -227,8 +228,10 @@ def next_question(start: int, step_ms: int, *, after: int, asked: int, slot_ms: 
     >>> next_question(120_000, 60_000, after=120_000, asked=120_000, slot_ms=300_000)
     300000
     """
-    earliest = max(after + 1, (asked // slot_ms + 1) * slot_ms)
-    return start + ceil_to(max(earliest - start, 0), step_ms)
+    earliest = (asked // slot_ms + 1) * slot_ms
+    if earliest <= after:
+        earliest = after + 1
+    return start + ceil_to(earliest - start, step_ms) if earliest > start else start
 
 
 class Course:
@@ -254,7 +257,7 @@ class Course:
         """Index of the first minute that opens at or after ``when``; the count when there is none."""
         if self._series.regular:
             at = -((self._series.start - when) // MINUTE_MS)
-            return min(max(at, 0), self.count)
+            return 0 if at < 0 else min(at, self.count)
         return int(np.searchsorted(self._times, when))
 
     def minute(self, index: int) -> Minute:

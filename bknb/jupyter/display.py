@@ -73,6 +73,17 @@ def in_kernel() -> bool:
     return getattr(ipython("core.getipython").get_ipython(), "kernel", None) is not None
 
 
+def front_end_draws() -> bool:
+    """Whether JupyterLab or Notebook 7 ran the cell.
+
+    Their plotly renderer shows a PNG that lies beside the JSON instead of the chart one can zoom, and stores a PNG of
+    its own once it has drawn. Whoever runs a notebook without a front end needs ours.
+    """
+    kernel = getattr(ipython("core.getipython").get_ipython(), "kernel", None)
+    parent = kernel.get_parent() if kernel is not None else {}
+    return "cellId" in (parent.get("metadata") or {})
+
+
 def show(result: Any) -> None:
     """Show a result: its picture, then its numbers and trades; in a terminal its summary.
 
@@ -95,6 +106,8 @@ def show(result: Any) -> None:
     display = ipython("display").display
     drawn = picture(result)
     if drawn is not None:
+        if front_end_draws() and importlib.util.find_spec("plotly") is not None:
+            drawn[0].pop("image/png", None)
         display(drawn[0], metadata=drawn[1], raw=True)
     data, metadata = numbers(result, hint="" if drawn is not None else _HINT)
     display(data, metadata=metadata, raw=True)
