@@ -313,7 +313,7 @@ def _minutes(candles: Candles, where: str, notes: list[str]) -> Candles:
             notes.append(f"{where}: sorted: {int(back.sum())} candles were older than the one before them")
         candles = _reordered(candles)
         times = candles.timestamp
-    moments = np.unique(times)
+    moments = times if bool((times[1:] > times[:-1]).all()) else np.unique(times)
     steps = moments[1:] - moments[:-1]
     least = int(steps.min()) if len(steps) else MINUTE_MS
     if least > MINUTE_MS:

@@ -151,7 +151,7 @@ def _price_traces(info: EquityInfo) -> list[dict[str, Any]]:
             info.closed_ms[rows],
             info.price_close[rows],
             hovertemplate=f"closed at %{{y:.{places}f}}<br>%{{x|%Y-%m-%d %H:%M}}<extra></extra>",
-            marker={"symbol": "x-thin", "size": _size(len(info)) - 1, "line": {"width": 1.5, "color": _TEXT}},
+            marker={"symbol": "x-thin", "size": _size(len(info)) - 2, "line": {"width": 1, "color": _TEXT}},
             yaxis="y3",
         )
     )

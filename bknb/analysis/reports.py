@@ -181,6 +181,8 @@ _SHOWN: Final = (
     "Note",
     "Signal ID",
 )
+_WHOLE: Final = frozenset({"Open time", "Close time", "PNL (net)", "Note", "Signal ID"})
+_ONE_LINE: Final = ' style="white-space:nowrap"'
 _HEAD: Final = "position:sticky;top:0;background:var(--jp-layout-color0,var(--vscode-editor-background,Canvas))"
 
 
@@ -198,7 +200,8 @@ def _trades(info: BacktestInfo) -> str:
         return escape(_short(text))
 
     def line(row: Sequence[str]) -> str:
-        return f"<tr>{''.join(f'<td>{cell(row, name)}</td>' for name in _SHOWN)}</tr>"
+        cells = (f"<td{_ONE_LINE if name in _WHOLE else ''}>{cell(row, name)}</td>" for name in _SHOWN)
+        return f"<tr>{''.join(cells)}</tr>"
 
     rows = info.rows
     half = ROWS_SHOWN // 2
@@ -213,7 +216,7 @@ def _trades(info: BacktestInfo) -> str:
     return (
         f"<details open><summary>{count}</summary>"
         f'<div role="region" aria-label="Trades" tabindex="0" style="{_SCROLL}">'
-        f'<table style="font-size:90%;margin:0;white-space:nowrap"><thead><tr>{head}</tr></thead>'
+        f'<table style="font-size:90%;margin:0"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div></details>"
     )
 

@@ -30,10 +30,11 @@ _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slight
 class Series:
     """Candles of one symbol and interval in memory: ``since`` and ``until`` say what was asked of the source."""
 
-    __slots__ = ("candles", "regular", "since", "start", "step", "until")
+    __slots__ = ("averages", "candles", "regular", "since", "start", "step", "until")
 
     def __init__(self, candles: Candles, *, step: int, since: int, until: int) -> None:
         times = candles.timestamp
+        self.averages: NDArray[np.float64] | None = None  # average price of the window that ends with each candle
         self.candles = candles
         self.step = step
         self.since = since
@@ -141,16 +142,24 @@ class Window:
 
     def average_price(self, symbol: str, when: int) -> float:
         """VWAP of the newest closed one-minute candles at ``when``, in quote currency."""
-        candles = self.newest(symbol, "1m", self.settings.avg_price_candles_count, when)
+        count = self.settings.avg_price_candles_count
+        series = self._series.get((symbol, "1m"))
+        if series is not None and series.averages is not None:
+            last = series.closed(when)
+            if count <= last <= len(series.candles):
+                return float(series.averages[last - 1])
+        candles = self.newest(symbol, "1m", count, when)
         return average_price(
             candles.high.tolist(), candles.low.tolist(), candles.close.tolist(), candles.volume.tolist()
         )
 
     def average_prices(self, symbol: str) -> NDArray[np.float64]:
         """For each one-minute candle in memory the average price of the window that ends with it."""
-        candles = self.minutes(symbol).candles
-        count = self.settings.avg_price_candles_count
-        return average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
+        series = self.minutes(symbol)
+        if series.averages is None:
+            candles, count = series.candles, self.settings.avg_price_candles_count
+            series.averages = average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
+        return series.averages
 
     async def load_run(self, symbol: str, start: int) -> Series:
         """Load the minutes of a run that starts at ``start``, with what its first average price needs."""

@@ -1,0 +1,155 @@
+"""What must hold for every market and every signal, not only for those somebody thought of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scenarios import MINUTE, ORIGIN, source
+
+from bknb.domain.signal import Cancelled, Closed, Opened, Scheduled
+from bknb.engine.backtest import BacktestRun
+from bknb.kernels.average import average_price, average_prices
+from bknb.kernels.scan import first_outside, first_outside_plain
+from bknb.runs import plan_backtest
+
+MODELS = ["pessimistic", "touch", "vwap"]
+LENGTH = 400
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def walk(seed: int, *, changed_from: int | None = None) -> list[list[float]]:
+    """A random walk of minutes that starts an hour before the frame; from one minute on it can be another one."""
+    random = np.random.default_rng(seed)
+    size = LENGTH + 80
+    moves, wicks = random.normal(0, 0.004, size), np.abs(random.normal(0, 0.003, (2, size)))
+    jumps, volume = random.normal(0, 0.003, size), random.integers(0, 4, size) * 25.0
+    if changed_from is not None:
+        at = changed_from + 60
+        moves[at:], volume[at:] = -moves[at:] * 2, volume[at:] + 1
+    close = 100 * np.exp(np.cumsum(moves))
+    open_ = np.concatenate([[100.0], close[:-1]]) * (1 + jumps)
+    high, low = np.maximum(open_, close) * (1 + wicks[0]), np.minimum(open_, close) * (1 - wicks[1])
+    times = ORIGIN + (np.arange(size) - 60) * MINUTE
+    return [list(row) for row in zip(times.tolist(), *(c.tolist() for c in (open_, high, low, close, volume)),
+                                     strict=True)]  # fmt: skip
+
+
+def run(seed: int, model: str, *, every_minute: bool = False, changed_from: int | None = None) -> BacktestRun:
+    """A run of random signals over a random walk; what a signal is depends on its moment and price alone."""
+
+    def get_signal(when: Any, price: float) -> dict[str, Any] | None:
+        random = np.random.default_rng([seed, round(when.timestamp())])
+        if random.random() < 0.6:
+            return None
+        sign = 1 if random.random() < 0.5 else -1
+        entry = price * (1 - sign * random.uniform(-0.005, 0.02))
+        return {
+            "position": "long" if sign > 0 else "short",
+            "price_take_profit": entry * (1 + sign * random.uniform(0.008, 0.05)),
+            "price_stop_loss": entry * (1 - sign * random.uniform(0.008, 0.05)),
+            "minute_estimated_time": int(random.integers(1, 90)),
+        } | ({"price_open": entry} if random.random() < 0.5 else {})
+
+    plan = plan_backtest(
+        "BTCUSDT",
+        strategy=get_signal,
+        exchange=source(walk(seed, changed_from=changed_from)),
+        frame=(ORIGIN, ORIGIN + LENGTH * MINUTE),
+        interval="1m",
+        execution=model,
+        settings={"schedule_await_minutes": 30},
+    )
+    done = BacktestRun(plan, every_minute=every_minute)
+
+    async def through() -> None:
+        async for _ in done.results():
+            pass
+
+    asyncio.run(through())
+    assert not done.records.failures
+    return done
+
+
+def told(done: BacktestRun, *, before: int | None = None) -> bytes:
+    """Events, milestones and rejections as bytes, those before a moment only."""
+    records = done.records
+    everything = [*records.events, *records.milestones, *records.rejected]
+    return msgspec.json.encode([event for event in everything if before is None or event.when < before])
+
+
+@pytest.mark.parametrize("model", MODELS)
+@given(seed=SEEDS)
+def test_skipping_minutes_changes_nothing(model: str, seed: int) -> None:
+    assert told(run(seed, model)) == told(run(seed, model, every_minute=True))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@given(seed=SEEDS)
+def test_a_run_is_the_same_to_the_byte_when_repeated(model: str, seed: int) -> None:
+    assert told(run(seed, model)) == told(run(seed, model))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@given(seed=SEEDS, at=st.integers(1, LENGTH))
+def test_nothing_depends_on_what_comes_later(model: str, seed: int, at: int) -> None:
+    before = ORIGIN + at * MINUTE
+    assert told(run(seed, model), before=before) == told(run(seed, model, changed_from=at), before=before)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@given(seed=SEEDS)
+def test_every_signal_has_one_beginning_and_one_end(model: str, seed: int) -> None:
+    events = run(seed, model).records.events
+    held: str | None = None
+    count: Counter[tuple[str, str]] = Counter()
+    for event in events:
+        assert isinstance(event, (Scheduled, Opened, Closed, Cancelled))
+        count[event.signal.id, event.action] += 1
+        if isinstance(event, Scheduled):
+            assert held is None
+        elif isinstance(event, Opened):
+            assert held in (None, event.signal.id)
+        else:
+            assert held == event.signal.id
+        held = None if isinstance(event, (Closed, Cancelled)) else event.signal.id
+    assert held is None
+    assert set(count.values()) <= {1}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@given(seed=SEEDS)
+def test_gross_less_fees_less_slippage_is_net(model: str, seed: int) -> None:
+    for event in run(seed, model).records.closed:
+        parts = event.pnl
+        rest = parts.gross_percentage - parts.fee_percentage - parts.slippage_percentage
+        assert abs(rest - parts.pnl_percentage) < 1e-9
+        assert event.trough_percentage <= parts.pnl_percentage + 1e-9
+        assert parts.pnl_percentage <= event.peak_percentage + 1e-9
+
+
+@given(seed=SEEDS, start=st.integers(0, 300), bounds=st.tuples(*[st.floats(90, 110)] * 4))
+def test_the_scan_equals_its_specification(seed: int, start: int, bounds: tuple[float, ...]) -> None:
+    columns = np.array(walk(seed)).T
+    names = ("above", "below", "price_above", "price_below")
+    limits = dict(zip(names, bounds, strict=True))
+    data = (columns[2], columns[3], columns[4], start, len(columns[0]))
+    assert first_outside(*data, **limits) == first_outside_plain(*data, **limits)
+
+
+@given(seed=SEEDS, count=st.integers(1, 9))
+def test_average_prices_equal_their_specification(seed: int, count: int) -> None:
+    _, _, high, low, close, volume = np.array(walk(seed)).T
+    got = average_prices(high, low, close, volume, count=count)
+    assert np.isnan(got[: count - 1]).all()
+    for end in range(count, len(close) + 1):
+        part = slice(end - count, end)
+        assert got[end - 1] == average_price(
+            high[part].tolist(), low[part].tolist(), close[part].tolist(), volume[part].tolist()
+        )
