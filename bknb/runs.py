@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -64,13 +65,14 @@ class Task:
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._result: Result | None = None
-        self._heard: Callable[[Closed | Cancelled], None] | None = None
+        self._heard: Callable[[Closed | Cancelled | None], None] | None = None
         self._thread: threading.Thread | None = None
+        self.plan = plan
         self.symbol = plan.symbol
         self.strategy = plan.strategy.name
 
-    def start(self, heard: Callable[[Closed | Cancelled], None] | None = None) -> Task:
-        """Start the worker thread; ``heard`` gets every closed and cancelled result, in that thread."""
+    def start(self, heard: Callable[[Closed | Cancelled | None], None] | None = None) -> Task:
+        """Start the worker thread; ``heard`` gets every closed and cancelled result there, and ``None`` at the end."""
         self._heard = heard
         context = contextvars.copy_context()  # prints of a strategy land in the cell that started the run
         self._thread = threading.Thread(
@@ -101,6 +103,8 @@ class Task:
                 self._announce_done()
             finally:
                 self._over.set()
+                if self._heard is not None:
+                    self._heard(None)
 
     def _announce_done(self) -> None:
         events.drain()
@@ -212,6 +216,10 @@ def plan_backtest(
         get_risk(chosen.risk)
     if isinstance(settings, dict):
         settings = changed(get_config(), settings)
+    elif settings is not None and not isinstance(settings, Settings):
+        raise UsageError(f"settings must be a mapping of settings or bknb.Settings, got {settings!r:.80}")
+    elif settings is not None:
+        settings = changed(settings, {})
     return Plan(
         symbol=symbol,
         strategy=chosen,
@@ -327,31 +335,30 @@ class Backtest:
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Closed | Cancelled | None] = asyncio.Queue()
 
-        def heard(result: Closed | Cancelled) -> None:
-            loop.call_soon_threadsafe(queue.put_nowait, result)
+        def heard(result: Closed | Cancelled | None) -> None:
+            with suppress(RuntimeError):  # the caller's loop is closed already: nobody listens any more
+                loop.call_soon_threadsafe(queue.put_nowait, result)
 
         task.start(heard)
-        waiting = asyncio.ensure_future(_finished(task, queue))
         try:
             while (result := await queue.get()) is not None:
                 yield result
-            await waiting
             task.result()
         finally:
             task.stop(now=True)
-            waiting.cancel()
+            while not task.done:  # noqa: ASYNC110 -- the event is set in another thread
+                await asyncio.sleep(_LOOK_SECONDS)
 
     @staticmethod
     def background(
         symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, frame: FrameLike, **options: Any
     ) -> Task:
         """Start a backtest and return at once; options as in ``bknb.backtest``."""
-        running = _tasks.get((symbol, resolve_strategy(strategy).name))
-        if running is not None and running.status == "pending":
+        plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
+        running = _tasks.get((plan.symbol, plan.strategy.name))
+        if running is not None and running.status == "pending" and running.plan == plan:
             return running
-        return _remember(
-            Task(plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options))
-        ).start()
+        return _remember(Task(plan)).start()
 
     @staticmethod
     def stop(symbol: str, strategy: str, *, now: bool = False) -> None:
@@ -378,13 +385,7 @@ class Backtest:
         """Write the Markdown report into a folder and return its path; the name holds strategy and symbol."""
         from .adapters.reports import write_report
 
-        return write_report(Path(path), f"{strategy}-{symbol}", Backtest.get_report(symbol, strategy))
-
-
-async def _finished(task: Task, queue: asyncio.Queue[Closed | Cancelled | None]) -> None:
-    while not task.done:  # noqa: ASYNC110 -- the event is set in another thread
-        await asyncio.sleep(_LOOK_SECONDS)
-    await queue.put(None)
+        return write_report(Path(path), (strategy, symbol), Backtest.get_report(symbol, strategy))
 
 
 def _task(symbol: str, strategy: str) -> Task:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import itertools
 import json
 import struct
 import subprocess
@@ -28,16 +29,16 @@ def busy(ctx: Any) -> bknb.Signal:
     side = 1 if ctx.when.hour % 2 else -1
     return bknb.Signal(
         position="long" if side > 0 else "short",
-        price_take_profit=ctx.price * (1 + side * 0.015),
-        price_stop_loss=ctx.price * (1 - side * 0.015),
-        minute_estimated_time=540,
+        price_take_profit=ctx.price * (1 + side * 0.03),
+        price_stop_loss=ctx.price * (1 - side * 0.03),
+        minute_estimated_time=820,
     )
 
 
 @pytest.fixture(scope="module")
 def year() -> bknb.Result:
     result = bknb.backtest("BTCUSDT", strategy=busy, interval="15m", exchange=bknb.exchanges.demo(), frame=YEAR)
-    assert len(result.trades) >= 800
+    assert 800 <= len(result.trades) <= 900
     return result
 
 
@@ -87,7 +88,7 @@ def test_thinning_keeps_the_extremes_of_every_stretch(numbers: list[float], poin
         return
     kept, _ = decimate(np.arange(len(y)), y, points)
     edges = np.linspace(0, len(y), (points - 2) // 2 + 1).astype(int)
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in itertools.pairwise(edges):
         inside = y[kept[(kept >= start) & (kept < end)]]
         assert inside.min() == y[start:end].min()
         assert inside.max() == y[start:end].max()
@@ -163,13 +164,16 @@ def test_it_glares_in_no_theme(picture: dict[str, Any]) -> None:
 
 def test_three_panels_share_a_time_axis_in_milliseconds(picture: dict[str, Any], year: bknb.Result) -> None:
     assert picture["layout"]["xaxis"]["type"] == "date"
-    assert picture["layout"]["xaxis"]["range"] == [year.start, year.end]
+    assert picture["layout"]["xaxis"]["range"] == [year.start, year.end + 60_000]
     assert {drawn["yaxis"] for drawn in picture["data"]} == {"y", "y2", "y3"}
     domains = [picture["layout"][axis]["domain"] for axis in ("yaxis", "yaxis2", "yaxis3")]
     assert domains[0][0] > domains[1][1]
     assert domains[1][0] > domains[2][1]
     equity = array(trace(picture, "equity")["x"])
-    assert (equity[0], equity[-1]) == (year.start, year.end)
+    assert (equity[0], equity[-1]) == (
+        year.start,
+        year.end + 60_000,
+    )  # the last trade was closed by the first candle after the frame
 
 
 def test_wins_and_losses_differ_by_sign_not_by_colour_alone(picture: dict[str, Any], year: bknb.Result) -> None:
@@ -214,8 +218,9 @@ def test_more_trades_than_can_be_drawn_keep_the_best_and_the_worst(info: EquityI
     )
     loss = trace(figure_json(many), "loss")
     total = int((many.pnl_percent <= 0).sum())
-    assert total > POINTS_PER_TRACE
-    assert len(array(loss["x"])) <= POINTS_PER_TRACE
+    assert total > 1000
+    assert len(array(loss["x"])) <= 1000
+    assert len(json.dumps(figure_json(many))) < 500_000
     assert f"of {total:,} drawn" in loss["name"]
     assert any(f"{many.pnl_percent.min():+.2f} %" in text for text in loss["text"])
 

@@ -42,7 +42,7 @@ ROWS = [
     same("stop first, target later", OPEN, {3: LOSE, 4: WIN}, IN, f"{STOP} @m3"),
     same("last candle of the lifetime", OPEN, {9: WIN}, IN, f"{TARGET} @m9"),
     same("deadline before target", OPEN, {10: (100, 106, 94, 100)}, IN, "closed time_expired 100 @m10"),
-    same("deadline before target and stop far beyond", OPEN, {10: (100, 107, 93, 100)}, IN, "closed time_expired 100 @m10"),
+    same("deadline before far levels", OPEN, {10: (100, 107, 93, 100)}, IN, "closed time_expired 100 @m10"),
     same("deadline of one minute", long(105, 95, 1), {1: BOTH}, IN, "closed time_expired 100 @m1"),
     same("target in the only minute", long(105, 95, 1), {0: WIN}, IN, f"{TARGET} @m0"),
     same("frame end", long(105, 95, 99), {}, IN, "closed frame_end 100 @m6", end=5),

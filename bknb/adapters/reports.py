@@ -6,17 +6,17 @@ from pathlib import Path
 from urllib.parse import quote
 
 
-def write_report(folder: Path, name: str, text: str) -> Path:
-    """Write ``text`` to ``folder/name.md`` and return the path; the name cannot leave the folder.
+def write_report(folder: Path, names: tuple[str, ...], text: str) -> Path:
+    """Write ``text`` to ``folder/name@name.md`` and return the path; no name can leave the folder.
 
     Examples
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_report(Path(folder), "sma/BTCUSDT", "# Report").name
-    'sma%2FBTCUSDT.md'
+    ...     write_report(Path(folder), ("sma/fast", "BTCUSDT"), "# Report").name
+    'sma%2Ffast@BTCUSDT.md'
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{quote(name, safe=' -_+=@')}.md"
+    path = folder / f"{'@'.join(quote(name, safe=' -_+=') for name in names)}.md"
     path.write_text(text, encoding="utf-8")
     return path

@@ -28,7 +28,7 @@ class EquityInfo:
     title : str
         One line naming strategy, symbol, frame and execution model.
     start_ms, end_ms : int
-        First and last moment of the run (UTC milliseconds).
+        First moment of the run, and its last or that of a close after it (UTC milliseconds).
     time_ms : ndarray of int64, shape (n + 1,)
         The start of the run, then each close.
     equity : ndarray of float64, shape (n + 1,)
@@ -184,7 +184,7 @@ def equity_info(result: Any) -> EquityInfo:
     return EquityInfo(
         title=f"{result.strategy} · {result.symbol} · {frame} · {result.execution}",
         start_ms=int(result.start),
-        end_ms=int(result.end),
+        end_ms=max(int(result.end), int(times[-1])),
         time_ms=times,
         equity=values,
         drawdown_time_ms=drawdown_time,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..errors import MissingDependency
-from .equity import POINTS_PER_TRACE, EquityInfo, Floats, Times, decimate, equity_info, extremes, price_decimals
+from .equity import EquityInfo, Floats, Times, decimate, equity_info, extremes, price_decimals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["EquityInfo", "decimate", "equity_figure", "equity_info", "equity_png", "figure_json"]
 
 PLOTLY_MIME: Final = "application/vnd.plotly.v1+json"
+
+MARKS_PER_TRACE: Final = 1000
+"""Most trades of one kind that are marked: each carries its story for the pointer, and a notebook must stay small."""
 
 _TEXT = "#808080"
 _GRID = "rgba(128,128,128,0.22)"
@@ -63,7 +66,7 @@ def _hover(info: EquityInfo, index: int) -> str:
     )
 
 
-def _pick(info: EquityInfo, chosen: NDArray[np.bool_], limit: int = POINTS_PER_TRACE) -> NDArray[np.intp]:
+def _pick(info: EquityInfo, chosen: NDArray[np.bool_], limit: int = MARKS_PER_TRACE) -> NDArray[np.intp]:
     """Which of the chosen trades are drawn: all, or those that keep the best and the worst of each stretch."""
     rows = np.flatnonzero(chosen)
     return rows[extremes(info.pnl_percent[rows], limit)]
@@ -116,7 +119,7 @@ def _price_traces(info: EquityInfo) -> list[dict[str, Any]]:
     places = price_decimals(float(info.price_open[0]))
     won = info.pnl_percent > 0
     for colour, dash, chosen in ((_WIN, "solid", won), (_LOSS, "dot", ~won)):
-        rows = _pick(info, chosen, POINTS_PER_TRACE // 3)
+        rows = _pick(info, chosen, MARKS_PER_TRACE // 2)
         if not rows.size:
             continue
         # The third point of each trade is a hole, so that one trade is not joined to the next.

@@ -182,6 +182,7 @@ _SHOWN: Final = (
     "Signal ID",
 )
 _WHOLE: Final = frozenset({"Open time", "Close time", "PNL (net)", "Note", "Signal ID"})
+_SIGNS: Final = {1: "&#9650;", -1: "&#9660;", 0: "&#8226;"}
 _ONE_LINE: Final = ' style="white-space:nowrap"'
 _HEAD: Final = "position:sticky;top:0;background:var(--jp-layout-color0,var(--vscode-editor-background,Canvas))"
 
@@ -191,26 +192,27 @@ def _trades(info: BacktestInfo) -> str:
         return "<p>No trade was closed.</p>"
     at = {name: info.columns.index(name) for name in (*_SHOWN, "Ambiguous")}
 
-    def cell(row: Sequence[str], name: str) -> str:
+    def cell(row: Sequence[str], name: str, sign: int) -> str:
         text = row[at[name]]
         if name == "PNL (net)":
-            return f"{'&#9650;' if text.startswith('+') else '&#9660;'} {escape(text)}"
+            return f"{_SIGNS[sign]} {escape(text)}"
         if name == "Close reason" and row[at["Ambiguous"]]:
             text += " (ambiguous)"
         return escape(_short(text))
 
-    def line(row: Sequence[str]) -> str:
-        cells = (f"<td{_ONE_LINE if name in _WHOLE else ''}>{cell(row, name)}</td>" for name in _SHOWN)
+    def line(row: Sequence[str], sign: int) -> str:
+        cells = (f"<td{_ONE_LINE if name in _WHOLE else ''}>{cell(row, name, sign)}</td>" for name in _SHOWN)
         return f"<tr>{''.join(cells)}</tr>"
 
     rows = info.rows
+    lines = [line(row, sign) for row, sign in zip(rows, info.signs, strict=True)]
     half = ROWS_SHOWN // 2
     if len(rows) <= ROWS_SHOWN:
-        body = "".join(map(line, rows))
+        body = "".join(lines)
     else:
         hidden = len(rows) - 2 * half
         gap = f'<tr><td colspan="{len(_SHOWN)}">&#8230; {hidden:,} more in <code>result.trades</code> &#8230;</td></tr>'
-        body = "".join(map(line, rows[:half])) + gap + "".join(map(line, rows[-half:]))
+        body = "".join(lines[:half]) + gap + "".join(lines[-half:])
     head = "".join(f'<th scope="col" style="{_HEAD}">{escape(name)}</th>' for name in _SHOWN)
     count = f"{len(rows):,} trade{'' if len(rows) == 1 else 's'}, times in UTC"
     return (

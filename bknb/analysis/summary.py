@@ -111,6 +111,8 @@ class BacktestInfo:
         In the order of :data:`FIGURES`.
     columns, rows : tuple
         Names of the trade table's columns, and one tuple of cells for each trade, oldest first.
+    signs : tuple of int
+        1, -1 or 0 for each trade: won, lost, neither.
     ambiguous : int
         Trades whose stop and target lie in one and the same candle.
     cancelled, rejected : tuple of (str, int)
@@ -128,6 +130,7 @@ class BacktestInfo:
     figures: tuple[Figure, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    signs: tuple[int, ...]
     ambiguous: int
     cancelled: tuple[tuple[str, int], ...]
     rejected: tuple[tuple[str, int], ...]
@@ -372,6 +375,7 @@ def backtest_info(result: Any) -> BacktestInfo:
         figures=_figures(result.stats),
         columns=COLUMNS,
         rows=_rows(trades),
+        signs=tuple((value > 0) - (value < 0) for value in trades["pnl_percentage"].tolist()),
         ambiguous=int(trades["ambiguous"].sum()),
         cancelled=_counted(str(reason) for reason in result.cancelled["reason"]),
         rejected=_rejected(result.rejected),

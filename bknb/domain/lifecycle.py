@@ -34,7 +34,7 @@ from .execution import ExecutionModel, Exit, Minute
 from .interval import MINUTE_MS
 from .partial import passed_levels, progress
 from .pnl import net_percentage, trade_pnl
-from .rules import broken_rules
+from .rules import broken_rules, shown
 from .signal import (
     Active,
     Cancelled,
@@ -295,7 +295,7 @@ def _flat_answer(state: Flat, given: Answer, rules: Rules) -> Step:
 
 def rejection(rules: Rules, when: int, price: float, reasons: tuple[Reason, ...], signal: object) -> Rejected:
     """The event that tells why an answer was no signal."""
-    return Rejected(**_where(rules), when=when, price=price, reasons=reasons, signal=f"{signal!r:.400}")
+    return Rejected(**_where(rules), when=when, price=price, reasons=reasons, signal=shown(signal, 400))
 
 
 def _flat_minute(state: Flat, given: Minute, rules: Rules) -> Step:

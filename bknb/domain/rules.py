@@ -19,6 +19,20 @@ _REQUIRED = ("position", "price_take_profit", "price_stop_loss", "minute_estimat
 _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
 
 
+def shown(value: object, length: int) -> str:
+    """A user's value as text of at most ``length`` characters, even when it cannot show itself.
+
+    Examples
+    --------
+    >>> shown([1, 2, 3], 4)
+    '[1, '
+    """
+    try:
+        return repr(value)[:length]
+    except Exception:  # noqa: BLE001 -- a user's repr may raise anything
+        return f"<{type(value).__name__}>"
+
+
 def read_answer(answer: object) -> Signal | Reason:
     """A strategy's answer as a ``Signal``, or the reason why it is none.
 
@@ -43,7 +57,7 @@ def read_answer(answer: object) -> Signal | Reason:
             return Reason("shape", f"a signal needs {', '.join(missing)}")
     else:
         return Reason(
-            "shape", f"a strategy returns None or bknb.Signal(...), got {type(answer).__name__}: {answer!r:.80}"
+            "shape", f"a strategy returns None or bknb.Signal(...), got {type(answer).__name__}: {shown(answer, 80)}"
         )
     for name, value in values.items():
         if hasattr(value, "item") and not isinstance(value, (float, int, str)):
@@ -60,7 +74,12 @@ def read_answer(answer: object) -> Signal | Reason:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number no float can hold
+        return False
 
 
 def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:

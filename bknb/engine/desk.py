@@ -99,9 +99,12 @@ class Desk:
                 if answer is None:
                     return
             price = self._average(self.rules.symbol, when)
-        except asyncio.CancelledError:
-            if not self._abandoned or self._asked is None:
+        except asyncio.CancelledError as error:
+            if self._asked is None or not (self._abandoned or not self._asked.cancelling()):
                 raise
+            if not self._abandoned:  # nobody cancelled the run: the strategy awaited something it had cancelled
+                self._fail("strategy", error, when)
+                return
             self._abandoned = False
             self._asked.uncancel()
             limit = self.rules.settings.max_signal_generation_seconds

@@ -90,7 +90,7 @@ class Records:
         key = (kind, type(error).__name__, where)
         failure = self._failures.get(key)
         if failure is None:
-            message = f"{type(error).__name__}: {error}"
+            message = f"{type(error).__name__}: {_text(error)}"
             failure = self._failures[key] = Failure(kind, message, where, 0, when, when)
         failure.count += 1
         failure.last_at = when
@@ -100,3 +100,10 @@ class Records:
     def failures(self) -> list[Failure]:
         """Everything that went wrong, in the order of its first time."""
         return list(self._failures.values())
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 -- a user's exception may be unable to say anything
+        return "(it has no text)"

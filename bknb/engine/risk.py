@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from ..domain.lifecycle import Reserve, Verdict
 from ..domain.risk import OpenPosition, RiskRequest, place_of
+from ..log import log
 from .registry import Risk
 
 
@@ -56,10 +57,14 @@ class RiskBook:
 
     async def _tell(self, callback: str, request: RiskRequest) -> None:
         function = self.risk.callbacks.get(callback)
-        if function is not None:
+        if function is None:
+            return
+        try:
             said = function(request)
             if inspect.isawaitable(said):
                 await said
+        except Exception as error:  # noqa: BLE001 -- a callback never stops a run
+            log.warning("callback %s of risk profile %r failed: %r", callback, self.risk.name, error)
 
     def release(self, signal_id: str) -> None:
         """Give a place back; one that is not taken is no error (it may have been given back before a restart)."""
