@@ -250,17 +250,19 @@ _HOME: Final = {
 _SUBMODULES: Final = ("exchanges",)
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
+if not TYPE_CHECKING:  # a type checker must see a wrong name as wrong
 
-    if name in _HOME:
-        value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-        _offer_demo()
-        globals()[name] = value  # the next access does not come here
-        return value
-    if name in _SUBMODULES:
-        return import_module(f".{name}", __name__)
-    raise AttributeError(f"module 'bknb' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+    def __getattr__(name: str) -> Any:
+        from importlib import import_module
+
+        if name in _HOME:
+            value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+            _offer_demo()
+            globals()[name] = value  # the next access does not come here
+            return value
+        if name in _SUBMODULES:
+            return import_module(f".{name}", __name__)
+        raise AttributeError(f"module 'bknb' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
 
 
 def _offer_demo() -> None:

@@ -35,7 +35,7 @@ def signal(price: float, *, side: int = 1, target: float = 0.02, stop: float = 0
 def month() -> bknb.Result:
     def daily(ctx: Any) -> bknb.Signal | None:
         if ctx.when.hour == 5:
-            return signal(ctx.price, target=0.001)  # too near
+            return signal(ctx.price, target=0.001 + ctx.when.day * 1e-5)  # too near
         if ctx.when.hour == 6:
             raise ValueError(f"no six on {ctx.when:%d}")
         if ctx.when.hour == 7:

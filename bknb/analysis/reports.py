@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from .definitions import DEFINITIONS
-from .summary import HEADLINES, MISSING, BacktestInfo, backtest_info
+from .summary import COLUMNS, HEADLINES, MISSING, BacktestInfo, backtest_info
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -183,43 +183,36 @@ _SHOWN: Final = (
 )
 _WHOLE: Final = frozenset({"Open time", "Close time", "PNL (net)", "Note", "Signal ID"})
 _SIGNS: Final = {1: "&#9650;", -1: "&#9660;", 0: "&#8226;"}
-_ONE_LINE: Final = ' style="white-space:nowrap"'
+_ONE_LINE: Final = ("", ' style="white-space:nowrap"')
 _HEAD: Final = "position:sticky;top:0;background:var(--jp-layout-color0,var(--vscode-editor-background,Canvas))"
 
 
+def _line(row: Sequence[str], sign: int) -> str:
+    """One trade as a table row."""
+    cells = dict(zip(COLUMNS, map(escape, row), strict=True))
+    cells["PNL (net)"] = f"{_SIGNS[sign]} {cells['PNL (net)']}"
+    cells["Note"] = escape(_short(row[COLUMNS.index("Note")]))
+    if cells["Ambiguous"]:
+        cells["Close reason"] += " (ambiguous)"
+    return f"<tr>{''.join(f'<td{_ONE_LINE[name in _WHOLE]}>{cells[name]}</td>' for name in _SHOWN)}</tr>"
+
+
 def _trades(info: BacktestInfo) -> str:
+    """The trade table in a box that scrolls: all rows, or the first and the last of them."""
     if not info.rows:
         return "<p>No trade was closed.</p>"
-    at = {name: info.columns.index(name) for name in (*_SHOWN, "Ambiguous")}
-
-    def cell(row: Sequence[str], name: str, sign: int) -> str:
-        text = row[at[name]]
-        if name == "PNL (net)":
-            return f"{_SIGNS[sign]} {escape(text)}"
-        if name == "Close reason" and row[at["Ambiguous"]]:
-            text += " (ambiguous)"
-        return escape(_short(text))
-
-    def line(row: Sequence[str], sign: int) -> str:
-        cells = (f"<td{_ONE_LINE if name in _WHOLE else ''}>{cell(row, name, sign)}</td>" for name in _SHOWN)
-        return f"<tr>{''.join(cells)}</tr>"
-
-    rows = info.rows
-    lines = [line(row, sign) for row, sign in zip(rows, info.signs, strict=True)]
-    half = ROWS_SHOWN // 2
-    if len(rows) <= ROWS_SHOWN:
-        body = "".join(lines)
-    else:
-        hidden = len(rows) - 2 * half
+    lines = [_line(row, sign) for row, sign in zip(info.rows, info.signs, strict=True)]
+    count = f"{len(lines):,} trade{'' if len(lines) == 1 else 's'}, times in UTC"
+    hidden = len(lines) - ROWS_SHOWN
+    if hidden > 0:
         gap = f'<tr><td colspan="{len(_SHOWN)}">&#8230; {hidden:,} more in <code>result.trades</code> &#8230;</td></tr>'
-        body = "".join(lines[:half]) + gap + "".join(lines[-half:])
+        lines[ROWS_SHOWN // 2 : ROWS_SHOWN // 2 + hidden] = [gap]
     head = "".join(f'<th scope="col" style="{_HEAD}">{escape(name)}</th>' for name in _SHOWN)
-    count = f"{len(rows):,} trade{'' if len(rows) == 1 else 's'}, times in UTC"
     return (
         f"<details open><summary>{count}</summary>"
         f'<div role="region" aria-label="Trades" tabindex="0" style="{_SCROLL}">'
         f'<table style="font-size:90%;margin:0"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div></details>"
+        f"<tbody>{''.join(lines)}</tbody></table></div></details>"
     )
 
 

@@ -1,0 +1,470 @@
+"""The magics in an IPython shell: what they do, what they answer to a mistake, what Tab offers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import bknb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytest.importorskip("IPython")
+
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from bknb.domain.execution import EXECUTION_MODELS
+from bknb.domain.interval import INTERVAL_MS
+from bknb.jupyter import cells, options, session
+from bknb.jupyter.magics import COMMANDS, load_ipython_extension, unload_ipython_extension
+
+WEEK = "2024-01-01:2024-01-08"
+RUN = f"--exchange demo --frame {WEEK}"
+TRADER = """
+def get_signal(ctx):
+    return bknb.Signal(
+        position="long",
+        price_take_profit=ctx.price * 1.02,
+        price_stop_loss=ctx.price * 0.99,
+        minute_estimated_time=300,
+    )
+"""
+PATIENT = "def get_signal(ctx):\n    return None\n"
+
+
+class Answer:
+    """What a cell printed, raised and returned."""
+
+    def __init__(self, shell: InteractiveShell, code: str, capsys: pytest.CaptureFixture[str]) -> None:
+        capsys.readouterr()
+        done = shell.run_cell(code, store_history=True)
+        self.out = capsys.readouterr().out
+        self.value = done.result
+        self.error = done.error_before_exec or done.error_in_exec
+        self.lines = self.error._render_traceback_() if isinstance(self.error, bknb.BknbError) else []
+
+
+@pytest.fixture
+def shell() -> Iterator[InteractiveShell]:
+    InteractiveShell.clear_instance()
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    made = InteractiveShell.instance(config=config)
+    made.run_line_magic("load_ext", "bknb")
+    made.user_ns["bknb"] = bknb
+    yield made
+    unload_ipython_extension(made)
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def cell(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> Callable[[str], Answer]:
+    return lambda code: Answer(shell, code, capsys)
+
+
+@pytest.fixture
+def fine(cell: Callable[[str], Answer]) -> Callable[[str], Answer]:
+    """A cell that must not fail."""
+
+    def run(code: str) -> Answer:
+        answer = cell(code)
+        assert answer.error is None, answer.error
+        return answer
+
+    return run
+
+
+# -- registering -------------------------------------------------------------------------------------------------
+
+
+def test_a_cell_becomes_a_strategy_and_a_second_run_replaces_it(fine: Callable[[str], Answer]) -> None:
+    first = fine(f"%%strategy sma-cross --interval 15m\n{PATIENT}")
+    assert first.out == "strategy 'sma-cross' registered (interval 15m, execution pessimistic)\n"
+    before = bknb.get_strategy("sma-cross").get_signal
+    second = fine(f"%%strategy sma-cross --interval 1h --execution touch\n{PATIENT}")
+    assert second.out == "strategy 'sma-cross' replaced (interval 1h, execution touch)\n"
+    after = bknb.get_strategy("sma-cross")
+    assert after.get_signal is not before
+    assert (after.interval, after.execution) == ("1h", "touch")
+
+
+def test_replacing_from_python_is_told_in_a_notebook_too(fine: Callable[[str], Answer]) -> None:
+    code = "_ = bknb.add_strategy('mine', interval='1h', get_signal=lambda: None)"
+    assert fine(code).out == ""
+    assert fine(code).out == "strategy 'mine' replaced\n"
+
+
+def test_a_function_of_an_earlier_cell_is_not_taken_by_mistake(cell: Callable[[str], Answer]) -> None:
+    cell(f"%%strategy first --interval 15m\n{PATIENT}")
+    answer = cell("%%strategy second --interval 15m\ndef get_signl(ctx): return None\ndef other(): pass")
+    assert "get_signl, other" in answer.lines[0]
+    assert "second" not in bknb.list_strategies()
+    assert bknb.list_strategies() == ["first"]
+
+
+def test_the_earlier_function_stays_where_a_cell_fails(cell: Callable[[str], Answer], shell: InteractiveShell) -> None:
+    cell(f"%%strategy first --interval 15m\n{PATIENT}")
+    kept = shell.user_ns["get_signal"]
+    for body in ("1 / 0", "x = 1", "def get_signal(:"):
+        assert cell(f"%%strategy second --interval 15m\n{body}").error
+        assert shell.user_ns["get_signal"] is kept
+
+
+def test_what_a_cell_defines_is_seen_by_later_cells(fine: Callable[[str], Answer], shell: InteractiveShell) -> None:
+    fine("length = 7")
+    fine("%%strategy one --interval 15m\nimport math\ndef get_signal():\n    return None if length else math.nan")
+    fine("double = 2 * length")
+    assert shell.user_ns["math"].floor(shell.user_ns["double"]) == 14
+    assert bknb.get_strategy("one").get_signal() is None
+
+
+def test_vectorised_cells_are_refused_clearly(cell: Callable[[str], Answer]) -> None:
+    lines = cell("%%strategy fast --interval 15m\ndef get_signals(candles): return {}").lines
+    assert "not supported yet" in lines[0]
+    assert "get_signal(ctx)" in lines[1]
+
+
+def test_a_strategy_can_have_a_risk_profile_from_a_cell(fine: Callable[[str], Answer]) -> None:
+    body = "def _half(n): return n / 2\ndef never(request):\n    'no trade at all'\n    return _half(0) > 1"
+    assert fine(f"%%risk calm\n{body}").out == "risk 'calm' registered (1 rule)\n"
+    assert fine("%%risk calm\nvalidations = [lambda request: True, lambda request: True]").out == (
+        "risk 'calm' replaced (2 rules)\n"
+    )
+    assert fine(f"%%risk calm\n{body}").out == "risk 'calm' replaced (1 rule)\n"
+    answer = fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name careful --risk calm --out r\n{TRADER}")
+    assert "risk calm" in answer.out
+    assert len(answer.value.trades) == 0
+    assert answer.value.refused[0].note == "no trade at all"
+
+
+def test_a_risk_cell_without_a_rule_is_refused(cell: Callable[[str], Answer]) -> None:
+    assert "must define rules; it is empty" in cell("%%risk calm\n# nothing").lines[0]
+
+
+def test_exchanges_and_frames(fine: Callable[[str], Answer], cell: Callable[[str], Answer], tmp_path: Path) -> None:
+    assert fine("%exchange paper --get-candles demo").out == "exchange 'paper' registered\n"
+    assert "paper" in fine("%exchange").out.split()
+    assert "BTCUSDT" in fine("%exchange demo").out
+    assert fine("%frame jan 2024-01-01 2024-02-01").out.endswith(" registered\n")
+    assert fine("%frame").out == "jan (2024-01-01 00:00 .. 2024-02-01 00:00 UTC)\n"
+    assert fine("%frame jan").out == fine("%frame").out
+    assert fine("%frame jan '2024-01-01 06:00' 2024-02-01 --interval 5m").out.endswith(" replaced\n")
+    assert bknb.get_frame("jan").interval == "5m"
+    assert "needs an end" in cell("%frame feb 2024-02-01").lines[0]
+    assert "--get-candles takes" in cell("%exchange other --get-candles nonsense").lines[0]
+    assert "needs --get-candles" in cell("%exchange other --format-price {print}").lines[0]
+
+
+def test_an_exchange_from_a_file(fine: Callable[[str], Answer], tmp_path: Path) -> None:
+    demo = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-03"))
+    path = tmp_path / "minutes.csv"
+    demo.candles.to_pandas().to_csv(path)
+    fine(f"%exchange mine --get-candles {path}")
+    result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="mine", frame=("2024-01-01", "2024-01-03"))
+    assert result.candles == demo.candles
+
+
+# -- running -----------------------------------------------------------------------------------------------------
+
+
+def test_one_cell_registers_runs_and_shows(fine: Callable[[str], Answer], shell: InteractiveShell) -> None:
+    answer = fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name trader --out r\n{TRADER}")
+    result = shell.user_ns["r"]
+    assert isinstance(result, bknb.Result)
+    assert answer.value is result
+    assert len(result.trades) > 5
+    assert answer.out.count(repr(result)) == 1
+    assert (result.strategy, result.interval, result.execution) == ("trader", "1h", "pessimistic")
+
+
+def test_it_does_what_its_python_twin_does(fine: Callable[[str], Answer]) -> None:
+    magic = fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name trader --execution touch\n{TRADER}").value
+    names: dict[str, Any] = {"bknb": bknb}
+    exec(TRADER, names)  # noqa: S102 -- the text of the cell itself
+    twin = bknb.backtest(
+        "BTCUSDT", strategy=names["get_signal"], interval="1h", exchange="demo", frame=WEEK, execution="touch"
+    )
+    columns = ["position", "pending_at", "closed_at", "pnl_percentage"]
+    assert magic.trades[columns].equals(twin.trades[columns])
+    assert magic.execution == twin.execution == "touch"
+
+
+def test_a_line_runs_a_registered_strategy_with_another_model(fine: Callable[[str], Answer]) -> None:
+    fine(f"%%strategy trader --interval 1h\n{TRADER}")
+    one = fine(f"r = %backtest BTCUSDT --strategy trader {RUN} --execution vwap")
+    assert "execution vwap" in one.out
+    assert one.value is None
+    assert fine("r.execution").value == "vwap"
+
+
+def test_settings_and_variables_in_braces_keep_their_types(fine: Callable[[str], Answer]) -> None:
+    fine(f"%%strategy trader --interval 1h\n{TRADER}")
+    fine(
+        "base, free = 'ETH', {'percent_fee': 0.0}\nspan = ('2024-01-01', '2024-01-04')\nsource = bknb.exchanges.demo()"
+    )
+    result = fine("%backtest {base}USDT --strategy trader --exchange {source} --frame {span} --settings {free}").value
+    assert result.symbol == "ETHUSDT"
+    assert result.settings.percent_fee == 0.0
+    assert result.end - result.start == 3 * 86_400_000
+
+
+@pytest.mark.parametrize(
+    "written", ["r << BTCUSDT {}", "BTCUSDT {} --out r", "--out=r 'BTCUSDT' {}", '"BTCUSDT" {} --out "r"']
+)
+def test_a_result_can_be_given_a_name(written: str, fine: Callable[[str], Answer], shell: InteractiveShell) -> None:
+    fine(f"%%strategy trader --interval 1h\n{TRADER}")
+    fine("%backtest " + written.format(f"--strategy trader {RUN}"))
+    assert shell.user_ns["r"].symbol == "BTCUSDT"
+
+
+def test_the_same_result_is_shown_once_per_cell_and_again_in_the_next(
+    fine: Callable[[str], Answer], shell: InteractiveShell
+) -> None:
+    fine(f"%%strategy trader --interval 1h\n{TRADER}")
+    line = f"%backtest BTCUSDT --strategy trader {RUN} --out r"
+    assert fine(line).out.count("backtest trader on BTCUSDT") == 1
+    assert fine(f"{line}\nr").out.count("backtest trader on BTCUSDT") == 1
+    assert fine("r").out.count("backtest trader on BTCUSDT") == 1
+    assert fine(f"{line}\n{line}").out.count("backtest trader on BTCUSDT") == 2
+
+
+def test_in_the_background_it_returns_a_task(fine: Callable[[str], Answer], cell: Callable[[str], Answer]) -> None:
+    gate = "import threading\ngate = threading.Event()\n"
+    fine(gate)
+    waiting = "def get_signal(ctx):\n    assert gate.wait(30)\n"
+    answer = fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name slow --background --out task\n{waiting}")
+    assert "run 1 goes on in the background" in answer.out
+    assert isinstance(answer.value, bknb.Task)
+    assert "running, " in fine("%runs").out
+    assert "still going" in cell("%report").lines[0]
+    assert "running already" in cell(f"%backtest BTCUSDT --strategy slow {RUN}").lines[0]
+    fine("gate.set()\nresult = task.result()")
+    assert "0 trades" in fine("%runs").out
+
+
+def test_an_error_of_the_strategy_names_the_line_in_the_cell(fine: Callable[[str], Answer]) -> None:
+    body = "def get_signal(ctx):\n    if ctx.when.hour == 3:\n        return undefined_name\n"
+    answer = fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name broken\n{body}")
+    assert "<strategy broken>, line 4: return undefined_name" in answer.out
+    assert "7 times" in answer.out
+
+
+# -- looking back ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ran(fine: Callable[[str], Answer]) -> bknb.Result:
+    result: bknb.Result = fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name trader --out r\n{TRADER}").value
+    return result
+
+
+def test_runs_lists_and_shows(ran: bknb.Result, fine: Callable[[str], Answer], cell: Callable[[str], Answer]) -> None:
+    fine(f"%backtest ETHUSDT --strategy trader {RUN}")
+    lines = fine("%runs").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["1", "2"]
+    assert f"trader on BTCUSDT, {WEEK}, pessimistic: {len(ran.trades)} trades" in lines[0]
+    assert repr(ran) in fine("%runs 1").out
+    assert cell("%runs 7").lines[1].startswith("runs of this session: 1, 2")
+
+
+def test_why_tells_a_story(ran: bknb.Result, fine: Callable[[str], Answer], cell: Callable[[str], Answer]) -> None:
+    name = ran.trades["signal_id"].iloc[0]
+    fine(
+        "nothing = bknb.backtest('BTCUSDT', strategy=lambda: None, exchange='demo', frame=('2024-01-01', '2024-01-02'))"
+    )
+    assert fine(f"%why {name}").out == ran.why(name) + "\n"
+    assert fine(f"%why {name} --run 1").out == ran.why(name) + "\n"
+    lines = cell(f"%why {name[:-1]}").lines
+    assert len(lines) <= 3
+    assert "did you mean 'trader-BTCUSDT-" in lines[0]
+    assert max(map(len, lines)) < 200
+
+
+def test_report_is_shown_and_written(ran: bknb.Result, fine: Callable[[str], Answer], tmp_path: Path) -> None:
+    assert "# Backtest report: trader on BTCUSDT" in fine("%report").out
+    path = tmp_path / "new" / "report.md"
+    fine(f"%report --path {path}")
+    assert path.read_text(encoding="utf-8") == ran.report()
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------
+
+MISTAKES = [
+    ("%%strategy\nx = 1", "needs NAME"),
+    ("%%strategy sma\ndef get_signal(): pass", "needs --interval"),
+    ("%%strategy sma --intervall 15m\ndef get_signal(): pass", "did you mean '--interval'?"),
+    ("%%strategy sma --interval\ndef get_signal(): pass", "--interval needs a value"),
+    ("%%strategy sma --interval --risk x\ndef get_signal(): pass", "--interval needs a value"),
+    ("%%strategy sma --interval 15m --interval 15m\ndef get_signal(): pass", "--interval is there twice"),
+    ("%%strategy sma cross --interval 15m\ndef get_signal(): pass", "does not know what to do with 'cross'"),
+    ("%%strategy sma --interval 15min\ndef get_signal(): pass", "unknown interval '15min'"),
+    ("%%strategy sma --interval 15m --execution tuch\ndef get_signal(): pass", "did you mean 'touch'?"),
+    ("%%strategy 'sma --interval 15m\ndef get_signal(): pass", "a quote is not closed"),
+    ("%%strategy sma --interval {tf}\ndef get_signal(): pass", "there is no variable 'tf'"),
+    ("%%strategy sma --interval 15m\nx = 1", "it defines no function"),
+    ("%%strategy sma --interval 15m\nget_signal = 3", "its get_signal is int"),
+    ("%%strategy sma --interval 15m\ndef get_signal(simbol): pass", "simbol"),
+    ("%%strategy sma --interval 15m\n%time 1\ndef get_signal(): pass", "the body of the cell is plain Python"),
+    ("%strategy sma", "needs the rest of the cell"),
+    ("%backtest BTCUSDT", "needs --strategy"),
+    ("%backtest BTCUSDT --background=yes", "--background takes no value"),
+    (f"%backtest BTCUSDT --strategy nobody {RUN}", "no strategy is called 'nobody'"),
+    ("%backtest BTCUSDT --strategy calm --exchange demmo --frame jan", "did you mean 'demo'?"),
+    (f"%backtest BTCUSDT --strategy calm {RUN} --out 1x", "--out needs the name of a variable"),
+    ("%backtest BTCUSDT --strategy calm --exchange demo --frame jam", "jam"),
+    ("%backtest BTCUSDT --strategy calm --exchange demo --frame 2024-02-01:2024-01-01", "cannot end before it starts"),
+    (f"%backtest {{calm.nope}} --strategy calm {RUN}", "has no attribute 'nope'"),
+    ("%report", "nothing has run"),
+    ("%why x", "nothing has run"),
+    ("%runs x", "there is no run x"),
+]
+
+
+@pytest.mark.parametrize(("code", "part"), MISTAKES)
+def test_a_mistake_is_answered_in_at_most_three_lines(code: str, part: str, cell: Callable[[str], Answer]) -> None:
+    cell(f"%%strategy calm --interval 1h\n{PATIENT}\ncalm = 1")
+    answer = cell(code)
+    assert isinstance(answer.error, bknb.BknbError)
+    assert 1 <= len(answer.lines) <= 3
+    assert part in "\n".join(answer.lines)
+    assert "Traceback" not in answer.out
+    assert answer.out == "\n".join(answer.lines) + "\n"
+
+
+def test_a_body_that_does_not_parse_names_the_line_in_the_cell(cell: Callable[[str], Answer]) -> None:
+    lines = cell("%%strategy sma --interval 15m\ndef get_signal(ctx):\n    retrun None").lines
+    assert len(lines) == 3
+    assert "does not parse at line 3" in lines[0]
+    assert lines[1].strip() == "retrun None"
+    assert lines[2].index("^") == lines[1].index("None")
+
+
+def test_a_body_that_raises_names_the_line_and_the_reason(cell: Callable[[str], Answer]) -> None:
+    lines = cell("%%strategy sma --interval 15m\n\nlength = 0\nratio = 1 / length\ndef get_signal(): pass").lines
+    assert lines == [
+        "StrategyError: the cell of %%strategy sma failed at line 4: ratio = 1 / length",
+        "ZeroDivisionError: division by zero",
+    ]
+
+
+# -- help and completion -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_magic_explains_itself(command: options.Command, fine: Callable[[str], Answer]) -> None:
+    body = "\npass" if command.is_cell else ""
+    text = fine(f"{command.name} --help{body}").out
+    assert text.startswith(command.usage())
+    for option in command.options:
+        assert re.search(rf"^  {re.escape(option.name)} +{re.escape(option.help)}", text, re.MULTILINE)
+    assert command.twin in text
+
+
+def test_help_of_a_cell_magic_can_be_asked_on_a_line(fine: Callable[[str], Answer]) -> None:
+    assert fine("%strategy --help").out.startswith("%%strategy NAME")
+
+
+def offered(shell: InteractiveShell, code: str) -> list[str]:
+    """What Tab offers at the end of ``code``."""
+    with provisionalcompleter():
+        found = list(shell.Completer.completions(code, len(code)))
+    return [completion.text for completion in found]
+
+
+@pytest.fixture
+def house(fine: Callable[[str], Answer]) -> None:
+    fine(f"%%strategy sma-cross --interval 1h\n{TRADER}")
+    fine(f"%%strategy sma-slow --interval 1h\n{PATIENT}")
+    fine("%frame january 2024-01-01 2024-02-01")
+    fine("%%risk calm\ndef rule(request): return True")
+    fine("my_span = ('2024-01-01', '2024-01-03')")
+
+
+@pytest.mark.usefixtures("house")
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("%backtest BTCUSDT --str", ["--strategy"]),
+        ("%backtest BTCUSDT --strategy sma-", ["sma-cross", "sma-slow"]),
+        ("%backtest BTCUSDT --strategy ", ["sma-cross", "sma-slow"]),
+        ("%backtest BTCUSDT --strategy sma-cross --fra", ["--frame"]),
+        ("%backtest BTCUSDT --frame j", ["january"]),
+        ("r = %backtest BTCUSDT --frame j", ["january"]),
+        ("%backtest r << BTC", ["BTCUSDT"]),
+        ("%backtest BTCUSDT --exchange d", ["demo"]),
+        ("%backtest BTCUSDT --execution ", ["pessimistic", "touch", "vwap"]),
+        ("%backtest BTCUSDT --settings {my", ["{my_span}"]),
+        ("%backtest ET", ["ETHUSDT"]),
+        ("%%strategy x --risk ", ["calm"]),
+        ("%%strategy x --interval 1", ["1m", "15m", "1h", "12h", "1d"]),
+        ("%%backtest BTCUSDT --interval 3", ["3m", "30m", "3d"]),
+        ("%frame j", ["january"]),
+        ("x = 1\n%frame j", ["january"]),
+    ],
+)
+def test_tab_completes_options_and_values(code: str, expected: list[str], shell: InteractiveShell) -> None:
+    assert offered(shell, code) == expected
+
+
+@pytest.mark.usefixtures("house")
+def test_tab_offers_no_option_twice(shell: InteractiveShell) -> None:
+    found = offered(shell, "%backtest BTCUSDT --strategy sma-cross --exchange=demo --")
+    assert "--strategy" not in found
+    assert "--exchange" not in found
+    assert {"--frame", "--help"} <= set(found)
+
+
+def test_tab_offers_the_signals_of_the_newest_run(ran: bknb.Result, shell: InteractiveShell) -> None:
+    assert offered(shell, "%why tra") == list(reversed(ran.trades["signal_id"].tolist()))
+    assert offered(shell, "%report --run ") == ["1"]
+
+
+@pytest.mark.usefixtures("house")
+@pytest.mark.parametrize("code", ["%%strategy x --interval 1h\n%frame x --strategy sma", "sma", "a % frame --stra"])
+def test_tab_leaves_other_lines_alone(code: str, shell: InteractiveShell) -> None:
+    assert not {"sma-cross", "--strategy"} & set(offered(shell, code))
+
+
+def test_the_words_offered_are_those_the_engine_knows() -> None:
+    assert list(session.INTERVALS) == list(INTERVAL_MS)
+    assert list(session.EXECUTIONS) == list(EXECUTION_MODELS)
+
+
+# -- loading -----------------------------------------------------------------------------------------------------
+
+
+def test_it_can_be_unloaded_and_loaded_again(shell: InteractiveShell, cell: Callable[[str], Answer]) -> None:
+    unload_ipython_extension(shell)
+    assert not {"backtest", "strategy"} & {*shell.magics_manager.magics["line"], *shell.magics_manager.magics["cell"]}
+    assert "--strategy" not in offered(shell, "%backtest BTCUSDT --")
+    load_ipython_extension(shell)
+    load_ipython_extension(shell)
+    assert offered(shell, "%backtest BTCUSDT --str") == ["--strategy"]
+    cell("_ = bknb.add_strategy('mine', interval='1h', get_signal=lambda: None)")
+    assert (
+        cell("_ = bknb.add_strategy('mine', interval='1h', get_signal=lambda: None)").out
+        == "strategy 'mine' replaced\n"
+    )
+
+
+def test_old_runs_are_forgotten(shell: InteractiveShell) -> None:
+    state = shell.bknb_session
+    for _ in range(session.RUNS_KEPT + 5):
+        state.add("run")
+    assert [run.number for run in state.runs] == list(range(6, session.RUNS_KEPT + 6))
+
+
+def test_a_cell_leaves_its_lines_for_tracebacks() -> None:
+    import linecache
+
+    names: dict[str, Any] = {}
+    cells.run_body("%%strategy seen", "a = 1\nb = 2", filename="<strategy seen>", names=names)
+    assert linecache.getline("<strategy seen>", 3) == "b = 2"
+    assert names["b"] == 2

@@ -1,0 +1,236 @@
+"""Plain, in the background, trade by trade: the same run, heard by everybody, refused by risk where it must be."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import aclosing
+
+import pytest
+
+import bknb
+
+FRAME = ("2024-01-01", "2024-01-03")
+CALL = {"exchange": "demo", "frame": FRAME, "interval": "1h"}
+
+
+def eager(price):
+    return bknb.Signal(
+        position="long", price_take_profit=price * 1.01, price_stop_loss=price * 0.99, minute_estimated_time=50
+    )
+
+
+def patient(price):
+    return bknb.Signal(
+        position="long",
+        price_open=price * 0.999,
+        price_take_profit=price * 1.01,
+        price_stop_loss=price * 0.99,
+        minute_estimated_time=50,
+    )
+
+
+def ends(events):
+    return [event for event in events if event.action in ("closed", "cancelled")]
+
+
+@pytest.fixture
+def plain():
+    return bknb.backtest("BTCUSDT", strategy=eager, **CALL)
+
+
+def test_trade_by_trade_and_in_the_background_come_to_the_same(plain):
+    async def collect():
+        return [trade async for trade in bknb.Backtest.run("BTCUSDT", strategy=eager, **CALL)]
+
+    async def wait():
+        return await bknb.Backtest.background("BTCUSDT", strategy=eager, **CALL)
+
+    assert len(plain.trades) > 10
+    assert asyncio.run(collect()) == ends(plain.events)
+    assert asyncio.run(wait()).events == plain.events
+
+
+def test_leaving_the_loop_early_ends_the_run():
+    async def first():
+        async with aclosing(bknb.Backtest.run("BTCUSDT", strategy=eager, **CALL)) as trades:
+            async for trade in trades:
+                return trade
+
+    assert asyncio.run(first()).action == "closed"
+    (task,) = [task for task in bknb.Backtest.list() if task.strategy == "eager"]
+    assert task.done
+    assert task.result().stopped
+
+
+def test_stop_watches_the_position_to_its_end_and_stop_now_leaves_it():
+    for now, trades in ((False, 1), (True, 0)):
+        tasks = []
+        asked = threading.Event()
+
+        def get_signal(price, now=now, tasks=tasks, asked=asked):
+            assert asked.wait(10)
+            tasks[0].stop(now=now)
+            return eager(price)
+
+        tasks.append(bknb.Backtest.background("BTCUSDT", strategy=get_signal, **CALL))
+        asked.set()
+        result = tasks[0].result(timeout=20)
+        assert result.stopped
+        assert len(result.trades) == trades
+        assert tasks[0].status == "fulfilled"
+
+
+def test_a_run_that_fails_says_so_where_it_is_awaited():
+    task = bknb.Backtest.background("BTCUSDT", strategy=eager, exchange=lambda *_: [], frame=FRAME)
+    with pytest.raises(bknb.NotEnoughData):
+        task.result(timeout=20)
+    assert task.status == "rejected"
+
+
+def test_reports_of_two_strategies_never_share_a_file(tmp_path):
+    bknb.add_strategy("../up", interval="1h", get_signal=eager)
+    result = bknb.backtest("BTCUSDT", strategy="../up", exchange="demo", frame=FRAME)
+    path = bknb.Backtest.dump("BTCUSDT", "../up", tmp_path)
+    assert path.parent == tmp_path
+    assert path.read_text() == result.report() == bknb.Backtest.get_report("BTCUSDT", "../up")
+    with pytest.raises(bknb.UnknownName):
+        bknb.Backtest.get_data("BTCUSDT", "nobody")
+
+
+def test_callbacks_hear_everything_and_never_stop_a_run(plain):
+    opened, ticks = [], []
+
+    def on_close(_):
+        raise RuntimeError("no")
+
+    bknb.add_strategy(
+        "told",
+        interval="1h",
+        get_signal=eager,
+        callbacks={
+            "on_open": lambda event: opened.append(bknb.get_when()),
+            "on_close": on_close,
+            "on_tick": ticks.append,
+        },
+    )
+    result = bknb.backtest("BTCUSDT", strategy="told", exchange="demo", frame=FRAME)
+    assert len(opened) == len(plain.trades)
+    assert [type(event) for event in ticks] == [type(event) for event in plain.events]
+    (failure,) = result.errors
+    assert (failure.kind, failure.count) == ("callback", len(plain.trades))
+
+
+def test_listeners_hear_the_events_of_the_run_in_order():
+    heard, milestones, done, progress = [], [], [], []
+    stops = [
+        bknb.listen_signal_backtest(heard.append),
+        bknb.listen_partial_profit(milestones.append),
+        bknb.listen_partial_loss(milestones.append),
+        bknb.listen_done_backtest(lambda event: done.append(len(heard))),
+        bknb.listen_progress_backtest(lambda event: progress.append(event.progress)),
+    ]
+    result = bknb.backtest("BTCUSDT", strategy=patient, **CALL)
+    task = bknb.Backtest.background("BTCUSDT", strategy=patient, **CALL)
+    task.result()
+    for stop in stops:
+        stop()
+    assert heard == result.events * 2
+    assert {event.action for event in heard} >= {"scheduled", "opened", "closed", "cancelled"}
+    assert sorted(map(repr, milestones)) == sorted(map(repr, result.milestones * 2))
+    assert progress == sorted(progress[: len(progress) // 2]) * 2
+    assert progress[-1] == 1.0
+
+
+def test_who_wants_quiet_minutes_hears_each_of_them_once(plain):
+    heard = []
+    stop = bknb.listen_signal(heard.append, quiet=True)
+    result = bknb.backtest("BTCUSDT", strategy=eager, **CALL)
+    stop()
+    assert result.events == plain.events
+    quiet = [event.when for event in heard if event.action in ("idle", "active")]
+    closing = {event.closed_at for event in ends(result.events)}
+    minutes = set(range(result.start, result.end + 60_000, 60_000))
+    assert len(quiet) == len(set(quiet))
+    assert set(quiet) == minutes - closing
+
+
+@pytest.mark.parametrize(
+    ("rule", "note"),
+    [
+        (lambda request: False, "a rule says no"),
+        (lambda request: "too wild", "a rule says no: too wild"),
+        (lambda request: 1 / 0, "a rule says no: division by zero"),
+    ],
+)
+def test_a_risk_profile_refuses_with_its_note(rule, note):
+    bknb.add_risk("never", validations=[{"validate": rule, "note": "a rule says no"}])
+    bknb.add_strategy("held-back", interval="1h", get_signal=eager, risk="never")
+    heard = []
+    stop = bknb.listen_risk(heard.append)
+    result = bknb.backtest("BTCUSDT", strategy="held-back", exchange="demo", frame=FRAME)
+    stop()
+    assert result.trades.empty
+    assert {refused.note for refused in result.refused} == {note}
+    assert heard == result.refused
+    assert len(heard) == 49
+
+
+def test_risk_is_asked_once_per_candidate_and_again_at_activation():
+    asked = []
+
+    async def watch(request):
+        await asyncio.sleep(0)
+        asked.append((request.signal.id, request.open_position_count))
+        return len(asked) != 2  # refuses the first activation
+
+    bknb.add_risk("watch", validations=watch)
+    bknb.add_strategy("watched", interval="1h", get_signal=patient, risk="watch")
+    result = bknb.backtest("BTCUSDT", strategy="watched", exchange="demo", frame=FRAME)
+    assert [reason for reason in result.cancelled["reason"] if reason == "risk"] == ["risk"]
+    assert asked[0] == asked[1]
+    assert {count for _, count in asked} == {0}  # a place that is given back is free again
+    opened = [event for event in result.events if event.action == "opened"]
+    scheduled = [event for event in result.events if event.action == "scheduled"]
+    assert len(asked) == len(scheduled) + len(opened) + 1
+
+
+def test_a_strategy_that_never_answers_is_abandoned_for_its_slot():
+    async def get_signal(when):
+        if when.hour == 1:
+            await asyncio.Event().wait()
+
+    result = bknb.backtest("BTCUSDT", strategy=get_signal, settings={"max_signal_generation_seconds": 1}, **CALL)
+    (failure,) = [failure for failure in result.errors if failure.kind == "timeout"]
+    assert failure.count == 2  # one o'clock comes twice
+    assert not result.stopped
+
+
+def test_equity_compounds_and_why_tells_the_story(plain):
+    value = 1.0
+    for pnl in plain.trades["pnl_percentage"]:
+        value *= 1 + pnl / 100
+    assert plain.equity.iloc[-1] == pytest.approx(value)
+    assert plain.equity.iloc[0] == 1.0
+    first = plain.trades.iloc[0]
+    story = plain.why(first["signal_id"]).splitlines()
+    assert "opened: long" in story[0]
+    assert f"closed: {first['close_reason']}" in story[-1]
+    with pytest.raises(bknb.UnknownName):
+        plain.why("nothing")
+    assert plain.stats["n"] == len(plain.trades)
+
+
+def test_registering_again_replaces_and_says_so():
+    said = []
+    from bknb.engine.registry import registry
+
+    before, registry.notice = registry.notice, said.append
+    try:
+        for _ in range(2):
+            bknb.add_strategy("twice", interval="1h", get_signal=eager)
+        assert said == ["strategy 'twice' replaced"]
+        with pytest.raises(bknb.UsageError, match="exists already"):
+            bknb.add_strategy("twice", interval="1h", get_signal=eager, strict=True)
+    finally:
+        registry.notice = before

@@ -1,0 +1,177 @@
+"""A mistake is answered with what was expected, what came, and what to do; the run goes on where it can."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bknb
+
+FRAME = ("2024-01-01", "2024-01-01 01:00")
+GOOD = {"position": "long", "price_take_profit": 1e9, "price_stop_loss": 1.0, "minute_estimated_time": 5}
+
+
+def run(strategy, *, exchange="demo", frame=FRAME, **options):
+    return bknb.backtest("BTCUSDT", strategy=strategy, exchange=exchange, frame=frame, **options)
+
+
+def idle():
+    return None
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"strategy": "sma-cros"}, "did you mean 'sma-cross'"),
+        ({"exchange": "dmo"}, "did you mean 'demo'"),
+        ({"frame": "jn"}, "no frame is called 'jn'"),
+        ({"execution": "pesimistic"}, "did you mean 'pessimistic'"),
+        ({"interval": "2m"}, "unknown interval '2m'"),
+        ({"settings": {"percent_fe": 1}}, "did you mean 'percent_fee'"),
+        ({"settings": {"percent_fee": 1}}, "cannot cover two slippages and two fees"),
+        ({"settings": 5}, "settings must be a mapping"),
+        ({"symbol": ""}, "symbol must be a non-empty text"),
+        ({"frame": ("2024-02-01", "2024-01-01")}, "cannot end before it starts"),
+        ({"frame": ("yesterday", "2024-01-01")}, "must be a text such as"),
+        ({"exchange": 5}, "get_candles must be a function"),
+        ({"strategy": lambda prise: None}, "asks for 'prise'"),
+    ],
+)
+def test_a_wrong_call_says_what_to_do(options, expected):
+    bknb.add_strategy("sma-cross", interval="15m", get_signal=idle)
+    call = {"symbol": "BTCUSDT", "strategy": idle, "exchange": "demo", "frame": FRAME} | options
+    with pytest.raises(bknb.BknbError) as caught:
+        bknb.backtest(call.pop("symbol"), **call)
+    assert expected in str(caught.value)
+    assert len(caught.value.lines()) <= 3
+
+
+def test_settings_that_contradict_themselves_change_nothing():
+    before = bknb.get_config()
+    with pytest.raises(bknb.UsageError) as caught:
+        bknb.set_config(percent_fee=-1, schedule_await_minutes=0)
+    assert "percent_fee" in str(caught.value)
+    assert "schedule_await_minutes" in str(caught.value)
+    assert bknb.get_config() is before
+
+
+def test_a_strategy_that_raises_is_counted_with_its_line_and_the_run_goes_on():
+    heard = []
+    stop = bknb.listen_error(heard.append)
+
+    def get_signal(when):
+        if when.minute >= 30:
+            return 1 / 0  # the line that fails
+        return None
+
+    result = run(get_signal)
+    stop()
+    (failure,) = result.errors
+    assert (failure.kind, failure.count) == ("strategy", 30)
+    assert "ZeroDivisionError" in failure.message
+    assert "the line that fails" in failure.where
+    assert failure.first_at == 1_704_067_200_000 + 30 * 60_000
+    assert [event.kind for event in heard] == ["strategy"] * 30
+
+
+@pytest.mark.parametrize(
+    ("answer", "codes"),
+    [
+        (5, "shape"),
+        ("long", "shape"),
+        ({}, "shape"),
+        (GOOD | {"priceOpen": 1}, "shape"),
+        (GOOD | {"position": "buy"}, "position"),
+        (GOOD | {"price_take_profit": float("nan"), "price_stop_loss": "90"}, "finite, finite"),
+        (GOOD | {"price_take_profit": 10**400}, "finite"),
+        (GOOD | {"price_stop_loss": -1}, "positive"),
+        (GOOD | {"minute_estimated_time": 1.5}, "minutes_whole, stop_loss_far"),
+        (GOOD | {"minute_estimated_time": 0}, "minutes_positive, stop_loss_far"),
+        (GOOD | {"minute_estimated_time": 1441}, "minutes_limit, stop_loss_far"),
+    ],
+)
+def test_an_answer_that_is_no_signal_is_rejected_with_every_reason(answer, codes):
+    result = run(lambda: answer, interval="1h")
+    assert result.rejected["codes"].tolist() == [codes, codes]
+    assert not result.errors
+    assert result.trades.empty
+
+
+def test_an_answer_that_cannot_show_itself_is_rejected_too():
+    class Mute:
+        def __repr__(self):
+            raise RuntimeError("no")
+
+    assert run(Mute, interval="1h").rejected["codes"].tolist() == ["shape", "shape"]
+
+
+def test_numbers_of_numpy_are_numbers():
+    answer = {
+        "position": "long",
+        "price_take_profit": np.float32(70_000),
+        "price_stop_loss": np.float64(55_000),
+        "minute_estimated_time": np.int64(5),
+    }
+    result = run(lambda: answer, interval="1h")
+    assert len(result.trades) == 2
+    assert result.rejected.empty
+
+
+def rows(since, limit):
+    return [(since + i * 60_000, 100.0, 101.0, 99.0, 100.0, 1.0) for i in range(limit)]
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "expected"),
+    [
+        (lambda symbol, interval, since, limit: [], bknb.NotEnoughData, "no one-minute candles"),
+        (lambda symbol, interval, since, limit: rows(0, 5), bknb.DataError, "BTCUSDT"),
+        (lambda symbol, interval, since, limit: "nonsense", bknb.UsageError, "get_candles must return"),
+        (lambda symbol, interval, since, limit: 1 / 0, bknb.DataError, "division by zero"),
+        (
+            lambda symbol, interval, since, limit: [
+                (t, o, h, float("nan"), c, v) for t, o, h, _, c, v in rows(since, 9)
+            ],
+            bknb.BadCandle,
+            "nan",
+        ),
+    ],
+)
+def test_an_exchange_that_answers_wrongly_is_named(source, error, expected):
+    with pytest.raises(error, match=expected):
+        run(idle, exchange=source, settings={"get_candles_retry_delay_ms": 0})
+
+
+def tape(minutes, *, start="2024-01-01"):
+    times = pd.date_range(start, periods=minutes, freq="1min", tz="UTC")
+    return pd.DataFrame({"timestamp": times, "open": 100.0, "high": 100.0, "low": 100.0, "close": 100.0, "volume": 1.0})
+
+
+def test_a_frame_outside_the_data_is_refused_and_one_beyond_its_end_is_told():
+    source = bknb.exchanges.from_frame(tape(120))
+    with pytest.raises(bknb.DataError, match="choose a frame inside the data"):
+        run(idle, exchange=source, frame=("2024-02-01", "2024-02-02"))
+    result = run(
+        lambda price: GOOD | {"price_take_profit": 110.0, "price_stop_loss": 90.0, "minute_estimated_time": 600},
+        exchange=source,
+        frame=("2024-01-01 01:00", "2024-01-01 05:00"),
+    )
+    assert result.trades["close_reason"].tolist() == ["data_end"]
+    assert any("ends 181 minutes before" in warning for warning in result.warnings)
+
+
+def test_missing_minutes_are_refused_or_allowed_and_nothing_fills_in_them():
+    table = tape(200)
+    table.loc[table.index >= 90, ["open", "high", "low", "close"]] = 80.0
+    source = bknb.exchanges.from_frame(table.drop(index=range(70, 90)))
+    options = {"exchange": source, "frame": ("2024-01-01 01:00", "2024-01-01 03:00"), "interval": "1d"}
+
+    def get_signal():
+        return GOOD | {"price_take_profit": 110.0, "price_stop_loss": 90.0, "minute_estimated_time": 600}
+
+    with pytest.raises(bknb.GapError):
+        run(get_signal, **options)
+    trade = run(get_signal, allow_gaps=True, **options).trades.iloc[0]
+    assert (trade["close_reason"], trade["price_close"]) == ("stop_loss", 80.0)  # the open behind the gap
+    assert trade["closed_at"] == pd.Timestamp("2024-01-01 01:30", tz="UTC")
