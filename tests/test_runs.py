@@ -54,8 +54,7 @@ def test_trade_by_trade_and_in_the_background_come_to_the_same(plain):
 def test_leaving_the_loop_early_ends_the_run():
     async def first():
         async with aclosing(bknb.Backtest.run("BTCUSDT", strategy=eager, **CALL)) as trades:
-            async for trade in trades:
-                return trade
+            return await anext(trades)
 
     assert asyncio.run(first()).action == "closed"
     (task,) = [task for task in bknb.Backtest.list() if task.strategy == "eager"]
