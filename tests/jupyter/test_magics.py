@@ -159,7 +159,7 @@ def test_exchanges_and_frames(fine: Callable[[str], Answer], cell: Callable[[str
     assert bknb.get_frame("jan").interval == "5m"
     assert "needs an end" in cell("%frame feb 2024-02-01").lines[0]
     assert "--get-candles takes" in cell("%exchange other --get-candles nonsense").lines[0]
-    assert "needs --get-candles" in cell("%exchange other --format-price {print}").lines[0]
+    assert "needs --get-candles" in cell("%exchange other --format-price {bknb.format_price}").lines[0]
 
 
 def test_an_exchange_from_a_file(fine: Callable[[str], Answer], tmp_path: Path) -> None:

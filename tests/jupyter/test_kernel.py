@@ -1,0 +1,234 @@
+"""bknb in a real Jupyter kernel: nothing hangs, a run can be stopped, prints land where they belong."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytest.importorskip("ipykernel")
+pytest.importorskip("nbformat")
+jupyter_client = pytest.importorskip("jupyter_client")
+
+pytestmark = pytest.mark.kernel
+
+PLOTLY = "application/vnd.plotly.v1+json"
+WAIT_SECONDS = 60
+YEAR = "--exchange demo --frame 2024-01-01:2025-01-01"
+RUN = "--exchange demo --frame 2024-01-01:2024-01-08"
+TRADER = """
+def get_signal(ctx):
+    return bknb.Signal(
+        position="long",
+        price_take_profit=ctx.price * 1.02,
+        price_stop_loss=ctx.price * 0.99,
+        minute_estimated_time=300,
+    )
+"""
+
+
+class Kernel:
+    """A running kernel; messages are kept by the request they belong to."""
+
+    def __init__(self, manager: Any, client: Any) -> None:
+        self.manager = manager
+        self.client = client
+        self.heard: dict[str, list[dict[str, Any]]] = defaultdict(list)
+
+    def send(self, code: str) -> str:
+        return str(self.client.execute(code))
+
+    def listen_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            message = self.client.get_iopub_msg(timeout=WAIT_SECONDS)
+            self.heard[message["parent_header"].get("msg_id", "")].append(message)
+
+    def idle(self, request: str) -> bool:
+        return any(m["msg_type"] == "status" and m["content"]["execution_state"] == "idle" for m in self.heard[request])
+
+    def reply(self, request: str) -> dict[str, Any]:
+        """The answer to a request, after everything it showed was heard."""
+        while True:
+            message: dict[str, Any] = self.client.get_shell_msg(timeout=WAIT_SECONDS)
+            if message["parent_header"]["msg_id"] == request:
+                self.listen_until(lambda: self.idle(request))
+                return dict(message["content"])
+
+    def run(self, code: str) -> str:
+        request = self.send(code)
+        answer = self.reply(request)
+        assert answer["status"] == "ok", answer
+        return request
+
+    def shown(self, request: str, *kinds: str) -> list[dict[str, Any]]:
+        kinds = kinds or ("display_data", "update_display_data", "execute_result")
+        return [m["content"] for m in self.heard[request] if m["msg_type"] in kinds]
+
+    def printed(self, request: str) -> str:
+        return "".join(m["content"]["text"] for m in self.heard[request] if m["msg_type"] == "stream")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    folder = tmp_path_factory.mktemp("kernel")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPYTHONDIR", str(folder / "ipython"))
+        patch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+        manager, client = jupyter_client.manager.start_new_kernel(cwd=str(folder))
+    kernel = Kernel(manager, client)
+    kernel.run("import bknb\n%load_ext bknb")
+    yield kernel
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def kernel(running: Kernel) -> Kernel:
+    running.heard.clear()
+    return running
+
+
+def test_cells_that_wait_in_the_queue_are_all_answered(kernel: Kernel) -> None:
+    requests = [
+        kernel.send(f"%%backtest BTCUSDT {RUN} --interval 1h --name first\n{TRADER}"),
+        kernel.send(
+            "result = bknb.backtest('BTCUSDT', strategy='first', exchange='demo', frame='2024-01-01:2024-01-03')"
+        ),
+        kernel.send("import asyncio\nawait asyncio.sleep(0)\nprint('third', len(result.trades))"),
+        kernel.send(f"%backtest BTCUSDT --strategy first {RUN}"),
+        kernel.send("print('fifth')"),
+    ]
+    assert [kernel.reply(request)["status"] for request in requests] == ["ok"] * 5
+    assert kernel.printed(requests[2]).startswith("third ")
+    assert kernel.printed(requests[4]) == "fifth\n"
+
+
+def test_a_result_is_a_picture_and_numbers(kernel: Kernel) -> None:
+    request = kernel.run(f"%%backtest BTCUSDT {RUN} --interval 1h --name shown\n{TRADER}")
+    picture, numbers = kernel.shown(request, "display_data", "execute_result")[-2:]
+    assert set(picture["data"]) == {PLOTLY, "image/png", "text/plain"}
+    assert "bknb" not in picture["metadata"]
+    alt = picture["metadata"]["image/png"]["alt"]
+    assert alt == picture["data"]["text/plain"]
+    assert alt.startswith("Equity curve of shown on BTCUSDT: ")
+    assert "\n" not in alt
+    assert set(numbers["data"]) == {"text/html", "text/plain"}
+    assert numbers["metadata"] == {"bknb": {"kind": "backtest", "strategy": "shown", "symbol": "BTCUSDT"}}
+    assert numbers["data"]["text/plain"].startswith("backtest shown on BTCUSDT")
+
+
+def test_a_result_at_the_end_of_a_cell_shows_itself(kernel: Kernel) -> None:
+    kernel.run(f"%%backtest BTCUSDT {RUN} --interval 1h --name own --out own\n{TRADER}")
+    assert len(kernel.shown(kernel.run("own"))) == 2
+    assert len(kernel.shown(kernel.run("own\nNone"))) == 0
+
+
+SLOW = """
+import time
+def get_signal(ctx):
+    time.sleep(0.005)
+    if ctx.when.hour == 0:
+        return bknb.Signal(position="long", price_take_profit=ctx.price * 1.02, price_stop_loss=ctx.price * 0.99,
+                           minute_estimated_time=60)
+"""
+
+
+def test_an_interrupt_gives_the_partial_result_and_says_so(kernel: Kernel) -> None:
+    request = kernel.send(f"%%backtest BTCUSDT {YEAR} --interval 15m --name slow --out part\n{SLOW}")
+    kernel.listen_until(lambda: len(kernel.shown(request, "update_display_data")) >= 3)
+    kernel.manager.interrupt_kernel()
+    assert kernel.reply(request)["status"] == "ok"
+    bar, *later = kernel.shown(request)
+    numbers = kernel.shown(request, "display_data")[-1]["data"]
+    assert "this is a partial result" in numbers["text/plain"]
+    assert "this is a partial result" in numbers["text/html"]
+    last = [m for m in later if m["transient"].get("display_id") == bar["transient"]["display_id"]][-1]
+    assert "stopped early, partial result" in last["data"]["text/plain"]
+    after = kernel.run("print(part.stopped, len(part.trades) > 0)")
+    assert kernel.printed(after) == "True True\n"
+
+
+def test_progress_is_true_at_every_moment_and_ends_as_a_sentence(kernel: Kernel) -> None:
+    request = kernel.run(
+        f"%%backtest BTCUSDT --exchange demo --frame 2024-01-01:2024-01-05 --interval 15m --name steady\n{SLOW}"
+    )
+    bar, *later = kernel.shown(request)
+    name = bar["transient"]["display_id"]
+    states = [bar["data"], *(m["data"] for m in later if m["transient"].get("display_id") == name)]
+    assert len(states) > 5
+    percents = [int(data["text/plain"].split(": ")[1].split(" %")[0]) for data in states[:-1]]
+    assert percents == sorted(percents)
+    assert max(percents) <= 99
+    assert all('role="status"' in data["text/html"] for data in states)
+    assert all(f'aria-valuenow="{p}"' in data["text/html"] for p, data in zip(percents, states[:-1], strict=True))
+    assert states[-1]["text/plain"].startswith("backtest steady BTCUSDT: done in ")
+    assert "progressbar" not in states[-1]["text/html"]
+
+
+def test_prints_land_in_the_cell_that_started_the_run(kernel: Kernel) -> None:
+    body = (
+        "def get_signal(ctx):\n    if ctx.when.hour == 0:\n        go.wait(30)\n"
+        "        print('strategy says', ctx.when.day)\n"
+    )
+    kernel.run("import threading\ngo = threading.Event()")
+    started = kernel.run(f"%%backtest BTCUSDT {RUN} --interval 1h --name loud --background --out task\n{body}")
+    later = kernel.run("print('another cell')\ngo.set()\nquiet = task.result()\nprint('over')")
+    kernel.listen_until(lambda: "strategy says 8" in kernel.printed(started))
+    assert kernel.printed(later) == "another cell\nover\n"
+    assert kernel.printed(started).count("strategy says") == 8
+
+
+def test_a_mistake_is_a_short_error_that_still_fails_the_cell(kernel: Kernel) -> None:
+    request = kernel.send(f"%backtest BTCUSDT --strategy nobody {RUN}")
+    answer = kernel.reply(request)
+    assert (answer["status"], answer["ename"]) == ("error", "UnknownName")
+    (error,) = kernel.shown(request, "error")
+    assert len(error["traceback"]) <= 3
+    assert "\n" not in "".join(error["traceback"])
+    assert error["traceback"][0].startswith("UnknownName: no strategy is called 'nobody'")
+
+
+def test_tab_works_through_the_kernel(kernel: Kernel) -> None:
+    code = "%%backtest BTCUSDT --exchange demo --inter"
+    kernel.client.complete(code, len(code))
+    while True:
+        message = kernel.client.get_shell_msg(timeout=WAIT_SECONDS)
+        if message["msg_type"] == "complete_reply":
+            break
+    content = message["content"]
+    assert content["matches"] == ["--interval"]
+    assert code[content["cursor_start"] : content["cursor_end"]] == "--inter"
+
+
+def test_a_saved_year_of_minutes_stays_below_a_megabyte(kernel: Kernel) -> None:
+    import nbformat
+
+    body = TRADER.replace("300", "200").replace("1.02", "1.03").replace("0.99", "0.97")
+    request = kernel.run(f"%%backtest BTCUSDT {YEAR} --interval 15m --name year --out year\n{body}")
+    cell = nbformat.v4.new_code_cell("x")
+    for message in kernel.heard[request]:
+        if message["msg_type"] in ("stream", "display_data", "execute_result"):
+            cell.outputs.append(nbformat.v4.output_from_msg(message))
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    nbformat.validate(notebook)
+    text = nbformat.writes(notebook)
+    assert PLOTLY in text
+    assert "image/png" in text
+    assert len(text.encode()) < 1_000_000
+    assert kernel.printed(kernel.run("print(len(year.trades) > 2000)")) == "True\n"
+
+
+def test_the_kernels_own_loop_is_left_alone(kernel: Kernel) -> None:
+    request = kernel.run(
+        "import asyncio, json, sys\n"
+        "print(json.dumps([hasattr(asyncio, '_nest_patched'), 'nest_asyncio' in sys.modules,"
+        " asyncio.run.__module__]))"
+    )
+    patched, imported, home = json.loads(kernel.printed(request))
+    assert (patched, imported) == (False, False)
+    assert home == "asyncio.runners"
