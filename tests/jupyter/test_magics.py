@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ def shell() -> Iterator[InteractiveShell]:
     made.user_ns["bknb"] = bknb
     yield made
     unload_ipython_extension(made)
+    atexit.unregister(made.atexit_operations)  # dozens of shells would clean up one after the other
     InteractiveShell.clear_instance()
 
 
