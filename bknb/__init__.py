@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Scheduled,
         Signal,
     )
+    from .engine.adding import add_exchange, add_frame, add_risk, add_strategy, strategy
     from .engine.events import (
         listen_done_backtest,
         listen_done_backtest_once,
@@ -75,10 +76,6 @@ if TYPE_CHECKING:
         listen_walker_once,
     )
     from .engine.registry import (
-        add_exchange,
-        add_frame,
-        add_risk,
-        add_strategy,
         get_exchange,
         get_frame,
         get_risk,
@@ -87,7 +84,6 @@ if TYPE_CHECKING:
         list_frames,
         list_risks,
         list_strategies,
-        strategy,
     )
     from .errors import (
         BadCandle,
@@ -119,7 +115,8 @@ if TYPE_CHECKING:
     )
     from .nested import enable_nested
     from .result import Result
-    from .runs import Backtest, Task, backtest
+    from .runs import Backtest, backtest
+    from .tasks import Task
 
 __version__ = "0.1.0"
 
@@ -228,9 +225,9 @@ _NAMES: Final = {
     "config": "Settings get_config set_config",
     "domain.risk": "RiskRequest",
     "domain.signal": "Active Cancelled Closed Idle Milestone Opened Rejected RiskRefused Scheduled Signal",
+    "engine.adding": "add_exchange add_frame add_risk add_strategy strategy",
     "engine.registry": (
-        "add_exchange add_frame add_risk add_strategy get_exchange get_frame get_risk get_strategy "
-        "list_exchanges list_frames list_risks list_strategies strategy"
+        "get_exchange get_frame get_risk get_strategy list_exchanges list_frames list_risks list_strategies"
     ),
     "errors": (
         "BadCandle BknbError BrokerError DataError GapError InvalidSignal InvalidTransition MissingDependency "
@@ -241,7 +238,8 @@ _NAMES: Final = {
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
     "nested": "enable_nested",
     "result": "Result",
-    "runs": "Backtest Task backtest",
+    "runs": "Backtest backtest",
+    "tasks": "Task",
 }
 _HOME: Final = {
     **{name: module for module, names in _NAMES.items() for name in names.split()},

@@ -1,114 +1,52 @@
-"""Starting backtests: plainly, in the background, or trade by trade.
-
-A run lives in a worker thread with an event loop of its own, so the same call works in a script, in a notebook cell
-and inside a coroutine, and never touches the loop of a notebook kernel.
-"""
+"""Starting backtests: plainly, in the background, or trade by trade."""
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import threading
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from .config import Settings, changed, get_config
 from .domain.execution import execution_model
 from .domain.signal import Cancelled, Closed
-from .engine import events, subjects
-from .engine.asking import where_it_failed
+from .engine import subjects
 from .engine.backtest import BacktestRun, Plan
-from .engine.registry import (
-    Exchange,
-    Frame,
-    Strategy,
-    get_risk,
-    resolve_exchange,
-    resolve_frame,
-    resolve_strategy,
-)
+from .engine.registry import Exchange, Frame, Strategy, get_risk
+from .engine.resolving import resolve_exchange, resolve_frame, resolve_strategy
 from .errors import UnknownName, UsageError
 from .ports import CandleSource
 from .result import Result
+from .tasks import Task
 
-Status: TypeAlias = Literal["ready", "pending", "fulfilled", "rejected"]
 StrategyLike: TypeAlias = str | Strategy | Callable[..., Any]
 ExchangeLike: TypeAlias = str | Exchange | CandleSource | Callable[..., Any]
 FrameLike: TypeAlias = str | Frame | tuple[object, object]
 
-_LOOK_SECONDS = 0.05  # a waiting main thread looks this often whether it was interrupted
 
-
-class Task:
+class BacktestTask(Task[Result, Closed | Cancelled]):
     """A backtest that runs in the background.
 
     Attributes
     ----------
-    symbol, strategy : str
-    status : {"ready", "pending", "fulfilled", "rejected"}
     progress : float
         Part of the frame that is behind, 0.0 to 1.0.
-
-    Examples
-    --------
-    >>> import bknb
-    >>> task = bknb.Backtest.background(
-    ...     "BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-02"))
-    >>> len(task.result().trades), task.status, task.progress
-    (0, 'fulfilled', 1.0)
     """
 
+    kind = "backtest"
+
     def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.symbol, plan.strategy.name)
         self._run = BacktestRun(plan)
-        self._over = threading.Event()
-        self._error: BaseException | None = None
-        self._result: Result | None = None
-        self._heard: Callable[[Closed | Cancelled | None], None] | None = None
-        self._thread: threading.Thread | None = None
         self.plan = plan
-        self.symbol = plan.symbol
-        self.strategy = plan.strategy.name
 
-    def start(self, heard: Callable[[Closed | Cancelled | None], None] | None = None) -> Task:
-        """Start the worker thread; ``heard`` gets every closed and cancelled result there, and ``None`` at the end."""
-        self._heard = heard
-        context = contextvars.copy_context()  # prints of a strategy land in the cell that started the run
-        self._thread = threading.Thread(
-            target=context.run, args=(self._work,), name=f"bknb-{self.strategy}-{self.symbol}", daemon=True
-        )
-        self._thread.start()
-        return self
-
-    def _work(self) -> None:
-        try:
-            asyncio.run(self._collect())
-            self._result = Result(self._run)
-        except BaseException as error:  # noqa: BLE001 -- told to whoever waits, and on the exit subject
-            self._error = error
-            if subjects.exit.heard:
-                subjects.exit.emit(
-                    subjects.ErrorEvent(
-                        kind="run",
-                        message=f"{type(error).__name__}: {error}",
-                        where=where_it_failed(error),
-                        symbol=self.symbol,
-                        strategy=self.strategy,
-                        mode="backtest",
-                    )
-                )
-        finally:
-            try:
-                self._announce_done()
-            finally:
-                self._over.set()
-                if self._heard is not None:
-                    self._heard(None)
+    async def _work(self) -> Result:
+        async for result in self._run.results():
+            self._hear(result)
+        return Result(self._run)
 
     def _announce_done(self) -> None:
-        events.drain()
-        plan = self._run.plan
+        plan = self.plan
         subjects.done_backtest.emit(
             subjects.Done(
                 symbol=self.symbol,
@@ -119,26 +57,8 @@ class Task:
             )
         )
 
-    async def _collect(self) -> None:
-        async for result in self._run.results():
-            if self._heard is not None:
-                self._heard(result)
-
-    # --- looking ------------------------------------------------------------------------------------------------
-
-    @property
-    def status(self) -> Status:
-        """``ready`` before the start, then ``pending``, at the end ``fulfilled`` or ``rejected``."""
-        if self._thread is None:
-            return "ready"
-        if not self._over.is_set():
-            return "pending"
-        return "fulfilled" if self._error is None else "rejected"
-
-    @property
-    def done(self) -> bool:
-        """Whether the run is over."""
-        return self._over.is_set()
+    def _warn(self, text: str) -> None:
+        self._run.records.warnings.append(text)
 
     @property
     def processed(self) -> int:
@@ -160,37 +80,9 @@ class Task:
         """The trades closed up to now."""
         return list(self._run.records.closed)
 
-    # --- acting -------------------------------------------------------------------------------------------------
-
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch an open position to its end; ``now`` leaves at the next minute."""
         self._run.stop(now=now)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the run is over; returns whether it is. Can be interrupted from the keyboard."""
-        waited = 0.0
-        while not self._over.wait(_LOOK_SECONDS):
-            waited += _LOOK_SECONDS
-            if timeout is not None and waited >= timeout:
-                return False
-        return True
-
-    def result(self, timeout: float | None = None) -> Result:
-        """Wait for the result; raises what ended the run, or ``TimeoutError`` after ``timeout`` seconds."""
-        if not self.wait(timeout):
-            raise TimeoutError(f"the backtest of {self.strategy!r} on {self.symbol} is still running after {timeout} s")
-        if self._error is not None:
-            raise self._error
-        assert self._result is not None  # a run that did not fail has one  # noqa: S101
-        return self._result
-
-    def __await__(self) -> Generator[Any, None, Result]:
-        async def arrive() -> Result:
-            while not self._over.is_set():  # noqa: ASYNC110 -- the event is set in another thread
-                await asyncio.sleep(_LOOK_SECONDS)
-            return self.result()
-
-        return arrive().__await__()
 
     def __repr__(self) -> str:
         return f"<backtest of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
@@ -296,19 +188,15 @@ def backtest(
         settings=settings,
         allow_gaps=allow_gaps,
     )
-    task = _remember(Task(plan)).start()
-    try:
-        task.wait()
-    except KeyboardInterrupt:
-        task.stop(now=True)
-        task.wait()
-    return task.result()
+    task = _remember(BacktestTask(plan))
+    task.start()
+    return task.wait_or_stop()
 
 
-_tasks: dict[tuple[str, str], Task] = {}
+_tasks: dict[tuple[str, str], BacktestTask] = {}
 
 
-def _remember(task: Task) -> Task:
+def _remember(task: BacktestTask) -> BacktestTask:
     _tasks[task.symbol, task.strategy] = task
     return task
 
@@ -331,34 +219,23 @@ class Backtest:
         symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, frame: FrameLike, **options: Any
     ) -> AsyncIterator[Closed | Cancelled]:
         """Closed and cancelled results as they happen; leaving the loop early stops the run."""
-        task = _remember(Task(plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)))
-        loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[Closed | Cancelled | None] = asyncio.Queue()
-
-        def heard(result: Closed | Cancelled | None) -> None:
-            with suppress(RuntimeError):  # the caller's loop is closed already: nobody listens any more
-                loop.call_soon_threadsafe(queue.put_nowait, result)
-
-        task.start(heard)
-        try:
-            while (result := await queue.get()) is not None:
+        plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
+        async with aclosing(_remember(BacktestTask(plan)).follow()) as results:
+            async for result in results:
                 yield result
-            task.result()
-        finally:
-            task.stop(now=True)
-            while not task.done:  # noqa: ASYNC110 -- the event is set in another thread
-                await asyncio.sleep(_LOOK_SECONDS)
 
     @staticmethod
     def background(
         symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, frame: FrameLike, **options: Any
-    ) -> Task:
+    ) -> BacktestTask:
         """Start a backtest and return at once; options as in ``bknb.backtest``."""
         plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
         running = _tasks.get((plan.symbol, plan.strategy.name))
         if running is not None and running.status == "pending" and running.plan == plan:
             return running
-        return _remember(Task(plan)).start()
+        task = _remember(BacktestTask(plan))
+        task.start()
+        return task
 
     @staticmethod
     def stop(symbol: str, strategy: str, *, now: bool = False) -> None:
@@ -366,7 +243,7 @@ class Backtest:
         _task(symbol, strategy).stop(now=now)
 
     @staticmethod
-    def list() -> list[Task]:
+    def list() -> list[BacktestTask]:
         """The last backtest of every symbol and strategy."""
         return [*_tasks.values()]
 
@@ -388,7 +265,7 @@ class Backtest:
         return write_report(Path(path), (strategy, symbol), Backtest.get_report(symbol, strategy))
 
 
-def _task(symbol: str, strategy: str) -> Task:
+def _task(symbol: str, strategy: str) -> BacktestTask:
     try:
         return _tasks[symbol, strategy]
     except KeyError:

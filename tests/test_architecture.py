@@ -40,8 +40,9 @@ DOORS: dict[str, tuple[str, ...]] = {
     "ports": ("errors",),
     "log": ("errors",),
     "nested": ("errors",),
-    # the two modules where engine, records and reports meet; no room imports them
-    "runs": ("errors", "config", "ports", "log", "domain", "market", "engine", "result", "adapters.reports"),
+    # the modules where engine, records and reports meet; no room imports them
+    "runs": ("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "result", "adapters.reports"),
+    "tasks": ("errors", "domain", "engine"),
     "result": ("errors", "config", "ports", "domain", "market.candles", "engine", "analysis", "jupyter.display"),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for
