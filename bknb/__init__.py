@@ -19,7 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from . import exchanges
+    from . import exchanges, stores
     from .analysis.heat import heat_statistics
     from .analysis.stats import statistics
     from .config import Settings, get_config, set_config
@@ -60,6 +60,8 @@ if TYPE_CHECKING:
         listen_progress_optimizer_once,
         listen_progress_walker,
         listen_progress_walker_once,
+        listen_resumed,
+        listen_resumed_once,
         listen_risk,
         listen_risk_once,
         listen_signal,
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
         UnknownName,
         UsageError,
     )
+    from .live import Live
     from .log import set_logger
     from .market.candles import Candles
     from .market.context import (
@@ -116,6 +119,7 @@ if TYPE_CHECKING:
     from .nested import enable_nested
     from .result import Result
     from .runs import Backtest, backtest
+    from .stores import set_store
     from .tasks import Task
 
 __version__ = "0.1.0"
@@ -134,6 +138,7 @@ __all__ = [
     "Idle",
     "InvalidSignal",
     "InvalidTransition",
+    "Live",
     "Milestone",
     "MissingDependency",
     "ModelError",
@@ -198,6 +203,8 @@ __all__ = [
     "listen_progress_optimizer_once",
     "listen_progress_walker",
     "listen_progress_walker_once",
+    "listen_resumed",
+    "listen_resumed_once",
     "listen_risk",
     "listen_risk_once",
     "listen_signal",
@@ -214,7 +221,9 @@ __all__ = [
     "listen_walker_once",
     "set_config",
     "set_logger",
+    "set_store",
     "statistics",
+    "stores",
     "strategy",
 ]
 
@@ -233,19 +242,21 @@ _NAMES: Final = {
         "BadCandle BknbError BrokerError DataError GapError InvalidSignal InvalidTransition MissingDependency "
         "ModelError NotEnoughData ReplyRefused StateError StrategyError UnknownName UsageError"
     ),
+    "live": "Live",
     "log": "set_logger",
     "market.candles": "Candles",
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
     "nested": "enable_nested",
     "result": "Result",
     "runs": "Backtest backtest",
+    "stores": "set_store",
     "tasks": "Task",
 }
 _HOME: Final = {
     **{name: module for module, names in _NAMES.items() for name in names.split()},
     **{name: "engine.events" for name in __all__ if name.startswith("listen_")},
 }
-_SUBMODULES: Final = ("exchanges",)
+_SUBMODULES: Final = ("exchanges", "stores")
 
 
 if not TYPE_CHECKING:  # a type checker must see a wrong name as wrong

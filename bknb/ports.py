@@ -47,6 +47,19 @@ class CandleSource(Protocol):
 
 
 @runtime_checkable
+class Clock(Protocol):
+    """What time it is, for a live run."""
+
+    def now(self) -> int:
+        """The present, UTC milliseconds; may be asked from any thread."""
+        ...
+
+    async def sleep_until(self, when: int) -> None:
+        """Return at ``when`` (UTC ms) or a little later; at once when it has passed. May be cancelled."""
+        ...
+
+
+@runtime_checkable
 class StateStore(Protocol):
     """Where a live run keeps what must survive it: open and scheduled signals, risk positions, milestones.
 

@@ -1,4 +1,4 @@
-"""What a backtest came to: trades, numbers, reasons."""
+"""What a run came to: trades, numbers, reasons."""
 
 from __future__ import annotations
 
@@ -7,8 +7,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .config import Settings
-from .domain.signal import Cancelled, Closed, Idle, Milestone, OpenSignal, RiskRefused, ScheduledSignal, TickResult
+from .domain.signal import (
+    Cancelled,
+    Closed,
+    Idle,
+    Milestone,
+    Mode,
+    OpenSignal,
+    RiskRefused,
+    ScheduledSignal,
+    TickResult,
+)
 from .engine.backtest import BacktestRun
+from .engine.live import LiveRun
 from .engine.records import Failure
 from .errors import UnknownName
 
@@ -22,7 +33,7 @@ _TIMES = ("scheduled_at", "pending_at", "closed_at", "when")
 
 
 class Result:
-    """What a backtest came to. It shows itself: text in a terminal, curve and tables in a notebook.
+    """What a backtest or a live run came to. It shows itself: text in a terminal, curve and tables in a notebook.
 
     Attributes
     ----------
@@ -30,6 +41,7 @@ class Result:
         What was run; ``frame`` may be ``None``.
     start, end : int
         First and last moment, UTC ms.
+    mode : {"backtest", "live"}
     settings : Settings
         Costs and limits that held.
     events : list
@@ -49,17 +61,18 @@ class Result:
     (0, None)
     """
 
-    def __init__(self, run: BacktestRun) -> None:
-        plan, records = run.plan, run.records
+    def __init__(self, run: BacktestRun | LiveRun) -> None:
+        plan, records = run.plan, run.records.snapshot()
         self.symbol = plan.symbol
         self.strategy = plan.strategy.name
         self.exchange = plan.exchange.name
-        self.frame = plan.frame.name
+        self.frame = run.frame_name
+        self.mode: Mode = run.mode
         self.interval = plan.strategy.interval
         self.execution = plan.execution
         self.settings: Settings = plan.settings
-        self.start = plan.frame.start
-        self.end = plan.frame.last
+        self.start = run.start
+        self.end = run.last
         self.stopped = run.stopped
         self.seconds = run.seconds
         self.events: list[TickResult] = records.events
@@ -106,14 +119,9 @@ class Result:
     @property
     def candles(self) -> Candles:
         """The one-minute candles of the run."""
-        from .market.candles import Candles
-
-        window = self._run.window
-        if window is None:
-            return Candles.empty()
-        series = window.minutes(self.symbol)
-        first, last = (self._index(series.candles, moment) for moment in (self.start, self.end + 1))
-        return series.candles[first:last]
+        candles = self._run.candles
+        first, last = (self._index(candles, moment) for moment in (self.start, self.end + 1))
+        return candles[first:last]
 
     @staticmethod
     def _index(candles: Candles, moment: int) -> int:

@@ -100,27 +100,36 @@ def plan_backtest(
     allow_gaps: bool = False,
 ) -> Plan:
     """Resolve every name of a backtest, or say which one is unknown."""
-    given: object = symbol
-    if not (isinstance(given, str) and given):
-        raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
     chosen = resolve_strategy(strategy, interval=interval)
     if chosen.risk is not None:
         get_risk(chosen.risk)
-    if isinstance(settings, dict):
-        settings = changed(get_config(), settings)
-    elif settings is not None and not isinstance(settings, Settings):
-        raise UsageError(f"settings must be a mapping of settings or bknb.Settings, got {settings!r:.80}")
-    elif settings is not None:
-        settings = changed(settings, {})
     return Plan(
-        symbol=symbol,
+        symbol=checked_symbol(symbol),
         strategy=chosen,
         exchange=resolve_exchange(exchange),
         frame=resolve_frame(frame),
         execution=execution_model(execution or chosen.execution).name,
-        settings=settings or get_config(),
+        settings=chosen_settings(settings),
         allow_gaps=allow_gaps,
     )
+
+
+def checked_symbol(symbol: object) -> str:
+    """The symbol, when it is a text."""
+    if isinstance(symbol, str) and symbol:
+        return symbol
+    raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
+
+
+def chosen_settings(settings: object) -> Settings:
+    """The settings of a run: those that hold, with what the run changes."""
+    if settings is None:
+        return get_config()
+    if isinstance(settings, dict):
+        return changed(get_config(), settings)
+    if isinstance(settings, Settings):
+        return changed(settings, {})
+    raise UsageError(f"settings must be a mapping of settings or bknb.Settings, got {settings!r:.80}")
 
 
 def backtest(

@@ -78,10 +78,14 @@ class Task(ABC, Generic[R, E]):
         """Start working; ``heard`` gets everything that happens, in the worker thread, and ``None`` at the end."""
         self._heard = heard
         self._started = True
-        context = contextvars.copy_context()  # prints of a strategy land in the cell that started the run
-        name = f"bknb-{self.strategy}-{self.symbol}"
-        threading.Thread(target=context.run, args=(self._run_in_thread,), name=name, daemon=True).start()
+        self._variables = contextvars.copy_context()  # prints of a strategy land in the cell that started the run
+        self._begin()
         return self
+
+    def _begin(self) -> None:
+        name = f"bknb-{self.strategy}-{self.symbol}"
+        target = self._variables.run
+        threading.Thread(target=target, args=(self._run_in_thread,), name=name, daemon=True).start()
 
     def _run_in_thread(self) -> None:
         try:
@@ -90,6 +94,15 @@ class Task(ABC, Generic[R, E]):
             self._fail(error)
         finally:
             self._end()
+
+    async def _run_on_floor(self) -> None:
+        """The same on a loop that carries other work too."""
+        try:
+            self._result = await self._work()
+        except BaseException as error:  # noqa: BLE001 -- told to whoever waits, and on the exit subject
+            self._fail(error)
+        finally:
+            await asyncio.to_thread(self._end)
 
     def _hear(self, happened: E) -> None:
         if self._heard is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from bknb import config
+from bknb import config, stores
 from bknb.engine.registry import registry
 
 if TYPE_CHECKING:
@@ -29,12 +29,13 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 
 @pytest.fixture(autouse=True)
 def _house_as_found() -> Iterator[None]:
-    """Strategies, frames and settings of one test are not those of the next."""
+    """Strategies, frames, settings and the chosen store of one test are not those of the next."""
     names = registry.snapshot()
-    current = config._current
+    current, store = config._current, list(stores._chosen)
     yield
     registry.restore(names)
     config._current = current
+    stores._chosen[:] = store
 
 
 @pytest.fixture(scope="session")

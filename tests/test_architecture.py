@@ -43,6 +43,11 @@ DOORS: dict[str, tuple[str, ...]] = {
     # the modules where engine, records and reports meet; no room imports them
     "runs": ("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "result", "adapters.reports"),
     "tasks": ("errors", "domain", "engine"),
+    "live": (
+        *("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "runs", "stores", "result"),
+        "adapters.reports",
+    ),
+    "stores": ("errors", "ports", "adapters"),
     "result": ("errors", "config", "ports", "domain", "market.candles", "engine", "analysis", "jupyter.display"),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for

@@ -891,7 +891,7 @@ def test_the_engine_is_told_whether_anybody_wants_quiet_minutes_in_a_mode() -> N
 NAMES = [
     *("signal", "signal_backtest", "signal_live", "partial_profit", "partial_loss", "risk", "validation", "error"),
     *("exit", "done_backtest", "done_live", "done_walker", "progress_backtest", "progress_walker"),
-    *("progress_optimizer", "performance", "walker", "walker_complete"),
+    *("progress_optimizer", "performance", "walker", "walker_complete", "resumed"),
 ]
 
 

@@ -28,6 +28,7 @@ PUBLIC_NAMES = [
     "Idle",
     "InvalidSignal",
     "InvalidTransition",
+    "Live",
     "Milestone",
     "MissingDependency",
     "ModelError",
@@ -92,6 +93,8 @@ PUBLIC_NAMES = [
     "listen_progress_optimizer_once",
     "listen_progress_walker",
     "listen_progress_walker_once",
+    "listen_resumed",
+    "listen_resumed_once",
     "listen_risk",
     "listen_risk_once",
     "listen_signal",
@@ -108,7 +111,9 @@ PUBLIC_NAMES = [
     "listen_walker_once",
     "set_config",
     "set_logger",
+    "set_store",
     "statistics",
+    "stores",
     "strategy",
 ]
 
@@ -143,7 +148,7 @@ def test_it_can_be_imported_and_explains_itself(name: str) -> None:
 
 
 # Not the errors: each is known by its place in the tree that bknb.errors draws. Not the module of exchanges.
-SHOWN = [name for name in PUBLIC_NAMES if name != "exchanges" and bknb._HOME[name] != "errors"]
+SHOWN = [name for name in PUBLIC_NAMES if name in bknb._HOME and bknb._HOME[name] != "errors"]
 
 
 @pytest.mark.parametrize("name", SHOWN)

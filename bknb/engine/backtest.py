@@ -23,6 +23,7 @@ from ..domain.partial import LEVEL_STEP
 from ..domain.signal import Cancelled, Closed
 from ..errors import NotEnoughData
 from ..kernels.scan import first_outside
+from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
 from ..market.feed import Feed
 from ..market.window import Series, Window
@@ -78,6 +79,28 @@ class BacktestRun:
         self._every_minute = every_minute
         self._no_entries = False
         self._leave = False
+
+    mode: Final = "backtest"
+
+    @property
+    def frame_name(self) -> str | None:
+        """The name of the frame, when it has one."""
+        return self.plan.frame.name
+
+    @property
+    def start(self) -> int:
+        """First moment of the frame, UTC ms."""
+        return self.plan.frame.start
+
+    @property
+    def last(self) -> int:
+        """Last moment of the frame, UTC ms."""
+        return self.plan.frame.last
+
+    @property
+    def candles(self) -> Candles:
+        """The one-minute candles in memory."""
+        return Candles.empty() if self.window is None else self.window.minutes(self.plan.symbol).candles
 
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch an open position to its end; ``now`` leaves at the next minute. Thread-safe."""
@@ -165,7 +188,7 @@ class BacktestRun:
             if index >= course.count:
                 break  # the data ends here: nobody could fill what the strategy asks for
             after = when
-            if course.time_of(index) == when:
+            if when == start or (index > 0 and course.time_of(index - 1) == when - MINUTE_MS):
                 if quiet:
                     await course.idle_until(index)
                 await desk.ask(when)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..domain.lifecycle import Answer, Flat, Input, Reserve, Rules, State, Step, rejection, step
 from ..domain.rules import read_answer
 from ..domain.signal import Event, Milestone, Rejected, RiskRefused, Signal
-from ..errors import NotEnoughData
+from ..errors import NotEnoughData, StateError
 from ..market.context import Context, current
 from . import subjects
 from .asking import where_it_failed
@@ -50,7 +50,10 @@ class Desk:
     book
         The risk profile's places, when the strategy has a profile.
     keep
-        Called with the new state before its events leave; live writes it to disk.
+        Called with the new state and its events before they leave; live writes them to disk. When it raises, the input
+        has not been taken.
+    hear
+        Called with every event after everybody else.
     """
 
     def __init__(
@@ -62,7 +65,8 @@ class Desk:
         records: Records,
         book: RiskBook | None = None,
         state: State | None = None,
-        keep: Callable[[State], None] | None = None,
+        keep: Callable[[State, tuple[Event, ...]], None] | None = None,
+        hear: Callable[[Event], None] | None = None,
     ) -> None:
         self.rules = rules
         self.strategy = strategy
@@ -70,8 +74,10 @@ class Desk:
         self.book = book
         self.state: State = Flat() if state is None else state
         self.records = records
+        self.now = 0  # the moment or minute that is being worked on, UTC ms
         self.thinking = 0  # counts questions; a watchdog sees by it that one takes long
         self._keep = keep
+        self._hear = hear
         self._asked: asyncio.Task[object] | None = None
         self._abandoned = False
         self._newest = window.newest
@@ -87,6 +93,7 @@ class Desk:
     async def ask(self, when: int) -> None:
         """Ask the strategy at a moment at which nothing is open or scheduled, and act on its answer."""
         context = self.context(when)
+        self.now = when
         token = current.set(context)
         self.thinking += 1
         try:
@@ -103,19 +110,19 @@ class Desk:
             if self._asked is None or not (self._abandoned or not self._asked.cancelling()):
                 raise
             if not self._abandoned:  # nobody cancelled the run: the strategy awaited something it had cancelled
-                self._fail("strategy", error, when)
+                self.fail("strategy", error, when)
                 return
             self._abandoned = False
             self._asked.uncancel()
             limit = self.rules.settings.max_signal_generation_seconds
             text = f"the strategy thought longer than max_signal_generation_seconds = {limit}"
-            self._fail("timeout", TimeoutError(text), when)
+            self.fail("timeout", TimeoutError(text), when)
             return
         except NotEnoughData as error:
-            self._fail("warm-up", error, when)
+            self.fail("warm-up", error, when)
             return
         except Exception as error:  # noqa: BLE001 -- whatever a strategy raises is counted, and the run goes on
-            self._fail("strategy", error, when)
+            self.fail("strategy", error, when)
             return
         finally:
             current.reset(token)
@@ -133,11 +140,12 @@ class Desk:
         if isinstance(signal, Signal):
             await self.take(Answer(when, price, signal))
         else:
-            await self._tell((rejection(self.rules, when, price, (signal,), answer),))
+            await self.tell((rejection(self.rules, when, price, (signal,), answer),))
 
-    def _fail(self, kind: FailureKind, error: BaseException, when: int) -> None:
+    def fail(self, kind: FailureKind, error: BaseException, when: int | None) -> None:
+        """Count something that went wrong, and announce it; the run goes on."""
         where = where_it_failed(error)
-        failure = self.records.fail(kind, error, where=where, when=when)
+        failure = self.records.fail(kind, error, where=where, when=self.now if when is None else when)
         if subjects.error.heard:
             rules = self.rules
             subjects.error.emit(
@@ -160,18 +168,34 @@ class Desk:
     async def take(self, given: Input) -> None:
         """Feed one input to the lifecycle and carry out everything it leads to."""
         result = _step(self.state, given, self.rules)
-        self.state = result.state
         if self._keep is not None:
-            self._keep(result.state)
+            self._keep(result.state, result.events)
+        before, self.state = self.state, result.state
         for command in result.commands:
-            if not isinstance(command, Reserve) and self.book is not None:
-                self.book.release(command.signal_id)
+            if not isinstance(command, Reserve):
+                self._release(command.signal_id)
         if result.events:
-            await self._tell(result.events)
+            await self.tell(result.events)
         for command in result.commands:
             if isinstance(command, Reserve):
                 assert self.book is not None  # rules.risk is set exactly when there is a book  # noqa: S101
-                await self.take(await self._verdict(self.book, command))
+                try:
+                    await self.take(await self._verdict(self.book, command))
+                except BaseException:
+                    if self.state is result.state:  # the verdict was not taken, so the question was not either
+                        self.state = before
+                        if isinstance(before, Flat):
+                            self._release(command.candidate.id)
+                    raise
+
+    def _release(self, signal_id: str) -> None:
+        """Give the place back; should that not reach the disk, a restart sees that its signal is gone."""
+        if self.book is None:
+            return
+        try:
+            self.book.release(self.rules.symbol, self.rules.strategy, signal_id)
+        except StateError as error:
+            self.fail("state", error, None)
 
     async def _verdict(self, book: RiskBook, asked: Reserve) -> Input:
         token = current.set(self.context(asked.when))
@@ -180,13 +204,16 @@ class Desk:
         finally:
             current.reset(token)
 
-    async def _tell(self, told: tuple[Event, ...]) -> None:
+    async def tell(self, told: tuple[Event, ...], *, record: bool = True) -> None:
         """Records first, then the strategy's own callbacks, then listeners."""
         for event in told:
-            self.records.add(event)
+            if record:
+                self.records.add(event)
             if self.strategy.callbacks:
                 await self._call_back(event)
             self._emit(event)
+            if self._hear is not None:
+                self._hear(event)
 
     async def _call_back(self, event: Event) -> None:
         names = [_CALLBACK_OF.get(type(event).__name__, "")]
@@ -204,7 +231,7 @@ class Desk:
                 if inspect.isawaitable(said):
                     await said
             except Exception as error:  # noqa: BLE001 -- a callback never stops a run
-                self._fail("callback", error, event.when)
+                self.fail("callback", error, event.when)
             finally:
                 current.reset(token)
 

@@ -18,6 +18,7 @@ subject                     event                                   when
 ``performance``             ``Performance``                         something was timed
 ``walker``                  a comparison's step                     one strategy of a walker was measured
 ``walker_complete``         a comparison                            a walker is over
+``resumed``                 ``Resumed``                             a live run goes on from its saved state
 ==========================  ======================================  ==========================================
 
 Examples
@@ -80,6 +81,8 @@ __all__ = [
     "listen_progress_optimizer_once",
     "listen_progress_walker",
     "listen_progress_walker_once",
+    "listen_resumed",
+    "listen_resumed_once",
     "listen_risk",
     "listen_risk_once",
     "listen_signal",
@@ -379,4 +382,8 @@ listen_walker_complete = _listen(
 )
 listen_walker_complete_once = _listen_once(
     "listen_walker_complete_once", subjects.walker_complete, "Hear the ranking of one comparison."
+)
+listen_resumed = _listen("listen_resumed", subjects.resumed, "Hear when a live run goes on from its saved state.")
+listen_resumed_once = _listen_once(
+    "listen_resumed_once", subjects.resumed, "Hear of one live run that goes on from its saved state."
 )

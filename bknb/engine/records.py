@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from ..domain.signal import (
@@ -17,7 +17,7 @@ from ..domain.signal import (
     TickResult,
 )
 
-FailureKind = Literal["warm-up", "strategy", "exchange", "callback", "timeout"]
+FailureKind = Literal["warm-up", "strategy", "exchange", "callback", "timeout", "state", "broker", "late"]
 
 
 @dataclass(slots=True)
@@ -28,7 +28,8 @@ class Failure:
     ----------
     kind
         ``"warm-up"``: not enough history yet. ``"strategy"``, ``"callback"``: user code raised. ``"exchange"``:
-        candles could not be had. ``"timeout"``: a strategy thought too long.
+        candles could not be had. ``"timeout"``: a strategy thought too long. In live also ``"state"``: something could
+        not be saved; ``"broker"``: an order did not go as the record says; ``"late"``: a question was too old to ask.
     message
         The first error's type and text.
     where
@@ -95,6 +96,11 @@ class Records:
         failure.count += 1
         failure.last_at = when
         return failure
+
+    def snapshot(self) -> Records:
+        """What there is now; a run that goes on does not change it."""
+        lists = {item.name: list(getattr(self, item.name)) for item in fields(self) if not item.name.startswith("_")}
+        return Records(**lists, _failures={key: replace(failure) for key, failure in self._failures.items()})
 
     @property
     def failures(self) -> list[Failure]:

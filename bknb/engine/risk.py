@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from ..domain.lifecycle import Reserve, Verdict
 from ..domain.risk import OpenPosition, RiskRequest, place_of
 from ..log import log
 from .registry import Risk
 
+Place: TypeAlias = tuple[str, str, str]
+"""Symbol, strategy and id of the signal that holds a place; ids alone may repeat between strategies."""
+
 
 class RiskBook:
-    """The places taken in one risk profile, shared by every strategy that uses it."""
+    """The places taken in one risk profile, shared by every strategy that uses it.
 
-    def __init__(self, risk: Risk, taken: Iterable[OpenPosition] = ()) -> None:
+    Parameters
+    ----------
+    risk
+        The profile.
+    taken
+        Places that are taken already.
+    keep
+        Called with all places after every change, before anybody acts on it; live writes them to disk.
+    """
+
+    def __init__(
+        self,
+        risk: Risk,
+        taken: Iterable[OpenPosition] = (),
+        keep: Callable[[tuple[OpenPosition, ...]], None] | None = None,
+    ) -> None:
         self.risk = risk
-        self.places: dict[str, OpenPosition] = {place.signal_id: place for place in taken}
+        self.places: dict[Place, OpenPosition] = {_key(place): place for place in taken}
+        self._keep = keep
         self._one_at_a_time = asyncio.Lock()
 
     async def ask(self, asked: Reserve) -> Verdict:
         """Ask every rule in order about a candidate, and take its place when all allow it."""
         candidate = asked.candidate
         async with self._one_at_a_time:
-            others = tuple(place for key, place in self.places.items() if key != candidate.id)
+            place = place_of(candidate, asked.when)
+            others = tuple(taken for key, taken in self.places.items() if key != _key(place))
             request = RiskRequest(
                 symbol=candidate.symbol,
                 strategy=candidate.strategy,
@@ -36,7 +57,7 @@ class RiskBook:
             )
             note = await self._refusal(request)
             if note is None:
-                self.places[candidate.id] = place_of(candidate, asked.when)
+                self.take(place)
             await self._tell("on_allowed" if note is None else "on_rejected", request)
         return Verdict(note is None, note or "", len(others))
 
@@ -66,6 +87,25 @@ class RiskBook:
         except Exception as error:  # noqa: BLE001 -- a callback never stops a run
             log.warning("callback %s of risk profile %r failed: %r", callback, self.risk.name, error)
 
-    def release(self, signal_id: str) -> None:
+    def take(self, place: OpenPosition) -> None:
+        """Take a place; when it cannot be kept, nothing was taken."""
+        before = dict(self.places)
+        self.places[_key(place)] = place
+        try:
+            self._save()
+        except BaseException:
+            self.places = before
+            raise
+
+    def release(self, symbol: str, strategy: str, signal_id: str) -> None:
         """Give a place back; one that is not taken is no error (it may have been given back before a restart)."""
-        self.places.pop(signal_id, None)
+        if self.places.pop((symbol, strategy, signal_id), None) is not None:
+            self._save()
+
+    def _save(self) -> None:
+        if self._keep is not None:
+            self._keep(tuple(self.places.values()))
+
+
+def _key(place: OpenPosition) -> Place:
+    return place.symbol, place.strategy, place.signal_id

@@ -6,7 +6,17 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from ..domain.signal import Active, Idle, Milestone, Mode, Rejected, RiskRefused, TickResult
+from ..domain.signal import (
+    Active,
+    Idle,
+    Milestone,
+    Mode,
+    OpenSignal,
+    Rejected,
+    RiskRefused,
+    ScheduledSignal,
+    TickResult,
+)
 from .failures import ListenerFailure, ListenerOverflow
 from .listeners import Subject
 
@@ -107,6 +117,32 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", 
     previous_at: int | None = None
 
 
+class Resumed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="resumed"):
+    """A live run goes on from what an earlier one left on disk.
+
+    Parameters
+    ----------
+    symbol, strategy, exchange
+        The run.
+    when
+        When it was resumed (UTC ms).
+    behind_since
+        The moment from which it catches up (UTC ms).
+    signal
+        What was open or scheduled, if anything.
+    told_again
+        How many results follow that listeners may have heard before.
+    """
+
+    symbol: str
+    strategy: str
+    exchange: str
+    when: int
+    behind_since: int
+    signal: OpenSignal | ScheduledSignal | None
+    told_again: int
+
+
 error: Subject[Problem] = Subject("error")
 signal: Subject[TickResult] = Subject("signal", errors=error)
 signal_backtest: Subject[TickResult] = Subject("signal_backtest", errors=error)
@@ -122,6 +158,7 @@ done_walker: Subject[Done] = Subject("done_walker", errors=error)
 progress_backtest: Subject[Progress] = Subject("progress_backtest", errors=error)
 progress_walker: Subject[Progress] = Subject("progress_walker", errors=error)
 progress_optimizer: Subject[Progress] = Subject("progress_optimizer", errors=error)
+resumed: Subject[Resumed] = Subject("resumed", errors=error)
 performance: Subject[Performance] = Subject("performance", errors=error)
 walker: Subject[Any] = Subject("walker", errors=error)
 walker_complete: Subject[Any] = Subject("walker_complete", errors=error)
@@ -129,7 +166,7 @@ walker_complete: Subject[Any] = Subject("walker_complete", errors=error)
 ALL: tuple[Subject[Any], ...] = (
     *(signal, signal_backtest, signal_live, partial_profit, partial_loss, risk, validation, error, exit),
     *(done_backtest, done_live, done_walker, progress_backtest, progress_walker, progress_optimizer),
-    *(performance, walker, walker_complete),
+    *(performance, walker, walker_complete, resumed),
 )
 """Every subject above."""
 

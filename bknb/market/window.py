@@ -6,6 +6,7 @@ to anything later, not even through the base of an array.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,15 +26,17 @@ if TYPE_CHECKING:
     from .feed import Feed
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
+_KEPT: Final = 1_440  # a live run keeps at least as many candles of every series
 
 
 class Series:
     """Candles of one symbol and interval in memory: ``since`` and ``until`` say what was asked of the source."""
 
-    __slots__ = ("averages", "candles", "regular", "since", "start", "step", "until")
+    __slots__ = ("averages", "candles", "regular", "since", "span", "start", "step", "until")
 
-    def __init__(self, candles: Candles, *, step: int, since: int, until: int) -> None:
+    def __init__(self, candles: Candles, *, step: int, since: int, until: int, span: int | None = None) -> None:
         times = candles.timestamp
+        self.span = len(candles) if span is None else span  # how many were asked for at first; a live run keeps as many
         self.averages: NDArray[np.float64] | None = None  # average price of the window that ends with each candle
         self.candles = candles
         self.step = step
@@ -50,25 +53,56 @@ class Series:
 
 
 class Window:
-    """Everything a run has in memory; ``horizon`` is the end of what it may ever load (UTC ms, exclusive)."""
+    """Everything a run has in memory.
+
+    ``horizon`` is the end of what it may load (UTC ms, exclusive). For a backtest it stands still. For a live run
+    (``growing``) it moves along, and every series grows up to it when it is next asked for.
+    """
 
     def __init__(
-        self, feed: Feed, *, horizon: int, on_candles: Callable[[str, str, int, int, Candles], object] | None = None
+        self,
+        feed: Feed,
+        *,
+        horizon: int,
+        growing: bool = False,
+        on_candles: Callable[[str, str, int, int, Candles], object] | None = None,
     ) -> None:
+        self._growing = growing
         self._feed = feed
         self._on_candles = on_candles
         self.horizon = horizon
         self._series: dict[tuple[str, str], Series] = {}
+        self._loading: dict[tuple[str, str], asyncio.Lock] = {}  # used on the fetching loop only
         self.settings = feed.settings
         self.source = feed.source
 
     async def load(self, symbol: str, interval: str, since: int) -> Series:
         """Have the candles from ``since`` to the horizon in memory."""
-        series = self._series.get((symbol, interval))
-        if series is None or series.since > since or series.until < self.horizon:
-            series = await self._fetch(symbol, interval, since)
+        async with self._loading.setdefault((symbol, interval), asyncio.Lock()):
+            series = self._series.get((symbol, interval))
+            if series is None or series.since > since:
+                series = await self._fetch(symbol, interval, since)
+            elif self._growing and series.until < floor_to(self.horizon, series.step):
+                series = await self._grown(symbol, interval, series)
             self._series[symbol, interval] = series
-        return series
+            return series
+
+    async def _grown(self, symbol: str, interval: str, series: Series) -> Series:
+        """The series up to the horizon; its last candle is fetched once more, so that a hole behind it is seen."""
+        known = series.candles
+        if not len(known):
+            return await self._fetch(symbol, interval, series.since)
+        last = int(known.timestamp[-1])
+        fresh = (await self._fetch(symbol, interval, last)).candles
+        behind = int(np.searchsorted(fresh.timestamp, last, side="right"))
+        if behind == len(fresh):
+            return series  # nothing new yet: what has not arrived is asked for again
+        candles, since = Candles.concat([known, fresh[behind:]]), series.since
+        kept = max(series.span, _KEPT)
+        if len(candles) > 2 * kept:
+            candles = candles[len(candles) - kept :].copy()
+            since = int(candles.timestamp[0])
+        return Series(candles, step=series.step, since=since, until=_end_of(candles, series.step), span=series.span)
 
     async def _fetch(self, symbol: str, interval: str, since: int) -> Series:
         step = interval_ms(interval)
@@ -78,12 +112,14 @@ class Window:
         else:
             minutes = await self.load(symbol, "1m", since)
             first = int(np.searchsorted(minutes.candles.timestamp, since))
+            until = min(self.horizon, minutes.until)
             candles = resample(
-                minutes.candles[first:], interval, allow_gaps=self._feed.allow_gaps, since=since, until=self.horizon
+                minutes.candles[first:], interval, allow_gaps=self._feed.allow_gaps, since=since, until=until
             )
         if self._on_candles is not None:
             self._on_candles(symbol, interval, since, len(candles), candles)
-        return Series(candles, step=step, since=since, until=self.horizon)
+        until = _end_of(candles, step) if self._growing and len(candles) else self.horizon
+        return Series(candles, step=step, since=since, until=until)
 
     def minutes(self, symbol: str) -> Series:
         """The one-minute candles of a symbol that was loaded before."""
@@ -121,6 +157,8 @@ class Window:
         series = self._series.get((symbol, interval))
         if series is None or (series.since > oldest and series.closed(when) < limit):
             series = fetch_now(self.load(symbol, interval, oldest - _HEADROOM * step))
+        elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
+            series = fetch_now(self.load(symbol, interval, series.since))
         last = series.closed(when)
         if last < limit or last > len(series.candles):
             self._refuse(series, symbol, interval, limit, when)
@@ -164,9 +202,11 @@ class Window:
     async def load_run(self, symbol: str, start: int) -> Series:
         """Load the minutes of a run that starts at ``start``, with what its first average price needs."""
         since = floor_to(start, MINUTE_MS) - self.settings.avg_price_candles_count * MINUTE_MS
-        import asyncio
-
         return await asyncio.wrap_future(submit(self.load(symbol, "1m", since)))
+
+
+def _end_of(candles: Candles, step: int) -> int:
+    return int(candles.timestamp[-1]) + step
 
 
 def _utc(when: int) -> str:

@@ -1,0 +1,352 @@
+"""The live driver: wakes after each full minute and feeds every minute that has closed to the lifecycle.
+
+It asks the same desk at the same moments as the backtest driver; only the minutes come from a clock. What it was doing
+is on disk before anybody hears of it, so another process can go on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..config import Settings
+from ..domain.execution import Minute, execution_model
+from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
+from ..domain.lifecycle import Flat, Halt, Holding, Rules, State, Waiting
+from ..domain.recovery import Owner, Restored
+from ..domain.risk import place_of
+from ..domain.signal import Event, OpenSignal
+from ..errors import NotEnoughData, StateError
+from ..market.candles import Candles
+from ..market.clock import SystemClock, stopwatch
+from ..ports import Clock, StateStore
+from . import subjects
+from .desk import Desk
+from .floor import Floor, Tape, thinking_aside
+from .records import Records
+from .registry import Exchange, Strategy, get_risk
+from .saving import Saving
+from .watchdog import watched
+
+_LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time
+
+
+@dataclass(frozen=True, slots=True)
+class LivePlan:
+    """Everything a live run needs, resolved.
+
+    Attributes
+    ----------
+    until
+        The moment (UTC ms) at which the run leaves, keeping its state; ``None``: never by itself.
+    late_minutes
+        A question older than this passes unasked; ``None``: what was missed is caught up completely.
+    """
+
+    symbol: str
+    strategy: Strategy
+    exchange: Exchange
+    execution: str
+    settings: Settings
+    store: StateStore
+    clock: Clock
+    allow_gaps: bool = False
+    until: int | None = None
+    late_minutes: int | None = None
+    orders: Any = None
+
+
+class LiveRun:
+    """One strategy on one symbol, minute by minute.
+
+    Attributes
+    ----------
+    records
+        Events of this life of the run, and everything that ended in earlier ones.
+    start, last
+        First moment, and the moment up to which everything is done (UTC ms).
+    stopped
+        Whether it was told to stop.
+    paused
+        Whether no new entries are asked for at present.
+    restored
+        What an earlier life left.
+    """
+
+    def __init__(self, plan: LivePlan, floor: Floor, *, hear: Callable[[Event], None] | None = None) -> None:
+        self.plan = plan
+        self.records = Records()
+        self.stopped = False
+        self.paused = False
+        self.seconds = 0.0
+        self.start = self.last = plan.clock.now()
+        self.restored: Restored | None = None
+        self._floor = floor
+        self._hear = hear
+        self._leave = False
+        self._woken = asyncio.Event()
+        owner = Owner(
+            strategy=plan.strategy.name,
+            exchange=plan.exchange.name,
+            symbol=plan.symbol,
+            execution=plan.execution,
+        )
+        self._saving = Saving(plan.store, owner)
+        self._fed = self._begun = 0
+        self._asked: int | None = None
+
+    mode: Final = "live"
+
+    @property
+    def frame_name(self) -> None:
+        """Live runs have no frame."""
+        return
+
+    @property
+    def candles(self) -> Candles:
+        """The one-minute candles of the run that are still in memory."""
+        return self._tape.window.minutes(self.plan.symbol).candles
+
+    @property
+    def state(self) -> State:
+        """What is open or scheduled at present."""
+        return self._desk.state
+
+    # --- from any thread ----------------------------------------------------------------------------------------
+
+    def stop(self, *, now: bool = False) -> None:
+        """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk."""
+        self.stopped = True
+        self._leave = self._leave or now
+        self._floor.call(self._woken.set)
+
+    # --- the run ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run until stopped; what fails is told, and tried again at the next minute.
+
+        Raises
+        ------
+        StateError
+            When the saved state cannot be used: another process has it, or it is damaged.
+        """
+        plan, began = self.plan, stopwatch()
+        plan.store.acquire()
+        try:
+            await self._wake_up()
+            async with watched(self._desk, plan.settings.max_signal_generation_seconds):
+                while not await self._tick():
+                    await self._sleep()
+        finally:
+            if plan.orders is not None:
+                await plan.orders.close()
+            plan.store.release()
+            self.seconds = stopwatch() - began
+
+    async def _wake_up(self) -> None:
+        plan = self.plan
+        self._tape: Tape = self._floor.tape(
+            plan.exchange,
+            plan.settings,
+            allow_gaps=plan.allow_gaps,
+            clock=plan.clock,
+            warn=self.records.warnings.append,
+        )
+        found = self.restored = self._saving.restore()
+        for ended in self._saving.ended():
+            self.records.add(ended)
+        self._desk = self._make_desk(found.state)
+        now = plan.clock.now()
+        self._fed = ceil_to(now, MINUTE_MS) - MINUTE_MS if found.fed is None else found.fed
+        self._asked = found.asked
+        self.start = self.last = self._fed + MINUTE_MS
+        self._retake_place(found.state)
+        if plan.orders is not None:
+            await plan.orders.restore()
+            for event in found.untold:
+                plan.orders.intend(event)
+        await self._tell_restored(found, now)
+
+    def _make_desk(self, state: State) -> Desk:
+        plan, risk = self.plan, self.plan.strategy.risk
+        rules = Rules(
+            symbol=plan.symbol,
+            strategy=plan.strategy.name,
+            exchange=plan.exchange.name,
+            frame=None,
+            mode="live",
+            model=execution_model(plan.execution),
+            settings=plan.settings,
+            risk=risk,
+            quiet=True,
+        )
+        return Desk(
+            rules=rules,
+            strategy=thinking_aside(plan.strategy),
+            window=self._tape.window,
+            book=None if risk is None else self._floor.book(get_risk(risk), plan.store),
+            records=self.records,
+            state=state,
+            keep=self._keep,
+            hear=self._hear,
+        )
+
+    def _retake_place(self, state: State) -> None:
+        """Have the place of what is open or scheduled, also when the saved places were lost."""
+        book = self._desk.book
+        if book is None or not isinstance(state, Waiting | Holding):
+            return
+        signal = state.signal
+        since = signal.pending_at if isinstance(signal, OpenSignal) else signal.scheduled_at
+        place = place_of(signal, since)
+        if (place.symbol, place.strategy, place.signal_id) not in book.places:
+            book.take(place)
+
+    async def _tell_restored(self, found: Restored, now: int) -> None:
+        plan = self.plan
+        if found.fed is None:
+            return
+        subjects.resumed.emit(
+            subjects.Resumed(
+                symbol=plan.symbol,
+                strategy=plan.strategy.name,
+                exchange=plan.exchange.name,
+                when=now,
+                behind_since=found.fed + MINUTE_MS,
+                signal=found.state.signal if isinstance(found.state, Waiting | Holding) else None,
+                told_again=len(found.untold),
+            )
+        )
+        known = {(type(end), end.signal.id, end.when) for end in self.records.ends}
+        for event in found.untold:
+            await self._desk.tell((event,), record=(type(event), event.signal.id, event.when) not in known)
+
+    def _keep(self, state: State, events: tuple[Event, ...]) -> None:
+        """Called by the desk before its events leave."""
+        self._saving.keep(state, events, fed=self._fed, asked=self._asked)
+        if self.plan.orders is not None:
+            for event in events:
+                self.plan.orders.intend(event)
+
+    # --- a minute -----------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> bool:
+        """Everything that can be done now; returns whether the run is over."""
+        began = stopwatch()
+        self._woken.clear()
+        try:
+            await self._catch_up()
+            if self.stopped and not self._leave:
+                await self._halt()
+        except StateError as error:
+            self._desk.fail("state", error, self._fed)
+        except Exception as error:  # noqa: BLE001 -- whatever a source raises is told; the next minute tries again
+            self._desk.fail("exchange", error, self._fed)
+        self._time(stopwatch() - began)
+        if self._leave or self._reached_end():
+            return True
+        return self.stopped and isinstance(self._desk.state, Flat)
+
+    def _reached_end(self) -> bool:
+        until = self.plan.until
+        return until is not None and self._fed + MINUTE_MS >= until
+
+    async def _catch_up(self) -> None:
+        """Question and minute in turn, from where the run stands to the present."""
+        plan, desk = self.plan, self._desk
+        minutes = await self._tape.minutes(plan.symbol, self._fed + MINUTE_MS)
+        await self._question(self._fed + MINUTE_MS)
+        for index in range(len(minutes)):
+            if self._leave or self._reached_end():
+                return
+            if index % 64 == 63:
+                await asyncio.sleep(0)  # many missed minutes must not hold the others
+            before, self._fed = self._fed, int(minutes.timestamp[index])
+            desk.now = self._fed
+            try:
+                minute = self._minute(minutes, index)
+                if minute is not None:
+                    await desk.take(minute)
+            except BaseException:
+                self._fed = before
+                raise
+            self.last = self._fed + MINUTE_MS
+            await self._question(self.last)
+
+    def _minute(self, candles: Candles, index: int) -> Minute | None:
+        """A minute for the lifecycle; ``None`` at the very beginning of a market, where there is no average yet."""
+        _, open_, high, low, close, _ = candles._block[:, index].tolist()
+        t = int(candles.timestamp[index])
+        try:
+            price = self._tape.window.average_price(self.plan.symbol, t + MINUTE_MS)
+        except NotEnoughData:
+            return None
+        return Minute(t, open_, high, low, close, price)
+
+    async def _question(self, when: int) -> None:
+        """Ask the strategy at a moment, when it is time to."""
+        if self.stopped or self.paused or not isinstance(self._desk.state, Flat) or not self._is_due(when):
+            return
+        late = self.plan.late_minutes
+        before, self._asked = self._asked, when
+        try:
+            if late is not None and self.plan.clock.now() - when > late * MINUTE_MS:
+                self._desk.fail("late", NotEnoughData(f"the question is older than late_minutes = {late}"), when)
+            else:
+                await self._desk.ask(when)
+            if self._saving.asked != when:  # nothing came of the question; remember that it was asked
+                self._saving.keep(self._desk.state, (), fed=self._fed, asked=when)
+        except BaseException:
+            self._asked = before
+            raise
+
+    def _is_due(self, when: int) -> bool:
+        if when > self.plan.clock.now():
+            return False
+        if self._asked is None:
+            return True
+        slot_ms = interval_ms(self.plan.strategy.interval)
+        return when >= (self._asked // slot_ms + 1) * slot_ms
+
+    async def _halt(self) -> None:
+        """A scheduled signal does not outlive a stop."""
+        if isinstance(self._desk.state, Waiting):
+            when = self._fed + MINUTE_MS
+            price = self._tape.window.average_price(self.plan.symbol, when)
+            await self._desk.take(Halt(when, price))
+
+    async def _sleep(self) -> None:
+        """Until just after the next full minute, sooner when a candle is late or the run is told to stop."""
+        clock = self.plan.clock
+        now = clock.now()
+        present = floor_to(now, MINUTE_MS)
+        wake = present + MINUTE_MS
+        if self._fed + MINUTE_MS < present:
+            wake = min(wake, now + _LATE_MS)
+        sleeping = asyncio.ensure_future(clock.sleep_until(wake))
+        woken = asyncio.ensure_future(self._woken.wait())
+        try:
+            await asyncio.wait({sleeping, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            woken.cancel()
+
+    # --- telling ------------------------------------------------------------------------------------------------
+
+    def _time(self, seconds: float) -> None:
+        if subjects.performance.heard:
+            plan = self.plan
+            subjects.performance.emit(
+                subjects.Performance(
+                    metric="live_tick",
+                    symbol=plan.symbol,
+                    strategy=plan.strategy.name,
+                    exchange=plan.exchange.name,
+                    frame=None,
+                    mode="live",
+                    duration_ms=seconds * 1000,
+                    at=SystemClock().now(),
+                )
+            )

@@ -1,0 +1,166 @@
+"""A scripted live run that can be killed anywhere; run as a script, it kills itself wherever the disk changes.
+
+``python live_life.py FOLDER FIRST STEP`` plays the run once undisturbed. Then, for the changes FIRST, FIRST + STEP, ...
+of the disk: a process is killed before it, another one goes on to the end, and what both left is compared with the
+undisturbed run. It prints one JSON line with what was found.
+
+A change is a rename, a removal, or the moment at which one of them is made to last; what can happen within the writing
+of one file is for the tests of the stores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from scenarios import MINUTE, ORIGIN, source
+from worlds import signals, walk
+
+import bknb
+from bknb.adapters.state import FileStore
+from bknb.domain.recovery import SavedSchedule, SavedSignal
+from bknb.testing.clocks import SimulatedClock
+from bknb.testing.faults import FaultyDisk
+
+SEED = 36
+UNTIL = ORIGIN + 75 * MINUTE
+SETTINGS = {"schedule_await_minutes": 12}
+KEY = ("life", "BTCUSDT")
+
+
+def one_at_a_time(request: bknb.RiskRequest) -> bool:
+    return request.open_position_count == 0
+
+
+CHANGES = ("replace", "unlink", "sync_folder")
+
+
+def play(folder: Path, *, at: int | None = None) -> None:
+    """One life of the run; what listeners hear is appended to a file that survives the process."""
+    log = os.open(folder / "heard.log", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+
+    def hear(event: Any) -> None:
+        kind = type(event).__name__
+        extra = f" {event.side} {event.level}" if kind == "Milestone" else ""
+        os.write(log, f"{kind} {event.when} {event.signal.id}{extra}\n".encode())
+
+    bknb.listen_signal_live(hear, quiet=False)
+    bknb.listen_partial_profit(hear)
+    bknb.listen_partial_loss(hear)
+    bknb.add_risk("one", validations=[one_at_a_time])
+    strategy = bknb.add_strategy("life", interval="1m", get_signal=signals(SEED), risk="one")
+    disk = FaultyDisk(at=at, fault=None if at is None else "kill", only=CHANGES)
+    task = bknb.Live.background(
+        "BTCUSDT",
+        strategy=strategy,
+        exchange=source(walk(SEED)),
+        settings=SETTINGS,
+        clock=SimulatedClock(ORIGIN),
+        until=UNTIL,
+        store=FileStore(folder / "state", disk=disk),
+    )
+    result = task.result(timeout=60)
+    assert not result.errors, result.errors
+
+
+def in_a_process(folder: Path, *, at: int | None = None) -> bool:
+    """Play in a forked process; returns whether it came to its end."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            play(folder, at=at)
+            code = 0
+        finally:
+            if code:
+                traceback.print_exc()
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        return False
+    assert os.WEXITSTATUS(status) == 0, f"the run failed in {folder}"
+    return True
+
+
+def left(folder: Path) -> dict[str, bytes]:
+    """Everything on the disk, by kind and key; how often something was saved is not compared."""
+    found = {}
+    with FileStore(folder / "state") as store:
+        for kind in ("signal", "schedule", "risk", "ended"):
+            for key in store.keys(kind):
+                payload = store.read(kind, key)
+                assert payload is not None
+                value = msgspec.json.decode(payload)
+                for counted in ("turn", "untold"):
+                    value.pop(counted, None)
+                found[f"{kind} {key}"] = msgspec.json.encode(value)
+    return found
+
+
+def heard(folder: Path) -> list[str]:
+    return (folder / "heard.log").read_text().splitlines()
+
+
+def is_on_disk(folder: Path, line: str) -> bool:
+    """Whether the result that a listener heard last is what the disk tells of."""
+    kind, _, signal_id, *_ = line.split()
+    with FileStore(folder / "state") as store:
+        ended = any(key[:2] == KEY and key[2].endswith(f"-{signal_id}") for key in store.keys("ended"))
+        signal, schedule = store.read("signal", KEY), store.read("schedule", KEY)
+        is_open = signal is not None and (row := msgspec.json.decode(signal, type=SavedSignal).signal) is not None
+        opened = is_open and row.id == signal_id  # type: ignore[union-attr]
+        waits = schedule is not None and msgspec.json.decode(schedule, type=SavedSchedule).signal.id == signal_id
+    if kind in ("Closed", "Cancelled"):
+        return ended
+    return ended or opened or (kind == "Scheduled" and waits)
+
+
+def compare(folder: Path, whole: Path, number: int) -> list[str]:
+    """What is wrong after the second life, empty when nothing is."""
+    wrong = []
+    if left(folder) != left(whole):
+        wrong.append(f"{number}: the disk differs")
+    lines, expected = heard(folder), heard(whole)
+    if set(lines) - set(expected):
+        wrong.append(f"{number}: invented {set(lines) - set(expected)}")
+    missing = [line for line in expected if line not in lines and not line.startswith("Milestone")]
+    if missing:
+        wrong.append(f"{number}: never heard {missing}")
+    repeated = {line for line in lines if lines.count(line) > 1 and line.startswith("Milestone")}
+    if repeated:
+        wrong.append(f"{number}: heard twice {repeated}")
+    return wrong
+
+
+def main(folder: Path, first: int, step: int) -> None:
+    whole = folder / "whole"
+    whole.mkdir()
+    assert in_a_process(whole)
+    kinds = {line.split()[0] for line in heard(whole)}
+    wrong: list[str] = []
+    killed, number = 0, first
+    while True:
+        place = folder / "killed"
+        place.mkdir()
+        if in_a_process(place, at=number):
+            break
+        killed += 1
+        lines = heard(place) if (place / "heard.log").exists() else []
+        turning = [line for line in lines if not line.startswith("Milestone")]
+        if turning and not is_on_disk(place, turning[-1]):
+            wrong.append(f"{number}: {turning[-1]} was told before it was on the disk")
+        assert in_a_process(place)
+        wrong += compare(place, whole, number)
+        shutil.rmtree(place)
+        number += step
+    print(json.dumps({"killed": killed, "wrong": wrong, "kinds": sorted(kinds)}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

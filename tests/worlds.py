@@ -1,0 +1,77 @@
+"""Random markets and random signals: what a run of them must keep to is in the tests that use them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from scenarios import MINUTE, ORIGIN, source
+
+from bknb.engine.backtest import BacktestRun
+from bknb.runs import plan_backtest
+
+MODELS = ["pessimistic", "touch", "vwap"]
+LENGTH = 400
+SEEDS = st.integers(0, 2**32 - 1)
+SETTINGS = {"schedule_await_minutes": 30}
+
+
+def walk(seed: int, *, changed_from: int | None = None) -> list[list[float]]:
+    """A random walk of minutes that starts an hour before the frame; from one minute on it can be another one."""
+    random = np.random.default_rng(seed)
+    size = LENGTH + 80
+    moves, wicks = random.normal(0, 0.004, size), np.abs(random.normal(0, 0.003, (2, size)))
+    jumps, volume = random.normal(0, 0.003, size), random.integers(0, 4, size) * 25.0
+    if changed_from is not None:
+        at = changed_from + 60
+        moves[at:], volume[at:] = -moves[at:] * 2, volume[at:] + 1
+    close = 100 * np.exp(np.cumsum(moves))
+    open_ = np.concatenate([[100.0], close[:-1]]) * (1 + jumps)
+    high, low = np.maximum(open_, close) * (1 + wicks[0]), np.minimum(open_, close) * (1 - wicks[1])
+    times = ORIGIN + (np.arange(size) - 60) * MINUTE
+    return [list(row) for row in zip(times.tolist(), *(c.tolist() for c in (open_, high, low, close, volume)),
+                                     strict=True)]  # fmt: skip
+
+
+def signals(seed: int) -> Callable[..., dict[str, Any] | None]:
+    """A strategy of random signals; what a signal is depends on its moment and price alone."""
+
+    def get_signal(when: Any, price: float) -> dict[str, Any] | None:
+        random = np.random.default_rng([seed, round(when.timestamp())])
+        if random.random() < 0.6:
+            return None
+        sign = 1 if random.random() < 0.5 else -1
+        entry = price * (1 - sign * random.uniform(-0.005, 0.02))
+        return {
+            "position": "long" if sign > 0 else "short",
+            "price_take_profit": entry * (1 + sign * random.uniform(0.008, 0.05)),
+            "price_stop_loss": entry * (1 - sign * random.uniform(0.008, 0.05)),
+            "minute_estimated_time": int(random.integers(1, 90)),
+        } | ({"price_open": entry} if random.random() < 0.5 else {})
+
+    return get_signal
+
+
+def run(seed: int, model: str, *, every_minute: bool = False, changed_from: int | None = None) -> BacktestRun:
+    """A run of random signals over a random walk."""
+    plan = plan_backtest(
+        "BTCUSDT",
+        strategy=signals(seed),
+        exchange=source(walk(seed, changed_from=changed_from)),
+        frame=(ORIGIN, ORIGIN + LENGTH * MINUTE),
+        interval="1m",
+        execution=model,
+        settings=SETTINGS,
+    )
+    done = BacktestRun(plan, every_minute=every_minute)
+
+    async def through() -> None:
+        async for _ in done.results():
+            pass
+
+    asyncio.run(through())
+    assert not done.records.failures
+    return done
