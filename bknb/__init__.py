@@ -120,6 +120,7 @@ if TYPE_CHECKING:
     from .result import Result
     from .runs import Backtest, backtest
     from .stores import set_store
+    from .tallies import Partial, Risk
     from .tasks import Task
 
 __version__ = "0.1.0"
@@ -144,9 +145,11 @@ __all__ = [
     "ModelError",
     "NotEnoughData",
     "Opened",
+    "Partial",
     "Rejected",
     "ReplyRefused",
     "Result",
+    "Risk",
     "RiskRefused",
     "RiskRequest",
     "Scheduled",
@@ -250,6 +253,7 @@ _NAMES: Final = {
     "result": "Result",
     "runs": "Backtest backtest",
     "stores": "set_store",
+    "tallies": "Partial Risk",
     "tasks": "Task",
 }
 _HOME: Final = {

@@ -15,6 +15,7 @@ from .engine import subjects
 from .engine.floor import FLOOR
 from .engine.live import LivePlan, LiveRun
 from .engine.making import as_moment
+from .engine.records import Records
 from .engine.registry import get_risk
 from .engine.resolving import resolve_exchange, resolve_strategy
 from .errors import UnknownName, UsageError
@@ -79,6 +80,11 @@ class LiveTask(Task[Result, TickResult]):
     def now(self) -> int:
         """The moment up to which everything is done, UTC ms."""
         return self._run.last
+
+    @property
+    def records(self) -> Records:
+        """Everything it has told up to now; it goes on growing."""
+        return self._run.records
 
     @property
     def trades_so_far(self) -> list[Closed]:

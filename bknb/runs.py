@@ -12,6 +12,7 @@ from .domain.execution import execution_model
 from .domain.signal import Cancelled, Closed
 from .engine import subjects
 from .engine.backtest import BacktestRun, Plan
+from .engine.records import Records
 from .engine.registry import Exchange, Frame, Strategy, get_risk
 from .engine.resolving import resolve_exchange, resolve_frame, resolve_strategy
 from .errors import UnknownName, UsageError
@@ -74,6 +75,11 @@ class BacktestTask(Task[Result, Closed | Cancelled]):
     def progress(self) -> float:
         """Part of the frame that is behind, 0.0 to 1.0."""
         return self._run.processed / self._run.total
+
+    @property
+    def records(self) -> Records:
+        """Everything it has told up to now; it goes on growing."""
+        return self._run.records
 
     @property
     def trades_so_far(self) -> list[Closed]:

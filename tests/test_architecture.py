@@ -48,6 +48,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "adapters.reports",
     ),
     "stores": ("errors", "ports", "adapters"),
+    "tallies": ("engine.records", "analysis", "runs", "live", "adapters.reports"),
     "result": ("errors", "config", "ports", "domain", "market.candles", "engine", "analysis", "jupyter.display"),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for

@@ -53,7 +53,7 @@ def summary_text(result: Any) -> str:
     info = _as_info(result)
     facts = dict(info.facts)
     lines = [
-        f"backtest {info.strategy} on {info.symbol}, every {facts['Interval']}, {facts['Frame']}",
+        f"{info.kind} {info.strategy} on {info.symbol}, every {facts['Interval']}, {facts['Frame']}",
         f"  execution {facts['Execution model']}, {facts['Costs per side']} per side, exchange {facts['Exchange']}",
     ]
     if info.partial:
@@ -101,7 +101,14 @@ def _cell(text: str) -> str:
     return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table; no cell can break it.
+
+    Examples
+    --------
+    >>> markdown_table(("Name",), [("a",)])
+    ['| Name |', '| --- |', '| a |']
+    """
     lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(' --- ' for _ in columns)}|"]
     lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
     return lines
@@ -128,11 +135,11 @@ def backtest_report(result: Any) -> str:
         Ends with one newline. The same result always gives the same text.
     """
     info = _as_info(result)
-    lines = [f"# Backtest report: {_cell(info.strategy)} on {_cell(info.symbol)}", ""]
+    lines = [f"# {info.kind.capitalize()} report: {_cell(info.strategy)} on {_cell(info.symbol)}", ""]
     if info.partial:
         lines += [f"> **{info.partial}**", ""]
-    lines += [*_table(("Run", ""), info.facts), "", "## Trades", ""]
-    lines += _table(info.columns, info.rows) if info.rows else ["No trade was closed."]
+    lines += [*markdown_table(("Run", ""), info.facts), "", "## Trades", ""]
+    lines += markdown_table(info.columns, info.rows) if info.rows else ["No trade was closed."]
     lines += ["", "## Figures", ""]
     for figure in info.figures:
         better = f" ({figure.better})" if figure.better else ""
@@ -141,7 +148,7 @@ def backtest_report(result: Any) -> str:
     lines += [f"**Ambiguous exits:** {info.ambiguous:,} (stop and target lie in one candle)", ""]
     lines += _counts("Cancelled signals", info.cancelled) + _counts("Rejected signals", info.rejected)
     lines += _said("Errors", info.errors) + _said("Warnings", info.warnings) + _said("Notes", info.notes)
-    lines += ["## Settings", "", *_table(("Setting", "Value"), info.settings), ""]
+    lines += ["## Settings", "", *markdown_table(("Setting", "Value"), info.settings), ""]
     lines += ["## What the figures mean", ""]
     lines += [f"- **{figure.label}**: {_cell(figure.meaning)}" for figure in info.figures]
     return "\n".join(lines) + "\n"

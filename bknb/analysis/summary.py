@@ -122,6 +122,7 @@ class BacktestInfo:
         One line each; a note is nothing to worry about, such as the first minutes without enough history.
     """
 
+    kind: str
     strategy: str
     symbol: str
     partial: str
@@ -343,7 +344,7 @@ def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], .
 
 
 def _partial(result: Any) -> str:
-    if not result.stopped:
+    if not result.stopped or result.mode == "live":
         return ""
     closed = result.trades["closed_at"]
     last = f"; last trade closed {closed.iloc[-1].strftime('%Y-%m-%d %H:%M')} UTC" if len(closed) else ""
@@ -367,6 +368,7 @@ def backtest_info(result: Any) -> BacktestInfo:
     settings = msgspec.structs.asdict(result.settings)
     trades = result.trades
     return BacktestInfo(
+        kind="backtest" if result.mode == "backtest" else "live run",
         strategy=str(result.strategy),
         symbol=str(result.symbol),
         partial=_partial(result),

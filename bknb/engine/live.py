@@ -161,7 +161,8 @@ class LiveRun:
         now = plan.clock.now()
         self._fed = ceil_to(now, MINUTE_MS) - MINUTE_MS if found.fed is None else found.fed
         self._asked = found.asked
-        self.start = self.last = self._fed + MINUTE_MS
+        self.last = self._fed + MINUTE_MS
+        self.start = min([self.last, *(ended.signal.scheduled_at for ended in self.records.ends)])
         self._retake_place(found.state)
         if plan.orders is not None:
             await plan.orders.restore()
@@ -256,9 +257,11 @@ class LiveRun:
     async def _catch_up(self) -> None:
         """Question and minute in turn, from where the run stands to the present."""
         plan, desk = self.plan, self._desk
-        minutes = await self._tape.minutes(plan.symbol, self._fed + MINUTE_MS)
-        await self._question(self._fed + MINUTE_MS)
-        for index in range(len(minutes)):
+        minutes = await self._tape.minutes(plan.symbol, self._fed)
+        fed = len(minutes) > 0 and int(minutes.timestamp[0]) == self._fed
+        if fed:
+            await self._question(self._fed + MINUTE_MS)
+        for index in range(int(fed), len(minutes)):
             if self._leave or self._reached_end():
                 return
             if index % 64 == 63:
@@ -303,8 +306,6 @@ class LiveRun:
             raise
 
     def _is_due(self, when: int) -> bool:
-        if when > self.plan.clock.now():
-            return False
         if self._asked is None:
             return True
         slot_ms = interval_ms(self.plan.strategy.interval)

@@ -1,0 +1,479 @@
+"""Live runs as their users meet them: starting, stopping, failing, resuming."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenarios import MINUTE, ORIGIN, source
+from worlds import SEEDS, SETTINGS, signals, walk
+
+import bknb
+from bknb import live as live_runs
+from bknb.adapters.envelope import encode_name
+from bknb.adapters.state import FileStore
+from bknb.domain.lifecycle import Reserve
+from bknb.domain.signal import OpenSignal
+from bknb.engine.making import as_validation
+from bknb.engine.registry import Risk
+from bknb.engine.risk import RiskBook
+from bknb.market.candles import Candles
+from bknb.testing.clocks import AcceleratedClock, SimulatedClock
+from bknb.testing.faults import FaultyDisk
+
+UNTIL = ORIGIN + 120 * MINUTE
+
+
+@pytest.fixture(autouse=True)
+def _no_run_is_left() -> Iterator[None]:
+    yield
+    for task in bknb.Live.list():
+        task.stop(now=True)
+        task.wait(10)
+    live_runs._tasks.clear()
+
+
+class HeldClock(SimulatedClock):
+    """A clock that stands still at a moment until it is let go."""
+
+    def __init__(self, start: int, *, hold_at: int) -> None:
+        super().__init__(start)
+        self.hold_at = hold_at
+        self.held = threading.Event()
+        self.freed = threading.Event()
+
+    async def sleep_until(self, when: int) -> None:
+        if when > self.hold_at and not self.freed.is_set():
+            self.held.set()
+            while not self.freed.is_set():  # noqa: ASYNC110 -- set by the test's thread
+                await asyncio.sleep(0.001)
+        await super().sleep_until(when)
+
+
+def start(strategy: Any, *, seed: int = 36, exchange: Any = None, **options: Any) -> live_runs.LiveTask:
+    given: dict[str, Any] = {
+        "clock": SimulatedClock(ORIGIN),
+        "until": UNTIL,
+        "store": bknb.stores.memory(),
+        "settings": SETTINGS,
+    }
+    return bknb.Live.background(
+        "BTCUSDT", strategy=strategy, exchange=exchange or source(walk(seed)), **given | options
+    )  # fmt: skip
+
+
+def story(result: bknb.Result) -> list[tuple[str, int, str]]:
+    return [(type(event).__name__, event.when, event.signal.id) for event in result.events]
+
+
+def always(*, away: float = 0.0) -> Any:
+    """A long signal at every question; ``away`` per cent below the market it waits."""
+
+    def get_signal(price: float) -> dict[str, Any]:
+        entry = price * (1 - away / 100)
+        levels = {"price_take_profit": entry * 1.15, "price_stop_loss": entry * 0.85, "minute_estimated_time": 60}
+        return {"position": "long", **levels} | ({"price_open": entry} if away else {})
+
+    return get_signal
+
+
+# --- starting, looking ------------------------------------------------------------------------------------------
+
+
+def test_it_can_be_followed_result_by_result() -> None:
+    async def watch() -> list[str]:
+        options: dict[str, Any] = {"clock": SimulatedClock(ORIGIN), "until": UNTIL, "store": bknb.stores.memory()}
+        results = bknb.Live.run("BTCUSDT", strategy=signals(36), exchange=source(walk(36)), settings=SETTINGS,
+                                **options)  # fmt: skip
+        return [result.action async for result in results]
+
+    actions = asyncio.run(watch())
+    assert {"idle", "active", "scheduled", "opened", "closed", "cancelled"} == set(actions)
+
+
+def test_status_list_and_data_while_it_runs() -> None:
+    clock = HeldClock(ORIGIN, hold_at=ORIGIN + 60 * MINUTE)
+    task = start(bknb.add_strategy("w", interval="1m", get_signal=signals(36)), clock=clock)
+    assert clock.held.wait(20)
+    assert (task.status, task.done) == ("pending", False)
+    assert task in bknb.Live.list()
+    so_far = bknb.Live.get_data("BTCUSDT", "w")
+    assert so_far.mode == "live"
+    assert so_far.end <= ORIGIN + 60 * MINUTE
+    assert "BTCUSDT" in bknb.Live.get_report("BTCUSDT", "w")
+    clock.freed.set()
+    whole = task.result(20)
+    assert task.status == "fulfilled"
+    assert len(whole.trades) > len(so_far.trades) > 0
+    assert story(whole)[: len(so_far.events)] == story(so_far)
+
+
+def test_a_second_run_of_the_same_strategy_and_symbol_is_refused() -> None:
+    clock = HeldClock(ORIGIN, hold_at=ORIGIN)
+    start(bknb.add_strategy("w", interval="1m", get_signal=always()), clock=clock)
+    with pytest.raises(bknb.UsageError, match=r"going on already\nend it first: bknb\.Live\.stop\('BTCUSDT', 'w'"):
+        start("w")
+    clock.freed.set()
+
+
+def test_wrong_use_is_told() -> None:
+    for options, text in [
+        ({"store": 3}, "a store must be bknb.stores.files"),
+        ({"clock": "noon"}, "a clock must have"),
+        ({"late_minutes": -1}, "late_minutes must be"),
+        ({"until": "soon"}, "until must be a text such as"),
+    ]:
+        with pytest.raises(bknb.UsageError, match=text):
+            start(always(), **options)
+    with pytest.raises(bknb.UnknownName, match="no live run is called"):
+        bknb.Live.get_data("BTCUSDT", "nobody")
+
+
+def test_a_run_begins_at_the_next_full_minute() -> None:
+    result = start(lambda: None, clock=SimulatedClock(ORIGIN + 20_000), until=ORIGIN + 5 * MINUTE).result(20)
+    assert result.start == ORIGIN + MINUTE
+
+
+def test_prints_of_a_strategy_go_where_it_was_started(capsys: pytest.CaptureFixture[str]) -> None:
+    start(lambda: print("asked"), until=ORIGIN + MINUTE).result(20)  # noqa: T201 -- what is tested
+    assert capsys.readouterr().out == "asked\nasked\n"
+
+
+# --- stopping ---------------------------------------------------------------------------------------------------
+
+
+def test_stop_watches_an_open_position_to_its_end() -> None:
+    clock = HeldClock(ORIGIN, hold_at=ORIGIN + 10 * MINUTE)
+    task = start(always(), clock=clock, until=None)
+    assert clock.held.wait(20)
+    task.stop()
+    clock.freed.set()
+    result = task.result(20)
+    assert [event.action for event in result.events] == ["opened", "closed"]
+    assert result.events[-1].when == ORIGIN + 60 * MINUTE
+    assert result.stopped
+
+
+def test_stop_cancels_what_is_scheduled_and_does_not_wait_for_the_minute() -> None:
+    clock = HeldClock(ORIGIN, hold_at=ORIGIN + 10 * MINUTE)
+    task = start(always(away=15), clock=clock, until=None)
+    assert clock.held.wait(20)
+    task.stop()
+    result = task.result(20)  # the clock stands still
+    assert [event.action for event in result.events] == ["scheduled", "cancelled"]
+    assert result.cancelled["reason"].tolist() == ["stopped"]
+    clock.freed.set()
+
+
+def test_stop_now_leaves_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    store, whole = FileStore(tmp_path), start(signals(36)).result(20)
+    heard: list[Any] = []
+    quiet = bknb.listen_resumed(heard.append)
+    for minutes in (13, 14, 40, 77):
+        clock = HeldClock(ORIGIN, hold_at=ORIGIN + minutes * MINUTE)
+        task = start(signals(36), clock=clock, store=store)
+        assert clock.held.wait(20)
+        task.stop(now=True)
+        task.result(20)
+        clock.freed.set()
+    last = start(signals(36), store=store).result(20)
+    quiet()
+    assert last.trades.equals(whole.trades)
+    assert last.cancelled.equals(whole.cancelled)
+    assert len(heard) == 4
+    assert {(event.symbol, event.strategy) for event in heard} == {("BTCUSDT", "get_signal")}
+
+
+def test_pausing_asks_for_nothing_new() -> None:
+    clock = HeldClock(ORIGIN, hold_at=ORIGIN + 5 * MINUTE)
+    asked: list[int] = []
+    task = start(lambda ctx: asked.append(ctx.when_ms), clock=clock)
+    assert clock.held.wait(20)
+    task.pause()
+    clock.hold_at, held = ORIGIN + 50 * MINUTE, clock.held
+    held.clear()
+    clock.freed.set()
+    task.result(20)
+    assert asked == [ORIGIN + minute * MINUTE for minute in range(6)]
+
+
+# --- failing ----------------------------------------------------------------------------------------------------
+
+
+class Flaky:
+    """A source that fails at every third question."""
+
+    def __init__(self, rows: list[list[float]]) -> None:
+        self._source = source(rows)
+        self.name, self.intervals, self.page_limit = "flaky", self._source.intervals, self._source.page_limit
+        self.format_price, self.format_quantity = self._source.format_price, self._source.format_quantity
+        self.questions = 0
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        self.questions += 1
+        if self.questions % 3 == 0:
+            raise ConnectionError("the line is dead")
+        return await self._source.get_candles(symbol, interval, since, limit)
+
+
+def test_an_exchange_that_fails_is_told_and_tried_again() -> None:
+    patient = SETTINGS | {"get_candles_retry_count": 1, "get_candles_retry_delay_ms": 0}
+    whole = start(signals(36), settings=patient).result(20)
+    heard: list[Any] = []
+    quiet = bknb.listen_error(heard.append)
+    result = start(signals(36), exchange=Flaky(walk(36)), settings=patient).result(20)
+    quiet()
+    assert story(result) == story(whole)
+    assert {error.kind for error in result.errors} == {"exchange"}
+    assert "the line is dead" in heard[0].message
+    assert heard[0].mode == "live"
+
+
+def test_a_strategy_that_raises_passes_its_slot() -> None:
+    def get_signal() -> None:
+        raise ZeroDivisionError("oh")
+
+    result = start(get_signal, until=ORIGIN + 3 * MINUTE).result(20)
+    assert [(error.kind, error.count) for error in result.errors] == [("strategy", 4)]
+
+
+def test_a_strategy_that_never_answers_is_abandoned_for_its_slot() -> None:
+    never, calls = threading.Event(), []
+
+    def get_signal(when: Any) -> None:
+        calls.append(when)
+        if len(calls) == 1:
+            never.wait(60)
+
+    result = start(get_signal, until=ORIGIN + 3 * MINUTE, settings={"max_signal_generation_seconds": 1}).result(30)
+    never.set()
+    assert [(error.kind, error.count) for error in result.errors] == [("timeout", 1)]
+    assert len(calls) == 4
+
+
+def test_what_cannot_be_saved_is_not_told(tmp_path: Path) -> None:
+    whole = start(signals(36)).result(20)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    for change in (9, 14, 30, 61, 98):
+        disk = FaultyDisk(at=change, fault=full, only=("write", "replace", "sync_folder"))
+        result = start(signals(36), store=FileStore(tmp_path / str(change), disk=disk)).result(20)
+        assert result.trades.equals(whole.trades)
+        assert result.cancelled.equals(whole.cancelled)
+        assert [error.kind for error in result.errors] == ["state"]
+        assert "No space left" in result.errors[0].message
+
+
+def test_a_question_that_is_too_old_passes() -> None:
+    asked: list[int] = []
+    store = bknb.stores.memory()
+    start(lambda ctx: asked.append(ctx.when_ms), until=ORIGIN + 2 * MINUTE, store=store).result(20)
+    late = start(
+        lambda ctx: asked.append(ctx.when_ms),
+        clock=SimulatedClock(ORIGIN + 60 * MINUTE),
+        until=ORIGIN + 61 * MINUTE,
+        store=store,
+        late_minutes=5,
+    ).result(20)
+    assert [(when - ORIGIN) // MINUTE for when in asked] == [0, 1, 2, *range(55, 62)]
+    assert [(error.kind, error.count) for error in late.errors] == [("late", 52)]
+
+
+# --- whose state it is ------------------------------------------------------------------------------------------
+
+
+def test_another_process_is_refused_until_it_ends_however_it_ends(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom bknb.adapters.state import FileStore\nstore = FileStore(sys.argv[1])\nstore.acquire()\n"
+        "print('held', flush=True)\nsys.stdin.read()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"held\n"
+    refused = start(always(), store=FileStore(tmp_path))
+    with pytest.raises(bknb.StateError, match=str(other.pid)):
+        refused.result(20)
+    assert refused.status == "rejected"
+    other.kill()
+    other.communicate()
+    assert start(always(), store=FileStore(tmp_path)).result(20).events
+
+
+def test_state_of_another_exchange_is_refused() -> None:
+    store = bknb.stores.memory()
+    start(always(), store=store, until=ORIGIN + 5 * MINUTE).result(20)
+    other = start(always(), store=store, exchange=bknb.exchanges.demo())
+    with pytest.raises(bknb.StateError, match="exchange 'frame' is not 'demo'\nstart it as it was saved"):
+        other.result(20)
+
+
+@pytest.mark.parametrize("kind", ["signal", "schedule"])
+@pytest.mark.parametrize("damage", ["torn", "flipped", "foreign", "future"])
+def test_damaged_state_is_never_taken_for_no_position(tmp_path: Path, kind: str, damage: str) -> None:
+    strategy = always(away=15) if kind == "schedule" else always()
+    start(strategy, store=FileStore(tmp_path), until=ORIGIN + 5 * MINUTE).result(20)
+    path = tmp_path / kind / encode_name("get_signal") / f"{encode_name('BTCUSDT')}.json"
+    sealed = path.read_bytes()
+    middle = len(sealed) // 2
+    flipped = sealed[:middle] + bytes([sealed[middle] ^ 4]) + sealed[middle + 1 :]
+    foreign = path.with_name("foreign.json").write_bytes(b"") or b'{"hello": "world"}'
+    path.write_bytes(
+        {"torn": sealed[:middle], "flipped": flipped, "foreign": foreign, "future": _of_the_future(sealed)}[damage]
+    )
+    heard: list[Any] = []
+    quiet = bknb.listen_exit(heard.append)
+    again = start(strategy, store=FileStore(tmp_path))
+    with pytest.raises(bknb.StateError):
+        again.result(20)
+    bknb.engine.events.drain()  # type: ignore[attr-defined]
+    quiet()
+    assert heard
+    assert heard[0].mode == "live"
+    third = start(strategy, store=FileStore(tmp_path))
+    with pytest.raises(bknb.StateError):  # and not at the next start either
+        third.result(20)
+
+
+def _of_the_future(sealed: bytes) -> bytes:
+    import re
+
+    changed, count = re.subn(rb'"format":\s*\d+', b'"format":99', sealed)
+    assert count == 1, sealed
+    return changed
+
+
+def test_lost_places_are_taken_again() -> None:
+    def alone(request: bknb.RiskRequest) -> bool:
+        return request.open_position_count == 0
+
+    bknb.add_risk("one", validations=[alone])
+    store = bknb.stores.memory()
+    bknb.add_strategy("a", interval="1m", get_signal=always(), risk="one")
+    bknb.add_strategy("b", interval="1m", get_signal=always(), risk="one")
+    start("a", store=store, until=ORIGIN + 5 * MINUTE).result(20)
+    with store:
+        store.delete("risk", ("one", "positions"))
+    held = HeldClock(ORIGIN + 5 * MINUTE, hold_at=ORIGIN + 6 * MINUTE)
+    first = start("a", store=store, clock=held)
+    assert held.held.wait(20)
+    refused = start("b", store=store, until=ORIGIN + 5 * MINUTE).result(20)
+    held.freed.set()
+    first.result(20)
+    assert not refused.events
+    assert len(refused.refused) == 6
+
+
+# --- risk across strategies -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40)
+@given(
+    limit=st.integers(1, 4), asks=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5)), min_size=1, max_size=40)
+)  # fmt: skip
+def test_the_limit_holds_under_any_interleaving(limit: int, asks: list[tuple[int, int]]) -> None:
+    async def few(request: bknb.RiskRequest) -> bool:
+        for _ in range(len(request.signal.id) % 4):
+            await asyncio.sleep(0)  # others get in between the look and the answer
+        return request.open_position_count < limit
+
+    book = RiskBook(Risk("few", (as_validation(few),)))
+    most = 0
+
+    async def ask(number: int, who: int, pauses: int) -> None:
+        nonlocal most
+        for _ in range(pauses):
+            await asyncio.sleep(0)
+        verdict = await book.ask(Reserve(_candidate(f"{who}", f"{'x' * pauses}{number}"), ORIGIN, 100.0))
+        most = max(most, len(book.places))
+        if verdict.allowed and pauses % 2:
+            await asyncio.sleep(0)
+            book.release("BTCUSDT", f"{who}", f"{'x' * pauses}{number}")
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(ask(number, *one) for number, one in enumerate(asks)))
+
+    asyncio.run(all_at_once())
+    assert most <= limit
+
+
+def _candidate(strategy: str, signal_id: str) -> OpenSignal:
+    return OpenSignal(
+        id=signal_id,
+        symbol="BTCUSDT",
+        strategy=strategy,
+        exchange="demo",
+        position="long",
+        price_open=100.0,
+        price_take_profit=110.0,
+        price_stop_loss=90.0,
+        minute_estimated_time=60,
+        note="",
+        scheduled_at=ORIGIN,
+        pending_at=ORIGIN,
+    )
+
+
+def test_many_strategies_and_symbols_share_one_limit() -> None:
+    taken: list[int] = []
+
+    def at_most_three(request: bknb.RiskRequest) -> bool:
+        "at most three positions"
+        taken.append(request.open_position_count)
+        return request.open_position_count < 3
+
+    bknb.add_risk("three", validations=[at_most_three])
+    store, clock = bknb.stores.memory(), SimulatedClock(ORIGIN)
+    exchange = source(walk(36))
+    tasks = []
+    for number in range(8):
+        strategy = bknb.add_strategy(f"s{number}", interval="1m", get_signal=signals(number), risk="three")
+        tasks.append(start(strategy, exchange=exchange, store=store, clock=clock))
+    results = [task.result(60) for task in tasks]
+    assert max(taken) == 3
+    assert sum(len(result.refused) for result in results) > 20
+    assert {refusal.note for result in results for refusal in result.refused} == {"at most three positions"}
+    assert len({result.strategy for result in results if len(result.trades)}) > 2
+
+
+# --- listeners --------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=6)
+@given(seed=SEEDS, order=st.permutations(range(3)))
+def test_listeners_change_nothing(seed: int, order: list[int]) -> None:
+    alone = start(signals(seed), seed=seed).result(20)
+    random = np.random.default_rng(seed)
+
+    def raises(event: Any) -> None:
+        raise RuntimeError("no")
+
+    async def slow(event: Any) -> None:
+        for _ in range(int(random.integers(0, 4))):
+            await asyncio.sleep(0)
+
+    listeners = [raises, slow, lambda event: None]
+    quiet = [bknb.listen_signal_live(listeners[index]) for index in order]
+    try:
+        watched = start(signals(seed), seed=seed).result(20)
+    finally:
+        for stop in quiet:
+            stop()
+    assert story(watched) == story(alone)
+    assert watched.trades.equals(alone.trades)
+
+
+def test_a_clock_that_runs_a_thousand_times_as_fast() -> None:
+    strategy = bknb.add_strategy("fast", interval="1m", get_signal=signals(36))
+    result = start(strategy, clock=AcceleratedClock(ORIGIN, speed=20_000)).result(60)
+    frame = (result.start, UNTIL)
+    again = bknb.backtest("BTCUSDT", strategy=strategy, exchange=source(walk(36)), frame=frame, settings=SETTINGS)
+    assert story(result) == [told for told in story(again) if told[1] < UNTIL]
