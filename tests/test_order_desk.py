@@ -397,7 +397,7 @@ def test_what_cannot_be_saved_is_not_sent_until_it_can(tmp_path, bad):
     life.live(play)
     assert life.broker.position("BTCUSDT") == 0.0
     assert all(number == 1 for number in life.received.values())
-    assert sum(kind == "state" for kind, _ in life.told) <= 3
+    assert sum(kind == "state" for kind, _ in life.told) <= 4  # of hundreds of tries
 
 
 def test_a_saved_order_that_is_damaged_stops_the_start():
