@@ -174,6 +174,18 @@ def test_a_resting_order_is_filled_when_the_market_comes():
     assert broker.position("BTCUSDT") == 0.0
 
 
+def test_a_limit_the_market_has_passed_is_filled_at_the_market():
+    broker = paper(price_of=lambda symbol: 95.0)
+
+    async def play():
+        passed = await broker.place(limit("passed", price=96.0))
+        assert (passed.status, passed.average_price) == ("filled", 95.0)
+        assert (await broker.place(limit("below", price=94.0))).status == "accepted"
+        assert (await broker.place(limit("short", price=94.0, side="sell"))).average_price == 95.0
+
+    asyncio.run(play())
+
+
 def test_the_journal_forgets_a_line_that_was_cut_off(tmp_path):
     path = tmp_path / "journal.jsonl"
     asyncio.run(paper(journal=path).place(order("a")))

@@ -83,7 +83,8 @@ class PaperBroker:
     """A broker without an exchange; see :class:`bknb.ports.Broker` for what it promises.
 
     A market order is filled at once at the record's price (or at ``price_of(symbol)``). A limit order rests until the
-    market reaches it (:meth:`saw`), or until :meth:`fill`.
+    market reaches it (:meth:`saw`), or until :meth:`fill`; with ``price_of`` one that the market has passed already is
+    filled at once, at the market.
 
     Parameters
     ----------
@@ -191,7 +192,7 @@ class PaperBroker:
     def saw(self, symbol: str, *, low: float, high: float) -> None:
         """Fill every resting limit order of a symbol that a price from ``low`` to ``high`` reaches, at its limit."""
         for order in self._working(symbol):
-            if order.price is not None and (low <= order.price if order.side == "buy" else high >= order.price):
+            if _reaches(order, low=low, high=high):
                 self.fill(order.client_id)
 
     def fill(self, client_id: str, quantity: float | None = None, *, price: float | None = None) -> None:
@@ -240,6 +241,10 @@ class PaperBroker:
             _fill(new, order.quantity * (trouble.part if trouble is not None and partly else 1.0), at)
             if trouble is not None and trouble.kind == "partly_cancelled":
                 new.status = "cancelled"
+        elif self._price_of is not None and order.price is not None:
+            at = self._price_of(order.symbol)
+            if _reaches(new, low=at, high=at):
+                _fill(new, order.quantity, at)
         self.orders[order.client_id] = new
         return new
 
@@ -287,6 +292,12 @@ class PaperBroker:
     def _keep(self, order: PaperOrder) -> None:
         if self._journal is not None:
             self._journal.add(order)
+
+
+def _reaches(order: PaperOrder, *, low: float, high: float) -> bool:
+    if order.price is None:
+        return False
+    return low <= order.price if order.side == "buy" else high >= order.price
 
 
 def _fill(order: PaperOrder, quantity: float, price: float) -> None:
