@@ -13,7 +13,8 @@ from order_events import MINUTE, cancelled, closed, held, opened, scheduled, wai
 from bknb.adapters.broker import PaperBroker, Trouble
 from bknb.adapters.state import FileStore, MemoryStore
 from bknb.domain.orders import MOST_CLOSES, client_id
-from bknb.engine.orders import KEPT_SIGNALS, LONGEST_REST_SECONDS, OrderDesk
+from bknb.engine.orders import LONGEST_REST_SECONDS, OrderDesk
+from bknb.engine.saved_orders import KEPT_SIGNALS
 from bknb.errors import BrokerError, StateError, UsageError
 from bknb.testing.faults import FaultyDisk
 
@@ -57,11 +58,11 @@ class Life:
             self.desk.intend(event)
             assert await self.desk.settle(5.0)
 
-    async def restart(self, holding=None):
+    async def restart(self, holding=None, untold=()):
         """End as a crash does, and start again."""
         await self.desk.close()
         self.desk = self.made()
-        await self.desk.start(holding, when=50 * MINUTE)
+        await self.desk.start(holding, when=50 * MINUTE, untold=untold)
         assert await self.desk.settle(5.0)
 
     def live(self, play):
@@ -516,6 +517,21 @@ def test_what_was_never_sent_is_sent_after_a_restart_when_the_record_has_it():
 
     life.live(play)
     assert life.received == {ENTRY: 1}
+
+
+def test_events_that_were_saved_and_never_heard_are_made_up_for():
+    life = Life()
+
+    async def play():
+        await life.restart(held(), untold=[opened()])
+        assert life.broker.position("BTCUSDT") == 2.0
+        await life.restart(None, untold=[opened(), closed()])
+        await life.restart(None, untold=[closed()])
+
+    life.live(play)
+    assert life.received == {ENTRY: 1, closing(): 1}
+    assert life.desk.orders[1].record_price == 110.0
+    assert life.told == []
 
 
 def test_a_lost_order_that_turns_up_is_found_and_closed():

@@ -72,7 +72,7 @@ def store_in(which: str, folder: Path, disk: Disk) -> FileStore | SqliteStore:
     return FileStore(folder / "state", disk=disk) if which == "files" else SqliteStore(folder / "state.db", disk=disk)
 
 
-async def live(which: str, folder: Path, disk: Disk, at: int | None = None, order: str = "orders first") -> list[str]:
+async def live(which: str, folder: Path, disk: Disk, at: int | None = None) -> list[str]:
     """Go on with the life from where it is on the disk; returns the moments of the broker."""
     paper = PaperBroker(journal=folder / "exchange.jsonl", script=trouble)
     broker = FaultyBroker(paper, at=at)
@@ -92,14 +92,14 @@ async def live(which: str, folder: Path, disk: Disk, at: int | None = None, orde
             sleep=sleep,
         )
         done = int(store.read("signal", ("sma", "BTCUSDT")) or b"0")
-        await desk.start(LIFE[done - 1][1] if done else None, when=99 * MINUTE)
+        last, holding, _ = LIFE[done - 1] if done else (None, None, None)
+        await desk.start(holding, when=99 * MINUTE, untold=[last] if last else [])
         assert await desk.settle(10.0), f"the start is not settled: {told}"
-        # The record decides after a restart what it had decided: nothing of its own is lost with the process.
         for number in range(done, len(LIFE)):
             event, _, (low, high) = LIFE[number]
             paper.saw("BTCUSDT", low=low, high=high)
-            desk.intend(event)
             store.write("signal", ("sma", "BTCUSDT"), b"%d" % (number + 1))
+            desk.intend(event)
             assert await desk.settle(10.0), f"{event} is not settled: {told}"
         await desk.close()
     return broker.moments

@@ -35,13 +35,10 @@ from ..domain.orders import (
 from ..domain.reconcile import reconcile, to_ask
 from ..domain.signal import Event, OpenSignal, ScheduledSignal
 from ..domain.text import plain_number
-from ..errors import BrokerError, StateError, UsageError
+from ..errors import BrokerError, UsageError
 from ..log import log
 from ..ports import Broker, PaperMarket, StateStore
-
-KIND: Final = "order"
-KEPT_SIGNALS: Final = 10
-"""How many signals that are over keep their orders on the disk, for the table and against hearing an event twice."""
+from .saved_orders import SavedOrders
 
 LONGEST_REST_SECONDS: Final = 60.0
 
@@ -107,22 +104,20 @@ class OrderDesk:
         if not callable(quantity):
             quantity = _checked(quantity)
         self._broker = broker
-        self._store = store
-        self._strategy = strategy
+        self._prefix = own_prefix(strategy, symbol)
         self._symbol = symbol
         self._quantity = quantity
         self._tell_run = tell
         self._sleep = sleep
         self._answer_seconds = answer_seconds
         self._patience = patience
-        self._signals: dict[SignalKey, list[Order]] = {}
-        self._unsaved: dict[str, None] = {}
+        self._saved = SavedOrders(store, strategy, symbol, tell=self._tell)
+        self._signals = self._saved.signals
         self._unseen: dict[str, int] = {}
         self._resting: dict[SignalKey, int] = {}  # how often in a row this signal had to wait
         self._waiting: set[SignalKey] = set()
         self._paused: dict[SignalKey, int] = {}  # before which closing order a pause was made
         self._said: dict[SignalKey, set[str]] = {}
-        self._over: set[SignalKey] = set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._nap: asyncio.Task[None] | None = None
@@ -130,7 +125,9 @@ class OrderDesk:
 
     # --- for the run --------------------------------------------------------------------------------------------
 
-    async def start(self, held: OpenSignal | ScheduledSignal | None = None, *, when: int) -> None:
+    async def start(
+        self, held: OpenSignal | ScheduledSignal | None = None, *, when: int, untold: Iterable[Event] = ()
+    ) -> None:
         """Read the saved orders, ask the broker about those that left, and begin to carry out what is due.
 
         Each order is asked about once; one the broker does not answer about now is asked about again beside the run.
@@ -141,6 +138,8 @@ class OrderDesk:
             The signal the restored record has open or scheduled. Every other signal with orders is over.
         when
             Now (UTC ms).
+        untold
+            Events of the restored record that :meth:`intend` may not have heard before the end of the last process.
 
         Raises
         ------
@@ -149,7 +148,9 @@ class OrderDesk:
         """
         if self._worker is not None:
             raise UsageError("the orders of this run are being carried out already")
-        self._load()
+        self._saved.load()
+        for event in untold:
+            self._note(event)
         orders = self.orders
         reports: dict[str, Report | None] = {}
         for order in to_ask(orders):
@@ -162,15 +163,13 @@ class OrderDesk:
             working = await self._call(self._broker.open_orders(self._symbol))
         except Exception as error:  # noqa: BLE001
             self._tell("broker", f"{self._broker.name} did not list its open orders on {self._symbol}: {_text(error)}")
-        prefix = own_prefix(self._strategy, self._symbol)
-        found = reconcile(orders, reports, working=working, held=held, when=when, prefix=prefix)
+        found = reconcile(orders, reports, working=working, held=held, when=when, prefix=self._prefix)
         for problem in found.problems:
             self._tell("broker", problem)
         for order in found.keep:
-            self._put(order)
+            self._saved.put(order)
         for order in found.forget:
-            if self._forget(order):
-                del self._signals[order.key]
+            self._saved.forget(order.key)
         for order in found.cancel:
             await self._cancel(order)
         self._wake.set()
@@ -179,23 +178,27 @@ class OrderDesk:
     def intend(self, event: Event) -> None:
         """Save what an event means for the orders; it is carried out beside the run.
 
-        Heard twice, an event changes nothing. Call it before the state the event leads to is saved: after a crash
-        in between, the run decides the same again, and what was never sent is forgotten.
+        Heard twice, an event changes nothing. Call it when the event itself is saved and before anybody else hears of
+        it; after a crash in between, give it to :meth:`start` as untold.
         """
         if self._worker is None:
             raise UsageError("call start() first: until then nobody knows which orders exist")
+        if self._note(event):
+            self._idle.clear()
+            self._wake.set()
+
+    def _note(self, event: Event) -> bool:
+        """Save what an event means for the orders; whether it means anything."""
         try:
             changed = orders_after(event, self._signals, self._quantity_of)
         except Exception as error:  # noqa: BLE001 -- the user's function of the quantity raised
             self._tell("broker", f"no order was made: the quantity could not be worked out: {_text(error)}")
-            return
+            return False
         for order in changed:
-            self._put(order)
             self._waiting.discard(order.key)
             self._resting.pop(order.key, None)
-        if changed:
-            self._idle.clear()
-            self._wake.set()
+            self._saved.put(order)
+        return bool(changed)
 
     def saw(self, *, low: float, high: float) -> None:
         """Pass a minute's prices on to a broker on paper, which has no market of its own; call it before the events."""
@@ -237,84 +240,13 @@ class OrderDesk:
         """The orders as rows of a table, oldest first; prices in quote, quantities in base currency."""
         return [_row(order) for order in self.orders]
 
-    # --- saved orders -------------------------------------------------------------------------------------------
-
-    def _load(self) -> None:
-        found: list[Order] = []
-        for key in self._store.keys(KIND):
-            if key[:2] != (self._strategy, self._symbol) or len(key) != 3:
-                continue
-            payload = self._store.read(KIND, key)
-            try:
-                found.append(msgspec.json.decode(payload or b"", type=Order))
-            except msgspec.DecodeError as error:
-                raise StateError(
-                    f"a saved order of {self._strategy!r} on {self._symbol} is not one: {error}\n"
-                    f"look at your exchange, then delete {'/'.join((KIND, *key))} from the state"
-                ) from None
-        found.sort(key=lambda order: (order.decided_at, order.signal_id, order.purpose == "close", order.attempt))
-        self._signals.clear()
-        for order in found:
-            if order.purpose == "close" and order.key not in self._signals:
-                self._forget(order)  # its entry was forgotten first; a crash came between
-            else:
-                self._signals.setdefault(order.key, []).append(order)
-        self._over = {key for key, orders in self._signals.items() if finished(orders)}
-
-    def _put(self, order: Order) -> bool:
-        """Keep an order, here and on the disk; ``False``: not on the disk yet, and nothing of its signal may leave."""
-        orders = self._signals.setdefault(order.key, [])
-        for place, known in enumerate(orders):
-            if known.client_id == order.client_id:
-                orders[place] = order
-                break
-        else:
-            orders.append(order)
-        self._over.discard(order.key)
-        self._unsaved[order.client_id] = None
-        return self._save(order.key)
-
-    def _save(self, key: SignalKey) -> bool:
-        for order in self._signals[key]:
-            if order.client_id not in self._unsaved:
-                continue
-            try:
-                self._store.write(KIND, self._address(order), msgspec.json.encode(order))
-            except StateError as error:
-                if key not in self._resting:
-                    self._tell("state", f"{named(order)} waits until it can be saved: {error}")
-                return False
-            del self._unsaved[order.client_id]
-        return True
-
-    def _forget(self, order: Order) -> bool:
-        try:
-            self._store.delete(KIND, self._address(order))
-        except StateError as error:
-            self._tell("state", f"{named(order)} is over and could not be removed: {error}")
-            return False
-        return True
-
-    def _tidy(self) -> None:
-        """Forget the oldest signals that are over; the entry first, for without it nothing is closed again."""
-        over = [key for key, orders in self._signals.items() if finished(orders)]
-        for key in over[:-KEPT_SIGNALS]:
-            for order in self._signals[key]:
-                if not self._forget(order):
-                    return
-            del self._signals[key]
-            self._over.discard(key)
-
-    def _address(self, order: Order) -> tuple[str, str, str]:
-        return self._strategy, self._symbol, order.client_id
-
     # --- carrying out -------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         while True:
             self._wake.clear()
             for key in list(self._signals):
-                if key not in self._waiting and key not in self._over:
+                if key not in self._waiting and key not in self._saved.over:
                     try:
                         await self._carry_out(key)
                     except Exception as error:  # noqa: BLE001 -- one order must not end the carrying out of all others
@@ -325,7 +257,7 @@ class OrderDesk:
             if self._waiting:
                 await self._rest_or_wake()
                 continue
-            self._tidy()
+            self._saved.tidy()
             self._idle.set()
             await self._wake.wait()
 
@@ -334,7 +266,7 @@ class OrderDesk:
         before: Deed | None = None
         while True:
             orders = self._signals[key]
-            if not self._save(key):
+            if not self._saved.save(key, quiet=key in self._resting):
                 self._rest(key)
                 return
             deed = next_deed(orders)
@@ -357,14 +289,14 @@ class OrderDesk:
                 said.add(difference)
                 self._tell("broker", difference)
         if finished(orders):
-            self._over.add(key)
+            self._saved.over.add(key)
             self._said.pop(key, None)
             self._paused.pop(key, None)
 
     async def _do(self, deed: Deed) -> None:
         match deed:
             case Keep(order):
-                self._put(order)
+                self._saved.put(order)
             case Place(order):
                 await self._place(order)
             case Cancel(order):
@@ -374,8 +306,8 @@ class OrderDesk:
 
     async def _place(self, order: Order) -> None:
         sent = _with(order, "sent")
-        if not self._put(sent):
-            self._put(order)  # not saved, so not sent
+        if not self._saved.put(sent):
+            self._saved.put(order, quiet=True)  # not saved, so not sent
             return
         try:
             report = await self._call(self._broker.place(sent))
@@ -426,10 +358,10 @@ class OrderDesk:
         after = told(order, report)
         if after != order:
             self._resting.pop(order.key, None)
-            self._put(after)
+            self._saved.put(after)
 
     def _change(self, order: Order, *, status: OrderStatus, note: str) -> None:
-        self._put(msgspec.structs.replace(self._known(order), status=status, note=note))
+        self._saved.put(msgspec.structs.replace(self._known(order), status=status, note=note))
 
     def _known(self, order: Order) -> Order:
         """The order as it is now: the run may have ended its signal while the broker was thinking."""
