@@ -19,7 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from . import exchanges, stores
+    from . import brokers, exchanges, stores
     from .analysis.heat import heat_statistics
     from .analysis.stats import statistics
     from .config import Settings, get_config, set_config
@@ -165,6 +165,7 @@ __all__ = [
     "add_risk",
     "add_strategy",
     "backtest",
+    "brokers",
     "enable_nested",
     "exchanges",
     "format_price",
@@ -260,7 +261,7 @@ _HOME: Final = {
     **{name: module for module, names in _NAMES.items() for name in names.split()},
     **{name: "engine.events" for name in __all__ if name.startswith("listen_")},
 }
-_SUBMODULES: Final = ("exchanges", "stores")
+_SUBMODULES: Final = ("brokers", "exchanges", "stores")
 
 
 if not TYPE_CHECKING:  # a type checker must see a wrong name as wrong

@@ -125,4 +125,14 @@ class ReplyRefused(ModelError):
 
 
 class BrokerError(BknbError):
-    """The broker refused or did not answer."""
+    """The broker refused or did not answer.
+
+    Attributes
+    ----------
+    refused : bool
+        Whether it is certain that nothing happened. Else the outcome is unknown and has to be asked for.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        self.refused = refused
+        super().__init__(message)

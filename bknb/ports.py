@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from .domain.orders import Order, Report
     from .market.candles import Candles
 
 
@@ -125,4 +126,68 @@ class StateStore(Protocol):
         StateError
             When the place cannot be listed.
         """
+        ...
+
+
+@runtime_checkable
+class Broker(Protocol):
+    """Who carries out orders: an account at an exchange, or paper.
+
+    An order is known by the client id it was placed with, here and there. An implementation passes
+    :class:`bknb.testing.brokers.BrokerContract`. Any call may raise; what that says is the same for all:
+
+    * :class:`~bknb.errors.BrokerError` with ``refused=True``: the broker said no, and nothing happened.
+    * everything else (a timeout, a lost connection, a bug): nobody knows what happened. It is asked about with
+      ``report``, and never sent again. In doubt, let the error of your library through.
+
+    Attributes
+    ----------
+    name : str
+        A short name for reports and messages.
+    """
+
+    name: str
+
+    async def place(self, order: Order) -> Report:
+        """Send one order: its ``client_id, symbol, side, kind, quantity, price`` and, if possible, ``reduces_only``.
+
+        The same client id twice is one order; the second call reports on it. What comes back may be no more than
+        ``accepted``; fills are asked for with ``report``.
+
+        Raises
+        ------
+        BrokerError
+            ``refused=True`` only when the order is certainly not, and never will be, at the exchange.
+        """
+        ...
+
+    async def cancel(self, client_id: str, symbol: str) -> Report:
+        """Cancel what is unfilled of an order; for one that is done already, report how it ended.
+
+        Raises
+        ------
+        BrokerError
+            ``refused=True`` when the exchange has no such order or will not cancel it.
+        """
+        ...
+
+    async def report(self, client_id: str, symbol: str) -> Report | None:
+        """What became of an order; ``None`` when the exchange answers that it has never seen it.
+
+        A missing answer is not ``None`` but an error. An order that is done must be found for days, not only while it
+        works.
+        """
+        ...
+
+    async def open_orders(self, symbol: str) -> list[Report]:
+        """All orders of the account that work on this symbol, whoever placed them."""
+        ...
+
+
+@runtime_checkable
+class PaperMarket(Protocol):
+    """A broker that has no market of its own and is told what the candles saw, to fill resting orders by it."""
+
+    def saw(self, symbol: str, *, low: float, high: float) -> None:
+        """The market traded between these two prices (quote currency) since the last call."""
         ...

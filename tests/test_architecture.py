@@ -51,6 +51,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "tallies": ("engine.records", "analysis", "runs", "live", "adapters.reports"),
     "result": ("errors", "config", "ports", "domain", "market.candles", "engine", "analysis", "jupyter.display"),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
+    "brokers": ("errors", "config", "ports", "domain", "adapters"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for
 }
 
@@ -64,6 +65,7 @@ EXTRA_DOORS: dict[tuple[str, str], str] = {
 # one module -> a door for annotations alone
 TYPES_ONLY: dict[tuple[str, str], str] = {
     ("ports", "market.candles"): "a source of candles returns candles",
+    ("ports", "domain.orders"): "a broker takes orders and returns reports",
 }
 
 # what the kernels may take from outside the standard library; domain takes msgspec alone

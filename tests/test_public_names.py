@@ -54,6 +54,7 @@ PUBLIC_NAMES = [
     "add_risk",
     "add_strategy",
     "backtest",
+    "brokers",
     "enable_nested",
     "exchanges",
     "format_price",
@@ -149,7 +150,7 @@ def test_it_can_be_imported_and_explains_itself(name: str) -> None:
     assert name in dir(bknb)
 
 
-# Not the errors: each is known by its place in the tree that bknb.errors draws. Not the module of exchanges.
+# Not the errors: each is known by its place in the tree that bknb.errors draws. Not the modules of ready-made things.
 SHOWN = [name for name in PUBLIC_NAMES if name in bknb._HOME and bknb._HOME[name] != "errors"]
 
 

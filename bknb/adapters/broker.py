@@ -1,0 +1,333 @@
+"""A broker on paper: it fills, and it makes all the trouble a real one can make, on command.
+
+The trouble is given call by call, or by chance from a seed, so every run of a script is the same run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from ..domain.orders import Order, Report, ReportStatus, Side
+from ..errors import BrokerError, UsageError
+
+Call: TypeAlias = Literal["place", "cancel", "report", "open_orders"]
+CALLS: Final[tuple[Call, ...]] = ("place", "cancel", "report", "open_orders")
+
+_Answer = TypeVar("_Answer")
+
+TroubleKind: TypeAlias = Literal["delay", "refuse", "lost_request", "lost_reply", "partly", "partly_cancelled"]
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes wrong in one call.
+
+    Attributes
+    ----------
+    kind
+        ``"delay"``: the answer takes ``seconds``. ``"refuse"``: a definite no. ``"lost_request"``: the call times out,
+        and nothing has arrived. ``"lost_reply"``: the call times out, and everything was carried out. ``"partly"``:
+        the share ``part`` of a market order is filled, and the rest goes on working. ``"partly_cancelled"``: the same,
+        and the rest is cancelled.
+    seconds
+        How long it takes until the answer, or the time-out, comes.
+    part
+        The share that is filled, from 0 to 1.
+    """
+
+    kind: TroubleKind
+    seconds: float = 0.0
+    part: float = 0.5
+
+
+Script: TypeAlias = Mapping[Call, Sequence[Trouble | None]] | Callable[[Call, str, int], Trouble | None]
+"""Trouble for the first, second, ... call of each kind; or a function of call, client id (symbol for ``open_orders``)
+and number of the call, counted from 1 over calls of that kind with that id."""
+
+
+class PaperOrder(msgspec.Struct, kw_only=True):
+    """One order as the broker on paper sees it; ``received`` counts how often it was placed."""
+
+    client_id: str
+    broker_id: str
+    symbol: str
+    side: Side
+    quantity: float
+    price: float | None
+    status: ReportStatus
+    filled_quantity: float = 0.0
+    average_price: float | None = None
+    received: int = 1
+    note: str = ""
+
+    def report(self) -> Report:
+        """What the broker tells about it."""
+        return Report(
+            client_id=self.client_id,
+            symbol=self.symbol,
+            status=self.status,
+            filled_quantity=self.filled_quantity,
+            average_price=self.average_price,
+            broker_id=self.broker_id,
+            note=self.note,
+        )
+
+
+class PaperBroker:
+    """A broker without an exchange; see :class:`bknb.ports.Broker` for what it promises.
+
+    A market order is filled at once at the record's price (or at ``price_of(symbol)``). A limit order rests until the
+    market reaches it (:meth:`saw`), or until :meth:`fill`; with ``price_of`` one that the market has passed already is
+    filled at once, at the market.
+
+    Parameters
+    ----------
+    journal : str or Path, optional
+        A file that keeps everything the broker has seen, forced to the disk line by line: a restarted process meets
+        the same orders. One process at a time.
+    script : mapping or callable, optional
+        The trouble, call by call; see :data:`Script`.
+    rates : mapping, optional
+        Trouble by chance: each kind with its probability per call, drawn from ``seed``.
+    seed : int
+        For ``rates``.
+    price_of : callable, optional
+        The price of a symbol now, in quote currency.
+    sleep : callable
+        How to wait for so many seconds.
+
+    Examples
+    --------
+    >>> broker = PaperBroker(script={"place": [Trouble(kind="lost_reply")]})
+    >>> order = Order(client_id="bk1", signal_id="s", decided_at=0, symbol="BTCUSDT", strategy="sma", exchange="demo",
+    ...     purpose="open", side="buy", kind="market", quantity=0.5, price=None, record_price=100.0, created_at=0)
+    >>> try:
+    ...     asyncio.run(broker.place(order))
+    ... except TimeoutError as error:
+    ...     print(error)
+    no answer to place bk1
+    >>> asyncio.run(broker.report("bk1", "BTCUSDT")).filled_quantity, broker.position("BTCUSDT")
+    (0.5, 0.5)
+    """
+
+    name = "paper"
+
+    def __init__(
+        self,
+        *,
+        journal: str | Path | None = None,
+        script: Script | None = None,
+        rates: Mapping[TroubleKind, float] | None = None,
+        seed: int = 0,
+        price_of: Callable[[str], float] | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        if script is not None and rates is not None:
+            raise UsageError("give a paper broker its trouble by `script` or by `rates`, not by both")
+        if isinstance(script, Mapping) and (unknown := set(script) - set(CALLS)):
+            raise UsageError(f"a broker has no call {min(unknown)!r}; its calls are {', '.join(CALLS)}")
+        self.orders: dict[str, PaperOrder] = {}
+        self._script = script
+        self._rates = dict(rates or {})
+        self._chance = random.Random(seed)  # noqa: S311 -- chance that can be repeated is the point
+        self._price_of = price_of
+        self._sleep = sleep
+        self._numbers: dict[tuple[Call, str], int] = {}
+        self._journal = None if journal is None else _Journal(Path(journal))
+        if self._journal is not None:
+            for order in self._journal.read():
+                self.orders[order.client_id] = order
+
+    def __repr__(self) -> str:
+        return f"PaperBroker({len(self.orders)} orders)"
+
+    # --- the port -----------------------------------------------------------------------------------------------
+
+    async def place(self, order: Order) -> Report:
+        """Send one order; see :meth:`bknb.ports.Broker.place`."""
+        trouble = self._trouble("place", order.client_id)
+        await self._on_the_way(trouble, f"place {order.client_id}")
+        known = self.orders.get(order.client_id)
+        if known is None:
+            known = self._receive(order, trouble)
+        else:
+            known.received += 1
+        self._keep(known)
+        return await self._on_the_way_back(trouble, f"place {order.client_id}", known.report())
+
+    async def cancel(self, client_id: str, symbol: str) -> Report:
+        """Cancel an order; see :meth:`bknb.ports.Broker.cancel`."""
+        trouble = self._trouble("cancel", client_id)
+        await self._on_the_way(trouble, f"cancel {client_id}")
+        order = self._find(client_id, symbol)
+        if order is None:
+            raise BrokerError(f"no order {client_id!r} on {symbol} was ever placed here", refused=True)
+        if order.status in ("accepted", "partly_filled"):
+            order.status = "cancelled"
+            self._keep(order)
+        return await self._on_the_way_back(trouble, f"cancel {client_id}", order.report())
+
+    async def report(self, client_id: str, symbol: str) -> Report | None:
+        """What became of an order; see :meth:`bknb.ports.Broker.report`."""
+        trouble = self._trouble("report", client_id)
+        await self._on_the_way(trouble, f"report {client_id}")
+        order = self._find(client_id, symbol)
+        return await self._on_the_way_back(trouble, f"report {client_id}", None if order is None else order.report())
+
+    async def open_orders(self, symbol: str) -> list[Report]:
+        """What works on a symbol; see :meth:`bknb.ports.Broker.open_orders`."""
+        trouble = self._trouble("open_orders", symbol)
+        await self._on_the_way(trouble, f"open_orders {symbol}")
+        working = [order.report() for order in self._working(symbol)]
+        return await self._on_the_way_back(trouble, f"open_orders {symbol}", working)
+
+    # --- the market ---------------------------------------------------------------------------------------------
+
+    def saw(self, symbol: str, *, low: float, high: float) -> None:
+        """Fill every resting limit order of a symbol that a price from ``low`` to ``high`` reaches, at its limit."""
+        for order in self._working(symbol):
+            if _reaches(order, low=low, high=high):
+                self.fill(order.client_id)
+
+    def fill(self, client_id: str, quantity: float | None = None, *, price: float | None = None) -> None:
+        """Fill an order that works, all of the rest or so much of it (base currency), at its limit or at ``price``.
+
+        Raises
+        ------
+        UsageError
+            When no such order works.
+        """
+        order = self.orders.get(client_id)
+        if order is None or order.status not in ("accepted", "partly_filled"):
+            raise UsageError(
+                f"no order {client_id!r} works here; working: {', '.join(self._working_names()) or 'none'}"
+            )
+        rest = order.quantity - order.filled_quantity
+        at = price if price is not None else order.price
+        if at is None:
+            at = order.average_price
+        if at is None:
+            raise UsageError(f"{client_id!r} is a market order: say at which price it is filled")
+        _fill(order, rest if quantity is None else min(quantity, rest), at)
+        self._keep(order)
+
+    def position(self, symbol: str) -> float:
+        """What all fills on a symbol add up to, in base currency; negative when short."""
+        filled = [order for order in self.orders.values() if order.symbol == symbol]
+        total = sum(order.filled_quantity if order.side == "buy" else -order.filled_quantity for order in filled)
+        return 0.0 if abs(total) < 1e-12 else total
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _receive(self, order: Order, trouble: Trouble | None) -> PaperOrder:
+        new = PaperOrder(
+            client_id=order.client_id,
+            broker_id=f"paper-{len(self.orders) + 1}",
+            symbol=order.symbol,
+            side=order.side,
+            quantity=order.quantity,
+            price=order.price,
+            status="accepted",
+        )
+        if order.kind == "market":
+            at = order.record_price if self._price_of is None else self._price_of(order.symbol)
+            partly = trouble is not None and trouble.kind in ("partly", "partly_cancelled")
+            _fill(new, order.quantity * (trouble.part if trouble is not None and partly else 1.0), at)
+            if trouble is not None and trouble.kind == "partly_cancelled":
+                new.status = "cancelled"
+        elif self._price_of is not None and order.price is not None:
+            at = self._price_of(order.symbol)
+            if _reaches(new, low=at, high=at):
+                _fill(new, order.quantity, at)
+        self.orders[order.client_id] = new
+        return new
+
+    def _find(self, client_id: str, symbol: str) -> PaperOrder | None:
+        order = self.orders.get(client_id)
+        return order if order is not None and order.symbol == symbol else None
+
+    def _working(self, symbol: str) -> list[PaperOrder]:
+        mine = [order for order in self.orders.values() if order.symbol == symbol]
+        return [order for order in mine if order.status in ("accepted", "partly_filled")]
+
+    def _working_names(self) -> list[str]:
+        return [name for name, order in self.orders.items() if order.status in ("accepted", "partly_filled")]
+
+    def _trouble(self, call: Call, about: str) -> Trouble | None:
+        key = (call, "" if isinstance(self._script, Mapping) else about)
+        number = self._numbers[key] = self._numbers.get(key, 0) + 1
+        if isinstance(self._script, Mapping):
+            troubles = self._script.get(call, ())
+            return troubles[number - 1] if number <= len(troubles) else None
+        if self._script is not None:
+            return self._script(call, about, number)
+        drawn = self._chance.random() if self._rates else 1.0
+        for kind, rate in self._rates.items():
+            if drawn < rate:
+                return Trouble(kind=kind)
+            drawn -= rate
+        return None
+
+    async def _on_the_way(self, trouble: Trouble | None, what: str) -> None:
+        if trouble is None:
+            return
+        if trouble.seconds:
+            await self._sleep(trouble.seconds)
+        if trouble.kind == "refuse":
+            raise BrokerError(f"the paper broker was told to refuse {what}", refused=True)
+        if trouble.kind == "lost_request":
+            raise TimeoutError(f"no answer to {what}")
+
+    async def _on_the_way_back(self, trouble: Trouble | None, what: str, answer: _Answer) -> _Answer:
+        if trouble is not None and trouble.kind == "lost_reply":
+            raise TimeoutError(f"no answer to {what}")
+        return answer
+
+    def _keep(self, order: PaperOrder) -> None:
+        if self._journal is not None:
+            self._journal.add(order)
+
+
+def _reaches(order: PaperOrder, *, low: float, high: float) -> bool:
+    if order.price is None:
+        return False
+    return low <= order.price if order.side == "buy" else high >= order.price
+
+
+def _fill(order: PaperOrder, quantity: float, price: float) -> None:
+    before = order.filled_quantity
+    # A remainder that is only an error of rounding is none.
+    after = before + quantity
+    order.filled_quantity = order.quantity if after >= order.quantity * (1 - 1e-12) else after
+    order.average_price = (before * (order.average_price or 0.0) + quantity * price) / (before + quantity)
+    order.status = "filled" if order.filled_quantity == order.quantity else "partly_filled"
+
+
+class _Journal:
+    """One line of JSON per change of an order; the last line of an order holds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[PaperOrder]:
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        if lines.pop():  # what ends without a line feed was cut off by a crash: the broker never saw it
+            self.path.write_bytes(b"".join(line + b"\n" for line in lines))
+        return [msgspec.json.decode(line, type=PaperOrder) for line in lines]
+
+    def add(self, order: PaperOrder) -> None:
+        handle = os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            os.write(handle, msgspec.json.encode(order) + b"\n")
+            os.fsync(handle)
+        finally:
+            os.close(handle)

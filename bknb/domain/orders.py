@@ -1,0 +1,403 @@
+"""Orders at a broker: what a strategy's record asks for, what is known of each, and what to do next.
+
+The record (what the candles say a strategy would have done) decides; the broker follows. Each signal has one entry
+order and, once it is over, closing orders for exactly what was filled:
+
+=========== ===================================================================================
+event       the orders of its signal
+=========== ===================================================================================
+Scheduled   a limit order that rests at the entry price
+Opened      a market order, unless one rests already: that one is expected to fill
+Cancelled   the entry is cancelled; what was filled of it meanwhile is closed
+Closed      the entry is cancelled as far as it is unfilled; what was filled of it is closed
+=========== ===================================================================================
+
+Closing orders are market orders. There are no protective orders at the broker: target, stop and deadline are watched
+here, and while nothing runs, nobody watches them.
+
+::
+
+    intended ──► sent ──► accepted ──► partly_filled ──► filled
+                  │  └──► rejected          └──► cancelled
+                  └─────► unknown ──► (whatever the broker reports) or lost
+
+``intended`` is saved before anything else, ``sent`` before the call: an order found ``intended`` provably never left,
+one found ``sent`` may have. Everything here is pure; :mod:`bknb.engine.orders` carries it out.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal
+from .text import plain_number
+
+Purpose: TypeAlias = Literal["open", "close"]
+Side: TypeAlias = Literal["buy", "sell"]
+OrderKind: TypeAlias = Literal["market", "limit"]
+ReportStatus: TypeAlias = Literal["accepted", "partly_filled", "filled", "rejected", "cancelled"]
+OrderStatus: TypeAlias = Literal["intended", "sent", "unknown", "lost"] | ReportStatus
+SignalKey: TypeAlias = tuple[str, int]
+"""A signal's id and the moment it was decided at: an id of the user's own may come twice."""
+
+MOST_CLOSES: Final = 8
+"""How many closing orders are tried for one signal before somebody is asked to close by hand."""
+
+_DONE: Final = frozenset({"filled", "rejected", "cancelled", "lost"})
+_WORKING: Final = frozenset({"accepted", "partly_filled"})
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One order and what is known of it.
+
+    Attributes
+    ----------
+    client_id
+        Our name for it at the broker; see :func:`client_id`.
+    signal_id, decided_at
+        The signal it belongs to, and when that was decided (UTC ms).
+    purpose
+        ``"open"`` for the entry, ``"close"`` for what ends it.
+    quantity
+        In base currency.
+    price
+        The limit; ``None`` for a market order. In quote currency, like all prices.
+    record_price
+        The price the record has for this trade.
+    created_at
+        When it was intended (UTC ms).
+    status
+        ``"lost"``: it was sent, nobody answered, and the broker says again and again that it has no such order.
+    filled_quantity, average_price
+        What the broker reported last.
+    broker_id
+        The broker's own name for it.
+    opened_at
+        When the record opened the signal (UTC ms); a resting entry should be filled by then.
+    ended_at, exit_price
+        On the entry: when the record ended the signal (UTC ms), and at which price.
+    attempt
+        Which closing order of the signal this is, counted from 1.
+    note
+        The last trouble with it.
+    """
+
+    client_id: str
+    signal_id: str
+    decided_at: int
+    symbol: str
+    strategy: str
+    exchange: str
+    purpose: Purpose
+    side: Side
+    kind: OrderKind
+    quantity: float
+    price: float | None
+    record_price: float
+    created_at: int
+    status: OrderStatus = "intended"
+    filled_quantity: float = 0.0
+    average_price: float | None = None
+    broker_id: str = ""
+    opened_at: int | None = None
+    ended_at: int | None = None
+    exit_price: float | None = None
+    attempt: int = 1
+    note: str = ""
+
+    @property
+    def key(self) -> SignalKey:
+        """The signal it belongs to."""
+        return self.signal_id, self.decided_at
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will be filled of it."""
+        return self.status in _DONE
+
+    @property
+    def working(self) -> bool:
+        """Whether the broker has it and may fill more of it."""
+        return self.status in _WORKING
+
+    @property
+    def reduces_only(self) -> bool:
+        """Whether it may only make a position smaller; a broker that can say so to its exchange should."""
+        return self.purpose == "close"
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a broker says of one order now.
+
+    Attributes
+    ----------
+    client_id
+        The order, as we called it.
+    filled_quantity, average_price
+        In base and quote currency; ``None`` where nothing was filled yet.
+    broker_id
+        The broker's own name for it.
+    note
+        Why it was rejected or cancelled, in the broker's words.
+    """
+
+    client_id: str
+    symbol: str
+    status: ReportStatus
+    filled_quantity: float = 0.0
+    average_price: float | None = None
+    broker_id: str = ""
+    note: str = ""
+
+
+# --- names ------------------------------------------------------------------------------------------------------
+
+
+def client_id(strategy: str, symbol: str, key: SignalKey, purpose: Purpose, attempt: int = 1) -> str:
+    """Our name for an order at the broker: the same whenever it is worked out, and no other order's.
+
+    At most 30 letters and digits (what even narrow exchanges take): ``bk``, the beginning of the strategy's name, five
+    characters for strategy and symbol, ``o`` (open) or ``c`` (close), and 80 bits of a hash of everything.
+
+    Examples
+    --------
+    >>> client_id("sma cross", "BTCUSDT", ("sma cross-BTCUSDT-20240101T0000", 1704067200000), "open")
+    'bksmacroqb3bfoc37f4rwlk4fv5dmg'
+    """
+    parts = (strategy, symbol, key[0], str(key[1]), purpose, str(attempt))
+    return f"{own_prefix(strategy, symbol)}{purpose[0]}{_hashed(parts, 10)}"
+
+
+def own_prefix(strategy: str, symbol: str) -> str:
+    """What the names of all orders of one strategy on one symbol begin with."""
+    readable = re.sub(r"[^A-Za-z0-9]", "", strategy)[:6]
+    return f"bk{readable}{_hashed((strategy, symbol), 5)[:5]}"
+
+
+def _hashed(parts: Iterable[str], size: int) -> str:
+    text = msgspec.json.encode(list(parts))
+    return base64.b32encode(hashlib.blake2b(text, digest_size=size).digest()).decode().rstrip("=").lower()
+
+
+# --- from the record to orders ----------------------------------------------------------------------------------
+
+
+def orders_after(
+    event: Event,
+    orders: Mapping[SignalKey, Sequence[Order]],
+    quantity_of: Callable[[OpenSignal | ScheduledSignal], float],
+) -> tuple[Order, ...]:
+    """The orders that are new or changed after an event; none when the event was heard before.
+
+    Parameters
+    ----------
+    orders
+        What is known, by signal: the entry, then closing orders in turn.
+    quantity_of
+        How much to trade, in base currency; asked only when there is an order to make.
+    """
+    match event:
+        case Scheduled() | Opened():
+            entry = _entry(orders, event.signal)
+            opened_at = event.signal.pending_at if isinstance(event.signal, OpenSignal) else None
+            if entry is None:
+                quantity = quantity_of(event.signal)
+                return (_entry_order(event.signal, quantity, created_at=event.when, opened_at=opened_at),)
+            if opened_at is None or entry.opened_at is not None:
+                return ()
+            return (msgspec.structs.replace(entry, opened_at=opened_at),)
+        case Closed() | Cancelled():
+            entry = _entry(orders, event.signal)
+            price = event.price_close if isinstance(event, Closed) else event.price
+            return () if entry is None or entry.ended_at is not None else (ended(entry, event.when, price),)
+        case _:
+            return ()
+
+
+def ended(entry: Order, when: int, price: float) -> Order:
+    """The entry order of a signal that is over: what is filled of it has to be closed."""
+    return msgspec.structs.replace(entry, ended_at=when, exit_price=price)
+
+
+def key_of(signal: OpenSignal | ScheduledSignal) -> SignalKey:
+    """What tells a signal from every other one of its strategy and symbol."""
+    return signal.id, signal.scheduled_at
+
+
+def _entry(orders: Mapping[SignalKey, Sequence[Order]], signal: OpenSignal | ScheduledSignal) -> Order | None:
+    mine = orders.get(key_of(signal))
+    return mine[0] if mine else None
+
+
+def _entry_order(
+    signal: OpenSignal | ScheduledSignal, quantity: float, *, created_at: int, opened_at: int | None
+) -> Order:
+    key = key_of(signal)
+    return Order(
+        client_id=client_id(signal.strategy, signal.symbol, key, "open"),
+        signal_id=signal.id,
+        decided_at=signal.scheduled_at,
+        symbol=signal.symbol,
+        strategy=signal.strategy,
+        exchange=signal.exchange,
+        purpose="open",
+        side="buy" if signal.position == "long" else "sell",
+        kind="limit" if opened_at is None else "market",
+        quantity=quantity,
+        price=signal.price_open if opened_at is None else None,
+        record_price=signal.price_open,
+        created_at=created_at,
+        opened_at=opened_at,
+    )
+
+
+def _closing_order(entry: Order, quantity: float, attempt: int) -> Order:
+    assert entry.ended_at is not None  # only a signal that is over is closed  # noqa: S101
+    assert entry.exit_price is not None  # ended() sets both  # noqa: S101
+    return Order(
+        client_id=client_id(entry.strategy, entry.symbol, entry.key, "close", attempt),
+        signal_id=entry.signal_id,
+        decided_at=entry.decided_at,
+        symbol=entry.symbol,
+        strategy=entry.strategy,
+        exchange=entry.exchange,
+        purpose="close",
+        side="sell" if entry.side == "buy" else "buy",
+        kind="market",
+        quantity=quantity,
+        price=None,
+        record_price=entry.exit_price,
+        created_at=entry.ended_at,
+        attempt=attempt,
+    )
+
+
+# --- from orders to deeds ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Send this order; it provably never left before."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Cancel what is unfilled of this order."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the broker what became of this order."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Save this order as it is here."""
+
+    order: Order
+
+
+Deed: TypeAlias = Place | Cancel | Ask | Keep
+
+
+def next_deed(orders: Sequence[Order]) -> Deed | None:
+    """What is to be done next for one signal; ``None``: nothing before the next event.
+
+    Parameters
+    ----------
+    orders
+        Its entry, then its closing orders in turn.
+    """
+    entry = orders[0]
+    if not entry.done:
+        return _entry_deed(entry)
+    if entry.ended_at is None:
+        return None
+    last = orders[-1] if len(orders) > 1 else None
+    if last is not None and not last.done:
+        return Place(last) if last.status == "intended" else Ask(last)
+    rest = left_open(orders)
+    attempt = 1 if last is None else last.attempt + 1
+    if rest == 0.0 or attempt > MOST_CLOSES:
+        return None
+    return Keep(_closing_order(entry, rest, attempt))
+
+
+def _entry_deed(entry: Order) -> Deed | None:
+    over = entry.ended_at is not None
+    if entry.status == "intended":
+        if over:
+            note = "the signal was over before this was sent"
+            return Keep(msgspec.structs.replace(entry, status="cancelled", note=note))
+        return Place(entry)
+    if not entry.working:
+        return Ask(entry)
+    if over:
+        return Cancel(entry)
+    return Ask(entry) if entry.opened_at is not None else None
+
+
+def left_open(orders: Sequence[Order]) -> float:
+    """How much of a signal's entry is filled and not closed again, in base currency; dust counts as nothing."""
+    entry = orders[0]
+    rest = entry.filled_quantity - math.fsum(order.filled_quantity for order in orders[1:])
+    return rest if rest > entry.quantity * 1e-9 else 0.0
+
+
+def finished(orders: Sequence[Order]) -> bool:
+    """Whether a signal is over and nothing of it is left at the broker."""
+    settled = all(order.done for order in orders)
+    return settled and orders[0].ended_at is not None and left_open(orders) == 0.0
+
+
+def told(order: Order, report: Report) -> Order:
+    """An order after a report; what was filled stays filled, and what was done stays done unless it had been lost."""
+    filled = max(order.filled_quantity, report.filled_quantity)
+    back = order.done and order.status != "lost" and report.status in _WORKING
+    return msgspec.structs.replace(
+        order,
+        status=order.status if back else report.status,
+        filled_quantity=filled,
+        average_price=report.average_price if report.filled_quantity >= order.filled_quantity else order.average_price,
+        broker_id=report.broker_id or order.broker_id,
+        note=report.note or order.note,
+    )
+
+
+def nonsense(order: Order, report: Report) -> str:
+    """What is wrong with a report; empty when it can be believed."""
+    if report.client_id != order.client_id:
+        return f"it is about {report.client_id!r}"
+    filled = report.filled_quantity
+    if not (math.isfinite(filled) and 0.0 <= filled <= order.quantity * (1 + 1e-9)):
+        return f"{filled} of {plain_number(order.quantity)} are filled"
+    if report.status == "filled" and filled < order.quantity * (1 - 1e-9):
+        return f"it is filled, by {plain_number(filled)} of {plain_number(order.quantity)}"
+    return ""
+
+
+def named(order: Order) -> str:
+    """An order for a sentence.
+
+    Examples
+    --------
+    >>> named(Order(client_id="bk1", signal_id="s", decided_at=0, symbol="BTCUSDT", strategy="sma", exchange="demo",
+    ...     purpose="close", side="sell", kind="market", quantity=0.5, price=None, record_price=1.0, created_at=0))
+    "the order to close 's' (sell 0.5 BTCUSDT, bk1)"
+    """
+    what = f"{order.side} {plain_number(order.quantity)} {order.symbol}"
+    return f"the order to {order.purpose} {order.signal_id!r} ({what}, {order.client_id})"

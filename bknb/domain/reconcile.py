@@ -1,0 +1,132 @@
+"""After a restart: saved orders, what the broker says of them, and the restored record, brought together.
+
+One pure function decides it all; nothing in it sends an order. Called again on what it led to, it changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from .orders import Order, Report, ended, key_of, named, nonsense, told
+from .signal import OpenSignal, ScheduledSignal
+
+
+def to_ask(orders: Iterable[Order]) -> list[Order]:
+    """Those the broker must be asked about after a restart: all that left and may have changed since."""
+    return [order for order in orders if order.working or order.status in ("sent", "unknown", "lost")]
+
+
+class Reconciled(NamedTuple):
+    """What a restart has to do about orders.
+
+    Attributes
+    ----------
+    keep
+        Orders whose saved value changes.
+    forget
+        Orders that never left, for a signal the record does not have: it will decide again.
+    cancel
+        Orders that work at the broker although they are over for us.
+    problems
+        Where record and broker differ, as sentences.
+    """
+
+    keep: tuple[Order, ...]
+    forget: tuple[Order, ...]
+    cancel: tuple[Order, ...]
+    problems: tuple[str, ...]
+
+
+def reconcile(
+    orders: Iterable[Order],
+    reports: Mapping[str, Report | None],
+    *,
+    working: Iterable[Report] = (),
+    held: OpenSignal | ScheduledSignal | None = None,
+    when: int,
+    prefix: str,
+) -> Reconciled:
+    """Bring saved orders, the broker's reports and the restored record together.
+
+    Nothing here sends anything again: an order still ``intended`` is left to :func:`next_deed`, and one that may have
+    left is asked about until the broker has answered.
+
+    Parameters
+    ----------
+    orders
+        All saved orders of one strategy on one symbol.
+    reports
+        The broker's answers to :func:`to_ask`, by client id; ``None``: it knows no such order. One it did not
+        answer about is not in here.
+    working
+        All orders that work at the broker on this symbol.
+    held
+        The signal the restored record has open or scheduled.
+    when
+        Now (UTC ms).
+    prefix
+        What our client ids begin with; see :func:`own_prefix`.
+    """
+    orders = list(orders)
+    keep: list[Order] = []
+    forget: list[Order] = []
+    cancel: list[Order] = []
+    problems: list[str] = []
+    at_broker = {report.client_id: report for report in working}
+    for old in orders:
+        if _never_left(old) and (held is None or old.key != key_of(held)):
+            forget.append(old)
+            continue
+        new, problem = _found(old, reports)
+        if old.client_id in at_broker and old.done and old.status != "lost":
+            cancel.append(old)
+            problem = f"{named(old)} is {old.status} for us and still works at the broker; it is cancelled"
+        if new.purpose == "open":
+            new, more = _as_recorded(new, held, when)
+            problem = problem or more
+        if new != old:
+            keep.append(new)
+        if problem:
+            problems.append(problem)
+    known = {order.client_id for order in orders}
+    problems.extend(
+        f"the broker has an order {name} of this strategy on {report.symbol} that was never saved here; look at it"
+        for name, report in at_broker.items()
+        if name.startswith(prefix) and name not in known
+    )
+    if held is not None and all(order.key != key_of(held) for order in orders):
+        problems.append(f"the record holds {held.id!r}, for which no order was ever made; none is made now")
+    return Reconciled(tuple(keep), tuple(forget), tuple(cancel), tuple(problems))
+
+
+def _never_left(order: Order) -> bool:
+    return order.status == "intended" and order.purpose == "open" and order.ended_at is None
+
+
+def _found(old: Order, reports: Mapping[str, Report | None]) -> tuple[Order, str]:
+    """An order after what the broker said about it, and what there is to tell."""
+    if old.status == "lost" and reports.get(old.client_id) is None:
+        return old, ""
+    if not (old.working or old.status in ("sent", "unknown", "lost")):
+        return old, ""
+    report = reports.get(old.client_id)
+    if report is not None and not nonsense(old, report):
+        new = told(old, report)
+        return new, f"{named(new)} was lost and has turned up: {new.status}" if old.status == "lost" else ""
+    if old.working and old.client_id not in reports:
+        return old, ""  # nobody answered; what we know still holds
+    return msgspec.structs.replace(old, status="unknown"), ""
+
+
+def _as_recorded(entry: Order, held: OpenSignal | ScheduledSignal | None, when: int) -> tuple[Order, str]:
+    """An entry order after a look at what the restored record holds."""
+    if held is not None and entry.key == key_of(held):
+        if isinstance(held, OpenSignal) and entry.opened_at is None:
+            return msgspec.structs.replace(entry, opened_at=held.pending_at), ""
+        return entry, ""
+    if entry.ended_at is not None:
+        return entry, ""
+    return ended(entry, when, entry.record_price), f"{named(entry)}: the record does not hold its signal; it is ended"

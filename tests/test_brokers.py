@@ -1,0 +1,208 @@
+"""Brokers: the contract on the one that ships, and the trouble it can make."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from bknb.adapters.broker import PaperBroker, Trouble
+from bknb.brokers import paper
+from bknb.domain.orders import Order
+from bknb.errors import BrokerError, UsageError
+from bknb.testing.brokers import BrokerContract
+
+
+class TestPaperBroker(BrokerContract):
+    durable = False
+
+    def make_broker(self, folder):
+        return PaperBroker()
+
+
+class TestPaperBrokerWithAJournal(BrokerContract):
+    def make_broker(self, folder):
+        return PaperBroker(journal=folder / "journal.jsonl")
+
+
+class TestPaperBrokerWithPrices(BrokerContract):
+    durable = False
+    quantity = 0.001
+    symbol = "BTC/USDT"
+
+    def make_broker(self, folder):
+        return PaperBroker(price_of=lambda symbol: 42_000.0)
+
+
+class Forgetful(PaperBroker):
+    """Takes the same client id for a new order."""
+
+    async def place(self, order):
+        if order.client_id in self.orders:
+            self.orders[f"{len(self.orders)}th"] = self.orders.pop(order.client_id)
+        return await super().place(order)
+
+
+class Denying(PaperBroker):
+    """Has never heard of an order that is done."""
+
+    async def report(self, client_id, symbol):
+        found = await super().report(client_id, symbol)
+        return None if found is not None and found.status in ("filled", "cancelled") else found
+
+
+@pytest.mark.parametrize(
+    ("broker", "test"),
+    [
+        (Forgetful, "test_one_client_id_is_one_order"),
+        (Denying, "test_a_market_order_is_filled"),
+        (PaperBroker, "test_survives_a_restart"),
+        (object, "test_is_a_broker"),
+    ],
+)
+def test_the_contract_bites(tmp_path, broker, test):
+    class Tested(BrokerContract):
+        def make_broker(self, folder):
+            return broker()
+
+    with pytest.raises((AssertionError, AttributeError)):
+        getattr(Tested(), test)(tmp_path)
+
+
+def order(name="bk1", **more):
+    known = Order(
+        client_id=name, signal_id="s", decided_at=0, symbol="BTCUSDT", strategy="sma", exchange="demo", purpose="open",
+        side="buy", kind="market", quantity=2.0, price=None, record_price=100.0, created_at=0,
+    )  # fmt: skip
+    return replace(known, **more)
+
+
+def limit(name="bk1", **more):
+    return order(name, kind="limit", **{"price": 90.0, **more})
+
+
+def test_each_trouble():
+    broker = paper(
+        script={
+            "place": [
+                Trouble(kind="refuse"),
+                Trouble(kind="lost_request"),
+                Trouble(kind="lost_reply"),
+                Trouble(kind="partly", part=0.25),
+                Trouble(kind="partly_cancelled", part=0.25),
+                None,
+            ],
+            "report": [Trouble(kind="lost_reply")],
+        }
+    )
+
+    async def play():
+        with pytest.raises(BrokerError) as refused:
+            await broker.place(order("a"))
+        assert refused.value.refused
+        for name in ("b", "c"):
+            with pytest.raises(TimeoutError):
+                await broker.place(order(name))
+        with pytest.raises(TimeoutError):
+            await broker.report("c", "BTCUSDT")
+        assert await broker.report("a", "BTCUSDT") is None
+        assert await broker.report("b", "BTCUSDT") is None
+        assert (await broker.report("c", "BTCUSDT")).status == "filled"
+        partly = await broker.place(order("d"))
+        assert (partly.status, partly.filled_quantity, partly.average_price) == ("partly_filled", 0.5, 100.0)
+        assert [report.client_id for report in await broker.open_orders("BTCUSDT")] == ["d"]
+        cut = await broker.place(order("e"))
+        assert (cut.status, cut.filled_quantity) == ("cancelled", 0.5)
+        assert (await broker.place(order("f"))).status == "filled"
+
+    asyncio.run(play())
+    assert broker.position("BTCUSDT") == 2.0 + 0.5 + 0.5 + 2.0
+
+
+def test_a_delay_is_waited_for_with_the_sleep_it_was_given():
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    broker = PaperBroker(script={"place": [Trouble(kind="delay", seconds=7.0)]}, sleep=sleep)
+    assert asyncio.run(broker.place(order())).status == "filled"
+    assert slept == [7.0]
+
+
+def test_trouble_by_chance_is_the_same_from_the_same_seed():
+    def outcomes(seed):
+        broker = paper(rates={"lost_reply": 0.3, "refuse": 0.3}, seed=seed)
+
+        async def play():
+            seen = []
+            for number in range(60):
+                try:
+                    await broker.place(order(str(number)))
+                    seen.append("ok")
+                except (BrokerError, TimeoutError) as error:
+                    seen.append(type(error).__name__)
+            return seen
+
+        return asyncio.run(play())
+
+    assert outcomes(1) == outcomes(1)
+    assert outcomes(1) != outcomes(2)
+    assert set(outcomes(1)) == {"ok", "BrokerError", "TimeoutError"}
+
+
+def test_a_resting_order_is_filled_when_the_market_comes():
+    broker = paper()
+
+    async def play():
+        await broker.place(limit("buy", price=90.0))
+        await broker.place(limit("sell", price=110.0, side="sell"))
+        await broker.place(limit("other", symbol="ETHUSDT"))
+        broker.saw("BTCUSDT", low=90.1, high=109.9)
+        assert len(await broker.open_orders("BTCUSDT")) == 2
+        broker.saw("BTCUSDT", low=90.0, high=100.0)
+        report = await broker.report("buy", "BTCUSDT")
+        assert (report.status, report.average_price) == ("filled", 90.0)
+        broker.fill("sell", 0.5, price=112.0)
+        broker.fill("sell", price=110.0)
+        report = await broker.report("sell", "BTCUSDT")
+        assert (report.status, report.filled_quantity, report.average_price) == ("filled", 2.0, 110.5)
+        assert [found.client_id for found in await broker.open_orders("ETHUSDT")] == ["other"]
+
+    asyncio.run(play())
+    assert broker.position("BTCUSDT") == 0.0
+
+
+def test_a_limit_the_market_has_passed_is_filled_at_the_market():
+    broker = paper(price_of=lambda symbol: 95.0)
+
+    async def play():
+        passed = await broker.place(limit("passed", price=96.0))
+        assert (passed.status, passed.average_price) == ("filled", 95.0)
+        assert (await broker.place(limit("below", price=94.0))).status == "accepted"
+        assert (await broker.place(limit("short", price=94.0, side="sell"))).average_price == 95.0
+
+    asyncio.run(play())
+
+
+def test_the_journal_forgets_a_line_that_was_cut_off(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    asyncio.run(paper(journal=path).place(order("a")))
+    whole = path.read_bytes()
+    asyncio.run(paper(journal=path).place(order("b")))
+    for cut in range(len(whole), len(path.read_bytes())):
+        path.write_bytes(path.read_bytes()[:cut])
+        again = paper(journal=path)
+        assert list(again.orders) == ["a"]
+        asyncio.run(again.place(order("b")))
+        assert list(paper(journal=path).orders) == ["a", "b"]
+
+
+def test_wrong_use():
+    with pytest.raises(UsageError, match="no call 'plase'"):
+        paper(script={"plase": []})
+    with pytest.raises(UsageError, match="not by both"):
+        paper(script={}, rates={})
+    with pytest.raises(UsageError, match="no order 'x' works here; working: none"):
+        paper().fill("x")

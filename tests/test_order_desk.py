@@ -1,0 +1,640 @@
+"""Orders carried out beside a run: what goes wrong at the broker, at the disk and in between."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+
+import msgspec
+import pytest
+from order_events import MINUTE, cancelled, closed, held, opened, scheduled, waiting
+
+from bknb.adapters.broker import PaperBroker, Trouble
+from bknb.adapters.state import FileStore, MemoryStore
+from bknb.domain.orders import MOST_CLOSES, client_id
+from bknb.engine.orders import LONGEST_REST_SECONDS, OrderDesk
+from bknb.engine.saved_orders import KEPT_SIGNALS
+from bknb.errors import BrokerError, StateError, UsageError
+from bknb.testing.faults import FaultyDisk
+
+ENTRY = client_id("sma", "BTCUSDT", ("a", MINUTE), "open")
+
+
+def closing(attempt=1):
+    return client_id("sma", "BTCUSDT", ("a", MINUTE), "close", attempt)
+
+
+class Life:
+    """A desk that is restarted at will, with everything it told and how long it waited."""
+
+    def __init__(self, *, broker=None, store=None, quantity=2.0, **more):
+        self.broker = broker or PaperBroker()
+        self.store = store or MemoryStore()
+        self.told: list[tuple[str, str]] = []
+        self.slept: list[float] = []
+        self.quantity = quantity
+        self.more = more
+        self.desk = self.made()
+
+    def made(self):
+        return OrderDesk(
+            broker=self.broker,
+            store=self.store,
+            strategy="sma",
+            symbol="BTCUSDT",
+            quantity=self.quantity,
+            tell=lambda kind, text: self.told.append((kind, text)),
+            sleep=self.sleep,
+            **self.more,
+        )
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+    async def hear(self, *events):
+        for event in events:
+            self.desk.intend(event)
+            assert await self.desk.settle(5.0)
+
+    async def restart(self, holding=None, untold=()):
+        """End as a crash does, and start again."""
+        await self.desk.close()
+        self.desk = self.made()
+        await self.desk.start(holding, when=50 * MINUTE, untold=untold)
+        assert await self.desk.settle(5.0)
+
+    def live(self, play):
+        async def whole():
+            with self.store:
+                await self.desk.start(when=0)
+                await play()
+                await self.desk.close()
+
+        asyncio.run(whole())
+        return self
+
+    @property
+    def statuses(self):
+        return {order.client_id: order.status for order in self.desk.orders}
+
+    @property
+    def received(self):
+        return {order.client_id: order.received for order in self.broker.orders.values()}
+
+
+def lives(*events, **more):
+    life = Life(**more)
+    return life.live(lambda: life.hear(*events))
+
+
+def script(**calls):
+    return PaperBroker(script={call: [trouble and Trouble(kind=trouble) for trouble in calls[call]] for call in calls})
+
+
+def test_a_position_is_opened_and_closed():
+    life = lives(opened(), closed())
+    assert life.statuses == {ENTRY: "filled", closing(): "filled"}
+    assert life.received == {ENTRY: 1, closing(): 1}
+    assert life.broker.position("BTCUSDT") == life.desk.position() == 0.0
+    assert life.told == []
+    first, last = life.desk.rows()
+    assert (first["side"], first["filled"], first["slippage_percent"]) == ("buy", 2.0, 0.0)
+    assert (last["record_price"], last["average_price"]) == (110.0, 110.0)
+
+
+def test_a_short_is_sold_and_bought_back():
+    life = Life()
+
+    async def play():
+        await life.hear(opened(position="short"))
+        assert life.broker.position("BTCUSDT") == life.desk.position() == -2.0
+        await life.hear(closed(position="short"))
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+
+
+def test_a_scheduled_entry_rests_fills_and_is_closed():
+    life = Life()
+
+    async def play():
+        await life.hear(scheduled())
+        assert life.statuses == {ENTRY: "accepted"}
+        life.desk.saw(low=99.0, high=103.0)
+        await life.hear(opened(opened=5), closed(opened=5))
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "filled", closing(): "filled"}
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert life.told == []
+
+
+def test_a_cancelled_entry_is_cancelled():
+    life = lives(scheduled(), cancelled())
+    assert life.statuses == {ENTRY: "cancelled"}
+    assert life.broker.orders[ENTRY].status == "cancelled"
+    assert life.told == []
+
+
+@pytest.mark.parametrize("part", [0.5, 2.0])
+def test_what_a_cancelled_entry_had_filled_is_closed_and_told(part):
+    life = Life()
+
+    async def play():
+        await life.hear(scheduled())
+        life.broker.fill(ENTRY, part)
+        await life.hear(cancelled())
+
+    life.live(play)
+    assert life.broker.orders[closing()].filled_quantity == part
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert [kind for kind, _ in life.told] == ["broker"]
+    assert "the record never opened it" in life.told[0][1]
+
+
+def test_a_partly_filled_entry_is_closed_by_exactly_that():
+    life = Life()
+
+    async def play():
+        await life.hear(scheduled())
+        life.broker.fill(ENTRY, 0.5)
+        life.desk.intend(opened(opened=5))
+        assert not await life.desk.settle(0.02)  # it goes on asking
+        await life.hear(closed(opened=5))
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "cancelled", closing(): "filled"}
+    assert life.broker.orders[closing()].quantity == 0.5
+    assert life.broker.position("BTCUSDT") == 0.0
+    texts = [text for _, text in life.told]
+    assert any("the record has it open; 0.5 of 2 are filled" in text for text in texts)
+    assert any("is cancelled, 0.5 of 2 filled; the record opened it" in text for text in texts)
+    assert len(texts) == 2
+
+
+def test_a_refused_entry_is_told_and_closes_nothing():
+    life = lives(opened(), closed(), broker=script(place=["refuse"]))
+    assert life.statuses == {ENTRY: "rejected"}
+    assert life.broker.orders == {}
+    assert len(life.told) == 1
+    assert "is rejected, 0 of 2 filled; the record opened it" in life.told[0][1]
+
+
+def test_a_refused_resting_entry_is_told_at_once_and_not_made_up_for():
+    life = Life(broker=script(place=["refuse"]))
+
+    async def play():
+        await life.hear(scheduled())
+        assert "the record waits for it" in life.told[0][1]
+        await life.hear(opened(opened=5), closed(opened=5))
+
+    life.live(play)
+    assert life.broker.orders == {}
+
+
+def test_a_lost_reply_is_asked_for_and_nothing_is_sent_twice():
+    life = lives(opened(), closed(), broker=script(place=["lost_reply", "lost_reply"], report=["lost_reply"]))
+    assert life.received == {ENTRY: 1, closing(): 1}
+    assert life.statuses == {ENTRY: "filled", closing(): "filled"}
+    assert life.slept == [1.0]
+    assert all("nobody knows" in text or "did not say" in text for _, text in life.told)
+
+
+def test_an_entry_that_never_arrived_is_lost_after_patience_and_never_sent_again():
+    life = lives(opened(), closed(), broker=script(place=["lost_request"]), patience=4)
+    assert life.statuses == {ENTRY: "lost"}
+    assert life.broker.orders == {}
+    assert life.slept == [1.0, 2.0, 4.0]
+    assert "is lost" in life.told[-1][1]
+
+
+def test_a_closing_order_that_never_arrived_is_made_up_for_under_another_name():
+    life = lives(opened(), closed(), broker=script(place=[None, "lost_request"]))
+    assert life.statuses == {ENTRY: "filled", closing(): "lost", closing(2): "filled"}
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert life.received == {ENTRY: 1, closing(2): 1}
+
+
+def test_a_closing_order_cut_short_is_made_up_for():
+    life = lives(opened(), closed(), broker=script(place=[None, "partly_cancelled"]))
+    assert life.statuses == {ENTRY: "filled", closing(): "cancelled", closing(2): "filled"}
+    assert life.broker.orders[closing(2)].quantity == 1.0
+    assert life.broker.position("BTCUSDT") == 0.0
+
+
+def test_a_position_that_cannot_be_closed_is_left_to_people():
+    life = lives(opened(), closed(), broker=script(place=[None, *["refuse"] * 20]))
+    assert sum(order.purpose == "close" for order in life.desk.orders) == MOST_CLOSES
+    assert life.desk.position() == 2.0
+    assert "2 BTCUSDT of 'a' are open after 8 closing orders: close them by hand" in life.told[-1][1]
+    assert life.slept == sorted(life.slept)
+    assert len(life.slept) == MOST_CLOSES - 1
+
+
+def test_a_broker_that_is_away_is_asked_ever_more_seldom_and_told_once():
+    class Away(PaperBroker):
+        away = True
+
+        async def report(self, client_id, symbol):
+            if self.away:
+                raise ConnectionError("no route")
+            return await super().report(client_id, symbol)
+
+    broker = Away(script={"place": [Trouble(kind="lost_reply")]})
+    life = Life(broker=broker)
+
+    async def play():
+        life.desk.intend(opened())
+        while len(life.slept) < 10:
+            assert not await life.desk.settle(0.001)
+        broker.away = False
+        await life.hear(closed())
+
+    life.live(play)
+    assert life.slept[:8] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_REST_SECONDS, LONGEST_REST_SECONDS]
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert sum("did not say what became" in text for _, text in life.told) == 1
+
+
+def test_a_slow_broker_delays_nobody_and_what_came_meanwhile_is_done_after():
+    gate = asyncio.Event()
+
+    class Slow(PaperBroker):
+        async def place(self, order):
+            await gate.wait()
+            return await super().place(order)
+
+    life = Life(broker=Slow())
+
+    async def play():
+        life.desk.intend(opened())
+        assert not await life.desk.settle(0.01)
+        life.desk.intend(closed())  # decided while the entry is still on its way
+        assert life.statuses == {ENTRY: "sent"}
+        gate.set()
+        assert await life.desk.settle(5.0)
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "filled", closing(): "filled"}
+    assert life.broker.position("BTCUSDT") == 0.0
+
+
+def test_a_call_that_never_comes_back_counts_as_unknown():
+    class Deaf(PaperBroker):
+        async def place(self, order):
+            await super().place(order)
+            await asyncio.Event().wait()
+
+    life = lives(opened(), broker=Deaf(), answer_seconds=0.01)
+    assert life.statuses == {ENTRY: "filled"}
+    assert life.received == {ENTRY: 1}
+    assert "TimeoutError" in life.told[0][1]
+
+
+def test_an_entry_over_before_it_was_sent_is_never_sent():
+    life = Life()
+
+    async def play():
+        life.desk.intend(scheduled())
+        life.desk.intend(opened(opened=3))
+        life.desk.intend(closed(opened=3))
+        assert await life.desk.settle(5.0)
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "cancelled"}
+    assert life.broker.orders == {}
+    assert "over before this was sent" in life.told[0][1]
+
+
+def test_cancelling_that_fails_is_asked_about_and_tried_again():
+    life = lives(scheduled(), cancelled(), broker=script(cancel=["lost_request", "lost_reply"]))
+    assert life.statuses == {ENTRY: "cancelled"}
+    assert life.slept == [1.0]
+
+
+def test_a_report_that_cannot_be_right_is_not_believed():
+    class Confused(PaperBroker):
+        lies = 3
+
+        async def place(self, order):
+            return self.lie(await super().place(order))
+
+        async def report(self, client_id, symbol):
+            return self.lie(await super().report(client_id, symbol))
+
+        def lie(self, report):
+            self.lies -= 1
+            return msgspec.structs.replace(report, filled_quantity=99.0) if self.lies >= 0 else report
+
+    life = lives(opened(), broker=Confused())
+    assert life.statuses == {ENTRY: "filled"}
+    assert life.desk.orders[0].filled_quantity == 2.0
+    assert "cannot be right: 99.0 of 2 are filled" in life.told[0][1]
+
+
+# Saving
+
+
+def test_every_order_is_saved_before_it_is_sent():
+    store = MemoryStore()
+    seen = []
+
+    class Watching(PaperBroker):
+        async def place(self, order):
+            saved = msgspec.json.decode(store.read("order", ("sma", "BTCUSDT", order.client_id)))
+            seen.append((order.client_id, saved["status"]))
+            return await super().place(order)
+
+    life = Life(store=store, broker=Watching())
+
+    async def play():
+        life.desk.intend(opened())
+        saved = msgspec.json.decode(store.read("order", ("sma", "BTCUSDT", ENTRY)))
+        assert saved["status"] == "intended"  # when intend() is back, and before anything was sent
+        assert seen == []
+        await life.hear(closed())
+
+    life.live(play)
+    # the position was over before the worker had its turn, so nothing was sent at all
+    assert seen == []
+    life = lives(opened(), closed(), store=store, broker=Watching())
+    assert seen == []  # heard twice
+    store.sealed.clear()
+    lives(opened(), closed(), store=store, broker=Watching())
+    assert seen == [(ENTRY, "sent"), (closing(), "sent")]
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("bad", range(1, 8))
+def test_what_cannot_be_saved_is_saved_again(tmp_path, bad):
+    disk = FaultyDisk(at=bad, fault=FULL, only=("replace",))
+    life = lives(opened(), closed(), store=FileStore(tmp_path, disk=disk))
+    assert life.statuses == {ENTRY: "filled", closing(): "filled"}
+    assert life.received == {ENTRY: 1, closing(): 1}
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert "state" in [kind for kind, _ in life.told]
+
+
+@pytest.mark.parametrize("bad", range(1, 8))
+def test_what_cannot_be_saved_is_not_sent_until_it_can(tmp_path, bad):
+    disk = FaultyDisk(at=bad, fault=FULL, only=("replace",), lasting=True)
+    life = Life(store=FileStore(tmp_path, disk=disk))
+
+    async def play():
+        for event in (opened(), closed()):
+            life.desk.intend(event)
+            await life.desk.settle(0.02)
+        # the order that could not be saved was not sent
+        assert len(life.broker.orders) == (bad > 2) + (bad > 6)
+        saved = life.store.keys("order")
+        assert len(saved) == (bad > 1) + (bad > 5)
+        disk._at = None
+        assert await life.desk.settle(5.0)
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert all(number == 1 for number in life.received.values())
+    assert sum(kind == "state" for kind, _ in life.told) <= 4  # of hundreds of tries
+
+
+def test_a_saved_order_that_is_damaged_stops_the_start():
+    store = MemoryStore()
+    lives(opened(), store=store)
+
+    async def start():
+        with store:
+            await Life(store=store).desk.start(when=0)
+
+    store.sealed[("order", ("sma", "BTCUSDT", ENTRY))] = b"{}"
+    with pytest.raises(StateError, match="sma/BTCUSDT"):
+        asyncio.run(start())
+    store.aside.clear()
+    with store:
+        store.write("order", ("sma", "BTCUSDT", ENTRY), b'{"status":"burning"}')
+    with pytest.raises(StateError, match="look at your exchange, then delete order/sma/BTCUSDT"):
+        asyncio.run(start())
+
+
+def test_old_orders_are_forgotten_and_recent_ones_not_made_twice():
+    life = Life()
+    total = KEPT_SIGNALS + 5
+
+    async def play():
+        for number in range(total):
+            await life.hear(
+                opened(str(number), at=number * 10), closed(str(number), at=number * 10, ended=number * 10 + 5)
+            )
+        recent = str(total - 1)
+        before = dict(life.received)
+        await life.hear(opened(recent, at=(total - 1) * 10), closed(recent, at=(total - 1) * 10))
+        await life.restart()
+        await life.hear(opened(recent, at=(total - 1) * 10))
+        assert life.received == before
+
+    life.live(play)
+    with life.store:
+        assert len(life.store.keys("order")) == 2 * KEPT_SIGNALS
+    assert len(life.broker.orders) == 2 * total
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert life.told == []
+
+
+def test_a_closing_order_whose_entry_was_forgotten_goes_too():
+    store = MemoryStore()
+    lives(opened(), closed(), store=store)
+    with store:
+        store.delete("order", ("sma", "BTCUSDT", ENTRY))
+    life = lives(store=store)
+    assert life.statuses == {}
+    with store:
+        assert store.keys("order") == []
+
+
+# Starting again
+
+
+def test_a_start_finds_its_own_orders_only():
+    store = MemoryStore()
+    with store:
+        store.write("order", ("rsi", "BTCUSDT", "x"), b"1")
+        store.write("order", ("sma", "ETHUSDT", "x"), b"1")
+        store.write("order", ("sma",), b"1")
+    assert lives(opened(), closed(), store=store).told == []
+
+
+def test_a_position_is_held_over_a_restart_and_closed_once():
+    life = Life()
+
+    async def play():
+        await life.hear(opened())
+        await life.restart(held())
+        assert life.broker.position("BTCUSDT") == life.desk.position() == 2.0
+        await life.hear(opened(), closed())
+        await life.restart()
+        await life.hear(closed())
+
+    life.live(play)
+    assert life.received == {ENTRY: 1, closing(): 1}
+    assert life.told == []
+
+
+def test_a_position_the_record_no_longer_holds_is_closed():
+    life = Life()
+
+    async def play():
+        await life.hear(opened())
+        await life.restart(None)
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert "does not hold its signal" in life.told[0][1]
+
+
+def test_what_was_never_sent_is_decided_again_when_the_record_lost_it():
+    life = Life()
+
+    async def play():
+        life.desk.intend(opened())
+        await life.restart(None)  # the process ended before the worker's turn
+        assert life.desk.orders == []
+        await life.hear(opened())
+
+    life.live(play)
+    assert life.received == {ENTRY: 1}
+    assert life.told == []
+
+
+def test_what_was_never_sent_is_sent_after_a_restart_when_the_record_has_it():
+    life = Life()
+
+    async def play():
+        life.desk.intend(opened())
+        await life.restart(held())
+
+    life.live(play)
+    assert life.received == {ENTRY: 1}
+
+
+def test_events_that_were_saved_and_never_heard_are_made_up_for():
+    life = Life()
+
+    async def play():
+        await life.restart(held(), untold=[opened()])
+        assert life.broker.position("BTCUSDT") == 2.0
+        await life.restart(None, untold=[opened(), closed()])
+        await life.restart(None, untold=[closed()])
+
+    life.live(play)
+    assert life.received == {ENTRY: 1, closing(): 1}
+    assert life.desk.orders[1].record_price == 110.0
+    assert life.told == []
+
+
+def test_a_lost_order_that_turns_up_is_found_and_closed():
+    life = Life(broker=script(place=["lost_request"]))
+
+    async def play():
+        await life.hear(opened(), closed())
+        assert life.statuses == {ENTRY: "lost"}
+        (lost,) = life.desk.orders
+        await life.broker.place(lost)  # it had been on its way all the time
+        await life.restart()
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert any("turned up" in text for _, text in life.told)
+
+
+def test_leftovers_are_cancelled_at_the_start():
+    life = Life(broker=script(place=["refuse"]))
+
+    async def play():
+        await life.hear(scheduled(), cancelled())
+        (refused,) = life.desk.orders
+        await life.broker.place(refused)  # it had not been refused after all
+        await life.restart()
+
+    life.live(play)
+    assert life.broker.orders[ENTRY].status == "cancelled"
+    assert any("still works at the broker" in text for _, text in life.told)
+
+
+def test_a_broker_that_is_away_does_not_stop_the_start():
+    life = Life(broker=script(open_orders=[None, "lost_request"], report=["lost_request"] * 3))
+
+    async def play():
+        await life.hear(scheduled())
+        await life.restart(waiting())
+        assert life.statuses == {ENTRY: "accepted"}
+        await life.hear(cancelled())
+
+    life.live(play)
+    assert life.broker.orders[ENTRY].status == "cancelled"
+    assert len(life.told) == 2
+
+
+# Wrong use, and others who fail
+
+
+def test_wrong_use():
+    with pytest.raises(UsageError, match="got object"):
+        Life(broker=object())
+    for quantity in (0, -1.0, float("nan"), float("inf"), True, "2"):
+        with pytest.raises(UsageError, match="a quantity is a number above 0"):
+            Life(quantity=quantity)
+    with pytest.raises(UsageError, match=r"start\(\) first"):
+        Life().desk.intend(opened())
+
+    async def twice(life):
+        await life.desk.start(when=0)
+
+    life = Life()
+    with pytest.raises(UsageError, match="already"):
+        life.live(lambda: twice(life))
+
+
+def test_a_quantity_of_the_users_own():
+    life = lives(opened(), quantity=lambda signal: 500.0 / signal.price_open)
+    assert life.broker.position("BTCUSDT") == 5.0
+
+
+@pytest.mark.parametrize("wrong", [lambda signal: 1 / 0, lambda signal: None, lambda signal: -1.0])
+def test_a_quantity_that_fails_is_told_and_no_order_is_made(wrong):
+    life = lives(opened(), closed(), quantity=wrong)
+    assert life.broker.orders == {}
+    assert len(life.told) == 1
+    assert "no order was made" in life.told[0][1]
+
+
+def test_who_is_told_may_fail():
+    life = Life(broker=script(place=["refuse"]))
+    life.desk._tell_run = lambda kind, text: 1 / 0
+    life.live(lambda: life.hear(opened(), closed(), opened("b", at=20), closed("b", at=20, ended=30)))
+    assert len(life.broker.orders) == 2
+
+
+def test_a_broker_may_raise_anything():
+    class Odd(PaperBroker):
+        async def place(self, order):
+            await super().place(order)
+            raise BrokerError("perhaps")
+
+        async def cancel(self, client_id, symbol):
+            raise ZeroDivisionError
+
+        async def open_orders(self, symbol):
+            raise KeyError(symbol)
+
+    life = Life(broker=Odd())
+
+    async def play():
+        await life.hear(opened(), closed(), scheduled("b", at=20))
+        life.desk.intend(cancelled("b", at=20, ended=30))
+        assert not await life.desk.settle(0.02)
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0

@@ -1,0 +1,207 @@
+"""A process really killed at every write of its state and at every call of its broker, then started again.
+
+A driver process of one thread forks a child for every moment; the broker on paper keeps its side in a journal, as an
+exchange would. The run around the desk is the smallest there is: it saves how far its record has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+from order_events import MINUTE, cancelled, closed, held, opened, scheduled, waiting
+
+from bknb.adapters.broker import PaperBroker, Trouble
+from bknb.adapters.disk import Disk
+from bknb.adapters.sqlite import SqliteStore
+from bknb.adapters.state import FileStore
+from bknb.domain.orders import client_id
+from bknb.engine.orders import OrderDesk
+from bknb.testing.brokers import FaultyBroker
+from bknb.testing.faults import FaultyDisk
+
+QUANTITY = 2.0
+
+
+def name_of(name: str, at: int, purpose: str, attempt: int = 1) -> str:
+    return client_id("sma", "BTCUSDT", (name, at * MINUTE), purpose, attempt)
+
+
+# One life: what the record decides, what it holds then, and the prices of the minute before (low, high).
+LIFE = (
+    (opened("a", at=1), held("a", at=1), (99.0, 101.0)),
+    (closed("a", at=1, ended=5), None, (99.0, 111.0)),
+    # waits, is never reached, is cancelled
+    (scheduled("b", at=10), waiting("b", at=10), (104.0, 106.0)),
+    (cancelled("b", at=10, ended=15), None, (104.0, 106.0)),
+    # waits, is filled by a part before the record says so, opens, is closed
+    (scheduled("c", at=20), waiting("c", at=20), (104.0, 106.0)),
+    (opened("c", at=20, opened=23), held("c", at=20, opened=23), (99.5, 106.0)),
+    (closed("c", at=20, opened=23, ended=28), None, (99.5, 111.0)),
+    # a short of which the broker fills a part and cancels the rest
+    (opened("d", at=30, position="short"), held("d", at=30, position="short"), (99.0, 101.0)),
+    (closed("d", at=30, position="short", price_close=90.0, ended=35), None, (89.0, 101.0)),
+    # waits, is filled, and is cancelled by the record all the same
+    (scheduled("e", at=40), waiting("e", at=40), (104.0, 106.0)),
+    (cancelled("e", at=40, ended=45), None, (80.0, 106.0)),
+    # stays open
+    (opened("f", at=50), held("f", at=50), (99.0, 101.0)),
+)
+TROUBLE = {
+    ("place", name_of("c", 20, "close")): Trouble(kind="lost_reply"),
+    ("place", name_of("d", 30, "open")): Trouble(kind="partly_cancelled", part=0.25),
+    ("place", name_of("d", 30, "close")): Trouble(kind="partly_cancelled", part=0.5),
+    ("report", name_of("c", 20, "open")): Trouble(kind="lost_reply"),
+    ("place", name_of("f", 50, "open")): Trouble(kind="lost_reply"),
+}
+
+
+def trouble(call: str, about: str, number: int) -> Trouble | None:
+    return TROUBLE.get((call, about)) if number == 1 else None
+
+
+def store_in(which: str, folder: Path, disk: Disk) -> FileStore | SqliteStore:
+    return FileStore(folder / "state", disk=disk) if which == "files" else SqliteStore(folder / "state.db", disk=disk)
+
+
+async def live(which: str, folder: Path, disk: Disk, at: int | None = None) -> list[str]:
+    """Go on with the life from where it is on the disk; returns the moments of the broker."""
+    paper = PaperBroker(journal=folder / "exchange.jsonl", script=trouble)
+    broker = FaultyBroker(paper, at=at)
+    told: list[str] = []
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    with store_in(which, folder, disk) as store:
+        desk = OrderDesk(
+            broker=broker,
+            store=store,
+            strategy="sma",
+            symbol="BTCUSDT",
+            quantity=QUANTITY,
+            tell=lambda kind, text: told.append(text),
+            sleep=sleep,
+        )
+        done = int(store.read("signal", ("sma", "BTCUSDT")) or b"0")
+        last, holding, _ = LIFE[done - 1] if done else (None, None, None)
+        await desk.start(holding, when=99 * MINUTE, untold=[last] if last else [])
+        assert await desk.settle(10.0), f"the start is not settled: {told}"
+        for number in range(done, len(LIFE)):
+            event, _, (low, high) = LIFE[number]
+            paper.saw("BTCUSDT", low=low, high=high)
+            store.write("signal", ("sma", "BTCUSDT"), b"%d" % (number + 1))
+            desk.intend(event)
+            assert await desk.settle(10.0), f"{event} is not settled: {told}"
+        await desk.close()
+    return broker.moments
+
+
+def verdict(which: str, folder: Path) -> tuple[list[str], list[str]]:
+    """What is wrong after the life has come to its end, and which orders never arrived."""
+    problems = []
+    received: dict[str, int] = {}
+    for line in (folder / "exchange.jsonl").read_text().splitlines():
+        order = json.loads(line)
+        received[order["client_id"]] = max(received.get(order["client_id"], 0), order["received"])
+    problems += [f"{name} was sent {times} times" for name, times in received.items() if times != 1]
+    with store_in(which, folder, Disk()) as store:
+        saved = [json.loads(store.read("order", key) or b"") for key in store.keys("order")]
+    problems += [f"{row['client_id']} is {row['status']}" for row in saved if row["status"] in ("intended", "sent")]
+    problems += [f"{name} is not known here" for name in received if name not in {row["client_id"] for row in saved}]
+    lost = [row["signal_id"] for row in saved if row["status"] == "lost" and row["purpose"] == "open"]
+    # all but the last signal are over; that one is held, unless its order never left this machine
+    expected = 0.0 if "f" in lost else QUANTITY
+    position = PaperBroker(journal=folder / "exchange.jsonl").position("BTCUSDT")
+    if position != expected:
+        problems.append(f"the position is {position}, not {expected}")
+    return problems, lost
+
+
+def child(work) -> bool:
+    """Carry something out in a process of its own; whether that was killed."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status in (0, -signal.SIGKILL), f"the child ended with status {status}"
+    return status != 0
+
+
+def every_moment(which: str, where: str, root: Path) -> dict[str, object]:
+    problems: list[str] = []
+    lost: list[str] = []
+    point = 0
+    killed = True
+    while killed:
+        point += 1
+        folder = root / str(point)
+        folder.mkdir()
+
+        def dying(folder: Path = folder, point: int = point) -> None:
+            disk = FaultyDisk(at=point, fault="kill") if where == "disk" else Disk()
+            asyncio.run(live(which, folder, disk, at=point if where == "broker" else None))
+
+        killed = child(dying)
+        if killed:
+            child(lambda folder=folder: asyncio.run(live(which, folder, Disk())))
+        wrong, never = verdict(which, folder)
+        problems += [f"killed at {where} {point}: {text}" for text in wrong]
+        lost += never
+        shutil.rmtree(folder)
+    return {"points": point - 1, "problems": problems, "lost": lost}
+
+
+# Whoever is killed after "sent" was saved and before the order is on its way leaves what nobody can know: the broker
+# has no such order, and it is not sent again. That happens once for each entry, and only there is an entry given up.
+# The file store is killed before and after each of its steps, SQLite only before a statement: never in between.
+KILLED = (
+    ("files", "disk", 300, ["a", "b", "c", "d", "e", "f"]),
+    ("sqlite", "disk", 60, []),
+    ("files", "broker", 30, ["a", "b", "c", "d", "e", "f"]),
+)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize(("which", "where", "points", "lost"), KILLED)
+def test_killed_at_every_moment(tmp_path, which, where, points, lost):
+    command = [sys.executable, __file__, which, where, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["problems"] == []
+    assert result["points"] > points
+    assert result["lost"] == lost
+
+
+def test_the_life_without_a_crash(tmp_path):
+    moments = asyncio.run(live("files", tmp_path, Disk()))
+    assert verdict("files", tmp_path) == ([], [])
+    calls = {moment.split()[1] for moment in moments}
+    assert calls == {"place", "cancel", "report", "open_orders"}
+    paper = PaperBroker(journal=tmp_path / "exchange.jsonl")
+    ends = {order.status for order in paper.orders.values()}
+    assert ends == {"filled", "cancelled"}
+    assert name_of("d", 30, "close", 2) in paper.orders
+
+
+if __name__ == "__main__":
+    os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
+    print(json.dumps(every_moment(sys.argv[1], sys.argv[2], Path(sys.argv[3]))))  # noqa: T201

@@ -1,0 +1,350 @@
+"""Orders, decided purely: from events to orders, from orders to deeds, and after a restart."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from order_events import MINUTE, cancelled, closed, held, opened, scheduled, waiting
+
+from bknb.domain.orders import (
+    MOST_CLOSES,
+    Ask,
+    Cancel,
+    Keep,
+    Order,
+    Place,
+    Report,
+    client_id,
+    ended,
+    finished,
+    left_open,
+    next_deed,
+    nonsense,
+    orders_after,
+    own_prefix,
+    told,
+)
+from bknb.domain.reconcile import reconcile, to_ask
+from bknb.domain.signal import Idle
+
+KEY = ("a", MINUTE)
+PREFIX = own_prefix("sma", "BTCUSDT")
+STATUSES = (
+    *("intended", "sent", "unknown", "lost", "accepted", "partly_filled", "filled", "rejected", "cancelled"),
+)  # fmt: skip
+
+
+def after(event, *orders) -> tuple[Order, ...]:
+    return orders_after(event, {orders[0].key: orders} if orders else {}, lambda signal: 2.0)
+
+
+def entry(event=None, **more) -> Order:
+    (order,) = after(opened() if event is None else event)
+    return replace(order, **more)
+
+
+def closing(of: Order, attempt=1, **more) -> Order:
+    over = replace(ended(of, 9 * MINUTE, 110.0), status="filled", filled_quantity=2.0)
+    deed = next_deed([over])
+    assert isinstance(deed, Keep)
+    name = client_id("sma", "BTCUSDT", of.key, "close", attempt)
+    return replace(deed.order, attempt=attempt, client_id=name, **more)
+
+
+# Names
+
+
+def test_a_client_id_is_the_same_today_and_tomorrow():
+    # Saved orders and orders at an exchange are found by it: it must never come out differently.
+    assert client_id("sma", "BTCUSDT", ("sma-BTCUSDT-20240101T0000", 1704067200000), "open") == WRITTEN_DOWN
+    assert WRITTEN_DOWN.startswith(own_prefix("sma", "BTCUSDT") + "o")
+
+
+WRITTEN_DOWN = "bksmapsnfbofbqp24teagpepjus"
+
+TEXT = st.text(max_size=40)
+
+
+@given(strategy=TEXT, symbol=TEXT, name=TEXT, when=st.integers(0, 2**45), attempt=st.integers(1, 20))
+def test_any_client_id_is_short_and_plain(strategy, symbol, name, when, attempt):
+    for purpose in ("open", "close"):
+        assert re.fullmatch(r"[A-Za-z0-9]{10,32}", client_id(strategy, symbol, (name, when), purpose, attempt))
+
+
+PARTS = st.tuples(
+    st.sampled_from(["a", "ab", "", "A", "a b"]),
+    st.sampled_from(["b", "", "bc"]),
+    st.tuples(st.sampled_from(["c", "", "c1", "cd"]), st.integers(0, 12)),
+    st.sampled_from(["open", "close"]),
+    st.integers(1, 12),
+)
+
+
+@given(PARTS, PARTS)
+def test_two_orders_never_share_a_client_id(one, other):
+    assert (client_id(*one) == client_id(*other)) == (one == other)
+
+
+# From events to orders
+
+
+def test_a_scheduled_signal_is_a_resting_limit_order():
+    (order,) = after(scheduled(position="short", price=105.0))
+    assert (order.purpose, order.side, order.kind, order.price) == ("open", "sell", "limit", 105.0)
+    assert (order.quantity, order.status, order.created_at, order.opened_at) == (2.0, "intended", MINUTE, None)
+
+
+def test_an_opened_signal_is_a_market_order():
+    (order,) = after(opened(price=101.0))
+    assert (order.side, order.kind, order.price, order.record_price) == ("buy", "market", None, 101.0)
+    assert order.opened_at == MINUTE
+
+
+def test_a_resting_order_is_not_placed_again_when_its_signal_opens():
+    resting = entry(scheduled(), status="accepted")
+    (order,) = after(opened(opened=5), resting)
+    assert order == replace(resting, opened_at=5 * MINUTE)
+
+
+@pytest.mark.parametrize(("event", "price"), [(closed(), 110.0), (cancelled(), 105.0)])
+def test_an_end_is_noted_on_the_entry(event, price):
+    known = entry(status="filled", filled_quantity=2.0)
+    (order,) = after(event, known)
+    assert order == replace(known, ended_at=9 * MINUTE, exit_price=price)
+    assert after(event) == ()  # nothing was ever ordered
+
+
+def test_no_event_changes_anything_when_heard_again():
+    for events in (
+        [opened(), closed()],
+        [scheduled(), opened(opened=3), closed(opened=3)],
+        [scheduled(), cancelled()],
+    ):
+        known: tuple[Order, ...] = ()
+        for number, event in enumerate(events):
+            known = after(event, *known)
+            assert len(known) == 1
+            for again in events[: number + 1]:
+                assert after(again, *known) == ()
+
+
+def test_a_quiet_minute_is_nothing():
+    quiet = Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=1.0)
+    assert after(quiet, entry()) == ()
+
+
+def test_an_id_of_the_users_own_may_come_twice():
+    first = replace(ended(entry(opened("mine", at=1)), 2, 1.0), status="filled")
+    (second,) = after(opened("mine", at=7), first)
+    assert second.client_id != first.client_id
+
+
+# From orders to deeds. (status of the entry, opened, over) -> what is next
+
+DEEDS = {
+    ("intended", False): Place, ("intended", True): Keep,
+    ("sent", False): Ask, ("sent", True): Ask,
+    ("unknown", False): Ask, ("unknown", True): Ask,
+    ("accepted", False): Ask, ("accepted", True): Cancel,
+    ("partly_filled", False): Ask, ("partly_filled", True): Cancel,
+    ("filled", False): None, ("filled", True): None,
+    ("lost", False): None, ("lost", True): None,
+    ("rejected", False): None, ("rejected", True): None,
+    ("cancelled", False): None, ("cancelled", True): None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "over"), DEEDS)
+def test_what_is_next_for_an_entry(status, over):
+    order = entry(status=status)
+    deed = next_deed([ended(order, 9, 1.0) if over else order])
+    assert type(deed) is (DEEDS[status, over] or type(None))
+    assert {status for status, _ in DEEDS} == set(STATUSES)
+    if status == "intended" and over:
+        assert deed.order.status == "cancelled"
+
+
+def test_a_resting_order_is_left_alone_until_its_signal_opens():
+    resting = entry(scheduled(), status="accepted")
+    assert next_deed([resting]) is None
+    assert next_deed([replace(resting, opened_at=5)]) == Ask(replace(resting, opened_at=5))
+
+
+@pytest.mark.parametrize("status", ["filled", "cancelled", "rejected", "lost"])
+@pytest.mark.parametrize("filled", [0.0, 0.5, 2.0])
+def test_exactly_what_was_filled_is_closed(status, filled):
+    over = ended(entry(status=status, filled_quantity=filled), 9 * MINUTE, 110.0)
+    deed = next_deed([over])
+    if filled == 0.0:
+        assert deed is None
+        assert finished([over])
+        return
+    order = deed.order
+    assert (order.purpose, order.side, order.kind, order.quantity) == ("close", "sell", "market", filled)
+    assert (order.record_price, order.created_at, order.reduces_only) == (110.0, 9 * MINUTE, True)
+    assert next_deed([over, order]) == Place(order)
+    assert left_open([over, replace(order, status="filled", filled_quantity=filled)]) == 0.0
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_what_is_next_for_a_closing_order(status):
+    over = ended(entry(status="filled", filled_quantity=2.0), 9, 110.0)
+    order = closing(over, status=status, filled_quantity={"filled": 2.0, "partly_filled": 0.5}.get(status, 0.0))
+    deed = next_deed([over, order])
+    if status == "intended":
+        assert deed == Place(order)
+    elif status in ("sent", "unknown", "accepted", "partly_filled"):
+        assert deed == Ask(order)
+    elif status == "filled":
+        assert deed is None
+        assert finished([over, order])
+    else:  # it certainly did not close: another order, under another name
+        assert (deed.order.attempt, deed.order.quantity, deed.order.status) == (2, 2.0, "intended")
+        assert deed.order.client_id != order.client_id
+
+
+def test_closing_is_given_up_after_so_many_orders():
+    over = ended(entry(status="filled", filled_quantity=2.0), 9, 110.0)
+    tries = [closing(over, attempt, status="rejected") for attempt in range(1, MOST_CLOSES + 1)]
+    assert next_deed([over, *tries[:-1]]).order.attempt == MOST_CLOSES
+    assert next_deed([over, *tries]) is None
+    assert not finished([over, *tries])
+
+
+def test_dust_is_not_closed():
+    over = ended(entry(status="filled", filled_quantity=2.0), 9, 110.0)
+    parts = [closing(over, attempt, status="cancelled", filled_quantity=2.0 / 3) for attempt in (1, 2, 3)]
+    assert left_open([over, *parts]) == 0.0
+
+
+# Reports
+
+
+def report(order: Order, status, filled=0.0, **more) -> Report:
+    return Report(client_id=order.client_id, symbol=order.symbol, status=status, filled_quantity=filled, **more)
+
+
+def test_what_was_filled_stays_filled():
+    order = entry(status="partly_filled", filled_quantity=1.5, average_price=100.0)
+    late = told(order, report(order, "partly_filled", 0.5, average_price=90.0))
+    assert (late.filled_quantity, late.average_price) == (1.5, 100.0)
+    assert told(replace(order, status="cancelled"), report(order, "accepted")).status == "cancelled"
+    assert told(replace(order, status="lost"), report(order, "accepted")).status == "accepted"
+    late = told(replace(order, status="cancelled"), report(order, "filled", 2.0))
+    assert (late.status, late.filled_quantity) == ("filled", 2.0)
+
+
+@pytest.mark.parametrize("filled", [float("nan"), float("inf"), -0.1, 2.1])
+def test_a_report_that_cannot_be_right(filled):
+    order = entry(status="sent")
+    assert nonsense(order, report(order, "partly_filled", filled))
+    assert nonsense(order, report(order, "filled", 1.0))
+    assert nonsense(replace(order, client_id="other"), report(order, "filled", 2.0))
+    assert not nonsense(order, report(order, "filled", 2.0))
+
+
+# After a restart. status of the saved entry, what the broker says -> status then; None: forgotten
+
+KNOWN = ("accepted", 0.0)
+SAYS = {"nothing": "no answer", "never seen": None, "accepted": KNOWN, "filled": ("filled", 2.0)}
+RESTARTS = {
+    "intended": {"nothing": "intended", "never seen": "intended", "accepted": "intended", "filled": "intended"},
+    "sent": {"nothing": "unknown", "never seen": "unknown", "accepted": "accepted", "filled": "filled"},
+    "unknown": {"nothing": "unknown", "never seen": "unknown", "accepted": "accepted", "filled": "filled"},
+    "accepted": {"nothing": "accepted", "never seen": "unknown", "accepted": "accepted", "filled": "filled"},
+    "partly_filled": {"nothing": "partly_filled", "never seen": "unknown", "accepted": "accepted", "filled": "filled"},
+    "lost": {"nothing": "lost", "never seen": "lost", "accepted": "accepted", "filled": "filled"},
+    "filled": dict.fromkeys(SAYS, "filled"),
+    "rejected": dict.fromkeys(SAYS, "rejected"),
+    "cancelled": dict.fromkeys(SAYS, "cancelled"),
+}
+
+
+def answers(order: Order, says: str) -> dict[str, Report | None]:
+    said = SAYS[says]
+    if said == "no answer":
+        return {}
+    return {order.client_id: None if said is None else report(order, *said)}
+
+
+def restart(*orders, reports=None, working=(), holding=None, when=99 * MINUTE):
+    return reconcile(orders, reports or {}, working=working, held=holding, when=when, prefix=PREFIX)
+
+
+@pytest.mark.parametrize("says", SAYS)
+@pytest.mark.parametrize("status", RESTARTS)
+def test_an_order_after_a_restart(status, says):
+    order = entry(status=status)
+    found = restart(order, reports=answers(order, says), holding=held())
+    (new,) = found.keep or (order,)
+    assert new.status == RESTARTS[status][says]
+    assert not found.forget
+    assert not found.cancel
+    # and what may have left is never sent again
+    assert (type(next_deed([new])) is Place) == (status == "intended")
+    assert bool(found.problems) == (status == "lost" and new.status != "lost")
+
+
+@pytest.mark.parametrize("says", SAYS)
+@pytest.mark.parametrize("status", RESTARTS)
+def test_an_order_whose_signal_the_record_does_not_hold(status, says):
+    order = entry(scheduled(), status=status)
+    for holding in (None, held("b"), waiting("a", at=7)):
+        found = restart(order, reports=answers(order, says), holding=holding)
+        if status == "intended":
+            assert found.forget == (order,)
+            continue
+        (new,) = found.keep
+        assert (new.ended_at, new.exit_price) == (99 * MINUTE, 100.0)
+        assert any("does not hold its signal" in problem or "turned up" in problem for problem in found.problems)
+
+
+def test_a_restart_is_settled_the_second_time():
+    for status in RESTARTS:
+        for says in SAYS:
+            order = entry(status=status)
+            first = restart(order, reports=answers(order, says), holding=held("b"))
+            if not first.forget:
+                again = restart(*first.keep, reports=answers(order, says), holding=held("b"))
+                assert again.keep == ()
+
+
+def test_an_order_that_waits_learns_that_its_signal_is_open():
+    order = entry(scheduled(), status="accepted")
+    found = restart(order, reports={order.client_id: report(order, "accepted")}, holding=held(opened=5))
+    assert found.keep == (replace(order, opened_at=5 * MINUTE),)
+
+
+def test_only_what_may_have_changed_is_asked_about():
+    orders = [entry(opened(status), status=status) for status in STATUSES]
+    asked = {order.status for order in to_ask(orders)}
+    assert asked == {"sent", "unknown", "lost", "accepted", "partly_filled"}
+
+
+def test_a_leftover_is_cancelled_and_a_stranger_told():
+    over = ended(entry(status="cancelled"), 9, 1.0)
+    stranger = Report(client_id=f"{PREFIX}oaaaa", symbol="BTCUSDT", status="accepted")
+    of_others = Report(client_id="by hand", symbol="BTCUSDT", status="accepted")
+    found = restart(over, working=[report(over, "accepted"), stranger, of_others])
+    assert found.cancel == (over,)
+    assert len(found.problems) == 2
+    assert "still works at the broker" in found.problems[0]
+    assert stranger.client_id in found.problems[1]
+
+
+def test_a_position_without_an_order_is_told():
+    found = restart(holding=held())
+    assert (found.keep, found.cancel) == ((), ())
+    assert "no order was ever made" in found.problems[0]
+
+
+def test_a_closing_order_is_found_again():
+    over = ended(entry(status="filled", filled_quantity=2.0), 9, 110.0)
+    order = closing(over, status="sent")
+    found = restart(over, order, reports={order.client_id: report(order, "filled", 2.0)})
+    assert [new.status for new in found.keep] == ["filled"]
+    assert found.problems == ()
