@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .config import Settings
 from .domain.execution import execution_model
@@ -15,16 +15,23 @@ from .engine import subjects
 from .engine.floor import FLOOR
 from .engine.live import LivePlan, LiveRun
 from .engine.making import as_moment
+from .engine.orders import Quantity
 from .engine.records import Records
 from .engine.registry import get_risk
 from .engine.resolving import resolve_exchange, resolve_strategy
 from .errors import UnknownName, UsageError
 from .market.clock import SystemClock
-from .ports import Clock, StateStore
+from .ports import Broker, Clock, StateStore
 from .result import Result
 from .runs import ExchangeLike, StrategyLike, checked_symbol, chosen_settings
 from .stores import checked, chosen
 from .tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_LATE_WITH_BROKER = 1  # nobody fills an order at a price of long ago
 
 
 class LiveTask(Task[Result, TickResult]):
@@ -91,6 +98,13 @@ class LiveTask(Task[Result, TickResult]):
         """The trades closed up to now, those of earlier lives of the run included."""
         return list(self._run.records.closed)
 
+    @property
+    def orders(self) -> pd.DataFrame:
+        """Orders at the broker and what became of them, one row each; empty without a broker."""
+        import pandas as pd
+
+        return pd.DataFrame([] if self._run.orders is None else self._run.orders.rows())
+
     def snapshot(self) -> Result:
         """What the run has come to up to now."""
         return Result(self._run)
@@ -121,6 +135,8 @@ def plan_live(
     clock: Clock | None = None,
     until: object = None,
     late_minutes: int | None = None,
+    broker: Broker | None = None,
+    quantity: Quantity | None = None,
 ) -> LivePlan:
     """Resolve every name of a live run, or say which one is unknown."""
     picked = resolve_strategy(strategy, interval=interval)
@@ -130,6 +146,10 @@ def plan_live(
         raise UsageError(f"a clock must have now() and sleep_until(when), got {clock!r:.80}")
     if late_minutes is not None and not (type(late_minutes) is int and late_minutes >= 0):
         raise UsageError(f"late_minutes must be a whole number of minutes from 0 on, or None, got {late_minutes!r}")
+    if (broker is None) != (quantity is None):
+        raise UsageError("a broker needs a quantity, and a quantity a broker: give both, or neither")
+    if broker is not None and late_minutes is None:
+        late_minutes = _LATE_WITH_BROKER
     return LivePlan(
         symbol=checked_symbol(symbol),
         strategy=picked,
@@ -141,6 +161,8 @@ def plan_live(
         allow_gaps=allow_gaps,
         until=None if until is None else as_moment(until, "until") // MINUTE_MS * MINUTE_MS,
         late_minutes=late_minutes,
+        broker=broker,
+        quantity=0.0 if quantity is None else quantity,
     )
 
 
@@ -206,8 +228,10 @@ class Live:
             ``store``: where the state is kept (default: what ``bknb.set_store`` chose, else files in ``./dump/data``);
             ``clock``: what time it is (default: the computer's clock);
             ``until``: the moment at which it leaves, keeping its state (default: never);
+            ``broker``, ``quantity``: who carries out orders (such as ``bknb.brokers.paper()``), and how much per
+            signal in base currency, or a function of the signal (default: nobody, only the record is kept);
             ``late_minutes``: after an absence, questions older than this pass unasked (default: everything that was
-            missed is caught up, as if the run had never been away).
+            missed is caught up, as if the run had never been away; with a broker 1).
 
         Raises
         ------

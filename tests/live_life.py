@@ -1,11 +1,12 @@
 """A scripted live run that can be killed anywhere; run as a script, it kills itself wherever the disk changes.
 
-``python live_life.py FOLDER FIRST STEP`` plays the run once undisturbed. Then, for the changes FIRST, FIRST + STEP, ...
-of the disk: a process is killed before it, another one goes on to the end, and what both left is compared with the
-undisturbed run. It prints one JSON line with what was found.
+``python live_life.py FOLDER WHERE FIRST STEP`` plays the run once undisturbed. Then, for the changes FIRST,
+FIRST + STEP, ... of the disk (or the moments before and after each call of the broker): a process is killed there,
+another one goes on to the end, and what both left is compared with the undisturbed run. It prints one JSON line with
+what was found.
 
-A change is a rename, a removal, or the moment at which one of them is made to last; what can happen within the writing
-of one file is for the tests of the stores.
+A change of the disk is a rename, a removal, or the moment at which one of them is made to last; what can happen within
+the writing of one file is for the tests of the stores.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from worlds import signals, walk
 import bknb
 from bknb.adapters.state import FileStore
 from bknb.domain.recovery import SavedSchedule, SavedSignal
+from bknb.testing.brokers import FaultyBroker
 from bknb.testing.clocks import SimulatedClock
 from bknb.testing.faults import FaultyDisk
 
@@ -32,6 +34,7 @@ SEED = 36
 UNTIL = ORIGIN + 75 * MINUTE
 SETTINGS = {"schedule_await_minutes": 12}
 KEY = ("life", "BTCUSDT")
+JOURNAL, QUANTITY = "exchange.jsonl", 2.0
 
 
 def one_at_a_time(request: bknb.RiskRequest) -> bool:
@@ -41,7 +44,7 @@ def one_at_a_time(request: bknb.RiskRequest) -> bool:
 CHANGES = ("replace", "unlink", "sync_folder")
 
 
-def play(folder: Path, *, at: int | None = None) -> None:
+def play(folder: Path, where: str, *, at: int | None = None) -> None:
     """One life of the run; what listeners hear is appended to a file that survives the process."""
     log = os.open(folder / "heard.log", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
 
@@ -55,7 +58,9 @@ def play(folder: Path, *, at: int | None = None) -> None:
     bknb.listen_partial_loss(hear)
     bknb.add_risk("one", validations=[one_at_a_time])
     strategy = bknb.add_strategy("life", interval="1m", get_signal=signals(SEED), risk="one")
-    disk = FaultyDisk(at=at, fault=None if at is None else "kill", only=CHANGES)
+    change = at if where == "disk" else None
+    disk = FaultyDisk(at=change, fault=None if change is None else "kill", only=CHANGES)
+    broker = FaultyBroker(bknb.brokers.paper(journal=folder / JOURNAL), at=at if where == "broker" else None)
     task = bknb.Live.background(
         "BTCUSDT",
         strategy=strategy,
@@ -64,18 +69,22 @@ def play(folder: Path, *, at: int | None = None) -> None:
         clock=SimulatedClock(ORIGIN),
         until=UNTIL,
         store=FileStore(folder / "state", disk=disk),
+        broker=broker,
+        quantity=QUANTITY,
+        late_minutes=10_000,
     )
     result = task.result(timeout=60)
-    assert not result.errors, result.errors
+    # the clock does not wait for the broker, whose market may be gone when an order arrives
+    assert {error.kind for error in result.errors} <= {"broker"}, result.errors
 
 
-def in_a_process(folder: Path, *, at: int | None = None) -> bool:
+def in_a_process(folder: Path, where: str = "", *, at: int | None = None) -> bool:
     """Play in a forked process; returns whether it came to its end."""
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            play(folder, at=at)
+            play(folder, where, at=at)
             code = 0
         finally:
             if code:
@@ -121,9 +130,25 @@ def is_on_disk(folder: Path, line: str) -> bool:
     return ended or opened or (kind == "Scheduled" and waits)
 
 
+def broker_troubles(folder: Path) -> list[str]:
+    """What is wrong between the orders as the broker has them and as they are saved."""
+    received: dict[str, int] = {}
+    for line in (folder / JOURNAL).read_text().splitlines():
+        order = json.loads(line)
+        received[order["client_id"]] = max(received.get(order["client_id"], 0), order["received"])
+    wrong = [f"{name} was sent {times} times" for name, times in received.items() if times != 1]
+    with FileStore(folder / "state") as store:
+        saved = [json.loads(store.read("order", key) or b"") for key in store.keys("order")]
+    wrong += [f"{row['client_id']} is {row['status']}" for row in saved if row["status"] in ("intended", "sent")]
+    at_broker = bknb.brokers.paper(journal=folder / JOURNAL).position("BTCUSDT")
+    held = sum(row["filled_quantity"] * (1 if row["side"] == "buy" else -1) for row in saved)
+    return wrong if held == at_broker else [*wrong, f"{held} are held by what is saved, {at_broker} at the broker"]
+
+
 def compare(folder: Path, whole: Path, number: int) -> list[str]:
     """What is wrong after the second life, empty when nothing is."""
     wrong = []
+    wrong += [f"{number}: {text}" for text in broker_troubles(folder)]
     if left(folder) != left(whole):
         wrong.append(f"{number}: the disk differs")
     lines, expected = heard(folder), heard(whole)
@@ -138,7 +163,7 @@ def compare(folder: Path, whole: Path, number: int) -> list[str]:
     return wrong
 
 
-def main(folder: Path, first: int, step: int) -> None:
+def main(folder: Path, where: str, first: int, step: int) -> None:
     whole = folder / "whole"
     whole.mkdir()
     assert in_a_process(whole)
@@ -148,7 +173,7 @@ def main(folder: Path, first: int, step: int) -> None:
     while True:
         place = folder / "killed"
         place.mkdir()
-        if in_a_process(place, at=number):
+        if in_a_process(place, where, at=number):
             break
         killed += 1
         lines = heard(place) if (place / "heard.log").exists() else []
@@ -163,4 +188,5 @@ def main(folder: Path, first: int, step: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from ..config import Settings
 from ..domain.execution import Minute, execution_model
@@ -18,19 +18,23 @@ from ..domain.lifecycle import Flat, Halt, Holding, Rules, State, Waiting
 from ..domain.recovery import Owner, Restored
 from ..domain.risk import place_of
 from ..domain.signal import Event, OpenSignal
-from ..errors import NotEnoughData, StateError
+from ..errors import BrokerError, NotEnoughData, StateError
 from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
-from ..ports import Clock, StateStore
+from ..ports import Broker, Clock, StateStore
 from . import subjects
 from .desk import Desk
+from .events import drain
 from .floor import Floor, Tape, thinking_aside
-from .records import Records
+from .orders import OrderDesk, Quantity
+from .records import FailureKind, Records
 from .registry import Exchange, Strategy, get_risk
 from .saving import Saving
 from .watchdog import watched
 
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time
+
+_SETTLE_SECONDS: Final = 60.0  # the broker has this long for the last orders; the next start finds the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,9 @@ class LivePlan:
         The moment (UTC ms) at which the run leaves, keeping its state; ``None``: never by itself.
     late_minutes
         A question older than this passes unasked; ``None``: what was missed is caught up completely.
+    broker, quantity
+        Who carries out orders, and how much per signal (base currency, or a function of the signal); ``None``: nobody,
+        the record alone is kept.
     """
 
     symbol: str
@@ -55,7 +62,8 @@ class LivePlan:
     allow_gaps: bool = False
     until: int | None = None
     late_minutes: int | None = None
-    orders: Any = None
+    broker: Broker | None = None
+    quantity: Quantity = 0.0
 
 
 class LiveRun:
@@ -73,6 +81,8 @@ class LiveRun:
         Whether no new entries are asked for at present.
     restored
         What an earlier life left.
+    orders
+        The orders at the broker, when there is one.
     """
 
     def __init__(self, plan: LivePlan, floor: Floor, *, hear: Callable[[Event], None] | None = None) -> None:
@@ -83,6 +93,7 @@ class LiveRun:
         self.seconds = 0.0
         self.start = self.last = plan.clock.now()
         self.restored: Restored | None = None
+        self.orders: OrderDesk | None = None
         self._floor = floor
         self._hear = hear
         self._leave = False
@@ -93,7 +104,7 @@ class LiveRun:
             symbol=plan.symbol,
             execution=plan.execution,
         )
-        self._saving = Saving(plan.store, owner)
+        self._saving = Saving(plan.store, owner, heard=_all_heard)
         self._fed = self._begun = 0
         self._asked: int | None = None
 
@@ -139,9 +150,11 @@ class LiveRun:
             async with watched(self._desk, plan.settings.max_signal_generation_seconds):
                 while not await self._tick():
                     await self._sleep()
+                if self.orders is not None and not self._leave:
+                    await self.orders.settle(_SETTLE_SECONDS)
         finally:
-            if plan.orders is not None:
-                await plan.orders.close()
+            if self.orders is not None:
+                await self.orders.close()
             plan.store.release()
             self.seconds = stopwatch() - began
 
@@ -164,11 +177,31 @@ class LiveRun:
         self.last = self._fed + MINUTE_MS
         self.start = min([self.last, *(ended.signal.scheduled_at for ended in self.records.ends)])
         self._retake_place(found.state)
-        if plan.orders is not None:
-            await plan.orders.restore()
-            for event in found.untold:
-                plan.orders.intend(event)
+        if plan.broker is not None:
+            self.orders = await self._start_orders(plan.broker, found, now)
         await self._tell_restored(found, now)
+
+    async def _start_orders(self, broker: Broker, found: Restored, now: int) -> OrderDesk:
+        orders = OrderDesk(
+            broker=broker,
+            store=self.plan.store,
+            strategy=self.plan.strategy.name,
+            symbol=self.plan.symbol,
+            quantity=self.plan.quantity,
+            tell=self._tell_of_orders,
+            sleep=self._rest,
+        )
+        held = found.state.signal if isinstance(found.state, Waiting | Holding) else None
+        await orders.start(held, when=now, untold=found.untold)
+        return orders
+
+    async def _rest(self, seconds: float) -> None:
+        clock = self.plan.clock
+        await clock.sleep_until(clock.now() + round(seconds * 1000))
+
+    def _tell_of_orders(self, kind: str, message: str) -> None:
+        failure: FailureKind = "state" if kind == "state" else "broker"
+        self._desk.fail(failure, BrokerError(message) if failure == "broker" else StateError(message), None)
 
     def _make_desk(self, state: State) -> Desk:
         plan, risk = self.plan, self.plan.strategy.risk
@@ -227,9 +260,9 @@ class LiveRun:
     def _keep(self, state: State, events: tuple[Event, ...]) -> None:
         """Called by the desk before its events leave."""
         self._saving.keep(state, events, fed=self._fed, asked=self._asked)
-        if self.plan.orders is not None:
+        if self.orders is not None:
             for event in events:
-                self.plan.orders.intend(event)
+                self.orders.intend(event)
 
     # --- a minute -----------------------------------------------------------------------------------------------
 
@@ -271,6 +304,8 @@ class LiveRun:
             try:
                 minute = self._minute(minutes, index)
                 if minute is not None:
+                    if self.orders is not None:
+                        self.orders.saw(low=minute.low, high=minute.high)
                     await desk.take(minute)
             except BaseException:
                 self._fed = before
@@ -351,3 +386,8 @@ class LiveRun:
                     at=SystemClock().now(),
                 )
             )
+
+
+def _all_heard() -> bool:
+    """Whether listeners have worked off every result so far."""
+    return drain(subjects.signal_live, subjects.signal, timeout=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +24,7 @@ from ..errors import StateError
 from ..ports import StateStore
 
 S = TypeVar("S", SavedSignal, SavedSchedule, SavedPartial, SavedPlaces)
+_UNTOLD_KEPT = 64  # a listener that never comes to an end must not let the file grow
 _ENDED = "ended"
 _ENDING: Any = Closed | Cancelled  # a union is no type for a type checker
 
@@ -36,17 +38,20 @@ class Saving:
         Where to; acquired by the caller.
     owner
         Whose state it is.
+    heard
+        Whether listeners have heard everything that was told; until then results stay on disk as untold.
     """
 
-    def __init__(self, store: StateStore, owner: Owner) -> None:
+    def __init__(self, store: StateStore, owner: Owner, *, heard: Callable[[], bool]) -> None:
         self.store = store
         self.owner = owner
+        self._heard = heard
         self.turn = 0
         self.fed: int | None = None
         self.asked: int | None = None
         self._key = (owner.strategy, owner.symbol)
         self._saved: State = Flat()
-        self._untold = False  # whether what is on disk names results that were told since
+        self._untold: tuple[Turning, ...] = ()  # on disk as such
 
     # --- finding again ------------------------------------------------------------------------------------------
 
@@ -70,7 +75,7 @@ class Saving:
         if found.partial is not None:
             self._write("partial", found.partial)
         self.turn, self.fed, self.asked = found.turn, found.fed, found.asked
-        self._saved, self._untold = found.state, bool(found.untold)
+        self._saved, self._untold = found.state, found.untold
         return found
 
     def ended(self) -> list[Closed | Cancelled]:
@@ -111,12 +116,14 @@ class Saving:
         if isinstance(state, Asking | Entering):
             return  # nothing was decided yet
         untold = tuple(event for event in events if isinstance(event, Scheduled | Opened | Closed | Cancelled))
-        quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and not untold and asked == self.asked
-        if quiet and not self._untold:
-            return  # the next life of this run looks at this minute once more
         for event in untold:
             if isinstance(event, Closed | Cancelled):
                 self._write_ended(event)
+        if self._untold and not self._heard():
+            untold = (*self._untold, *untold)[-_UNTOLD_KEPT:]
+        quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and asked == self.asked
+        if quiet and untold == self._untold:
+            return  # the next life of this run looks at this minute once more
         self.turn += 1
         match state:
             case Waiting():
@@ -128,7 +135,7 @@ class Saving:
                 self._write_signal(state, untold, fed=fed, asked=asked)
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
-        self.fed, self.asked, self._saved, self._untold = fed, asked, state, bool(untold)
+        self.fed, self.asked, self._saved, self._untold = fed, asked, state, untold
 
     def _write(self, kind: str, value: SavedSignal | SavedSchedule | SavedPartial) -> None:
         self.store.write(kind, self._key, msgspec.json.encode(value))
