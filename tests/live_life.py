@@ -149,8 +149,12 @@ def compare(folder: Path, whole: Path, number: int) -> list[str]:
     """What is wrong after the second life, empty when nothing is."""
     wrong = []
     wrong += [f"{number}: {text}" for text in broker_troubles(folder)]
-    if left(folder) != left(whole):
-        wrong.append(f"{number}: the disk differs")
+    here, there = left(folder), left(whole)
+    wrong += [
+        f"{number}: {name} is {here.get(name)!r}, not {there.get(name)!r}"
+        for name in sorted(here.keys() | there.keys())
+        if here.get(name) != there.get(name)
+    ]
     lines, expected = heard(folder), heard(whole)
     if set(lines) - set(expected):
         wrong.append(f"{number}: invented {set(lines) - set(expected)}")

@@ -115,6 +115,29 @@ def test_recorded_minutes(shared: Path, recorded: str, model: str, calm: str) ->
     assert backtest.milestones
 
 
+def test_a_machine_that_slept_for_a_week_misses_nothing() -> None:
+    week = 7 * 1440 * MINUTE
+    start = 1_704_067_200_000
+
+    class Asleep(SimulatedClock):
+        async def sleep_until(self, when: int) -> None:
+            awake = when < start + 600 * MINUTE
+            await super().sleep_until(when if awake else start + week)
+
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        price = ctx.price
+        side = 1 if price > ctx.candles("1h", 24).close.mean() else -1
+        levels = {"price_take_profit": price * (1 + side * 0.03), "price_stop_loss": price * (1 - side * 0.03)}
+        return bknb.Signal(position="long" if side > 0 else "short", minute_estimated_time=700, **levels)
+
+    strategy = bknb.add_strategy("sleeper", interval="15m", get_signal=get_signal)
+    demo = bknb.exchanges.demo()
+    backtest = bknb.backtest("BTCUSDT", strategy=strategy, exchange=demo, frame=(start, start + week))
+    result = live(strategy, demo, start=start, until=start + week, clock=Asleep(start))
+    assert told(result, before=start + week) == told(backtest, before=start + week)
+    assert len(result.trades) > 10
+
+
 def test_holes_in_the_data_change_nothing() -> None:
     rows = walk(11)
     holed = [row for row in rows if not (200 < (row[0] - ORIGIN) / MINUTE < 230 or (row[0] - ORIGIN) / MINUTE == 77)]

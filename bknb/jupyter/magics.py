@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from . import cells, display
+from . import live as live_runs
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, frame_step_minutes, signals
 from .waiting import wait
@@ -115,6 +116,7 @@ COMMANDS: Final = (
         options=(_RUN, Option(name="--path", help="file to write", kind="path")),
         twin="result.report()",
     ),
+    live_runs.COMMAND,
 )
 
 
@@ -355,6 +357,7 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%runs": runs,
     "%why": why,
     "%report": report,
+    "%live": live_runs.live,
 }
 
 

@@ -83,12 +83,15 @@ class Window:
             if series is None or series.since > since:
                 series = await self._fetch(symbol, interval, since)
             elif self._growing and series.until < floor_to(self.horizon, series.step):
-                series = await self._grown(symbol, interval, series)
+                series = await self._grown(symbol, interval, series, since)
             self._series[symbol, interval] = series
             return series
 
-    async def _grown(self, symbol: str, interval: str, series: Series) -> Series:
-        """The series up to the horizon; its last candle is fetched once more, so that a hole behind it is seen."""
+    async def _grown(self, symbol: str, interval: str, series: Series, wanted: int) -> Series:
+        """The series from ``wanted`` or earlier up to the horizon.
+
+        Its last candle is fetched once more, so that a hole behind it is seen.
+        """
         known = series.candles
         if not len(known):
             return await self._fetch(symbol, interval, series.since)
@@ -99,8 +102,9 @@ class Window:
             return series  # nothing new yet: what has not arrived is asked for again
         candles, since = Candles.concat([known, fresh[behind:]]), series.since
         kept = max(series.span, _KEPT)
-        if len(candles) > 2 * kept:
-            candles = candles[len(candles) - kept :].copy()
+        spare = min(len(candles) - kept, int(np.searchsorted(candles.timestamp, wanted)))
+        if spare > kept:
+            candles = candles[spare:].copy()
             since = int(candles.timestamp[0])
         return Series(candles, step=series.step, since=since, until=_end_of(candles, series.step), span=series.span)
 
