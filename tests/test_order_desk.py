@@ -534,6 +534,25 @@ def test_events_that_were_saved_and_never_heard_are_made_up_for():
     assert life.told == []
 
 
+def test_a_difference_is_told_once_over_restarts_and_never_kept_back():
+    life = Life(broker=script(place=["refuse"]))
+
+    async def play():
+        await life.hear(opened(), closed())
+        await life.restart()
+        assert len(life.told) == 1
+        # saved as it is when the process ended just before it was told
+        (refused,) = life.desk.orders
+        unsaid = msgspec.structs.replace(refused, said=False)
+        life.store.write("order", ("sma", "BTCUSDT", ENTRY), msgspec.json.encode(unsaid))
+        await life.restart()
+        await life.restart()
+        assert len(life.told) == 2
+
+    life.live(play)
+    assert life.told[0] == life.told[1]
+
+
 def test_a_lost_order_that_turns_up_is_found_and_closed():
     life = Life(broker=script(place=["lost_request"]))
 

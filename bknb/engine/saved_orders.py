@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from ..domain.orders import Order, SignalKey, finished, named
+from ..domain.reconcile import differences
 from ..errors import StateError
 from ..ports import StateStore
 
@@ -63,7 +64,7 @@ class SavedOrders:
                 self._delete(order)  # its entry was forgotten first; a crash came between
             else:
                 self.signals.setdefault(order.key, []).append(order)
-        self.over = {key for key, orders in self.signals.items() if finished(orders)}
+        self.over = {key for key, orders in self.signals.items() if finished(orders) and _nothing_to_say(orders)}
 
     def put(self, order: Order, *, quiet: bool = False) -> bool:
         """Keep an order, here and on the disk; ``False``: not on the disk yet, and nothing of its signal may leave."""
@@ -118,3 +119,7 @@ class SavedOrders:
 
     def _address(self, order: Order) -> tuple[str, str, str]:
         return self._strategy, self._symbol, order.client_id
+
+
+def _nothing_to_say(orders: list[Order]) -> bool:
+    return orders[0].said or not any(differences(orders))
