@@ -266,7 +266,7 @@ class OrderDesk:
         before: Deed | None = None
         while True:
             orders = self._signals[key]
-            if not self._saved.save(key, quiet=key in self._resting):
+            if not self._saved.save(quiet=key in self._resting):
                 self._rest(key)
                 return
             deed = next_deed(orders)
