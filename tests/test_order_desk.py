@@ -60,7 +60,7 @@ class Life:
 
     async def restart(self, holding=None, untold=()):
         """End as a crash does, and start again."""
-        await self.desk.close()
+        await self.desk.close(0.0)
         self.desk = self.made()
         await self.desk.start(holding, when=50 * MINUTE, untold=untold)
         assert await self.desk.settle(5.0)
@@ -70,7 +70,7 @@ class Life:
             with self.store:
                 await self.desk.start(when=0)
                 await play()
-                await self.desk.close()
+                await self.desk.close(0.0)
 
         asyncio.run(whole())
         return self
@@ -279,6 +279,18 @@ def test_a_slow_broker_delays_nobody_and_what_came_meanwhile_is_done_after():
     life.live(play)
     assert life.statuses == {ENTRY: "filled", closing(): "filled"}
     assert life.broker.position("BTCUSDT") == 0.0
+
+
+def test_a_desk_that_closes_carries_out_what_is_due_first():
+    life = Life()
+
+    async def play():
+        await life.hear(opened())
+        life.desk.intend(closed())
+        await life.desk.close()
+        assert life.broker.position("BTCUSDT") == 0.0
+
+    life.live(play)
 
 
 def test_a_call_that_never_comes_back_counts_as_unknown():

@@ -79,13 +79,13 @@ async def live(chance, broker, desk):
         if chance.random() < 0.3:
             for _ in range(chance.randrange(40)):
                 await asyncio.sleep(0)
-            await now.close()
+            await now.close(0.0)
             now = desk()
             await now.start(holding, when=event.when + MINUTE, untold=[event])
         elif chance.random() < 0.7:
             await now.settle(0.01)
     assert await now.settle(10.0)
-    await now.close()
+    await now.close(0.0)
     return now.orders
 
 

@@ -217,8 +217,13 @@ class OrderDesk:
             return False
         return True
 
-    async def close(self) -> None:
-        """Stop carrying out orders; what is at the broker stays there, and is found again by the next start."""
+    async def close(self, seconds: float = 5.0) -> None:
+        """Stop carrying out orders, after so many seconds at most for what is due.
+
+        What is at the broker stays there, and is found again by the next start; with 0 seconds it is as after a crash.
+        """
+        if seconds > 0 and self._worker is not None:
+            await self.settle(seconds)
         worker, self._worker = self._worker, None
         for task in (worker, self._nap):
             if task is not None:
