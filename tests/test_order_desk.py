@@ -287,7 +287,7 @@ def test_a_desk_that_closes_carries_out_what_is_due_first():
     async def play():
         await life.hear(opened())
         life.desk.intend(closed())
-        await life.desk.close()
+        await life.desk.close(5.0)
         assert life.broker.position("BTCUSDT") == 0.0
 
     life.live(play)

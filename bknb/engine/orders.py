@@ -217,10 +217,10 @@ class OrderDesk:
             return False
         return True
 
-    async def close(self, seconds: float = 5.0) -> None:
+    async def close(self, seconds: float = 0.0) -> None:
         """Stop carrying out orders, after so many seconds at most for what is due.
 
-        What is at the broker stays there, and is found again by the next start; with 0 seconds it is as after a crash.
+        What is at the broker stays there, and is found again by the next start.
         """
         if seconds > 0 and self._worker is not None:
             await self.settle(seconds)
