@@ -138,7 +138,7 @@ def broker_troubles(folder: Path) -> list[str]:
         received[order["client_id"]] = max(received.get(order["client_id"], 0), order["received"])
     wrong = [f"{name} was sent {times} times" for name, times in received.items() if times != 1]
     with FileStore(folder / "state") as store:
-        saved = [json.loads(store.read("order", key) or b"") for key in store.keys("order")]
+        saved = [row for key in store.keys("order") for row in json.loads(store.read("order", key) or b"[]")]
     wrong += [f"{row['client_id']} is {row['status']}" for row in saved if row["status"] in ("intended", "sent")]
     at_broker = bknb.brokers.paper(journal=folder / JOURNAL).position("BTCUSDT")
     held = sum(row["filled_quantity"] * (1 if row["side"] == "buy" else -1) for row in saved)

@@ -86,6 +86,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         On the entry: when the record ended the signal (UTC ms), and at which price.
     attempt
         Which closing order of the signal this is, counted from 1.
+    said
+        On the entry of a signal that is over: whether it was told what the broker did differently.
     note
         The last trouble with it.
     """
@@ -111,6 +113,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: int | None = None
     exit_price: float | None = None
     attempt: int = 1
+    said: bool = False
     note: str = ""
 
     @property

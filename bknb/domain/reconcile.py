@@ -5,13 +5,14 @@ One pure function decides it all; nothing in it sends an order. Called again on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from .orders import Order, Report, ended, key_of, named, nonsense, told
+from .orders import Order, Report, ended, key_of, left_open, named, nonsense, told
 from .signal import OpenSignal, ScheduledSignal
+from .text import plain_number
 
 
 def to_ask(orders: Iterable[Order]) -> list[Order]:
@@ -130,3 +131,23 @@ def _as_recorded(entry: Order, held: OpenSignal | ScheduledSignal | None, when: 
     if entry.ended_at is not None:
         return entry, ""
     return ended(entry, when, entry.record_price), f"{named(entry)}: the record does not hold its signal; it is ended"
+
+
+def differences(orders: Sequence[Order]) -> Iterator[str]:
+    """Where the broker came to something else than the record with one signal, once all of the moment is done."""
+    entry = orders[0]
+    if not entry.done:
+        return
+    filled = f"{plain_number(entry.filled_quantity)} of {plain_number(entry.quantity)} filled"
+    why = f": {entry.note}" if entry.note else ""
+    missed = entry.quantity - entry.filled_quantity > entry.quantity * 1e-9
+    if missed and entry.opened_at is not None:
+        yield f"{named(entry)} is {entry.status}, {filled}; the record opened it{why}"
+    elif missed and entry.ended_at is None:
+        yield f"{named(entry)} is {entry.status}, {filled}; the record waits for it to open{why}"
+    elif entry.opened_at is None and entry.ended_at is not None and entry.filled_quantity > 0:
+        yield f"{named(entry)}: {filled}; the record never opened it, so it is closed again"
+    rest = left_open(orders)
+    if entry.ended_at is not None and rest:
+        tried = f"{len(orders) - 1} closing orders"
+        yield f"{plain_number(rest)} {entry.symbol} of {entry.signal_id!r} are open after {tried}: close them by hand"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
 import msgspec
@@ -32,7 +32,7 @@ from ..domain.orders import (
     own_prefix,
     told,
 )
-from ..domain.reconcile import reconcile, to_ask
+from ..domain.reconcile import differences, reconcile, to_ask
 from ..domain.signal import Event, OpenSignal, ScheduledSignal
 from ..domain.text import plain_number
 from ..errors import BrokerError, UsageError
@@ -217,8 +217,13 @@ class OrderDesk:
             return False
         return True
 
-    async def close(self) -> None:
-        """Stop carrying out orders; what is at the broker stays there, and is found again by the next start."""
+    async def close(self, seconds: float = 0.0) -> None:
+        """Stop carrying out orders, after so many seconds at most for what is due.
+
+        What is at the broker stays there, and is found again by the next start.
+        """
+        if seconds > 0 and self._worker is not None:
+            await self.settle(seconds)
         worker, self._worker = self._worker, None
         for task in (worker, self._nap):
             if task is not None:
@@ -266,7 +271,7 @@ class OrderDesk:
         before: Deed | None = None
         while True:
             orders = self._signals[key]
-            if not self._saved.save(key, quiet=key in self._resting):
+            if not self._saved.save(quiet=key in self._resting):
                 self._rest(key)
                 return
             deed = next_deed(orders)
@@ -283,12 +288,14 @@ class OrderDesk:
             return
         self._resting.pop(key, None)
         orders = self._signals[key]
-        for difference in _differences(orders):
+        for difference in differences(orders):
             said = self._said.setdefault(key, set())
             if difference not in said:
                 said.add(difference)
                 self._tell("broker", difference)
         if finished(orders):
+            if key in self._said and not orders[0].said:
+                self._saved.put(msgspec.structs.replace(orders[0], said=True))
             self._saved.over.add(key)
             self._said.pop(key, None)
             self._paused.pop(key, None)
@@ -412,26 +419,6 @@ class OrderDesk:
 
     def _quantity_of(self, signal: OpenSignal | ScheduledSignal) -> float:
         return _checked(self._quantity(signal) if callable(self._quantity) else self._quantity)
-
-
-def _differences(orders: list[Order]) -> Iterator[str]:
-    """Where the broker came to something else than the record, once everything of the moment is done."""
-    entry = orders[0]
-    if not entry.done:
-        return
-    filled = f"{plain_number(entry.filled_quantity)} of {plain_number(entry.quantity)} filled"
-    why = f": {entry.note}" if entry.note else ""
-    missed = entry.quantity - entry.filled_quantity > entry.quantity * 1e-9
-    if missed and entry.opened_at is not None:
-        yield f"{named(entry)} is {entry.status}, {filled}; the record opened it{why}"
-    elif missed and entry.ended_at is None:
-        yield f"{named(entry)} is {entry.status}, {filled}; the record waits for it to open{why}"
-    elif entry.opened_at is None and entry.ended_at is not None and entry.filled_quantity > 0:
-        yield f"{named(entry)}: {filled}; the record never opened it, so it is closed again"
-    rest = left_open(orders)
-    if entry.ended_at is not None and rest:
-        tried = f"{len(orders) - 1} closing orders"
-        yield f"{plain_number(rest)} {entry.symbol} of {entry.signal_id!r} are open after {tried}: close them by hand"
 
 
 def _with(order: Order, status: OrderStatus) -> Order:
