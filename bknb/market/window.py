@@ -125,6 +125,13 @@ class Window:
         until = _end_of(candles, step) if self._growing and len(candles) else self.horizon
         return Series(candles, step=step, since=since, until=until)
 
+    def ready(self, symbol: str, interval: str, since: int) -> Series | None:
+        """The candles from ``since`` to the horizon, if they are in memory already."""
+        series = self._series.get((symbol, interval))
+        if series is None or series.since > since or series.until < floor_to(self.horizon, series.step):
+            return None
+        return series
+
     def minutes(self, symbol: str) -> Series:
         """The one-minute candles of a symbol that was loaded before."""
         return self._series[symbol, "1m"]
