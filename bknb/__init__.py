@@ -294,7 +294,7 @@ def _offer_demo() -> None:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__all__", "__doc__", "__version__", "load_ipython_extension"]
+    return [*__all__, "__all__", "__doc__", "__version__", "load_ipython_extension", "unload_ipython_extension"]
 
 
 def load_ipython_extension(ipython: Any) -> None:
@@ -302,3 +302,10 @@ def load_ipython_extension(ipython: Any) -> None:
     from .jupyter.magics import load_ipython_extension as load
 
     load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Take the magics out of an IPython session; ``%unload_ext bknb`` calls this."""
+    from .jupyter.magics import unload_ipython_extension as unload
+
+    unload(ipython)

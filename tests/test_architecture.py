@@ -42,7 +42,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "nested": ("errors",),
     # the modules where engine, records and reports meet; no room imports them
     "runs": ("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "result", "adapters.reports"),
-    "tasks": ("errors", "domain", "engine"),
+    "tasks": ("errors", "domain", "engine", "interrupts"),
+    "interrupts": (),
     "live": (
         *("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "runs", "stores", "result"),
         "adapters.reports",
@@ -60,6 +61,7 @@ EXTRA_DOORS: dict[tuple[str, str], str] = {
     ("jupyter.display", "analysis.figures"): "a result as a picture",
     ("jupyter.display", "analysis.reports"): "a result as numbers",
     ("jupyter.waiting", "market.clock"): "how long a run still takes; nobody else reads a clock",
+    ("tasks", "jupyter.waiting"): "buttons in the cell that waits for a task",
 }
 
 # one module -> a door for annotations alone

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from . import cells, display
+from .controls import can_show
 from .options import Call, Command, Option, parse
-from .session import Run, Session, attach, detach, frame_step_minutes, signals
-from .waiting import wait
+from .session import Run, Session, attach, detach, signals
+from .waiting import show_task, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,8 +230,10 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
     if call.get("background"):
         run = session.add(listed, task=task)
         _say(f"run {run.number} goes on in the background: {label}; %runs shows how far it is")
+        if can_show():
+            show_task(task)
         return _keep(session, call, task)
-    result = wait(task, label, minutes_per_moment=frame_step_minutes(where))
+    result = wait(task, label)
     session.add(listed, result=result)
     session.shown = None
     display.show(result)

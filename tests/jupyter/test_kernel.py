@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from example import RUN, TRADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,16 +21,6 @@ pytestmark = pytest.mark.kernel
 PLOTLY = "application/vnd.plotly.v1+json"
 WAIT_SECONDS = 60
 YEAR = "--exchange demo --frame 2024-01-01:2025-01-01"
-RUN = "--exchange demo --frame 2024-01-01:2024-01-08"
-TRADER = """
-def get_signal(ctx):
-    return bknb.Signal(
-        position="long",
-        price_take_profit=ctx.price * 1.02,
-        price_stop_loss=ctx.price * 0.99,
-        minute_estimated_time=300,
-    )
-"""
 
 
 class Kernel:
@@ -151,6 +142,47 @@ def test_an_interrupt_gives_the_partial_result_and_says_so(kernel: Kernel) -> No
     assert "stopped early, partial result" in last["data"]["text/plain"]
     after = kernel.run("print(part.stopped, len(part.trades) > 0)")
     assert kernel.printed(after) == "True True\n"
+
+
+TALKING = SLOW.replace("    if ctx.when.hour == 0:", "    if ctx.when.hour == 0:\n        print('asked', flush=True)")
+LONG = "'BTCUSDT', strategy='talking', exchange='demo', frame='2024-01-01:2025-01-01'"
+WAITS = {
+    "plain": f"part = bknb.backtest({LONG})",
+    "await": f"part = await bknb.Backtest.background({LONG})",
+    "deeper": f"""
+import asyncio
+async def ask():
+    return await bknb.Backtest.background({LONG})
+part = await ask()
+async with asyncio.timeout(20):  # the interrupt is over: nothing else is cancelled by it
+    await asyncio.sleep(0.01)
+""",
+}
+
+
+@pytest.mark.parametrize("code", WAITS.values(), ids=WAITS)
+def test_an_interrupt_ends_whatever_a_cell_waits_for_at_a_minute(kernel: Kernel, code: str) -> None:
+    kernel.run(f"%%strategy talking --interval 15m\n{TALKING}")
+    request = kernel.send(f"{code}\nprint('goes on', part.stopped)")
+    kernel.listen_until(lambda: kernel.printed(request).count("asked") >= 2)
+    kernel.manager.interrupt_kernel()
+    assert kernel.reply(request)["status"] == "ok"
+    assert kernel.printed(request).endswith("goes on True\n")
+    after = kernel.run(
+        "print(bknb.Backtest.list()[-1].done, part.stopped, 'partial' in part.report(), len(part.events) > 0,"
+        " all(event.when % 60_000 == 0 for event in part.events))"
+    )
+    assert kernel.printed(after) == "True True True True True\n"
+
+
+def test_a_headless_kernel_shows_no_buttons(kernel: Kernel) -> None:
+    request = kernel.run(
+        f"_ = bknb.backtest({LONG.replace('2025-01-01', '2024-01-03')})\n"
+        f"task = bknb.Backtest.background({LONG.replace('2025-01-01', '2024-01-02')})\n"
+        "_ = task.result()\ntask"
+    )
+    assert kernel.shown(request) == []
+    assert kernel.printed(request).endswith("<backtest of 'talking' on BTCUSDT: fulfilled, 100%>\n")
 
 
 def test_progress_is_true_at_every_moment_and_ends_as_a_sentence(kernel: Kernel) -> None:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from example import RUN, TRADER, WEEK
 
 import bknb
 
@@ -25,17 +26,6 @@ from bknb.domain.interval import INTERVAL_MS
 from bknb.jupyter import cells, options, session
 from bknb.jupyter.magics import COMMANDS, load_ipython_extension, unload_ipython_extension
 
-WEEK = "2024-01-01:2024-01-08"
-RUN = f"--exchange demo --frame {WEEK}"
-TRADER = """
-def get_signal(ctx):
-    return bknb.Signal(
-        position="long",
-        price_take_profit=ctx.price * 1.02,
-        price_stop_loss=ctx.price * 0.99,
-        minute_estimated_time=300,
-    )
-"""
 PATIENT = "def get_signal(ctx):\n    return None\n"
 
 
