@@ -116,6 +116,7 @@ if TYPE_CHECKING:
         get_symbol,
         get_when,
     )
+    from .moment import Asked, Moment
     from .nested import enable_nested
     from .result import Result
     from .runs import Backtest, backtest
@@ -127,6 +128,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Active",
+    "Asked",
     "Backtest",
     "BadCandle",
     "BknbError",
@@ -143,6 +145,7 @@ __all__ = [
     "Milestone",
     "MissingDependency",
     "ModelError",
+    "Moment",
     "NotEnoughData",
     "Opened",
     "Partial",
@@ -249,6 +252,7 @@ _NAMES: Final = {
     "live": "Live",
     "log": "set_logger",
     "market.candles": "Candles",
+    "moment": "Asked Moment",
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
     "nested": "enable_nested",
     "result": "Result",

@@ -161,10 +161,11 @@ class BacktestRun:
         self._report(self.processed if self.stopped else self.total)
         self._time("backtest_total", self.seconds)
 
-    def _desk(self, window: Window) -> Desk:
+    @property
+    def rules(self) -> Rules:
+        """What holds for the whole run."""
         plan = self.plan
-        risk = plan.strategy.risk
-        rules = Rules(
+        return Rules(
             symbol=plan.symbol,
             strategy=plan.strategy.name,
             exchange=plan.exchange.name,
@@ -173,11 +174,14 @@ class BacktestRun:
             model=execution_model(plan.execution),
             settings=plan.settings,
             frame_last=plan.frame.last,
-            risk=risk,
+            risk=plan.strategy.risk,
             quiet=subjects.wants_quiet("backtest") or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
         )
-        book = None if risk is None else RiskBook(get_risk(risk))
-        return Desk(rules=rules, strategy=plan.strategy, window=window, book=book, records=self.records)
+
+    def _desk(self, window: Window) -> Desk:
+        strategy = self.plan.strategy
+        book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
+        return Desk(rules=self.rules, strategy=strategy, window=window, book=book, records=self.records)
 
     def _check_coverage(self, series: Series) -> None:
         plan, candles = self.plan, series.candles

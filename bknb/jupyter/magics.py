@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from . import cells, display
-from .controls import can_show
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, signals
-from .waiting import show_task, wait
+from .waiting import wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +26,7 @@ _INTERVAL = Option(name="--interval", help="how often the strategy is asked", ki
 _RISK = Option(name="--risk", help="risk profile that every signal must pass", kind="risk")
 _EXECUTION = Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution")
 _SETTINGS = Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable")
-_OUT = Option(name="--out", help="variable that receives the result; NAME << does the same", kind="variable")
+_OUT = Option(name="--out", help="variable that receives the result", kind="variable")
 _BACKGROUND = Option(name="--background", help="return at once; %runs shows how far it is", flag=True)
 _RUN = Option(name="--run", help="number of the run (the newest by default); see %runs", kind="run")
 
@@ -230,8 +229,6 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
     if call.get("background"):
         run = session.add(listed, task=task)
         _say(f"run {run.number} goes on in the background: {label}; %runs shows how far it is")
-        if can_show():
-            show_task(task)
         return _keep(session, call, task)
     result = wait(task, label)
     session.add(listed, result=result)

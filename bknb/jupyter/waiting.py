@@ -67,6 +67,8 @@ class Follower:
             self._line.update(progress, trades=trades, minutes=minutes, seconds=seconds)
         elif self._bar is not None:
             percent, text = display.standing(progress, trades=trades, minutes=minutes, seconds=seconds)
+            if self.task.paused:  # its speed and the time left would only be the clock going on
+                text = " · ".join(text.split(" · ")[:2])
             self._bar.update(text, percent=percent)
 
     def close(self, text: str = "") -> None:
@@ -144,10 +146,15 @@ def shown(task: Any) -> Iterator[Callable[[], None]]:
 
 
 def show_task(task: Any) -> None:
-    """Show a task: with its buttons where a front end looks, else as text."""
+    """Show a task that is running with its buttons.
+
+    Raises
+    ------
+    NotImplementedError
+        Where no front end looks, or it is over: IPython then shows it as text.
+    """
     if task.status != "pending" or not controls.can_show():
-        print(repr(task))  # noqa: T201 -- what a cell would show
-        return
+        raise NotImplementedError
     follower = Follower(task, foreground=False)
     follower.look()
     context = contextvars.copy_context()  # what it shows belongs to the cell that showed the task

@@ -181,8 +181,8 @@ def test_a_headless_kernel_shows_no_buttons(kernel: Kernel) -> None:
         f"task = bknb.Backtest.background({LONG.replace('2025-01-01', '2024-01-02')})\n"
         "_ = task.result()\ntask"
     )
-    assert kernel.shown(request) == []
-    assert kernel.printed(request).endswith("<backtest of 'talking' on BTCUSDT: fulfilled, 100%>\n")
+    (shown,) = kernel.shown(request)
+    assert shown["data"] == {"text/plain": "<backtest of 'talking' on BTCUSDT: fulfilled, 100%>"}
 
 
 def test_progress_is_true_at_every_moment_and_ends_as_a_sentence(kernel: Kernel) -> None:
@@ -213,6 +213,54 @@ def test_prints_land_in_the_cell_that_started_the_run(kernel: Kernel) -> None:
     kernel.listen_until(lambda: "strategy says 8" in kernel.printed(started))
     assert kernel.printed(later) == "another cell\nover\n"
     assert kernel.printed(started).count("strategy says") == 8
+
+
+ASKED = """
+def get_signal(ctx):
+    half = ctx.price / 2
+    print('half is', half > 0)
+    {}
+    return half
+async def slowly(ctx):
+    import asyncio
+    await asyncio.sleep(0.001)
+    return get_signal(ctx)
+moment = bknb.backtest('BTCUSDT', strategy=lambda: None, exchange='demo', frame='2024-01-01:2024-01-02').at(
+    '2024-01-01 12:00')
+"""
+
+
+def test_a_strategy_asked_again_prints_into_the_cell_that_asks(kernel: Kernel) -> None:
+    kernel.run(ASKED.format(""))
+    for name in ("get_signal", "slowly"):
+        request = kernel.run(f"asked = moment.ask({name})\nprint(asked.event.reasons[0].code)")
+        assert kernel.printed(request) == "half is True\nshape\n"
+    request = kernel.run("import asyncio\nawait asyncio.sleep(0)\nasked = moment.ask(slowly)\nprint('goes on')")
+    assert kernel.printed(request) == "half is True\ngoes on\n"
+    assert kernel.printed(kernel.run("with moment:\n    print(bknb.get_when().hour)")) == "12\n"
+
+
+@pytest.mark.parametrize("name", ["get_signal", "slowly"])
+def test_the_debugger_stops_inside_a_strategy_that_is_asked_again(kernel: Kernel, name: str) -> None:
+    kernel.run(ASKED.format("import pdb; pdb.set_trace()"))  # breakpoint() is JupyterLab's own debugger
+    request = kernel.send(f"asked = moment.ask({name})\nprint('went on', asked.answer > 0)")
+    for answer in ("p half * 2 == ctx.price", "c"):
+        asked = kernel.client.get_stdin_msg(timeout=WAIT_SECONDS)
+        assert asked["msg_type"] == "input_request"
+        kernel.client.input(answer)
+    assert kernel.reply(request)["status"] == "ok"
+    printed = kernel.printed(request)
+    assert "True\n" in printed
+    assert "half" in printed.partition("half is True")[2]  # its line is shown
+    assert printed.endswith("went on True\n")
+
+
+def test_an_error_of_a_strategy_asked_again_shows_its_own_line(kernel: Kernel) -> None:
+    kernel.run(ASKED.format("half / 0"))
+    request = kernel.send("moment.ask(get_signal)")
+    assert kernel.reply(request)["ename"] == "ZeroDivisionError"
+    kernel.run("import sys, traceback\nlast = traceback.extract_tb(sys.last_traceback)[-1]")
+    assert kernel.printed(kernel.run("print(last.name, last.line)")) == "get_signal half / 0\n"
 
 
 def test_a_mistake_is_a_short_error_that_still_fails_the_cell(kernel: Kernel) -> None:

@@ -124,6 +124,7 @@ def start(page: Page, buttons: Buttons, code: str) -> int:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_is_paused_resumed_and_stopped(page: Page, buttons: Buttons, way: str) -> None:
     cell = start(page, buttons, WAYS[way])
+    assert page.browser.count(".bknb-controls") == 1
     for name, state in (("pause", "paused"), ("pause", "running"), ("stop_now", "gone")):
         buttons.click(name)
         buttons.becomes(state)
