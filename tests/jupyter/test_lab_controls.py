@@ -60,6 +60,11 @@ const inside = bar.closest('.jp-OutputArea-output').getBoundingClientRect();
 return [bar.scrollWidth - bar.clientWidth, Math.max(...boxes.map(box => box.right)) - inside.right,
         new Set(boxes.map(box => Math.round(box.top))).size];
 """
+DEAF = """
+const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+kernel.requestCreateSubshell = () => { throw new Error('none'); };
+"""
+HEARING = "delete window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestCreateSubshell"
 NARROW = "document.querySelector('.bknb-controls').closest('.jp-OutputArea-output').style.maxWidth = '210px'"
 COLOURS = """
 const button = getComputedStyle(document.querySelector('.bknb-controls button'));
@@ -152,6 +157,19 @@ def test_the_background_run_can_be_stopped_while_another_cell_is_busy(page: Page
     buttons.becomes("gone")
     page.finish(busy, SECONDS)
     assert page.text(busy) == "saw True\n"  # the cell itself was not interrupted
+
+
+def test_where_nothing_else_gets_through_the_kernel_is_interrupted(page: Page, buttons: Buttons) -> None:
+    page.browser.run(DEAF)
+    cell = start(page, buttons, WAYS["running cell"])
+    buttons.click("pause")
+    wait_for(lambda: "cannot be reached" in page.browser.run(LABELS)["status"], SECONDS, "an explanation")
+    assert buttons.state == "running"  # a pause must never cost the run
+    buttons.click("stop_now")
+    buttons.becomes("gone")
+    page.finish(cell, SECONDS)
+    assert page.text(cell).endswith("stopped True\n")
+    page.browser.run(HEARING)
 
 
 def test_the_keyboard_and_a_screen_reader_find_everything(page: Page, buttons: Buttons) -> None:

@@ -157,7 +157,9 @@ export function mountControls({ model, el, key = "controls" }) {
     const way = await bknbPress(model, controls, action);
     bar.dataset.way = way; // which of the three ways worked
     if (!way) {
-      told = "The kernel is busy; this happens as soon as the running cell is over.";
+      told = controls.foreground
+        ? "This kernel cannot be reached while its cell runs; Stop ends the run."
+        : "The kernel is busy; this happens as soon as the running cell is over.";
     }
     pressed = null;
     draw();
