@@ -80,7 +80,10 @@ def front_end_draws() -> bool:
     its own once it has drawn. Whoever runs a notebook without a front end needs ours.
     """
     kernel = getattr(ipython("core.getipython").get_ipython(), "kernel", None)
-    parent = kernel.get_parent() if kernel is not None else {}
+    try:
+        parent = kernel.get_parent() if kernel is not None else {}
+    except LookupError:  # ipykernel 7.0 in a thread that belongs to no cell
+        return False
     return "cellId" in (parent.get("metadata") or {})
 
 

@@ -175,6 +175,17 @@ def test_an_interrupt_ends_whatever_a_cell_waits_for_at_a_minute(kernel: Kernel,
     assert kernel.printed(after) == "True True True True True\n"
 
 
+def test_a_run_can_be_waited_for_in_a_thread_of_ones_own(kernel: Kernel) -> None:
+    kernel.run(f"%%strategy talking --interval 15m\n{TALKING}")
+    short = LONG.replace("2025-01-01", "2024-01-02")
+    request = kernel.run(
+        "import threading\ngot = []\n"
+        f"thread = threading.Thread(target=lambda: got.append(bknb.backtest({short})))\n"
+        "thread.start()\nthread.join()\nprint(len(got), got[0].stopped)"
+    )
+    assert kernel.printed(request).endswith("1 False\n")
+
+
 def test_a_headless_kernel_shows_no_buttons(kernel: Kernel) -> None:
     request = kernel.run(
         f"_ = bknb.backtest({LONG.replace('2025-01-01', '2024-01-03')})\n"
