@@ -33,6 +33,7 @@ from .domain.signal import (
 )
 from .domain.text import plain_number, utc_text
 from .engine.asking import asker
+from .engine.backtest import BacktestRun
 from .engine.making import as_moment
 from .engine.registry import Strategy, get_risk
 from .engine.resolving import resolve_strategy
@@ -133,10 +134,9 @@ class Moment:
     True
     """
 
-    def __init__(self, result: Result, when: int) -> None:
-        self._result = result
-        self._run = result._run
-        window = self._run.window
+    def __init__(self, result: Result, run: BacktestRun, when: int) -> None:
+        self._result, self._run, self._records = result, run, result._records
+        window = run.window
         if window is None:
             raise UsageError("this run ended before it had any candles, so there is no minute to step into")
         self._window: Window = window
@@ -177,7 +177,7 @@ class Moment:
     def _known(self) -> tuple[State, OpenSignal | ScheduledSignal | None]:
         """What the events before this moment leave open; a candle that opens now has not closed yet."""
         latest = None
-        for event in self._run.records.events:
+        for event in self._records.events:
             if event.when >= self.when_ms:
                 break
             latest = event
@@ -190,7 +190,7 @@ class Moment:
                 return "flat", None
 
     def _decision(self) -> Decision | None:
-        records = self._run.records
+        records = self._records
         made: list[Any] = [*records.rejected, *records.events, *records.refused]
         for event in made:
             if event.when != self.when_ms or isinstance(event, (Closed, Cancelled)):
@@ -268,7 +268,7 @@ class Moment:
 
     def _last_id(self) -> str | None:
         """The signal that had been opened last."""
-        past = (event for event in reversed(self._run.records.events) if event.when < self.when_ms)
+        past = (event for event in reversed(self._records.events) if event.when < self.when_ms)
         return next((event.signal.id for event in past if isinstance(event, Opened)), None)
 
     # --- as the strategy's surroundings -------------------------------------------------------------------------
@@ -372,10 +372,16 @@ def step_into(result: Result, moment: object) -> Moment:
     UnknownName
         When a text is neither a moment nor a signal of the run.
     """
+    run = result._run
+    if not isinstance(run, BacktestRun):
+        raise UsageError(
+            "only a backtest can be stepped into: a live run does not keep its candles\n"
+            "run a backtest of the same strategy over that time, and step into its result"
+        )
     if isinstance(moment, str):
         signals = {event.signal.id: event.signal for event in reversed(result._history())}
         if moment in signals:
-            return Moment(result, signals[moment].scheduled_at)
+            return Moment(result, run, signals[moment].scheduled_at)
         try:
             when = as_moment(moment)
         except UsageError:
@@ -388,7 +394,7 @@ def step_into(result: Result, moment: object) -> Moment:
     if not result.start <= when <= result.end:
         span = f"{utc_text(result.start)} to {utc_text(result.end)}"
         raise UsageError(f"the run covers {span}; {utc_text(when)} is not in it")
-    return Moment(result, when)
+    return Moment(result, run, when)
 
 
 def run_here(awaitable: Awaitable[T]) -> T:

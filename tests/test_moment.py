@@ -21,6 +21,7 @@ from bknb.engine.backtest import BacktestRun
 from bknb.moment import run_here
 from bknb.result import Result
 from bknb.runs import plan_backtest
+from bknb.testing.clocks import SimulatedClock
 
 FRAME = ("2024-01-01", "2024-01-03")
 
@@ -283,6 +284,19 @@ def test_a_rejected_answer_lists_every_rule_and_a_risk_profile_has_its_word(resu
 
 def _fields(signal: bknb.Signal) -> dict[str, Any]:
     return {name: getattr(signal, name) for name in signal.__struct_fields__}
+
+
+def test_a_live_run_cannot_be_stepped_into_and_says_what_can() -> None:
+    live = bknb.Live.background(
+        "BTCUSDT",
+        strategy=lambda: None,
+        exchange="demo",
+        clock=SimulatedClock(ORIGIN),
+        until=ORIGIN + 5 * MINUTE,
+        store=bknb.stores.memory(),
+    ).result(20)
+    with pytest.raises(bknb.UsageError, match="only a backtest can be stepped into"):
+        live.at(ORIGIN)
 
 
 # -- naming and showing ------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bknb
+from bknb.testing.clocks import SimulatedClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,3 +154,31 @@ def test_a_cancelled_wait_leaves_the_run_alone() -> None:
     assert task.stopping == ""
     task.resume()
     assert not task.result(WAIT).stopped
+
+
+def test_a_live_run_is_paused_by_name_and_says_when() -> None:
+    clock = SimulatedClock(1_704_067_200_000)
+    gate = threading.Event()
+
+    def get_signal() -> None:
+        assert gate.wait(WAIT)
+
+    task = bknb.Live.background(
+        "BTCUSDT",
+        strategy=get_signal,
+        exchange="demo",
+        clock=clock,
+        until="2024-01-01 00:10",
+        store=bknb.stores.memory(),
+    )
+    bknb.Live.pause("BTCUSDT", task.strategy)
+    bknb.Live.pause("BTCUSDT", task.strategy)
+    assert task.paused
+    bknb.Live.resume("BTCUSDT", task.strategy)
+    assert not task.paused
+    assert task.stopping == ""
+    gate.set()
+    result = task.result(WAIT)
+    first, second = [warning for warning in result.warnings if "new entries" in warning]
+    assert first.startswith("new entries were paused at 2024-01-01 00:")
+    assert second.startswith("new entries were asked for again from 2024-01-01 00:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ..market.clock import stopwatch
@@ -60,7 +61,7 @@ class Follower:
         progress = getattr(self.task, "progress", None)
         if progress is None:
             if self._bar is not None:
-                self._bar.update(f"{display.time_left(seconds)} so far", percent=None)
+                self._bar.update(_so_far(self.task, seconds), percent=None)
             return
         minutes, trades = self.task.processed * _step_minutes(self.task), len(self.task.trades_so_far)
         if self._line is not None:
@@ -167,14 +168,30 @@ def _follow(follower: Follower) -> None:
     follower.close()
 
 
+def _so_far(task: Any, seconds: float) -> str:
+    """How far a task without an end in sight is."""
+    parts = [f"{display.time_left(seconds)} so far"]
+    now = getattr(task, "now", None)
+    if now is not None:
+        parts = [f"up to {datetime.fromtimestamp(now / 1000, UTC):%Y-%m-%d %H:%M} UTC"]
+    trades = getattr(task, "trades_so_far", None)
+    if trades is not None:
+        parts.append(_trades(len(trades)))
+    return " · ".join(parts)
+
+
+def _trades(count: int) -> str:
+    return f"{count:,} trade{'' if count == 1 else 's'}"
+
+
 def _note(task: Any, seconds: float) -> str:
+    """What a task came to, in half a sentence."""
     if task.status == "rejected":
         return "failed"
+    if getattr(task, "progress", None) is None:
+        return f"over after {display.time_left(seconds)} min, {_so_far(task, seconds)}"
     result = task.result()
-    if not all(hasattr(result, name) for name in ("trades", "start", "end", "stopped")):
-        return f"done in {seconds:.1f} s"
-    trades = len(result.trades)
     minutes = (result.end - result.start) / 60_000
     how = "stopped early, partial result" if result.stopped else "done"
     pace = "" if result.stopped else f" ({display.speed(minutes, seconds)})"
-    return f"{how} in {seconds:.1f} s{pace} · {trades:,} trade{'' if trades == 1 else 's'}"
+    return f"{how} in {seconds:.1f} s{pace} · {_trades(len(result.trades))}"
