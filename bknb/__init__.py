@@ -116,6 +116,7 @@ if TYPE_CHECKING:
         get_symbol,
         get_when,
     )
+    from .moment import Asked, Moment
     from .nested import enable_nested
     from .result import Result
     from .runs import Backtest, backtest
@@ -127,6 +128,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Active",
+    "Asked",
     "Backtest",
     "BadCandle",
     "BknbError",
@@ -143,6 +145,7 @@ __all__ = [
     "Milestone",
     "MissingDependency",
     "ModelError",
+    "Moment",
     "NotEnoughData",
     "Opened",
     "Partial",
@@ -249,6 +252,7 @@ _NAMES: Final = {
     "live": "Live",
     "log": "set_logger",
     "market.candles": "Candles",
+    "moment": "Asked Moment",
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
     "nested": "enable_nested",
     "result": "Result",
@@ -294,7 +298,7 @@ def _offer_demo() -> None:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__all__", "__doc__", "__version__", "load_ipython_extension"]
+    return [*__all__, "__all__", "__doc__", "__version__", "load_ipython_extension", "unload_ipython_extension"]
 
 
 def load_ipython_extension(ipython: Any) -> None:
@@ -302,3 +306,10 @@ def load_ipython_extension(ipython: Any) -> None:
     from .jupyter.magics import load_ipython_extension as load
 
     load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Take the magics out of an IPython session; ``%unload_ext bknb`` calls this."""
+    from .jupyter.magics import unload_ipython_extension as unload
+
+    unload(ipython)

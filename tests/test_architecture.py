@@ -42,7 +42,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "nested": ("errors",),
     # the modules where engine, records and reports meet; no room imports them
     "runs": ("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "result", "adapters.reports"),
-    "tasks": ("errors", "domain", "engine"),
+    "tasks": ("errors", "domain", "engine", "interrupts"),
+    "interrupts": (),
     "live": (
         *("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "runs", "stores", "result"),
         "adapters.reports",
@@ -50,6 +51,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "stores": ("errors", "ports", "adapters"),
     "tallies": ("engine.records", "analysis", "runs", "live", "adapters.reports"),
     "result": ("errors", "config", "ports", "domain", "market.candles", "engine", "analysis", "jupyter.display"),
+    "moment": ("errors", "domain", "market", "engine", "result"),  # a result stepped into: asks the engine again
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "brokers": ("errors", "config", "ports", "domain", "adapters"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for
@@ -60,6 +62,8 @@ EXTRA_DOORS: dict[tuple[str, str], str] = {
     ("jupyter.display", "analysis.figures"): "a result as a picture",
     ("jupyter.display", "analysis.reports"): "a result as numbers",
     ("jupyter.waiting", "market.clock"): "how long a run still takes; nobody else reads a clock",
+    ("result", "moment"): "a result steps into one of its minutes",
+    ("tasks", "jupyter.waiting"): "buttons in the cell that waits for a task",
 }
 
 # one module -> a door for annotations alone

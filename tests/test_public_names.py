@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 PUBLIC_NAMES = [
     "Active",
+    "Asked",
     "Backtest",
     "BadCandle",
     "BknbError",
@@ -32,6 +33,7 @@ PUBLIC_NAMES = [
     "Milestone",
     "MissingDependency",
     "ModelError",
+    "Moment",
     "NotEnoughData",
     "Opened",
     "Partial",

@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from ..domain.interval import MINUTE_MS, ceil_to, interval_ms
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Rules, Stretch, Waiting
 from ..domain.partial import LEVEL_STEP
 from ..domain.signal import Cancelled, Closed
+from ..domain.text import utc_text
 from ..errors import NotEnoughData
 from ..kernels.scan import first_outside
 from ..market.candles import Candles
@@ -38,8 +39,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _REPORTS: Final = 200  # progress is told this often in a run
+_HOLD_SECONDS: Final = 0.02  # a paused run looks this often whether it goes on
 _NEVER: Final = math.inf
 _EARLY: Final = 1e-9  # a milestone is looked for a hair early: the lifecycle decides, the scan must not be late
+
+
+Stopping: TypeAlias = Literal["", "entries", "now"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,10 @@ class BacktestRun:
         Moments of the frame that are behind, and all.
     stopped
         Whether the run was stopped before its end.
+    paused
+        Whether it holds still before its next question.
+    stopping
+        ``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves at the next minute.
     """
 
     def __init__(self, plan: Plan, *, every_minute: bool = False) -> None:
@@ -77,6 +86,7 @@ class BacktestRun:
         self.window: Window | None = None
         self.seconds = 0.0
         self._every_minute = every_minute
+        self.paused = False
         self._no_entries = False
         self._leave = False
 
@@ -101,6 +111,21 @@ class BacktestRun:
     def candles(self) -> Candles:
         """The one-minute candles in memory."""
         return Candles.empty() if self.window is None else self.window.minutes(self.plan.symbol).candles
+
+    @property
+    def stopping(self) -> Stopping:
+        """Whether the run was told to stop, and how."""
+        if self._leave:
+            return "now"
+        return "entries" if self._no_entries else ""
+
+    def pause(self) -> None:
+        """Ask for no new entry until ``resume``; what is open or scheduled is watched on. Thread-safe."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Go on asking where ``pause`` left off. Thread-safe."""
+        self.paused = False
 
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch an open position to its end; ``now`` leaves at the next minute. Thread-safe."""
@@ -136,10 +161,11 @@ class BacktestRun:
         self._report(self.processed if self.stopped else self.total)
         self._time("backtest_total", self.seconds)
 
-    def _desk(self, window: Window) -> Desk:
+    @property
+    def rules(self) -> Rules:
+        """What holds for the whole run."""
         plan = self.plan
-        risk = plan.strategy.risk
-        rules = Rules(
+        return Rules(
             symbol=plan.symbol,
             strategy=plan.strategy.name,
             exchange=plan.exchange.name,
@@ -148,11 +174,14 @@ class BacktestRun:
             model=execution_model(plan.execution),
             settings=plan.settings,
             frame_last=plan.frame.last,
-            risk=risk,
+            risk=plan.strategy.risk,
             quiet=subjects.wants_quiet("backtest") or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
         )
-        book = None if risk is None else RiskBook(get_risk(risk))
-        return Desk(rules=rules, strategy=plan.strategy, window=window, book=book, records=self.records)
+
+    def _desk(self, window: Window) -> Desk:
+        strategy = self.plan.strategy
+        book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
+        return Desk(rules=self.rules, strategy=strategy, window=window, book=book, records=self.records)
 
     def _check_coverage(self, series: Series) -> None:
         plan, candles = self.plan, series.candles
@@ -188,6 +217,9 @@ class BacktestRun:
             if index >= course.count:
                 break  # the data ends here: nobody could fill what the strategy asks for
             after = when
+            if self.paused:
+                await self._hold(when)
+                continue  # asks here when it goes on, and stops here when it was stopped meanwhile
             if when == start or (index > 0 and course.time_of(index - 1) == when - MINUTE_MS):
                 if quiet:
                     await course.idle_until(index)
@@ -204,6 +236,18 @@ class BacktestRun:
             await course.idle_until(course.index_at(last + 1))
         self.stopped = self._no_entries
         self.processed = self.total if not self.stopped else self.processed
+
+    async def _hold(self, when: int) -> None:
+        """Stand still before the question at ``when`` until the run is resumed or stopped.
+
+        Time in the frame stands still too, so a pause never changes what a run comes to.
+        """
+        frame, warnings = self.plan.frame, self.records.warnings
+        self._report((when - frame.start) // interval_ms(frame.interval))
+        while self.paused and not self._no_entries:  # noqa: ASYNC110 -- the flags are set in other threads
+            await asyncio.sleep(_HOLD_SECONDS)
+        end = "stopped there" if self.paused else "resumed there: no question was left out"
+        warnings.append(f"new entries were paused at {utc_text(when)} and {end}")
 
     # --- telling ------------------------------------------------------------------------------------------------
 

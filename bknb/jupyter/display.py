@@ -80,7 +80,10 @@ def front_end_draws() -> bool:
     its own once it has drawn. Whoever runs a notebook without a front end needs ours.
     """
     kernel = getattr(ipython("core.getipython").get_ipython(), "kernel", None)
-    parent = kernel.get_parent() if kernel is not None else {}
+    try:
+        parent = kernel.get_parent() if kernel is not None else {}
+    except LookupError:  # ipykernel 7.0 in a thread that belongs to no cell
+        return False
     return "cellId" in (parent.get("metadata") or {})
 
 
@@ -142,6 +145,28 @@ def speed(minutes: float, seconds: float) -> str:
     return f"{rate / 1e3:.0f} k minutes/s" if rate >= 1e4 else f"{rate:,.0f} minutes/s"
 
 
+def standing(fraction: float, *, trades: int, minutes: float, seconds: float) -> tuple[int, str]:
+    """How far a run is: whole per cent, never 100, and the same as a line with trades, speed and time left.
+
+    Examples
+    --------
+    >>> standing(0.5, trades=1, minutes=1e6, seconds=2.0)
+    (50, '50 % · 1 trade · 500 k minutes/s · 0:02 left')
+    """
+    percent = min(int(100 * fraction), 99)
+    parts = [f"{percent} %", f"{trades:,} trade{'' if trades == 1 else 's'}"]
+    if fraction > 0:
+        parts.append(speed(minutes, seconds))
+        parts.append(f"{time_left(seconds * (1 - fraction) / fraction)} left")
+    return percent, " · ".join(parts)
+
+
+def sentence(text: str) -> dict[str, Any]:
+    """What stays of a bar when the run is over."""
+    html = f'<div role="status" style="opacity:0.75;font-size:90%">{escape(text)}</div>'
+    return {"text/html": html, "text/plain": text}
+
+
 class Progress:
     """One line with a bar that follows a run, and a sentence in its place when the run is over.
 
@@ -168,12 +193,8 @@ class Progress:
         minutes, seconds : float
             Minutes of history behind, and seconds they took.
         """
-        percent = min(int(100 * fraction), 99)
-        parts = [f"{self.label}: {percent} %", f"{trades:,} trade{'' if trades == 1 else 's'}"]
-        if fraction > 0:
-            parts.append(speed(minutes, seconds))
-            parts.append(f"{time_left(seconds * (1 - fraction) / fraction)} left")
-        text = " · ".join(parts)
+        percent, how_far = standing(fraction, trades=trades, minutes=minutes, seconds=seconds)
+        text = f"{self.label}: {how_far}"
         bar = (
             f'<div role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" '
             f'aria-label="{escape(self.label)}" style="{_BAR}">'
@@ -183,8 +204,8 @@ class Progress:
 
     def close(self, text: str) -> None:
         """Leave a sentence in place of the bar, so that a saved notebook shows no half-way bar."""
-        said = f"{self.label}: {text}"
-        self._show(said, f'<div role="status" style="opacity:0.75;font-size:90%">{escape(said)}</div>')
+        data = sentence(f"{self.label}: {text}")
+        self._show(data["text/plain"], data["text/html"])
 
     def _show(self, text: str, html: str) -> None:
         if text == self._last or not in_kernel():

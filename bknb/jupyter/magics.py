@@ -11,7 +11,7 @@ import bknb
 from . import cells, display
 from . import live as live_runs
 from .options import Call, Command, Option, parse
-from .session import Run, Session, attach, detach, frame_step_minutes, signals
+from .session import Run, Session, attach, detach, signals
 from .waiting import wait
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _INTERVAL = Option(name="--interval", help="how often the strategy is asked", ki
 _RISK = Option(name="--risk", help="risk profile that every signal must pass", kind="risk")
 _EXECUTION = Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution")
 _SETTINGS = Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable")
-_OUT = Option(name="--out", help="variable that receives the result; NAME << does the same", kind="variable")
+_OUT = Option(name="--out", help="variable that receives the result", kind="variable")
 _BACKGROUND = Option(name="--background", help="return at once; %runs shows how far it is", flag=True)
 _RUN = Option(name="--run", help="number of the run (the newest by default); see %runs", kind="run")
 
@@ -232,7 +232,7 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
         run = session.add(listed, task=task)
         _say(f"run {run.number} goes on in the background: {label}; %runs shows how far it is")
         return _keep(session, call, task)
-    result = wait(task, label, minutes_per_moment=frame_step_minutes(where))
+    result = wait(task, label)
     session.add(listed, result=result)
     session.shown = None
     display.show(result)

@@ -117,19 +117,6 @@ class ReplacedNotices(logging.Handler):
             print(text)  # noqa: T201 -- the notebook's own output
 
 
-def frame_step_minutes(frame: Any) -> float:
-    """Minutes between two moments of a frame, given by name, as text or as a pair.
-
-    Examples
-    --------
-    >>> frame_step_minutes("2024-01-01:2024-02-01"), frame_step_minutes(("2024-01-01", "2024-02-01"))
-    (1.0, 1.0)
-    """
-    known = bknb.get_frame(frame) if isinstance(frame, str) and frame in bknb.list_frames() else frame
-    interval = getattr(known, "interval", "1m")
-    return int(interval[:-1]) * {"m": 1.0, "h": 60.0, "d": 1440.0}[interval[-1]]
-
-
 # -- completion --------------------------------------------------------------------------------------------------
 
 

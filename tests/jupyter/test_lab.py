@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import CHROMEDRIVER, CHROMIUM, Browser, free_port, wait_for
+from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
+from lab import jupyterlab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,50 +27,8 @@ pytestmark = [
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """A JupyterLab of its own, with a copy of the notebook."""
-    work = tmp_path / "work"
-    work.mkdir()
-    shutil.copy(NOTEBOOK, work / "first.ipynb")
-    port = free_port()
-    folders = {
-        name: str(tmp_path / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    }
-    folders |= {name: str(tmp_path / name.lower()) for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
-    news = tmp_path / "jupyterlab_settings_dir" / "@jupyterlab" / "apputils-extension"
-    news.mkdir(parents=True)
-    quiet = {"fetchNews": "false", "checkForUpdates": False}
-    (news / "notification.jupyterlab-settings").write_text(json.dumps(quiet), encoding="utf-8")
-    options = [
-        "--no-browser",
-        "--allow-root",
-        f"--port={port}",
-        "--ServerApp.port_retries=0",
-        "--IdentityProvider.token=",
-        "--LabApp.expose_app_in_browser=True",
-        f"--ServerApp.root_dir={work}",
-    ]
-    with (tmp_path / "lab.log").open("w") as log:
-        lab = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options],
-            env={**os.environ, **folders},
-            cwd=work,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            base = f"http://127.0.0.1:{port}"
-
-            def answers() -> bool:
-                try:
-                    with urllib.request.urlopen(f"{base}/api", timeout=5):  # noqa: S310 -- our own server
-                        return True
-                except OSError:
-                    return False
-
-            wait_for(answers, 60, "JupyterLab")
-            yield f"{base}/lab/tree/first.ipynb"
-        finally:
-            lab.terminate()
-            lab.wait(timeout=30)
+    with jupyterlab(tmp_path, NOTEBOOK) as address:
+        yield address
 
 
 LOOK = """
@@ -118,7 +72,10 @@ def test_run_all_shows_a_chart_and_a_table(address: str, tmp_path: Path) -> None
         assert "error" not in [kind for _, _, kinds in json.loads(browser.run(LOOK)) for kind in kinds]
         browser.run(SHOW, 3)
         wait_for(lambda: browser.count(".js-plotly-plot .plot-container") > 0, 20, "the chart")
+        assert browser.count(".js-plotly-plot .plot-container svg.main-svg") > 0
         width, height = browser.run(VISIBLE, ".js-plotly-plot")
         assert width > 400
         assert height > 300
-        assert browser.count(".bknb-result table") >= 1
+        rows = browser.run("return document.querySelector('.bknb-result table')?.rows.length ?? 0")
+        assert rows >= 3
+        assert browser.count(".bknb-controls") == 0  # buttons are there only while something runs

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from example import RUN, TRADER, WEEK
 
 import bknb
 
@@ -25,17 +26,6 @@ from bknb.domain.interval import INTERVAL_MS
 from bknb.jupyter import cells, options, session
 from bknb.jupyter.magics import COMMANDS, load_ipython_extension, unload_ipython_extension
 
-WEEK = "2024-01-01:2024-01-08"
-RUN = f"--exchange demo --frame {WEEK}"
-TRADER = """
-def get_signal(ctx):
-    return bknb.Signal(
-        position="long",
-        price_take_profit=ctx.price * 1.02,
-        price_stop_loss=ctx.price * 0.99,
-        minute_estimated_time=300,
-    )
-"""
 PATIENT = "def get_signal(ctx):\n    return None\n"
 
 
@@ -218,12 +208,34 @@ def test_settings_and_variables_in_braces_keep_their_types(fine: Callable[[str],
 
 
 @pytest.mark.parametrize(
-    "written", ["r << BTCUSDT {}", "BTCUSDT {} --out r", "--out=r 'BTCUSDT' {}", '"BTCUSDT" {} --out "r"']
+    "written",
+    [
+        "%backtest r << BTCUSDT {}",
+        "%backtest r<<BTCUSDT {}",
+        "%backtest BTCUSDT {} --out r",
+        "%backtest --out=r 'BTCUSDT' {}",
+        '%backtest "BTCUSDT" {} --out "r"',
+        "r = %backtest BTCUSDT {}",
+    ],
 )
 def test_a_result_can_be_given_a_name(written: str, fine: Callable[[str], Answer], shell: InteractiveShell) -> None:
     fine(f"%%strategy trader --interval 1h\n{TRADER}")
-    fine("%backtest " + written.format(f"--strategy trader {RUN}"))
+    fine(written.format(f"--strategy trader {RUN}"))
     assert shell.user_ns["r"].symbol == "BTCUSDT"
+
+
+def test_help_says_how_a_result_gets_a_name(fine: Callable[[str], Answer]) -> None:
+    line = fine("%backtest --help").out
+    assert "To keep the result as r: --out r, or %backtest r << SYMBOL ..., or r = %backtest SYMBOL ...\n" in line
+    assert "To keep the result as r: --out r, or %%backtest r << SYMBOL ...\n" in fine("%%backtest --help\n ").out
+    assert "To keep" not in fine("%frame --help").out
+
+
+def test_the_magics_can_be_taken_away(fine: Callable[[str], Answer], shell: InteractiveShell) -> None:
+    fine("%unload_ext bknb")
+    assert "backtest" not in shell.magics_manager.magics["line"]
+    fine("%load_ext bknb")
+    assert "backtest" in shell.magics_manager.magics["line"]
 
 
 def test_the_same_result_is_shown_once_per_cell_and_again_in_the_next(
