@@ -43,6 +43,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     # the modules where engine, records and reports meet; no room imports them
     "runs": ("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "result", "adapters.reports"),
     "tasks": ("errors", "domain", "engine"),
+    "sweeps": ("errors", "config", "ports", "runs", "tasks", "sweep_result", "engine", "adapters.trials"),
+    "sweep_result": ("errors", "config", "kernels", "engine", "analysis", "result", "runs"),
     "live": (
         *("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "runs", "stores", "result"),
         "adapters.reports",
@@ -65,6 +67,7 @@ EXTRA_DOORS: dict[tuple[str, str], str] = {
 # one module -> a door for annotations alone
 TYPES_ONLY: dict[tuple[str, str], str] = {
     ("ports", "market.candles"): "a source of candles returns candles",
+    ("ports", "domain.trial"): "a ledger keeps trials",
     ("ports", "domain.orders"): "a broker takes orders and returns reports",
 }
 

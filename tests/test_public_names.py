@@ -46,6 +46,8 @@ PUBLIC_NAMES = [
     "Signal",
     "StateError",
     "StrategyError",
+    "Sweep",
+    "SweepResult",
     "Task",
     "UnknownName",
     "UsageError",
@@ -118,6 +120,7 @@ PUBLIC_NAMES = [
     "statistics",
     "stores",
     "strategy",
+    "sweep",
 ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,7 +78,8 @@ class Prepared:
         symbol, regular, data = msgspec.json.decode((folder / "about.json").read_bytes())
         names = ("times", "prices", "candles")
         times, prices, block = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names)
-        return cls(symbol, kernel.Market(times, *prices, regular), Candles(block), data)
+        market = kernel.Market(times, prices[0], prices[1], prices[2], prices[3], regular)
+        return cls(symbol, market, Candles(block), data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,6 @@ class Bench:
 
     def __init__(self, plan: Plan, prepared: Prepared, *, keep_ends: bool = False) -> None:
         self.plan = plan
-        self.prepared = prepared
         self.keep_ends = keep_ends
         model = execution_model(plan.execution)
         self.first_day, self.days = frame_days(plan)
@@ -167,6 +167,10 @@ class Bench:
             plan.settings.avg_price_candles_count,
         )
         self._compiled = goes_compiled(plan.strategy)
+        times, open_, high, low, average = map(_fixed, prepared.market[:5])
+        market = kernel.Market(times, open_, high, low, average, prepared.market.regular)
+        prepared = replace(prepared, market=market)
+        self.prepared = prepared
         self._blocks = (
             kernel.blocks_of(prepared.market, watches_average=model.watches == "average") if self._compiled else None
         )
@@ -193,19 +197,11 @@ class Bench:
     def _simulate(self, rows: SignalRows) -> tuple[NDArray[np.float64], int]:
         prepared = self.prepared
         assert self._blocks is not None  # compiled  # noqa: S101
-        table = kernel.Rows(
-            prepared.candles.timestamp,
-            rows.position,
-            *(
-                np.ascontiguousarray(column)
-                for column in (rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
-            ),
-        )
+        columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
+        table = kernel.Rows(_fixed(prepared.candles.timestamp), *map(_fixed, columns))
         return kernel.simulate(prepared.market, self._blocks, self._grid, table, self._terms)
 
     def _run_events(self, strategy: Strategy) -> tuple[NDArray[np.float64], int]:
-        from dataclasses import replace
-
         run = BacktestRun(replace(self.plan, strategy=replace(strategy, callbacks={})), silent=True)
 
         async def through() -> None:
@@ -217,6 +213,13 @@ class Bench:
         if failures and not run.records.ends:
             raise RuntimeError(f"{failures[0].message} ({failures[0].where}, {failures[0].count} times)")
         return ends_of(run.records), len(run.records.rejected)
+
+
+def _fixed(array: Any) -> Any:
+    """A contiguous read-only array: one kind for the compiled loop, wherever it comes from."""
+    fixed = np.ascontiguousarray(array).view()
+    fixed.setflags(write=False)
+    return fixed
 
 
 def terms_of(plan: Plan) -> kernel.Terms:

@@ -63,7 +63,10 @@ def make_strategy(
     execution: str = "pessimistic",
     callbacks: Mapping[str, AnyFunction] | None = None,
 ) -> Strategy:
-    """A checked strategy that is not registered (yet); a function whose first parameter is ``candles`` is vectorised."""
+    """A checked strategy that is not registered (yet).
+
+    A function whose first parameter is called ``candles`` is a ``get_signals``.
+    """
     interval_ms(interval)
     execution_model(execution)
     checked_name("strategy", name)
@@ -74,7 +77,8 @@ def make_strategy(
     function, what = (get_signal, "get_signal") if get_signals is None else (get_signals, "get_signals")
     if not callable(function):
         raise UsageError(f"{what} of strategy {name!r} must be a function, got {function!r:.80}")
-    if isinstance(lookback, bool) or not isinstance(lookback, int) or lookback <= 0:
+    length: object = lookback
+    if isinstance(length, bool) or not isinstance(length, int) or length <= 0:
         raise UsageError(f"lookback must be a whole number of candles above 0, got {lookback!r}")
     chosen = checked_params(name, function, params)
     if get_signals is None:
@@ -132,6 +136,11 @@ def with_params(strategy: Strategy, params: Mapping[str, Any]) -> Strategy:
 
 def rebuilt(strategy: Strategy, **changes: Any) -> Strategy:
     """The same strategy with some of what it was made of changed."""
+    return make_strategy(strategy.name, **{**definition(strategy), **changes})
+
+
+def definition(strategy: Strategy) -> dict[str, Any]:
+    """What ``make_strategy`` needs, besides the name, to make this strategy again."""
     vectorised = strategy.get_signals is not None
     made: dict[str, Any] = {
         "interval": strategy.interval,
@@ -144,7 +153,7 @@ def rebuilt(strategy: Strategy, **changes: Any) -> Strategy:
     }
     if vectorised:
         made["lookback"] = strategy.lookback
-    return make_strategy(strategy.name, **{**made, **changes})
+    return made
 
 
 def as_moment(value: object, what: str = "a moment") -> int:

@@ -272,7 +272,7 @@ def _sampled(rows: SignalRows, first: int) -> list[int]:
     if count <= first:
         return []
     wanting = np.flatnonzero(rows.position[first:]) + first
-    picks = wanting[np.linspace(0, len(wanting) - 1, _SAMPLES - 4).astype(np.int64)] if len(wanting) else []
+    picks: Any = wanting[np.linspace(0, len(wanting) - 1, _SAMPLES - 4).astype(np.int64)] if len(wanting) else []
     even = np.linspace(first, count - 1, 4).astype(np.int64)
     return sorted({*map(int, picks), *map(int, even)})
 

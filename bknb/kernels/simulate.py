@@ -131,7 +131,7 @@ def _is_price(value: float) -> bool:
     return 0 < value < np.inf  # False for NaN
 
 
-def _first_at(times: Any, regular: bool, moment: int) -> int:  # noqa: FBT001 -- compiled, no keywords
+def _first_at(times: Any, regular: bool, moment: int) -> Any:  # noqa: FBT001 -- compiled, no keywords
     """Index of the first minute that opens at or after a moment; the count when there is none."""
     count = len(times)
     if regular and count:
@@ -150,7 +150,7 @@ def _next_question(start: int, step: int, after: int, asked: int, slot: int) -> 
     return start + -((start - earliest) // step) * step
 
 
-def _newest_row(times: Any, slot: int, when: int) -> int:
+def _newest_row(times: Any, slot: int, when: int) -> Any:
     """Index of the newest candle that has closed; -1 before the first, the count or more where the data has ended."""
     count = len(times)
     if count == 0 or when < times[0] + slot:
@@ -206,7 +206,7 @@ def _exit(side: int, target: float, stop: float, open_: float, best: float, wors
 
 def _write(
     end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, target: float,
-    stop: float, price: float, reason: int, highest: float, lowest: float, ambiguous: bool, terms: Any,
+    stop: float, price: float, reason: int, highest: float, lowest: float, doubt: float, terms: Any,
 ) -> None:  # fmt: skip
     """One closed position; ``lifecycle._close`` and ``pnl.trade_pnl``."""
     highest, lowest = max(highest, price), min(lowest, price)
@@ -222,7 +222,7 @@ def _write(
     end[NET], end[GROSS], end[FEE], end[SLIPPAGE] = slipped - fees, gross, fees, gross - slipped
     end[PEAK] = _net(side, entry, best, terms.slippage, terms.fee)
     end[TROUGH] = _net(side, entry, worst, terms.slippage, terms.fee)
-    end[AMBIGUOUS] = 1.0 if ambiguous else 0.0
+    end[AMBIGUOUS] = doubt
 
 
 def _write_cancelled(
@@ -374,13 +374,13 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, terms: Any) -> Any:  # 
                                      market.average[decided], reason)  # fmt: skip
                 elif stopped:
                     _write(ends[told], row, side, when, pending_at, pending_at, entry, target, stop, stop, STOP_LOSS,
-                           entry, entry, True, terms)  # fmt: skip
+                           entry, entry, 1.0, terms)  # fmt: skip
                 else:
                     deadline = pending_at + int(minutes) * MINUTE
                     reason, decided, price, doubt, highest, lowest = _hold(
                         market, blocks, terms, grid.last, side, entry, target, stop, deadline, decided + 1)  # fmt: skip
                     _write(ends[told], row, side, when, pending_at, market.times[decided], entry, target, stop, price,
-                           reason, highest, lowest, doubt, terms)  # fmt: skip
+                           reason, highest, lowest, 1.0 if doubt else 0.0, terms)  # fmt: skip
                 told += 1
                 after = market.times[decided]
         when = _next_question(grid.start, grid.step, after, when, grid.slot)
