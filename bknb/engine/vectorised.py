@@ -253,8 +253,11 @@ def unsteady_rows(strategy: Strategy, rows: SignalRows, candles: Candles, first:
     differing: list[tuple[int, str]] = []
     for row in where:
         begin = max(0, row + 1 - strategy.lookback)
-        alone = signal_rows(strategy, candles[begin : row + 1].copy())
-        if (how := _difference(rows, row, alone)) is not None:
+        try:
+            how = _difference(rows, row, signal_rows(strategy, candles[begin : row + 1].copy()))
+        except BknbError as error:
+            how = f"{error.lines()[-1]}, with {row + 1 - begin} candles"
+        if how is not None:
             differing.append((row, how))
     if not differing:
         return None

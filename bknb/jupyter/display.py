@@ -168,10 +168,16 @@ class Progress:
         minutes, seconds : float
             Minutes of history behind, and seconds they took.
         """
-        percent = min(int(100 * fraction), 99)
-        parts = [f"{self.label}: {percent} %", f"{trades:,} trade{'' if trades == 1 else 's'}"]
+        facts = [f"{trades:,} trade{'' if trades == 1 else 's'}"]
         if fraction > 0:
-            parts.append(speed(minutes, seconds))
+            facts.append(speed(minutes, seconds))
+        self.follow(fraction, seconds=seconds, facts=facts)
+
+    def follow(self, fraction: float, *, seconds: float, facts: list[str]) -> None:
+        """Say how far it is, what there is to say besides, and how long it still takes."""
+        percent = min(int(100 * fraction), 99)
+        parts = [f"{self.label}: {percent} %", *facts]
+        if fraction > 0:
             parts.append(f"{time_left(seconds * (1 - fraction) / fraction)} left")
         text = " · ".join(parts)
         bar = (
