@@ -457,7 +457,10 @@ def test_a_sweep_killed_in_the_middle_goes_on(inline: bknb.SweepResult, tmp_path
         "from test_sweep import get_signals, options, die_after\nimport bknb\n"
         f"bknb.sweep(get_signals, **options(ledger=die_after({str(path)!r}, 5)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
     resumed = bknb.sweep(get_signals, **options(ledger=path))
     assert_same(inline, resumed)

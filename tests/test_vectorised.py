@@ -1,4 +1,4 @@
-"""Vectorised strategies: one row per candle, acted on when it has closed; the same in a backtest, live and in a sweep."""
+"""Vectorised strategies: a row per candle, acted on when it has closed; the same in a backtest, live and in a sweep."""
 
 from __future__ import annotations
 

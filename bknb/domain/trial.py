@@ -23,7 +23,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     figures
         The figures of the outcome in the order of ``kernels.score.FIGURES``.
     daily
-        Net return of each day of the frame, float64, compressed.
+        Net return of each day of the frame; see ``engine.combination.pack_days``.
     """
 
     key: str

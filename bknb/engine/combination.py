@@ -178,12 +178,11 @@ class Bench:
     def try_out(self, params: Mapping[str, Any]) -> Outcome:
         """One combination; what the user's function raises becomes the outcome's error."""
         try:
-            strategy = with_params(self.plan.strategy, params)
             if self._compiled:
-                ends, rejected = self._simulate(signal_rows(strategy, self.prepared.candles))
+                ends, rejected = self._simulate(signal_rows(self.plan.strategy, self.prepared.candles, params))
                 figures, returns = score(ends), daily(ends, self.first_day, self.days)
             else:
-                ends, rejected = self._run_events(strategy)
+                ends, rejected = self._run_events(with_params(self.plan.strategy, params))
                 figures, returns = score_plain(ends), daily_plain(ends, self.first_day, self.days)
         except ImportError:
             raise
@@ -241,6 +240,28 @@ def terms_of(plan: Plan) -> kernel.Terms:
         float(settings.max_stop_loss_distance_percent),
         settings.max_signal_lifetime_minutes,
     )
+
+
+def pack_days(daily: NDArray[np.float64]) -> bytes:
+    """Daily returns as bytes: how many days, which are not zero, and those.
+
+    Examples
+    --------
+    >>> unpack_days(pack_days(np.array([0.0, 0.01, 0.0]))).tolist()
+    [0.0, 0.01, 0.0]
+    """
+    at = np.flatnonzero(daily)
+    return np.array([len(daily), len(at), *at], dtype="<u4").tobytes() + daily[at].astype("<f8").tobytes()
+
+
+def unpack_days(content: bytes) -> NDArray[np.float64]:
+    """What ``pack_days`` packed."""
+    days, count = np.frombuffer(content, dtype="<u4", count=2).tolist()
+    daily = np.zeros(days)
+    daily[np.frombuffer(content, dtype="<u4", count=count, offset=8)] = np.frombuffer(
+        content, dtype="<f8", offset=8 + 4 * count
+    )
+    return daily
 
 
 def frame_days(plan: Plan) -> tuple[int, int]:

@@ -6,9 +6,9 @@ import asyncio
 import hashlib
 import shutil
 import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,7 @@ from ..domain.trial import Trial, same_data
 from ..kernels.score import FIGURES
 from ..market.clock import stopwatch
 from . import subjects
-from .combination import Bench, Outcome, Prepared, frame_days, goes_compiled, prepare
+from .combination import Bench, Outcome, Prepared, frame_days, goes_compiled, pack_days, prepare, unpack_days
 from .executors import Chunk, Depot, Executor, make_executor
 from .fingerprint import fingerprint
 from .making import with_params
@@ -251,17 +251,25 @@ class SweepRun:
 
     def _key(self, number: int, symbol: int) -> str:
         plan = self.plan.plans[symbol]
+        digest = self._digest(symbol).copy()
+        digest.update(repr({**plan.strategy.params, **self.combinations[number]}).encode())
+        key: str = digest.hexdigest()
+        return key
+
+    @cache  # noqa: B019 -- as many entries as symbols, and gone with the run
+    def _digest(self, symbol: int) -> Any:
+        """The part of a key that the combinations of a symbol share."""
+        plan = self.plan.plans[symbol]
         parts = (
             RULES,
             self._strategy,
-            repr({**plan.strategy.params, **self.combinations[number]}),
             self.data[symbol],
-            msgspec.json.encode(plan.settings).decode(),
+            msgspec.json.encode(plan.settings),
             (plan.frame.start, plan.frame.last, plan.frame.interval),
             plan.execution,
             plan.symbol,
         )
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+        return hashlib.sha256(repr(parts).encode())
 
     def _recall(self, number: int, symbol: int) -> bool:
         """Take an outcome from this run or from the ledger; whether there was one."""
@@ -272,7 +280,7 @@ class SweepRun:
         if trial is None:
             return False
         figures = np.array([np.nan if value is None else value for value in trial.figures])
-        self.outcomes[number, symbol] = Outcome(figures, np.frombuffer(zlib.decompress(trial.daily)), trial.rejected)
+        self.outcomes[number, symbol] = Outcome(figures, unpack_days(trial.daily), trial.rejected)
         self.from_ledger += 1
         self._advance(1)
         return True
@@ -292,7 +300,7 @@ class SweepRun:
             params=repr(self.combinations[number]),
             sharpe=figures[_SHARPE],
             figures=tuple(figures),
-            daily=zlib.compress(outcome.daily.tobytes(), 1),
+            daily=pack_days(outcome.daily),
             rejected=outcome.rejected,
         )
 

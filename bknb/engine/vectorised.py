@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -128,20 +129,28 @@ def read_rows(answer: object, count: int, name: str) -> SignalRows:
             f"strategy {name!r}: get_signals must return the columns {', '.join(_COLUMNS)} (the last is optional)\n"
             f"missing: {', '.join(missing)}; got: {', '.join(present) or 'none'}"
         )
-    if "price_open" not in present and (near := get_close_matches("price_open", present, n=1, cutoff=0.8)):
-        raise UsageError(f"strategy {name!r}: get_signals returned a column {near[0]!r}; did you mean 'price_open'?")
-    columns = {column: _numbers(table[column], count, column, name) for column in _COLUMNS if column in present}
+    if len(present) > len(_REQUIRED) and "price_open" not in present:
+        near = get_close_matches("price_open", present, n=1, cutoff=0.8)
+        if near:
+            raise UsageError(
+                f"strategy {name!r}: get_signals returned a column {near[0]!r}; did you mean 'price_open'?"
+            )
+    columns = {column: _numbers(table[column], count, column, name) for column in _COLUMNS[1:] if column in present}
     return SignalRows(
-        position=_positions(columns["position"]),
+        position=_positions(table["position"], count, name),
         price_take_profit=columns["price_take_profit"],
         price_stop_loss=columns["price_stop_loss"],
         minutes=columns["minute_estimated_time"],
-        price_open=columns["price_open"] if "price_open" in columns else _none(count),
+        price_open=columns["price_open"] if "price_open" in columns else _constant(math.nan, count),
     )
 
 
-def _none(count: int) -> NDArray[np.float64]:
-    return np.broadcast_to(np.float64(np.nan), (count,))
+@lru_cache(maxsize=8)
+def _constant(value: float, count: int) -> NDArray[np.float64]:
+    """One value for all rows; made once, since the combinations of a sweep ask for the same."""
+    column = np.full(count, value)
+    column.setflags(write=False)
+    return column
 
 
 def _numbers(column: Any, count: int, what: str, name: str) -> NDArray[np.float64]:
@@ -153,7 +162,7 @@ def _numbers(column: Any, count: int, what: str, name: str) -> NDArray[np.float6
     except (TypeError, ValueError) as error:
         raise UsageError(f"strategy {name!r}: the column {what} of get_signals must hold numbers\n{error}") from None
     if values.ndim == 0:
-        return np.broadcast_to(values, (count,))
+        return _constant(float(values), count)
     if values.shape != (count,):
         got = " x ".join(map(str, values.shape))
         raise UsageError(
@@ -163,7 +172,13 @@ def _numbers(column: Any, count: int, what: str, name: str) -> NDArray[np.float6
     return values
 
 
-def _positions(values: NDArray[np.float64]) -> NDArray[np.int8]:
+def _positions(column: Any, count: int, name: str) -> NDArray[np.int8]:
+    given = np.asarray(column)
+    if given.dtype in (np.int8, np.bool_) and given.shape == (count,):  # as it should be: no way through floats
+        small: NDArray[np.int8] = given.astype(np.int8)
+        small[(small > 1) | (small < -1)] = INVALID
+        return small
+    values = _numbers(column, count, "position", name)
     with np.errstate(invalid="ignore"):
         codes = values.astype(np.int8)
     odd = codes != values
@@ -174,8 +189,10 @@ def _positions(values: NDArray[np.float64]) -> NDArray[np.int8]:
     return codes
 
 
-def signal_rows(strategy: Strategy, candles: Candles) -> SignalRows:
+def signal_rows(strategy: Strategy, candles: Candles, params: Mapping[str, Any] | None = None) -> SignalRows:
     """The rows of a vectorised strategy over these candles; row ``i`` belongs to candle ``i``.
+
+    ``params`` go over the strategy's own.
 
     Raises
     ------
@@ -186,7 +203,7 @@ def signal_rows(strategy: Strategy, candles: Candles) -> SignalRows:
     """
     assert strategy.get_signals is not None  # the caller looked  # noqa: S101
     try:
-        answer = strategy.get_signals(candles, **strategy.params)
+        answer = strategy.get_signals(candles, **{**strategy.params, **(params or {})})
     except BknbError:
         raise
     except Exception as error:
