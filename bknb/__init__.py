@@ -121,6 +121,8 @@ if TYPE_CHECKING:
     from .result import Result
     from .runs import Backtest, backtest
     from .stores import set_store
+    from .sweep_result import SweepResult
+    from .sweeps import Sweep, sweep
     from .tallies import Partial, Risk
     from .tasks import Task
 
@@ -160,6 +162,8 @@ __all__ = [
     "Signal",
     "StateError",
     "StrategyError",
+    "Sweep",
+    "SweepResult",
     "Task",
     "UnknownName",
     "UsageError",
@@ -232,6 +236,7 @@ __all__ = [
     "statistics",
     "stores",
     "strategy",
+    "sweep",
 ]
 
 # Where each public name lives; nothing of it is imported before it is asked for.
@@ -256,6 +261,8 @@ _NAMES: Final = {
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
     "nested": "enable_nested",
     "result": "Result",
+    "sweep_result": "SweepResult",
+    "sweeps": "Sweep sweep",
     "runs": "Backtest backtest",
     "stores": "set_store",
     "tallies": "Partial Risk",

@@ -117,7 +117,17 @@ class BadCandle(DataError):
 
 
 class NotEnoughData(DataError):
-    """Fewer closed candles exist than were asked for."""
+    """Fewer closed candles exist than were asked for.
+
+    Attributes
+    ----------
+    available : int
+        How many exist, where that is known; else 0.
+    """
+
+    def __init__(self, text: str, *, available: int = 0) -> None:
+        super().__init__(text)
+        self.available = available
 
 
 class InvalidSignal(BknbError):

@@ -44,6 +44,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "runs": ("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "result", "adapters.reports"),
     "tasks": ("errors", "domain", "engine", "interrupts"),
     "interrupts": (),
+    "sweeps": ("errors", "config", "ports", "runs", "tasks", "sweep_result", "engine", "adapters.trials"),
+    "sweep_result": ("errors", "config", "kernels", "engine", "analysis", "result", "runs"),
     "live": (
         *("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "runs", "stores", "result"),
         "adapters.reports",
@@ -61,6 +63,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 EXTRA_DOORS: dict[tuple[str, str], str] = {
     ("jupyter.display", "analysis.figures"): "a result as a picture",
     ("jupyter.display", "analysis.reports"): "a result as numbers",
+    ("jupyter.sweeping", "market.clock"): "how long a sweep still takes",
     ("jupyter.waiting", "market.clock"): "how long a run still takes; nobody else reads a clock",
     ("result", "moment"): "a result steps into one of its minutes",
     ("tasks", "jupyter.waiting"): "buttons in the cell that waits for a task",
@@ -69,6 +72,7 @@ EXTRA_DOORS: dict[tuple[str, str], str] = {
 # one module -> a door for annotations alone
 TYPES_ONLY: dict[tuple[str, str], str] = {
     ("ports", "market.candles"): "a source of candles returns candles",
+    ("ports", "domain.trial"): "a ledger keeps trials",
     ("ports", "domain.orders"): "a broker takes orders and returns reports",
 }
 

@@ -48,6 +48,8 @@ PUBLIC_NAMES = [
     "Signal",
     "StateError",
     "StrategyError",
+    "Sweep",
+    "SweepResult",
     "Task",
     "UnknownName",
     "UsageError",
@@ -120,6 +122,7 @@ PUBLIC_NAMES = [
     "statistics",
     "stores",
     "strategy",
+    "sweep",
 ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
@@ -27,12 +27,14 @@ from ..kernels.scan import first_outside
 from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
 from ..market.feed import Feed
+from ..market.io import submit
 from ..market.window import Series, Window
 from . import subjects
 from .desk import Desk
 from .records import Records
 from .registry import Exchange, Frame, Strategy, get_risk
 from .risk import RiskBook
+from .vectorised import LookedUp, rows_begin, signal_rows, unsteady_rows
 from .watchdog import watched
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class BacktestRun:
         ``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves at the next minute.
     """
 
-    def __init__(self, plan: Plan, *, every_minute: bool = False) -> None:
+    def __init__(self, plan: Plan, *, every_minute: bool = False, silent: bool = False) -> None:
         self.plan = plan
         self.records = Records()
         self.processed = 0
@@ -87,6 +89,7 @@ class BacktestRun:
         self.seconds = 0.0
         self._every_minute = every_minute
         self.paused = False
+        self._silent = silent  # no listener hears of it
         self._no_entries = False
         self._leave = False
 
@@ -150,9 +153,12 @@ class BacktestRun:
             horizon=plan.frame.last + 2 * MINUTE_MS,
             on_candles=plan.exchange.callbacks.get("on_candle_data"),
         )
+        lookup = await self._rows(window)
         series = await window.load_run(plan.symbol, plan.frame.start)
-        self._check_coverage(series)
+        self.check_coverage(series)
         desk = self._desk(window)
+        if lookup is not None:
+            desk.strategy = replace(plan.strategy, ask=lookup)
         course = Course(series, window.average_prices(plan.symbol), desk, every_minute=self._every_minute)
         async with watched(desk, plan.settings.max_signal_generation_seconds):
             async for result in self._course(course, desk):
@@ -160,6 +166,20 @@ class BacktestRun:
         self.seconds = stopwatch() - began
         self._report(self.processed if self.stopped else self.total)
         self._time("backtest_total", self.seconds)
+
+    async def _rows(self, window: Window) -> LookedUp | None:
+        """The rows of a vectorised strategy, computed once over everything the run will see."""
+        plan, strategy = self.plan, self.plan.strategy
+        if strategy.get_signals is None:
+            return None
+        begin = rows_begin(strategy, plan.frame.start)
+        series = await asyncio.wrap_future(submit(window.load(plan.symbol, strategy.interval, begin)))
+        candles = series.candles.copy()
+        rows = signal_rows(strategy, candles)
+        first = int(np.searchsorted(candles.timestamp, begin + (strategy.lookback - 1) * series.step))
+        if (warning := unsteady_rows(strategy, rows, candles, first)) is not None:
+            self.records.warnings.append(warning)
+        return LookedUp(rows, series)
 
     @property
     def rules(self) -> Rules:
@@ -175,15 +195,19 @@ class BacktestRun:
             settings=plan.settings,
             frame_last=plan.frame.last,
             risk=plan.strategy.risk,
-            quiet=subjects.wants_quiet("backtest") or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
+            quiet=(subjects.wants_quiet("backtest") and not self._silent)
+            or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
         )
 
     def _desk(self, window: Window) -> Desk:
         strategy = self.plan.strategy
         book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
-        return Desk(rules=self.rules, strategy=strategy, window=window, book=book, records=self.records)
+        desk = Desk(rules=self.rules, strategy=strategy, window=window, book=book, records=self.records)
+        desk.silent = self._silent
+        return desk
 
-    def _check_coverage(self, series: Series) -> None:
+    def check_coverage(self, series: Series) -> None:
+        """Refuse a frame without data, and note where the data begins late or ends early."""
         plan, candles = self.plan, series.candles
         first, end = plan.frame.start, plan.frame.last
         where = f"{plan.symbol} on {plan.exchange.name}"
@@ -253,7 +277,7 @@ class BacktestRun:
 
     def _report(self, processed: int) -> None:
         self.processed = processed
-        if subjects.progress_backtest.heard:
+        if subjects.progress_backtest.heard and not self._silent:
             plan = self.plan
             subjects.progress_backtest.emit(
                 subjects.Progress(
@@ -269,7 +293,7 @@ class BacktestRun:
             )
 
     def _time(self, metric: str, seconds: float) -> None:
-        if subjects.performance.heard:
+        if subjects.performance.heard and not self._silent:
             plan = self.plan
             subjects.performance.emit(
                 subjects.Performance(

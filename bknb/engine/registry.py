@@ -43,7 +43,11 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A registered strategy: a function, how often it is asked, and how its signals are executed."""
+    """A registered strategy: a function, how often it is asked, and how its signals are executed.
+
+    A vectorised strategy has ``get_signals`` too; its ``get_signal`` and ``ask`` compute it on the newest ``lookback``
+    candles and take the last row. ``params`` are already bound in ``ask``.
+    """
 
     name: str
     interval: str
@@ -52,6 +56,9 @@ class Strategy:
     risk: str | None = None
     execution: str = "pessimistic"
     callbacks: Mapping[str, AnyFunction] = field(default_factory=dict)
+    get_signals: AnyFunction | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    lookback: int = 0
 
 
 @dataclass(frozen=True, slots=True)

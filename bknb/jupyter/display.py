@@ -153,10 +153,32 @@ def standing(fraction: float, *, trades: int, minutes: float, seconds: float) ->
     >>> standing(0.5, trades=1, minutes=1e6, seconds=2.0)
     (50, '50 % · 1 trade · 500 k minutes/s · 0:02 left')
     """
+    return so_far(fraction, seconds=seconds, facts=run_facts(fraction, trades, minutes, seconds))
+
+
+def run_facts(fraction: float, trades: int, minutes: float, seconds: float) -> list[str]:
+    """Trades so far, and the speed once it is known.
+
+    Examples
+    --------
+    >>> run_facts(0.0, 2, 0.0, 0.0)
+    ['2 trades']
+    """
+    facts = [f"{trades:,} trade{'' if trades == 1 else 's'}"]
+    return [*facts, speed(minutes, seconds)] if fraction > 0 else facts
+
+
+def so_far(fraction: float, *, seconds: float, facts: list[str]) -> tuple[int, str]:
+    """How far something is: whole per cent, never 100, and the same as a line with facts and the time left.
+
+    Examples
+    --------
+    >>> so_far(0.25, seconds=1.0, facts=["3 tried"])
+    (25, '25 % · 3 tried · 0:03 left')
+    """
     percent = min(int(100 * fraction), 99)
-    parts = [f"{percent} %", f"{trades:,} trade{'' if trades == 1 else 's'}"]
+    parts = [f"{percent} %", *facts]
     if fraction > 0:
-        parts.append(speed(minutes, seconds))
         parts.append(f"{time_left(seconds * (1 - fraction) / fraction)} left")
     return percent, " · ".join(parts)
 
@@ -193,7 +215,11 @@ class Progress:
         minutes, seconds : float
             Minutes of history behind, and seconds they took.
         """
-        percent, how_far = standing(fraction, trades=trades, minutes=minutes, seconds=seconds)
+        self.follow(fraction, seconds=seconds, facts=run_facts(fraction, trades, minutes, seconds))
+
+    def follow(self, fraction: float, *, seconds: float, facts: list[str]) -> None:
+        """Say how far it is, what there is to say besides, and how long it still takes."""
+        percent, how_far = so_far(fraction, seconds=seconds, facts=facts)
         text = f"{self.label}: {how_far}"
         bar = (
             f'<div role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" '

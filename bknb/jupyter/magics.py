@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from . import cells, display
+from . import cells, display, sweeping
 from . import live as live_runs
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, signals
@@ -27,6 +27,8 @@ _INTERVAL = Option(name="--interval", help="how often the strategy is asked", ki
 _RISK = Option(name="--risk", help="risk profile that every signal must pass", kind="risk")
 _EXECUTION = Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution")
 _SETTINGS = Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable")
+_PARAMS = Option(name="--params", help="values for the function's parameters, as {params}", kind="variable")
+_LOOKBACK = Option(name="--lookback", help="candles a row of get_signals depends on; 500 by default")
 _OUT = Option(name="--out", help="variable that receives the result", kind="variable")
 _BACKGROUND = Option(name="--background", help="return at once; %runs shows how far it is", flag=True)
 _RUN = Option(name="--run", help="number of the run (the newest by default); see %runs", kind="run")
@@ -34,19 +36,21 @@ _RUN = Option(name="--run", help="number of the run (the newest by default); see
 COMMANDS: Final = (
     Command(
         name="%%strategy",
-        summary="The get_signal in the cell becomes a registered strategy.",
-        options=(_NAME, _INTERVAL, _RISK, _EXECUTION),
+        summary="The get_signal, or get_signals, in the cell becomes a registered strategy.",
+        options=(_NAME, _INTERVAL, _PARAMS, _LOOKBACK, _RISK, _EXECUTION),
         twin='bknb.add_strategy("sma-cross", interval="15m", get_signal=get_signal)',
     ),
     Command(
         name="%%backtest",
-        summary="Registers the get_signal in the cell and runs it over history.",
+        summary="Registers the get_signal, or get_signals, in the cell and runs it over history.",
         options=(
             _SYMBOL,
             _EXCHANGE,
             _FRAME,
             _INTERVAL,
             Option(name="--name", help="name of the strategy; 'cell' by default", kind="strategy"),
+            _PARAMS,
+            _LOOKBACK,
             _RISK,
             _EXECUTION,
             _SETTINGS,
@@ -117,6 +121,7 @@ COMMANDS: Final = (
         twin="result.report()",
     ),
     live_runs.COMMAND,
+    sweeping.SWEEP,
 )
 
 
@@ -131,11 +136,14 @@ def _register(session: Session, call: Call, *, name: str) -> None:
     """Make the cell's function a strategy and say whether it took another one's place."""
     if not isinstance(name, str):
         raise bknb.UsageError(f"the name of a strategy must be text, got {type(name).__name__}")
-    function = cells.strategy_function(call.head, call.body, name=name, names=session.names)
+    function: dict[str, Any] = cells.strategy_function(call.head, call.body, name=name, names=session.names)
     known = name in bknb.list_strategies()
-    options = {key: call.values[key] for key in ("interval", "risk", "execution") if key in call.values}
+    options: dict[str, Any] = {
+        key: call.values[key] for key in ("interval", "params", "risk", "execution") if key in call.values
+    }
+    options |= sweeping.whole(call, "lookback")
     with session.quietly():
-        strategy = bknb.add_strategy(name, get_signal=function, **options)
+        strategy = bknb.add_strategy(name, **function, **options)
     what = f"interval {strategy.interval}, execution {strategy.execution}"
     what += f", risk {strategy.risk}" if strategy.risk else ""
     _say(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
@@ -358,6 +366,7 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%why": why,
     "%report": report,
     "%live": live_runs.live,
+    "%sweep": sweeping.sweep,
 }
 
 

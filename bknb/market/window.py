@@ -186,7 +186,8 @@ class Window:
             raise NotEnoughData(f"{wanted}\nthe data of {self.source.name} ends at {end}")
         raise NotEnoughData(
             f"{wanted}, only {max(last, 0)} exist: the data of {self.source.name} begins at {first}\n"
-            f"start the frame later or ask for fewer candles"
+            f"start the frame later or ask for fewer candles",
+            available=max(last, 0),
         )
 
     def average_price(self, symbol: str, when: int) -> float:

@@ -117,10 +117,42 @@ def test_what_a_cell_defines_is_seen_by_later_cells(fine: Callable[[str], Answer
     assert bknb.get_strategy("one").get_signal() is None
 
 
-def test_vectorised_cells_are_refused_clearly(cell: Callable[[str], Answer]) -> None:
-    lines = cell("%%strategy fast --interval 15m\ndef get_signals(candles): return {}").lines
-    assert "not supported yet" in lines[0]
-    assert "get_signal(ctx)" in lines[1]
+COLUMNS = """
+def get_signals(candles, hold=300):
+    return {"position": 1, "price_take_profit": candles.close * 1.02, "price_stop_loss": candles.close * 0.99,
+            "minute_estimated_time": hold}
+"""
+
+
+def test_a_vectorised_cell_is_a_strategy(fine: Callable[[str], Answer], shell: InteractiveShell) -> None:
+    assert fine(f"%%strategy fast --interval 1h --lookback 5{COLUMNS}").out.startswith("strategy 'fast' registered")
+    assert bknb.get_strategy("fast").lookback == 5
+    fine("short = {'hold': 60}")
+    fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name quick --params {{short}} --out quick{COLUMNS}")
+    assert set(shell.user_ns["quick"].trades["minutes"]) >= {60.0}
+    fine(f"%backtest BTCUSDT --strategy fast {RUN} --out calm")
+    assert len(shell.user_ns["calm"].trades) < len(shell.user_ns["quick"].trades)
+
+
+def test_a_cell_with_both_functions_is_refused(cell: Callable[[str], Answer]) -> None:
+    lines = cell(f"%%strategy both --interval 15m{COLUMNS}{PATIENT}").lines
+    assert "both get_signal and get_signals" in lines[0]
+
+
+def test_a_sweep_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str], Answer], shell: Any) -> None:
+    pytest.importorskip("numba")
+    fine(f"%%strategy fast --interval 1h --lookback 5{COLUMNS}")
+    line = f"%sweep BTCUSDT --strategy fast {RUN} --metric total_pnl"
+    out = fine(f"{line} --params 'hold=range(60, 300, 60)' --out found").out
+    assert "4 combinations, grid, ranked by total_pnl" in out
+    assert list(shell.user_ns["found"].table["hold"]) == [60, 120, 180, 240]
+    fine("grid = {'hold': [60, 120]}")
+    fine(f"task = %sweep BTCUSDT,ETHUSDT --strategy fast {RUN} --params {{grid}} --executor 1 --background")
+    assert len(shell.user_ns["task"].result(60).table) == 4
+    assert "--params does not understand" in cell(f"{line} --params 'hold=open(1)'").lines[0]
+    assert "--trials takes a whole number" in cell(f"{line} --params hold=1 --trials few").lines[0]
+    assert "did you mean 'hold'" in cell(f"{line} --params hald=1").lines[0]
+    assert "fast=range(5, 50, 5)" in fine("%sweep --help").out
 
 
 def test_a_strategy_can_have_a_risk_profile_from_a_cell(fine: Callable[[str], Answer]) -> None:
