@@ -154,11 +154,10 @@ def _in_thread(work: Callable[[], T]) -> T:
 class _Other:
     """Candles of a window, with another future or another beginning."""
 
-    page_limit = None
-
     def __init__(self, window: Window, world: World) -> None:
         self.name = window.source.name
-        self.intervals = tuple(INTERVAL_MS)
+        self.intervals: tuple[str, ...] | None = tuple(INTERVAL_MS)
+        self.page_limit: int | None = None
         self._window = window
         self._world = world
         self.format_price = window.source.format_price
@@ -259,7 +258,9 @@ class _Inquiry:
         except NotEnoughData:
             return ("warm-up",)
         except Exception as error:  # noqa: BLE001 -- whatever a strategy raises is an answer to compare
-            self._failure = self._failure or f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            self._failure = (
+                self._failure or f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            )
             return ("error", type(error).__name__)
         finally:
             current.reset(token)

@@ -52,6 +52,9 @@ DOORS: dict[str, tuple[str, ...]] = {
     "stores": ("errors", "ports", "adapters"),
     "tallies": ("engine.records", "analysis", "runs", "live", "adapters.reports"),
     "result": ("errors", "config", "ports", "domain", "market.candles", "engine", "analysis", "jupyter.display"),
+    "comparing": ("errors", "config", "analysis", "engine", "result", "runs", "tasks", "adapters.reports"),
+    "lookahead": ("errors", "config", "ports", "domain", "market", "engine", "analysis", "runs"),
+    "sizing": ("errors", "domain", "engine"),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "brokers": ("errors", "config", "ports", "domain", "adapters"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for

@@ -104,17 +104,17 @@ class Intervals(Mapping[str, Interval]):
 
 
 def _mean(rows: Rows) -> Rows:
-    return rows.mean(axis=1)
+    return np.asarray(rows.mean(axis=1))
 
 
 def _share(rows: Rows) -> Rows:
     won, lost = (rows > 0).sum(axis=1), (rows < 0).sum(axis=1)
-    return 100 * won / np.maximum(won + lost, 1)
+    return np.asarray(100 * won / np.maximum(won + lost, 1))
 
 
 def _over(top: Rows, bottom: Rows) -> Rows:
     known = bottom > _DUST
-    return np.where(known, top / np.where(known, bottom, 1.0), np.nan)
+    return np.asarray(np.where(known, top / np.where(known, bottom, 1.0), np.nan))
 
 
 def _sharpe(rows: Rows) -> Rows:
@@ -130,17 +130,17 @@ def _profit_factor(rows: Rows) -> Rows:
 
 
 def _equity(rows: Rows) -> Rows:
-    return np.cumprod(np.maximum(1 + rows / 100, 0.0), axis=1)
+    return np.asarray(np.cumprod(np.maximum(1 + rows / 100, 0.0), axis=1), dtype=np.float64)
 
 
 def _final(rows: Rows) -> Rows:
-    return np.prod(np.maximum(1 + rows / 100, 0.0), axis=1)
+    return np.asarray(np.prod(np.maximum(1 + rows / 100, 0.0), axis=1))
 
 
 def _drawdown(rows: Rows) -> Rows:
     equity = _equity(rows)
     peak = np.maximum(np.maximum.accumulate(equity, axis=1), 1.0)
-    return 100 * ((peak - equity) / peak).max(axis=1)
+    return np.asarray(100 * ((peak - equity) / peak).max(axis=1))
 
 
 MAIN: Final[dict[str, Callable[[Rows], Rows]]] = {
@@ -196,9 +196,7 @@ def block_length(returns: Any) -> float:
     return float(min(max(length, 1.0), ceil(min(3 * sqrt(n), n / 3))))
 
 
-def resample(
-    count: int, *, resamples: int, block: float, method: str, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def resample(count: int, *, resamples: int, block: float, method: str, rng: np.random.Generator) -> NDArray[np.int64]:
     """Which observations each resample takes, shape (resamples, count); the end is joined to the beginning."""
     if method == "circular":
         size = max(1, round(block))

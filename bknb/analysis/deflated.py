@@ -223,10 +223,10 @@ def effective_trials(returns: ArrayLike) -> float:
     if number < 2:
         return float(max(number, 1))
     scaled = (live - live.mean(axis=0)) / live.std(axis=0)
-    together = float((scaled.sum(axis=1) ** 2).mean())  # sum of all correlations, the diagonal included
+    together = float(np.mean(scaled.sum(axis=1) ** 2))  # sum of all correlations, the diagonal included
     mean = (together - number) / (number * (number - 1))
     share = min(max(mean, 0.0), 1.0)
-    return share + (1 - share) * number
+    return float(share + (1 - share) * number)
 
 
 # -- inside --------------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def _best_of(alone: float, trials: float) -> float:
     """``1 - alone ** trials`` without losing the small ones."""
     if alone <= 0:
         return 1.0
-    return -float(np.expm1(trials * log1p(alone - 1)))
+    return float(-np.expm1(trials * log1p(alone - 1)))
 
 
 def _trials(trials: Any, observations: int) -> tuple[float, float]:

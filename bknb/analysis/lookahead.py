@@ -326,11 +326,9 @@ def check_rows(evaluate: Evaluate, candles: Candles, *, step_ms: int, moments: i
     found: dict[str, list[tuple[int, int, Rows]]] = {"cut off": [], "changed": []}
     for number, row in enumerate(chosen):
         keep = row + 1
-        trials: list[tuple[str, Callable[[], Candles]]] = [("cut off", lambda keep=keep: candles[:keep].copy())]
-        if not found["cut off"]:
-            trials.append(("changed", lambda keep=keep, n=number: perturbed(candles, keep, seed=seed + n)))
-        for how, world in trials:
-            rows = _attempt(evaluate, world())
+        for how in ("cut off",) if found["cut off"] else ("cut off", "changed"):
+            world = candles[:keep].copy() if how == "cut off" else perturbed(candles, keep, seed=seed + number)
+            rows = _attempt(evaluate, world)
             if rows is None:
                 continue
             apart = differing(whole, rows, keep)
@@ -397,7 +395,7 @@ def check_row_history(
     return [
         Finding(
             kind="history",
-            what=f"more than the newest {lookback} candles, which is all that a live run gives it (lookback={lookback})",
+            what=f"more than the newest {lookback} candles, all that a live run gives it (lookback={lookback})",
             how=f"only the newest {lookback} candles were there",
             when=int(candles.timestamp[row]) + step_ms,
             signal=change_text(row_answer(whole, row), seen),
@@ -479,9 +477,7 @@ def _unsteady(ask: Asked, moments: Sequence[int], first: dict[int, Answer]) -> l
     """Answers that are others when asked again: in the same order, or backwards."""
     again = {when: ask(when, AsIs) for when in moments}
     backwards = {when: ask(when, AsIs) for when in reversed(moments)}
-    apart = [
-        (when, seen) for when in moments for seen in (again[when], backwards[when]) if not same(first[when], seen)
-    ]
+    apart = [(when, seen) for when in moments for seen in (again[when], backwards[when]) if not same(first[when], seen)]
     if not apart:
         return []
     seeded = [{when: ask(when, World(seed=seed)) for when in moments} for seed in (1, 1, 2, 3, 4, 5, 6)]

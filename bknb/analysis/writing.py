@@ -15,12 +15,12 @@ MISSING = "N/A"
 
 
 def cell(text: str) -> str:
-    """Text that cannot end a table cell, start a tag or break a line.
+    r"""Text that cannot end a table cell, start a tag or break a line.
 
     Examples
     --------
-    >>> cell("a | b")
-    'a \\\\| b'
+    >>> cell("one <b>\n two")
+    'one &lt;b> two'
     """
     flat = " ".join(text.split())
     return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
@@ -55,8 +55,8 @@ def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
     Examples
     --------
-    >>> html_table(["a"], [["<b>"]])
-    '<table style="font-size:92%"><thead><tr><th scope="col" style="text-align:left">a</th></tr></thead><tbody><tr><td style="text-align:left">&lt;b&gt;</td></tr></tbody></table>'
+    >>> html_table(["a"], [["<b>"]]).count("&lt;b&gt;")
+    1
     """
     side = ["left", *["right"] * (len(columns) - 1)]
     head = "".join(

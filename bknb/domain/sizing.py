@@ -71,7 +71,9 @@ def make_sizing(name: str, method: str, parameters: dict[str, object]) -> Sizing
     if method not in METHODS:
         raise UsageError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     known = (*_PARAMETERS[method], *_LIMITS)
-    problems = [f"{key} is not a parameter of {method} (it has {', '.join(known)})" for key in parameters if key not in known]
+    problems = [
+        f"{key} is not a parameter of {method} (it has {', '.join(known)})" for key in parameters if key not in known
+    ]
     if "risk_percentage" in known and "risk_percentage" not in parameters:
         problems.append("risk_percentage is missing: what may be lost at the stop, percent of the balance")
     values: dict[str, float] = {}

@@ -57,6 +57,15 @@ class Plan:
     allow_gaps: bool = False
 
 
+def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:
+    """The candles of a run, still to be loaded; runs over the same frame of the same exchange may share them."""
+    return Window(
+        Feed(plan.exchange.source, plan.settings, allow_gaps=plan.allow_gaps, warn=warn, now=SystemClock().now),
+        horizon=plan.frame.last + 2 * MINUTE_MS,
+        on_candles=plan.exchange.callbacks.get("on_candle_data"),
+    )
+
+
 class BacktestRun:
     """One strategy over one frame of history.
 
@@ -70,13 +79,15 @@ class BacktestRun:
         Whether the run was stopped before its end.
     """
 
-    def __init__(self, plan: Plan, *, every_minute: bool = False, silent: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, *, every_minute: bool = False, silent: bool = False, window: Window | None = None
+    ) -> None:
         self.plan = plan
         self.records = Records()
         self.processed = 0
         self.total = (plan.frame.last - plan.frame.start) // interval_ms(plan.frame.interval) + 1
         self.stopped = False
-        self.window: Window | None = None
+        self.window: Window | None = window  # candles in memory that several runs share
         self.seconds = 0.0
         self._every_minute = every_minute
         self._silent = silent  # no listener hears of it
@@ -117,17 +128,7 @@ class BacktestRun:
         plan = self.plan
         began = stopwatch()
         records = self.records
-        window = self.window = Window(
-            Feed(
-                plan.exchange.source,
-                plan.settings,
-                allow_gaps=plan.allow_gaps,
-                warn=records.warnings.append,
-                now=SystemClock().now,
-            ),
-            horizon=plan.frame.last + 2 * MINUTE_MS,
-            on_candles=plan.exchange.callbacks.get("on_candle_data"),
-        )
+        window = self.window = self.window or open_window(plan, warn=records.warnings.append)
         lookup = await self._rows(window)
         series = await window.load_run(plan.symbol, plan.frame.start)
         self.check_coverage(series)

@@ -19,7 +19,11 @@ from typing import Any, Final
 
 _OUR_FOLDER: Final = str(Path(__file__).resolve().parent.parent)
 _LIBRARIES: Final = tuple(
-    {str(Path(path).resolve()) for name, path in sysconfig.get_paths().items() if name in ("stdlib", "purelib", "platlib")}
+    {
+        str(Path(path).resolve())
+        for name, path in sysconfig.get_paths().items()
+        if name in ("stdlib", "purelib", "platlib")
+    }
 )
 _CLOCKS: Final = frozenset({"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"})
 _NOW: Final = frozenset({"now", "utcnow", "today"})
@@ -35,7 +39,7 @@ _REACHES: Final = {
 
 def is_users(filename: str) -> bool:
     """Whether a line of code belongs to the user, not to bknb, to Python or to an installed package."""
-    if filename.startswith("<frozen") or filename.startswith(_OUR_FOLDER):
+    if filename.startswith(("<frozen", _OUR_FOLDER)):
         return False
     return not filename.startswith(_LIBRARIES)
 
@@ -77,10 +81,7 @@ class Witness:
 
     def audited(self, event: str, args: tuple[Any, ...]) -> None:
         """A file was opened, or something outside was reached for, in the thread that is watched."""
-        if event == "open":
-            path = _data_file(args)
-        else:
-            path = _REACHES.get(event, "")
+        path = _data_file(args) if event == "open" else _REACHES.get(event, "")
         if not path:
             return
         frame: FrameType | None = sys._getframe(1)
