@@ -54,6 +54,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "result": ("errors", "config", "ports", "domain", "market.candles", "engine", "analysis", "jupyter.display"),
     "comparing": ("errors", "config", "analysis", "engine", "result", "runs", "tasks", "adapters.reports"),
     "lookahead": ("errors", "config", "ports", "domain", "market", "engine", "analysis", "runs"),
+    "reporting": ("errors", "analysis", "engine", "result", "runs", "adapters.reports"),
     "sizing": ("errors", "domain", "engine"),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "brokers": ("errors", "config", "ports", "domain", "adapters"),

@@ -93,6 +93,7 @@ class BacktestRun:
         self._silent = silent  # no listener hears of it
         self._no_entries = False
         self._leave = False
+        self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
 
     mode: Final = "backtest"
 
@@ -202,6 +203,7 @@ class BacktestRun:
         slot_ms, step_ms = interval_ms(self.plan.strategy.interval), interval_ms(frame.interval)
         report_every = max(self.total // _REPORTS, 1) * step_ms
         start, last, quiet = frame.start, frame.last, desk.rules.quiet  # looked up once, not for every question
+        timing = subjects.performance.heard and not self._silent
         report_at = when = start
         told = 0
         while when <= last and not self._no_entries:
@@ -216,9 +218,15 @@ class BacktestRun:
             if when == start or (index > 0 and course.time_of(index - 1) == when - MINUTE_MS):
                 if quiet:
                     await course.idle_until(index)
+                began = stopwatch() if timing else 0.0
                 await desk.ask(when)
                 if not isinstance(desk.state, Flat):
+                    opened = stopwatch() if timing else 0.0
                     after = await course.until_flat(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
+                    if timing:
+                        self._time("backtest_signal", stopwatch() - opened)
+                if timing:
+                    self._time("backtest_timeframe", stopwatch() - began)
                 while told < len(ends := records.ends):
                     yield ends[told]
                     told += 1
@@ -261,9 +269,11 @@ class BacktestRun:
                     frame=plan.frame.name,
                     mode="backtest",
                     duration_ms=seconds * 1000,
-                    at=SystemClock().now(),
+                    at=(now := SystemClock().now()),
+                    previous_at=self._timed.get(metric),
                 )
             )
+            self._timed[metric] = now
 
 
 def next_question(start: int, step_ms: int, *, after: int, asked: int, slot_ms: int) -> int:
