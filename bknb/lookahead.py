@@ -29,7 +29,7 @@ from .analysis.lookahead import (
     same,
     sort_findings,
 )
-from .domain.interval import INTERVAL_MS, MINUTE_MS, ceil_to, floor_to, interval_ms
+from .domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from .domain.rules import read_answer
 from .domain.signal import Signal
 from .engine.backtest import Plan
@@ -43,6 +43,7 @@ from .market.clock import SystemClock
 from .market.context import Context, current
 from .market.feed import Feed
 from .market.io import fetch_now
+from .market.remembered import Remembered
 from .market.window import Window
 from .ports import CandleSource
 from .runs import ExchangeLike, FrameLike, StrategyLike, plan_backtest
@@ -151,34 +152,22 @@ def _in_thread(work: Callable[[], T]) -> T:
     return told[0]
 
 
-class _Other:
+class _Other(Remembered):
     """Candles of a window, with another future or another beginning."""
 
     def __init__(self, window: Window, world: World) -> None:
-        self.name = window.source.name
-        self.intervals: tuple[str, ...] | None = tuple(INTERVAL_MS)
-        self.page_limit: int | None = None
-        self._window = window
+        super().__init__(window)
         self._world = world
-        self.format_price = window.source.format_price
-        self.format_quantity = window.source.format_quantity
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """Those of the window, altered."""
         step, world = interval_ms(interval), self._world
-        series = await self._window.load(symbol, interval, since)
-        candles = series.candles
+        candles = (await self.window.load(symbol, interval, since)).candles
         if world.changed_after is not None:
-            # changed from one anchor on, so that every page of the answer tells the same story
             place = int(np.searchsorted(candles.timestamp, world.changed_after - step, side="right"))
             candles = perturbed(candles, place, seed=world.seed)
-        times = candles.timestamp
-        first = max(since, world.since if world.since is not None else since)
-        last = int(times[-1]) + 1 if len(times) else first
-        if world.until is not None:
-            last = min(last, world.until - step + 1)
-        at = int(np.searchsorted(times, first))
-        return candles[at : max(at, min(int(np.searchsorted(times, last)), at + limit))].copy()
+        before = None if world.until is None else world.until - step + 1
+        return self.part(candles, max(since, world.since or since), limit, before=before)
 
 
 class _Spied:

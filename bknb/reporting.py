@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .adapters.reports import write_report
-from .analysis.heatmap import HeatInfo, heat_info
+from .analysis.portfolio import HeatInfo, heat_info
 from .analysis.schedule import ScheduleInfo, schedule_info
 from .analysis.timings import PerformanceInfo, performance_info
 from .engine import events, subjects

@@ -56,6 +56,10 @@ DOORS: dict[str, tuple[str, ...]] = {
     "lookahead": ("errors", "config", "ports", "domain", "market", "engine", "analysis", "runs"),
     "reporting": ("errors", "analysis", "engine", "result", "runs", "adapters.reports"),
     "sizing": ("errors", "domain", "engine"),
+    "validating": (
+        *("config", "domain", "kernels.score", "market", "engine", "analysis", "result", "runs", "tasks"),
+        "adapters.openings",
+    ),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "brokers": ("errors", "config", "ports", "domain", "adapters"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for

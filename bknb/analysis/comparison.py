@@ -13,7 +13,7 @@ from .definitions import DEFINITIONS, Definition
 from .deflated import DeflatedSharpe, deflated_sharpe_ratio, effective_trials
 from .overfit import Overfitting, overfitting
 from .summary import figure_text
-from .writing import MISSING, cell, figures, html_figures, html_table, moment, share, table
+from .writing import MISSING, cell, figures, html_figures, html_table, markdown_table, moment, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -241,11 +241,11 @@ class Comparison:
         if self.stopped:
             lines += ["> **Stopped before its end: this is a partial comparison.**", ""]
         lines += [*figures(self._header()), "", "## Best strategy", "", *figures(self._winner()), ""]
-        lines += ["## Ranking", "", *table(self._columns()[1], self._rows()), ""]
+        lines += ["## Ranking", "", *markdown_table(self._columns()[1], self._rows()), ""]
         lines += [f"- {cell(warning)}" for warning in self.warnings]
         lines += ["## All trades", ""]
         trades = [row for entry in self.entries for row in self._trades(entry.strategy)]
-        lines += table(_TRADE_TITLES, trades) if trades else ["No trade was closed."]
+        lines += markdown_table(_TRADE_TITLES, trades) if trades else ["No trade was closed."]
         names = self._columns()[0]
         lines += ["", "## What the figures mean", ""]
         lines += [f"- **{DEFINITIONS[name].label}**: {cell(DEFINITIONS[name].formula)}" for name in names]

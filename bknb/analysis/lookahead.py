@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 import numpy as np
 
 from ..domain.text import plain_number, utc_text
-from .writing import MISSING, cell, figures, html_figures, html_table, moment, table
+from .writing import MISSING, cell, figures, html_figures, html_table, markdown_table, moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,7 @@ class LookaheadReport:
         """The check as Markdown."""
         lines = [f"# Look-ahead check: {cell(self.strategy)} on {cell(self.symbol)}", "", *figures(self._pairs()), ""]
         if self.findings:
-            lines += [*table(_TITLES, self._cells()), ""]
+            lines += [*markdown_table(_TITLES, self._cells()), ""]
         lines += ["## What the kinds mean", "", *[f"- **{kind}**: it {text}" for kind, text in MEANING.items()]]
         return "\n".join(lines) + "\n"
 

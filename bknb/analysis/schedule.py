@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Cancelled, Opened, Scheduled
 from .summary import price_text
-from .writing import MISSING, cell, figures, html_figures, html_table, moment, number, table
+from .writing import MISSING, cell, figures, html_figures, html_table, markdown_table, moment, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +119,7 @@ class ScheduleInfo:
         lines = [f"# Scheduled signals: {cell(self.strategy)} on {cell(self.symbol)}", ""]
         if not self.rows:
             return "\n".join([*lines, "No signal was scheduled."]) + "\n"
-        lines += [*figures(self._pairs()), "", *table(_TITLES, self._cells()), ""]
+        lines += [*figures(self._pairs()), "", *markdown_table(_TITLES, self._cells()), ""]
         lines += [
             (
                 "The rates are of the signals whose fate is known: opened / (opened + cancelled) and its opposite. "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .writing import cell, figures, html_figures, html_table, number, table
+from .writing import cell, figures, html_figures, html_table, markdown_table, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +101,7 @@ class PerformanceInfo:
         lines = [f"# Performance: {cell(self.strategy)} on {cell(self.symbol)}", ""]
         if not self.timings:
             return "\n".join([*lines, "Nothing was timed."]) + "\n"
-        lines += [*figures(self._pairs()), "", *table(_TITLES, self._cells()), ""]
+        lines += [*figures(self._pairs()), "", *markdown_table(_TITLES, self._cells()), ""]
         lines += [f"- **{timing.metric}**: {MEANING.get(timing.metric, '')}" for timing in self.timings]
         lines += [
             "",

@@ -26,12 +26,12 @@ def cell(text: str) -> str:
     return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A Markdown table as lines.
 
     Examples
     --------
-    >>> table(["a", "b"], [["1", "2"]])
+    >>> markdown_table(["a", "b"], [["1", "2"]])
     ['| a | b |', '| --- | --- |', '| 1 | 2 |']
     """
     lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(' --- ' for _ in columns)}|"]
