@@ -69,6 +69,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 EXTRA_DOORS: dict[tuple[str, str], str] = {
     ("jupyter.display", "analysis.figures"): "a result as a picture",
     ("jupyter.display", "analysis.reports"): "a result as numbers",
+    ("jupyter.comparing", "market.clock"): "how long a comparison still takes",
     ("jupyter.sweeping", "market.clock"): "how long a sweep still takes",
     ("jupyter.waiting", "market.clock"): "how long a run still takes; nobody else reads a clock",
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from . import cells, display, sweeping
+from . import cells, comparing, display, sweeping
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, frame_step_minutes, signals
 from .waiting import wait
@@ -120,6 +120,8 @@ COMMANDS: Final = (
         twin="result.report()",
     ),
     sweeping.SWEEP,
+    comparing.WALKER,
+    comparing.LOOKAHEAD,
 )
 
 
@@ -364,6 +366,8 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%why": why,
     "%report": report,
     "%sweep": sweeping.sweep,
+    "%walker": comparing.walker,
+    "%lookahead": comparing.lookahead,
 }
 
 
