@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from . import brokers, exchanges, stores
+    from .analysis.belief import belief
     from .analysis.heat import heat_statistics
     from .analysis.stats import statistics
+    from .comparing import Walker, add_walker, walker
     from .config import Settings, get_config, set_config
     from .domain.risk import RiskRequest
     from .domain.signal import (
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         Scheduled,
         Signal,
     )
+    from .domain.sizing import Constant
     from .engine.adding import add_exchange, add_frame, add_risk, add_strategy, strategy
     from .engine.events import (
         listen_done_backtest,
@@ -81,11 +84,15 @@ if TYPE_CHECKING:
         get_exchange,
         get_frame,
         get_risk,
+        get_sizing,
         get_strategy,
+        get_walker,
         list_exchanges,
         list_frames,
         list_risks,
+        list_sizings,
         list_strategies,
+        list_walkers,
     )
     from .errors import (
         BadCandle,
@@ -106,6 +113,7 @@ if TYPE_CHECKING:
     )
     from .live import Live
     from .log import set_logger
+    from .lookahead import check_lookahead
     from .market.candles import Candles
     from .market.context import (
         format_price,
@@ -118,13 +126,16 @@ if TYPE_CHECKING:
     )
     from .moment import Asked, Moment
     from .nested import enable_nested
+    from .reporting import Heat, Performance, Schedule
     from .result import Result
     from .runs import Backtest, backtest
+    from .sizing import PositionSize, add_sizing
     from .stores import set_store
     from .sweep_result import SweepResult
     from .sweeps import Sweep, sweep
     from .tallies import Partial, Risk
     from .tasks import Task
+    from .validating import open_holdout, walk_forward
 
 __version__ = "0.1.0"
 
@@ -138,8 +149,10 @@ __all__ = [
     "Cancelled",
     "Candles",
     "Closed",
+    "Constant",
     "DataError",
     "GapError",
+    "Heat",
     "Idle",
     "InvalidSignal",
     "InvalidTransition",
@@ -151,12 +164,15 @@ __all__ = [
     "NotEnoughData",
     "Opened",
     "Partial",
+    "Performance",
+    "PositionSize",
     "Rejected",
     "ReplyRefused",
     "Result",
     "Risk",
     "RiskRefused",
     "RiskRequest",
+    "Schedule",
     "Scheduled",
     "Settings",
     "Signal",
@@ -167,12 +183,17 @@ __all__ = [
     "Task",
     "UnknownName",
     "UsageError",
+    "Walker",
     "add_exchange",
     "add_frame",
     "add_risk",
+    "add_sizing",
     "add_strategy",
+    "add_walker",
     "backtest",
+    "belief",
     "brokers",
+    "check_lookahead",
     "enable_nested",
     "exchanges",
     "format_price",
@@ -184,14 +205,18 @@ __all__ = [
     "get_frame",
     "get_mode",
     "get_risk",
+    "get_sizing",
     "get_strategy",
     "get_symbol",
+    "get_walker",
     "get_when",
     "heat_statistics",
     "list_exchanges",
     "list_frames",
     "list_risks",
+    "list_sizings",
     "list_strategies",
+    "list_walkers",
     "listen_done_backtest",
     "listen_done_backtest_once",
     "listen_done_live",
@@ -230,6 +255,7 @@ __all__ = [
     "listen_walker_complete",
     "listen_walker_complete_once",
     "listen_walker_once",
+    "open_holdout",
     "set_config",
     "set_logger",
     "set_store",
@@ -237,18 +263,24 @@ __all__ = [
     "stores",
     "strategy",
     "sweep",
+    "walk_forward",
+    "walker",
 ]
 
 # Where each public name lives; nothing of it is imported before it is asked for.
 _NAMES: Final = {
+    "analysis.belief": "belief",
     "analysis.heat": "heat_statistics",
     "analysis.stats": "statistics",
+    "comparing": "Walker add_walker walker",
     "config": "Settings get_config set_config",
     "domain.risk": "RiskRequest",
     "domain.signal": "Active Cancelled Closed Idle Milestone Opened Rejected RiskRefused Scheduled Signal",
+    "domain.sizing": "Constant",
     "engine.adding": "add_exchange add_frame add_risk add_strategy strategy",
     "engine.registry": (
-        "get_exchange get_frame get_risk get_strategy list_exchanges list_frames list_risks list_strategies"
+        "get_exchange get_frame get_risk get_sizing get_strategy get_walker list_exchanges list_frames "
+        "list_risks list_sizings list_strategies list_walkers"
     ),
     "errors": (
         "BadCandle BknbError BrokerError DataError GapError InvalidSignal InvalidTransition MissingDependency "
@@ -256,17 +288,21 @@ _NAMES: Final = {
     ),
     "live": "Live",
     "log": "set_logger",
+    "lookahead": "check_lookahead",
     "market.candles": "Candles",
     "moment": "Asked Moment",
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
     "nested": "enable_nested",
+    "reporting": "Heat Performance Schedule",
     "result": "Result",
+    "runs": "Backtest backtest",
+    "sizing": "PositionSize add_sizing",
+    "stores": "set_store",
     "sweep_result": "SweepResult",
     "sweeps": "Sweep sweep",
-    "runs": "Backtest backtest",
-    "stores": "set_store",
     "tallies": "Partial Risk",
     "tasks": "Task",
+    "validating": "open_holdout walk_forward",
 }
 _HOME: Final = {
     **{name: module for module, names in _NAMES.items() for name in names.split()},

@@ -54,6 +54,14 @@ DOORS: dict[str, tuple[str, ...]] = {
     "tallies": ("engine.records", "analysis", "runs", "live", "adapters.reports"),
     "result": ("errors", "config", "ports", "domain", "market.candles", "engine", "analysis", "jupyter.display"),
     "moment": ("errors", "domain", "market", "engine", "result"),  # a result stepped into: asks the engine again
+    "comparing": ("errors", "config", "analysis", "engine", "result", "runs", "tasks", "adapters.reports"),
+    "lookahead": ("errors", "config", "ports", "domain", "market", "engine", "analysis", "runs"),
+    "reporting": ("errors", "analysis", "engine", "result", "runs", "adapters.reports"),
+    "sizing": ("errors", "domain", "engine"),
+    "validating": (
+        *("config", "domain", "kernels.score", "market", "engine", "analysis", "result", "runs", "tasks"),
+        "adapters.openings",
+    ),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "brokers": ("errors", "config", "ports", "domain", "adapters"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for
@@ -63,6 +71,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 EXTRA_DOORS: dict[tuple[str, str], str] = {
     ("jupyter.display", "analysis.figures"): "a result as a picture",
     ("jupyter.display", "analysis.reports"): "a result as numbers",
+    ("jupyter.comparing", "market.clock"): "how long a comparison still takes",
     ("jupyter.sweeping", "market.clock"): "how long a sweep still takes",
     ("jupyter.waiting", "market.clock"): "how long a run still takes; nobody else reads a clock",
     ("result", "moment"): "a result steps into one of its minutes",

@@ -62,6 +62,15 @@ class Plan:
     allow_gaps: bool = False
 
 
+def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:
+    """The candles of a run, still to be loaded; runs over the same frame of the same exchange may share them."""
+    return Window(
+        Feed(plan.exchange.source, plan.settings, allow_gaps=plan.allow_gaps, warn=warn, now=SystemClock().now),
+        horizon=plan.frame.last + 2 * MINUTE_MS,
+        on_candles=plan.exchange.callbacks.get("on_candle_data"),
+    )
+
+
 class BacktestRun:
     """One strategy over one frame of history.
 
@@ -79,19 +88,22 @@ class BacktestRun:
         ``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves at the next minute.
     """
 
-    def __init__(self, plan: Plan, *, every_minute: bool = False, silent: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, *, every_minute: bool = False, silent: bool = False, window: Window | None = None
+    ) -> None:
         self.plan = plan
         self.records = Records()
         self.processed = 0
         self.total = (plan.frame.last - plan.frame.start) // interval_ms(plan.frame.interval) + 1
         self.stopped = False
-        self.window: Window | None = None
+        self.window: Window | None = window  # candles in memory that several runs share
         self.seconds = 0.0
         self._every_minute = every_minute
         self.paused = False
         self._silent = silent  # no listener hears of it
         self._no_entries = False
         self._leave = False
+        self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
 
     mode: Final = "backtest"
 
@@ -142,17 +154,7 @@ class BacktestRun:
         plan = self.plan
         began = stopwatch()
         records = self.records
-        window = self.window = Window(
-            Feed(
-                plan.exchange.source,
-                plan.settings,
-                allow_gaps=plan.allow_gaps,
-                warn=records.warnings.append,
-                now=SystemClock().now,
-            ),
-            horizon=plan.frame.last + 2 * MINUTE_MS,
-            on_candles=plan.exchange.callbacks.get("on_candle_data"),
-        )
+        window = self.window = self.window or open_window(plan, warn=records.warnings.append)
         lookup = await self._rows(window)
         series = await window.load_run(plan.symbol, plan.frame.start)
         self.check_coverage(series)
@@ -230,6 +232,7 @@ class BacktestRun:
         slot_ms, step_ms = interval_ms(self.plan.strategy.interval), interval_ms(frame.interval)
         report_every = max(self.total // _REPORTS, 1) * step_ms
         start, last, quiet = frame.start, frame.last, desk.rules.quiet  # looked up once, not for every question
+        timing = subjects.performance.heard and not self._silent
         report_at = when = start
         told = 0
         while when <= last and not self._no_entries:
@@ -247,9 +250,15 @@ class BacktestRun:
             if when == start or (index > 0 and course.time_of(index - 1) == when - MINUTE_MS):
                 if quiet:
                     await course.idle_until(index)
+                began = stopwatch() if timing else 0.0
                 await desk.ask(when)
                 if not isinstance(desk.state, Flat):
+                    opened = stopwatch() if timing else 0.0
                     after = await course.until_flat(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
+                    if timing:
+                        self._time("backtest_signal", stopwatch() - opened)
+                if timing:
+                    self._time("backtest_timeframe", stopwatch() - began)
                 while told < len(ends := records.ends):
                     yield ends[told]
                     told += 1
@@ -304,9 +313,11 @@ class BacktestRun:
                     frame=plan.frame.name,
                     mode="backtest",
                     duration_ms=seconds * 1000,
-                    at=SystemClock().now(),
+                    at=(now := SystemClock().now()),
+                    previous_at=self._timed.get(metric),
                 )
             )
+            self._timed[metric] = now
 
 
 def next_question(start: int, step_ms: int, *, after: int, asked: int, slot_ms: int) -> int:

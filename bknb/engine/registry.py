@@ -1,4 +1,4 @@
-"""Exchanges, strategies, frames and risk profiles, registered by name and wired when a run starts."""
+"""Exchanges, strategies, frames, risk profiles, walkers and sizings, registered by name and wired when a run starts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from ..domain.interval import interval_ms
+from ..domain.sizing import Sizing
 from ..errors import UnknownName, UsageError
 from ..log import log
 from ..ports import CandleSource
@@ -30,6 +31,7 @@ STRATEGY_CALLBACKS = (
 )
 RISK_CALLBACKS = ("on_allowed", "on_rejected")
 EXCHANGE_CALLBACKS = ("on_candle_data",)
+WALKER_CALLBACKS = ("on_strategy_start", "on_strategy_complete", "on_strategy_error", "on_complete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,19 @@ class Risk:
     callbacks: Mapping[str, AnyFunction] = field(default_factory=dict)
 
 
-T = TypeVar("T", Exchange, Strategy, Frame, Risk)
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """Strategies to compare over one frame; what is named is looked up when the comparison starts."""
+
+    name: str
+    exchange: Any
+    frame: Any
+    strategies: tuple[Any, ...]
+    metric: str = "sharpe_ratio"
+    callbacks: Mapping[str, AnyFunction] = field(default_factory=dict)
+
+
+T = TypeVar("T", Exchange, Strategy, Frame, Risk, Lineup, Sizing)
 
 
 class Shelf(Generic[T]):
@@ -140,10 +154,12 @@ class Registry:
         self.strategies: Shelf[Strategy] = Shelf("strategy")
         self.frames: Shelf[Frame] = Shelf("frame")
         self.risks: Shelf[Risk] = Shelf("risk")
+        self.walkers: Shelf[Lineup] = Shelf("walker")
+        self.sizings: Shelf[Sizing] = Shelf("sizing")
         self.notice: Callable[[str], None] = log.info
 
     def _shelves(self) -> tuple[Shelf[Any], ...]:
-        return (self.exchanges, self.strategies, self.frames, self.risks)
+        return (self.exchanges, self.strategies, self.frames, self.risks, self.walkers, self.sizings)
 
     def snapshot(self) -> list[dict[str, Any]]:
         """What is registered now, for ``restore``."""
@@ -220,6 +236,30 @@ def list_risks() -> list[str]:
     return registry.risks.names()
 
 
+def list_walkers() -> list[str]:
+    """Names of the registered walkers, in order of registration.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> isinstance(bknb.list_walkers(), list)
+    True
+    """
+    return registry.walkers.names()
+
+
+def list_sizings() -> list[str]:
+    """Names of the registered ways to size positions, in order of registration.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> isinstance(bknb.list_sizings(), list)
+    True
+    """
+    return registry.sizings.names()
+
+
 def get_exchange(name: str) -> Exchange:
     """The exchange of that name.
 
@@ -269,3 +309,29 @@ def get_risk(name: str) -> Risk:
     ()
     """
     return registry.risks.get(name)
+
+
+def get_walker(name: str) -> Lineup:
+    """The walker of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_walker("pair", exchange="demo", frame="2024-01-01:2024-02-01", strategies=["fast", "slow"])
+    >>> bknb.get_walker("pair").metric
+    'sharpe_ratio'
+    """
+    return registry.walkers.get(name)
+
+
+def get_sizing(name: str) -> Sizing:
+    """The way to size positions of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_sizing("one percent", method="fixed-percentage", risk_percentage=1)
+    >>> bknb.get_sizing("one percent").risk_percentage
+    1.0
+    """
+    return registry.sizings.get(name)

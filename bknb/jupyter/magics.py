@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from . import cells, display, sweeping
+from . import cells, comparing, display, sweeping
 from . import live as live_runs
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, signals
@@ -122,6 +122,8 @@ COMMANDS: Final = (
     ),
     live_runs.COMMAND,
     sweeping.SWEEP,
+    comparing.WALKER,
+    comparing.LOOKAHEAD,
 )
 
 
@@ -367,6 +369,8 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%report": report,
     "%live": live_runs.live,
     "%sweep": sweeping.sweep,
+    "%walker": comparing.walker,
+    "%lookahead": comparing.lookahead,
 }
 
 

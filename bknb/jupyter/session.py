@@ -186,14 +186,11 @@ def _is_own(name: str) -> bool:
 def _known(kind: str, words: list[str], names: Mapping[str, Any], session: Session) -> Iterable[str]:
     """Every value of a kind that is known here and now."""
     match kind:
-        case "exchange":
-            return bknb.list_exchanges()
-        case "strategy":
-            return bknb.list_strategies()
-        case "frame":
-            return bknb.list_frames()
-        case "risk":
-            return bknb.list_risks()
+        case "exchange" | "strategy" | "frame" | "risk" | "walker":
+            lists = (bknb.list_exchanges, bknb.list_strategies, bknb.list_frames, bknb.list_risks, bknb.list_walkers)
+            return dict(zip(("exchange", "strategy", "frame", "risk", "walker"), lists, strict=True))[kind]()
+        case "metric":
+            return list(bknb.statistics([]))
         case "interval":
             return INTERVALS
         case "execution":

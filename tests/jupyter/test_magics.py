@@ -155,6 +155,38 @@ def test_a_sweep_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str]
     assert "fast=range(5, 50, 5)" in fine("%sweep --help").out
 
 
+def test_a_comparison_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str], Answer], shell: Any) -> None:
+    fine(f"%%strategy eager --interval 1h\n{TRADER}")
+    fine(f"%%strategy patient --interval 1h\n{PATIENT}")
+    out = fine(f"%walker BTCUSDT --strategies patient,eager {RUN} --metric total_pnl --out found").out
+    assert "ranked by Total result" in out
+    assert [entry.strategy for entry in shell.user_ns["found"]] == ["eager", "patient"]
+    fine("bknb.add_walker('pair', exchange='demo', frame='2024-01-01:2024-01-08', strategies=['eager', 'patient'])")
+    fine("task = %walker BTCUSDT --walker pair --background")
+    assert shell.user_ns["task"].result(60).best.strategy == "eager"
+    assert "did you mean 'eager'" in cell(f"%walker BTCUSDT --strategies eagr {RUN}").lines[0]
+    assert "needs the name of a walker" in cell("%walker BTCUSDT").lines[0]
+    assert "bknb.walker(" in fine("%walker --help").out
+
+
+def test_a_look_ahead_check_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str], Answer]) -> None:
+    fine(f"%%strategy eager --interval 1h\n{TRADER}")
+    assert "ok    nothing was found" in fine(f"%lookahead BTCUSDT --strategy eager {RUN}").out
+    fine(
+        "%%strategy clever --interval 1h\nimport asyncio\ntape = asyncio.run(bknb.exchanges.demo().get_candles("
+        "'BTCUSDT', '1m', 1704067200000, 20000))\n"
+        "def get_signal(ctx):\n    at = int(tape.timestamp.searchsorted(ctx.when_ms))\n"
+        "    side = 1 if tape.close[at + 60] > ctx.price else -1\n"
+        "    return bknb.Signal(position='long' if side > 0 else 'short', "
+        "price_take_profit=ctx.price * (1 + side * .02), price_stop_loss=ctx.price * (1 - side * .01), minute_estimated_time=60)"
+    )
+    out = fine(f"%lookahead BTCUSDT --strategy clever {RUN} --moments 10").out
+    assert "NOT OK" in out
+    assert "variable tape" in out
+    wrong = cell(f"%lookahead BTCUSDT --strategy eager {RUN} --moments all")
+    assert "--moments takes a whole number" in wrong.lines[0]
+
+
 def test_a_strategy_can_have_a_risk_profile_from_a_cell(fine: Callable[[str], Answer]) -> None:
     body = "def _half(n): return n / 2\ndef never(request):\n    'no trade at all'\n    return _half(0) > 1"
     assert fine(f"%%risk calm\n{body}").out == "risk 'calm' registered (1 rule)\n"
