@@ -59,6 +59,9 @@ DOORS: dict[str, tuple[str, ...]] = {
 EXTRA_DOORS: dict[tuple[str, str], str] = {
     ("jupyter.display", "analysis.figures"): "a result as a picture",
     ("jupyter.display", "analysis.reports"): "a result as numbers",
+    ("adapters.candles", "market.quality"): "nothing is stored that was not checked",
+    ("adapters.filling", "market.quality"): "nothing is stored that was not checked",
+    ("adapters.ccxt", "market.io"): "a client lives on one loop, whoever asks",
     ("jupyter.waiting", "market.clock"): "how long a run still takes; nobody else reads a clock",
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.text import utc_text
-from ..errors import DataError, MissingDependency, NotEnoughData, UsageError
+from ..errors import DataError, MissingDependency, NotEnoughData, StateError, UsageError
 from .candles import Candles
 from .quality import Asked, Repair, audit, check_gaps
 from .resample import resample
@@ -74,6 +74,7 @@ class Feed:
         self._answers_itself: set[str] = {"1m"}
         self._only_minutes = False
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
+        self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
 
     async def fetch(self, symbol: str, interval: str, since: int, until: int) -> Candles:
         """Candles with an open time in ``[since, until)``, oldest first.
@@ -211,8 +212,8 @@ class Feed:
         for attempt in range(1, attempts + 1):
             try:
                 answer = await self.source.get_candles(asked.symbol, asked.interval, asked.since, limit)
-            except (UsageError, MissingDependency):
-                raise  # trying again cannot help
+            except (UsageError, MissingDependency, DataError, StateError):
+                raise  # trying again cannot help, or the source has tried often enough itself
             except Exception as error:
                 said = f"{type(error).__name__}: {error}"
                 if attempt == attempts:
@@ -228,6 +229,10 @@ class Feed:
                 if not isinstance(answer, Candles):
                     raise UsageError(f"{asked}: a source must answer bknb.Candles, got {type(answer).__name__}")
                 return answer
+            finally:
+                if self._take_notes is not None:
+                    for note in self._take_notes():
+                        self._warn(note)
         raise AssertionError("unreachable")
 
     def _look_at_spacing(self, answer: Candles, asked: Asked) -> None:

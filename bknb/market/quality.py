@@ -177,7 +177,7 @@ def _check_grid(candles: Candles, asked: Asked) -> None:
         return
     at = int(np.argmax(off))
     raise BadCandle(
-        f"{asked}: {_describe(candles, at)}\n"
+        f"{asked}: {describe(candles, at)}\n"
         f"its open time is not a multiple of {asked.interval} in UTC: the interval is ignored or the clock is shifted"
     )
 
@@ -202,11 +202,25 @@ def _unique(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
         if differs.any():
             at = int(second[int(np.argmax(differs))])
             raise BadCandle(
-                f"{asked}: two candles contradict each other: {_describe(candles, at - 1)}\n"
-                f"and {_describe(candles, at)}: keep one of them in the source"
+                f"{asked}: two candles contradict each other: {describe(candles, at - 1)}\n"
+                f"and {describe(candles, at)}: keep one of them in the source"
             )
     repairs.append(_repair("dropped duplicates", times[second]))
     return _pick(candles, np.flatnonzero(np.concatenate([[True], ~again])))
+
+
+def check_order(candles: Candles, asked: Asked) -> None:
+    """Refuse candles that are off the grid, out of order, or there twice.
+
+    Raises
+    ------
+    BadCandle
+        For the first candle that breaks a rule.
+    """
+    _check_grid(candles, asked)
+    times = candles.timestamp
+    back = np.concatenate([[False], times[1:] <= times[:-1]])
+    _refuse(back[: len(times)], candles, asked, "its open time must be later than that of the candle before it")
 
 
 def check_values(candles: Candles, asked: Asked) -> None:
@@ -335,10 +349,11 @@ def _refuse(broken: NDArray[np.bool_], candles: Candles, asked: Asked, rule: str
         return
     at, others = int(np.argmax(broken)), int(np.count_nonzero(broken)) - 1
     also = f" ({others} more like it)" if others else ""
-    raise BadCandle(f"{asked}: {_describe(candles, at)}\n{rule}{also}; correct the data at its source")
+    raise BadCandle(f"{asked}: {describe(candles, at)}\n{rule}{also}; correct the data at its source")
 
 
-def _describe(candles: Candles, at: int) -> str:
+def describe(candles: Candles, at: int) -> str:
+    """One candle in words, for a message."""
     moment = utc_text(int(candles.timestamp[at]))
     names = ("open", "high", "low", "close", "volume")
     values = (f"{name} {float(column[at]):.12g}" for name, column in zip(names, _values(candles), strict=True))
