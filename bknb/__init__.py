@@ -105,8 +105,9 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .live import Live
+    from .history import Downloaded, download
     from .log import set_logger
-    from .market.candles import Candles
+    from .market.candles import Candles, content_hash
     from .market.context import (
         format_price,
         format_quantity,
@@ -135,6 +136,7 @@ __all__ = [
     "Candles",
     "Closed",
     "DataError",
+    "Downloaded",
     "GapError",
     "Idle",
     "InvalidSignal",
@@ -166,6 +168,8 @@ __all__ = [
     "add_strategy",
     "backtest",
     "brokers",
+    "content_hash",
+    "download",
     "enable_nested",
     "exchanges",
     "format_price",
@@ -247,8 +251,9 @@ _NAMES: Final = {
         "ModelError NotEnoughData ReplyRefused StateError StrategyError UnknownName UsageError"
     ),
     "live": "Live",
+    "history": "Downloaded download",
     "log": "set_logger",
-    "market.candles": "Candles",
+    "market.candles": "Candles content_hash",
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
     "nested": "enable_nested",
     "result": "Result",

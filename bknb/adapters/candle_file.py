@@ -17,12 +17,13 @@ from ..domain.interval import INTERVAL_MS
 from ..domain.ranges import Ranges
 from ..errors import MissingDependency, StateError
 from ..market.candles import COLUMNS, Candles, content_hash
+from .envelope import Unreadable, address_of, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FORMAT: Final = 1
+_KIND: Final = "candles"
 _KEY: Final = b"bknb.candles"
 _YEARLY_FROM_MS: Final = INTERVAL_MS["1h"]
 
@@ -35,6 +36,11 @@ class SeriesName(msgspec.Struct, frozen=True, order=True):
     interval: str
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """The three names."""
+        return self.exchange, self.symbol, self.interval
+
+    @property
     def step(self) -> int:
         """Length of one candle in milliseconds."""
         return INTERVAL_MS[self.interval]
@@ -44,10 +50,8 @@ class SeriesName(msgspec.Struct, frozen=True, order=True):
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file says about itself."""
+    """What a file says about its candles: the moments asked about, and the content hash."""
 
-    format: int
-    series: SeriesName
     known: Ranges
     content: str
 
@@ -82,7 +86,7 @@ def periods(since: int, until: int, step: int) -> Iterator[tuple[str, int, int]]
 def encoded(series: SeriesName, candles: Candles, known: Ranges) -> bytes:
     """The bytes of a file. Times are delta-packed and the bytes of the floats split: about half of plain columns."""
     pa, pq = arrow()
-    label = Label(format=FORMAT, series=series, known=known, content=content_hash(candles))
+    label = seal(_KIND, series.key, msgspec.json.encode(Label(known=known, content=content_hash(candles))))
     times = pa.array(np.ascontiguousarray(candles.timestamp)).cast(pa.timestamp("ms", tz="UTC"))
     columns = [times, *(pa.array(np.ascontiguousarray(getattr(candles, name))) for name in COLUMNS[1:])]
     fields = [pa.field(name, column.type, nullable=False) for name, column in zip(COLUMNS, columns, strict=True)]
@@ -101,7 +105,7 @@ def encoded(series: SeriesName, candles: Candles, known: Ranges) -> bytes:
         store_schema=False,
     ) as writer:
         writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-        writer.add_key_value_metadata({_KEY: msgspec.json.encode(label)})
+        writer.add_key_value_metadata({_KEY: label})
     data: bytes = sink.getvalue().to_pybytes()
     return data
 
@@ -200,25 +204,25 @@ def damaged(path: Path, why: str) -> StateError:
     )
 
 
-def label_of(path: Path) -> Label:
-    """What a file says about itself, without reading its candles."""
+def series_in(path: Path) -> SeriesName:
+    """Whose candles a file holds, as it says itself."""
     pa, pq = arrow()
     try:
-        return _label((pq.read_metadata(path).metadata or {}).get(_KEY, b""), path)
+        address = address_of((pq.read_metadata(path).metadata or {}).get(_KEY, b""))
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, _first_line(error)) from None
+    if address is None or len(address[1]) != 3:
+        raise damaged(path, "its label is unreadable")
+    return SeriesName(*address[1])
 
 
-def _label(raw: bytes, path: Path, series: SeriesName | None = None) -> Label:
+def _label(raw: bytes, path: Path, series: SeriesName) -> Label:
     try:
-        label = msgspec.json.decode(raw, type=Label)
+        return msgspec.json.decode(unseal(raw, _KIND, series.key), type=Label)
+    except Unreadable as error:
+        raise damaged(path, f"its label {error.reason}") from None
     except msgspec.DecodeError as error:
         raise damaged(path, f"its label is unreadable ({error})") from None
-    if label.format > FORMAT:
-        raise damaged(path, f"it has format {label.format}, this bknb reads up to {FORMAT}; update bknb")
-    if series is not None and label.series != series:
-        raise damaged(path, f"it belongs somewhere else: it holds {label.series}")
-    return label
 
 
 def _first_line(error: Exception) -> str:

@@ -30,7 +30,7 @@ from ..domain.text import utc_text
 from ..errors import BadCandle, StateError, UsageError
 from ..market.candles import COLUMNS, Candles
 from ..market.quality import Asked, check_order, check_values, describe, gaps
-from .candle_file import CandleFile, SeriesName, damaged, encoded, label_of, period_of, periods
+from .candle_file import CandleFile, SeriesName, damaged, encoded, period_of, periods, series_in
 from .disk import Disk, make_folders, refusal, waiting_lock
 from .envelope import decode_name, encode_name, is_shortened
 
@@ -186,14 +186,14 @@ class CandleStore:
             since=ranges[0][0] if ranges else 0,
             until=ranges[-1][1] if ranges else 0,
         )
-        if any(first % step or end % step for first, end in ranges):
-            raise UsageError(f"{asked}: known ranges must lie on the grid of {series.interval}, got {known!r:.120}")
         try:
             check_order(candles, asked)
             check_values(candles, asked)
         except BadCandle as error:
             path = self._file_of(series, candles)
             raise BadCandle(f"{error}\n{path}: nothing was stored, {_NOTHING_CHANGED}") from None
+        if any(first % step or end % step for first, end in ranges):
+            raise UsageError(f"{asked}: known ranges must lie on the grid of {series.interval}, got {known!r:.120}")
         outside = without(_runs(times, step), ranges)
         if outside:
             raise UsageError(f"{asked}: the candle of {utc_text(outside[0][0])} lies outside the known ranges")
@@ -320,7 +320,7 @@ class CandleStore:
         name = None if is_shortened(encoded_name) else decode_name(encoded_name)
         if name is not None:
             return name
-        series = label_of(self._partitions(folder)[0]).series  # a long name is cut, and only the file knows the rest
+        series = series_in(self._partitions(folder)[0])  # a long name is cut, and only the file knows the rest
         return series.exchange if of == 0 else series.symbol
 
     def problems(self) -> list[str]:

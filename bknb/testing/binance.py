@@ -243,12 +243,11 @@ class LocalBinance:
             candles = asyncio.run(self.source.get_candles(market.id, interval, since, count))
             if not len(candles):
                 break
-            for candle in self._present(candles, step):
-                rows.append(self._row(market, candle, step))
+            rows.extend(self._row(market, candle, step) for candle in self._present(candles))
             since = int(candles.timestamp[-1]) + step
         return rows
 
-    def _present(self, candles: Candles, step: int) -> list[tuple[Any, ...]]:
+    def _present(self, candles: Candles) -> list[tuple[Any, ...]]:
         rows = list(zip(*(getattr(candles, name).tolist() for name in COLUMNS), strict=True))
         return [row for row in rows if not any(first <= row[0] < end for first, end in self.absent)]
 
