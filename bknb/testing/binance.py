@@ -19,8 +19,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
-from ..domain.interval import INTERVAL_MS
+from ..domain.interval import INTERVAL_MS, MINUTE_MS
 from ..market.candles import COLUMNS, Candles
+from ..market.resample import resample
 from ..ports import CandleSource
 
 MAX_LIMIT: Final = 1000
@@ -75,7 +76,7 @@ class LocalBinance:
     Parameters
     ----------
     source
-        Where its candles come from. It answers minutes and whatever else the source answers.
+        Where its candles come from; longer ones are made of minutes where the source has only those.
     markets
         What is traded there.
     now
@@ -217,7 +218,7 @@ class LocalBinance:
         if market is None:
             self._send(http, {"code": -1121, "msg": "Invalid symbol."}, status=400)
             return
-        if query.get("interval") not in (self.source.intervals or INTERVAL_MS):
+        if query.get("interval") not in INTERVAL_MS:
             self._send(http, {"code": -1120, "msg": "Invalid interval."}, status=400)
             return
         rows = _spoiled(self._rows(market, query), fault)
@@ -240,12 +241,19 @@ class LocalBinance:
         rows: list[list[Any]] = []
         while len(rows) < limit and since <= end:
             count = min(limit - len(rows), (end - since) // step + 1)
-            candles = asyncio.run(self.source.get_candles(market.id, interval, since, count))
+            candles = self._candles(market, interval, since, count)
             if not len(candles):
                 break
             rows.extend(self._row(market, candle, step) for candle in self._present(candles))
             since = int(candles.timestamp[-1]) + step
         return rows
+
+    def _candles(self, market: Market, interval: str, since: int, count: int) -> Candles:
+        if self.source.intervals is None or interval in self.source.intervals:
+            return asyncio.run(self.source.get_candles(market.id, interval, since, count))
+        step = INTERVAL_MS[interval]
+        minutes = asyncio.run(self.source.get_candles(market.id, "1m", since, count * step // MINUTE_MS))
+        return resample(minutes, interval, allow_gaps=True, since=since, until=since + count * step)
 
     def _present(self, candles: Candles) -> list[tuple[Any, ...]]:
         rows = list(zip(*(getattr(candles, name).tolist() for name in COLUMNS), strict=True))
