@@ -21,7 +21,7 @@ from .domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from .domain.ranges import Range, Ranges, length, without
 from .domain.text import utc_text
 from .engine.making import as_moment
-from .engine.resolving import resolve_exchange
+from .engine.resolving import resolve_exchange, resolve_frame
 from .errors import UnknownName, UsageError
 from .exchanges import ccxt, stored
 from .market.candles import content_hash
@@ -150,8 +150,9 @@ def download(
     symbols: str | Iterable[str],
     *,
     exchange: Any,
-    start: object,
+    start: object = None,
     end: object = None,
+    frame: Any = None,
     interval: str = "1m",
     folder: str | Path = DEFAULT_FOLDER,
     warmup_minutes: int = 1440,
@@ -173,6 +174,8 @@ def download(
         exchange ccxt knows.
     start, end
         The range: text, date, datetime or UTC ms; ``end`` is not part of it and is now by default.
+    frame
+        The range as a run takes it, in place of ``start`` and ``end``.
     interval
         Which candles; runs need ``"1m"``.
     folder
@@ -213,10 +216,7 @@ def download(
     source = as_stored(exchange, folder=folder)
     names = as_symbols(symbols)
     step = interval_ms(interval)
-    first = floor_to(as_moment(start, "start"), step)
-    last = SystemClock().now() if end is None else as_moment(end, "end")
-    if last <= first:
-        raise UsageError(f"a download must end after it starts: start {utc_text(first)}, end {utc_text(last)}")
+    first, last = as_range(start, end, frame, step)
     if at_once < 1 or warmup_minutes < 0:
         raise UsageError("at_once must be at least 1 and warmup_minutes at least 0")
     work = _Download(
@@ -244,6 +244,22 @@ def as_stored(exchange: Any, *, folder: str | Path = DEFAULT_FOLDER) -> StoredSo
     else:
         source = resolve_exchange(exchange).source
     return source if isinstance(source, StoredSource) else stored(source, folder=folder)
+
+
+def as_range(start: object, end: object, frame: Any, step: int) -> Range:
+    """The range ``[start, end)`` a user means, UTC ms."""
+    if frame is not None:
+        if start is not None or end is not None:
+            raise UsageError("a range is either a frame, or start and end, not both")
+        resolved = resolve_frame(frame)
+        start, end = resolved.start, resolved.end
+    if start is None:
+        raise UsageError("say which range: start='2024-01-01', end='2024-02-01' (or a frame)")
+    first = floor_to(as_moment(start, "start"), step)
+    last = SystemClock().now() if end is None else as_moment(end, "end")
+    if last <= first:
+        raise UsageError(f"a range must end after it starts: start {utc_text(first)}, end {utc_text(last)}")
+    return first, last
 
 
 def as_symbols(symbols: str | Iterable[str]) -> tuple[str, ...]:

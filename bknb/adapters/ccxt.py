@@ -14,11 +14,11 @@ anything else                   refused at once: asking the same again cannot he
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import importlib
 import math
 import os
-import threading
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
@@ -33,7 +33,7 @@ import numpy as np
 from ..domain.interval import INTERVAL_MS, interval_ms
 from ..errors import DataError, MissingDependency, UnknownName, UsageError
 from ..market.candles import Candles
-from ..market.io import IO_THREAD, fetch_now, submit
+from ..market.io import fetch_now, submit
 from .disk import Disk, make_folders
 from .envelope import Unreadable, encode_name, seal, unseal
 from .patience import Patience
@@ -132,7 +132,8 @@ class CcxtSource:
         self._rules_path = None if rules_folder is None else rules_folder / encode_name(exchange) / "markets.json"
         self._notes: list[str] = []
         self.requests = 0
-        weakref.finalize(self, _close, self._client)
+        weakref.finalize(self, _close, self._client).atexit = False
+        _open.add(self._client)
 
     def __repr__(self) -> str:
         return f"CcxtSource({self.name!r})"
@@ -468,11 +469,20 @@ def _short(error: Exception) -> str:
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 
+_open: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
 def _close(client: Any) -> None:
-    """Give the connections back; also when the process ends."""
-    if client.session is None:
-        return
-    closing = submit(client.close())
-    if threading.current_thread().name != IO_THREAD:  # there it would wait for itself
-        with contextlib.suppress(Exception):
+    """Give the connections of a source that is gone back."""
+    if client.session is not None:
+        submit(client.close())
+
+
+def _close_all() -> None:
+    """The same for those that are left when the process ends; nobody else would."""
+    with contextlib.suppress(Exception):
+        for closing in [submit(client.close()) for client in list(_open) if client.session is not None]:
             closing.result(timeout=2)
+
+
+atexit.register(_close_all)

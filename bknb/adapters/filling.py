@@ -25,7 +25,7 @@ from ..ports import CandleSource
 from .candle_file import SeriesName
 from .candles import CandleStore, Stored, united
 
-_KEEP_EVERY_PAGES: Final = 20
+_KEEP_EVERY_PAGES: Final = 10
 _FALLBACK_PAGE: Final = 1000
 
 

@@ -10,6 +10,7 @@ import bknb
 
 from . import cells, display
 from . import live as live_runs
+from . import cells, display, history
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, frame_step_minutes, signals
 from .waiting import wait
@@ -75,7 +76,7 @@ COMMANDS: Final = (
         summary="Registers where candles come from; without a name, lists what is registered.",
         options=(
             Option(name="NAME", help="its name", kind="exchange"),
-            Option(name="--get-candles", help="demo, a .csv or .parquet file, or {function}", kind="source"),
+            Option(name="--get-candles", help="demo, ccxt:binance, a .csv or .parquet file, {function}", kind="source"),
             Option(name="--format-price", help="{function} of symbol and price", kind="variable"),
             Option(name="--format-quantity", help="{function} of symbol and quantity", kind="variable"),
         ),
@@ -117,6 +118,7 @@ COMMANDS: Final = (
         twin="result.report()",
     ),
     live_runs.COMMAND,
+    *history.COMMANDS,
 )
 
 
@@ -163,6 +165,8 @@ def _source(given: Any) -> Any:
         return given
     if given == "demo":
         return bknb.exchanges.demo()
+    if given.startswith("ccxt:"):
+        return bknb.exchanges.ccxt(given.removeprefix("ccxt:"))
     for suffix, reader in ((".csv", "from_csv"), (".csv.gz", "from_csv"), (".parquet", "from_parquet")):
         if given.endswith(suffix):
             return getattr(bknb.exchanges, reader)(given)
@@ -358,6 +362,7 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%why": why,
     "%report": report,
     "%live": live_runs.live,
+    "%download": history.download,
 }
 
 

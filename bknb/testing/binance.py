@@ -244,7 +244,7 @@ class LocalBinance:
             candles = self._candles(market, interval, since, count)
             if not len(candles):
                 break
-            rows.extend(self._row(market, candle, step) for candle in self._present(candles))
+            rows.extend(self._row(market, candle, step) for candle in self._present(candles, step))
             since = int(candles.timestamp[-1]) + step
         return rows
 
@@ -255,9 +255,9 @@ class LocalBinance:
         minutes = asyncio.run(self.source.get_candles(market.id, "1m", since, count * step // MINUTE_MS))
         return resample(minutes, interval, allow_gaps=True, since=since, until=since + count * step)
 
-    def _present(self, candles: Candles) -> list[tuple[Any, ...]]:
+    def _present(self, candles: Candles, step: int) -> list[tuple[Any, ...]]:
         rows = list(zip(*(getattr(candles, name).tolist() for name in COLUMNS), strict=True))
-        return [row for row in rows if not any(first <= row[0] < end for first, end in self.absent)]
+        return [row for row in rows if not any(first <= row[0] and row[0] + step <= end for first, end in self.absent)]
 
     def _row(self, market: Market, candle: tuple[Any, ...], step: int) -> list[Any]:
         time, open_, high, low, close, volume = candle
