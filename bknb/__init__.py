@@ -117,6 +117,7 @@ if TYPE_CHECKING:
         get_symbol,
         get_when,
     )
+    from .market.sessions import Sessions
     from .nested import enable_nested
     from .result import Result
     from .runs import Backtest, backtest
@@ -155,6 +156,7 @@ __all__ = [
     "RiskRefused",
     "RiskRequest",
     "Scheduled",
+    "Sessions",
     "Settings",
     "Signal",
     "StateError",
@@ -255,6 +257,7 @@ _NAMES: Final = {
     "log": "set_logger",
     "market.candles": "Candles content_hash",
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
+    "market.sessions": "Sessions",
     "nested": "enable_nested",
     "result": "Result",
     "runs": "Backtest backtest",

@@ -13,27 +13,32 @@ Examples
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .adapters.candles import DEFAULT_FOLDER, CandleStore
 from .adapters.demo import DemoSource
 from .adapters.files import FrameSource, from_csv, from_frame, from_parquet
+from .adapters.in_sessions import SessionSource
 from .adapters.patience import Patience
+from .adapters.query import from_query
 from .adapters.stored import ShelfSource, StoredSource
 from .errors import UsageError
 from .market.clock import SystemClock
+from .market.function import FunctionSource
+from .market.sessions import Sessions, as_sessions
+from .ports import CandleSource
 
 if TYPE_CHECKING:
     from .adapters.ccxt import CcxtSource
-    from .ports import CandleSource
 
 __all__ = [
     "CandleStore",
     "DemoSource",
     "FrameSource",
     "Patience",
+    "SessionSource",
     "ShelfSource",
     "StoredSource",
     "ccxt",
@@ -41,7 +46,9 @@ __all__ = [
     "from_csv",
     "from_frame",
     "from_parquet",
+    "from_query",
     "from_store",
+    "in_sessions",
     "stored",
 ]
 
@@ -166,3 +173,28 @@ def from_store(folder: str | Path = DEFAULT_FOLDER, *, exchange: str | None = No
     ('demo', ('BTCUSDT',))
     """
     return ShelfSource(CandleStore(folder), exchange=exchange)
+
+
+def in_sessions(source: CandleSource | Callable[..., Any], sessions: Sessions | str) -> SessionSource:
+    """Any source or ``get_candles`` function, told when its market is open.
+
+    While the market is closed a missing candle is no gap, a strategy is not asked and nothing is filled; the candle
+    after it is a gap open.
+
+    Parameters
+    ----------
+    source
+        A source, or a function ``(symbol, interval, since, limit)``.
+    sessions
+        ``"fx"``, ``"us-equities"``, or :class:`bknb.Sessions`.
+
+    Examples
+    --------
+    >>> eurusd = in_sessions(demo(), "fx")
+    >>> eurusd.sessions.zone
+    'America/New_York'
+    """
+    hours = as_sessions(sessions)
+    if hours is None:
+        raise UsageError("sessions must be 'fx', 'us-equities' or bknb.Sessions; without any the market is always open")
+    return SessionSource(source if isinstance(source, CandleSource) else FunctionSource(source), hours)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from .adapters.candle_file import SeriesName, periods
-from .adapters.candles import DEFAULT_FOLDER, CandleStore
+from .adapters.candles import DEFAULT_FOLDER
 from .adapters.stored import StoredSource
 from .domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
-from .domain.ranges import Range, Ranges, length, without
+from .domain.ranges import Range, Ranges, length
 from .domain.text import utc_text
 from .engine.making import as_moment
 from .engine.resolving import resolve_exchange, resolve_frame
@@ -345,13 +345,28 @@ class _Download:
             fraction=min(fraction, 1.0), candles=self.done_ms // interval_ms(self.interval), seconds=seconds
         )
 
+    def _looked_at(self, series: SeriesName) -> DownloadedSeries:
+        store, since, until = self.source.store, self.start, self.end
+        candles = store.read(series, since, until)
+        absent = store.absent(series, since, until)
+        if self.source.sessions is not None:
+            absent = self.source.sessions.open_part(absent, series.step)
+        return DownloadedSeries(
+            symbol=series.symbol,
+            candles=len(candles),
+            added=self.added.get(series, 0),
+            absent=absent,
+            missing=store.missing(series, since, until),
+            content_hash=content_hash(candles),
+        )
+
     def report(self) -> Downloaded:
         return Downloaded(
             exchange=self.source.name,
             interval=self.interval,
             start=self.start,
             end=self.end,
-            series=tuple(_looked_at(self.source.store, series, self) for series in self.series),
+            series=tuple(self._looked_at(series) for series in self.series),
             requests=self.source.pages - self.pages_before,
             warnings=tuple(self.notes),
             stopped=self.stopped,
@@ -361,19 +376,6 @@ class _Download:
 def _parts(missing: Ranges, step: int) -> list[Range]:
     """Ranges cut where the store's files end, so that they can be fetched side by side."""
     return [(max(first, low), min(end, high)) for low, high in missing for _, first, end in periods(low, high, step)]
-
-
-def _looked_at(store: CandleStore, series: SeriesName, work: _Download) -> DownloadedSeries:
-    candles = store.read(series, work.start, work.end)
-    known = store.known(series, work.start, work.end)
-    return DownloadedSeries(
-        symbol=series.symbol,
-        candles=len(candles),
-        added=work.added.get(series, 0),
-        absent=store.absent(series, work.start, work.end),
-        missing=without([(work.start, work.end)], known),
-        content_hash=content_hash(candles),
-    )
 
 
 def _wait(work: _Download, *, label: str, progress: bool | Callable[[DownloadProgress], object]) -> None:

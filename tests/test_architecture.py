@@ -31,7 +31,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "engine": ("errors", "config", "ports", "log", "domain", "kernels", "market"),
     "analysis": ("errors", "config", "ports", "domain", "kernels", "market.candles"),
     "optimizer": ("errors", "config", "ports", "log", "domain", "analysis"),
-    "adapters": ("errors", "config", "ports", "log", "domain", "market.candles"),
+    "adapters": ("errors", "config", "ports", "log", "domain", "market.candles", "market.sessions"),
     "testing": ("errors", "config", "ports", "log", "domain", "market", "adapters"),
     "jupyter": ("errors", "config", "PUBLIC"),
     "cli": ("errors", "config", "PUBLIC", "adapters.notebooks"),

@@ -43,6 +43,7 @@ PUBLIC_NAMES = [
     "RiskRefused",
     "RiskRequest",
     "Scheduled",
+    "Sessions",
     "Settings",
     "Signal",
     "StateError",

@@ -20,7 +20,8 @@ from ..domain.ranges import Range
 from ..domain.text import utc_text
 from ..errors import BadCandle, NotEnoughData
 from ..market.candles import Candles
-from ..market.quality import Asked, audit
+from ..market.quality import Asked, audit, gaps
+from ..market.sessions import Sessions
 from ..ports import CandleSource
 from .candle_file import SeriesName
 from .candles import CandleStore, Stored, united
@@ -97,6 +98,7 @@ class Filler:
     ) -> None:
         self._source = source
         self._symbol = symbol
+        self._sessions: Sessions | None = getattr(source, "sessions", None)
         self._store = store
         self._series = series
         self._now = now
@@ -137,7 +139,7 @@ class Filler:
             page, beyond = await self._page(at, until, limit=limit)
             if len(page) or beyond:
                 reached = until if beyond and not len(page) else int(page.timestamp[-1]) + step
-                if _holes(page, proven, reached, step):
+                if self._holes(page, proven, reached):
                     page = await self._again(page, proven, reached)
                 self._take(page, (proven, reached))
                 at = proven = reached
@@ -161,6 +163,16 @@ class Filler:
     def _has_later(self, until: int) -> bool:
         later = self._store.known(self._series, until, until + self._series.step)
         return bool(later) and bool(len(self._store.read(self._series, until, until + 366 * 86_400_000)))
+
+    def _holes(self, page: Candles, since: int, until: int) -> bool:
+        step = self._series.step
+        if len(page) == (until - since) // step:
+            return False
+        if self._sessions is None:
+            return True
+        first = page.timestamp[:1].tolist() or [until]
+        edges = [(since, first[0]), *gaps(page.timestamp, step)]
+        return bool(self._sessions.open_part(edges, step))
 
     async def _again(self, page: Candles, since: int, until: int) -> Candles:
         """A page with holes is asked for twice; what neither answer holds is absent."""
@@ -227,10 +239,6 @@ def _inside(candles: Candles, since: int, until: int) -> Candles:
     block = candles._block[:, keep]
     block.setflags(write=False)
     return Candles(block)
-
-
-def _holes(page: Candles, since: int, until: int, step: int) -> bool:
-    return len(page) < (until - since) // step
 
 
 def _tell_nobody(_: int, __: int) -> None:

@@ -15,6 +15,7 @@ from ..domain.ranges import Ranges, without
 from ..domain.text import plain_number, utc_text
 from ..errors import DataError, UnknownName, UsageError
 from ..market.candles import COLUMNS, Candles
+from ..market.sessions import Sessions
 from ..ports import CandleSource
 from .candle_file import SeriesName
 from .candles import CandleStore
@@ -73,7 +74,7 @@ class StoredSource:
         # A function whose intervals nobody knows is asked for minutes only.
         self.intervals: tuple[str, ...] | None = source.intervals if source.intervals is not None else ("1m",)
         self.pages = 0
-        self.sessions = getattr(source, "sessions", None)
+        self.sessions: Sessions | None = getattr(source, "sessions", None)
         self._now = now
         self._settle_ms = settle_minutes * MINUTE_MS
         self._settings = settings or Settings()

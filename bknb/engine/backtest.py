@@ -37,6 +37,8 @@ from .watchdog import watched
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..market.sessions import Sessions
+
 _REPORTS: Final = 200  # progress is told this often in a run
 _NEVER: Final = math.inf
 _EARLY: Final = 1e-9  # a milestone is looked for a hair early: the lifecycle decides, the scan must not be late
@@ -128,7 +130,13 @@ class BacktestRun:
         series = await window.load_run(plan.symbol, plan.frame.start)
         self._check_coverage(series)
         desk = self._desk(window)
-        course = Course(series, window.average_prices(plan.symbol), desk, every_minute=self._every_minute)
+        course = Course(
+            series,
+            window.average_prices(plan.symbol),
+            desk,
+            every_minute=self._every_minute,
+            sessions=window.sessions,
+        )
         async with watched(desk, plan.settings.max_signal_generation_seconds):
             async for result in self._course(course, desk):
                 yield result
@@ -164,6 +172,10 @@ class BacktestRun:
             )
         last = int(candles.timestamp[-1])
         begin = int(candles.timestamp[0])
+        sessions = self.window.sessions if self.window is not None else None
+        if sessions is not None:
+            open_spans = sessions.open_ranges(first, end)
+            first, end = (open_spans[0][0], open_spans[-1][1]) if open_spans else (begin, last)
         if begin > first:
             late = (begin - first) // MINUTE_MS
             self.records.warnings.append(f"the data of {where} begins {late} minutes after the start of the frame")
@@ -184,6 +196,12 @@ class BacktestRun:
                 self._report((when - start) // step_ms)
                 report_at = when + report_every
                 await asyncio.sleep(0)
+            if course.ready is not None and not course.asks_at(when):
+                opens = course.next_question(when)
+                if opens is None:
+                    break  # the market does not open again in these data
+                when = start + ceil_to(opens - start, step_ms)
+                continue
             index = course.index_at(when)
             if index >= course.count:
                 break  # the data ends here: nobody could fill what the strategy asks for
@@ -260,7 +278,15 @@ def next_question(start: int, step_ms: int, *, after: int, asked: int, slot_ms: 
 class Course:
     """The minutes of a run as arrays, and the walk over them while something is open or scheduled."""
 
-    def __init__(self, series: Series, price: NDArray[np.float64], desk: Desk, *, every_minute: bool) -> None:
+    def __init__(
+        self,
+        series: Series,
+        price: NDArray[np.float64],
+        desk: Desk,
+        *,
+        every_minute: bool,
+        sessions: Sessions | None = None,
+    ) -> None:
         candles = series.candles
         self._series = series
         self._times = candles.timestamp
@@ -271,6 +297,26 @@ class Course:
         self._every_minute = every_minute or desk.rules.quiet
         self._fed: int | None = None
         self._average = desk.rules.model.watches == "average"
+        self.ready: NDArray[np.bool_] | None = None
+        if sessions is not None:
+            # A price made before the market closed is not to be had when it opens: wait for one of this session.
+            count = desk.rules.settings.avg_price_candles_count
+            open_before = sessions.open_minutes(self._times - count * MINUTE_MS, count * MINUTE_MS)
+            self.ready = open_before == count
+
+    def asks_at(self, when: int) -> bool:
+        """Whether, with sessions declared, a strategy can be asked at a moment."""
+        index = self.index_at(when)
+        assert self.ready is not None  # asked only with sessions  # noqa: S101
+        return index < self.count and self.time_of(index) == when and bool(self.ready[index])
+
+    def next_question(self, when: int) -> int | None:
+        """The next moment after ``when`` at which a strategy can be asked; ``None``: there is none."""
+        index = self.index_at(when + 1)
+        assert self.ready is not None  # asked only with sessions  # noqa: S101
+        later = self.ready[index:]
+        at = int(later.argmax()) if len(later) else 0
+        return self.time_of(index + at) if len(later) and later[at] else None
 
     def time_of(self, index: int) -> int:
         """Open time of a minute."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..config import Settings
+    from .sessions import Sessions
 
 # Sources that keep prices as 32-bit or decimal text may be off in the last digits.
 _RELATIVE_TOLERANCE = 1e-9
@@ -302,8 +303,17 @@ def gaps(timestamps: NDArray[np.int64], step: int) -> tuple[tuple[int, int], ...
     return tuple((int(timestamps[i]) + step, int(timestamps[i + 1])) for i in breaks)
 
 
-def check_gaps(candles: Candles, asked: Asked) -> None:
-    """Refuse candles with others missing between them.
+def in_sessions(candles: Candles, asked: Asked, sessions: Sessions) -> tuple[Candles, Repair | None]:
+    """The candles in which the market was open, and what had to be left out."""
+    closed = sessions.open_minutes(candles.timestamp, asked.step) == 0
+    if not closed.any():
+        return candles, None
+    left_out = _repair("left out, outside the trading sessions", candles.timestamp[closed])
+    return _pick(candles, np.flatnonzero(~closed)), left_out
+
+
+def check_gaps(candles: Candles, asked: Asked, *, sessions: Sessions | None = None) -> None:
+    """Refuse candles with others missing between them; where sessions are declared, only while the market is open.
 
     Raises
     ------
@@ -313,6 +323,8 @@ def check_gaps(candles: Candles, asked: Asked) -> None:
         When all candles are evenly spaced, only wider than asked: the source ignored the interval.
     """
     missing = gaps(candles.timestamp, asked.step)
+    if missing and sessions is not None:
+        missing = sessions.open_part(missing, asked.step)
     if not missing:
         return
     spacing = _even_spacing(candles.timestamp)
