@@ -111,10 +111,11 @@ if TYPE_CHECKING:
         UnknownName,
         UsageError,
     )
+    from .history import Downloaded, download
     from .live import Live
     from .log import set_logger
     from .lookahead import check_lookahead
-    from .market.candles import Candles
+    from .market.candles import Candles, content_hash
     from .market.context import (
         format_price,
         format_quantity,
@@ -124,6 +125,7 @@ if TYPE_CHECKING:
         get_symbol,
         get_when,
     )
+    from .market.sessions import Sessions
     from .moment import Asked, Moment
     from .nested import enable_nested
     from .reporting import Heat, Performance, Schedule
@@ -151,6 +153,7 @@ __all__ = [
     "Closed",
     "Constant",
     "DataError",
+    "Downloaded",
     "GapError",
     "Heat",
     "Idle",
@@ -174,6 +177,7 @@ __all__ = [
     "RiskRequest",
     "Schedule",
     "Scheduled",
+    "Sessions",
     "Settings",
     "Signal",
     "StateError",
@@ -194,6 +198,8 @@ __all__ = [
     "belief",
     "brokers",
     "check_lookahead",
+    "content_hash",
+    "download",
     "enable_nested",
     "exchanges",
     "format_price",
@@ -287,11 +293,13 @@ _NAMES: Final = {
         "ModelError NotEnoughData ReplyRefused StateError StrategyError UnknownName UsageError"
     ),
     "live": "Live",
+    "history": "Downloaded download",
     "log": "set_logger",
     "lookahead": "check_lookahead",
-    "market.candles": "Candles",
+    "market.candles": "Candles content_hash",
     "moment": "Asked Moment",
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
+    "market.sessions": "Sessions",
     "nested": "enable_nested",
     "reporting": "Heat Performance Schedule",
     "result": "Result",

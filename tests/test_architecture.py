@@ -31,7 +31,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "engine": ("errors", "config", "ports", "log", "domain", "kernels", "market"),
     "analysis": ("errors", "config", "ports", "domain", "kernels", "market.candles"),
     "optimizer": ("errors", "config", "ports", "log", "domain", "analysis"),
-    "adapters": ("errors", "config", "ports", "log", "domain", "market.candles"),
+    "adapters": ("errors", "config", "ports", "log", "domain", "market.candles", "market.sessions"),
     "testing": ("errors", "config", "ports", "log", "domain", "market", "adapters"),
     "jupyter": ("errors", "config", "PUBLIC"),
     "cli": ("errors", "config", "PUBLIC", "adapters.notebooks"),
@@ -64,6 +64,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "brokers": ("errors", "config", "ports", "domain", "adapters"),
+    "history": ("errors", "config", "ports", "domain", "market", "engine", "adapters", "exchanges", "jupyter.bar"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for
 }
 
@@ -73,6 +74,9 @@ EXTRA_DOORS: dict[tuple[str, str], str] = {
     ("jupyter.display", "analysis.reports"): "a result as numbers",
     ("jupyter.comparing", "market.clock"): "how long a comparison still takes",
     ("jupyter.sweeping", "market.clock"): "how long a sweep still takes",
+    ("adapters.candles", "market.quality"): "nothing is stored that was not checked",
+    ("adapters.filling", "market.quality"): "nothing is stored that was not checked",
+    ("adapters.ccxt", "market.io"): "a client lives on one loop, whoever asks",
     ("jupyter.waiting", "market.clock"): "how long a run still takes; nobody else reads a clock",
     ("result", "moment"): "a result steps into one of its minutes",
     ("tasks", "jupyter.waiting"): "buttons in the cell that waits for a task",

@@ -40,6 +40,8 @@ from .watchdog import watched
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..market.sessions import Sessions
+
 _REPORTS: Final = 200  # progress is told this often in a run
 _HOLD_SECONDS: Final = 0.02  # a paused run looks this often whether it goes on
 _NEVER: Final = math.inf
@@ -161,7 +163,13 @@ class BacktestRun:
         desk = self._desk(window)
         if lookup is not None:
             desk.strategy = replace(plan.strategy, ask=lookup)
-        course = Course(series, window.average_prices(plan.symbol), desk, every_minute=self._every_minute)
+        course = Course(
+            series,
+            window.average_prices(plan.symbol),
+            desk,
+            every_minute=self._every_minute,
+            sessions=window.sessions,
+        )
         async with watched(desk, plan.settings.max_signal_generation_seconds):
             async for result in self._course(course, desk):
                 yield result
@@ -219,6 +227,10 @@ class BacktestRun:
             )
         last = int(candles.timestamp[-1])
         begin = int(candles.timestamp[0])
+        sessions = self.window.sessions if self.window is not None else None
+        if sessions is not None:
+            open_spans = sessions.open_ranges(first, end)
+            first, end = (open_spans[0][0], open_spans[-1][1]) if open_spans else (begin, last)
         if begin > first:
             late = (begin - first) // MINUTE_MS
             self.records.warnings.append(f"the data of {where} begins {late} minutes after the start of the frame")
@@ -232,7 +244,6 @@ class BacktestRun:
         slot_ms, step_ms = interval_ms(self.plan.strategy.interval), interval_ms(frame.interval)
         report_every = max(self.total // _REPORTS, 1) * step_ms
         start, last, quiet = frame.start, frame.last, desk.rules.quiet  # looked up once, not for every question
-        timing = subjects.performance.heard and not self._silent
         report_at = when = start
         told = 0
         while when <= last and not self._no_entries:
@@ -240,6 +251,12 @@ class BacktestRun:
                 self._report((when - start) // step_ms)
                 report_at = when + report_every
                 await asyncio.sleep(0)
+            if course.ready is not None and not course.asks_at(when):
+                opens = course.next_question(when)
+                if opens is None:
+                    break  # the market does not open again in these data
+                when = start + ceil_to(opens - start, step_ms)
+                continue
             index = course.index_at(when)
             if index >= course.count:
                 break  # the data ends here: nobody could fill what the strategy asks for
@@ -250,15 +267,7 @@ class BacktestRun:
             if when == start or (index > 0 and course.time_of(index - 1) == when - MINUTE_MS):
                 if quiet:
                     await course.idle_until(index)
-                began = stopwatch() if timing else 0.0
-                await desk.ask(when)
-                if not isinstance(desk.state, Flat):
-                    opened = stopwatch() if timing else 0.0
-                    after = await course.until_flat(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
-                    if timing:
-                        self._time("backtest_signal", stopwatch() - opened)
-                if timing:
-                    self._time("backtest_timeframe", stopwatch() - began)
+                after = await self._ask(course, desk, when=when, index=index)
                 while told < len(ends := records.ends):
                     yield ends[told]
                     told += 1
@@ -281,6 +290,21 @@ class BacktestRun:
             await asyncio.sleep(_HOLD_SECONDS)
         end = "stopped there" if self.paused else "resumed there: no question was left out"
         warnings.append(f"new entries were paused at {utc_text(when)} and {end}")
+
+    async def _ask(self, course: Course, desk: Desk, *, when: int, index: int) -> int:
+        """One question and all that follows from it; returns the last minute it took (UTC ms)."""
+        timing = subjects.performance.heard and not self._silent
+        began = stopwatch() if timing else 0.0
+        await desk.ask(when)
+        after = when
+        if not isinstance(desk.state, Flat):
+            opened = stopwatch() if timing else 0.0
+            after = await course.until_flat(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
+            if timing:
+                self._time("backtest_signal", stopwatch() - opened)
+        if timing:
+            self._time("backtest_timeframe", stopwatch() - began)
+        return after
 
     # --- telling ------------------------------------------------------------------------------------------------
 
@@ -339,7 +363,15 @@ def next_question(start: int, step_ms: int, *, after: int, asked: int, slot_ms: 
 class Course:
     """The minutes of a run as arrays, and the walk over them while something is open or scheduled."""
 
-    def __init__(self, series: Series, price: NDArray[np.float64], desk: Desk, *, every_minute: bool) -> None:
+    def __init__(
+        self,
+        series: Series,
+        price: NDArray[np.float64],
+        desk: Desk,
+        *,
+        every_minute: bool,
+        sessions: Sessions | None = None,
+    ) -> None:
         candles = series.candles
         self._series = series
         self._times = candles.timestamp
@@ -350,6 +382,26 @@ class Course:
         self._every_minute = every_minute or desk.rules.quiet
         self._fed: int | None = None
         self._average = desk.rules.model.watches == "average"
+        self.ready: NDArray[np.bool_] | None = None
+        if sessions is not None:
+            # A price made before the market closed is not to be had when it opens: wait for one of this session.
+            count = desk.rules.settings.avg_price_candles_count
+            open_before = sessions.open_minutes(self._times - count * MINUTE_MS, count * MINUTE_MS)
+            self.ready = open_before == count
+
+    def asks_at(self, when: int) -> bool:
+        """Whether, with sessions declared, a strategy can be asked at a moment."""
+        index = self.index_at(when)
+        assert self.ready is not None  # asked only with sessions  # noqa: S101
+        return index < self.count and self.time_of(index) == when and bool(self.ready[index])
+
+    def next_question(self, when: int) -> int | None:
+        """The next moment after ``when`` at which a strategy can be asked; ``None``: there is none."""
+        index = self.index_at(when + 1)
+        assert self.ready is not None  # asked only with sessions  # noqa: S101
+        later = self.ready[index:]
+        at = int(later.argmax()) if len(later) else 0
+        return self.time_of(index + at) if len(later) and later[at] else None
 
     def time_of(self, index: int) -> int:
         """Open time of a minute."""

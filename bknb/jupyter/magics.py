@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from . import cells, comparing, display, sweeping
+from . import cells, comparing, display, history, sweeping
 from . import live as live_runs
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, signals
@@ -79,7 +79,7 @@ COMMANDS: Final = (
         summary="Registers where candles come from; without a name, lists what is registered.",
         options=(
             Option(name="NAME", help="its name", kind="exchange"),
-            Option(name="--get-candles", help="demo, a .csv or .parquet file, or {function}", kind="source"),
+            Option(name="--get-candles", help="demo, ccxt:binance, a .csv or .parquet file, {function}", kind="source"),
             Option(name="--format-price", help="{function} of symbol and price", kind="variable"),
             Option(name="--format-quantity", help="{function} of symbol and quantity", kind="variable"),
         ),
@@ -124,6 +124,7 @@ COMMANDS: Final = (
     sweeping.SWEEP,
     comparing.WALKER,
     comparing.LOOKAHEAD,
+    *history.COMMANDS,
 )
 
 
@@ -173,6 +174,8 @@ def _source(given: Any) -> Any:
         return given
     if given == "demo":
         return bknb.exchanges.demo()
+    if given.startswith("ccxt:"):
+        return bknb.exchanges.ccxt(given.removeprefix("ccxt:"))
     for suffix, reader in ((".csv", "from_csv"), (".csv.gz", "from_csv"), (".parquet", "from_parquet")):
         if given.endswith(suffix):
             return getattr(bknb.exchanges, reader)(given)
@@ -371,6 +374,7 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%sweep": sweeping.sweep,
     "%walker": comparing.walker,
     "%lookahead": comparing.lookahead,
+    "%download": history.download,
 }
 
 

@@ -178,7 +178,8 @@ def test_a_look_ahead_check_from_a_line(fine: Callable[[str], Answer], cell: Cal
         "def get_signal(ctx):\n    at = int(tape.timestamp.searchsorted(ctx.when_ms))\n"
         "    side = 1 if tape.close[at + 60] > ctx.price else -1\n"
         "    return bknb.Signal(position='long' if side > 0 else 'short', "
-        "price_take_profit=ctx.price * (1 + side * .02), price_stop_loss=ctx.price * (1 - side * .01), minute_estimated_time=60)"
+        "price_take_profit=ctx.price * (1 + side * .02), price_stop_loss=ctx.price * (1 - side * .01), "
+        "minute_estimated_time=60)"
     )
     out = fine(f"%lookahead BTCUSDT --strategy clever {RUN} --moments 10").out
     assert "NOT OK" in out
