@@ -143,7 +143,7 @@ def _plain(column: Any) -> Any:
     if not isinstance(column, np.ma.MaskedArray):
         return column
     if column.mask.any() and column.dtype.kind in "biuO":
-        return column.astype(object).filled(None)
+        return np.ma.filled(column.astype(object), None)
     return (
         column.data
         if not column.mask.any()
