@@ -130,6 +130,10 @@ class NotEnoughData(DataError):
         self.available = available
 
 
+class LateData(NotEnoughData):
+    """A candle has closed, but the exchange has not handed it out yet; asked again a moment later, it may."""
+
+
 class InvalidSignal(BknbError):
     """A strategy's answer breaks the rules; every broken rule is listed."""
 

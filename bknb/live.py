@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_WALL_CLOCK = SystemClock()  # one for all: runs with the same clock share their candles
 _LATE_WITH_BROKER = 1  # nobody fills an order at a price of long ago
 
 
@@ -77,7 +78,7 @@ class LiveTask(Task[Result, TickResult]):
         )
 
     def _warn(self, text: str) -> None:
-        self._run.records.warnings.append(text)
+        self._run.records.warn(text)
 
     @property
     def stopping(self) -> str:
@@ -163,7 +164,7 @@ def plan_live(
         execution=execution_model(execution or picked.execution).name,
         settings=chosen_settings(settings),
         store=chosen() if store is None else checked(store),
-        clock=clock or SystemClock(),
+        clock=_WALL_CLOCK if clock is None else clock,
         allow_gaps=allow_gaps,
         until=None if until is None else as_moment(until, "until") // MINUTE_MS * MINUTE_MS,
         late_minutes=late_minutes,
@@ -178,7 +179,7 @@ _tasks: dict[tuple[str, str], LiveTask] = {}
 def _new_task(plan: LivePlan) -> LiveTask:
     """A task for the plan; two runs of one strategy on one symbol would take each other's state."""
     running = _tasks.get((plan.symbol, plan.strategy.name))
-    if running is not None and running.status == "pending":
+    if running is not None and running.status == "pending" and not running.worked:
         symbol, strategy = plan.symbol, plan.strategy.name
         raise UsageError(
             f"a live run of {strategy!r} on {symbol} is going on already\n"
@@ -232,6 +233,7 @@ class Live:
         **options
             ``interval, execution, settings, allow_gaps`` as in ``bknb.backtest``;
             ``store``: where the state is kept (default: what ``bknb.set_store`` chose, else files in ``./dump/data``);
+            runs that share a risk profile share its places when they share the store;
             ``clock``: what time it is (default: the computer's clock);
             ``until``: the moment at which it leaves, keeping its state (default: never);
             ``broker``, ``quantity``: who carries out orders (such as ``bknb.brokers.paper()``), and how much per
@@ -249,6 +251,7 @@ class Live:
         Notes
         -----
         A store that another process uses, and damaged or foreign state, end the task with ``StateError``.
+        A script ends with its last line and its live runs with it: let that line be ``task.wait()``.
 
         Examples
         --------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
-from ..errors import NotEnoughData, UsageError
+from ..errors import LateData, NotEnoughData, UsageError
 from ..kernels.average import average_price, average_prices
 from .candles import Candles
 from .io import fetch_now, submit
@@ -138,6 +138,10 @@ class Window:
             return None
         return series
 
+    def known(self, symbol: str, interval: str) -> Series | None:
+        """What is in memory, if anything is."""
+        return self._series.get((symbol, interval))
+
     def minutes(self, symbol: str) -> Series:
         """The one-minute candles of a symbol that was loaded before."""
         return self._series[symbol, "1m"]
@@ -190,7 +194,8 @@ class Window:
         first = _utc(int(candles.timestamp[0]))
         if last > len(candles):
             end = _utc(int(candles.timestamp[-1]) + series.step)
-            raise NotEnoughData(f"{wanted}\nthe data of {self.source.name} ends at {end}")
+            late = LateData if self._growing else NotEnoughData
+            raise late(f"{wanted}\nthe data of {self.source.name} ends at {end}")
         raise NotEnoughData(
             f"{wanted}, only {max(last, 0)} exist: the data of {self.source.name} begins at {first}\n"
             f"start the frame later or ask for fewer candles",
