@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..domain.lifecycle import Answer, Flat, Input, Reserve, Rules, State, Step, rejection, step
 from ..domain.rules import read_answer
 from ..domain.signal import Event, Milestone, Rejected, RiskRefused, Signal
-from ..errors import LateData, NotEnoughData, StateError
+from ..errors import NotEnoughData, StateError
 from ..market.context import Context, current
 from . import subjects
 from .asking import where_it_failed
@@ -96,7 +96,7 @@ class Desk:
 
         Raises
         ------
-        LateData
+        NotEnoughData
             When ``patient`` and the strategy wanted a candle that has closed but not arrived yet.
         """
         context = self.context(when)
@@ -126,7 +126,7 @@ class Desk:
             self.fail("timeout", TimeoutError(text), when)
             return
         except NotEnoughData as error:
-            if patient and isinstance(error, LateData):
+            if patient and error.late:
                 raise
             self.fail("warm-up", error, when)
             return

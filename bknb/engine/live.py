@@ -19,7 +19,7 @@ from ..domain.recovery import Owner, Restored
 from ..domain.risk import place_of
 from ..domain.signal import Event, OpenSignal
 from ..domain.text import utc_text
-from ..errors import BrokerError, LateData, NotEnoughData, StateError
+from ..errors import BrokerError, NotEnoughData, StateError
 from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
 from ..market.window import Window
@@ -188,7 +188,8 @@ class LiveRun:
             if not (self._work.cancelled() and self._leave):
                 await self._work
         finally:
-            self._work.cancel()
+            if self._work is not None:
+                self._work.cancel()
             if self.orders is not None:
                 await self.orders.close()
             self._floor.put_back(self._tape, warn)
@@ -318,8 +319,10 @@ class LiveRun:
             await self._catch_up()
             if self.stopped and not self._leave:
                 await self._halt()
-        except LateData:
-            self._late = True  # the minute is here, another candle of this moment is not: the same question once more
+        except NotEnoughData as error:
+            self._late = error.late  # the minute is here, another candle of this moment is not: the same question again
+            if not error.late:
+                self._desk.fail("exchange", error, self._fed)
         except StateError as error:
             self._desk.fail("state", error, self._fed)
         except Exception as error:  # noqa: BLE001 -- whatever a source raises is told; the next minute tries again

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ..domain.signal import (
     Active,
@@ -111,8 +111,14 @@ class Records:
 
     def snapshot(self) -> Records:
         """What there is now; a run that goes on does not change it."""
-        lists = {item.name: list(getattr(self, item.name)) for item in fields(self) if not item.name.startswith("_")}
-        return Records(**lists, _failures={key: replace(failure) for key, failure in list(self._failures.items())})
+        lists: dict[str, Any] = {
+            item.name: list(getattr(self, item.name)) for item in fields(self) if not item.name.startswith("_")
+        }
+        return Records(
+            **lists,
+            _limit=self._limit,
+            _failures={key: replace(failure) for key, failure in list(self._failures.items())},
+        )
 
     @property
     def failures(self) -> list[Failure]:

@@ -40,7 +40,7 @@ def fetch_now(work: Coroutine[Any, Any, T]) -> T:
 
 def _restart_in_child() -> None:
     """After a fork: the thread stayed with the parent; the first use in the child starts another."""
-    global _lock, _loop  # noqa: PLW0603
+    global _lock, _loop
     _lock, _loop = threading.Lock(), None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
-from ..errors import LateData, NotEnoughData, UsageError
+from ..errors import NotEnoughData, UsageError
 from ..kernels.average import average_price, average_prices
 from .candles import Candles
 from .io import fetch_now, submit
@@ -194,8 +194,7 @@ class Window:
         first = _utc(int(candles.timestamp[0]))
         if last > len(candles):
             end = _utc(int(candles.timestamp[-1]) + series.step)
-            late = LateData if self._growing else NotEnoughData
-            raise late(f"{wanted}\nthe data of {self.source.name} ends at {end}")
+            raise NotEnoughData(f"{wanted}\nthe data of {self.source.name} ends at {end}", late=self._growing)
         raise NotEnoughData(
             f"{wanted}, only {max(last, 0)} exist: the data of {self.source.name} begins at {first}\n"
             f"start the frame later or ask for fewer candles",
