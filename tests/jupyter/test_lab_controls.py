@@ -58,7 +58,8 @@ return {
     group: [bar.getAttribute('role'), bar.getAttribute('aria-label')],
     status: bar.querySelector('[role=status]').textContent,
     progress: [track.getAttribute('aria-label'), Number(track.getAttribute('aria-valuenow'))],
-    buttons: [...bar.querySelectorAll('button:not([hidden])')].map(b => [b.textContent, b.getAttribute('aria-label'), b.tabIndex]),
+    buttons: [...bar.querySelectorAll('button:not([hidden])')].map(
+        button => [button.textContent, button.getAttribute('aria-label'), button.tabIndex]),
 };
 """
 SIZES = """
