@@ -376,6 +376,7 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%walker": comparing.walker,
     "%lookahead": comparing.lookahead,
     "%download": history.download,
+    "%audit": history.audit,
 }
 
 
