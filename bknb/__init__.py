@@ -132,6 +132,7 @@ if TYPE_CHECKING:
     from .result import Result
     from .runs import Backtest, backtest
     from .sizing import PositionSize, add_sizing
+    from .soundness import Audit, audit
     from .stores import set_store
     from .sweep_result import SweepResult
     from .sweeps import Sweep, sweep
@@ -144,6 +145,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Active",
     "Asked",
+    "Audit",
     "Backtest",
     "BadCandle",
     "BknbError",
@@ -194,6 +196,7 @@ __all__ = [
     "add_sizing",
     "add_strategy",
     "add_walker",
+    "audit",
     "backtest",
     "belief",
     "brokers",
@@ -305,6 +308,7 @@ _NAMES: Final = {
     "result": "Result",
     "runs": "Backtest backtest",
     "sizing": "PositionSize add_sizing",
+    "soundness": "Audit audit",
     "stores": "set_store",
     "sweep_result": "SweepResult",
     "sweeps": "Sweep sweep",

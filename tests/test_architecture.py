@@ -65,6 +65,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "brokers": ("errors", "config", "ports", "domain", "adapters"),
     "history": ("errors", "config", "ports", "domain", "market", "engine", "adapters", "exchanges", "jupyter.bar"),
+    "soundness": ("errors", "domain", "market", "adapters", "exchanges", "history"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for
 }
 

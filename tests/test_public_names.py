@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 PUBLIC_NAMES = [
     "Active",
     "Asked",
+    "Audit",
     "Backtest",
     "BadCandle",
     "BknbError",
@@ -67,6 +68,7 @@ PUBLIC_NAMES = [
     "add_sizing",
     "add_strategy",
     "add_walker",
+    "audit",
     "backtest",
     "belief",
     "brokers",

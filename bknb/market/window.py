@@ -177,10 +177,9 @@ class Window:
         oldest = self._feed.reach_back(when, step, limit)
         series = self._series.get((symbol, interval))
         if series is None or (series.since > oldest and series.closed(when) < limit):
-            series = fetch_now(self.load(symbol, interval, oldest - _HEADROOM * step))
+            series = fetch_now(self.load(symbol, interval, self._feed.reach_back(oldest, step, _HEADROOM)))
         elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
             series = fetch_now(self.load(symbol, interval, series.since))
-            series = fetch_now(self.load(symbol, interval, self._feed.reach_back(oldest, step, _HEADROOM)))
         last = series.closed(when)
         if last < limit or last > len(series.candles):
             self._refuse(series, symbol, interval, limit, when)
@@ -224,10 +223,7 @@ class Window:
 
     async def load_run(self, symbol: str, start: int) -> Series:
         """Load the minutes of a run that starts at ``start``, with what its first average price needs."""
-        since = floor_to(start, MINUTE_MS) - self.settings.avg_price_candles_count * MINUTE_MS
         since = self._feed.reach_back(start, MINUTE_MS, self.settings.avg_price_candles_count)
-        import asyncio
-
         return await asyncio.wrap_future(submit(self.load(symbol, "1m", since)))
 
 
