@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from . import brokers, exchanges, stores
+    from .analysis.card import Card
     from .analysis.heat import heat_statistics
     from .analysis.stats import statistics
+    from .cards import Verification, verify
     from .config import Settings, get_config, set_config
     from .domain.risk import RiskRequest
     from .domain.signal import (
@@ -133,6 +135,7 @@ __all__ = [
     "BrokerError",
     "Cancelled",
     "Candles",
+    "Card",
     "Closed",
     "DataError",
     "GapError",
@@ -160,6 +163,7 @@ __all__ = [
     "Task",
     "UnknownName",
     "UsageError",
+    "Verification",
     "add_exchange",
     "add_frame",
     "add_risk",
@@ -229,12 +233,15 @@ __all__ = [
     "statistics",
     "stores",
     "strategy",
+    "verify",
 ]
 
 # Where each public name lives; nothing of it is imported before it is asked for.
 _NAMES: Final = {
+    "analysis.card": "Card",
     "analysis.heat": "heat_statistics",
     "analysis.stats": "statistics",
+    "cards": "Verification verify",
     "config": "Settings get_config set_config",
     "domain.risk": "RiskRequest",
     "domain.signal": "Active Cancelled Closed Idle Milestone Opened Rejected RiskRefused Scheduled Signal",

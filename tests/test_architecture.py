@@ -41,15 +41,22 @@ DOORS: dict[str, tuple[str, ...]] = {
     "log": ("errors",),
     "nested": ("errors",),
     # the modules where engine, records and reports meet; no room imports them
-    "runs": ("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "result", "adapters.reports"),
+    "runs": (
+        *("errors", "config", "ports", "log", "domain", "market", "engine"),
+        *("tasks", "result", "cards", "adapters.reports"),
+    ),
+    "cards": ("errors", "config", "ports", "domain", "engine", "analysis", "result", "runs"),
     "tasks": ("errors", "domain", "engine"),
     "live": (
         *("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "runs", "stores", "result"),
-        "adapters.reports",
+        *("cards", "adapters.reports"),
     ),
     "stores": ("errors", "ports", "adapters"),
     "tallies": ("engine.records", "analysis", "runs", "live", "adapters.reports"),
-    "result": ("errors", "config", "ports", "domain", "market.candles", "engine", "analysis", "jupyter.display"),
+    "result": (
+        *("errors", "config", "ports", "domain", "market.candles", "engine", "analysis"),
+        *("cards", "jupyter.display"),
+    ),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "brokers": ("errors", "config", "ports", "domain", "adapters"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for
@@ -57,6 +64,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 
 # one module -> one more door, and why
 EXTRA_DOORS: dict[tuple[str, str], str] = {
+    ("analysis.card", "cards"): "card.verify() runs a backtest",
     ("jupyter.display", "analysis.figures"): "a result as a picture",
     ("jupyter.display", "analysis.reports"): "a result as numbers",
     ("jupyter.waiting", "market.clock"): "how long a run still takes; nobody else reads a clock",

@@ -22,6 +22,7 @@ PUBLIC_NAMES = [
     "BrokerError",
     "Cancelled",
     "Candles",
+    "Card",
     "Closed",
     "DataError",
     "GapError",
@@ -49,6 +50,7 @@ PUBLIC_NAMES = [
     "Task",
     "UnknownName",
     "UsageError",
+    "Verification",
     "add_exchange",
     "add_frame",
     "add_risk",
@@ -118,6 +120,7 @@ PUBLIC_NAMES = [
     "statistics",
     "stores",
     "strategy",
+    "verify",
 ]
 
 

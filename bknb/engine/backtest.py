@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -53,6 +53,7 @@ class Plan:
     execution: str
     settings: Settings
     allow_gaps: bool = False
+    given: tuple[str, ...] = ()  # what the call said itself: "interval", "execution", "setting percent_fee"
 
 
 class BacktestRun:
@@ -75,6 +76,7 @@ class BacktestRun:
         self.total = (plan.frame.last - plan.frame.start) // interval_ms(plan.frame.interval) + 1
         self.stopped = False
         self.window: Window | None = None
+        self.code: Any = None  # source text of the user's functions, where somebody read it before the run
         self.seconds = 0.0
         self._every_minute = every_minute
         self._no_entries = False

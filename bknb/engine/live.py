@@ -94,6 +94,7 @@ class LiveRun:
         self.start = self.last = plan.clock.now()
         self.restored: Restored | None = None
         self.orders: OrderDesk | None = None
+        self.code: Any = None  # source text of the user's functions, where somebody read it before the run
         self._floor = floor
         self._hear = hear
         self._leave = False

@@ -113,7 +113,11 @@ COMMANDS: Final = (
     Command(
         name="%report",
         summary="Shows the report of a run as Markdown, or writes it to a file.",
-        options=(_RUN, Option(name="--path", help="file to write", kind="path")),
+        options=(
+            _RUN,
+            Option(name="--path", help="file to write", kind="path"),
+            Option(name="--card", help="the run card in place of the report; --path writes it as JSON", flag=True),
+        ),
         twin="result.report()",
     ),
     live_runs.COMMAND,
@@ -334,8 +338,12 @@ def why(session: Session, call: Call) -> None:
 
 def report(session: Session, call: Call) -> None:
     """``%report``."""
-    text = _result(session.run(call.get("run"))).report()
+    result = _result(session.run(call.get("run")))
     path = call.get("path")
+    if call.get("card") and path is not None:
+        _say(f"run card written to {result.card.save(path)}")
+        return
+    text = result.card.report() if call.get("card") else result.report()
     if path is not None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -125,6 +125,10 @@ class Window:
         until = _end_of(candles, step) if self._growing and len(candles) else self.horizon
         return Series(candles, step=step, since=since, until=until)
 
+    def loaded(self) -> dict[tuple[str, str], Candles]:
+        """Everything in memory now, by symbol and interval."""
+        return {key: series.candles for key, series in self._series.items()}
+
     def minutes(self, symbol: str) -> Series:
         """The one-minute candles of a symbol that was loaded before."""
         return self._series[symbol, "1m"]

@@ -296,6 +296,14 @@ def test_report_is_shown_and_written(ran: bknb.Result, fine: Callable[[str], Ans
     assert path.read_text(encoding="utf-8") == ran.report()
 
 
+def test_report_can_be_the_run_card(fine: Callable[[str], Answer], tmp_path: Path) -> None:
+    fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name trader{TRADER}")
+    assert "# Run card: trader on BTCUSDT" in fine("%report --card").out
+    path = tmp_path / "card.json"
+    assert "run card written to" in fine(f"%report --card --path {path}").out
+    assert bknb.verify(path).same
+
+
 # -- mistakes ----------------------------------------------------------------------------------------------------
 
 MISTAKES = [
