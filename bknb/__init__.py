@@ -121,6 +121,8 @@ if TYPE_CHECKING:
     from .nested import enable_nested
     from .result import Result
     from .runs import Backtest, backtest
+    from .sharing.rerun import NotebookVerification, verify_notebook
+    from .sharing.share import Shared, share
     from .stores import set_store
     from .tallies import Partial, Risk
     from .tasks import Task
@@ -147,6 +149,7 @@ __all__ = [
     "MissingDependency",
     "ModelError",
     "NotEnoughData",
+    "NotebookVerification",
     "Opened",
     "Partial",
     "Rejected",
@@ -157,6 +160,7 @@ __all__ = [
     "RiskRequest",
     "Scheduled",
     "Settings",
+    "Shared",
     "Signal",
     "StateError",
     "StrategyError",
@@ -230,10 +234,12 @@ __all__ = [
     "set_config",
     "set_logger",
     "set_store",
+    "share",
     "statistics",
     "stores",
     "strategy",
     "verify",
+    "verify_notebook",
 ]
 
 # Where each public name lives; nothing of it is imported before it is asked for.
@@ -260,6 +266,8 @@ _NAMES: Final = {
     "nested": "enable_nested",
     "result": "Result",
     "runs": "Backtest backtest",
+    "sharing.rerun": "NotebookVerification verify_notebook",
+    "sharing.share": "Shared share",
     "stores": "set_store",
     "tallies": "Partial Risk",
     "tasks": "Task",

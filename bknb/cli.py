@@ -7,7 +7,9 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import bknb
 
 from . import __version__
 from .errors import BknbError, MissingDependency, UsageError
@@ -39,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "run":
             return _run(options.notebook, out=options.out, timeout_seconds=options.timeout)
+        if options.command == "share":
+            return _share(options)
+        if options.command == "verify":
+            return _verify(options.notebook, timeout_seconds=options.timeout)
         if options.command == "lab":
             return _lab(options.notebook, jupyterlab_options=jupyterlab_options)
         parser.print_help()
@@ -71,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--timeout", metavar="SECONDS", type=_seconds, help="longest time for one cell (default: no limit)"
     )
+    _sharing_parsers(commands)
     lab = commands.add_parser(
         "lab",
         help="open JupyterLab on the first notebook",
@@ -81,6 +88,37 @@ def _parser() -> argparse.ArgumentParser:
         "notebook", metavar="NOTEBOOK.ipynb", nargs="?", type=Path, help=f"default: {FIRST_NOTEBOOK}, else this folder"
     )
     return parser
+
+
+def _sharing_parsers(commands: Any) -> None:
+    share = commands.add_parser(
+        "share",
+        help="make a folder with which somebody else gets the same numbers",
+        description="Execute a notebook and write it to a folder with exactly the candles it used, the files it read, "
+        "pinned requirements, binder/ and a README; then execute that copy without a network and compare. Secrets are "
+        "looked for, and refused. The notebook itself is not changed.",
+        epilog="example: bknb share notebooks/01-first-backtest.ipynb --to first.zip --repository me/strategies",
+    )
+    share.add_argument("notebook", metavar="NOTEBOOK.ipynb", type=Path)
+    share.add_argument("--to", metavar="FOLDER|FILE.zip", type=Path, help="default: NOTEBOOK-share, here")
+    share.add_argument("--repository", metavar="OWNER/NAME", help="where it will be on GitHub, for the launch link")
+    share.add_argument("--ref", metavar="BRANCH", default="HEAD", help="branch or commit there (default: HEAD)")
+    share.add_argument(
+        "--accept", metavar="FINGERPRINT", action="append", default=[], help="a finding that is no secret"
+    )
+    share.add_argument("--no-check", action="store_true", help="do not execute the copy")
+    verify = commands.add_parser(
+        "verify",
+        help="execute a notebook again and say what differs from the results stored in it",
+        description="Execute a notebook (or the one in a shared folder) and compare every result with the run card "
+        "stored beside it: candles, lines of the strategy, settings, every trade. The notebook itself is not changed.",
+        epilog="example: bknb verify notebooks/01-first-backtest.ipynb",
+    )
+    verify.add_argument("notebook", metavar="NOTEBOOK.ipynb", type=Path)
+    for parser in (share, verify):
+        parser.add_argument(
+            "--timeout", metavar="SECONDS", type=_seconds, help="longest time for one cell (default: no limit)"
+        )
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -129,6 +167,31 @@ def _failure_lines(path: Path, failure: Failure, target: Path) -> list[str]:
     first, *more = [line.strip() for line in failure.text.splitlines() if line.strip()] or ["failed"]
     middle = [" ".join(more)] if more else []
     return [f"{where} failed: {first}", *middle, f"written up to there: {target}"]
+
+
+def _share(options: argparse.Namespace) -> int:
+    for package in ("ipykernel", "nbclient", "nbformat"):
+        _need(package, purpose="bknb share")
+    shared = bknb.share(
+        options.notebook,
+        options.to,
+        repository=options.repository,
+        ref=options.ref,
+        accept=options.accept,
+        check=not options.no_check,
+        timeout_seconds=options.timeout,
+        on_summary=lambda cell, text: _say(f"[{cell}] {text}\n"),
+    )
+    _say(repr(shared))
+    return DONE
+
+
+def _verify(path: Path, *, timeout_seconds: int | None) -> int:
+    for package in ("ipykernel", "nbclient", "nbformat"):
+        _need(package, purpose="bknb verify")
+    verification = bknb.verify_notebook(path, timeout_seconds=timeout_seconds)
+    _say(repr(verification))
+    return DONE if verification else NOT_FINISHED
 
 
 def _lab(path: Path | None, *, jupyterlab_options: Sequence[str]) -> int:

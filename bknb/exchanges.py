@@ -1,7 +1,7 @@
 """Ready-made exchanges; each can be passed wherever the name of an exchange can.
 
 ``demo()`` needs nothing, ``from_frame(df)``, ``from_csv(path)`` and ``from_parquet(path)`` serve one-minute candles
-of your own.
+of your own. ``bundled()`` serves the candles that came with a shared notebook.
 
 Examples
 --------
@@ -12,10 +12,16 @@ Examples
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from .adapters.demo import DemoSource
 from .adapters.files import FrameSource, from_csv, from_frame, from_parquet
 
-__all__ = ["DemoSource", "FrameSource", "demo", "from_csv", "from_frame", "from_parquet"]
+if TYPE_CHECKING:
+    from .adapters.bundle import Bundle
+
+__all__ = ["DemoSource", "FrameSource", "bundled", "demo", "from_csv", "from_frame", "from_parquet"]
 
 
 def demo() -> DemoSource:
@@ -30,3 +36,34 @@ def demo() -> DemoSource:
     Candles(3, 2022-01-01T12:00 .. 2022-01-01T12:02 UTC)
     """
     return DemoSource()
+
+
+def bundled(folder: str | Path = ".") -> Bundle:
+    """Serve the candles of a shared folder in place of the exchanges they came from, from now on.
+
+    ``bknb share`` writes this call into the first cell of a shared notebook. Every exchange whose name is in the
+    folder's ``bknb-share.json`` then gives the recorded candles, whatever is registered under that name; nothing is
+    fetched for it. ``bundled(...).leave()`` ends it.
+
+    Raises
+    ------
+    UsageError
+        There is no shared folder.
+    StateError
+        A file is missing, or was changed after it was shared; the text names the candle.
+
+    Examples
+    --------
+    >>> bundled("/nowhere")
+    Traceback (most recent call last):
+        ...
+    bknb.errors.UsageError: there is no bknb-share.json in /nowhere
+    share a notebook with: bknb share NOTEBOOK
+    """
+    from .adapters.bundle import Bundle
+    from .analysis.fingerprint import explain
+    from .engine.registry import registry
+
+    bundle = Bundle(Path(folder), explain=lambda file, candles: explain(file.fingerprint, candles))
+    bundle.serve(registry.through)
+    return bundle

@@ -45,6 +45,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         *("errors", "config", "ports", "log", "domain", "market", "engine"),
         *("tasks", "result", "cards", "adapters.reports"),
     ),
+    "sharing": ("errors", "engine.registry", "market.candles", "analysis", "cards", "adapters"),
     "cards": ("errors", "config", "ports", "domain", "engine", "analysis", "result", "runs"),
     "tasks": ("errors", "domain", "engine"),
     "live": (
@@ -65,6 +66,8 @@ DOORS: dict[str, tuple[str, ...]] = {
 # one module -> one more door, and why
 EXTRA_DOORS: dict[tuple[str, str], str] = {
     ("analysis.card", "cards"): "card.verify() runs a backtest",
+    ("exchanges", "engine.registry"): "a shared notebook's candles take the place of its exchanges",
+    ("exchanges", "analysis.fingerprint"): "which of those candles were changed",
     ("jupyter.display", "analysis.figures"): "a result as a picture",
     ("jupyter.display", "analysis.reports"): "a result as numbers",
     ("jupyter.waiting", "market.clock"): "how long a run still takes; nobody else reads a clock",

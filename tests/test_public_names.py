@@ -34,6 +34,7 @@ PUBLIC_NAMES = [
     "MissingDependency",
     "ModelError",
     "NotEnoughData",
+    "NotebookVerification",
     "Opened",
     "Partial",
     "Rejected",
@@ -44,6 +45,7 @@ PUBLIC_NAMES = [
     "RiskRequest",
     "Scheduled",
     "Settings",
+    "Shared",
     "Signal",
     "StateError",
     "StrategyError",
@@ -117,10 +119,12 @@ PUBLIC_NAMES = [
     "set_config",
     "set_logger",
     "set_store",
+    "share",
     "statistics",
     "stores",
     "strategy",
     "verify",
+    "verify_notebook",
 ]
 
 

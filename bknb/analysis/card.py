@@ -12,7 +12,7 @@ import msgspec
 from ..domain.text import utc_text
 from ..errors import StateError, UsageError
 from .code import Code
-from .fingerprint import CandleRange, Changed, compare
+from .fingerprint import CandleRange, changes
 
 FORMAT: Final = 1
 _SHOWN: Final = 8  # lines of one kind in a report of differences
@@ -350,19 +350,9 @@ def _data_differences(old: Card, new: Card) -> list[Difference]:
                 found.append(f"{part.name}: {name} candle {utc_text(was)} -> {utc_text(is_now)}")
         if part.count != now.count:
             found.append(f"{part.name}: {part.count:,} candles -> {now.count:,}")
-        found += _some([_candle_text(part, change) for change in compare(part, now)], "days")
+        found += _some(changes(part, now), "days")
     found += [f"{part.name}: used now" for key, part in after.items() if key not in before]
     return [Difference(kind="candles", text=text) for text in found]
-
-
-def _candle_text(part: CandleRange, change: Changed) -> str:
-    if change.day is not None:
-        counts = f"{change.before:,} candles -> {change.after:,}" if change.before != change.after else "more than two"
-        return f"{part.name}: candles of {change.day} are not what they were ({counts})"
-    when = " and ".join(utc_text(moment) for moment in change.moments)
-    if change.before == change.after:
-        return f"{part.name}: candle {when} is not what it was"
-    return f"{part.name}: candle {when} is {'missing' if change.after < change.before else 'new'}"
 
 
 def _outcome_differences(old: Outcome, new: Outcome) -> list[Difference]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -187,3 +187,29 @@ def locate(old: Day, new: Day, *, positions: int) -> tuple[int, ...] | None:
         if len(hits):
             return (i, i + 1 + int(hits[0]))
     return None
+
+
+def changes(before: CandleRange, after: CandleRange) -> list[str]:
+    """Which candles are not what they were, as sentences."""
+    return [_change_text(before, change) for change in compare(before, after)]
+
+
+def _change_text(part: CandleRange, change: Changed) -> str:
+    if change.day is not None:
+        counts = f"{change.before:,} candles -> {change.after:,}" if change.before != change.after else "more than two"
+        return f"{part.name}: candles of {change.day} are not what they were ({counts})"
+    when = " and ".join(utc_text(moment) for moment in change.moments)
+    if change.before == change.after:
+        return f"{part.name}: candle {when} is not what it was"
+    return f"{part.name}: candle {when} is {'missing' if change.after < change.before else 'new'}"
+
+
+def explain(stored: dict[str, Any], candles: Candles) -> str:
+    """What is different in candles whose fingerprint was stored as plain data."""
+    try:
+        before = msgspec.convert(stored, CandleRange)
+    except msgspec.ValidationError:
+        return "its checksum does not match"
+    after = fingerprint(candles, exchange=before.exchange, symbol=before.symbol, interval=before.interval)
+    found = changes(before, after)
+    return found[0] if found else "its checksum does not match, though its candles do"

@@ -134,6 +134,8 @@ class Registry:
         self.frames: Shelf[Frame] = Shelf("frame")
         self.risks: Shelf[Risk] = Shelf("risk")
         self.notice: Callable[[str], None] = log.info
+        # what every exchange goes through, in order, before a run uses it: other candles in its place, a record
+        self.through: list[Callable[[Exchange], Exchange]] = []
 
     def _shelves(self) -> tuple[Shelf[Any], ...]:
         return (self.exchanges, self.strategies, self.frames, self.risks)
