@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .analysis.heat import heat_statistics
     from .analysis.stats import statistics
     from .cards import Verification, verify
+    from .checkup import Checkup, doctor
     from .config import Settings, get_config, set_config
     from .domain.risk import RiskRequest
     from .domain.signal import (
@@ -138,6 +139,7 @@ __all__ = [
     "Cancelled",
     "Candles",
     "Card",
+    "Checkup",
     "Closed",
     "DataError",
     "GapError",
@@ -174,6 +176,7 @@ __all__ = [
     "add_strategy",
     "backtest",
     "brokers",
+    "doctor",
     "enable_nested",
     "exchanges",
     "format_price",
@@ -248,6 +251,7 @@ _NAMES: Final = {
     "analysis.heat": "heat_statistics",
     "analysis.stats": "statistics",
     "cards": "Verification verify",
+    "checkup": "Checkup doctor",
     "config": "Settings get_config set_config",
     "domain.risk": "RiskRequest",
     "domain.signal": "Active Cancelled Closed Idle Milestone Opened Rejected RiskRefused Scheduled Signal",

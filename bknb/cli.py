@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "run":
             return _run(options.notebook, out=options.out, timeout_seconds=options.timeout)
+        if options.command == "doctor":
+            return _doctor(options.state, network=not options.offline)
         if options.command == "share":
             return _share(options)
         if options.command == "verify":
@@ -115,6 +117,15 @@ def _sharing_parsers(commands: Any) -> None:
         epilog="example: bknb verify notebooks/01-first-backtest.ipynb",
     )
     verify.add_argument("notebook", metavar="NOTEBOOK.ipynb", type=Path)
+    doctor = commands.add_parser(
+        "doctor",
+        help="say what works here, what does not, and what to do",
+        description="Look at versions, the cache of compiled kernels, JupyterLab and its widgets, Ollama, the clocks "
+        "of exchanges, stored candles and saved state. Nothing is changed. The exit status is 1 when something is bad.",
+        epilog="example: bknb doctor --state ./dump/data",
+    )
+    doctor.add_argument("--state", metavar="FOLDER", type=Path, help="folder of saved state (default: ./dump/data)")
+    doctor.add_argument("--offline", action="store_true", help="ask neither Ollama nor exchanges")
     for parser in (share, verify):
         parser.add_argument(
             "--timeout", metavar="SECONDS", type=_seconds, help="longest time for one cell (default: no limit)"
@@ -167,6 +178,13 @@ def _failure_lines(path: Path, failure: Failure, target: Path) -> list[str]:
     first, *more = [line.strip() for line in failure.text.splitlines() if line.strip()] or ["failed"]
     middle = [" ".join(more)] if more else []
     return [f"{where} failed: {first}", *middle, f"written up to there: {target}"]
+
+
+def _doctor(state: Path | None, *, network: bool) -> int:
+    given = {} if state is None else {"state": state}
+    checkup = bknb.doctor(network=network, **given)
+    _say(repr(checkup))
+    return DONE if checkup else NOT_FINISHED
 
 
 def _share(options: argparse.Namespace) -> int:

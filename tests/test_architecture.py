@@ -46,6 +46,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         *("tasks", "result", "cards", "adapters.reports"),
     ),
     "sharing": ("errors", "engine.registry", "market.candles", "analysis", "cards", "adapters"),
+    "checkup": ("adapters", "cards", "engine.registry", "stores"),
     "cards": ("errors", "config", "ports", "domain", "engine", "analysis", "result", "runs"),
     "tasks": ("errors", "domain", "engine"),
     "live": (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from . import cells, display
+from . import cells, display, handover
 from . import live as live_runs
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, frame_step_minutes, signals
@@ -121,6 +121,7 @@ COMMANDS: Final = (
         twin="result.report()",
     ),
     live_runs.COMMAND,
+    *handover.COMMANDS,
 )
 
 
@@ -366,6 +367,7 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%why": why,
     "%report": report,
     "%live": live_runs.live,
+    **handover.ACTIONS,
 }
 
 
