@@ -72,10 +72,16 @@ def card_of(result: Result, plan: Plan | LivePlan, code: Code, candles: dict[tup
             fingerprint(part, exchange=plan.exchange.name, symbol=symbol, interval=interval)
             for (symbol, interval), part in sorted(candles.items())
         ),
-        made_with=made_with(code.packages),
+        made_with={**made_with(code.packages), "candles from": _source_text(plan.exchange)},
         outcome=outcome,
         notes=code.notes,
     )
+
+
+def _source_text(exchange: Exchange) -> str:
+    """What kind of source gave the candles, and its name: ``DemoSource demo``, ``FrameSource btc.csv``."""
+    kind = getattr(exchange.source, "recorded_kind", None) or type(exchange.source).__name__
+    return f"{kind} {exchange.source.name}"
 
 
 def made_with(packages: tuple[str, ...] = ()) -> dict[str, str]:

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(ours)
     try:
         if options.command == "run":
-            return _run(options.notebook, out=options.out, timeout_seconds=options.timeout)
+            return _run(options.notebook, out=options.out, save=options.save, timeout_seconds=options.timeout)
         if options.command == "doctor":
             return _doctor(options.state, network=not options.offline)
         if options.command == "share":
@@ -76,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("notebook", metavar="NOTEBOOK.ipynb", type=Path)
     run.add_argument("--out", metavar="FILE.html", type=Path, help="default: the notebook's name, here")
+    run.add_argument(
+        "--save", metavar="FILE.ipynb", type=Path, help="also write the notebook with its outputs and run cards"
+    )
     run.add_argument(
         "--timeout", metavar="SECONDS", type=_seconds, help="longest time for one cell (default: no limit)"
     )
@@ -147,13 +150,14 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _run(path: Path, *, out: Path | None, timeout_seconds: int | None) -> int:
+def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: int | None) -> int:
     from .adapters import notebooks
 
     target = out if out is not None else Path(f"{path.stem}.html")
     notebook = notebooks.read_notebook(path)
-    if not target.parent.is_dir():  # known before the notebook runs for an hour
-        raise UsageError(f"cannot write {target}: there is no folder {target.parent}")
+    for wanted in (target, save or target):  # known before the notebook runs for an hour
+        if not wanted.parent.is_dir():
+            raise UsageError(f"cannot write {wanted}: there is no folder {wanted.parent}")
     for package in ("ipykernel", "nbclient", "nbconvert"):
         _need(package, purpose="bknb run")
     failure = notebooks.execute(
@@ -164,8 +168,10 @@ def _run(path: Path, *, out: Path | None, timeout_seconds: int | None) -> int:
     )
     try:
         target.write_text(notebooks.to_html(notebook, title=path.stem), encoding="utf-8")
+        if save is not None:
+            notebooks.write_notebook(notebook, save)
     except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror}") from None
+        raise UsageError(f"cannot write {error.filename or target}: {error.strerror}") from None
     if failure is not None:
         _complain(_failure_lines(path, failure, target))
         return NOT_FINISHED

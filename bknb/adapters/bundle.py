@@ -76,6 +76,11 @@ class RecordingSource:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
 
+    @property
+    def recorded_kind(self) -> str:
+        """What kind of source it is that is recorded, for a run card."""
+        return type(self._source).__name__
+
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """The source's answer, remembered as far as it was asked for."""
         answer = await self._source.get_candles(symbol, interval, since, limit)

@@ -183,6 +183,13 @@ class Parcel:
         """Write the notebook with its last outputs."""
         import nbformat
 
+        shown = cards_in(self.node)
+        self.node.metadata["bknb"] = {
+            "made_with": made_with(),
+            "results": [
+                {"strategy": card.strategy, "symbol": card.symbol, "digest": card.outcome.digest} for card in shown
+            ],
+        }
         nbformat.validate(self.node)
         nbformat.write(self.node, self.path / self.source.name)  # type: ignore[no-untyped-call]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 pytest.importorskip("jupyterlab")
 pytest.importorskip("plotly")
 
+SHARING = Path(__file__).parent.parent.parent / "notebooks" / "07-sharing.ipynb"
 NOTEBOOK = Path(__file__).parent.parent.parent / "notebooks" / "01-first-backtest.ipynb"
 
 pytestmark = [
@@ -29,11 +30,11 @@ pytestmark = [
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    """A JupyterLab of its own, with a copy of the notebook."""
+def address(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A JupyterLab of its own, with a copy of the notebook (or of another one, as the fixture's parameter)."""
     work = tmp_path / "work"
     work.mkdir()
-    shutil.copy(NOTEBOOK, work / "first.ipynb")
+    shutil.copy(getattr(request, "param", NOTEBOOK), work / "first.ipynb")
     port = free_port()
     folders = {
         name: str(tmp_path / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
@@ -122,3 +123,32 @@ def test_run_all_shows_a_chart_and_a_table(address: str, tmp_path: Path) -> None
         assert width > 400
         assert height > 300
         assert browser.count(".bknb-result table") >= 1
+
+
+SAVE = "return window.jupyterapp.commands.execute('docmanager:save').then(() => true)"
+
+
+@pytest.mark.parametrize("address", [SHARING], indirect=True)
+def test_a_saved_notebook_keeps_its_run_cards(address: str, tmp_path: Path) -> None:
+    """What JupyterLab writes (20.0 as 20, keys in another order) is still a card whose checksum matches."""
+    import nbformat
+
+    from bknb.sharing.rerun import cards_in
+
+    before = cards_in(nbformat.read(SHARING, as_version=4))
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(address)
+        wait_for(lambda: browser.count(".jp-Notebook .jp-Cell") > 3, 60, "the notebook")
+        ready = "return window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+        wait_for(lambda: browser.run(ready), 60, "the kernel")
+        browser.run(CLEAR)
+        wait_for(lambda: browser.count(".bknb-result") == 0, 30, "an empty notebook")
+        browser.run(RUN_ALL)
+        wait_for(lambda: all(count for _, count, _ in json.loads(browser.run(LOOK))), 120, "the last cell")
+        assert "error" not in [kind for _, _, kinds in json.loads(browser.run(LOOK)) for kind in kinds]
+        browser.run(SHOW, 3)
+        if shots := os.environ.get("BKNB_SCREENSHOTS"):
+            browser.screenshot(Path(shots) / "sharing.png")
+        assert browser.run(SAVE)
+    after = cards_in(nbformat.read(tmp_path / "work" / "first.ipynb", as_version=4))
+    assert [card.outcome.digest for card in after] == [card.outcome.digest for card in before] != []
