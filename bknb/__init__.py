@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from . import brokers, exchanges, stores
+    from .analysis.belief import belief
     from .analysis.card import Card
     from .analysis.heat import heat_statistics
     from .analysis.stats import statistics
     from .cards import Verification, verify
     from .checkup import Checkup, doctor
+    from .comparing import Walker, add_walker, walker
     from .config import Settings, get_config, set_config
     from .domain.risk import RiskRequest
     from .domain.signal import (
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         Scheduled,
         Signal,
     )
+    from .domain.sizing import Constant
     from .engine.adding import add_exchange, add_frame, add_risk, add_strategy, strategy
     from .engine.events import (
         listen_done_backtest,
@@ -84,11 +87,15 @@ if TYPE_CHECKING:
         get_exchange,
         get_frame,
         get_risk,
+        get_sizing,
         get_strategy,
+        get_walker,
         list_exchanges,
         list_frames,
         list_risks,
+        list_sizings,
         list_strategies,
+        list_walkers,
     )
     from .errors import (
         BadCandle,
@@ -107,9 +114,11 @@ if TYPE_CHECKING:
         UnknownName,
         UsageError,
     )
+    from .history import Downloaded, download
     from .live import Live
     from .log import set_logger
-    from .market.candles import Candles
+    from .lookahead import check_lookahead
+    from .market.candles import Candles, content_hash
     from .market.context import (
         format_price,
         format_quantity,
@@ -119,19 +128,27 @@ if TYPE_CHECKING:
         get_symbol,
         get_when,
     )
+    from .market.sessions import Sessions
+    from .moment import Asked, Moment
     from .nested import enable_nested
+    from .reporting import Heat, Performance, Schedule
     from .result import Result
     from .runs import Backtest, backtest
     from .sharing.rerun import NotebookVerification, verify_notebook
     from .sharing.share import Shared, share
+    from .sizing import PositionSize, add_sizing
     from .stores import set_store
+    from .sweep_result import SweepResult
+    from .sweeps import Sweep, sweep
     from .tallies import Partial, Risk
     from .tasks import Task
+    from .validating import open_holdout, walk_forward
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Active",
+    "Asked",
     "Backtest",
     "BadCandle",
     "BknbError",
@@ -141,8 +158,11 @@ __all__ = [
     "Card",
     "Checkup",
     "Closed",
+    "Constant",
     "DataError",
+    "Downloaded",
     "GapError",
+    "Heat",
     "Idle",
     "InvalidSignal",
     "InvalidTransition",
@@ -150,33 +170,47 @@ __all__ = [
     "Milestone",
     "MissingDependency",
     "ModelError",
+    "Moment",
     "NotEnoughData",
     "NotebookVerification",
     "Opened",
     "Partial",
+    "Performance",
+    "PositionSize",
     "Rejected",
     "ReplyRefused",
     "Result",
     "Risk",
     "RiskRefused",
     "RiskRequest",
+    "Schedule",
     "Scheduled",
+    "Sessions",
     "Settings",
     "Shared",
     "Signal",
     "StateError",
     "StrategyError",
+    "Sweep",
+    "SweepResult",
     "Task",
     "UnknownName",
     "UsageError",
     "Verification",
+    "Walker",
     "add_exchange",
     "add_frame",
     "add_risk",
+    "add_sizing",
     "add_strategy",
+    "add_walker",
     "backtest",
+    "belief",
     "brokers",
+    "check_lookahead",
+    "content_hash",
     "doctor",
+    "download",
     "enable_nested",
     "exchanges",
     "format_price",
@@ -188,14 +222,18 @@ __all__ = [
     "get_frame",
     "get_mode",
     "get_risk",
+    "get_sizing",
     "get_strategy",
     "get_symbol",
+    "get_walker",
     "get_when",
     "heat_statistics",
     "list_exchanges",
     "list_frames",
     "list_risks",
+    "list_sizings",
     "list_strategies",
+    "list_walkers",
     "listen_done_backtest",
     "listen_done_backtest_once",
     "listen_done_live",
@@ -234,6 +272,7 @@ __all__ = [
     "listen_walker_complete",
     "listen_walker_complete_once",
     "listen_walker_once",
+    "open_holdout",
     "set_config",
     "set_logger",
     "set_store",
@@ -241,8 +280,11 @@ __all__ = [
     "statistics",
     "stores",
     "strategy",
+    "sweep",
     "verify",
     "verify_notebook",
+    "walk_forward",
+    "walker",
 ]
 
 # Where each public name lives; nothing of it is imported before it is asked for.
@@ -252,29 +294,42 @@ _NAMES: Final = {
     "analysis.stats": "statistics",
     "cards": "Verification verify",
     "checkup": "Checkup doctor",
+    "analysis.belief": "belief",
+    "comparing": "Walker add_walker walker",
     "config": "Settings get_config set_config",
     "domain.risk": "RiskRequest",
     "domain.signal": "Active Cancelled Closed Idle Milestone Opened Rejected RiskRefused Scheduled Signal",
+    "domain.sizing": "Constant",
     "engine.adding": "add_exchange add_frame add_risk add_strategy strategy",
     "engine.registry": (
-        "get_exchange get_frame get_risk get_strategy list_exchanges list_frames list_risks list_strategies"
+        "get_exchange get_frame get_risk get_sizing get_strategy get_walker list_exchanges list_frames "
+        "list_risks list_sizings list_strategies list_walkers"
     ),
     "errors": (
         "BadCandle BknbError BrokerError DataError GapError InvalidSignal InvalidTransition MissingDependency "
         "ModelError NotEnoughData ReplyRefused StateError StrategyError UnknownName UsageError"
     ),
     "live": "Live",
+    "history": "Downloaded download",
     "log": "set_logger",
-    "market.candles": "Candles",
+    "lookahead": "check_lookahead",
+    "market.candles": "Candles content_hash",
+    "moment": "Asked Moment",
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
+    "market.sessions": "Sessions",
     "nested": "enable_nested",
+    "reporting": "Heat Performance Schedule",
     "result": "Result",
     "runs": "Backtest backtest",
     "sharing.rerun": "NotebookVerification verify_notebook",
     "sharing.share": "Shared share",
+    "sizing": "PositionSize add_sizing",
     "stores": "set_store",
+    "sweep_result": "SweepResult",
+    "sweeps": "Sweep sweep",
     "tallies": "Partial Risk",
     "tasks": "Task",
+    "validating": "open_holdout walk_forward",
 }
 _HOME: Final = {
     **{name: module for module, names in _NAMES.items() for name in names.split()},
@@ -313,7 +368,7 @@ def _offer_demo() -> None:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__all__", "__doc__", "__version__", "load_ipython_extension"]
+    return [*__all__, "__all__", "__doc__", "__version__", "load_ipython_extension", "unload_ipython_extension"]
 
 
 def load_ipython_extension(ipython: Any) -> None:
@@ -321,3 +376,10 @@ def load_ipython_extension(ipython: Any) -> None:
     from .jupyter.magics import load_ipython_extension as load
 
     load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Take the magics out of an IPython session; ``%unload_ext bknb`` calls this."""
+    from .jupyter.magics import unload_ipython_extension as unload
+
+    unload(ipython)

@@ -25,6 +25,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Final
+
+_LISTED: Final = 10
+_REGISTERED: Final = ("exchange", "strategy", "frame", "risk", "sizing", "walker", "optimizer")
 
 
 class BknbError(Exception):
@@ -52,16 +56,32 @@ class UnknownName(UsageError):
     >>> print(UnknownName("strategy", "sma-cros", known=["sma-cross", "rsi"]))
     no strategy is called 'sma-cros'; did you mean 'sma-cross'?
     registered: sma-cross, rsi
+    >>> print(UnknownName("signal", "sma-7", known=[f"sma-{i}x" for i in range(200)]))
+    no signal is called 'sma-7'; did you mean 'sma-7x', 'sma-97x' or 'sma-87x'?
+    there are 200: sma-0x, sma-1x, sma-2x, sma-3x, sma-4x, sma-5x, sma-6x, sma-7x, sma-8x, sma-9x, ...
     """
 
     def __init__(self, kind: str, name: str, *, known: Iterable[str]) -> None:
         self.kind = kind
         self.name = name
         self.known = tuple(known)
-        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        listing = ", ".join(self.known) if self.known else f"none yet; add one with bknb.add_{kind}(...)"
-        super().__init__(f"no {kind} is called {name!r}{hint}\nregistered: {listing}")
+        near = difflib.get_close_matches(name, self.known, n=3 if len(self.known) > _LISTED else 1, cutoff=0.5)
+        hint = f"; did you mean {_either(near)}?" if near else ""
+        super().__init__(f"no {kind} is called {name!r}{hint}\n{self._listing()}")
+
+    def _listing(self) -> str:
+        if not self.known:
+            more = f"; add one with bknb.add_{self.kind}(...)" if self.kind in _REGISTERED else ""
+            return f"there is none yet{more}"
+        first = ", ".join(self.known[:_LISTED])
+        if len(self.known) > _LISTED:
+            return f"there are {len(self.known):,}: {first}, ..."
+        return f"{'registered' if self.kind in _REGISTERED else 'known'}: {first}"
+
+
+def _either(names: Sequence[str]) -> str:
+    *others, last = map(repr, names)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 class MissingDependency(BknbError, ImportError):
@@ -97,7 +117,17 @@ class BadCandle(DataError):
 
 
 class NotEnoughData(DataError):
-    """Fewer closed candles exist than were asked for."""
+    """Fewer closed candles exist than were asked for.
+
+    Attributes
+    ----------
+    available : int
+        How many exist, where that is known; else 0.
+    """
+
+    def __init__(self, text: str, *, available: int = 0) -> None:
+        super().__init__(text)
+        self.available = available
 
 
 class InvalidSignal(BknbError):

@@ -48,6 +48,7 @@ class LiveTask(Task[Result, TickResult]):
 
     kind = "live run"
     mode = "live"
+    can_pause = True
 
     def __init__(self, plan: LivePlan) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
@@ -79,6 +80,11 @@ class LiveTask(Task[Result, TickResult]):
 
     def _warn(self, text: str) -> None:
         self._run.records.warnings.append(text)
+
+    @property
+    def stopping(self) -> str:
+        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves."""
+        return self._run.stopping
 
     @property
     def paused(self) -> bool:
@@ -113,11 +119,11 @@ class LiveTask(Task[Result, TickResult]):
 
     def pause(self) -> None:
         """Ask for no new entries until ``resume``; what is open is watched on."""
-        self._run.paused = True
+        self._run.pause()
 
     def resume(self) -> None:
         """Ask for entries again."""
-        self._run.paused = False
+        self._run.resume()
 
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk."""
@@ -266,6 +272,16 @@ class Live:
         task = _task(symbol, strategy)
         task.stop(now=now)
         return task
+
+    @staticmethod
+    def pause(symbol: str, strategy: str) -> None:
+        """Ask for no new entries until ``resume``; what is open is watched on."""
+        _task(symbol, strategy).pause()
+
+    @staticmethod
+    def resume(symbol: str, strategy: str) -> None:
+        """Ask for entries again."""
+        _task(symbol, strategy).resume()
 
     @staticmethod
     def list() -> list[LiveTask]:

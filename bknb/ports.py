@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .domain.orders import Order, Report
+    from .domain.trial import Trial
     from .market.candles import Candles
 
 
@@ -190,4 +193,21 @@ class PaperMarket(Protocol):
 
     def saw(self, symbol: str, *, low: float, high: float) -> None:
         """The market traded between these two prices (quote currency) since the last call."""
+        ...
+
+
+@runtime_checkable
+class TrialLedger(Protocol):
+    """Where it is written down what was tried, so that nothing is tried twice and luck can be counted."""
+
+    def get(self, key: str) -> Trial | None:
+        """The trial of that key, if it was made."""
+        ...
+
+    def all(self) -> list[Trial]:
+        """Every trial, in order of the first time."""
+        ...
+
+    def add(self, trials: Iterable[Trial]) -> None:
+        """Add trials; when this returns they are safe."""
         ...

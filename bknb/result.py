@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .analysis.card import Card
     from .analysis.stats import Statistics
     from .market.candles import Candles
+    from .moment import Moment
 
 _TIMES = ("scheduled_at", "pending_at", "closed_at", "when")
 
@@ -180,10 +181,51 @@ class Result:
         UnknownName
             When the run has no such signal.
         """
-        told = [event for event in self._history() if event.signal.id == signal_id]
+        told = self._story(signal_id)
         if not told:
             raise UnknownName("signal", str(signal_id), known=self._signal_ids())
-        return "\n".join(_tell(event) for event in told)
+        return "\n".join(told)
+
+    def at(self, moment: object) -> Moment:
+        """Step into one minute of the run: what the strategy could see then, and ask it again from here.
+
+        Parameters
+        ----------
+        moment
+            A text such as ``"2024-01-02 10:15"``, a datetime or UTC ms inside the frame; or the id of a signal, which
+            means the minute at which the strategy was asked for it.
+
+        Returns
+        -------
+        Moment
+            With ``when``, ``price``, ``candles(interval, limit)``, ``state``, ``signal`` and ``ask()``.
+
+        Raises
+        ------
+        UsageError
+            When it is no moment of this run.
+        UnknownName
+            When it is neither a moment nor a signal of this run.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> moment = result.at("2024-01-01 10:15")
+        >>> moment.state, moment.candles("5m", 2).to_pandas().index[-1].strftime("%H:%M")
+        ('flat', '10:10')
+        >>> with moment:
+        ...     len(bknb.get_candles("BTCUSDT", "1h", 3))
+        3
+        """
+        from .moment import step_into
+
+        return step_into(self, moment)
+
+    def _story(self, signal_id: str, *, before: int | None = None) -> list[str]:
+        """The events of one signal as lines; only those that were known at a moment (UTC ms) when it is given."""
+        told = [event for event in self._history() if event.signal.id == signal_id]
+        return [_tell(event) for event in told if before is None or event.when < before]
 
     def _history(self) -> list[Any]:
         """All events that carry a signal row, in order of time; within a minute in order of happening."""

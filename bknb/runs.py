@@ -12,7 +12,7 @@ from .config import Settings, changed, get_config
 from .domain.execution import execution_model
 from .domain.signal import Cancelled, Closed
 from .engine import subjects
-from .engine.backtest import BacktestRun, Plan
+from .engine.backtest import BacktestRun, Plan, Stopping
 from .engine.records import Records
 from .engine.registry import Exchange, Frame, Strategy, get_risk
 from .engine.resolving import resolve_exchange, resolve_frame, resolve_strategy
@@ -36,6 +36,7 @@ class BacktestTask(Task[Result, Closed | Cancelled]):
     """
 
     kind = "backtest"
+    can_pause = True
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
@@ -91,6 +92,40 @@ class BacktestTask(Task[Result, Closed | Cancelled]):
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch an open position to its end; ``now`` leaves at the next minute."""
         self._run.stop(now=now)
+
+    @property
+    def stopping(self) -> Stopping:
+        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves at the next minute."""
+        return self._run.stopping
+
+    @property
+    def paused(self) -> bool:
+        """Whether the strategy is not being asked for new entries."""
+        return self._run.paused
+
+    def pause(self) -> None:
+        """Ask for no new entry until ``resume``; what is open or scheduled is watched to its end.
+
+        The run then stands still before its next question, and so does time in the frame: a pause changes nothing
+        in what the run comes to. The result says in its warnings where it was paused.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> task = bknb.Backtest.background(
+        ...     "BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-03-01"))
+        >>> task.pause()
+        >>> task.paused
+        True
+        >>> task.resume()
+        >>> len(task.result().trades)
+        0
+        """
+        self._run.pause()
+
+    def resume(self) -> None:
+        """Go on asking where ``pause`` left off."""
+        self._run.resume()
 
     def __repr__(self) -> str:
         return f"<backtest of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
@@ -271,6 +306,16 @@ class Backtest:
     def stop(symbol: str, strategy: str, *, now: bool = False) -> None:
         """Stop a running backtest; see ``Task.stop``."""
         _task(symbol, strategy).stop(now=now)
+
+    @staticmethod
+    def pause(symbol: str, strategy: str) -> None:
+        """Ask for no new entries until ``resume``; see ``Task.pause``."""
+        _task(symbol, strategy).pause()
+
+    @staticmethod
+    def resume(symbol: str, strategy: str) -> None:
+        """Go on after ``pause``."""
+        _task(symbol, strategy).resume()
 
     @staticmethod
     def list() -> list[BacktestTask]:

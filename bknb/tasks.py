@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import suppress
-from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, cast
 
 from .domain.signal import Mode
 from .engine import events, subjects
 from .engine.asking import where_it_failed
+from .errors import UsageError
+from .interrupts import interrupts
 
 Status: TypeAlias = Literal["ready", "pending", "fulfilled", "rejected"]
 R = TypeVar("R")  # what it comes to
@@ -24,6 +27,20 @@ E = TypeVar("E")  # what happens on the way
 
 LOOK_SECONDS = 0.05  # a waiting main thread looks this often whether it was interrupted
 _DRAIN_SECONDS = 60.0  # listeners have this long to work off their queues at the end of a run
+
+
+def _a_notebook_may_look() -> bool:
+    """Whether this process is a Jupyter kernel; asked without importing anything."""
+    return "ipykernel" in sys.modules
+
+
+def _shown(task: Task[Any, Any]) -> AbstractContextManager[Callable[[], None]]:
+    """Whatever a notebook shows while a cell awaits a task; elsewhere nothing."""
+    if not _a_notebook_may_look():
+        return nullcontext(lambda: None)
+    from .jupyter.waiting import shown
+
+    return cast("AbstractContextManager[Callable[[], None]]", shown(task))
 
 
 class Task(ABC, Generic[R, E]):
@@ -48,6 +65,7 @@ class Task(ABC, Generic[R, E]):
 
     kind: ClassVar[str] = "run"
     mode: ClassVar[Mode] = "backtest"
+    can_pause: ClassVar[bool] = False
 
     def __init__(self, symbol: str, strategy: str) -> None:
         self.symbol = symbol
@@ -71,6 +89,30 @@ class Task(ABC, Generic[R, E]):
     @abstractmethod
     def stop(self, *, now: bool = False) -> None:
         """Begin nothing new and end what is under way; ``now`` leaves as soon as possible. From any thread."""
+
+    @property
+    def stopping(self) -> str:
+        """``""``, ``"entries"`` once it begins nothing new any more, ``"now"`` once it leaves as soon as possible."""
+        return ""
+
+    @property
+    def paused(self) -> bool:
+        """Whether new entries are held back."""
+        return False
+
+    def pause(self) -> None:
+        """Hold back new entries until ``resume``; what is open is watched on. From any thread.
+
+        Raises
+        ------
+        UsageError
+            When this kind of work cannot be paused.
+        """
+        raise UsageError(f"a {self.kind} cannot be paused\nstop it instead: task.stop()")
+
+    def resume(self) -> None:
+        """Go on after ``pause``. From any thread."""
+        raise UsageError(f"a {self.kind} cannot be paused, so there is nothing to resume")
 
     # --- running ----------------------------------------------------------------------------------------------------
 
@@ -176,6 +218,10 @@ class Task(ABC, Generic[R, E]):
 
     def wait_or_stop(self) -> R:
         """Wait for the result in the foreground; an interrupt from the keyboard stops the work and gives what is."""
+        if _a_notebook_may_look():
+            from .jupyter.waiting import wait_shown
+
+            return cast(R, wait_shown(self))
         try:
             self.wait()
         except KeyboardInterrupt:
@@ -184,12 +230,30 @@ class Task(ABC, Generic[R, E]):
         return self.result()
 
     def __await__(self) -> Generator[Any, None, R]:
-        async def arrive() -> R:
-            while not self._over.is_set():  # noqa: ASYNC110 -- the event is set in another thread
-                await asyncio.sleep(LOOK_SECONDS)
-            return self.result()
+        return self._arrive().__await__()
 
-        return arrive().__await__()
+    async def _arrive(self) -> R:
+        """Wait on the caller's loop. An interrupt stops the work and gives what is; another cancellation leaves it."""
+        left = False
+        with interrupts() as interrupted, _shown(self) as look:
+            while not self._over.is_set():
+                look()
+                try:
+                    await asyncio.sleep(LOOK_SECONDS)
+                except asyncio.CancelledError:
+                    if left or not interrupted():
+                        raise
+                    left = True
+                    waiting = asyncio.current_task()
+                    assert waiting is not None  # only a task can be cancelled  # noqa: S101
+                    waiting.uncancel()
+                    self.stop(now=True)
+        return self.result()
+
+    def _ipython_display_(self) -> None:
+        from .jupyter.waiting import show_task
+
+        show_task(self)
 
     async def follow(self) -> AsyncGenerator[E, None]:
         """Start, and give what happens as it happens; leaving the loop early stops the work."""

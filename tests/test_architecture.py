@@ -31,7 +31,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "engine": ("errors", "config", "ports", "log", "domain", "kernels", "market"),
     "analysis": ("errors", "config", "ports", "domain", "kernels", "market.candles"),
     "optimizer": ("errors", "config", "ports", "log", "domain", "analysis"),
-    "adapters": ("errors", "config", "ports", "log", "domain", "market.candles"),
+    "adapters": ("errors", "config", "ports", "log", "domain", "market.candles", "market.sessions"),
     "testing": ("errors", "config", "ports", "log", "domain", "market", "adapters"),
     "jupyter": ("errors", "config", "PUBLIC"),
     "cli": ("errors", "config", "PUBLIC", "adapters.notebooks"),
@@ -45,10 +45,13 @@ DOORS: dict[str, tuple[str, ...]] = {
         *("errors", "config", "ports", "log", "domain", "market", "engine"),
         *("tasks", "result", "cards", "adapters.reports"),
     ),
+    "cards": ("errors", "config", "ports", "domain", "engine", "analysis", "result", "runs"),
     "sharing": ("errors", "engine.registry", "market.candles", "analysis", "cards", "adapters"),
     "checkup": ("adapters", "cards", "engine.registry", "stores"),
-    "cards": ("errors", "config", "ports", "domain", "engine", "analysis", "result", "runs"),
-    "tasks": ("errors", "domain", "engine"),
+    "tasks": ("errors", "domain", "engine", "interrupts"),
+    "interrupts": (),
+    "sweeps": ("errors", "config", "ports", "runs", "tasks", "sweep_result", "engine", "adapters.trials"),
+    "sweep_result": ("errors", "config", "kernels", "engine", "analysis", "result", "runs"),
     "live": (
         *("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "runs", "stores", "result"),
         *("cards", "adapters.reports"),
@@ -59,8 +62,18 @@ DOORS: dict[str, tuple[str, ...]] = {
         *("errors", "config", "ports", "domain", "market.candles", "engine", "analysis"),
         *("cards", "jupyter.display"),
     ),
+    "moment": ("errors", "domain", "market", "engine", "result"),  # a result stepped into: asks the engine again
+    "comparing": ("errors", "config", "analysis", "engine", "result", "runs", "tasks", "adapters.reports"),
+    "lookahead": ("errors", "config", "ports", "domain", "market", "engine", "analysis", "runs"),
+    "reporting": ("errors", "analysis", "engine", "result", "runs", "adapters.reports"),
+    "sizing": ("errors", "domain", "engine"),
+    "validating": (
+        *("config", "domain", "kernels.score", "market", "engine", "analysis", "result", "runs", "tasks"),
+        "adapters.openings",
+    ),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "brokers": ("errors", "config", "ports", "domain", "adapters"),
+    "history": ("errors", "config", "ports", "domain", "market", "engine", "adapters", "exchanges", "jupyter.bar"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for
 }
 
@@ -71,12 +84,20 @@ EXTRA_DOORS: dict[tuple[str, str], str] = {
     ("exchanges", "analysis.fingerprint"): "which of those candles were changed",
     ("jupyter.display", "analysis.figures"): "a result as a picture",
     ("jupyter.display", "analysis.reports"): "a result as numbers",
+    ("jupyter.comparing", "market.clock"): "how long a comparison still takes",
+    ("jupyter.sweeping", "market.clock"): "how long a sweep still takes",
+    ("adapters.candles", "market.quality"): "nothing is stored that was not checked",
+    ("adapters.filling", "market.quality"): "nothing is stored that was not checked",
+    ("adapters.ccxt", "market.io"): "a client lives on one loop, whoever asks",
     ("jupyter.waiting", "market.clock"): "how long a run still takes; nobody else reads a clock",
+    ("result", "moment"): "a result steps into one of its minutes",
+    ("tasks", "jupyter.waiting"): "buttons in the cell that waits for a task",
 }
 
 # one module -> a door for annotations alone
 TYPES_ONLY: dict[tuple[str, str], str] = {
     ("ports", "market.candles"): "a source of candles returns candles",
+    ("ports", "domain.trial"): "a ledger keeps trials",
     ("ports", "domain.orders"): "a broker takes orders and returns reports",
 }
 

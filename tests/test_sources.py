@@ -243,7 +243,7 @@ def test_many_symbols() -> None:
     assert served(source, "A") == demo()
     assert (served(source, "B").volume == 2 * demo().volume).all()
     assert from_frame(both, symbol="B").symbols == ("B",)
-    with pytest.raises(UnknownName, match="registered: A, B"):
+    with pytest.raises(UnknownName, match="known: A, B"):
         from_frame(both, symbol="C")
 
 

@@ -11,8 +11,9 @@ import errno
 import os
 import socket
 import sys
+import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -275,6 +276,52 @@ class StateLock:
         self._forked = True
 
 
+@contextlib.contextmanager
+def waiting_lock(path: Path, *, wait_seconds: float, sleep: Callable[[float], object] = time.sleep) -> Iterator[None]:
+    """Hold a lock file for a short piece of work; wait while another thread or process has it.
+
+    The lock is the kernel's and ends with the process. The file stays behind.
+
+    Raises
+    ------
+    StateError
+        When it is still taken after ``wait_seconds``, or cannot be taken at all.
+    """
+    waited, pause = 0.0, 0.001
+    while (handle := _opened_lock(path)) is None:
+        if waited >= wait_seconds:
+            raise StateError(
+                f"{path.parent} is being written by another process for more than {wait_seconds:g} s\n"
+                "wait for it, or end it, and try again"
+            )
+        sleep(pause)
+        waited, pause = waited + pause, min(pause * 1.5, 0.05)
+    try:
+        yield
+    finally:
+        # Closing alone would leave the lock to a child that was forked in between.
+        _unlock(handle)
+        os.close(handle)
+
+
+def _opened_lock(path: Path) -> int | None:
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    except OSError as error:
+        raise refusal("open the lock", path, error, outcome="bknb must be able to write there") from None
+    try:
+        # A file that was removed in between has no name any more: its lock protects nothing.
+        if _try_lock(handle) and os.path.samestat(os.fstat(handle), path.stat()):
+            return handle
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        os.close(handle)
+        raise refusal("lock", path, error, outcome="choose a place that can be written and locked") from None
+    os.close(handle)
+    return None
+
+
 _HELD: weakref.WeakSet[StateLock] = weakref.WeakSet()
 
 
@@ -295,6 +342,10 @@ if sys.platform == "win32":
             return False
         return True
 
+    def _unlock(handle: int) -> None:
+        os.lseek(handle, 1 << 30, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+
 else:
     os.register_at_fork(after_in_child=_after_fork)
 
@@ -304,3 +355,6 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def _unlock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_UN)

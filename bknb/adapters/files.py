@@ -11,6 +11,7 @@ from ..domain.interval import INTERVAL_MS, MINUTE_MS, interval_ms
 from ..domain.text import plain_number, utc_text
 from ..errors import BadCandle, MissingDependency, UnknownName, UsageError
 from ..market.candles import COLUMNS, Candles, to_candles
+from ..market.sessions import Sessions, as_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +28,8 @@ class FrameSource:
         ``Candles`` that are served under every symbol, or a mapping from symbol to ``Candles``.
     name
         For reports and messages.
+    sessions
+        When the market is open: ``"fx"``, ``"us-equities"`` or :class:`bknb.Sessions`; ``None``: always.
 
     Attributes
     ----------
@@ -50,8 +53,11 @@ class FrameSource:
     intervals: tuple[str, ...] | None = ("1m",)
     page_limit: int | None = None
 
-    def __init__(self, candles: Candles | Mapping[str, Candles], *, name: str = "frame") -> None:
+    def __init__(
+        self, candles: Candles | Mapping[str, Candles], *, name: str = "frame", sessions: Sessions | str | None = None
+    ) -> None:
         self.name = name
+        self.sessions = as_sessions(sessions)
         notes: list[str] = []
         self._every: Candles | None = None
         self._by_symbol: dict[str, Candles] = {}
@@ -94,7 +100,13 @@ class FrameSource:
         return plain_number(quantity)
 
 
-def from_frame(frame: pd.DataFrame | Candles, *, symbol: str | None = None, name: str = "frame") -> FrameSource:
+def from_frame(
+    frame: pd.DataFrame | Candles,
+    *,
+    symbol: str | None = None,
+    name: str = "frame",
+    sessions: Sessions | str | None = None,
+) -> FrameSource:
     """A source over one-minute candles in a DataFrame (or ``Candles``).
 
     Parameters
@@ -107,6 +119,8 @@ def from_frame(frame: pd.DataFrame | Candles, *, symbol: str | None = None, name
         ``None``: one series of candles is served under every symbol. Otherwise only this symbol is served.
     name
         For reports and messages.
+    sessions
+        When the market is open: ``"fx"``, ``"us-equities"`` or :class:`bknb.Sessions`; ``None``: always.
 
     Raises
     ------
@@ -125,10 +139,16 @@ def from_frame(frame: pd.DataFrame | Candles, *, symbol: str | None = None, name
     """
     if not isinstance(frame, Candles) and not (hasattr(frame, "columns") and hasattr(frame, "index")):
         raise UsageError(f"from_frame needs a DataFrame or bknb.Candles, got {type(frame).__name__}")
-    return _source(frame, symbol=symbol, name=name, place=lambda row: f"row {row}")
+    return _source(frame, symbol=symbol, name=name, place=lambda row: f"row {row}", sessions=sessions)
 
 
-def from_csv(path: str | Path, *, symbol: str | None = None, name: str | None = None) -> FrameSource:
+def from_csv(
+    path: str | Path,
+    *,
+    symbol: str | None = None,
+    name: str | None = None,
+    sessions: Sessions | str | None = None,
+) -> FrameSource:
     r"""A source over one-minute candles in a CSV file, also compressed (``.csv.gz``, ``.zip``, ``.xz``).
 
     The file begins with a header line; for the columns see :func:`from_frame`. Datetimes are written as in
@@ -142,6 +162,8 @@ def from_csv(path: str | Path, *, symbol: str | None = None, name: str | None = 
         ``None``: the candles are served under every symbol. Otherwise only this symbol is served.
     name
         For reports and messages; by default the file's name.
+    sessions
+        When the market is open: ``"fx"``, ``"us-equities"`` or :class:`bknb.Sessions`; ``None``: always.
 
     Raises
     ------
@@ -169,10 +191,23 @@ def from_csv(path: str | Path, *, symbol: str | None = None, name: str | None = 
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, OSError, EOFError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read as CSV: {str(error).strip()}") from error
     frame = frame.dropna(how="all")
-    return _source(frame, symbol=symbol, name=name or file.name, where=str(file), place=lambda row: f"line {row + 2}")
+    return _source(
+        frame,
+        symbol=symbol,
+        name=name or file.name,
+        where=str(file),
+        place=lambda row: f"line {row + 2}",
+        sessions=sessions,
+    )
 
 
-def from_parquet(path: str | Path, *, symbol: str | None = None, name: str | None = None) -> FrameSource:
+def from_parquet(
+    path: str | Path,
+    *,
+    symbol: str | None = None,
+    name: str | None = None,
+    sessions: Sessions | str | None = None,
+) -> FrameSource:
     """A source over one-minute candles in a Parquet file; for the columns see :func:`from_frame`.
 
     Parameters
@@ -183,6 +218,8 @@ def from_parquet(path: str | Path, *, symbol: str | None = None, name: str | Non
         ``None``: the candles are served under every symbol. Otherwise only this symbol is served.
     name
         For reports and messages; by default the file's name.
+    sessions
+        When the market is open: ``"fx"``, ``"us-equities"`` or :class:`bknb.Sessions`; ``None``: always.
 
     Raises
     ------
@@ -208,7 +245,14 @@ def from_parquet(path: str | Path, *, symbol: str | None = None, name: str | Non
         frame = pd.read_parquet(file, engine="pyarrow")
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read as Parquet: {str(error).strip().splitlines()[0]}") from error
-    return _source(frame, symbol=symbol, name=name or file.name, where=str(file), place=lambda row: f"row {row}")
+    return _source(
+        frame,
+        symbol=symbol,
+        name=name or file.name,
+        where=str(file),
+        place=lambda row: f"row {row}",
+        sessions=sessions,
+    )
 
 
 def exact_floats(version: str) -> dict[str, Any]:
@@ -235,21 +279,22 @@ def _source(
     name: str,
     place: Callable[[Any], str],
     where: str | None = None,
+    sessions: Sessions | str | None = None,
 ) -> FrameSource:
     where = where or name
     if isinstance(frame, Candles):
-        return FrameSource(frame if symbol is None else {symbol: frame}, name=name)
+        return FrameSource(frame if symbol is None else {symbol: frame}, name=name, sessions=sessions)
     columns = {str(column).strip().lower(): column for column in frame.columns}
     frame = _readable(frame, columns, where=where, place=place)
     if "symbol" not in columns:
         candles = to_candles(frame)
-        return FrameSource(candles if symbol is None else {symbol: candles}, name=name)
+        return FrameSource(candles if symbol is None else {symbol: candles}, name=name, sessions=sessions)
     parts = {str(key): to_candles(part) for key, part in frame.groupby("symbol", sort=False)}
     if symbol is not None:
         if symbol not in parts:
             raise UnknownName("symbol", symbol, known=parts)
         parts = {symbol: parts[symbol]}
-    return FrameSource(parts, name=name)
+    return FrameSource(parts, name=name, sessions=sessions)
 
 
 def _readable(frame: pd.DataFrame, columns: dict[str, Any], *, where: str, place: Callable[[Any], str]) -> pd.DataFrame:

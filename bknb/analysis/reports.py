@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .definitions import DEFINITIONS
 from .summary import COLUMNS, HEADLINES, MISSING, BacktestInfo, backtest_info
+from .writing import cell as _cell
+from .writing import markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,25 +95,6 @@ def _ambiguous(info: BacktestInfo) -> str:
 
 
 # -- Markdown ----------------------------------------------------------------------------------------------------
-
-
-def _cell(text: str) -> str:
-    """Text that cannot end a table cell, start a tag or break a line."""
-    flat = " ".join(text.split())
-    return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
-
-
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table; no cell can break it.
-
-    Examples
-    --------
-    >>> markdown_table(("Name",), [("a",)])
-    ['| Name |', '| --- |', '| a |']
-    """
-    lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(' --- ' for _ in columns)}|"]
-    lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
-    return lines
 
 
 def _counts(title: str, pairs: Sequence[tuple[str, int]]) -> list[str]:

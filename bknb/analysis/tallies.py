@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..domain.signal import Milestone, RiskRefused
-from .reports import markdown_table
 from .summary import moment_text, price_text
+from .writing import markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import overload
+from typing import Any, overload
 
 from ..domain.execution import execution_model
 from ..domain.interval import interval_ms
@@ -21,6 +21,7 @@ from .registry import (
     Strategy,
     registry,
 )
+from .vectorised import DEFAULT_LOOKBACK
 
 
 @overload
@@ -109,6 +110,9 @@ def add_strategy(
     *,
     interval: str,
     get_signal: AnyFunction,
+    get_signals: None = None,
+    params: Mapping[str, Any] | None = None,
+    lookback: int = DEFAULT_LOOKBACK,
     risk: str | None = None,
     execution: str = "pessimistic",
     callbacks: Mapping[str, AnyFunction] | None = None,
@@ -120,6 +124,23 @@ def add_strategy(
     *,
     interval: str,
     get_signal: None = None,
+    get_signals: AnyFunction,
+    params: Mapping[str, Any] | None = None,
+    lookback: int = DEFAULT_LOOKBACK,
+    risk: str | None = None,
+    execution: str = "pessimistic",
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Strategy: ...
+@overload
+def add_strategy(
+    name: str,
+    *,
+    interval: str,
+    get_signal: None = None,
+    get_signals: None = None,
+    params: Mapping[str, Any] | None = None,
+    lookback: int = DEFAULT_LOOKBACK,
     risk: str | None = None,
     execution: str = "pessimistic",
     callbacks: Mapping[str, AnyFunction] | None = None,
@@ -130,12 +151,15 @@ def add_strategy(
     *,
     interval: str,
     get_signal: AnyFunction | None = None,
+    get_signals: AnyFunction | None = None,
+    params: Mapping[str, Any] | None = None,
+    lookback: int = DEFAULT_LOOKBACK,
     risk: str | None = None,
     execution: str = "pessimistic",
     callbacks: Mapping[str, AnyFunction] | None = None,
     strict: bool = False,
 ) -> Strategy | Callable[[F], F]:
-    """Register a strategy; without ``get_signal`` it is a decorator.
+    """Register a strategy; without a function it is a decorator.
 
     Parameters
     ----------
@@ -146,6 +170,16 @@ def add_strategy(
     get_signal
         A function that asks for what it wants by parameter name, any of ``ctx``, ``symbol``, ``when``, ``price``;
         sync or async; it returns ``None`` or a ``bknb.Signal``.
+    get_signals
+        Instead of it, a vectorised strategy: a function ``(candles, ...)`` that answers for all candles of the
+        interval at once, with a DataFrame or a mapping of arrays, one row per candle: ``position`` (1, 0, -1),
+        ``price_take_profit``, ``price_stop_loss``, ``minute_estimated_time``, optional ``price_open`` (NaN: at the
+        market). A row is acted on when its candle has closed, and may use that candle and those before it.
+    params
+        Values for further parameters of the function; others keep their defaults. ``bknb.sweep`` tries many.
+    lookback
+        For ``get_signals``: how many candles, its own included, a row depends on. Live computes rows on exactly
+        so many; a backtest, which computes them once, warns when a row would come out differently.
     risk
         Name of a registered risk profile.
     execution
@@ -160,13 +194,29 @@ def add_strategy(
     >>> import bknb
     >>> bknb.add_strategy("patient", interval="1h", get_signal=lambda: None).interval
     '1h'
+    >>> def get_signals(candles, length=20):
+    ...     rise = candles.close > candles.open
+    ...     return {"position": rise, "price_take_profit": candles.close * 1.02,
+    ...             "price_stop_loss": candles.close * 0.99, "minute_estimated_time": 240}
+    >>> bknb.add_strategy("rise", interval="1h", get_signals=get_signals, params={"length": 10}).params
+    {'length': 10}
     """
 
-    def register(function: AnyFunction) -> Strategy:
-        made = make_strategy(name, function, interval=interval, risk=risk, execution=execution, callbacks=callbacks)
+    def register(function: AnyFunction | None) -> Strategy:
+        made = make_strategy(
+            name,
+            function,
+            interval=interval,
+            get_signals=get_signals,
+            params=params,
+            lookback=lookback,
+            risk=risk,
+            execution=execution,
+            callbacks=callbacks,
+        )
         return registry.strategies.add(name, made, strict=strict)
 
-    if get_signal is not None:
+    if get_signal is not None or get_signals is not None:
         return register(get_signal)
     interval_ms(interval)
     execution_model(execution)
@@ -182,6 +232,8 @@ def strategy(
     name: str,
     *,
     interval: str,
+    params: Mapping[str, Any] | None = None,
+    lookback: int = DEFAULT_LOOKBACK,
     risk: str | None = None,
     execution: str = "pessimistic",
     callbacks: Mapping[str, AnyFunction] | None = None,
@@ -198,7 +250,16 @@ def strategy(
     >>> "sleeper" in bknb.list_strategies()
     True
     """
-    return add_strategy(name, interval=interval, risk=risk, execution=execution, callbacks=callbacks, strict=strict)
+    return add_strategy(
+        name,
+        interval=interval,
+        params=params,
+        lookback=lookback,
+        risk=risk,
+        execution=execution,
+        callbacks=callbacks,
+        strict=strict,
+    )
 
 
 def add_frame(name: str, *, start: object, end: object, interval: str = "1m", strict: bool = False) -> Frame:

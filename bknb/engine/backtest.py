@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -21,25 +21,34 @@ from ..domain.interval import MINUTE_MS, ceil_to, interval_ms
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Rules, Stretch, Waiting
 from ..domain.partial import LEVEL_STEP
 from ..domain.signal import Cancelled, Closed
+from ..domain.text import utc_text
 from ..errors import NotEnoughData
 from ..kernels.scan import first_outside
 from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
 from ..market.feed import Feed
+from ..market.io import submit
 from ..market.window import Series, Window
 from . import subjects
 from .desk import Desk
 from .records import Records
 from .registry import Exchange, Frame, Strategy, get_risk
 from .risk import RiskBook
+from .vectorised import LookedUp, rows_begin, signal_rows, unsteady_rows
 from .watchdog import watched
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..market.sessions import Sessions
+
 _REPORTS: Final = 200  # progress is told this often in a run
+_HOLD_SECONDS: Final = 0.02  # a paused run looks this often whether it goes on
 _NEVER: Final = math.inf
 _EARLY: Final = 1e-9  # a milestone is looked for a hair early: the lifecycle decides, the scan must not be late
+
+
+Stopping: TypeAlias = Literal["", "entries", "now"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,15 @@ class Plan:
     given: tuple[str, ...] = ()  # what the call said itself: "interval", "execution", "setting percent_fee"
 
 
+def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:
+    """The candles of a run, still to be loaded; runs over the same frame of the same exchange may share them."""
+    return Window(
+        Feed(plan.exchange.source, plan.settings, allow_gaps=plan.allow_gaps, warn=warn, now=SystemClock().now),
+        horizon=plan.frame.last + 2 * MINUTE_MS,
+        on_candles=plan.exchange.callbacks.get("on_candle_data"),
+    )
+
+
 class BacktestRun:
     """One strategy over one frame of history.
 
@@ -67,20 +85,29 @@ class BacktestRun:
         Moments of the frame that are behind, and all.
     stopped
         Whether the run was stopped before its end.
+    paused
+        Whether it holds still before its next question.
+    stopping
+        ``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves at the next minute.
     """
 
-    def __init__(self, plan: Plan, *, every_minute: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, *, every_minute: bool = False, silent: bool = False, window: Window | None = None
+    ) -> None:
         self.plan = plan
         self.records = Records()
         self.processed = 0
         self.total = (plan.frame.last - plan.frame.start) // interval_ms(plan.frame.interval) + 1
         self.stopped = False
-        self.window: Window | None = None
         self.code: Any = None  # source text of the user's functions, where somebody read it before the run
+        self.window: Window | None = window  # candles in memory that several runs share
         self.seconds = 0.0
         self._every_minute = every_minute
+        self.paused = False
+        self._silent = silent  # no listener hears of it
         self._no_entries = False
         self._leave = False
+        self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
 
     mode: Final = "backtest"
 
@@ -104,6 +131,21 @@ class BacktestRun:
         """The one-minute candles in memory."""
         return Candles.empty() if self.window is None else self.window.minutes(self.plan.symbol).candles
 
+    @property
+    def stopping(self) -> Stopping:
+        """Whether the run was told to stop, and how."""
+        if self._leave:
+            return "now"
+        return "entries" if self._no_entries else ""
+
+    def pause(self) -> None:
+        """Ask for no new entry until ``resume``; what is open or scheduled is watched on. Thread-safe."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Go on asking where ``pause`` left off. Thread-safe."""
+        self.paused = False
+
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch an open position to its end; ``now`` leaves at the next minute. Thread-safe."""
         self._no_entries = True
@@ -116,21 +158,20 @@ class BacktestRun:
         plan = self.plan
         began = stopwatch()
         records = self.records
-        window = self.window = Window(
-            Feed(
-                plan.exchange.source,
-                plan.settings,
-                allow_gaps=plan.allow_gaps,
-                warn=records.warnings.append,
-                now=SystemClock().now,
-            ),
-            horizon=plan.frame.last + 2 * MINUTE_MS,
-            on_candles=plan.exchange.callbacks.get("on_candle_data"),
-        )
+        window = self.window = self.window or open_window(plan, warn=records.warnings.append)
+        lookup = await self._rows(window)
         series = await window.load_run(plan.symbol, plan.frame.start)
-        self._check_coverage(series)
+        self.check_coverage(series)
         desk = self._desk(window)
-        course = Course(series, window.average_prices(plan.symbol), desk, every_minute=self._every_minute)
+        if lookup is not None:
+            desk.strategy = replace(plan.strategy, ask=lookup)
+        course = Course(
+            series,
+            window.average_prices(plan.symbol),
+            desk,
+            every_minute=self._every_minute,
+            sessions=window.sessions,
+        )
         async with watched(desk, plan.settings.max_signal_generation_seconds):
             async for result in self._course(course, desk):
                 yield result
@@ -138,10 +179,25 @@ class BacktestRun:
         self._report(self.processed if self.stopped else self.total)
         self._time("backtest_total", self.seconds)
 
-    def _desk(self, window: Window) -> Desk:
+    async def _rows(self, window: Window) -> LookedUp | None:
+        """The rows of a vectorised strategy, computed once over everything the run will see."""
+        plan, strategy = self.plan, self.plan.strategy
+        if strategy.get_signals is None:
+            return None
+        begin = rows_begin(strategy, plan.frame.start)
+        series = await asyncio.wrap_future(submit(window.load(plan.symbol, strategy.interval, begin)))
+        candles = series.candles.copy()
+        rows = signal_rows(strategy, candles)
+        first = int(np.searchsorted(candles.timestamp, begin + (strategy.lookback - 1) * series.step))
+        if (warning := unsteady_rows(strategy, rows, candles, first)) is not None:
+            self.records.warnings.append(warning)
+        return LookedUp(rows, series)
+
+    @property
+    def rules(self) -> Rules:
+        """What holds for the whole run."""
         plan = self.plan
-        risk = plan.strategy.risk
-        rules = Rules(
+        return Rules(
             symbol=plan.symbol,
             strategy=plan.strategy.name,
             exchange=plan.exchange.name,
@@ -150,13 +206,20 @@ class BacktestRun:
             model=execution_model(plan.execution),
             settings=plan.settings,
             frame_last=plan.frame.last,
-            risk=risk,
-            quiet=subjects.wants_quiet("backtest") or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
+            risk=plan.strategy.risk,
+            quiet=(subjects.wants_quiet("backtest") and not self._silent)
+            or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
         )
-        book = None if risk is None else RiskBook(get_risk(risk))
-        return Desk(rules=rules, strategy=plan.strategy, window=window, book=book, records=self.records)
 
-    def _check_coverage(self, series: Series) -> None:
+    def _desk(self, window: Window) -> Desk:
+        strategy = self.plan.strategy
+        book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
+        desk = Desk(rules=self.rules, strategy=strategy, window=window, book=book, records=self.records)
+        desk.silent = self._silent
+        return desk
+
+    def check_coverage(self, series: Series) -> None:
+        """Refuse a frame without data, and note where the data begins late or ends early."""
         plan, candles = self.plan, series.candles
         first, end = plan.frame.start, plan.frame.last
         where = f"{plan.symbol} on {plan.exchange.name}"
@@ -166,6 +229,10 @@ class BacktestRun:
             )
         last = int(candles.timestamp[-1])
         begin = int(candles.timestamp[0])
+        sessions = self.window.sessions if self.window is not None else None
+        if sessions is not None:
+            open_spans = sessions.open_ranges(first, end)
+            first, end = (open_spans[0][0], open_spans[-1][1]) if open_spans else (begin, last)
         if begin > first:
             late = (begin - first) // MINUTE_MS
             self.records.warnings.append(f"the data of {where} begins {late} minutes after the start of the frame")
@@ -186,16 +253,23 @@ class BacktestRun:
                 self._report((when - start) // step_ms)
                 report_at = when + report_every
                 await asyncio.sleep(0)
+            if course.ready is not None and not course.asks_at(when):
+                opens = course.next_question(when)
+                if opens is None:
+                    break  # the market does not open again in these data
+                when = start + ceil_to(opens - start, step_ms)
+                continue
             index = course.index_at(when)
             if index >= course.count:
                 break  # the data ends here: nobody could fill what the strategy asks for
             after = when
+            if self.paused:
+                await self._hold(when)
+                continue  # asks here when it goes on, and stops here when it was stopped meanwhile
             if when == start or (index > 0 and course.time_of(index - 1) == when - MINUTE_MS):
                 if quiet:
                     await course.idle_until(index)
-                await desk.ask(when)
-                if not isinstance(desk.state, Flat):
-                    after = await course.until_flat(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
+                after = await self._ask(course, desk, when=when, index=index)
                 while told < len(ends := records.ends):
                     yield ends[told]
                     told += 1
@@ -207,11 +281,38 @@ class BacktestRun:
         self.stopped = self._no_entries
         self.processed = self.total if not self.stopped else self.processed
 
+    async def _hold(self, when: int) -> None:
+        """Stand still before the question at ``when`` until the run is resumed or stopped.
+
+        Time in the frame stands still too, so a pause never changes what a run comes to.
+        """
+        frame, warnings = self.plan.frame, self.records.warnings
+        self._report((when - frame.start) // interval_ms(frame.interval))
+        while self.paused and not self._no_entries:  # noqa: ASYNC110 -- the flags are set in other threads
+            await asyncio.sleep(_HOLD_SECONDS)
+        end = "stopped there" if self.paused else "resumed there: no question was left out"
+        warnings.append(f"new entries were paused at {utc_text(when)} and {end}")
+
+    async def _ask(self, course: Course, desk: Desk, *, when: int, index: int) -> int:
+        """One question and all that follows from it; returns the last minute it took (UTC ms)."""
+        timing = subjects.performance.heard and not self._silent
+        began = stopwatch() if timing else 0.0
+        await desk.ask(when)
+        after = when
+        if not isinstance(desk.state, Flat):
+            opened = stopwatch() if timing else 0.0
+            after = await course.until_flat(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
+            if timing:
+                self._time("backtest_signal", stopwatch() - opened)
+        if timing:
+            self._time("backtest_timeframe", stopwatch() - began)
+        return after
+
     # --- telling ------------------------------------------------------------------------------------------------
 
     def _report(self, processed: int) -> None:
         self.processed = processed
-        if subjects.progress_backtest.heard:
+        if subjects.progress_backtest.heard and not self._silent:
             plan = self.plan
             subjects.progress_backtest.emit(
                 subjects.Progress(
@@ -227,7 +328,7 @@ class BacktestRun:
             )
 
     def _time(self, metric: str, seconds: float) -> None:
-        if subjects.performance.heard:
+        if subjects.performance.heard and not self._silent:
             plan = self.plan
             subjects.performance.emit(
                 subjects.Performance(
@@ -238,9 +339,11 @@ class BacktestRun:
                     frame=plan.frame.name,
                     mode="backtest",
                     duration_ms=seconds * 1000,
-                    at=SystemClock().now(),
+                    at=(now := SystemClock().now()),
+                    previous_at=self._timed.get(metric),
                 )
             )
+            self._timed[metric] = now
 
 
 def next_question(start: int, step_ms: int, *, after: int, asked: int, slot_ms: int) -> int:
@@ -262,7 +365,15 @@ def next_question(start: int, step_ms: int, *, after: int, asked: int, slot_ms: 
 class Course:
     """The minutes of a run as arrays, and the walk over them while something is open or scheduled."""
 
-    def __init__(self, series: Series, price: NDArray[np.float64], desk: Desk, *, every_minute: bool) -> None:
+    def __init__(
+        self,
+        series: Series,
+        price: NDArray[np.float64],
+        desk: Desk,
+        *,
+        every_minute: bool,
+        sessions: Sessions | None = None,
+    ) -> None:
         candles = series.candles
         self._series = series
         self._times = candles.timestamp
@@ -273,6 +384,26 @@ class Course:
         self._every_minute = every_minute or desk.rules.quiet
         self._fed: int | None = None
         self._average = desk.rules.model.watches == "average"
+        self.ready: NDArray[np.bool_] | None = None
+        if sessions is not None:
+            # A price made before the market closed is not to be had when it opens: wait for one of this session.
+            count = desk.rules.settings.avg_price_candles_count
+            open_before = sessions.open_minutes(self._times - count * MINUTE_MS, count * MINUTE_MS)
+            self.ready = open_before == count
+
+    def asks_at(self, when: int) -> bool:
+        """Whether, with sessions declared, a strategy can be asked at a moment."""
+        index = self.index_at(when)
+        assert self.ready is not None  # asked only with sessions  # noqa: S101
+        return index < self.count and self.time_of(index) == when and bool(self.ready[index])
+
+    def next_question(self, when: int) -> int | None:
+        """The next moment after ``when`` at which a strategy can be asked; ``None``: there is none."""
+        index = self.index_at(when + 1)
+        assert self.ready is not None  # asked only with sessions  # noqa: S101
+        later = self.ready[index:]
+        at = int(later.argmax()) if len(later) else 0
+        return self.time_of(index + at) if len(later) and later[at] else None
 
     def time_of(self, index: int) -> int:
         """Open time of a minute."""

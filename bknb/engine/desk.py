@@ -76,6 +76,7 @@ class Desk:
         self.records = records
         self.now = 0  # the moment or minute that is being worked on, UTC ms
         self.thinking = 0  # counts questions; a watchdog sees by it that one takes long
+        self.silent = False  # the combinations of a sweep are nobody's news
         self._keep = keep
         self._hear = hear
         self._asked: asyncio.Task[object] | None = None
@@ -146,7 +147,7 @@ class Desk:
         """Count something that went wrong, and announce it; the run goes on."""
         where = where_it_failed(error)
         failure = self.records.fail(kind, error, where=where, when=self.now if when is None else when)
-        if subjects.error.heard:
+        if subjects.error.heard and not self.silent:
             rules = self.rules
             subjects.error.emit(
                 subjects.ErrorEvent(
@@ -211,7 +212,8 @@ class Desk:
                 self.records.add(event)
             if self.strategy.callbacks:
                 await self._call_back(event)
-            self._emit(event)
+            if not self.silent:
+                self._emit(event)
             if self._hear is not None:
                 self._hear(event)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context as Variables
@@ -27,6 +28,10 @@ from ..ports import Clock, StateStore
 from .registry import Exchange, Risk, Strategy
 from .risk import RiskBook
 from .saving import save_places, saved_places
+
+_SWITCH_SECONDS: Final = 0.0005
+"""While live runs go on, a computing cell gives the interpreter away this often instead of every 5 ms: each write to
+the disk and each answer of a thread has to get it back."""
 
 
 class Tape:
@@ -63,7 +68,10 @@ class Tape:
         """One-minute candles that open at or after ``since`` (UTC ms) and have closed by now; may end early."""
         window = self.window
         window.horizon = max(window.horizon, floor_to(self.clock.now(), MINUTE_MS))
-        series = await asyncio.wrap_future(submit(window.load(symbol, "1m", since - self._before)))
+        begin = since - self._before
+        series = window.ready(symbol, "1m", begin)  # another run of the same symbol was here first
+        if series is None:
+            series = await asyncio.wrap_future(submit(window.load(symbol, "1m", begin)))
         return series.candles[int(series.candles.timestamp.searchsorted(since)) :]
 
 
@@ -76,6 +84,7 @@ class Floor:
         self._tapes: dict[tuple[object, ...], Tape] = {}
         self._books: dict[tuple[int, str], tuple[StateStore, RiskBook]] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._patience = sys.getswitchinterval()
 
     def start(self, work: Coroutine[Any, Any, None], variables: Variables) -> None:
         """Run a coroutine on the floor's loop, with the context variables of whoever started it. From any thread."""
@@ -87,8 +96,16 @@ class Floor:
 
     def _begin(self, work: Coroutine[Any, Any, None], variables: Variables) -> None:
         task = asyncio.get_running_loop().create_task(work, context=variables)
+        if not self._running:
+            self._patience = sys.getswitchinterval()
+            sys.setswitchinterval(min(self._patience, _SWITCH_SECONDS))
         self._running.add(task)  # a loop itself keeps only weak references
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not self._running:
+            sys.setswitchinterval(self._patience)
 
     def _current_loop(self) -> asyncio.AbstractEventLoop:
         with self._mutex:

@@ -18,6 +18,7 @@ from ..domain.lifecycle import Flat, Halt, Holding, Rules, State, Waiting
 from ..domain.recovery import Owner, Restored
 from ..domain.risk import place_of
 from ..domain.signal import Event, OpenSignal
+from ..domain.text import utc_text
 from ..errors import BrokerError, NotEnoughData, StateError
 from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
@@ -127,6 +128,23 @@ class LiveRun:
         return self._desk.state
 
     # --- from any thread ----------------------------------------------------------------------------------------
+
+    @property
+    def stopping(self) -> str:
+        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves."""
+        return "now" if self._leave else "entries" if self.stopped else ""
+
+    def pause(self) -> None:
+        """Ask for no new entries until ``resume``; what is open is watched on, and the result says so."""
+        if not self.paused:
+            self.paused = True
+            self.records.warnings.append(f"new entries were paused at {utc_text(self.last)}")
+
+    def resume(self) -> None:
+        """Ask for entries again."""
+        if self.paused:
+            self.paused = False
+            self.records.warnings.append(f"new entries were asked for again from {utc_text(self.last)} on")
 
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk."""

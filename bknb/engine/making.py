@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
+from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from ..domain.execution import execution_model
@@ -14,6 +16,7 @@ from ..market.function import FunctionSource
 from ..ports import CandleSource
 from .asking import asker
 from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation, moment_text
+from .vectorised import DEFAULT_LOOKBACK, is_vectorised, windowed
 
 
 def checked_name(kind: str, name: object) -> str:
@@ -50,27 +53,107 @@ def as_source(name: str, get_candles: object, **formats: Any) -> CandleSource:
 
 def make_strategy(
     name: str,
-    get_signal: AnyFunction,
+    get_signal: AnyFunction | None = None,
     *,
     interval: str,
+    get_signals: AnyFunction | None = None,
+    params: Mapping[str, Any] | None = None,
+    lookback: int = DEFAULT_LOOKBACK,
     risk: str | None = None,
     execution: str = "pessimistic",
     callbacks: Mapping[str, AnyFunction] | None = None,
 ) -> Strategy:
-    """A checked strategy that is not registered (yet)."""
+    """A checked strategy that is not registered (yet).
+
+    A function whose first parameter is called ``candles`` is a ``get_signals``.
+    """
     interval_ms(interval)
     execution_model(execution)
-    if not callable(get_signal):
-        raise UsageError(f"get_signal of strategy {name!r} must be a function, got {get_signal!r:.80}")
+    checked_name("strategy", name)
+    if get_signal is not None and get_signals is not None:
+        raise UsageError(f"strategy {name!r} has both get_signal and get_signals; give one of them")
+    if get_signals is None and get_signal is not None and is_vectorised(get_signal):
+        get_signal, get_signals = None, get_signal
+    function, what = (get_signal, "get_signal") if get_signals is None else (get_signals, "get_signals")
+    if not callable(function):
+        raise UsageError(f"{what} of strategy {name!r} must be a function, got {function!r:.80}")
+    length: object = lookback
+    if isinstance(length, bool) or not isinstance(length, int) or length <= 0:
+        raise UsageError(f"lookback must be a whole number of candles above 0, got {lookback!r}")
+    chosen = checked_params(name, function, params)
+    if get_signals is None:
+        asked: AnyFunction = function
+        ask = asker(partial(function, **chosen) if chosen else function)
+    else:
+        asked = ask = windowed(get_signals, name=name, interval=interval, lookback=lookback, params=chosen)
     return Strategy(
-        name=checked_name("strategy", name),
+        name=name,
         interval=interval,
-        get_signal=get_signal,
-        ask=asker(get_signal),
+        get_signal=asked,
+        ask=ask,
         risk=risk,
         execution=execution,
         callbacks=checked_callbacks("strategy", callbacks, STRATEGY_CALLBACKS),
+        get_signals=get_signals,
+        params=chosen,
+        lookback=lookback if get_signals is not None else 0,
     )
+
+
+def checked_params(name: str, function: AnyFunction, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Parameters by name, when the function of strategy ``name`` has all of them."""
+    chosen = dict(params or {})
+    try:
+        known = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return chosen
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return chosen
+    own = [one for one in known if one not in ("ctx", "symbol", "when", "price", "candles")]
+    for one in chosen:
+        if one not in own:
+            near = get_close_matches(str(one), own, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(
+                f"strategy {name!r} has no parameter {one!r}{hint}\nits parameters: {', '.join(own) or 'none'}"
+            )
+    return chosen
+
+
+def with_params(strategy: Strategy, params: Mapping[str, Any]) -> Strategy:
+    """The same strategy with other parameters; those it had already stay where they are not named.
+
+    Examples
+    --------
+    >>> made = make_strategy("demo", interval="1h", get_signals=lambda candles, fast=10, slow=30: None)
+    >>> with_params(made, {"fast": 5}).params
+    {'fast': 5}
+    """
+    if not params:
+        return strategy
+    return rebuilt(strategy, params={**strategy.params, **params})
+
+
+def rebuilt(strategy: Strategy, **changes: Any) -> Strategy:
+    """The same strategy with some of what it was made of changed."""
+    return make_strategy(strategy.name, **{**definition(strategy), **changes})
+
+
+def definition(strategy: Strategy) -> dict[str, Any]:
+    """What ``make_strategy`` needs, besides the name, to make this strategy again."""
+    vectorised = strategy.get_signals is not None
+    made: dict[str, Any] = {
+        "interval": strategy.interval,
+        "get_signal": None if vectorised else strategy.get_signal,
+        "get_signals": strategy.get_signals,
+        "params": strategy.params,
+        "risk": strategy.risk,
+        "execution": strategy.execution,
+        "callbacks": strategy.callbacks,
+    }
+    if vectorised:
+        made["lookback"] = strategy.lookback
+    return made
 
 
 def as_moment(value: object, what: str = "a moment") -> int:

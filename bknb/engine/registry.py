@@ -1,4 +1,4 @@
-"""Exchanges, strategies, frames and risk profiles, registered by name and wired when a run starts."""
+"""Exchanges, strategies, frames, risk profiles, walkers and sizings, registered by name and wired when a run starts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from ..domain.interval import interval_ms
+from ..domain.sizing import Sizing
 from ..errors import UnknownName, UsageError
 from ..log import log
 from ..ports import CandleSource
@@ -30,6 +31,7 @@ STRATEGY_CALLBACKS = (
 )
 RISK_CALLBACKS = ("on_allowed", "on_rejected")
 EXCHANGE_CALLBACKS = ("on_candle_data",)
+WALKER_CALLBACKS = ("on_strategy_start", "on_strategy_complete", "on_strategy_error", "on_complete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,11 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A registered strategy: a function, how often it is asked, and how its signals are executed."""
+    """A registered strategy: a function, how often it is asked, and how its signals are executed.
+
+    A vectorised strategy has ``get_signals`` too; its ``get_signal`` and ``ask`` compute it on the newest ``lookback``
+    candles and take the last row. ``params`` are already bound in ``ask``.
+    """
 
     name: str
     interval: str
@@ -52,6 +58,9 @@ class Strategy:
     risk: str | None = None
     execution: str = "pessimistic"
     callbacks: Mapping[str, AnyFunction] = field(default_factory=dict)
+    get_signals: AnyFunction | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    lookback: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,19 @@ class Risk:
     callbacks: Mapping[str, AnyFunction] = field(default_factory=dict)
 
 
-T = TypeVar("T", Exchange, Strategy, Frame, Risk)
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """Strategies to compare over one frame; what is named is looked up when the comparison starts."""
+
+    name: str
+    exchange: Any
+    frame: Any
+    strategies: tuple[Any, ...]
+    metric: str = "sharpe_ratio"
+    callbacks: Mapping[str, AnyFunction] = field(default_factory=dict)
+
+
+T = TypeVar("T", Exchange, Strategy, Frame, Risk, Lineup, Sizing)
 
 
 class Shelf(Generic[T]):
@@ -133,12 +154,14 @@ class Registry:
         self.strategies: Shelf[Strategy] = Shelf("strategy")
         self.frames: Shelf[Frame] = Shelf("frame")
         self.risks: Shelf[Risk] = Shelf("risk")
+        self.walkers: Shelf[Lineup] = Shelf("walker")
+        self.sizings: Shelf[Sizing] = Shelf("sizing")
         self.notice: Callable[[str], None] = log.info
         # what every exchange goes through, in order, before a run uses it: other candles in its place, a record
         self.through: list[Callable[[Exchange], Exchange]] = []
 
     def _shelves(self) -> tuple[Shelf[Any], ...]:
-        return (self.exchanges, self.strategies, self.frames, self.risks)
+        return (self.exchanges, self.strategies, self.frames, self.risks, self.walkers, self.sizings)
 
     def snapshot(self) -> list[dict[str, Any]]:
         """What is registered now, for ``restore``."""
@@ -215,6 +238,30 @@ def list_risks() -> list[str]:
     return registry.risks.names()
 
 
+def list_walkers() -> list[str]:
+    """Names of the registered walkers, in order of registration.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> isinstance(bknb.list_walkers(), list)
+    True
+    """
+    return registry.walkers.names()
+
+
+def list_sizings() -> list[str]:
+    """Names of the registered ways to size positions, in order of registration.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> isinstance(bknb.list_sizings(), list)
+    True
+    """
+    return registry.sizings.names()
+
+
 def get_exchange(name: str) -> Exchange:
     """The exchange of that name.
 
@@ -264,3 +311,29 @@ def get_risk(name: str) -> Risk:
     ()
     """
     return registry.risks.get(name)
+
+
+def get_walker(name: str) -> Lineup:
+    """The walker of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_walker("pair", exchange="demo", frame="2024-01-01:2024-02-01", strategies=["fast", "slow"])
+    >>> bknb.get_walker("pair").metric
+    'sharpe_ratio'
+    """
+    return registry.walkers.get(name)
+
+
+def get_sizing(name: str) -> Sizing:
+    """The way to size positions of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_sizing("one percent", method="fixed-percentage", risk_percentage=1)
+    >>> bknb.get_sizing("one percent").risk_percentage
+    1.0
+    """
+    return registry.sizings.get(name)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..domain.interval import interval_ms
 from ..errors import UsageError
 from ..ports import CandleSource
-from .making import as_moment, as_source, make_frame, make_strategy
+from .making import as_moment, as_source, make_frame, make_strategy, rebuilt
 from .registry import AnyFunction, Exchange, Frame, Strategy, registry
 
 
@@ -35,10 +34,7 @@ def resolve_strategy(chosen: str | Strategy | AnyFunction, *, interval: str | No
     if isinstance(chosen, Strategy):
         if interval is None or interval == chosen.interval:
             return chosen
-        from dataclasses import replace
-
-        interval_ms(interval)
-        return replace(chosen, interval=interval)
+        return rebuilt(chosen, interval=interval)
     name = getattr(chosen, "__name__", type(chosen).__name__)
     return make_strategy(name, chosen, interval=interval or "1m")
 

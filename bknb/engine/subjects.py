@@ -62,7 +62,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
     Parameters
     ----------
     kind
-        ``"backtest"`` counts moments, ``"walker"`` strategies, ``"optimizer"`` sources.
+        ``"backtest"`` counts moments, ``"walker"`` strategies, ``"optimizer"`` sources, ``"sweep"`` combinations.
     symbol, strategy, exchange, frame
         The run; ``strategy`` is the name of the walker or of the optimizer for these.
     total, processed
@@ -71,7 +71,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
         ``processed / total``, from 0.0 to 1.0.
     """
 
-    kind: Literal["backtest", "walker", "optimizer"]
+    kind: Literal["backtest", "walker", "optimizer", "sweep"]
     symbol: str
     strategy: str
     exchange: str | None

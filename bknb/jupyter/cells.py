@@ -116,35 +116,32 @@ def _fresh(
     return tree, made
 
 
-def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any]) -> Callable[..., Any]:
-    """The ``get_signal`` that a cell defines.
+def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any]) -> dict[str, Callable[..., Any]]:
+    """The ``get_signal``, or the ``get_signals``, that a cell defines, by its name.
 
     Raises
     ------
     UsageError
-        When the cell does not parse or defines no ``get_signal``; the text says what it does define.
+        When the cell does not parse or defines neither or both; the text says what it does define.
     StrategyError
         When the cell raises.
 
     Examples
     --------
-    >>> strategy_function("%%strategy s", "def get_signal(ctx): pass", name="s", names={}).__name__
-    'get_signal'
+    >>> list(strategy_function("%%strategy s", "def get_signal(ctx): pass", name="s", names={}))
+    ['get_signal']
     """
     wanted = ("get_signal", "get_signals")
     tree, made = _fresh(head, body, filename=f"<strategy {name}>", names=names, wanted=wanted)
-    function = made.get("get_signal")
-    if callable(function):
-        return function  # type: ignore[no-any-return]
-    if "get_signals" in made:
-        raise UsageError(
-            "a cell with get_signals (whole columns at once) is not supported yet\n"
-            "define get_signal(ctx), which is asked once per interval and returns None or bknb.Signal(...)"
-        )
-    found = f"its get_signal is {type(function).__name__}" if "get_signal" in made else _found(tree)
+    functions = {one: value for one, value in made.items() if callable(value)}
+    if len(functions) == 1:
+        return functions
+    if functions:
+        raise UsageError(f"the cell of strategy {name!r} defines both get_signal and get_signals; keep one of them")
+    found = next((f"its {one} is {type(value).__name__}" for one, value in made.items()), _found(tree))
     raise UsageError(
         f"the cell of strategy {name!r} must define a function get_signal; {found}\n"
-        "write: def get_signal(ctx): return None or bknb.Signal(...)"
+        "write: def get_signal(ctx): return None or bknb.Signal(...), or get_signals(candles) for whole columns"
     )
 
 

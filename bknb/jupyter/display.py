@@ -84,7 +84,10 @@ def front_end_draws() -> bool:
     its own once it has drawn. Whoever runs a notebook without a front end needs ours.
     """
     kernel = getattr(ipython("core.getipython").get_ipython(), "kernel", None)
-    parent = kernel.get_parent() if kernel is not None else {}
+    try:
+        parent = kernel.get_parent() if kernel is not None else {}
+    except LookupError:  # ipykernel 7.0 in a thread that belongs to no cell
+        return False
     return "cellId" in (parent.get("metadata") or {})
 
 
@@ -146,6 +149,50 @@ def speed(minutes: float, seconds: float) -> str:
     return f"{rate / 1e3:.0f} k minutes/s" if rate >= 1e4 else f"{rate:,.0f} minutes/s"
 
 
+def standing(fraction: float, *, trades: int, minutes: float, seconds: float) -> tuple[int, str]:
+    """How far a run is: whole per cent, never 100, and the same as a line with trades, speed and time left.
+
+    Examples
+    --------
+    >>> standing(0.5, trades=1, minutes=1e6, seconds=2.0)
+    (50, '50 % · 1 trade · 500 k minutes/s · 0:02 left')
+    """
+    return so_far(fraction, seconds=seconds, facts=run_facts(fraction, trades, minutes, seconds))
+
+
+def run_facts(fraction: float, trades: int, minutes: float, seconds: float) -> list[str]:
+    """Trades so far, and the speed once it is known.
+
+    Examples
+    --------
+    >>> run_facts(0.0, 2, 0.0, 0.0)
+    ['2 trades']
+    """
+    facts = [f"{trades:,} trade{'' if trades == 1 else 's'}"]
+    return [*facts, speed(minutes, seconds)] if fraction > 0 else facts
+
+
+def so_far(fraction: float, *, seconds: float, facts: list[str]) -> tuple[int, str]:
+    """How far something is: whole per cent, never 100, and the same as a line with facts and the time left.
+
+    Examples
+    --------
+    >>> so_far(0.25, seconds=1.0, facts=["3 tried"])
+    (25, '25 % · 3 tried · 0:03 left')
+    """
+    percent = min(int(100 * fraction), 99)
+    parts = [f"{percent} %", *facts]
+    if fraction > 0:
+        parts.append(f"{time_left(seconds * (1 - fraction) / fraction)} left")
+    return percent, " · ".join(parts)
+
+
+def sentence(text: str) -> dict[str, Any]:
+    """What stays of a bar when the run is over."""
+    html = f'<div role="status" style="opacity:0.75;font-size:90%">{escape(text)}</div>'
+    return {"text/html": html, "text/plain": text}
+
+
 class Progress:
     """One line with a bar that follows a run, and a sentence in its place when the run is over.
 
@@ -172,12 +219,12 @@ class Progress:
         minutes, seconds : float
             Minutes of history behind, and seconds they took.
         """
-        percent = min(int(100 * fraction), 99)
-        parts = [f"{self.label}: {percent} %", f"{trades:,} trade{'' if trades == 1 else 's'}"]
-        if fraction > 0:
-            parts.append(speed(minutes, seconds))
-            parts.append(f"{time_left(seconds * (1 - fraction) / fraction)} left")
-        text = " · ".join(parts)
+        self.follow(fraction, seconds=seconds, facts=run_facts(fraction, trades, minutes, seconds))
+
+    def follow(self, fraction: float, *, seconds: float, facts: list[str]) -> None:
+        """Say how far it is, what there is to say besides, and how long it still takes."""
+        percent, how_far = so_far(fraction, seconds=seconds, facts=facts)
+        text = f"{self.label}: {how_far}"
         bar = (
             f'<div role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" '
             f'aria-label="{escape(self.label)}" style="{_BAR}">'
@@ -187,8 +234,8 @@ class Progress:
 
     def close(self, text: str) -> None:
         """Leave a sentence in place of the bar, so that a saved notebook shows no half-way bar."""
-        said = f"{self.label}: {text}"
-        self._show(said, f'<div role="status" style="opacity:0.75;font-size:90%">{escape(said)}</div>')
+        data = sentence(f"{self.label}: {text}")
+        self._show(data["text/plain"], data["text/html"])
 
     def _show(self, text: str, html: str) -> None:
         if text == self._last or not in_kernel():

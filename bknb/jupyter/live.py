@@ -16,7 +16,9 @@ COMMAND: Final = Command(
     name="%live",
     summary="Runs a registered strategy on the running clock; alone, lists the live runs.",
     options=(
-        Option(name="SYMBOL", help="what is traded, such as BTCUSDT; left out, the live runs are listed", kind="symbol"),
+        Option(
+            name="SYMBOL", help="what is traded, such as BTCUSDT; left out, the live runs are listed", kind="symbol"
+        ),
         Option(name="--strategy", help="a registered strategy", kind="strategy"),
         Option(name="--exchange", help="where candles come from: a name or {source}", kind="exchange"),
         Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution"),

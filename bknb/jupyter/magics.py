@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from . import cells, display, handover
+from . import cells, comparing, display, handover, history, sweeping
 from . import live as live_runs
 from .options import Call, Command, Option, parse
-from .session import Run, Session, attach, detach, frame_step_minutes, signals
+from .session import Run, Session, attach, detach, signals
 from .waiting import wait
 
 if TYPE_CHECKING:
@@ -27,26 +27,30 @@ _INTERVAL = Option(name="--interval", help="how often the strategy is asked", ki
 _RISK = Option(name="--risk", help="risk profile that every signal must pass", kind="risk")
 _EXECUTION = Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution")
 _SETTINGS = Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable")
-_OUT = Option(name="--out", help="variable that receives the result; NAME << does the same", kind="variable")
+_PARAMS = Option(name="--params", help="values for the function's parameters, as {params}", kind="variable")
+_LOOKBACK = Option(name="--lookback", help="candles a row of get_signals depends on; 500 by default")
+_OUT = Option(name="--out", help="variable that receives the result", kind="variable")
 _BACKGROUND = Option(name="--background", help="return at once; %runs shows how far it is", flag=True)
 _RUN = Option(name="--run", help="number of the run (the newest by default); see %runs", kind="run")
 
 COMMANDS: Final = (
     Command(
         name="%%strategy",
-        summary="The get_signal in the cell becomes a registered strategy.",
-        options=(_NAME, _INTERVAL, _RISK, _EXECUTION),
+        summary="The get_signal, or get_signals, in the cell becomes a registered strategy.",
+        options=(_NAME, _INTERVAL, _PARAMS, _LOOKBACK, _RISK, _EXECUTION),
         twin='bknb.add_strategy("sma-cross", interval="15m", get_signal=get_signal)',
     ),
     Command(
         name="%%backtest",
-        summary="Registers the get_signal in the cell and runs it over history.",
+        summary="Registers the get_signal, or get_signals, in the cell and runs it over history.",
         options=(
             _SYMBOL,
             _EXCHANGE,
             _FRAME,
             _INTERVAL,
             Option(name="--name", help="name of the strategy; 'cell' by default", kind="strategy"),
+            _PARAMS,
+            _LOOKBACK,
             _RISK,
             _EXECUTION,
             _SETTINGS,
@@ -75,7 +79,7 @@ COMMANDS: Final = (
         summary="Registers where candles come from; without a name, lists what is registered.",
         options=(
             Option(name="NAME", help="its name", kind="exchange"),
-            Option(name="--get-candles", help="demo, a .csv or .parquet file, or {function}", kind="source"),
+            Option(name="--get-candles", help="demo, ccxt:binance, a .csv or .parquet file, {function}", kind="source"),
             Option(name="--format-price", help="{function} of symbol and price", kind="variable"),
             Option(name="--format-quantity", help="{function} of symbol and quantity", kind="variable"),
         ),
@@ -122,6 +126,10 @@ COMMANDS: Final = (
     ),
     live_runs.COMMAND,
     *handover.COMMANDS,
+    sweeping.SWEEP,
+    comparing.WALKER,
+    comparing.LOOKAHEAD,
+    *history.COMMANDS,
 )
 
 
@@ -136,11 +144,14 @@ def _register(session: Session, call: Call, *, name: str) -> None:
     """Make the cell's function a strategy and say whether it took another one's place."""
     if not isinstance(name, str):
         raise bknb.UsageError(f"the name of a strategy must be text, got {type(name).__name__}")
-    function = cells.strategy_function(call.head, call.body, name=name, names=session.names)
+    function: dict[str, Any] = cells.strategy_function(call.head, call.body, name=name, names=session.names)
     known = name in bknb.list_strategies()
-    options = {key: call.values[key] for key in ("interval", "risk", "execution") if key in call.values}
+    options: dict[str, Any] = {
+        key: call.values[key] for key in ("interval", "params", "risk", "execution") if key in call.values
+    }
+    options |= sweeping.whole(call, "lookback")
     with session.quietly():
-        strategy = bknb.add_strategy(name, get_signal=function, **options)
+        strategy = bknb.add_strategy(name, **function, **options)
     what = f"interval {strategy.interval}, execution {strategy.execution}"
     what += f", risk {strategy.risk}" if strategy.risk else ""
     _say(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
@@ -168,6 +179,8 @@ def _source(given: Any) -> Any:
         return given
     if given == "demo":
         return bknb.exchanges.demo()
+    if given.startswith("ccxt:"):
+        return bknb.exchanges.ccxt(given.removeprefix("ccxt:"))
     for suffix, reader in ((".csv", "from_csv"), (".csv.gz", "from_csv"), (".parquet", "from_parquet")):
         if given.endswith(suffix):
             return getattr(bknb.exchanges, reader)(given)
@@ -237,7 +250,7 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
         run = session.add(listed, task=task)
         _say(f"run {run.number} goes on in the background: {label}; %runs shows how far it is")
         return _keep(session, call, task)
-    result = wait(task, label, minutes_per_moment=frame_step_minutes(where))
+    result = wait(task, label)
     session.add(listed, result=result)
     session.shown = None
     display.show(result)
@@ -368,6 +381,10 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%report": report,
     "%live": live_runs.live,
     **handover.ACTIONS,
+    "%sweep": sweeping.sweep,
+    "%walker": comparing.walker,
+    "%lookahead": comparing.lookahead,
+    "%download": history.download,
 }
 
 

@@ -107,6 +107,12 @@ class Command:
         for option in (*self.options, HELP):
             need = " (required)" if option.required else ""
             lines.append(f"  {option.name:<{max(width, 9)}}{option.help}{need}")
+        if self.option("--out"):
+            place = self.places[0].name if self.places else "..."
+            forms = ["--out r", f"{self.name} r << {place} ..."] + (
+                [] if self.is_cell else [f"r = {self.name} {place} ..."]
+            )
+            lines += ["", f"To keep the result as r: {', or '.join(forms)}"]
         lines += [
             "",
             "A value in braces, such as {symbol}, is that variable of the notebook.",

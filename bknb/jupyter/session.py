@@ -117,19 +117,6 @@ class ReplacedNotices(logging.Handler):
             print(text)  # noqa: T201 -- the notebook's own output
 
 
-def frame_step_minutes(frame: Any) -> float:
-    """Minutes between two moments of a frame, given by name, as text or as a pair.
-
-    Examples
-    --------
-    >>> frame_step_minutes("2024-01-01:2024-02-01"), frame_step_minutes(("2024-01-01", "2024-02-01"))
-    (1.0, 1.0)
-    """
-    known = bknb.get_frame(frame) if isinstance(frame, str) and frame in bknb.list_frames() else frame
-    interval = getattr(known, "interval", "1m")
-    return int(interval[:-1]) * {"m": 1.0, "h": 60.0, "d": 1440.0}[interval[-1]]
-
-
 # -- completion --------------------------------------------------------------------------------------------------
 
 
@@ -199,14 +186,11 @@ def _is_own(name: str) -> bool:
 def _known(kind: str, words: list[str], names: Mapping[str, Any], session: Session) -> Iterable[str]:
     """Every value of a kind that is known here and now."""
     match kind:
-        case "exchange":
-            return bknb.list_exchanges()
-        case "strategy":
-            return bknb.list_strategies()
-        case "frame":
-            return bknb.list_frames()
-        case "risk":
-            return bknb.list_risks()
+        case "exchange" | "strategy" | "frame" | "risk" | "walker":
+            lists = (bknb.list_exchanges, bknb.list_strategies, bknb.list_frames, bknb.list_risks, bknb.list_walkers)
+            return dict(zip(("exchange", "strategy", "frame", "risk", "walker"), lists, strict=True))[kind]()
+        case "metric":
+            return list(bknb.statistics([]))
         case "interval":
             return INTERVALS
         case "execution":

@@ -2,17 +2,90 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import contextvars
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from ..market.clock import stopwatch
-from .display import Progress, speed
+from . import controls, display
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 LOOK_EVERY_SECONDS: Final = 0.125
+SHORT_SECONDS: Final = 0.3
+"""A run that is over sooner is not worth a bar of its own."""
 PATIENCE_SECONDS: Final = 10.0
 """How long an interrupted run may take to come to its next minute before it is left behind."""
+_MINUTES: Final = {"m": 1, "h": 60, "d": 1440}
 
 
-def wait(task: Any, label: str, *, minutes_per_moment: float = 1.0) -> Any:
+class Follower:
+    """Shows one task while somebody waits for it: with buttons where a front end looks, else as a line or not at all.
+
+    Parameters
+    ----------
+    task : Task
+    label : str, optional
+        What the bar says.
+    foreground : bool
+        Whether a cell waits for the task.
+    line : bool
+        Whether a plain line follows the run where buttons cannot be shown.
+    """
+
+    def __init__(
+        self, task: Any, *, label: str | None = None, foreground: bool = True, line: bool = False, quiet: float = 0.0
+    ) -> None:
+        self.task = task
+        switch = controls.Switch(task, label=label, foreground=foreground)
+        self._bar = controls.Bar(switch) if controls.can_show() else None
+        self._line = display.Progress(switch.label) if line and self._bar is None else None
+        self._quiet = quiet
+        self._began = stopwatch()
+        self._looked = -1.0
+
+    @property
+    def seconds(self) -> float:
+        """Since it began to follow."""
+        return stopwatch() - self._began
+
+    def look(self) -> None:
+        """Tell how far the run is; more often than eight times a second is not needed and not done."""
+        seconds = self.seconds
+        if seconds < self._quiet or seconds - self._looked < 0.8 * LOOK_EVERY_SECONDS or not (self._bar or self._line):
+            return
+        self._looked = seconds
+        progress = getattr(self.task, "progress", None)
+        if progress is None:
+            if self._bar is not None:
+                self._bar.update(_so_far(self.task, seconds), percent=None)
+            return
+        minutes, trades = self.task.processed * _step_minutes(self.task), len(self.task.trades_so_far)
+        if self._line is not None:
+            self._line.update(progress, trades=trades, minutes=minutes, seconds=seconds)
+        elif self._bar is not None:
+            percent, text = display.standing(progress, trades=trades, minutes=minutes, seconds=seconds)
+            if self.task.paused:  # its speed and the time left would only be the clock going on
+                text = " · ".join(text.split(" · ")[:2])
+            self._bar.update(text, percent=percent)
+
+    def close(self, text: str = "") -> None:
+        """Leave a sentence: the given one, or what the task came to."""
+        shown = self._bar or self._line
+        if shown is not None:
+            shown.close(text or _note(self.task, self.seconds))
+
+
+def _step_minutes(task: Any) -> float:
+    """Minutes between two moments of a task's frame."""
+    interval = getattr(getattr(getattr(task, "plan", None), "frame", None), "interval", "1m")
+    return float(int(interval[:-1]) * _MINUTES[interval[-1]])
+
+
+def wait(task: Any, label: str) -> Any:
     """The result of a background run, with a bar while it goes.
 
     ``KeyboardInterrupt`` (the notebook's stop button) ends the run at its next minute; the result so far is returned
@@ -24,8 +97,6 @@ def wait(task: Any, label: str, *, minutes_per_moment: float = 1.0) -> Any:
         What ``bknb.Backtest.background`` returned.
     label : str
         What the bar says.
-    minutes_per_moment : float
-        Distance between two moments of the frame, for the speed.
 
     Returns
     -------
@@ -38,36 +109,89 @@ def wait(task: Any, label: str, *, minutes_per_moment: float = 1.0) -> Any:
     KeyboardInterrupt
         When the run does not come to an end after an interrupt, because the strategy itself hangs.
     """
-    progress = Progress(label)
-    began = stopwatch()
+    return _wait(task, Follower(task, label=label, line=True))
+
+
+def wait_shown(task: Any) -> Any:
+    """The same for a plain call: with buttons where a front end looks, and without a word where none does."""
+    return _wait(task, Follower(task, quiet=SHORT_SECONDS))
+
+
+def _wait(task: Any, follower: Follower) -> Any:
     stopped_at: float | None = None
     while True:
         try:
             if task.wait(LOOK_EVERY_SECONDS):
                 break
-            seconds = stopwatch() - began
-            minutes = task.processed * minutes_per_moment
-            progress.update(task.progress, trades=len(task.trades_so_far), minutes=minutes, seconds=seconds)
-            if stopped_at is not None and seconds - stopped_at > PATIENCE_SECONDS:
-                progress.close("interrupted; the strategy did not give the run back")
+            follower.look()
+            if stopped_at is not None and follower.seconds - stopped_at > PATIENCE_SECONDS:
+                follower.close("interrupted; the strategy did not give the run back")
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
             if stopped_at is not None:
                 raise
-            stopped_at = stopwatch() - began
+            stopped_at = follower.seconds
             task.stop(now=True)
-    seconds = stopwatch() - began
+    follower.close()
+    return task.result()  # raises what the run died of
+
+
+@contextmanager
+def shown(task: Any) -> Iterator[Callable[[], None]]:
+    """Buttons while a cell awaits a task; the function it gives tells how far the task is."""
+    follower = Follower(task, quiet=SHORT_SECONDS)
+    try:
+        yield follower.look
+    finally:
+        follower.close("" if task.done else "goes on in the background")
+
+
+def show_task(task: Any) -> None:
+    """Show a task that is running with its buttons.
+
+    Raises
+    ------
+    NotImplementedError
+        Where no front end looks, or it is over: IPython then shows it as text.
+    """
+    if task.status != "pending" or not controls.can_show():
+        raise NotImplementedError
+    follower = Follower(task, foreground=False)
+    follower.look()
+    context = contextvars.copy_context()  # what it shows belongs to the cell that showed the task
+    threading.Thread(target=context.run, args=(_follow, follower), name="bknb-bar", daemon=True).start()
+
+
+def _follow(follower: Follower) -> None:
+    while not follower.task.wait(LOOK_EVERY_SECONDS):
+        follower.look()
+    follower.close()
+
+
+def _so_far(task: Any, seconds: float) -> str:
+    """How far a task without an end in sight is."""
+    parts = [f"{display.time_left(seconds)} so far"]
+    now = getattr(task, "now", None)
+    if now is not None:
+        parts = [f"up to {datetime.fromtimestamp(now / 1000, UTC):%Y-%m-%d %H:%M} UTC"]
+    trades = getattr(task, "trades_so_far", None)
+    if trades is not None:
+        parts.append(_trades(len(trades)))
+    return " · ".join(parts)
+
+
+def _trades(count: int) -> str:
+    return f"{count:,} trade{'' if count == 1 else 's'}"
+
+
+def _note(task: Any, seconds: float) -> str:
+    """What a task came to, in half a sentence."""
     if task.status == "rejected":
-        progress.close("failed")
-        return task.result()  # raises what the run died of
+        return "failed"
+    if getattr(task, "progress", None) is None:
+        return f"over after {display.time_left(seconds)} min, {_so_far(task, seconds)}"
     result = task.result()
-    progress.close(_note(result, seconds))
-    return result
-
-
-def _note(result: Any, seconds: float) -> str:
-    trades = len(result.trades)
     minutes = (result.end - result.start) / 60_000
     how = "stopped early, partial result" if result.stopped else "done"
-    pace = "" if result.stopped else f" ({speed(minutes, seconds)})"
-    return f"{how} in {seconds:.1f} s{pace} · {trades:,} trade{'' if trades == 1 else 's'}"
+    pace = "" if result.stopped else f" ({display.speed(minutes, seconds)})"
+    return f"{how} in {seconds:.1f} s{pace} · {_trades(len(result.trades))}"

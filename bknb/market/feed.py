@@ -10,9 +10,9 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.text import utc_text
-from ..errors import DataError, MissingDependency, NotEnoughData, UsageError
+from ..errors import DataError, MissingDependency, NotEnoughData, StateError, UsageError
 from .candles import Candles
-from .quality import Asked, Repair, audit, check_gaps
+from .quality import Asked, Repair, audit, check_gaps, in_sessions
 from .resample import resample
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..config import Settings
     from ..ports import CandleSource
+    from .sessions import Sessions
 
 
 class _OnlyMinutes(Exception):  # noqa: N818 -- a finding on the way, never an error for anybody
@@ -68,12 +69,14 @@ class Feed:
         self.source = source
         self.settings = settings
         self.allow_gaps = allow_gaps
+        self.sessions: Sessions | None = getattr(source, "sessions", None)
         self._warn = warn if warn is not None else _say_nothing
         self._sleep = sleep
         self._now = now
         self._answers_itself: set[str] = {"1m"}
         self._only_minutes = False
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
+        self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
 
     async def fetch(self, symbol: str, interval: str, since: int, until: int) -> Candles:
         """Candles with an open time in ``[since, until)``, oldest first.
@@ -120,6 +123,12 @@ class Feed:
                 self._warn(f"{self.source.name!r} answers {interval} with 1m candles; bknb resamples them from now on")
         return await self._resampled(asked, now=now)
 
+    def reach_back(self, when: int, step: int, count: int) -> int:
+        """Where the ``count`` newest candles that have closed at ``when`` begin, UTC ms, when none is missing."""
+        if self.sessions is None:
+            return floor_to(when, step) - count * step
+        return self.sessions.reach_back(when, step, count)
+
     def _is_native(self, interval: str) -> bool:
         known = self.source.intervals
         if known is None:
@@ -140,6 +149,7 @@ class Feed:
             allow_gaps=self.allow_gaps,
             since=asked.since,
             until=asked.until,
+            sessions=self.sessions,
         )
 
     async def _native(self, asked: Asked, *, now: int | None) -> Candles:
@@ -150,10 +160,13 @@ class Feed:
             # one minute, and nothing would tell. So ask for the candle before it, too.
             asked = replace(asked, since=asked.since - asked.step)
         parts, repairs = await self._pages(asked, now=now)
-        self._report(asked, repairs)
         candles = parts[0] if len(parts) == 1 else Candles.concat(parts)
+        if self.sessions is not None:
+            candles, left_out = in_sessions(candles, asked, self.sessions)
+            repairs.extend([] if left_out is None else [left_out])
+        self._report(asked, repairs)
         if not self.allow_gaps:
-            check_gaps(candles, asked)
+            check_gaps(candles, asked, sessions=self.sessions)
         return candles[int(np.searchsorted(candles.timestamp, wanted.since)) :]
 
     async def _pages(self, asked: Asked, *, now: int | None) -> tuple[list[Candles], list[Repair]]:
@@ -211,8 +224,8 @@ class Feed:
         for attempt in range(1, attempts + 1):
             try:
                 answer = await self.source.get_candles(asked.symbol, asked.interval, asked.since, limit)
-            except (UsageError, MissingDependency):
-                raise  # trying again cannot help
+            except (UsageError, MissingDependency, DataError, StateError):
+                raise  # trying again cannot help, or the source has tried often enough itself
             except Exception as error:
                 said = f"{type(error).__name__}: {error}"
                 if attempt == attempts:
@@ -228,6 +241,10 @@ class Feed:
                 if not isinstance(answer, Candles):
                     raise UsageError(f"{asked}: a source must answer bknb.Candles, got {type(answer).__name__}")
                 return answer
+            finally:
+                if self._take_notes is not None:
+                    for note in self._take_notes():
+                        self._warn(note)
         raise AssertionError("unreachable")
 
     def _look_at_spacing(self, answer: Candles, asked: Asked) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..config import Settings
+    from .sessions import Sessions
 
 # Sources that keep prices as 32-bit or decimal text may be off in the last digits.
 _RELATIVE_TOLERANCE = 1e-9
@@ -177,7 +178,7 @@ def _check_grid(candles: Candles, asked: Asked) -> None:
         return
     at = int(np.argmax(off))
     raise BadCandle(
-        f"{asked}: {_describe(candles, at)}\n"
+        f"{asked}: {describe(candles, at)}\n"
         f"its open time is not a multiple of {asked.interval} in UTC: the interval is ignored or the clock is shifted"
     )
 
@@ -202,11 +203,25 @@ def _unique(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
         if differs.any():
             at = int(second[int(np.argmax(differs))])
             raise BadCandle(
-                f"{asked}: two candles contradict each other: {_describe(candles, at - 1)}\n"
-                f"and {_describe(candles, at)}: keep one of them in the source"
+                f"{asked}: two candles contradict each other: {describe(candles, at - 1)}\n"
+                f"and {describe(candles, at)}: keep one of them in the source"
             )
     repairs.append(_repair("dropped duplicates", times[second]))
     return _pick(candles, np.flatnonzero(np.concatenate([[True], ~again])))
+
+
+def check_order(candles: Candles, asked: Asked) -> None:
+    """Refuse candles that are off the grid, out of order, or there twice.
+
+    Raises
+    ------
+    BadCandle
+        For the first candle that breaks a rule.
+    """
+    _check_grid(candles, asked)
+    times = candles.timestamp
+    back = np.concatenate([[False], times[1:] <= times[:-1]])
+    _refuse(back[: len(times)], candles, asked, "its open time must be later than that of the candle before it")
 
 
 def check_values(candles: Candles, asked: Asked) -> None:
@@ -288,8 +303,17 @@ def gaps(timestamps: NDArray[np.int64], step: int) -> tuple[tuple[int, int], ...
     return tuple((int(timestamps[i]) + step, int(timestamps[i + 1])) for i in breaks)
 
 
-def check_gaps(candles: Candles, asked: Asked) -> None:
-    """Refuse candles with others missing between them.
+def in_sessions(candles: Candles, asked: Asked, sessions: Sessions) -> tuple[Candles, Repair | None]:
+    """The candles in which the market was open, and what had to be left out."""
+    closed = sessions.open_minutes(candles.timestamp, asked.step) == 0
+    if not closed.any():
+        return candles, None
+    left_out = _repair("left out, outside the trading sessions", candles.timestamp[closed])
+    return _pick(candles, np.flatnonzero(~closed)), left_out
+
+
+def check_gaps(candles: Candles, asked: Asked, *, sessions: Sessions | None = None) -> None:
+    """Refuse candles with others missing between them; where sessions are declared, only while the market is open.
 
     Raises
     ------
@@ -299,6 +323,8 @@ def check_gaps(candles: Candles, asked: Asked) -> None:
         When all candles are evenly spaced, only wider than asked: the source ignored the interval.
     """
     missing = gaps(candles.timestamp, asked.step)
+    if missing and sessions is not None:
+        missing = sessions.open_part(missing, asked.step)
     if not missing:
         return
     spacing = _even_spacing(candles.timestamp)
@@ -335,10 +361,11 @@ def _refuse(broken: NDArray[np.bool_], candles: Candles, asked: Asked, rule: str
         return
     at, others = int(np.argmax(broken)), int(np.count_nonzero(broken)) - 1
     also = f" ({others} more like it)" if others else ""
-    raise BadCandle(f"{asked}: {_describe(candles, at)}\n{rule}{also}; correct the data at its source")
+    raise BadCandle(f"{asked}: {describe(candles, at)}\n{rule}{also}; correct the data at its source")
 
 
-def _describe(candles: Candles, at: int) -> str:
+def describe(candles: Candles, at: int) -> str:
+    """One candle in words, for a message."""
     moment = utc_text(int(candles.timestamp[at]))
     names = ("open", "high", "low", "close", "volume")
     values = (f"{name} {float(column[at]):.12g}" for name, column in zip(names, _values(candles), strict=True))

@@ -12,6 +12,8 @@ from .candles import Candles
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .sessions import Sessions
+
 
 def resample(
     candles: Candles,
@@ -20,6 +22,7 @@ def resample(
     allow_gaps: bool = False,
     since: int | None = None,
     until: int | None = None,
+    sessions: Sessions | None = None,
 ) -> Candles:
     """Candles of a higher interval, made of one-minute candles.
 
@@ -37,6 +40,8 @@ def resample(
     since, until
         The range the minutes are known for, UTC milliseconds. A bucket that reaches beyond it is left out:
         its other minutes exist, they are just not here. By default the range the candles span.
+    sessions
+        When the market is open: only those minutes are needed to make a bucket complete.
 
     Returns
     -------
@@ -78,7 +83,8 @@ def resample(
     )
     if allow_gaps:
         return made
-    full = ends - starts == step // MINUTE_MS
+    needed = step // MINUTE_MS if sessions is None else sessions.open_minutes(made.timestamp, step)
+    full = ends - starts == needed
     return made if full.all() else _only(made, full)
 
 
@@ -116,6 +122,7 @@ def resample_plainly(
     allow_gaps: bool = False,
     since: int | None = None,
     until: int | None = None,
+    sessions: Sessions | None = None,
 ) -> Candles:
     """The specification of :func:`resample`: the same, candle by candle, without cleverness.
 
@@ -136,7 +143,8 @@ def resample_plainly(
         buckets.setdefault(floor_to(int(row["timestamp"]), step), []).append(row)
     made = []
     for start, minutes in sorted(buckets.items()):
-        complete = len(minutes) == step // MINUTE_MS
+        open_minutes = [m for m in range(start, start + step, MINUTE_MS) if sessions is None or sessions.is_open(m)]
+        complete = len(minutes) == len(open_minutes)
         if start < known_from or start + step > known_to or not (complete or allow_gaps):
             continue
         volume = 0.0

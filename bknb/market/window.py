@@ -75,6 +75,7 @@ class Window:
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}  # used on the fetching loop only
         self.settings = feed.settings
         self.source = feed.source
+        self.sessions = feed.sessions
 
     async def load(self, symbol: str, interval: str, since: int) -> Series:
         """Have the candles from ``since`` to the horizon in memory."""
@@ -118,7 +119,12 @@ class Window:
             first = int(np.searchsorted(minutes.candles.timestamp, since))
             until = min(self.horizon, minutes.until)
             candles = resample(
-                minutes.candles[first:], interval, allow_gaps=self._feed.allow_gaps, since=since, until=until
+                minutes.candles[first:],
+                interval,
+                allow_gaps=self._feed.allow_gaps,
+                since=since,
+                until=until,
+                sessions=self._feed.sessions,
             )
         if self._on_candles is not None:
             self._on_candles(symbol, interval, since, len(candles), candles)
@@ -128,6 +134,12 @@ class Window:
     def loaded(self) -> dict[tuple[str, str], Candles]:
         """Everything in memory now, by symbol and interval."""
         return {key: series.candles for key, series in self._series.items()}
+    def ready(self, symbol: str, interval: str, since: int) -> Series | None:
+        """The candles from ``since`` to the horizon, if they are in memory already."""
+        series = self._series.get((symbol, interval))
+        if series is None or series.since > since or series.until < floor_to(self.horizon, series.step):
+            return None
+        return series
 
     def minutes(self, symbol: str) -> Series:
         """The one-minute candles of a symbol that was loaded before."""
@@ -161,12 +173,13 @@ class Window:
         if not (isinstance(given, str) and given):
             raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
         limit = limit.__index__()
-        oldest = floor_to(when, step) - limit * step
+        oldest = self._feed.reach_back(when, step, limit)
         series = self._series.get((symbol, interval))
         if series is None or (series.since > oldest and series.closed(when) < limit):
             series = fetch_now(self.load(symbol, interval, oldest - _HEADROOM * step))
         elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
             series = fetch_now(self.load(symbol, interval, series.since))
+            series = fetch_now(self.load(symbol, interval, self._feed.reach_back(oldest, step, _HEADROOM)))
         last = series.closed(when)
         if last < limit or last > len(series.candles):
             self._refuse(series, symbol, interval, limit, when)
@@ -183,7 +196,8 @@ class Window:
             raise NotEnoughData(f"{wanted}\nthe data of {self.source.name} ends at {end}")
         raise NotEnoughData(
             f"{wanted}, only {max(last, 0)} exist: the data of {self.source.name} begins at {first}\n"
-            f"start the frame later or ask for fewer candles"
+            f"start the frame later or ask for fewer candles",
+            available=max(last, 0),
         )
 
     def average_price(self, symbol: str, when: int) -> float:
@@ -210,6 +224,9 @@ class Window:
     async def load_run(self, symbol: str, start: int) -> Series:
         """Load the minutes of a run that starts at ``start``, with what its first average price needs."""
         since = floor_to(start, MINUTE_MS) - self.settings.avg_price_candles_count * MINUTE_MS
+        since = self._feed.reach_back(start, MINUTE_MS, self.settings.avg_price_candles_count)
+        import asyncio
+
         return await asyncio.wrap_future(submit(self.load(symbol, "1m", since)))
 
 

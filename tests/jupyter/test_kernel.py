@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from example import RUN, TRADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,16 +21,6 @@ pytestmark = pytest.mark.kernel
 PLOTLY = "application/vnd.plotly.v1+json"
 WAIT_SECONDS = 60
 YEAR = "--exchange demo --frame 2024-01-01:2025-01-01"
-RUN = "--exchange demo --frame 2024-01-01:2024-01-08"
-TRADER = """
-def get_signal(ctx):
-    return bknb.Signal(
-        position="long",
-        price_take_profit=ctx.price * 1.02,
-        price_stop_loss=ctx.price * 0.99,
-        minute_estimated_time=300,
-    )
-"""
 
 
 class Kernel:
@@ -153,6 +144,58 @@ def test_an_interrupt_gives_the_partial_result_and_says_so(kernel: Kernel) -> No
     assert kernel.printed(after) == "True True\n"
 
 
+TALKING = SLOW.replace("    if ctx.when.hour == 0:", "    if ctx.when.hour == 0:\n        print('asked', flush=True)")
+LONG = "'BTCUSDT', strategy='talking', exchange='demo', frame='2024-01-01:2025-01-01'"
+WAITS = {
+    "plain": f"part = bknb.backtest({LONG})",
+    "await": f"part = await bknb.Backtest.background({LONG})",
+    "deeper": f"""
+import asyncio
+async def ask():
+    return await bknb.Backtest.background({LONG})
+part = await ask()
+async with asyncio.timeout(20):  # the interrupt is over: nothing else is cancelled by it
+    await asyncio.sleep(0.01)
+""",
+}
+
+
+@pytest.mark.parametrize("code", WAITS.values(), ids=WAITS)
+def test_an_interrupt_ends_whatever_a_cell_waits_for_at_a_minute(kernel: Kernel, code: str) -> None:
+    kernel.run(f"%%strategy talking --interval 15m\n{TALKING}")
+    request = kernel.send(f"{code}\nprint('goes on', part.stopped)")
+    kernel.listen_until(lambda: kernel.printed(request).count("asked") >= 2)
+    kernel.manager.interrupt_kernel()
+    assert kernel.reply(request)["status"] == "ok"
+    assert kernel.printed(request).endswith("goes on True\n")
+    after = kernel.run(
+        "print(bknb.Backtest.list()[-1].done, part.stopped, 'partial' in part.report(), len(part.events) > 0,"
+        " all(event.when % 60_000 == 0 for event in part.events))"
+    )
+    assert kernel.printed(after) == "True True True True True\n"
+
+
+def test_a_run_can_be_waited_for_in_a_thread_of_ones_own(kernel: Kernel) -> None:
+    kernel.run(f"%%strategy talking --interval 15m\n{TALKING}")
+    short = LONG.replace("2025-01-01", "2024-01-02")
+    request = kernel.run(
+        "import threading\ngot = []\n"
+        f"thread = threading.Thread(target=lambda: got.append(bknb.backtest({short})))\n"
+        "thread.start()\nthread.join()\nprint(len(got), got[0].stopped)"
+    )
+    assert kernel.printed(request).endswith("1 False\n")
+
+
+def test_a_headless_kernel_shows_no_buttons(kernel: Kernel) -> None:
+    request = kernel.run(
+        f"_ = bknb.backtest({LONG.replace('2025-01-01', '2024-01-03')})\n"
+        f"task = bknb.Backtest.background({LONG.replace('2025-01-01', '2024-01-02')})\n"
+        "_ = task.result()\ntask"
+    )
+    (shown,) = kernel.shown(request)
+    assert shown["data"] == {"text/plain": "<backtest of 'talking' on BTCUSDT: fulfilled, 100%>"}
+
+
 def test_progress_is_true_at_every_moment_and_ends_as_a_sentence(kernel: Kernel) -> None:
     request = kernel.run(
         f"%%backtest BTCUSDT --exchange demo --frame 2024-01-01:2024-01-05 --interval 15m --name steady\n{SLOW}"
@@ -181,6 +224,54 @@ def test_prints_land_in_the_cell_that_started_the_run(kernel: Kernel) -> None:
     kernel.listen_until(lambda: "strategy says 8" in kernel.printed(started))
     assert kernel.printed(later) == "another cell\nover\n"
     assert kernel.printed(started).count("strategy says") == 8
+
+
+ASKED = """
+def get_signal(ctx):
+    half = ctx.price / 2
+    print('half is', half > 0)
+    {}
+    return half
+async def slowly(ctx):
+    import asyncio
+    await asyncio.sleep(0.001)
+    return get_signal(ctx)
+moment = bknb.backtest('BTCUSDT', strategy=lambda: None, exchange='demo', frame='2024-01-01:2024-01-02').at(
+    '2024-01-01 12:00')
+"""
+
+
+def test_a_strategy_asked_again_prints_into_the_cell_that_asks(kernel: Kernel) -> None:
+    kernel.run(ASKED.format(""))
+    for name in ("get_signal", "slowly"):
+        request = kernel.run(f"asked = moment.ask({name})\nprint(asked.event.reasons[0].code)")
+        assert kernel.printed(request) == "half is True\nshape\n"
+    request = kernel.run("import asyncio\nawait asyncio.sleep(0)\nasked = moment.ask(slowly)\nprint('goes on')")
+    assert kernel.printed(request) == "half is True\ngoes on\n"
+    assert kernel.printed(kernel.run("with moment:\n    print(bknb.get_when().hour)")) == "12\n"
+
+
+@pytest.mark.parametrize("name", ["get_signal", "slowly"])
+def test_the_debugger_stops_inside_a_strategy_that_is_asked_again(kernel: Kernel, name: str) -> None:
+    kernel.run(ASKED.format("import pdb; pdb.set_trace()"))  # breakpoint() is JupyterLab's own debugger
+    request = kernel.send(f"asked = moment.ask({name})\nprint('went on', asked.answer > 0)")
+    for answer in ("p half * 2 == ctx.price", "c"):
+        asked = kernel.client.get_stdin_msg(timeout=WAIT_SECONDS)
+        assert asked["msg_type"] == "input_request"
+        kernel.client.input(answer)
+    assert kernel.reply(request)["status"] == "ok"
+    printed = kernel.printed(request)
+    assert "True\n" in printed
+    assert "half" in printed.partition("half is True")[2]  # its line is shown
+    assert printed.endswith("went on True\n")
+
+
+def test_an_error_of_a_strategy_asked_again_shows_its_own_line(kernel: Kernel) -> None:
+    kernel.run(ASKED.format("half / 0"))
+    request = kernel.send("moment.ask(get_signal)")
+    assert kernel.reply(request)["ename"] == "ZeroDivisionError"
+    kernel.run("import sys, traceback\nlast = traceback.extract_tb(sys.last_traceback)[-1]")
+    assert kernel.printed(kernel.run("print(last.name, last.line)")) == "get_signal half / 0\n"
 
 
 def test_a_mistake_is_a_short_error_that_still_fails_the_cell(kernel: Kernel) -> None:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from example import RUN, TRADER, WEEK
 
 import bknb
 
@@ -25,17 +26,6 @@ from bknb.domain.interval import INTERVAL_MS
 from bknb.jupyter import cells, options, session
 from bknb.jupyter.magics import COMMANDS, load_ipython_extension, unload_ipython_extension
 
-WEEK = "2024-01-01:2024-01-08"
-RUN = f"--exchange demo --frame {WEEK}"
-TRADER = """
-def get_signal(ctx):
-    return bknb.Signal(
-        position="long",
-        price_take_profit=ctx.price * 1.02,
-        price_stop_loss=ctx.price * 0.99,
-        minute_estimated_time=300,
-    )
-"""
 PATIENT = "def get_signal(ctx):\n    return None\n"
 
 
@@ -127,10 +117,75 @@ def test_what_a_cell_defines_is_seen_by_later_cells(fine: Callable[[str], Answer
     assert bknb.get_strategy("one").get_signal() is None
 
 
-def test_vectorised_cells_are_refused_clearly(cell: Callable[[str], Answer]) -> None:
-    lines = cell("%%strategy fast --interval 15m\ndef get_signals(candles): return {}").lines
-    assert "not supported yet" in lines[0]
-    assert "get_signal(ctx)" in lines[1]
+COLUMNS = """
+def get_signals(candles, hold=300):
+    return {"position": 1, "price_take_profit": candles.close * 1.02, "price_stop_loss": candles.close * 0.99,
+            "minute_estimated_time": hold}
+"""
+
+
+def test_a_vectorised_cell_is_a_strategy(fine: Callable[[str], Answer], shell: InteractiveShell) -> None:
+    assert fine(f"%%strategy fast --interval 1h --lookback 5{COLUMNS}").out.startswith("strategy 'fast' registered")
+    assert bknb.get_strategy("fast").lookback == 5
+    fine("short = {'hold': 60}")
+    fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name quick --params {{short}} --out quick{COLUMNS}")
+    assert set(shell.user_ns["quick"].trades["minutes"]) >= {60.0}
+    fine(f"%backtest BTCUSDT --strategy fast {RUN} --out calm")
+    assert len(shell.user_ns["calm"].trades) < len(shell.user_ns["quick"].trades)
+
+
+def test_a_cell_with_both_functions_is_refused(cell: Callable[[str], Answer]) -> None:
+    lines = cell(f"%%strategy both --interval 15m{COLUMNS}{PATIENT}").lines
+    assert "both get_signal and get_signals" in lines[0]
+
+
+def test_a_sweep_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str], Answer], shell: Any) -> None:
+    pytest.importorskip("numba")
+    fine(f"%%strategy fast --interval 1h --lookback 5{COLUMNS}")
+    line = f"%sweep BTCUSDT --strategy fast {RUN} --metric total_pnl"
+    out = fine(f"{line} --params 'hold=range(60, 300, 60)' --out found").out
+    assert "4 combinations, grid, ranked by total_pnl" in out
+    assert list(shell.user_ns["found"].table["hold"]) == [60, 120, 180, 240]
+    fine("grid = {'hold': [60, 120]}")
+    fine(f"task = %sweep BTCUSDT,ETHUSDT --strategy fast {RUN} --params {{grid}} --executor 1 --background")
+    assert len(shell.user_ns["task"].result(60).table) == 4
+    assert "--params does not understand" in cell(f"{line} --params 'hold=open(1)'").lines[0]
+    assert "--trials takes a whole number" in cell(f"{line} --params hold=1 --trials few").lines[0]
+    assert "did you mean 'hold'" in cell(f"{line} --params hald=1").lines[0]
+    assert "fast=range(5, 50, 5)" in fine("%sweep --help").out
+
+
+def test_a_comparison_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str], Answer], shell: Any) -> None:
+    fine(f"%%strategy eager --interval 1h\n{TRADER}")
+    fine(f"%%strategy patient --interval 1h\n{PATIENT}")
+    out = fine(f"%walker BTCUSDT --strategies patient,eager {RUN} --metric total_pnl --out found").out
+    assert "ranked by Total result" in out
+    assert [entry.strategy for entry in shell.user_ns["found"]] == ["eager", "patient"]
+    fine("bknb.add_walker('pair', exchange='demo', frame='2024-01-01:2024-01-08', strategies=['eager', 'patient'])")
+    fine("task = %walker BTCUSDT --walker pair --background")
+    assert shell.user_ns["task"].result(60).best.strategy == "eager"
+    assert "did you mean 'eager'" in cell(f"%walker BTCUSDT --strategies eagr {RUN}").lines[0]
+    assert "needs the name of a walker" in cell("%walker BTCUSDT").lines[0]
+    assert "bknb.walker(" in fine("%walker --help").out
+
+
+def test_a_look_ahead_check_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str], Answer]) -> None:
+    fine(f"%%strategy eager --interval 1h\n{TRADER}")
+    assert "ok    nothing was found" in fine(f"%lookahead BTCUSDT --strategy eager {RUN}").out
+    fine(
+        "%%strategy clever --interval 1h\nimport asyncio\ntape = asyncio.run(bknb.exchanges.demo().get_candles("
+        "'BTCUSDT', '1m', 1704067200000, 20000))\n"
+        "def get_signal(ctx):\n    at = int(tape.timestamp.searchsorted(ctx.when_ms))\n"
+        "    side = 1 if tape.close[at + 60] > ctx.price else -1\n"
+        "    return bknb.Signal(position='long' if side > 0 else 'short', "
+        "price_take_profit=ctx.price * (1 + side * .02), price_stop_loss=ctx.price * (1 - side * .01), "
+        "minute_estimated_time=60)"
+    )
+    out = fine(f"%lookahead BTCUSDT --strategy clever {RUN} --moments 10").out
+    assert "NOT OK" in out
+    assert "variable tape" in out
+    wrong = cell(f"%lookahead BTCUSDT --strategy eager {RUN} --moments all")
+    assert "--moments takes a whole number" in wrong.lines[0]
 
 
 def test_a_strategy_can_have_a_risk_profile_from_a_cell(fine: Callable[[str], Answer]) -> None:
@@ -218,12 +273,34 @@ def test_settings_and_variables_in_braces_keep_their_types(fine: Callable[[str],
 
 
 @pytest.mark.parametrize(
-    "written", ["r << BTCUSDT {}", "BTCUSDT {} --out r", "--out=r 'BTCUSDT' {}", '"BTCUSDT" {} --out "r"']
+    "written",
+    [
+        "%backtest r << BTCUSDT {}",
+        "%backtest r<<BTCUSDT {}",
+        "%backtest BTCUSDT {} --out r",
+        "%backtest --out=r 'BTCUSDT' {}",
+        '%backtest "BTCUSDT" {} --out "r"',
+        "r = %backtest BTCUSDT {}",
+    ],
 )
 def test_a_result_can_be_given_a_name(written: str, fine: Callable[[str], Answer], shell: InteractiveShell) -> None:
     fine(f"%%strategy trader --interval 1h\n{TRADER}")
-    fine("%backtest " + written.format(f"--strategy trader {RUN}"))
+    fine(written.format(f"--strategy trader {RUN}"))
     assert shell.user_ns["r"].symbol == "BTCUSDT"
+
+
+def test_help_says_how_a_result_gets_a_name(fine: Callable[[str], Answer]) -> None:
+    line = fine("%backtest --help").out
+    assert "To keep the result as r: --out r, or %backtest r << SYMBOL ..., or r = %backtest SYMBOL ...\n" in line
+    assert "To keep the result as r: --out r, or %%backtest r << SYMBOL ...\n" in fine("%%backtest --help\n ").out
+    assert "To keep" not in fine("%frame --help").out
+
+
+def test_the_magics_can_be_taken_away(fine: Callable[[str], Answer], shell: InteractiveShell) -> None:
+    fine("%unload_ext bknb")
+    assert "backtest" not in shell.magics_manager.magics["line"]
+    fine("%load_ext bknb")
+    assert "backtest" in shell.magics_manager.magics["line"]
 
 
 def test_the_same_result_is_shown_once_per_cell_and_again_in_the_next(

@@ -1,0 +1,153 @@
+"""Measure live runs: 200 pairs in one process, a busy main thread beside them, a simulated week, the stores.
+
+``python benchmarks/live.py [--minutes 5] [--speed 10]`` takes about four minutes. Latency is counted from the full
+minute to the moment at which a listener hears its result, in milliseconds of the wall clock; ``--speed 10`` lets a
+minute last six seconds, so the processor's share is that of a real day times ten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any
+
+import bknb
+from bknb.adapters.sqlite import SqliteStore
+from bknb.adapters.state import FileStore
+from bknb.testing.clocks import AcceleratedClock, SimulatedClock
+
+MONDAY = 1_704_672_000_000
+MINUTE = 60_000
+SYMBOLS, STRATEGIES = 20, 10
+
+
+def register() -> list[str]:
+    """Ten strategies that look at 30 quarter hours and trade now and then."""
+
+    def make(number: int) -> Any:
+        def get_signal(ctx: Any) -> Any:
+            closes = ctx.candles("15m", 30).close
+            side = 1 if closes[-5:].mean() > closes.mean() else -1
+            if (ctx.when_ms // MINUTE + number) % 3:
+                return None
+            price = ctx.price
+            return bknb.Signal(
+                position="long" if side > 0 else "short",
+                price_take_profit=price * (1 + side * 0.02),
+                price_stop_loss=price * (1 - side * 0.02),
+                minute_estimated_time=240,
+            )
+
+        return get_signal
+
+    return [
+        bknb.add_strategy(f"s{number}", interval="15m", get_signal=make(number)).name for number in range(STRATEGIES)
+    ]
+
+
+def start(clock: Any, until: int, store: Any) -> list[Any]:
+    """Two hundred runs: every strategy on every symbol."""
+    demo = bknb.exchanges.demo()
+    return [
+        bknb.Live.background(f"C{symbol:02d}USDT", strategy=name, exchange=demo, clock=clock, until=until, store=store)
+        for symbol in range(SYMBOLS)
+        for name in register()
+    ]
+
+
+def latency(minutes: int, speed: float, *, busy: bool) -> dict[str, float]:
+    """How long after the full minute results are heard, and what that costs."""
+    with tempfile.TemporaryDirectory() as folder:
+        clock = AcceleratedClock(MONDAY - MINUTE // 2, speed=speed)
+        late: list[float] = []
+        stop = bknb.listen_signal_live(lambda event: late.append((clock.now() - event.when - MINUTE) / speed))
+        wall, cpu = perf_counter(), process_time()
+        tasks = start(clock, MONDAY + minutes * MINUTE, FileStore(folder))
+        if busy:
+            while not all(task.done for task in tasks):  # a cell that computes without end, looking up now and then
+                for _ in range(200_000):
+                    pass
+        for task in tasks:
+            task.result()
+        wall, cpu = perf_counter() - wall, process_time() - cpu
+        stop()
+        settled = sorted(late[len(tasks) * 2 :])  # the first minutes fetch the history
+        return {
+            "results": len(settled),
+            "median ms": median(settled),
+            "p99 ms": settled[int(len(settled) * 0.99)],
+            "most ms": settled[-1],
+            "cpu share % of one core, as on the wall clock": 100 * cpu / wall / speed,
+        }
+
+
+def week(days: int) -> dict[str, float]:
+    """Memory after days of two hundred runs."""
+
+    class Hours(SimulatedClock):
+        async def sleep_until(self, when: int) -> None:
+            await super().sleep_until(when + 59 * MINUTE)
+
+    began = perf_counter()
+    marks = []
+    store = bknb.stores.memory()
+    for day in range(1, days + 1):
+        tasks = start(Hours(MONDAY + (day - 1) * 1440 * MINUTE), MONDAY + day * 1440 * MINUTE, store)
+        for task in tasks:
+            task.result()
+        marks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    trades = sum(len(task.trades_so_far) for task in tasks)
+    return {"seconds": perf_counter() - began, "trades": trades, **{f"MB, day {n}": m for n, m in enumerate(marks, 1)}}
+
+
+def stores(count: int = 2_000) -> dict[str, float]:
+    """State writes per second, one after the other, each on the disk when it returns."""
+    found = {}
+    payload = b"x" * 700
+    with tempfile.TemporaryDirectory() as folder:
+        made = {"files": FileStore(Path(folder) / "files"), "SQLite": SqliteStore(Path(folder) / "state.db")}
+        for name, store in made.items():
+            with store:
+                began = perf_counter()
+                for number in range(count):
+                    store.write(
+                        "signal", (f"s{number % 10}", f"C{number % 200:03d}USDT"), json.dumps(payload.decode()).encode()
+                    )
+                found[f"{name}, writes/s"] = count / (perf_counter() - began)
+    return found
+
+
+def main() -> None:
+    """All cases, each in a fresh process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=int, default=12)
+    parser.add_argument("--speed", type=float, default=10)
+    parser.add_argument("--days", type=int, default=7)
+    parser.add_argument("--only", choices=["quiet", "busy", "week", "stores"])
+    given = parser.parse_args()
+    if given.only is None:
+        for name in ("quiet", "busy", "week", "stores"):
+            options = [f"--minutes={given.minutes}", f"--speed={given.speed}", f"--days={given.days}"]
+            subprocess.run([sys.executable, __file__, "--only", name, *options], check=True)
+        return
+    figures = {
+        "quiet": lambda: latency(given.minutes, given.speed, busy=False),
+        "busy": lambda: latency(given.minutes, given.speed, busy=True),
+        "week": lambda: week(given.days),
+        "stores": stores,
+    }[given.only]()
+    print(f"| {given.only} | |\n|---|---|")
+    for name, value in figures.items():
+        print(f"| {name} | {value:,.1f} |")
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Candles from a query: DuckDB, SQLite, or any database Python can talk to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import MissingDependency, UsageError
+from ..market.sessions import Sessions
+from .files import FrameSource, from_frame
+
+_SQLITE_MAGIC: Final = b"SQLite format 3\x00"
+
+
+def from_query(
+    database: Any,
+    sql: str,
+    *,
+    parameters: Any = None,
+    symbol: str | None = None,
+    name: str = "query",
+    sessions: Sessions | str | None = None,
+) -> FrameSource:
+    """A source over the one-minute candles that a query answers; the query runs once, now.
+
+    Parameters
+    ----------
+    database
+        An open connection (DuckDB, ``sqlite3``, any DB-API 2.0 connection, SQLAlchemy), or the path of a database
+        file, which is opened for reading only: SQLite when it is one, DuckDB otherwise. ``":memory:"`` is an empty
+        DuckDB, which can query Parquet and CSV files by their names.
+    sql
+        Answers the columns ``timestamp, open, high, low, close, volume`` (in any order and case), and ``symbol`` when
+        it answers the candles of many. For their values see :func:`bknb.exchanges.from_frame`.
+    parameters
+        For the placeholders of the query, as the database takes them.
+    symbol
+        ``None``: one series of candles is served under every symbol. Otherwise only this symbol is served.
+    name
+        For reports and messages.
+    sessions
+        When the market is open: ``"fx"``, ``"us-equities"`` or :class:`bknb.Sessions`; ``None``: always.
+
+    Raises
+    ------
+    MissingDependency
+        DuckDB is needed and not installed.
+    UsageError
+        The query failed, or does not answer one-minute candles.
+    BadCandle
+        A value is missing or is not a number.
+
+    Examples
+    --------
+    >>> import sqlite3
+    >>> with contextlib.closing(sqlite3.connect(":memory:")) as database:
+    ...     _ = database.execute("create table c (timestamp, open, high, low, close, volume)")
+    ...     _ = database.execute("insert into c values (0, 1, 1, 1, 1, 5), (60000, 1, 1, 1, 1, 5)")
+    ...     source = from_query(database, "select * from c order by timestamp", name="mine")
+    >>> source.name
+    'mine'
+    """
+    with _connected(database) as connection:
+        try:
+            frame = _answer(connection, sql, parameters)
+        except Exception as error:  # every database has errors of its own
+            said = (str(error).strip().splitlines() or [""])[0]
+            raise UsageError(
+                f"{name}: the query failed: {type(error).__name__}: {said[:200]}\n"
+                "it must be one SELECT of timestamp, open, high, low, close, volume"
+            ) from error
+    return from_frame(frame, symbol=symbol, name=name, sessions=sessions)
+
+
+@contextlib.contextmanager
+def _connected(database: Any) -> Iterator[Any]:
+    """The connection that was given, or one that is opened for this query."""
+    if not isinstance(database, (str, Path)):
+        if not any(hasattr(database, name) for name in ("cursor", "execute", "connect")):
+            raise UsageError(f"from_query needs a connection or the path of a database, got {type(database).__name__}")
+        yield database
+        return
+    path = str(database)
+    file = Path(path).expanduser()
+    if path != ":memory:" and not file.is_file():
+        raise UsageError(f"{file}: does not exist (looked from {Path.cwd()})")
+    opened = _opened_sqlite(file) if path != ":memory:" and _is_sqlite(file) else _opened_duckdb(path, file)
+    with contextlib.closing(opened):
+        yield opened
+
+
+def _is_sqlite(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+
+
+def _opened_sqlite(file: Path) -> Any:
+    import sqlite3
+
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _opened_duckdb(path: str, file: Path) -> Any:
+    try:
+        import duckdb
+    except ImportError:
+        raise MissingDependency("duckdb", purpose="a query on a DuckDB database", extra="duckdb") from None
+    if path == ":memory:":
+        return duckdb.connect()
+    try:
+        return duckdb.connect(str(file), read_only=True)
+    except duckdb.Error as error:
+        raise UsageError(f"{file}: cannot be opened as a database: {str(error).strip().splitlines()[0]}") from error
+
+
+def _answer(connection: Any, sql: str, parameters: Any) -> Any:
+    import pandas as pd
+
+    given = () if parameters is None else (parameters,)
+    if hasattr(connection, "fetchdf") or hasattr(connection, "sql"):  # DuckDB
+        # Not .df(): some of its releases warn with some releases of pandas. What has a time zone comes as UTC.
+        columns = connection.execute(sql, *given).fetchnumpy()
+        return pd.DataFrame({name: pd.Series(_plain(column)) for name, column in columns.items()})
+    if hasattr(connection, "exec_driver_sql"):  # a connection of SQLAlchemy
+        result = connection.exec_driver_sql(sql, *given)
+        return pd.DataFrame(result.fetchall(), columns=list(result.keys()))
+    if not hasattr(connection, "cursor"):  # an engine of SQLAlchemy
+        with connection.connect() as opened:
+            return _answer(opened, sql, parameters)
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(sql, *given)
+        if cursor.description is None:
+            raise ValueError("the query answers no rows")
+        return pd.DataFrame(cursor.fetchall(), columns=[column[0] for column in cursor.description])
+
+
+def _plain(column: Any) -> Any:
+    """A column without a mask; a value that is not there is NaN or None."""
+    import numpy as np
+
+    if not isinstance(column, np.ma.MaskedArray):
+        return column
+    if column.mask.any() and column.dtype.kind in "biuO":
+        return np.ma.filled(column.astype(object), None)
+    return (
+        column.data
+        if not column.mask.any()
+        else column.filled(np.datetime64("NaT") if column.dtype.kind == "M" else np.nan)
+    )

@@ -1,0 +1,123 @@
+"""A figure of a sweep over two parameters: an info object of plain arrays first, then a plotly figure made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import MissingDependency, UnknownName, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_TEXT = "#808080"
+_CLEAR = "rgba(0,0,0,0)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatmapInfo:
+    """Values over two parameters.
+
+    Attributes
+    ----------
+    x, y : str
+        Names of the parameters; ``y`` is empty when only one was varied.
+    x_values, y_values : list
+        Their values, in order.
+    values : ndarray of float64, shape (len(y_values), len(x_values))
+        The best value over all other parameters; NaN where there is none.
+    value : str
+        Name of the figure.
+    """
+
+    x: str
+    y: str
+    x_values: list[Any]
+    y_values: list[Any]
+    values: NDArray[np.float64]
+    value: str
+    title: str
+
+
+def heatmap_info(result: Any, x: str | None = None, y: str | None = None, *, value: str | None = None) -> HeatmapInfo:
+    """The values of a sweep over two of its parameters; by default the first two that were varied.
+
+    Raises
+    ------
+    UnknownName
+        For a parameter or a figure the sweep does not have.
+    """
+    table, names = result.table, list(result.params)
+    value = value or result.metric
+    for name in (x, y):
+        if name is not None and name not in names:
+            raise UnknownName("parameter", str(name), known=names)
+    figures = [str(name) for name in table.columns if name not in (*names, "error")]
+    if value not in figures:
+        raise UnknownName("figure", str(value), known=figures)
+    varied = [name for name in names if table[name].map(repr).nunique() > 1] or names
+    if not varied:
+        raise UsageError("the sweep varied no parameter; there is nothing to draw")
+    x = x or next((name for name in varied if name != y), varied[0])
+    y = y or next((name for name in varied if name != x), "")
+    x_values, y_values = _ordered(table[x]), _ordered(table[y]) if y else [""]
+    columns = {repr(one): at for at, one in enumerate(x_values)}
+    lines = {repr(one): at for at, one in enumerate(y_values)}
+    grid = np.full((len(y_values), len(x_values)), np.nan)
+    mean = table[value].groupby(level=0).mean()
+    firsts = table.groupby(level=0)[names].first()
+    lower = value in ("max_drawdown", "std_dev", "loss_count", "max_loss_streak")
+    better = np.fmin if lower else np.fmax
+    ys = firsts[y] if y else [""] * len(firsts)
+    for at_x, at_y, one in zip(firsts[x], ys, mean, strict=True):
+        where = lines[repr(at_y)], columns[repr(at_x)]
+        grid[where] = better(grid[where], one)
+    rest = [name for name in varied if name not in (x, y)]
+    title = f"{result.strategy}: {value}" + (f", the best over {', '.join(rest)}" if rest else "")
+    return HeatmapInfo(x=x, y=y, x_values=x_values, y_values=y_values, values=grid, value=value, title=title)
+
+
+def _ordered(column: Any) -> list[Any]:
+    """The different values, ascending where they have an order."""
+    values = list({repr(one): one for one in column.tolist()}.values())
+    try:
+        return sorted(values)
+    except TypeError:
+        return values
+
+
+def heatmap_figure(info: HeatmapInfo) -> Any:
+    """The values as a plotly heat map; a line when only one parameter was varied.
+
+    Raises
+    ------
+    MissingDependency
+        Without plotly.
+    """
+    try:
+        import plotly.graph_objects as go
+    except ImportError:
+        raise MissingDependency("plotly", purpose="a figure", extra="notebook") from None
+    xs, ys = [str(one) for one in info.x_values], [str(one) for one in info.y_values]
+    trace: Any
+    if info.y:
+        trace = go.Heatmap(
+            x=xs, y=ys, z=info.values, colorscale="Viridis", hoverongaps=False, colorbar={"title": info.value},
+            hovertemplate=f"{info.x} %{{x}}<br>{info.y} %{{y}}<br>{info.value} %{{z:.4g}}<extra></extra>",
+        )  # fmt: skip
+    else:
+        trace = go.Scatter(x=xs, y=info.values[0], mode="lines+markers", name=info.value)
+    axis = {"type": "category", "gridcolor": "rgba(128,128,128,0.22)"}
+    return go.Figure(
+        data=[trace],
+        layout={
+            "title": {"text": info.title},
+            "xaxis": {"title": {"text": info.x}, **axis},
+            "yaxis": {"title": {"text": info.y or info.value}, **(axis if info.y else {})},
+            "paper_bgcolor": _CLEAR,
+            "plot_bgcolor": _CLEAR,
+            "font": {"color": _TEXT},
+        },
+    )

@@ -1,0 +1,154 @@
+"""What is known of a sweep, written for a terminal, as Markdown and as HTML."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import Any, Final
+
+import numpy as np
+
+from .heatmap import HeatmapInfo, heatmap_info
+
+SHOWN: Final = 10
+"""Combinations a summary shows; all of them are in ``result.table``."""
+
+MAP_SIDE: Final = 40
+"""A grid with a longer side is not drawn in a summary."""
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "n/a" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
+
+
+def facts(result: Any) -> list[tuple[str, str]]:
+    """What was swept, as pairs of name and text."""
+    frame = result.frame
+    errors = int((result.table["error"] != "").sum())
+    pairs = [
+        ("Strategy", result.strategy),
+        ("Symbols", ", ".join(result.symbols)),
+        ("Frame", str(frame)),
+        ("Execution model", result.execution),
+        ("Costs per side", f"fee {result.settings.percent_fee:g} %, slippage {result.settings.percent_slippage:g} %"),
+        ("Search", f"{result.search}, ranked by {result.metric}"),
+        ("Combinations", f"{len(result):,}" + (" (stopped early)" if result.stopped else "")),
+        ("Tried on this data", f"{result.trials:,} in all"),
+        ("Time", f"{result.seconds:.2f} s"),
+    ]
+    if result.from_ledger:
+        pairs.append(("From the ledger", f"{result.from_ledger:,}"))
+    if errors:
+        pairs.append(("Failed", f"{errors:,}; see result.errors"))
+    return pairs
+
+
+def _lines(result: Any) -> tuple[list[str], list[list[str]]]:
+    ranking = result.ranking.head(SHOWN)
+    names = ["combination", *map(str, ranking.columns)]
+    rows = [
+        [str(number), *(_text(value) for value in row)]
+        for number, row in zip(ranking.index, ranking.itertuples(index=False), strict=True)
+    ]
+    return names, rows
+
+
+def _caution(result: Any) -> str:
+    return (
+        f"The best of {result.trials:,} trials looks better than it is: among many, some are lucky. "
+        "Judge it with the number of trials, and on data it has not seen."
+    )
+
+
+def sweep_text(result: Any) -> str:
+    """A few lines for a terminal."""
+    told = dict(facts(result))
+    symbols = ", ".join(result.symbols)
+    tried = f"{told['Combinations']} combinations, {told['Search']}, {told['Time']}"
+    tried += f", {result.trials:,} trials on this data"
+    lines = [f"sweep {result.strategy} on {symbols}, {told['Frame']}, {result.execution}", f"  {tried}"]
+    names, rows = _lines(result)
+    widths = [max(len(cell) for cell in column) for column in zip(names, *rows, strict=True)]
+    lines += [
+        "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [names, *rows]
+    ]
+    if len(result) > SHOWN:
+        lines.append(f"  ... {len(result) - SHOWN:,} more in result.table")
+    if "Failed" in told:
+        lines.append(f"  {told['Failed']}")
+    lines += [f"  warning   {warning}" for warning in result.warnings]
+    return "\n".join(lines)
+
+
+def sweep_report(result: Any) -> str:
+    """The sweep as Markdown: what was tried, the best combinations, a map of two parameters, and what to doubt."""
+    lines = [f"# Sweep: {result.strategy}", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {text} |" for name, text in facts(result)]
+    names, rows = _lines(result)
+    lines += ["", "## Best combinations", "", f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    info = _map(result)
+    if info is not None:
+        lines += ["", f"## {info.value} over {info.x} and {info.y}", ""]
+        lines += [f"| {info.y} \\ {info.x} | {' | '.join(map(str, info.x_values))} |"]
+        lines += ["|---" * (len(info.x_values) + 1) + "|"]
+        lines += [
+            f"| {line} | {' | '.join(_text(float(value)) for value in row)} |"
+            for line, row in zip(info.y_values, info.values, strict=True)
+        ]
+    lines += ["", f"> {_caution(result)}"]
+    if result.warnings:
+        lines += ["", "## Warnings", "", *(f"- {warning}" for warning in result.warnings)]
+    return "\n".join(lines) + "\n"
+
+
+def _map(result: Any) -> HeatmapInfo | None:
+    """The map of the first two varied parameters, when it is small enough to be read."""
+    if not len(result) or not result.params:
+        return None
+    info = heatmap_info(result)
+    sides = (len(info.x_values), len(info.y_values))
+    return info if info.y and min(sides) > 1 and max(sides) <= MAP_SIDE else None
+
+
+def sweep_html(result: Any) -> str:
+    """The sweep for a notebook: facts, best combinations, and a coloured grid that needs no script."""
+    parts = [
+        "<div><table>",
+        *(f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>" for name, text in facts(result)),
+        "</table>",
+    ]
+    names, rows = _lines(result)
+    parts.append("<table><thead><tr>" + "".join(f"<th>{escape(name)}</th>" for name in names) + "</tr></thead><tbody>")
+    parts += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+    parts.append("</tbody></table>")
+    info = _map(result)
+    if info is not None:
+        parts.append(_grid(info))
+    parts += [f"<p>{escape(text)}</p>" for text in (_caution(result), *result.warnings)]
+    return "".join(parts) + "</div>"
+
+
+def _grid(info: HeatmapInfo) -> str:
+    values = info.values
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    span = high - low or 1.0
+
+    def cell(value: float) -> str:
+        if math.isnan(value):
+            return "<td></td>"
+        strength = (value - low) / span
+        return f'<td style="background:rgba(26,158,119,{0.08 + 0.72 * strength:.2f})">{value:.3g}</td>'
+
+    head = "".join(f"<th>{escape(str(one))}</th>" for one in info.x_values)
+    body = "".join(
+        f"<tr><th>{escape(str(line))}</th>{''.join(cell(float(value)) for value in row)}</tr>"
+        for line, row in zip(info.y_values, values, strict=True)
+    )
+    return (
+        f"<table><caption>{escape(info.title)}; columns: {escape(info.x)}, rows: {escape(info.y)}</caption>"
+        f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )

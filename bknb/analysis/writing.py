@@ -1,0 +1,118 @@
+"""Tables as Markdown and as HTML, for every report."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MISSING = "N/A"
+"""What stands where a figure is not available."""
+
+
+def cell(text: str) -> str:
+    r"""Text that cannot end a table cell, start a tag or break a line.
+
+    Examples
+    --------
+    >>> cell("one <b>\n two")
+    'one &lt;b> two'
+    """
+    flat = " ".join(text.split())
+    return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A Markdown table as lines.
+
+    Examples
+    --------
+    >>> markdown_table(["a", "b"], [["1", "2"]])
+    ['| a | b |', '| --- | --- |', '| 1 | 2 |']
+    """
+    lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(' --- ' for _ in columns)}|"]
+    lines += [f"| {' | '.join(cell(text) for text in row)} |" for row in rows]
+    return lines
+
+
+def figures(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Figures, one to a line, as Markdown.
+
+    Examples
+    --------
+    >>> figures([("Trades", "12")])
+    ['- **Trades:** 12']
+    """
+    return [f"- **{cell(label)}:** {cell(text)}" for label, text in pairs]
+
+
+def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The same as HTML without scripts; the first column is text, the others are right-aligned.
+
+    Examples
+    --------
+    >>> html_table(["a"], [["<b>"]]).count("&lt;b&gt;")
+    1
+    """
+    side = ["left", *["right"] * (len(columns) - 1)]
+    head = "".join(
+        f'<th scope="col" style="text-align:{way}">{escape(text)}</th>' for way, text in zip(side, columns, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td style="text-align:{way}">{escape(text)}</td>' for way, text in zip(side, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return f'<table style="font-size:92%"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def html_figures(title: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """A title and figures as HTML."""
+    rows = "".join(
+        f'<tr><th scope="row" style="text-align:left">{escape(label)}</th>'
+        f'<td style="text-align:left">{escape(text)}</td></tr>'
+        for label, text in pairs
+    )
+    return f'<p><b>{escape(title)}</b></p><table style="font-size:92%"><tbody>{rows}</tbody></table>'
+
+
+def moment(ms: Any) -> str:
+    """A moment in UTC to the minute; ``N/A`` for none.
+
+    Examples
+    --------
+    >>> moment(1_640_995_260_000), moment(None)
+    ('2022-01-01 00:01', 'N/A')
+    """
+    return MISSING if ms is None else str(np.datetime64(int(ms), "ms"))[:16].replace("T", " ")
+
+
+def number(value: Any, *, decimals: int = 3) -> str:
+    """A number with some decimals; ``N/A`` for none, whole numbers as they are.
+
+    Examples
+    --------
+    >>> number(0.12345), number(12), number(None), number(float("nan"))
+    ('0.123', '12', 'N/A', 'N/A')
+    """
+    if value is None or value != value:
+        return MISSING
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}"
+    return f"{value:,.{decimals}f}"
+
+
+def share(value: Any) -> str:
+    """A share 0..1 as per cent.
+
+    Examples
+    --------
+    >>> share(0.0312), share(None)
+    ('3.1 %', 'N/A')
+    """
+    return MISSING if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,58 @@
+"""One combination that was tried, as the ledger keeps it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """A strategy with parameters, tried once on some data.
+
+    Attributes
+    ----------
+    key
+        Hash of everything that decides the outcome: strategy, parameters, data, settings, frame, execution.
+    data
+        Hash of the candles.
+    start, end
+        The frame, UTC ms.
+    params
+        The parameters as text, for people.
+    sharpe
+        Mean over deviation of the trades' results, where there are enough.
+    figures
+        The figures of the outcome in the order of ``kernels.score.FIGURES``.
+    daily
+        Net return of each day of the frame; see ``engine.combination.pack_days``.
+    """
+
+    key: str
+    symbol: str
+    exchange: str
+    strategy: str
+    execution: str
+    data: str
+    start: int
+    end: int
+    params: str
+    sharpe: float | None
+    figures: tuple[float | None, ...]
+    daily: bytes
+    rejected: int
+
+
+def same_data(trial: Trial, *, symbol: str, exchange: str, start: int, end: int, data: str) -> bool:
+    """Whether a trial looked at some of the same candles: the same hash, or an overlapping frame of the same market.
+
+    Examples
+    --------
+    >>> made = Trial(key="k", symbol="B", exchange="e", strategy="s", execution="touch", data="d", start=0, end=10,
+    ...              params="", sharpe=None, figures=(), daily=b"", rejected=0)
+    >>> same_data(made, symbol="B", exchange="e", start=10, end=20, data="other")
+    True
+    >>> same_data(made, symbol="B", exchange="e", start=11, end=20, data="other")
+    False
+    """
+    if trial.data == data:
+        return True
+    return trial.symbol == symbol and trial.exchange == exchange and trial.start <= end and trial.end >= start

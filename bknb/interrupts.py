@@ -1,0 +1,47 @@
+"""Telling an interrupt from the keyboard apart from any other cancellation of a coroutine."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Notice SIGINT while the block runs; the function it gives says whether one has come since it was last asked.
+
+    ``asyncio.run`` and a notebook kernel turn an interrupt into the cancellation of the coroutine that runs, which
+    looks like any other cancellation. Their handler is called as before; this only listens in front of it. Outside
+    the main thread nothing can be noticed.
+
+    Examples
+    --------
+    >>> with interrupts() as interrupted:
+    ...     interrupted()
+    False
+    """
+    came = threading.Event()
+
+    def interrupted() -> bool:
+        was = came.is_set()
+        came.clear()
+        return was
+
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        came.set()
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield interrupted
+    finally:
+        if signal.getsignal(signal.SIGINT) is notice:  # somebody else's handler is not ours to take away
+            signal.signal(signal.SIGINT, before)

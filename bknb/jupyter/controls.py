@@ -1,0 +1,210 @@
+"""The buttons of a run: stop, stop now, pause and resume, also while the kernel is busy with a cell.
+
+A press only sets a flag of the run, so it may arrive in any thread: as a message of the widget, as one silent line in a
+subshell, or not at all, when the front end had to interrupt the kernel instead (see ``static/controls.js``).
+
+A widget of another module gets the same buttons with a trait and a listener::
+
+    switch = Switch(task)
+    class Dashboard(anywidget.AnyWidget):
+        _esm = source("controls.js", "dashboard.js")   # there: mountControls({ model, el })
+        controls = traitlets.Dict().tag(sync=True)     # set it to switch.state(...) whenever something has changed
+    dashboard.on_msg(hear)
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import uuid
+from collections.abc import Mapping
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+from weakref import WeakValueDictionary
+
+from . import display
+
+State: TypeAlias = Literal["running", "paused", "stopping", "leaving", "over"]
+
+_STATIC: Final = Path(__file__).parent / "static"
+_SAID: Final[dict[State, str]] = {
+    "running": "Running",
+    "paused": "Paused: nothing new is opened, what is open is watched on",
+    "stopping": "Stopping: nothing new is opened, an open position is watched to its end",
+    "leaving": "Stopping now",
+    "over": "Over",
+}
+_VIEWS_REMEMBERED: Final = 32
+
+_switches: WeakValueDictionary[str, Switch] = WeakValueDictionary()
+
+
+class Switch:
+    """What the buttons of one task do, and what they show.
+
+    Parameters
+    ----------
+    task : Task
+        Anything with ``stop``, ``pause``, ``resume``, ``paused``, ``stopping``, ``can_pause`` and ``done``.
+    label : str, optional
+        What runs, such as ``backtest sma-cross BTCUSDT``.
+    foreground : bool
+        Whether a cell waits for this very task; then the front end may interrupt the kernel to stop it.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> task = bknb.Backtest.background("BTCUSDT", strategy=lambda: None, exchange="demo",
+    ...                                 frame=("2024-01-01", "2024-01-02"))
+    >>> switch = Switch(task)
+    >>> switch.press("stop"), switch.state()["label"]
+    (True, 'backtest <lambda> BTCUSDT')
+    """
+
+    def __init__(self, task: Any, *, label: str | None = None, foreground: bool = False) -> None:
+        self.task = task
+        self.label = label or label_of(task)
+        self.foreground = foreground
+        self.id = uuid.uuid4().hex[:12]
+        self._pressed: dict[str, int] = {}
+        _switches[self.id] = self
+
+    def press(self, action: str, *, view: str = "", number: int | None = None) -> bool:
+        """Do what a button says; a press that is older than the last one of its view is not done again."""
+        if number is not None:
+            if number <= self._pressed.get(view, 0):
+                return True
+            if view not in self._pressed and len(self._pressed) >= _VIEWS_REMEMBERED:
+                self._pressed.pop(next(iter(self._pressed)))
+            self._pressed[view] = number
+        match action:
+            case "stop":
+                self.task.stop()
+            case "stop_now":
+                self.task.stop(now=True)
+            case "pause":
+                self.task.pause()
+            case "resume":
+                self.task.resume()
+            case _:
+                return False
+        return True
+
+    @property
+    def status(self) -> State:
+        """What the run is doing, as far as its buttons are concerned."""
+        task = self.task
+        if task.done:
+            return "over"
+        if task.stopping:
+            return "leaving" if task.stopping == "now" else "stopping"
+        return "paused" if task.paused else "running"
+
+    def state(self, *, text: str = "", percent: int | None = None, said: str | None = None) -> dict[str, Any]:
+        """What ``mountControls`` draws; ``text`` and ``percent`` tell how far the run is."""
+        status = self.status
+        return {
+            "id": self.id,
+            "label": self.label,
+            "state": status,
+            "said": _SAID[status] if said is None else said,
+            "text": text,
+            "percent": percent,
+            "foreground": self.foreground,
+            "can_pause": bool(self.task.can_pause),
+        }
+
+
+def label_of(task: Any) -> str:
+    """A task in three words."""
+    return f"{task.kind} {task.strategy} {task.symbol}"
+
+
+def press(given: str | Mapping[str, Any]) -> bool:
+    """Do what a press says, as a mapping or as JSON; whether there was somebody to do it.
+
+    Examples
+    --------
+    >>> press('{"id": "nobody", "action": "stop"}')
+    False
+    """
+    said = json.loads(given) if isinstance(given, str) else given
+    switch = _switches.get(said["id"])
+    return switch is not None and switch.press(said["action"], view=said.get("view", ""), number=said.get("number"))
+
+
+def hear(widget: Any, content: Any, _buffers: Any = None) -> None:
+    """Listen to a widget's messages: do what a press says and tell the front end that it was heard."""
+    if isinstance(content, Mapping) and content.get("kind") == "bknb-press":
+        press(content)
+        widget.send({"kind": "bknb-heard", "view": content.get("view"), "number": content.get("number")})
+
+
+@cache
+def source(*names: str) -> str:
+    """JavaScript of this folder as one module; ``controls.js`` comes first and offers ``mountControls``."""
+    return "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in names)
+
+
+@cache
+def _widget_class() -> type[Any]:
+    """The widget; made when the first one is shown, because ipywidgets takes a while to import."""
+    anywidget = importlib.import_module("anywidget")
+    traitlets = importlib.import_module("traitlets")
+    members = {
+        "__doc__": "The control bar of one run.",
+        "_esm": source("controls.js", "bar.js"),
+        "controls": traitlets.Dict().tag(sync=True),
+    }
+    return type("ControlBar", (anywidget.AnyWidget,), members)
+
+
+class Bar:
+    """A run's progress and buttons in a cell's output, and one sentence in their place when it is over.
+
+    Parameters
+    ----------
+    switch : Switch
+        The run's buttons.
+    """
+
+    def __init__(self, switch: Switch) -> None:
+        self.switch = switch
+        self._widget: Any = None
+        self._handle: Any = None
+
+    def update(self, text: str, *, percent: int | None) -> None:
+        """Show how far the run is; called a few times a second."""
+        state = self.switch.state(text=text, percent=percent)
+        if self._widget is None:
+            self._open(state)
+        else:
+            self._widget.controls = state
+
+    def _open(self, state: dict[str, Any]) -> None:
+        self._widget = _widget_class()(controls=state)
+        self._widget.on_msg(hear)
+        view = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
+        running = f"{self.switch.label}: was running when this was saved"
+        data = {
+            "application/vnd.jupyter.widget-view+json": view,
+            "text/html": f'<div role="status">{escape(running)}</div>',
+            "text/plain": running,
+        }
+        self._handle = display.ipython("display").display(data, raw=True, display_id=True)
+
+    def close(self, text: str) -> None:
+        """Leave a sentence in place of the buttons, so that nothing dead stays in a saved notebook."""
+        if self._widget is None:
+            return
+        self._handle.update(display.sentence(f"{self.switch.label}: {text}"), raw=True)
+        self._widget.close()
+        self._widget = None
+
+
+def can_show() -> bool:
+    """Whether a front end with widgets ran the cell."""
+    return importlib.util.find_spec("anywidget") is not None and display.in_kernel() and display.front_end_draws()

@@ -1,0 +1,60 @@
+"""Compiling a loop with numba: lazily, once per process, and from a cache on disk in every later process."""
+
+from __future__ import annotations
+
+import warnings
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MissingDependency
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_made: dict[str, Any] = {}
+
+
+def compiled(function: Callable[..., Any], names: Mapping[str, Any], pieces: Sequence[str] = ()) -> Any:
+    """``function`` as machine code; ``pieces`` are the functions of its module ``names`` that it calls.
+
+    The source stays plain Python, which is what a reader and a test without numba see. The machine code is kept
+    beside the module, or in the user's cache folder, or, when neither can be written, only in this process.
+
+    Raises
+    ------
+    MissingDependency
+        Without numba.
+    """
+    key = f"{function.__module__}.{function.__qualname__}"
+    if key not in _made:
+        try:
+            import numba  # noqa: F401
+        except ImportError:
+            raise MissingDependency("numba", purpose="a sweep", extra="sweep") from None
+        world = dict(names)
+        for piece in pieces:
+            world[piece] = _jit(world[piece], world)
+        _made[key] = _jit(function, world)
+    return _made[key]
+
+
+def _jit(function: Any, world: dict[str, Any]) -> Any:
+    """Compile on first call; the function sees ``world`` as its module."""
+    import numba
+
+    moved = FunctionType(function.__code__, world, function.__name__, function.__defaults__)
+    moved.__module__, moved.__qualname__ = function.__module__, function.__qualname__
+    try:
+        return numba.njit(moved, cache=True, error_model="numpy")
+    except RuntimeError:  # no folder for the cache can be written
+        return numba.njit(moved, error_model="numpy")
+
+
+def cache_folder() -> str | None:
+    """Where compiled loops are kept; ``None`` when no folder can be written and every process compiles again."""
+    from . import simulate
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kernel = compiled(simulate._run, vars(simulate), simulate._PIECES)
+    return getattr(kernel.stats, "cache_path", None)

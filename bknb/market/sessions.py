@@ -1,0 +1,285 @@
+"""When a market is open: hours of the week in its own time zone, without its closed days.
+
+With sessions declared, a missing candle outside of them is no gap, and a candle outside of them is no candle. Hours
+follow the wall clock of the market, so they move with daylight saving time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+
+from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.ranges import Ranges, merged, within
+from ..errors import UnknownName, UsageError
+from .us_holidays import us_closed_days, us_short_days
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_SPAN = re.compile(r"\s*([0-2]?[0-9]):([0-5][0-9])\s*-\s*([0-2]?[0-9]):([0-5][0-9])\s*")
+_FAR_DAYS: Final = 40  # a market that is closed for longer than this has no sessions any more
+
+Hours = tuple[tuple[int, int], ...]  # minutes after midnight, [open, close)
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The trading hours of a market.
+
+    Attributes
+    ----------
+    zone : str
+        The market's time zone, such as ``"America/New_York"``.
+    hours : tuple
+        For each day of the week, Monday first, the open spans in minutes after local midnight.
+    closed : frozenset of date
+        Local days on which it stays closed.
+    short : tuple of (date, int)
+        Local days that end early, and the minute after midnight at which they do.
+    holidays : {"", "us"}
+        A calendar of closed and short days that is worked out by rule.
+
+    Examples
+    --------
+    >>> tokyo = Sessions.weekly("Asia/Tokyo", {"mon-fri": "09:00-11:30, 12:30-15:00"}, closed=["2024-01-01"])
+    >>> tokyo.is_open(1_704_416_400_000), tokyo.is_open(1_704_423_600_000)  # at 10:00 and at 12:00 local time
+    (True, False)
+    """
+
+    zone: str
+    hours: tuple[Hours, ...]
+    closed: frozenset[date] = frozenset()
+    short: tuple[tuple[date, int], ...] = ()
+    holidays: str = ""
+
+    @classmethod
+    def weekly(
+        cls,
+        zone: str,
+        hours: Mapping[str, str],
+        *,
+        closed: Iterable[str | date] = (),
+        short: Mapping[str, str] | None = None,
+    ) -> Sessions:
+        """Hours as one writes them down.
+
+        Parameters
+        ----------
+        zone
+            An IANA time zone.
+        hours
+            From days to spans: ``{"mon-fri": "09:30-16:00"}``; several spans with commas between them, midnight at
+            the end of a day is ``24:00``.
+        closed
+            Local days on which the market stays closed.
+        short
+            From a local day to the time at which it ends early.
+
+        Raises
+        ------
+        UsageError
+            A part cannot be understood.
+        """
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise UsageError(f"unknown time zone {zone!r}; expected a name such as 'America/New_York'") from None
+        table: list[list[tuple[int, int]]] = [[] for _ in _DAYS]
+        for days, text in hours.items():
+            for day in _weekdays(days):
+                table[day].extend(_spans(text))
+        if not any(table):
+            raise UsageError("sessions need hours, such as {'mon-fri': '09:30-16:00'}")
+        return cls(
+            zone=zone,
+            hours=tuple(tuple(sorted(spans)) for spans in table),
+            closed=frozenset(_day(day) for day in closed),
+            short=tuple((_day(day), _minute(text)) for day, text in sorted((short or {}).items())),
+        )
+
+    # --- questions ----------------------------------------------------------------------------------------------
+
+    def is_open(self, when: int) -> bool:
+        """Whether the market is open at a moment (UTC ms)."""
+        return bool(self.mask(np.array([when]))[0])
+
+    def open_ranges(self, since: int, until: int) -> Ranges:
+        """The open spans in ``[since, until)``, UTC ms."""
+        first, last = _local_day(since, self.zone), _local_day(max(since, until - 1), self.zone)
+        years = range((first - timedelta(days=1)).year, (last + timedelta(days=1)).year + 1)
+        return within((span for year in years for span in _year(self, year)), since, until)
+
+    def mask(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """For each moment (UTC ms) whether the market is open then."""
+        return self.open_minutes(times - times % MINUTE_MS, MINUTE_MS) > 0
+
+    def open_minutes(self, starts: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+        """For each span ``[start, start + step)`` how many minutes of it are open."""
+        if not len(starts):
+            return np.zeros(0, dtype=np.int64)
+        ranges = self.open_ranges(int(starts.min()) - DAY_MS, int(starts.max()) + step + DAY_MS)
+        edges = np.array(ranges, dtype=np.int64).reshape(-1, 2)
+        before = np.concatenate([[0], np.cumsum(edges[:, 1] - edges[:, 0])])
+
+        def open_until(moments: NDArray[np.int64]) -> NDArray[np.int64]:
+            at = np.searchsorted(edges[:, 0], moments, side="right")
+            inside = np.where(at > 0, np.minimum(moments, edges[at - 1, 1]) - edges[at - 1, 0], 0)
+            return before[np.maximum(at - 1, 0)] * (at > 0) + inside
+
+        if not len(edges):
+            return np.zeros(len(starts), dtype=np.int64)
+        minutes: NDArray[np.int64] = (open_until(starts + step) - open_until(starts)) // MINUTE_MS
+        return minutes
+
+    def open_part(self, missing: Iterable[tuple[int, int]], step: int) -> Ranges:
+        """Of missing candles those in which the market is open for at least a minute."""
+        found: list[tuple[int, int]] = []
+        for first, end in missing:
+            slots = np.arange(first, end, step, dtype=np.int64)
+            wanted = slots[self.open_minutes(slots, step) > 0]
+            found.extend((int(slot), int(slot) + step) for slot in wanted)
+        return merged(found)
+
+    def next_open(self, when: int, *, warm_minutes: int = 0) -> int | None:
+        """The first moment from ``when`` on that is open and was so for ``warm_minutes`` (UTC ms)."""
+        for first, end in self.open_ranges(when - 2 * DAY_MS, when + _FAR_DAYS * DAY_MS):
+            moment = max(when, first + warm_minutes * MINUTE_MS)
+            if moment < end:
+                return moment
+        return None
+
+    def reach_back(self, when: int, step: int, count: int) -> int:
+        """The start of the ``count``-th newest candle (UTC ms) that closed at ``when`` or before."""
+        last = when - when % step
+        days = max(4, 2 * count * step // DAY_MS + 4)
+        while True:
+            slots = np.arange(last - days * DAY_MS // step * step, last, step, dtype=np.int64)
+            wanted = slots[self.open_minutes(slots, step) > 0]
+            if len(wanted) >= count:
+                return int(wanted[-count])
+            if days > 4000 + 40 * count * step // DAY_MS:
+                return int(slots[0])
+            days *= 4
+
+    def __str__(self) -> str:
+        spans = []
+        for day, hours in zip(_DAYS, self.hours, strict=True):
+            if hours:
+                spans.append(f"{day} " + ", ".join(f"{_clock(first)}-{_clock(end)}" for first, end in hours))
+        return f"{'; '.join(spans)} ({self.zone})"
+
+
+@lru_cache(maxsize=256)
+def _year(sessions: Sessions, year: int) -> Ranges:
+    """The open spans of the local days of a year."""
+    zone = ZoneInfo(sessions.zone)
+    closed, short = set(sessions.closed), dict(sessions.short)
+    if sessions.holidays == "us":
+        closed |= us_closed_days(year)
+        short = {**us_short_days(year), **short}
+    found = []
+    for day in _days_of(year):
+        if day in closed:
+            continue
+        until = short.get(day, 24 * 60)
+        for first, end in sessions.hours[day.weekday()]:
+            if first < min(end, until):
+                found.append((_utc(day, first, zone), _utc(day, min(end, until), zone)))
+    return merged(found)
+
+
+def _days_of(year: int) -> Iterator[date]:
+    day = date(year, 1, 1)
+    while day.year == year:
+        yield day
+        day += timedelta(days=1)
+
+
+def _utc(day: date, minute: int, zone: ZoneInfo) -> int:
+    days, minute = divmod(minute, 24 * 60)
+    there = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=zone)
+    return int((there + timedelta(days=days)).timestamp()) * 1000
+
+
+def _local_day(when: int, zone: str) -> date:
+    return datetime.fromtimestamp(when / 1000, UTC).astimezone(ZoneInfo(zone)).date()
+
+
+def _weekdays(text: str) -> list[int]:
+    first, _, last = text.strip().lower().partition("-")
+    try:
+        low, high = _DAYS.index(first.strip()), _DAYS.index((last or first).strip())
+    except ValueError:
+        raise UsageError(f"days are written 'mon' or 'mon-fri', got {text!r}") from None
+    return list(range(low, high + 1)) if low <= high else [*range(low, 7), *range(high + 1)]
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    found = []
+    for part in text.split(","):
+        match = _SPAN.fullmatch(part)
+        if match is None:
+            raise UsageError(f"hours are written '09:30-16:00', got {part.strip()!r}")
+        first, end = int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])
+        if not first < end <= 24 * 60:
+            raise UsageError(f"hours must end after they begin, at 24:00 at the latest, got {part.strip()!r}")
+        found.append((first, end))
+    return found
+
+
+def _minute(text: str) -> int:
+    return _spans(f"00:00-{text}")[0][1]
+
+
+def _day(given: str | date) -> date:
+    try:
+        return given if isinstance(given, date) else date.fromisoformat(given)
+    except (TypeError, ValueError):
+        raise UsageError(f"a day is written '2024-12-25', got {given!r}") from None
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02d}:{minute % 60:02d}"
+
+
+def _fx() -> Sessions:
+    return Sessions.weekly("America/New_York", {"sun": "17:00-24:00", "mon-thu": "00:00-24:00", "fri": "00:00-17:00"})
+
+
+def _us_equities() -> Sessions:
+    weekly = Sessions.weekly("America/New_York", {"mon-fri": "09:30-16:00"})
+    return Sessions(zone=weekly.zone, hours=weekly.hours, holidays="us")
+
+
+NAMED: Final = {"fx": _fx, "us-equities": _us_equities}
+
+
+def as_sessions(given: Sessions | str | None) -> Sessions | None:
+    """Sessions by name or as they are; ``None``: always open.
+
+    Raises
+    ------
+    UnknownName
+        For a name that is not known.
+
+    Examples
+    --------
+    >>> print(as_sessions("fx"))
+    mon 00:00-24:00; tue 00:00-24:00; wed 00:00-24:00; thu 00:00-24:00; fri 00:00-17:00; sun 17:00-24:00 \
+(America/New_York)
+    """
+    if given is None or isinstance(given, Sessions):
+        return given
+    name = str(given)
+    if name in NAMED:
+        return NAMED[name]()
+    raise UnknownName("kind of sessions", name, known=NAMED)

@@ -1,0 +1,333 @@
+"""An exchange on this computer: a loopback HTTP server that behaves like Binance's public REST.
+
+It answers ``/api/v3/time``, ``/api/v3/exchangeInfo`` and ``/api/v3/klines`` from any source of candles, with Binance's
+limits, error bodies and status codes, and misbehaves on command. The real ccxt client talks to it::
+
+    with LocalBinance(DemoSource(), now=lambda: 1_700_000_000_000) as server:
+        binance = bknb.exchanges.ccxt("binance", config=server.ccxt_config, cache=folder)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, Literal, Self
+from urllib.parse import parse_qs, urlsplit
+
+from ..domain.interval import INTERVAL_MS, MINUTE_MS
+from ..market.candles import COLUMNS, Candles
+from ..market.resample import resample
+from ..ports import CandleSource
+
+MAX_LIMIT: Final = 1000
+DEFAULT_LIMIT: Final = 500
+
+Fault = Literal[
+    "429",
+    "418",
+    "500",
+    "502 html",
+    "cut off",
+    "not json",
+    "hang up",
+    "slow",
+    "truncated",
+    "empty",
+    "duplicated",
+    "reordered",
+    "nulls",
+    "bad candle",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """One symbol of the server: what it is called and how it writes numbers."""
+
+    base: str
+    quote: str = "USDT"
+    tick: str = "0.01000000"
+    step: str = "0.00001000"
+    listed_at: int = 0
+    delisted_at: int | None = None
+
+    @property
+    def id(self) -> str:
+        """The exchange's own name."""
+        return self.base + self.quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request as it came."""
+
+    path: str
+    query: dict[str, str]
+
+
+class LocalBinance:
+    """A server on loopback; a context manager.
+
+    Parameters
+    ----------
+    source
+        Where its candles come from; longer ones are made of minutes where the source has only those.
+    markets
+        What is traded there.
+    now
+        Its clock, UTC ms: candles up to now are answered, the last one forming.
+    absent
+        Ranges ``[first, end)`` in UTC ms in which it has no candles.
+    retry_after_s
+        What 429 and 418 ask for.
+    slow_s
+        How long a slow answer takes.
+
+    Attributes
+    ----------
+    requests : list of Request
+        What was asked, in order.
+    faults : deque of Fault or None
+        What goes wrong with the next answers to ``klines``, one each; ``None`` answers well.
+    corrections : dict
+        ``(symbol, open time) -> close``: what the server says instead of the source.
+    """
+
+    def __init__(
+        self,
+        source: CandleSource,
+        *,
+        now: Callable[[], int],
+        markets: Sequence[Market] = (Market(base="BTC"), Market(base="ETH", step="0.00010000")),
+        absent: Sequence[tuple[int, int]] = (),
+        retry_after_s: int = 1,
+        slow_s: float = 0.5,
+    ) -> None:
+        self.source = source
+        self.now = now
+        self.markets = {market.id: market for market in markets}
+        self.absent = list(absent)
+        self.retry_after_s = retry_after_s
+        self.slow_s = slow_s
+        self.requests: list[Request] = []
+        self.faults: deque[Fault | None] = deque()
+        self.corrections: dict[tuple[str, int], float] = {}
+        self._closing = threading.Event()
+        self._server: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        assert self._server is not None, "the server has not been started"  # noqa: S101
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def ccxt_config(self) -> dict[str, Any]:
+        """What points ccxt's binance client here."""
+        return {
+            "urls": {
+                "api": {
+                    "public": f"{self.url}/api/v3",
+                    "fapiPublic": f"{self.url}/fapi/v1",
+                    "dapiPublic": f"{self.url}/dapi/v1",
+                }
+            },
+            "timeout": 2000,
+        }
+
+    def asked(self, path: str) -> list[Request]:
+        """The requests whose path ends so."""
+        return [request for request in self.requests if request.path.endswith(path)]
+
+    def __enter__(self) -> Self:
+        world = self
+
+        class Answers(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                world._answer(self)
+
+            def log_message(self, *_: Any) -> None:
+                return None
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            block_on_close = False
+
+            def handle_error(self, *_: Any) -> None:
+                return None  # a client that hung up is nobody's error
+
+        self._server = Server(("127.0.0.1", 0), Answers)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    # --- answers ------------------------------------------------------------------------------------------------
+
+    def _answer(self, http: BaseHTTPRequestHandler) -> None:
+        parts = urlsplit(http.path)
+        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        self.requests.append(Request(path=parts.path, query=query))
+        name = parts.path.rsplit("/", 1)[-1]
+        if name == "time":
+            self._send(http, {"serverTime": self.now()})
+        elif name == "exchangeInfo":
+            spot = parts.path.startswith("/api/")
+            symbols = [_symbol(market) for market in self.markets.values()] if spot else []
+            self._send(http, {"timezone": "UTC", "serverTime": self.now(), "rateLimits": [], "symbols": symbols})
+        elif name == "klines":
+            self._klines(http, query)
+        else:
+            self._send(http, {"code": -1, "msg": f"no such path {parts.path}"}, status=404)
+
+    def _klines(self, http: BaseHTTPRequestHandler, query: dict[str, str]) -> None:
+        fault = self.faults.popleft() if self.faults else None
+        if fault in ("429", "418"):
+            body = {"code": -1003, "msg": "Too many requests; current limit is 6000 request weight per 1 MINUTE."}
+            self._send(http, body, status=int(fault), headers={"Retry-After": str(self.retry_after_s)})
+            return
+        if fault == "500":
+            self._send(
+                http, {"code": -1000, "msg": "An unknown error occurred while processing the request."}, status=500
+            )
+            return
+        if fault == "502 html":
+            self._send_text(http, "<html><body><h1>502 Bad Gateway</h1></body></html>", status=502, kind="text/html")
+            return
+        if fault == "hang up":
+            http.close_connection = True
+            return
+        if fault == "slow":
+            self._closing.wait(self.slow_s)
+        market = self.markets.get(query.get("symbol", ""))
+        if market is None:
+            self._send(http, {"code": -1121, "msg": "Invalid symbol."}, status=400)
+            return
+        if query.get("interval") not in INTERVAL_MS:
+            self._send(http, {"code": -1120, "msg": "Invalid interval."}, status=400)
+            return
+        rows = _spoiled(self._rows(market, query), fault)
+        text = json.dumps(rows)
+        if fault == "cut off":
+            self._send_text(http, text[: len(text) // 2], promised=len(text))
+        elif fault == "not json":
+            self._send_text(http, text[: len(text) // 2])
+        else:
+            self._send_text(http, text)
+
+    def _rows(self, market: Market, query: dict[str, str]) -> list[list[Any]]:
+        interval = query["interval"]
+        step = INTERVAL_MS[interval]
+        limit = min(int(query.get("limit", DEFAULT_LIMIT)), MAX_LIMIT)
+        last = min(self.now(), market.delisted_at or self.now()) // step * step
+        end = min(int(query.get("endTime", last)), last)
+        since = max(int(query.get("startTime", last - (limit - 1) * step)), market.listed_at)
+        since = -(-since // step) * step
+        rows: list[list[Any]] = []
+        while len(rows) < limit and since <= end:
+            count = min(limit - len(rows), (end - since) // step + 1)
+            candles = self._candles(market, interval, since, count)
+            if not len(candles):
+                break
+            rows.extend(self._row(market, candle, step) for candle in self._present(candles, step))
+            since = int(candles.timestamp[-1]) + step
+        return rows
+
+    def _candles(self, market: Market, interval: str, since: int, count: int) -> Candles:
+        if self.source.intervals is None or interval in self.source.intervals:
+            return asyncio.run(self.source.get_candles(market.id, interval, since, count))
+        step = INTERVAL_MS[interval]
+        minutes = asyncio.run(self.source.get_candles(market.id, "1m", since, count * step // MINUTE_MS))
+        return resample(minutes, interval, allow_gaps=True, since=since, until=since + count * step)
+
+    def _present(self, candles: Candles, step: int) -> list[tuple[Any, ...]]:
+        rows = list(zip(*(getattr(candles, name).tolist() for name in COLUMNS), strict=True))
+        return [row for row in rows if not any(first <= row[0] and row[0] + step <= end for first, end in self.absent)]
+
+    def _row(self, market: Market, candle: tuple[Any, ...], step: int) -> list[Any]:
+        time, open_, high, low, close, volume = candle
+        close = self.corrections.get((market.id, time), close)
+        high, low = max(high, close), min(low, close)
+        prices = [repr(value) for value in (open_, high, low, close, volume)]
+        return [time, *prices, time + step - 1, repr(volume * close), 10, "0", "0", "0"]
+
+    def _send(
+        self, http: BaseHTTPRequestHandler, body: object, *, status: int = 200, headers: dict[str, str] | None = None
+    ) -> None:
+        self._send_text(http, json.dumps(body), status=status, headers=headers)
+
+    def _send_text(
+        self,
+        http: BaseHTTPRequestHandler,
+        text: str,
+        *,
+        status: int = 200,
+        kind: str = "application/json;charset=UTF-8",
+        headers: dict[str, str] | None = None,
+        promised: int | None = None,
+    ) -> None:
+        data = text.encode()
+        http.send_response(status)
+        http.send_header("Content-Type", kind)
+        http.send_header("Content-Length", str(promised or len(data)))
+        http.send_header("x-mbx-used-weight-1m", str(len(self.requests)))
+        for name, value in (headers or {}).items():
+            http.send_header(name, value)
+        http.end_headers()
+        http.wfile.write(data)
+        http.close_connection = promised is not None
+
+
+def _spoiled(rows: list[list[Any]], fault: Fault | None) -> list[list[Any]]:
+    if fault == "empty":
+        return []
+    if fault == "truncated":
+        return rows[: len(rows) // 2]
+    if fault == "duplicated":
+        return [row for row in rows for _ in (0, 1)]
+    if fault == "reordered":
+        return rows[::-1]
+    if fault == "nulls" and rows:
+        return [*rows[:-1], [rows[-1][0], None, None, None, None, None, *rows[-1][6:]]]
+    if fault == "bad candle" and rows:
+        time, open_, _, low, close, volume, *rest = rows[-1]
+        return [*rows[:-1], [time, open_, repr(float(low) / 2), low, close, volume, *rest]]
+    return rows
+
+
+def _symbol(market: Market) -> dict[str, Any]:
+    return {
+        "symbol": market.id,
+        "status": "TRADING",
+        "baseAsset": market.base,
+        "baseAssetPrecision": 8,
+        "quoteAsset": market.quote,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "orderTypes": ["LIMIT", "MARKET"],
+        "icebergAllowed": True,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": [
+            {"filterType": "PRICE_FILTER", "minPrice": market.tick, "maxPrice": "1000000.0", "tickSize": market.tick},
+            {"filterType": "LOT_SIZE", "minQty": market.step, "maxQty": "9000.00000000", "stepSize": market.step},
+            {"filterType": "NOTIONAL", "minNotional": "5.00000000"},
+        ],
+        "permissions": ["SPOT"],
+        "permissionSets": [["SPOT"]],
+    }

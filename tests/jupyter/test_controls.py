@@ -1,0 +1,133 @@
+"""What a press does, wherever it comes from, and what the buttons show."""
+
+from __future__ import annotations
+
+import gc
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import bknb
+from bknb.jupyter import controls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bknb.runs import BacktestTask
+
+
+@pytest.fixture
+def task() -> Iterator[BacktestTask]:
+    """A run that waits at its first question."""
+    gate = threading.Event()
+
+    def get_signal() -> None:
+        assert gate.wait(20)
+
+    running = bknb.Backtest.background(
+        "BTCUSDT", strategy=get_signal, exchange="demo", frame=("2024-01-01", "2024-01-03")
+    )
+    running.gate = gate  # type: ignore[attr-defined]
+    yield running
+    gate.set()
+    running.stop(now=True)
+    running.result(20)
+
+
+def message(switch: controls.Switch, action: str, number: int, view: str = "v") -> dict[str, Any]:
+    return {"kind": "bknb-press", "id": switch.id, "action": action, "view": view, "number": number}
+
+
+def test_every_button_sets_its_flag_and_the_state_follows(task: BacktestTask) -> None:
+    switch = controls.Switch(task)
+    assert switch.state(text="3 %", percent=3) == {
+        "id": switch.id,
+        "label": "backtest get_signal BTCUSDT",
+        "state": "running",
+        "said": "Running",
+        "text": "3 %",
+        "percent": 3,
+        "foreground": False,
+        "can_pause": True,
+    }
+    seen = []
+    for number, action in enumerate(["pause", "resume", "stop", "stop_now"], start=1):
+        assert controls.press(json.dumps(message(switch, action, number)))
+        seen.append(switch.status)
+    assert seen == ["paused", "running", "stopping", "leaving"]
+    task.gate.set()  # type: ignore[attr-defined]
+    assert task.result(20).stopped
+    assert switch.status == "over"
+
+
+def test_a_press_that_arrives_twice_or_late_is_not_obeyed_again(task: BacktestTask) -> None:
+    switch = controls.Switch(task)
+    assert controls.press(message(switch, "pause", 1))
+    assert controls.press(message(switch, "resume", 2))
+    assert controls.press(message(switch, "pause", 1))  # the slow way, after the quick one
+    assert not task.paused
+    assert controls.press(message(switch, "pause", 1, view="another browser"))
+    assert task.paused
+
+
+def test_presses_of_many_browsers_are_not_remembered_for_ever(task: BacktestTask) -> None:
+    switch = controls.Switch(task)
+    for view in range(500):
+        controls.press(message(switch, "pause", 1, view=str(view)))
+    assert len(switch._pressed) < 100
+
+
+def test_nobody_hears_a_press_for_a_run_that_is_gone(task: BacktestTask) -> None:
+    switch = controls.Switch(task)
+    late = message(switch, "stop_now", 1)
+    assert not controls.press({**late, "action": "dance"})
+    del switch
+    gc.collect()
+    assert not controls.press({**late, "number": 2})
+    assert task.stopping == ""
+
+
+def test_any_widget_can_listen_and_answers_each_press(task: BacktestTask) -> None:
+    class Widget:
+        def __init__(self) -> None:
+            self.sent: list[Any] = []
+
+        def send(self, content: Any) -> None:
+            self.sent.append(content)
+
+    widget, switch = Widget(), controls.Switch(task)
+    controls.hear(widget, message(switch, "pause", 7), [])
+    controls.hear(widget, {"kind": "something else"}, [])
+    controls.hear(widget, "text", [])
+    assert task.paused
+    assert widget.sent == [{"kind": "bknb-heard", "view": "v", "number": 7}]
+
+
+def test_what_cannot_be_paused_has_no_such_button_and_says_so() -> None:
+    from bknb.tasks import Task
+
+    class Other(Task[int, int]):
+        kind = "sweep"
+
+        async def _work(self) -> int:
+            return 1
+
+        def _announce_done(self) -> None: ...
+
+        def stop(self, *, now: bool = False) -> None: ...
+
+    other = Other("BTCUSDT", "mine")
+    assert controls.Switch(other).state()["can_pause"] is False
+    for act in (other.pause, other.resume):
+        with pytest.raises(bknb.UsageError, match="a sweep cannot be paused"):
+            act()
+
+
+def test_the_source_is_one_small_module_for_every_widget() -> None:
+    text = controls.source("controls.js", "bar.js")
+    assert text.count("export function mountControls") == 1
+    assert text.count("export default") == 1
+    assert "import " not in text
+    assert len(text.encode()) < 20_000

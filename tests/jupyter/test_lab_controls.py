@@ -1,0 +1,213 @@
+"""The buttons of a run in a real JupyterLab, pressed by a real browser while the kernel is busy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
+from lab import Page, blank_notebook, jupyterlab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest.importorskip("jupyterlab")
+pytest.importorskip("anywidget")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM.exists() and CHROMEDRIVER.exists()), reason="Chromium is not installed"),
+]
+
+SECONDS = 20  # a guard against hanging, not a measurement
+WIDGET = "application/vnd.jupyter.widget-view+json"
+SETUP = """
+import time, bknb
+%load_ext bknb
+def slow(ctx):
+    time.sleep(0.002)
+    if ctx.when.hour == 0:
+        return bknb.Signal(position="long", price_take_profit=ctx.price * 1.02, price_stop_loss=ctx.price * 0.99,
+                           minute_estimated_time=60)
+_ = bknb.add_strategy("slow", interval="1m", get_signal=slow)
+LONG = dict(strategy="slow", exchange="demo", frame="2024-01-01:2025-01-01")
+"""
+WAYS = {
+    "running cell": "part = bknb.backtest('BTCUSDT', **LONG)\nprint('stopped', part.stopped)",
+    "awaiting cell": "part = await bknb.Backtest.background('ETHUSDT', **LONG)\nprint('stopped', part.stopped)",
+    "background": "task = bknb.Backtest.background('BNBUSDT', **LONG)\ntask",
+    "magic": "%backtest BTCUSDT --strategy slow --exchange demo --frame 2024-01-01:2025-01-01 --out part",
+    "cell magic": "%%backtest BTCUSDT --exchange demo --frame 2024-01-01:2025-01-01 --interval 1m\n"
+    "def get_signal(ctx):\n    return slow(ctx)",
+    "live": "memory = bknb.stores.memory()\n"
+    "task = bknb.Live.background('BTCUSDT', strategy='slow', exchange='demo', store=memory)\ntask",
+    "background magic": "%backtest BTCUSDT --strategy slow --exchange demo --frame 2024-01-01:2025-01-01 --background",
+}
+STATE = "return document.querySelector('.bknb-controls')?.dataset.state ?? 'gone'"
+FOCUS = "document.querySelector(arguments[0]).focus(); return document.activeElement.className"
+LABELS = """
+const bar = document.querySelector('.bknb-controls');
+const track = bar.querySelector('[role=progressbar]');
+return {
+    group: [bar.getAttribute('role'), bar.getAttribute('aria-label')],
+    status: bar.querySelector('[role=status]').textContent,
+    progress: [track.getAttribute('aria-label'), Number(track.getAttribute('aria-valuenow'))],
+    buttons: [...bar.querySelectorAll('button')].map(b => [b.textContent, b.getAttribute('aria-label'), b.tabIndex]),
+};
+"""
+SIZES = """
+const bar = document.querySelector('.bknb-controls');
+const boxes = [...bar.querySelectorAll('button')].map(button => button.getBoundingClientRect());
+const inside = bar.closest('.jp-OutputArea-output').getBoundingClientRect();
+return [bar.scrollWidth - bar.clientWidth, Math.max(...boxes.map(box => box.right)) - inside.right,
+        new Set(boxes.map(box => Math.round(box.top))).size];
+"""
+DEAF = """
+const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+kernel.requestCreateSubshell = () => { throw new Error('none'); };
+"""
+HEARING = "delete window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestCreateSubshell"
+NARROW = "document.querySelector('.bknb-controls').closest('.jp-OutputArea-output').style.maxWidth = '210px'"
+COLOURS = """
+const button = getComputedStyle(document.querySelector('.bknb-controls button'));
+return [button.color, button.backgroundColor];
+"""
+
+
+def press_key(browser: Browser, key: str) -> None:
+    steps = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+    browser.call("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": steps}]})
+
+
+class Buttons:
+    """The control bar that is on the page."""
+
+    def __init__(self, page: Page) -> None:
+        self.browser = page.browser
+
+    @property
+    def state(self) -> str:
+        return str(self.browser.run(STATE))
+
+    def becomes(self, state: str) -> None:
+        wait_for(lambda: self.state == state, SECONDS, f"the state {state}, now {self.state}")
+
+    def click(self, name: str) -> None:
+        self.browser.run("document.querySelector('.bknb-controls .bknb-' + arguments[0]).click()", name)
+
+    def with_the_keyboard(self, name: str, key: str) -> None:
+        assert f"bknb-{name}" in self.browser.run(FOCUS, f".bknb-controls .bknb-{name}")
+        press_key(self.browser, key)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    folder = tmp_path_factory.mktemp("controls")
+    notebook = blank_notebook(folder / "controls.ipynb", [SETUP])
+    with jupyterlab(folder / "lab", notebook) as address, Browser(folder / "profile") as browser:
+        made = Page(browser, address)
+        made.run(0)
+        assert made.text(0) == ""
+        yield made
+
+
+@pytest.fixture
+def buttons(page: Page) -> Iterator[Buttons]:
+    made = Buttons(page)
+    assert made.state == "gone"
+    yield made
+    if made.state != "gone":
+        made.click("stop_now")
+        made.becomes("gone")
+
+
+def start(page: Page, buttons: Buttons, code: str) -> int:
+    cell = page.add(code)
+    page.start(cell)
+    buttons.becomes("running")
+    return cell
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_run_is_paused_resumed_and_stopped(page: Page, buttons: Buttons, way: str) -> None:
+    cell = start(page, buttons, WAYS[way])
+    assert page.browser.count(".bknb-controls") == 1
+    for name, state in (("pause", "paused"), ("pause", "running"), ("stop_now", "gone")):
+        buttons.click(name)
+        buttons.becomes(state)
+    page.finish(cell, SECONDS)
+    ended = "over after" if way == "live" else "stopped early, partial result"
+    wait_for(lambda: ended in page.text(cell), SECONDS, "the sentence")
+    outputs = page.outputs(cell)
+    assert not [output for output in outputs if WIDGET in output.get("data", {})]
+    assert "error" not in [output["output_type"] for output in outputs]
+    if "stopped" in WAYS[way]:
+        assert page.text(cell).endswith("stopped True\n")
+    if "magic" in way and "background" not in way:
+        assert "this is a partial result" in page.text(cell)
+
+
+def test_the_background_run_can_be_stopped_while_another_cell_is_busy(page: Page, buttons: Buttons) -> None:
+    first = start(page, buttons, WAYS["background"])
+    page.finish(first)
+    busy = page.add(
+        "import time\nfor _ in range(600):\n    time.sleep(0.05)\n    if task.done: break\nprint('saw', task.done)"
+    )
+    page.start(busy)
+    wait_for(lambda: page.browser.run("return document.querySelector('.jp-InputPrompt').textContent"), 5, "a prompt")
+    buttons.click("stop")
+    buttons.becomes("gone")
+    page.finish(busy, SECONDS)
+    assert page.text(busy) == "saw True\n"  # the cell itself was not interrupted
+
+
+def test_where_nothing_else_gets_through_the_kernel_is_interrupted(page: Page, buttons: Buttons) -> None:
+    page.browser.run(DEAF)
+    cell = start(page, buttons, WAYS["running cell"])
+    buttons.click("pause")
+    wait_for(lambda: "cannot be reached" in page.browser.run(LABELS)["status"], SECONDS, "an explanation")
+    assert buttons.state == "running"  # a pause must never cost the run
+    buttons.click("stop_now")
+    buttons.becomes("gone")
+    page.finish(cell, SECONDS)
+    assert page.text(cell).endswith("stopped True\n")
+    page.browser.run(HEARING)
+
+
+def test_the_keyboard_and_a_screen_reader_find_everything(page: Page, buttons: Buttons) -> None:
+    cell = start(page, buttons, WAYS["running cell"])
+    seen: dict[str, Any] = page.browser.run(LABELS)
+    assert seen["group"] == ["group", "Controls of backtest slow BTCUSDT"]
+    assert seen["status"] == "Running"
+    assert seen["progress"][0] == "backtest slow BTCUSDT"
+    names = [label for _, label, _ in seen["buttons"]]
+    assert [text for text, _, _ in seen["buttons"]] == ["Pause new entries", "Stop", "Stop now"]
+    assert len(set(names)) == 3
+    assert all("backtest slow BTCUSDT" in name for name in names)
+    assert all(index == 0 for _, _, index in seen["buttons"])
+    buttons.with_the_keyboard("pause", " ")
+    buttons.becomes("paused")
+    assert page.browser.run(LABELS)["status"].startswith("Paused: nothing new is opened")
+    press_key(page.browser, "\ue007")  # Enter, on the button that still has the focus: JupyterLab must not take it
+    buttons.becomes("running")
+    buttons.with_the_keyboard("stop_now", "\ue007")
+    buttons.becomes("gone")
+    page.finish(cell, SECONDS)
+
+
+def test_light_dark_and_narrow(page: Page, buttons: Buttons) -> None:
+    cell = start(page, buttons, WAYS["running cell"])
+    light = page.browser.run(COLOURS)
+    theme = "window.jupyterapp.commands.execute('apputils:change-theme', {theme: arguments[0]})"
+    page.browser.run(theme, "JupyterLab Dark")
+    wait_for(lambda: page.browser.run(COLOURS) != light, SECONDS, "other colours")
+    page.browser.run(theme, "JupyterLab Light")
+    overflow, beyond, rows = page.browser.run(SIZES)
+    assert (overflow <= 0, beyond <= 0, rows) == (True, True, 1)
+    page.browser.run(NARROW)
+    wait_for(lambda: page.browser.run(SIZES)[2] > 1, SECONDS, "buttons below each other")
+    overflow, beyond, _ = page.browser.run(SIZES)
+    assert (overflow <= 0, beyond <= 0) == (True, True)
+    buttons.click("stop_now")
+    buttons.becomes("gone")
+    page.finish(cell, SECONDS)

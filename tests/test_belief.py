@@ -1,0 +1,208 @@
+"""Belief on known truth: noise is called noise, skill is found, and intervals hold what they promise."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+import bknb
+from bknb.analysis.bootstrap import MAIN, block_length, bootstrap, resample
+from bknb.analysis.deflated import deflated_sharpe_ratio, effective_trials, probabilistic_sharpe_ratio
+from bknb.analysis.overfit import overfitting
+
+SEARCHES = 400
+KOLMOGOROV_1_PERCENT = 1.63  # of sqrt(n) * distance, for a sample that is truly uniform
+
+
+def best_of_noise(trials: int, rng: np.random.Generator, *, days: int = 250) -> list:
+    found = []
+    for _ in range(SEARCHES):
+        table = rng.standard_t(6, size=(trials, days)) if trials < 50 else rng.normal(size=(trials, days))
+        ratios = table.mean(axis=1) / table.std(axis=1, ddof=1)
+        found.append(deflated_sharpe_ratio(table[ratios.argmax()], trials=ratios if trials > 1 else 1))
+    return found
+
+
+def distance_from_uniform(values: list[float]) -> float:
+    ordered, n = np.sort(values), len(values)
+    steps = np.arange(n + 1) / n
+    return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max())) * np.sqrt(n)
+
+
+@pytest.mark.parametrize("trials", [1, 10, 100])
+def test_p_values_of_the_best_of_pure_noise_are_uniform(trials):
+    found = best_of_noise(trials, np.random.default_rng(trials))
+    assert distance_from_uniform([each.p_value for each in found]) < KOLMOGOROV_1_PERCENT
+
+
+def test_the_published_ratio_gathers_around_one_half_when_many_were_tried():
+    found = [each.deflated for each in best_of_noise(100, np.random.default_rng(5))]
+    assert abs(np.mean(found) - 0.5) < 0.03
+    assert max(found) < 0.999
+    assert np.mean(np.array(found) > 0.95) < 0.01  # one in twenty would be uniform: it is stricter
+
+
+def test_without_the_number_of_trials_noise_looks_like_skill():
+    found = best_of_noise(100, np.random.default_rng(6))
+    assert np.mean([each.probabilistic > 0.95 for each in found]) > 0.9
+
+
+def test_skill_survives_the_deflation():
+    rng = np.random.default_rng(7)
+    table = rng.normal(size=(100, 500))
+    table[13] += 0.4
+    ratios = table.mean(axis=1) / table.std(axis=1, ddof=1)
+    found = deflated_sharpe_ratio(table[ratios.argmax()], trials=ratios)
+    assert ratios.argmax() == 13
+    assert found.p_value < 0.001
+    assert found.deflated > 0.99
+
+
+def test_too_few_and_equal_results_have_no_answer():
+    for results in ([1.0] * 9, [0.5] * 40, []):
+        found = deflated_sharpe_ratio(results, trials=5)
+        assert (found.sharpe_ratio, found.deflated, found.p_value, found.expected_maximum) == (None,) * 4
+        assert probabilistic_sharpe_ratio(results) is None
+
+
+@pytest.mark.parametrize("wrong", [0, -3, float("nan"), True, {"many"}])
+def test_a_number_of_trials_that_cannot_be_is_refused(wrong):
+    with pytest.raises(bknb.UsageError, match="trials"):
+        deflated_sharpe_ratio(np.arange(20.0), trials=wrong)
+
+
+def test_trials_that_resemble_each_other_count_for_less():
+    rng = np.random.default_rng(8)
+    common, own = rng.normal(size=(400, 1)), rng.normal(size=(400, 40))
+    alone, half = effective_trials(own), effective_trials(common + own)
+    assert alone > 38
+    assert half == pytest.approx(0.5 + 0.5 * 40, abs=2)
+    assert effective_trials(np.zeros((10, 3))) == 1
+
+
+def test_overfitting_is_one_half_for_useless_strategies_and_none_when_one_is_better():
+    rng = np.random.default_rng(9)
+    useless = [overfitting(rng.normal(size=(480, 60)), blocks=10) for _ in range(60)]
+    assert abs(np.mean([each.probability for each in useless]) - 0.5) < 0.06
+    table = rng.normal(size=(480, 60))
+    table[:, 11] += 0.35
+    better = overfitting(table, blocks=10)
+    assert better.probability < 0.02
+    assert better.loss < 0.02
+    assert np.mean([each.slope for each in useless]) < 0  # choosing the best of noise leaves the worse rest
+
+
+def test_twins_share_their_ranks():
+    rng = np.random.default_rng(10)
+    twins = np.repeat(rng.normal(size=(320, 1)), 7, axis=1)
+    assert overfitting(twins, blocks=8).probability == 0.5
+
+
+def test_splits_are_worked_off_in_parts(monkeypatch):
+    from bknb.analysis import overfit
+
+    table = np.random.default_rng(11).normal(size=(160, 30))
+    whole = overfitting(table, blocks=8)
+    monkeypatch.setattr(overfit, "_AT_ONCE", 100)
+    parts = overfitting(table, blocks=8)
+    np.testing.assert_allclose(parts.logits, whole.logits)
+    assert len(parts.logits) == 70
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "said"),
+    [
+        (np.zeros((100, 1)), {}, "two strategies"),
+        (np.zeros((10, 3)), {}, "too few"),
+        (np.zeros((100, 3)), {"blocks": 7}, "even"),
+        (np.zeros((100, 3)), {"figure": "luck"}, "figure"),
+    ],
+)
+def test_what_cannot_be_split_is_refused(table, options, said):
+    with pytest.raises(bknb.UsageError, match=said):
+        overfitting(table, **options)
+
+
+TRUTH = {"avg_pnl": 0.2, "median_pnl": 0.2, "sharpe_ratio": 0.2, "win_rate": 100 * NormalDist().cdf(0.2)}
+FIGURES = {name: MAIN[name] for name in TRUTH}
+
+
+def coverage(draw, *, method="stationary", level=0.9, times=250):
+    inside = dict.fromkeys(TRUTH, 0)
+    for seed in range(times):
+        found = bootstrap(draw(), seed=seed, level=level, resamples=300, figures=FIGURES, method=method)
+        for name, truth in TRUTH.items():
+            inside[name] += found[name].low <= truth <= found[name].high
+    return {name: count / times for name, count in inside.items()}
+
+
+@pytest.mark.parametrize(("method", "count"), [("stationary", 40), ("stationary", 150), ("circular", 150)])
+def test_intervals_cover_the_truth_as_often_as_they_claim(method, count):
+    rng = np.random.default_rng(count)
+    for name, share in coverage(lambda: rng.normal(0.2, 1.0, size=count), method=method).items():
+        assert share == pytest.approx(0.9, abs=0.055), name  # three standard errors of 250 tries
+
+
+def memory(rng: np.random.Generator, count: int, keep: float) -> np.ndarray:
+    steps = rng.normal(size=count + 50) * np.sqrt(1 - keep**2)
+    for at in range(1, len(steps)):
+        steps[at] += keep * steps[at - 1]
+    return steps[50:] + 0.2
+
+
+def test_blocks_keep_the_memory_that_single_draws_lose():
+    rng = np.random.default_rng(12)
+    samples = [memory(rng, 300, 0.5) for _ in range(200)]
+    inside = {None: 0, 1.0: 0}
+    for seed, sample in enumerate(samples):
+        for block in inside:
+            mean = bootstrap(sample, seed=seed, resamples=300, figures={"avg_pnl": MAIN["avg_pnl"]}, block=block)
+            inside[block] += mean["avg_pnl"].low <= 0.2 <= mean["avg_pnl"].high
+    assert inside[None] / 200 > 0.8
+    assert inside[1.0] / 200 < 0.75
+    assert np.mean([block_length(sample) for sample in samples]) > 4
+
+
+@pytest.mark.parametrize("method", ["stationary", "circular"])
+def test_every_observation_is_drawn_equally_often_and_blocks_are_as_long_as_asked(method):
+    rows = resample(50, resamples=4000, block=5, method=method, rng=np.random.default_rng(13))
+    assert rows.shape == (4000, 50)
+    share = np.bincount(rows.ravel(), minlength=50) / rows.size
+    np.testing.assert_allclose(share, 1 / 50, rtol=0.1)
+    follows = (np.diff(rows, axis=1) % 50 == 1).mean()
+    assert follows == pytest.approx(0.8 + 0.2 / 50, abs=0.02)
+
+
+def test_the_seed_decides_and_parts_do_not(monkeypatch):
+    from bknb.analysis import bootstrap as module
+
+    trades = np.random.default_rng(14).normal(size=80)
+    assert bootstrap(trades, seed=1) == bootstrap(trades, seed=1)
+    assert bootstrap(trades, seed=1) != bootstrap(trades, seed=2)
+    monkeypatch.setattr(module, "_AT_ONCE", 4000)
+    assert len(bootstrap(trades, seed=1)) == len(MAIN)
+
+
+def test_the_figures_of_intervals_are_those_of_the_statistics():
+    rng = np.random.default_rng(15)
+    trades = [
+        {"pending_at": at * 60_000, "closed_at": (at + 1) * 60_000, "pnl_percentage": pnl}
+        for at, pnl in enumerate(rng.normal(0.1, 1.0, size=60).tolist(), start=1)
+    ]
+    stats = bknb.statistics(trades)
+    found = bootstrap([trade["pnl_percentage"] for trade in trades], seed=1, resamples=100)
+    for name in MAIN:
+        assert found[name].value == pytest.approx(stats[name]), name
+    assert list(found.to_pandas().index) == list(MAIN)
+
+
+def test_figures_a_sample_cannot_have_are_missing():
+    few = bootstrap([1.0, 2.0], seed=1)
+    assert (few["avg_pnl"].value, few["avg_pnl"].low) == (None, None)
+    won = bootstrap([0.5] * 30, seed=1)
+    assert won["profit_factor"].low is None
+    assert won["avg_pnl"].low == won["avg_pnl"].high == 0.5
+    with pytest.raises(bknb.UnknownName, match="avg_pnl"):
+        won["avg_pn"]

@@ -1,0 +1,230 @@
+"""The compiled loop of a sweep and the event engine come to the same trades, to the last bit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scenarios import MINUTE, ORIGIN, source
+
+from bknb.analysis import measures
+from bknb.analysis.stats import statistics
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.combination import Bench, Prepared, ends_of, prepare, terms_of
+from bknb.engine.making import make_strategy
+from bknb.engine.vectorised import read_rows
+from bknb.kernels import score as scoring
+from bknb.kernels import simulate as kernel
+from bknb.result import _trade
+from bknb.runs import plan_backtest
+
+pytest.importorskip("numba")
+pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")
+
+MODELS = ("pessimistic", "touch", "vwap")
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def market(random: np.random.Generator, length: int) -> list[list[float]]:
+    """Minutes of a nervous market: jumps, gaps between close and open, minutes without volume."""
+    size = length + 80
+    moves, wicks = random.normal(0, 0.003, size), np.abs(random.normal(0, 0.002, (2, size)))
+    wicks[:, random.random(size) < 0.03] += 0.03  # a candle that may reach everything
+    close = 100 * np.exp(np.cumsum(moves))
+    open_ = np.concatenate([[100.0], close[:-1]]) * (1 + random.normal(0, 0.002, size))
+    high, low = np.maximum(open_, close) * (1 + wicks[0]), np.minimum(open_, close) * (1 - wicks[1])
+    times = ORIGIN + (np.arange(size) - 60) * MINUTE
+    volume = random.integers(0, 3, size) * 10.0
+    return [list(row) for row in zip(times.tolist(), *(c.tolist() for c in (open_, high, low, close, volume)),
+                                     strict=True)]  # fmt: skip
+
+
+def chance(minute: np.ndarray, seed: int, salt: int) -> np.ndarray:
+    """Numbers in [0, 1) that depend on the minute, the seed and the salt alone (the finaliser of splitmix64)."""
+    x = minute.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed * 64 + salt)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (x ^ (x >> np.uint64(31))).astype(np.float64) / 2.0**64
+
+
+def get_signals(candles: Any, seed: int = 0, busy: float = 0.3) -> dict[str, Any]:
+    """Random wishes, some of them impossible; what a row is depends on its candle alone."""
+    names = ("position", "wait", "offset", "target", "stop", "minutes", "spoilt", "how")
+    minute = candles.timestamp // MINUTE
+    dice = {name: chance(minute, seed, k) for k, name in enumerate(names)}
+    side = np.where(dice["position"] < busy / 2, 1.0, np.where(dice["position"] < busy, -1.0, 0.0))
+    market_price = candles.close
+    limit = np.where(dice["wait"] < 0.5, market_price * (1 - side * (dice["offset"] * 0.02 - 0.004)), np.nan)
+    entry = np.where(np.isnan(limit), market_price, limit)
+    target = entry * (1 + side * (0.006 + dice["target"] * 0.03))
+    stop = entry * (1 - side * (0.006 + dice["stop"] * 0.03))
+    minutes = np.floor(1 + dice["minutes"] * 200)
+    spoilt = dice["spoilt"] < 0.15
+    for part, (array, value) in enumerate(
+        [(target, np.nan), (stop, np.nan), (minutes, 1.5), (minutes, 0.0), (minutes, 5000.0), (side, 3.0),
+         (target, -5.0), (stop, np.inf), (limit, np.inf), (limit, -1.0), (side, np.nan), (minutes, np.nan)]
+    ):  # fmt: skip
+        array[spoilt & (np.floor(dice["how"] * 12) == part)] = value
+    return {
+        "position": side,
+        "price_take_profit": target,
+        "price_stop_loss": stop,
+        "minute_estimated_time": minutes,
+        "price_open": limit,
+    }
+
+
+def plan_for(seed: int, model: str) -> Any:
+    """A world, a strategy and a frame, all drawn from the seed."""
+    random = np.random.default_rng([7, seed])
+    length = int(random.integers(200, 900))
+    rows = market(random, length)
+    gaps = bool(random.random() < 0.3)
+    if gaps:
+        gone = set(random.integers(60, len(rows), 12).tolist())
+        hole = int(random.integers(70, len(rows) - 10))
+        rows = [row for i, row in enumerate(rows) if i not in gone and not hole <= i < hole + 8]
+    if random.random() < 0.3:
+        rows = rows[: -int(random.integers(20, 150))]  # the data ends inside the frame
+    strategy = make_strategy(
+        "dice",
+        interval=str(random.choice(["1m", "5m", "15m"])),
+        get_signals=get_signals,
+        params={"seed": seed, "busy": float(random.choice([0.05, 0.3, 0.9]))},
+        lookback=int(random.integers(1, 40)),
+    )
+    start = ORIGIN + int(random.integers(-30, 10)) * MINUTE
+    end = ORIGIN + length * MINUTE + int(random.integers(0, 50_000))
+    plan = plan_backtest(
+        "BTCUSDT",
+        strategy=strategy,
+        exchange=source(rows),
+        frame=(start, end),
+        execution=model,
+        settings={
+            "schedule_await_minutes": int(random.choice([3, 30, 120])),
+            "percent_fee": float(random.choice([0.0, 0.05, 0.1])),
+            "avg_price_candles_count": int(random.choice([1, 5])),
+        },
+        allow_gaps=gaps,
+    )
+    from dataclasses import replace
+
+    step = str(random.choice(["1m", "1m", "3m", "15m", "30m"]))
+    return replace(plan, frame=replace(plan.frame, interval=step))
+
+
+def by_events(plan: Any) -> BacktestRun:
+    run = BacktestRun(plan)
+
+    async def through() -> None:
+        async for _ in run.results():
+            pass
+
+    asyncio.run(through())
+    return run
+
+
+def by_kernel(plan: Any, simulate: Any = None) -> tuple[np.ndarray, int]:
+    bench = Bench(plan, asyncio.run(prepare(plan)), keep_ends=True)
+    if simulate is not None:
+        rows = read_rows(get_signals(bench.prepared.candles, **plan.strategy.params), len(bench.prepared.candles), "")
+        columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
+        table = kernel.Rows(bench.prepared.candles.timestamp, *columns)
+        ends, rejected = simulate(bench.prepared.market, bench._blocks, bench._grid, table, bench._terms)
+        return ends, rejected
+    outcome = bench.try_out({})
+    assert not outcome.error
+    assert outcome.ends is not None
+    return outcome.ends, outcome.rejected
+
+
+def assert_same(events: BacktestRun, ends: np.ndarray, rejected: int) -> None:
+    expected = ends_of(events.records)
+    assert len(ends) == len(expected)
+    got = ends.copy()
+    got[:, kernel.ROW] = -1
+    np.testing.assert_array_equal(got, expected)
+    assert rejected == len(events.records.rejected)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@given(seed=SEEDS)
+def test_kernel_trades_are_the_engines(model: str, seed: int) -> None:
+    plan = plan_for(seed, model)
+    assert_same(by_events(plan), *by_kernel(plan))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@given(seed=SEEDS)
+def test_the_kernel_equals_its_specification(model: str, seed: int) -> None:
+    plan = plan_for(seed, model)
+    compiled, plain = by_kernel(plan), by_kernel(plan, kernel.simulate_plain)
+    np.testing.assert_array_equal(compiled[0], plain[0])
+    assert compiled[1] == plain[1]
+
+
+def test_the_worlds_hold_every_kind_of_end() -> None:
+    seen: set[int] = set()
+    ambiguous = rejected = 0
+    for seed in range(40):
+        for model in MODELS:
+            ends, refused = by_kernel(plan_for(seed, model))
+            seen |= set(ends[:, kernel.REASON].astype(int).tolist())
+            ambiguous += int(ends[:, kernel.AMBIGUOUS].sum())
+            rejected += refused
+    assert seen == {code for code in kernel.REASONS if code not in (kernel.RISK_CANCEL, kernel.STOPPED)}
+    assert ambiguous > 10
+    assert rejected > 100
+
+
+@pytest.mark.parametrize("model", MODELS)
+@given(seed=SEEDS)
+def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
+    plan = plan_for(seed, model)
+    run = by_events(plan)
+    expected = statistics([_trade(event) for event in run.records.closed])
+    outcome = Bench(plan, asyncio.run(prepare(plan))).try_out({})
+    plain = scoring.score_plain(ends_of(run.records))
+    for figures in (outcome.figures, plain):
+        got = dict(zip(scoring.FIGURES, figures.tolist(), strict=True))
+        assert got.pop("cancelled") == len(run.records.cancelled)
+        assert got.pop("ambiguous") == sum(event.ambiguous for event in run.records.closed)
+        for name, value in got.items():
+            known = expected[name]
+            if known is None:
+                assert np.isnan(value), name
+            else:
+                assert value == pytest.approx(known, rel=1e-9, abs=1e-9), name
+
+
+@given(seed=SEEDS)
+def test_daily_returns_compound_to_the_equity(seed: int) -> None:
+    plan = plan_for(seed, "touch")
+    outcome = Bench(plan, asyncio.run(prepare(plan))).try_out({})
+    final = outcome.figures[scoring.FIGURES.index("equity_final")]
+    assert np.prod(1 + outcome.daily) == pytest.approx(1.0 if np.isnan(final) else final, rel=1e-9)
+
+
+def test_gates_are_those_of_the_statistics() -> None:
+    for name in ("MIN_TRADES", "MIN_SPAN_DAYS", "MAX_TRADES_PER_YEAR", "MAX_YEARLY_RETURN", "MAX_RATIO", "EPSILON"):
+        assert getattr(scoring, name) == getattr(measures, name)
+
+
+def test_prepared_candles_survive_the_way_through_a_file(tmp_path: Any) -> None:
+    plan = plan_for(3, "pessimistic")
+    prepared = asyncio.run(prepare(plan))
+    prepared.save(tmp_path / "it")
+    loaded = Prepared.load(tmp_path / "it")
+    assert loaded.data == prepared.data
+    one, other = (Bench(plan, given, keep_ends=True).try_out({}) for given in (prepared, loaded))
+    np.testing.assert_array_equal(one.ends, other.ends)
+
+
+def test_terms_name_the_reasons_of_each_model() -> None:
+    assert [terms_of(plan_for(1, model)).frame_end for model in MODELS] == [
+        kernel.FRAME_END, kernel.FRAME_END, kernel.TIME_EXPIRED]  # fmt: skip

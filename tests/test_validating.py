@@ -1,0 +1,298 @@
+"""Walk-forward never looks ahead of its own choices; a hold-out remembers who looked."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import bknb
+from bknb.adapters.openings import Opening, Openings
+from bknb.analysis.walkforward import combinations_of, span_ms, stretches
+
+DAY = 86_400_000
+FRAME = ("2024-01-01", "2024-01-25")
+WALK = {"exchange": "demo", "frame": FRAME, "train": "8d", "test": "4d", "metric": "total_pnl", "interval": "1h"}
+
+
+def follow(ctx, hours=4):
+    closes = ctx.candles("1h", hours).close
+    way = 1 if closes[-1] > closes[0] else -1
+    return bknb.Signal(
+        position="long" if way > 0 else "short",
+        price_take_profit=ctx.price * (1 + way * 0.02),
+        price_stop_loss=ctx.price * (1 - way * 0.01),
+        minute_estimated_time=360,
+    )
+
+
+def in_rows(candles, hours=4):
+    closes = candles.close
+    before = np.concatenate([np.full(hours - 1, np.nan), closes[: len(closes) - hours + 1]])
+    way = np.nan_to_num(np.where(closes > before, 1.0, np.where(closes <= before, -1.0, 0.0)))
+    return {
+        "position": way,
+        "price_take_profit": closes * (1 + way * 0.02),
+        "price_stop_loss": closes * (1 - way * 0.01),
+        "minute_estimated_time": 360,
+    }
+
+
+# -- windows -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("anchored", [False, True])
+@pytest.mark.parametrize(("gap", "warm_up"), [(0, 0), (3, 0), (2, 11)])
+def test_tests_follow_one_another_and_nothing_is_chosen_on_them(anchored, gap, warm_up):
+    steps = stretches(100, 500, train_ms=60, test_ms=30, gap_ms=gap, warm_up_ms=warm_up, anchored=anchored)
+    assert len(steps) > 5
+    for step in steps:
+        assert step.train_start >= 100 + warm_up
+        assert step.train_end + gap == step.test_start
+        assert step.test_end - step.test_start == 30
+        assert step.test_end <= 500
+        assert step.train_end - step.train_start == 60 or anchored
+    for before, after in pairwise(steps):
+        assert before.test_end == after.test_start
+        assert after.train_end <= after.test_start
+    assert {step.train_start for step in steps} == {100 + warm_up} or not anchored
+    assert steps[-1].test_end + 30 > 500
+
+
+@pytest.mark.parametrize(("given", "ms"), [("90m", 5_400_000), ("1.5d", DAY * 3 // 2), ("2w", 14 * DAY), (3, 3 * DAY)])
+def test_lengths_of_time(given, ms):
+    assert span_ms(given, "train") == ms
+
+
+@pytest.mark.parametrize("wrong", ["d", "soon", None, True, "3y"])
+def test_what_is_no_length_of_time_is_refused(wrong):
+    with pytest.raises(bknb.UsageError, match="length of time such as '30d'"):
+        span_ms(wrong, "train")
+
+
+def test_sets_of_a_grid_and_as_listed():
+    assert len(combinations_of({"a": range(3), "b": (1, 2)})) == 6
+    assert combinations_of([{"a": 1}, {"b": 2}]) == [{"a": 1}, {"b": 2}]
+    for wrong in ({"a": 5}, {"a": "text"}, {"a": []}, []):
+        with pytest.raises(bknb.UsageError):
+            combinations_of(wrong)
+
+
+# -- the walk ------------------------------------------------------------------------------------------------------
+
+
+def test_every_fold_is_two_plain_backtests():
+    walk = bknb.walk_forward(follow, {"hours": [4, 12, 24]}, **WALK)
+    assert len(walk.folds) == 4
+    for fold in walk.folds:
+        step = fold.stretch
+        totals = []
+        for hours in (4, 12, 24):
+            alone = bknb.backtest(
+                "BTCUSDT",
+                strategy=lambda ctx, hours=hours: follow(ctx, hours),
+                interval="1h",
+                exchange="demo",
+                frame=(step.train_start, step.train_end - 120_000),
+            )
+            totals.append(alone.stats["total_pnl"])
+        assert fold.params == {"hours": (4, 12, 24)[int(np.argmax(totals))]}
+        assert fold.train_value == max(totals)
+        tested = fold.result.trades
+        assert (tested["pending_at"].dt.as_unit("ms").astype("int64") >= step.test_start).all()
+        assert (tested["closed_at"].dt.as_unit("ms").astype("int64") < step.test_end).all()
+    assert len(walk.trades) == sum(len(fold.result.trades) for fold in walk.folds)
+    assert walk.trades["closed_at"].is_monotonic_increasing
+    assert walk.stats["n"] == len(walk.trades)
+
+
+def test_the_compiled_loop_chooses_what_the_event_engine_chooses():
+    pytest.importorskip("numba")
+    bknb.add_risk("anything goes", validations=[])
+    bknb.add_strategy("guarded", interval="1h", get_signals=in_rows, risk="anything goes")
+    compiled = bknb.walk_forward(in_rows, {"hours": [4, 12, 24]}, **WALK)
+    by_events = bknb.walk_forward("guarded", {"hours": [4, 12, 24]}, **WALK)
+    assert [fold.params for fold in compiled.folds] == [fold.params for fold in by_events.folds]
+    for one, other in zip(compiled.folds, by_events.folds, strict=True):
+        assert one.train_value == pytest.approx(other.train_value)
+        assert one.test_value == pytest.approx(other.test_value)
+
+
+def test_what_comes_later_changes_no_earlier_choice():
+    start = 1_704_067_200_000
+    tape = asyncio.run(bknb.exchanges.demo().get_candles("BTCUSDT", "1m", start - 2 * DAY, 26 * 1440 + 10)).to_pandas()
+    changed = tape.copy()
+    cut = (2 + 12) * 1440  # the end of the first test
+    changed.iloc[cut:, :4] *= np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.002, len(tape) - cut)))[:, None]
+    walks = [
+        bknb.walk_forward(follow, {"hours": [4, 12, 24]}, **WALK | {"exchange": bknb.exchanges.from_frame(table)})
+        for table in (tape, changed)
+    ]
+    first, second = (walk.folds for walk in walks)
+    assert first[0].params == second[0].params
+    assert first[0].test_value == second[0].test_value
+    assert first[1].params == second[1].params or first[1].stretch.train_end > start + 12 * DAY
+    assert first[-1].test_value != second[-1].test_value
+
+
+def test_a_figure_nobody_has_chooses_nothing():
+    walk = bknb.walk_forward(lambda ctx, hours=4: None, {"hours": [4, 8]}, **WALK | {"metric": "sharpe_ratio"})
+    assert [fold.params for fold in walk.folds] == [None] * 4
+    assert walk.stats["n"] == 0
+    assert walk.efficiency is None
+    assert "none had the figure" in walk.report()
+
+
+def test_direction_counts():
+    calm = bknb.walk_forward(follow, {"hours": [4, 12, 24]}, **WALK | {"metric": "max_drawdown"})
+    for fold in calm.folds:
+        assert fold.train_value == fold.train["max_drawdown"]
+    rough = [fold.train["max_drawdown"] for fold in bknb.walk_forward(follow, {"hours": [4, 12, 24]}, **WALK).folds]
+    assert all(fold.train_value <= other + 1e-12 for fold, other in zip(calm.folds, rough, strict=True))
+
+
+def test_the_walk_in_every_form():
+    walk = bknb.walk_forward(follow, {"hours": [4, 12]}, anchored=True, gap="12h", warm_up="1d", **WALK)
+    table = walk.to_pandas()
+    assert table["train_start"].nunique() == 1
+    assert str(table["train_start"].iloc[0]) == "2024-01-02 00:00:00+00:00"
+    assert ((table["test_start"] - table["train_end"]).dt.total_seconds() == 12 * 3600).all()
+    assert set(table["params.hours"]) <= {4, 12}
+    text = walk.report()
+    assert text.startswith("# Walk-forward: follow on BTCUSDT")
+    assert "anchored" in text
+    assert "<table" in walk._repr_html_()
+    assert "Efficiency" in repr(walk)
+    assert bknb.belief(walk).deflated.observations == len(walk.trades)
+
+
+@pytest.mark.parametrize(
+    ("params", "options", "said"),
+    [
+        ({"hour": [4]}, {}, "did you mean 'hours'"),
+        ({"hours": [4]}, {"train": "60d"}, "24 days long; warm-up, train, gap and test need 64"),
+        ({"hours": [4]}, {"metric": "sharp"}, "figure"),
+        ({"hours": [4]}, {"test": "0d"}, "longer than nothing"),
+    ],
+)
+def test_a_walk_that_cannot_be_is_refused(params, options, said):
+    with pytest.raises(bknb.UsageError, match=said):
+        bknb.walk_forward(follow, params, **WALK | options)
+
+
+# -- hold-out ------------------------------------------------------------------------------------------------------
+
+
+def look(path, strategy=follow, **options):
+    call = {"exchange": "demo", "frame": ("2024-02-01", "2024-02-05"), "interval": "1h", "path": path} | options
+    return bknb.open_holdout(strategy, "BTCUSDT", **call)
+
+
+def test_the_first_look_is_the_first_and_the_second_says_so(tmp_path):
+    path = tmp_path / "kept" / "openings.jsonl"
+    first = look(path)
+    assert first.first
+    assert "first time" in first.verdict
+    alone = bknb.backtest(
+        "BTCUSDT", strategy=follow, exchange="demo", frame=("2024-02-01", "2024-02-05"), interval="1h"
+    )
+    assert first.result.events == alone.events
+    second = look(path)
+    assert not second.first
+    assert second.opened_at == first.opened_at == second.earlier[0].opened_at
+    assert second.result.events == alone.events  # it still shows
+    assert second.verdict.startswith("NOT A HOLD-OUT ANY MORE: opened 1 time before")
+    assert second.strategies == 1
+    assert "NOT A HOLD-OUT" in repr(second)
+    assert "NOT A HOLD-OUT" in second.report()
+    assert "NOT A HOLD-OUT" in second._repr_html_()
+
+
+def test_another_strategy_looks_at_the_same_data(tmp_path):
+    path = tmp_path / "openings.jsonl"
+    first = look(path)
+    other = look(path, strategy=lambda ctx: follow(ctx, 12))
+    assert not other.first
+    assert other.strategies == 2
+    assert other.opened_at > first.opened_at - 1
+    assert look(path, settings={"percent_fee": 0.05}).strategies == 3  # the same code under other costs
+
+
+def test_a_part_of_it_is_not_new(tmp_path):
+    path = tmp_path / "openings.jsonl"
+    look(path)
+    assert not look(path, frame=("2024-02-04", "2024-02-08")).first
+    assert look(path, frame=("2024-03-01", "2024-03-03")).first
+
+
+def test_the_look_is_remembered_before_the_strategy_is_asked(tmp_path):
+    path = tmp_path / "openings.jsonl"
+    seen = []
+
+    def get_signal(ctx):
+        seen.append(path.read_bytes())
+
+    look(path, strategy=get_signal)
+    assert b'"strategy":"get_signal"' in seen[0]
+
+
+def opening(**changes):
+    values = {"opened_at": 1, "data": "d", "strategy_hash": "s", "strategy": "n", "symbol": "B", "exchange": "e"}
+    return Opening(**values | {"start": 0, "end": 1} | changes)
+
+
+def test_a_torn_last_line_is_no_look_and_is_not_built_upon(tmp_path):
+    book = Openings(tmp_path / "openings.jsonl")
+    book.add(opening())
+    whole = book.path.read_bytes()
+    book.path.write_bytes(whole + whole[: len(whole) // 2])
+    assert book.all() == [opening()]
+    book.add(opening(opened_at=2))
+    with pytest.raises(bknb.StateError, match=r"line 2 of .* cannot be read"):
+        book.all()  # now that something follows, nobody can tell what it was
+
+
+def test_a_look_that_cannot_be_remembered_is_not_shown(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(bknb.StateError, match="shown only when its opening is remembered"):
+        look(tmp_path / "file" / "openings.jsonl")
+
+
+# -- belief --------------------------------------------------------------------------------------------------------
+
+
+def test_belief_takes_what_there_is():
+    result = bknb.backtest("BTCUSDT", strategy=follow, exchange="demo", frame=FRAME, interval="1h")
+    alone = bknb.belief(result)
+    assert alone.deflated.observations == len(result.trades)
+    assert alone.deflated.sharpe_ratio == pytest.approx(result.stats["sharpe_ratio"])
+    assert alone.intervals["total_pnl"].value == pytest.approx(result.stats["total_pnl"])
+    assert bknb.belief(result.trades).deflated == alone.deflated
+    assert bknb.belief(result, trials=500).deflated.p_value >= alone.deflated.p_value
+    assert bknb.belief(result, seed=3).intervals == bknb.belief(result, seed=3).intervals
+    text = alone.report()
+    assert "Politis and Romano" in text
+    assert "<table" in alone._repr_html_()
+    with pytest.raises(bknb.UsageError, match="pnl_percentage"):
+        bknb.belief(result.equity.to_frame())
+
+
+def test_belief_counts_a_comparison_and_a_sweep():
+    frame = ("2024-01-01", "2024-02-20")
+    names = []
+    for hours in (4, 12, 48):
+        names.append(f"follow-{hours}")
+        bknb.add_strategy(names[-1], interval="1h", get_signal=follow, params={"hours": hours})
+    compared = bknb.walker("BTCUSDT", exchange="demo", frame=frame, strategies=names)
+    found = bknb.belief(compared[compared.best.strategy], trials=compared)
+    assert found.deflated.trials == 3
+    assert found.overfitting.strategies == 3
+    swept = bknb.sweep(
+        in_rows, params={"hours": [4, 8, 12, 24]}, symbol="BTCUSDT", exchange="demo", frame=frame, interval="1h"
+    )
+    found = bknb.belief(swept.trades(), trials=swept)
+    assert found.deflated.trials == 4
+    assert found.overfitting.strategies == 4
+    assert "by luck alone the best of 4" in found.verdict

@@ -1,0 +1,273 @@
+"""Vectorised strategies: a row per candle, acted on when it has closed; the same in a backtest, live and in a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenarios import MINUTE, ORIGIN, source
+from test_live_parity import JumpingClock, live, told
+from test_sweep_parity import get_signals as random_signals
+from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
+
+import bknb
+from bknb.engine.making import definition, make_strategy, with_params
+from bknb.engine.vectorised import INVALID, read_rows
+
+FRAME = ("2024-01-01", "2024-01-10")
+
+
+def crossing(candles: bknb.Candles, fast: int = 4, slow: int = 12) -> pd.DataFrame:
+    """A cross of two averages, written with pandas as many would."""
+    close = pd.Series(candles.close)
+    above = close.rolling(fast).mean() > close.rolling(slow).mean()
+    return pd.DataFrame(
+        {
+            "position": (above & ~above.shift(fill_value=False)).astype(int),
+            "price_take_profit": close * 1.015,
+            "price_stop_loss": close * 0.99,
+            "minute_estimated_time": 300,
+            "above": above,
+        }
+    )
+
+
+def run(strategy: Any, **options: Any) -> bknb.Result:
+    return bknb.backtest("BTCUSDT", **{"strategy": strategy, "exchange": "demo", "frame": FRAME} | options)
+
+
+def same_trades(one: bknb.Result, other: bknb.Result) -> bool:
+    names = ["signal_id", "strategy"]
+    return bool(one.trades.drop(columns=names).equals(other.trades.drop(columns=names)))
+
+
+# --- what a row means ------------------------------------------------------------------------------------------
+
+
+def test_a_row_is_acted_on_when_its_candle_has_closed() -> None:
+    rows = [(ORIGIN + k * MINUTE, 100.0, 100.0, 100.0, 100.0, 1.0) for k in range(-60, 60)]
+
+    def one_row(candles: bknb.Candles) -> dict[str, Any]:
+        wanted = candles.timestamp == ORIGIN + 15 * MINUTE  # the candle of minutes 15 to 29
+        return {
+            "position": wanted,
+            "price_take_profit": 102.0,
+            "price_stop_loss": 98.0,
+            "minute_estimated_time": 5,
+        }
+
+    result = run(one_row, interval="15m", exchange=source(rows), frame=(ORIGIN, ORIGIN + 50 * MINUTE))
+    assert [event.when for event in result.events] == [ORIGIN + 30 * MINUTE, ORIGIN + 35 * MINUTE]
+
+
+@pytest.mark.parametrize("frame_interval", ["1m", "15m", "1h"])
+def test_it_trades_as_get_signal_with_the_last_row_would(frame_interval: str) -> None:
+    def asked(ctx: Any) -> Any:
+        last = crossing(ctx.candles("15m", 20)).iloc[-1]
+        if not last.position:
+            return None
+        return {"position": "long"} | {
+            name: last[name] for name in ("price_take_profit", "price_stop_loss", "minute_estimated_time")
+        }
+
+    frame = bknb.add_frame("days", start=FRAME[0], end=FRAME[1], interval=frame_interval)
+    vectorised = make_strategy("v", interval="15m", get_signals=crossing, lookback=20)
+    one, other = run(vectorised, frame=frame), run(asked, interval="15m", frame=frame)
+    assert len(one.trades) > 3
+    assert same_trades(one, other)
+    assert one.warnings == []
+
+
+def test_rows_that_break_rules_are_rejected_with_reasons() -> None:
+    def spoilt(candles: bknb.Candles) -> dict[str, Any]:
+        close, hours = candles.close, (candles.timestamp - ORIGIN) // (60 * MINUTE)
+        good = {
+            "position": np.zeros(len(close)),
+            "price_take_profit": close * 1.02,
+            "price_stop_loss": close * 0.98,
+            "minute_estimated_time": np.full(len(close), 30.0),
+            "price_open": np.full(len(close), np.nan),
+        }
+        for row, position in enumerate([1, np.nan, 3, 1, 1, 1, 1, 1]):
+            good["position"][hours == row] = position
+        for name, row, value in [
+            ("price_take_profit", 0, np.nan), ("minute_estimated_time", 3, 2.5), ("price_stop_loss", 4, np.inf),
+            ("price_open", 5, -1.0), ("minute_estimated_time", 6, np.nan), ("price_take_profit", 7, 1.0),
+        ]:  # fmt: skip
+            good[name][hours == row] = value
+        return good
+
+    rows = [(ORIGIN + k * MINUTE, 100.0, 100.0, 100.0, 100.0, 1.0) for k in range(-60, 24 * 60 + 5)]
+    hour = 60 * MINUTE
+    result = run(spoilt, interval="1h", exchange=source(rows), frame=(ORIGIN + hour, ORIGIN + 24 * hour))
+    codes = result.rejected["codes"].tolist()
+    assert [code.split(", ")[0] for code in codes] == [
+        "finite", "position", "minutes_whole", "finite", "positive", "minutes_whole", "take_profit_side"]  # fmt: skip
+    assert len(result.trades) == 0
+
+
+def test_a_limit_waits() -> None:
+    rows = [(ORIGIN + k * MINUTE, 100.0, 100.0, 99.0 if k == 20 else 100.0, 100.0, 1.0) for k in range(-60, 60)]
+
+    def limit(candles: bknb.Candles) -> dict[str, Any]:
+        return {
+            "position": candles.timestamp == ORIGIN,
+            "price_open": 99.5,
+            "price_take_profit": 102.0,
+            "price_stop_loss": 98.0,
+            "minute_estimated_time": 5,
+        }
+
+    result = run(limit, interval="15m", exchange=source(rows), frame=(ORIGIN, ORIGIN + 50 * MINUTE))
+    assert [type(event).__name__ for event in result.events] == ["Scheduled", "Opened", "Closed"]
+    assert result.trades["price_open"].tolist() == [99.5]
+
+
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series, tuple])
+def test_columns_may_be_anything_of_numbers(kind: Any) -> None:
+    rows = read_rows(
+        {
+            "position": kind([1, 0, -1, 2]),
+            "price_take_profit": kind([1.0, 2.0, 3.0, 4.0]),
+            "price_stop_loss": 5,
+            "minute_estimated_time": kind([1, 2, 3, 4]),
+        },
+        4,
+        "demo",
+    )
+    assert rows.position.tolist() == [1, 0, -1, INVALID]
+    assert rows.price_stop_loss.tolist() == [5.0] * 4
+    assert np.isnan(rows.price_open).all()
+    assert rows.answer(2) == {
+        "position": "short",
+        "price_take_profit": 3.0,
+        "price_stop_loss": 5.0,
+        "minute_estimated_time": 3.0,
+        "price_open": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (lambda _: None, "got NoneType"),
+        (lambda _: {"position": 1}, "missing: price_take_profit"),
+        (lambda c: crossing(c).dropna().iloc[5:], "keep every row"),
+        (lambda c: dict(crossing(c)) | {"price_opn": 1.0}, "did you mean 'price_open'"),
+        (lambda c: dict(crossing(c)) | {"price_stop_loss": ["low"] * len(c)}, "must hold numbers"),
+        (lambda c: dict(crossing(c)) | {"price_stop_loss": np.zeros((len(c), 2))}, "one row per candle"),
+        (lambda c: 1 / (len(c) - len(c)), "ZeroDivisionError"),
+    ],
+)
+def test_mistakes_are_answered(answer: Any, expected: str) -> None:
+    def get_signals(candles: bknb.Candles) -> Any:
+        return answer(candles)
+
+    with pytest.raises(bknb.BknbError, match=expected) as caught:
+        run(get_signals, interval="15m")
+    assert len(caught.value.lines()) <= 3
+
+
+def test_registering() -> None:
+    made = bknb.add_strategy("cross", interval="15m", get_signals=crossing, params={"fast": 3}, lookback=30)
+    assert (made.params, made.lookback, made.get_signals) == ({"fast": 3}, 30, crossing)
+    assert with_params(made, {"slow": 9}).params == {"fast": 3, "slow": 9}
+    assert make_strategy("cross", **definition(made)).params == made.params
+
+    @bknb.strategy("decorated", interval="15m", lookback=12)
+    def get_signals(candles: bknb.Candles) -> Any:
+        return crossing(candles)
+
+    assert bknb.get_strategy("decorated").get_signals is get_signals
+    assert bknb.get_strategy("decorated").lookback == 12
+    with pytest.raises(bknb.UsageError, match="did you mean 'fast'"):
+        bknb.add_strategy("cross", interval="15m", get_signals=crossing, params={"fats": 3})
+    with pytest.raises(bknb.UsageError, match="both get_signal and get_signals"):
+        make_strategy("cross", lambda: None, interval="15m", get_signals=crossing)
+    with pytest.raises(bknb.UsageError, match="lookback must be"):
+        bknb.add_strategy("cross", interval="15m", get_signals=crossing, lookback=0)
+
+
+def test_parameters_of_an_ordinary_strategy() -> None:
+    def get_signal(price: float, reach: float = 1.01) -> Any:
+        return {
+            "position": "long",
+            "price_take_profit": price * reach,
+            "price_stop_loss": price * 0.98,
+            "minute_estimated_time": 60,
+        }
+
+    made = bknb.add_strategy("reach", interval="1h", get_signal=get_signal, params={"reach": 1.05})
+    trades = run(made).trades
+    assert (trades["price_take_profit"] / trades["price_open"]).round(9).eq(1.05).all()
+
+
+# --- nothing later, and only as much as declared -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("the next candle", lambda c, t: t.assign(position=np.append(c.close[1:] > c.close[:-1], False))),
+        ("the mean of all", lambda c, t: t.assign(position=c.close > c.close.mean())),
+        ("the length", lambda c, t: t.assign(position=np.arange(len(c)) % 3 == 0)),
+        ("a target from tomorrow", lambda c, t: t.assign(position=1, price_take_profit=np.roll(c.close, -1) * 1.02)),
+        ("an hour more", lambda c, t: t.assign(position=c.close > pd.Series(c.close).shift(24))),
+    ],
+)
+def test_a_backtest_names_what_live_could_not_do(name: str, change: Any) -> None:
+    strategy = make_strategy("odd", interval="15m", get_signals=lambda candles: change(candles, crossing(candles)),
+                             lookback=20)  # fmt: skip
+    warnings = run(strategy).warnings
+    assert any("looks ahead, or needs a longer lookback" in warning for warning in warnings), name
+
+
+def test_a_function_that_needs_more_candles_than_it_says_is_named() -> None:
+    def greedy(candles: bknb.Candles) -> Any:
+        if len(candles) < 30:
+            raise ValueError("give me more")
+        return crossing(candles)
+
+    assert "give me more, with 20 candles" in run(make_strategy("greedy", interval="15m", get_signals=greedy,
+                                                                lookback=20)).warnings[0]  # fmt: skip
+
+
+def test_candles_of_a_strategy_cannot_be_changed() -> None:
+    def vandal(candles: bknb.Candles) -> Any:
+        candles.close[:] = 1.0
+
+    with pytest.raises(bknb.StrategyError, match="read-only"):
+        run(vandal, interval="15m")
+
+
+# --- live ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=6)
+@given(seed=SEEDS, interval=st.sampled_from(["1m", "5m"]), lookback=st.sampled_from([1, 30, 100]))
+def test_live_trades_as_the_backtest(model: str, seed: int, interval: str, lookback: int) -> None:
+    exchange, until = source(walk(seed)), ORIGIN + LENGTH * MINUTE
+    strategy = bknb.add_strategy(
+        "dice", interval=interval, get_signals=random_signals, params={"seed": seed}, lookback=lookback, execution=model
+    )
+    options: dict[str, Any] = {"settings": SETTINGS}
+    backtest = bknb.backtest("BTCUSDT", strategy=strategy, exchange=exchange, frame=(ORIGIN, until), **options)
+    result = live(strategy, exchange, start=ORIGIN, until=until, clock=JumpingClock(ORIGIN, seed), **options)
+    assert told(result, before=until) == told(backtest, before=until)
+    assert backtest.warnings == []
+
+
+def test_recorded_minutes_live(shared: Path) -> None:
+    exchange = bknb.exchanges.from_csv(shared / "data" / "btc-perp-1m-2022-01.csv.gz")
+    start = pd.Timestamp("2022-01-03", tz="UTC").value // 10**6
+    until = start + 2 * 1440 * MINUTE
+    strategy = bknb.add_strategy("cross", interval="15m", get_signals=crossing, lookback=20)
+    backtest = bknb.backtest("BTCUSDT", strategy=strategy, exchange=exchange, frame=(start, until))
+    result = live(strategy, exchange, start=start, until=until)
+    assert told(result, before=until) == told(backtest, before=until) != []
