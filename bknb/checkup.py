@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from .adapters import surroundings
+from .adapters.candle_file import SeriesName
+from .adapters.candles import DEFAULT_FOLDER as CANDLE_FOLDER
+from .adapters.candles import CandleStore
 from .adapters.surroundings import installed, numbers
 from .cards import made_with
+from .domain.ranges import Ranges
+from .domain.text import utc_text
 from .engine.registry import registry
-from .stores import DEFAULT_FOLDER
+from .stores import DEFAULT_FOLDER as STATE_FOLDER
 
 State = Literal["ok", "note", "bad"]
 
@@ -22,8 +27,12 @@ _SIGNS: Final = {"ok": "✔", "note": "•", "bad": "✘"}
 _OLDEST_PYTHON: Final = (3, 11)
 _SKEW_MS: Final = 1_000
 _EXTRAS: Final = {
+    "ccxt": "exchanges over the network",
+    "cluster": "sweeps on several machines",
+    "duckdb": "candles from a query",
     "notebook": "magics, figures, bknb run",
-    "parquet": "Parquet files",
+    "optuna": "sweeps that search",
+    "parquet": "Parquet files, stored candles",
     "sweep": "fast sweeps",
 }
 
@@ -88,7 +97,7 @@ class Checkup:
         return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
-def doctor(*, state: str | Path = DEFAULT_FOLDER, network: bool = True) -> Checkup:
+def doctor(*, state: str | Path = STATE_FOLDER, candles: str | Path = CANDLE_FOLDER, network: bool = True) -> Checkup:
     """Look at what bknb stands on, and say what to do about what is wrong.
 
     Looked at are versions of Python and of every package, the cache of compiled kernels, JupyterLab with its widgets
@@ -99,6 +108,8 @@ def doctor(*, state: str | Path = DEFAULT_FOLDER, network: bool = True) -> Check
     ----------
     state
         The folder of saved state.
+    candles
+        The folder of stored candles.
     network
         Whether Ollama and exchanges are asked.
 
@@ -109,10 +120,10 @@ def doctor(*, state: str | Path = DEFAULT_FOLDER, network: bool = True) -> Check
     >>> checkup.findings[0].what
     'Python'
     """
-    parts: list[Callable[[], Iterator[Finding]]] = [_python, _packages, _kernel_cache, _jupyter, _candles]
+    parts: list[Callable[[], Iterator[Finding]]] = [_python, _packages, _kernel_cache, _jupyter]
     if network:
         parts += [_ollama, _clocks]
-    parts.append(lambda: _saved_state(Path(state)))
+    parts += [lambda: _stored_candles(Path(candles)), lambda: _saved_state(Path(state))]
     found: list[Finding] = []
     for part in parts:
         try:
@@ -286,10 +297,39 @@ def _clocks() -> Iterator[Finding]:
         )
 
 
-def _candles() -> Iterator[Finding]:
-    """Nothing yet."""
-    return
-    yield
+def _stored_candles(folder: Path) -> Iterator[Finding]:
+    if not folder.is_dir():
+        return
+    store = CandleStore(folder)
+    damaged = store.problems()
+    if damaged:
+        yield Finding(
+            what="stored candles",
+            state="bad",
+            found=f"{len(damaged)} file{'' if len(damaged) == 1 else 's'} cannot be used: {damaged[0]}",
+            advice="remove the file and download that stretch again: bknb.download",
+        )
+        return
+    series = store.series()
+    yield Finding(what="stored candles", state="ok", found=f"{len(series)} series in {folder}")
+    for name in series:
+        known = store.known(name)
+        begin, end = known[0][0], known[-1][1]
+        unknown = store.missing(name, begin, end)
+        absent = store.absent(name, begin, end)
+        if unknown or absent:
+            yield _gaps(name, unknown=unknown, absent=absent)
+
+
+def _gaps(name: SeriesName, *, unknown: Ranges, absent: Ranges) -> Finding:
+    """Between the first and the last candle: stretches that were never asked for, and those without candles."""
+    parts = []
+    if unknown:
+        parts.append(f"{len(unknown)} never asked for, the first at {utc_text(unknown[0][0])}")
+    if absent:
+        parts.append(f"{len(absent)} without candles at the exchange, the first at {utc_text(absent[0][0])}")
+    advice = "download them: bknb.download" if unknown else "a run over them needs allow_gaps=True, or market hours"
+    return Finding(what=f"candles {name}", state="note", found=f"gaps: {'; '.join(parts)}", advice=advice)
 
 
 def _saved_state(root: Path) -> Iterator[Finding]:

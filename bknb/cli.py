@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "run":
             return _run(options.notebook, out=options.out, save=options.save, timeout_seconds=options.timeout)
         if options.command == "doctor":
-            return _doctor(options.state, network=not options.offline)
+            return _doctor(options)
         if options.command == "share":
             return _share(options)
         if options.command == "verify":
@@ -128,6 +128,7 @@ def _sharing_parsers(commands: Any) -> None:
         epilog="example: bknb doctor --state ./dump/data",
     )
     doctor.add_argument("--state", metavar="FOLDER", type=Path, help="folder of saved state (default: ./dump/data)")
+    doctor.add_argument("--candles", metavar="FOLDER", type=Path, help="stored candles (default: ./dump/candles)")
     doctor.add_argument("--offline", action="store_true", help="ask neither Ollama nor exchanges")
     for parser in (share, verify):
         parser.add_argument(
@@ -186,9 +187,9 @@ def _failure_lines(path: Path, failure: Failure, target: Path) -> list[str]:
     return [f"{where} failed: {first}", *middle, f"written up to there: {target}"]
 
 
-def _doctor(state: Path | None, *, network: bool) -> int:
-    given = {} if state is None else {"state": state}
-    checkup = bknb.doctor(network=network, **given)
+def _doctor(options: argparse.Namespace) -> int:
+    given = {name: getattr(options, name) for name in ("state", "candles") if getattr(options, name) is not None}
+    checkup = bknb.doctor(network=not options.offline, **given)
     _say(repr(checkup))
     return DONE if checkup else NOT_FINISHED
 

@@ -47,7 +47,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "cards": ("errors", "config", "ports", "domain", "engine", "analysis", "result", "runs"),
     "sharing": ("errors", "engine.registry", "market.candles", "analysis", "cards", "adapters"),
-    "checkup": ("adapters", "cards", "engine.registry", "stores"),
+    "checkup": ("adapters", "cards", "domain", "engine.registry", "stores"),
     "tasks": ("errors", "domain", "engine", "interrupts"),
     "interrupts": (),
     "sweeps": ("errors", "config", "ports", "runs", "tasks", "sweep_result", "engine", "adapters.trials"),

@@ -111,6 +111,32 @@ def test_who_uses_the_state_is_told_and_not_disturbed(tmp_path: Path) -> None:
     assert "in use" not in repr(bknb.doctor(state=tmp_path, network=False))
 
 
+# --- stored candles ---------------------------------------------------------------------------------------------
+
+
+def test_gaps_and_damage_of_stored_candles_are_told(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from bknb.adapters.candle_file import SeriesName
+    from bknb.adapters.candles import CandleStore
+
+    def candles(first: int, count: int) -> bknb.Candles:
+        return bknb.Candles.from_rows([((first + i) * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0) for i in range(count)])
+
+    name = SeriesName("demo", "BTCUSDT", "1m")
+    store = CandleStore(tmp_path)
+    store.put(name, candles(0, 10), known=((0, 600_000),), now=10**13)
+    look = lambda: bknb.doctor(candles=tmp_path, network=False)  # noqa: E731
+    assert found(look(), "stored candles").state == "ok"
+    assert "gaps:" not in repr(look())
+    store.put(name, candles(20, 10), known=((1_200_000, 1_800_000),), now=10**13)
+    (gaps,) = [finding for finding in look().findings if finding.what.startswith("candles ")]
+    assert gaps.found == "gaps: 1 never asked for, the first at 1970-01-01 00:10 UTC"
+    assert "bknb.download" in gaps.advice
+    (file,) = tmp_path.rglob("*.parquet")
+    file.write_bytes(file.read_bytes()[:-40])
+    assert found(look(), "stored candles").state == "bad"
+
+
 # --- Ollama and clocks ------------------------------------------------------------------------------------------
 
 

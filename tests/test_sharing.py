@@ -313,6 +313,21 @@ def test_a_file_outside_the_folder_is_refused(tmp_path: Path) -> None:
         bknb.share(path, tmp_path / "out")
 
 
+@pytest.mark.kernel
+def test_a_file_that_compiled_code_reads_is_taken_along(tmp_path: Path) -> None:
+    import sqlite3
+
+    path = write(
+        tmp_path / "nb", "import sqlite3\nsqlite3.connect('data/ticks.sqlite').execute('select * from t').fetchall()"
+    )
+    (path.parent / "data").mkdir()
+    with sqlite3.connect(path.parent / "data" / "ticks.sqlite") as database:
+        database.execute("create table t (x)")
+    database.close()
+    bknb.share(path, tmp_path / "out")
+    assert (tmp_path / "out" / "data" / "ticks.sqlite").is_file()
+
+
 CHANCE = """import random
 import bknb
 

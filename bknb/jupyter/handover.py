@@ -39,6 +39,7 @@ COMMANDS: Final = (
         summary="Says what works here, what does not, and what to do about it.",
         options=(
             Option(name="--state", help="folder of saved state; ./dump/data by default", kind="path"),
+            Option(name="--candles", help="folder of stored candles; ./dump/candles by default", kind="path"),
             Option(name="--offline", help="ask neither Ollama nor exchanges", flag=True),
         ),
         twin="bknb.doctor()",
@@ -72,7 +73,7 @@ def verify(_session: Session, call: Call) -> Any:
 
 def doctor(_session: Session, call: Call) -> Any:
     """``%doctor``."""
-    given = {"state": str(call.values["state"])} if "state" in call.values else {}
+    given = {name: str(call.values[name]) for name in ("state", "candles") if name in call.values}
     return bknb.doctor(network=not call.get("offline"), **given)
 
 

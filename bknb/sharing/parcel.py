@@ -45,10 +45,12 @@ _DATA: Final = (
     ".xlsx",
     ".db",
     ".sqlite",
+    ".duckdb",
     ".npy",
     ".npz",
 )
 _PICTURE: Final = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<img[^>]+src=[\"']([^\"']+)")
+_LITERAL: Final = re.compile(r"""["']([^"'\n]{1,200})["']""")
 _IMPORT: Final = re.compile(r"(?m)^\s*(?:import|from)\s+([A-Za-z_]\w*)")
 _LARGEST_SCANNED: Final = 5_000_000
 
@@ -101,7 +103,11 @@ class Parcel:
             a or b for cell in self.node.cells if cell.cell_type == "markdown" for a, b in _PICTURE.findall(cell.source)
         ]
         local = [name for name in pictures if "://" not in name and not name.startswith(("data:", "attachment:"))]
-        for name in dict.fromkeys([*self.testimony.inside, *local]):
+        # a database or a Parquet file may be read by code that Python does not see: what a cell names is taken along
+        spoken = [
+            name for name in _LITERAL.findall(text) if Path(name).suffix in _DATA and not Path(name).is_absolute()
+        ]
+        for name in dict.fromkeys([*self.testimony.inside, *local, *spoken]):
             file = folder / name
             if name == self.source.name or not file.is_file() or not file.resolve().is_relative_to(folder):
                 continue
