@@ -484,6 +484,18 @@ def record_of(*answers: tuple[int, Candles]) -> Record:
     return record
 
 
+@pytest.mark.kernel
+def test_sources_of_a_shared_notebook_reach_another_process(shared: bknb.Shared, through: list[Any]) -> None:
+    import pickle
+
+    demo = Exchange("demo", bknb.exchanges.demo())
+    recorded = pickle.loads(pickle.dumps(Record().listen(demo).source))  # noqa: S301 -- our own
+    assert type(recorded) is type(demo.source)
+    bundle = Bundle(shared.path, explain=lambda file, candles: "")
+    served = pickle.loads(pickle.dumps(bundle.substitute(demo).source))  # noqa: S301
+    assert len(asyncio.run(served.get_candles("ETHUSDT", "1m", 1_704_153_600_000, 10))) == 10
+
+
 def test_overlapping_answers_become_one_series() -> None:
     whole = series(30)
     record = record_of((600_000, whole[10:20]), (0, whole[:10]), (300_000, whole[5:15]), (1_200_000, whole[20:30]))

@@ -74,7 +74,12 @@ class RecordingSource:
         self._exchange = exchange
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         return getattr(self._source, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _itself, (self._source,)  # another process gets the source; what it is asked there is not recorded
 
     @property
     def recorded_kind(self) -> str:
@@ -87,6 +92,10 @@ class RecordingSource:
         if isinstance(answer, Candles):
             self._record.keep(self._exchange, symbol, interval, _asked(answer, interval, since, limit))
         return answer
+
+
+def _itself(source: CandleSource) -> CandleSource:
+    return source
 
 
 def _asked(answer: Candles, interval: str, since: int, limit: int) -> Candles:
