@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "jupyter"))
 
 from browser import Browser, wait_for
-from lab import Page, blank_notebook, jupyterlab
+from page import Page, blank_notebook, jupyterlab
 
 SETUP = """
 import time, bknb, ipykernel

@@ -260,13 +260,15 @@ def verify(
     )
     result = BacktestTask(plan).start().wait_or_stop()
     found = card.diff(result.card)
-    decisive = tuple(part for part in found if part.kind != "with" and not _only_named(part, is_function=is_function))
+    # what is given as an object in place of a name has another name, and that is no difference
+    given = (("strategy", is_function), ("exchange", exchange is not None and not isinstance(exchange, str)))
+    named = tuple(f"{what}: " for what, is_given in given if is_given)
+    decisive = tuple(part for part in found if part.kind != "with" and not _only_named(part, named))
     return Verification(card, result, decisive, tuple(part for part in found if part.kind == "with"))
 
 
-def _only_named(part: Difference, *, is_function: bool) -> bool:
-    """A function given in place of a registered strategy has another name; that is no difference."""
-    return is_function and part.kind == "run" and part.text.startswith("strategy: ")
+def _only_named(part: Difference, named: tuple[str, ...]) -> bool:
+    return part.kind == "run" and part.text.startswith(named)
 
 
 def _frame(card: Card) -> Frame:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from .analysis.comparison import Comparison, Entry, failure_text, questions_failed, rankable, ranked
+from .analysis.comparison import UNNAMED, Comparison, Entry, failure_text, questions_failed, rankable, ranked
 from .config import Settings
 from .engine import subjects
 from .engine.asking import where_it_failed
@@ -347,7 +347,7 @@ def _plan(
                 "a comparison needs the name of a walker, or exchange, frame and strategies\n"
                 'such as bknb.walker("BTCUSDT", exchange="demo", frame="jan", strategies=["a", "b"])'
             )
-        lineup = _lineup(walker or "walker", exchange, frame, strategies, metric or "sharpe_ratio", None)
+        lineup = _lineup(walker or UNNAMED, exchange, frame, strategies, metric or "sharpe_ratio", None)
     else:
         lineup = registry.walkers.get(walker) if isinstance(walker, str) else walker
         given: dict[str, Any] = {"exchange": exchange, "frame": frame, "metric": metric}

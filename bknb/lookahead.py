@@ -219,6 +219,7 @@ class _Inquiry:
         )
         self._worlds: dict[World, Window] = {AsIs: self.window}
         self._failure = ""
+        self._row_signals = 0
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -278,7 +279,7 @@ class _Inquiry:
             symbol=self.plan.symbol,
             interval=self.strategy.interval,
             moments=len(chosen),
-            signals=sum(answers[when][0] in ("long", "short") for when in chosen),
+            signals=max(sum(answers[when][0] in ("long", "short") for when in chosen), self._row_signals),
             looks_back=self.window.looked,
             findings=sort_findings(findings),
             failure=self._failure if raised else "",
@@ -310,7 +311,10 @@ class _Inquiry:
         def evaluate(part: Candles) -> Any:
             return signal_rows(strategy, part)
 
-        found = check_rows(evaluate, candles.copy(), **options)
+        begin = int(np.searchsorted(candles.timestamp, self.plan.frame.start))
+        live = int(np.count_nonzero(evaluate(candles.copy()).position[begin:]))
+        self._row_signals = min(live, max(self.count // 2, 1))
+        found = check_rows(evaluate, candles.copy(), first=begin, **options)
         if found or len(candles) <= strategy.lookback:
             return found
         return check_row_history(evaluate, candles.copy(), lookback=strategy.lookback, **options)

@@ -121,8 +121,10 @@ class StateStore(Protocol):
         """
         ...
 
-    def keys(self, kind: str) -> list[tuple[str, ...]]:
+    def keys(self, kind: str, under: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
         """The keys of a kind, sorted; also those whose value was moved aside and waits for a decision.
+
+        ``under`` narrows them down to the longer keys that begin with these names, without looking at the others.
 
         Raises
         ------

@@ -11,8 +11,8 @@ import contextvars
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, cast
 
 from .domain.signal import Mode
@@ -26,6 +26,7 @@ R = TypeVar("R")  # what it comes to
 E = TypeVar("E")  # what happens on the way
 
 LOOK_SECONDS = 0.05  # a waiting main thread looks this often whether it was interrupted
+_SHOW_SECONDS = 0.125
 _DRAIN_SECONDS = 60.0  # listeners have this long to work off their queues at the end of a run
 
 
@@ -41,6 +42,29 @@ def _shown(task: Task[Any, Any]) -> AbstractContextManager[Callable[[], None]]:
     from .jupyter.waiting import shown
 
     return cast("AbstractContextManager[Callable[[], None]]", shown(task))
+
+
+def _go_on() -> None:
+    """Take back the cancellation that an interrupt was turned into."""
+    waiting = asyncio.current_task()
+    assert waiting is not None  # only a task can be cancelled  # noqa: S101
+    waiting.uncancel()
+
+
+@contextmanager
+def _regularly(loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> Iterator[None]:
+    """Look again and again while the block waits for something else."""
+
+    async def again() -> None:
+        while True:
+            await asyncio.sleep(_SHOW_SECONDS)
+            look()
+
+    looking = loop.create_task(again())
+    try:
+        yield
+    finally:
+        looking.cancel()
 
 
 class Task(ABC, Generic[R, E]):
@@ -244,9 +268,7 @@ class Task(ABC, Generic[R, E]):
                     if left or not interrupted():
                         raise
                     left = True
-                    waiting = asyncio.current_task()
-                    assert waiting is not None  # only a task can be cancelled  # noqa: S101
-                    waiting.uncancel()
+                    _go_on()
                     self.stop(now=True)
         return self.result()
 
@@ -256,7 +278,7 @@ class Task(ABC, Generic[R, E]):
         show_task(self)
 
     async def follow(self) -> AsyncGenerator[E, None]:
-        """Start, and give what happens as it happens; leaving the loop early stops the work."""
+        """Start, and give what happens as it happens; leaving the loop early stops the work, an interrupt ends both."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[E | None] = asyncio.Queue()
 
@@ -265,9 +287,22 @@ class Task(ABC, Generic[R, E]):
                 loop.call_soon_threadsafe(queue.put_nowait, happened)
 
         self.start(heard)
+        left = False
         try:
-            while (happened := await queue.get()) is not None:
-                yield happened
+            with interrupts() as interrupted, _shown(self) as look, _regularly(loop, look):
+                while True:
+                    try:
+                        happened = await queue.get()
+                    except asyncio.CancelledError:
+                        if left or not interrupted():
+                            raise
+                        left = True
+                        _go_on()
+                        self.stop(now=True)
+                        continue
+                    if happened is None:
+                        break
+                    yield happened
             self.result()
         finally:
             self.stop(now=True)

@@ -303,7 +303,8 @@ class Holdout:
         times = len(self.earlier)
         looked = f"{times} time{'' if times == 1 else 's'} before, first {moment(self.earlier[0].opened_at)} UTC"
         return (
-            f"NOT A HOLD-OUT ANY MORE: opened {looked}, by {self.strategies} different strategies by now; "
+            f"NOT A HOLD-OUT ANY MORE: opened {looked}, by {self.strategies} "
+            f"{'strategy' if self.strategies == 1 else 'strategies'} up to now; "
             f"count them as trials (bknb.belief(..., trials={self.strategies}))"
         )
 

@@ -158,6 +158,12 @@ def test_one_changed_candle_is_named_by_its_minute(card: Card, minutes: Candles)
     assert texts(verification, "code") == texts(verification, "setting") == texts(verification, "value") == []
 
 
+def test_a_source_given_in_place_of_a_name_may_have_another_name(card: Card, minutes: Candles) -> None:
+    assert card.verify(exchange=bknb.exchanges.from_frame(minutes, name="a copy")).same
+    bknb.add_exchange("other", get_candles=bknb.exchanges.from_frame(minutes))
+    assert texts(card.verify(exchange="other"), "run") == ["exchange: recorded -> other"]
+
+
 def test_a_missing_candle_is_named(minutes: Candles) -> None:
     before = fingerprint(minutes, exchange="e", symbol="s", interval="1m")
     after = fingerprint(without(minutes, "2024-01-04T10:17"), exchange="e", symbol="s", interval="1m")

@@ -131,11 +131,15 @@ class SqliteStore:
             self._run("UPDATE state SET aside = -aside WHERE kind = ? AND key = ? AND aside > 0", place)
             self._run("DELETE FROM state WHERE kind = ? AND key = ? AND aside = 0", place)
 
-    def keys(self, kind: str) -> list[Key]:
+    def keys(self, kind: str, under: Key = ()) -> list[Key]:
         """What is saved under a kind, sorted; see :meth:`bknb.ports.StateStore.keys`."""
         check_kind(kind)
+        # A key is a JSON list; longer ones go on behind the comma, and "-" is the letter after it.
+        start = _text(under)[:-1] if under else ""
+        place = (kind, f"{start},", f"{start}-") if under else (kind, "[", "\\")
         with self._held(doing="list"):
-            rows = self._run("SELECT DISTINCT key FROM state WHERE kind = ? AND aside >= 0", (kind,))
+            sql = "SELECT DISTINCT key FROM state WHERE kind = ? AND key >= ? AND key < ? AND aside >= 0"
+            rows = self._run(sql, place)
             return sorted(tuple(json.loads(key)) for (key,) in rows)
 
     @contextlib.contextmanager

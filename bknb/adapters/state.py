@@ -157,16 +157,18 @@ class FileStore:
             except OSError as error:
                 raise refusal("delete", path, error, outcome=f"it may come back; {_advice(error)}") from None
 
-    def keys(self, kind: str) -> list[Key]:
+    def keys(self, kind: str, under: Key = ()) -> list[Key]:
         """What is saved under a kind, sorted; see :meth:`bknb.ports.StateStore.keys`."""
         check_kind(kind)
         with self._held():
             folder = self._root / encode_name(kind)
+            below = folder.joinpath(*(encode_name(name) for name in under))
             try:
-                paths = [path for path in self._files(folder) if not path.name.endswith(".settled")]
+                paths = [path for path in self._files(below) if not path.name.endswith(".settled")]
             except OSError as error:
-                raise refusal("list", folder, error, outcome="nothing was changed; nothing is known") from None
-            return sorted({key for path in paths if (key := self._key_of(kind, folder, path)) is not None})
+                raise refusal("list", below, error, outcome="nothing was changed; nothing is known") from None
+            found = {key for path in paths if (key := self._key_of(kind, folder, path)) is not None}
+            return sorted(key for key in found if key[: len(under)] == under)
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
@@ -385,11 +387,12 @@ class MemoryStore:
             self.settled.setdefault(place, []).extend(self.aside.pop(place, []))
             self.sealed.pop(place, None)
 
-    def keys(self, kind: str) -> list[Key]:
+    def keys(self, kind: str, under: Key = ()) -> list[Key]:
         """What is saved under a kind, sorted; see :meth:`bknb.ports.StateStore.keys`."""
         check_kind(kind)
         with self._held():
-            return sorted({key for saved_kind, key in (*self.sealed, *self.aside) if saved_kind == kind})
+            found = {key for saved_kind, key in (*self.sealed, *self.aside) if saved_kind == kind}
+            return sorted(key for key in found if key[: len(under)] == under and len(key) > len(under))
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:

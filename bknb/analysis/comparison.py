@@ -18,6 +18,9 @@ from .writing import MISSING, cell, figures, html_figures, html_table, markdown_
 if TYPE_CHECKING:
     import pandas as pd
 
+UNNAMED: Final = "walker"
+"""The name of a comparison that was not registered."""
+
 COLUMNS: Final = (
     "n",
     "win_rate",
@@ -187,6 +190,10 @@ class Comparison:
 
     # --- showing ------------------------------------------------------------------------------------------------
 
+    def _title(self) -> str:
+        named = "" if self.walker == UNNAMED else f" {self.walker!r}"
+        return f"comparison{named} on {self.symbol}"
+
     def _header(self) -> list[tuple[str, str]]:
         own = DEFINITIONS[self.metric]
         frame = f"{self.frame}: " if self.frame else ""
@@ -213,7 +220,7 @@ class Comparison:
         if deflated is not None and deflated.p_value is not None:
             luck = f"{share(deflated.p_value)}, when the best of {deflated.trials:.1f} independent ones is taken"
             said += [
-                ("Deflated Sharpe ratio", f"{share(deflated.deflated)} (chance of real skill)"),
+                ("Deflated Sharpe ratio", share(deflated.deflated)),
                 ("Chance that luck alone looks this good", luck),
             ]
         if over is not None:
@@ -263,7 +270,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         own = DEFINITIONS[self.metric]
-        lines = [f"comparison {self.walker} on {self.symbol}, ranked by {own.label}"]
+        lines = [f"{self._title()}, ranked by {own.label}"]
         if self.stopped:
             lines.append(f"  PARTIAL   stopped after {len(self.entries)} of {self.total} strategies")
         width = max((len(entry.strategy) for entry in self.entries), default=0)
@@ -276,8 +283,7 @@ class Comparison:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        title = f"Comparison {self.walker} on {self.symbol}"
-        head = html_figures(title, [*self._header(), *self._winner()])
+        head = html_figures(self._title().replace("comparison", "Comparison", 1), [*self._header(), *self._winner()])
         return f'<div class="bknb-comparison">{head}{html_table(self._columns()[1], self._rows())}</div>'
 
 

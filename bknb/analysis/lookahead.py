@@ -303,7 +303,9 @@ def perturbed(candles: Candles, start: int, *, seed: int) -> Candles:
     return Made(block)
 
 
-def check_rows(evaluate: Evaluate, candles: Candles, *, step_ms: int, moments: int, seed: int) -> list[Finding]:
+def check_rows(
+    evaluate: Evaluate, candles: Candles, *, step_ms: int, moments: int, seed: int, first: int = 0
+) -> list[Finding]:
     """Rows that change when later candles are cut off, or changed.
 
     Parameters
@@ -318,11 +320,13 @@ def check_rows(evaluate: Evaluate, candles: Candles, *, step_ms: int, moments: i
         How many rows to look at.
     seed
         Of the choice and of the changed prices.
+    first
+        The first row to look at.
     """
     whole = evaluate(candles)
     count = len(candles)
     live = np.flatnonzero(whole.position)
-    chosen = choose(live, min(20, count // 5), count - 1, count=moments, seed=seed)
+    chosen = choose(live, max(first, min(20, count // 5)), count - 1, count=moments, seed=seed)
     found: dict[str, list[tuple[int, int, Rows]]] = {"cut off": [], "changed": []}
     for number, row in enumerate(chosen):
         keep = row + 1

@@ -108,11 +108,15 @@ def number(value: Any, *, decimals: int = 3) -> str:
 
 
 def share(value: Any) -> str:
-    """A share 0..1 as per cent.
+    """A share 0..1 as per cent; what is nearly none or all is not rounded to it.
 
     Examples
     --------
-    >>> share(0.0312), share(None)
-    ('3.1 %', 'N/A')
+    >>> share(0.0312), share(None), share(1e-9), share(0.99999)
+    ('3.1 %', 'N/A', '< 0.1 %', '> 99.9 %')
     """
-    return MISSING if value is None else f"{100 * value:.1f} %"
+    if value is None:
+        return MISSING
+    if 0 < value < 0.0005:
+        return "< 0.1 %"
+    return "> 99.9 %" if 0.9995 < value < 1 else f"{100 * value:.1f} %"

@@ -81,11 +81,10 @@ class Saving:
     def ended(self) -> list[Closed | Cancelled]:
         """What ended in earlier lives of this run, in order."""
         found: list[Closed | Cancelled] = []
-        for key in self.store.keys(_ENDED):
-            if key[:2] == self._key:
-                payload = self.store.read(_ENDED, key)
-                if payload is not None:
-                    found.append(_decode(payload, _ENDING, _ENDED, key))
+        for key in self.store.keys(_ENDED, self._key):
+            payload = self.store.read(_ENDED, key)
+            if payload is not None:
+                found.append(_decode(payload, _ENDING, _ENDED, key))
         return sorted(found, key=lambda event: event.when)
 
     def _read(self, kind: str, form: type[S]) -> S | None:

@@ -88,7 +88,8 @@ def _keep(session: Session, call: Call, value: Any) -> Any:
 
 def _wait(task: Any) -> Any:
     """The comparison, with a bar while it comes; an interrupt ends it and gives what there is."""
-    progress = display.Progress(f"walker {task.walker} {task.symbol}")
+    name = "" if task.walker == "walker" else f"{task.walker} "
+    progress = display.Progress(f"walker {name}{task.symbol}")
     began = stopwatch()
     while True:
         try:

@@ -34,16 +34,27 @@ class Follower:
         Whether a cell waits for the task.
     line : bool
         Whether a plain line follows the run where buttons cannot be shown.
+    quiet : float
+        Seconds in which nothing is shown yet.
+    buttons_only : bool
+        Leave out how far the run is, where something else shows it.
     """
 
     def __init__(
-        self, task: Any, *, label: str | None = None, foreground: bool = True, line: bool = False, quiet: float = 0.0
+        self,
+        task: Any,
+        *,
+        label: str | None = None,
+        foreground: bool = True,
+        line: bool = False,
+        quiet: float = 0.0,
+        buttons_only: bool = False,
     ) -> None:
         self.task = task
         switch = controls.Switch(task, label=label, foreground=foreground)
         self._bar = controls.Bar(switch) if controls.can_show() else None
         self._line = display.Progress(switch.label) if line and self._bar is None else None
-        self._quiet = quiet
+        self._quiet, self._buttons_only = quiet, buttons_only
         self._began = stopwatch()
         self._looked = -1.0
 
@@ -58,6 +69,9 @@ class Follower:
         if seconds < self._quiet or seconds - self._looked < 0.8 * LOOK_EVERY_SECONDS or not (self._bar or self._line):
             return
         self._looked = seconds
+        if self._buttons_only and self._bar is not None:
+            self._bar.update("", percent=None)
+            return
         progress = getattr(self.task, "progress", None)
         if progress is None:
             if self._bar is not None:
@@ -146,8 +160,8 @@ def shown(task: Any) -> Iterator[Callable[[], None]]:
         follower.close("" if task.done else "goes on in the background")
 
 
-def show_task(task: Any) -> None:
-    """Show a task that is running with its buttons.
+def show_task(task: Any, *, buttons_only: bool = False) -> None:
+    """Show a task that is running with its buttons, and how far it is unless something else shows that.
 
     Raises
     ------
@@ -156,7 +170,7 @@ def show_task(task: Any) -> None:
     """
     if task.status != "pending" or not controls.can_show():
         raise NotImplementedError
-    follower = Follower(task, foreground=False)
+    follower = Follower(task, foreground=False, buttons_only=buttons_only)
     follower.look()
     context = contextvars.copy_context()  # what it shows belongs to the cell that showed the task
     threading.Thread(target=context.run, args=(_follow, follower), name="bknb-bar", daemon=True).start()

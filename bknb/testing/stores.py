@@ -115,6 +115,20 @@ class StateStoreContract:
         same(store.keys("signal"), [("sma", "ETHUSDT")])
         store.release()
 
+    def test_lists_what_is_under_a_name(self, tmp_path: Path) -> None:
+        """Only longer keys that begin with the given names, whole names, whatever they are made of."""
+        store = self.acquired(tmp_path)
+        names = ("sma", "sma2", 'a"b', "a,b", "[", "日本", "x" * 300)
+        for name in names:
+            for key in ((name,), (name, "BTCUSDT"), (name, "BTCUSDT", "2"), (name, "BTCUSDT", "1"), (name, "BTC", "1")):
+                store.write("ended", key, b"1")
+        for name in names:
+            same(store.keys("ended", (name, "BTCUSDT")), [(name, "BTCUSDT", "1"), (name, "BTCUSDT", "2")])
+            same(len(store.keys("ended", (name,))), 4)
+        same(store.keys("ended", ("nobody",)), [])
+        same(len(store.keys("ended")), 5 * len(names))
+        store.release()
+
     def test_any_names(self, tmp_path: Path) -> None:
         """Whatever a strategy or a symbol is called, it has a place of its own."""
         store = self.acquired(tmp_path)

@@ -149,6 +149,11 @@ LONG = "'BTCUSDT', strategy='talking', exchange='demo', frame='2024-01-01:2025-0
 WAITS = {
     "plain": f"part = bknb.backtest({LONG})",
     "await": f"part = await bknb.Backtest.background({LONG})",
+    "trade by trade": f"""
+async for trade in bknb.Backtest.run({LONG}):
+    pass
+part = bknb.Backtest.get_data('BTCUSDT', 'talking')
+""",
     "deeper": f"""
 import asyncio
 async def ask():

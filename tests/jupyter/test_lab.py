@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
-from lab import jupyterlab
+from page import jupyterlab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
-from lab import Page, blank_notebook, jupyterlab
+from page import Page, blank_notebook, jupyterlab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,8 @@ LONG = dict(strategy="slow", exchange="demo", frame="2024-01-01:2025-01-01")
 WAYS = {
     "running cell": "part = bknb.backtest('BTCUSDT', **LONG)\nprint('stopped', part.stopped)",
     "awaiting cell": "part = await bknb.Backtest.background('ETHUSDT', **LONG)\nprint('stopped', part.stopped)",
+    "trade by trade": "async for trade in bknb.Backtest.run('XRPUSDT', **LONG):\n    pass\n"
+    "print('stopped', bknb.Backtest.get_data('XRPUSDT', 'slow').stopped)",
     "background": "task = bknb.Backtest.background('BNBUSDT', **LONG)\ntask",
     "magic": "%backtest BTCUSDT --strategy slow --exchange demo --frame 2024-01-01:2025-01-01 --out part",
     "cell magic": "%%backtest BTCUSDT --exchange demo --frame 2024-01-01:2025-01-01 --interval 1m\n"
