@@ -21,8 +21,11 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from . import brokers, exchanges, stores
     from .analysis.belief import belief
+    from .analysis.card import Card
     from .analysis.heat import heat_statistics
     from .analysis.stats import statistics
+    from .cards import Verification, verify
+    from .checkup import Checkup, doctor
     from .comparing import Walker, add_walker, walker
     from .config import Settings, get_config, set_config
     from .domain.risk import RiskRequest
@@ -131,6 +134,8 @@ if TYPE_CHECKING:
     from .reporting import Heat, Performance, Schedule
     from .result import Result
     from .runs import Backtest, backtest
+    from .sharing.rerun import NotebookVerification, verify_notebook
+    from .sharing.share import Shared, share
     from .sizing import PositionSize, add_sizing
     from .soundness import Audit, audit
     from .stores import set_store
@@ -152,6 +157,8 @@ __all__ = [
     "BrokerError",
     "Cancelled",
     "Candles",
+    "Card",
+    "Checkup",
     "Closed",
     "Constant",
     "DataError",
@@ -167,6 +174,7 @@ __all__ = [
     "ModelError",
     "Moment",
     "NotEnoughData",
+    "NotebookVerification",
     "Opened",
     "Partial",
     "Performance",
@@ -181,6 +189,7 @@ __all__ = [
     "Scheduled",
     "Sessions",
     "Settings",
+    "Shared",
     "Signal",
     "StateError",
     "StrategyError",
@@ -189,6 +198,7 @@ __all__ = [
     "Task",
     "UnknownName",
     "UsageError",
+    "Verification",
     "Walker",
     "add_exchange",
     "add_frame",
@@ -202,6 +212,7 @@ __all__ = [
     "brokers",
     "check_lookahead",
     "content_hash",
+    "doctor",
     "download",
     "enable_nested",
     "exchanges",
@@ -268,19 +279,25 @@ __all__ = [
     "set_config",
     "set_logger",
     "set_store",
+    "share",
     "statistics",
     "stores",
     "strategy",
     "sweep",
+    "verify",
+    "verify_notebook",
     "walk_forward",
     "walker",
 ]
 
 # Where each public name lives; nothing of it is imported before it is asked for.
 _NAMES: Final = {
-    "analysis.belief": "belief",
+    "analysis.card": "Card",
     "analysis.heat": "heat_statistics",
     "analysis.stats": "statistics",
+    "cards": "Verification verify",
+    "checkup": "Checkup doctor",
+    "analysis.belief": "belief",
     "comparing": "Walker add_walker walker",
     "config": "Settings get_config set_config",
     "domain.risk": "RiskRequest",
@@ -307,6 +324,8 @@ _NAMES: Final = {
     "reporting": "Heat Performance Schedule",
     "result": "Result",
     "runs": "Backtest backtest",
+    "sharing.rerun": "NotebookVerification verify_notebook",
+    "sharing.share": "Shared share",
     "sizing": "PositionSize add_sizing",
     "soundness": "Audit audit",
     "stores": "set_store",

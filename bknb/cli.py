@@ -7,7 +7,9 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import bknb
 
 from . import __version__
 from .errors import BknbError, MissingDependency, UsageError
@@ -38,7 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(ours)
     try:
         if options.command == "run":
-            return _run(options.notebook, out=options.out, timeout_seconds=options.timeout)
+            return _run(options.notebook, out=options.out, save=options.save, timeout_seconds=options.timeout)
+        if options.command == "doctor":
+            return _doctor(options)
+        if options.command == "share":
+            return _share(options)
+        if options.command == "verify":
+            return _verify(options.notebook, timeout_seconds=options.timeout)
         if options.command == "lab":
             return _lab(options.notebook, jupyterlab_options=jupyterlab_options)
         parser.print_help()
@@ -69,8 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("notebook", metavar="NOTEBOOK.ipynb", type=Path)
     run.add_argument("--out", metavar="FILE.html", type=Path, help="default: the notebook's name, here")
     run.add_argument(
+        "--save", metavar="FILE.ipynb", type=Path, help="also write the notebook with its outputs and run cards"
+    )
+    run.add_argument(
         "--timeout", metavar="SECONDS", type=_seconds, help="longest time for one cell (default: no limit)"
     )
+    _sharing_parsers(commands)
     lab = commands.add_parser(
         "lab",
         help="open JupyterLab on the first notebook",
@@ -81,6 +93,47 @@ def _parser() -> argparse.ArgumentParser:
         "notebook", metavar="NOTEBOOK.ipynb", nargs="?", type=Path, help=f"default: {FIRST_NOTEBOOK}, else this folder"
     )
     return parser
+
+
+def _sharing_parsers(commands: Any) -> None:
+    share = commands.add_parser(
+        "share",
+        help="make a folder with which somebody else gets the same numbers",
+        description="Execute a notebook and write it to a folder with exactly the candles it used, the files it read, "
+        "pinned requirements, binder/ and a README; then execute that copy without a network and compare. Secrets are "
+        "looked for, and refused. The notebook itself is not changed.",
+        epilog="example: bknb share notebooks/01-first-backtest.ipynb --to first.zip --repository me/strategies",
+    )
+    share.add_argument("notebook", metavar="NOTEBOOK.ipynb", type=Path)
+    share.add_argument("--to", metavar="FOLDER|FILE.zip", type=Path, help="default: NOTEBOOK-share, here")
+    share.add_argument("--repository", metavar="OWNER/NAME", help="where it will be on GitHub, for the launch link")
+    share.add_argument("--ref", metavar="BRANCH", default="HEAD", help="branch or commit there (default: HEAD)")
+    share.add_argument(
+        "--accept", metavar="FINGERPRINT", action="append", default=[], help="a finding that is no secret"
+    )
+    share.add_argument("--no-check", action="store_true", help="do not execute the copy")
+    verify = commands.add_parser(
+        "verify",
+        help="execute a notebook again and say what differs from the results stored in it",
+        description="Execute a notebook (or the one in a shared folder) and compare every result with the run card "
+        "stored beside it: candles, lines of the strategy, settings, every trade. The notebook itself is not changed.",
+        epilog="example: bknb verify notebooks/01-first-backtest.ipynb",
+    )
+    verify.add_argument("notebook", metavar="NOTEBOOK.ipynb", type=Path)
+    doctor = commands.add_parser(
+        "doctor",
+        help="say what works here, what does not, and what to do",
+        description="Look at versions, the cache of compiled kernels, JupyterLab and its widgets, Ollama, the clocks "
+        "of exchanges, stored candles and saved state. Nothing is changed. The exit status is 1 when something is bad.",
+        epilog="example: bknb doctor --state ./dump/data",
+    )
+    doctor.add_argument("--state", metavar="FOLDER", type=Path, help="folder of saved state (default: ./dump/data)")
+    doctor.add_argument("--candles", metavar="FOLDER", type=Path, help="stored candles (default: ./dump/candles)")
+    doctor.add_argument("--offline", action="store_true", help="ask neither Ollama nor exchanges")
+    for parser in (share, verify):
+        parser.add_argument(
+            "--timeout", metavar="SECONDS", type=_seconds, help="longest time for one cell (default: no limit)"
+        )
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -98,13 +151,14 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _run(path: Path, *, out: Path | None, timeout_seconds: int | None) -> int:
+def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: int | None) -> int:
     from .adapters import notebooks
 
     target = out if out is not None else Path(f"{path.stem}.html")
     notebook = notebooks.read_notebook(path)
-    if not target.parent.is_dir():  # known before the notebook runs for an hour
-        raise UsageError(f"cannot write {target}: there is no folder {target.parent}")
+    for wanted in (target, save or target):  # known before the notebook runs for an hour
+        if not wanted.parent.is_dir():
+            raise UsageError(f"cannot write {wanted}: there is no folder {wanted.parent}")
     for package in ("ipykernel", "nbclient", "nbconvert"):
         _need(package, purpose="bknb run")
     failure = notebooks.execute(
@@ -115,8 +169,10 @@ def _run(path: Path, *, out: Path | None, timeout_seconds: int | None) -> int:
     )
     try:
         target.write_text(notebooks.to_html(notebook, title=path.stem), encoding="utf-8")
+        if save is not None:
+            notebooks.write_notebook(notebook, save)
     except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror}") from None
+        raise UsageError(f"cannot write {error.filename or target}: {error.strerror}") from None
     if failure is not None:
         _complain(_failure_lines(path, failure, target))
         return NOT_FINISHED
@@ -129,6 +185,38 @@ def _failure_lines(path: Path, failure: Failure, target: Path) -> list[str]:
     first, *more = [line.strip() for line in failure.text.splitlines() if line.strip()] or ["failed"]
     middle = [" ".join(more)] if more else []
     return [f"{where} failed: {first}", *middle, f"written up to there: {target}"]
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    given = {name: getattr(options, name) for name in ("state", "candles") if getattr(options, name) is not None}
+    checkup = bknb.doctor(network=not options.offline, **given)
+    _say(repr(checkup))
+    return DONE if checkup else NOT_FINISHED
+
+
+def _share(options: argparse.Namespace) -> int:
+    for package in ("ipykernel", "nbclient", "nbformat"):
+        _need(package, purpose="bknb share")
+    shared = bknb.share(
+        options.notebook,
+        options.to,
+        repository=options.repository,
+        ref=options.ref,
+        accept=options.accept,
+        check=not options.no_check,
+        timeout_seconds=options.timeout,
+        on_summary=lambda cell, text: _say(f"[{cell}] {text}\n"),
+    )
+    _say(repr(shared))
+    return DONE
+
+
+def _verify(path: Path, *, timeout_seconds: int | None) -> int:
+    for package in ("ipykernel", "nbclient", "nbformat"):
+        _need(package, purpose="bknb verify")
+    verification = bknb.verify_notebook(path, timeout_seconds=timeout_seconds)
+    _say(repr(verification))
+    return DONE if verification else NOT_FINISHED
 
 
 def _lab(path: Path | None, *, jupyterlab_options: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 ``demo()`` needs nothing; ``ccxt("binance")`` is any exchange ccxt knows, kept on disk; ``from_frame(df)``,
 ``from_csv(path)``, ``from_parquet(path)`` and ``from_query(database, sql)`` serve one-minute candles of your own;
 ``stored(source)`` keeps what any source answers, and ``from_store(folder)`` serves what was kept, without a network.
+``bundled()`` serves the candles that came with a shared notebook.
 
 Examples
 --------
@@ -31,6 +32,7 @@ from .market.sessions import Sessions, as_sessions
 from .ports import CandleSource
 
 if TYPE_CHECKING:
+    from .adapters.bundle import Bundle
     from .adapters.ccxt import CcxtSource
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "SessionSource",
     "ShelfSource",
     "StoredSource",
+    "bundled",
     "ccxt",
     "demo",
     "from_csv",
@@ -198,3 +201,34 @@ def in_sessions(source: CandleSource | Callable[..., Any], sessions: Sessions | 
     if hours is None:
         raise UsageError("sessions must be 'fx', 'us-equities' or bknb.Sessions; without any the market is always open")
     return SessionSource(source if isinstance(source, CandleSource) else FunctionSource(source), hours)
+
+
+def bundled(folder: str | Path = ".") -> Bundle:
+    """Serve the candles of a shared folder in place of the exchanges they came from, from now on.
+
+    ``bknb share`` writes this call into the first cell of a shared notebook. Every exchange whose name is in the
+    folder's ``bknb-share.json`` then gives the recorded candles, whatever is registered under that name; nothing is
+    fetched for it. ``bundled(...).leave()`` ends it.
+
+    Raises
+    ------
+    UsageError
+        There is no shared folder.
+    StateError
+        A file is missing, or was changed after it was shared; the text names the candle.
+
+    Examples
+    --------
+    >>> bundled("/nowhere")
+    Traceback (most recent call last):
+        ...
+    bknb.errors.UsageError: there is no bknb-share.json in /nowhere
+    share a notebook with: bknb share NOTEBOOK
+    """
+    from .adapters.bundle import Bundle
+    from .analysis.fingerprint import explain
+    from .engine.registry import registry
+
+    bundle = Bundle(Path(folder), explain=lambda file, candles: explain(file.fingerprint, candles))
+    bundle.serve(registry.through)
+    return bundle

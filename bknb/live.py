@@ -7,6 +7,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .cards import code_of
 from .config import Settings
 from .domain.execution import execution_model
 from .domain.interval import MINUTE_MS
@@ -54,6 +55,7 @@ class LiveTask(Task[Result, TickResult]):
         super().__init__(plan.symbol, plan.strategy.name)
         self.plan = plan
         self._run = LiveRun(plan, FLOOR, hear=self._hear_event)
+        self._run.code = code_of(plan)
 
     def _hear_event(self, event: Event) -> None:
         if isinstance(event, Idle | Scheduled | Opened | Active | Closed | Cancelled):

@@ -26,6 +26,7 @@ from .errors import UnknownName
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .analysis.card import Card
     from .analysis.stats import Statistics
     from .market.candles import Candles
     from .moment import Moment
@@ -82,6 +83,8 @@ class Result:
         self.warnings: list[str] = records.warnings
         self._records = records
         self._run = run
+        window = getattr(run, "window", None)
+        self._loaded = {} if window is None else window.loaded()  # later questions may load more
 
     # --- tables -------------------------------------------------------------------------------------------------
 
@@ -127,6 +130,21 @@ class Result:
     @staticmethod
     def _index(candles: Candles, moment: int) -> int:
         return int(candles.timestamp.searchsorted(moment))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Trades, then cancelled signals, as plain mappings; moments are UTC ms."""
+        return [*(_trade(event) for event in self._records.closed), *(_cancelled(e) for e in self._records.cancelled)]
+
+    @cached_property
+    def card(self) -> Card:
+        """The run card: source text, settings, candles, versions and a digest of the outcome; see ``bknb.verify``."""
+        from .cards import card_of, code_of
+
+        run = self._run
+        return card_of(self, run.plan, run.code or code_of(run.plan), self._loaded or self._live_candles())
+
+    def _live_candles(self) -> dict[tuple[str, str], Candles]:
+        return {(self.symbol, "1m"): self.candles} if self.mode == "live" else {}
 
     # --- numbers ------------------------------------------------------------------------------------------------
 

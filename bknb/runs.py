@@ -7,6 +7,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from .cards import code_of
 from .config import Settings, changed, get_config
 from .domain.execution import execution_model
 from .domain.signal import Cancelled, Closed
@@ -40,6 +41,7 @@ class BacktestTask(Task[Result, Closed | Cancelled]):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
         self._run = BacktestRun(plan)
+        self._run.code = code_of(plan)  # now: the cell may be run again, with other text, before this run is over
         self.plan = plan
 
     async def _work(self) -> Result:
@@ -144,6 +146,7 @@ def plan_backtest(
     chosen = resolve_strategy(strategy, interval=interval)
     if chosen.risk is not None:
         get_risk(chosen.risk)
+    given = [name for name, value in (("interval", interval), ("execution", execution)) if value is not None]
     return Plan(
         symbol=checked_symbol(symbol),
         strategy=chosen,
@@ -152,6 +155,7 @@ def plan_backtest(
         execution=execution_model(execution or chosen.execution).name,
         settings=chosen_settings(settings),
         allow_gaps=allow_gaps,
+        given=(*given, *_given_settings(settings)),
     )
 
 
@@ -171,6 +175,17 @@ def chosen_settings(settings: object) -> Settings:
     if isinstance(settings, Settings):
         return changed(settings, {})
     raise UsageError(f"settings must be a mapping of settings or bknb.Settings, got {settings!r:.80}")
+
+
+def _given_settings(settings: object) -> list[str]:
+    """Which settings a call chose itself, as a run card names them."""
+    if isinstance(settings, dict):
+        return [f"setting {name}" for name in settings]
+    if not isinstance(settings, Settings):
+        return []
+    now = get_config()
+    names = Settings.__struct_fields__
+    return [f"setting {name}" for name in names if getattr(settings, name) != getattr(now, name)]
 
 
 def backtest(

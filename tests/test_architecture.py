@@ -41,18 +41,27 @@ DOORS: dict[str, tuple[str, ...]] = {
     "log": ("errors",),
     "nested": ("errors",),
     # the modules where engine, records and reports meet; no room imports them
-    "runs": ("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "result", "adapters.reports"),
+    "runs": (
+        *("errors", "config", "ports", "log", "domain", "market", "engine"),
+        *("tasks", "result", "cards", "adapters.reports"),
+    ),
+    "cards": ("errors", "config", "ports", "domain", "engine", "analysis", "result", "runs"),
+    "sharing": ("errors", "engine.registry", "market.candles", "analysis", "cards", "adapters"),
+    "checkup": ("adapters", "cards", "domain", "engine.registry", "stores"),
     "tasks": ("errors", "domain", "engine", "interrupts"),
     "interrupts": (),
     "sweeps": ("errors", "config", "ports", "runs", "tasks", "sweep_result", "engine", "adapters.trials"),
     "sweep_result": ("errors", "config", "kernels", "engine", "analysis", "result", "runs"),
     "live": (
         *("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "runs", "stores", "result"),
-        "adapters.reports",
+        *("cards", "adapters.reports"),
     ),
     "stores": ("errors", "ports", "adapters"),
     "tallies": ("engine.records", "analysis", "runs", "live", "adapters.reports"),
-    "result": ("errors", "config", "ports", "domain", "market.candles", "engine", "analysis", "jupyter.display"),
+    "result": (
+        *("errors", "config", "ports", "domain", "market.candles", "engine", "analysis"),
+        *("cards", "jupyter.display"),
+    ),
     "moment": ("errors", "domain", "market", "engine", "result"),  # a result stepped into: asks the engine again
     "comparing": ("errors", "config", "analysis", "engine", "result", "runs", "tasks", "adapters.reports"),
     "lookahead": ("errors", "config", "ports", "domain", "market", "engine", "analysis", "runs"),
@@ -71,6 +80,9 @@ DOORS: dict[str, tuple[str, ...]] = {
 
 # one module -> one more door, and why
 EXTRA_DOORS: dict[tuple[str, str], str] = {
+    ("analysis.card", "cards"): "card.verify() runs a backtest",
+    ("exchanges", "engine.registry"): "a shared notebook's candles take the place of its exchanges",
+    ("exchanges", "analysis.fingerprint"): "which of those candles were changed",
     ("jupyter.display", "analysis.figures"): "a result as a picture",
     ("jupyter.display", "analysis.reports"): "a result as numbers",
     ("jupyter.comparing", "market.clock"): "how long a comparison still takes",

@@ -83,6 +83,18 @@ def test_run_prints_each_backtest_and_writes_one_page(
 
 
 @pytest.mark.kernel
+def test_run_saves_the_executed_notebook_where_it_is_told(notebook: Callable[..., Path], tmp_path: Path) -> None:
+    path = notebook(RESULT.format(trades=3), WIDGET, widgets=WIDGET_STATE)
+    page, saved = tmp_path / "page.html", tmp_path / "saved.ipynb"
+    assert cli.main(["run", str(path), "--out", str(page), "--save", str(saved)]) == 0
+    node = nbformat.read(saved, as_version=4)
+    nbformat.validate(node)
+    assert node.cells[0].outputs[0].metadata["bknb"]["kind"] == "backtest"
+    assert "widgets" not in node.metadata
+    assert cli.main(["run", str(path), "--out", str(page), "--save", str(tmp_path / "no" / "x.ipynb")]) == 2
+
+
+@pytest.mark.kernel
 def test_the_page_needs_no_network_and_one_plotly(notebook: Callable[..., Path], tmp_path: Path) -> None:
     target = tmp_path / "page.html"
     assert cli.main(["run", str(notebook(FIGURE, FIGURE)), "--out", str(target)]) == 0

@@ -187,7 +187,7 @@ def from_csv(
     file = _existing(path)
     try:
         # Blank lines are kept (and dropped below), so that messages can name the true line.
-        frame = pd.read_csv(file, low_memory=False, skip_blank_lines=False, **_exact_floats(pd.__version__))
+        frame = pd.read_csv(file, low_memory=False, skip_blank_lines=False, **exact_floats(pd.__version__))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, OSError, EOFError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read as CSV: {str(error).strip()}") from error
     frame = frame.dropna(how="all")
@@ -255,7 +255,7 @@ def from_parquet(
     )
 
 
-def _exact_floats(version: str) -> dict[str, Any]:
+def exact_floats(version: str) -> dict[str, Any]:
     """Options that make pandas read every float to the last bit.
 
     Since 3.1 it always does, and the option is on its way out; before, its ordinary converter may miss by one bit.

@@ -79,6 +79,15 @@ def read_notebook(path: Path) -> Any:
     return notebook
 
 
+def write_notebook(notebook: Any, path: Path) -> None:
+    """Write an executed notebook, without the state of widgets."""
+    import nbformat
+
+    notebook.metadata.pop("widgets", None)
+    nbformat.validate(notebook)
+    path.write_text(nbformat.writes(notebook), encoding="utf-8")  # type: ignore[no-untyped-call]
+
+
 def execute(
     notebook: Any,
     *,

@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -62,6 +62,7 @@ class Plan:
     execution: str
     settings: Settings
     allow_gaps: bool = False
+    given: tuple[str, ...] = ()  # what the call said itself: "interval", "execution", "setting percent_fee"
 
 
 def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:
@@ -98,6 +99,7 @@ class BacktestRun:
         self.processed = 0
         self.total = (plan.frame.last - plan.frame.start) // interval_ms(plan.frame.interval) + 1
         self.stopped = False
+        self.code: Any = None  # source text of the user's functions, where somebody read it before the run
         self.window: Window | None = window  # candles in memory that several runs share
         self.seconds = 0.0
         self._every_minute = every_minute

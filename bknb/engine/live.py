@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ..config import Settings
 from ..domain.execution import Minute, execution_model
@@ -98,6 +98,7 @@ class LiveRun:
         self.start = self.last = plan.clock.now()
         self.restored: Restored | None = None
         self.orders: OrderDesk | None = None
+        self.code: Any = None  # source text of the user's functions, where somebody read it before the run
         self._floor = floor
         self._hear = hear
         self._leave = False

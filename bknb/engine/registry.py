@@ -157,6 +157,8 @@ class Registry:
         self.walkers: Shelf[Lineup] = Shelf("walker")
         self.sizings: Shelf[Sizing] = Shelf("sizing")
         self.notice: Callable[[str], None] = log.info
+        # what every exchange goes through, in order, before a run uses it: other candles in its place, a record
+        self.through: list[Callable[[Exchange], Exchange]] = []
 
     def _shelves(self) -> tuple[Shelf[Any], ...]:
         return (self.exchanges, self.strategies, self.frames, self.risks, self.walkers, self.sizings)

@@ -12,6 +12,13 @@ from .registry import AnyFunction, Exchange, Frame, Strategy, registry
 
 def resolve_exchange(exchange: str | Exchange | CandleSource | AnyFunction) -> Exchange:
     """A name, an exchange, a source or a function as an exchange."""
+    found = _exchange(exchange)
+    for step in registry.through:
+        found = step(found)
+    return found
+
+
+def _exchange(exchange: str | Exchange | CandleSource | AnyFunction) -> Exchange:
     if isinstance(exchange, str):
         return registry.exchanges.get(exchange)
     if isinstance(exchange, Exchange):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import importlib
 import importlib.util
+import json
 from html import escape
 from typing import Any, Final
 
@@ -60,6 +61,9 @@ def numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], dict[str, A
     if hint:
         html, text = f"{html}<p>{escape(hint)}</p>", f"{text}\n  hint      {hint}"
     mark = {"kind": "backtest", "strategy": info.strategy, "symbol": info.symbol}
+    card = getattr(result, "card", None)
+    if card is not None:  # every front end that saves outputs saves their metadata: the notebook keeps the card
+        mark["card"] = json.loads(card.brief().to_json())
     return {"text/html": html, "text/plain": text}, {RESULT_KEY: mark}
 
 

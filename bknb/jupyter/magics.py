@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from . import cells, comparing, display, history, sweeping
-from . import cells, display, history
+from . import cells, comparing, display, handover, history, sweeping
 from . import live as live_runs
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, signals
@@ -118,10 +117,15 @@ COMMANDS: Final = (
     Command(
         name="%report",
         summary="Shows the report of a run as Markdown, or writes it to a file.",
-        options=(_RUN, Option(name="--path", help="file to write", kind="path")),
+        options=(
+            _RUN,
+            Option(name="--path", help="file to write", kind="path"),
+            Option(name="--card", help="the run card in place of the report; --path writes it as JSON", flag=True),
+        ),
         twin="result.report()",
     ),
     live_runs.COMMAND,
+    *handover.COMMANDS,
     sweeping.SWEEP,
     comparing.WALKER,
     comparing.LOOKAHEAD,
@@ -348,8 +352,12 @@ def why(session: Session, call: Call) -> None:
 
 def report(session: Session, call: Call) -> None:
     """``%report``."""
-    text = _result(session.run(call.get("run"))).report()
+    result = _result(session.run(call.get("run")))
     path = call.get("path")
+    if call.get("card") and path is not None:
+        _say(f"run card written to {result.card.save(path)}")
+        return
+    text = result.card.report() if call.get("card") else result.report()
     if path is not None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -372,6 +380,7 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%why": why,
     "%report": report,
     "%live": live_runs.live,
+    **handover.ACTIONS,
     "%sweep": sweeping.sweep,
     "%walker": comparing.walker,
     "%lookahead": comparing.lookahead,

@@ -131,6 +131,9 @@ class Window:
         until = _end_of(candles, step) if self._growing and len(candles) else self.horizon
         return Series(candles, step=step, since=since, until=until)
 
+    def loaded(self) -> dict[tuple[str, str], Candles]:
+        """Everything in memory now, by symbol and interval."""
+        return {key: series.candles for key, series in self._series.items()}
     def ready(self, symbol: str, interval: str, since: int) -> Series | None:
         """The candles from ``since`` to the horizon, if they are in memory already."""
         series = self._series.get((symbol, interval))

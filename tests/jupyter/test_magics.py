@@ -373,6 +373,14 @@ def test_report_is_shown_and_written(ran: bknb.Result, fine: Callable[[str], Ans
     assert path.read_text(encoding="utf-8") == ran.report()
 
 
+def test_report_can_be_the_run_card(fine: Callable[[str], Answer], tmp_path: Path) -> None:
+    fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name trader{TRADER}")
+    assert "# Run card: trader on BTCUSDT" in fine("%report --card").out
+    path = tmp_path / "card.json"
+    assert "run card written to" in fine(f"%report --card --path {path}").out
+    assert bknb.verify(path).same
+
+
 # -- mistakes ----------------------------------------------------------------------------------------------------
 
 MISTAKES = [
@@ -547,3 +555,29 @@ def test_a_cell_leaves_its_lines_for_tracebacks() -> None:
     cells.run_body("%%strategy seen", "a = 1\nb = 2", filename="<strategy seen>", names=names)
     assert linecache.getline("<strategy seen>", 3) == "b = 2"
     assert names["b"] == 2
+
+
+# -- handing over ------------------------------------------------------------------------------------------------
+
+
+def test_doctor_returns_its_findings(fine: Callable[[str], Answer], tmp_path: Path) -> None:
+    checkup = fine(f"%doctor --offline --state {tmp_path}").value
+    assert isinstance(checkup, bknb.Checkup)
+    assert checkup.findings[-1].found.endswith(str(tmp_path))
+
+
+def test_verify_runs_a_saved_card_again(fine: Callable[[str], Answer], tmp_path: Path) -> None:
+    fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name trader{TRADER}")
+    path = tmp_path / "card.json"
+    fine(f"%report --card --path {path}")
+    assert fine(f"%verify {path}").value.same
+    fine("%%strategy trader --interval 1h" + TRADER.replace("1.02", "1.03"))
+    assert "line 4 of get_signal" in repr(fine(f"%verify {path}").value)
+
+
+def test_share_needs_a_saved_notebook(cell: Callable[[str], Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert "which notebook this is" in cell("%share").lines[0]
+    assert "no notebook at nowhere.ipynb" in cell("%share nowhere.ipynb").lines[0]
+    monkeypatch.setenv("JPY_SESSION_NAME", "gone.ipynb")
+    assert "which notebook this is" in cell("%share").lines[0]

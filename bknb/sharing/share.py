@@ -1,0 +1,151 @@
+"""``bknb.share``: make a folder with which somebody else gets the same numbers."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ..adapters import leaks, notebooks
+from ..adapters.bundle import MANIFEST, Manifest
+from ..errors import UsageError
+from .guard import Guard
+from .parcel import Parcel
+from .rerun import Told, execute_watched
+from .witness import TESTIMONY, Testimony
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A notebook that was made ready for somebody else.
+
+    Attributes
+    ----------
+    path : Path
+        The folder or the zip file.
+    manifest : Manifest
+        What is in it.
+    notes : tuple of str
+        What its reader has to know.
+
+    Examples
+    --------
+    >>> Shared(Path("first-share"), Manifest(notebook="first.ipynb"), ("executed again",))
+    shared: first-share (first.ipynb with 0 candles, 0 run cards)
+      executed again
+    """
+
+    path: Path
+    manifest: Manifest
+    notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        count = sum(file.count for file in self.manifest.candles)
+        parts = [f"{self.manifest.notebook} with {count:,} candles", f"{len(self.manifest.cards)} run cards"]
+        if self.manifest.files:
+            parts.append(f"{len(self.manifest.files)} files")
+        return "\n".join([f"shared: {self.path} ({', '.join(parts)})", *(f"  {note}" for note in self.notes)])
+
+
+def share(
+    notebook: str | Path,
+    to: str | Path | None = None,
+    *,
+    repository: str | None = None,
+    ref: str = "HEAD",
+    accept: Sequence[str] = (),
+    check: bool = True,
+    timeout_seconds: int | None = None,
+    on_summary: Told | None = None,
+) -> Shared:
+    """Make a folder (or zip file) with which somebody else gets the same numbers, without a network.
+
+    The notebook is executed in a fresh kernel; what its runs were given is written beside it, with the files and
+    modules it read from its own folder, this very bknb as a wheel, pinned requirements, a ``binder`` folder and a
+    README. A first cell, ``bknb.exchanges.bundled()``, serves the recorded candles in place of the exchanges. Then the
+    copy is executed again, with every connection refused, and its run cards are compared.
+
+    Parameters
+    ----------
+    notebook
+        The notebook; it is not changed.
+    to
+        The folder, or a path ending in ``.zip``; by default ``NAME-share`` here. An earlier share is replaced.
+    repository, ref
+        ``"owner/name"`` on GitHub and the branch or commit it will be in, for the launch link.
+    accept
+        Fingerprints of findings that are no secrets after all.
+    check
+        Whether to execute the copy and compare.
+    timeout_seconds
+        Longest time for one cell.
+    on_summary
+        Told ``(cell number, text)`` for every result, as soon as its cell is done.
+
+    Raises
+    ------
+    UsageError
+        A secret was found (with its place), a cell failed, a file outside the folder is read, the target holds
+        something else, or the copy does not give the same.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> bknb.share("no-such.ipynb")
+    Traceback (most recent call last):
+        ...
+    bknb.errors.UsageError: no notebook at no-such.ipynb; expected the path of an .ipynb file
+    """
+    source = Path(notebook)
+    told = on_summary or (lambda _cell, _text: None)
+    node = notebooks.read_notebook(source)
+    target = _target(source, to)
+    guard = Guard(source.resolve().parent, frozenset(accept))
+    guard.check(leaks.notebook_texts(node))
+    with tempfile.TemporaryDirectory(prefix="bknb-share-") as scratch:
+        folder, seen = Path(scratch, "share"), Path(scratch, "seen")
+        folder.mkdir()
+        seen.mkdir()
+        before = execute_watched(node, source.resolve().parent, seen, offline=False, timeout=timeout_seconds, told=told)
+        testimony = msgspec.json.decode((seen / TESTIMONY).read_bytes(), type=Testimony)
+        guard.check(leaks.notebook_texts(node))
+        made = Parcel(folder, source, node, testimony, guard)
+        made.write(repository=repository, ref=ref, seen=seen)
+        if check:
+            made.check(before, timeout=timeout_seconds)
+        made.finish()
+        _deliver(folder, target)
+    return Shared(target, made.manifest, tuple(made.notes))
+
+
+def _target(source: Path, to: str | Path | None) -> Path:
+    target = Path(f"{source.stem}-share") if to is None else Path(to)
+    if target.suffix == ".zip":
+        if target.is_dir():
+            raise UsageError(f"{target} is a folder\nchoose another name for the zip file")
+        return target
+    if target.exists() and not (target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))):
+        raise UsageError(f"{target} exists and is no earlier share\nchoose another folder: --to FOLDER")
+    if source.resolve().is_relative_to(target.resolve()):
+        raise UsageError(f"{target} holds the notebook itself\nchoose another folder: --to FOLDER")
+    return target
+
+
+def _deliver(folder: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.suffix == ".zip":
+            with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+                for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                    archive.write(file, Path(target.stem) / file.relative_to(folder))
+            return
+        if target.exists():
+            shutil.rmtree(target)
+        shutil.copytree(folder, target)
+    except OSError as error:
+        raise UsageError(f"cannot write {target}: {error.strerror or error}") from None

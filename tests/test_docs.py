@@ -1,0 +1,121 @@
+"""The pages in docs/ are true: every example runs, every named test exists, every link leads somewhere."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_scenarios import ROWS
+
+from bknb.analysis.definitions import DEFINITIONS
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+CONTRACTS = ("execution.md", "live.md")
+
+
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def known_tests() -> set[str]:
+    """Every test function and method of this repository, the shipped contracts included."""
+    files = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "bknb" / "testing").glob("*.py")]
+    return {
+        node.name
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_")
+    }
+
+
+def bullets(page: Path) -> list[str]:
+    return [line[2:] for line in text(page).splitlines() if line.startswith("* ")]
+
+
+def named(sentence: str) -> tuple[list[str], list[str]]:
+    """The tests and the scenarios a sentence rests on."""
+    return re.findall(r"`(test_\w+)`", sentence), re.findall(r"\*scenario: ([^*]+)\*", sentence)
+
+
+@pytest.mark.parametrize("page", CONTRACTS)
+def test_every_sentence_of_the_contract_has_a_test_behind_it(page: str) -> None:
+    known, rows = known_tests(), {row.name for row in ROWS}
+    sentences = bullets(ROOT / "docs" / page)
+    assert len(sentences) > 15
+    for sentence in sentences:
+        names, scenarios = named(sentence)
+        assert names or scenarios, f"nothing stands behind: {sentence}"
+        assert set(names) <= known, sentence
+        assert set(scenarios) <= rows, sentence
+
+
+def test_every_scenario_is_in_the_contract_or_a_variation_of_one_that_is() -> None:
+    """Not every row needs a sentence; a page that names less than half of them would not be the contract."""
+    told = {name for sentence in bullets(ROOT / "docs" / "execution.md") for name in named(sentence)[1]}
+    assert len(told) > len(ROWS) / 2
+
+
+def test_every_statistic_is_defined_with_its_source() -> None:
+    page = text(ROOT / "docs" / "statistics.md")
+    for definition in DEFINITIONS.values():
+        (row,) = [line for line in page.splitlines() if f"| `{definition.key}` |" in line]
+        plain = row.replace("\\|", "|")
+        for part in (definition.label, definition.formula, definition.source, definition.null_when):
+            assert part in plain, f"docs/statistics.md tells another {definition.key}"
+
+
+def links() -> list[tuple[Path, str]]:
+    return [
+        (page, target) for page in PAGES for target in re.findall(r"\]\(([^)#\s]+)", text(page)) if "://" not in target
+    ]
+
+
+@pytest.mark.parametrize(("page", "target"), links(), ids=lambda part: getattr(part, "stem", part))
+def test_a_link_leads_somewhere(page: Path, target: str) -> None:
+    assert (page.parent / target).exists()
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", text(page), flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+def test_the_examples_run_as_printed(page: Path, tmp_path: Path) -> None:
+    """A block that begins with the name of a test file is run by pytest; all others of a page run in one process."""
+    plain = []
+    for block in blocks(page):
+        name = re.match(r"# (test_\w+\.py)\n", block)
+        if name:
+            (tmp_path / name[1]).write_text(block, encoding="utf-8")
+        else:
+            plain.append(block)
+    python = [sys.executable, "-W", "error", "-c", "\n".join(plain)]
+    said = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert said.returncode == 0, said.stderr
+    assert said.stderr == ""
+    if list(tmp_path.glob("test_*.py")):
+        command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(tmp_path), str(tmp_path)]
+        said = subprocess.run(
+            [*command, "-p", "no:cacheprovider"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert said.returncode == 0, said.stdout[-3000:]
+
+
+def test_there_are_pages() -> None:
+    assert {page.name for page in PAGES} >= {
+        "execution.md",
+        "statistics.md",
+        "live.md",
+        "extending.md",
+        "coming-from.md",
+    }
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = text(ROOT / "README.md")
+    assert all(f"(docs/{page.name})" in readme for page in PAGES)
