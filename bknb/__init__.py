@@ -19,7 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from . import brokers, exchanges, stores
+    from . import brokers, exchanges, panels, stores
     from .analysis.heat import heat_statistics
     from .analysis.stats import statistics
     from .config import Settings, get_config, set_config
@@ -104,6 +104,7 @@ if TYPE_CHECKING:
         UnknownName,
         UsageError,
     )
+    from .jupyter.dashboard import dashboard
     from .live import Live
     from .log import set_logger
     from .market.candles import Candles
@@ -173,6 +174,7 @@ __all__ = [
     "add_strategy",
     "backtest",
     "brokers",
+    "dashboard",
     "enable_nested",
     "exchanges",
     "format_price",
@@ -230,6 +232,7 @@ __all__ = [
     "listen_walker_complete",
     "listen_walker_complete_once",
     "listen_walker_once",
+    "panels",
     "set_config",
     "set_logger",
     "set_store",
@@ -254,6 +257,7 @@ _NAMES: Final = {
         "BadCandle BknbError BrokerError DataError GapError InvalidSignal InvalidTransition MissingDependency "
         "ModelError NotEnoughData ReplyRefused StateError StrategyError UnknownName UsageError"
     ),
+    "jupyter.dashboard": "dashboard",
     "live": "Live",
     "log": "set_logger",
     "market.candles": "Candles",
@@ -272,7 +276,7 @@ _HOME: Final = {
     **{name: module for module, names in _NAMES.items() for name in names.split()},
     **{name: "engine.events" for name in __all__ if name.startswith("listen_")},
 }
-_SUBMODULES: Final = ("brokers", "exchanges", "stores")
+_SUBMODULES: Final = ("brokers", "exchanges", "panels", "stores")
 
 
 if not TYPE_CHECKING:  # a type checker must see a wrong name as wrong
