@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -131,34 +132,48 @@ def price_panel(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Equity as a multiple of the start, and drawdown in percent."""
+
+    time_ms: Times
+    equity: Floats
+    drawdown_time_ms: Times
+    drawdown_percent: Floats
+
+
+def _lines(watch: Watch) -> _Lines:
+    trades = watch.trades
+    count = len(trades)
+    closed = np.array(trades.closed_ms[:count]).astype(np.int64)
+    equity = np.concatenate(([1.0], np.cumprod(1.0 + np.array(trades.pnl[:count]) / 100.0)))
+    times = np.concatenate((np.asarray([watch.span()[0]], dtype=np.int64), closed))
+    return _Lines(times, equity, *drawdown_path(times, equity, np.array(trades.trough[:count])))
+
+
 def equity_info(watch: Watch, *, price_points: int = POINTS) -> EquityInfo:
-    """The arrays of the whole run, as :func:`bknb.analysis.figures.equity_png` and the charts take them."""
+    """The arrays of the whole run, as :func:`bknb.analysis.figures.equity_png` takes them."""
     trades = watch.trades
     count = len(trades)
     first, last = watch.span()
-    opened = np.array(trades.opened_ms[:count], dtype=np.int64)
-    closed = np.array(trades.closed_ms[:count], dtype=np.int64)
-    pnl = np.array(trades.pnl[:count], dtype=np.float64)
-    equity = np.concatenate(([1.0], np.cumprod(1.0 + pnl / 100.0)))
-    times = np.concatenate((np.asarray([first], dtype=np.int64), closed))
-    drawdown_time, drawdown = drawdown_path(times, equity, np.array(trades.trough[:count], dtype=np.float64))
+    lines = _lines(watch)
     series = watch.series()
     price_time, price = decimate(series.timestamp, series.close, max(price_points, 4))
     return EquityInfo(
         title=watch.title,
         start_ms=first,
         end_ms=last,
-        time_ms=times,
-        equity=equity,
-        drawdown_time_ms=drawdown_time,
-        drawdown_percent=drawdown,
+        time_ms=lines.time_ms,
+        equity=lines.equity,
+        drawdown_time_ms=lines.drawdown_time_ms,
+        drawdown_percent=lines.drawdown_percent,
         price_time_ms=price_time,
         price=price,
-        opened_ms=opened,
-        closed_ms=closed,
-        price_open=np.array(trades.price_open[:count], dtype=np.float64),
-        price_close=np.array(trades.price_close[:count], dtype=np.float64),
-        pnl_percent=pnl,
+        opened_ms=np.array(trades.opened_ms[:count]).astype(np.int64),
+        closed_ms=lines.time_ms[1:],
+        price_open=np.array(trades.price_open[:count]),
+        price_close=np.array(trades.price_close[:count]),
+        pnl_percent=np.array(trades.pnl[:count]),
         sides=tuple(event.signal.position for event in trades.events[:count]),
         reasons=tuple(event.close_reason for event in trades.events[:count]),
     )
@@ -177,8 +192,9 @@ def equity_panel(
     watch: Watch, *, start_ms: int | None = None, end_ms: int | None = None, points: int = POINTS
 ) -> dict[str, Any]:
     """Equity and drawdown in percent, at most ``points`` each, every extreme among them."""
-    info = equity_info(watch, price_points=4)
-    reached = info.end_ms if watch.over else max(watch.last_ms or info.start_ms, int(info.time_ms[-1]))
+    info = _lines(watch)
+    newest = int(info.time_ms[-1])
+    reached = watch.span()[1] if watch.over else max(watch.last_ms or newest, newest)
     times = np.append(info.time_ms, reached)
     percent = (np.append(info.equity, info.equity[-1]) - 1.0) * 100.0
     deep_times = np.append(info.drawdown_time_ms, reached)

@@ -274,20 +274,20 @@ class Watch:
         self._at(event)
         self._tell(event)
         self.levels[event.signal.id] = Level(event.signal, 0.0, 0.0, event.price, event.when)
-        self._changed("signals", "price")
+        self._changed("signals")
 
     def _opened(self, event: Opened) -> None:
         self._at(event)
         self._tell(event)
         self.levels[event.signal.id] = Level(event.signal, *way(event.signal, event.price), event.price, event.when)
-        self._changed("signals", "price")
+        self._changed("signals")
 
     def _closed(self, event: Closed) -> None:
         self._at(event)
         self._tell(event)
         self.levels.pop(event.signal.id, None)
         self.trades.add(event)
-        self._changed("signals", "price", "trades", "equity", "statistics")
+        self._changed("signals", "trades", "equity", "statistics")
 
     def _cancelled(self, event: Cancelled) -> None:
         self._at(event)
@@ -295,7 +295,7 @@ class Watch:
         self.levels.pop(event.signal.id, None)
         self.cancelled.append(event)
         self.counts["cancelled"] += 1
-        self._changed("signals", "price")
+        self._changed("signals")
 
     def _milestone(self, event: Milestone) -> None:
         self._tell(event)

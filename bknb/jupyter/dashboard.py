@@ -15,6 +15,7 @@ from ..analysis.watch import PANELS, Watch
 from ..errors import MissingDependency, UsageError
 from ..market.clock import stopwatch
 from . import still
+from .controls import Switch, hear
 from .display import front_end_draws, in_kernel, ipython
 from .frames import Frames
 from .pump import Pump
@@ -30,9 +31,7 @@ _ALSO_CALLED: Final = {"progress": "status", "drawdown": "equity", "open": "sign
 _DONE_SECONDS: Final = 5.0  # a run that has announced its end hands out its result within this
 
 
-def dashboard(
-    shown: Any = None, *, panels: Sequence[str] | str | None = None, controls: Sequence[Any] = ()
-) -> Dashboard:
+def dashboard(shown: Any = None, *, panels: Sequence[str] | str | None = None) -> Dashboard:
     """Panels that follow a run as it happens, or show a finished one.
 
     Parameters
@@ -44,8 +43,6 @@ def dashboard(
         Which panels: ``"status"`` (with the progress), ``"price"``, ``"equity"``, ``"signals"``, ``"trades"``,
         ``"statistics"``, ``"risk"``, ``"milestones"``, ``"problems"``, ``"timings"``, ``"walker"``, ``"runs"``. By
         default all that fit. ``bknb.panels`` has each of them alone.
-    controls : sequence of widgets
-        Shown above the panels.
 
     Returns
     -------
@@ -65,7 +62,7 @@ def dashboard(
     >>> print(bknb.dashboard(result))
     dashboard of <lambda> · BTCUSDT · 2024-01-01 to 2024-01-02: done · 0 trades
     """
-    return Dashboard(shown, panels=_chosen(panels, alone=shown is not None), controls=controls)
+    return Dashboard(shown, panels=_chosen(panels, alone=shown is not None))
 
 
 def _chosen(panels: Sequence[str] | str | None, *, alone: bool) -> list[str]:
@@ -147,9 +144,9 @@ class Dashboard:
         The panels that are shown.
     """
 
-    def __init__(self, shown: Any, *, panels: list[str], controls: Sequence[Any] = ()) -> None:
+    def __init__(self, shown: Any, *, panels: list[str]) -> None:
         self.panels = panels
-        self._controls = list(controls)
+        self._switches: dict[int, Switch] = {}
         self._task: Any = None
         self._tasks: dict[int, Any] = {}
         self._ended: set[int] = set()
@@ -215,11 +212,30 @@ class Dashboard:
             only = self._board.only
             over = only is not None and (only.over or self._task.done)
             if self._surface is not None:
-                self._surface.show(self._frames.next(everything=over))
+                self._surface.show(self._news(everything=over))
         if over:
             self._settle()
             return None
         return self._frames.more
+
+    def _news(self, *, everything: bool = False) -> dict[str, Any]:
+        """What has changed since the last frame, the buttons of the run among it."""
+        state = self._frames.next(everything=everything)
+        buttons = self._buttons()
+        if buttons != self._pressed:
+            self._pressed = state["controls"] = buttons
+        return state
+
+    _pressed: dict[str, Any] | None = None
+
+    def _buttons(self) -> dict[str, Any]:
+        """The buttons of the run that is shown, as ``controls.js`` draws them; none for a finished one."""
+        task = self._tasks.get(id(self._board.watch))
+        if task is None or "status" not in self.panels:
+            return {}
+        if id(task) not in self._switches:
+            self._switches[id(task)] = Switch(task)
+        return self._switches[id(task)].state()
 
     def _look_after_tasks(self) -> None:
         """The candles of each run, once they are loaded, and its result, once it is over: both asked for once."""
@@ -299,8 +315,6 @@ class Dashboard:
             return
         if not front_end_draws() and self._task is not None and self._task.mode == "backtest":
             self.wait()
-        for control in self._controls:
-            ipython("display").display(control)
         data, metadata = self._bundle()
         handle = ipython("display").display(data, metadata=metadata, raw=True, display_id=True)
         if not self._over.is_set():
@@ -353,7 +367,7 @@ class Dashboard:
                 except ImportError:
                     raise MissingDependency("anywidget", purpose="a dashboard that moves", extra="notebook") from None
                 self._frames.again()
-                state = self._frames.next(everything=True)
+                state = self._news(everything=True)
                 said = meanings() if "statistics" in self.panels else {}
                 self._surface = Surface(place=uuid4().hex, panels=self.panels, meanings=said, **packed(state))
                 self._surface.on_msg(self._asked)
@@ -363,8 +377,11 @@ class Dashboard:
 
     def _asked(self, surface: Any, content: dict[str, Any], _buffers: Any) -> None:
         """A view wants a window in detail, the story of a signal, another run, or bars for its width."""
+        hear(surface, content)
         with self._lock:
             match content.get("kind"):
+                case "bknb-press":
+                    surface.show(self._news())
                 case "window":
                     points = min(max(int(content["points"]), 50), 6000)
                     found = self._frames.window(start_ms=int(content["from"]), end_ms=int(content["to"]), points=points)
@@ -378,13 +395,13 @@ class Dashboard:
                     if key in self._board.watches:
                         self._board.selected = key
                         self._board.version += 1
-                        surface.show(self._frames.next(everything=True))
+                        surface.show(self._news(everything=True))
                 case "width":
                     points = min(max(int(content["points"]), 200), 4000)
                     if points > self._frames.points * 1.25:
                         self._frames.points = points
                         self._frames.again()
-                        surface.show(self._frames.next(everything=True))
+                        surface.show(self._news(everything=True))
                 case _:
                     pass
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 FRAME_SECONDS: Final = 0.1
 """Time between two frames: ten a second are enough for the eye, and far from what a Jupyter server drops."""
-_SHARE: Final = 15.0
-"""After a frame that took a while the pump rests this many times as long: it never takes more than 6 % of a core."""
-_LONGEST_SECONDS: Final = 1.0
+_SHARE: Final = 4.0
+"""After a frame that took a while the pump rests at least this many times as long."""
+_LONGEST_SECONDS: Final = 0.5
 
 _RESULTS: Final = (bknb.listen_signal_backtest, bknb.listen_signal_live)
 _OTHERS: Final = (

@@ -9,7 +9,9 @@ import anywidget
 import numpy as np
 import traitlets
 
-STATIC: Final = Path(__file__).parent / "static"
+from .controls import source
+
+_STATIC: Final = Path(__file__).parent / "static"
 _KINDS: Final = {"f": {8: "f8", 4: "f4"}, "i": {1: "i1"}}
 
 
@@ -49,12 +51,13 @@ class Surface(anywidget.AnyWidget):
     On a page it looks for elements of the class ``bknb-of-`` and ``place``, and takes the place of what they hold.
     """
 
-    _esm = (STATIC / "dashboard.js").read_text(encoding="utf-8")
-    _css = (STATIC / "dashboard.css").read_text(encoding="utf-8")
+    _esm = source("controls.js", "dashboard.js")
+    _css = (_STATIC / "dashboard.css").read_text(encoding="utf-8")
 
     place = traitlets.Unicode().tag(sync=True)
     panels: Any = traitlets.List().tag(sync=True)
     points = traitlets.Int(1000).tag(sync=True)
+    controls = traitlets.Dict().tag(sync=True)
     head = traitlets.Dict().tag(sync=True)
     bars = traitlets.Dict().tag(sync=True)
     equity = traitlets.Dict().tag(sync=True)

@@ -31,7 +31,8 @@ days = {}
 def gate(day):
     return days.setdefault(day, threading.Event())
 def get_signal(price, when):
-    gate(when.day).wait(60)
+    while not gate(when.day).wait(0.05) and not task.stopping:
+        pass
     return bknb.Signal(position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
                        minute_estimated_time=300, note=f"hour {when.hour}")
 bknb.add_strategy("gated", get_signal=get_signal, interval="15m")
@@ -219,7 +220,7 @@ def test_a_live_run_ticks_while_another_cell_is_busy(browser: Browser, address: 
 def test_a_cell_that_is_run_again_shows_one_dashboard_with_one_listener(
     browser: Browser, address: str, place: Path
 ) -> None:
-    notebook = opened(browser, address, place, "again", PREPARE, RUN, "print(listeners())", "let(*range(32))")
+    notebook = opened(browser, address, place, "again", PREPARE, RUN, "print(listeners())")
     notebook.run(0)
     notebook.run(1)
     notebook.run(2)
@@ -230,5 +231,6 @@ def test_a_cell_that_is_run_again_shows_one_dashboard_with_one_listener(
     assert notebook.printed(2) == once != "0\n"
     notebook.scroll(1)
     wait_for(lambda: browser.count(".bknb-board") == 1, 20, "one dashboard")
-    notebook.run(3)
-    wait_for(lambda: board(browser)["status"] == "fulfilled", 60, "the end")
+    browser.run("document.querySelector('.bknb-board .bknb-stop_now').click()")  # the buttons of a run are there too
+    wait_for(lambda: board(browser).get("status") == "stopped", 30, "the end")
+    assert browser.count(".bknb-board .bknb-controls") == 0

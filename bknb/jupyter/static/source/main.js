@@ -1,5 +1,6 @@
 // The dashboard: what comes from Python is kept in a store, and drawn at most once per frame of the screen.
 
+/* global mountControls */
 import { EquityChart, PriceChart, Range, describePrice } from "./charts.js";
 import { TradesTable, plainTable, runsTable, signalsTable, statisticsTable } from "./tables.js";
 import { array, el, moment, percent, say, sign } from "./text.js";
@@ -59,7 +60,7 @@ class View {
     this.store = { bars: bars(null), equity: equity(null), trades: null, signals: { rows: [], missed: [] }, selected: -1, detail: null };
     this.range = new Range(() => this.ranged());
     this.panels = model.get("panels");
-    this.root = el("div", { class: "bknb-board", role: "region", "aria-label": "bknb dashboard", id: this.id });
+    this.root = el("div", { class: "bknb-board", role: "region", "aria-label": "bknb dashboard", id: this.id, "data-lm-suppress-shortcuts": "true" });
     host.append(this.root);
     this.build();
     this.bind();
@@ -113,10 +114,22 @@ class View {
       { class: "bknb-progress", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", "aria-label": "Part of the run that is behind" },
       this.fill,
     );
+    this.buttons = el("div");
     this.facts = el("dl", { class: "bknb-facts" });
     this.time = el("p", { class: "bknb-time" });
     this.time.hidden = true;
-    this.root.append(el("section", { class: "bknb-head", "aria-label": "Status" }, this.title, this.text, this.voice, this.progress, this.facts, this.time));
+    this.root.append(el("section", { class: "bknb-head", "aria-label": "Status" }, this.title, this.text, this.voice, this.progress, this.buttons, this.facts, this.time));
+    this.showButtons();
+  }
+
+  // controls.js stands before this file and offers the buttons of a run.
+  showButtons() {
+    const { id, state } = this.model.get("controls") ?? {};
+    const wanted = id && state !== "over" ? id : null;
+    if (wanted === this.switched) return;
+    this.switched = wanted;
+    this.unmount?.();
+    this.unmount = wanted && typeof mountControls === "function" ? mountControls({ model: this.model, el: this.buttons }) : null;
   }
 
   tools(readout) {
@@ -247,6 +260,9 @@ class View {
       this.model.on(`change:${name}`, hear);
       return [`change:${name}`, hear];
     });
+    const pressed = () => this.title && this.showButtons();
+    this.model.on("change:controls", pressed);
+    this.heard.push(["change:controls", pressed]);
     const message = (content, buffers) => this.message(content, buffers);
     this.model.on("msg:custom", message);
     this.heard.push(["msg:custom", message]);
@@ -484,6 +500,7 @@ class View {
   destroy() {
     this.gone = true;
     this.remember();
+    this.unmount?.();
     clearInterval(this.clock);
     cancelAnimationFrame(this.waiting);
     clearTimeout(this.timer);
