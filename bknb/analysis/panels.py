@@ -320,7 +320,8 @@ def _risk(watch: Watch) -> Table:
 def _milestones(watch: Watch) -> Table:
     goals = {"profit": ("▲", "target"), "loss": ("▼", "stop")}
     rows = []
-    for event in list(watch.milestones)[::-1][:ROWS_SHOWN]:
+    newest = sorted(watch.milestones, key=lambda event: (event.when, event.level), reverse=True)
+    for event in newest[:ROWS_SHOWN]:  # profit and loss come on ways of their own
         sign, goal = goals[event.side]
         way = f"{sign} {event.level} % to the {goal}"
         rows.append([moment_text(event.when), event.signal.id, way, price_text(event.price)])

@@ -273,8 +273,7 @@ class Dashboard:
         """Leave the final picture in the notebook."""
         try:
             for handle in self._handles:
-                data, metadata = self._bundle()
-                handle.update(data, metadata=metadata, raw=True)
+                self._update(handle)
         finally:
             self._over.set()
 
@@ -315,12 +314,16 @@ class Dashboard:
             return
         if not front_end_draws() and self._task is not None and self._task.mode == "backtest":
             self.wait()
-        data, metadata = self._bundle()
+        data, metadata = self._bundle(drawn=not front_end_draws())
         handle = ipython("display").display(data, metadata=metadata, raw=True, display_id=True)
         if not self._over.is_set():
-            self._handles.append(handle)
-            if self._over.is_set():  # it ended in between
-                handle.update(self._bundle()[0], raw=True)
+            self._handles.append(handle)  # its final picture comes at the end
+        if self._over.is_set() and front_end_draws():
+            self._update(handle)  # the picture takes longer than the widget
+
+    def _update(self, handle: Any) -> None:
+        data, metadata = self._bundle()
+        handle.update(data, metadata=metadata, raw=True)
 
     def _ipython_display_(self) -> None:
         self.show()
@@ -329,8 +332,11 @@ class Dashboard:
         with self._lock:
             return still.still_text(self._board.watch)
 
-    def _bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The dashboard for a notebook: what remains without it, in whose place the widget steps while it lives."""
+    def _bundle(self, *, drawn: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The dashboard for a notebook: what remains without it, in whose place the widget steps while it lives.
+
+        The picture is left out unless ``drawn``.
+        """
         hint = place = ""
         if front_end_draws():
             try:
@@ -339,8 +345,8 @@ class Dashboard:
                 hint = _HINT
         with self._lock:
             watch = self._board.watch
-            drawn = watch is not None and {"price", "equity"} & set(self.panels)
-            png = still.still_png(watch) if drawn and watch is not None else None
+            charts = drawn and {"price", "equity"} & set(self.panels)
+            png = still.still_png(watch) if charts and watch is not None else None
             html = still.still_html(watch, self.panels, png=png, hint=hint, place=place)
             data: dict[str, Any] = {"text/plain": still.still_text(watch), "text/html": html}
         metadata: dict[str, Any] = {}

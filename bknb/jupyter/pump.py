@@ -19,6 +19,8 @@ FRAME_SECONDS: Final = 0.1
 _SHARE: Final = 4.0
 """After a frame that took a while the pump rests at least this many times as long."""
 _LONGEST_SECONDS: Final = 0.5
+_REST_SECONDS: Final = 0.05
+"""A listener with nothing more to hear rests this long: its thread is woken twenty times a second, not per event."""
 
 _RESULTS: Final = (bknb.listen_signal_backtest, bknb.listen_signal_live)
 _OTHERS: Final = (
@@ -63,7 +65,7 @@ class Pump:
 
     def start(self) -> None:
         """Listen, and hand over from now on."""
-        self._stops = [listen(self._heard) for listen in (*_RESULTS, *_OTHERS)]
+        self._stops = [self._listen(listen) for listen in (*_RESULTS, *_OTHERS)]
         self._wake.set()
         context = contextvars.copy_context()  # what is displayed later belongs to the cell that started it
         threading.Thread(target=context.run, args=(self._work,), name="bknb-dashboard", daemon=True).start()
@@ -81,10 +83,19 @@ class Pump:
         self._closed.set()
         self._wake.set()
 
-    def _heard(self, event: Any) -> None:
-        self._events.append(event)
-        if not self._wake.is_set():
-            self._wake.set()
+    def _listen(self, listen: Callable[..., Any]) -> Callable[[], None]:
+        own: list[Any] = []
+
+        def put_aside(event: Any) -> None:
+            self._events.append(event)
+            if not self._wake.is_set():
+                self._wake.set()
+            if own and own[0].pending <= 1:
+                self._closed.wait(_REST_SECONDS)
+
+        own.append(listen(put_aside))
+        stop: Callable[[], None] = own[0]
+        return stop
 
     def taken(self) -> list[Any]:
         """The events put aside, oldest first; they are handed out once."""

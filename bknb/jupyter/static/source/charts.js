@@ -88,7 +88,7 @@ class Chart {
       ms: 1,
       tzDate: (ts) => uPlot.tzDate(new Date(ts), "Etc/UTC"),
       legend: { show: false },
-      padding: [6, 10, 0, 0],
+      padding: [6, 22, 0, 0],
       cursor: {
         sync: { key: sync, setSeries: false, scales: ["x", null] },
         drag: { x: true, y: false, dist: 4 },

@@ -25,7 +25,7 @@ const EMPTY = {
 const ONLY_WHEN_FILLED = ["walker"];
 const SPOKEN_MS = 10000;
 let made = 0;
-// what a view looked at, for the next view of the same widget: a notebook makes a new one when the run is over
+// what a view looked at, for the next view of the same widget, where a front end makes a new one
 const looks = new WeakMap();
 
 function bars(packed, buffers = null) {
@@ -536,8 +536,15 @@ class Places {
   }
 
   take(node) {
-    for (const [old, view] of this.views) if (!old.isConnected) this.leave(old, view);
     for (const child of node.children) child.style.display = "none";
+    for (const [old, view] of this.views) {
+      if (old.isConnected) continue;
+      node.prepend(old.firstElementChild); // the notebook has written its output anew: the view moves over as it is
+      this.views.delete(old);
+      this.views.set(node, view);
+      view.wake();
+      return;
+    }
     const host = el("div");
     node.prepend(host);
     this.views.set(node, new View(this.model, host));
