@@ -19,7 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from . import brokers, exchanges, stores
+    from . import brokers, exchanges, panels, stores
     from .analysis.belief import belief
     from .analysis.card import Card
     from .analysis.heat import heat_statistics
@@ -115,6 +115,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .history import Downloaded, download
+    from .jupyter.dashboard import dashboard
     from .live import Live
     from .log import set_logger
     from .lookahead import check_lookahead
@@ -212,6 +213,7 @@ __all__ = [
     "brokers",
     "check_lookahead",
     "content_hash",
+    "dashboard",
     "doctor",
     "download",
     "enable_nested",
@@ -276,6 +278,7 @@ __all__ = [
     "listen_walker_complete_once",
     "listen_walker_once",
     "open_holdout",
+    "panels",
     "set_config",
     "set_logger",
     "set_store",
@@ -312,6 +315,7 @@ _NAMES: Final = {
         "BadCandle BknbError BrokerError DataError GapError InvalidSignal InvalidTransition MissingDependency "
         "ModelError NotEnoughData ReplyRefused StateError StrategyError UnknownName UsageError"
     ),
+    "jupyter.dashboard": "dashboard",
     "live": "Live",
     "history": "Downloaded download",
     "log": "set_logger",
@@ -339,7 +343,7 @@ _HOME: Final = {
     **{name: module for module, names in _NAMES.items() for name in names.split()},
     **{name: "engine.events" for name in __all__ if name.startswith("listen_")},
 }
-_SUBMODULES: Final = ("brokers", "exchanges", "stores")
+_SUBMODULES: Final = ("brokers", "exchanges", "panels", "stores")
 
 
 if not TYPE_CHECKING:  # a type checker must see a wrong name as wrong

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from .engine.records import Records
 from .engine.registry import get_risk
 from .engine.resolving import resolve_exchange, resolve_strategy
 from .errors import UnknownName, UsageError
+from .market.candles import Candles
 from .market.clock import SystemClock
 from .ports import Broker, Clock, StateStore
 from .result import Result
@@ -113,6 +114,25 @@ class LiveTask(Task[Result, TickResult]):
         import pandas as pd
 
         return pd.DataFrame([] if self._run.orders is None else self._run.orders.rows())
+
+    @property
+    def events_so_far(self) -> list[Event]:
+        """Everything told up to now, each kind in order; results of quiet minutes are not kept."""
+        records = self._run.records.snapshot()
+        return [*records.events, *records.milestones, *records.refused, *records.rejected]
+
+    @property
+    def candles(self) -> Candles:
+        """The one-minute candles that are still in memory; none before the first minute."""
+        with suppress(AttributeError, KeyError):  # nothing is loaded yet
+            return self._run.candles
+        return Candles.empty()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a dashboard says of it beside its events: where its state is, and whether it asks for entries."""
+        entries = "paused" if self.paused else "none, it was stopped" if self._run.stopped else "asked for"
+        return {"State on disk": repr(self.plan.store), "Entries": entries}
 
     def snapshot(self) -> Result:
         """What the run has come to up to now."""

@@ -134,6 +134,7 @@ class Window:
     def loaded(self) -> dict[tuple[str, str], Candles]:
         """Everything in memory now, by symbol and interval."""
         return {key: series.candles for key, series in self._series.items()}
+
     def ready(self, symbol: str, interval: str, since: int) -> Series | None:
         """The candles from ``since`` to the horizon, if they are in memory already."""
         series = self._series.get((symbol, interval))
