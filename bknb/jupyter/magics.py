@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from . import cells, comparing, display, history, sweeping
+from . import cells, comparing, display, history, optimize, sweeping
 from . import live as live_runs
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, signals
@@ -125,6 +125,7 @@ COMMANDS: Final = (
     comparing.WALKER,
     comparing.LOOKAHEAD,
     *history.COMMANDS,
+    optimize.COMMAND,
 )
 
 
@@ -375,6 +376,7 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%walker": comparing.walker,
     "%lookahead": comparing.lookahead,
     "%download": history.download,
+    "%optimize": optimize.optimize,
 }
 
 
