@@ -329,7 +329,7 @@ class OptimizerTask(Task[Proposals, Step]):
             self.model.symbol = symbol
         self._inner: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopped = False
+        self._stopping = ""
         self.bench = Bench(
             symbol=symbol,
             exchange=self.exchange,
@@ -367,7 +367,7 @@ class OptimizerTask(Task[Proposals, Step]):
         earlier = self._earlier_codes()
         self._loop = asyncio.get_running_loop()
         self._inner = asyncio.ensure_future(self.study.run())
-        if self._stopped:
+        if self._stopping == "now":
             self._inner.cancel()
         try:
             findings = await self._inner
@@ -431,10 +431,24 @@ class OptimizerTask(Task[Proposals, Step]):
         """Part of the study that is behind, 0.0 to 1.0."""
         return self.processed / self.total
 
+    def facts_so_far(self) -> list[str]:
+        """What it is doing, in a few words."""
+        return [step.text[:140] for step in self.said[-1:]]
+
+    def ending(self) -> str:
+        """What it came to, in one sentence."""
+        proposals = self.result()
+        return (f"{proposals.problem.splitlines()[0]}; " if proposals.problem else "") + proposals.summary
+
+    @property
+    def stopping(self) -> str:
+        """``""``, ``"entries"`` once it asks for no further draft, ``"now"`` once it leaves as soon as possible."""
+        return self._stopping
+
     def stop(self, *, now: bool = False) -> None:
         """Ask for no further draft; ``now`` also ends the question or trial that is under way."""
         self.study.stop()
-        self._stopped = now
+        self._stopping = "now" if now else (self._stopping or "entries")
         if now and self._loop is not None and self._inner is not None and not self.done:
             self._loop.call_soon_threadsafe(self._inner.cancel)
 
@@ -648,7 +662,8 @@ def _insertable(symbol: str, optimizer: str) -> list[cells.Cell]:
     templates = _task(symbol, optimizer).assignment.templates
     frames = prompt.fill(templates, "frames_cell", setting=setting)
     first = cells.Cell(kind="code", source=frames)
-    return [first, *cells.for_insertion(setting, _ranked(symbol, optimizer), templates)]
+    known = setting.exchange in registry.exchanges.names()  # else a backtest cell could not name it
+    return [first, *cells.for_insertion(setting, _ranked(symbol, optimizer), templates, backtests=known)]
 
 
 def _cells(symbol: str, optimizer: str, *, folder: Path | None) -> list[cells.Cell]:

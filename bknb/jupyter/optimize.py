@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import bknb
 
-from ..market.clock import stopwatch
-from .display import Progress
+from .display import ipython
 from .options import Call, Command, Option
 from .session import Session
+from .waiting import wait
 
 COMMAND: Final = Command(
     name="%optimize",
@@ -25,8 +25,6 @@ COMMAND: Final = Command(
     twin='bknb.Optimizer.cells("BTCUSDT", "ideas")',
 )
 
-_LOOK_SECONDS: Final = 0.125
-
 
 def optimize(session: Session, call: Call) -> Any:
     """``%optimize``."""
@@ -38,11 +36,9 @@ def optimize(session: Session, call: Call) -> Any:
     if call.get("background"):
         print(f"optimizer {name!r} goes on in the background; %optimize {symbol} --optimizer {name} shows it")  # noqa: T201
         return _keep(session, call, task)
-    proposals = _follow(task, f"optimizer {name} {symbol}")
+    proposals = wait(task, f"optimizer {name} {symbol}")
     path = call.get("path", "./dump/optimizer")
-    from IPython.display import display
-
-    display(bknb.Optimizer.cells(symbol, name, path))  # type: ignore[no-untyped-call]
+    ipython("display").display(bknb.Optimizer.cells(symbol, name, path))
     if call.out is not None:
         return _keep(session, call, proposals)
     return None
@@ -53,27 +49,3 @@ def _keep(session: Session, call: Call, value: Any) -> Any:
         session.names[call.out] = value
         return None
     return value
-
-
-def _follow(task: Any, label: str) -> Any:
-    """The proposals of a study, with its last step on screen while it goes; an interrupt stops it."""
-    progress = Progress(label)
-    began = stopwatch()
-    stopped = False
-    while True:
-        try:
-            if task.wait(_LOOK_SECONDS):
-                break
-            said = [step.text for step in task.said[-1:]]  # what it is doing right now
-            progress.follow(task.progress, seconds=stopwatch() - began, facts=[text[:160] for text in said])
-        except KeyboardInterrupt:
-            if stopped:
-                raise
-            stopped = True
-            task.stop(now=True)
-    if task.status == "rejected":
-        progress.close("failed")
-        return task.result()  # raises what ended it
-    proposals = task.result()
-    progress.close(("stopped; " if stopped else "") + proposals.summary)
-    return proposals

@@ -77,6 +77,10 @@ class Follower:
             if self._bar is not None:
                 self._bar.update(_so_far(self.task, seconds), percent=None)
             return
+        facts = getattr(self.task, "facts_so_far", None)
+        if facts is not None:  # work that is not counted in minutes and trades
+            self._tell(progress, facts(), seconds)
+            return
         minutes, trades = self.task.processed * _step_minutes(self.task), len(self.task.trades_so_far)
         if self._line is not None:
             self._line.update(progress, trades=trades, minutes=minutes, seconds=seconds)
@@ -84,6 +88,13 @@ class Follower:
             percent, text = display.standing(progress, trades=trades, minutes=minutes, seconds=seconds)
             if self.task.paused:  # its speed and the time left would only be the clock going on
                 text = " · ".join(text.split(" · ")[:2])
+            self._bar.update(text, percent=percent)
+
+    def _tell(self, progress: float, facts: list[str], seconds: float) -> None:
+        if self._line is not None:
+            self._line.follow(progress, seconds=seconds, facts=facts)
+        elif self._bar is not None:
+            percent, text = display.so_far(progress, seconds=seconds, facts=facts)
             self._bar.update(text, percent=percent)
 
     def close(self, text: str = "") -> None:
@@ -205,6 +216,9 @@ def _note(task: Any, seconds: float) -> str:
     if getattr(task, "progress", None) is None:
         return f"over after {display.time_left(seconds)} min, {_so_far(task, seconds)}"
     result = task.result()
+    ending = getattr(task, "ending", None)
+    if ending is not None:
+        return f"done in {seconds:.1f} s · {ending()}"
     minutes = (result.end - result.start) / 60_000
     how = "stopped early, partial result" if result.stopped else "done"
     pace = "" if result.stopped else f" ({display.speed(minutes, seconds)})"
