@@ -11,6 +11,7 @@ Examples
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -121,7 +122,7 @@ _WINDOWS: Final[Mapping[str, int]] = {"1h": 24, "15m": 24, "5m": 24, "1m": 30}
 async def ask_model(
     instructions: str,
     *,
-    model: Model | None,
+    model: Model | str | None,
     candles: Mapping[str, int] | None = None,
     cache: str | Path | None = "./dump/answers",
     timeout_seconds: float = 60.0,
@@ -137,7 +138,7 @@ async def ask_model(
     instructions
         The strategy in words.
     model
-        Who is asked; ``None``: only what is in the cache.
+        Who is asked: from ``bknb.llm``, or the name of a model behind Ollama. ``None``: only what is in the cache.
     candles
         Interval -> how many of the newest closed candles to show. By default 24 of 1h, 15m and 5m, and 30 of 1m.
     cache
@@ -180,24 +181,25 @@ async def ask_model(
 
     messages = _questions(instructions, candles if candles is not None else _WINDOWS)
     schema = schema_of(Advice)
-    name = "" if model is None else model.name
+    asked = None if model is None else as_model(model)
+    name = None if asked is None else asked.name
     folder = AnswerFolder(cache) if cache is not None else None
     question = fingerprint(messages, schema=schema, seed=seed)
-    reply = folder.find(question) if folder is not None else None
+    reply = folder.find(question, model=name) if folder is not None else None
     if reply is None:
-        if model is None:
+        if asked is None:
             raise ModelError(
                 f"no answer to this question in {cache}, and there is no model to ask\n"
                 "run once with a model, or pass the folder of a run that had one"
             )
         try:
             async with asyncio.timeout(timeout_seconds):
-                reply = await model.chat(messages, schema=schema, seed=seed)
+                reply = await asked.chat(messages, schema=schema, seed=seed)
         except TimeoutError:
             raise ModelError(f"{name} gave no answer within {timeout_seconds:g} s") from None
         signal = _signal(reply)  # only what can be read is kept
         if folder is not None:
-            folder.keep(question, reply)
+            folder.keep(question, dataclasses.replace(reply, model=asked.name))
         return signal
     return _signal(reply)
 

@@ -324,6 +324,7 @@ class OptimizerTask(Task[Proposals, Step]):
         self.model: Model = as_model(assignment.model)
         self.said: list[Step] = []
         self.processed = 0
+        self._streamed = 0  # characters of the answer that is arriving
         self.total = len(assignment.range_train) * (len(assignment.sources) + assignment.drafts)
         if isinstance(self.model, _OwnCall):
             self.model.symbol = symbol
@@ -405,8 +406,11 @@ class OptimizerTask(Task[Proposals, Step]):
             self.book.add(attempt)
 
     def _step(self, step: Step) -> None:
-        if step.kind not in ("text", "thinking"):
+        if step.kind in ("text", "thinking"):
+            self._streamed += len(step.text)
+        else:
             self.said.append(step)
+            self._streamed = 0
         self.processed = step.processed
         self._hear(step)
         if step.kind in ("source", "ask", "end") and subjects.progress_optimizer.heard:
@@ -433,7 +437,8 @@ class OptimizerTask(Task[Proposals, Step]):
 
     def facts_so_far(self) -> list[str]:
         """What it is doing, in a few words."""
-        return [step.text[:140] for step in self.said[-1:]]
+        answered = [f"{self._streamed:,} characters so far"] if self._streamed else []
+        return [*(step.text[:140] for step in self.said[-1:]), *answered]
 
     def ending(self) -> str:
         """What it came to, in one sentence."""

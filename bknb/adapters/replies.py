@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -177,28 +178,48 @@ class RecordingModel:
 
 
 class AnswerFolder:
-    """Answers on disk under the fingerprint of their question, one small file each.
+    """Answers on disk under the fingerprint of their question: a folder for each model, one small file each.
 
     Examples
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     answers = AnswerFolder(folder)
-    ...     answers.keep("ab12", ModelReply(text="wait"))
-    ...     answers.find("ab12").text, answers.find("cd34")
-    ('wait', None)
+    ...     answers.keep("ab12", ModelReply(text="wait", model="qwen3:8b"))
+    ...     answers.find("ab12").text, answers.find("ab12", model="llama3"), answers.models()
+    ('wait', None, ['qwen3:8b'])
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
-    def _path(self, question: str) -> Path:
-        return self.folder / question[:2] / f"{question}.json"
+    def models(self) -> list[str]:
+        """Whose answers are here."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(unquote(place.name) for place in self.folder.iterdir() if place.is_dir())
 
-    def find(self, question: str) -> ModelReply | None:
-        """The answer to that question, if there is one that can be read."""
+    def _path(self, question: str, model: str) -> Path:
+        return self.folder / (quote(model, safe=" -_+=()") or "model") / question[:2] / f"{question}.json"
+
+    def find(self, question: str, *, model: str | None = None) -> ModelReply | None:
+        """The answer to that question that can be read; of one model, or of the only one that gave any.
+
+        Raises
+        ------
+        ModelError
+            When no model is named and several have answered it.
+        """
+        known = [model] if model is not None else self.models()
+        found = [reply for name in known if (reply := self._read(question, name)) is not None]
+        if len(found) > 1:
+            names = ", ".join(reply.model for reply in found)
+            raise ModelError(f"{names} have all answered this question in {self.folder}\nsay which one: model='...'")
+        return found[0] if found else None
+
+    def _read(self, question: str, model: str) -> ModelReply | None:
         try:
-            kept = msgspec.json.decode(self._path(question).read_bytes(), type=Recorded)
+            kept = msgspec.json.decode(self._path(question, model).read_bytes(), type=Recorded)
         except (OSError, msgspec.MsgspecError):
             return None
         return ModelReply(
@@ -219,7 +240,7 @@ class AnswerFolder:
             tokens_in=reply.tokens_in,
             tokens_out=reply.tokens_out,
         )
-        path = self._path(question)
+        path = self._path(question, reply.model)
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, msgspec.json.encode(kept))
 
