@@ -19,7 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from . import brokers, exchanges, panels, stores
+    from . import brokers, exchanges, llm, panels, sources, stores
     from .analysis.belief import belief
     from .analysis.card import Card
     from .analysis.heat import heat_statistics
@@ -117,6 +117,7 @@ if TYPE_CHECKING:
     from .history import Downloaded, download
     from .jupyter.dashboard import dashboard
     from .live import Live
+    from .llm import ask_model
     from .log import set_logger
     from .lookahead import check_lookahead
     from .market.candles import Candles, content_hash
@@ -132,6 +133,7 @@ if TYPE_CHECKING:
     from .market.sessions import Sessions
     from .moment import Asked, Moment
     from .nested import enable_nested
+    from .optimizers import Optimizer, add_optimizer, get_optimizer, list_optimizers
     from .reporting import Heat, Performance, Schedule
     from .result import Result
     from .runs import Backtest, backtest
@@ -177,6 +179,7 @@ __all__ = [
     "NotEnoughData",
     "NotebookVerification",
     "Opened",
+    "Optimizer",
     "Partial",
     "Performance",
     "PositionSize",
@@ -203,10 +206,12 @@ __all__ = [
     "Walker",
     "add_exchange",
     "add_frame",
+    "add_optimizer",
     "add_risk",
     "add_sizing",
     "add_strategy",
     "add_walker",
+    "ask_model",
     "audit",
     "backtest",
     "belief",
@@ -226,6 +231,7 @@ __all__ = [
     "get_exchange",
     "get_frame",
     "get_mode",
+    "get_optimizer",
     "get_risk",
     "get_sizing",
     "get_strategy",
@@ -235,6 +241,7 @@ __all__ = [
     "heat_statistics",
     "list_exchanges",
     "list_frames",
+    "list_optimizers",
     "list_risks",
     "list_sizings",
     "list_strategies",
@@ -277,12 +284,14 @@ __all__ = [
     "listen_walker_complete",
     "listen_walker_complete_once",
     "listen_walker_once",
+    "llm",
     "open_holdout",
     "panels",
     "set_config",
     "set_logger",
     "set_store",
     "share",
+    "sources",
     "statistics",
     "stores",
     "strategy",
@@ -318,6 +327,7 @@ _NAMES: Final = {
     "jupyter.dashboard": "dashboard",
     "live": "Live",
     "history": "Downloaded download",
+    "llm": "ask_model",
     "log": "set_logger",
     "lookahead": "check_lookahead",
     "market.candles": "Candles content_hash",
@@ -325,6 +335,7 @@ _NAMES: Final = {
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
     "market.sessions": "Sessions",
     "nested": "enable_nested",
+    "optimizers": "Optimizer add_optimizer get_optimizer list_optimizers",
     "reporting": "Heat Performance Schedule",
     "result": "Result",
     "runs": "Backtest backtest",
@@ -343,7 +354,7 @@ _HOME: Final = {
     **{name: module for module, names in _NAMES.items() for name in names.split()},
     **{name: "engine.events" for name in __all__ if name.startswith("listen_")},
 }
-_SUBMODULES: Final = ("brokers", "exchanges", "panels", "stores")
+_SUBMODULES: Final = ("brokers", "exchanges", "llm", "panels", "sources", "stores")
 
 
 if not TYPE_CHECKING:  # a type checker must see a wrong name as wrong

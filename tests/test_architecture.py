@@ -72,6 +72,17 @@ DOORS: dict[str, tuple[str, ...]] = {
         "adapters.openings",
     ),
     "panels": ("jupyter.dashboard",),
+    "llm": ("errors", "config", "ports", "domain", "market", "adapters", "optimizer"),
+    "sources": ("errors", "config", "domain", "market", "engine", "optimizer", "result"),
+    # where the optimizer, its trials and the engine meet
+    "trying": ("errors", "config", "domain", "market", "engine", "adapters", "optimizer", "result"),
+    "proposals": ("errors", "analysis", "optimizer", "result"),
+    "optimizers": (
+        *("errors", "config", "ports", "domain", "market", "engine", "adapters", "optimizer", "tasks", "jupyter.card"),
+        *("llm", "sources", "trying", "proposals", "__version__"),
+    ),
+    # the inside of a trial, in a process of its own
+    "rehearsal": ("errors", "domain", "market", "engine", "adapters", "optimizer", "lookahead"),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "brokers": ("errors", "config", "ports", "domain", "adapters"),
     "history": ("errors", "config", "ports", "domain", "market", "engine", "adapters", "exchanges", "jupyter.bar"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from . import cells, comparing, display, handover, history, looking, sweeping
+from . import cells, comparing, display, handover, history, looking, optimize, sweeping
 from . import live as live_runs
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, signals
@@ -131,6 +131,7 @@ COMMANDS: Final = (
     comparing.WALKER,
     comparing.LOOKAHEAD,
     *history.COMMANDS,
+    optimize.COMMAND,
 )
 
 
@@ -388,6 +389,7 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%lookahead": comparing.lookahead,
     "%download": history.download,
     "%audit": history.audit,
+    "%optimize": optimize.optimize,
 }
 
 

@@ -83,6 +83,9 @@ class Follower:
     def _facts(self, seconds: float) -> list[str]:
         """What there is to say besides how far it is."""
         task, minutes = self.task, _minutes_behind(self.task)
+        said = getattr(task, "facts_so_far", None)
+        if said is not None:  # work that is not counted in minutes and trades
+            return list(said())
         if minutes is None:
             return [f"{task.processed:,} of {task.total:,}"]
         facts = display.run_facts(task.progress, len(task.trades_so_far), minutes, seconds)
@@ -210,6 +213,9 @@ def _note(task: Any, seconds: float) -> str:
     if getattr(task, "progress", None) is None:
         return f"over after {display.time_left(seconds)} min, {_so_far(task, seconds)}"
     result = task.result()
+    ending = getattr(task, "ending", None)
+    if ending is not None:
+        return f"done in {seconds:.1f} s · {ending()}"
     if _minutes_behind(task) is None:
         return f"{'stopped early' if getattr(result, 'stopped', False) else 'done'} in {seconds:.1f} s"
     minutes = (result.end - result.start) / 60_000
