@@ -65,7 +65,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "moment": ("errors", "domain", "market", "engine", "result"),  # a result stepped into: asks the engine again
     "comparing": ("errors", "config", "analysis", "engine", "result", "runs", "tasks", "adapters.reports"),
     "lookahead": ("errors", "config", "ports", "domain", "market", "engine", "analysis", "runs"),
-    "reporting": ("errors", "analysis", "engine", "result", "runs", "adapters.reports"),
+    "reporting": ("errors", "analysis", "engine", "result", "runs", "live", "adapters.reports"),
     "sizing": ("errors", "domain", "engine"),
     "validating": (
         *("config", "domain", "kernels.score", "market", "engine", "analysis", "result", "runs", "tasks"),

@@ -96,7 +96,8 @@ def test_two_strategies_in_one_notebook_do_not_share_constants() -> None:
         "import bknb\nX = 1; Y = 2\ndef get_signal(ctx): return X + Y",
         'import bknb\nTEXT = """a\n  b"""\ndef get_signal(ctx):\n    return TEXT',
         (
-            "import bknb\ndef half(x):\n    # half\n    return (x /\n            2)\n\n\ndef get_signal(\n    ctx,\n):\n"
+            "import bknb\ndef half(x):\n    # half\n    return (x /\n            2)\n\n\n"
+            "def get_signal(\n    ctx,\n):\n"
             "    '''doc'''\n    y = half(4)  # two\n    return '#' + str(y)"
         ),
         "from math import pi\ndef get_signal(ctx):\n\n\n\n    x = '# no comment'\n    return x, pi",

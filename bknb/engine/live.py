@@ -379,7 +379,7 @@ class LiveRun:
         """Ask the strategy at a moment, when it is time to."""
         if self.stopped or not isinstance(self._desk.state, Flat) or not self._is_due(when):
             return
-        sessions = self._tape.window.sessions
+        sessions = self._window.sessions
         if sessions is not None and not sessions.may_ask(when, self.plan.settings.avg_price_candles_count):
             return  # closed, or so short after the opening that there is no price of this session yet
         late = self.plan.late_minutes
