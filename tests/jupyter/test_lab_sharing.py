@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
-from lab import jupyterlab
+from page import jupyterlab
 from test_lab import CLEAR, LOOK, RUN_ALL
 
 nbformat = pytest.importorskip("nbformat")
