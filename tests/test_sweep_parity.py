@@ -180,7 +180,7 @@ def test_the_kernel_equals_its_specification(model: str, seed: int) -> None:
 def test_the_worlds_hold_every_kind_of_end() -> None:
     seen: set[int] = set()
     ambiguous = rejected = 0
-    for seed in range(70):
+    for seed in (*range(40), 87, 168):  # in the last two the data ends while a signal waits
         for model in MODELS:
             ends, refused = by_kernel(plan_for(seed, model))
             seen |= set(ends[:, kernel.REASON].astype(int).tolist())
