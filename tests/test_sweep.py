@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -425,8 +426,36 @@ def test_another_strategy_is_another_trial(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     one, other = (bknb.sweep(make(stop), **options(params={}, ledger=path)) for stop in (0.99, 0.98))
     assert (one.trials, other.trials, other.from_ledger) == (1, 2, 0)
-    prints = {fingerprint(make_strategy("x", make(stop), interval="1h")) for stop in (0.99, 0.98, 0.99)}
-    assert len(prints) == 2
+
+
+class Levels:
+    def __init__(self, stop: float) -> None:
+        self.stop = stop
+        self.log = logging.getLogger("levels")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (0.99, 0.98),
+        ([1, 2], [1, 3]),
+        ({"a": 1}, {"a": 2}),
+        (np.array([1.0, 2.0]), np.array([1.0, 3.0])),
+        (pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})),
+        (lambda x: x + 1, lambda x: x + 2),
+        (frozenset({1}), frozenset({2})),
+        (Levels(1), Levels(2)),
+    ],
+)
+def test_a_strategy_is_what_it_is_made_of(values: tuple[Any, Any]) -> None:
+    def printed(value: Any) -> str:
+        def get_signals_too(candles: Any) -> Any:
+            return get_signals(candles, 3, 13) | {"price_stop_loss": value}
+
+        return fingerprint(make_strategy("x", get_signals_too, interval="1h"))
+
+    one, other = values
+    assert printed(one) == printed(one) != printed(other)
 
 
 def test_a_torn_or_flipped_ledger_is_read_as_far_as_it_holds(inline: bknb.SweepResult, tmp_path: Path) -> None:
