@@ -238,7 +238,7 @@ def in_a_process(code: str, **environment: str) -> str:
     """What a fresh interpreter prints."""
     head = f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent.parent)!r}]\n"
     done = subprocess.run(
-        [sys.executable, "-c", head + code], capture_output=True, text=True, check=False, timeout=120,
+        [sys.executable, "-c", head + code], capture_output=True, text=True, check=False, timeout=600,
         env={**os.environ, **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
