@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from . import cells, comparing, display, handover, history, looking, optimize, sweeping
-from . import cells, comparing, display, history, sweeping
 from . import live as live_runs
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, signals
