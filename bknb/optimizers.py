@@ -551,8 +551,8 @@ class Optimizer:
     @staticmethod
     def get_data(symbol: str, optimizer: str, *, again: bool = False) -> Proposals:
         """The proposals; runs the study when it has not run (well) yet, or ``again``."""
-        known = _tasks.get((symbol, optimizer))
-        if known is None or again or known.status == "rejected":
+        known, assignment = _tasks.get((symbol, optimizer)), get_optimizer(optimizer)
+        if known is None or again or known.status == "rejected" or known.assignment is not assignment:
             known = Optimizer.background(symbol, optimizer)
         return known.wait_or_stop()
 
