@@ -15,7 +15,7 @@ from hostile import HONEST, reply
 from ollama_server import refusing, saying, serving, silent
 
 import bknb
-from bknb import optimizers
+from bknb import assignments, optimizers
 from bknb.optimizer.study import SCHEMA
 
 nbformat = pytest.importorskip("nbformat")
@@ -35,7 +35,7 @@ def idea(fast: int, **changed: Any) -> str:
 @pytest.fixture(autouse=True)
 def _no_optimizers_left() -> Any:
     yield
-    optimizers._assignments.clear()
+    assignments.registered.clear()
     optimizers._tasks.clear()
 
 
