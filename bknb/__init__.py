@@ -19,7 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from . import brokers, exchanges, stores
+    from . import brokers, exchanges, llm, panels, sources, stores
     from .analysis.belief import belief
     from .analysis.card import Card
     from .analysis.heat import heat_statistics
@@ -115,7 +115,9 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .history import Downloaded, download
+    from .jupyter.dashboard import dashboard
     from .live import Live
+    from .llm import ask_model
     from .log import set_logger
     from .lookahead import check_lookahead
     from .market.candles import Candles, content_hash
@@ -131,12 +133,14 @@ if TYPE_CHECKING:
     from .market.sessions import Sessions
     from .moment import Asked, Moment
     from .nested import enable_nested
+    from .optimizers import Optimizer, add_optimizer, get_optimizer, list_optimizers
     from .reporting import Heat, Performance, Schedule
     from .result import Result
     from .runs import Backtest, backtest
     from .sharing.rerun import NotebookVerification, verify_notebook
     from .sharing.share import Shared, share
     from .sizing import PositionSize, add_sizing
+    from .soundness import Audit, audit
     from .stores import set_store
     from .sweep_result import SweepResult
     from .sweeps import Sweep, sweep
@@ -149,6 +153,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Active",
     "Asked",
+    "Audit",
     "Backtest",
     "BadCandle",
     "BknbError",
@@ -174,6 +179,7 @@ __all__ = [
     "NotEnoughData",
     "NotebookVerification",
     "Opened",
+    "Optimizer",
     "Partial",
     "Performance",
     "PositionSize",
@@ -200,15 +206,19 @@ __all__ = [
     "Walker",
     "add_exchange",
     "add_frame",
+    "add_optimizer",
     "add_risk",
     "add_sizing",
     "add_strategy",
     "add_walker",
+    "ask_model",
+    "audit",
     "backtest",
     "belief",
     "brokers",
     "check_lookahead",
     "content_hash",
+    "dashboard",
     "doctor",
     "download",
     "enable_nested",
@@ -221,6 +231,7 @@ __all__ = [
     "get_exchange",
     "get_frame",
     "get_mode",
+    "get_optimizer",
     "get_risk",
     "get_sizing",
     "get_strategy",
@@ -230,6 +241,7 @@ __all__ = [
     "heat_statistics",
     "list_exchanges",
     "list_frames",
+    "list_optimizers",
     "list_risks",
     "list_sizings",
     "list_strategies",
@@ -272,11 +284,14 @@ __all__ = [
     "listen_walker_complete",
     "listen_walker_complete_once",
     "listen_walker_once",
+    "llm",
     "open_holdout",
+    "panels",
     "set_config",
     "set_logger",
     "set_store",
     "share",
+    "sources",
     "statistics",
     "stores",
     "strategy",
@@ -309,8 +324,10 @@ _NAMES: Final = {
         "BadCandle BknbError BrokerError DataError GapError InvalidSignal InvalidTransition MissingDependency "
         "ModelError NotEnoughData ReplyRefused StateError StrategyError UnknownName UsageError"
     ),
+    "jupyter.dashboard": "dashboard",
     "live": "Live",
     "history": "Downloaded download",
+    "llm": "ask_model",
     "log": "set_logger",
     "lookahead": "check_lookahead",
     "market.candles": "Candles content_hash",
@@ -318,12 +335,14 @@ _NAMES: Final = {
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
     "market.sessions": "Sessions",
     "nested": "enable_nested",
+    "optimizers": "Optimizer add_optimizer get_optimizer list_optimizers",
     "reporting": "Heat Performance Schedule",
     "result": "Result",
     "runs": "Backtest backtest",
     "sharing.rerun": "NotebookVerification verify_notebook",
     "sharing.share": "Shared share",
     "sizing": "PositionSize add_sizing",
+    "soundness": "Audit audit",
     "stores": "set_store",
     "sweep_result": "SweepResult",
     "sweeps": "Sweep sweep",
@@ -335,7 +354,7 @@ _HOME: Final = {
     **{name: module for module, names in _NAMES.items() for name in names.split()},
     **{name: "engine.events" for name in __all__ if name.startswith("listen_")},
 }
-_SUBMODULES: Final = ("brokers", "exchanges", "stores")
+_SUBMODULES: Final = ("brokers", "exchanges", "llm", "panels", "sources", "stores")
 
 
 if not TYPE_CHECKING:  # a type checker must see a wrong name as wrong

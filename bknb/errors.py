@@ -123,11 +123,14 @@ class NotEnoughData(DataError):
     ----------
     available : int
         How many exist, where that is known; else 0.
+    late : bool
+        Whether it is the newest that are missing in a live run: asked again a moment later, the exchange may have them.
     """
 
-    def __init__(self, text: str, *, available: int = 0) -> None:
+    def __init__(self, text: str, *, available: int = 0, late: bool = False) -> None:
         super().__init__(text)
         self.available = available
+        self.late = late
 
 
 class InvalidSignal(BknbError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from .engine.records import Records
 from .engine.registry import get_risk
 from .engine.resolving import resolve_exchange, resolve_strategy
 from .errors import UnknownName, UsageError
+from .market.candles import Candles
 from .market.clock import SystemClock
 from .ports import Broker, Clock, StateStore
 from .result import Result
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_WALL_CLOCK = SystemClock()  # one for all: runs with the same clock share their candles
 _LATE_WITH_BROKER = 1  # nobody fills an order at a price of long ago
 
 
@@ -79,7 +81,7 @@ class LiveTask(Task[Result, TickResult]):
         )
 
     def _warn(self, text: str) -> None:
-        self._run.records.warnings.append(text)
+        self._run.records.warn(text)
 
     @property
     def stopping(self) -> str:
@@ -112,6 +114,25 @@ class LiveTask(Task[Result, TickResult]):
         import pandas as pd
 
         return pd.DataFrame([] if self._run.orders is None else self._run.orders.rows())
+
+    @property
+    def events_so_far(self) -> list[Event]:
+        """Everything told up to now, each kind in order; results of quiet minutes are not kept."""
+        records = self._run.records.snapshot()
+        return [*records.events, *records.milestones, *records.refused, *records.rejected]
+
+    @property
+    def candles(self) -> Candles:
+        """The one-minute candles that are still in memory; none before the first minute."""
+        with suppress(AttributeError, KeyError):  # nothing is loaded yet
+            return self._run.candles
+        return Candles.empty()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a dashboard says of it beside its events: where its state is, and whether it asks for entries."""
+        entries = "paused" if self.paused else "none, it was stopped" if self._run.stopped else "asked for"
+        return {"State on disk": repr(self.plan.store), "Entries": entries}
 
     def snapshot(self) -> Result:
         """What the run has come to up to now."""
@@ -165,7 +186,7 @@ def plan_live(
         execution=execution_model(execution or picked.execution).name,
         settings=chosen_settings(settings),
         store=chosen() if store is None else checked(store),
-        clock=clock or SystemClock(),
+        clock=_WALL_CLOCK if clock is None else clock,
         allow_gaps=allow_gaps,
         until=None if until is None else as_moment(until, "until") // MINUTE_MS * MINUTE_MS,
         late_minutes=late_minutes,
@@ -180,7 +201,7 @@ _tasks: dict[tuple[str, str], LiveTask] = {}
 def _new_task(plan: LivePlan) -> LiveTask:
     """A task for the plan; two runs of one strategy on one symbol would take each other's state."""
     running = _tasks.get((plan.symbol, plan.strategy.name))
-    if running is not None and running.status == "pending":
+    if running is not None and running.status == "pending" and not running.worked:
         symbol, strategy = plan.symbol, plan.strategy.name
         raise UsageError(
             f"a live run of {strategy!r} on {symbol} is going on already\n"
@@ -234,6 +255,7 @@ class Live:
         **options
             ``interval, execution, settings, allow_gaps`` as in ``bknb.backtest``;
             ``store``: where the state is kept (default: what ``bknb.set_store`` chose, else files in ``./dump/data``);
+            runs that share a risk profile share its places when they share the store;
             ``clock``: what time it is (default: the computer's clock);
             ``until``: the moment at which it leaves, keeping its state (default: never);
             ``broker``, ``quantity``: who carries out orders (such as ``bknb.brokers.paper()``), and how much per
@@ -251,6 +273,7 @@ class Live:
         Notes
         -----
         A store that another process uses, and damaged or foreign state, end the task with ``StateError``.
+        A script ends with its last line and its live runs with it: let that line be ``task.wait()``.
 
         Examples
         --------

@@ -37,7 +37,7 @@ from .engine.registry import Exchange, Strategy
 from .engine.timed import is_row_of_numbers, scrambled_half, timed
 from .engine.vectorised import signal_rows
 from .engine.witness import Held, Witness, held, spoken_clocks
-from .errors import NotEnoughData, UsageError
+from .errors import NotEnoughData, StrategyError, UsageError
 from .market.candles import Candles
 from .market.clock import SystemClock
 from .market.context import Context, current
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .config import Settings
 
 _SCANNED: Final = 2000  # moments asked once, to find those with a signal
+_FEWEST_ROWS: Final = 30  # fewer candles cannot be cut anywhere
 _OUTSIDE: Final = 12  # moments at which variables are replaced
 _LOOK_SECONDS: Final = 0.05
 
@@ -237,7 +238,8 @@ class _Inquiry:
         window = self._window(world if (world.until, world.changed_after, world.since) != (None,) * 3 else AsIs)
         context = Context(self.plan.symbol, when, "backtest", window.newest, window.average_price, window.source)
         token = current.set(context)
-        chance = random.getstate(), np.random.get_state()  # noqa: NPY002 -- the strategy's, saved and brought back
+        # the strategy's own chance, saved and brought back
+        chance = (random.getstate(), np.random.get_state()) if world.seed else None  # noqa: NPY002
         try:
             if world.seed:
                 random.seed(world.seed)
@@ -254,7 +256,7 @@ class _Inquiry:
             return ("error", type(error).__name__)
         finally:
             current.reset(token)
-            if world.seed:
+            if chance is not None:
                 random.setstate(chance[0])
                 np.random.set_state(chance[1])  # noqa: NPY002
         return _as_answer(answer)
@@ -294,26 +296,39 @@ class _Inquiry:
                 f"the frame {frame} holds {len(every)} moments of a strategy asked every {self.strategy.interval}\n"
                 "give a longer frame"
             )
-        step = -(-len(every) // _SCANNED)
-        return every[::step]
+        if self.strategy.get_signals is None:
+            return every[:: -(-len(every) // _SCANNED)]
+        # a vectorised strategy shows its signals in its rows; only some moments need to be asked
+        candles, begin = self._candles()
+        some = every[:: -(-len(every) // (4 * self.count))]
+        try:
+            rows = begin + np.flatnonzero(signal_rows(self.strategy, candles.copy()).position[begin:])
+        except StrategyError:
+            return some  # it will say what it raises when it is asked
+        self._row_signals = min(len(rows), max(self.count // 2, 1))
+        step = max(-(-len(rows) // self.count), 1)
+        signals = (candles.timestamp[rows[::step]] + self.slot).tolist()
+        return sorted({*some, *(when for when in signals if when <= frame.last)})
+
+    def _candles(self) -> tuple[Candles, int]:
+        """The candles whose rows a backtest would look up, and the place of the first in the frame."""
+        strategy = self.strategy
+        since = floor_to(self.plan.frame.start, self.slot) - strategy.lookback * self.slot
+        candles = fetch_now(self.window.load(self.plan.symbol, strategy.interval, since)).candles
+        return candles, int(np.searchsorted(candles.timestamp, self.plan.frame.start))
 
     def _rows(self) -> list[Finding]:
         strategy = self.strategy
         if strategy.get_signals is None:
             return []
-        since = floor_to(self.plan.frame.start, self.slot) - strategy.lookback * self.slot
-        series = fetch_now(self.window.load(self.plan.symbol, strategy.interval, since))
-        candles = series.candles
-        if len(candles) < 30:
+        candles, begin = self._candles()
+        if len(candles) < _FEWEST_ROWS:
             return []
         options: dict[str, Any] = {"step_ms": self.slot, "moments": self.count, "seed": self.seed}
 
         def evaluate(part: Candles) -> Any:
             return signal_rows(strategy, part)
 
-        begin = int(np.searchsorted(candles.timestamp, self.plan.frame.start))
-        live = int(np.count_nonzero(evaluate(candles.copy()).position[begin:]))
-        self._row_signals = min(live, max(self.count // 2, 1))
         found = check_rows(evaluate, candles.copy(), first=begin, **options)
         if found or len(candles) <= strategy.lookback:
             return found

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Container, Coroutine
 from contextvars import Token
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
@@ -208,7 +209,7 @@ class Moment:
         ----------
         strategy
             Another function, a registered name or a strategy; by default the one of the run. A function takes the
-            place of the run's own: its name, risk profile and execution model stay.
+            place of the run's own: its name, parameters, risk profile and execution model stay.
 
         Returns
         -------
@@ -240,7 +241,8 @@ class Moment:
             return resolve_strategy(strategy)
         if not callable(strategy):
             raise UsageError(f"strategy must be a function, a registered name or a strategy, got {strategy!r:.80}")
-        return replace(own, get_signal=strategy, ask=asker(strategy))
+        bound = {name: value for name, value in own.params.items() if name in _parameters(strategy)}
+        return replace(own, get_signal=strategy, ask=asker(partial(strategy, **bound) if bound else strategy))
 
     def _judged(self, strategy: Strategy, answer: object) -> Asked:
         """What the run would do with an answer, by the rules it ran with."""
@@ -349,6 +351,13 @@ class Moment:
             caption = f"<caption>the last {len(recent)} closed minutes of {escape(self.symbol)}</caption>"
             table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         return f'<div class="bknb-moment"><strong>{escape(self._head())}</strong>{told}{table}</div>'
+
+
+def _parameters(function: Callable[..., Any]) -> Container[str]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return ()
 
 
 def _clock(when: float) -> str:

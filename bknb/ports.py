@@ -5,10 +5,11 @@ Each port has a shipped implementation and a shipped contract suite in :mod:`bkn
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .domain.orders import Order, Report
     from .domain.trial import Trial
@@ -212,4 +213,69 @@ class TrialLedger(Protocol):
 
     def add(self, trials: Iterable[Trial]) -> None:
         """Add trials; when this returns they are safe."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReply:
+    """What a language model answered.
+
+    Attributes
+    ----------
+    text : str
+        The answer; JSON where a schema was asked for.
+    thinking : str
+        What the model thought aloud before it answered; empty where it does not show that.
+    model : str
+        The model that answered.
+    tokens_in, tokens_out : int or None
+        Tokens read and written, as the model counts them; ``None`` where it does not say.
+    """
+
+    text: str
+    thinking: str = ""
+    model: str = ""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A language model that can be asked.
+
+    Attributes
+    ----------
+    name : str
+        Which model it is, for the ledger and for caches.
+    """
+
+    name: str
+
+    async def chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        on_text: Callable[[str, str], object] | None = None,
+    ) -> ModelReply:
+        """Answer a conversation.
+
+        Parameters
+        ----------
+        messages
+            Mappings with ``role`` (``"system"``, ``"user"``, ``"assistant"``) and ``content``.
+        schema
+            JSON Schema the answer must follow; ``None``: free text.
+        seed
+            For models that can repeat themselves.
+        on_text
+            Told ``(kind, piece)`` while the answer arrives; ``kind`` is ``"thinking"``, ``"text"``, or ``"retry"``
+            when everything so far is void.
+
+        Raises
+        ------
+        ModelError
+            When no complete answer came. Cancelling the coroutine ends the request.
+        """
         ...

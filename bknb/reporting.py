@@ -1,8 +1,8 @@
 """Reports over the runs of this process: many symbols, signals that waited, and how long things took.
 
-``Heat`` and ``Schedule`` read the results of the last backtest of every symbol and strategy (``bknb.Backtest.list()``),
-or results they are given; they keep nothing themselves. ``Performance`` listens between ``start()`` and ``stop()``
-and keeps the newest durations of every symbol and strategy.
+``Heat`` and ``Schedule`` read the last backtest, or the last live run, of every symbol and strategy
+(``bknb.Backtest.list()``, ``bknb.Live.list()``), or results they are given; they keep nothing themselves.
+``Performance`` listens between ``start()`` and ``stop()`` and keeps the newest durations of every symbol and strategy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from .adapters.reports import write_report
 from .analysis.portfolio import HeatInfo, heat_info
@@ -19,6 +19,7 @@ from .analysis.schedule import ScheduleInfo, schedule_info
 from .analysis.timings import PerformanceInfo, performance_info
 from .engine import events, subjects
 from .errors import UnknownName, UsageError
+from .live import Live
 from .result import Result
 from .runs import Backtest, ExchangeLike, FrameLike, StrategyLike, backtest
 
@@ -26,8 +27,16 @@ KEPT: Final = 10_000
 """Durations that are kept for each symbol and strategy."""
 
 
-def _finished() -> list[Result]:
-    return [task.result() for task in Backtest.list() if task.status == "fulfilled"]
+Mode: TypeAlias = Literal["backtest", "live"]
+
+
+def _results(mode: Mode) -> list[Result]:
+    """The results of one mode: of backtests those that are over, of live runs what they came to up to now."""
+    if mode == "backtest":
+        return [task.result() for task in Backtest.list() if task.status == "fulfilled"]
+    if mode != "live":
+        raise UsageError(f"mode must be 'backtest' or 'live', got {mode!r}")
+    return [task.snapshot() for task in Live.list()]
 
 
 class Heat:
@@ -61,23 +70,31 @@ class Heat:
         return heat_info(results[0].strategy, results)
 
     @staticmethod
-    def get_data(strategy: str, *, results: Iterable[Result] | None = None) -> HeatInfo:
-        """The last backtest of a strategy on every symbol, pooled; or the results that are given."""
-        chosen = [result for result in _finished() if result.strategy == strategy] if results is None else [*results]
+    def get_data(strategy: str, *, mode: Mode = "backtest", results: Iterable[Result] | None = None) -> HeatInfo:
+        """The last run of a strategy on every symbol, pooled; or the results that are given."""
+        if results is not None:
+            return heat_info(strategy, results)
+        ran = _results(mode)
+        chosen = [result for result in ran if result.strategy == strategy]
         if not chosen:
-            known = dict.fromkeys(result.strategy for result in _finished())
-            raise UnknownName("backtest", strategy, known=known)
+            raise UnknownName(f"{mode} run", strategy, known=dict.fromkeys(result.strategy for result in ran))
         return heat_info(strategy, chosen)
 
     @staticmethod
-    def get_report(strategy: str, *, results: Iterable[Result] | None = None) -> str:
+    def get_report(strategy: str, *, mode: Mode = "backtest", results: Iterable[Result] | None = None) -> str:
         """The same as Markdown."""
-        return Heat.get_data(strategy, results=results).report()
+        return Heat.get_data(strategy, mode=mode, results=results).report()
 
     @staticmethod
-    def dump(strategy: str, path: str | Path = "./dump/heatmap", *, results: Iterable[Result] | None = None) -> Path:
-        """Write the Markdown report into a folder and return its path."""
-        return write_report(Path(path), (strategy,), Heat.get_report(strategy, results=results))
+    def dump(
+        strategy: str,
+        path: str | Path = "./dump/heatmap",
+        *,
+        mode: Mode = "backtest",
+        results: Iterable[Result] | None = None,
+    ) -> Path:
+        """Write the Markdown report into a folder and return its path; the name holds strategy and mode."""
+        return write_report(Path(path), (strategy, mode), Heat.get_report(strategy, mode=mode, results=results))
 
 
 class Schedule:
@@ -96,19 +113,20 @@ class Schedule:
     """
 
     @staticmethod
-    def get_data(symbol: str, strategy: str) -> ScheduleInfo:
-        """Counts, rates and every event; waits for a backtest that is running."""
-        return schedule_info(strategy, symbol, Backtest.get_data(symbol, strategy).events)
+    def get_data(symbol: str, strategy: str, *, mode: Mode = "backtest") -> ScheduleInfo:
+        """Counts, rates and every event; waits for a backtest that is running, and not for a live run."""
+        result = Live.get_data(symbol, strategy) if mode == "live" else Backtest.get_data(symbol, strategy)
+        return schedule_info(strategy, symbol, list(result.events))
 
     @staticmethod
-    def get_report(symbol: str, strategy: str) -> str:
+    def get_report(symbol: str, strategy: str, *, mode: Mode = "backtest") -> str:
         """The same as Markdown."""
-        return Schedule.get_data(symbol, strategy).report()
+        return Schedule.get_data(symbol, strategy, mode=mode).report()
 
     @staticmethod
-    def dump(symbol: str, strategy: str, path: str | Path = "./dump/schedule") -> Path:
-        """Write the Markdown report into a folder and return its path; the name holds strategy and symbol."""
-        return write_report(Path(path), (strategy, symbol), Schedule.get_report(symbol, strategy))
+    def dump(symbol: str, strategy: str, path: str | Path = "./dump/schedule", *, mode: Mode = "backtest") -> Path:
+        """Write the Markdown report into a folder and return its path; the name holds strategy, symbol and mode."""
+        return write_report(Path(path), (strategy, symbol, mode), Schedule.get_report(symbol, strategy, mode=mode))
 
 
 class _Kept:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .analysis.story import RANK, tell
 from .config import Settings
 from .domain.signal import (
     Cancelled,
@@ -14,6 +15,7 @@ from .domain.signal import (
     Milestone,
     Mode,
     OpenSignal,
+    Rejected,
     RiskRefused,
     ScheduledSignal,
     TickResult,
@@ -114,6 +116,11 @@ class Result:
             for event in self._records.rejected
         ]
         return _table(rows, ("when", "symbol", "strategy", "price", "codes", "reasons", "signal"))
+
+    @property
+    def rejections(self) -> list[Rejected]:
+        """The events behind ``rejected``."""
+        return self._records.rejected
 
     @property
     def errors(self) -> list[Failure]:
@@ -225,13 +232,13 @@ class Result:
     def _story(self, signal_id: str, *, before: int | None = None) -> list[str]:
         """The events of one signal as lines; only those that were known at a moment (UTC ms) when it is given."""
         told = [event for event in self._history() if event.signal.id == signal_id]
-        return [_tell(event) for event in told if before is None or event.when < before]
+        return [tell(event) for event in told if before is None or event.when < before]
 
     def _history(self) -> list[Any]:
         """All events that carry a signal row, in order of time; within a minute in order of happening."""
         carrying = [event for event in self.events if not isinstance(event, Idle)]
         told: list[Any] = [*carrying, *self.milestones, *self.refused]
-        return sorted(told, key=lambda event: (event.when, _RANK[type(event).__name__]))
+        return sorted(told, key=lambda event: (event.when, RANK[type(event).__name__]))
 
     def _signal_ids(self) -> list[str]:
         return list(dict.fromkeys(event.signal.id for event in self._history()))
@@ -266,7 +273,6 @@ class Result:
         show(self)
 
 
-_RANK: dict[str, int] = {"RiskRefused": 0, "Scheduled": 1, "Opened": 2, "Milestone": 3, "Closed": 4, "Cancelled": 4}
 _TRADE_COLUMNS = (
     "signal_id",
     "symbol",
@@ -354,36 +360,3 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.Data
         if name in _TIMES:
             frame[name] = pd.to_datetime(frame[name].astype("int64"), unit="ms", utc=True)
     return frame
-
-
-def _tell(event: Any) -> str:
-    """One event as a line of a story."""
-    import numpy as np
-
-    when = str(np.datetime64(event.when, "ms").astype("datetime64[m]")).replace("T", " ")
-    signal = event.signal
-    levels = f"target {signal.price_take_profit:.8g}, stop {signal.price_stop_loss:.8g}"
-    match type(event).__name__:
-        case "Scheduled":
-            text = f"scheduled: {signal.position} waits for {signal.price_open:.8g} ({levels})"
-        case "Opened":
-            text = (
-                f"opened: {signal.position} at {signal.price_open:.8g} ({levels}, {signal.minute_estimated_time} min)"
-            )
-        case "Milestone":
-            goal = "target" if event.side == "profit" else "stop"
-            text = f"{event.level} % of the way to the {goal}"
-        case "RiskRefused":
-            text = f"risk profile {event.risk!r} refused: {event.note}"
-        case "Cancelled":
-            text = f"cancelled: {event.reason}" + (f" ({event.note})" if event.note else "")
-        case _:
-            pnl = event.pnl
-            doubt = ", the candle allows another reading" if event.ambiguous else ""
-            text = (
-                f"closed: {event.close_reason} at {event.price_close:.8g}{doubt}; net {pnl.pnl_percentage:+.4f} % = "
-                f"gross {pnl.gross_percentage:+.4f} - fees {pnl.fee_percentage:.4f} "
-                f"- slippage {pnl.slippage_percentage:.4f}"
-            )
-    note = f" [{signal.note}]" if signal.note and type(event).__name__ in ("Scheduled", "Opened") else ""
-    return f"{when} UTC  price {event.price:.8g}  {text}{note}"

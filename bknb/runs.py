@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from .cards import code_of
 from .config import Settings, changed, get_config
 from .domain.execution import execution_model
-from .domain.signal import Cancelled, Closed
+from .domain.signal import Cancelled, Closed, Event
 from .engine import subjects
 from .engine.backtest import BacktestRun, Plan, Stopping
 from .engine.records import Records
 from .engine.registry import Exchange, Frame, Strategy, get_risk
 from .engine.resolving import resolve_exchange, resolve_frame, resolve_strategy
 from .errors import UnknownName, UsageError
+from .market.candles import Candles
 from .ports import CandleSource
 from .result import Result
 from .tasks import Task
@@ -88,6 +89,19 @@ class BacktestTask(Task[Result, Closed | Cancelled]):
     def trades_so_far(self) -> list[Closed]:
         """The trades closed up to now."""
         return list(self._run.records.closed)
+
+    @property
+    def events_so_far(self) -> list[Event]:
+        """Everything told up to now, each kind in order; results of quiet minutes are not kept."""
+        records = self._run.records.snapshot()
+        return [*records.events, *records.milestones, *records.refused, *records.rejected]
+
+    @property
+    def candles(self) -> Candles:
+        """The one-minute candles of the frame; none before they are loaded."""
+        with suppress(KeyError):  # not loaded yet
+            return Result(self._run).candles
+        return Candles.empty()
 
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch an open position to its end; ``now`` leaves at the next minute."""

@@ -94,6 +94,8 @@ class Task(ABC, Generic[R, E]):
     def __init__(self, symbol: str, strategy: str) -> None:
         self.symbol = symbol
         self.strategy = strategy
+        self.worked = False
+        """Whether the work is done and only listeners have to hear of it."""
         self._started = False
         self._over = threading.Event()
         self._error: BaseException | None = None
@@ -168,7 +170,10 @@ class Task(ABC, Generic[R, E]):
         except BaseException as error:  # noqa: BLE001 -- told to whoever waits, and on the exit subject
             self._fail(error)
         finally:
-            await asyncio.to_thread(self._end)
+            self.worked = True
+            # A daemon: a listener that never comes to an end must not keep the process from ending.
+            end = contextvars.copy_context().run
+            threading.Thread(target=end, args=(self._end,), name="bknb-end", daemon=True).start()
 
     def _hear(self, happened: E) -> None:
         if self._heard is not None:

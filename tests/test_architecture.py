@@ -65,15 +65,28 @@ DOORS: dict[str, tuple[str, ...]] = {
     "moment": ("errors", "domain", "market", "engine", "result"),  # a result stepped into: asks the engine again
     "comparing": ("errors", "config", "analysis", "engine", "result", "runs", "tasks", "adapters.reports"),
     "lookahead": ("errors", "config", "ports", "domain", "market", "engine", "analysis", "runs"),
-    "reporting": ("errors", "analysis", "engine", "result", "runs", "adapters.reports"),
+    "reporting": ("errors", "analysis", "engine", "result", "runs", "live", "adapters.reports"),
     "sizing": ("errors", "domain", "engine"),
     "validating": (
         *("config", "domain", "kernels.score", "market", "engine", "analysis", "result", "runs", "tasks"),
         "adapters.openings",
     ),
+    "panels": ("jupyter.dashboard",),
+    "llm": ("errors", "config", "ports", "domain", "market", "adapters", "optimizer"),
+    "sources": ("errors", "config", "domain", "market", "engine", "optimizer", "result"),
+    # where the optimizer, its trials and the engine meet
+    "trying": ("errors", "config", "domain", "market", "engine", "adapters", "optimizer", "result"),
+    "proposals": ("errors", "analysis", "optimizer", "result"),
+    "optimizers": (
+        *("errors", "config", "ports", "domain", "market", "engine", "adapters", "optimizer", "tasks", "jupyter.card"),
+        *("llm", "sources", "trying", "proposals", "__version__"),
+    ),
+    # the inside of a trial, in a process of its own
+    "rehearsal": ("errors", "domain", "market", "engine", "adapters", "optimizer", "lookahead"),
     "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
     "brokers": ("errors", "config", "ports", "domain", "adapters"),
     "history": ("errors", "config", "ports", "domain", "market", "engine", "adapters", "exchanges", "jupyter.bar"),
+    "soundness": ("errors", "domain", "market", "adapters", "exchanges", "history"),
     "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for
 }
 
@@ -89,6 +102,18 @@ EXTRA_DOORS: dict[tuple[str, str], str] = {
     ("adapters.candles", "market.quality"): "nothing is stored that was not checked",
     ("adapters.filling", "market.quality"): "nothing is stored that was not checked",
     ("adapters.ccxt", "market.io"): "a client lives on one loop, whoever asks",
+    ("jupyter.dashboard", "analysis.board"): "which run an event belongs to",
+    ("jupyter.dashboard", "analysis.panels"): "what the figures mean",
+    ("jupyter.dashboard", "analysis.watch"): "what a run has told",
+    ("jupyter.dashboard", "market.clock"): "how fast a run is; nobody else reads a clock",
+    ("jupyter.frames", "analysis.board"): "which run is shown",
+    ("jupyter.frames", "analysis.panels"): "rows and arrays of each panel",
+    ("jupyter.frames", "analysis.watch"): "what a run has told",
+    ("jupyter.pump", "market.clock"): "ten frames a second",
+    ("jupyter.still", "analysis.figures"): "a dashboard as a picture",
+    ("jupyter.still", "analysis.panels"): "a dashboard as tables",
+    ("jupyter.still", "analysis.summary"): "numbers as text",
+    ("jupyter.still", "analysis.watch"): "what a run has told",
     ("jupyter.waiting", "market.clock"): "how long a run still takes; nobody else reads a clock",
     ("result", "moment"): "a result steps into one of its minutes",
     ("tasks", "jupyter.waiting"): "buttons in the cell that waits for a task",

@@ -286,6 +286,45 @@ def _fields(signal: bknb.Signal) -> dict[str, Any]:
     return {name: getattr(signal, name) for name in signal.__struct_fields__}
 
 
+def test_another_function_gets_the_parameters_of_the_run() -> None:
+    seen = []
+
+    def tuned(ctx: Any, length: int = 1, other: int = 2) -> None:
+        seen.append((length, other))
+
+    def edited(ctx: Any, length: int = 5) -> bknb.Signal:
+        seen.append((length,))
+        return limit(ctx.price)
+
+    bknb.add_strategy("tuned", interval="1h", get_signal=tuned, params={"length": 9, "other": 3})
+    moment = bknb.backtest("BTCUSDT", strategy="tuned", exchange="demo", frame=FRAME).at("2024-01-01 12:00")
+    seen.clear()
+    moment.ask()
+    assert moment.ask(edited).accepted
+    assert seen == [(9, 3), (9,)]
+
+
+def test_columns_at_once_are_asked_again_too() -> None:
+    def get_signals(candles: Any) -> dict[str, Any]:
+        close = candles.close
+        up = np.zeros(len(close), dtype=int)
+        up[3:] = close[3:] > close[:-3]
+        return {
+            "position": up,
+            "price_take_profit": close * 1.02,
+            "price_stop_loss": close * 0.98,
+            "minute_estimated_time": np.full(len(close), 120),
+        }
+
+    bknb.add_strategy("columns", interval="15m", get_signals=get_signals, lookback=20)
+    result = bknb.backtest("BTCUSDT", strategy="columns", exchange="demo", frame=FRAME)
+    opened = [event for event in result.events if isinstance(event, Opened)]
+    assert len(opened) > 5
+    for event in opened:
+        moment = result.at(event.signal.id)
+        assert moment.ask().event == moment.decision == event
+
+
 def test_a_live_run_cannot_be_stepped_into_and_says_what_can() -> None:
     live = bknb.Live.background(
         "BTCUSDT",

@@ -45,6 +45,8 @@ def test_there_is_a_first_notebook() -> None:
 def test_nbmake_runs_it_and_it_gives_what_is_stored(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / path.name
     shutil.copy(path, copy)
+    if (FOLDER / "data").is_dir():  # what notebooks read, beside them
+        shutil.copytree(FOLDER / "data", tmp_path / "data")
     command = [
         sys.executable,
         "-m",

@@ -105,6 +105,42 @@ def test_signals_that_open_at_once_never_waited():
     assert "No signal was scheduled." in info.report()
 
 
+def test_live_runs_have_the_same_reports():
+    from bknb.testing.clocks import SimulatedClock
+
+    start = 1_704_067_200_000
+    task = bknb.Live.background(
+        "BTCUSDT",
+        strategy=patient,
+        interval="1h",
+        exchange="demo",
+        clock=SimulatedClock(start),
+        until="2024-01-03",
+        store=bknb.stores.memory(),
+    )
+    result = task.result()
+    live = bknb.Schedule.get_data("BTCUSDT", "patient", mode="live")
+    assert live.scheduled > 10
+    assert live.opened >= len(result.trades) > 0
+    heat = bknb.Heat.get_data("patient", mode="live")
+    assert heat.statistics["portfolio_total_trades"] == len(result.trades)
+    bknb.Performance.start()
+    bknb.Live.background(
+        "ETHUSDT",
+        strategy=patient,
+        interval="1h",
+        exchange="demo",
+        clock=SimulatedClock(start),
+        until="2024-01-01 01:00",
+        store=bknb.stores.memory(),
+    ).result()
+    bknb.Performance.stop()
+    assert bknb.Performance.get_data("ETHUSDT", "patient")["live_tick"].count > 50
+    bknb.Performance.clear("ETHUSDT", "patient")
+    with pytest.raises(bknb.UsageError, match="mode must be"):
+        bknb.Heat.get_data("patient", mode="paper")
+
+
 # -- performance ---------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +27,8 @@ from bknb.kernels import simulate as kernel
 from bknb.result import _trade
 from bknb.runs import plan_backtest
 
-pytest.importorskip("numba")
+if sys.modules.get("numba", 0) is not None:  # a test takes it away
+    pytest.importorskip("numba")
 pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")
 
 MODELS = ("pessimistic", "touch", "vwap")
@@ -112,8 +118,6 @@ def plan_for(seed: int, model: str) -> Any:
         },
         allow_gaps=gaps,
     )
-    from dataclasses import replace
-
     step = str(random.choice(["1m", "1m", "3m", "15m", "30m"]))
     return replace(plan, frame=replace(plan.frame, interval=step))
 
@@ -223,6 +227,47 @@ def test_prepared_candles_survive_the_way_through_a_file(tmp_path: Any) -> None:
     assert loaded.data == prepared.data
     one, other = (Bench(plan, given, keep_ends=True).try_out({}) for given in (prepared, loaded))
     np.testing.assert_array_equal(one.ends, other.ends)
+
+
+def in_a_process(code: str, **environment: str) -> str:
+    """What a fresh interpreter prints."""
+    head = f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent.parent)!r}]\n"
+    done = subprocess.run(
+        [sys.executable, "-c", head + code], capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+ONE = """
+from test_sweep_parity import by_kernel, plan_for
+from bknb.kernels.compiling import _made
+ends, _ = by_kernel(plan_for(3, "touch"))
+stats = [kernel.stats for kernel in _made.values()]
+print(len(ends), sum(len(one.cache_hits) for one in stats), sum(len(one.cache_misses) for one in stats))
+"""
+
+
+def test_a_second_process_does_not_compile_again(tmp_path: Any) -> None:
+    first, second = (in_a_process(ONE, NUMBA_CACHE_DIR=str(tmp_path)).split() for _ in range(2))
+    assert first[0] == second[0]
+    assert int(first[2]) > 0 == int(first[1])
+    assert int(second[1]) > 0 == int(second[2])
+
+
+def test_without_a_folder_for_the_cache_it_compiles_in_memory() -> None:
+    code = "from numba.core import caching\ncaching.CacheImpl._locator_classes = []\n" + ONE
+    ends, _ = by_kernel(plan_for(3, "touch"))
+    assert in_a_process(code).split()[:2] == [str(len(ends)), "0"]
+
+
+def test_without_numba_the_answer_is_what_to_install() -> None:
+    code = (
+        "sys.modules['numba'] = None\nimport bknb\nfrom test_sweep_parity import by_kernel, plan_for\n"
+        "try:\n    by_kernel(plan_for(3, 'touch'))\nexcept bknb.MissingDependency as error:\n    print(error)\n"
+    )
+    assert "pip install 'bknb[sweep]'" in in_a_process(code)
 
 
 def test_terms_name_the_reasons_of_each_model() -> None:

@@ -87,8 +87,12 @@ def encoded(series: SeriesName, candles: Candles, known: Ranges) -> bytes:
     """The bytes of a file. Times are delta-packed and the bytes of the floats split: about half of plain columns."""
     pa, pq = arrow()
     label = seal(_KIND, series.key, msgspec.json.encode(Label(known=known, content=content_hash(candles))))
-    times = pa.array(np.ascontiguousarray(candles.timestamp)).cast(pa.timestamp("ms", tz="UTC"))
-    columns = [times, *(pa.array(np.ascontiguousarray(getattr(candles, name))) for name in COLUMNS[1:])]
+    kinds = [pa.timestamp("ms", tz="UTC")] + [pa.float64()] * (len(COLUMNS) - 1)
+    columns = [
+        # Straight from memory: pyarrow's own conversion would import pandas first.
+        pa.Array.from_buffers(kind, len(candles), [None, pa.py_buffer(np.ascontiguousarray(getattr(candles, name)))])
+        for name, kind in zip(COLUMNS, kinds, strict=True)
+    ]
     fields = [pa.field(name, column.type, nullable=False) for name, column in zip(COLUMNS, columns, strict=True)]
     schema = pa.schema(fields)
     sink = pa.BufferOutputStream()
@@ -160,9 +164,7 @@ class CandleFile:
             if table.num_rows != block.shape[1]:
                 raise damaged(self.path, "it holds another number of candles than it says")
             for row, name in enumerate(COLUMNS):
-                column = table.column(name)
-                values = column.cast(pa.int64()).to_numpy().view(np.float64) if row == 0 else column.to_numpy()
-                block[row] = values
+                _fill(block[row], table.column(name), pa.timestamp("ms", tz="UTC") if row == 0 else pa.float64())
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise damaged(self.path, _first_line(error)) from None
         if content_hash(Candles(block)) != self.label.content:
@@ -202,6 +204,17 @@ def damaged(path: Path, why: str) -> StateError:
         f"{path}: stored candles cannot be used: {why}\n"
         "nothing was changed; move the file away, and its range is downloaded again"
     )
+
+
+def _fill(values: Any, column: Any, kind: Any) -> None:
+    """Copy a column from its buffers: pyarrow's own conversions would import pandas first."""
+    if column.type != kind or column.null_count:
+        raise ValueError(f"a column is {column.type}, not {kind}")
+    at = 0
+    for chunk in column.chunks:
+        plain = np.frombuffer(chunk.buffers()[1], dtype=np.float64, count=len(chunk), offset=8 * chunk.offset)
+        values[at : at + len(chunk)] = plain
+        at += len(chunk)
 
 
 def series_in(path: Path) -> SeriesName:

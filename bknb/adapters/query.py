@@ -140,7 +140,7 @@ def _plain(column: Any) -> Any:
     """A column without a mask; a value that is not there is NaN or None."""
     import numpy as np
 
-    if not isinstance(column, np.ma.MaskedArray):
+    if not hasattr(column, "mask"):
         return column
     if column.mask.any() and column.dtype.kind in "biuO":
         return np.ma.filled(column.astype(object), None)
@@ -149,3 +149,8 @@ def _plain(column: Any) -> Any:
         if not column.mask.any()
         else column.filled(np.datetime64("NaT") if column.dtype.kind == "M" else np.nan)
     )
+    if not column.mask.any():
+        return column.data
+    if column.dtype.kind == "M":
+        return column.filled(np.datetime64("NaT"))
+    return column.filled(np.nan) if column.dtype.kind == "f" else column.astype(object).filled(None)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LUCK: Final = 0.05  # a chance above this is called luck in the sentence
 _FEWEST_DAYS: Final = 40
-_TITLES: Final = ("Figure", "Value", "Low", "High", "Above 0")
+_TITLES: Final = ("Figure", "Value", "Low", "High", "Winning side")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,7 +79,7 @@ class Belief:
         for row in self.intervals.rows:
             own = DEFINITIONS[row.figure]
             cells = [figure_text(own, value) for value in (row.value, row.low, row.high)]
-            rows.append([own.label, *cells, share(row.positive)])
+            rows.append([own.label, *cells, share(row.winning)])
         return rows
 
     def _how(self) -> str:

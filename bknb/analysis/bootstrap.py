@@ -45,15 +45,16 @@ class Interval:
         Of the sample itself.
     low, high : float or None
         Ends of the interval; None where the figure is not available for at least half of the resamples.
-    positive : float or None
-        Share of the resamples in which it is above 0.
+    winning : float or None
+        Share of the resamples in which it is on the winning side: above 0, for the profit factor and the final equity
+        above 1; None where a figure has no such side.
     """
 
     figure: str
     value: float | None
     low: float | None
     high: float | None
-    positive: float | None
+    winning: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +92,10 @@ class Intervals(Mapping[str, Interval]):
         return len(self.rows)
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row for each figure: value, low, high, positive."""
+        """One row for each figure: value, low, high, winning."""
         import pandas as pd
 
-        columns = ("value", "low", "high", "positive")
+        columns = ("value", "low", "high", "winning")
         return pd.DataFrame(
             [[getattr(row, name) for name in columns] for row in self.rows],
             index=pd.Index(list(self), name="figure"),
@@ -156,6 +157,14 @@ MAIN: Final[dict[str, Callable[[Rows], Rows]]] = {
 }
 """The figures that have intervals, by their names in ``bknb.statistics``; each takes resamples as rows. The drawdown is
 that of closed trades: troughs inside a trade are not dealt again."""
+
+
+_EDGES: Final[dict[str, float | None]] = {
+    "profit_factor": 1.0,
+    "equity_final": 1.0,
+    "win_rate": None,
+    "max_drawdown": None,
+}  # where winning begins, for figures where that is not 0
 
 
 def block_length(returns: Any) -> float:
@@ -312,10 +321,12 @@ def _interval(
     known = drawn[np.isfinite(drawn)]
     own = value if np.isfinite(value) else None
     if not len(known) or len(known) < len(drawn) / 2:
-        return Interval(figure=name, value=own, low=None, high=None, positive=None)
+        return Interval(figure=name, value=own, low=None, high=None, winning=None)
     tail = _tail((1 - level) / 2, len(values), block)
     low, high = np.quantile(known, [tail, 1 - tail])
-    return Interval(figure=name, value=own, low=float(low), high=float(high), positive=float((known > 0).mean()))
+    edge = _EDGES.get(name, 0.0)
+    winning = None if edge is None else float((known > edge).mean())
+    return Interval(figure=name, value=own, low=float(low), high=float(high), winning=winning)
 
 
 def _tail(alpha: float, count: int, block: float) -> float:

@@ -284,7 +284,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         head = html_figures(self._title().replace("comparison", "Comparison", 1), [*self._header(), *self._winner()])
-        return f'<div class="bknb-comparison">{head}{html_table(self._columns()[1], self._rows())}</div>'
+        return f'<div class="bknb-comparison">{head}{html_table(self._columns()[1], self._rows(), left=2)}</div>'
 
 
 _TRADE_TITLES: Final = ("Strategy", "Signal ID", "Symbol", "Position", "PNL (net)", "Close reason", "Opened", "Closed")

@@ -141,7 +141,7 @@ def _ms(column: Any) -> Times:
     return np.asarray(pd.DatetimeIndex(column).as_unit("ms").asi8, dtype=np.int64)
 
 
-def _drawdown(times: Times, equity: Floats, trough_percent: Floats) -> tuple[Times, Floats]:
+def drawdown_path(times: Times, equity: Floats, trough_percent: Floats) -> tuple[Times, Floats]:
     """The drawdown line; ``equity`` holds the start and one value for each trade."""
     before, after = equity[:-1], equity[1:]
     peak_before = np.maximum.accumulate(equity)[:-1]
@@ -178,7 +178,7 @@ def equity_info(result: Any) -> EquityInfo:
     values = np.asarray(equity.to_numpy(dtype=np.float64))[: closed.shape[0] + 1]
     times = np.concatenate((np.asarray([result.start], dtype=np.int64), closed))
     trough = trades["trough_percentage"].to_numpy(dtype=np.float64)
-    drawdown_time, drawdown = _drawdown(times, values, trough)
+    drawdown_time, drawdown = drawdown_path(times, values, trough)
     price_time, price = decimate(result.candles.timestamp, result.candles.close)
     frame = result.frame or f"{_day(result.start)} to {_day(result.end)}"
     return EquityInfo(

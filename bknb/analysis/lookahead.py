@@ -155,7 +155,7 @@ class LookaheadReport:
         return "\n".join(lines) + "\n"
 
     def _repr_html_(self) -> str:
-        return html_figures("Look-ahead check", self._pairs()) + html_table(_TITLES, self._cells())
+        return html_figures("Look-ahead check", self._pairs()) + html_table(_TITLES, self._cells(), left=len(_TITLES))
 
     def to_pandas(self) -> pd.DataFrame:
         """One row for each finding."""

@@ -134,7 +134,7 @@ class ScheduleInfo:
 
     def _repr_html_(self) -> str:
         title = f"Scheduled signals of {self.strategy} on {self.symbol}"
-        return html_figures(title, self._pairs()) + html_table(_TITLES, self._cells())
+        return html_figures(title, self._pairs()) + html_table(_TITLES, self._cells(), left=6)
 
 
 def _percent(value: float | None, *, better: str) -> str:

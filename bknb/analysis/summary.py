@@ -226,7 +226,8 @@ def figure_text(definition: Definition, value: Any) -> str:
 # -- the info object ---------------------------------------------------------------------------------------------
 
 
-def _figures(stats: Mapping[str, Any]) -> tuple[Figure, ...]:
+def figures_of(stats: Mapping[str, Any]) -> tuple[Figure, ...]:
+    """Every figure of a report with its text, in the order of :data:`FIGURES`."""
     figures = []
     for key in FIGURES:
         definition, value = DEFINITIONS[key], stats.get(key)
@@ -374,7 +375,7 @@ def backtest_info(result: Any) -> BacktestInfo:
         partial=_partial(result),
         facts=_facts(result, settings),
         settings=tuple((name, _setting(value)) for name, value in settings.items()),
-        figures=_figures(result.stats),
+        figures=figures_of(result.stats),
         columns=COLUMNS,
         rows=_rows(trades),
         signs=tuple((value > 0) - (value < 0) for value in trades["pnl_percentage"].tolist()),

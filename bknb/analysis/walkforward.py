@@ -282,7 +282,7 @@ class WalkForward:
         return "\n".join([*lines, *(f"  {'  '.join(row[2:])}" for row in self._rows())])
 
     def _repr_html_(self) -> str:
-        return html_figures("Walk-forward", self._pairs()) + html_table(self._titles(), self._rows())
+        return html_figures("Walk-forward", self._pairs()) + html_table(self._titles(), self._rows(), left=4)
 
 
 def _per_day(stats: Mapping[str, Any], length_ms: int) -> float:

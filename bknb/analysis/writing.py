@@ -50,24 +50,26 @@ def figures(pairs: Iterable[tuple[str, str]]) -> list[str]:
     return [f"- **{cell(label)}:** {cell(text)}" for label, text in pairs]
 
 
-def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The same as HTML without scripts; the first column is text, the others are right-aligned.
+def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """The same as HTML without scripts; the first ``left`` columns are text, the others numbers: right-aligned, whole.
 
     Examples
     --------
     >>> html_table(["a"], [["<b>"]]).count("&lt;b&gt;")
     1
     """
-    side = ["left", *["right"] * (len(columns) - 1)]
+    text, figure = "text-align:left", "text-align:right;white-space:nowrap"
+    style = [text if at < left else figure for at in range(len(columns))]
+
     head = "".join(
-        f'<th scope="col" style="text-align:{way}">{escape(text)}</th>' for way, text in zip(side, columns, strict=True)
+        f'<th scope="col" style="text-align:{"left" if at < left else "right"}">{escape(name)}</th>'
+        for at, name in enumerate(columns)
     )
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td style="text-align:{way}">{escape(text)}</td>' for way, text in zip(side, row, strict=True))
-        + "</tr>"
-        for row in rows
-    )
+    lines = []
+    for row in rows:
+        cells = [f'<td style="{how}">{escape(one)}</td>' for one, how in zip(row, style, strict=True)]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    body = "".join(lines)
     return f'<table style="font-size:92%"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 

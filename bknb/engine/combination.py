@@ -24,6 +24,7 @@ from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.io import submit
+from ..market.remembered import Remembered
 from ..market.window import Series, Window
 from .backtest import BacktestRun, Plan
 from .making import with_params
@@ -114,10 +115,7 @@ def goes_compiled(strategy: Strategy) -> bool:
 
 async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     """Fetch what the combinations of a sweep over one symbol need, as a backtest would."""
-    window = Window(
-        Feed(plan.exchange.source, plan.settings, allow_gaps=plan.allow_gaps, warn=warn, now=SystemClock().now),
-        horizon=plan.frame.last + 2 * MINUTE_MS,
-    )
+    window = _window(plan, warn)
     strategy = plan.strategy
     rows: Series | None = None
     if strategy.get_signals is not None:
@@ -126,6 +124,12 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     series = await window.load_run(plan.symbol, plan.frame.start)
     BacktestRun(plan).check_coverage(series)
     return _prepared(plan.symbol, series, window.average_prices(plan.symbol), rows)
+
+
+def _window(plan: Plan, warn: Any = None) -> Window:
+    """What a backtest of the plan would have in memory."""
+    feed = Feed(plan.exchange.source, plan.settings, allow_gaps=plan.allow_gaps, warn=warn, now=SystemClock().now)
+    return Window(feed, horizon=plan.frame.last + 2 * MINUTE_MS)
 
 
 def _prepared(symbol: str, series: Series, average: NDArray[np.float64], rows: Series | None) -> Prepared:
@@ -167,6 +171,9 @@ class Bench:
             plan.settings.avg_price_candles_count,
         )
         self._compiled = goes_compiled(plan.strategy)
+        if not self._compiled:
+            remembered = Remembered(_window(plan))  # each combination is a run of its own; they fetch once
+            self.plan = replace(plan, exchange=replace(plan.exchange, source=remembered, callbacks={}))
         times, open_, high, low, average = map(_fixed, prepared.market[:5])
         market = kernel.Market(times, open_, high, low, average, prepared.market.regular)
         prepared = replace(prepared, market=market)

@@ -91,8 +91,14 @@ class Desk:
         rules = self.rules
         return Context(rules.symbol, when, rules.mode, self._newest, self._average, self.window.source)
 
-    async def ask(self, when: int) -> None:
-        """Ask the strategy at a moment at which nothing is open or scheduled, and act on its answer."""
+    async def ask(self, when: int, *, patient: bool = False) -> None:
+        """Ask the strategy at a moment at which nothing is open or scheduled, and act on its answer.
+
+        Raises
+        ------
+        NotEnoughData
+            When ``patient`` and the strategy wanted a candle that has closed but not arrived yet.
+        """
         context = self.context(when)
         self.now = when
         token = current.set(context)
@@ -120,6 +126,8 @@ class Desk:
             self.fail("timeout", TimeoutError(text), when)
             return
         except NotEnoughData as error:
+            if patient and error.late:
+                raise
             self.fail("warm-up", error, when)
             return
         except Exception as error:  # noqa: BLE001 -- whatever a strategy raises is counted, and the run goes on

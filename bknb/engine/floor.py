@@ -7,7 +7,9 @@ candles of their exchange and the places of their risk profiles.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
+import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
@@ -19,6 +21,7 @@ from typing import Any, Final
 from ..config import Settings
 from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.risk import OpenPosition
+from ..log import log
 from ..market.candles import Candles
 from ..market.context import Context
 from ..market.feed import Feed
@@ -47,15 +50,17 @@ class Tape:
         Whether missing minutes are accepted.
     clock
         What time it is.
-    warn
-        Told what was repaired.
+
+    Attributes
+    ----------
+    readers
+        The runs that use it, each with a function that is told what was repaired.
     """
 
-    def __init__(
-        self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock, warn: Callable[[str], None]
-    ) -> None:
-        feed = Feed(exchange.source, settings, allow_gaps=allow_gaps, warn=warn, now=clock.now)
+    def __init__(self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock) -> None:
+        feed = Feed(exchange.source, settings, allow_gaps=allow_gaps, warn=self._warn, now=clock.now)
         self.clock = clock
+        self.readers: list[Callable[[str], None]] = []
         self.window = Window(
             feed,
             horizon=floor_to(clock.now(), MINUTE_MS),
@@ -63,6 +68,10 @@ class Tape:
             on_candles=exchange.callbacks.get("on_candle_data"),
         )
         self._before = settings.avg_price_candles_count * MINUTE_MS
+
+    def _warn(self, text: str) -> None:
+        for warn in list(self.readers):
+            warn(text)
 
     async def minutes(self, symbol: str, since: int) -> Candles:
         """One-minute candles that open at or after ``since`` (UTC ms) and have closed by now; may end early."""
@@ -83,6 +92,7 @@ class Floor:
         self._mutex = threading.Lock()
         self._tapes: dict[tuple[object, ...], Tape] = {}
         self._books: dict[tuple[int, str], tuple[StateStore, RiskBook]] = {}
+        self._stores: dict[int, tuple[StateStore, int]] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._patience = sys.getswitchinterval()
 
@@ -111,21 +121,59 @@ class Floor:
         with self._mutex:
             if self._loop is None or self._loop.is_closed():
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="bknb-live", daemon=True).start()
+                threading.Thread(target=_carry_on, args=(self._loop,), name="bknb-live", daemon=True).start()
+                atexit.register(self._loop.call_soon_threadsafe, self._loop.stop)  # no minute begins in a dying process
             return self._loop
+
+    def restart_in_child(self) -> None:
+        """After a fork: the thread stayed with the parent, and so did its runs."""
+        self.__init__()  # type: ignore[misc]
 
     # --- shared -------------------------------------------------------------------------------------------------
 
     def tape(
         self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock, warn: Callable[[str], None]
     ) -> Tape:
-        """The tape of an exchange; the first run that needs one makes it."""
+        """The tape of an exchange for one more run; the first that needs one makes it."""
         key = (exchange.source, tuple(exchange.callbacks.items()), settings, allow_gaps, clock)
         for known, tape in self._tapes.items():  # by identity: a source need not be hashable
             if known[0] is key[0] and known[1:4] == key[1:4] and known[4] is key[4]:
+                tape.readers.append(warn)
                 return tape
-        made = self._tapes[key] = Tape(exchange, settings, allow_gaps=allow_gaps, clock=clock, warn=warn)
+        made = self._tapes[key] = Tape(exchange, settings, allow_gaps=allow_gaps, clock=clock)
+        made.readers.append(warn)
         return made
+
+    def put_back(self, tape: Tape, warn: Callable[[str], None]) -> None:
+        """A run needs its tape no longer; what nobody reads is forgotten with its candles."""
+        tape.readers.remove(warn)
+        if not tape.readers:
+            for key in [key for key, known in self._tapes.items() if known is tape]:
+                del self._tapes[key]
+
+    # --- stores -------------------------------------------------------------------------------------------------
+
+    def open(self, store: StateStore) -> None:
+        """Use a store for one more run.
+
+        Raises
+        ------
+        StateError
+            When another process has it.
+        """
+        store.acquire()
+        known, users = self._stores.get(id(store), (store, 0))
+        self._stores[id(store)] = known, users + 1
+
+    def close(self, store: StateStore) -> None:
+        """A run needs its store no longer. After the last one others may change it, so its books are read again."""
+        known, users = self._stores.pop(id(store))
+        if users > 1:
+            self._stores[id(store)] = known, users - 1
+        else:
+            for key in [key for key, (of, _) in self._books.items() if of is store]:
+                del self._books[key]
+        store.release()
 
     def book(self, risk: Risk, store: StateStore) -> RiskBook:
         """The book of a risk profile in a store, with the places that its saved positions hold.
@@ -146,30 +194,51 @@ class Floor:
         book.risk = risk  # the rules as they were registered last
         return book
 
-    def forget(self, store: StateStore) -> None:
-        """Drop the books of a store that nobody uses any more; they are read again when it is next used."""
-        for key in [key for key, (known, _) in self._books.items() if known is store]:
-            del self._books[key]
+
+def _carry_on(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped; a task of a user's that says ``exit()`` must not end everybody's runs."""
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException as error:  # noqa: BLE001
+            log.warning("a task of a live run raised %r; the others go on", error)
+        else:
+            return
 
 
 FLOOR: Final = Floor()
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=FLOOR.restart_in_child)
+
 
 def thinking_aside(strategy: Strategy) -> Strategy:
-    """The strategy with its questions answered in threads of their own.
+    """The strategy with its questions and callbacks answered in threads of their own.
 
-    A strategy that computes for long delays nobody, and one that never ends can be abandoned. Coroutine functions stay
-    on the loop: what they await may belong to it.
+    A strategy that computes for long delays nobody, and one that never ends can be abandoned; a callback that talks to
+    the network holds only its own run. Coroutine functions stay on the loop: what they await may belong to it.
     """
+    callbacks = {name: _aside(function) for name, function in strategy.callbacks.items()}
     if inspect.iscoroutinefunction(strategy.get_signal):
-        return strategy
+        return replace(strategy, callbacks=callbacks)
     ask = strategy.ask
 
     async def aside(context: Context) -> Any:
         answer = await _in_thread(lambda: ask(context))
         return await answer if inspect.isawaitable(answer) else answer
 
-    return replace(strategy, ask=aside)
+    return replace(strategy, ask=aside, callbacks=callbacks)
+
+
+def _aside(function: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function):
+        return function
+
+    async def aside(event: Any) -> Any:
+        said = await _in_thread(lambda: function(event))
+        return await said if inspect.isawaitable(said) else said
+
+    return aside
 
 
 async def _in_thread(function: Callable[[], Any]) -> Any:
@@ -193,8 +262,9 @@ async def _in_thread(function: Callable[[], Any]) -> Any:
             value = variables.run(function)
         except BaseException as raised:  # noqa: BLE001 -- handed to whoever asked
             error = raised
-            if isinstance(raised, StopIteration):  # a future cannot carry one
-                error = RuntimeError(f"the strategy raised StopIteration({raised.value!r})")
+            if isinstance(raised, StopIteration) or not isinstance(raised, Exception):
+                # A future cannot carry the one; exit() and the like would end more than this question.
+                error = RuntimeError(f"the strategy raised {raised!r}")
         loop.call_soon_threadsafe(settle, value, error)
 
     threading.Thread(target=work, name="bknb-strategy", daemon=True).start()

@@ -22,6 +22,7 @@ from ..domain.text import utc_text
 from ..errors import BrokerError, NotEnoughData, StateError
 from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
+from ..market.window import Window
 from ..ports import Broker, Clock, StateStore
 from . import subjects
 from .desk import Desk
@@ -33,7 +34,9 @@ from .registry import Exchange, Strategy, get_risk
 from .saving import Saving
 from .watchdog import watched
 
-_LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time
+_LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …
+_GRACE_SECONDS: Final = 0.3  # who is told to leave now may come to the end of the minute within this time
+_NOTES_KEPT: Final = 1_000  # refusals, rejections and warnings kept of a run that goes on for months
 
 _SETTLE_SECONDS: Final = 60.0  # the broker has this long for the last orders; the next start finds the rest
 
@@ -88,7 +91,7 @@ class LiveRun:
 
     def __init__(self, plan: LivePlan, floor: Floor, *, hear: Callable[[Event], None] | None = None) -> None:
         self.plan = plan
-        self.records = Records()
+        self.records = Records(_limit=_NOTES_KEPT)
         self.stopped = False
         self.paused = False
         self.seconds = 0.0
@@ -99,6 +102,10 @@ class LiveRun:
         self._floor = floor
         self._hear = hear
         self._leave = False
+        self._tape: Tape | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._tries = 0
+        self._late = False
         self._woken = asyncio.Event()
         owner = Owner(
             strategy=plan.strategy.name,
@@ -120,7 +127,8 @@ class LiveRun:
     @property
     def candles(self) -> Candles:
         """The one-minute candles of the run that are still in memory."""
-        return self._tape.window.minutes(self.plan.symbol).candles
+        known = None if self._tape is None else self._tape.window.known(self.plan.symbol, "1m")
+        return Candles.empty() if known is None else known.candles
 
     @property
     def state(self) -> State:
@@ -138,19 +146,24 @@ class LiveRun:
         """Ask for no new entries until ``resume``; what is open is watched on, and the result says so."""
         if not self.paused:
             self.paused = True
-            self.records.warnings.append(f"new entries were paused at {utc_text(self.last)}")
+            self.records.warn(f"new entries were paused at {utc_text(self.last)}")
 
     def resume(self) -> None:
         """Ask for entries again."""
         if self.paused:
             self.paused = False
-            self.records.warnings.append(f"new entries were asked for again from {utc_text(self.last)} on")
+            self.records.warn(f"new entries were asked for again from {utc_text(self.last)} on")
 
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk."""
         self.stopped = True
         self._leave = self._leave or now
-        self._floor.call(self._woken.set)
+        self._floor.call(self._told_to_stop)
+
+    def _told_to_stop(self) -> None:
+        self._woken.set()
+        if self._leave and self._work is not None:
+            asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._work.cancel)
 
     # --- the run ------------------------------------------------------------------------------------------------
 
@@ -162,30 +175,43 @@ class LiveRun:
         StateError
             When the saved state cannot be used: another process has it, or it is damaged.
         """
-        plan, began = self.plan, stopwatch()
-        plan.store.acquire()
+        plan, began, warn = self.plan, stopwatch(), self.records.warn
+        self._floor.open(plan.store)
+        self._tape = self._floor.tape(
+            plan.exchange, plan.settings, allow_gaps=plan.allow_gaps, clock=plan.clock, warn=warn
+        )
         try:
-            await self._wake_up()
-            async with watched(self._desk, plan.settings.max_signal_generation_seconds):
-                while not await self._tick():
-                    await self._sleep()
-                if self.orders is not None and not self._leave:
-                    await self.orders.settle(_SETTLE_SECONDS)
+            # A task of its own: who is told to leave now waits neither for an exchange nor for a strategy.
+            self._work = asyncio.ensure_future(self._through())
+            if self._leave:
+                self._told_to_stop()
+            await asyncio.wait({self._work})
+            if not (self._work.cancelled() and self._leave):
+                await self._work
         finally:
+            if self._work is not None:
+                self._work.cancel()
             if self.orders is not None:
                 await self.orders.close()
-            plan.store.release()
+            self._floor.put_back(self._tape, warn)
+            self._floor.close(plan.store)
             self.seconds = stopwatch() - began
+
+    async def _through(self) -> None:
+        await self._wake_up()
+        async with watched(self._desk, self.plan.settings.max_signal_generation_seconds):
+            while not await self._tick():
+                await self._sleep()
+            if self.orders is not None and not self._leave:
+                await self.orders.settle(_SETTLE_SECONDS)
+
+    @property
+    def _window(self) -> Window:
+        assert self._tape is not None  # since the start  # noqa: S101
+        return self._tape.window
 
     async def _wake_up(self) -> None:
         plan = self.plan
-        self._tape: Tape = self._floor.tape(
-            plan.exchange,
-            plan.settings,
-            allow_gaps=plan.allow_gaps,
-            clock=plan.clock,
-            warn=self.records.warnings.append,
-        )
         found = self.restored = self._saving.restore()
         for ended in self._saving.ended():
             self.records.add(ended)
@@ -238,7 +264,7 @@ class LiveRun:
         return Desk(
             rules=rules,
             strategy=thinking_aside(plan.strategy),
-            window=self._tape.window,
+            window=self._window,
             book=None if risk is None else self._floor.book(get_risk(risk), plan.store),
             records=self.records,
             state=state,
@@ -289,16 +315,21 @@ class LiveRun:
         """Everything that can be done now; returns whether the run is over."""
         began = stopwatch()
         self._woken.clear()
+        self._late = False
         try:
             await self._catch_up()
             if self.stopped and not self._leave:
                 await self._halt()
+        except NotEnoughData as error:
+            self._late = error.late  # the minute is here, another candle of this moment is not: the same question again
+            if not error.late:
+                self._desk.fail("exchange", error, self._fed)
         except StateError as error:
             self._desk.fail("state", error, self._fed)
         except Exception as error:  # noqa: BLE001 -- whatever a source raises is told; the next minute tries again
             self._desk.fail("exchange", error, self._fed)
         self._time(stopwatch() - began)
-        if self._leave or self._reached_end():
+        if self._leave or (self._reached_end() and not self._late):
             return True
         return self.stopped and isinstance(self._desk.state, Flat)
 
@@ -309,6 +340,7 @@ class LiveRun:
     async def _catch_up(self) -> None:
         """Question and minute in turn, from where the run stands to the present."""
         plan, desk = self.plan, self._desk
+        assert self._tape is not None  # since the start  # noqa: S101
         minutes = await self._tape.minutes(plan.symbol, self._fed)
         fed = len(minutes) > 0 and int(minutes.timestamp[0]) == self._fed
         if fed:
@@ -330,6 +362,7 @@ class LiveRun:
                 self._fed = before
                 raise
             self.last = self._fed + MINUTE_MS
+            self._tries = 0
             await self._question(self.last)
 
     def _minute(self, candles: Candles, index: int) -> Minute | None:
@@ -337,22 +370,27 @@ class LiveRun:
         _, open_, high, low, close, _ = candles._block[:, index].tolist()
         t = int(candles.timestamp[index])
         try:
-            price = self._tape.window.average_price(self.plan.symbol, t + MINUTE_MS)
+            price = self._window.average_price(self.plan.symbol, t + MINUTE_MS)
         except NotEnoughData:
             return None
         return Minute(t, open_, high, low, close, price)
 
     async def _question(self, when: int) -> None:
         """Ask the strategy at a moment, when it is time to."""
-        if self.stopped or self.paused or not isinstance(self._desk.state, Flat) or not self._is_due(when):
+        if self.stopped or not isinstance(self._desk.state, Flat) or not self._is_due(when):
             return
+        sessions = self._window.sessions
+        if sessions is not None and not sessions.may_ask(when, self.plan.settings.avg_price_candles_count):
+            return  # closed, or so short after the opening that there is no price of this session yet
         late = self.plan.late_minutes
         before, self._asked = self._asked, when
         try:
-            if late is not None and self.plan.clock.now() - when > late * MINUTE_MS:
+            if self.paused:
+                pass  # for good: whoever goes on later must not open what was not to be opened now
+            elif late is not None and self.plan.clock.now() - when > late * MINUTE_MS:
                 self._desk.fail("late", NotEnoughData(f"the question is older than late_minutes = {late}"), when)
             else:
-                await self._desk.ask(when)
+                await self._desk.ask(when, patient=self.plan.clock.now() < when + MINUTE_MS)
             if self._saving.asked != when:  # nothing came of the question; remember that it was asked
                 self._saving.keep(self._desk.state, (), fed=self._fed, asked=when)
         except BaseException:
@@ -369,7 +407,7 @@ class LiveRun:
         """A scheduled signal does not outlive a stop."""
         if isinstance(self._desk.state, Waiting):
             when = self._fed + MINUTE_MS
-            price = self._tape.window.average_price(self.plan.symbol, when)
+            price = self._window.average_price(self.plan.symbol, when)
             await self._desk.take(Halt(when, price))
 
     async def _sleep(self) -> None:
@@ -378,8 +416,9 @@ class LiveRun:
         now = clock.now()
         present = floor_to(now, MINUTE_MS)
         wake = present + MINUTE_MS
-        if self._fed + MINUTE_MS < present:
-            wake = min(wake, now + _LATE_MS)
+        if self._late or self._fed + MINUTE_MS < present:
+            wake = min(wake, now + _LATE_MS * 2 ** min(self._tries, 6))
+            self._tries += 1
         sleeping = asyncio.ensure_future(clock.sleep_until(wake))
         woken = asyncio.ensure_future(self._woken.wait())
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from ..domain.signal import (
     Active,
@@ -16,6 +16,8 @@ from ..domain.signal import (
     RiskRefused,
     TickResult,
 )
+
+N = TypeVar("N")
 
 FailureKind = Literal["warm-up", "strategy", "exchange", "callback", "timeout", "state", "broker", "late"]
 
@@ -61,6 +63,16 @@ class Records:
     milestones: list[Milestone] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
+    _limit: int | None = None  # of what was only said; what was done is kept for ever
+
+    def warn(self, text: str) -> None:
+        """Keep a warning."""
+        self._keep(self.warnings, text)
+
+    def _keep(self, notes: list[N], note: N) -> None:
+        notes.append(note)
+        if self._limit is not None and len(notes) > 2 * self._limit:
+            del notes[: -self._limit]
 
     def add(self, event: Event) -> None:
         """Keep one event; quiet minutes (idle, active) are not kept."""
@@ -71,10 +83,10 @@ class Records:
                 self.milestones.append(event)
                 return
             case Rejected():
-                self.rejected.append(event)
+                self._keep(self.rejected, event)
                 return
             case RiskRefused():
-                self.refused.append(event)
+                self._keep(self.refused, event)
                 return
             case Closed():
                 self.closed.append(event)
@@ -99,8 +111,14 @@ class Records:
 
     def snapshot(self) -> Records:
         """What there is now; a run that goes on does not change it."""
-        lists = {item.name: list(getattr(self, item.name)) for item in fields(self) if not item.name.startswith("_")}
-        return Records(**lists, _failures={key: replace(failure) for key, failure in self._failures.items()})
+        lists: dict[str, Any] = {
+            item.name: list(getattr(self, item.name)) for item in fields(self) if not item.name.startswith("_")
+        }
+        return Records(
+            **lists,
+            _limit=self._limit,
+            _failures={key: replace(failure) for key, failure in list(self._failures.items())},
+        )
 
     @property
     def failures(self) -> list[Failure]:

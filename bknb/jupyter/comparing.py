@@ -8,6 +8,7 @@ import bknb
 
 from ..market.clock import stopwatch
 from . import display
+from .controls import line_of
 from .options import Call, Command, Option
 from .sweeping import whole
 from .waiting import LOOK_EVERY_SECONDS
@@ -89,7 +90,7 @@ def _keep(session: Session, call: Call, value: Any) -> Any:
 def _wait(task: Any) -> Any:
     """The comparison, with a bar while it comes; an interrupt ends it and gives what there is."""
     name = "" if task.walker == "walker" else f"{task.walker} "
-    progress = display.Progress(f"walker {name}{task.symbol}")
+    progress = line_of(task, f"walker {name}{task.symbol}")
     began = stopwatch()
     while True:
         try:

@@ -37,6 +37,7 @@ _SAID: Final[dict[State, str]] = {
     "leaving": "Stopping now",
     "over": "Over",
 }
+_FINISHING: Final = "Stopping: what is under way is finished first"  # work without positions
 _VIEWS_REMEMBERED: Final = 32
 
 _switches: WeakValueDictionary[str, Switch] = WeakValueDictionary()
@@ -70,6 +71,7 @@ class Switch:
         self.foreground = foreground
         self.id = uuid.uuid4().hex[:12]
         self._pressed: dict[str, int] = {}
+        self._stopped = ""
         _switches[self.id] = self
 
     def press(self, action: str, *, view: str = "", number: int | None = None) -> bool:
@@ -82,8 +84,10 @@ class Switch:
             self._pressed[view] = number
         match action:
             case "stop":
+                self._stopped = self._stopped or "entries"
                 self.task.stop()
             case "stop_now":
+                self._stopped = "now"
                 self.task.stop(now=True)
             case "pause":
                 self.task.pause()
@@ -99,18 +103,21 @@ class Switch:
         task = self.task
         if task.done:
             return "over"
-        if task.stopping:
-            return "leaving" if task.stopping == "now" else "stopping"
+        stopping = task.stopping or self._stopped  # not every kind of work can tell
+        if stopping:
+            return "leaving" if stopping == "now" else "stopping"
         return "paused" if task.paused else "running"
 
     def state(self, *, text: str = "", percent: int | None = None, said: str | None = None) -> dict[str, Any]:
         """What ``mountControls`` draws; ``text`` and ``percent`` tell how far the run is."""
         status = self.status
+        if said is None:
+            said = _FINISHING if status == "stopping" and not self.task.can_pause else _SAID[status]
         return {
             "id": self.id,
             "label": self.label,
             "state": status,
-            "said": _SAID[status] if said is None else said,
+            "said": said,
             "text": text,
             "percent": percent,
             "foreground": self.foreground,
@@ -203,6 +210,35 @@ class Bar:
         self._handle.update(display.sentence(f"{self.switch.label}: {text}"), raw=True)
         self._widget.close()
         self._widget = None
+
+
+class BarLine:
+    """The same with the words of ``display.Progress``, which stands in its place where no front end looks."""
+
+    def __init__(self, switch: Switch) -> None:
+        self._label = switch.label
+        self._bar = Bar(switch)
+        self._shown = False
+
+    def follow(self, fraction: float, *, seconds: float, facts: list[str]) -> None:
+        """Say how far it is, what there is to say besides, and how long it still takes."""
+        percent, text = display.so_far(fraction, seconds=seconds, facts=facts)
+        self._bar.update(text, percent=percent)
+        self._shown = True
+
+    def close(self, text: str) -> None:
+        """Leave a sentence, also when it was over before there was a bar."""
+        if self._shown:
+            self._bar.close(text)
+        else:
+            data = display.sentence(f"{self._label}: {text}")
+            display.ipython("display").display(data, raw=True)
+
+
+def line_of(task: Any, label: str | None = None) -> BarLine | display.Progress:
+    """What follows a task that a cell waits for: buttons where a front end looks, else a line."""
+    switch = Switch(task, label=label, foreground=True)
+    return BarLine(switch) if can_show() else display.Progress(switch.label)
 
 
 def can_show() -> bool:

@@ -149,17 +149,6 @@ def speed(minutes: float, seconds: float) -> str:
     return f"{rate / 1e3:.0f} k minutes/s" if rate >= 1e4 else f"{rate:,.0f} minutes/s"
 
 
-def standing(fraction: float, *, trades: int, minutes: float, seconds: float) -> tuple[int, str]:
-    """How far a run is: whole per cent, never 100, and the same as a line with trades, speed and time left.
-
-    Examples
-    --------
-    >>> standing(0.5, trades=1, minutes=1e6, seconds=2.0)
-    (50, '50 % · 1 trade · 500 k minutes/s · 0:02 left')
-    """
-    return so_far(fraction, seconds=seconds, facts=run_facts(fraction, trades, minutes, seconds))
-
-
 def run_facts(fraction: float, trades: int, minutes: float, seconds: float) -> list[str]:
     """Trades so far, and the speed once it is known.
 

@@ -37,6 +37,21 @@ COMMANDS: Final = (
         ),
         twin='bknb.download("BTCUSDT", exchange="binance", start="2024-01-01", end="2024-02-01")',
     ),
+    Command(
+        name="%audit",
+        summary="Looks over stored minutes: gaps, oddities, and longer candles against minutes.",
+        options=(
+            _SYMBOLS,
+            _EXCHANGE,
+            _FRAME,
+            Option(name="--start", help="first moment, in place of --frame; UTC"),
+            Option(name="--end", help="last moment; now by default"),
+            Option(name="--compare", help="longer intervals of the exchange, such as 1h,1d", kind="interval"),
+            Option(name="--folder", help="where candles are kept; ./dump/candles by default", kind="path"),
+            _OUT,
+        ),
+        twin='bknb.audit("BTCUSDT", exchange="binance", start="2024-01-01", end="2024-02-01", compare="1h")',
+    ),
 )
 
 
@@ -61,3 +76,15 @@ def download(session: Session, call: Call) -> Any:
     if call.out is not None:
         session.names[call.out] = done
     return done
+
+
+def audit(session: Session, call: Call) -> Any:
+    """``%audit``."""
+    options = {name: call.values[name] for name in ("folder",) if name in call.values}
+    compare = tuple(part.strip() for part in call.values["compare"].split(",")) if "compare" in call.values else ()
+    found = bknb.audit(
+        call.values["symbol"], exchange=call.values["exchange"], compare=compare, **_range(call), **options
+    )
+    if call.out is not None:
+        session.names[call.out] = found
+    return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from . import cells, comparing, display, handover, history, sweeping
+from . import cells, comparing, display, handover, history, looking, optimize, sweeping
 from . import live as live_runs
 from .options import Call, Command, Option, parse
 from .session import Run, Session, attach, detach, signals
@@ -108,6 +108,7 @@ COMMANDS: Final = (
         options=(Option(name="RUN", help="number of a run", kind="run"),),
         twin="result",
     ),
+    looking.COMMAND,
     Command(
         name="%why",
         summary="Tells the whole story of one signal.",
@@ -130,6 +131,7 @@ COMMANDS: Final = (
     comparing.WALKER,
     comparing.LOOKAHEAD,
     *history.COMMANDS,
+    optimize.COMMAND,
 )
 
 
@@ -377,6 +379,7 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%frame": frame,
     "%%risk": risk,
     "%runs": runs,
+    "%dashboard": looking.dashboard,
     "%why": why,
     "%report": report,
     "%live": live_runs.live,
@@ -385,6 +388,8 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%walker": comparing.walker,
     "%lookahead": comparing.lookahead,
     "%download": history.download,
+    "%audit": history.audit,
+    "%optimize": optimize.optimize,
 }
 
 

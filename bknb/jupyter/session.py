@@ -191,6 +191,8 @@ def _known(kind: str, words: list[str], names: Mapping[str, Any], session: Sessi
             return dict(zip(("exchange", "strategy", "frame", "risk", "walker"), lists, strict=True))[kind]()
         case "metric":
             return list(bknb.statistics([]))
+        case "optimizer":
+            return bknb.list_optimizers()
         case "interval":
             return INTERVALS
         case "execution":

@@ -9,6 +9,7 @@ import bknb
 
 from ..market.clock import stopwatch
 from . import display
+from .controls import line_of
 from .options import Call, Command, Option
 from .waiting import LOOK_EVERY_SECONDS
 
@@ -117,7 +118,7 @@ def sweep(session: Session, call: Call) -> Any:
 
 def _wait(task: Any) -> Any:
     """The result, with a bar while it comes; an interrupt ends the sweep and gives what there is."""
-    progress = display.Progress(f"sweep {task.strategy} {task.symbol}")
+    progress = line_of(task, f"sweep {task.strategy} {task.symbol}")
     began = stopwatch()
     while True:
         try:

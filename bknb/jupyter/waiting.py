@@ -52,8 +52,8 @@ class Follower:
     ) -> None:
         self.task = task
         switch = controls.Switch(task, label=label, foreground=foreground)
-        self._bar = controls.Bar(switch) if controls.can_show() else None
-        self._line = display.Progress(switch.label) if line and self._bar is None else None
+        self._bar = controls.Bar(switch) if not line and controls.can_show() else None
+        self._line = controls.line_of(task, label) if line else None
         self._quiet, self._buttons_only = quiet, buttons_only
         self._began = stopwatch()
         self._looked = -1.0
@@ -69,22 +69,27 @@ class Follower:
         if seconds < self._quiet or seconds - self._looked < 0.8 * LOOK_EVERY_SECONDS or not (self._bar or self._line):
             return
         self._looked = seconds
-        if self._buttons_only and self._bar is not None:
-            self._bar.update("", percent=None)
-            return
-        progress = getattr(self.task, "progress", None)
-        if progress is None:
-            if self._bar is not None:
-                self._bar.update(_so_far(self.task, seconds), percent=None)
-            return
-        minutes, trades = self.task.processed * _step_minutes(self.task), len(self.task.trades_so_far)
+        progress: Any = getattr(self.task, "progress", None)
         if self._line is not None:
-            self._line.update(progress, trades=trades, minutes=minutes, seconds=seconds)
+            self._line.follow(progress or 0.0, seconds=seconds, facts=self._facts(seconds))
+        elif self._bar is not None and self._buttons_only:
+            self._bar.update("", percent=None)
+        elif self._bar is not None and progress is None:
+            self._bar.update(_so_far(self.task, seconds), percent=None)
         elif self._bar is not None:
-            percent, text = display.standing(progress, trades=trades, minutes=minutes, seconds=seconds)
-            if self.task.paused:  # its speed and the time left would only be the clock going on
-                text = " · ".join(text.split(" · ")[:2])
+            percent, text = display.so_far(progress, seconds=seconds, facts=self._facts(seconds))
             self._bar.update(text, percent=percent)
+
+    def _facts(self, seconds: float) -> list[str]:
+        """What there is to say besides how far it is."""
+        task, minutes = self.task, _minutes_behind(self.task)
+        said = getattr(task, "facts_so_far", None)
+        if said is not None:  # work that is not counted in minutes and trades
+            return list(said())
+        if minutes is None:
+            return [f"{task.processed:,} of {task.total:,}"]
+        facts = display.run_facts(task.progress, len(task.trades_so_far), minutes, seconds)
+        return facts[:1] if task.paused else facts  # while it stands still, its speed is only the clock going on
 
     def close(self, text: str = "") -> None:
         """Leave a sentence: the given one, or what the task came to."""
@@ -93,10 +98,13 @@ class Follower:
             shown.close(text or _note(self.task, self.seconds))
 
 
-def _step_minutes(task: Any) -> float:
-    """Minutes between two moments of a task's frame."""
-    interval = getattr(getattr(getattr(task, "plan", None), "frame", None), "interval", "1m")
-    return float(int(interval[:-1]) * _MINUTES[interval[-1]])
+def _minutes_behind(task: Any) -> float | None:
+    """Minutes of history a backtest has behind it; None for any other work."""
+    frame = getattr(getattr(task, "plan", None), "frame", None)
+    if frame is None:
+        return None
+    interval: str = frame.interval
+    return float(task.processed * int(interval[:-1]) * _MINUTES[interval[-1]])
 
 
 def wait(task: Any, label: str) -> Any:
@@ -205,6 +213,11 @@ def _note(task: Any, seconds: float) -> str:
     if getattr(task, "progress", None) is None:
         return f"over after {display.time_left(seconds)} min, {_so_far(task, seconds)}"
     result = task.result()
+    ending = getattr(task, "ending", None)
+    if ending is not None:
+        return f"done in {seconds:.1f} s · {ending()}"
+    if _minutes_behind(task) is None:
+        return f"{'stopped early' if getattr(result, 'stopped', False) else 'done'} in {seconds:.1f} s"
     minutes = (result.end - result.start) / 60_000
     how = "stopped early, partial result" if result.stopped else "done"
     pace = "" if result.stopped else f" ({display.speed(minutes, seconds)})"

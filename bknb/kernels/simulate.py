@@ -354,7 +354,9 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, terms: Any) -> Any:  # 
         if index >= count:
             break  # the data ends here: nobody could fill what the strategy asks for
         after = when
-        if market.times[index] == when and index >= grid.average_count:
+        # Asked is where the minute before has been seen; before the first average price there is nothing to say.
+        seen = index > 0 and (when == grid.start or market.times[index - 1] == when - MINUTE)
+        if seen and index >= grid.average_count:
             side, limit, minutes = int(rows.position[row]), rows.limit[row], rows.minutes[row]
             target, stop, price = rows.target[row], rows.stop[row], market.average[index - 1]
             if not _is_valid(side, price, target, stop, minutes, limit, terms):

@@ -7,6 +7,7 @@ waits here while the loop fetches them.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -35,3 +36,13 @@ def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
 def fetch_now(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on the fetching loop and wait for it, from any other thread."""
     return submit(work).result()
+
+
+def _restart_in_child() -> None:
+    """After a fork: the thread stayed with the parent; the first use in the child starts another."""
+    global _lock, _loop
+    _lock, _loop = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restart_in_child)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SPAN = re.compile(r"\s*([0-2]?[0-9]):([0-5][0-9])\s*-\s*([0-2]?[0-9]):([0-5][0-9])\s*")
-_FAR_DAYS: Final = 40  # a market that is closed for longer than this has no sessions any more
 
 Hours = tuple[tuple[int, int], ...]  # minutes after midnight, [open, close)
 
@@ -149,13 +148,10 @@ class Sessions:
             found.extend((int(slot), int(slot) + step) for slot in wanted)
         return merged(found)
 
-    def next_open(self, when: int, *, warm_minutes: int = 0) -> int | None:
-        """The first moment from ``when`` on that is open and was so for ``warm_minutes`` (UTC ms)."""
-        for first, end in self.open_ranges(when - 2 * DAY_MS, when + _FAR_DAYS * DAY_MS):
-            moment = max(when, first + warm_minutes * MINUTE_MS)
-            if moment < end:
-                return moment
-        return None
+    def may_ask(self, when: int, warm_minutes: int) -> bool:
+        """Whether the market is open at a moment (UTC ms), and was for so many minutes before it."""
+        span = warm_minutes * MINUTE_MS
+        return self.is_open(when) and int(self.open_minutes(np.array([when - span]), span)[0]) == warm_minutes
 
     def reach_back(self, when: int, step: int, count: int) -> int:
         """The start of the ``count``-th newest candle (UTC ms) that closed at ``when`` or before."""

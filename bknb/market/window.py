@@ -134,12 +134,17 @@ class Window:
     def loaded(self) -> dict[tuple[str, str], Candles]:
         """Everything in memory now, by symbol and interval."""
         return {key: series.candles for key, series in self._series.items()}
+
     def ready(self, symbol: str, interval: str, since: int) -> Series | None:
         """The candles from ``since`` to the horizon, if they are in memory already."""
         series = self._series.get((symbol, interval))
         if series is None or series.since > since or series.until < floor_to(self.horizon, series.step):
             return None
         return series
+
+    def known(self, symbol: str, interval: str) -> Series | None:
+        """What is in memory, if anything is."""
+        return self._series.get((symbol, interval))
 
     def minutes(self, symbol: str) -> Series:
         """The one-minute candles of a symbol that was loaded before."""
@@ -176,10 +181,9 @@ class Window:
         oldest = self._feed.reach_back(when, step, limit)
         series = self._series.get((symbol, interval))
         if series is None or (series.since > oldest and series.closed(when) < limit):
-            series = fetch_now(self.load(symbol, interval, oldest - _HEADROOM * step))
+            series = fetch_now(self.load(symbol, interval, self._feed.reach_back(oldest, step, _HEADROOM)))
         elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
             series = fetch_now(self.load(symbol, interval, series.since))
-            series = fetch_now(self.load(symbol, interval, self._feed.reach_back(oldest, step, _HEADROOM)))
         last = series.closed(when)
         if last < limit or last > len(series.candles):
             self._refuse(series, symbol, interval, limit, when)
@@ -193,7 +197,7 @@ class Window:
         first = _utc(int(candles.timestamp[0]))
         if last > len(candles):
             end = _utc(int(candles.timestamp[-1]) + series.step)
-            raise NotEnoughData(f"{wanted}\nthe data of {self.source.name} ends at {end}")
+            raise NotEnoughData(f"{wanted}\nthe data of {self.source.name} ends at {end}", late=self._growing)
         raise NotEnoughData(
             f"{wanted}, only {max(last, 0)} exist: the data of {self.source.name} begins at {first}\n"
             f"start the frame later or ask for fewer candles",
@@ -223,10 +227,7 @@ class Window:
 
     async def load_run(self, symbol: str, start: int) -> Series:
         """Load the minutes of a run that starts at ``start``, with what its first average price needs."""
-        since = floor_to(start, MINUTE_MS) - self.settings.avg_price_candles_count * MINUTE_MS
         since = self._feed.reach_back(start, MINUTE_MS, self.settings.avg_price_candles_count)
-        import asyncio
-
         return await asyncio.wrap_future(submit(self.load(symbol, "1m", since)))
 
 

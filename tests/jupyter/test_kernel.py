@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from example import RUN, TRADER
 
+import bknb
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytest.importorskip("ipykernel")
 pytest.importorskip("nbformat")
@@ -328,3 +331,51 @@ def test_the_kernels_own_loop_is_left_alone(kernel: Kernel) -> None:
     patched, imported, home = json.loads(kernel.printed(request))
     assert (patched, imported) == (False, False)
     assert home == "asyncio.runners"
+
+
+BUSY = """
+began = time.perf_counter()
+while time.perf_counter() - began < 3:
+    sum(range(1000))
+busy = (began, time.perf_counter())
+"""
+
+
+def test_a_live_run_goes_on_while_a_cell_is_busy(kernel: Kernel) -> None:
+    kernel.run(
+        "import time\nfrom bknb.testing.clocks import AcceleratedClock\nasked = []\n"
+        "def get_signal(ctx):\n    asked.append(time.perf_counter())\n    print('asked at', ctx.when.minute)\n"
+        "_ = bknb.add_strategy('ticking', interval='1m', get_signal=get_signal)"
+    )
+    started = kernel.run(
+        "clock, store = AcceleratedClock(1_704_067_200_000, speed=300), bknb.stores.memory()\n"
+        "%live BTCUSDT --strategy ticking --exchange demo --clock {clock} --store {store} --out ticking"
+    )
+    other = kernel.run(BUSY)
+    kernel.run("ticking.stop(now=True)\n_ = ticking.result(30)")
+    counted = kernel.run("print(json.dumps([sum(busy[0] < at < busy[1] for at in asked), len(asked)]))".replace(
+        "print(", "import json\nprint(", 1))  # fmt: skip
+    while_busy, in_all = json.loads(kernel.printed(counted))
+    assert while_busy >= 5  # a minute takes 0.2 s: fifteen are due
+    kernel.listen_until(lambda: kernel.printed(started).count("asked at") == in_all)
+    assert kernel.printed(other) == ""
+
+
+def test_a_kernel_ends_although_live_runs_go_on(tmp_path: Path) -> None:
+    manager, client = jupyter_client.manager.start_new_kernel(cwd=str(tmp_path))
+    try:
+        own = Kernel(manager, client)
+        own.run(
+            "import bknb\nfrom bknb.testing.clocks import AcceleratedClock\n"
+            "task = bknb.Live.background('BTCUSDT', strategy=lambda: print('asked'), exchange='demo',\n"
+            "    clock=AcceleratedClock(1_704_067_200_000, speed=300))\n"
+            "while task.now < 1_704_067_200_000 + 180_000:\n    task.wait(0.05)"
+        )
+        client.shutdown()
+        manager.provisioner.process.wait(WAIT_SECONDS)
+        assert manager.provisioner.process.returncode == 0
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    with bknb.stores.FileStore(tmp_path / "dump" / "data") as store:  # nobody holds it any more
+        assert store.keys("signal")

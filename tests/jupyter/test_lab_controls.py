@@ -30,6 +30,10 @@ def slow(ctx):
         return bknb.Signal(position="long", price_take_profit=ctx.price * 1.02, price_stop_loss=ctx.price * 0.99,
                            minute_estimated_time=60)
 _ = bknb.add_strategy("slow", interval="1m", get_signal=slow)
+def tuned(ctx, x=1):
+    time.sleep(0.002)
+_ = bknb.add_strategy("tuned", interval="1h", get_signal=tuned)
+DAY = ("2024-01-01", "2024-01-03")
 LONG = dict(strategy="slow", exchange="demo", frame="2024-01-01:2025-01-01")
 """
 WAYS = {
@@ -54,7 +58,8 @@ return {
     group: [bar.getAttribute('role'), bar.getAttribute('aria-label')],
     status: bar.querySelector('[role=status]').textContent,
     progress: [track.getAttribute('aria-label'), Number(track.getAttribute('aria-valuenow'))],
-    buttons: [...bar.querySelectorAll('button')].map(b => [b.textContent, b.getAttribute('aria-label'), b.tabIndex]),
+    buttons: [...bar.querySelectorAll('button:not([hidden])')].map(
+        button => [button.textContent, button.getAttribute('aria-label'), button.tabIndex]),
 };
 """
 SIZES = """
@@ -147,6 +152,26 @@ def test_a_run_is_paused_resumed_and_stopped(page: Page, buttons: Buttons, way: 
         assert page.text(cell).endswith("stopped True\n")
     if "magic" in way and "background" not in way:
         assert "this is a partial result" in page.text(cell)
+
+
+SWEEPS = {
+    "plain": "found = bknb.sweep('tuned', params={'x': range(400)}, symbol='BTCUSDT', exchange='demo', frame=DAY)",
+    "magic": '%sweep BTCUSDT --strategy tuned --params "x=range(400)" --exchange demo --frame {DAY} --out found',
+}
+
+
+@pytest.mark.parametrize("way", SWEEPS)
+def test_other_work_than_backtests_can_be_stopped_too(page: Page, buttons: Buttons, way: str) -> None:
+    cell = start(page, buttons, SWEEPS[way])
+    seen: dict[str, Any] = page.browser.run(LABELS)
+    assert [text for text, _, _ in seen["buttons"]] == ["Stop", "Stop now"]  # a sweep cannot be paused
+    buttons.click("stop")
+    buttons.becomes("gone")
+    page.finish(cell, SECONDS)
+    assert "stopped early" in page.text(cell)
+    counted = page.add("print(found.stopped, 0 < len(found) < 400)")
+    page.run(counted)
+    assert page.text(counted) == "True True\n"
 
 
 def test_the_background_run_can_be_stopped_while_another_cell_is_busy(page: Page, buttons: Buttons) -> None:

@@ -1,0 +1,280 @@
+"""Answers of a language model that are already here: recorded to a file and played back, or cached by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from ..errors import ModelError, UsageError
+from ..ports import ModelReply
+
+if TYPE_CHECKING:
+    from ..ports import Model
+
+FORMAT: Final = "bknb replies 1"
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One answer in a file; ``question`` is the fingerprint of what was asked, empty for any question."""
+
+    text: str
+    question: str = ""
+    thinking: str = ""
+    model: str = ""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+
+
+class _Book(msgspec.Struct, kw_only=True):
+    format: str
+    replies: list[Recorded]
+
+
+def fingerprint(
+    messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, Any] | None, seed: int | None, model: str = ""
+) -> str:
+    """SHA-256 of what is asked, 64 hexadecimal digits; the same question has the same on every machine.
+
+    Examples
+    --------
+    >>> fingerprint([{"role": "user", "content": "hello"}], schema=None, seed=1)[:8]
+    '5cc46f2a'
+    """
+    asked = {"messages": [dict(message) for message in messages], "schema": schema, "seed": seed, "model": model}
+    text = json.dumps(asked, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class RecordedModel:
+    """A language model that repeats what was recorded; offline, the same each time.
+
+    An answer recorded for exactly this question is given first; otherwise the answers are given in order.
+
+    Parameters
+    ----------
+    replies
+        Path of a file that :class:`RecordingModel` wrote, or the answers themselves: texts, or mappings with
+        ``text`` and perhaps ``thinking``, ``tokens_in``, ``tokens_out``.
+    strict
+        Give an answer only to the question it was recorded for.
+
+    Raises
+    ------
+    UsageError
+        When the file is not there or does not hold replies.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> model = RecordedModel(["yes", "no"])
+    >>> [asyncio.run(model.chat([{"role": "user", "content": "?"}])).text for _ in range(2)]
+    ['yes', 'no']
+    """
+
+    def __init__(self, replies: str | Path | Iterable[str | Mapping[str, Any]], *, strict: bool = False) -> None:
+        if isinstance(replies, (str, Path)):
+            self.source = Path(replies).name
+            self._replies = _read(Path(replies))
+        else:
+            self.source = "a list"
+            self._replies = [_recorded(reply) for reply in replies]
+        self._strict = strict
+        self._used: set[int] = set()
+        known = next((reply.model for reply in self._replies if reply.model), "")
+        self.name = f"{known} (recorded)" if known else "recorded"
+
+    def __repr__(self) -> str:
+        return f"RecordedModel({len(self._replies)} replies from {self.source})"
+
+    async def chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        on_text: Callable[[str, str], object] | None = None,
+    ) -> ModelReply:
+        """The recorded answer; see :class:`bknb.ports.Model`.
+
+        Raises
+        ------
+        ModelError
+            When there is none (left).
+        """
+        reply = self._next(fingerprint(messages, schema=schema, seed=seed))
+        if on_text is not None:
+            for kind, piece in (("thinking", reply.thinking), ("text", reply.text)):
+                if piece:
+                    on_text(kind, piece)
+        return ModelReply(
+            text=reply.text,
+            thinking=reply.thinking,
+            model=self.name,
+            tokens_in=reply.tokens_in,
+            tokens_out=reply.tokens_out,
+        )
+
+    def _next(self, question: str) -> Recorded:
+        for at, reply in enumerate(self._replies):
+            if reply.question == question:
+                self._used.add(at)
+                return reply
+        if not self._strict:
+            for at, reply in enumerate(self._replies):
+                if at not in self._used:
+                    self._used.add(at)
+                    return reply
+        what = "for this question" if self._strict else "left"
+        raise ModelError(
+            f"no recorded reply is {what}: {self.source} holds {len(self._replies)}\n"
+            "record again with bknb.llm.recording(model, path), or ask a live model"
+        )
+
+
+class RecordingModel:
+    """Passes every question on to another model and keeps the answers in a file.
+
+    Parameters
+    ----------
+    model
+        Who answers.
+    path
+        The file; answers are added to those it holds, an answer to the same question replaces the earlier one.
+    """
+
+    def __init__(self, model: Model, path: str | Path) -> None:
+        self.model = model
+        self.path = Path(path)
+        self.name = model.name
+
+    async def chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        on_text: Callable[[str, str], object] | None = None,
+    ) -> ModelReply:
+        """Ask, and write the answer down; see :class:`bknb.ports.Model`."""
+        reply = await self.model.chat(messages, schema=schema, seed=seed, on_text=on_text)
+        question = fingerprint(messages, schema=schema, seed=seed)
+        known = _read(self.path) if self.path.is_file() else []
+        new = Recorded(
+            text=reply.text,
+            question=question,
+            thinking=reply.thinking,
+            model=reply.model,
+            tokens_in=reply.tokens_in,
+            tokens_out=reply.tokens_out,
+        )
+        _write(self.path, [*(old for old in known if old.question != question), new])
+        return reply
+
+
+class AnswerFolder:
+    """Answers on disk under the fingerprint of their question: a folder for each model, one small file each.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     answers = AnswerFolder(folder)
+    ...     answers.keep("ab12", ModelReply(text="wait", model="qwen3:8b"))
+    ...     answers.find("ab12").text, answers.find("ab12", model="llama3"), answers.models()
+    ('wait', None, ['qwen3:8b'])
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def models(self) -> list[str]:
+        """Whose answers are here."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(unquote(place.name) for place in self.folder.iterdir() if place.is_dir())
+
+    def _path(self, question: str, model: str) -> Path:
+        return self.folder / (quote(model, safe=" -_+=()") or "model") / question[:2] / f"{question}.json"
+
+    def find(self, question: str, *, model: str | None = None) -> ModelReply | None:
+        """The answer to that question that can be read; of one model, or of the only one that gave any.
+
+        Raises
+        ------
+        ModelError
+            When no model is named and several have answered it.
+        """
+        known = [model] if model is not None else self.models()
+        found = [reply for name in known if (reply := self._read(question, name)) is not None]
+        if len(found) > 1:
+            names = ", ".join(reply.model for reply in found)
+            raise ModelError(f"{names} have all answered this question in {self.folder}\nsay which one: model='...'")
+        return found[0] if found else None
+
+    def _read(self, question: str, model: str) -> ModelReply | None:
+        try:
+            kept = msgspec.json.decode(self._path(question, model).read_bytes(), type=Recorded)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        return ModelReply(
+            text=kept.text,
+            thinking=kept.thinking,
+            model=kept.model,
+            tokens_in=kept.tokens_in,
+            tokens_out=kept.tokens_out,
+        )
+
+    def keep(self, question: str, reply: ModelReply) -> None:
+        """Write an answer down; whole or not at all."""
+        kept = Recorded(
+            text=reply.text,
+            question=question,
+            thinking=reply.thinking,
+            model=reply.model,
+            tokens_in=reply.tokens_in,
+            tokens_out=reply.tokens_out,
+        )
+        path = self._path(question, reply.model)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, msgspec.json.encode(kept))
+
+
+def _recorded(reply: str | Mapping[str, Any]) -> Recorded:
+    if isinstance(reply, str):
+        return Recorded(text=reply)
+    try:
+        return msgspec.convert(dict(reply), Recorded)
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        raise UsageError(f"a recorded reply is a text or a mapping with 'text', got {reply!r:.80} ({error})") from None
+
+
+def _read(path: Path) -> list[Recorded]:
+    try:
+        book = msgspec.json.decode(path.read_bytes(), type=_Book)
+    except OSError:
+        raise UsageError(f"no recorded replies at {path}; expected a file that bknb.llm.recording wrote") from None
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"{path} does not hold recorded replies: {error}") from None
+    if book.format != FORMAT:
+        raise UsageError(f"{path} does not hold recorded replies: its format is {book.format!r}, expected {FORMAT!r}")
+    return book.replies
+
+
+def _write(path: Path, replies: list[Recorded]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = msgspec.json.format(msgspec.json.encode(_Book(format=FORMAT, replies=replies)), indent=1)
+    _replace(path, text + b"\n")
+
+
+def _replace(path: Path, text: bytes) -> None:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
+        new.write(text)
+    Path(new.name).replace(path)

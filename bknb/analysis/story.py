@@ -1,0 +1,48 @@
+"""The story of a signal: each of its events as one line."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+RANK: Final[dict[str, int]] = {
+    "RiskRefused": 0,
+    "Scheduled": 1,
+    "Opened": 2,
+    "Milestone": 3,
+    "Closed": 4,
+    "Cancelled": 4,
+}
+"""The order of what happens to a signal within one minute."""
+
+
+def tell(event: Any) -> str:
+    """One event as a line of a story."""
+    when = str(np.datetime64(event.when, "ms").astype("datetime64[m]")).replace("T", " ")
+    signal = event.signal
+    levels = f"target {signal.price_take_profit:.8g}, stop {signal.price_stop_loss:.8g}"
+    match type(event).__name__:
+        case "Scheduled":
+            text = f"scheduled: {signal.position} waits for {signal.price_open:.8g} ({levels})"
+        case "Opened":
+            text = (
+                f"opened: {signal.position} at {signal.price_open:.8g} ({levels}, {signal.minute_estimated_time} min)"
+            )
+        case "Milestone":
+            goal = "target" if event.side == "profit" else "stop"
+            text = f"{event.level} % of the way to the {goal}"
+        case "RiskRefused":
+            text = f"risk profile {event.risk!r} refused: {event.note}"
+        case "Cancelled":
+            text = f"cancelled: {event.reason}" + (f" ({event.note})" if event.note else "")
+        case _:
+            pnl = event.pnl
+            doubt = ", the candle allows another reading" if event.ambiguous else ""
+            text = (
+                f"closed: {event.close_reason} at {event.price_close:.8g}{doubt}; net {pnl.pnl_percentage:+.4f} % = "
+                f"gross {pnl.gross_percentage:+.4f} - fees {pnl.fee_percentage:.4f} "
+                f"- slippage {pnl.slippage_percentage:.4f}"
+            )
+    note = f" [{signal.note}]" if signal.note and type(event).__name__ in ("Scheduled", "Opened") else ""
+    return f"{when} UTC  price {event.price:.8g}  {text}{note}"

@@ -1,0 +1,576 @@
+// The dashboard: what comes from Python is kept in a store, and drawn at most once per frame of the screen.
+
+/* global mountControls */
+import { EquityChart, PriceChart, Range, describePrice } from "./charts.js";
+import { TradesTable, plainTable, runsTable, signalsTable, statisticsTable } from "./tables.js";
+import { array, el, moment, percent, say, sign } from "./text.js";
+
+const TABS = {
+  trades: "Trades",
+  signals: "Open and scheduled",
+  statistics: "Statistics",
+  risk: "Risk refusals",
+  milestones: "Milestones",
+  problems: "Errors and warnings",
+  timings: "Timings",
+  walker: "Ranking",
+};
+const EMPTY = {
+  risk: "No risk profile has refused anything.",
+  milestones: "No position has come 10 % of its way yet.",
+  problems: "No error, no warning.",
+  timings: "Nothing has been timed yet.",
+  walker: "No comparison has been ranked yet.",
+};
+const ONLY_WHEN_FILLED = ["walker"];
+const SPOKEN_MS = 10000;
+let made = 0;
+// what a view looked at, for the next view of the same widget, where a front end makes a new one
+const looks = new WeakMap();
+
+function bars(packed, buffers = null) {
+  const out = { step: packed?.step ?? 60000, length: packed?.length ?? "" };
+  for (const name of ["time", "open", "high", "low", "close"]) out[name] = array(packed?.[name], buffers);
+  return out;
+}
+
+function equity(packed, buffers = null) {
+  const out = { text: packed?.text ?? "" };
+  for (const name of ["time", "equity", "drawdown_time", "drawdown"]) out[name] = array(packed?.[name], buffers);
+  return out;
+}
+
+const COLUMNS = ["reason", "side", "ambiguous", "opened", "closed", "price_open", "price_close", "target", "stop", "pnl", "peak", "trough"];
+
+function trades(packed) {
+  if (!packed?.ids) return null;
+  const out = { count: packed.count, ids: packed.ids, notes: packed.notes, reasons: packed.reasons };
+  for (const name of COLUMNS) out[name] = array(packed[name]);
+  return out;
+}
+
+class View {
+  constructor(model, host) {
+    this.model = model;
+    this.id = `bknb-${(made += 1)}-${Math.random().toString(36).slice(2, 8)}`;
+    this.dirty = new Set(["head", "bars", "equity", "trades", "signals", "figures", "tables", "runs"]);
+    this.frames = 0;
+    this.spoken = 0;
+    this.asked = 0;
+    this.store = { bars: bars(null), equity: equity(null), trades: null, signals: { rows: [], missed: [] }, selected: -1, detail: null };
+    this.range = new Range(() => this.ranged());
+    this.panels = model.get("panels");
+    this.root = el("div", { class: "bknb-board", role: "region", "aria-label": "bknb dashboard", id: this.id, "data-lm-suppress-shortcuts": "true" });
+    host.append(this.root);
+    this.build();
+    this.bind();
+    this.recall();
+    this.queue();
+  }
+
+  recall() {
+    const look = looks.get(this.model);
+    if (!look) return;
+    this.range.view = look.view;
+    this.wanted = look.chosen;
+    if (look.opened && this.names?.includes(look.opened)) this.open(look.opened);
+    if (this.table && look.table) Object.assign(this.table, look.table);
+  }
+
+  remember() {
+    const { sort, page, outcome, words } = this.table ?? {};
+    looks.set(this.model, {
+      view: this.range.view,
+      opened: this.opened,
+      chosen: this.store.trades?.ids[this.store.selected],
+      table: this.table ? { sort, page, outcome, words } : null,
+    });
+  }
+
+  has(panel) {
+    return this.panels.includes(panel);
+  }
+
+  // -- building ------------------------------------------------------------------------------------------------
+
+  build() {
+    if (this.has("runs")) {
+      this.runs = el("div");
+      this.root.append(el("section", { "aria-label": "Runs" }, this.runs));
+    }
+    if (this.has("status")) this.buildHead();
+    if (this.has("price")) this.buildPrice();
+    if (this.has("equity")) this.buildEquity();
+    this.buildTabs();
+  }
+
+  buildHead() {
+    this.title = el("div", { class: "bknb-title" });
+    this.text = el("div", { class: "bknb-text", "aria-hidden": "true" });
+    this.voice = el("div", { class: "bknb-hidden", role: "status" });
+    this.fill = el("div");
+    this.progress = el(
+      "div",
+      { class: "bknb-progress", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", "aria-label": "Part of the run that is behind" },
+      this.fill,
+    );
+    this.buttons = el("div");
+    this.facts = el("dl", { class: "bknb-facts" });
+    this.time = el("p", { class: "bknb-time" });
+    this.time.hidden = true;
+    this.root.append(el("section", { class: "bknb-head", "aria-label": "Status" }, this.title, this.text, this.voice, this.progress, this.buttons, this.facts, this.time));
+    this.showButtons();
+  }
+
+  // controls.js stands before this file and offers the buttons of a run.
+  showButtons() {
+    const { id, state } = this.model.get("controls") ?? {};
+    const wanted = id && state !== "over" ? id : null;
+    if (wanted === this.switched) return;
+    this.switched = wanted;
+    this.unmount?.();
+    this.unmount = wanted && typeof mountControls === "function" ? mountControls({ model: this.model, el: this.buttons }) : null;
+  }
+
+  tools(readout) {
+    const button = (text, label, act) => el("button", { type: "button", text, title: label, "aria-label": label, onclick: act });
+    return el(
+      "div",
+      { class: "bknb-bar" },
+      button("◀", "Earlier", () => this.range.move(-0.5)),
+      button("▶", "Later", () => this.range.move(0.5)),
+      button("+", "Zoom in", () => this.range.zoom(0.5)),
+      button("−", "Zoom out", () => this.range.zoom(2)),
+      button("All", "Show the whole run", () => this.range.reset()),
+      el("span", { class: "bknb-grow" }),
+      readout,
+    );
+  }
+
+  chartBox(label, hosts) {
+    const box = el("div", {
+      class: "bknb-chart",
+      tabindex: "0",
+      role: "group",
+      "aria-label": label,
+      onkeydown: (event) => {
+        const act = {
+          ArrowLeft: () => this.range.move(-0.2),
+          ArrowRight: () => this.range.move(0.2),
+          "+": () => this.range.zoom(0.6),
+          "=": () => this.range.zoom(0.6),
+          "-": () => this.range.zoom(1.6),
+          0: () => this.range.reset(),
+        }[event.key];
+        if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+        event.preventDefault();
+        event.stopPropagation();
+        act();
+      },
+    });
+    box.append(...hosts);
+    return box;
+  }
+
+  buildPrice() {
+    this.price = new PriceChart(this.range, this.id, this.store, (at) => this.choose(at));
+    this.priceBox = this.chartBox("Price", [this.price.host]);
+    this.priceText = el("p", { class: "bknb-hidden" });
+    this.root.append(
+      el("section", { "aria-label": "Price" }, el("h4", { text: "Price" }), this.tools(this.price.readout), this.priceBox, this.priceText, this.legend()),
+    );
+  }
+
+  legend() {
+    return el("p", {
+      class: "bknb-legend",
+      text: "▶ long entry  ◀ short entry  ✕ exit  — won  ┄ lost  ◇ scheduled. Drag to zoom, double click for all; arrows, + − 0 on the keyboard.",
+    });
+  }
+
+  buildEquity() {
+    this.money = new EquityChart(this.range, this.id, this.store);
+    this.moneyBox = this.chartBox("Equity and drawdown", [this.money.equity.host, this.money.drawdown.host]);
+    this.moneyText = el("p", { class: "bknb-hidden" });
+    const alone = this.has("price") ? el("div", { class: "bknb-bar" }, el("span", { class: "bknb-grow" }), this.money.readout) : this.tools(this.money.readout);
+    this.root.append(
+      el("section", { "aria-label": "Equity and drawdown" }, el("h4", { text: "Equity and drawdown, %" }), alone, this.moneyBox, this.moneyText),
+    );
+  }
+
+  buildTabs() {
+    this.names = Object.keys(TABS).filter((name) => this.has(name));
+    if (!this.names.length) return;
+    this.tabs = {};
+    this.pages = {};
+    const list = el("div", { role: "tablist", "aria-label": "Tables", class: "bknb-tabs" });
+    const section = el("section", { "aria-label": "Tables" }, list);
+    for (const name of this.names) {
+      const tab = el("button", {
+        type: "button",
+        role: "tab",
+        id: `${this.id}-tab-${name}`,
+        "aria-controls": `${this.id}-page-${name}`,
+        text: TABS[name],
+        onclick: () => this.open(name),
+        onkeydown: (event) => {
+          const shown = this.names.filter((each) => !this.tabs[each].hidden);
+          const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+          if (!step) return;
+          event.preventDefault();
+          event.stopPropagation();
+          const to = shown[(shown.indexOf(name) + step + shown.length) % shown.length];
+          this.open(to);
+          this.tabs[to].focus();
+        },
+      });
+      this.tabs[name] = tab;
+      this.pages[name] = el("div", { role: "tabpanel", id: `${this.id}-page-${name}`, "aria-labelledby": tab.id, class: "bknb-page" });
+      list.append(tab);
+      section.append(this.pages[name]);
+    }
+    if (this.has("trades")) {
+      this.table = new TradesTable(this.store, (at) => this.choose(at));
+      this.story = el("pre", { class: "bknb-story", role: "region", "aria-label": "Story of the chosen trade", "aria-live": "polite", tabindex: "0" });
+      this.story.hidden = true;
+      this.pages.trades.append(this.story, this.table.node);
+    }
+    this.root.append(section);
+    this.opened = this.names[0];
+    this.open(this.opened);
+  }
+
+  open(name) {
+    this.opened = name;
+    for (const each of this.names) {
+      const mine = each === name;
+      this.tabs[each].setAttribute("aria-selected", String(mine));
+      this.tabs[each].tabIndex = mine ? 0 : -1;
+      this.pages[each].hidden = !mine;
+    }
+    this.touch("trades", "signals", "figures", "tables");
+  }
+
+  // -- hearing -------------------------------------------------------------------------------------------------
+
+  bind() {
+    const names = ["head", "bars", "equity", "trades", "signals", "figures", "tables", "runs"];
+    this.heard = names.map((name) => {
+      const hear = () => this.touch(name);
+      this.model.on(`change:${name}`, hear);
+      return [`change:${name}`, hear];
+    });
+    const pressed = () => this.title && this.showButtons();
+    this.model.on("change:controls", pressed);
+    this.heard.push(["change:controls", pressed]);
+    const message = (content, buffers) => this.message(content, buffers);
+    this.model.on("msg:custom", message);
+    this.heard.push(["msg:custom", message]);
+    this.observer = new ResizeObserver(() => this.resize());
+    this.observer.observe(this.root);
+    this.theme = new MutationObserver(() => this.draw());
+    this.theme.observe(document.body, { attributes: true, attributeFilter: ["class", "data-jp-theme-light", "data-jp-theme-name", "data-vscode-theme-kind"] });
+  }
+
+  send(content) {
+    try {
+      this.model.send({ ...content, view: this.id });
+    } catch {
+      // the kernel is gone: what is here stays to be looked at
+    }
+  }
+
+  message(content, buffers) {
+    if (content.view !== this.id) return;
+    if (content.kind === "window" && content.ask === this.asked) {
+      this.store.detail = {
+        from: content.from,
+        to: content.to,
+        bars: bars(content.bars, buffers),
+        equity: content.equity ? equity(content.equity, buffers) : null,
+      };
+      this.draw();
+      this.root.dataset.detail = String(this.store.detail.bars.step);
+    } else if (content.kind === "why" && this.store.trades?.ids[this.store.selected] === content.id) {
+      say(this.story, content.text);
+    }
+  }
+
+  // A notebook takes cells off the page that are scrolled far away, and puts them back.
+  wake() {
+    if (this.dirty.size) this.queue();
+  }
+
+  touch(...names) {
+    for (const name of names) this.dirty.add(name);
+    this.queue();
+  }
+
+  queue() {
+    if (this.waiting || this.gone || !this.root.isConnected) return;
+    this.waiting = requestAnimationFrame(() => {
+      this.waiting = null;
+      this.refresh();
+    });
+  }
+
+  // -- drawing -------------------------------------------------------------------------------------------------
+
+  refresh() {
+    const { dirty, store, model } = this;
+    const head = model.get("head") ?? {};
+    this.dirty = new Set();
+    const fresh = (name) => dirty.has(name);
+    if (fresh("head")) {
+      if (head.span) this.range.full = { min: head.span[0], max: Math.max(head.span[1], head.span[0] + 1) };
+      store.lastMoment = head.last ?? head.span?.[1];
+      this.showHead(head);
+    }
+    if (fresh("bars")) {
+      store.bars = bars(model.get("bars"));
+      if (this.range.view && head.mode === "live") this.ask();
+    }
+    if (fresh("equity")) {
+      store.equity = equity(model.get("equity"));
+      if (this.range.view && store.detail) store.detail.equity = null;
+    }
+    if (fresh("trades")) this.keepChoice(() => (store.trades = trades(model.get("trades"))));
+    if (fresh("signals")) store.signals = model.get("signals")?.rows ? model.get("signals") : { rows: [], missed: [] };
+    if (this.runs && fresh("runs")) this.runs.replaceChildren(runsTable(model.get("runs") ?? [], (key) => this.send({ kind: "select", key })));
+    if (["head", "bars", "equity", "trades", "signals"].some(fresh)) this.draw();
+    if (this.names?.length) this.showPage(fresh);
+    this.root.dataset.frames = String((this.frames += 1));
+  }
+
+  keepChoice(replace) {
+    const { store } = this;
+    const id = store.trades?.ids[store.selected] ?? this.wanted;
+    replace();
+    store.selected = id === undefined || !store.trades ? -1 : store.trades.ids.indexOf(id);
+    if (this.wanted !== undefined && store.selected >= 0) {
+      this.wanted = undefined;
+      this.tellStory(store.selected);
+      if (this.range.view) this.ask();
+    }
+  }
+
+  showHead(head) {
+    for (const [name, tab] of Object.entries(this.tabs ?? {})) {
+      const many = head.counts?.[name];
+      say(tab, many === undefined ? TABS[name] : `${TABS[name]} (${many})`);
+      tab.hidden = ONLY_WHEN_FILLED.includes(name) && !many && this.names.length > 1;
+    }
+    if (!this.title) return;
+    say(this.title, head.title ?? "");
+    say(this.text, head.text ?? "");
+    this.root.dataset.status = head.status ?? "";
+    const known = head.fraction !== null && head.fraction !== undefined;
+    this.progress.hidden = !known;
+    if (known) {
+      const part = Math.floor(100 * head.fraction);
+      this.fill.style.width = `${100 * head.fraction}%`;
+      this.progress.setAttribute("aria-valuenow", String(part));
+    }
+    const facts = JSON.stringify(head.facts ?? {});
+    if (facts !== this.lastFacts) {
+      this.lastFacts = facts;
+      this.facts.replaceChildren(...Object.entries(head.facts ?? {}).flatMap(([name, text]) => [el("dt", { text: name }), el("dd", { text })]));
+    }
+    this.followClock(head);
+    // a voice that speaks ten times a second says nothing
+    if (head.status !== this.said || performance.now() - this.spoken > SPOKEN_MS) {
+      this.said = head.status;
+      this.spoken = performance.now();
+      say(this.voice, `${head.title}: ${head.text}`);
+    }
+  }
+
+  // A live run: what time it is, and how long ago it was last heard of.
+  followClock(head) {
+    const live = head.mode === "live" && head.status === "pending";
+    this.time.hidden = !live;
+    if (!live) {
+      clearInterval(this.clock);
+      this.clock = null;
+      return;
+    }
+    if (head.last !== this.lastTick) {
+      this.lastTick = head.last;
+      this.heardAt = Date.now();
+    }
+    const tick = () => {
+      const ago = Math.round((Date.now() - (this.heardAt ?? Date.now())) / 1000);
+      const late = ago > 150 ? "⚠ " : "";
+      say(this.time, `Clock ${moment(Date.now(), true)} UTC · ${late}last heard of ${ago} s ago`);
+    };
+    tick();
+    this.clock ??= setInterval(tick, 1000);
+  }
+
+  showPage(fresh) {
+    const name = this.opened;
+    const page = this.pages[name];
+    const { model, store } = this;
+    if (name === "trades") {
+      if (fresh("trades")) this.table.update();
+    } else if (name === "signals") {
+      if (fresh("signals")) page.replaceChildren(signalsTable(store.signals));
+    } else if (name === "statistics") {
+      if (fresh("figures")) this.keepScroll(page, statisticsTable(model.get("figures") ?? [], model.get("meanings") ?? {}));
+    } else if (fresh("tables")) {
+      this.keepScroll(page, plainTable(TABS[name], (model.get("tables") ?? {})[name], EMPTY[name]));
+    }
+  }
+
+  keepScroll(page, node) {
+    const before = page.firstElementChild?.scrollTop ?? 0;
+    const focused = page.contains(document.activeElement);
+    page.replaceChildren(node);
+    node.scrollTop = before;
+    if (focused) node.focus?.({ preventScroll: true });
+  }
+
+  resize() {
+    const width = Math.floor(this.root.querySelector(".bknb-chart")?.clientWidth ?? 0);
+    if (!width) return;
+    for (const chart of this.charts()) chart.resize(width);
+    const before = this.width ?? this.model.get("points");
+    this.width = width;
+    // the first bars were made for a screen nobody had seen yet
+    if (Math.abs(width - before) > 250) this.send({ kind: "width", points: width });
+  }
+
+  charts() {
+    return [this.price?.chart, this.money?.equity, this.money?.drawdown].filter(Boolean);
+  }
+
+  draw() {
+    this.price?.update();
+    this.money?.update();
+    const { min, max } = this.range.now;
+    this.root.dataset.from = String(Math.round(min));
+    this.root.dataset.to = String(Math.round(max));
+    if (this.price) say(this.priceText, describePrice(this.store));
+    if (this.money) say(this.moneyText, this.money.describe());
+  }
+
+  ranged() {
+    this.draw();
+    if (this.range.view) this.ask();
+  }
+
+  ask() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      const { min, max } = this.range.now;
+      const more = (max - min) * 0.5; // so that a step aside is already there
+      this.asked += 1;
+      this.send({ kind: "window", ask: this.asked, from: min - more, to: max + more, points: Math.max(Math.round((this.width ?? 1000) / 2), 200) });
+    }, 90);
+  }
+
+  // -- choosing ------------------------------------------------------------------------------------------------
+
+  choose(at) {
+    const t = this.store.trades;
+    if (!t || at < 0 || at >= t.ids.length) return;
+    this.store.selected = at;
+    this.root.dataset.selected = t.ids[at];
+    const lasted = t.closed[at] - t.opened[at];
+    const air = Math.max(1.5 * lasted, 30 * 60000);
+    this.range.set(t.opened[at] - air, t.closed[at] + air);
+    this.table?.update();
+    this.tellStory(at);
+  }
+
+  tellStory(at) {
+    const t = this.store.trades;
+    if (!this.story) return;
+    this.story.hidden = false;
+    say(this.story, this.short(t, at));
+    this.send({ kind: "why", id: t.ids[at] });
+  }
+
+  // What is known without asking; the whole story comes from Python.
+  short(t, at) {
+    const side = t.side[at] > 0 ? "long" : "short";
+    return `${t.ids[at]}\n${side} from ${moment(t.opened[at])} to ${moment(t.closed[at])} UTC, ${t.reasons[t.reason[at]].replaceAll("_", " ")}, ${sign(t.pnl[at])} ${percent(t.pnl[at])}`;
+  }
+
+  destroy() {
+    this.gone = true;
+    this.remember();
+    this.unmount?.();
+    clearInterval(this.clock);
+    cancelAnimationFrame(this.waiting);
+    clearTimeout(this.timer);
+    for (const [name, hear] of this.heard) this.model.off(name, hear);
+    this.observer.disconnect();
+    this.theme.disconnect();
+    for (const chart of this.charts()) chart.destroy();
+    this.root.remove();
+  }
+}
+
+// A notebook stores the picture and the tables of a dashboard as plain HTML. Where the widget is alive, it takes their
+// place on the page: what is stored never needs it.
+class Places {
+  constructor(model) {
+    this.model = model;
+    this.nodes = document.getElementsByClassName(`bknb-of-${model.get("place")}`);
+    this.views = new Map();
+    this.observer = new MutationObserver(() => {
+      this.waiting ??= requestAnimationFrame(() => this.look());
+    });
+    this.observer.observe(document.body, { childList: true, subtree: true });
+    this.look();
+  }
+
+  look() {
+    this.waiting = null;
+    for (const node of [...this.nodes]) {
+      const view = this.views.get(node);
+      if (view) view.wake();
+      else this.take(node);
+    }
+  }
+
+  take(node) {
+    for (const child of node.children) child.style.display = "none";
+    for (const [old, view] of this.views) {
+      if (old.isConnected) continue;
+      node.prepend(old.firstElementChild); // the notebook has written its output anew: the view moves over as it is
+      this.views.delete(old);
+      this.views.set(node, view);
+      view.wake();
+      return;
+    }
+    const host = el("div");
+    node.prepend(host);
+    this.views.set(node, new View(this.model, host));
+  }
+
+  leave(node, view) {
+    view.destroy();
+    this.views.delete(node);
+    node.firstElementChild?.remove();
+    for (const child of node.children) child.style.display = "";
+  }
+
+  close() {
+    this.observer.disconnect();
+    cancelAnimationFrame(this.waiting);
+    for (const [node, view] of [...this.views]) this.leave(node, view);
+  }
+}
+
+export default {
+  initialize({ model }) {
+    const places = new Places(model);
+    return () => places.close();
+  },
+  render({ model, el: host }) {
+    const view = new View(model, host);
+    return () => view.destroy();
+  },
+};

@@ -1,0 +1,226 @@
+"""Indicators of a series of candles: TA-Lib's where it is installed, else the same formulas here.
+
+Formulas: J. W. Wilder, *New Concepts in Technical Trading Systems* (1978) for RSI, ATR, DI and ADX; G. Appel for MACD;
+J. Bollinger for the bands; G. Lane for the stochastic. Every value at a candle uses that candle and earlier ones only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+WARM_UP: Final = 300
+"""Candles before the first one shown, so that averages have settled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """Windows of the indicators for one interval, in candles."""
+
+    rsi: int
+    macd: tuple[int, int, int]
+    adx: int
+    atr: int
+    bands: int
+    fast: int
+    slow: int
+    trend: int
+    momentum: int
+    levels: int
+
+
+_LONG: Final = Lengths(
+    rsi=14, macd=(12, 26, 9), adx=14, atr=14, bands=20, fast=20, slow=34, trend=50, momentum=10, levels=20
+)
+_SHORT: Final = Lengths(
+    rsi=9, macd=(8, 21, 5), adx=14, atr=9, bands=10, fast=8, slow=21, trend=50, momentum=10, levels=48
+)
+_MICRO: Final = Lengths(rsi=9, macd=(8, 21, 5), adx=9, atr=9, bands=8, fast=8, slow=21, trend=34, momentum=5, levels=30)
+
+
+def lengths_for(interval_ms: int) -> Lengths:
+    """Windows that suit an interval: short ones up to 15 minutes, long ones above."""
+    if interval_ms <= 3 * 60_000:
+        return _MICRO
+    return _SHORT if interval_ms <= 15 * 60_000 else _LONG
+
+
+def has_talib() -> bool:
+    """Whether TA-Lib is installed."""
+    return importlib.util.find_spec("talib") is not None
+
+
+def columns(candles: Any, lengths: Lengths, *, talib: bool | None = None) -> dict[str, Floats]:
+    """Indicators of candles by column name; NaN where there is not enough before.
+
+    Parameters
+    ----------
+    candles
+        Anything with ``open, high, low, close, volume`` arrays of shape (n,).
+    talib
+        Whether TA-Lib computes; ``None``: where it is installed.
+    """
+    made = (_with_talib if (has_talib() if talib is None else talib) else _by_ourselves)(candles, lengths)
+    close, atr = candles.close, made["atr"]
+    upper, lower = made.pop("upper"), made.pop("lower")
+    width = upper - lower
+    with np.errstate(divide="ignore", invalid="ignore"):
+        made["band"] = np.where(width > 0, (close - lower) / width, np.nan)
+        made["width%"] = 100 * width / close
+        made["atr%"] = 100 * atr / close
+        usual = _mean(candles.volume, lengths.bands)
+        made["vol/avg"] = np.where(usual > 0, candles.volume / usual, np.nan)
+    made.pop("atr")
+    made["support"] = _extreme(candles.low, lengths.levels, np.min)
+    made["resist"] = _extreme(candles.high, lengths.levels, np.max)
+    return {name: made[name] for name in _ORDER}
+
+
+_ORDER: Final = (
+    *("rsi", "macd", "macd_h", "adx", "di+", "di-", "atr%", "band", "width%", "ema_f", "ema_s", "sma"),
+    *("roc%", "vol/avg", "support", "resist"),
+)
+
+
+def legend(lengths: Lengths, *, talib: bool | None = None) -> Mapping[str, str]:
+    """What each column means, with its window."""
+    fast, slow, signal = lengths.macd
+    own = "TA-Lib" if (has_talib() if talib is None else talib) else "bknb's own formulas"
+    return {
+        "time": "opening time of the candle, UTC",
+        "open": "first price of the candle",
+        "high": "highest price",
+        "low": "lowest price",
+        "close": "last price",
+        "volume": "traded amount in base currency",
+        "rsi": f"relative strength index over {lengths.rsi} candles, 0 to 100 ({own})",
+        "macd": f"EMA {fast} - EMA {slow} of the close",
+        "macd_h": f"macd minus its EMA {signal}",
+        "adx": f"strength of the trend over {lengths.adx} candles, 0 to 100, without direction",
+        "di+": f"upward movement over {lengths.adx} candles, 0 to 100",
+        "di-": f"downward movement over {lengths.adx} candles, 0 to 100",
+        "atr%": f"average true range over {lengths.atr} candles, percent of the close",
+        "band": f"place of the close in the Bollinger bands ({lengths.bands}, 2): 0 lower band, 1 upper band",
+        "width%": "distance of the Bollinger bands, percent of the close",
+        "ema_f": f"exponential average of the close over {lengths.fast} candles",
+        "ema_s": f"exponential average of the close over {lengths.slow} candles",
+        "sma": f"average of the close over {lengths.trend} candles",
+        "roc%": f"change of the close over {lengths.momentum} candles, percent",
+        "vol/avg": f"volume divided by its average over {lengths.bands} candles",
+        "support": f"lowest low of {lengths.levels} candles",
+        "resist": f"highest high of {lengths.levels} candles",
+    }
+
+
+def _with_talib(candles: Any, lengths: Lengths) -> dict[str, Floats]:
+    ta = importlib.import_module("talib")
+    high, low, close = (np.ascontiguousarray(getattr(candles, name)) for name in ("high", "low", "close"))
+    fast, slow, signal = lengths.macd
+    macd, _, histogram = ta.MACD(close, fast, slow, signal)
+    upper, _, lower = ta.BBANDS(close, lengths.bands, 2.0, 2.0)
+    return {
+        "rsi": ta.RSI(close, lengths.rsi),
+        "macd": macd,
+        "macd_h": histogram,
+        "adx": ta.ADX(high, low, close, lengths.adx),
+        "di+": ta.PLUS_DI(high, low, close, lengths.adx),
+        "di-": ta.MINUS_DI(high, low, close, lengths.adx),
+        "atr": ta.ATR(high, low, close, lengths.atr),
+        "upper": upper,
+        "lower": lower,
+        "ema_f": ta.EMA(close, lengths.fast),
+        "ema_s": ta.EMA(close, lengths.slow),
+        "sma": ta.SMA(close, lengths.trend),
+        "roc%": ta.ROC(close, lengths.momentum),
+    }
+
+
+def _by_ourselves(candles: Any, lengths: Lengths) -> dict[str, Floats]:
+    high, low, close = candles.high, candles.low, candles.close
+    fast, slow, signal = lengths.macd
+    change = np.diff(close, prepend=np.nan)
+    gain, loss = _wilder(np.maximum(change, 0.0), lengths.rsi), _wilder(np.maximum(-change, 0.0), lengths.rsi)
+    macd = _exponential(close, fast) - _exponential(close, slow)
+    before = np.concatenate([[np.nan], close[:-1]])
+    reach = np.maximum(high - low, np.maximum(np.abs(high - before), np.abs(low - before)))
+    up, down = np.diff(high, prepend=np.nan), -np.diff(low, prepend=np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        true = _wilder(reach, lengths.adx)
+        plus = 100 * _wilder(np.where(np.isnan(up), np.nan, np.where((up > down) & (up > 0), up, 0.0)), lengths.adx)
+        minus = 100 * _wilder(
+            np.where(np.isnan(down), np.nan, np.where((down > up) & (down > 0), down, 0.0)), lengths.adx
+        )
+        plus, minus = plus / true, minus / true
+        adx = _wilder(100 * np.abs(plus - minus) / (plus + minus), lengths.adx)
+        rsi = 100 * gain / (gain + loss)
+    middle, spread = _mean(close, lengths.bands), _deviation(close, lengths.bands)
+    earlier = np.concatenate([np.full(lengths.momentum, np.nan), close[: -lengths.momentum]])[: len(close)]
+    return {
+        "rsi": rsi,
+        "macd": macd,
+        "macd_h": macd - _exponential(macd, signal),
+        "adx": adx,
+        "di+": plus,
+        "di-": minus,
+        "atr": _wilder(reach, lengths.atr),
+        "upper": middle + 2 * spread,
+        "lower": middle - 2 * spread,
+        "ema_f": _exponential(close, lengths.fast),
+        "ema_s": _exponential(close, lengths.slow),
+        "sma": _mean(close, lengths.trend),
+        "roc%": 100 * (close - earlier) / earlier,
+    }
+
+
+def _windows(values: Floats, length: int) -> Floats:
+    windows: Floats = np.lib.stride_tricks.sliding_window_view(values, length)
+    return windows
+
+
+def _padded(values: Floats, length: int) -> Floats:
+    return np.concatenate([np.full(length - 1, np.nan), values])
+
+
+def _mean(values: Floats, length: int) -> Floats:
+    return _padded(_windows(values, length).mean(axis=1), length) if len(values) >= length else values * np.nan
+
+
+def _deviation(values: Floats, length: int) -> Floats:
+    return _padded(_windows(values, length).std(axis=1), length) if len(values) >= length else values * np.nan
+
+
+def _extreme(values: Floats, length: int, which: Any) -> Floats:
+    return _padded(which(_windows(values, length), axis=1), length) if len(values) >= length else values * np.nan
+
+
+def _smoothed(values: Floats, length: int, weight: float) -> Floats:
+    """An exponential average that begins with the plain average of its first ``length`` values."""
+    made = np.full(len(values), np.nan)
+    known = np.flatnonzero(~np.isnan(values))
+    if len(known) < length:
+        return made
+    first = int(known[0]) + length - 1
+    current = float(values[int(known[0]) : first + 1].mean())
+    made[first] = current
+    for at in range(first + 1, len(values)):
+        current += weight * (float(values[at]) - current)
+        made[at] = current
+    return made
+
+
+def _exponential(values: Floats, length: int) -> Floats:
+    return _smoothed(values, length, 2.0 / (length + 1))
+
+
+def _wilder(values: Floats, length: int) -> Floats:
+    return _smoothed(values, length, 1.0 / length)

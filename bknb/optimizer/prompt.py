@@ -1,0 +1,213 @@
+"""What a model is told: who it is, what the data are, what it must send. Every piece can be replaced alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ..domain.text import utc_text
+from ..errors import UnknownName, UsageError
+from .allowed import CONTEXT, MODULES
+from .reply import Objection
+from .sources import Source
+from .tables import Row, Table, count_tokens, render
+
+Message = dict[str, str]
+Template = Callable[..., str]
+
+
+class Range(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of time, UTC ms at both ends, and a word about it."""
+
+    start: int
+    end: int
+    note: str = ""
+
+    def __str__(self) -> str:
+        span = f"{utc_text(self.start)} to {utc_text(self.end)}"
+        return f"{self.note} ({span})" if self.note else span
+
+
+_ALLOWED: Final = ", ".join(name for name in MODULES if "." not in name and not name.startswith("_"))
+
+_SYSTEM: Final = f"""You develop trading strategies for {{symbol}} and write them as Python for the package bknb.
+You are shown market data of a past stretch of time. Find what was going on in it, then write one rule that could hold
+on other days too. It will be run on days you have not seen, with fees and slippage of about 0.4 % per round trip.
+
+Your answer is one JSON object with these fields and nothing around it:
+- title: a few words.
+- rationale: what you saw in the data and why the rule should go on working. Plain sentences, no Markdown.
+- interval: how often the rule is asked, one of 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d.
+- parameters: the numbers of the rule, each with name, value and meaning. Each is also a constant of that name and value
+  at the top of the code.
+- code: Python that defines get_signal(ctx).
+
+Rules for the code:
+- def get_signal(ctx): it returns None (wait), or bknb.Signal(position="long" or "short", price_take_profit=...,
+  price_stop_loss=..., minute_estimated_time=...). With price_open=... the position waits for that price.
+- ctx offers {", ".join(sorted(CONTEXT))}.
+  ctx.candles(interval, limit) gives the newest closed candles, with numpy arrays .open .high .low .close .volume
+  .timestamp, oldest first. ctx.price is the price now. Only closed candles of {{symbol}} can be seen.
+- long: price_take_profit > price > price_stop_loss. short: the other way round. The take profit is at least
+  {{min_take_profit}} % away, the stop loss between {{min_stop_loss}} % and {{max_stop_loss}} %.
+  minute_estimated_time is a whole number of minutes, at most {{max_minutes}}.
+- Ask for no more than {{most_days}} days of candles.
+- Allowed modules: {_ALLOWED}. Only imports, constants and functions stand outside functions.
+- No classes, no files, no network, no randomness, no clock, no dates, no memory between two calls.
+- A strategy that never opens a position is worth nothing; so is one that trades all the time."""
+
+
+def system(*, symbol: str, facts: Mapping[str, Any]) -> str:
+    """What the model is and what it must send."""
+    return _SYSTEM.format(symbol=symbol, **facts)
+
+
+def user(*, symbol: str, source: Source, rows: Sequence[Row], table: Table, range: Range) -> str:  # noqa: A002, ARG001
+    """One source, as the user shows it."""
+    about = f" {source.note}" if source.note else ""
+    return f"{source.name} of {symbol}, {range}.{about} Read it and answer with one word.\n\n{table.text}"
+
+
+def assistant(*, symbol: str, source: Source, rows: Sequence[Row]) -> str:  # noqa: ARG001
+    """What the model is taken to have answered to a source."""
+    return f"Read: {len(rows)} rows of {source.name}."
+
+
+def request(*, symbol: str, range: Range, number: int, proposed: Sequence[str]) -> str:  # noqa: A002
+    """What the model is asked for in the end."""
+    text = (
+        f"Now propose one strategy for {symbol}. Say in the rationale what the data of {range} show: where support and "
+        "resistance lie, in which conditions one should buy or sell, how far target and stop belong, which side is "
+        "preferable and why. Then write the rule as code."
+    )
+    if proposed:
+        text += f"\nIt must differ in idea from those already proposed: {'; '.join(proposed[-8:])}."
+    elif number > 1:
+        text += "\nTake another idea than the first that comes to mind."
+    return text
+
+
+def refusal(*, objections: Sequence[Objection], left: int) -> str:
+    """Why a reply was not taken, told to the model."""
+    reasons = "\n".join(f"- {objection}" for objection in objections[:12])
+    more = f"\n({len(objections) - 12} further reasons are left out.)" if len(objections) > 12 else ""
+    tries = "This is the last try." if left <= 1 else f"{left} tries are left."
+    return f"This cannot be taken:\n{reasons}{more}\nSend the whole JSON object again, corrected. {tries}"
+
+
+DEFAULT: Final[Mapping[str, Template]] = {
+    "system": system,
+    "user": user,
+    "assistant": assistant,
+    "request": request,
+    "refusal": refusal,
+}
+"""The templates of the conversation; each is called with the keywords its default takes."""
+
+
+def chosen(templates: Mapping[str, Template] | None, known: Mapping[str, Template]) -> dict[str, Template]:
+    """The default templates with some replaced.
+
+    Raises
+    ------
+    UnknownName
+        For a template that does not exist.
+    """
+    made = dict(known)
+    for name, function in (templates or {}).items():
+        if name not in known:
+            raise UnknownName("template", name, known=known)
+        if not callable(function):
+            raise UsageError(f"template {name!r} must be a function that returns text, got {function!r:.80}")
+        made[name] = function
+    return made
+
+
+def fill(templates: Mapping[str, Template], name: str, **values: Any) -> str:
+    """The text of one template.
+
+    Raises
+    ------
+    UsageError
+        When a replaced template fails or returns something else.
+    """
+    try:
+        text: Any = templates[name](**values)
+    except Exception as error:
+        raise UsageError(
+            f"the template {name!r} failed: {type(error).__name__}: {error}\n"
+            f"it is called with the keywords {', '.join(values)}"
+        ) from error
+    if not isinstance(text, str):
+        raise UsageError(f"the template {name!r} must return text, got {type(text).__name__}")
+    return text
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """One source as it was shown: how much of it, and at what cost in tokens."""
+
+    source: str
+    rows: int
+    shown: int
+    tokens: int
+
+
+def pair(
+    templates: Mapping[str, Template],
+    source: Source,
+    rows: Sequence[Row],
+    *,
+    symbol: str,
+    range: Range,  # noqa: A002 -- the word traders use
+    budget: int,
+) -> tuple[list[Message], Shown]:
+    """A source as a user's message and the model's answer to it, within a budget of tokens.
+
+    A text of the user's own making that is too long is cut at its beginning, where the oldest rows are.
+    """
+    table = render(rows, legend=source.legend, budget=budget)
+    if source.user is not None:
+        said = _own(source.user, symbol, rows, source.name)
+    else:
+        said = fill(templates, "user", symbol=symbol, source=source, rows=rows, table=table, range=range)
+    if source.assistant is not None:
+        answered = _own(source.assistant, symbol, rows, source.name)
+    else:
+        answered = fill(templates, "assistant", symbol=symbol, source=source, rows=rows)
+    said = cut(said, budget + 200)
+    messages = [{"role": "user", "content": said}, {"role": "assistant", "content": answered}]
+    tokens = count_tokens(said) + count_tokens(answered)
+    return messages, Shown(source=source.name, rows=len(rows), shown=table.shown, tokens=tokens)
+
+
+def _own(function: Callable[..., str], symbol: str, rows: Sequence[Row], name: str) -> str:
+    try:
+        text: Any = function(symbol, rows, name)
+    except Exception as error:
+        raise UsageError(f"the text function of source {name!r} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(text, str):
+        raise UsageError(f"the text function of source {name!r} must return text, got {type(text).__name__}")
+    return text
+
+
+def cut(text: str, budget: int) -> str:
+    r"""A text within a budget of tokens, its first line kept and the lines after it dropped from the top.
+
+    Examples
+    --------
+    >>> cut("head\na b c\nd e f", 5)
+    'head\n(cut to stay within the token budget)\nd e f'
+    """
+    if count_tokens(text) <= budget:
+        return text
+    head, *lines = text.splitlines()
+    kept: list[str] = []
+    left = budget - count_tokens(head)
+    for line in reversed(lines):
+        left -= count_tokens(line) + 1
+        if left < 0:
+            break
+        kept.append(line)
+    return "\n".join([head[: budget * 4], "(cut to stay within the token budget)", *reversed(kept)])

@@ -1,0 +1,127 @@
+"""A strategy as one function: what stands in a cell must not share its constants with the next cell.
+
+Two cells of a notebook live in one namespace. Constants and small functions of a proposed strategy therefore move into
+its ``get_signal``; imports stay where they are. Comments and docstrings are dropped: what is run is what was checked.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import io
+import tokenize
+from collections.abc import Iterator, Sequence
+
+
+def standalone(code: str) -> str:
+    r"""The code with everything but imports inside ``get_signal``, in its own layout where that is safe.
+
+    Examples
+    --------
+    >>> print(standalone("import bknb\nFAST = 12  # bars\n\ndef get_signal(ctx):\n    return None"))
+    import bknb
+    <BLANKLINE>
+    <BLANKLINE>
+    def get_signal(ctx):
+        FAST = 12
+        return None
+    """
+    bare = _without_docstrings(ast.parse(code))
+    moved = _moved(bare)
+    kept = _in_its_own_layout(code, bare)
+    if kept is not None and _same(kept, moved):
+        return kept
+    return ast.unparse(ast.fix_missing_locations(moved))
+
+
+def _same(text: str, tree: ast.Module) -> bool:
+    try:
+        return ast.dump(ast.parse(text)) == ast.dump(tree)
+    except SyntaxError:
+        return False
+
+
+def _signal(tree: ast.Module) -> ast.FunctionDef | None:
+    return next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "get_signal"), None)
+
+
+def _is_import(node: ast.stmt) -> bool:
+    return isinstance(node, (ast.Import, ast.ImportFrom))
+
+
+def _moved(tree: ast.Module) -> ast.Module:
+    """The tree with constants and functions moved into ``get_signal``; ``tree`` is not changed."""
+    function = _signal(tree)
+    if function is None:
+        return tree
+    inside = [node for node in tree.body if node is not function and not _is_import(node)]
+    whole = copy.copy(function)
+    whole.body = [*inside, *function.body]
+    return ast.Module(body=[*(node for node in tree.body if _is_import(node)), whole], type_ignores=[])
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node, expression in list(docstrings(tree)):
+        node.body.remove(expression)
+        if not node.body and isinstance(node, ast.FunctionDef):
+            node.body.append(ast.Pass())
+    return tree
+
+
+def docstrings(tree: ast.AST) -> Iterator[tuple[ast.Module | ast.FunctionDef, ast.Expr]]:
+    """Every docstring with what it belongs to."""
+    for node in ast.walk(tree):
+        if not isinstance(node, (ast.Module, ast.FunctionDef)) or not node.body:
+            continue
+        first = node.body[0]
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            yield node, first
+
+
+def _in_its_own_layout(code: str, bare: ast.Module) -> str | None:
+    """The same with the author's line breaks; None where comments cannot be told from code."""
+    lines: list[str | None] = [*code.splitlines()]  # None: a line that is dropped
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(code).readline):
+            if token.type == tokenize.COMMENT:
+                row, column = token.start
+                before = (lines[row - 1] or "")[:column].rstrip()
+                lines[row - 1] = before or None
+    except (tokenize.TokenError, IndentationError):
+        return None
+    for _, expression in docstrings(ast.parse(code)):
+        for row in range(expression.lineno, (expression.end_lineno or expression.lineno) + 1):
+            lines[row - 1] = None
+    function = _signal(bare)
+    if function is None:
+        return "\n".join(_tight(lines))
+
+    def text(node: ast.stmt) -> list[str]:
+        return _tight(lines[node.lineno - 1 : node.end_lineno])
+
+    first = function.body[0].lineno
+    head = _tight(lines[function.lineno - 1 : first - 1])
+    body = _tight(lines[first - 1 : function.end_lineno])
+    margin = " " * function.body[0].col_offset
+    inside: list[str] = []
+    for node in bare.body:
+        if node is not function and not _is_import(node):
+            apart = isinstance(node, ast.FunctionDef)
+            if apart and inside and inside[-1]:
+                inside.append("")
+            inside += [margin + line if line else "" for line in text(node)]
+            if apart:
+                inside.append("")
+    imports = [line for node in bare.body if _is_import(node) for line in text(node)]
+    return "\n".join([*imports, *(["", ""] if imports else []), *head, *inside, *body])
+
+
+def _tight(lines: Sequence[str | None]) -> list[str]:
+    """Lines without dropped ones, without empty ones at both ends, and never two empty ones in a row."""
+    kept: list[str] = []
+    for line in lines:
+        if line is not None and (line.strip() or (kept and kept[-1])):
+            kept.append(line.rstrip())
+    while kept and not kept[-1]:
+        kept.pop()
+    return kept

@@ -1,0 +1,414 @@
+"""The loop: show the data of a range, ask, check, send back what is wrong, try out, rank what is left."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+
+from ..errors import ModelError
+from ..ports import Model, ModelReply
+from .lint import Linted, lint
+from .prompt import DEFAULT, Message, Range, Shown, Template, fill, pair
+from .reply import Objection, Parameter, Reply, read_reply, schema_of
+from .sources import Source, read_rows
+from .tables import count_tokens
+
+Status = Literal["refused", "failed", "proposed"]
+SCHEMA: Final = schema_of(Reply)
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer of a model and what became of it; a line of the ledger.
+
+    Parameters
+    ----------
+    number
+        Counted from 1 within a study.
+    optimizer, symbol, draft
+        What it was for; ``draft`` is the name of the strategy it wants to become.
+    range, test
+        The training range whose data were shown, and the range the result is measured on.
+    try_
+        1 for the first answer to a request, more for corrections.
+    model, seed, messages, reply, thinking
+        The question and the answer, word for word.
+    tokens_in, tokens_out, tokens_counted
+        As the model counts them, and what was counted before asking.
+    status
+        ``"refused"`` by the checks, ``"failed"`` in the trial, ``"proposed"``.
+    objections
+        Why it was not taken.
+    code, code_sha256
+        The code that was checked, without comments.
+    train, trial
+        Figures of the training range and of the test range.
+    data_sha256
+        Range -> SHA-256 of the candles it was tried on.
+    at
+        When the answer was there, UTC ms.
+    """
+
+    number: int
+    optimizer: str
+    symbol: str
+    draft: str
+    range: Range
+    test: Range
+    try_: int
+    model: str
+    seed: int | None
+    messages: list[Message]
+    reply: str
+    thinking: str
+    tokens_in: int | None
+    tokens_out: int | None
+    tokens_counted: int
+    status: Status
+    objections: list[str]
+    code: str
+    code_sha256: str
+    train: dict[str, float | None]
+    trial: dict[str, float | None]
+    data_sha256: dict[str, str]
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A strategy that passed the checks and may be tried out."""
+
+    name: str
+    title: str
+    rationale: str
+    interval: str
+    parameters: tuple[Parameter, ...]
+    code: str
+    imports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a trial on one range came to.
+
+    Attributes
+    ----------
+    objections : tuple of Objection
+        Why the draft is not taken; empty when it ran well.
+    result : object
+        The result of the run, where there is one.
+    figures : mapping
+        The figures the ledger keeps.
+    data_sha256 : str
+    fences : tuple of str
+        Which limits held.
+    """
+
+    objections: tuple[Objection, ...] = ()
+    result: Any = None
+    figures: Mapping[str, float | None] = field(default_factory=dict)
+    data_sha256: str = ""
+    fences: tuple[str, ...] = ()
+
+
+class TryOut(Protocol):
+    """Runs a draft on a range, somewhere safe."""
+
+    def __call__(self, draft: Draft, range_: Range, /, *, look_ahead: bool) -> Awaitable[Verdict]:
+        """What the draft comes to there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A strategy that passed every check.
+
+    Attributes
+    ----------
+    draft : Draft
+    range : Range
+        The training range it was made from.
+    train, test : Verdict
+    """
+
+    draft: Draft
+    range: Range
+    train: Verdict
+    test: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Something that happened in a study; for progress and for the conversation on screen."""
+
+    kind: Literal["source", "ask", "thinking", "text", "retry", "refused", "trial", "proposed", "given up", "end"]
+    text: str
+    processed: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a study is to do."""
+
+    optimizer: str
+    symbol: str
+    sources: tuple[Source, ...]
+    train: tuple[Range, ...]
+    test: Range
+    facts: Mapping[str, Any]
+    drafts: int = 1
+    tries: int = 3
+    tokens: int = 24_000
+    seed: int | None = 1
+    templates: Mapping[str, Template] = field(default_factory=lambda: dict(DEFAULT))
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a study has found so far."""
+
+    proposals: list[Proposal] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    shown: dict[str, list[Shown]] = field(default_factory=dict)
+    conversations: dict[str, list[Message]] = field(default_factory=dict)
+    rows: dict[tuple[str, str], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    problem: str = ""
+
+
+class Study:
+    """One run of an optimizer over its training ranges.
+
+    Parameters
+    ----------
+    task
+        What to do.
+    model
+        Who is asked.
+    try_out
+        Runs a draft somewhere safe.
+    keep
+        Told every attempt as soon as it is over; writes the ledger.
+    tell
+        Told every step.
+    now
+        The present, UTC ms; for the ledger only.
+    exchange
+        Handed to sources that ask for it.
+    on_rows
+        Told ``(symbol, source, rows, start, end)`` when a source was read.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        model: Model,
+        try_out: TryOut,
+        keep: Callable[[Attempt], object],
+        tell: Callable[[Step], object],
+        now: Callable[[], int],
+        exchange: Any = None,
+        on_rows: Callable[..., object] | None = None,
+    ) -> None:
+        self.task = task
+        self.model = model
+        self.findings = Findings()
+        self._try_out = try_out
+        self._keep = keep
+        self._hear = tell
+        self._now = now
+        self._exchange = exchange
+        self._on_rows = on_rows
+        self._processed = 0
+        self._total = len(task.train) * (len(task.sources) + task.drafts)
+        self._leave = False
+
+    def stop(self) -> None:
+        """Begin no further draft; from any thread."""
+        self._leave = True
+
+    def _tell(self, kind: Any, text: str) -> None:
+        self._hear(Step(kind=kind, text=text, processed=self._processed, total=self._total))
+
+    async def run(self) -> Findings:
+        """Go through the training ranges; what is found so far is in ``findings`` all the time.
+
+        Raises
+        ------
+        ModelError
+            When the model fails before anything was proposed; later failures end the study and are noted.
+        DataError
+            When a source fails.
+        """
+        try:
+            for at, range_ in enumerate(self.task.train, 1):
+                messages = await self._conversation(range_)
+                for number in range(1, self.task.drafts + 1):
+                    if self._leave:
+                        break
+                    name = f"{self.task.optimizer}-{at}" + (f"-{number}" if self.task.drafts > 1 else "")
+                    await self._draft(name, range_, messages, number=number)
+                    self._processed += 1
+        except ModelError as error:
+            if not self.findings.proposals:
+                raise
+            self.findings.problem = str(error)
+        self._processed = self._processed if self._leave or self.findings.problem else self._total
+        self._tell("end", f"{len(self.findings.proposals)} proposals from {len(self.findings.attempts)} answers")
+        return self.findings
+
+    # --- showing ------------------------------------------------------------------------------------------------
+
+    async def _conversation(self, range_: Range) -> list[Message]:
+        task = self.task
+        messages = [{"role": "system", "content": fill(task.templates, "system", symbol=task.symbol, facts=task.facts)}]
+        left = task.tokens - count_tokens(messages[0]["content"])
+        shown: list[Shown] = []
+        start, end = (datetime.fromtimestamp(when / 1000, UTC) for when in (range_.start, range_.end))
+        for at, source in enumerate(task.sources):
+            self._tell("source", f"reading {source.name} of {range_}")
+            rows = await read_rows(source, symbol=task.symbol, start=start, end=end, exchange=self._exchange)
+            if self._on_rows is not None:
+                self._on_rows(task.symbol, source.name, rows, start, end)
+            budget = max(left // (len(task.sources) - at), 0)
+            said, cost = pair(task.templates, source, rows, symbol=task.symbol, range=range_, budget=budget)
+            messages += said
+            shown.append(cost)
+            left -= cost.tokens
+            self._processed += 1
+            self.findings.rows[str(range_), source.name] = rows
+        self.findings.shown[str(range_)] = shown
+        self.findings.conversations[str(range_)] = list(messages)
+        return messages
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    async def _draft(self, name: str, range_: Range, messages: Sequence[Message], *, number: int) -> None:
+        """Ask for one strategy, and again with the reasons when it cannot be taken."""
+        task = self.task
+        proposed = [proposal.draft.title for proposal in self.findings.proposals if proposal.draft.title]
+        words = fill(task.templates, "request", symbol=task.symbol, range=range_, number=number, proposed=proposed)
+        talk = [*messages, {"role": "user", "content": words}]
+        seed = None if task.seed is None else task.seed + len(self.findings.attempts)
+        for try_ in range(1, task.tries + 1):
+            self._tell("ask", f"{name}: asking {self.model.name}, try {try_} of {task.tries}")
+            reply = await self.model.chat(talk, schema=SCHEMA, seed=seed, on_text=self._tell)
+            objections = await self._judge(name, range_, talk, reply, seed=seed, try_=try_)
+            if not objections:
+                break
+            self._tell("refused", f"{name}: " + "; ".join(map(str, objections[:3])))
+            if try_ == task.tries:
+                self._tell("given up", f"{name}: no usable answer in {task.tries} tries")
+                break
+            back = fill(task.templates, "refusal", objections=objections, left=task.tries - try_)
+            talk = [*talk, {"role": "assistant", "content": reply.text[:20_000]}, {"role": "user", "content": back}]
+        self.findings.conversations[str(range_)] = [
+            *talk,
+            {"role": "assistant", "content": reply.text, "thinking": reply.thinking},
+        ]
+
+    async def _judge(
+        self,
+        name: str,
+        range_: Range,
+        talk: list[Message],
+        reply: ModelReply,
+        *,
+        seed: int | None,
+        try_: int,
+    ) -> Sequence[Objection]:
+        """Check an answer, try it out when it may be, and write down what became of it."""
+        read = read_reply(reply.text)
+        linted, draft = None, None
+        if isinstance(read, Reply):
+            linted = lint(read.code, parameters=read.parameters)
+            objections: Sequence[Objection] = [*linted.objections, *self._seen_before(linted)]
+            draft = _draft(name, read, linted)
+        else:
+            objections = read
+        status: Status = "refused"
+        train, test = Verdict(), Verdict()
+        if draft is not None and not objections:
+            self._tell("trial", f"{name}: trying it out on {range_}")
+            train = await self._try_out(draft, range_, look_ahead=True)
+            objections, status = train.objections, "failed"
+            if not objections:
+                self._tell("trial", f"{name}: once on the test range {self.task.test}")
+                test = await self._try_out(draft, self.task.test, look_ahead=False)
+                status = "proposed"
+                self.findings.proposals.append(Proposal(draft=draft, range=range_, train=train, test=test))
+        code = linted.code if linted is not None else ""
+        attempt = Attempt(
+            number=len(self.findings.attempts) + 1,
+            optimizer=self.task.optimizer,
+            symbol=self.task.symbol,
+            draft=name,
+            range=range_,
+            test=self.task.test,
+            try_=try_,
+            model=reply.model or self.model.name,
+            seed=seed,
+            messages=list(talk),
+            reply=reply.text,
+            thinking=reply.thinking,
+            tokens_in=reply.tokens_in,
+            tokens_out=reply.tokens_out,
+            tokens_counted=sum(count_tokens(message["content"]) for message in talk),
+            status=status,
+            objections=[str(objection) for objection in objections],
+            code=code,
+            code_sha256=hashlib.sha256(code.encode()).hexdigest() if code else "",
+            train=dict(train.figures),
+            trial=dict(test.figures),
+            data_sha256={
+                str(where): verdict.data_sha256
+                for where, verdict in ((range_, train), (self.task.test, test))
+                if verdict.data_sha256
+            },
+            at=self._now(),
+        )
+        self.findings.attempts.append(attempt)
+        self._keep(attempt)
+        if status == "proposed":
+            self._tell("proposed", f"{name}: {read.title if isinstance(read, Reply) else ''}")
+        return objections
+
+    def _seen_before(self, linted: Linted) -> list[Objection]:
+        """The same code once more is no second try."""
+        if linted.objections:
+            return []
+        shape = ast.dump(ast.parse(linted.code))
+        for proposal in self.findings.proposals:
+            if ast.dump(ast.parse(proposal.draft.code)) == shape:
+                text = f"this is the code of {proposal.draft.name} ({proposal.draft.title}) again; propose another idea"
+                return [Objection(code="repeated", text=text)]
+        return []
+
+
+def _draft(name: str, reply: Reply, linted: Linted) -> Draft:
+    return Draft(
+        name=name,
+        title=plain(reply.title)[:80] or name,
+        rationale=plain(reply.rationale),
+        interval=reply.interval,
+        parameters=tuple(reply.parameters),
+        code=linted.code,
+        imports=linted.imports,
+    )
+
+
+def plain(text: str) -> str:
+    r"""A model's words without control characters.
+
+    Examples
+    --------
+    >>> plain("buy\x1b[31m low")
+    'buy [31m low'
+    """
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text).strip()

@@ -1,0 +1,129 @@
+"""``%live`` in an IPython shell: starting, listing, stopping, and what it answers to a mistake."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import bknb
+
+pytest.importorskip("IPython")
+
+from test_magics import PATIENT, TRADER, Answer, cell, fine, shell  # noqa: F401 -- fixtures
+
+from bknb import live as live_runs
+from bknb.testing.clocks import AcceleratedClock, SimulatedClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+START = 1_704_067_200_000
+LIVE = "%live BTCUSDT --strategy quiet --exchange demo --clock {clock} --store {store}"
+
+
+@pytest.fixture(autouse=True)
+def _no_run_is_left() -> Iterator[None]:
+    live_runs._tasks.clear()
+    yield
+    for task in bknb.Live.list():
+        task.stop(now=True)
+        task.wait(10)
+    live_runs._tasks.clear()
+
+
+@pytest.fixture
+def ready(fine: Callable[[str], Answer], shell: Any) -> Callable[[str], Answer]:  # noqa: F811
+    """A session with a strategy, a clock and a store."""
+    fine(f"%%strategy quiet --interval 1m\n{PATIENT}")
+    shell.user_ns |= {"clock": SimulatedClock(START), "store": bknb.stores.memory()}
+    return fine
+
+
+def test_a_run_is_started_kept_and_listed(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
+    assert ready("%live").out == "no live run has been started in this session\n"
+    said = ready(f"task << {LIVE} --until '2024-01-01 02:00'".replace("task << %live", "%live task <<"))
+    assert said.out.startswith("live: quiet on BTCUSDT; ")
+    assert said.value is None
+    task = shell.user_ns["task"]
+    assert len(task.result(20).trades) == 0
+    assert ready("%live").out == "quiet on BTCUSDT: fulfilled, up to 2024-01-01 02:00 UTC, 0 trades\n"
+
+
+def test_a_run_is_stopped(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
+    shell.user_ns["clock"] = AcceleratedClock(START, speed=600)
+    ready(f"{LIVE} --out task")
+    assert shell.user_ns["task"].status == "pending"
+    said = ready("%live BTCUSDT --strategy quiet --stop")
+    assert said.out == "quiet on BTCUSDT: no new entries from now on\n"
+    assert shell.user_ns["task"].result(20).stopped
+
+
+def test_a_run_is_left_with_a_position_and_taken_up_again(
+    ready: Callable[[str], Answer], shell: Any  # noqa: F811
+) -> None:  # fmt: skip
+    ready(f"%%strategy quiet --interval 1m\n{TRADER}")
+    shell.user_ns["clock"] = AcceleratedClock(START, speed=600)
+    ready(f"{LIVE} --out task")
+    task = shell.user_ns["task"]
+    while not task.snapshot().events:
+        task.wait(0.01)
+    assert ready("%live BTCUSDT --strategy quiet --stop --now").out == "quiet on BTCUSDT: leaving\n"
+    (opened,) = task.result(20).events
+    shell.user_ns["clock"] = SimulatedClock(opened.when)
+    ready(f"{LIVE} --out task --until '2024-01-01 12:00'")
+    assert shell.user_ns["task"].result(20).trades["signal_id"].tolist()[0] == opened.signal.id
+
+
+def test_a_store_is_a_folder_or_a_file(ready: Callable[[str], Answer], shell: Any, tmp_path: Any) -> None:  # noqa: F811
+    for place in ("state", "state.db"):
+        line = LIVE.replace("{store}", str(tmp_path / place))
+        shell.user_ns["clock"] = SimulatedClock(START)
+        ready(f"{line} --until 2024-01-01 --out task")
+        shell.user_ns["task"].result(20)
+    assert (tmp_path / "state" / "signal" / "quiet" / "BTCUSDT.json").is_file()
+    assert (tmp_path / "state.db").is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("%live BTCUSDT", "%live BTCUSDT needs --strategy\nregistered: quiet"),
+        ("%live BTCUSDT --strategy quiet", "%live BTCUSDT needs --exchange\nknown: demo"),
+        ("%live BTCUSDT --strategy nobody --exchange demo", "no strategy is called 'nobody'"),
+        ("%live BTCUSDT --strategy quiet --exchange nowhere", "no exchange is called 'nowhere'"),
+        ("%live BTCUSDT --strategy quiet --stop", "no live run is called 'quiet on BTCUSDT'"),
+        ("%live BTCUSDT --strategy quiet --exchange demo --clock noon", "a clock must have now()"),
+        ("%live BTCUSDT --strategy quiet --exchange demo --until soon", "until must be a text such as"),
+        ("%live BTCUSDT --strategy quiet --exchange demo --store {clock}", "a store must be bknb.stores.files"),
+        ("%live BTCUSDT --strategy quiet --exchange demo --quantity much", "--quantity must be a number"),
+        ("%live BTCUSDT --strategy quiet --exchange demo --quantity 1", "a broker needs a quantity"),
+        ("%live BTCUSDT --strateg quiet", "there is no option '--strateg'; did you mean '--strategy'?"),
+    ],
+)
+def test_mistakes_are_answered_in_three_lines(
+    ready: Callable[[str], Answer], cell: Callable[[str], Answer], line: str, text: str  # noqa: F811
+) -> None:  # fmt: skip
+    answer = cell(line)
+    assert isinstance(answer.error, bknb.BknbError), answer.error
+    assert text in str(answer.error)
+    assert len(answer.lines) <= 3
+    assert not bknb.Live.list()
+
+
+def test_a_second_run_of_the_same_is_refused(
+    ready: Callable[[str], Answer], cell: Callable[[str], Answer], shell: Any  # noqa: F811
+) -> None:  # fmt: skip
+    shell.user_ns["clock"] = AcceleratedClock(START, speed=600)
+    ready(f"{LIVE} --out task")
+    answer = cell(LIVE)
+    assert "is going on already" in answer.lines[0]
+    assert len(answer.lines) <= 3
+
+
+def test_help_names_every_option(fine: Callable[[str], Answer]) -> None:  # noqa: F811
+    out = fine("%live --help").out
+    assert "Runs a registered strategy on the running clock" in out
+    assert all(
+        option in out for option in ("--clock", "--store", "--until", "--broker", "--quantity", "--stop", "--now")
+    )

@@ -1,0 +1,142 @@
+"""An audit finds what was planted, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ccxt")
+pytest.importorskip("pyarrow")
+
+import bknb
+from bknb.adapters.candle_file import SeriesName
+from bknb.adapters.candles import CandleStore
+from bknb.adapters.demo import DemoSource
+from bknb.adapters.files import FrameSource
+from bknb.market.candles import Candles, content_hash
+from bknb.market.clock import SystemClock
+from bknb.soundness import clock_skew_ms, store_health
+from bknb.testing.binance import LocalBinance
+
+MINUTE = 60_000
+START = 1_704_067_200_000  # 2024-01-01 00:00 UTC
+DAY = {"start": START, "end": START + 1440 * MINUTE}
+NOW = START + 30 * 86_400_000
+
+
+def demo() -> Candles:
+    return asyncio.run(DemoSource().get_candles("BTCUSDT", "1m", START - 1440 * MINUTE, 3 * 1440))
+
+
+def planted(edit: Any) -> FrameSource:
+    block = demo()._block.copy()
+    return FrameSource(Candles(edit(block)), name="planted")
+
+
+@pytest.fixture
+def server() -> Iterator[LocalBinance]:
+    with LocalBinance(DemoSource(), now=lambda: NOW) as running:
+        yield running
+
+
+def binance(server: LocalBinance, folder: Path) -> Any:
+    return bknb.exchanges.ccxt("binance", cache=folder, config={**server.ccxt_config, "rateLimit": 1})
+
+
+def audited(source: Any, folder: Path, **more: Any) -> bknb.Audit:
+    market = bknb.exchanges.stored(source, folder=folder)
+    bknb.download("BTCUSDT", exchange=market, progress=False, **DAY)
+    return bknb.audit("BTCUSDT", exchange=market, **DAY, **more)
+
+
+def test_a_sound_market_is_sound(tmp_path: Path) -> None:
+    found = audited(DemoSource(), tmp_path)
+    assert found.sound
+    assert found.hashes == {"BTCUSDT": content_hash(demo()[1440:2880])}
+    assert str(found).splitlines()[0] == "candles from demo, 2024-01-01 00:00 UTC .. 2024-01-02 00:00 UTC: sound"
+
+
+def test_planted_oddities_are_found(tmp_path: Path) -> None:
+    def edit(block: Any) -> Any:
+        block[5, 1500:1600] = 0.0  # a hundred minutes without a trade
+        block[1:5, 2000] *= 1.5  # a spike, up and down again
+        return np.delete(block, slice(1700, 1710), axis=1)
+
+    found = audited(planted(edit), tmp_path)
+    kinds = [(one.kind, (one.when - START) // MINUTE) for one in found.findings]
+    assert kinds == [("flat", 60), ("absent", 260), ("wild", 560), ("wild", 561)]
+    text = str(found)
+    assert "flat: 2024-01-01 01:00 UTC .. 2024-01-01 02:39 UTC (100 minutes); nothing was traded" in text
+    assert "absent: 2024-01-01 04:20 UTC .. 2024-01-01 04:29 UTC (10 minutes); the exchange has no candles" in text
+    assert "4 findings" in found._repr_html_()
+
+
+def test_what_was_never_downloaded_is_missing(tmp_path: Path) -> None:
+    market = bknb.exchanges.stored(DemoSource(), folder=tmp_path)
+    half = {"start": START, "end": START + 720 * MINUTE}
+    bknb.download("BTCUSDT", exchange=market, progress=False, warmup_minutes=0, **half)
+    (one,) = bknb.audit("BTCUSDT", exchange=market, **DAY).findings
+    assert (one.kind, one.text) == (
+        "missing",
+        "2024-01-01 12:05 UTC .. 2024-01-01 23:59 UTC (715 minutes); never downloaded",
+    )
+
+
+def test_longer_candles_are_compared_with_minutes(server: LocalBinance, tmp_path: Path) -> None:
+    market = binance(server, tmp_path)
+    bknb.download("BTCUSDT", exchange=market, progress=False, **DAY)
+    assert bknb.audit("BTCUSDT", exchange=market, compare=("15m", "4h"), **DAY).compared == {
+        ("BTC/USDT", "15m"): 96,
+        ("BTC/USDT", "4h"): 6,
+    }
+    server.corrections["BTCUSDT", START + 3 * 3_600_000] = 50_000.0
+    found = bknb.audit("BTCUSDT", exchange=market, compare=["1h"], **DAY)
+    (one,) = found.findings
+    assert one.kind == "differs"
+    assert one.text.startswith("1h candle of 2024-01-01 03:00 UTC: low 50000, minutes make ")
+    assert "; close 50000, minutes make " in one.text
+
+
+def test_wrong_use_is_told(tmp_path: Path) -> None:
+    market = bknb.exchanges.stored(DemoSource(), folder=tmp_path)
+    with pytest.raises(bknb.UsageError, match="has no 1h candles of its own"):
+        bknb.audit("BTCUSDT", exchange=market, compare="1h", **DAY)
+    with pytest.raises(bknb.UsageError, match="compared with themselves"):
+        bknb.audit("BTCUSDT", exchange=market, compare="1m", **DAY)
+
+
+# --- the health of a folder ----------------------------------------------------------------------------------------
+
+
+def test_a_folder_tells_its_health(tmp_path: Path) -> None:
+    assert store_health(tmp_path / "nothing").series == 0
+    store = CandleStore(tmp_path)
+    candles = demo()[:100]
+    known = [(int(candles.timestamp[0]), int(candles.timestamp[-1]) + 11 * MINUTE)]
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        store.put(SeriesName("demo", symbol, "1m"), candles, known=known, now=NOW)
+    health = store_health(tmp_path)
+    assert (health.series, health.candles, health.problems) == (2, 200, ())
+    assert health.absent == {"BTCUSDT 1m from 'demo'": 10, "ETHUSDT 1m from 'demo'": 10}
+    broken = next((tmp_path / "demo" / "ETHUSDT").rglob("*.parquet"))
+    broken.write_bytes(broken.read_bytes()[:-20])
+    health = store_health(tmp_path)
+    assert (health.series, health.candles) == (2, 100)
+    assert len(health.problems) == 1
+    assert str(broken) in health.problems[0]
+
+
+def test_the_clock_is_compared_with_the_exchange(server: LocalBinance, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bknb import soundness
+
+    real = soundness.ccxt
+    monkeypatch.setattr(
+        soundness, "ccxt", lambda name, config, **more: real(name, config={**server.ccxt_config, **config}, **more)
+    )
+    server.now = SystemClock().now
+    assert abs(clock_skew_ms("binance")) < 1000

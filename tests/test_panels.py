@@ -1,0 +1,569 @@
+"""Panels without a browser: bars that keep every extreme, rows rebuilt from events, frames that tell only news."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bknb
+from bknb.analysis import equity, figures, panels
+from bknb.analysis.bars import bar_length, bars
+from bknb.analysis.board import Board
+from bknb.analysis.watch import _TAKES, PANELS, Watch
+from bknb.domain import signal as signals
+from bknb.engine import subjects
+from bknb.engine.failures import ListenerFailure, ListenerOverflow
+from bknb.jupyter import still
+from bknb.jupyter.dashboard import Dashboard
+from bknb.jupyter.frames import Frames
+from bknb.jupyter.pump import Pump
+from bknb.market.candles import Candles
+
+WHERE: dict[str, Any] = {"symbol": "BTCUSDT", "strategy": "sma", "exchange": "demo", "frame": None}
+ROW: dict[str, Any] = {
+    "symbol": "BTCUSDT",
+    "strategy": "sma",
+    "exchange": "demo",
+    "position": "long",
+    "price_open": 100.0,
+    "price_take_profit": 110.0,
+    "price_stop_loss": 95.0,
+    "minute_estimated_time": 60,
+    "note": "",
+    "scheduled_at": 60_000,
+}
+
+
+def get_signal(price: float, when: Any) -> Any:
+    up = 1 if when.hour % 3 else -1
+    return bknb.Signal(
+        position="long" if up > 0 else "short",
+        price_open=price * (1 - up * 0.003) if when.hour % 2 else None,
+        price_take_profit=price * (1 + up * 0.02),
+        price_stop_loss=price * (1 - up * 0.015),
+        minute_estimated_time=300,
+        note=f"hour <{when.hour}>",
+    )
+
+
+def not_on_sundays(request: Any) -> None:
+    if request.when // 86_400_000 % 7 == 3:
+        raise ValueError("no trading on a Sunday")
+
+
+RUN: dict[str, Any] = {"exchange": "demo", "frame": ("2024-01-01", "2024-01-22")}
+
+
+@pytest.fixture
+def strategy() -> str:
+    bknb.add_risk("calm", validations=[not_on_sundays])
+    bknb.add_strategy("panel", get_signal=get_signal, interval="15m", risk="calm")
+    return "panel"
+
+
+@pytest.fixture
+def result(strategy: str) -> bknb.Result:
+    return bknb.backtest("BTCUSDT", strategy=strategy, **RUN)
+
+
+def watch_of(board: Dashboard) -> Watch:
+    watch = board._board.watch
+    assert watch is not None
+    return watch
+
+
+# -- bars ----------------------------------------------------------------------------------------------------------
+
+
+def walk(count: int, seed: int) -> Candles:
+    random = np.random.default_rng(seed)
+    close = 100 + np.cumsum(random.standard_normal(count))
+    open_ = np.concatenate(([100.0], close[:-1]))
+    reach = random.exponential(1.0, (2, count))
+    high, low = np.maximum(open_, close) + reach[0], np.minimum(open_, close) - reach[1]
+    kept = random.random(count) > 0.02  # gaps
+    kept[0] = True
+    columns = dict(zip(("open", "high", "low", "close"), (open_, high, low, close), strict=True))
+    times = 1_700_000_000_000 // 60_000 * 60_000 + np.arange(count) * 60_000
+    return Candles.from_columns(
+        timestamp=times[kept], volume=np.ones(kept.sum()), **{name: column[kept] for name, column in columns.items()}
+    )
+
+
+@given(
+    count=st.integers(1, 3000),
+    seed=st.integers(0, 10_000),
+    points=st.integers(3, 400),
+    cut=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_bars_keep_every_extreme_and_are_whole(count: int, seed: int, points: int, cut: tuple[float, float]) -> None:
+    candles = walk(count, seed)
+    times = candles.timestamp
+    first, last = (int(times[0] + part * (times[-1] - times[0])) for part in sorted(cut))
+    found = bars(candles, start_ms=first, end_ms=last, points=points)
+    assert len(found) <= points
+    inside = (times >= first) & (times <= last)
+    if inside.any():
+        assert found.high.max() >= candles.high[inside].max()
+        assert found.low.min() <= candles.low[inside].min()
+    for at, begin in enumerate(found.time_ms.tolist()):
+        within = (times >= begin) & (times < begin + found.step_ms)
+        assert begin % found.step_ms == 0
+        assert found.open[at] == candles.open[within][0]
+        assert found.high[at] == candles.high[within].max()
+        assert found.low[at] == candles.low[within].min()
+        assert found.close[at] == candles.close[within][-1]
+
+
+def test_where_there_is_room_bars_are_the_candles() -> None:
+    candles = walk(100, 1)
+    found = bars(candles, points=102)
+    assert found.step_ms == 60_000
+    assert found.time_ms.tolist() == candles.timestamp.tolist()
+    assert found.close.tolist() == candles.close.tolist()
+
+
+def test_a_year_of_minutes_fits_on_a_screen() -> None:
+    candles = walk(525_600, 2)
+    found = bars(candles, points=1000)
+    assert 400 < len(found) <= 1000
+    assert (found.high.max(), found.low.min()) == (candles.high.max(), candles.low.min())
+
+
+def test_no_candles_make_no_bars() -> None:
+    assert len(bars(Candles.empty(), points=10)) == 0
+    assert len(bars(walk(10, 1), start_ms=2_000_000_000_000, points=10)) == 0
+    with pytest.raises(bknb.UsageError, match="at least 3"):
+        bars(walk(10, 1), points=2)
+
+
+@given(span=st.integers(1, 10**13), points=st.integers(3, 5000))
+def test_a_bar_is_never_so_short_that_the_screen_overflows(span: int, points: int) -> None:
+    length = bar_length(span, points)
+    assert span / length <= points - 2
+    assert length % 60_000 == 0
+
+
+# -- what a run tells ----------------------------------------------------------------------------------------------
+
+
+def test_events_alone_give_what_the_result_gives(result: bknb.Result) -> None:
+    watch = watch_of(bknb.dashboard(result))
+    own, known = panels.equity_info(watch), equity.equity_info(result)
+    assert len(own) == len(known) > 20
+    for name in ("time_ms", "opened_ms", "closed_ms", "price_open", "price_close", "pnl_percent", "drawdown_time_ms"):
+        assert getattr(own, name).tolist() == getattr(known, name).tolist()
+    assert own.equity == pytest.approx(known.equity)
+    assert own.drawdown_percent == pytest.approx(known.drawdown_percent)
+    assert (own.sides, own.reasons) == (known.sides, known.reasons)
+    assert figures.equity_png(own).startswith(b"\x89PNG")
+    assert {row[0]: row[2] for row in panels.statistics_panel(watch)}[
+        "total_pnl"
+    ] == f"{result.stats['total_pnl']:+.2f} %"
+    for signal in [*result.trades["signal_id"][:5], *result.cancelled["signal_id"][:5]]:
+        assert watch.why(signal) == result.why(signal)
+    assert watch.why("nobody") == "nothing was heard of a signal 'nobody'"
+    assert watch.counts["risk"] == len(result.refused) > 0
+    assert watch.counts["milestones"] == len(result.milestones) > 0
+    assert len(watch.cancelled) == len(result.cancelled) > 0
+    assert not watch.levels
+
+
+def test_a_followed_run_ends_as_its_result_looks(strategy: str) -> None:
+    task = bknb.Backtest.background("BTCUSDT", strategy=strategy, **RUN)
+    followed = bknb.dashboard(task)
+    assert followed.wait(60)
+    finished = bknb.dashboard(task.result())
+    told, known = watch_of(followed), watch_of(finished)
+    assert [e.signal.id for e in told.trades.events] == [e.signal.id for e in known.trades.events]
+    assert told.counts == known.counts
+    for name in ("price", "equity", "trades"):
+        make = getattr(panels, f"{name}_panel")
+        for key, value in make(told).items():
+            assert np.array_equal(value, make(known)[key]), key
+    for name in ("risk", "milestones", "problems"):
+        assert sorted(map(str, panels.table_panel(told, name)["rows"])) == sorted(
+            map(str, panels.table_panel(known, name)["rows"])
+        )
+    assert repr(followed) == repr(finished)
+
+
+def test_a_dashboard_opened_late_has_missed_nothing(strategy: str) -> None:
+    gate, reached = threading.Event(), threading.Event()
+
+    def slow(price: float, when: Any) -> Any:
+        if when.day == 8:
+            reached.set()
+            gate.wait(30)
+        return get_signal(price, when)
+
+    task = bknb.Backtest.background("BTCUSDT", strategy=slow, interval="15m", **RUN)
+    assert reached.wait(30)
+    board = bknb.dashboard(task)
+    assert len(watch_of(board).trades) > 0
+    gate.set()
+    assert board.wait(60)
+    assert [e.signal.id for e in watch_of(board).trades.events] == task.result().trades["signal_id"].tolist()
+    assert watch_of(board).counts["milestones"] == len(task.result().milestones)
+
+
+def test_a_run_is_the_same_whether_one_looks_or_not(strategy: str, result: bknb.Result) -> None:
+    task = bknb.Backtest.background("BTCUSDT", strategy=strategy, **RUN)
+    bknb.dashboard(task).wait(60)
+    assert task.result().trades.equals(result.trades)
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Whether it becomes true within a minute."""
+    pause = threading.Event()
+    return any(condition() or pause.wait(0.02) for _ in range(3000))
+
+
+def listeners() -> int:
+    return sum(len(subject.subscriptions) for subject in subjects.ALL)
+
+
+def test_a_dashboard_leaves_no_listener_behind(strategy: str) -> None:
+    before = listeners()
+    task = bknb.Backtest.background("BTCUSDT", strategy=strategy, **RUN)
+    board = bknb.dashboard(task)
+    assert board.wait(60)
+    board._pump._closed.wait(10)  # type: ignore[union-attr]
+    assert listeners() == before
+    every = bknb.dashboard()
+    assert every.live
+    assert listeners() > before
+    every.close()
+    assert listeners() == before
+    assert not every.live
+
+
+def test_a_failed_run_says_so(strategy: str) -> None:
+    def empty(symbol: str, interval: str, since: int, limit: int) -> list[Any]:
+        return []
+
+    task = bknb.Backtest.background("BTCUSDT", strategy=strategy, exchange=empty, frame=("2024-01-01", "2024-01-02"))
+    board = bknb.dashboard(task)
+    assert board.wait(60)
+    assert ": failed · 0 trades" in repr(board)
+    (row,) = panels.table_panel(watch_of(board), "problems")["rows"]
+    assert row[0] == "run"
+
+
+def test_a_stopped_run_says_so(strategy: str) -> None:
+    task = bknb.Backtest.background("BTCUSDT", strategy=strategy, exchange="demo", frame=("2020-01-01", "2024-01-01"))
+    board = bknb.dashboard(task)
+    task.stop(now=True)
+    assert board.wait(60)
+    assert ": stopped early · " in repr(board)
+
+
+def test_everything_that_runs_is_found(strategy: str) -> None:
+    board = bknb.dashboard()
+    try:
+        tasks = [bknb.Backtest.background(symbol, strategy=strategy, **RUN) for symbol in ("BTCUSDT", "ETHUSDT")]
+        for task in tasks:
+            task.result()
+        assert until(lambda: [row["status"] for row in board._board.runs()] == ["fulfilled"] * 2)
+        found = {row["key"][1]: row["trades"] for row in board._board.runs()}
+        assert found == {task.symbol: len(task.result().trades) for task in tasks}
+    finally:
+        board.close()
+
+
+def test_a_live_run_is_followed_through_its_quiet_minutes() -> None:
+    from bknb.testing.clocks import SimulatedClock
+
+    def always(price: float) -> Any:
+        return bknb.Signal(
+            position="long", price_take_profit=price * 1.2, price_stop_loss=price * 0.85, minute_estimated_time=1000
+        )
+
+    clock = SimulatedClock(1_704_067_200_000)
+    task = bknb.Live.background(
+        "BTCUSDT",
+        strategy=always,
+        interval="15m",
+        exchange="demo",
+        clock=clock,
+        until="2024-01-01 03:00",
+        store=bknb.stores.memory(),
+    )
+    board = bknb.dashboard(task)
+    assert board.wait(60)
+    watch = watch_of(board)
+    assert watch.mode == "live"
+    assert len(watch.series()) >= 170
+    (level,) = watch.levels.values()
+    assert level.is_open
+    assert level.percent_tp > 0 or level.percent_sl > 0
+    status = panels.status_panel(watch, 0.0)
+    assert status["facts"]["State on disk"].startswith("MemoryStore")
+    assert status["facts"]["Last tick"].startswith("2024-01-01 0")
+    assert "target" in still.still_html(watch, PANELS)
+
+
+# -- single events -------------------------------------------------------------------------------------------------
+
+
+def opened(**more: Any) -> signals.Opened:
+    row = signals.OpenSignal(id="one", pending_at=60_000, **ROW)
+    return signals.Opened(**WHERE, mode="live", when=60_000, price=100.0, signal=row, **more)
+
+
+def test_the_way_to_target_and_stop_follows_quiet_minutes_and_milestones() -> None:
+    watch = Watch("BTCUSDT", "sma", mode="live")
+    watch.take(opened())
+    (row,) = panels.signals_panel(watch)["rows"]
+    assert (row["percent_tp"], row["percent_sl"], row["open"]) == (0.0, 0.0, True)
+    held = opened().signal
+    active = signals.Active(
+        **WHERE, mode="live", when=120_000, price=104.0, signal=held, percent_tp=40.0, percent_sl=0.0
+    )
+    watch.take(active)
+    assert panels.signals_panel(watch)["rows"][0]["percent_tp"] == 40.0
+    watch.take(signals.Milestone(**WHERE, mode="live", when=180_000, price=97.0, side="loss", level=60, signal=held))
+    row = panels.signals_panel(watch)["rows"][0]
+    assert (row["percent_tp"], row["percent_sl"]) == (0.0, 60.0)
+    assert panels.table_panel(watch, "milestones")["rows"][0][2] == "▼ 60 % to the stop"
+
+
+def test_every_event_there_is_finds_its_panel() -> None:
+    kinds = {kind.__name__ for kind in signals.Event.__args__}
+    kinds |= {kind.__name__ for kind in (subjects.ErrorEvent, subjects.Progress, subjects.Done, subjects.Performance)}
+    kinds |= {ListenerFailure.__name__, ListenerOverflow.__name__}
+    assert kinds <= set(_TAKES)
+
+
+def test_errors_are_counted_by_place() -> None:
+    watch = Watch("BTCUSDT", "sma")
+    for at in (1, 2, 3):
+        watch.take(
+            subjects.ErrorEvent(kind="strategy", message="ValueError: no", where="cell, line 3", count=at, when=at)
+        )
+    watch.take(ListenerFailure(kind="listener", subject="signal", listener="mine", message="KeyError: x", where=""))
+    watch.warn(["the data begins late"])
+    rows = panels.table_panel(watch, "problems")["rows"]
+    assert [row[:2] for row in rows] == [
+        ["warning", "the data begins late"],
+        ["strategy", "ValueError: no"],
+        ["listener", "KeyError: x"],
+    ]
+    assert rows[1][3] == 3
+
+
+def progress(processed: int) -> subjects.Progress:
+    return subjects.Progress(kind="backtest", **WHERE, total=10_000, processed=processed, progress=processed / 10_000)
+
+
+def test_rate_and_time_left_are_those_of_the_last_seconds() -> None:
+    watch = Watch("BTCUSDT", "sma", interval="1h")
+    assert watch.pace(0.0) == (None, None)
+    for second in range(6):
+        watch.take(progress(100 * second))
+        watch.pace(float(second))
+    for second in range(6, 11):  # ten times as fast from here on
+        watch.take(progress(500 + 1000 * (second - 5)))
+        rate, left = watch.pace(float(second))
+    assert (rate, left) == (60_000.0, pytest.approx(4.5))
+    text = panels.status_panel(watch, 10.0)["text"]
+    assert text == "running · 55 % · 0 trades · 60 k minutes/s · 0:04 left"
+
+
+# -- many runs -----------------------------------------------------------------------------------------------------
+
+
+def test_each_run_hears_its_own_events() -> None:
+    board = Board()
+    idle = {**WHERE, "mode": "live", "when": 60_000, "price": 1.0}
+    for symbol in ("BTCUSDT", "ETHUSDT", "BTCUSDT"):
+        board.take(signals.Idle(**{**idle, "symbol": symbol}))
+    assert [watch.symbol for watch in board.watches.values()] == ["BTCUSDT", "ETHUSDT"]
+    assert board.selected == ("live", "BTCUSDT", "sma")
+    board.take(subjects.ErrorEvent(kind="run", message="StateError: torn", symbol="ETHUSDT", strategy="sma"))
+    assert [row["status"] for row in board.runs()] == ["pending", "rejected"]
+    board.take(signals.Idle(**{**idle, "symbol": "ETHUSDT"}))  # it was started again
+    assert [row["status"] for row in board.runs()] == ["pending", "pending"]
+
+
+def test_a_dashboard_of_one_run_does_not_hear_others() -> None:
+    board = Board(Watch("BTCUSDT", "sma", mode="live"))
+    board.take(signals.Idle(**{**WHERE, "symbol": "ETHUSDT", "mode": "live", "when": 0, "price": 1.0}))
+    board.take(signals.Idle(**WHERE, mode="backtest", when=0, price=1.0))
+    assert len(board.watches) == 1
+    assert board.watch is not None
+    assert board.watch.last_ms is None
+
+
+# -- frames --------------------------------------------------------------------------------------------------------
+
+
+class Ticking:
+    """A stopwatch that shows what it is told, and moves a little with every look."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 0.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def test_a_frame_tells_only_what_has_changed(result: bknb.Result) -> None:
+    watch = watch_of(bknb.dashboard(result))
+    frames = Frames(Board(watch), PANELS, seconds=lambda: 0.0)
+    first = frames.next()
+    assert {"head", "bars", "equity", "trades", "signals", "figures", "tables", "runs"} == set(first)
+    assert frames.next() == {}
+    watch.take(subjects.Performance(**WHERE, mode="backtest", metric="tick", duration_ms=1.5, at=0))
+    assert set(frames.next()) == {"tables", "head", "runs"}
+
+
+def test_a_costly_panel_is_not_made_in_every_frame(result: bknb.Result) -> None:
+    watch = watch_of(bknb.dashboard(result))
+    clock = Ticking(0.05)
+    frames = Frames(Board(watch), ["statistics"], seconds=clock)
+    assert "figures" in frames.next()
+    watch.version["statistics"] += 1
+    assert "figures" not in frames.next()
+    assert frames.more
+    clock.now += 10
+    assert "figures" in frames.next()
+    watch.version["statistics"] += 1
+    assert "figures" in frames.next(everything=True)
+
+
+def test_a_window_shows_the_candles_themselves(result: bknb.Result) -> None:
+    frames = Frames(Board(watch_of(bknb.dashboard(result))), ["price", "equity"], seconds=lambda: 0.0)
+    start = result.start + 86_400_000
+    found = frames.window(start_ms=start, end_ms=start + 3_600_000, points=400)
+    candles = result.candles
+    first = int(candles.timestamp.searchsorted(start))
+    assert found["bars"]["close"].tolist() == candles.close[first : first + 61].tolist()
+    inside = (found["equity"]["time"] >= start) & (found["equity"]["time"] <= start + 3_600_000)
+    assert len(found["equity"]["time"]) <= inside.sum() + 2
+
+
+def test_a_flood_of_events_becomes_few_frames_and_none_is_lost() -> None:
+    heard: list[Any] = []
+    calls: list[int] = []
+    done = threading.Event()
+
+    def frame(events: list[Any]) -> bool | None:
+        calls.append(len(events))
+        heard.extend(event for event in events if getattr(event, "strategy", "") == "flood")
+        if heard and heard[-1].processed == 5000:
+            done.set()
+            return None
+        return False
+
+    pump = Pump(frame)
+    pump.start()
+    for at in range(1, 5001):
+        subjects.progress_backtest.emit(
+            subjects.Progress(**{**WHERE, "strategy": "flood"}, kind="backtest", total=5000, processed=at, progress=0.0)
+        )
+    assert done.wait(60)
+    assert [event.processed for event in heard] == list(range(1, 5001))
+    assert len(calls) < 500
+    assert not pump.listening
+
+
+# -- what remains --------------------------------------------------------------------------------------------------
+
+
+class Tags(HTMLParser):
+    """What is in a piece of HTML, and whether every tag is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.open: list[str] = []
+        self.said: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag not in ("img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.said.append(data)
+
+
+def test_the_saved_dashboard_is_plain_html(result: bknb.Result) -> None:
+    watch = watch_of(bknb.dashboard(result))
+    html = still.still_html(watch, PANELS, png=still.still_png(watch))
+    tags = Tags(html)
+    assert not tags.open
+    assert "script" not in tags.seen
+    assert tags.seen.count("img") == 1
+    said = " ".join(tags.said)
+    assert result.trades["signal_id"].iloc[-1] in said
+    assert "hour <" in said  # a note is text, not a tag
+    assert "no trading on a Sunday" in said
+    assert f"the newest 100 of {len(result.trades):,} trades" in said or f"{len(result.trades):,} trades" in said
+    assert len(html) < 400_000
+
+
+def test_a_dashboard_of_nothing_says_so() -> None:
+    assert "nothing is running" in still.still_html(None, PANELS)
+
+
+def test_what_cannot_be_shown_is_refused_with_what_can() -> None:
+    with pytest.raises(bknb.UsageError, match="no panel is called 'prise'\nthe panels: status, price"):
+        bknb.dashboard(panels=["prise"])
+    with pytest.raises(bknb.UsageError, match=r"a task comes from bknb\.Backtest\.background"):
+        bknb.dashboard(42)
+
+
+def test_each_panel_stands_alone(result: bknb.Result) -> None:
+    for name in bknb.panels.__all__:
+        if name == "runs":
+            continue
+        board = getattr(bknb.panels, name)(result)
+        assert board.panels == [{"progress": "status"}.get(name, name)]
+
+
+# -- what the browser gets -----------------------------------------------------------------------------------------
+
+STATIC = Path(bknb.__file__).parent / "jupyter" / "static"
+
+
+def test_the_bundle_is_built_from_its_sources() -> None:
+    digest = hashlib.sha256()
+    for path in sorted((STATIC / "source").iterdir(), key=lambda path: path.name):
+        if re.fullmatch(r"[a-z]+\.(js|css)", path.name):
+            digest.update(path.read_bytes())
+    first = (STATIC / "dashboard.js").read_text(encoding="utf-8").splitlines()[0]
+    assert f"sources {digest.hexdigest()[:16]}" in first, "npm run build was forgotten"
+
+
+def test_the_bundle_is_small_and_needs_no_network() -> None:
+    script, style = ((STATIC / name).read_text(encoding="utf-8") for name in ("dashboard.js", "dashboard.css"))
+    assert len(script.encode()) < 200_000
+    assert not re.findall(r"https?://|import\(|fetch\(|XMLHttpRequest", script + style)
+    assert "Leon Sorokin" in (STATIC / "uPlot-LICENSE.txt").read_text(encoding="utf-8")
+
+
+def test_arrays_travel_as_bytes(result: bknb.Result) -> None:
+    pytest.importorskip("anywidget")
+    surface = bknb.dashboard(result).surface
+    data = surface.get_state()
+    times = np.frombuffer(data["trades"]["closed"]["f8"], dtype="<f8")
+    assert times.tolist() == [event.closed_at for event in watch_of(bknb.dashboard(result)).trades.events]
+    assert data["trades"]["pnl"].keys() == {"f4"}
+    assert all(isinstance(data["bars"][name]["f8"], bytes) for name in ("time", "open", "high", "low", "close"))
