@@ -31,6 +31,8 @@ _EXTRAS: Final = {
     "cluster": "sweeps on several machines",
     "duckdb": "candles from a query",
     "notebook": "magics, figures, bknb run",
+    "indicators": "indicators for the optimizer",
+    "ollama": "models behind Ollama",
     "optuna": "sweeps that search",
     "parquet": "Parquet files, stored candles",
     "sweep": "fast sweeps",
