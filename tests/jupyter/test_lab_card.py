@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
-from lab import Page, blank_notebook, jupyterlab
+from page import Page, blank_notebook, jupyterlab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
