@@ -203,11 +203,11 @@ def test_many_changed_candles_are_named_by_their_day(card: Card, minutes: Candle
     assert "BTCUSDT 1m (recorded): candle 2024-01-05 00:00 UTC is not what it was" in texts(verification, "candles")
 
 
-def from_text(text: str, **names: Any) -> Callable[..., Any]:
+def from_text(text: str, filename: str = "", **names: Any) -> Callable[..., Any]:
     """A strategy as a cell defines it: its lines are known under a file name."""
     import linecache
 
-    filename = f"<cell {len(linecache.cache)}>"
+    filename = filename or f"<cell {len(linecache.cache)}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     space = {"__name__": "__main__", "bknb": bknb, **names}
     exec(compile(text, filename, "exec"), space)  # noqa: S102
@@ -287,9 +287,11 @@ def test_what_the_call_said_itself_is_said_again(strategy: str) -> None:
 
 
 def test_the_text_is_that_of_the_run_not_of_a_later_cell() -> None:
-    bknb.add_strategy("carded", interval="15m", get_signal=from_text(CELL, LENGTH=10))
+    """A cell that is run again has the same file name, and other lines."""
+    again = "<strategy carded>"
+    bknb.add_strategy("carded", interval="15m", get_signal=from_text(CELL, again, LENGTH=10))
     result = bknb.backtest("BTCUSDT", strategy="carded", exchange="demo", frame=FRAME)
-    bknb.add_strategy("carded", interval="15m", get_signal=from_text("def get_signal():\n    return None\n"))
+    bknb.add_strategy("carded", interval="15m", get_signal=from_text("def get_signal():\n    return None\n", again))
     assert "closes.sum() / 31" in result.card.code.functions[0].text
 
 

@@ -139,6 +139,7 @@ def execute(
         kernel_manager_class=_kernel_manager_of_this_interpreter(),
         resources={"metadata": {"path": str(folder)}},
         store_widget_state=False,
+        record_timing=False,  # the same notebook gives the same file
         on_cell_execute=started,
         on_cell_executed=done,
     )
