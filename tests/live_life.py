@@ -31,6 +31,7 @@ from bknb.testing.clocks import SimulatedClock
 from bknb.testing.faults import FaultyDisk
 
 SEED = 36
+MARKET = source(walk(SEED))  # made once: what every child would need is here before they are forked
 UNTIL = ORIGIN + 75 * MINUTE
 SETTINGS = {"schedule_await_minutes": 12}
 KEY = ("life", "BTCUSDT")
@@ -71,7 +72,7 @@ def play(folder: Path, where: str, *, at: int | None = None) -> None:
     task = bknb.Live.background(
         "BTCUSDT",
         strategy=strategy,
-        exchange=source(walk(SEED)),
+        exchange=MARKET,
         settings=SETTINGS,
         clock=Drowsy(ORIGIN),
         until=UNTIL,
