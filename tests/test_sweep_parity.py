@@ -40,9 +40,12 @@ def market(random: np.random.Generator, length: int) -> list[list[float]]:
     """Minutes of a nervous market: jumps, gaps between close and open, minutes without volume."""
     size = length + 80
     moves, wicks = random.normal(0, 0.003, size), np.abs(random.normal(0, 0.002, (2, size)))
-    wicks[:, random.random(size) < 0.03] += 0.03  # a candle that may reach everything
+    wild = random.random(size) < 0.03  # a candle that may reach everything, every other one after a gap
+    wicks[:, wild] += 0.03
     close = 100 * np.exp(np.cumsum(moves))
     open_ = np.concatenate([[100.0], close[:-1]]) * (1 + random.normal(0, 0.002, size))
+    gap = wild & (np.arange(size) % 2 == 0)
+    open_[gap] *= 1 + 0.03 * np.sign(moves[gap])
     high, low = np.maximum(open_, close) * (1 + wicks[0]), np.minimum(open_, close) * (1 - wicks[1])
     times = ORIGIN + (np.arange(size) - 60) * MINUTE
     volume = random.integers(0, 3, size) * 10.0
