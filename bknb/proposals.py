@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from .result import Result
 
+FENCES: Final = ("processor time", "memory", "file size", "system calls", "audit events")
+"""What a trial is fenced in by, where the system can do it."""
+
 _FEW: Final = 10  # trades below which a Sharpe ratio says nothing
 
 
@@ -238,6 +241,13 @@ class Proposals(Sequence[Proposal]):
             "read": sum(read) if read else None,
             "written": sum(written) if written else None,
         }
+
+    @property
+    def fences(self) -> tuple[str, ...]:
+        """Which limits held in every trial of a proposal; see the page about the optimizer."""
+        held = [set(verdict.fences) for each in self._ranked for verdict in (each.passed.train, each.passed.test)]
+        every = set.intersection(*held) if held else set()
+        return tuple(name for name in FENCES if name in every)
 
     def conversation(self, range_: int = 1) -> list[Message]:
         """The messages of a training range, counted from 1: the last request, with the answer."""

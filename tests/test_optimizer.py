@@ -364,3 +364,14 @@ def test_a_replaced_optimizer_is_not_answered_with_the_old_one() -> None:
         assert not old.done
         old.stop(now=True)
         assert old.result(timeout=20).problem == "stopped"
+
+
+def test_a_limit_that_does_not_hold_is_not_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bknb.adapters import tryout
+
+    assert "audit events" in study([idea(10)]).fences
+    weaker = tryout._START.replace("main()", "from bknb.adapters import lockdown; lockdown._MACHINES = {}; main()")
+    monkeypatch.setattr(tryout, "_START", weaker)
+    proposals = study([idea(9)])
+    assert "system calls" not in proposals.fences
+    assert "audit events" in proposals.fences

@@ -188,6 +188,7 @@ def test_the_panel_says_what_was_tried_and_why_it_was_refused() -> None:
         "the answer is not JSON",
         "48 rows",
         "budget 24,000",
+        "Tried out behind limits of: ",
         "conversation about 2024-01-08 00:00 UTC to 2024-01-10 00:00 UTC",
         "def get_signal(ctx):",
     ):

@@ -71,14 +71,15 @@ _KILL: Final = 0x80000000
 def limit(*, seconds: float, memory_mb: int) -> tuple[str, ...]:
     """Set the operating system's limits; returns which ones hold.
 
-    ``memory_mb`` counts what is used on top of what this process uses already.
+    Both count from here: on top of what this process has used already.
     """
     try:
         import resource
     except ImportError:
         return ()
     held = ["processor time", "file size"]
-    whole = int(seconds) + 1
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    whole = int(spent.ru_utime + spent.ru_stime + seconds) + 2
     resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -146,6 +146,8 @@ def panel_html(proposals: Any) -> str:
     notes = (
         f'<div style="{_FAINT}">Test range {escape(str(proposals.test))}; {escape(_tokens(proposals.tokens))}.</div>'
     )
+    if len(proposals):
+        notes += f'<div style="{_FAINT}">Tried out behind limits of: {escape(", ".join(proposals.fences))}.</div>'
     problem = f'<div role="alert"><b>Ended early:</b> {escape(proposals.problem)}</div>' if proposals.problem else ""
     parts = [head, problem, ranking_html(proposals), notes, *(_proposal(each) for each in proposals)]
     parts.append(_details(f"all {len(proposals.attempts)} answers", _attempts(proposals.attempts)))
