@@ -56,8 +56,8 @@ def measure(times: int, theirs: str | None) -> dict[str, list[dict[str, Any]]]:
 def report(found: dict[str, list[dict[str, Any]]]) -> str:
     """The tables."""
     of = {case: {key: median(run[key] for run in runs) for key in runs[-1]} for case, runs in found.items()}
-    head = ["sweep, one year of 1m candles", "combinations/s", "(min-max)", "whole call s", "peak MB", "a worker MB",
-            "trades", "mean result %"]  # fmt: skip
+    head = ["sweep, one year of 1m candles", "combinations/s", "(min-max)", "whole call s", "import and warming up s",
+            "peak MB", "a worker MB", "trades", "mean result %"]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for case in (*OURS, *THEIRS):
         if case not in of or "rate" not in of[case]:
@@ -65,10 +65,11 @@ def report(found: dict[str, list[dict[str, Any]]]) -> str:
         row, rates = of[case], [run["rate"] for run in found[case]]
         worker = f"{row['worker_mb']:.0f}" if row.get("worker_mb") else ""
         trades = f"{row['trades']:,.0f}" if "trades" in row else ""
+        warming = f"{row['warming_s']:.1f}" if "warming_s" in row else ""
         mean = f"{row['mean_pnl']:.4f}" if "mean_pnl" in row else ""
         lines.append(
             f"| {case} | {row['rate']:,.1f} | {min(rates):,.1f}-{max(rates):,.1f} | {row['run_s']:.2f} "
-            f"| {row['peak_mb']:,.0f} | {worker} | {trades} | {mean} |"
+            f"| {warming} | {row['peak_mb']:,.0f} | {worker} | {trades} | {mean} |"
         )
     year = of["kernel_year"]
     lines += ["", "| one combination, once compiled | |", "|---|---|"]

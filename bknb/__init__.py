@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .analysis.card import Card
     from .analysis.heat import heat_statistics
     from .analysis.stats import statistics
+    from .assignments import add_optimizer, get_optimizer, list_optimizers
     from .cards import Verification, verify
     from .checkup import Checkup, doctor
     from .comparing import Walker, add_walker, walker
@@ -133,7 +134,7 @@ if TYPE_CHECKING:
     from .market.sessions import Sessions
     from .moment import Asked, Moment
     from .nested import enable_nested
-    from .optimizers import Optimizer, add_optimizer, get_optimizer, list_optimizers
+    from .optimizers import Optimizer
     from .reporting import Heat, Performance, Schedule
     from .result import Result
     from .runs import Backtest, backtest
@@ -307,6 +308,7 @@ _NAMES: Final = {
     "analysis.card": "Card",
     "analysis.heat": "heat_statistics",
     "analysis.stats": "statistics",
+    "assignments": "add_optimizer get_optimizer list_optimizers",
     "cards": "Verification verify",
     "checkup": "Checkup doctor",
     "analysis.belief": "belief",
@@ -335,7 +337,7 @@ _NAMES: Final = {
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
     "market.sessions": "Sessions",
     "nested": "enable_nested",
-    "optimizers": "Optimizer add_optimizer get_optimizer list_optimizers",
+    "optimizers": "Optimizer",
     "reporting": "Heat Performance Schedule",
     "result": "Result",
     "runs": "Backtest backtest",

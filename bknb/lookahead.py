@@ -44,8 +44,7 @@ from .market.context import Context, current
 from .market.feed import Feed
 from .market.io import fetch_now
 from .market.remembered import Remembered
-from .market.window import Window
-from .ports import CandleSource
+from .market.window import Series, Window
 from .runs import ExchangeLike, FrameLike, StrategyLike, plan_backtest
 
 if TYPE_CHECKING:
@@ -162,8 +161,12 @@ class _Other(Remembered):
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """Those of the window, altered."""
-        step, world = interval_ms(interval), self._world
-        candles = (await self.window.load(symbol, interval, since)).candles
+        series = await self.window.load(symbol, interval, since)
+        return self.altered(series.candles, series.step, since, limit)
+
+    def altered(self, candles: Candles, step: int, since: int, limit: int) -> Candles:
+        """Up to ``limit`` candles from ``since`` on, as they are in this world."""
+        world = self._world
         if world.changed_after is not None:
             place = int(np.searchsorted(candles.timestamp, world.changed_after - step, side="right"))
             candles = perturbed(candles, place, seed=world.seed)
@@ -195,6 +198,10 @@ class _Looked(Window):
 
     reach = 0
     looked = ""
+
+    def hold(self, symbol: str, candles: Candles, since: int) -> None:
+        """Have these minutes in memory."""
+        self._series[symbol, "1m"] = Series(candles, step=MINUTE_MS, since=since, until=self.horizon)
 
     def newest(self, symbol: str, interval: str, limit: int, when: int) -> Candles:
         """As always."""
@@ -228,9 +235,12 @@ class _Inquiry:
         if world not in self._worlds:
             if len(self._worlds) > 4:
                 self._worlds = {AsIs: self.window}
-            source: CandleSource = _Other(self.window, world)
-            feed = Feed(source, self.plan.settings, allow_gaps=self.plan.allow_gaps)
-            self._worlds[world] = Window(feed, horizon=self.window.horizon)
+            other = _Other(self.window, world)
+            feed = Feed(other, self.plan.settings, allow_gaps=self.plan.allow_gaps)
+            made = self._worlds[world] = _Looked(feed, horizon=self.window.horizon)
+            minutes = self.window.minutes(self.plan.symbol)  # in memory in every run, so in every world
+            candles = other.altered(minutes.candles, MINUTE_MS, minutes.since, len(minutes.candles))
+            made.hold(self.plan.symbol, candles, max(minutes.since, world.since or 0))
         return self._worlds[world]
 
     def ask(self, when: int, world: World = AsIs) -> Answer:

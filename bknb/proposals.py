@@ -259,7 +259,7 @@ class Proposals(Sequence[Proposal]):
         )
 
     def __repr__(self) -> str:
-        lines = [f"proposals of {self.optimizer!r} for {self.symbol} by {self.model}: {self.summary}"]
+        lines = [f"proposals of {self.optimizer!r} for {self.symbol}, model {self.model}: {self.summary}"]
         lines += [f"  {each.rank}. {each.name}: {each.title}\n     {each.numbers}" for each in self._ranked]
         if self.problem:
             lines.append(f"  ended early: {self.problem.splitlines()[0]}")

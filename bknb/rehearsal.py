@@ -30,7 +30,7 @@ from .optimizer.allowed import BUILTINS, MODULES
 
 FILENAME: Final = "<proposed strategy>"
 _MOST_TROUBLES: Final = 20
-_MOST_ANSWERS: Final = 50_000
+_MOST_ANSWERS: Final = 200_000
 _ENOUGH: Final = 25  # errors without a single answer
 
 
@@ -183,8 +183,9 @@ class _Sitting:
         if not isinstance(signal, Signal):
             return answer
         signal = _plain(signal)
-        if len(self.answers) < _MOST_ANSWERS:
-            self.answers.append((ctx.when_ms, signal))
+        self.answers.append((ctx.when_ms, signal))
+        if len(self.answers) >= _MOST_ANSWERS:
+            self.run.stop(now=True)
         return signal
 
     def troubles(self) -> tuple[Trouble, ...]:
@@ -215,6 +216,8 @@ def _outcome(job: Job, loop: asyncio.AbstractEventLoop, watch: lockdown.Watch) -
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
         where = where_it_failed(error)
         problem = f"{type(error).__name__}: {error}"[:300] + (f" ({where})" if where else "")
+    if len(sitting.answers) >= _MOST_ANSWERS:
+        problem = f"it gave {_MOST_ANSWERS:,} signals and went on; a strategy waits now and then"
     if problem:
         return Outcome(problem=problem, asked=sitting.asked, touched=_distinct(watch.seen))
     peeks = _peeks(job, function) if job.look_ahead and sitting.answers else ()

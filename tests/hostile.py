@@ -113,6 +113,18 @@ CASES = (
     refused("a decorator", "import bknb\n@bknb.strategy('x', interval='1m')\n" + inside(before=""), "decorator"),
     refused("someone else's attribute", inside("np.mean = max"), "changes the attribute 'mean'"),
     refused("match on classes", inside("match ctx:", "    case object(price=p):", "        pass"), "matches classes"),
+    refused(
+        "a method by its name",
+        inside("s = ctx.candles('1h', 3).to_pandas()", "s.apply('to' + '_csv')"),
+        "apply takes a",
+    ),
+    refused("a method by its names", inside("ctx.candles('1h', 3).to_pandas().agg(['to_csv'])"), "calls methods by"),
+    refused(
+        "apply, handed on", inside("f = ctx.candles('1h', 3).to_pandas().apply", "f('to_csv')"), "may only be called"
+    ),
+    refused("a picture on the disk", inside("ctx.candles('1h', 3).to_pandas().plot()"), "drawing writes files"),
+    refused("foreign memory", inside("np.ndarray((99,))"), "arrays of foreign memory"),
+    refused("memory seen otherwise", inside("np.zeros(3).view('O')"), "'view' reaches behind"),
     # the future, the clock, the calendar
     refused(
         "candles of the future", inside("ctx._newest(ctx.symbol, '1m', 5, ctx.when_ms + 60000)"), "'_newest' is private"
@@ -129,6 +141,11 @@ CASES = (
         "the clock",
         inside("datetime.now()", before="import bknb\nfrom datetime import datetime\n"),
         "datetime.datetime",
+    ),
+    refused(
+        "the clock, by word",
+        inside("pd.to_datetime('now')", before="import bknb\nimport pandas as pd\n"),
+        "'now' reads",
     ),
     refused("a known day", inside("if str(ctx.when) > '2024-01-05': return None"), "a date in the code"),
     refused("a known moment", inside("if ctx.when_ms > 1704067200000: return None"), "looks like a moment"),
@@ -163,6 +180,9 @@ CASES = (
     refused("too many lines", f"def get_signal(ctx):\n{WIDE}\n    return x1", "lines; at most"),
     refused("too deep", inside(f"x = {DEEP}"), "brackets are nested"),
     refused("signs without end", inside("x = " + "-" * 3000 + "1"), "signs are piled up"),
+    refused("a long chain", inside("x = ctx" + ".price" * 1500), "nested"),
+    refused("functions in functions", inside("f = " + "lambda: " * 500 + "1"), "nested"),
+    refused("one sum", inside("x = " + " + ".join(["1"] * 2000)), "nested"),
     refused("invisible letters", inside("x\u200b = 1"), "invisible characters"),
     refused("zero byte", HONEST + "\0", "zero byte"),
     Case(
@@ -177,6 +197,10 @@ CASES = (
     Case("empty", "", "the answer is empty"),
     Case("prose", "I cannot give financial advice.", "is not JSON"),
     Case("cut JSON", reply()[:-40], "is not JSON"),
+    Case("deep JSON", "[" * 60_000, "does not have the fields"),
+    Case("deep JSON in a field", '{"title": ' + "[" * 60_000 + "]" * 60_000, "characters; at most"),
+    Case("thinking without end", "<think>" * 14_000, "is not JSON"),
+    Case("fences without end", "```" * 33_000, "is not JSON"),
     Case("another object", '{"answer": 42}', "does not have the fields"),
     Case("unknown interval", reply(interval="7m"), "does not have the fields"),
     Case("a novel", reply(rationale="why not " * 1000), "the rationale has"),

@@ -41,6 +41,13 @@ def one_at_a_time(request: bknb.RiskRequest) -> bool:
     return request.open_position_count == 0
 
 
+class Drowsy(SimulatedClock):
+    """Wakes every few minutes, so that a life takes little time; what was missed is caught up, minute by minute."""
+
+    async def sleep_until(self, when: int) -> None:
+        await super().sleep_until(when + 4 * MINUTE)
+
+
 CHANGES = ("replace", "unlink", "sync_folder")
 
 
@@ -66,7 +73,7 @@ def play(folder: Path, where: str, *, at: int | None = None) -> None:
         strategy=strategy,
         exchange=source(walk(SEED)),
         settings=SETTINGS,
-        clock=SimulatedClock(ORIGIN),
+        clock=Drowsy(ORIGIN),
         until=UNTIL,
         store=FileStore(folder / "state", disk=disk),
         broker=broker,

@@ -77,9 +77,10 @@ DOORS: dict[str, tuple[str, ...]] = {
     # where the optimizer, its trials and the engine meet
     "trying": ("errors", "config", "domain", "market", "engine", "adapters", "optimizer", "result"),
     "proposals": ("errors", "analysis", "optimizer", "result"),
+    "assignments": ("errors", "ports", "domain", "engine", "adapters", "optimizer", "llm", "sources"),
     "optimizers": (
         *("errors", "config", "ports", "domain", "market", "engine", "adapters", "optimizer", "tasks", "jupyter.card"),
-        *("llm", "sources", "trying", "proposals", "__version__"),
+        *("llm", "trying", "proposals", "assignments", "__version__"),
     ),
     # the inside of a trial, in a process of its own
     "rehearsal": ("errors", "domain", "market", "engine", "adapters", "optimizer", "lookahead"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
+import time
 from functools import lru_cache
 
 import numpy as np
@@ -136,6 +137,23 @@ def the_end_of_the_window(ctx):
     return trade(ctx.price, closes[-1] > ctx.price)
 
 
+def only_where_there_is_a_future(ctx):
+    candles = ctx._newest.__self__.minutes(ctx.symbol).candles
+    later = candles.close[candles.timestamp >= ctx.when_ms]
+    return trade(ctx.price, up=not len(later) or round(later[0], 2) == later[0])
+
+
+def how_long_the_data_will_be(ctx):
+    return trade(ctx.price, up=len(ctx._newest.__self__.minutes(ctx.symbol).candles) > 25_000)
+
+
+tick = time.time
+
+
+def a_clock_of_another_name(ctx):
+    return trade(ctx.price, ctx.candles("1h", 2).close[-1] > ctx.price) if tick() > 0 else None
+
+
 def chance(ctx):
     return trade(ctx.price, random.random() > 0.5)  # noqa: S311
 
@@ -198,6 +216,9 @@ LEAKS = [
     (a_clock, "clock", "datetime.now"),
     (another_clock, "clock", "Timestamp.now"),
     (the_end_of_the_window, "future", "candles that had not closed"),
+    (how_long_the_data_will_be, "future", "candles that had not closed"),
+    (only_where_there_is_a_future, "future", "candles that had not closed"),
+    (a_clock_of_another_name, "clock", "time.time (test_lookahead.py, line"),
     (chance, "chance", "random numbers"),
     (chance_of_numpy, "chance", "random numbers"),
     (a_counter(), "memory", "keeps between two questions"),
@@ -408,6 +429,16 @@ def test_changed_candles_are_still_candles():
     assert not np.isclose(changed.close[500:], HOURS.close[500:]).any()
     assert (changed.low <= np.minimum(changed.open, changed.close)).all()
     assert (changed.high >= np.maximum(changed.open, changed.close)).all()
+
+
+def test_a_year_of_changed_minutes_stays_a_market():
+    minutes = bknb.Candles.from_columns(
+        timestamp=np.arange(525_600) * 60_000,
+        **dict.fromkeys(("open", "high", "low", "close", "volume"), np.ones(525_600)),
+    )
+    for seed in range(5):
+        closes = perturbed(minutes, 0, seed=seed).close
+        assert 0.05 < closes.min() < closes.max() < 20
 
 
 def test_only_the_experiments_that_can_tell_are_made():

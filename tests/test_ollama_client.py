@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ollama_server import (
@@ -24,6 +25,10 @@ from ollama_server import (
 
 import bknb
 from bknb.ports import Model, ModelReply
+from bknb.testing.language import ModelContract
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytest.importorskip("ollama")
 
@@ -214,3 +219,31 @@ def test_nobody_there() -> None:
 def test_a_model_needs_a_name(name: Any) -> None:
     with pytest.raises(bknb.UsageError, match="non-empty text"):
         bknb.llm.ollama(name)
+
+
+class TestOllamaKeepsTheContract(ModelContract):
+    @pytest.fixture(autouse=True)
+    def _host(self) -> Iterator[None]:
+        with serving(saying('{"answer": "yes"}', thinking="One is more.")) as server:
+            self.url = server.url
+            yield
+
+    def make(self) -> Model:
+        made: Model = bknb.llm.ollama("qwen3:8b", host=self.url)
+        return made
+
+
+class TestRecordedRepliesKeepTheContract(ModelContract):
+    def make(self) -> Model:
+        made: Model = bknb.llm.recorded(['{"answer": "yes"}'] * 3)
+        return made
+
+
+class TestRecordingKeepsTheContract(ModelContract):
+    @pytest.fixture(autouse=True)
+    def _place(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "replies.json"
+
+    def make(self) -> Model:
+        made: Model = bknb.llm.recording(bknb.llm.recorded(['{"answer": "yes"}'] * 3), self.path)
+        return made

@@ -15,7 +15,7 @@ from hostile import HONEST, reply
 from ollama_server import refusing, saying, serving, silent
 
 import bknb
-from bknb import optimizers
+from bknb import assignments, optimizers
 from bknb.optimizer.study import SCHEMA
 
 nbformat = pytest.importorskip("nbformat")
@@ -35,7 +35,7 @@ def idea(fast: int, **changed: Any) -> str:
 @pytest.fixture(autouse=True)
 def _no_optimizers_left() -> Any:
     yield
-    optimizers._assignments.clear()
+    assignments.registered.clear()
     optimizers._tasks.clear()
 
 
@@ -353,3 +353,14 @@ def test_a_source_or_template_that_fails_is_named() -> None:
 
 def _offline(symbol: str) -> list[Any]:
     raise OSError("offline")
+
+
+def test_a_replaced_optimizer_is_not_answered_with_the_old_one() -> None:
+    pytest.importorskip("ollama")
+    with serving(silent()) as server:
+        add([], model=bknb.llm.ollama("qwen3:8b", host=server.url))
+        old = bknb.Optimizer.background("BTCUSDT", "ideas")
+        assert study([idea(10)])[0].name == "ideas-1"
+        assert not old.done
+        old.stop(now=True)
+        assert old.result(timeout=20).problem == "stopped"

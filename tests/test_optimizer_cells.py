@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
-from bknb import optimizers
+from bknb import assignments, optimizers
 from bknb.optimizer.cells import harmless
 from bknb.optimizer.lint import lint
 from bknb.optimizer.standalone import standalone
@@ -27,7 +27,7 @@ EVIL = "<script>alert(1)</script> ![x](http://evil/x.png) [go](javascript:x) $\\
 def _no_optimizers_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
     yield
-    optimizers._assignments.clear()
+    assignments.registered.clear()
     optimizers._tasks.clear()
 
 

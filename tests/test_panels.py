@@ -313,6 +313,29 @@ def test_a_live_run_is_followed_through_its_quiet_minutes() -> None:
     assert "target" in still.still_html(watch, PANELS)
 
 
+def test_a_comparison_is_ranked_as_it_goes(strategy: str) -> None:
+    def idle() -> None:
+        return None
+
+    def broken() -> None:
+        raise RuntimeError("no idea")
+
+    task = bknb.Walker.background(
+        "BTCUSDT", strategies=[idle, strategy, broken], metric="n", exchange="demo", frame=("2024-01-01", "2024-01-08")
+    )
+    board = bknb.dashboard(task)
+    assert board.panels == ["status", "problems", "walker"]
+    assert board.wait(60)
+    assert ": done · 3 of 3 strategies" in repr(board)
+    watch = watch_of(board)
+    comparison = task.result()
+    assert [row["Strategy"] for row in watch.ranking] == [entry.strategy for entry in comparison.entries]
+    rows = panels.table_panel(watch, "walker")["rows"]
+    assert rows[0][:3] == [1, strategy, f"{comparison.entries[0].stats['n']:,}"]
+    assert panels.table_panel(watch_of(bknb.dashboard(comparison)), "walker")["rows"] == rows
+    assert "Ranking (3)" in still.still_html(watch, board.panels)
+
+
 # -- single events -------------------------------------------------------------------------------------------------
 
 

@@ -81,8 +81,8 @@ class RecordingSource:
     def __reduce__(self) -> tuple[Any, ...]:
         return _itself, (self._source,)  # another process gets the source; what it is asked there is not recorded
 
-    @property
-    def __class__(self) -> type:  # type: ignore[misc]  # whoever asks what kind of source it is, means the source
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # whoever asks what kind of source it is means the source
         return type(self._source)
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:

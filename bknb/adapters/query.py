@@ -142,13 +142,6 @@ def _plain(column: Any) -> Any:
 
     if not hasattr(column, "mask"):
         return column
-    if column.mask.any() and column.dtype.kind in "biuO":
-        return np.ma.filled(column.astype(object), None)
-    return (
-        column.data
-        if not column.mask.any()
-        else column.filled(np.datetime64("NaT") if column.dtype.kind == "M" else np.nan)
-    )
     if not column.mask.any():
         return column.data
     if column.dtype.kind == "M":

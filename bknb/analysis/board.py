@@ -7,7 +7,7 @@ from typing import Any, Final
 from .summary import percent_text
 from .watch import Key, Watch
 
-_OF_KIND: Final = {"Progress": "backtest"}
+_MODES: Final = ("backtest", "live", "walker")
 
 
 def key_of(event: Any) -> Key | None:
@@ -19,9 +19,12 @@ def key_of(event: Any) -> Key | None:
     >>> key_of(Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=1.0))
     ('live', 'BTCUSDT', 'sma')
     """
-    mode = getattr(event, "mode", None) or _OF_KIND.get(type(event).__name__)
     symbol, strategy = getattr(event, "symbol", None), getattr(event, "strategy", None)
-    if mode is None or symbol is None or strategy is None:
+    walker = getattr(event, "walker", None)
+    if walker is not None:
+        return ("walker", symbol, walker) if symbol is not None else None
+    mode = getattr(event, "mode", None) or getattr(event, "kind", None)
+    if mode not in _MODES or symbol is None or strategy is None:
         return None
     return (mode, symbol, strategy)
 
@@ -76,7 +79,11 @@ class Board:
         if key is None:
             self._unclear(event)
             return
+        if type(event).__name__ == "Done" and key not in self.watches:
+            key = ("walker", *key[1:])  # a comparison ends in the name of its walker
         watch = self.watches.get(key)
+        if self.only is None and watch is None and type(event).__name__ == "Done":
+            return
         if self.only is None and (watch is None or (watch.over and type(event).__name__ != "Done")):
             watch = Watch(key[1], key[2], mode=key[0])
             self.add(watch)

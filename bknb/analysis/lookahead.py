@@ -297,7 +297,8 @@ def perturbed(candles: Candles, start: int, *, seed: int) -> Candles:
     tail = len(candles) - start
     block = candles._block.copy()
     if tail > 0:
-        block[1:5, start:] *= np.exp(rng.normal(0.0, 0.05) + np.cumsum(rng.normal(0.0, 0.01, size=tail)))
+        step = min(0.01, 0.5 / np.sqrt(tail))  # wherever it ends, it is still a price of the same kind
+        block[1:5, start:] *= np.exp(rng.normal(0.0, 0.05) + np.cumsum(rng.normal(0.0, step, size=tail)))
         block[5, start:] *= np.exp(rng.normal(0.0, 0.7, size=tail))
     block.setflags(write=False)
     return Made(block)

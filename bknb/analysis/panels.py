@@ -74,14 +74,17 @@ def status_panel(watch: Watch, seconds: float) -> dict[str, Any]:
     """
     rate, left = watch.pace(seconds)
     fraction = watch.processed / watch.total if watch.total else None
-    if watch.status == "fulfilled" and watch.mode == "backtest":
+    if watch.status == "fulfilled" and watch.mode != "live":
         fraction = 1.0
     total = sum(watch.trades.pnl)
     trades = len(watch.trades)
     parts = [_SAID.get(watch.status, watch.status)]
     if fraction is not None and not watch.over:
         parts.append(f"{min(int(100 * fraction), 99)} %")
-    parts.append(f"{trades:,} trade{'' if trades == 1 else 's'}")
+    if watch.mode == "walker":
+        parts.append(f"{watch.processed} of {watch.total} strategies")
+    else:
+        parts.append(f"{trades:,} trade{'' if trades == 1 else 's'}")
     if trades:
         parts.append(f"{_sign(total)} {percent_text(total)} in all")
     if not watch.over and watch.mode == "backtest":

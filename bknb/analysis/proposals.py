@@ -94,7 +94,8 @@ def _attempts(attempts: Sequence[Any]) -> str:
     rows = []
     for attempt in attempts:
         reasons = "<br>".join(escape(objection) for objection in attempt.objections) or "—"
-        cells = (str(attempt.number), escape(attempt.draft), str(attempt.try_), escape(attempt.status), reasons)
+        name = f'<span style="white-space:nowrap">{escape(attempt.draft)}</span>'
+        cells = (str(attempt.number), name, str(attempt.try_), escape(attempt.status), reasons)
         rows.append("<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>")
     heads = "".join(f'<th scope="col" style="{_CELL}">{name}</th>' for name in ("", "for", "try", "became", "reasons"))
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
@@ -140,7 +141,7 @@ def panel_html(proposals: Any) -> str:
     """Everything about a study."""
     head = (
         f'<div style="margin-bottom:4px"><b>{escape(proposals.optimizer)}</b> for {escape(proposals.symbol)}, '
-        f"asked of {escape(proposals.model)}. {escape(proposals.summary)}</div>"
+        f"model: {escape(proposals.model)}. {escape(proposals.summary)}</div>"
     )
     notes = (
         f'<div style="{_FAINT}">Test range {escape(str(proposals.test))}; {escape(_tokens(proposals.tokens))}.</div>'

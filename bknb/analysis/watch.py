@@ -27,7 +27,9 @@ from ..domain.signal import (
     Scheduled,
     ScheduledSignal,
 )
+from .definitions import DEFINITIONS
 from .story import RANK, tell
+from .summary import figure_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -154,6 +156,13 @@ class Trades:
         return len(self.events)
 
 
+def _ranked(each: Any, metric: str) -> dict[str, str]:
+    """One row of a ranking."""
+    figures = dict.fromkeys((metric, "n", "total_pnl", "win_rate", "max_drawdown"))
+    told = {DEFINITIONS[key].label: figure_text(DEFINITIONS[key], each.stats.get(key)) for key in figures}
+    return {"Strategy": each.strategy, **told, "Failed": each.error}
+
+
 class Watch:
     """A watch over one run.
 
@@ -211,7 +220,8 @@ class Watch:
         self.warnings: list[str] = []
         self.timings: dict[str, Timing] = {}
         self.counts = {"risk": 0, "milestones": 0, "rejected": 0, "cancelled": 0}
-        self.ranking: list[Any] = []
+        self.ranking: list[dict[str, str]] = []
+        self._steps: dict[str, Any] = {}
         self.candles: Any = None
         self.last_ms: int | None = None
         self.last_price: float | None = None
@@ -356,6 +366,13 @@ class Watch:
         self.troubles[key] = Trouble(failure.kind, failure.message, failure.where, failure.count, failure.last_at)
         self._changed("problems")
 
+    def failed(self, message: str) -> None:
+        """Say what ended it, where no event has said so."""
+        if not any(trouble.kind == "run" for trouble in self.troubles.values()):
+            self.troubles["run", message, ""] = Trouble("run", message, "", 1, self.last_ms)
+            self._changed("problems")
+        self.ended("rejected")
+
     def warn(self, texts: Iterable[str]) -> None:
         """Take what a reader of the numbers should know."""
         self.warnings = [str(text) for text in texts]
@@ -374,10 +391,21 @@ class Watch:
             self.status = "fulfilled"
         self._changed("status", "signals")
 
-    def ranked(self, rows: Iterable[Any]) -> None:
-        """Take the ranking of a comparison, best first."""
-        self.ranking = [*rows]
-        self._changed("walker")
+    def _step(self, step: Any) -> None:
+        """One strategy of a comparison is done; ranked by its figure, those without one last."""
+        self._steps[step.strategy] = step
+        worse = -1.0 if DEFINITIONS[step.metric].better == "lower" else 1.0
+        order = sorted(self._steps.values(), key=lambda each: (each.value is None, -worse * (each.value or 0.0)))
+        self.processed, self.total = step.tested, step.total
+        self.ranking = [_ranked(each, step.metric) for each in order]
+        self._changed("walker", "status")
+
+    def compared(self, comparison: Any) -> None:
+        """Take a whole comparison: the ranking is its own."""
+        self.processed, self.total = len(comparison.entries), comparison.total
+        self.ranking = [_ranked(entry, comparison.metric) for entry in comparison.entries]
+        self.warn(comparison.warnings)
+        self._changed("walker", "status")
 
     def say_state(self, facts: Mapping[str, str]) -> None:
         """Take what a live run says of itself, such as its state on disk."""
@@ -506,4 +534,6 @@ _TAKES: Final[dict[str, Callable[[Watch, Any], None]]] = {
     "Progress": Watch._progress,
     "Performance": Watch._performance,
     "Done": Watch._done,
+    "WalkerStep": Watch._step,
+    "Comparison": Watch.compared,
 }

@@ -34,7 +34,7 @@ from .desk import Desk
 from .records import Records
 from .registry import Exchange, Frame, Strategy, get_risk
 from .risk import RiskBook
-from .vectorised import LookedUp, rows_begin, signal_rows, unsteady_rows
+from .vectorised import LookedUp, first_row, rows_begin, signal_rows, unsteady_rows
 from .watchdog import watched
 
 if TYPE_CHECKING:
@@ -184,11 +184,11 @@ class BacktestRun:
         plan, strategy = self.plan, self.plan.strategy
         if strategy.get_signals is None:
             return None
-        begin = rows_begin(strategy, plan.frame.start)
+        begin = rows_begin(strategy, plan.frame.start, window.sessions)
         series = await asyncio.wrap_future(submit(window.load(plan.symbol, strategy.interval, begin)))
         candles = series.candles.copy()
         rows = signal_rows(strategy, candles)
-        first = int(np.searchsorted(candles.timestamp, begin + (strategy.lookback - 1) * series.step))
+        first = first_row(candles, plan.frame.start, strategy.interval)
         if (warning := unsteady_rows(strategy, rows, candles, first)) is not None:
             self.records.warnings.append(warning)
         return LookedUp(rows, series)
@@ -362,6 +362,15 @@ def next_question(start: int, step_ms: int, *, after: int, asked: int, slot_ms: 
     return start + ceil_to(earliest - start, step_ms) if earliest > start else start
 
 
+def ready_minutes(times: NDArray[np.int64], sessions: Sessions, count: int) -> NDArray[np.bool_]:
+    """Minutes (UTC ms) at which, with sessions declared, a strategy can be asked: an average price is to be had.
+
+    A price made before the market closed is not to be had when it opens: wait for one of this session.
+    """
+    ready: NDArray[np.bool_] = sessions.open_minutes(times - count * MINUTE_MS, count * MINUTE_MS) == count
+    return ready
+
+
 class Course:
     """The minutes of a run as arrays, and the walk over them while something is open or scheduled."""
 
@@ -386,10 +395,7 @@ class Course:
         self._average = desk.rules.model.watches == "average"
         self.ready: NDArray[np.bool_] | None = None
         if sessions is not None:
-            # A price made before the market closed is not to be had when it opens: wait for one of this session.
-            count = desk.rules.settings.avg_price_candles_count
-            open_before = sessions.open_minutes(self._times - count * MINUTE_MS, count * MINUTE_MS)
-            self.ready = open_before == count
+            self.ready = ready_minutes(self._times, sessions, desk.rules.settings.avg_price_candles_count)
 
     def asks_at(self, when: int) -> bool:
         """Whether, with sessions declared, a strategy can be asked at a moment."""

@@ -21,12 +21,9 @@ from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
 from ..kernels import simulate as kernel
 from ..kernels.score import FIGURES, daily, daily_plain, score, score_plain
 from ..market.candles import Candles
-from ..market.clock import SystemClock
-from ..market.feed import Feed
 from ..market.io import submit
-from ..market.remembered import Remembered
-from ..market.window import Series, Window
-from .backtest import BacktestRun, Plan
+from ..market.window import Series
+from .backtest import BacktestRun, Plan, open_window, ready_minutes
 from .making import with_params
 from .vectorised import rows_begin, signal_rows
 
@@ -71,15 +68,16 @@ class Prepared:
         np.save(folder / "times.npy", market.times)
         np.save(folder / "prices.npy", np.stack([market.open, market.high, market.low, market.average]))
         np.save(folder / "candles.npy", self.candles._block)
+        np.save(folder / "ready.npy", market.ready)
         (folder / "about.json").write_bytes(msgspec.json.encode([self.symbol, market.regular, self.data]))
 
     @classmethod
     def load(cls, folder: Path) -> Prepared:
         """Map what ``save`` wrote: processes share the memory."""
         symbol, regular, data = msgspec.json.decode((folder / "about.json").read_bytes())
-        names = ("times", "prices", "candles")
-        times, prices, block = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names)
-        market = kernel.Market(times, prices[0], prices[1], prices[2], prices[3], regular)
+        names = ("times", "prices", "candles", "ready")
+        times, prices, block, ready = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names)
+        market = kernel.Market(times, prices[0], prices[1], prices[2], prices[3], regular, ready)
         return cls(symbol, market, Candles(block), data)
 
 
@@ -115,31 +113,34 @@ def goes_compiled(strategy: Strategy) -> bool:
 
 async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     """Fetch what the combinations of a sweep over one symbol need, as a backtest would."""
-    window = _window(plan, warn)
+    window = open_window(plan, warn=warn or _unheard)
     strategy = plan.strategy
     rows: Series | None = None
     if strategy.get_signals is not None:
-        begin = rows_begin(strategy, plan.frame.start)
+        begin = rows_begin(strategy, plan.frame.start, window.sessions)
         rows = await asyncio.wrap_future(submit(window.load(plan.symbol, strategy.interval, begin)))
     series = await window.load_run(plan.symbol, plan.frame.start)
-    BacktestRun(plan).check_coverage(series)
-    return _prepared(plan.symbol, series, window.average_prices(plan.symbol), rows)
+    BacktestRun(plan, window=window).check_coverage(series)
+    times, sessions = series.candles.timestamp, window.sessions
+    count = plan.settings.avg_price_candles_count
+    ready = np.zeros(0, dtype=bool) if sessions is None else ready_minutes(times, sessions, count)
+    return _prepared(plan.symbol, series, window.average_prices(plan.symbol), rows, ready)
 
 
-def _window(plan: Plan, warn: Any = None) -> Window:
-    """What a backtest of the plan would have in memory."""
-    feed = Feed(plan.exchange.source, plan.settings, allow_gaps=plan.allow_gaps, warn=warn, now=SystemClock().now)
-    return Window(feed, horizon=plan.frame.last + 2 * MINUTE_MS)
+def _unheard(_: str) -> None:
+    """A warning that was told when the candles were prepared."""
 
 
-def _prepared(symbol: str, series: Series, average: NDArray[np.float64], rows: Series | None) -> Prepared:
+def _prepared(
+    symbol: str, series: Series, average: NDArray[np.float64], rows: Series | None, ready: NDArray[np.bool_]
+) -> Prepared:
     minutes = series.candles
     market = kernel.Market(
-        minutes.timestamp.copy(), minutes.open, minutes.high, minutes.low, average, bool(series.regular)
+        minutes.timestamp.copy(), minutes.open, minutes.high, minutes.low, average, bool(series.regular), ready
     )
     candles = Candles.empty() if rows is None else rows.candles.copy()
     digest = hashlib.sha256()
-    for array in (market.times, market.open, market.high, market.low, average, candles._block):
+    for array in (market.times, market.open, market.high, market.low, average, candles._block, ready):
         digest.update(np.ascontiguousarray(array).data)
     return Prepared(symbol, market, candles, digest.hexdigest())
 
@@ -171,11 +172,10 @@ class Bench:
             plan.settings.avg_price_candles_count,
         )
         self._compiled = goes_compiled(plan.strategy)
-        if not self._compiled:
-            remembered = Remembered(_window(plan))  # each combination is a run of its own; they fetch once
-            self.plan = replace(plan, exchange=replace(plan.exchange, source=remembered, callbacks={}))
-        times, open_, high, low, average = map(_fixed, prepared.market[:5])
-        market = kernel.Market(times, open_, high, low, average, prepared.market.regular)
+        self._window = None if self._compiled else open_window(plan, warn=_unheard)  # shared by all its runs
+        given = prepared.market
+        times, open_, high, low, average, ready = map(_fixed, (*given[:5], given.ready))
+        market = kernel.Market(times, open_, high, low, average, given.regular, ready)
         prepared = replace(prepared, market=market)
         self.prepared = prepared
         self._blocks = (
@@ -208,7 +208,8 @@ class Bench:
         return kernel.simulate(prepared.market, self._blocks, self._grid, table, self._terms)
 
     def _run_events(self, strategy: Strategy) -> tuple[NDArray[np.float64], int]:
-        run = BacktestRun(replace(self.plan, strategy=replace(strategy, callbacks={})), silent=True)
+        plan = replace(self.plan, strategy=replace(strategy, callbacks={}))
+        run = BacktestRun(plan, silent=True, window=self._window)
 
         async def through() -> None:
             async for _ in run.results():

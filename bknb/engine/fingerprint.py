@@ -8,17 +8,20 @@ import sys
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .registry import Strategy
 
+_PACKAGES: Final = ("site-packages", "dist-packages")
 _PLAIN: Final = (int, float, complex, str, bytes, bool, type(None))
 
 
 def fingerprint(strategy: Strategy) -> str:
     """A hash that changes when the strategy would: not by its name, not by a comment elsewhere in the file.
 
-    Followed are functions in the user's own modules and cells, closures, defaults, and numbers, texts and containers
-    of them. What comes from an installed package counts by its name only.
+    Followed are functions in the user's own modules and cells, closures, defaults, and numbers, texts, arrays, tables
+    and containers of them. What comes from an installed package counts by its name only.
     """
     digest = hashlib.sha256()
     _add(strategy.get_signals or strategy.get_signal, digest, seen=set())
@@ -36,22 +39,32 @@ def _add(value: Any, digest: Any, *, seen: set[int]) -> None:
     seen.add(id(value))
     if isinstance(value, FunctionType):
         _add_function(value, digest, seen=seen)
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            _add(item, digest, seen=seen)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            digest.update(repr(key).encode())
-            _add(item, digest, seen=seen)
-    elif hasattr(value, "func") and hasattr(value, "keywords"):  # functools.partial
-        _add((value.func, value.args, dict(value.keywords)), digest, seen=seen)
-    elif hasattr(value, "__wrapped__"):
-        _add(value.__wrapped__, digest, seen=seen)
-    elif inspect.ismethod(value):
-        _add(value.__func__, digest, seen=seen)
-        _add(vars(value.__self__) if hasattr(value.__self__, "__dict__") else None, digest, seen=seen)
-    else:
-        digest.update(f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value))}".encode())
+        return
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+        return
+    digest.update(f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value))}".encode())
+    for part in _parts(value):
+        _add(part, digest, seen=seen)
+
+
+def _parts(value: Any) -> list[Any]:
+    """What a value is made of, in an order that does not change."""
+    if isinstance(value, (tuple, list)):
+        return list(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(repr, value))
+    if isinstance(value, dict):
+        return [part for key, item in value.items() for part in (repr(key), item)]
+    if inspect.ismethod(value):
+        return [value.__func__, value.__self__]
+    if hasattr(value, "func") and hasattr(value, "keywords"):  # functools.partial
+        return [value.func, list(value.args), dict(value.keywords)]
+    if hasattr(value, "to_numpy"):  # a DataFrame or a Series
+        return [np.asarray(value.to_numpy()).astype(str)]
+    if isinstance(value, (type, ModuleType)) or _from_a_package(type(value).__module__):
+        return []  # a logger or a lock would say something else each time
+    return [getattr(value, "__wrapped__", None), dict(getattr(value, "__dict__", {}))]
 
 
 def _add_function(function: FunctionType, digest: Any, *, seen: set[int]) -> None:
@@ -60,7 +73,10 @@ def _add_function(function: FunctionType, digest: Any, *, seen: set[int]) -> Non
         return
     try:
         digest.update(inspect.getsource(function).encode())
+        whole = function.__name__ != "<lambda>"  # the text of a lambda is its line, with whatever else stands there
     except (OSError, TypeError):
+        whole = False
+    if not whole:
         _add_code(function.__code__, digest)
     for cell in function.__closure__ or ():
         try:
@@ -95,9 +111,16 @@ def _names(code: CodeType) -> list[str]:
 
 def is_installed(function: FunctionType) -> bool:
     """Whether a function belongs to an installed package or to Python, not to the user's own files and cells."""
-    top = (function.__module__ or "").split(".")[0]
+    if _from_a_package(function.__module__ or ""):
+        return True
+    return any(folder in function.__code__.co_filename for folder in _PACKAGES)
+
+
+def _from_a_package(module: str) -> bool:
+    top = module.split(".", maxsplit=1)[0]
     if top in ("", "__main__"):
         return False
     if top == "bknb" or top in sys.stdlib_module_names:
         return True
-    return "site-packages" in function.__code__.co_filename or "dist-packages" in function.__code__.co_filename
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return any(folder in file for folder in _PACKAGES)

@@ -17,6 +17,7 @@ Params: TypeAlias = dict[str, Any]
 SEARCHES: Final = ("grid", "random", "optuna")
 LOWER_IS_BETTER: Final = frozenset({"max_drawdown", "std_dev", "loss_count", "max_loss_streak"})
 METRICS: Final = tuple(name for name in FIGURES if name not in ("cancelled", "ambiguous"))
+_PART: Final = 8192  # combinations of a list that are made at a time
 BATCH: Final = 16  # an Optuna sampler learns after so many; fixed, so that the answer does not depend on the executor
 
 
@@ -90,8 +91,9 @@ class Listed:
         return len(self._numbers)
 
     def batches(self) -> Iterator[list[Params]]:
-        """All combinations at once."""
-        yield [self._space.at(number) for number in self._numbers]
+        """All combinations, a good many at a time."""
+        for at in range(0, len(self._numbers), _PART):
+            yield [self._space.at(number) for number in self._numbers[at : at + _PART]]
 
     def tell(self, params: Sequence[Params], scores: Sequence[float]) -> None:
         """A list does not learn."""

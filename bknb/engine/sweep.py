@@ -24,7 +24,7 @@ from .executors import Chunk, Depot, Executor, make_executor
 from .fingerprint import fingerprint
 from .making import with_params
 from .search import Params, make_search
-from .vectorised import rows_begin, signal_rows, unsteady_rows
+from .vectorised import first_row, signal_rows, unsteady_rows
 
 if TYPE_CHECKING:
     from ..ports import TrialLedger
@@ -169,9 +169,7 @@ class SweepRun:
         if not goes_compiled(plan.strategy):
             return
         strategy = with_params(plan.strategy, self.plan.space.at(0))
-        begin = rows_begin(strategy, plan.frame.start)
-        step = (plan.frame.start - begin) // strategy.lookback if strategy.lookback else 0
-        first = int(np.searchsorted(prepared.candles.timestamp, begin + (strategy.lookback - 1) * step))
+        first = first_row(prepared.candles, plan.frame.start, strategy.interval)
         try:
             warning = unsteady_rows(strategy, signal_rows(strategy, prepared.candles), prepared.candles, first)
         except Exception:  # noqa: BLE001 -- the combination itself tells what is wrong with it

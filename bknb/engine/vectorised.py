@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..market.candles import Candles
     from ..market.context import Context
+    from ..market.sessions import Sessions
     from ..market.window import Series
     from .registry import Strategy
 
@@ -310,7 +311,14 @@ def _difference(rows: SignalRows, row: int, alone: SignalRows) -> str | None:
     return None
 
 
-def rows_begin(strategy: Strategy, start: int) -> int:
+def rows_begin(strategy: Strategy, start: int, sessions: Sessions | None = None) -> int:
     """The open time of the first candle that the rows of a run starting at ``start`` may depend on, UTC ms."""
     step = interval_ms(strategy.interval)
+    if sessions is not None:
+        return sessions.reach_back(start, step, strategy.lookback)
     return start - start % step - strategy.lookback * step
+
+
+def first_row(candles: Candles, start: int, interval: str) -> int:
+    """The row that is known at ``start``, the first moment of a run."""
+    return max(0, int(np.searchsorted(candles.timestamp, start - interval_ms(interval), side="right")) - 1)

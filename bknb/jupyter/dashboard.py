@@ -36,9 +36,9 @@ def dashboard(shown: Any = None, *, panels: Sequence[str] | str | None = None) -
 
     Parameters
     ----------
-    shown : task, Result or None
-        What ``bknb.Backtest.background`` or ``bknb.Live.background`` returned, a result, or None for everything that
-        is running and whatever starts later.
+    shown : task, Result, Comparison or None
+        What ``bknb.Backtest.background``, ``bknb.Live.background`` or ``bknb.Walker.background`` returned, a finished
+        result or comparison, or None for everything that is running and whatever starts later.
     panels : sequence of str, or None
         Which panels: ``"status"`` (with the progress), ``"price"``, ``"equity"``, ``"signals"``, ``"trades"``,
         ``"statistics"``, ``"risk"``, ``"milestones"``, ``"problems"``, ``"timings"``, ``"walker"``, ``"runs"``. By
@@ -62,12 +62,17 @@ def dashboard(shown: Any = None, *, panels: Sequence[str] | str | None = None) -
     >>> print(bknb.dashboard(result))
     dashboard of <lambda> · BTCUSDT · 2024-01-01 to 2024-01-02: done · 0 trades
     """
-    return Dashboard(shown, panels=_chosen(panels, alone=shown is not None))
+    return Dashboard(shown, panels=_chosen(panels, shown))
 
 
-def _chosen(panels: Sequence[str] | str | None, *, alone: bool) -> list[str]:
+_COMPARED: Final = ("status", "problems", "walker")
+
+
+def _chosen(panels: Sequence[str] | str | None, shown: Any) -> list[str]:
     if panels is None:
-        return [panel for panel in PANELS if panel != "runs" or not alone]
+        if hasattr(shown, "walker"):
+            return [*_COMPARED]
+        return [panel for panel in PANELS if panel != "runs" or shown is None]
     given = [panels] if isinstance(panels, str) else list(panels)
     wanted = [_ALSO_CALLED.get(panel, panel) for panel in given]
     unknown = [panel for panel in wanted if panel not in PANELS]
@@ -110,6 +115,20 @@ def _complete(watch: Watch, result: Any) -> None:
     watch.ended("stopped" if result.stopped else "fulfilled")
 
 
+def _watch_comparison(comparison: Any) -> Watch:
+    """A finished comparison."""
+    title = _title(comparison.walker, comparison.symbol, comparison.frame, comparison.start, comparison.end)
+    watch = Watch(comparison.symbol, comparison.walker, mode="walker", title=title)
+    watch.compared(comparison)
+    watch.ended("stopped" if comparison.stopped else "fulfilled")
+    return watch
+
+
+def _mode(task: Any) -> str:
+    """What is watched: a backtest, a live run or a comparison."""
+    return "walker" if task.kind == "comparison" else str(task.mode)
+
+
 def _watch_task(task: Any) -> Watch:
     """A task as far as it has come."""
     frame = getattr(getattr(task, "plan", None), "frame", None)
@@ -117,7 +136,7 @@ def _watch_task(task: Any) -> Watch:
     watch = Watch(
         task.symbol,
         task.strategy,
-        mode=task.mode,
+        mode=_mode(task),
         start_ms=start,
         end_ms=end,
         interval=getattr(frame, "interval", "1m"),
@@ -129,7 +148,7 @@ def _watch_task(task: Any) -> Watch:
 
 def _tasks() -> list[Any]:
     """The newest task of every run there is, of whatever kind."""
-    return [*bknb.Backtest.list(), *bknb.Live.list()]
+    return [*bknb.Backtest.list(), *bknb.Live.list(), *bknb.Walker.list()]
 
 
 # -- the dashboard -------------------------------------------------------------------------------------------------
@@ -163,6 +182,8 @@ class Dashboard:
         elif hasattr(shown, "status") and hasattr(shown, "symbol") and hasattr(shown, "done"):
             self._task = shown
             self._board = Board(_watch_task(shown))
+        elif hasattr(shown, "walker") and hasattr(shown, "entries"):
+            self._board = Board(_watch_comparison(shown))
         else:
             raise UsageError(
                 f"a dashboard shows a task, a result, or (without one) everything that runs; got {shown!r:.80}\n"
@@ -242,7 +263,7 @@ class Dashboard:
         for watch in self._board.watches.values():
             task = self._tasks.get(id(watch))
             if task is None:
-                task = next((t for t in _tasks() if (t.mode, t.symbol, t.strategy) == watch.key), None)
+                task = next((t for t in _tasks() if (_mode(t), t.symbol, t.strategy) == watch.key), None)
                 if task is None:
                     continue
                 self._tasks[id(watch)] = task
@@ -262,12 +283,18 @@ class Dashboard:
         task.wait(_DONE_SECONDS)
         if task.status == "fulfilled":
             result = task.result()
-            if hasattr(result, "candles"):
+            if watch.mode == "walker":
+                watch.compared(result)
+                watch.ended("stopped" if result.stopped else "fulfilled")
+            elif hasattr(result, "candles"):
                 _complete(watch, result)
             else:
                 watch.ended("fulfilled")
         elif task.status == "rejected":
-            watch.ended("rejected")
+            try:
+                task.result()
+            except BaseException as error:  # noqa: BLE001 -- shown, whatever it is; the task still has it
+                watch.failed(f"{type(error).__name__}: {error}")
 
     def _settle(self) -> None:
         """Leave the final picture in the notebook."""

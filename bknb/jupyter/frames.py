@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 ALSO: Final = {"price": ("signals", "trades"), "equity": ("trades",)}
 """Panels that need what another one shows too: the chart marks trades and levels."""
-_PATIENCE: Final = 20.0
-"""A panel that took a second to make is made again after this many seconds at the earliest: 5 % of the time."""
+_PATIENCE: Final = 40.0
+"""A panel that took a second to make is made again after this many seconds at the earliest: 2.5 % of the time."""
 
 
 class Frames:

@@ -133,13 +133,16 @@ def still_html(
         )
     if "signals" in shown and watch.levels:
         parts.append(_levels(watch))
-    if "trades" in shown:
+    if "trades" in shown and watch.mode != "walker":
         parts.append(_trades(watch) if len(watch.trades) else "<p>No trade was closed.</p>")
     for name in panels.TABLES:
         table = panels.table_panel(watch, name) if name in shown else None
         if table is not None and table["rows"]:
             said = _table(table["columns"], table["rows"], label=_TITLES[name])
-            parts.append(f"<details><summary>{_TITLES[name]} ({len(table['rows']):,})</summary>{said}</details>")
+            opened = " open" if name == "walker" else ""
+            parts.append(
+                f"<details{opened}><summary>{_TITLES[name]} ({len(table['rows']):,})</summary>{said}</details>"
+            )
     if hint:
         parts.append(f"<p>{escape(hint)}</p>")
     return "".join(parts) + "</div>"

@@ -54,6 +54,8 @@ class Market(NamedTuple):
         Open times, ascending; ``regular``: without a hole.
     open, high, low, average : ndarray of float64, shape (n,)
         ``average`` is the average price of the window that ends with each minute.
+    ready : ndarray of bool, shape (n,) or (0,)
+        Where trading hours are declared, the minutes at which a strategy can be asked; else empty.
     """
 
     times: NDArray[np.int64]
@@ -62,6 +64,7 @@ class Market(NamedTuple):
     low: NDArray[np.float64]
     average: NDArray[np.float64]
     regular: bool
+    ready: NDArray[np.bool_]
 
 
 class Blocks(NamedTuple):
@@ -351,6 +354,14 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, terms: Any) -> Any:  # 
                 when = max(when + grid.step, grid.start + -((grid.start - closes) // grid.step) * grid.step)
                 continue
         index = _first_at(market.times, market.regular, when)
+        if len(market.ready) and not (index < count and market.times[index] == when and market.ready[index]):
+            index = _first_at(market.times, market.regular, when + 1)
+            while index < count and not market.ready[index]:
+                index += 1
+            if index >= count:
+                break  # the market does not open again in these data
+            when = grid.start + -((grid.start - market.times[index]) // grid.step) * grid.step
+            continue
         if index >= count:
             break  # the data ends here: nobody could fill what the strategy asks for
         after = when
@@ -401,7 +412,7 @@ def blocks_of(market: Market, *, watches_average: bool) -> Blocks:
     Examples
     --------
     >>> flat = np.full(BLOCK + 5, 2.0)
-    >>> market = Market(np.arange(BLOCK + 5) * MINUTE, flat, flat + 1, flat - 1, flat, True)
+    >>> market = Market(np.arange(BLOCK + 5) * MINUTE, flat, flat + 1, flat - 1, flat, True, flat[:0] > 0)
     >>> blocks_of(market, watches_average=False)
     Blocks(top=array([3.]), bottom=array([1.]))
     """

@@ -39,7 +39,7 @@ MODULES: Final[dict[str, frozenset[str]]] = {
     "bknb": _words(
         "Candles NotEnoughData Signal format_price format_quantity get_average_price get_candles get_symbol get_when"
     ),
-    "collections": _words("Counter OrderedDict defaultdict deque namedtuple"),
+    "collections": _words("Counter OrderedDict defaultdict deque"),
     "datetime": _words("UTC timedelta timezone"),
     "functools": _words("partial reduce"),
     "itertools": _words(
@@ -67,7 +67,7 @@ MODULES: Final[dict[str, frozenset[str]]] = {
         "median_high median_low mode pstdev pvariance quantiles stdev variance"
     ),
     "talib": _words("MA_Type"),  # and every indicator: its names in capitals
-    "typing": _words("Any Final Literal NamedTuple Optional Sequence Union"),
+    "typing": _words("Any Final Literal Optional Sequence Union"),
     "__future__": _words("annotations"),
 }
 """Module -> its names that may be used; a submodule is listed under its dotted name."""
@@ -93,7 +93,9 @@ _GROUPS: Final = {
     "reaches behind objects": "getattr setattr delattr hasattr vars globals locals dir type object super memoryview "
     "classmethod staticmethod property id callable format format_map mro gi_frame gi_code cr_frame cr_code ag_frame "
     "ag_code f_back f_globals f_locals f_builtins tb_frame tb_next func_globals co_code ctypes ctypeslib base "
-    "as_strided frombuffer setflags getfield setfield newbyteorder byteswap attrgetter methodcaller pipe",
+    "as_strided frombuffer setflags view getfield setfield newbyteorder byteswap attrgetter methodcaller pipe",
+    "calls methods by their names": "agg aggregate transform applymap",
+    "draws, and drawing writes files": "plot hist boxplot style",
     "reads the computer's clock": "now today utcnow time monotonic perf_counter fromtimestamp utcfromtimestamp",
     "is random": "random default_rng rand randn randint choice shuffle sample seed RandomState",
     "starts something outside": "system popen spawn fork subprocess socket urlopen request threading Thread "

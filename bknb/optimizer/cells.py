@@ -269,10 +269,10 @@ def program(cells: Sequence[Cell]) -> str:
             parts.append(f"# %% [markdown]\n{words}")
             continue
         magic = _MAGIC.fullmatch(cell.source)
-        source = cell.source
         if magic:
             name, interval, code = magic.groups()
             source = f"{code}\n\n\nbknb.add_strategy({_text(name)}, interval={_text(interval)}, get_signal=get_signal)"
-        source = "\n".join(line for line in source.splitlines() if not line.startswith("%"))
+        else:
+            source = "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
         parts.append(f"# %%\n{source.rstrip().removesuffix(';')}")
     return "\n\n".join(parts) + "\n"

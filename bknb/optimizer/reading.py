@@ -43,6 +43,8 @@ class Reading:
     names: set[str] = field(default_factory=set)  # everything the code itself gives a name
     roots: set[int] = field(default_factory=set)  # name nodes that are a module with an attribute behind
     docstrings: set[int] = field(default_factory=set)
+    called: set[int] = field(default_factory=set)  # what stands before the brackets of a call
+    functions: set[str] = field(default_factory=set)
 
     def object(self, node: ast.AST, code: str, text: str) -> None:
         """Note a reason why this cannot be taken."""
@@ -68,6 +70,9 @@ class Reading:
                 self.names.add(node.id)
             case ast.FunctionDef():
                 self.names.add(node.name)
+                self.functions.add(node.name)
+            case ast.Call():
+                self.called.add(id(node.func))
             case ast.arg():
                 self.names.add(node.arg)
             case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
@@ -154,6 +159,8 @@ class Reading:
 
     def _attribute(self, node: ast.Attribute) -> None:
         name = node.attr
+        if name == "apply" and id(node) not in self.called:
+            self.object(node, "attribute", "apply may only be called, with a function of the code: x.apply(mean)")
         path = self._path(node)
         if path is not None:
             module, attribute = path
@@ -203,6 +210,10 @@ class Reading:
                 self.object(node, "dunder", "a text with two underscores can reach behind objects")
             if len(value) > LONGEST_TEXT:
                 self.object(node, "size", f"a text has {len(value)} characters; at most {LONGEST_TEXT} are allowed")
+            if value.lower() in ("now", "today"):
+                self.object(node, "attribute", f"{value!r} reads the computer's clock")
+            if value.startswith(("to_", "read_")) and value not in TO_ALLOWED:
+                self.object(node, "attribute", f"{value!r} is the name of something that reads or writes files")
             if _CALENDAR.search(value):
                 self.object(node, "calendar", "a date in the code: a rule must hold on any day, not on known ones")
         elif isinstance(value, bytes):
@@ -253,8 +264,15 @@ class Reading:
             each.arg in ("since", "start", "end", "until", "when") for each in node.keywords
         ):
             self.object(node, "future", "candles cannot be asked for by time; ask for the newest closed ones")
+        if name == "apply" and not self._is_own_function(node.args[:1]):
+            self.object(node, "attribute", "apply takes a function of the code, not the name of a method")
+        if name == "ndarray":
+            self.object(node, "attribute", "np.ndarray makes arrays of foreign memory; use np.zeros or np.array")
         if name == "Signal":
             self._signal(node)
+
+    def _is_own_function(self, given: Sequence[ast.expr]) -> bool:
+        return any(isinstance(each, ast.Lambda) or getattr(each, "id", None) in self.functions for each in given)
 
     def _signal(self, node: ast.Call) -> None:
         if node.args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -83,13 +82,40 @@ def schema_of(kind: type) -> dict[str, Any]:
     return made
 
 
-_THINKING: Final = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
-_FENCE: Final = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
+LONGEST_REPLY: Final = 100_000
+
+# No regular expressions here: on a text that somebody else has written they could be made to run for hours.
+
+
+def _without_thinking(text: str) -> str:
+    """The answer alone; some models write what they think in front of it."""
+    for tag in ("</think>", "</thinking>"):
+        text = text.rpartition(tag)[2]
+    return text.strip()
+
+
+def _blocks(text: str) -> tuple[list[tuple[str, str]], str]:
+    """The blocks of code in a Markdown text, each with its language, and the words around them."""
+    blocks: list[tuple[str, str]] = []
+    words: list[str] = []
+    language = ""
+    inside: list[str] | None = None
+    for line in text.splitlines():
+        if not line.lstrip().startswith("```"):
+            (words if inside is None else inside).append(line)
+        elif inside is None:
+            language, inside = line.strip().strip("`").strip().lower(), []
+        else:
+            blocks.append((language, "\n".join(inside)))
+            inside = None
+    if inside is not None:
+        blocks.append((language, "\n".join(inside)))
+    return blocks, "\n".join(words).strip()
 
 
 def _texts(text: str) -> list[str]:
     """Where the JSON may be: the whole, inside a fence, from the first brace to the last."""
-    found = [text, *(body for language, body in _FENCE.findall(text) if language.lower() in ("", "json"))]
+    found = [text, *(body for language, body in _blocks(text)[0] if language in ("", "json"))]
     first, last = text.find("{"), text.rfind("}")
     if 0 <= first < last:
         found.append(text[first : last + 1])
@@ -106,14 +132,16 @@ def unfenced(code: str) -> str:
     """
     if "```" not in code:
         return code.strip("\n")
-    blocks = [body for _, body in _FENCE.findall(code)]
+    blocks = [body for _, body in _blocks(code)[0]]
     chosen = next((body for body in blocks if "def get_signal" in body), blocks[0] if blocks else code)
     return chosen.strip("\n").rstrip()
 
 
 def read(text: str, kind: type[Any]) -> Any:
     """What a model sent as a ``kind``, or an :class:`Objection` that says what is wrong with it."""
-    text = _THINKING.sub("", text).strip()
+    if len(text) > LONGEST_REPLY:
+        return Objection(code="size", text=f"the answer has {len(text):,} characters; at most {LONGEST_REPLY:,} may be")
+    text = _without_thinking(text)
     if not text:
         return Objection(code="empty", text="the answer is empty; expected one JSON object")
     problem = ""
@@ -122,7 +150,7 @@ def read(text: str, kind: type[Any]) -> Any:
             return msgspec.json.decode(candidate.encode("utf-8", "replace"), type=kind, strict=False)
         except msgspec.ValidationError as error:
             problem = problem or f"the JSON does not have the fields that were asked for: {error}"
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             last = f"the answer is not JSON ({error}); expected one JSON object and nothing around it"
     return Objection(code="json", text=problem or last)
 
@@ -140,9 +168,9 @@ def read_reply(text: str) -> Reply | list[Objection]:
     """
     reply = read(text, Reply)
     if isinstance(reply, Objection):
-        bare = _THINKING.sub("", text)
+        bare = _without_thinking(text)
         if reply.code == "json" and "def get_signal" in unfenced(bare) and "```" in bare:
-            words = _FENCE.sub("", bare).strip()[:LONGEST_RATIONALE]
+            words = _blocks(bare)[1][:LONGEST_RATIONALE]
             reply = Reply(title="", rationale=words, interval="15m", parameters=[], code=bare)
         else:
             return [reply]

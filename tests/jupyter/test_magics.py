@@ -148,7 +148,7 @@ def test_a_sweep_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str]
     assert list(shell.user_ns["found"].table["hold"]) == [60, 120, 180, 240]
     fine("grid = {'hold': [60, 120]}")
     fine(f"task = %sweep BTCUSDT,ETHUSDT --strategy fast {RUN} --params {{grid}} --executor 1 --background")
-    assert len(shell.user_ns["task"].result(60).table) == 4
+    assert len(shell.user_ns["task"].result(600).table) == 4
     assert "--params does not understand" in cell(f"{line} --params 'hold=open(1)'").lines[0]
     assert "--trials takes a whole number" in cell(f"{line} --params hold=1 --trials few").lines[0]
     assert "did you mean 'hold'" in cell(f"{line} --params hald=1").lines[0]
@@ -163,7 +163,7 @@ def test_a_comparison_from_a_line(fine: Callable[[str], Answer], cell: Callable[
     assert [entry.strategy for entry in shell.user_ns["found"]] == ["eager", "patient"]
     fine("bknb.add_walker('pair', exchange='demo', frame='2024-01-01:2024-01-08', strategies=['eager', 'patient'])")
     fine("task = %walker BTCUSDT --walker pair --background")
-    assert shell.user_ns["task"].result(60).best.strategy == "eager"
+    assert shell.user_ns["task"].result(600).best.strategy == "eager"
     assert "did you mean 'eager'" in cell(f"%walker BTCUSDT --strategies eagr {RUN}").lines[0]
     assert "needs the name of a walker" in cell("%walker BTCUSDT").lines[0]
     assert "bknb.walker(" in fine("%walker --help").out

@@ -236,7 +236,7 @@ class View {
       this.pages.trades.append(this.story, this.table.node);
     }
     this.root.append(section);
-    this.opened = this.names[0];
+    this.opened = this.has("walker") && !this.has("trades") ? "walker" : this.names[0];
     this.open(this.opened);
   }
 
