@@ -80,8 +80,7 @@ def card_of(result: Result, plan: Plan | LivePlan, code: Code, candles: dict[tup
 
 def _source_text(exchange: Exchange) -> str:
     """What kind of source gave the candles, and its name: ``DemoSource demo``, ``FrameSource btc.csv``."""
-    kind = getattr(exchange.source, "recorded_kind", None) or type(exchange.source).__name__
-    return f"{kind} {exchange.source.name}"
+    return f"{exchange.source.__class__.__name__} {exchange.source.name}"
 
 
 def made_with(packages: tuple[str, ...] = ()) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -408,7 +409,8 @@ def _exchange_code(task: OptimizerTask, folder: Path | None) -> str:
         return "bknb.exchanges.demo()"
     name = f"{task.strategy}@{task.symbol}.csv.gz"
     if folder is not None:
-        asyncio.run(_fetch_all(task))
+        with ThreadPoolExecutor(1) as aside:  # a notebook's kernel has a loop of its own in this thread
+            aside.submit(asyncio.run, _fetch_all(task)).result()
         name = write_candles(folder, (task.strategy, task.symbol), task.bench.together()).name
     return f'bknb.exchanges.from_csv("{name}", symbol="{task.symbol}")'
 

@@ -46,7 +46,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         *("tasks", "result", "cards", "adapters.reports"),
     ),
     "cards": ("errors", "config", "ports", "domain", "engine", "analysis", "result", "runs"),
-    "sharing": ("errors", "engine.registry", "market.candles", "analysis", "cards", "adapters"),
+    "sharing": ("errors", "engine.registry", "market.candles", "market.clock", "analysis", "cards", "adapters"),
     "checkup": ("adapters", "cards", "domain", "engine.registry", "stores"),
     "tasks": ("errors", "domain", "engine", "interrupts"),
     "interrupts": (),

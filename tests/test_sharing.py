@@ -314,6 +314,14 @@ def test_a_file_outside_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
+def test_a_file_the_notebook_makes_itself_is_left_out(tmp_path: Path) -> None:
+    cell = "open('made.json', 'w').write('{}')\nopen('made.json').read(), open('had.json').read()"
+    path = write(tmp_path / "nb", cell)
+    (path.parent / "had.json").write_text("{}")
+    assert bknb.share(path, tmp_path / "out", check=False).manifest.files == ("had.json",)
+
+
+@pytest.mark.kernel
 def test_a_file_that_compiled_code_reads_is_taken_along(tmp_path: Path) -> None:
     import sqlite3
 
@@ -479,6 +487,7 @@ def record_of(*answers: tuple[int, Candles]) -> Record:
 
     exchange = record.listen(Exchange("given", Source()))
     assert exchange.source.format_price("x", 1.0) == "exact"
+    assert isinstance(exchange.source, Source)
     for since, _ in answers:
         asyncio.run(exchange.source.get_candles("BTCUSDT", "1m", since, 10))
     return record

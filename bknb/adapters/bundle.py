@@ -81,10 +81,9 @@ class RecordingSource:
     def __reduce__(self) -> tuple[Any, ...]:
         return _itself, (self._source,)  # another process gets the source; what it is asked there is not recorded
 
-    @property
-    def recorded_kind(self) -> str:
-        """What kind of source it is that is recorded, for a run card."""
-        return type(self._source).__name__
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # whoever asks what kind of source it is means the source
+        return type(self._source)
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """The source's answer, remembered as far as it was asked for."""

@@ -111,6 +111,8 @@ class Parcel:
             file = folder / name
             if name == self.source.name or not file.is_file() or not file.resolve().is_relative_to(folder):
                 continue
+            if file.stat().st_ctime_ns // 1_000_000 >= self.testimony.began:
+                continue  # the notebook made it itself, and will again
             if _NEVER.search(name):
                 self.notes.append(f"it reads {name}, which is not included: its reader needs one of their own")
                 continue

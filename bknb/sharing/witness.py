@@ -15,6 +15,7 @@ from ..analysis.fingerprint import fingerprint
 from ..cards import made_with
 from ..engine.registry import registry
 from ..market.candles import Candles
+from ..market.clock import SystemClock
 
 TESTIMONY: Final = "testimony.json"
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0", "", None})  # noqa: S104 -- compared, not bound
@@ -22,8 +23,12 @@ _SKIPPED: Final = frozenset({"__pycache__", ".ipynb_checkpoints", ".git", ".venv
 
 
 class Testimony(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen: files read (relative to the notebook's folder), files outside it, modules, candles, versions."""
+    """What was seen: files read (relative to the notebook's folder), files outside it, modules, candles, versions.
 
+    ``began`` is when it began to look (UTC ms): a file that changed later was made by the notebook itself.
+    """
+
+    began: int
     inside: tuple[str, ...]
     outside: tuple[str, ...]
     modules: tuple[str, ...]
@@ -45,6 +50,7 @@ class Witness:
         self.record = Record()
         self.opened: dict[str, None] = {}
         self.offline = offline
+        self.began = SystemClock().now()
         registry.through.append(self.record.listen)
         sys.addaudithook(self._heard)
 
@@ -66,6 +72,7 @@ class Witness:
         target = Path(folder)
         inside, outside = self._files()
         testimony = Testimony(
+            began=self.began,
             inside=inside,
             outside=outside,
             modules=tuple(sorted({name.partition(".")[0] for name in sys.modules})),
