@@ -366,7 +366,9 @@ listen_progress_walker_once = _listen_once(
     "listen_progress_walker_once", subjects.progress_walker, "Hear when a comparison has come as far as you ask."
 )
 listen_progress_optimizer = _listen(
-    "listen_progress_optimizer", subjects.progress_optimizer, "How far an optimizer has come, in sources and drafts."
+    "listen_progress_optimizer",
+    subjects.progress_optimizer,
+    "Hear how far optimizers have come: sources and drafts.",
 )
 listen_progress_optimizer_once = _listen_once(
     "listen_progress_optimizer_once", subjects.progress_optimizer, "Hear when an optimizer has come as far as you ask."
