@@ -90,7 +90,7 @@ class Floor:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._mutex = threading.Lock()
-        self._tapes: dict[tuple[object, ...], Tape] = {}
+        self._tapes: list[tuple[tuple[object, ...], Tape]] = []  # a source need not be hashable
         self._books: dict[tuple[int, str], tuple[StateStore, RiskBook]] = {}
         self._stores: dict[int, tuple[StateStore, int]] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -136,11 +136,12 @@ class Floor:
     ) -> Tape:
         """The tape of an exchange for one more run; the first that needs one makes it."""
         key = (exchange.source, tuple(exchange.callbacks.items()), settings, allow_gaps, clock)
-        for known, tape in self._tapes.items():  # by identity: a source need not be hashable
+        for known, tape in self._tapes:
             if known[0] is key[0] and known[1:4] == key[1:4] and known[4] is key[4]:
                 tape.readers.append(warn)
                 return tape
-        made = self._tapes[key] = Tape(exchange, settings, allow_gaps=allow_gaps, clock=clock)
+        made = Tape(exchange, settings, allow_gaps=allow_gaps, clock=clock)
+        self._tapes.append((key, made))
         made.readers.append(warn)
         return made
 
@@ -148,8 +149,7 @@ class Floor:
         """A run needs its tape no longer; what nobody reads is forgotten with its candles."""
         tape.readers.remove(warn)
         if not tape.readers:
-            for key in [key for key, known in self._tapes.items() if known is tape]:
-                del self._tapes[key]
+            self._tapes = [entry for entry in self._tapes if entry[1] is not tape]
 
     # --- stores -------------------------------------------------------------------------------------------------
 
