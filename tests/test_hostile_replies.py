@@ -74,9 +74,13 @@ def state() -> tuple[Any, ...]:
         dict(os.environ),
         [dict(shelf) for shelf in registry.snapshot()],
         sorted(name for name in sys.modules if name in ("ctypes.util", "requests", "secrets_of_the_desk")),
-        threading.active_count(),
         Path.cwd(),
     )
+
+
+def new_threads(before: list[threading.Thread]) -> list[str]:
+    """Threads that were started since; those of earlier tests may come to their end meanwhile."""
+    return [thread.name for thread in threading.enumerate() if thread not in before]
 
 
 READ = [case for case in CASES if not case.tried]
@@ -91,11 +95,12 @@ def test_there_are_enough_of_them() -> None:
 
 @pytest.mark.parametrize("case", READ, ids=lambda case: case.name)
 def test_it_is_refused_with_a_reason_before_anything_runs(case: Case, watched: Path) -> None:
-    before = state()
+    before, threads = state(), threading.enumerate()
     found, _ = reasons(case.text)
     assert any(case.says in reason for reason in found), found
     assert all(0 < len(reason) < 600 and "Traceback" not in reason for reason in found)
     assert state() == before
+    assert new_threads(threads) == []
     assert not list(watched.iterdir())
 
 
@@ -104,12 +109,13 @@ def test_it_is_contained_with_a_reason(case: Case, watched: Path, benches: dict[
     found, draft = reasons(case.text)
     assert found == []
     assert draft is not None
-    before = state()
+    before, threads = state(), threading.enumerate()
     verdict = tried(draft, benches, **case.limits)
     said = [str(objection) for objection in verdict.objections]
     assert any(case.says in reason for reason in said), said
     assert verdict.result is None
-    assert state()[:4] == before[:4]
+    assert state()[:3] == before[:3]
+    assert new_threads(threads) == []
     assert not list(watched.iterdir())
 
 
