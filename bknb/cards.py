@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +100,8 @@ def made_with(packages: tuple[str, ...] = ()) -> dict[str, str]:
 
 @functools.cache
 def _distribution(module: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, packages_distributions, version  # 18 ms, for cards alone
+
     try:
         return version(module)
     except PackageNotFoundError:

@@ -21,7 +21,6 @@ from .domain.signal import (
     TickResult,
 )
 from .engine.backtest import BacktestRun
-from .engine.live import LiveRun
 from .engine.records import Failure
 from .errors import UnknownName
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from .analysis.card import Card
     from .analysis.stats import Statistics
+    from .engine.live import LiveRun
     from .market.candles import Candles
     from .moment import Moment
 
