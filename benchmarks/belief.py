@@ -11,9 +11,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from bknb.analysis.bootstrap import MAIN, bootstrap
-from bknb.analysis.deflated import deflated_sharpe_ratio
-from bknb.analysis.overfit import overfitting
+from bknb.research.bootstrap import MAIN, bootstrap
+from bknb.research.deflated_sharpe import deflated_sharpe_ratio
+from bknb.research.pbo import overfitting
 
 SEARCHES, DAYS = 2000, 250
 TRUTH = {"avg_pnl": 0.2, "median_pnl": 0.2, "sharpe_ratio": 0.2, "win_rate": 100 * NormalDist().cdf(0.2)}

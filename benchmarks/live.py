@@ -19,8 +19,8 @@ from time import perf_counter, process_time
 from typing import Any
 
 import bknb
-from bknb.adapters.sqlite import SqliteStore
-from bknb.adapters.state import FileStore
+from bknb.stores.file_store import FileStore
+from bknb.stores.sqlite_store import SqliteStore
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 
 MONDAY = 1_704_672_000_000

@@ -29,14 +29,14 @@ NOW = START + 3 * YEAR * MINUTE
 
 def demo(count: int = YEAR) -> Any:
     """A year of the demo market."""
-    from bknb.adapters.demo import DemoSource
+    from bknb.market.demo import DemoSource
 
     return asyncio.run(DemoSource().get_candles("BTCUSDT", "1m", START, count))
 
 
 def series() -> Any:
     """Under which name it is stored."""
-    from bknb.adapters.candle_file import SeriesName
+    from bknb.history.partition import SeriesName
 
     return SeriesName("demo", "BTCUSDT", "1m")
 
@@ -46,7 +46,7 @@ def series() -> Any:
 
 def case_write(folder: Path) -> dict[str, float]:
     """Everything at once into an empty store."""
-    from bknb.adapters.candles import CandleStore
+    from bknb.history.store import CandleStore
 
     candles, store = demo(), CandleStore(folder)
     began = perf_counter()
@@ -58,7 +58,7 @@ def case_write(folder: Path) -> dict[str, float]:
 
 def case_append(folder: Path) -> dict[str, float]:
     """A day more, at the end of a month that is nearly full."""
-    from bknb.adapters.candles import CandleStore
+    from bknb.history.store import CandleStore
 
     days = 395
     candles, store = demo(days * 1440), CandleStore(folder)
@@ -75,8 +75,8 @@ def case_append(folder: Path) -> dict[str, float]:
 
 def case_read(folder: Path) -> dict[str, float]:
     """A year, the first time and again."""
-    from bknb.adapters.candle_file import arrow
-    from bknb.adapters.candles import CandleStore
+    from bknb.history.partition import arrow
+    from bknb.history.store import CandleStore
 
     store = CandleStore(folder)
     arrow()  # its import is told on its own
@@ -96,8 +96,8 @@ def case_read(folder: Path) -> dict[str, float]:
 def case_import(folder: Path) -> dict[str, float]:
     """What reading needs."""
     began = perf_counter()
-    from bknb.adapters.candle_file import arrow
-    from bknb.adapters.candles import CandleStore
+    from bknb.history.partition import arrow
+    from bknb.history.store import CandleStore
 
     CandleStore(folder)
     arrow()
@@ -117,8 +117,8 @@ def case_pandas(folder: Path) -> dict[str, float]:
 
 def case_serve(_: Path) -> None:
     """The exchange that downloads talk to."""
-    from bknb.adapters.files import FrameSource
-    from bknb.testing.binance import LocalBinance
+    from bknb.exchanges.files import FrameSource
+    from bknb.testing.fake_binance import LocalBinance
 
     with LocalBinance(FrameSource(demo(PAGES * 1000 * 2)), now=lambda: NOW) as server:
         print(json.dumps(server.ccxt_config), flush=True)

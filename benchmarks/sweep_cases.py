@@ -95,7 +95,7 @@ def bknb_events(path: str) -> dict[str, Any]:
 
     options = _options(path, 100)
     del options["params"], options["metric"]
-    from bknb.engine.making import make_strategy
+    from bknb.engine.build import make_strategy
 
     del options["interval"]
     symbol = options.pop("symbol")
@@ -111,10 +111,10 @@ def kernel_year(path: str) -> dict[str, Any]:
     """One year through the compiled loop, its statistics, and the whole of one combination; once compiled."""
     import asyncio
 
-    from bknb.engine.combination import Bench, prepare
     from bknb.engine.vectorised import signal_rows
-    from bknb.kernels.score import score
-    from bknb.runs import plan_backtest
+    from bknb.kernels.metrics import score
+    from bknb.runs.backtest import plan_backtest
+    from bknb.sweeps.evaluate import Bench, prepare
 
     options = _options(path, 100)
     options.pop("params"), options.pop("metric")

@@ -20,15 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from . import brokers, exchanges, llm, panels, sources, stores
-    from .analysis.belief import belief
-    from .analysis.card import Card
-    from .analysis.heat import heat_statistics
-    from .analysis.stats import statistics
-    from .assignments import add_optimizer, get_optimizer, list_optimizers
-    from .cards import Verification, verify
-    from .checkup import Checkup, doctor
-    from .comparing import Walker, add_walker, walker
     from .config import Settings, get_config, set_config
+    from .diagnostics.doctor import Checkup, doctor
     from .domain.risk import RiskRequest
     from .domain.signal import (
         Active,
@@ -43,8 +36,40 @@ if TYPE_CHECKING:
         Signal,
     )
     from .domain.sizing import Constant
-    from .engine.adding import add_exchange, add_frame, add_risk, add_strategy, strategy
-    from .engine.events import (
+    from .engine.registration import add_exchange, add_frame, add_risk, add_strategy, strategy
+    from .engine.registry import (
+        get_exchange,
+        get_frame,
+        get_risk,
+        get_sizing,
+        get_strategy,
+        get_walker,
+        list_exchanges,
+        list_frames,
+        list_risks,
+        list_sizings,
+        list_strategies,
+        list_walkers,
+    )
+    from .engine.sizing import PositionSize, add_sizing
+    from .errors import (
+        BadCandle,
+        BknbError,
+        BrokerError,
+        DataError,
+        GapError,
+        InvalidSignal,
+        InvalidTransition,
+        MissingDependency,
+        ModelError,
+        NotEnoughData,
+        ReplyRefused,
+        StateError,
+        StrategyError,
+        UnknownName,
+        UsageError,
+    )
+    from .events.listen import (
         listen_done_backtest,
         listen_done_backtest_once,
         listen_done_live,
@@ -84,43 +109,11 @@ if TYPE_CHECKING:
         listen_walker_complete_once,
         listen_walker_once,
     )
-    from .engine.registry import (
-        get_exchange,
-        get_frame,
-        get_risk,
-        get_sizing,
-        get_strategy,
-        get_walker,
-        list_exchanges,
-        list_frames,
-        list_risks,
-        list_sizings,
-        list_strategies,
-        list_walkers,
-    )
-    from .errors import (
-        BadCandle,
-        BknbError,
-        BrokerError,
-        DataError,
-        GapError,
-        InvalidSignal,
-        InvalidTransition,
-        MissingDependency,
-        ModelError,
-        NotEnoughData,
-        ReplyRefused,
-        StateError,
-        StrategyError,
-        UnknownName,
-        UsageError,
-    )
-    from .history import Downloaded, download
-    from .jupyter.dashboard import dashboard
-    from .live import Live
-    from .llm import ask_model
+    from .exchanges.audit import Audit, audit
+    from .exchanges.download import Downloaded, download
+    from .jupyter.dashboard.dashboard import dashboard
+    from .llm.ask import ask_model
     from .log import set_logger
-    from .lookahead import check_lookahead
     from .market.candles import Candles, content_hash
     from .market.context import (
         format_price,
@@ -132,22 +125,29 @@ if TYPE_CHECKING:
         get_when,
     )
     from .market.sessions import Sessions
-    from .moment import Asked, Moment
-    from .nested import enable_nested
-    from .optimizers import Optimizer
-    from .reporting import Heat, Performance, Schedule
-    from .result import Result
-    from .runs import Backtest, backtest
-    from .sharing.rerun import NotebookVerification, verify_notebook
+    from .metrics.heat import heat_statistics
+    from .metrics.statistics import statistics
+    from .optimizer.optimizer import Optimizer
+    from .optimizer.registration import add_optimizer, get_optimizer, list_optimizers
+    from .provenance.card import Card
+    from .research.belief import belief
+    from .runs.backtest import Backtest, backtest
+    from .runs.check_lookahead import check_lookahead
+    from .runs.live import Live
+    from .runs.make_card import Verification, verify
+    from .runs.moment import Asked, Moment
+    from .runs.nested_loop import enable_nested
+    from .runs.reports import Heat, Performance, Schedule
+    from .runs.result import Result
+    from .runs.sweep import Sweep, sweep
+    from .runs.sweep_result import SweepResult
+    from .runs.tallies import Partial, Risk
+    from .runs.task import Task
+    from .runs.walk_forward import open_holdout, walk_forward
+    from .runs.walker import Walker, add_walker, walker
     from .sharing.share import Shared, share
-    from .sizing import PositionSize, add_sizing
-    from .soundness import Audit, audit
-    from .stores import set_store
-    from .sweep_result import SweepResult
-    from .sweeps import Sweep, sweep
-    from .tallies import Partial, Risk
-    from .tasks import Task
-    from .validating import open_holdout, walk_forward
+    from .sharing.verify_notebook import NotebookVerification, verify_notebook
+    from .stores.choose import set_store
 
 __version__ = "0.1.0"
 
@@ -305,19 +305,19 @@ __all__ = [
 
 # Where each public name lives; nothing of it is imported before it is asked for.
 _NAMES: Final = {
-    "analysis.card": "Card",
-    "analysis.heat": "heat_statistics",
-    "analysis.stats": "statistics",
-    "assignments": "add_optimizer get_optimizer list_optimizers",
-    "cards": "Verification verify",
-    "checkup": "Checkup doctor",
-    "analysis.belief": "belief",
-    "comparing": "Walker add_walker walker",
+    "provenance.card": "Card",
+    "metrics.heat": "heat_statistics",
+    "metrics.statistics": "statistics",
+    "optimizer.registration": "add_optimizer get_optimizer list_optimizers",
+    "runs.make_card": "Verification verify",
+    "diagnostics.doctor": "Checkup doctor",
+    "research.belief": "belief",
+    "runs.walker": "Walker add_walker walker",
     "config": "Settings get_config set_config",
     "domain.risk": "RiskRequest",
     "domain.signal": "Active Cancelled Closed Idle Milestone Opened Rejected RiskRefused Scheduled Signal",
     "domain.sizing": "Constant",
-    "engine.adding": "add_exchange add_frame add_risk add_strategy strategy",
+    "engine.registration": "add_exchange add_frame add_risk add_strategy strategy",
     "engine.registry": (
         "get_exchange get_frame get_risk get_sizing get_strategy get_walker list_exchanges list_frames "
         "list_risks list_sizings list_strategies list_walkers"
@@ -326,35 +326,35 @@ _NAMES: Final = {
         "BadCandle BknbError BrokerError DataError GapError InvalidSignal InvalidTransition MissingDependency "
         "ModelError NotEnoughData ReplyRefused StateError StrategyError UnknownName UsageError"
     ),
-    "jupyter.dashboard": "dashboard",
-    "live": "Live",
-    "history": "Downloaded download",
-    "llm": "ask_model",
+    "jupyter.dashboard.dashboard": "dashboard",
+    "runs.live": "Live",
+    "exchanges.download": "Downloaded download",
+    "llm.ask": "ask_model",
     "log": "set_logger",
-    "lookahead": "check_lookahead",
+    "runs.check_lookahead": "check_lookahead",
     "market.candles": "Candles content_hash",
-    "moment": "Asked Moment",
+    "runs.moment": "Asked Moment",
     "market.context": "format_price format_quantity get_average_price get_candles get_mode get_symbol get_when",
     "market.sessions": "Sessions",
-    "nested": "enable_nested",
-    "optimizers": "Optimizer",
-    "reporting": "Heat Performance Schedule",
-    "result": "Result",
-    "runs": "Backtest backtest",
-    "sharing.rerun": "NotebookVerification verify_notebook",
+    "runs.nested_loop": "enable_nested",
+    "optimizer.optimizer": "Optimizer",
+    "runs.reports": "Heat Performance Schedule",
+    "runs.result": "Result",
+    "runs.backtest": "Backtest backtest",
+    "sharing.verify_notebook": "NotebookVerification verify_notebook",
     "sharing.share": "Shared share",
-    "sizing": "PositionSize add_sizing",
-    "soundness": "Audit audit",
-    "stores": "set_store",
-    "sweep_result": "SweepResult",
-    "sweeps": "Sweep sweep",
-    "tallies": "Partial Risk",
-    "tasks": "Task",
-    "validating": "open_holdout walk_forward",
+    "engine.sizing": "PositionSize add_sizing",
+    "exchanges.audit": "Audit audit",
+    "stores.choose": "set_store",
+    "runs.sweep_result": "SweepResult",
+    "runs.sweep": "Sweep sweep",
+    "runs.tallies": "Partial Risk",
+    "runs.task": "Task",
+    "runs.walk_forward": "open_holdout walk_forward",
 }
 _HOME: Final = {
     **{name: module for module, names in _NAMES.items() for name in names.split()},
-    **{name: "engine.events" for name in __all__ if name.startswith("listen_")},
+    **{name: "events.listen" for name in __all__ if name.startswith("listen_")},
 }
 _SUBMODULES: Final = ("brokers", "exchanges", "llm", "panels", "sources", "stores")
 
@@ -381,7 +381,7 @@ def _offer_demo() -> None:
         return
 
     def demo() -> Any:
-        from .exchanges import demo
+        from .exchanges.factories import demo
 
         return engine.Exchange("demo", demo())
 
@@ -394,13 +394,13 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(ipython: Any) -> None:
     """Add the magics to an IPython session; ``%load_ext bknb`` calls this."""
-    from .jupyter.magics import load_ipython_extension as load
+    from .jupyter.extension import load_ipython_extension as load
 
     load(ipython)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
     """Take the magics out of an IPython session; ``%unload_ext bknb`` calls this."""
-    from .jupyter.magics import unload_ipython_extension as unload
+    from .jupyter.extension import unload_ipython_extension as unload
 
     unload(ipython)

@@ -17,7 +17,7 @@ from .errors import BknbError, MissingDependency, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .adapters.notebooks import Failure
+    from .sharing.execute import Failure
 
 FIRST_NOTEBOOK: Final = Path("notebooks") / "01-first-backtest.ipynb"
 
@@ -152,7 +152,7 @@ def _seconds(text: str) -> int:
 
 
 def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: int | None) -> int:
-    from .adapters import notebooks
+    from .sharing import execute as notebooks
 
     target = out if out is not None else Path(f"{path.stem}.html")
     notebook = notebooks.read_notebook(path)

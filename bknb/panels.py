@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .jupyter.dashboard import Dashboard
+    from .jupyter.dashboard.dashboard import Dashboard
 
 __all__ = [
     "equity",
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def _alone(panel: str, shown: Any) -> Dashboard:
-    from .jupyter.dashboard import dashboard
+    from .jupyter.dashboard.dashboard import dashboard
 
     return dashboard(shown, panels=[panel])
 

@@ -31,11 +31,11 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 def _house_as_found() -> Iterator[None]:
     """Strategies, frames, settings and the chosen store of one test are not those of the next."""
     names = registry.snapshot()
-    current, store = config._current, list(stores._chosen)
+    current, store = config._current, list(stores.choose._chosen)
     yield
     registry.restore(names)
     config._current = current
-    stores._chosen[:] = store
+    stores.choose._chosen[:] = store
 
 
 @pytest.fixture(scope="session")

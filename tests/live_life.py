@@ -24,8 +24,8 @@ from scenarios import MINUTE, ORIGIN, source
 from worlds import signals, walk
 
 import bknb
-from bknb.adapters.state import FileStore
 from bknb.domain.recovery import SavedSchedule, SavedSignal
+from bknb.stores.file_store import FileStore
 from bknb.testing.brokers import FaultyBroker
 from bknb.testing.clocks import SimulatedClock
 from bknb.testing.faults import FaultyDisk

@@ -10,7 +10,7 @@ import pytest
 from ollama_server import raw, saying, serving, silent
 
 import bknb
-from bknb.llm import Advice
+from bknb.llm.ask import Advice
 from bknb.optimizer.reply import schema_of
 
 FRAME = ("2024-01-08", "2024-01-09")

@@ -14,14 +14,14 @@ pytest.importorskip("ccxt")
 pytest.importorskip("pyarrow")
 
 import bknb
-from bknb.adapters.candle_file import SeriesName
-from bknb.adapters.candles import CandleStore
-from bknb.adapters.demo import DemoSource
-from bknb.adapters.files import FrameSource
+from bknb.exchanges.audit import clock_skew_ms, store_health
+from bknb.exchanges.files import FrameSource
+from bknb.history.partition import SeriesName
+from bknb.history.store import CandleStore
 from bknb.market.candles import Candles, content_hash
 from bknb.market.clock import SystemClock
-from bknb.soundness import clock_skew_ms, store_health
-from bknb.testing.binance import LocalBinance
+from bknb.market.demo import DemoSource
+from bknb.testing.fake_binance import LocalBinance
 
 MINUTE = 60_000
 START = 1_704_067_200_000  # 2024-01-01 00:00 UTC
@@ -132,7 +132,7 @@ def test_a_folder_tells_its_health(tmp_path: Path) -> None:
 
 
 def test_the_clock_is_compared_with_the_exchange(server: LocalBinance, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bknb import soundness
+    from bknb.exchanges import audit as soundness
 
     real = soundness.ccxt
     monkeypatch.setattr(

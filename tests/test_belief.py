@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import bknb
-from bknb.analysis.bootstrap import MAIN, block_length, bootstrap, resample
-from bknb.analysis.deflated import deflated_sharpe_ratio, effective_trials, probabilistic_sharpe_ratio
-from bknb.analysis.overfit import overfitting
+from bknb.research.bootstrap import MAIN, block_length, bootstrap, resample
+from bknb.research.deflated_sharpe import deflated_sharpe_ratio, effective_trials, probabilistic_sharpe_ratio
+from bknb.research.pbo import overfitting
 
 SEARCHES = 400
 KOLMOGOROV_1_PERCENT = 1.63  # of sqrt(n) * distance, for a sample that is truly uniform
@@ -101,7 +101,7 @@ def test_twins_share_their_ranks():
 
 
 def test_splits_are_worked_off_in_parts(monkeypatch):
-    from bknb.analysis import overfit
+    from bknb.research import pbo as overfit
 
     table = np.random.default_rng(11).normal(size=(160, 30))
     whole = overfitting(table, blocks=8)
@@ -176,7 +176,7 @@ def test_every_observation_is_drawn_equally_often_and_blocks_are_as_long_as_aske
 
 
 def test_the_seed_decides_and_parts_do_not(monkeypatch):
-    from bknb.analysis import bootstrap as module
+    from bknb.research import bootstrap as module
 
     trades = np.random.default_rng(14).normal(size=80)
     assert bootstrap(trades, seed=1) == bootstrap(trades, seed=1)

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from bknb.adapters.broker import PaperBroker, Trouble
-from bknb.brokers import paper
+from bknb.brokers.factories import paper
+from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.orders import Order
 from bknb.errors import BrokerError, UsageError
 from bknb.testing.brokers import BrokerContract

@@ -19,11 +19,11 @@ pytest.importorskip("pyarrow")
 
 import itertools
 
-from bknb.adapters.candle_file import SeriesName, encoded, period_of
-from bknb.adapters.candles import CandleStore
 from bknb.domain.interval import INTERVAL_MS
 from bknb.domain.ranges import length, merged, within, without
 from bknb.errors import BadCandle, StateError, UsageError
+from bknb.history.partition import SeriesName, encoded, period_of
+from bknb.history.store import CandleStore
 from bknb.market.candles import Candles, content_hash
 from bknb.testing.faults import FaultyDisk, PowerCutDisk
 
@@ -328,7 +328,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_candle_store import LATER, SERIES, tape
-from bknb.adapters.candles import CandleStore
+from bknb.history.store import CandleStore
 from bknb.testing.faults import killed_at_system_call
 import tempfile, pyarrow.parquet, pyarrow as pa
 pa.set_cpu_count(1); pa.set_io_thread_count(1)

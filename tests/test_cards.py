@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
-from bknb.analysis.card import Card, decode, encode
-from bknb.analysis.code import read_code, value_text
-from bknb.analysis.fingerprint import compare, fingerprint
 from bknb.market.candles import Candles
+from bknb.provenance.candle_fingerprint import compare, fingerprint
+from bknb.provenance.card import Card, decode, encode
+from bknb.provenance.source_code import read_code, value_text
 
 ROOT = Path(__file__).parent.parent
 FRAME = "2024-01-02:2024-01-06"

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 import bknb
-from bknb import checkup, cli
-from bknb.adapters import surroundings
-from bknb.adapters.state import FileStore
+from bknb import cli
+from bknb.diagnostics import doctor as checkup
+from bknb.diagnostics import environment as surroundings
+from bknb.stores.file_store import FileStore
 
 ROOT = Path(__file__).parent.parent
 
@@ -91,7 +92,7 @@ def test_a_value_that_was_moved_aside_is_named_until_it_is_settled(tmp_path: Pat
 
 HOLDER = """
 import sys
-from bknb.adapters.state import FileStore
+from bknb.stores.file_store import FileStore
 with FileStore(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
@@ -116,8 +117,8 @@ def test_who_uses_the_state_is_told_and_not_disturbed(tmp_path: Path) -> None:
 
 def test_gaps_and_damage_of_stored_candles_are_told(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    from bknb.adapters.candle_file import SeriesName
-    from bknb.adapters.candles import CandleStore
+    from bknb.history.partition import SeriesName
+    from bknb.history.store import CandleStore
 
     def candles(first: int, count: int) -> bknb.Candles:
         return bknb.Candles.from_rows([((first + i) * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0) for i in range(count)])

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bknb.adapters.demo import DemoSource
 from bknb.errors import UsageError
 from bknb.market.candles import COLUMNS, Candles
+from bknb.market.demo import DemoSource
 
 NEW_YEAR = 1_640_995_200_000  # 2022-01-01 00:00 UTC
 MINUTE = 60_000
@@ -184,7 +184,7 @@ def test_only_minutes() -> None:
 
 
 def test_it_needs_numpy_alone() -> None:
-    code = "import sys, bknb.adapters.demo; print({'pandas', 'numba', 'pyarrow', 'plotly'} & set(sys.modules))"
+    code = "import sys, bknb.market.demo; print({'pandas', 'numba', 'pyarrow', 'plotly'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_scenarios import ROWS
 
-from bknb.analysis.definitions import DEFINITIONS
+from bknb.metrics.definitions import DEFINITIONS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))

@@ -24,13 +24,13 @@ pytest.importorskip("ccxt")
 pytest.importorskip("pyarrow")
 
 import bknb
-from bknb.adapters.candle_file import SeriesName
-from bknb.adapters.candles import CandleStore
-from bknb.adapters.demo import DemoSource
-from bknb.adapters.patience import Patience
-from bknb.history import DownloadProgress
+from bknb.exchanges.download import DownloadProgress
+from bknb.exchanges.retry import Patience
+from bknb.history.partition import SeriesName
+from bknb.history.store import CandleStore
 from bknb.market.candles import Candles, content_hash
-from bknb.testing.binance import LocalBinance, Market
+from bknb.market.demo import DemoSource
+from bknb.testing.fake_binance import LocalBinance, Market
 
 MINUTE = 60_000
 START = 1_706_659_200_000  # 2024-01-31 00:00 UTC: a day before a month ends
@@ -275,7 +275,7 @@ def shell() -> Iterator[Any]:
     shells = pytest.importorskip("IPython.core.interactiveshell")
     from traitlets.config import Config
 
-    from bknb.jupyter.magics import load_ipython_extension, unload_ipython_extension
+    from bknb.jupyter.extension import load_ipython_extension, unload_ipython_extension
 
     config = Config()
     config.HistoryManager.enabled = False

@@ -19,8 +19,12 @@ import pytest
 
 import bknb
 from bknb.domain.signal import Idle
-from bknb.engine import draining, events, listeners, subjects, subscription
-from bknb.engine.events import (
+from bknb.errors import UsageError
+from bknb.events import drain as draining
+from bknb.events import listen as events
+from bknb.events import subject as listeners
+from bknb.events import subjects, subscription
+from bknb.events.listen import (
     Done,
     ErrorEvent,
     ListenerFailure,
@@ -30,7 +34,6 @@ from bknb.engine.events import (
     Subject,
     Subscription,
 )
-from bknb.errors import UsageError
 from bknb.log import log, set_logger
 
 PATIENCE = 20.0  # seconds after which something that must happen did not
@@ -1033,7 +1036,7 @@ def test_wrong_use_is_answered(channel: Channel, fn: Any, options: dict[str, Any
 
 STUCK = """
 import threading
-from bknb.engine.listeners import Subject
+from bknb.events.subject import Subject
 begun = threading.Event()
 def stuck(event):
     begun.set()
@@ -1050,7 +1053,7 @@ print("bye")
 
 FORKED = """
 import os, threading, warnings
-from bknb.engine.listeners import Subject, drain
+from bknb.events.subject import Subject, drain
 warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads is what this is about
 begun, go_on = threading.Event(), threading.Event()
 seen = []

@@ -16,19 +16,19 @@ pytest.importorskip("ccxt")
 pytest.importorskip("pyarrow")
 
 import bknb
-from bknb.adapters.candle_file import SeriesName
-from bknb.adapters.candles import CandleStore
-from bknb.adapters.ccxt import CcxtSource
-from bknb.adapters.demo import DemoSource
-from bknb.adapters.files import FrameSource
-from bknb.adapters.patience import Patience
-from bknb.adapters.stored import StoredSource
 from bknb.config import Settings
 from bknb.errors import BadCandle, DataError, UnknownName, UsageError
+from bknb.exchanges.ccxt_source import CcxtSource
+from bknb.exchanges.files import FrameSource
+from bknb.exchanges.retry import Patience
+from bknb.history.cached_source import StoredSource
+from bknb.history.partition import SeriesName
+from bknb.history.store import CandleStore
 from bknb.market.candles import Candles
+from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
 from bknb.market.resample import resample
-from bknb.testing.binance import Fault, LocalBinance, Market
+from bknb.testing.fake_binance import Fault, LocalBinance, Market
 from bknb.testing.sources import CandleSourceContract
 
 MINUTE = 60_000

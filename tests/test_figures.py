@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
-from bknb.analysis.equity import POINTS_PER_TRACE, EquityInfo, price_decimals
-from bknb.analysis.figures import decimate, equity_figure, equity_info, equity_png, figure_json
+from bknb.reports.equity_curve import POINTS_PER_TRACE, EquityInfo, price_decimals
+from bknb.reports.plots import decimate, equity_figure, equity_info, equity_png, figure_json
 
 YEAR = "2024-01-01:2024-12-31"
 
@@ -267,7 +267,7 @@ def test_pictures_leave_pyplot_alone() -> None:
     pytest.importorskip("matplotlib")
     script = (
         "import sys, bknb\n"
-        "from bknb.analysis.figures import equity_png, figure_json\n"
+        "from bknb.reports.plots import equity_png, figure_json\n"
         "frame = ('2024-01-01', '2024-01-03')\n"
         "result = bknb.backtest('BTCUSDT', strategy=lambda: None, exchange=bknb.exchanges.demo(), frame=frame)\n"
         "figure_json(result)\n"

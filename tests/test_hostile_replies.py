@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from hostile import CASES, HONEST, Case, inside, reply
 
-from bknb.adapters.demo import DemoSource
-from bknb.adapters.tryout import Limits
 from bknb.config import Settings
 from bknb.engine.registry import Exchange, registry
+from bknb.market.demo import DemoSource
 from bknb.optimizer.lint import lint
 from bknb.optimizer.prompt import Range
 from bknb.optimizer.reply import Reply, read_reply
 from bknb.optimizer.study import Draft, Verdict
-from bknb.trying import Bench
+from bknb.optimizer.trial import Bench
+from bknb.sandbox.process import Limits
 
 DAY = 86_400_000
 START = round(datetime(2024, 1, 10, tzinfo=UTC).timestamp() * 1000)

@@ -19,15 +19,15 @@ from scenarios import MINUTE, ORIGIN, source
 from worlds import SEEDS, SETTINGS, signals, walk
 
 import bknb
-from bknb import live as live_runs
-from bknb.adapters.envelope import encode_name
-from bknb.adapters.state import FileStore
 from bknb.domain.lifecycle import Reserve
 from bknb.domain.signal import OpenSignal
-from bknb.engine.making import as_validation
+from bknb.engine.build import as_validation
 from bknb.engine.registry import Risk
-from bknb.engine.risk import RiskBook
+from bknb.engine.risk_book import RiskBook
 from bknb.market.candles import Candles
+from bknb.runs import live as live_runs
+from bknb.stores.file_store import FileStore
+from bknb.stores.record import encode_name
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 from bknb.testing.faults import FaultyDisk
 
@@ -293,7 +293,7 @@ def test_a_question_that_is_too_old_passes() -> None:
 
 def test_another_process_is_refused_until_it_ends_however_it_ends(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom bknb.adapters.state import FileStore\nstore = FileStore(sys.argv[1])\nstore.acquire()\n"
+        "import sys\nfrom bknb.stores.file_store import FileStore\nstore = FileStore(sys.argv[1])\nstore.acquire()\n"
         "print('held', flush=True)\nsys.stdin.read()"
     )
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -334,7 +334,7 @@ def test_damaged_state_is_never_taken_for_no_position(tmp_path: Path, kind: str,
     again = start(strategy, store=FileStore(tmp_path))
     with pytest.raises(bknb.StateError):
         again.result(20)
-    bknb.engine.events.drain()  # type: ignore[attr-defined]
+    bknb.events.listen.drain()  # type: ignore[attr-defined]
     quiet()
     assert heard
     assert heard[0].mode == "live"

@@ -18,8 +18,8 @@ from worlds import SETTINGS, signals, walk
 
 import bknb
 from bknb.domain.signal import Rejected
-from bknb.engine.floor import FLOOR
 from bknb.engine.records import Records
+from bknb.live.runtime import FLOOR
 from bknb.market.candles import Candles
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 
@@ -279,7 +279,7 @@ def test_a_task_of_a_strategy_that_says_exit_does_not_end_the_others() -> None:
 
 def test_runs_on_the_computers_clock_share_their_candles() -> None:
     plans = [
-        bknb.live.plan_live("BTCUSDT", strategy=lambda: None, exchange="demo", store=bknb.stores.memory())
+        bknb.runs.live.plan_live("BTCUSDT", strategy=lambda: None, exchange="demo", store=bknb.stores.memory())
         for _ in range(2)
     ]
     assert plans[0].clock is plans[1].clock

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 import bknb
-from bknb.analysis.lookahead import AsIs, World, check_answers, perturbed
 from bknb.market.resample import resample
+from bknb.research.lookahead_checks import AsIs, World, check_answers, perturbed
 
 FRAME = ("2024-01-01", "2024-01-21")
 DEMO = bknb.exchanges.demo()

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bknb.adapters.demo import DemoSource
-from bknb.adapters.files import FrameSource
 from bknb.config import Settings
 from bknb.domain.interval import INTERVAL_MS
 from bknb.errors import BadCandle, DataError, GapError, MissingDependency, NotEnoughData, UnknownName, UsageError
+from bknb.exchanges.files import FrameSource
 from bknb.market.candles import Candles
+from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
-from bknb.market.function import FunctionSource
 from bknb.market.resample import resample_plainly
+from bknb.market.sources import FunctionSource
 
 START = 1_641_038_400_000  # 2022-01-01 12:00 UTC
 MINUTE = 60_000

@@ -18,9 +18,9 @@ from test_properties import LENGTH, MODELS, SEEDS, walk
 import bknb
 from bknb.domain.signal import Opened, Scheduled
 from bknb.engine.backtest import BacktestRun
-from bknb.moment import run_here
-from bknb.result import Result
-from bknb.runs import plan_backtest
+from bknb.runs.backtest import plan_backtest
+from bknb.runs.moment import run_here
+from bknb.runs.result import Result
 from bknb.testing.clocks import SimulatedClock
 
 FRAME = ("2024-01-01", "2024-01-03")

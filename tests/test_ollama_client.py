@@ -25,7 +25,7 @@ from ollama_server import (
 
 import bknb
 from bknb.ports import Model, ModelReply
-from bknb.testing.language import ModelContract
+from bknb.testing.llm import ModelContract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,7 +185,7 @@ def test_a_host_that_drips_is_left_at_the_time_limit() -> None:
 
 
 def test_a_model_that_goes_round_in_circles_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bknb.adapters import ollama
+    from bknb.llm import ollama_client as ollama
 
     monkeypatch.setattr(ollama, "_LONGEST_REPLY", 1000)
     with serving(dripping(0.0)) as server:

@@ -15,7 +15,8 @@ from hostile import HONEST, reply
 from ollama_server import refusing, saying, serving, silent
 
 import bknb
-from bknb import assignments, optimizers
+from bknb.optimizer import optimizer as optimizers
+from bknb.optimizer import registration as assignments
 from bknb.optimizer.study import SCHEMA
 
 nbformat = pytest.importorskip("nbformat")
@@ -248,7 +249,7 @@ def test_a_callback_that_raises_costs_nothing() -> None:
     failures: list[Any] = []
     stop = bknb.listen_error(failures.append)
     proposals = study([idea(10)], callbacks={"on_data": lambda *_: 1 / 0})
-    bknb.engine.events.drain()
+    bknb.events.listen.drain()
     stop()
     assert len(proposals) == 1
     assert ["ZeroDivisionError" in failure.message for failure in failures] == [True]
@@ -367,10 +368,10 @@ def test_a_replaced_optimizer_is_not_answered_with_the_old_one() -> None:
 
 
 def test_a_limit_that_does_not_hold_is_not_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bknb.adapters import tryout
+    from bknb.sandbox import process as tryout
 
     assert "audit events" in study([idea(10)]).fences
-    weaker = tryout._START.replace("main()", "from bknb.adapters import lockdown; lockdown._MACHINES = {}; main()")
+    weaker = tryout._START.replace("main()", "from bknb.sandbox import seccomp; seccomp._MACHINES = {}; main()")
     monkeypatch.setattr(tryout, "_START", weaker)
     proposals = study([idea(9)])
     assert "system calls" not in proposals.fences

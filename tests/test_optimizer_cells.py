@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
-from bknb import assignments, optimizers
+from bknb.optimizer import optimizer as optimizers
+from bknb.optimizer import registration as assignments
 from bknb.optimizer.cells import harmless
 from bknb.optimizer.lint import lint
 from bknb.optimizer.standalone import standalone
@@ -235,8 +236,8 @@ def test_a_file_without_replies_is_refused(content: str, tmp_path: Path) -> None
 
 def test_the_magic_runs_shows_and_keeps(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("IPython")
-    from bknb.jupyter.optimize import COMMAND, optimize
-    from bknb.jupyter.options import parse
+    from bknb.jupyter.magics.arguments import parse
+    from bknb.jupyter.magics.optimize import COMMAND, optimize
 
     class Desk:
         def __init__(self) -> None:

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from order_events import MINUTE, cancelled, closed, held, opened, scheduled, waiting
 
-from bknb.adapters.broker import PaperBroker, Trouble
-from bknb.adapters.state import FileStore, MemoryStore
+from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.orders import MOST_CLOSES, client_id
-from bknb.engine.orders import LONGEST_REST_SECONDS, OrderDesk
-from bknb.engine.saved_orders import KEPT_SIGNALS
 from bknb.errors import BrokerError, StateError, UsageError
+from bknb.live.order_desk import LONGEST_REST_SECONDS, OrderDesk
+from bknb.live.order_store import KEPT_SIGNALS
+from bknb.stores.file_store import FileStore, MemoryStore
 from bknb.testing.faults import FaultyDisk
 
 ENTRY = client_id("sma", "BTCUSDT", ("a", MINUTE), "open")

@@ -19,12 +19,12 @@ from pathlib import Path
 import pytest
 from order_events import MINUTE, cancelled, closed, held, opened, scheduled, waiting
 
-from bknb.adapters.broker import PaperBroker, Trouble
-from bknb.adapters.disk import Disk
-from bknb.adapters.sqlite import SqliteStore
-from bknb.adapters.state import FileStore
+from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.orders import client_id
-from bknb.engine.orders import OrderDesk
+from bknb.live.order_desk import OrderDesk
+from bknb.stores.disk import Disk
+from bknb.stores.file_store import FileStore
+from bknb.stores.sqlite_store import SqliteStore
 from bknb.testing.brokers import FaultyBroker
 from bknb.testing.faults import FaultyDisk
 

@@ -16,18 +16,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
-from bknb.analysis import equity, figures, panels
-from bknb.analysis.bars import bar_length, bars
-from bknb.analysis.board import Board
-from bknb.analysis.watch import _TAKES, PANELS, Watch
 from bknb.domain import signal as signals
-from bknb.engine import subjects
-from bknb.engine.failures import ListenerFailure, ListenerOverflow
-from bknb.jupyter import still
-from bknb.jupyter.dashboard import Dashboard
-from bknb.jupyter.frames import Frames
-from bknb.jupyter.pump import Pump
+from bknb.events import subjects
+from bknb.events.failures import ListenerFailure, ListenerOverflow
+from bknb.jupyter.dashboard import static_html as still
+from bknb.jupyter.dashboard.dashboard import Dashboard
+from bknb.jupyter.dashboard.event_pump import Pump
+from bknb.jupyter.dashboard.updates import Frames
 from bknb.market.candles import Candles
+from bknb.reports import equity_curve as equity
+from bknb.reports import panel_data as panels
+from bknb.reports import plots as figures
+from bknb.reports.ohlc_bars import bar_length, bars
+from bknb.reports.run_view import _TAKES, PANELS, Watch
+from bknb.reports.run_views import Board
 
 WHERE: dict[str, Any] = {"symbol": "BTCUSDT", "strategy": "sma", "exchange": "demo", "frame": None}
 ROW: dict[str, Any] = {

@@ -16,7 +16,7 @@ from bknb.testing.clocks import SimulatedClock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bknb.runs import BacktestTask
+    from bknb.runs.backtest import BacktestTask
 
 FRAME = ("2024-01-01", "2024-01-03")
 CALL: dict[str, Any] = {"exchange": "demo", "frame": FRAME, "interval": "1h"}

@@ -14,8 +14,8 @@ from worlds import LENGTH, MODELS, SEEDS, run, walk
 
 from bknb.domain.signal import Cancelled, Closed, Opened, Scheduled
 from bknb.engine.backtest import BacktestRun
-from bknb.kernels.average import average_price, average_prices
-from bknb.kernels.scan import first_outside, first_outside_plain
+from bknb.kernels.first_touch import first_outside, first_outside_plain
+from bknb.kernels.vwap import average_price, average_prices
 
 
 def told(done: BacktestRun, *, before: int | None = None) -> bytes:

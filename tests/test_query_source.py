@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import bknb
-from bknb.adapters.demo import DemoSource
 from bknb.errors import BadCandle, UnknownName, UsageError
 from bknb.market.candles import Candles
+from bknb.market.demo import DemoSource
 from bknb.testing.sources import CandleSourceContract
 
 START = 1_641_038_400_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import bknb
-from bknb.analysis.timings import performance_info
-from bknb.engine.subjects import Performance
+from bknb.events.subjects import Performance
+from bknb.reports.performance import performance_info
 
 FRAME = ("2024-01-01", "2024-01-15")
 CALL = {"exchange": "demo", "frame": FRAME}

@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
-from bknb.adapters.demo import DemoSource
-from bknb.adapters.files import FrameSource
 from bknb.config import Settings
 from bknb.errors import GapError, UnknownName, UsageError
+from bknb.exchanges.files import FrameSource
 from bknb.market.candles import Candles
+from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
+from bknb.market.holidays import us_closed_days, us_short_days
 from bknb.market.resample import resample, resample_plainly
 from bknb.market.sessions import Sessions, as_sessions
-from bknb.market.us_holidays import us_closed_days, us_short_days
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

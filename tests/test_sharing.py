@@ -20,10 +20,10 @@ import pytest
 
 import bknb
 from bknb import cli
-from bknb.adapters import leaks
-from bknb.adapters.bundle import Bundle, Record, csv_bytes, read_manifest
 from bknb.engine.registry import Exchange, registry
+from bknb.exchanges.bundle import Bundle, Record, csv_bytes, read_manifest
 from bknb.market.candles import Candles
+from bknb.sharing import secrets as leaks
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("nbclient")
@@ -461,7 +461,7 @@ def series(count: int, since: int = 0) -> Candles:
 
 
 def test_every_float_comes_back_to_the_last_bit() -> None:
-    from bknb.adapters.bundle import _parsed
+    from bknb.exchanges.bundle import _parsed
 
     candles = series(5_000)
     assert _parsed(csv_bytes(candles)) == candles

@@ -17,12 +17,12 @@ import pandas as pd
 import pytest
 
 import bknb.exchanges
-from bknb.adapters.demo import DemoSource
-from bknb.adapters.files import FrameSource, from_csv, from_frame, from_parquet
-from bknb.domain.text import plain_number, utc_text
+from bknb.domain.formatting import plain_number, utc_text
 from bknb.errors import BadCandle, MissingDependency, UnknownName, UsageError
+from bknb.exchanges.files import FrameSource, from_csv, from_frame, from_parquet
 from bknb.market.candles import Candles
-from bknb.market.function import FunctionSource
+from bknb.market.demo import DemoSource
+from bknb.market.sources import FunctionSource
 from bknb.ports import CandleSource
 from bknb.testing.sources import CandleSourceContract, check_candle_source
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from bknb.adapters.disk import Disk
-from bknb.adapters.envelope import encode_name
-from bknb.adapters.sqlite import SqliteStore
-from bknb.adapters.state import FileStore
 from bknb.errors import BknbError, StateError, UsageError
+from bknb.stores.disk import Disk
+from bknb.stores.file_store import FileStore
+from bknb.stores.record import encode_name
+from bknb.stores.sqlite_store import SqliteStore
 from bknb.testing.faults import FaultyDisk, PowerCutDisk, killed_at_system_call
 
 PLACE = ("sma", "BTCUSDT")
@@ -346,7 +346,7 @@ def test_a_file_that_cannot_be_read_is_not_moved(tmp_path):
 
 LIMITED = """
 import resource, signal, sys
-from bknb.adapters.sqlite import SqliteStore
+from bknb.stores.sqlite_store import SqliteStore
 from bknb.errors import StateError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with SqliteStore(sys.argv[1]) as store:

@@ -16,20 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bknb.adapters import disk
-from bknb.adapters.disk import Disk
-from bknb.adapters.envelope import (
-    Unreadable,
-    address_of,
-    decode_name,
-    encode_name,
-    is_shortened,
-    seal,
-    unseal,
-)
-from bknb.adapters.sqlite import SqliteStore
-from bknb.adapters.state import FileStore, MemoryStore
 from bknb.errors import StateError
+from bknb.stores import disk
+from bknb.stores.disk import Disk
+from bknb.stores.file_store import FileStore, MemoryStore
+from bknb.stores.record import Unreadable, address_of, decode_name, encode_name, is_shortened, seal, unseal
+from bknb.stores.sqlite_store import SqliteStore
 from bknb.testing.stores import AWKWARD_NAMES, NAMES, PLACE, StateStoreContract
 
 PAYLOAD = b'{"id":"7","price_open":100.5,"note":"\xc3\xa4"}'
@@ -354,8 +346,8 @@ def test_whether_the_file_system_folds_case_is_found_out(tmp_path):
 
 HOLD = """
 import sys
-from bknb.adapters.state import FileStore
-from bknb.adapters.sqlite import SqliteStore
+from bknb.stores.file_store import FileStore
+from bknb.stores.sqlite_store import SqliteStore
 store = {"files": FileStore, "sqlite": SqliteStore}[sys.argv[1]](sys.argv[2])
 store.acquire()
 store.write("signal", ("sma", "BTCUSDT"), b"1")
@@ -468,8 +460,8 @@ def test_a_value_written_while_a_damaged_one_is_read_is_not_moved_aside(tmp_path
 
 FORK = """
 import os, sys
-from bknb.adapters.state import FileStore
-from bknb.adapters.sqlite import SqliteStore
+from bknb.stores.file_store import FileStore
+from bknb.stores.sqlite_store import SqliteStore
 from bknb.errors import StateError
 store = {"files": FileStore, "sqlite": SqliteStore}[sys.argv[1]](sys.argv[2])
 store.acquire()

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bknb.analysis.heat import heat_statistics
-from bknb.analysis.stats import DEFINITIONS, HEAT_DEFINITIONS, statistics
 from bknb.errors import BknbError, UnknownName, UsageError
+from bknb.metrics.heat import heat_statistics
+from bknb.metrics.statistics import DEFINITIONS, HEAT_DEFINITIONS, statistics
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -674,7 +674,7 @@ def test_the_mapping_is_plain_json_and_can_be_pickled() -> None:
 
 def test_importing_statistics_imports_neither_pandas_nor_plotly() -> None:
     code = (
-        "import sys, bknb.analysis.stats as s\n"
+        "import sys, bknb.metrics.statistics as s\n"
         "s.statistics([{'pending_at': 1, 'closed_at': 2, 'pnl_percentage': 1.0}])\n"
         "print(sorted({'pandas', 'plotly', 'matplotlib', 'IPython'} & set(sys.modules)))"
     )

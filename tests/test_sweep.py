@@ -17,13 +17,13 @@ import pandas as pd
 import pytest
 
 import bknb
-from bknb.adapters.trials import TrialFile
-from bknb.engine import crew
-from bknb.engine.executors import Chunk, Depot, try_chunk
-from bknb.engine.fingerprint import fingerprint
-from bknb.engine.making import make_strategy
-from bknb.engine.search import Space, make_search
-from bknb.sweeps import SweepTask, open_ledger, plan_sweep
+from bknb.engine.build import make_strategy
+from bknb.provenance.strategy_hash import fingerprint
+from bknb.runs.sweep import SweepTask, open_ledger, plan_sweep
+from bknb.sweeps import worker_pool as crew
+from bknb.sweeps.executors import Chunk, Depot, try_chunk
+from bknb.sweeps.search import Space, make_search
+from bknb.sweeps.trial_ledger import TrialFile
 
 pytest.importorskip("numba")
 pytest.importorskip("cloudpickle")

@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
-from bknb.analysis import measures
-from bknb.analysis.stats import statistics
 from bknb.engine.backtest import BacktestRun
-from bknb.engine.combination import Bench, Prepared, ends_of, prepare, terms_of
-from bknb.engine.making import make_strategy
+from bknb.engine.build import make_strategy
 from bknb.engine.vectorised import read_rows
-from bknb.kernels import score as scoring
+from bknb.kernels import metrics as scoring
 from bknb.kernels import simulate as kernel
-from bknb.result import _trade
-from bknb.runs import plan_backtest
+from bknb.metrics import formulas as measures
+from bknb.metrics.statistics import statistics
+from bknb.runs.backtest import plan_backtest
+from bknb.runs.result import _trade
+from bknb.sweeps.evaluate import Bench, Prepared, ends_of, prepare, terms_of
 
 if sys.modules.get("numba", 0) is not None:  # a test takes it away
     pytest.importorskip("numba")
@@ -250,7 +250,7 @@ def in_a_process(code: str, **environment: str) -> str:
 
 ONE = """
 from test_sweep_parity import by_kernel, plan_for
-from bknb.kernels.compiling import _made
+from bknb.kernels.jit import _made
 ends, _ = by_kernel(plan_for(3, "touch"))
 stats = [kernel.stats for kernel in _made.values()]
 print(len(ends), sum(len(one.cache_hits) for one in stats), sum(len(one.cache_misses) for one in stats))

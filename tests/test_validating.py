@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import bknb
-from bknb.adapters.openings import Opening, Openings
-from bknb.analysis.walkforward import combinations_of, span_ms, stretches
+from bknb.research.holdout_ledger import Opening, Openings
+from bknb.research.walk_forward_report import combinations_of, span_ms, stretches
 
 DAY = 86_400_000
 FRAME = ("2024-01-01", "2024-01-25")

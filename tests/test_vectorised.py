@@ -16,7 +16,7 @@ from test_sweep_parity import get_signals as random_signals
 from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 
 import bknb
-from bknb.engine.making import definition, make_strategy, with_params
+from bknb.engine.build import definition, make_strategy, with_params
 from bknb.engine.vectorised import INVALID, read_rows
 
 FRAME = ("2024-01-01", "2024-01-10")

@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 
 import bknb
-from bknb.analysis.comparison import Entry, ranked
+from bknb.research.comparison import Entry, ranked
 
 FRAME = ("2024-01-01", "2024-01-15")
 CALL = {"exchange": "demo", "frame": FRAME}

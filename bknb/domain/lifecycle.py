@@ -32,9 +32,8 @@ from ..config import Settings
 from ..errors import InvalidTransition
 from .execution import ExecutionModel, Exit, Minute
 from .interval import MINUTE_MS
-from .partial import passed_levels, progress
+from .milestones import passed_levels, progress
 from .pnl import net_percentage, trade_pnl
-from .rules import broken_rules, shown
 from .signal import (
     Active,
     Cancelled,
@@ -53,6 +52,7 @@ from .signal import (
     ScheduledSignal,
     Signal,
 )
+from .validation import broken_rules, shown
 
 
 class Rules(NamedTuple):

@@ -22,7 +22,7 @@ here, and while nothing runs, nobody watches them.
                   └─────► unknown ──► (whatever the broker reports) or lost
 
 ``intended`` is saved before anything else, ``sent`` before the call: an order found ``intended`` provably never left,
-one found ``sent`` may have. Everything here is pure; :mod:`bknb.engine.orders` carries it out.
+one found ``sent`` may have. Everything here is pure; :mod:`bknb.live.order_desk` carries it out.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from .formatting import plain_number
 from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal
-from .text import plain_number
 
 Purpose: TypeAlias = Literal["open", "close"]
 Side: TypeAlias = Literal["buy", "sell"]

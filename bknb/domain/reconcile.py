@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from .formatting import plain_number
 from .orders import Order, Report, ended, key_of, left_open, named, nonsense, told
 from .signal import OpenSignal, ScheduledSignal
-from .text import plain_number
 
 
 def to_ask(orders: Iterable[Order]) -> list[Order]:

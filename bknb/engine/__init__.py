@@ -1,1 +1,1 @@
-"""Runs: the registry, the drivers that feed minutes to the lifecycle, and the events that come out."""
+"""The registry, the plan of a run and the backtest loop that feeds minutes to the lifecycle."""

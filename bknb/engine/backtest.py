@@ -17,23 +17,23 @@ import numpy as np
 
 from ..config import Settings
 from ..domain.execution import Minute, execution_model
+from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, interval_ms
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Rules, Stretch, Waiting
-from ..domain.partial import LEVEL_STEP
+from ..domain.milestones import LEVEL_STEP
 from ..domain.signal import Cancelled, Closed
-from ..domain.text import utc_text
 from ..errors import NotEnoughData
-from ..kernels.scan import first_outside
+from ..events import subjects
+from ..kernels.first_touch import first_outside
 from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
 from ..market.feed import Feed
-from ..market.io import submit
+from ..market.fetch_loop import submit
 from ..market.window import Series, Window
-from . import subjects
-from .desk import Desk
 from .records import Records
 from .registry import Exchange, Frame, Strategy, get_risk
-from .risk import RiskBook
+from .risk_book import RiskBook
+from .strategy_loop import Desk
 from .vectorised import LookedUp, first_row, rows_begin, signal_rows, unsteady_rows
 from .watchdog import watched
 

@@ -5,17 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
-from ..domain.signal import (
-    Active,
-    Cancelled,
-    Closed,
-    Event,
-    Idle,
-    Milestone,
-    Rejected,
-    RiskRefused,
-    TickResult,
-)
+from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Milestone, Rejected, RiskRefused, TickResult
 
 N = TypeVar("N")
 

@@ -12,7 +12,7 @@ from ..domain.sizing import Sizing
 from ..errors import UnknownName, UsageError
 from ..log import log
 from ..ports import CandleSource
-from .asking import Ask
+from .call_by_name import Ask
 
 AnyFunction = Callable[..., Any]
 F = TypeVar("F", bound=AnyFunction)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.formatting import utc_text
 from ..domain.interval import interval_ms
-from ..domain.text import utc_text
 from ..errors import BknbError, NotEnoughData, StrategyError, UsageError
-from .asking import where_it_failed
+from .call_by_name import where_it_failed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

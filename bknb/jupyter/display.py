@@ -13,8 +13,9 @@ import json
 from html import escape
 from typing import Any, Final
 
-from ..analysis import figures, reports
 from ..errors import MissingDependency
+from ..reports import backtest as reports
+from ..reports import plots as figures
 
 RESULT_KEY: Final = "bknb"
 """Key in an output's metadata that marks the numbers of a result."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .display import ipython
-from .options import HELP, Command, Option
+from .magics.arguments import HELP, Command, Option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

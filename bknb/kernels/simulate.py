@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from .compiling import compiled
+from .jit import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

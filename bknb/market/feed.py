@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
-from ..domain.text import utc_text
 from ..errors import DataError, MissingDependency, NotEnoughData, StateError, UsageError
 from .candles import Candles
 from .quality import Asked, Repair, audit, check_gaps, in_sessions
@@ -48,7 +48,7 @@ class Feed:
 
     Examples
     --------
-    >>> from bknb.adapters.demo import DemoSource
+    >>> from bknb.market.demo import DemoSource
     >>> from bknb.config import Settings
     >>> feed = Feed(DemoSource(), Settings())
     >>> hour = asyncio.run(feed.fetch("BTCUSDT", "15m", 1_641_038_400_000, 1_641_042_000_000))

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..domain.formatting import utc_text
 from ..domain.interval import INTERVAL_MS, interval_ms
-from ..domain.text import utc_text
 from ..errors import BadCandle, DataError, GapError, NotEnoughData
 from .candles import Candles
 

@@ -19,7 +19,7 @@ import numpy as np
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.ranges import Ranges, merged, within
 from ..errors import UnknownName, UsageError
-from .us_holidays import us_closed_days, us_short_days
+from .holidays import us_closed_days, us_short_days
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

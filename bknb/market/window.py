@@ -13,9 +13,9 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..errors import NotEnoughData, UsageError
-from ..kernels.average import average_price, average_prices
+from ..kernels.vwap import average_price, average_prices
 from .candles import Candles
-from .io import fetch_now, submit
+from .fetch_loop import fetch_now, submit
 from .resample import resample
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from ..domain.text import utc_text
+from ..domain.formatting import utc_text
 from .prompt import Range, fill
 from .study import Proposal
 

@@ -1,8 +1,8 @@
 """Reading a proposed strategy without running it: what it uses, what it must not, and what its shape is.
 
 The rules allow; they do not forbid. Names, modules and node types that are not in the tables of
-:mod:`bknb.optimizer.allowed` are refused, whatever they are. This is the first of two fences; the second is the
-process in which a draft is tried (:mod:`bknb.adapters.tryout`).
+:mod:`bknb.sandbox.allowlist` are refused, whatever they are. This is the first of two fences; the second is the
+process in which a draft is tried (:mod:`bknb.sandbox.process`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .allowed import ASKABLE
-from .reading import Reading
+from ..sandbox.allowlist import ASKABLE
+from .ast_checks import Reading
 from .reply import Objection, Parameter
 from .standalone import standalone
 

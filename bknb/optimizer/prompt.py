@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
-from ..domain.text import utc_text
+from ..domain.formatting import utc_text
 from ..errors import UnknownName, UsageError
-from .allowed import CONTEXT, MODULES
+from ..llm.tables import Row, Table, count_tokens, render
+from ..sandbox.allowlist import CONTEXT, MODULES
 from .reply import Objection
 from .sources import Source
-from .tables import Row, Table, count_tokens, render
 
 Message = dict[str, str]
 Template = Callable[..., str]

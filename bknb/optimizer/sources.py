@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..errors import DataError, UsageError
-from .tables import Row
+from ..llm.tables import Row
 
 PAGE: Final = 100
 MOST_ROWS: Final = 10_000

@@ -12,12 +12,12 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from ..errors import ModelError
+from ..llm.tables import count_tokens
 from ..ports import Model, ModelReply
 from .lint import Linted, lint
 from .prompt import DEFAULT, Message, Range, Shown, Template, fill, pair
 from .reply import Objection, Parameter, Reply, read_reply, schema_of
 from .sources import Source, read_rows
-from .tables import count_tokens
 
 Status = Literal["refused", "failed", "proposed"]
 SCHEMA: Final = schema_of(Reply)

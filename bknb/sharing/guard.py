@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..adapters import leaks
 from ..errors import UsageError
+from . import secrets as leaks
 
 
 class Guard:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from ..adapters import leaks, notebooks
-from ..adapters.bundle import MANIFEST, Manifest
 from ..errors import UsageError
+from ..exchanges.bundle import MANIFEST, Manifest
+from . import execute as notebooks
+from . import secrets as leaks
+from .folder import Parcel
 from .guard import Guard
-from .parcel import Parcel
-from .rerun import Told, execute_watched
-from .witness import TESTIMONY, Testimony
+from .recorder import TESTIMONY, Testimony
+from .verify_notebook import Told, execute_watched
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,7 +227,7 @@ class FaultyBroker:
 
     Examples
     --------
-    >>> from bknb.adapters.broker import PaperBroker
+    >>> from bknb.brokers.paper_broker import PaperBroker
     >>> broker = FaultyBroker(PaperBroker())
     >>> asyncio.run(broker.open_orders("BTCUSDT")), broker.moments
     ([], ['before open_orders BTCUSDT', 'after open_orders BTCUSDT'])

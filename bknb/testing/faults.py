@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..adapters.disk import Disk
 from ..errors import UsageError
+from ..stores.disk import Disk
 
 if TYPE_CHECKING:
     import sqlite3
@@ -44,7 +44,7 @@ class FaultyDisk(Disk):
     Examples
     --------
     >>> import errno, tempfile
-    >>> from bknb.adapters.state import FileStore
+    >>> from bknb.stores.file_store import FileStore
     >>> full = OSError(errno.ENOSPC, "No space left on device")
     >>> disk = FaultyDisk(at=2, fault=full, only=("write", "replace"))
     >>> with tempfile.TemporaryDirectory() as folder, FileStore(folder, disk=disk) as store:
@@ -158,7 +158,7 @@ class PowerCutDisk(Disk):
     Examples
     --------
     >>> import tempfile
-    >>> from bknb.adapters.state import FileStore
+    >>> from bknb.stores.file_store import FileStore
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     disk = PowerCutDisk(Path(folder))
     ...     with FileStore(folder, disk=disk) as store:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..domain.formatting import utc_text
 from ..domain.interval import INTERVAL_MS, MINUTE_MS
-from ..domain.text import utc_text
 from ..errors import BknbError
 from ..market.candles import Candles
 from ..ports import CandleSource
@@ -41,7 +41,7 @@ async def check_candle_source(source: CandleSource, symbol: str, since: int) -> 
 
     Examples
     --------
-    >>> from bknb.adapters.demo import DemoSource
+    >>> from bknb.market.demo import DemoSource
     >>> asyncio.run(check_candle_source(DemoSource(), "BTCUSDT", 1_641_038_400_000))
     """
     for promise in PROMISES:
@@ -181,7 +181,7 @@ class CandleSourceContract:
 
     Examples
     --------
-    >>> from bknb.adapters.demo import DemoSource
+    >>> from bknb.market.demo import DemoSource
     >>> class TestDemo(CandleSourceContract):
     ...     since = 1_641_038_400_000
     ...

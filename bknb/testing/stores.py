@@ -26,9 +26,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ..adapters.envelope import seal, unseal
 from ..errors import BknbError, StateError, UsageError
 from ..ports import StateStore
+from ..stores.record import seal, unseal
 
 PLACE = ("sma", "BTCUSDT")
 AWKWARD_NAMES = (

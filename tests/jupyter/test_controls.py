@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import bknb
-from bknb.jupyter import controls
+from bknb.jupyter import run_controls as controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bknb.runs import BacktestTask
+    from bknb.runs.backtest import BacktestTask
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_any_widget_can_listen_and_answers_each_press(task: BacktestTask) -> Non
 
 
 def test_what_cannot_be_paused_has_no_such_button_and_says_so() -> None:
-    from bknb.tasks import Task
+    from bknb.runs.task import Task
 
     class Other(Task[int, int]):
         kind = "sweep"

@@ -31,7 +31,7 @@ pytestmark = [
 
 def test_a_saved_notebook_keeps_its_run_cards(tmp_path: Path) -> None:
     """What JupyterLab writes (20.0 as 20, keys in another order) is still a card whose checksum matches."""
-    from bknb.sharing.rerun import cards_in
+    from bknb.sharing.verify_notebook import cards_in
 
     before = cards_in(nbformat.read(NOTEBOOK, as_version=4))
     with jupyterlab(tmp_path, NOTEBOOK) as address, Browser(tmp_path / "profile") as browser:

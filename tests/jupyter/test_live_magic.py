@@ -12,7 +12,7 @@ pytest.importorskip("IPython")
 
 from test_magics import PATIENT, TRADER, Answer, cell, fine, shell  # noqa: F401 -- fixtures
 
-from bknb import live as live_runs
+from bknb.runs import live as live_runs
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 
 if TYPE_CHECKING:

@@ -23,8 +23,10 @@ from traitlets.config import Config
 
 from bknb.domain.execution import EXECUTION_MODELS
 from bknb.domain.interval import INTERVAL_MS
-from bknb.jupyter import cells, options, session
-from bknb.jupyter.magics import COMMANDS, load_ipython_extension, unload_ipython_extension
+from bknb.jupyter import session
+from bknb.jupyter.extension import COMMANDS, load_ipython_extension, unload_ipython_extension
+from bknb.jupyter.magics import arguments as options
+from bknb.jupyter.magics import cell_body as cells
 
 PATIENT = "def get_signal(ctx):\n    return None\n"
 

@@ -1,1 +1,0 @@
-"""Everything that talks to files, exchanges, brokers or models."""

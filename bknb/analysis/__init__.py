@@ -1,1 +1,0 @@
-"""Readers of records: statistics, reports and figures."""

@@ -1,0 +1,17 @@
+"""Ready-made brokers: who carries out the orders of a strategy that runs live.
+
+``paper()`` needs nothing. One of your own is any object with the four calls of :class:`bknb.ports.Broker`; it should
+pass :class:`bknb.testing.brokers.BrokerContract`.
+
+Examples
+--------
+>>> import bknb.brokers
+>>> bknb.brokers.paper()
+PaperBroker(0 orders)
+"""
+
+from __future__ import annotations
+
+from .factories import PaperBroker, Trouble, paper
+
+__all__ = ["PaperBroker", "Trouble", "paper"]

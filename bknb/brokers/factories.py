@@ -1,0 +1,57 @@
+"""Ready-made brokers: who carries out the orders of a strategy that runs live.
+
+``paper()`` needs nothing. One of your own is any object with the four calls of :class:`bknb.ports.Broker`; it should
+pass :class:`bknb.testing.brokers.BrokerContract`.
+
+Examples
+--------
+>>> import bknb.brokers
+>>> bknb.brokers.paper()
+PaperBroker(0 orders)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from .paper_broker import PaperBroker, Script, Trouble, TroubleKind
+
+__all__ = ["PaperBroker", "Trouble", "paper"]
+
+
+def paper(
+    *,
+    journal: str | Path | None = None,
+    script: Script | None = None,
+    rates: Mapping[TroubleKind, float] | None = None,
+    seed: int = 0,
+    price_of: Callable[[str], float] | None = None,
+) -> PaperBroker:
+    """A broker on paper: fills at the record's prices, and makes the trouble it is told to make.
+
+    Parameters
+    ----------
+    journal : str or Path, optional
+        A file that keeps its orders over restarts; without one they end with the process.
+    script : mapping or callable, optional
+        Trouble call by call, such as ``{"place": [None, Trouble(kind="lost_reply")]}`` for the second order.
+    rates : mapping, optional
+        Trouble by chance, such as ``{"lost_reply": 0.05}``; repeated exactly by the same ``seed``.
+    seed : int
+        For ``rates``.
+    price_of : callable, optional
+        The price of a symbol now (quote currency); by default orders are filled at the price of the record.
+
+    Raises
+    ------
+    UsageError
+        When trouble is given in both ways, or for a call a broker does not have.
+
+    Examples
+    --------
+    >>> broker = paper(rates={"lost_reply": 0.1, "refuse": 0.05}, seed=7)
+    >>> broker.position("BTCUSDT")
+    0.0
+    """
+    return PaperBroker(journal=journal, script=script, rates=rates, seed=seed, price_of=price_of)

@@ -1,0 +1,367 @@
+"""``bknb doctor``: what works here, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ..domain.formatting import utc_text
+from ..domain.ranges import Ranges
+from ..engine.registry import registry
+from ..history.partition import SeriesName
+from ..history.store import DEFAULT_FOLDER as CANDLE_FOLDER
+from ..history.store import CandleStore
+from ..runs.make_card import made_with
+from ..stores.choose import DEFAULT_FOLDER as STATE_FOLDER
+from . import environment as surroundings
+from .environment import installed, numbers
+
+State = Literal["ok", "note", "bad"]
+
+_SIGNS: Final = {"ok": "✔", "note": "•", "bad": "✘"}
+_OLDEST_PYTHON: Final = (3, 11)
+_SKEW_MS: Final = 1_000
+_EXTRAS: Final = {
+    "ccxt": "exchanges over the network",
+    "cluster": "sweeps on several machines",
+    "duckdb": "candles from a query",
+    "indicators": "indicators by TA-Lib",
+    "notebook": "magics, figures, bknb run",
+    "ollama": "language models",
+    "optuna": "sweeps that search",
+    "parquet": "Parquet files, stored candles",
+    "sweep": "fast sweeps",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    what : str
+        What was looked at.
+    state : {"ok", "note", "bad"}
+        ``"note"``: worth knowing, only part of bknb needs it. ``"bad"``: something will not work.
+    found : str
+    advice : str
+        What to do; empty where there is nothing to do.
+    """
+
+    what: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """What ``bknb.doctor`` found; true where nothing is bad.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+
+    Examples
+    --------
+    >>> print(Checkup((Finding(what="Python", state="ok", found="3.11.7"),)))
+    ✔ Python  3.11.7
+    """
+
+    findings: tuple[Finding, ...]
+
+    def __bool__(self) -> bool:
+        return not any(finding.state == "bad" for finding in self.findings)
+
+    def __repr__(self) -> str:
+        width = max((len(finding.what) for finding in self.findings), default=0)
+        lines = []
+        for finding in self.findings:
+            lines.append(f"{_SIGNS[finding.state]} {finding.what:<{width}}  {finding.found}")
+            if finding.advice:
+                lines.append(f"  {'':<{width}}  -> {finding.advice}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        cell = "style='text-align:left'"
+        rows = "".join(
+            f"<tr><td aria-label='{part.state}'>{_SIGNS[part.state]}</td><th {cell}>{escape(part.what)}</th>"
+            f"<td {cell}>{escape(part.found)}</td><td {cell}>{escape(part.advice)}</td></tr>"
+            for part in self.findings
+        )
+        head = f"<tr><th></th><th {cell}>what</th><th {cell}>found</th><th {cell}>what to do</th></tr>"
+        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
+def doctor(*, state: str | Path = STATE_FOLDER, candles: str | Path = CANDLE_FOLDER, network: bool = True) -> Checkup:
+    """Look at what bknb stands on, and say what to do about what is wrong.
+
+    Looked at are versions of Python and of every package, the cache of compiled kernels, JupyterLab with its widgets
+    and its kernel, Ollama, the clocks of registered exchanges, stored candles, and the folder of saved state. Nothing
+    is changed.
+
+    Parameters
+    ----------
+    state
+        The folder of saved state.
+    candles
+        The folder of stored candles.
+    network
+        Whether Ollama and exchanges are asked.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> checkup = bknb.doctor(network=False)
+    >>> checkup.findings[0].what
+    'Python'
+    """
+    parts: list[Callable[[], Iterator[Finding]]] = [_python, _packages, _kernel_cache, _jupyter]
+    if network:
+        parts += [_ollama, _clocks]
+    parts += [lambda: _stored_candles(Path(candles)), lambda: _saved_state(Path(state))]
+    found: list[Finding] = []
+    for part in parts:
+        try:
+            found += part()
+        except Exception as error:  # noqa: BLE001 -- a doctor must not fall ill: the rest is looked at all the same
+            name = getattr(part, "__name__", "").strip("_<>") or "state"
+            found.append(
+                Finding(
+                    what=name,
+                    state="bad",
+                    found=f"could not be looked at: {type(error).__name__}: {error}",
+                    advice="report this, with the line above",
+                )
+            )
+    return Checkup(tuple(found))
+
+
+# --- packages ---------------------------------------------------------------------------------------------------
+
+
+def _python() -> Iterator[Finding]:
+    found = f"{platform.python_version()} on {sys.platform} {platform.machine()}"
+    fits = sys.version_info >= _OLDEST_PYTHON
+    yield Finding(
+        what="Python",
+        state="ok" if fits else "bad",
+        found=found,
+        advice="" if fits else "bknb needs Python 3.11 or newer",
+    )
+    versions = made_with()
+    yield Finding(what="bknb", state="ok", found=f"{versions['bknb']}, code {versions['bknb code']}")
+
+
+def _packages() -> Iterator[Finding]:
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, lowest, extra in surroundings.needs():
+        groups.setdefault(extra, []).append((name, lowest))
+    yield _group("packages", groups.get("", []), install="pip install -U bknb", always=True)
+    for extra, needed in groups.items():
+        if extra in ("", "test"):
+            continue
+        what = f"packages [{extra}]"
+        yield _group(what, needed, install=f"pip install -U 'bknb[{extra}]'", purpose=_EXTRAS.get(extra, ""))
+
+
+def _group(
+    what: str, needed: list[tuple[str, str]], *, install: str, always: bool = False, purpose: str = ""
+) -> Finding:
+    missing = [name for name, _ in needed if installed(name) is None]
+    old = [
+        f"{name} {have} (needs {lowest})"
+        for name, lowest in needed
+        if (have := installed(name)) is not None and numbers(have) < numbers(lowest)
+    ]
+    if old:
+        return Finding(what=what, state="bad", found=f"too old: {', '.join(old)}", advice=install)
+    if missing:
+        told = f"not installed: {', '.join(missing)}" + (f" ({purpose})" if purpose else "")
+        return Finding(what=what, state="bad" if always else "note", found=told, advice=install)
+    return Finding(what=what, state="ok", found=", ".join(f"{name} {installed(name)}" for name, _ in needed))
+
+
+def _kernel_cache() -> Iterator[Finding]:
+    if installed("numba") is None:
+        return
+    folder = surroundings.kernel_cache()
+    there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    writable = surroundings.can_write(there)
+    yield Finding(
+        what="kernel cache",
+        state="ok" if writable else "note",
+        found=f"{folder} {'can' if writable else 'cannot'} be written",
+        advice="" if writable else "set NUMBA_CACHE_DIR to a folder of yours, or every process compiles anew",
+    )
+
+
+# --- Jupyter ----------------------------------------------------------------------------------------------------
+
+
+def _jupyter() -> Iterator[Finding]:
+    lab, widgets, kernel = (installed(name) for name in ("jupyterlab", "ipywidgets", "ipykernel"))
+    if lab is None:
+        return  # told with the packages of [notebook]
+    found = f"JupyterLab {lab}, ipykernel {kernel or 'none'}, ipywidgets {widgets or 'none'}"
+    yield Finding(what="JupyterLab", state="ok", found=f"{found}, anywidget {installed('anywidget') or 'none'}")
+    extensions = surroundings.lab_extensions()
+    if widgets is not None:
+        yield _widgets(numbers(lab)[0], widgets, extensions)
+    if installed("anywidget") is not None and "anywidget" not in extensions:
+        yield Finding(
+            what="anywidget",
+            state="bad",
+            found="its JupyterLab extension is not where JupyterLab looks",
+            advice="pip install --force-reinstall anywidget, then reload the page",
+        )
+    python = surroundings.kernel_python()
+    if python is None:
+        advice = "python -m ipykernel install --user"
+        yield Finding(what="kernel", state="bad", found="there is no kernel called python3", advice=advice)
+    else:
+        same = Path(python).resolve() == Path(sys.executable).resolve() or Path(python) == Path(sys.executable)
+        yield Finding(
+            what="kernel",
+            state="ok" if same else "note",
+            found="python3 runs this Python" if same else f"python3 runs {python}, which is not this Python",
+            advice="" if same else "start JupyterLab with: bknb lab",
+        )
+
+
+def _widgets(lab: int, widgets: str, extensions: dict[str, str]) -> Finding:
+    """JupyterLab 3 and 4 draw ipywidgets 8 through jupyterlab_widgets 3, ipywidgets 7 through version 1."""
+    front = extensions.get("@jupyter-widgets/jupyterlab-manager")
+    if front is None:
+        return Finding(
+            what="widgets",
+            state="bad",
+            found=f"ipywidgets {widgets}, but JupyterLab has no extension that draws widgets",
+            advice="pip install --force-reinstall jupyterlab_widgets, then reload the page",
+        )
+    fits = numbers(widgets)[0] >= 8 and numbers(front)[0] >= 5 and lab >= 4
+    return Finding(
+        what="widgets",
+        state="ok" if fits else "bad",
+        found=f"ipywidgets {widgets} with JupyterLab extension {front}{'' if fits else ': they do not fit'}",
+        advice="" if fits else "pip install -U 'jupyterlab>=4.2' 'ipywidgets>=8.1.5' jupyterlab_widgets",
+    )
+
+
+# --- the world --------------------------------------------------------------------------------------------------
+
+
+def _ollama() -> Iterator[Finding]:
+    host = surroundings.ollama_host()
+    try:
+        models = surroundings.ollama_models(host)
+    except OSError as error:
+        yield Finding(
+            what="Ollama",
+            state="note",
+            found=f"{host} does not answer: {error}",
+            advice="only %optimize needs it: start it with 'ollama serve', or set OLLAMA_HOST",
+        )
+        return
+    told = f"{host} has {len(models)} model{'' if len(models) == 1 else 's'}"
+    advice = "" if models else "fetch one: ollama pull NAME"
+    yield Finding(what="Ollama", state="ok" if models else "note", found=told, advice=advice)
+
+
+def _clocks() -> Iterator[Finding]:
+    for name, exchange in registry.exchanges.items.items():
+        measure: Any = getattr(exchange.source, "clock_skew_ms", None)
+        if not callable(measure):
+            continue
+        try:
+            skew = int(measure())
+        except Exception as error:  # noqa: BLE001 -- an exchange may fail in any way; that is the finding
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            yield Finding(
+                what=f"clock of {name}",
+                state="note",
+                found=text,
+                advice="look at the network and the exchange's status",
+            )
+            continue
+        fits = abs(skew) <= _SKEW_MS
+        yield Finding(
+            what=f"clock of {name}",
+            state="ok" if fits else "bad",
+            found=f"this machine is {abs(skew)} ms {'ahead of' if skew > 0 else 'behind'} the exchange",
+            advice="" if fits else "let the system set its clock from the network (NTP)",
+        )
+
+
+def _stored_candles(folder: Path) -> Iterator[Finding]:
+    if not folder.is_dir():
+        return
+    store = CandleStore(folder)
+    damaged = store.problems()
+    if damaged:
+        yield Finding(
+            what="stored candles",
+            state="bad",
+            found=f"{len(damaged)} file{'' if len(damaged) == 1 else 's'} cannot be used: {damaged[0]}",
+            advice="remove the file and download that stretch again: bknb.download",
+        )
+        return
+    series = store.series()
+    yield Finding(what="stored candles", state="ok", found=f"{len(series)} series in {folder}")
+    for name in series:
+        known = store.known(name)
+        begin, end = known[0][0], known[-1][1]
+        unknown = store.missing(name, begin, end)
+        absent = store.absent(name, begin, end)
+        if unknown or absent:
+            yield _gaps(name, unknown=unknown, absent=absent)
+
+
+def _gaps(name: SeriesName, *, unknown: Ranges, absent: Ranges) -> Finding:
+    """Between the first and the last candle: stretches that were never asked for, and those without candles."""
+    parts = []
+    if unknown:
+        parts.append(f"{len(unknown)} never asked for, the first at {utc_text(unknown[0][0])}")
+    if absent:
+        parts.append(f"{len(absent)} without candles at the exchange, the first at {utc_text(absent[0][0])}")
+    advice = "download them: bknb.download" if unknown else "a run over them needs allow_gaps=True, or market hours"
+    return Finding(what=f"candles {name}", state="note", found=f"gaps: {'; '.join(parts)}", advice=advice)
+
+
+def _saved_state(root: Path) -> Iterator[Finding]:
+    if not root.is_dir():
+        yield Finding(what="saved state", state="ok", found=f"nothing saved yet in {root}")
+        return
+    good, damaged, aside = surroundings.state_health(root)
+    holder = surroundings.state_holder(root)
+    told = f"{good} value{'' if good == 1 else 's'} in {root}"
+    told += f", in use by {holder}" if holder else ""
+    if not surroundings.can_write(root):
+        yield Finding(
+            what="saved state",
+            state="bad",
+            found=f"{told}; cannot be written",
+            advice="give yourself the right to write",
+        )
+    elif damaged:
+        yield Finding(
+            what="saved state",
+            state="bad",
+            found=f"{told}; damaged: {', '.join(damaged[:3])}",
+            advice="look at your exchange before the next live run: what was open there is not known here",
+        )
+    else:
+        yield Finding(what="saved state", state="ok", found=told)
+    if aside:
+        yield Finding(
+            what="moved aside",
+            state="bad",
+            found=f"{len(aside)} damaged value{'' if len(aside) == 1 else 's'}: {', '.join(aside[:3])}",
+            advice="look at your exchange, then remove or repair the file; the run says how",
+        )

@@ -1,0 +1,209 @@
+"""Checked exchanges, strategies, frames and rules that are not registered (yet)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from ..domain.execution import execution_model
+from ..domain.interval import MINUTE_MS, floor_to, interval_ms
+from ..errors import UnknownName, UsageError
+from ..market.sources import FunctionSource
+from ..ports import CandleSource
+from .call_by_name import asker
+from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation, moment_text
+from .vectorised import DEFAULT_LOOKBACK, is_vectorised, windowed
+
+
+def checked_name(kind: str, name: object) -> str:
+    """The name, when it is one."""
+    if not isinstance(name, str) or not name.strip():
+        raise UsageError(f"the name of a {kind} must be a non-empty text, got {name!r}")
+    return name
+
+
+def checked_callbacks(
+    kind: str, callbacks: Mapping[str, AnyFunction] | None, known: Iterable[str]
+) -> dict[str, AnyFunction]:
+    """Callbacks by name, when all names are known and all values are functions."""
+    chosen = dict(callbacks or {})
+    for name, function in chosen.items():
+        if name not in known:
+            raise UnknownName("callback", name, known=known)
+        if not callable(function):
+            raise UsageError(f"callback {name} of a {kind} must be a function, got {function!r}")
+    return chosen
+
+
+def as_source(name: str, get_candles: object, **formats: Any) -> CandleSource:
+    """A ready-made source as it is, a function wrapped as one."""
+    if isinstance(get_candles, CandleSource):
+        return get_candles
+    if callable(get_candles):
+        return FunctionSource(get_candles, name=name, **formats)
+    raise UsageError(
+        f"get_candles must be a function (symbol, interval, since, limit) or a source such as "
+        f"bknb.exchanges.demo(), got {get_candles!r:.80}"
+    )
+
+
+def make_strategy(
+    name: str,
+    get_signal: AnyFunction | None = None,
+    *,
+    interval: str,
+    get_signals: AnyFunction | None = None,
+    params: Mapping[str, Any] | None = None,
+    lookback: int = DEFAULT_LOOKBACK,
+    risk: str | None = None,
+    execution: str = "pessimistic",
+    callbacks: Mapping[str, AnyFunction] | None = None,
+) -> Strategy:
+    """A checked strategy that is not registered (yet).
+
+    A function whose first parameter is called ``candles`` is a ``get_signals``.
+    """
+    interval_ms(interval)
+    execution_model(execution)
+    checked_name("strategy", name)
+    if get_signal is not None and get_signals is not None:
+        raise UsageError(f"strategy {name!r} has both get_signal and get_signals; give one of them")
+    if get_signals is None and get_signal is not None and is_vectorised(get_signal):
+        get_signal, get_signals = None, get_signal
+    function, what = (get_signal, "get_signal") if get_signals is None else (get_signals, "get_signals")
+    if not callable(function):
+        raise UsageError(f"{what} of strategy {name!r} must be a function, got {function!r:.80}")
+    length: object = lookback
+    if isinstance(length, bool) or not isinstance(length, int) or length <= 0:
+        raise UsageError(f"lookback must be a whole number of candles above 0, got {lookback!r}")
+    chosen = checked_params(name, function, params)
+    if get_signals is None:
+        asked: AnyFunction = function
+        ask = asker(partial(function, **chosen) if chosen else function)
+    else:
+        asked = ask = windowed(get_signals, name=name, interval=interval, lookback=lookback, params=chosen)
+    return Strategy(
+        name=name,
+        interval=interval,
+        get_signal=asked,
+        ask=ask,
+        risk=risk,
+        execution=execution,
+        callbacks=checked_callbacks("strategy", callbacks, STRATEGY_CALLBACKS),
+        get_signals=get_signals,
+        params=chosen,
+        lookback=lookback if get_signals is not None else 0,
+    )
+
+
+def checked_params(name: str, function: AnyFunction, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Parameters by name, when the function of strategy ``name`` has all of them."""
+    chosen = dict(params or {})
+    try:
+        known = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return chosen
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return chosen
+    own = [one for one in known if one not in ("ctx", "symbol", "when", "price", "candles")]
+    for one in chosen:
+        if one not in own:
+            near = get_close_matches(str(one), own, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(
+                f"strategy {name!r} has no parameter {one!r}{hint}\nits parameters: {', '.join(own) or 'none'}"
+            )
+    return chosen
+
+
+def with_params(strategy: Strategy, params: Mapping[str, Any]) -> Strategy:
+    """The same strategy with other parameters; those it had already stay where they are not named.
+
+    Examples
+    --------
+    >>> made = make_strategy("demo", interval="1h", get_signals=lambda candles, fast=10, slow=30: None)
+    >>> with_params(made, {"fast": 5}).params
+    {'fast': 5}
+    """
+    if not params:
+        return strategy
+    return rebuilt(strategy, params={**strategy.params, **params})
+
+
+def rebuilt(strategy: Strategy, **changes: Any) -> Strategy:
+    """The same strategy with some of what it was made of changed."""
+    return make_strategy(strategy.name, **{**definition(strategy), **changes})
+
+
+def definition(strategy: Strategy) -> dict[str, Any]:
+    """What ``make_strategy`` needs, besides the name, to make this strategy again."""
+    vectorised = strategy.get_signals is not None
+    made: dict[str, Any] = {
+        "interval": strategy.interval,
+        "get_signal": None if vectorised else strategy.get_signal,
+        "get_signals": strategy.get_signals,
+        "params": strategy.params,
+        "risk": strategy.risk,
+        "execution": strategy.execution,
+        "callbacks": strategy.callbacks,
+    }
+    if vectorised:
+        made["lookback"] = strategy.lookback
+    return made
+
+
+def as_moment(value: object, what: str = "a moment") -> int:
+    """A text, date, datetime or number as UTC milliseconds; what has no time zone is UTC."""
+    if isinstance(value, bool):
+        pass
+    elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    elif isinstance(value, datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return round(aware.timestamp() * 1000)
+    elif isinstance(value, date):
+        return round(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp() * 1000)
+    elif isinstance(value, str):
+        try:
+            return as_moment(datetime.fromisoformat(value.strip()))
+        except ValueError:
+            pass
+    elif hasattr(value, "item"):
+        import numpy as np
+
+        if isinstance(value, np.datetime64):
+            return int(value.astype("datetime64[ms]").astype(np.int64))
+        return as_moment(value.item(), what)
+    raise UsageError(
+        f"{what} must be a text such as '2024-01-31' or '2024-01-31 12:00', a date, a datetime or UTC ms, got {value!r}"
+    )
+
+
+def make_frame(name: str | None, start: object, end: object, interval: str = "1m") -> Frame:
+    """A checked frame that is not registered (yet); the start is floored to a minute."""
+    interval_ms(interval)
+    first = floor_to(as_moment(start, "start"), MINUTE_MS)
+    last = as_moment(end, "end")
+    if last < first:
+        raise UsageError(
+            f"a frame cannot end before it starts: start {moment_text(first)}, end {moment_text(last)} UTC"
+        )
+    return Frame(name, first, last, interval)
+
+
+def as_validation(item: object) -> Validation:
+    """A function, a mapping ``{"validate": …, "note": …}`` or a rule as a rule."""
+    if isinstance(item, Validation):
+        return item
+    if isinstance(item, Mapping) and callable(item.get("validate")):
+        return Validation(item["validate"], str(item.get("note", "")))
+    if callable(item):
+        note = (inspect.getdoc(item) or "").split("\n")[0]
+        return Validation(item, note)
+    raise UsageError(
+        f"each validation must be a function (request), or a mapping with 'validate' and 'note'\ngot {item!r:.80}"
+    )

@@ -1,0 +1,342 @@
+"""Registering exchanges, strategies, frames and risk profiles by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, overload
+
+from ..domain.execution import execution_model
+from ..domain.interval import interval_ms
+from ..errors import UsageError
+from ..ports import CandleSource
+from .build import as_source, as_validation, checked_callbacks, checked_name, make_frame, make_strategy
+from .registry import EXCHANGE_CALLBACKS, RISK_CALLBACKS, AnyFunction, Exchange, F, Frame, Risk, Strategy, registry
+from .vectorised import DEFAULT_LOOKBACK
+
+
+@overload
+def add_exchange(
+    name: str,
+    *,
+    get_candles: AnyFunction | CandleSource,
+    format_price: AnyFunction | None = None,
+    format_quantity: AnyFunction | None = None,
+    intervals: Iterable[str] | None = None,
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Exchange: ...
+@overload
+def add_exchange(
+    name: str,
+    *,
+    get_candles: None = None,
+    format_price: AnyFunction | None = None,
+    format_quantity: AnyFunction | None = None,
+    intervals: Iterable[str] | None = None,
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Callable[[F], F]: ...
+def add_exchange(
+    name: str,
+    *,
+    get_candles: AnyFunction | CandleSource | None = None,
+    format_price: AnyFunction | None = None,
+    format_quantity: AnyFunction | None = None,
+    intervals: Iterable[str] | None = None,
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Exchange | Callable[[F], F]:
+    """Register where candles come from; without ``get_candles`` it is a decorator.
+
+    Parameters
+    ----------
+    name
+        The name runs use.
+    get_candles
+        A function ``(symbol, interval, since, limit)``, sync or async, that returns rows
+        ``(timestamp, open, high, low, close, volume)``, mappings, a DataFrame or ``bknb.Candles``; ``since`` is UTC
+        ms. Or a source from ``bknb.exchanges``.
+    format_price, format_quantity
+        Functions ``(symbol, number) -> str``.
+    intervals
+        Intervals the function answers itself; others are resampled from its one-minute candles. ``None``: any.
+    callbacks
+        ``on_candle_data(symbol, interval, since, count, candles)``, after candles came into memory.
+    strict
+        Refuse to replace an exchange of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> bknb.add_exchange("paper", get_candles=bknb.exchanges.demo()).name
+    'paper'
+    """
+    checked_name("exchange", name)
+    chosen = checked_callbacks("exchange", callbacks, EXCHANGE_CALLBACKS)
+
+    def register(function: AnyFunction | CandleSource) -> Exchange:
+        source = as_source(
+            name,
+            function,
+            format_price=format_price,
+            format_quantity=format_quantity,
+            intervals=None if intervals is None else tuple(intervals),
+        )
+        return registry.exchanges.add(name, Exchange(name, source, chosen), strict=strict)
+
+    if get_candles is not None:
+        return register(get_candles)
+
+    def decorate(function: F) -> F:
+        register(function)
+        return function
+
+    return decorate
+
+
+@overload
+def add_strategy(
+    name: str,
+    *,
+    interval: str,
+    get_signal: AnyFunction,
+    get_signals: None = None,
+    params: Mapping[str, Any] | None = None,
+    lookback: int = DEFAULT_LOOKBACK,
+    risk: str | None = None,
+    execution: str = "pessimistic",
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Strategy: ...
+@overload
+def add_strategy(
+    name: str,
+    *,
+    interval: str,
+    get_signal: None = None,
+    get_signals: AnyFunction,
+    params: Mapping[str, Any] | None = None,
+    lookback: int = DEFAULT_LOOKBACK,
+    risk: str | None = None,
+    execution: str = "pessimistic",
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Strategy: ...
+@overload
+def add_strategy(
+    name: str,
+    *,
+    interval: str,
+    get_signal: None = None,
+    get_signals: None = None,
+    params: Mapping[str, Any] | None = None,
+    lookback: int = DEFAULT_LOOKBACK,
+    risk: str | None = None,
+    execution: str = "pessimistic",
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Callable[[F], F]: ...
+def add_strategy(
+    name: str,
+    *,
+    interval: str,
+    get_signal: AnyFunction | None = None,
+    get_signals: AnyFunction | None = None,
+    params: Mapping[str, Any] | None = None,
+    lookback: int = DEFAULT_LOOKBACK,
+    risk: str | None = None,
+    execution: str = "pessimistic",
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Strategy | Callable[[F], F]:
+    """Register a strategy; without a function it is a decorator.
+
+    Parameters
+    ----------
+    name
+        The name runs, reports and files use.
+    interval
+        The strategy is asked at most once per slot of this interval.
+    get_signal
+        A function that asks for what it wants by parameter name, any of ``ctx``, ``symbol``, ``when``, ``price``;
+        sync or async; it returns ``None`` or a ``bknb.Signal``.
+    get_signals
+        Instead of it, a vectorised strategy: a function ``(candles, ...)`` that answers for all candles of the
+        interval at once, with a DataFrame or a mapping of arrays, one row per candle: ``position`` (1, 0, -1),
+        ``price_take_profit``, ``price_stop_loss``, ``minute_estimated_time``, optional ``price_open`` (NaN: at the
+        market). A row is acted on when its candle has closed, and may use that candle and those before it.
+    params
+        Values for further parameters of the function; others keep their defaults. ``bknb.sweep`` tries many.
+    lookback
+        For ``get_signals``: how many candles, its own included, a row depends on. Live computes rows on exactly
+        so many; a backtest, which computes them once, warns when a row would come out differently.
+    risk
+        Name of a registered risk profile.
+    execution
+        ``"pessimistic"``, ``"touch"`` or ``"vwap"``.
+    callbacks
+        Functions by name (``on_open``, ``on_close``, …), each called with the event.
+    strict
+        Refuse to replace a strategy of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> bknb.add_strategy("patient", interval="1h", get_signal=lambda: None).interval
+    '1h'
+    >>> def get_signals(candles, length=20):
+    ...     rise = candles.close > candles.open
+    ...     return {"position": rise, "price_take_profit": candles.close * 1.02,
+    ...             "price_stop_loss": candles.close * 0.99, "minute_estimated_time": 240}
+    >>> bknb.add_strategy("rise", interval="1h", get_signals=get_signals, params={"length": 10}).params
+    {'length': 10}
+    """
+
+    def register(function: AnyFunction | None) -> Strategy:
+        made = make_strategy(
+            name,
+            function,
+            interval=interval,
+            get_signals=get_signals,
+            params=params,
+            lookback=lookback,
+            risk=risk,
+            execution=execution,
+            callbacks=callbacks,
+        )
+        return registry.strategies.add(name, made, strict=strict)
+
+    if get_signal is not None or get_signals is not None:
+        return register(get_signal)
+    interval_ms(interval)
+    execution_model(execution)
+
+    def decorate(function: F) -> F:
+        register(function)
+        return function
+
+    return decorate
+
+
+def strategy(
+    name: str,
+    *,
+    interval: str,
+    params: Mapping[str, Any] | None = None,
+    lookback: int = DEFAULT_LOOKBACK,
+    risk: str | None = None,
+    execution: str = "pessimistic",
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Callable[[F], F]:
+    """Decorator that registers a function as a strategy; see ``add_strategy``.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> @bknb.strategy("sleeper", interval="15m")
+    ... def get_signal(ctx):
+    ...     return None
+    >>> "sleeper" in bknb.list_strategies()
+    True
+    """
+    return add_strategy(
+        name,
+        interval=interval,
+        params=params,
+        lookback=lookback,
+        risk=risk,
+        execution=execution,
+        callbacks=callbacks,
+        strict=strict,
+    )
+
+
+def add_frame(name: str, *, start: object, end: object, interval: str = "1m", strict: bool = False) -> Frame:
+    """Register a stretch of time.
+
+    Parameters
+    ----------
+    name
+        The name runs use.
+    start, end
+        Text (``"2024-01-31"``, ``"2024-01-31 12:00"``), date, datetime or UTC ms; without a zone they are UTC.
+        Both ends are moments of the frame.
+    interval
+        Distance between two moments at which a strategy can be asked.
+    strict
+        Refuse to replace a frame of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> print(bknb.add_frame("jan", start="2024-01-01", end="2024-02-01"))
+    jan (2024-01-01 00:00 .. 2024-02-01 00:00 UTC)
+    """
+    return registry.frames.add(checked_name("frame", name), make_frame(name, start, end, interval), strict=strict)
+
+
+@overload
+def add_risk(
+    name: str,
+    *,
+    validations: Iterable[object] | AnyFunction,
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Risk: ...
+@overload
+def add_risk(
+    name: str,
+    *,
+    validations: None = None,
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Callable[[F], F]: ...
+def add_risk(
+    name: str,
+    *,
+    validations: Iterable[object] | AnyFunction | None = None,
+    callbacks: Mapping[str, AnyFunction] | None = None,
+    strict: bool = False,
+) -> Risk | Callable[[F], F]:
+    """Register a risk profile; without ``validations`` it is a decorator for its only rule.
+
+    Parameters
+    ----------
+    name
+        The name strategies use.
+    validations
+        Functions ``(request)``, or mappings with ``validate`` and ``note``, asked in order. One refuses by raising,
+        or by returning a text or False. ``request`` is a ``RiskRequest``.
+    callbacks
+        ``on_allowed(request)``, ``on_rejected(request)``.
+    strict
+        Refuse to replace a profile of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def at_most_three(request):
+    ...     "at most three positions at once"
+    ...     return request.open_position_count < 3
+    >>> bknb.add_risk("calm", validations=[at_most_three]).validations[0].note
+    'at most three positions at once'
+    """
+    checked_name("risk", name)
+    chosen = checked_callbacks("risk", callbacks, RISK_CALLBACKS)
+
+    def register(items: Iterable[object] | AnyFunction) -> Risk:
+        if isinstance(items, (str, bytes)) or not (callable(items) or isinstance(items, Iterable)):
+            raise UsageError(f"validations must be a list of functions, got {items!r:.80}")
+        rules = [items] if callable(items) else list(items)
+        risk = Risk(name, tuple(as_validation(item) for item in rules), chosen)
+        return registry.risks.add(name, risk, strict=strict)
+
+    if validations is not None:
+        return register(validations)
+
+    def decorate(function: F) -> F:
+        register(function)
+        return function
+
+    return decorate

@@ -1,0 +1,126 @@
+"""Ways to size positions, registered by name, and the calculators that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from ..domain import sizing as rules
+from ..domain.sizing import Sizing, make_sizing
+from ..errors import UnknownName
+from .build import checked_name
+from .registry import registry
+
+_ON_CALCULATE: Final = "on_calculate"
+_callbacks: dict[str, Callable[..., Any]] = {}
+
+
+def add_sizing(
+    name: str,
+    *,
+    method: str,
+    callbacks: Mapping[str, Callable[..., Any]] | None = None,
+    strict: bool = False,
+    **parameters: object,
+) -> Sizing:
+    """Register a way to size positions.
+
+    Nothing uses it by itself: ask ``bknb.PositionSize`` where you place orders.
+
+    Parameters
+    ----------
+    name
+        The name ``bknb.PositionSize`` uses.
+    method
+        ``"fixed-percentage"`` (``risk_percentage``), ``"kelly-criterion"`` (``kelly_multiplier``, 0.25 by default) or
+        ``"atr-based"`` (``risk_percentage``, ``atr_multiplier``, 2 by default).
+    callbacks
+        ``on_calculate(quantity, inputs)``, after the limits.
+    strict
+        Refuse to replace a sizing of that name.
+    **parameters
+        Those of the method, and the limits ``max_position_percentage`` (percent of the balance),
+        ``min_position_size`` and ``max_position_size`` (units). The floor is applied first, then the two others.
+
+    Raises
+    ------
+    UsageError
+        With every problem of the parameters.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> bknb.add_sizing("careful", method="fixed-percentage", risk_percentage=1).method
+    'fixed-percentage'
+    """
+    made = make_sizing(checked_name("sizing", name), method, dict(parameters))
+    for key in callbacks or {}:
+        if key != _ON_CALCULATE:
+            raise UnknownName("callback", key, known=[_ON_CALCULATE])
+    registry.sizings.add(name, made, strict=strict)
+    _callbacks.pop(name, None)
+    if callbacks:
+        _callbacks[name] = callbacks[_ON_CALCULATE]
+    return made
+
+
+class PositionSize:
+    """How much to buy, by a registered sizing: units of what is traded, not rounded to an exchange's steps.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_sizing("two percent", method="fixed-percentage", risk_percentage=2)
+    >>> bknb.PositionSize.fixed_percentage("BTCUSDT", balance=10_000, price_open=50_000, price_stop_loss=49_000,
+    ...                                    sizing="two percent")
+    0.2
+    """
+
+    @staticmethod
+    def fixed_percentage(
+        symbol: str, *, balance: float, price_open: float, price_stop_loss: float, sizing: str | Sizing
+    ) -> float:
+        """Units whose loss at the stop is a fixed part of the balance."""
+        chosen = _sizing(sizing)
+        quantity = rules.fixed_percentage(
+            chosen, balance=balance, price_open=price_open, price_stop_loss=price_stop_loss
+        )
+        return _told(
+            chosen,
+            quantity,
+            {"symbol": symbol, "balance": balance, "price_open": price_open, "price_stop_loss": price_stop_loss},
+        )
+
+    @staticmethod
+    def kelly_criterion(
+        symbol: str,
+        *,
+        balance: float,
+        price_open: float,
+        win_rate: float,
+        win_loss_ratio: float,
+        sizing: str | Sizing,
+    ) -> float:
+        """Units of a part of the Kelly stake; ``win_rate`` is a share 0..1, ``win_loss_ratio`` average win / loss."""
+        chosen = _sizing(sizing)
+        odds = {"win_rate": win_rate, "win_loss_ratio": win_loss_ratio}
+        quantity = rules.kelly_criterion(chosen, balance=balance, price_open=price_open, **odds)
+        return _told(chosen, quantity, {"symbol": symbol, "balance": balance, "price_open": price_open, **odds})
+
+    @staticmethod
+    def atr_based(symbol: str, *, balance: float, price_open: float, atr: float, sizing: str | Sizing) -> float:
+        """Units whose loss over some average true ranges (quote currency) is a fixed part of the balance."""
+        chosen = _sizing(sizing)
+        quantity = rules.atr_based(chosen, balance=balance, price_open=price_open, atr=atr)
+        return _told(chosen, quantity, {"symbol": symbol, "balance": balance, "price_open": price_open, "atr": atr})
+
+
+def _sizing(sizing: str | Sizing) -> Sizing:
+    return sizing if isinstance(sizing, Sizing) else registry.sizings.get(sizing)
+
+
+def _told(sizing: Sizing, quantity: float, inputs: dict[str, Any]) -> float:
+    on_calculate = _callbacks.get(sizing.name)
+    if on_calculate is not None and registry.sizings.items.get(sizing.name) == sizing:
+        on_calculate(quantity, inputs)
+    return quantity

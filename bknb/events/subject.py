@@ -1,0 +1,226 @@
+"""Subjects and queued listeners: who emits never waits, who listens gets everything one at a time, in order."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ..errors import UsageError
+from .drain import Drain, forget_all_waits
+from .failures import ListenerFailure, ListenerOverflow, Overflow, name_of
+from .subscription import Subscription, waiting_listener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..domain.signal import Mode
+
+T = TypeVar("T")
+
+QUEUE_LIMIT = 100_000
+
+
+class Subject(Generic[T]):
+    """Something that is announced, and those who listen to it.
+
+    Parameters
+    ----------
+    name
+        For messages.
+    errors
+        Where failures of listeners are announced; ``None``: they are only logged.
+
+    Examples
+    --------
+    >>> subject = Subject("demo")
+    >>> subject.heard
+    False
+    >>> subject.emit("nobody hears this")
+    """
+
+    def __init__(self, name: str, *, errors: Subject[Any] | None = None) -> None:
+        self.name = name
+        self.errors = errors
+        self._lock = threading.Lock()
+        self._quiet: dict[Subscription[T], bool | None] = {}
+        self._all: tuple[Subscription[T], ...] = ()  # replaced, never changed: emit() reads it without a lock
+        self._in_backtest: tuple[Subscription[T], ...] = ()
+        self._in_live: tuple[Subscription[T], ...] = ()
+        self._leaving: tuple[Subscription[T], ...] = ()  # listen no more, but in their last call
+        _subjects.add(self)
+
+    def __repr__(self) -> str:
+        return f"<subject {self.name!r}, {len(self._all)} listening>"
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens; what nobody hears need not be made."""
+        return bool(self._all)
+
+    @property
+    def subscriptions(self) -> tuple[Subscription[T], ...]:
+        """Those who listen, in the order in which they came."""
+        return self._all
+
+    def wants_quiet(self, mode: Mode) -> bool:
+        """Whether anybody wants the results of quiet minutes in ``mode``."""
+        return bool(self._in_live if mode == "live" else self._in_backtest)
+
+    def emit(self, event: T, *, quiet: bool = False, live: bool = False) -> None:
+        """Queue ``event`` for everybody who listens; never waits for a listener and never raises.
+
+        Parameters
+        ----------
+        event
+            What happened.
+        quiet, live
+            ``quiet`` marks the result of a minute in which nothing happened; it reaches only those who want
+            such results in a live run (``live``) or in a backtest.
+        """
+        for subscription in (self._in_live if live else self._in_backtest) if quiet else self._all:
+            subscription.offer(event)
+
+    def listen(
+        self,
+        fn: Callable[[T], object],
+        *,
+        where: Callable[[T], object] | None = None,
+        once: bool = False,
+        quiet: bool | None = None,
+        limit: int = QUEUE_LIMIT,
+        overflow: Overflow = "drop_oldest",
+    ) -> Subscription[T]:
+        """Call ``fn(event)`` for every event from now on.
+
+        Parameters
+        ----------
+        fn
+            A function or coroutine function of one event.
+        where
+            Only events for which ``where(event)`` is true; it runs in the listener's thread.
+        once
+            Only the first such event; then the listening is over, also when ``fn`` raised.
+        quiet
+            Results of quiet minutes too: always, never, or (``None``) only in live runs.
+        limit, overflow
+            At most ``limit`` events wait; then ``"drop_oldest"`` loses the oldest that waits and
+            ``"drop_newest"`` the one that came. The first loss is announced, all are counted.
+
+        Returns
+        -------
+        Subscription
+            Call it to stop listening.
+
+        Raises
+        ------
+        UsageError
+            For something that cannot be called with an event.
+        """
+        _check(fn, where=where, limit=limit, overflow=overflow)
+        subscription = Subscription(self, fn, where=where, once=once, limit=limit, overflow=overflow)
+        with self._lock:
+            self._quiet[subscription] = quiet
+            self._publish()
+        return subscription
+
+    def remove(self, subscription: Subscription[T]) -> None:
+        """Give it no more events; a call of it may still be running."""
+        with self._lock:
+            if self._quiet.pop(subscription, _ABSENT) is not _ABSENT:
+                self._leaving = (*self._leaving, subscription)
+                self._publish()
+
+    def left(self, subscription: Subscription[T]) -> None:
+        """Nobody needs to wait for it any more."""
+        with self._lock:
+            self._leaving = tuple(each for each in self._leaving if each is not subscription)
+
+    def queues(self) -> tuple[Subscription[T], ...]:
+        """Everybody a drain waits for."""
+        with self._lock:
+            return (*self._all, *self._leaving)
+
+    def _publish(self) -> None:
+        self._in_backtest = tuple(each for each, quiet in self._quiet.items() if quiet)
+        self._in_live = tuple(each for each, quiet in self._quiet.items() if quiet is not False)
+        self._all = tuple(self._quiet)
+
+    def tell(self, report: ListenerFailure | ListenerOverflow) -> None:
+        """Announce what one of those who listen is blamed for."""
+        if self.errors is not None:
+            self.errors.emit(report)
+
+    def _restart_in_child(self) -> None:
+        self._lock = threading.Lock()
+        for subscription in self._all:
+            subscription.restart_in_child()
+
+
+_ABSENT: Any = object()
+_subjects: weakref.WeakSet[Subject[Any]] = weakref.WeakSet()
+
+
+def drain(subjects: Iterable[Subject[Any]], *, timeout: float | None = None) -> bool:
+    """Block until everything emitted so far has been handled by everybody who listens to ``subjects``.
+
+    Failures that listeners report meanwhile are waited for too, when the subject they are reported on is among
+    ``subjects``. Never waits for the listener it is called from (also through a run or a thread which that
+    listener started with its context), nor for one that in turn waits for that listener, nor for those who
+    have unsubscribed.
+
+    Parameters
+    ----------
+    subjects
+        Whose queues.
+    timeout
+        Seconds; ``None`` waits as long as it takes.
+
+    Returns
+    -------
+    bool
+        False when the time was not enough.
+    """
+    return Drain(_stages(subjects), owner=waiting_listener(in_thread=True)).wait(timeout)
+
+
+async def adrain(subjects: Iterable[Subject[Any]], *, timeout: float | None = None) -> bool:  # noqa: ASYNC109
+    """Like :func:`drain`, for coroutines: the running loop goes on meanwhile."""
+    return await Drain(_stages(subjects), owner=waiting_listener(in_thread=False)).wait_async(timeout)
+
+
+def _stages(subjects: Iterable[Subject[Any]]) -> list[Callable[[], list[Subscription[Any]]]]:
+    chosen = tuple(subjects)
+
+    def queues(*, reporting: bool) -> list[Subscription[Any]]:
+        return [each for subject in chosen if (subject.errors is not None) == reporting for each in subject.queues()]
+
+    return [partial(queues, reporting=True), partial(queues, reporting=False)]
+
+
+def _check(fn: object, *, where: object, limit: object, overflow: object) -> None:
+    if not callable(fn):
+        raise UsageError(f"a listener is a function of one event, got {fn!r}")
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise UsageError(
+            f"a listener is a function of one event, got the generator {name_of(fn)!r}: it would never run"
+        )
+    if where is not None and (not callable(where) or inspect.iscoroutinefunction(where)):
+        raise UsageError(f"where= expects a plain function event -> bool, got {where!r}")
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise UsageError(f"limit= expects the number of events that may wait, at least 1, got {limit!r}")
+    if overflow not in ("drop_oldest", "drop_newest"):
+        raise UsageError(f"overflow= expects 'drop_oldest' or 'drop_newest', got {overflow!r}")
+
+
+def _restart_in_child() -> None:
+    forget_all_waits()
+    for subject in tuple(_subjects):
+        subject._restart_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restart_in_child)

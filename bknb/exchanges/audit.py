@@ -1,0 +1,324 @@
+"""Is the data sound? Gaps, oddities, longer candles against minutes, and the health of what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS, interval_ms
+from ..domain.ranges import Ranges, length
+from ..errors import StateError, UsageError
+from ..history.cached_source import StoredSource
+from ..history.partition import SeriesName
+from ..history.store import DEFAULT_FOLDER, CandleStore
+from ..market.candles import COLUMNS, Candles, content_hash
+from ..market.fetch_loop import fetch_now
+from ..market.resample import resample
+from ..market.sessions import Sessions
+from .download import as_range, as_stored, as_symbols
+from .factories import ccxt
+
+_SHOWN: Final = 5
+_FLAT_MINUTES: Final = 60  # that long without a trade is worth a look
+_WILD: Final = 40.0  # a move that many times the usual one is worth a look
+_TOLERANCE: Final = 1e-9  # exchanges add volumes in an order of their own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing an audit found.
+
+    Attributes
+    ----------
+    symbol : str
+    kind : {"absent", "missing", "flat", "wild", "differs"}
+        Absent: the exchange has no candle. Missing: never downloaded. Flat: long without a trade. Wild: a move far
+        beyond the usual. Differs: a longer candle is not what its minutes make.
+    when : int
+        Where it begins, UTC ms.
+    text : str
+        In words.
+    """
+
+    symbol: str
+    kind: str
+    when: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What an audit found; it shows itself.
+
+    Attributes
+    ----------
+    exchange : str
+    start, end : int
+        The range ``[start, end)``, UTC ms.
+    compared : dict
+        For each symbol and longer interval how many candles of the exchange were compared with minutes.
+    hashes : dict
+        For each symbol the content hash of its minutes in the range.
+    findings : tuple of Finding
+        Oldest first within each symbol.
+
+    Examples
+    --------
+    >>> Audit(exchange="demo", start=0, end=60_000, compared={}, hashes={}, findings=()).sound
+    True
+    """
+
+    exchange: str
+    start: int
+    end: int
+    compared: dict[tuple[str, str], int]
+    hashes: dict[str, str]
+    findings: tuple[Finding, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def __str__(self) -> str:
+        lines = [self._headline()]
+        lines += [f"  {symbol}: minutes {name[:12]}" for symbol, name in self.hashes.items()]
+        lines += [
+            f"  {symbol}: {count:,} candles of {interval} compared with minutes"
+            for (symbol, interval), count in self.compared.items()
+        ]
+        for symbol in self.hashes:
+            for kind in ("missing", "absent", "differs", "wild", "flat"):
+                same = [found for found in self.findings if (found.symbol, found.kind) == (symbol, kind)]
+                lines += [f"  {symbol}: {kind}: {found.text}" for found in same[:_SHOWN]]
+                lines += [f"  {symbol}: {kind}: and {len(same) - _SHOWN} more"] if len(same) > _SHOWN else []
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        head, *rest = str(self).splitlines()
+        return f"<p>{escape(head)}</p><ul>{''.join(f'<li>{escape(line.strip())}</li>' for line in rest)}</ul>"
+
+    def _headline(self) -> str:
+        what = "sound" if self.sound else f"{len(self.findings)} finding{'' if len(self.findings) == 1 else 's'}"
+        return f"candles from {self.exchange}, {utc_text(self.start)} .. {utc_text(self.end)}: {what}"
+
+
+def audit(
+    symbols: str | Iterable[str],
+    *,
+    exchange: Any,
+    start: object = None,
+    end: object = None,
+    frame: Any = None,
+    compare: str | Iterable[str] = (),
+    folder: str | Path = DEFAULT_FOLDER,
+) -> Audit:
+    """Look over stored minutes: what is missing, what is odd, and whether longer candles agree with them.
+
+    Minutes are not fetched; :func:`bknb.download` does that.
+
+    Parameters
+    ----------
+    symbols, exchange, start, end, frame, folder
+        As in :func:`bknb.download`.
+    compare
+        Longer intervals that are fetched from the exchange (where it has them) and compared, value by value, with
+        what the minutes make: prices exactly, volume to a relative 1e-9.
+
+    Returns
+    -------
+    Audit
+
+    Examples
+    --------
+    >>> import bknb, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     market = bknb.exchanges.stored(bknb.exchanges.demo(), folder=folder)
+    ...     range_ = {"start": "2024-01-01", "end": "2024-01-02"}
+    ...     _ = bknb.download("BTCUSDT", exchange=market, progress=False, **range_)
+    ...     print(bknb.audit("BTCUSDT", exchange=market, **range_))
+    candles from demo, 2024-01-01 00:00 UTC .. 2024-01-02 00:00 UTC: sound
+      BTCUSDT: minutes b9069071bc9c
+    """
+    source = as_stored(exchange, folder=folder)
+    since, until = as_range(start, end, frame, MINUTE_MS)
+    intervals = (compare,) if isinstance(compare, str) else tuple(compare)
+    for interval in intervals:
+        if interval_ms(interval) == MINUTE_MS:
+            raise UsageError("minutes cannot be compared with themselves; choose longer intervals to compare")
+    findings: list[Finding] = []
+    compared: dict[tuple[str, str], int] = {}
+    hashes: dict[str, str] = {}
+    for symbol in as_symbols(symbols):
+        series = fetch_now(source.series(symbol, "1m"))
+        minutes = source.store.read(series, since, until)
+        hashes[series.symbol] = content_hash(minutes)
+        found = _gaps(source, series, since, until) + _odd(series.symbol, minutes)
+        for interval in intervals:
+            if interval not in (source.intervals or ()):
+                raise UsageError(f"{source.name!r} has no {interval} candles of its own to compare with")
+            theirs = fetch_now(
+                source.get_candles(symbol, interval, since, max((until - since) // interval_ms(interval), 1))
+            )
+            more, count = _differences(series.symbol, interval, minutes, theirs, source.sessions)
+            found += more
+            compared[series.symbol, interval] = count
+        findings += sorted(found, key=lambda one: one.when)
+    return Audit(
+        exchange=source.name,
+        start=since,
+        end=until,
+        compared=compared,
+        hashes=hashes,
+        findings=tuple(findings),
+    )
+
+
+def _gaps(source: StoredSource, series: SeriesName, since: int, until: int) -> list[Finding]:
+    absent, missing = source.store.absent(series, since, until), source.store.missing(series, since, until)
+    if source.sessions is not None:
+        absent, missing = (source.sessions.open_part(ranges, MINUTE_MS) for ranges in (absent, missing))
+    return [
+        Finding(symbol=series.symbol, kind=kind, when=first, text=f"{_span((first, end))}; {why}")
+        for kind, ranges, why in (
+            ("absent", absent, "the exchange has no candles"),
+            ("missing", missing, "never downloaded"),
+        )
+        for first, end in ranges
+    ]
+
+
+def _odd(symbol: str, minutes: Candles) -> list[Finding]:
+    """Long stretches without a trade, and moves far beyond the usual."""
+    if len(minutes) < 2:
+        return []
+    times = minutes.timestamp
+    still = np.concatenate([[0], (minutes.volume == 0).astype(np.int64), [0]])
+    edges = np.diff(still)
+    runs = [
+        (int(times[first]), int(times[last - 1]) + MINUTE_MS)
+        for first, last in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
+        if last - first >= _FLAT_MINUTES
+    ]
+    found = [Finding(symbol=symbol, kind="flat", when=run[0], text=f"{_span(run)}; nothing was traded") for run in runs]
+    moves = np.abs(np.log(minutes.close[1:] / minutes.close[:-1]))
+    # The usual move is the median of those that are one; a night or a weekend between two candles is no minute.
+    moves[np.diff(times) != MINUTE_MS] = 0.0
+    usual = float(np.median(moves[moves > 0])) if (moves > 0).any() else 0.0
+    for at in np.flatnonzero(moves > max(_WILD * usual, 0.02)):
+        percent = 100 * (minutes.close[at + 1] / minutes.close[at] - 1)
+        text = f"{utc_text(int(times[at + 1]))}: {percent:+.2f} % in a minute, {moves[at] / usual:.0f} times the usual"
+        found.append(Finding(symbol=symbol, kind="wild", when=int(times[at + 1]), text=text))
+    return found
+
+
+def _differences(
+    symbol: str, interval: str, minutes: Candles, theirs: Candles, sessions: Sessions | None
+) -> tuple[list[Finding], int]:
+    """Where a longer candle of the exchange is not what its minutes make."""
+    ours = resample(minutes, interval, sessions=sessions)
+    _, mine, other = np.intersect1d(ours.timestamp, theirs.timestamp, assume_unique=True, return_indices=True)
+    found: dict[int, list[str]] = {}
+    for name in COLUMNS[1:]:
+        made, given = getattr(ours, name)[mine], getattr(theirs, name)[other]
+        differs = made != given if name != "volume" else np.abs(made - given) > _TOLERANCE * np.abs(given)
+        for at in np.flatnonzero(differs):
+            when = int(theirs.timestamp[other[at]])
+            found.setdefault(when, []).append(f"{name} {given[at]:.12g}, minutes make {made[at]:.12g}")
+    return [
+        Finding(
+            symbol=symbol, kind="differs", when=when, text=f"{interval} candle of {utc_text(when)}: {'; '.join(how)}"
+        )
+        for when, how in sorted(found.items())
+    ], len(mine)
+
+
+def _span(span: tuple[int, int]) -> str:
+    first, end = span
+    count = (end - first) // MINUTE_MS
+    return utc_text(first) if count == 1 else f"{utc_text(first)} .. {utc_text(end - MINUTE_MS)} ({count:,} minutes)"
+
+
+# --- for `bknb doctor` ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreHealth:
+    """How a folder of stored candles is.
+
+    Attributes
+    ----------
+    folder : Path
+    series : int
+        Symbols and intervals that are stored.
+    candles : int
+        Candles in files that are intact.
+    absent : dict
+        For each series with holes how many candles the exchange does not have (weekends of a market that closes are
+        counted, too: a folder does not know sessions).
+    problems : tuple of str
+        Files that cannot be used, one sentence each.
+    """
+
+    folder: Path
+    series: int
+    candles: int
+    absent: dict[str, int]
+    problems: tuple[str, ...]
+
+
+def store_health(folder: str | Path = DEFAULT_FOLDER) -> StoreHealth:
+    """Read a whole folder of stored candles and compare every file with its content hash (a year in about 50 ms).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store_health(folder).series
+    0
+    """
+    store = CandleStore(folder)
+    problems = tuple(store.problems())
+    candles, absent = 0, {}
+    everything = store.series()
+    for series in everything:
+        try:
+            known: Ranges = store.known(series)
+            candles += len(store.read(series))
+        except StateError:
+            continue  # what is damaged cannot be counted
+        if known and (holes := length(store.absent(series, known[0][0], known[-1][1])) // series.step):
+            absent[str(series)] = holes
+    return StoreHealth(folder=store.root, series=len(everything), candles=candles, absent=absent, problems=problems)
+
+
+def clock_skew_ms(exchange: str = "binance", *, timeout_seconds: float = 5.0) -> int:
+    """How far this computer's clock is ahead of an exchange's, in milliseconds (negative: behind).
+
+    Raises
+    ------
+    DataError
+        The exchange does not tell its time, or did not answer.
+    MissingDependency
+        ccxt is not installed.
+    """
+    from .retry import Patience
+
+    source = ccxt(
+        exchange,
+        cache=None,
+        config={"timeout": round(timeout_seconds * 1000)},
+        patience=Patience(attempts=2, first_pause_ms=200),
+    )
+    return source.clock_skew_ms()
+
+
+__all__ = ["Audit", "Finding", "StoreHealth", "audit", "clock_skew_ms", "store_health"]

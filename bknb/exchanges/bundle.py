@@ -1,0 +1,372 @@
+"""Candles that travel with a notebook: what its runs were given, recorded, written beside it, and served from there."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS, interval_ms
+from ..errors import StateError, UnknownName, UsageError
+from ..market.candles import COLUMNS, Candles, to_candles
+from ..stores.record import encode_name
+from .files import exact_floats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..ports import CandleSource
+
+MANIFEST: Final = "bknb-share.json"
+FORMAT: Final = 1
+
+
+class CandleFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of candles in a bundle; ``first`` and ``last`` are open times, UTC ms.
+
+    ``sha256`` is of the file, ``fingerprint`` of its candles: it finds the one that was changed.
+    """
+
+    exchange: str
+    symbol: str
+    interval: str
+    path: str
+    count: int
+    first: int
+    last: int
+    sha256: str
+    fingerprint: dict[str, Any] = {}
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a shared folder holds, as ``bknb-share.json`` says it."""
+
+    bknb_share: int = FORMAT
+    notebook: str
+    candles: tuple[CandleFile, ...] = ()
+    files: tuple[str, ...] = ()
+    cards: tuple[str, ...] = ()
+    made_with: dict[str, str] = {}
+
+
+class RecordingSource:
+    """A source that remembers every candle it hands out; everything else is the source's own business.
+
+    Parameters
+    ----------
+    source : CandleSource
+    record : Record
+    exchange : str
+        The name runs know it by.
+    """
+
+    def __init__(self, source: CandleSource, record: Record, exchange: str) -> None:
+        self._source = source
+        self._record = record
+        self._exchange = exchange
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._source, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _itself, (self._source,)  # another process gets the source; what it is asked there is not recorded
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # whoever asks what kind of source it is means the source
+        return type(self._source)
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        """The source's answer, remembered as far as it was asked for."""
+        answer = await self._source.get_candles(symbol, interval, since, limit)
+        if isinstance(answer, Candles):
+            self._record.keep(self._exchange, symbol, interval, _asked(answer, interval, since, limit))
+        return answer
+
+
+def _itself(source: CandleSource) -> CandleSource:
+    return source
+
+
+def _asked(answer: Candles, interval: str, since: int, limit: int) -> Candles:
+    times = answer.timestamp
+    step = interval_ms(interval)
+    if len(times) > 1 and interval != "1m" and int(np.median(np.diff(np.unique(times)))) == MINUTE_MS:
+        return Candles.empty()  # a function that has only minutes; it is asked for them next
+    inside = (times >= since) & (times < since + limit * step)
+    return Candles(answer._block[:, inside])
+
+
+class Record:
+    """Candles by exchange, symbol and interval, as they were handed out."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[str, str, str], list[Candles]] = {}
+        self._sources: dict[tuple[str, int], tuple[CandleSource, RecordingSource]] = {}
+
+    def listen(self, exchange: Any) -> Any:
+        """The same exchange with a source that is recorded here."""
+        key = (exchange.name, id(exchange.source))
+        known = self._sources.get(key)
+        if known is None:
+            known = (exchange.source, RecordingSource(exchange.source, self, exchange.name))
+            self._sources[key] = known
+        return replace(exchange, source=known[1])
+
+    def keep(self, exchange: str, symbol: str, interval: str, candles: Candles) -> None:
+        """Remember some candles."""
+        if len(candles):
+            self._parts.setdefault((exchange, symbol, interval), []).append(candles)
+
+    def merged(self) -> dict[tuple[str, str, str], Candles]:
+        """Each series once, in order of time.
+
+        Raises
+        ------
+        UsageError
+            Two sources of the same name gave different candles for the same minute.
+        """
+        return {key: _merged(parts, key) for key, parts in sorted(self._parts.items())}
+
+
+def _merged(parts: list[Candles], key: tuple[str, str, str]) -> Candles:
+    every = Candles.concat(parts)
+    order = np.argsort(every.timestamp, kind="stable")
+    block = every._block[:, order]
+    times = every.timestamp[order]
+    again = np.flatnonzero(times[1:] == times[:-1])
+    other = again[(block[1:, again] != block[1:, again + 1]).any(axis=0)]
+    if len(other):
+        raise UsageError(
+            f"exchange {key[0]!r} gave two different candles of {key[1]} {key[2]} at {utc_text(int(times[other[0]]))}\n"
+            "the notebook has two sources of that name: give each its own, bknb.add_exchange(name, get_candles=source)"
+        )
+    keep = np.ones(len(times), dtype=bool)
+    keep[again + 1] = False
+    return Candles(np.ascontiguousarray(block[:, keep]))
+
+
+# --- files ------------------------------------------------------------------------------------------------------
+
+
+def write_candles(
+    folder: Path,
+    series: dict[tuple[str, str, str], Candles],
+    *,
+    fingerprint: Callable[[Candles, tuple[str, str, str]], dict[str, Any]],
+) -> tuple[CandleFile, ...]:
+    """Write each series as ``candles/EXCHANGE/SYMBOL-INTERVAL.csv.gz``; the same candles give the same bytes."""
+    written = []
+    for (exchange, symbol, interval), candles in series.items():
+        path = Path("candles") / encode_name(exchange) / f"{encode_name(symbol)}-{interval}.csv.gz"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        content = csv_bytes(candles)
+        (folder / path).write_bytes(content)
+        written.append(
+            CandleFile(
+                exchange=exchange,
+                symbol=symbol,
+                interval=interval,
+                path=path.as_posix(),
+                count=len(candles),
+                first=int(candles.timestamp[0]),
+                last=int(candles.timestamp[-1]),
+                sha256=hashlib.sha256(content).hexdigest(),
+                fingerprint=fingerprint(candles, (exchange, symbol, interval)),
+            )
+        )
+    return tuple(written)
+
+
+def csv_bytes(candles: Candles) -> bytes:
+    """Candles as compressed CSV; every float in the shortest text that gives it back exactly.
+
+    Examples
+    --------
+    >>> len(csv_bytes(Candles.from_rows([(0, 1.0, 2.0, 0.5, 1.5, 10.0)]))) < 120
+    True
+    """
+    columns = [getattr(candles, name).tolist() for name in COLUMNS]
+    text = io.StringIO()
+    text.write(",".join(COLUMNS) + "\n")
+    for row in zip(*columns, strict=True):
+        text.write(",".join(map(repr, row)) + "\n")
+    return gzip.compress(text.getvalue().encode(), mtime=0)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What a shared folder holds.
+
+    Raises
+    ------
+    UsageError
+        The folder was not shared with bknb.
+    StateError
+        Its manifest cannot be read.
+    """
+    file = folder / MANIFEST
+    try:
+        content = file.read_bytes()
+    except OSError:
+        raise UsageError(
+            f"there is no {MANIFEST} in {folder.resolve()}\nshare a notebook with: bknb share NOTEBOOK"
+        ) from None
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise StateError(f"{file} cannot be read: {error}\nask for the shared folder again") from None
+    if manifest.bknb_share > FORMAT:
+        raise StateError(f"{file} has format {manifest.bknb_share}; this bknb reads up to {FORMAT}\nuse a newer bknb")
+    return manifest
+
+
+class BundleSource:
+    """The candles of one exchange from a shared folder.
+
+    Attributes
+    ----------
+    intervals : tuple of str
+        What was recorded; all else is resampled from ``1m``.
+    """
+
+    page_limit: int | None = None
+
+    def __init__(self, name: str, series: dict[tuple[str, str], Candles], *, original: Any = None) -> None:
+        self.name = name
+        self.intervals: tuple[str, ...] | None = tuple(dict.fromkeys(interval for _, interval in series))
+        self._series = series
+        self._original = original
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols it serves."""
+        return tuple(dict.fromkeys(symbol for symbol, _ in self._series))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._original, name)
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        """The recorded candles from ``since`` on, as far as they go.
+
+        Raises
+        ------
+        UnknownName
+            For a symbol that was not recorded.
+        """
+        candles = self._series.get((symbol, interval))
+        if candles is None:
+            if symbol not in self.symbols:
+                raise UnknownName("symbol", symbol, known=self.symbols)
+            return Candles.empty()
+        first, end = np.searchsorted(candles.timestamp, [since, since + limit * interval_ms(interval)])
+        return candles[int(first) : int(end)]
+
+    def format_price(self, symbol: str, price: float) -> str:
+        """As the exchange itself writes it; in plain decimals where that cannot be known here."""
+        return self._formatted("format_price", symbol, price)
+
+    def format_quantity(self, symbol: str, quantity: float) -> str:
+        """As the exchange itself writes it; in plain decimals where that cannot be known here."""
+        return self._formatted("format_quantity", symbol, quantity)
+
+    def _formatted(self, how: str, symbol: str, number: float) -> str:
+        from ..domain.formatting import plain_number
+
+        with contextlib.suppress(Exception):  # the exchange may need a network to know its own rules
+            return str(getattr(self._original, how)(symbol, number))
+        return plain_number(number)
+
+
+class Bundle:
+    """Candles beside a notebook, in place of the exchanges they came from.
+
+    Attributes
+    ----------
+    folder : Path
+    manifest : Manifest
+
+    Parameters
+    ----------
+    explain
+        What is different in candles that do not match their checksum, in words.
+    """
+
+    def __init__(self, folder: Path, *, explain: Callable[[CandleFile, Candles], str]) -> None:
+        self.folder = folder
+        self.manifest = read_manifest(folder)
+        self._series: dict[str, dict[tuple[str, str], Candles]] = {}
+        self._sources: dict[tuple[str, int], tuple[Any, BundleSource]] = {}
+        self._through: list[Any] = []
+        for file in self.manifest.candles:
+            self._series.setdefault(file.exchange, {})[file.symbol, file.interval] = _read(folder, file, explain)
+
+    @property
+    def exchanges(self) -> tuple[str, ...]:
+        """The names that are served from the folder."""
+        return tuple(self._series)
+
+    def substitute(self, exchange: Any) -> Any:
+        """The exchange as it is here: with the recorded candles, when its name is one of ours."""
+        series = self._series.get(exchange.name)
+        if series is None:
+            return exchange
+        key = (exchange.name, id(exchange.source))
+        known = self._sources.get(key)
+        if known is None:
+            known = (exchange.source, BundleSource(exchange.source.name, series, original=exchange.source))
+            self._sources[key] = known
+        return replace(exchange, source=known[1])
+
+    def serve(self, through: list[Any]) -> None:
+        """Take the place of the exchanges, and of an earlier bundle; ``through`` is the registry's list of steps."""
+        through[:] = [step for step in through if not isinstance(getattr(step, "__self__", None), Bundle)]
+        through.insert(0, self.substitute)
+        self._through = through
+
+    def leave(self) -> None:
+        """Let the exchanges answer themselves again."""
+        self._through[:] = [step for step in self._through if getattr(step, "__self__", None) is not self]
+
+    def __repr__(self) -> str:
+        lines = [f"candles of {self.manifest.notebook} from this folder; nothing is fetched for"]
+        lines += [
+            f"  {file.exchange}: {file.symbol} {file.interval}, {file.count:,} candles, "
+            f"{utc_text(file.first)} .. {utc_text(file.last)}"
+            for file in self.manifest.candles
+        ]
+        return "\n".join(lines)
+
+
+def _read(folder: Path, file: CandleFile, explain: Callable[[CandleFile, Candles], str]) -> Candles:
+    path = folder / file.path
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise StateError(f"{path} is missing\nask for the shared folder again") from None
+    intact = hashlib.sha256(content).hexdigest() == file.sha256
+    try:
+        candles = _parsed(content)
+    except (OSError, EOFError, ValueError, UsageError) as error:
+        raise StateError(f"{path} cannot be read: {error}\nask for the shared folder again") from None
+    if not intact:
+        raise StateError(
+            f"{path} was changed after it was shared: {explain(file, candles)}\nask for the shared folder again"
+        )
+    return candles
+
+
+def _parsed(content: bytes) -> Candles:
+    import pandas as pd
+
+    return to_candles(pd.read_csv(io.BytesIO(content), compression="gzip", **exact_floats(pd.__version__)))

@@ -1,0 +1,488 @@
+"""Any exchange that ccxt knows as a source of candles: its own page size, its rate limit, its errors, its number rules.
+
+One client per source, on the fetching loop, whoever asks. Which errors are worth another attempt:
+
+==============================  ==========================================================================
+no connection, time-out, 5xx    asked again after a pause
+418, 429                        asked again, not before ``Retry-After``; everybody on this source waits
+an answer that is no answer     asked again (cut off, not JSON, rows that are no candles)
+unknown symbol                  refused at once, with the nearest known ones
+anything else                   refused at once: asking the same again cannot help
+==============================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import importlib
+import math
+import os
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from ..domain.interval import INTERVAL_MS, interval_ms
+from ..errors import DataError, MissingDependency, UnknownName, UsageError
+from ..market.candles import Candles
+from ..market.fetch_loop import fetch_now, submit
+from ..stores.disk import Disk, make_folders
+from ..stores.record import Unreadable, encode_name, seal, unseal
+from .retry import Patience
+
+_RULES_ARE_FRESH_MS: Final = 24 * 3_600_000
+_FALLBACK_PAGE: Final = 500
+_CLOCK_TRIES: Final = 3
+# Not on the UTC grid of bknb at every exchange; made of minutes instead.
+_NEVER_NATIVE: Final = frozenset({"3d"})
+
+_retry_after: ContextVar[int | None] = ContextVar("bknb_retry_after", default=None)
+
+
+class MarketRule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one market writes numbers, and what it is called there."""
+
+    id: str
+    kind: str
+    base: str
+    quote: str
+    price: float | None = None
+    quantity: float | None = None
+
+
+class MarketRules(msgspec.Struct, frozen=True):
+    """The rules of every market of an exchange, by ccxt's own symbol."""
+
+    mode: int
+    padding: int
+    read_at: int
+    markets: dict[str, MarketRule]
+
+
+class BrokenAnswer(Exception):  # noqa: N818 -- never reaches a user
+    """An answer that is no answer."""
+
+
+class CcxtSource:
+    """Candles straight from an exchange; :func:`bknb.exchanges.ccxt` puts a store of candles before it.
+
+    Parameters
+    ----------
+    exchange
+        What ccxt calls it: ``"binance"``, ``"kraken"``, ...
+    now
+        The present, UTC ms.
+    config
+        Handed to ccxt's client as it is: ``urls``, ``options``, ``timeout``, proxies, keys.
+    intervals
+        Those asked of the exchange; others are made of minutes. By default all it offers on the UTC grid.
+    patience
+        Attempts and pauses.
+    rules_folder
+        Where the market rules are remembered between sessions; ``None``: nowhere.
+    seed
+        Of the jitter in the pauses; by default another one in each process.
+    sleep
+        How to wait; takes seconds.
+
+    Raises
+    ------
+    MissingDependency
+        ccxt is not installed.
+    UnknownName
+        ccxt knows no such exchange.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        *,
+        now: Callable[[], int],
+        config: Mapping[str, Any] | None = None,
+        intervals: tuple[str, ...] | None = None,
+        patience: Patience | None = None,
+        rules_folder: Path | None = None,
+        seed: int | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._ccxt = _package()
+        if exchange not in self._ccxt.exchanges:
+            raise UnknownName("exchange of ccxt", exchange, known=sorted(self._ccxt.exchanges))
+        self.name = exchange
+        self._client = getattr(self._ccxt, exchange)(dict(config or {}))
+        if not self._client.has.get("fetchOHLCV"):
+            raise UsageError(f"{exchange} gives no candles through ccxt; choose another exchange")
+        self._client.handle_errors = _listening(self._client.handle_errors, now)
+        self.intervals: tuple[str, ...] | None = _intervals(self._client, intervals)
+        self.page_limit: int | None = _page_limit(self._client)
+        self._now = now
+        self._patience = patience or Patience()
+        self._chance = Random(os.getpid() if seed is None else seed)  # noqa: S311 -- pauses, not secrets
+        self._sleep = sleep
+        self._quiet_until = 0
+        self._rules: MarketRules | None = None
+        self._rules_path = None if rules_folder is None else rules_folder / encode_name(exchange) / "markets.json"
+        self._notes: list[str] = []
+        self.requests = 0
+        weakref.finalize(self, _close, self._client).atexit = False
+        _open.add(self._client)
+
+    def __repr__(self) -> str:
+        return f"CcxtSource({self.name!r})"
+
+    def take_notes(self) -> list[str]:
+        """What had to be tried again since this was last asked; each is told once."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    # --- candles ------------------------------------------------------------------------------------------------
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        """One page: up to ``limit`` candles from ``since`` on, as the exchange answers them.
+
+        Raises
+        ------
+        UnknownName
+            The exchange has no such symbol.
+        UsageError
+            The exchange has no such interval.
+        DataError
+            It did not answer, however often it was asked, or refused.
+        """
+        offered = self.intervals or ()
+        if interval not in offered:
+            interval_ms(interval)
+            raise UsageError(f"{self.name!r} has no {interval} candles; it has: {' '.join(offered)}")
+        page: Candles = await self._here(self._page(symbol, interval, since, min(limit, self.page_limit or limit)))
+        return page
+
+    async def _page(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        market = await self._resolved(symbol)
+
+        async def ask() -> Candles:
+            rows = await self._client.fetch_ohlcv(market, interval, since, limit)
+            return _candles(rows)
+
+        page: Candles = await self._patiently(ask, f"{symbol} {interval} from {self.name!r}")
+        return page
+
+    async def canonical(self, symbol: str) -> str:
+        """What ccxt calls a symbol: ``BTC/USDT`` for ``BTCUSDT``."""
+        name: str = await self._here(self._resolved(symbol))
+        return name
+
+    async def _here(self, work: Any) -> Any:
+        """Carry something out on the fetching loop, where the client lives, from whatever loop."""
+        return await asyncio.wrap_future(submit(work))
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Any]], what: str) -> Any:
+        patience = self._patience
+        for attempt in range(1, patience.attempts + 1):
+            await self._quiet()
+            _retry_after.set(None)
+            try:
+                self.requests += 1
+                return await ask()
+            except Exception as error:
+                said = f"{type(error).__name__}: {_short(error)}"
+                if not self._worth_another_try(error):
+                    raise self._final(error, what) from error
+                wanted = _retry_after.get()
+                if wanted is not None and wanted > patience.longest_retry_after_ms:
+                    raise DataError(
+                        f"{what}: the exchange asks to wait {wanted / 1000:g} s ({said})\n"
+                        "that is longer than this waits; try again after that time"
+                    ) from error
+                if attempt == patience.attempts:
+                    raise DataError(
+                        f"{what}: no answer after {attempt} attempts\nthe last one failed with {said}"
+                    ) from error
+                pause = patience.pause_ms(attempt, chance=self._chance, retry_after_ms=wanted)
+                if wanted is not None:
+                    self._quiet_until = max(self._quiet_until, self._now() + pause)
+                count = f"attempt {attempt} of {patience.attempts}"
+                self._notes.append(f"{what}: {count} failed with {said}; next one in {pause / 1000:g} s")
+                if wanted is None:
+                    await self._sleep(pause / 1000)
+        raise AssertionError("unreachable")
+
+    async def _quiet(self) -> None:
+        """Wait as long as the exchange asked everybody here to."""
+        until = self._quiet_until
+        if (left := until - self._now()) > 0:
+            await self._sleep(left / 1000)
+        if self._quiet_until == until:
+            self._quiet_until = 0
+
+    def _worth_another_try(self, error: Exception) -> bool:
+        ccxt = self._ccxt
+        if isinstance(error, (UnknownName, UsageError, MissingDependency)):
+            return False
+        if isinstance(error, (ccxt.OperationFailed, ccxt.BadResponse, ccxt.NullResponse, BrokenAnswer, OSError)):
+            return True
+        if isinstance(error, ccxt.ExchangeError):
+            # An answer that ended too early is an ordinary ExchangeError with the reason behind it.
+            return type(error.__cause__).__module__.startswith("aiohttp")
+        # What ccxt does not expect inside an answer ends as one of these.
+        return isinstance(error, (TypeError, ValueError, KeyError, IndexError, AttributeError, asyncio.TimeoutError))
+
+    def _final(self, error: Exception, what: str) -> Exception:
+        if isinstance(error, (UnknownName, UsageError, MissingDependency, DataError)):
+            return error
+        return DataError(f"{what}: refused: {type(error).__name__}: {_short(error)}\nasking again cannot help")
+
+    # --- the clock ----------------------------------------------------------------------------------------------
+
+    def clock_skew_ms(self) -> int:
+        """How far this computer's clock is ahead of the exchange's, in milliseconds (negative: behind).
+
+        The quickest of three answers counts; half of its way there and back is taken off.
+
+        Raises
+        ------
+        DataError
+            The exchange does not tell its time, or did not answer.
+        """
+        return fetch_now(self._skew())
+
+    async def measure_skew_ms(self) -> int:
+        """The same for whoever runs in an event loop."""
+        skew: int = await self._here(self._skew())
+        return skew
+
+    @property
+    def tells_its_time(self) -> bool:
+        """Whether the exchange can be asked for its time."""
+        return bool(self._client.has.get("fetchTime"))
+
+    async def _skew(self) -> int:
+        if not self.tells_its_time:
+            raise DataError(f"{self.name!r} does not tell its time; compare this clock with a time server instead")
+        best: tuple[int, int] | None = None
+        for _ in range(_CLOCK_TRIES):
+            before = self._now()
+            there = await self._patiently(self._server_time, f"time of {self.name!r}")
+            after = self._now()
+            answer = (after - before, (before + after) // 2 - there)
+            best = answer if best is None else min(best, answer)
+        assert best is not None  # the loop ran  # noqa: S101
+        return best[1]
+
+    async def _server_time(self) -> int:
+        there = await self._client.fetch_time()
+        if not isinstance(there, int):
+            raise BrokenAnswer(f"the exchange's time is {there!r}")
+        return there
+
+    # --- how it writes numbers ----------------------------------------------------------------------------------
+
+    def format_price(self, symbol: str, price: float) -> str:
+        """A price on the market's tick, the nearest one.
+
+        Raises
+        ------
+        UnknownName
+            The exchange has no such symbol.
+        UsageError
+            The price is no finite number, or nothing of it is left on the market's grid.
+        """
+        return self._written(symbol, price, "price")
+
+    def format_quantity(self, symbol: str, quantity: float) -> str:
+        """A quantity on the market's step, never more than was given."""
+        return self._written(symbol, quantity, "quantity")
+
+    def _written(self, symbol: str, value: float, what: str) -> str:
+        if not math.isfinite(value):
+            raise UsageError(f"a {what} must be a finite number, got {value!r}")
+        rules = self._rules if self._rules is not None else fetch_now(self._loaded())
+        rule = rules.markets[_found(rules, symbol, exchange=self.name)]
+        step = rule.price if what == "price" else rule.quantity
+        tools = importlib.import_module("ccxt.base.decimal_to_precision")
+        text = tools.number_to_string(float(value))
+        if step is None:
+            return str(text)
+        rounding = tools.ROUND if what == "price" else tools.TRUNCATE
+        written = str(tools.decimal_to_precision(text, rounding, step, rules.mode, rules.padding))
+        if value and not float(written):
+            raise UsageError(f"{what} {text} of {symbol} is below the smallest step of {self.name!r}, {step!r}")
+        return written
+
+    async def _resolved(self, symbol: str) -> str:
+        given: object = symbol
+        if not (isinstance(given, str) and given):
+            raise UsageError(f"symbol must be a non-empty text such as 'BTC/USDT', got {symbol!r}")
+        return _found(await self._loaded(), symbol, exchange=self.name)
+
+    async def _loaded(self) -> MarketRules:
+        """The market rules: of this session, remembered and fresh, or asked for now."""
+        if self._rules is not None:
+            return self._rules
+        remembered = self._remembered()
+        if remembered is not None and 0 <= self._now() - remembered.read_at < _RULES_ARE_FRESH_MS:
+            self._rules = remembered
+            return remembered
+        try:
+            await self._patiently(self._client.load_markets, f"markets of {self.name!r}")
+        except DataError as error:
+            if remembered is None:
+                raise
+            self._notes.append(f"the market rules of {self.name!r} are old: {str(error).splitlines()[0]}")
+            self._rules = remembered
+            return remembered
+        self._rules = _rules_of(self._client, self._now())
+        self._remember(self._rules)
+        return self._rules
+
+    def _remembered(self) -> MarketRules | None:
+        if self._rules_path is None:
+            return None
+        try:
+            sealed = self._rules_path.read_bytes()
+            return msgspec.json.decode(unseal(sealed, "markets", (self.name,)), type=MarketRules)
+        except (OSError, Unreadable, msgspec.DecodeError):
+            return None  # only a memory: the exchange tells it again
+
+    def _remember(self, rules: MarketRules) -> None:
+        path = self._rules_path
+        if path is None:
+            return
+        sealed = seal("markets", (self.name,), msgspec.json.encode(rules))
+        temporary = path.with_name(f".bknb-{os.getpid()}-{id(self)}.tmp")
+        with contextlib.suppress(OSError):
+            make_folders(Disk(), path.parent)
+            temporary.write_bytes(sealed)
+            temporary.replace(path)
+
+
+def _package() -> Any:
+    try:
+        return importlib.import_module("ccxt.async_support")
+    except ImportError:
+        raise MissingDependency("ccxt", purpose="candles from an exchange", extra="ccxt") from None
+
+
+def _intervals(client: Any, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+    offered = tuple(name for name in INTERVAL_MS if name in (client.timeframes or {}) and name not in _NEVER_NATIVE)
+    if wanted is None:
+        return offered
+    for interval in wanted:
+        interval_ms(interval)
+        if interval not in offered:
+            raise UsageError(f"{client.id} has no {interval} candles on the UTC grid; it has: {' '.join(offered)}")
+    return tuple(wanted)
+
+
+def _page_limit(client: Any) -> int:
+    features = client.features or {}
+    spot = features.get("spot") or features.get("default") or {}
+    limit = (spot.get("fetchOHLCV") or {}).get("limit")
+    return int(limit) if limit else _FALLBACK_PAGE
+
+
+def _listening(handle_errors: Callable[..., Any], now: Callable[[], int]) -> Callable[..., Any]:
+    """The look of ccxt itself at an answer, after the pause it asks for was noted."""
+
+    def listening(code: int, reason: str, url: str, method: str, headers: Any, *rest: Any) -> Any:
+        if code >= 400:
+            _retry_after.set(_asked_pause_ms(headers or {}, now))
+        elif len(rest) > 1 and rest[1] is None:
+            # ccxt would take a text that is no JSON for an answer without candles.
+            raise BrokenAnswer(f"the answer is not JSON: {str(rest[0])[:60]!r}")
+        return handle_errors(code, reason, url, method, headers, *rest)
+
+    return listening
+
+
+def _asked_pause_ms(headers: Mapping[str, str], now: Callable[[], int]) -> int | None:
+    text = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
+    if text.isdecimal():
+        return int(text) * 1000
+    try:
+        return max(0, int(parsedate_to_datetime(text).timestamp() * 1000) - now())
+    except (TypeError, ValueError):
+        return None
+
+
+def _candles(rows: Any) -> Candles:
+    if not isinstance(rows, list):
+        raise BrokenAnswer(f"the exchange answered {type(rows).__name__} instead of candles: {str(rows)[:60]!r}")
+    if not rows:
+        return Candles.empty()
+    try:
+        table = np.array([[float(value) for value in row[:6]] for row in rows], dtype=np.float64)
+        if table.shape[1] != 6:
+            raise ValueError("a candle has six values")
+        return Candles.from_rows(table)  # type: ignore[arg-type]  # a table is rows
+    except (TypeError, ValueError, IndexError) as error:
+        raise BrokenAnswer(f"rows that are no candles: {str(rows[0])[:60]} ({error})") from None
+
+
+def _found(rules: MarketRules, symbol: str, *, exchange: str) -> str:
+    """The symbol of ccxt for what a user wrote: that itself, the exchange's own name, or base and quote together."""
+    markets = rules.markets
+    if symbol in markets:
+        return symbol
+    same = [
+        name
+        for name, rule in markets.items()
+        if rule.id == symbol or (rule.kind == "spot" and rule.base + rule.quote == symbol)
+    ]
+    if same:
+        return min(same, key=lambda name: (markets[name].kind != "spot", markets[name].kind != "swap", len(name), name))
+    plain = {name.split(":")[0].replace("/", ""): name for name in markets}
+    near = UnknownName("symbol", symbol, known=sorted({*markets, *plain}))
+    first = str(near).splitlines()[0]
+    raise _short_list(near, f"{first}\n{exchange} has {len(markets)} markets, such as {', '.join(list(markets)[:4])}")
+
+
+def _short_list(error: UnknownName, text: str) -> UnknownName:
+    error.args = (text,)
+    return error
+
+
+def _rules_of(client: Any, read_at: int) -> MarketRules:
+    markets = {}
+    for symbol, market in client.markets.items():
+        precision = market.get("precision") or {}
+        markets[symbol] = MarketRule(
+            id=str(market.get("id")),
+            kind=str(market.get("type")),
+            base=str(market.get("base")),
+            quote=str(market.get("quote")),
+            price=precision.get("price"),
+            quantity=precision.get("amount"),
+        )
+    return MarketRules(mode=client.precisionMode, padding=client.paddingMode, read_at=read_at, markets=markets)
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+_open: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _close(client: Any) -> None:
+    """Give the connections of a source that is gone back."""
+    if client.session is not None:
+        submit(client.close())
+
+
+def _close_all() -> None:
+    """The same for those that are left when the process ends; nobody else would."""
+    with contextlib.suppress(Exception):
+        for closing in [submit(client.close()) for client in list(_open) if client.session is not None]:
+            closing.result(timeout=2)
+
+
+atexit.register(_close_all)

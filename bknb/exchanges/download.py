@@ -1,0 +1,430 @@
+"""History of a market: downloaded once, looked over, and shared by every run.
+
+The work is done on the fetching loop; the caller waits, sees how far it is, and may interrupt it: what came is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
+from ..domain.ranges import Range, Ranges, length
+from ..engine.build import as_moment
+from ..engine.resolve import resolve_exchange, resolve_frame
+from ..errors import UnknownName, UsageError
+from ..history.cached_source import StoredSource
+from ..history.partition import SeriesName, periods
+from ..history.store import DEFAULT_FOLDER
+from ..market.candles import content_hash
+from ..market.clock import SystemClock, stopwatch
+from ..market.fetch_loop import submit
+from ..ports import CandleSource
+from .factories import ccxt, stored
+
+_LOOK_SECONDS: Final = 0.1
+_AFTER_MS: Final = 5 * MINUTE_MS  # what a run over the same range looks at after its last moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadProgress:
+    """How far a download is.
+
+    Attributes
+    ----------
+    fraction : float
+        0 to 1, of the time that was missing at the start.
+    candles : int
+        Places of candles that were asked for so far.
+    seconds : float
+        How long it took so far.
+    """
+
+    fraction: float
+    candles: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadedSeries:
+    """One symbol after a download.
+
+    Attributes
+    ----------
+    symbol : str
+        As the store calls it.
+    candles : int
+        How many are stored in the range.
+    added : int
+        How many of them are new.
+    absent : tuple of (int, int)
+        Ranges the exchange was asked about and has no candles for, UTC ms.
+    missing : tuple of (int, int)
+        Ranges that are still unknown, UTC ms: not asked, or too young to be stored.
+    content_hash : str
+        Name of exactly these candles; see :func:`bknb.content_hash`.
+    """
+
+    symbol: str
+    candles: int
+    added: int
+    absent: Ranges
+    missing: Ranges
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downloaded:
+    """What a download did; it shows itself as a table.
+
+    Attributes
+    ----------
+    exchange, interval : str
+        What was downloaded.
+    start, end : int
+        The range ``[start, end)``, UTC ms.
+    series : tuple of DownloadedSeries
+        One for each symbol.
+    requests : int
+        Pages that were asked for.
+    warnings : tuple of str
+        What was repaired, tried again or corrected.
+    stopped : bool
+        Whether it was interrupted.
+
+    Examples
+    --------
+    >>> Downloaded(exchange="demo", interval="1m", start=0, end=60_000, series=(), requests=0).complete
+    True
+    """
+
+    exchange: str
+    interval: str
+    start: int
+    end: int
+    series: tuple[DownloadedSeries, ...]
+    requests: int
+    warnings: tuple[str, ...] = ()
+    stopped: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of the range is missing any more."""
+        return not any(one.missing for one in self.series)
+
+    def __str__(self) -> str:
+        step = interval_ms(self.interval)
+        rows = [("symbol", "candles", "new", "absent", "missing", "hash"), *(_row(one, step) for one in self.series)]
+        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+        lines = [_headline(self)]
+        for row in rows:
+            cells = [
+                text.ljust(width) if place in (0, 5) else text.rjust(width)
+                for place, (text, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            lines.append("  " + "  ".join(cells).rstrip())
+        return "\n".join([*lines, *(f"  note: {note}" for note in _few(self.warnings))])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        step = interval_ms(self.interval)
+        head = "".join(f"<th>{name}</th>" for name in ("symbol", "candles", "new", "absent", "missing", "hash"))
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _row(one, step)) + "</tr>" for one in self.series
+        )
+        notes = "".join(f"<li>{escape(note)}</li>" for note in _few(self.warnings))
+        return f"<p>{escape(_headline(self))}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" + (
+            f"<ul>{notes}</ul>" if notes else ""
+        )
+
+
+def download(
+    symbols: str | Iterable[str],
+    *,
+    exchange: Any,
+    start: object = None,
+    end: object = None,
+    frame: Any = None,
+    interval: str = "1m",
+    folder: str | Path = DEFAULT_FOLDER,
+    warmup_minutes: int = 1440,
+    again: bool = False,
+    at_once: int = 4,
+    progress: bool | Callable[[DownloadProgress], object] = True,
+) -> Downloaded:
+    """Have the history of one or more symbols on disk.
+
+    Only what is not there yet is fetched, so a download that was interrupted goes on where it was, and one that is
+    complete returns at once. ``Ctrl-C`` ends it; what came is kept.
+
+    Parameters
+    ----------
+    symbols
+        ``"BTCUSDT"``, several with commas between them, or a list.
+    exchange
+        The name of a registered exchange, a source such as ``bknb.exchanges.ccxt("binance")``, or the name of any
+        exchange ccxt knows.
+    start, end
+        The range: text, date, datetime or UTC ms; ``end`` is not part of it and is now by default.
+    frame
+        The range as a run takes it, in place of ``start`` and ``end``.
+    interval
+        Which candles; runs need ``"1m"``.
+    folder
+        Where candles are kept, for an exchange that has no store yet.
+    warmup_minutes
+        How much before ``start`` is fetched too, so that a backtest over the range can look back.
+    again
+        Fetch all of the range even where it is known; what the exchange answers differently replaces what was stored,
+        and is told.
+    at_once
+        How many parts are fetched at the same time; the exchange's rate limit holds for all of them together.
+    progress
+        Whether to show a bar, or a function that is told how far it is.
+
+    Returns
+    -------
+    Downloaded
+
+    Raises
+    ------
+    BadCandle
+        A candle breaks a rule or contradicts a stored one. Nothing that was stored before was changed.
+    DataError
+        The exchange did not answer. What came before is kept.
+    KeyboardInterrupt
+        It was interrupted. What came before is kept.
+
+    Examples
+    --------
+    >>> import bknb, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     market = bknb.exchanges.stored(bknb.exchanges.demo(), folder=folder)
+    ...     done = bknb.download(
+    ...         "BTCUSDT", exchange=market, start="2024-01-01", end="2024-01-02", warmup_minutes=0, progress=False)
+    >>> done.complete, done.series[0].candles
+    (True, 1440)
+    """
+    source = as_stored(exchange, folder=folder)
+    names = as_symbols(symbols)
+    step = interval_ms(interval)
+    first, last = as_range(start, end, frame, step)
+    if at_once < 1 or warmup_minutes < 0:
+        raise UsageError("at_once must be at least 1 and warmup_minutes at least 0")
+    work = _Download(
+        source=source,
+        symbols=names,
+        interval=interval,
+        start=first,
+        end=ceil_to(last, step),
+        again=again,
+        at_once=at_once,
+        since=floor_to(first - warmup_minutes * MINUTE_MS, step),
+        until=ceil_to(last + _AFTER_MS, step),
+    )
+    _wait(work, label=f"download {', '.join(names)} {interval} from {source.name}", progress=progress)
+    return work.report()
+
+
+def as_stored(exchange: Any, *, folder: str | Path = DEFAULT_FOLDER) -> StoredSource:
+    """What a user calls an exchange, as a source with a store before it."""
+    if isinstance(exchange, str):
+        try:
+            source: CandleSource = resolve_exchange(exchange).source
+        except UnknownName:
+            source = ccxt(exchange, cache=folder)
+    else:
+        source = resolve_exchange(exchange).source
+    return source if isinstance(source, StoredSource) else stored(source, folder=folder)
+
+
+def as_range(start: object, end: object, frame: Any, step: int) -> Range:
+    """The range ``[start, end)`` a user means, UTC ms."""
+    if frame is not None:
+        if start is not None or end is not None:
+            raise UsageError("a range is either a frame, or start and end, not both")
+        resolved = resolve_frame(frame)
+        start, end = resolved.start, resolved.end
+    if start is None:
+        raise UsageError("say which range: start='2024-01-01', end='2024-02-01' (or a frame)")
+    first = floor_to(as_moment(start, "start"), step)
+    last = SystemClock().now() if end is None else as_moment(end, "end")
+    if last <= first:
+        raise UsageError(f"a range must end after it starts: start {utc_text(first)}, end {utc_text(last)}")
+    return first, last
+
+
+def as_symbols(symbols: str | Iterable[str]) -> tuple[str, ...]:
+    """One or more symbols, each once."""
+    given = symbols.split(",") if isinstance(symbols, str) else list(symbols)
+    names = tuple(dict.fromkeys(name.strip() for name in given))
+    if not names or not all(names):
+        raise UsageError(f"symbols must be names such as 'BTCUSDT' or ['BTCUSDT', 'ETHUSDT'], got {symbols!r}")
+    return names
+
+
+@dataclass(slots=True)
+class _Download:
+    """A download under way."""
+
+    source: StoredSource
+    symbols: tuple[str, ...]
+    interval: str
+    start: int
+    end: int
+    since: int
+    until: int
+    again: bool
+    at_once: int
+    total_ms: int = 0
+    done_ms: int = 0
+    stopped: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
+    series: list[SeriesName] = field(default_factory=list)
+    added: dict[SeriesName, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    pages_before: int = 0
+
+    async def run(self) -> None:
+        try:
+            self.pages_before = self.source.pages
+            await self._run()
+        finally:
+            self.notes.extend(self.source.take_notes())
+            self.over.set()
+
+    async def _run(self) -> None:
+        jobs: list[tuple[SeriesName, str, Range]] = []
+        for symbol in self.symbols:
+            series = await self.source.series(symbol, self.interval)
+            self.series.append(series)
+            whole = ((self.since, self.until),)
+            missing = whole if self.again else await self.source.missing(series, self.since, self.until)
+            jobs.extend((series, symbol, part) for part in _parts(missing, series.step))
+        self.total_ms = length(part for _, _, part in jobs)
+        jobs.sort(key=lambda job: job[2])
+        places = asyncio.Semaphore(self.at_once)
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(self._part(*job, places=places))
+        if self.again:
+            return
+        for symbol, series in zip(self.symbols, self.series, strict=True):
+            # Silence at the end of a part proves nothing by itself; now the parts after it are there.
+            if await self.source.missing(series, self.since, self.until):
+                filled = await self.source.fill(series, symbol, self.since, self.until)
+                self._count(series, filled.added)
+
+    async def _part(self, series: SeriesName, symbol: str, part: Range, *, places: asyncio.Semaphore) -> None:
+        async with places:
+            reached = part[0]
+
+            def tell(_: int, moment: int) -> None:
+                nonlocal reached
+                self.done_ms += max(0, moment - reached)
+                reached = max(reached, moment)
+
+            filled = await self.source.fill(series, symbol, *part, again=self.again, tell=tell)
+            self._count(series, filled.added)
+            tell(part[0], part[1])
+
+    def _count(self, series: SeriesName, added: int) -> None:
+        self.added[series] = self.added.get(series, 0) + added
+
+    def progress(self, seconds: float) -> DownloadProgress:
+        fraction = self.done_ms / self.total_ms if self.total_ms else 0.0
+        return DownloadProgress(
+            fraction=min(fraction, 1.0), candles=self.done_ms // interval_ms(self.interval), seconds=seconds
+        )
+
+    def _looked_at(self, series: SeriesName) -> DownloadedSeries:
+        store, since, until = self.source.store, self.start, self.end
+        candles = store.read(series, since, until)
+        absent = store.absent(series, since, until)
+        if self.source.sessions is not None:
+            absent = self.source.sessions.open_part(absent, series.step)
+        return DownloadedSeries(
+            symbol=series.symbol,
+            candles=len(candles),
+            added=self.added.get(series, 0),
+            absent=absent,
+            missing=store.missing(series, since, until),
+            content_hash=content_hash(candles),
+        )
+
+    def report(self) -> Downloaded:
+        return Downloaded(
+            exchange=self.source.name,
+            interval=self.interval,
+            start=self.start,
+            end=self.end,
+            series=tuple(self._looked_at(series) for series in self.series),
+            requests=self.source.pages - self.pages_before,
+            warnings=tuple(self.notes),
+            stopped=self.stopped,
+        )
+
+
+def _parts(missing: Ranges, step: int) -> list[Range]:
+    """Ranges cut where the store's files end, so that they can be fetched side by side."""
+    return [(max(first, low), min(end, high)) for low, high in missing for _, first, end in periods(low, high, step)]
+
+
+def _wait(work: _Download, *, label: str, progress: bool | Callable[[DownloadProgress], object]) -> None:
+    from ..jupyter.progress import Bar
+
+    bar = Bar(label) if progress is True else None
+    began = stopwatch()
+    future = submit(work.run())
+    try:
+        while not work.over.wait(_LOOK_SECONDS):
+            state = work.progress(stopwatch() - began)
+            if bar is not None and work.total_ms:
+                bar.update(state.fraction, seconds=state.seconds, facts=f"{state.candles:,} candles")
+            elif callable(progress):
+                progress(state)
+        future.result()
+    except BaseException as error:  # noqa: BLE001 -- told below, and raised again
+        future.cancel()
+        work.over.wait()  # what came is being stored
+        work.stopped = isinstance(error, (KeyboardInterrupt, CancelledError))
+        if bar is not None:
+            how = "interrupted; what came is kept, the same call goes on from there"
+            bar.close(how if work.stopped else "failed; what came before is kept")
+        raise _first(error) from None
+    state = work.progress(stopwatch() - began)
+    if callable(progress):
+        progress(DownloadProgress(fraction=1.0, candles=state.candles, seconds=state.seconds))
+    if bar is not None:
+        bar.close(f"{sum(work.added.values()):,} new candles in {state.seconds:.1f} s")
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error itself, out of the group that several parts make of it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _headline(done: Downloaded) -> str:
+    state = "interrupted" if done.stopped else ("complete" if done.complete else "not complete")
+    span = f"{utc_text(done.start)} .. {utc_text(done.end)}"
+    return f"{done.interval} candles from {done.exchange}, {span}: {state}, {done.requests:,} requests"
+
+
+def _row(one: DownloadedSeries, step: int) -> tuple[str, str, str, str, str, str]:
+    absent, missing = length(one.absent) // step, length(one.missing) // step
+    return one.symbol, f"{one.candles:,}", f"{one.added:,}", f"{absent:,}", f"{missing:,}", one.content_hash[:12]
+
+
+def _few(notes: Sequence[str], *, most: int = 5) -> list[str]:
+    more = len(notes) - most
+    return [*notes[:most], *([f"and {more} more"] if more > 0 else [])]

@@ -1,0 +1,245 @@
+"""Fetching what a store does not have: page after page, checked, proven, and kept as it comes.
+
+A moment without a candle counts as *absent* only when the exchange was asked twice and has shown a later candle;
+silence at the end of the data proves nothing and is asked about again next time. Candles that closed a moment ago are
+handed out and not stored: an exchange may still correct them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from ..config import Settings
+from ..domain.formatting import utc_text
+from ..domain.interval import floor_to
+from ..domain.ranges import Range
+from ..errors import BadCandle, NotEnoughData
+from ..market.candles import Candles
+from ..market.quality import Asked, audit, gaps
+from ..market.sessions import Sessions
+from ..ports import CandleSource
+from .partition import SeriesName
+from .store import CandleStore, Stored, united
+
+_KEEP_EVERY_PAGES: Final = 10
+_FALLBACK_PAGE: Final = 1000
+
+
+@dataclass(slots=True)
+class Filled:
+    """What one filling did.
+
+    Attributes
+    ----------
+    added : int
+        New candles on disk.
+    revised, late : list of int
+        Open times (UTC ms); see :class:`bknb.history.store.Stored`.
+    pages : int
+        Answers that were asked for.
+    fresh : Candles
+        Closed candles too young to be stored.
+    notes : list of str
+        What was repaired on the way.
+    """
+
+    added: int = 0
+    revised: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+    pages: int = 0
+    fresh: Candles = field(default_factory=Candles.empty)
+    notes: list[str] = field(default_factory=list)
+
+    def count(self, stored: Stored) -> None:
+        """Add what the store said."""
+        self.added += stored.added
+        self.revised.extend(stored.revised)
+        self.late.extend(stored.late)
+
+
+class Filler:
+    """Fetches ranges of one series into a store.
+
+    Parameters
+    ----------
+    source, symbol
+        Whom to ask, and what the source calls it.
+    store, series
+        Where it goes.
+    now
+        The present at the exchange, UTC ms, fixed for this filling.
+    settle_ms
+        Candles that closed less than this ago are not stored.
+    settings
+        For the check of anomalies.
+    revise
+        Whether other values replace stored ones.
+    tell
+        Called with the moment that is reached in a range: ``tell(first, reached)``.
+    """
+
+    def __init__(
+        self,
+        source: CandleSource,
+        symbol: str,
+        store: CandleStore,
+        series: SeriesName,
+        *,
+        now: int,
+        settle_ms: int,
+        settings: Settings,
+        revise: bool = False,
+        tell: Callable[[int, int], object] | None = None,
+    ) -> None:
+        self._source = source
+        self._symbol = symbol
+        self._sessions: Sessions | None = getattr(source, "sessions", None)
+        self._store = store
+        self._series = series
+        self._now = now
+        self._settled = floor_to(now - settle_ms, series.step)
+        self._settings = settings
+        self._revise = revise
+        self._tell = tell if tell is not None else _tell_nobody
+        self._parts: list[Candles] = []
+        self._known: list[Range] = []
+        self.filled = Filled()
+
+    async def fill(self, ranges: tuple[Range, ...]) -> Filled:
+        """Fetch the ranges; whatever ends this early, the pages that came are kept.
+
+        Raises
+        ------
+        BadCandle
+            A candle breaks a rule, twice; or it contradicts a stored one. The pages before it are kept.
+        DataError
+            The source did not answer.
+        """
+        step = self._series.step
+        try:
+            for since, end in ranges:
+                until = min(end, floor_to(self._now, step))
+                if since < until:
+                    await self._walk(since, until)
+        finally:
+            self._keep()
+        return self.filled
+
+    async def _walk(self, since: int, until: int) -> None:
+        step, size = self._series.step, self._size()
+        at = since  # everything before is asked
+        proven = since  # everything before is proven
+        while at < until:
+            limit = min(size, (until - at) // step)
+            page, beyond = await self._page(at, until, limit=limit)
+            if len(page) or beyond:
+                reached = until if beyond and not len(page) else int(page.timestamp[-1]) + step
+                if self._holes(page, proven, reached):
+                    page = await self._again(page, proven, reached)
+                self._take(page, (proven, reached))
+                at = proven = reached
+                self._tell(since, at)
+                if len(self._known) >= _KEEP_EVERY_PAGES:
+                    await asyncio.to_thread(self._keep)
+                continue
+            at += limit * step
+            self._tell(since, min(at, until))
+            if at < until and not await self._anything_later(max(at, until - size * step), until):
+                break
+        if proven < until and self._has_later(until):
+            # The store knows what comes after the silence: the silence is the answer. Asked a second time.
+            page, _ = await self._page(proven, until, limit=min(size, (until - proven) // step))
+            self._take(page, (proven, until))
+
+    async def _anything_later(self, since: int, until: int) -> bool:
+        page, beyond = await self._page(since, until, limit=(until - since) // self._series.step)
+        return bool(len(page)) or beyond
+
+    def _has_later(self, until: int) -> bool:
+        later = self._store.known(self._series, until, until + self._series.step)
+        return bool(later) and bool(len(self._store.read(self._series, until, until + 366 * 86_400_000)))
+
+    def _holes(self, page: Candles, since: int, until: int) -> bool:
+        step = self._series.step
+        if len(page) == (until - since) // step:
+            return False
+        if self._sessions is None:
+            return True
+        first = page.timestamp[:1].tolist() or [until]
+        edges = [(since, first[0]), *gaps(page.timestamp, step)]
+        return bool(self._sessions.open_part(edges, step))
+
+    async def _again(self, page: Candles, since: int, until: int) -> Candles:
+        """A page with holes is asked for twice; what neither answer holds is absent."""
+        limit = min(self._size(), (until - since) // self._series.step)
+        second, _ = await self._page(since, until, limit=limit)
+        return united(page, second)
+
+    async def _page(self, at: int, until: int, *, limit: int) -> tuple[Candles, bool]:
+        """The usable candles of one answer, and whether it showed a candle after the range."""
+        for last in (False, True):
+            self.filled.pages += 1
+            answer = await self._source.get_candles(self._symbol, self._series.interval, at, limit)
+            times = answer.timestamp
+            beyond = bool((times >= until).any())
+            if len(times) and not ((times >= at) & (times < until)).any():
+                if not beyond and not (times % self._series.step == 0).all():
+                    audit(answer, self._asked(at, until), settings=self._settings)  # says what is wrong
+                return Candles.empty(), beyond
+            if beyond or (len(times) and int(times.min()) < at):
+                answer = _inside(answer, at, until)
+            try:
+                page, repairs = audit(answer, self._asked(at, until), settings=self._settings, now=self._now)
+            except NotEnoughData:
+                return Candles.empty(), True
+            except BadCandle:
+                if last:
+                    raise
+                continue  # an answer can be garbled on the way; what comes twice is meant
+            for repair in repairs:
+                noun = "candle" if repair.count == 1 else "candles"
+                self.filled.notes.append(
+                    f"{self._series}: {repair.rule}: {repair.count} {noun}, the first at {utc_text(repair.first)}"
+                )
+            return page, beyond
+        raise AssertionError("unreachable")
+
+    def _asked(self, since: int, until: int) -> Asked:
+        series = self._series
+        return Asked(exchange=series.exchange, symbol=series.symbol, interval=series.interval, since=since, until=until)
+
+    def _size(self) -> int:
+        return max(1, self._source.page_limit or max(_FALLBACK_PAGE, self._settings.max_candles_per_request))
+
+    def _take(self, page: Candles, known: Range) -> None:
+        split = int(np.searchsorted(page.timestamp, self._settled))
+        self._parts.append(page[:split])
+        self._known.append((known[0], min(known[1], max(self._settled, known[0]))))
+        if split < len(page):
+            self.filled.fresh = Candles.concat([self.filled.fresh, page[split:]])
+
+    def _keep(self) -> None:
+        """Put what came so far into the store."""
+        parts, known = self._parts, self._known
+        self._parts, self._known = [], []
+        if known:
+            # Ranges come in order of time, and so do their pages.
+            self.filled.count(
+                self._store.put(self._series, Candles.concat(parts), known=known, now=self._now, revise=self._revise)
+            )
+
+
+def _inside(candles: Candles, since: int, until: int) -> Candles:
+    keep = np.flatnonzero((candles.timestamp >= since) & (candles.timestamp < until))
+    block = candles._block[:, keep]
+    block.setflags(write=False)
+    return Candles(block)
+
+
+def _tell_nobody(_: int, __: int) -> None:
+    return None

@@ -1,0 +1,246 @@
+"""One file of stored candles: a month of minutes (or a year of hours) as Parquet, with what is known about it.
+
+Beside the six columns a file says, in its own metadata under ``bknb.candles``, whose candles it holds, which moments
+the exchange was asked about (``known``), and their content hash. Candles and knowledge are therefore replaced together.
+The same candles and knowledge make the same bytes (with the same version of pyarrow).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from ..domain.interval import INTERVAL_MS
+from ..domain.ranges import Ranges
+from ..errors import MissingDependency, StateError
+from ..market.candles import COLUMNS, Candles, content_hash
+from ..stores.record import Unreadable, address_of, seal, unseal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_KIND: Final = "candles"
+_KEY: Final = b"bknb.candles"
+_YEARLY_FROM_MS: Final = INTERVAL_MS["1h"]
+
+
+class SeriesName(msgspec.Struct, frozen=True, order=True):
+    """Which candles: where they are from, of what, and how long one is."""
+
+    exchange: str
+    symbol: str
+    interval: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """The three names."""
+        return self.exchange, self.symbol, self.interval
+
+    @property
+    def step(self) -> int:
+        """Length of one candle in milliseconds."""
+        return INTERVAL_MS[self.interval]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.interval} from {self.exchange!r}"
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file says about its candles: the moments asked about, and the content hash."""
+
+    known: Ranges
+    content: str
+
+
+def period_of(when: int, step: int) -> tuple[str, int, int]:
+    """The partition a candle belongs to: its name, its first moment and its end (UTC ms).
+
+    Examples
+    --------
+    >>> period_of(1_641_038_400_000, 60_000)
+    ('2022-01', 1640995200000, 1643673600000)
+    >>> period_of(1_641_038_400_000, 3_600_000)[0]
+    '2022'
+    """
+    moment = datetime.fromtimestamp(when // 1000, UTC)
+    if step >= _YEARLY_FROM_MS:
+        first, end = datetime(moment.year, 1, 1, tzinfo=UTC), datetime(moment.year + 1, 1, 1, tzinfo=UTC)
+        return f"{moment:%Y}", _ms(first), _ms(end)
+    first = datetime(moment.year, moment.month, 1, tzinfo=UTC)
+    end = datetime(moment.year + moment.month // 12, moment.month % 12 + 1, 1, tzinfo=UTC)
+    return f"{moment:%Y-%m}", _ms(first), _ms(end)
+
+
+def periods(since: int, until: int, step: int) -> Iterator[tuple[str, int, int]]:
+    """Every partition that ``[since, until)`` touches, oldest first."""
+    while since < until:
+        name, first, end = period_of(since, step)
+        yield name, first, end
+        since = end
+
+
+def encoded(series: SeriesName, candles: Candles, known: Ranges) -> bytes:
+    """The bytes of a file. Times are delta-packed and the bytes of the floats split: about half of plain columns."""
+    pa, pq = arrow()
+    label = seal(_KIND, series.key, msgspec.json.encode(Label(known=known, content=content_hash(candles))))
+    kinds = [pa.timestamp("ms", tz="UTC")] + [pa.float64()] * (len(COLUMNS) - 1)
+    columns = [
+        # Straight from memory: pyarrow's own conversion would import pandas first.
+        pa.Array.from_buffers(kind, len(candles), [None, pa.py_buffer(np.ascontiguousarray(getattr(candles, name)))])
+        for name, kind in zip(COLUMNS, kinds, strict=True)
+    ]
+    fields = [pa.field(name, column.type, nullable=False) for name, column in zip(COLUMNS, columns, strict=True)]
+    schema = pa.schema(fields)
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink,
+        schema,
+        compression="lz4",
+        use_dictionary=False,
+        column_encoding={
+            "timestamp": "DELTA_BINARY_PACKED",
+            **dict.fromkeys(COLUMNS[1:], "BYTE_STREAM_SPLIT"),
+        },
+        write_page_checksum=True,
+        store_schema=False,
+    ) as writer:
+        writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+        writer.add_key_value_metadata({_KEY: label})
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+class CandleFile:
+    """A file that is open for reading (memory-mapped); what it says about itself is checked at once.
+
+    Raises
+    ------
+    StateError
+        When it is damaged, of a later format, or belongs somewhere else.
+    """
+
+    def __init__(self, path: Path, series: SeriesName) -> None:
+        self.path = path
+        pa, pq = arrow()
+        try:
+            self._map = pa.memory_map(str(path))
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, OSError) as error:
+            raise damaged(path, _first_line(error)) from None
+        try:
+            self._file = pq.ParquetFile(self._map, page_checksum_verification=True)
+            raw = (self._file.metadata.metadata or {}).get(_KEY)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            self._map.close()
+            raise damaged(path, _first_line(error)) from None
+        try:
+            if raw is None:
+                raise damaged(path, "it was not written by bknb")
+            self.label = _label(raw, path, series)
+        except StateError:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    def read(self) -> Candles:
+        """The candles, compared with their content hash."""
+        block = np.empty((6, len(self)))
+        self.read_into(block)
+        block.setflags(write=False)
+        return Candles(block)
+
+    def read_into(self, block: Any) -> None:
+        """Fill the six rows of ``block`` and compare them with the content hash."""
+        pa, _ = arrow()
+        try:
+            table = self._file.read(columns=list(COLUMNS), use_threads=False)
+            if table.num_rows != block.shape[1]:
+                raise damaged(self.path, "it holds another number of candles than it says")
+            for row, name in enumerate(COLUMNS):
+                _fill(block[row], table.column(name), pa.timestamp("ms", tz="UTC") if row == 0 else pa.float64())
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            raise damaged(self.path, _first_line(error)) from None
+        if content_hash(Candles(block)) != self.label.content:
+            raise damaged(self.path, "its content hash does not match its candles")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+        self._map.close()
+
+    def __enter__(self) -> CandleFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def arrow() -> tuple[Any, Any]:
+    """``pyarrow`` and ``pyarrow.parquet``, when they are needed.
+
+    Raises
+    ------
+    MissingDependency
+        pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet as pq
+    except ImportError:
+        raise MissingDependency("pyarrow", purpose="keeping candles on disk", extra="parquet") from None
+    return pa, pq
+
+
+def damaged(path: Path, why: str) -> StateError:
+    """The error for a file of candles that cannot be used."""
+    return StateError(
+        f"{path}: stored candles cannot be used: {why}\n"
+        "nothing was changed; move the file away, and its range is downloaded again"
+    )
+
+
+def _fill(values: Any, column: Any, kind: Any) -> None:
+    """Copy a column from its buffers: pyarrow's own conversions would import pandas first."""
+    if column.type != kind or column.null_count:
+        raise ValueError(f"a column is {column.type}, not {kind}")
+    at = 0
+    for chunk in column.chunks:
+        plain = np.frombuffer(chunk.buffers()[1], dtype=np.float64, count=len(chunk), offset=8 * chunk.offset)
+        values[at : at + len(chunk)] = plain
+        at += len(chunk)
+
+
+def series_in(path: Path) -> SeriesName:
+    """Whose candles a file holds, as it says itself."""
+    pa, pq = arrow()
+    try:
+        address = address_of((pq.read_metadata(path).metadata or {}).get(_KEY, b""))
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, _first_line(error)) from None
+    if address is None or len(address[1]) != 3:
+        raise damaged(path, "its label is unreadable")
+    return SeriesName(*address[1])
+
+
+def _label(raw: bytes, path: Path, series: SeriesName) -> Label:
+    try:
+        return msgspec.json.decode(unseal(raw, _KIND, series.key), type=Label)
+    except Unreadable as error:
+        raise damaged(path, f"its label {error.reason}") from None
+    except msgspec.DecodeError as error:
+        raise damaged(path, f"its label is unreadable ({error})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1000

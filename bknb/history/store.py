@@ -1,0 +1,392 @@
+"""Candles on disk: fetched once, complete, and shared by every run, notebook and process.
+
+::
+
+    dump/candles/
+        binance/BTC%2FUSDT/1m/2024-01.parquet     a month of minutes; hours and longer by the year
+        binance/BTC%2FUSDT/1m/.lock               held while somebody writes this series
+
+A partition is replaced as a whole: written beside its place, forced to the disk, renamed. So readers need no lock and
+find the old file or the new one, and appending a day rewrites one month. Names become file names as in
+:mod:`bknb.stores.record`; what a file holds is in :mod:`bknb.history.partition`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ..domain.formatting import utc_text
+from ..domain.interval import INTERVAL_MS, floor_to, interval_ms
+from ..domain.ranges import Range, Ranges, merged, within, without
+from ..errors import BadCandle, StateError, UsageError
+from ..market.candles import COLUMNS, Candles
+from ..market.quality import Asked, check_order, check_values, describe, gaps
+from ..stores.disk import Disk, make_folders, refusal, waiting_lock
+from ..stores.record import decode_name, encode_name, is_shortened
+from .partition import CandleFile, SeriesName, damaged, encoded, period_of, periods, series_in
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DEFAULT_FOLDER: Final = "./dump/candles"
+
+_PARTITION = re.compile(r"[0-9]{4}(-[0-9]{2})?\.parquet")
+_TEMPORARY = re.compile(r"\.bknb-[0-9]+-[0-9]+\.tmp")
+_NUMBERS = itertools.count(1)
+_NOTHING_CHANGED: Final = "what was stored before is untouched"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What a :meth:`CandleStore.put` did.
+
+    Attributes
+    ----------
+    added : int
+        Candles that are new.
+    revised : tuple of int
+        Open times (UTC ms) of stored candles whose values were replaced.
+    late : tuple of int
+        Open times of new candles the exchange had answered as absent before.
+    """
+
+    added: int = 0
+    revised: tuple[int, ...] = ()
+    late: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class _Partition:
+    """One file as it will be."""
+
+    path: Path
+    candles: Candles
+    known: Ranges
+    changed: bool
+    stored: Stored = field(default_factory=Stored)
+
+
+class CandleStore:
+    """Candles on disk; any number of processes and threads may read and write at once.
+
+    Parameters
+    ----------
+    root : str or Path
+        The folder, made when something is stored. A relative one is relative to the working directory of now.
+    disk : Disk, optional
+        Who carries out the system calls.
+    wait_seconds : float
+        How long to wait for another writer of the same series.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> rows = [(minute * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0) for minute in (0, 1, 4)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = CandleStore(folder)
+    ...     series = SeriesName("mine", "BTCUSDT", "1m")
+    ...     stored = store.put(series, Candles.from_rows(rows), known=[(0, 300_000)], now=600_000)
+    ...     print(stored.added, store.read(series).timestamp.tolist())
+    ...     print(store.absent(series, 0, 600_000), store.missing(series, 0, 600_000))
+    3 [0, 60000, 240000]
+    ((120000, 240000),) ((300000, 600000),)
+    """
+
+    def __init__(
+        self, root: str | Path = DEFAULT_FOLDER, *, disk: Disk | None = None, wait_seconds: float = 60.0
+    ) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self._disk = disk or Disk()
+        self._wait_seconds = wait_seconds
+
+    def __repr__(self) -> str:
+        return f"CandleStore({str(self.root)!r})"
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        series: SeriesName,
+        candles: Candles,
+        *,
+        now: int,
+        known: Sequence[Range] | None = None,
+        revise: bool = False,
+    ) -> Stored:
+        """Add candles and what is known about the moments between them; it is on the disk when this returns.
+
+        Candles that are there already are compared. Everything is checked before anything is written.
+
+        Parameters
+        ----------
+        series
+            Whose candles they are.
+        candles
+            Oldest first, each once, on the grid of the interval.
+        now
+            The present at the exchange, UTC ms: what has not closed by then is not stored.
+        known
+            The moments the exchange was asked about, as ranges; a moment in them without a candle is absent. By
+            default the candles themselves.
+        revise
+            Whether other values replace stored ones; by default they are refused.
+
+        Raises
+        ------
+        BadCandle
+            A candle breaks a rule, or contradicts a stored one. Nothing was stored.
+        StateError
+            A stored file is damaged, or the disk did not take the data. What was stored before is untouched.
+        """
+        step = interval_ms(series.interval)
+        candles, ranges = self._acceptable(series, candles, known, floor_to(now, step))
+        if not ranges:
+            return Stored()
+        folder = self._folder(series)
+        try:
+            make_folders(self._disk, folder)
+        except OSError as error:
+            raise refusal("make the folder", folder, error, outcome="choose another folder for candles") from None
+        with waiting_lock(folder / ".lock", wait_seconds=self._wait_seconds):
+            self._sweep(folder)
+            parts = [
+                self._merged(series, folder / f"{name}.parquet", candles, within(ranges, first, end), revise=revise)
+                for name, first, end in _touched(ranges, step)
+            ]
+            for part in parts:
+                if part.changed:
+                    self._write(part.path, encoded(series, part.candles, part.known))
+        return Stored(
+            added=sum(part.stored.added for part in parts),
+            revised=tuple(time for part in parts for time in part.stored.revised),
+            late=tuple(time for part in parts for time in part.stored.late),
+        )
+
+    def _acceptable(
+        self, series: SeriesName, candles: Candles, known: Sequence[Range] | None, closed: int
+    ) -> tuple[Candles, Ranges]:
+        """The closed candles and ranges, once it is clear that every rule is kept."""
+        step = series.step
+        candles = candles[: int(np.searchsorted(candles.timestamp, closed))]
+        times = candles.timestamp
+        ranges = _runs(times, step) if known is None else within(known, 0, closed)
+        asked = Asked(
+            exchange=series.exchange,
+            symbol=series.symbol,
+            interval=series.interval,
+            since=ranges[0][0] if ranges else 0,
+            until=ranges[-1][1] if ranges else 0,
+        )
+        try:
+            check_order(candles, asked)
+            check_values(candles, asked)
+        except BadCandle as error:
+            path = self._file_of(series, candles)
+            raise BadCandle(f"{error}\n{path}: nothing was stored, {_NOTHING_CHANGED}") from None
+        if any(first % step or end % step for first, end in ranges):
+            raise UsageError(f"{asked}: known ranges must lie on the grid of {series.interval}, got {known!r:.120}")
+        outside = without(_runs(times, step), ranges)
+        if outside:
+            raise UsageError(f"{asked}: the candle of {utc_text(outside[0][0])} lies outside the known ranges")
+        return candles, ranges
+
+    def _file_of(self, series: SeriesName, candles: Candles) -> Path:
+        first = int(candles.timestamp[0])
+        try:
+            return self._folder(series) / f"{period_of(first, series.step)[0]}.parquet"
+        except (ValueError, OverflowError, OSError):
+            return self._folder(series)
+
+    def _merged(self, series: SeriesName, path: Path, candles: Candles, known: Ranges, *, revise: bool) -> _Partition:
+        """A partition with the new candles in it; nothing is written yet."""
+        times = candles.timestamp
+        low, high = np.searchsorted(times, [known[0][0], known[-1][1]])
+        new = candles[int(low) : int(high)]
+        try:
+            with CandleFile(path, series) as file:
+                old, old_known = file.read(), file.label.known
+        except FileNotFoundError:
+            return _Partition(path, new, known, changed=True, stored=Stored(added=len(new)))
+        both, in_old, in_new = np.intersect1d(old.timestamp, new.timestamp, assume_unique=True, return_indices=True)
+        differs = np.zeros(len(both), dtype=bool)
+        for name in COLUMNS[1:]:
+            differs |= getattr(old, name)[in_old] != getattr(new, name)[in_new]
+        if differs.any() and not revise:
+            at = int(np.argmax(differs))
+            count = int(differs.sum())
+            raise BadCandle(
+                f"{series}: {describe(new, int(in_new[at]))} contradicts the stored one"
+                f"{f' ({count} candles do)' if count > 1 else ''}: {describe(old, int(in_old[at]))}\n"
+                f"the exchange revised its history, or one of the two is wrong; {path}: nothing was changed"
+            )
+        fresh = np.setdiff1d(new.timestamp, both, assume_unique=True)
+        together = merged([*old_known, *known])
+        if not len(fresh) and not differs.any():
+            return _Partition(path, old, together, changed=together != old_known)
+        late = [int(time) for time in fresh if within(old_known, int(time), int(time) + series.step)]
+        stored = Stored(added=len(fresh), revised=tuple(both[differs].tolist()), late=tuple(late))
+        return _Partition(path, united(old, new), together, changed=True, stored=stored)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        disk = self._disk
+        temporary = path.with_name(f".bknb-{os.getpid()}-{next(_NUMBERS)}.tmp")
+        try:
+            handle = disk.create(temporary)
+            try:
+                left = memoryview(data)
+                while left:
+                    left = left[disk.write(handle, bytes(left)) :]
+                disk.sync(handle)
+            finally:
+                disk.close(handle)
+            disk.replace(temporary, path)
+            disk.sync_folder(path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise refusal("write", path, error, outcome=_NOTHING_CHANGED) from None
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove what a killed writer left; nobody else writes here now."""
+        for name in self._disk.names(folder):
+            if _TEMPORARY.fullmatch(name):
+                with contextlib.suppress(FileNotFoundError):
+                    self._disk.unlink(folder / name)
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def read(self, series: SeriesName, since: int | None = None, until: int | None = None) -> Candles:
+        """The stored candles with an open time in ``[since, until)``, oldest first; all of them by default.
+
+        Every file that is read is compared with its content hash.
+
+        Raises
+        ------
+        StateError
+            A file is damaged or belongs somewhere else.
+        """
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(file) for file in self._files(series, since, until)]
+            block = np.empty((6, sum(len(file) for file in files)))
+            at = 0
+            for file in files:
+                file.read_into(block[:, at : at + len(file)])
+                at += len(file)
+        block.setflags(write=False)
+        candles = Candles(block)
+        first = 0 if since is None else int(np.searchsorted(candles.timestamp, since))
+        end = len(candles) if until is None else int(np.searchsorted(candles.timestamp, until))
+        return candles[first:end]
+
+    def known(self, series: SeriesName, since: int | None = None, until: int | None = None) -> Ranges:
+        """The moments the exchange was asked about, as few ranges as possible."""
+        ranges: list[Range] = []
+        for file in self._files(series, since, until):
+            with file:
+                ranges.extend(file.label.known)
+        found = merged(ranges)
+        return found if since is None or until is None else within(found, since, until)
+
+    def missing(self, series: SeriesName, since: int, until: int) -> Ranges:
+        """What of ``[since, until)`` was never asked."""
+        return without([(since, until)], self.known(series, since, until))
+
+    def absent(self, series: SeriesName, since: int, until: int) -> Ranges:
+        """What of ``[since, until)`` the exchange was asked about and has no candles for."""
+        times = self.read(series, since, until).timestamp
+        return _absent(times, self.known(series, since, until), series.step)
+
+    def series(self) -> list[SeriesName]:
+        """Everything that is stored, sorted."""
+        found = []
+        for folder in self.root.glob("*/*/*"):
+            exchange, symbol = folder.parent.parent.name, folder.parent.name
+            if folder.name not in INTERVAL_MS or not self._partitions(folder):
+                continue
+            names = [self._name(part, folder, of=of) for part, of in ((exchange, 0), (symbol, 1))]
+            found.append(SeriesName(names[0], names[1], folder.name))
+        return sorted(found)
+
+    def _name(self, encoded_name: str, folder: Path, *, of: int) -> str:
+        name = None if is_shortened(encoded_name) else decode_name(encoded_name)
+        if name is not None:
+            return name
+        series = series_in(self._partitions(folder)[0])  # a long name is cut, and only the file knows the rest
+        return series.exchange if of == 0 else series.symbol
+
+    def problems(self) -> list[str]:
+        """Every file that cannot be used, one sentence each; reads the whole store."""
+        found = []
+        for series in self.series():
+            for path in self._partitions(self._folder(series)):
+                try:
+                    with CandleFile(path, series) as file:
+                        file.read()
+                except StateError as error:
+                    found.append(str(error).splitlines()[0])
+        return found
+
+    def _folder(self, series: SeriesName) -> Path:
+        return self.root / encode_name(series.exchange) / encode_name(series.symbol) / series.interval
+
+    def _partitions(self, folder: Path) -> list[Path]:
+        try:
+            return sorted(path for path in folder.iterdir() if _PARTITION.fullmatch(path.name))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _files(self, series: SeriesName, since: int | None, until: int | None) -> Iterator[CandleFile]:
+        interval_ms(series.interval)
+        paths = self._partitions(self._folder(series))
+        if since is not None and until is not None:
+            wanted = {f"{name}.parquet" for name, _, _ in periods(since, until, series.step)}
+            paths = [path for path in paths if path.name in wanted]
+        for path in paths:
+            try:
+                yield CandleFile(path, series)
+            except FileNotFoundError:
+                raise damaged(path, "it was removed a moment ago") from None
+
+
+def _runs(times: NDArray[np.int64], step: int) -> Ranges:
+    """The moments that candles without a gap between them cover."""
+    if not len(times):
+        return ()
+    breaks = np.flatnonzero(np.diff(times) != step)
+    firsts = times[np.concatenate([[0], breaks + 1])]
+    ends = times[np.append(breaks, len(times) - 1)] + step
+    return merged(zip(firsts.tolist(), ends.tolist(), strict=True))
+
+
+def _touched(ranges: Ranges, step: int) -> list[tuple[str, int, int]]:
+    found = {part: None for first, end in ranges for part in periods(first, end, step)}
+    return sorted(found, key=lambda part: part[1])
+
+
+def united(old: Candles, new: Candles) -> Candles:
+    """Both, oldest first; where both have a candle, the new one."""
+    times = np.concatenate([new.timestamp, old.timestamp])
+    _, rows = np.unique(times, return_index=True)
+    columns = {
+        name: np.concatenate([getattr(new, name), getattr(old, name)])[rows] for name in COLUMNS if name != "timestamp"
+    }
+    return Candles.from_columns(timestamp=times[rows], **columns)
+
+
+def _absent(times: NDArray[np.int64], known: Ranges, step: int) -> Ranges:
+    found: list[Range] = []
+    for first, end in known:
+        low, high = np.searchsorted(times, [first, end])
+        inside = times[int(low) : int(high)]
+        edges = np.concatenate([[first - step], inside, [end]]).astype(np.int64)
+        found.extend(gaps(edges, step))
+    return merged(found)

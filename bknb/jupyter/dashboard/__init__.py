@@ -1,0 +1,1 @@
+"""Panels that follow a run, and the static HTML that stays in the saved notebook."""

@@ -1,0 +1,168 @@
+"""Running the body of a cell magic as a named file, so that an error names the line in the cell."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import types
+from typing import TYPE_CHECKING, Any, Final
+
+from ...errors import StrategyError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_ABSENT: Final = object()
+
+
+def _parsed(head: str, body: str, filename: str) -> ast.Module:
+    # The magic's own line is line 1 of the cell, so the body is counted from 2.
+    try:
+        return ast.parse("\n" + body, filename)
+    except SyntaxError as error:
+        line = (error.text or "").rstrip("\n")
+        offset = max((error.offset or 1) - 1, 0)
+        hint = " (the body of the cell is plain Python)" if line.lstrip().startswith(("%", "!")) else ""
+        pointer = f"\n    {line}\n    {' ' * offset}^" if line.strip() else ""
+        raise UsageError(
+            f"the cell of {head} does not parse at line {error.lineno}: {error.msg}{hint}{pointer}"
+        ) from None
+
+
+def _at_fault(error: BaseException, filename: str) -> int | None:
+    """The last line of the cell that was running when ``error`` came."""
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == filename:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def run_body(head: str, body: str, *, filename: str, names: dict[str, Any]) -> ast.Module:
+    """Run the body of a cell in the notebook's namespace.
+
+    Parameters
+    ----------
+    head : str
+        The magic's line, shown where an error names it.
+    body : str
+        The rest of the cell.
+    filename : str
+        The name its lines go by in tracebacks; it need not exist.
+    names : dict
+        The notebook's namespace; changed as if the body had been typed into a cell of its own.
+
+    Returns
+    -------
+    ast.Module
+        The parsed body.
+
+    Raises
+    ------
+    UsageError
+        When the body does not parse, in three lines with the line number in the cell.
+    StrategyError
+        When the body raises while it is read, with line and text.
+
+    Examples
+    --------
+    >>> names = {}
+    >>> _ = run_body("%%strategy demo", "length = 3", filename="<strategy demo>", names=names)
+    >>> names["length"]
+    3
+    """
+    title = head.partition(" --")[0]
+    tree = _parsed(title, body, filename)
+    text = f"{head}\n{body}"
+    lines = text.splitlines(keepends=True)
+    linecache.cache[filename] = (len(text), None, lines, filename)
+    try:
+        exec(compile(tree, filename, "exec", dont_inherit=True), names)  # noqa: S102 -- the user's own cell
+    except Exception as error:
+        number = _at_fault(error, filename)
+        source = lines[number - 1].strip() if number and number <= len(lines) else ""
+        raise StrategyError(
+            f"the cell of {title} failed at line {number}: {source}\n{type(error).__name__}: {error}"
+        ) from error
+    return tree
+
+
+def defined(tree: ast.Module) -> list[str]:
+    """Names of the functions a body defines at its top, in order."""
+    return [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+def _found(tree: ast.Module) -> str:
+    functions = defined(tree)
+    if functions:
+        return f"it defines {', '.join(functions[:5])}"
+    return "it is empty" if not tree.body else "it defines no function"
+
+
+def _fresh(
+    head: str, body: str, *, filename: str, names: dict[str, Any], wanted: Sequence[str]
+) -> tuple[ast.Module, dict[str, Any]]:
+    """Run a body and give the wanted names it made; what an earlier cell left under them is not taken for its own."""
+    before = {name: names.pop(name, _ABSENT) for name in wanted}
+    made: dict[str, Any] = {}
+    try:
+        tree = run_body(head, body, filename=filename, names=names)
+        made = {name: names[name] for name in wanted if name in names}
+    finally:
+        for name, value in before.items():
+            if name not in names and value is not _ABSENT:
+                names[name] = value
+    return tree, made
+
+
+def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any]) -> dict[str, Callable[..., Any]]:
+    """The ``get_signal``, or the ``get_signals``, that a cell defines, by its name.
+
+    Raises
+    ------
+    UsageError
+        When the cell does not parse or defines neither or both; the text says what it does define.
+    StrategyError
+        When the cell raises.
+
+    Examples
+    --------
+    >>> list(strategy_function("%%strategy s", "def get_signal(ctx): pass", name="s", names={}))
+    ['get_signal']
+    """
+    wanted = ("get_signal", "get_signals")
+    tree, made = _fresh(head, body, filename=f"<strategy {name}>", names=names, wanted=wanted)
+    functions = {one: value for one, value in made.items() if callable(value)}
+    if len(functions) == 1:
+        return functions
+    if functions:
+        raise UsageError(f"the cell of strategy {name!r} defines both get_signal and get_signals; keep one of them")
+    found = next((f"its {one} is {type(value).__name__}" for one, value in made.items()), _found(tree))
+    raise UsageError(
+        f"the cell of strategy {name!r} must define a function get_signal; {found}\n"
+        "write: def get_signal(ctx): return None or bknb.Signal(...), or get_signals(candles) for whole columns"
+    )
+
+
+def risk_rules(head: str, body: str, *, name: str, names: dict[str, Any]) -> list[Any]:
+    """The rules that a cell defines: its list ``validations``, else each of its functions without a leading underscore.
+
+    Raises
+    ------
+    UsageError
+        When the cell does not parse or defines no rule.
+    StrategyError
+        When the cell raises.
+    """
+    tree, made = _fresh(head, body, filename=f"<risk {name}>", names=names, wanted=("validations",))
+    if "validations" in made:
+        rules = made["validations"]
+        return [rules] if isinstance(rules, types.FunctionType) else list(rules)
+    rules = [names[function] for function in defined(tree) if not function.startswith("_")]
+    if not rules:
+        raise UsageError(
+            f"the cell of risk {name!r} must define rules; {_found(tree)}\n"
+            "write: def at_most_three(request): return request.open_position_count < 3"
+        )
+    return rules

@@ -1,0 +1,37 @@
+"""``%dashboard``: panels of a run, or of everything that runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import bknb
+
+from .arguments import Call, Command, Option
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+COMMAND: Final = Command(
+    name="%dashboard",
+    summary="Shows panels of a run as it happens; without one, of everything that is running and starts later.",
+    options=(
+        Option(name="RUN", help="number of a run (see %runs), {task} or {result}", kind="run"),
+        Option(name="--panels", help="which, such as price,trades; all that fit by default"),
+        Option(name="--out", help="variable that receives the dashboard; NAME << does the same", kind="variable"),
+    ),
+    twin="bknb.dashboard(task)",
+)
+
+
+def dashboard(session: Session, call: Call) -> None:
+    """``%dashboard``."""
+    shown: Any = call.get("run")
+    if isinstance(shown, str):
+        run = session.run(shown)
+        shown = run.task if run.result is None else run.result
+    given = call.get("panels")
+    panels = [panel.strip() for panel in given.split(",")] if isinstance(given, str) else given
+    board = bknb.dashboard(shown, panels=panels)
+    if call.out is not None:
+        session.names[call.out] = board
+    board.show()

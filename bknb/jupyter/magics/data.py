@@ -1,0 +1,90 @@
+"""``%download`` and ``%audit``: history on disk, from a cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import bknb
+
+from .arguments import Call, Command, Option
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+_SYMBOLS: Final = Option(
+    name="SYMBOL", help="BTCUSDT, or several with commas between them", kind="symbol", required=True
+)
+_EXCHANGE: Final = Option(
+    name="--exchange", help="a name, {source}, or any exchange ccxt knows", kind="exchange", required=True
+)
+_FRAME: Final = Option(name="--frame", help="a name, or START:END such as 2024-01-01:2024-02-01", kind="frame")
+_OUT: Final = Option(name="--out", help="variable that receives what was found; NAME << does the same", kind="variable")
+
+COMMANDS: Final = (
+    Command(
+        name="%download",
+        summary="Has the history of one or more symbols on disk; fetches only what is not there yet.",
+        options=(
+            _SYMBOLS,
+            _EXCHANGE,
+            _FRAME,
+            Option(name="--start", help="first moment, in place of --frame; UTC"),
+            Option(name="--end", help="last moment; now by default"),
+            Option(name="--interval", help="length of a candle; 1m by default", kind="interval"),
+            Option(name="--folder", help="where candles are kept; ./dump/candles by default", kind="path"),
+            Option(name="--again", help="fetch what is known, too, and replace what differs", flag=True),
+            _OUT,
+        ),
+        twin='bknb.download("BTCUSDT", exchange="binance", start="2024-01-01", end="2024-02-01")',
+    ),
+    Command(
+        name="%audit",
+        summary="Looks over stored minutes: gaps, oddities, and longer candles against minutes.",
+        options=(
+            _SYMBOLS,
+            _EXCHANGE,
+            _FRAME,
+            Option(name="--start", help="first moment, in place of --frame; UTC"),
+            Option(name="--end", help="last moment; now by default"),
+            Option(name="--compare", help="longer intervals of the exchange, such as 1h,1d", kind="interval"),
+            Option(name="--folder", help="where candles are kept; ./dump/candles by default", kind="path"),
+            _OUT,
+        ),
+        twin='bknb.audit("BTCUSDT", exchange="binance", start="2024-01-01", end="2024-02-01", compare="1h")',
+    ),
+)
+
+
+def _range(call: Call) -> dict[str, Any]:
+    """``start`` and ``end``, whichever way they were written."""
+    if "frame" not in call.values:
+        if "start" not in call.values:
+            raise bknb.UsageError("say which range: --frame START:END, or --start and --end")
+        return {name: call.values[name] for name in ("start", "end") if name in call.values}
+    if "start" in call.values or "end" in call.values:
+        raise bknb.UsageError("a range is either --frame, or --start and --end, not both")
+    return {"frame": call.values["frame"]}
+
+
+def download(session: Session, call: Call) -> Any:
+    """``%download``."""
+    options = {name: call.values[name] for name in ("interval", "folder", "again") if name in call.values}
+    try:
+        done = bknb.download(call.values["symbol"], exchange=call.values["exchange"], **_range(call), **options)
+    except KeyboardInterrupt:
+        return None  # the line has said what is kept
+    if call.out is not None:
+        session.names[call.out] = done
+    return done
+
+
+def audit(session: Session, call: Call) -> Any:
+    """``%audit``."""
+    options = {name: call.values[name] for name in ("folder",) if name in call.values}
+    compare = tuple(part.strip() for part in call.values["compare"].split(",")) if "compare" in call.values else ()
+    found = bknb.audit(
+        call.values["symbol"], exchange=call.values["exchange"], compare=compare, **_range(call), **options
+    )
+    if call.out is not None:
+        session.names[call.out] = found
+    return found

@@ -1,0 +1,98 @@
+"""``%live``: starting, listing, looking at and stopping live runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import bknb
+
+from .arguments import Call, Command, Option
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+COMMAND: Final = Command(
+    name="%live",
+    summary="Runs a registered strategy on the running clock; alone, lists the live runs.",
+    options=(
+        Option(
+            name="SYMBOL", help="what is traded, such as BTCUSDT; left out, the live runs are listed", kind="symbol"
+        ),
+        Option(name="--strategy", help="a registered strategy", kind="strategy"),
+        Option(name="--exchange", help="where candles come from: a name or {source}", kind="exchange"),
+        Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution"),
+        Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable"),
+        Option(name="--store", help="a folder, a .db file or {store}; ./dump/data by default", kind="path"),
+        Option(name="--clock", help="{clock}; the computer's by default", kind="variable"),
+        Option(name="--until", help="moment at which it leaves, such as 2024-01-31; UTC"),
+        Option(name="--broker", help="{broker} that carries out orders", kind="variable"),
+        Option(name="--quantity", help="how much per signal, in base currency; for a broker"),
+        Option(name="--stop", help="open nothing new, watch an open position to its end", flag=True),
+        Option(name="--now", help="with --stop: leave at once and keep the state for the next run", flag=True),
+        Option(name="--out", help="variable that receives the task; NAME << does the same", kind="variable"),
+    ),
+    twin='bknb.Live.background("BTCUSDT", strategy="sma-cross", exchange="demo")',
+)
+
+
+def live(session: Session, call: Call) -> Any:
+    """``%live``."""
+    symbol, strategy = call.get("symbol"), call.get("strategy")
+    if symbol is None:
+        _say("\n".join(_line(task) for task in bknb.Live.list()) or "no live run has been started in this session")
+        return None
+    if strategy is None:
+        raise bknb.UsageError(f"%live {symbol} needs --strategy\nregistered: {', '.join(bknb.list_strategies())}")
+    if call.get("stop"):
+        task = bknb.Live.stop(symbol, strategy, now=bool(call.get("now")))
+        _say(f"{task.strategy} on {task.symbol}: " + ("leaving" if call.get("now") else "no new entries from now on"))
+        return None
+    if "exchange" not in call.values:
+        raise bknb.UsageError(f"%live {symbol} needs --exchange\nknown: {', '.join(bknb.list_exchanges())}")
+    task = bknb.Live.background(symbol, **_options(call))
+    _say(f"live: {task.strategy} on {task.symbol}; %live tells how it is, %live {symbol} --strategy {strategy} --stop")
+    if call.out is not None:
+        session.names[call.out] = task
+    return None if call.out is not None else task
+
+
+def _options(call: Call) -> dict[str, Any]:
+    names = ("strategy", "exchange", "execution", "settings", "clock", "until", "broker")
+    chosen = {name: call.values[name] for name in names if name in call.values}
+    if "store" in call.values:
+        chosen["store"] = _store(call.values["store"])
+    if "quantity" in call.values:
+        chosen["quantity"] = _number(call.values["quantity"])
+    return chosen
+
+
+def _store(given: Any) -> Any:
+    """A path as a store; anything else as it is."""
+    if not isinstance(given, str):
+        return given
+    return bknb.stores.sqlite(given) if given.endswith((".db", ".sqlite")) else bknb.stores.files(given)
+
+
+def _number(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    try:
+        return float(given)
+    except ValueError:
+        raise bknb.UsageError(f"--quantity must be a number or {{function}}, got {given!r}") from None
+
+
+def _line(task: Any) -> str:
+    """One live run in a line."""
+    trades = task.trades_so_far
+    money = sum(trade.pnl.pnl_percentage for trade in trades)
+    at = datetime.fromtimestamp(task.now / 1000, UTC)
+    state = "paused" if task.paused and not task.done else task.status
+    total = f", {money:+.2f} % in all" if trades else ""
+    count = f"{len(trades):,} trade{'' if len(trades) == 1 else 's'}"
+    return f"{task.strategy} on {task.symbol}: {state}, up to {at:%Y-%m-%d %H:%M} UTC, {count}{total}"
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201 -- the notebook's own output

@@ -1,0 +1,51 @@
+"""``%optimize``: run a registered optimizer, follow it, and show what it proposes as a card."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import bknb
+
+from ..display import ipython
+from ..session import Session
+from ..wait import wait
+from .arguments import Call, Command, Option
+
+COMMAND: Final = Command(
+    name="%optimize",
+    summary="Asks a model for strategies, tries them out, and shows the proposals; nothing is run here.",
+    options=(
+        Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True),
+        Option(name="--optimizer", help="a registered optimizer", kind="optimizer", required=True),
+        Option(name="--path", help="folder of the notebook it writes; ./dump/optimizer by default", kind="path"),
+        Option(name="--again", help="ask again, also when it has run already", flag=True),
+        Option(name="--out", help="variable that receives the proposals; NAME << does the same", kind="variable"),
+        Option(name="--background", help="return at once; bknb.Optimizer.list() shows how far it is", flag=True),
+    ),
+    twin='bknb.Optimizer.cells("BTCUSDT", "ideas")',
+)
+
+
+def optimize(session: Session, call: Call) -> Any:
+    """``%optimize``."""
+    symbol, name = call.values["symbol"], call.values["optimizer"]
+    known = {(task.symbol, task.strategy): task for task in bknb.Optimizer.list()}
+    task = known.get((symbol, name))
+    if task is None or call.get("again") or task.status == "rejected":
+        task = bknb.Optimizer.background(symbol, name)
+    if call.get("background"):
+        print(f"optimizer {name!r} goes on in the background; %optimize {symbol} --optimizer {name} shows it")  # noqa: T201
+        return _keep(session, call, task)
+    proposals = wait(task, f"optimizer {name} {symbol}")
+    path = call.get("path", "./dump/optimizer")
+    ipython("display").display(bknb.Optimizer.cells(symbol, name, path))
+    if call.out is not None:
+        return _keep(session, call, proposals)
+    return None
+
+
+def _keep(session: Session, call: Call, value: Any) -> Any:
+    if call.out is not None:
+        session.names[call.out] = value
+        return None
+    return value

@@ -1,0 +1,80 @@
+"""``%share``, ``%verify`` and ``%doctor``: handing a notebook over, and seeing whether everything is well."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import bknb
+
+from ..session import Session
+from .arguments import Call, Command, Option
+
+_NOTEBOOK: Final = Option(name="NOTEBOOK", help="the saved notebook; this one by default", kind="path")
+
+COMMANDS: Final = (
+    Command(
+        name="%share",
+        summary="Makes a folder with which somebody else gets the same numbers, and runs that copy without a network.",
+        options=(
+            _NOTEBOOK,
+            Option(name="--to", help="folder, or file ending in .zip; NAME-share by default", kind="path"),
+            Option(name="--repository", help="OWNER/NAME on GitHub, for the launch link"),
+            Option(name="--ref", help="branch or commit there; HEAD by default"),
+            Option(name="--accept", help="fingerprint of a finding that is no secret"),
+            Option(name="--no-check", help="do not run the copy", flag=True),
+        ),
+        twin='bknb.share("strategy.ipynb", "strategy-share")',
+    ),
+    Command(
+        name="%verify",
+        summary="Runs a saved run card again, here and now, and says exactly what differs.",
+        options=(Option(name="CARD", help="file of %report --card --path", kind="path", required=True),),
+        twin='bknb.verify("card.json")',
+    ),
+    Command(
+        name="%doctor",
+        summary="Says what works here, what does not, and what to do about it.",
+        options=(
+            Option(name="--state", help="folder of saved state; ./dump/data by default", kind="path"),
+            Option(name="--candles", help="folder of stored candles; ./dump/candles by default", kind="path"),
+            Option(name="--offline", help="ask neither Ollama nor exchanges", flag=True),
+        ),
+        twin="bknb.doctor()",
+    ),
+)
+
+
+def share(_session: Session, call: Call) -> Any:
+    """``%share``."""
+    given = {name: call.values[name] for name in ("repository", "ref") if name in call.values}
+    accept = str(call.get("accept", "")).split(",") if call.get("accept") else []
+    return bknb.share(_notebook(call), call.get("to"), accept=accept, check=not call.get("no_check"), **given)
+
+
+def _notebook(call: Call) -> Path:
+    given = call.get("notebook")
+    if given is not None:
+        return Path(str(given))
+    name = os.environ.get("JPY_SESSION_NAME", "")  # Jupyter's server tells a kernel which notebook started it
+    if Path(name).is_file() and name.endswith(".ipynb"):
+        return Path(name)
+    raise bknb.UsageError(
+        "this front end does not say which notebook this is\nname the saved file: %share NOTEBOOK.ipynb"
+    )
+
+
+def verify(_session: Session, call: Call) -> Any:
+    """``%verify``."""
+    return bknb.verify(str(call.values["card"]))
+
+
+def doctor(_session: Session, call: Call) -> Any:
+    """``%doctor``."""
+    given = {name: str(call.values[name]) for name in ("state", "candles") if name in call.values}
+    return bknb.doctor(network=not call.get("offline"), **given)
+
+
+ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {"%share": share, "%verify": verify, "%doctor": doctor}

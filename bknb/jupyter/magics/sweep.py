@@ -1,0 +1,139 @@
+"""``%sweep``: a strategy tried with many parameters, from a line of a notebook."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any, Final
+
+import bknb
+
+from ...market.clock import stopwatch
+from .. import display
+from ..run_controls import line_of
+from ..wait import LOOK_EVERY_SECONDS
+from .arguments import Call, Command, Option
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+SWEEP: Final = Command(
+    name="%sweep",
+    summary="Tries a strategy with many parameters and ranks them.",
+    options=(
+        Option(name="SYMBOL", help="what is traded; several with commas", kind="symbol", required=True),
+        Option(name="--strategy", help="a registered strategy", kind="strategy", required=True),
+        Option(name="--params", help='"fast=range(5, 50, 5), slow=[100, 200]", or a variable: {grid}', required=True),
+        Option(name="--exchange", help="where candles come from: a name or {source}", kind="exchange", required=True),
+        Option(name="--frame", help="a name, or START:END", kind="frame", required=True),
+        Option(name="--metric", help="figure to rank by; sharpe_ratio by default"),
+        Option(name="--search", help="grid (default), random or optuna"),
+        Option(name="--trials", help="how many combinations, where the search does not say"),
+        Option(name="--seed", help="of a random search; 0 by default"),
+        Option(name="--executor", help="inline (default), processes, a number of workers, or {client}"),
+        Option(name="--ledger", help="file that keeps everything that was ever tried", kind="path"),
+        Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution"),
+        Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable"),
+        Option(name="--out", help="variable that receives the result; NAME << does the same", kind="variable"),
+        Option(name="--background", help="return at once, with a task", flag=True),
+    ),
+    twin='bknb.sweep("sma-cross", params={"fast": range(5, 50, 5)}, symbol="BTCUSDT", exchange="demo", frame="jan")',
+)
+
+
+def written_params(text: Any) -> Any:
+    """Parameters as they are written on a line; what is no text is a mapping already.
+
+    Raises
+    ------
+    UsageError
+        When the text is not names with literals, lists or ranges.
+
+    Examples
+    --------
+    >>> written_params("fast=range(5, 15, 5), slow=[100, 200]")
+    {'fast': range(5, 15, 5), 'slow': [100, 200]}
+    """
+    if not isinstance(text, str):
+        return text
+    try:
+        call = ast.parse(f"dict({text})", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
+            raise ValueError
+        return {str(keyword.arg): _value(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, TypeError):
+        raise bknb.UsageError(
+            f"--params does not understand {text!r}\n"
+            'write "fast=range(5, 50, 5), slow=[100, 200]", or a variable in braces'
+        ) from None
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range" and not node.keywords:
+        return range(*(int(ast.literal_eval(one)) for one in node.args))
+    return ast.literal_eval(node)
+
+
+def whole(call: Call, name: str) -> dict[str, Any]:
+    """A number given to an option, as a keyword; nothing when it was not given."""
+    if name not in call.values:
+        return {}
+    try:
+        return {name: int(call.values[name])}
+    except (TypeError, ValueError):
+        raise bknb.UsageError(f"--{name} takes a whole number, got {call.values[name]!r}") from None
+
+
+def sweep(session: Session, call: Call) -> Any:
+    """``%sweep``."""
+    symbol, executor = call.values["symbol"], call.get("executor")
+    if isinstance(symbol, str) and "," in symbol:
+        symbol = [one.strip() for one in symbol.split(",") if one.strip()]
+    if isinstance(executor, str) and executor.isdigit():
+        executor = int(executor)
+    given = {
+        key: call.values[key]
+        for key in ("exchange", "frame", "metric", "search", "ledger", "execution", "settings")
+        if key in call.values
+    }
+    task = bknb.Sweep.background(
+        call.values["strategy"],
+        params=written_params(call.values["params"]),
+        symbol=symbol,
+        executor=executor,
+        **given,
+        **whole(call, "trials"),
+        **whole(call, "seed"),
+    )
+    if call.get("background"):
+        print(f"{task!r}; task.result() waits for it")  # noqa: T201 -- the notebook's own output
+        value: Any = task
+    else:
+        value = _wait(task)
+        display.ipython("display").display(value)
+    if call.out is not None:
+        session.names[call.out] = value
+        return None
+    return value if call.get("background") else None
+
+
+def _wait(task: Any) -> Any:
+    """The result, with a bar while it comes; an interrupt ends the sweep and gives what there is."""
+    progress = line_of(task, f"sweep {task.strategy} {task.symbol}")
+    began = stopwatch()
+    while True:
+        try:
+            if task.wait(LOOK_EVERY_SECONDS):
+                break
+            seconds = stopwatch() - began
+            rate = f"{task.processed / max(seconds, 1e-9):,.0f} combinations/s"
+            facts = [f"{task.processed:,} of {task.total:,}", rate]
+            progress.follow(task.progress, seconds=seconds, facts=facts)
+        except KeyboardInterrupt:
+            task.stop()
+    if task.status == "rejected":
+        progress.close("failed")
+        return task.result()  # raises what the sweep died of
+    result = task.result()
+    how = "stopped early, partial result" if result.stopped else "done"
+    progress.close(f"{how} in {stopwatch() - began:.1f} s · {len(result):,} combinations")
+    return result

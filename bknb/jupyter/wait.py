@@ -1,0 +1,225 @@
+"""Waiting for a run in a notebook: the run has its own thread, this one looks, tells and can be interrupted."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from ..market.clock import stopwatch
+from . import display
+from . import run_controls as controls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LOOK_EVERY_SECONDS: Final = 0.125
+SHORT_SECONDS: Final = 0.3
+"""A run that is over sooner is not worth a bar of its own."""
+PATIENCE_SECONDS: Final = 10.0
+"""How long an interrupted run may take to come to its next minute before it is left behind."""
+_MINUTES: Final = {"m": 1, "h": 60, "d": 1440}
+
+
+class Follower:
+    """Shows one task while somebody waits for it: with buttons where a front end looks, else as a line or not at all.
+
+    Parameters
+    ----------
+    task : Task
+    label : str, optional
+        What the bar says.
+    foreground : bool
+        Whether a cell waits for the task.
+    line : bool
+        Whether a plain line follows the run where buttons cannot be shown.
+    quiet : float
+        Seconds in which nothing is shown yet.
+    buttons_only : bool
+        Leave out how far the run is, where something else shows it.
+    """
+
+    def __init__(
+        self,
+        task: Any,
+        *,
+        label: str | None = None,
+        foreground: bool = True,
+        line: bool = False,
+        quiet: float = 0.0,
+        buttons_only: bool = False,
+    ) -> None:
+        self.task = task
+        switch = controls.Switch(task, label=label, foreground=foreground)
+        self._bar = controls.Bar(switch) if not line and controls.can_show() else None
+        self._line = controls.line_of(task, label) if line else None
+        self._quiet, self._buttons_only = quiet, buttons_only
+        self._began = stopwatch()
+        self._looked = -1.0
+
+    @property
+    def seconds(self) -> float:
+        """Since it began to follow."""
+        return stopwatch() - self._began
+
+    def look(self) -> None:
+        """Tell how far the run is; more often than eight times a second is not needed and not done."""
+        seconds = self.seconds
+        if seconds < self._quiet or seconds - self._looked < 0.8 * LOOK_EVERY_SECONDS or not (self._bar or self._line):
+            return
+        self._looked = seconds
+        progress: Any = getattr(self.task, "progress", None)
+        if self._line is not None:
+            self._line.follow(progress or 0.0, seconds=seconds, facts=self._facts(seconds))
+        elif self._bar is not None and self._buttons_only:
+            self._bar.update("", percent=None)
+        elif self._bar is not None and progress is None:
+            self._bar.update(_so_far(self.task, seconds), percent=None)
+        elif self._bar is not None:
+            percent, text = display.so_far(progress, seconds=seconds, facts=self._facts(seconds))
+            self._bar.update(text, percent=percent)
+
+    def _facts(self, seconds: float) -> list[str]:
+        """What there is to say besides how far it is."""
+        task, minutes = self.task, _minutes_behind(self.task)
+        said = getattr(task, "facts_so_far", None)
+        if said is not None:  # work that is not counted in minutes and trades
+            return list(said())
+        if minutes is None:
+            return [f"{task.processed:,} of {task.total:,}"]
+        facts = display.run_facts(task.progress, len(task.trades_so_far), minutes, seconds)
+        return facts[:1] if task.paused else facts  # while it stands still, its speed is only the clock going on
+
+    def close(self, text: str = "") -> None:
+        """Leave a sentence: the given one, or what the task came to."""
+        shown = self._bar or self._line
+        if shown is not None:
+            shown.close(text or _note(self.task, self.seconds))
+
+
+def _minutes_behind(task: Any) -> float | None:
+    """Minutes of history a backtest has behind it; None for any other work."""
+    frame = getattr(getattr(task, "plan", None), "frame", None)
+    if frame is None:
+        return None
+    interval: str = frame.interval
+    return float(task.processed * int(interval[:-1]) * _MINUTES[interval[-1]])
+
+
+def wait(task: Any, label: str) -> Any:
+    """The result of a background run, with a bar while it goes.
+
+    ``KeyboardInterrupt`` (the notebook's stop button) ends the run at its next minute; the result so far is returned
+    and says that it is partial.
+
+    Parameters
+    ----------
+    task : Task
+        What ``bknb.Backtest.background`` returned.
+    label : str
+        What the bar says.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    BknbError
+        Whatever the run failed with.
+    KeyboardInterrupt
+        When the run does not come to an end after an interrupt, because the strategy itself hangs.
+    """
+    return _wait(task, Follower(task, label=label, line=True))
+
+
+def wait_shown(task: Any) -> Any:
+    """The same for a plain call: with buttons where a front end looks, and without a word where none does."""
+    return _wait(task, Follower(task, quiet=SHORT_SECONDS))
+
+
+def _wait(task: Any, follower: Follower) -> Any:
+    stopped_at: float | None = None
+    while True:
+        try:
+            if task.wait(LOOK_EVERY_SECONDS):
+                break
+            follower.look()
+            if stopped_at is not None and follower.seconds - stopped_at > PATIENCE_SECONDS:
+                follower.close("interrupted; the strategy did not give the run back")
+                raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if stopped_at is not None:
+                raise
+            stopped_at = follower.seconds
+            task.stop(now=True)
+    follower.close()
+    return task.result()  # raises what the run died of
+
+
+@contextmanager
+def shown(task: Any) -> Iterator[Callable[[], None]]:
+    """Buttons while a cell awaits a task; the function it gives tells how far the task is."""
+    follower = Follower(task, quiet=SHORT_SECONDS)
+    try:
+        yield follower.look
+    finally:
+        follower.close("" if task.done else "goes on in the background")
+
+
+def show_task(task: Any, *, buttons_only: bool = False) -> None:
+    """Show a task that is running with its buttons, and how far it is unless something else shows that.
+
+    Raises
+    ------
+    NotImplementedError
+        Where no front end looks, or it is over: IPython then shows it as text.
+    """
+    if task.status != "pending" or not controls.can_show():
+        raise NotImplementedError
+    follower = Follower(task, foreground=False, buttons_only=buttons_only)
+    follower.look()
+    context = contextvars.copy_context()  # what it shows belongs to the cell that showed the task
+    threading.Thread(target=context.run, args=(_follow, follower), name="bknb-bar", daemon=True).start()
+
+
+def _follow(follower: Follower) -> None:
+    while not follower.task.wait(LOOK_EVERY_SECONDS):
+        follower.look()
+    follower.close()
+
+
+def _so_far(task: Any, seconds: float) -> str:
+    """How far a task without an end in sight is."""
+    parts = [f"{display.time_left(seconds)} so far"]
+    now = getattr(task, "now", None)
+    if now is not None:
+        parts = [f"up to {datetime.fromtimestamp(now / 1000, UTC):%Y-%m-%d %H:%M} UTC"]
+    trades = getattr(task, "trades_so_far", None)
+    if trades is not None:
+        parts.append(_trades(len(trades)))
+    return " · ".join(parts)
+
+
+def _trades(count: int) -> str:
+    return f"{count:,} trade{'' if count == 1 else 's'}"
+
+
+def _note(task: Any, seconds: float) -> str:
+    """What a task came to, in half a sentence."""
+    if task.status == "rejected":
+        return "failed"
+    if getattr(task, "progress", None) is None:
+        return f"over after {display.time_left(seconds)} min, {_so_far(task, seconds)}"
+    result = task.result()
+    ending = getattr(task, "ending", None)
+    if ending is not None:
+        return f"done in {seconds:.1f} s · {ending()}"
+    if _minutes_behind(task) is None:
+        return f"{'stopped early' if getattr(result, 'stopped', False) else 'done'} in {seconds:.1f} s"
+    minutes = (result.end - result.start) / 60_000
+    how = "stopped early, partial result" if result.stopped else "done"
+    pace = "" if result.stopped else f" ({display.speed(minutes, seconds)})"
+    return f"{how} in {seconds:.1f} s{pace} · {_trades(len(result.trades))}"

@@ -1,0 +1,227 @@
+"""A live run's state on disk: which values, under which names, written in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from ..domain.lifecycle import Asking, Entering, Flat, Holding, State, Waiting
+from ..domain.recovery import Owner, Restored, SavedPartial, SavedPlaces, SavedSchedule, SavedSignal, Turning, restore
+from ..domain.risk import OpenPosition
+from ..domain.signal import Cancelled, Closed, Event, Opened, Scheduled
+from ..errors import StateError
+from ..ports import StateStore
+
+S = TypeVar("S", SavedSignal, SavedSchedule, SavedPartial, SavedPlaces)
+_UNTOLD_KEPT = 64  # a listener that never comes to an end must not let the file grow
+_ENDED = "ended"
+_ENDING: Any = Closed | Cancelled  # a union is no type for a type checker
+
+
+class Saving:
+    """Saves one strategy on one symbol, and finds again what was saved.
+
+    Parameters
+    ----------
+    store
+        Where to; acquired by the caller.
+    owner
+        Whose state it is.
+    heard
+        Whether listeners have heard everything that was told; until then results stay on disk as untold.
+    """
+
+    def __init__(self, store: StateStore, owner: Owner, *, heard: Callable[[], bool]) -> None:
+        self.store = store
+        self.owner = owner
+        self._heard = heard
+        self.turn = 0
+        self.fed: int | None = None
+        self.asked: int | None = None
+        self._key = (owner.strategy, owner.symbol)
+        self._saved: State = Flat()
+        self._untold: tuple[Turning, ...] = ()  # on disk as such
+
+    # --- finding again ------------------------------------------------------------------------------------------
+
+    def restore(self) -> Restored:
+        """What was saved, after a look at whose it is; files that a crash left half-way are brought in order.
+
+        Raises
+        ------
+        StateError
+            When something cannot be read, or belongs to another strategy, exchange or symbol.
+        """
+        signal = self._read("signal", SavedSignal)
+        schedule = self._read("schedule", SavedSchedule)
+        partial = self._read("partial", SavedPartial)
+        found = restore(signal, schedule, partial)
+        for saved in (signal, schedule):
+            if saved is not None:
+                self._check_owner(saved.owner, busy=not isinstance(found.state, Flat))
+        if found.stale_schedule:
+            self.store.delete("schedule", self._key)
+        if found.partial is not None:
+            self._write("partial", found.partial)
+        self.turn, self.fed, self.asked = found.turn, found.fed, found.asked
+        self._saved, self._untold = found.state, found.untold
+        return found
+
+    def ended(self) -> list[Closed | Cancelled]:
+        """What ended in earlier lives of this run, in order."""
+        found: list[Closed | Cancelled] = []
+        for key in self.store.keys(_ENDED, self._key):
+            payload = self.store.read(_ENDED, key)
+            if payload is not None:
+                found.append(_decode(payload, _ENDING, _ENDED, key))
+        return sorted(found, key=lambda event: event.when)
+
+    def _read(self, kind: str, form: type[S]) -> S | None:
+        payload = self.store.read(kind, self._key)
+        return None if payload is None else _decode(payload, form, kind, self._key)
+
+    def _check_owner(self, saved: Owner, *, busy: bool) -> None:
+        mine = self.owner if busy else msgspec.structs.replace(self.owner, execution=saved.execution)
+        if saved == mine:
+            return
+        names = [name for name in Owner.__struct_fields__ if getattr(saved, name) != getattr(mine, name)]
+        told = "; ".join(f"{name} {getattr(saved, name)!r} is not {getattr(mine, name)!r}" for name in names)
+        raise StateError(
+            f"the saved state of {self.owner.strategy!r} on {self.owner.symbol} belongs to another run: {told}\n"
+            "start it as it was saved, give the strategy another name, or choose another store"
+        )
+
+    # --- saving -------------------------------------------------------------------------------------------------
+
+    def keep(self, state: State, events: tuple[Event, ...], *, fed: int, asked: int | None) -> None:
+        """Save a state and what happened on the way to it; returns when it is on the disk.
+
+        Raises
+        ------
+        StateError
+            When it could not be saved; then the state from before still holds.
+        """
+        if isinstance(state, Asking | Entering):
+            return  # nothing was decided yet
+        untold = tuple(event for event in events if isinstance(event, Scheduled | Opened | Closed | Cancelled))
+        for event in untold:
+            if isinstance(event, Closed | Cancelled):
+                self._write_ended(event)
+        if self._untold and not self._heard():
+            untold = (*self._untold, *untold)[-_UNTOLD_KEPT:]
+        quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and asked == self.asked
+        if quiet and untold == self._untold:
+            return  # the next life of this run looks at this minute once more
+        self.turn += 1
+        match state:
+            case Waiting():
+                self._write_schedule(state, untold, fed=fed, asked=asked)
+            case Holding():
+                self._write_levels(state)
+                self._write_signal(state, untold, fed=fed, asked=asked)
+            case Flat():
+                self._write_signal(state, untold, fed=fed, asked=asked)
+        if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
+            self.store.delete("schedule", self._key)
+        self.fed, self.asked, self._saved, self._untold = fed, asked, state, untold
+
+    def _write(self, kind: str, value: SavedSignal | SavedSchedule | SavedPartial) -> None:
+        self.store.write(kind, self._key, msgspec.json.encode(value))
+
+    def _write_ended(self, event: Closed | Cancelled) -> None:
+        # By moment and id: the same minute played again after a crash writes the same value once more.
+        key = (*self._key, f"{event.when:015d}-{event.signal.id}")
+        self.store.write(_ENDED, key, msgspec.json.encode(event))
+
+    def _write_schedule(self, state: Waiting, untold: tuple[Turning, ...], *, fed: int, asked: int | None) -> None:
+        saved = SavedSchedule(
+            owner=self.owner,
+            turn=self.turn,
+            fed=fed,
+            asked=asked,
+            signal=state.signal,
+            last_id=state.last_id,
+            untold=untold,
+        )
+        self._write("schedule", saved)
+
+    def _write_signal(self, state: Flat | Holding, untold: tuple[Turning, ...], *, fed: int, asked: int | None) -> None:
+        held = state if isinstance(state, Holding) else None
+        saved = SavedSignal(
+            owner=self.owner,
+            turn=self.turn,
+            fed=fed,
+            asked=asked,
+            last_id=state.signal.id if isinstance(state, Holding) else state.last_id,
+            signal=None if held is None else held.signal,
+            highest=0.0 if held is None else held.highest,
+            lowest=0.0 if held is None else held.lowest,
+            untold=untold,
+        )
+        self._write("signal", saved)
+
+    def _write_levels(self, state: Holding) -> None:
+        before = self._saved
+        same = isinstance(before, Holding) and before.signal.id == state.signal.id
+        profit, loss = (before.profit_level, before.loss_level) if same and isinstance(before, Holding) else (0, 0)
+        if (profit, loss) == (state.profit_level, state.loss_level):
+            return
+        saved = SavedPartial(
+            owner=self.owner,
+            turn=self.turn,
+            signal_id=state.signal.id,
+            profit_level=state.profit_level,
+            loss_level=state.loss_level,
+            profit_before=profit,
+            loss_before=loss,
+        )
+        self._write("partial", saved)
+
+
+# --- places in a risk profile -----------------------------------------------------------------------------------
+
+
+def saved_places(store: StateStore, risk: str) -> list[OpenPosition]:
+    """The places of a profile whose signals are open or scheduled on disk; others were given back by a crash.
+
+    Raises
+    ------
+    StateError
+        When the places, or one of their signals, cannot be read.
+    """
+    key = (risk, "positions")
+    payload = store.read("risk", key)
+    if payload is None:
+        return []
+    saved = _decode(payload, SavedPlaces, "risk", key)
+    return [place for place in saved.positions if _still_there(store, place)]
+
+
+def _still_there(store: StateStore, place: OpenPosition) -> bool:
+    key = (place.strategy, place.symbol)
+    signal, schedule = store.read("signal", key), store.read("schedule", key)
+    rows = (
+        None if signal is None else _decode(signal, SavedSignal, "signal", key).signal,
+        None if schedule is None else _decode(schedule, SavedSchedule, "schedule", key).signal,
+    )
+    return any(row is not None and row.id == place.signal_id for row in rows)
+
+
+def save_places(store: StateStore, risk: str, positions: tuple[OpenPosition, ...]) -> None:
+    """Save the places of a profile; on the disk when this returns."""
+    store.write("risk", (risk, "positions"), msgspec.json.encode(SavedPlaces(risk=risk, positions=positions)))
+
+
+F = TypeVar("F")
+
+
+def _decode(payload: bytes, form: type[F], kind: str, key: tuple[str, ...]) -> F:
+    try:
+        return msgspec.json.decode(payload, type=form)
+    except msgspec.DecodeError as error:
+        raise StateError(
+            f"the saved {kind} of {' on '.join(key)} is not what bknb saves there: {error}\n"
+            "it is left as it is; move it away by hand, or choose another store"
+        ) from None

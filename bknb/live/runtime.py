@@ -1,0 +1,271 @@
+"""The trading floor: where all live runs of a process meet.
+
+One thread with one event loop carries them all, so that a busy notebook cell never delays a minute. Runs share the
+candles of their exchange and the places of their risk profiles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import inspect
+import os
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from contextvars import Context as Variables
+from contextvars import copy_context
+from dataclasses import replace
+from typing import Any, Final
+
+from ..config import Settings
+from ..domain.interval import MINUTE_MS, floor_to
+from ..domain.risk import OpenPosition
+from ..engine.registry import Exchange, Risk, Strategy
+from ..engine.risk_book import RiskBook
+from ..log import log
+from ..market.candles import Candles
+from ..market.context import Context
+from ..market.feed import Feed
+from ..market.fetch_loop import submit
+from ..market.window import Window
+from ..ports import Clock, StateStore
+from .persistence import save_places, saved_places
+
+_SWITCH_SECONDS: Final = 0.0005
+"""While live runs go on, a computing cell gives the interpreter away this often instead of every 5 ms: each write to
+the disk and each answer of a thread has to get it back."""
+
+
+class Tape:
+    """The candles of one exchange as they come in; shared by all runs with the same settings.
+
+    Parameters
+    ----------
+    exchange
+        Where candles come from.
+    settings
+        Retries, averages.
+    allow_gaps
+        Whether missing minutes are accepted.
+    clock
+        What time it is.
+
+    Attributes
+    ----------
+    readers
+        The runs that use it, each with a function that is told what was repaired.
+    """
+
+    def __init__(self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock) -> None:
+        feed = Feed(exchange.source, settings, allow_gaps=allow_gaps, warn=self._warn, now=clock.now)
+        self.clock = clock
+        self.readers: list[Callable[[str], None]] = []
+        self.window = Window(
+            feed,
+            horizon=floor_to(clock.now(), MINUTE_MS),
+            growing=True,
+            on_candles=exchange.callbacks.get("on_candle_data"),
+        )
+        self._before = settings.avg_price_candles_count * MINUTE_MS
+
+    def _warn(self, text: str) -> None:
+        for warn in list(self.readers):
+            warn(text)
+
+    async def minutes(self, symbol: str, since: int) -> Candles:
+        """One-minute candles that open at or after ``since`` (UTC ms) and have closed by now; may end early."""
+        window = self.window
+        window.horizon = max(window.horizon, floor_to(self.clock.now(), MINUTE_MS))
+        begin = since - self._before
+        series = window.ready(symbol, "1m", begin)  # another run of the same symbol was here first
+        if series is None:
+            series = await asyncio.wrap_future(submit(window.load(symbol, "1m", begin)))
+        return series.candles[int(series.candles.timestamp.searchsorted(since)) :]
+
+
+class Floor:
+    """A thread with a loop, and what its runs share."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._mutex = threading.Lock()
+        self._tapes: list[tuple[tuple[object, ...], Tape]] = []  # a source need not be hashable
+        self._books: dict[tuple[int, str], tuple[StateStore, RiskBook]] = {}
+        self._stores: dict[int, tuple[StateStore, int]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._patience = sys.getswitchinterval()
+
+    def start(self, work: Coroutine[Any, Any, None], variables: Variables) -> None:
+        """Run a coroutine on the floor's loop, with the context variables of whoever started it. From any thread."""
+        self._current_loop().call_soon_threadsafe(self._begin, work, variables)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have the floor's loop call a function soon. From any thread."""
+        self._current_loop().call_soon_threadsafe(function)
+
+    def _begin(self, work: Coroutine[Any, Any, None], variables: Variables) -> None:
+        task = asyncio.get_running_loop().create_task(work, context=variables)
+        if not self._running:
+            self._patience = sys.getswitchinterval()
+            sys.setswitchinterval(min(self._patience, _SWITCH_SECONDS))
+        self._running.add(task)  # a loop itself keeps only weak references
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not self._running:
+            sys.setswitchinterval(self._patience)
+
+    def _current_loop(self) -> asyncio.AbstractEventLoop:
+        with self._mutex:
+            if self._loop is None or self._loop.is_closed():
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=_carry_on, args=(self._loop,), name="bknb-live", daemon=True).start()
+                atexit.register(self._loop.call_soon_threadsafe, self._loop.stop)  # no minute begins in a dying process
+            return self._loop
+
+    def restart_in_child(self) -> None:
+        """After a fork: the thread stayed with the parent, and so did its runs."""
+        self.__init__()  # type: ignore[misc]
+
+    # --- shared -------------------------------------------------------------------------------------------------
+
+    def tape(
+        self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock, warn: Callable[[str], None]
+    ) -> Tape:
+        """The tape of an exchange for one more run; the first that needs one makes it."""
+        key = (exchange.source, tuple(exchange.callbacks.items()), settings, allow_gaps, clock)
+        for known, tape in self._tapes:
+            if known[0] is key[0] and known[1:4] == key[1:4] and known[4] is key[4]:
+                tape.readers.append(warn)
+                return tape
+        made = Tape(exchange, settings, allow_gaps=allow_gaps, clock=clock)
+        self._tapes.append((key, made))
+        made.readers.append(warn)
+        return made
+
+    def put_back(self, tape: Tape, warn: Callable[[str], None]) -> None:
+        """A run needs its tape no longer; what nobody reads is forgotten with its candles."""
+        tape.readers.remove(warn)
+        if not tape.readers:
+            self._tapes = [entry for entry in self._tapes if entry[1] is not tape]
+
+    # --- stores -------------------------------------------------------------------------------------------------
+
+    def open(self, store: StateStore) -> None:
+        """Use a store for one more run.
+
+        Raises
+        ------
+        StateError
+            When another process has it.
+        """
+        store.acquire()
+        known, users = self._stores.get(id(store), (store, 0))
+        self._stores[id(store)] = known, users + 1
+
+    def close(self, store: StateStore) -> None:
+        """A run needs its store no longer. After the last one others may change it, so its books are read again."""
+        known, users = self._stores.pop(id(store))
+        if users > 1:
+            self._stores[id(store)] = known, users - 1
+        else:
+            for key in [key for key, (of, _) in self._books.items() if of is store]:
+                del self._books[key]
+        store.release()
+
+    def book(self, risk: Risk, store: StateStore) -> RiskBook:
+        """The book of a risk profile in a store, with the places that its saved positions hold.
+
+        Raises
+        ------
+        StateError
+            When the saved places cannot be read.
+        """
+        key = (id(store), risk.name)
+        if key not in self._books:
+
+            def keep(positions: tuple[OpenPosition, ...]) -> None:
+                save_places(store, risk.name, positions)
+
+            self._books[key] = store, RiskBook(risk, saved_places(store, risk.name), keep)
+        book = self._books[key][1]
+        book.risk = risk  # the rules as they were registered last
+        return book
+
+
+def _carry_on(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped; a task of a user's that says ``exit()`` must not end everybody's runs."""
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException as error:  # noqa: BLE001
+            log.warning("a task of a live run raised %r; the others go on", error)
+        else:
+            return
+
+
+FLOOR: Final = Floor()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=FLOOR.restart_in_child)
+
+
+def thinking_aside(strategy: Strategy) -> Strategy:
+    """The strategy with its questions and callbacks answered in threads of their own.
+
+    A strategy that computes for long delays nobody, and one that never ends can be abandoned; a callback that talks to
+    the network holds only its own run. Coroutine functions stay on the loop: what they await may belong to it.
+    """
+    callbacks = {name: _aside(function) for name, function in strategy.callbacks.items()}
+    if inspect.iscoroutinefunction(strategy.get_signal):
+        return replace(strategy, callbacks=callbacks)
+    ask = strategy.ask
+
+    async def aside(context: Context) -> Any:
+        answer = await _in_thread(lambda: ask(context))
+        return await answer if inspect.isawaitable(answer) else answer
+
+    return replace(strategy, ask=aside, callbacks=callbacks)
+
+
+def _aside(function: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function):
+        return function
+
+    async def aside(event: Any) -> Any:
+        said = await _in_thread(lambda: function(event))
+        return await said if inspect.isawaitable(said) else said
+
+    return aside
+
+
+async def _in_thread(function: Callable[[], Any]) -> Any:
+    """Call a function in a daemon thread; unlike in a pool, one that never returns holds nobody's place."""
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[Any] = loop.create_future()
+    variables = copy_context()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if answered.done():
+            return  # abandoned
+        if error is None:
+            answered.set_result(value)
+        else:
+            answered.set_exception(error)
+
+    def work() -> None:
+        value: Any = None
+        error: BaseException | None = None
+        try:
+            value = variables.run(function)
+        except BaseException as raised:  # noqa: BLE001 -- handed to whoever asked
+            error = raised
+            if isinstance(raised, StopIteration) or not isinstance(raised, Exception):
+                # A future cannot carry the one; exit() and the like would end more than this question.
+                error = RuntimeError(f"the strategy raised {raised!r}")
+        loop.call_soon_threadsafe(settle, value, error)
+
+    threading.Thread(target=work, name="bknb-strategy", daemon=True).start()
+    return await answered

@@ -1,0 +1,16 @@
+"""Language models: behind Ollama, or recorded; and asking one inside a strategy.
+
+Any object with a ``name`` and an asynchronous ``chat`` can be passed wherever these can (:class:`bknb.ports.Model`).
+
+Examples
+--------
+>>> import bknb.llm
+>>> bknb.llm.ollama().name
+'deepseek-v3.1:671b'
+"""
+
+from __future__ import annotations
+
+from .ask import ask_model, ollama, recorded, recording
+
+__all__ = ["ask_model", "ollama", "recorded", "recording"]

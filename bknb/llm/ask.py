@@ -1,0 +1,285 @@
+"""Language models: behind Ollama, or recorded; and asking one inside a strategy.
+
+Any object with a ``name`` and an asynchronous ``chat`` can be passed wherever these can (:class:`bknb.ports.Model`).
+
+Examples
+--------
+>>> import bknb.llm
+>>> bknb.llm.ollama().name
+'deepseek-v3.1:671b'
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from ..domain.signal import Signal
+from ..errors import ModelError, ReplyRefused, UsageError
+
+if TYPE_CHECKING:
+    from ..ports import Model, ModelReply
+    from .ollama_client import OllamaModel
+    from .recordings import RecordedModel, RecordingModel
+
+__all__ = ["ask_model", "ollama", "recorded", "recording"]
+
+DEFAULT_MODEL: Final = "deepseek-v3.1:671b"
+
+
+def ollama(
+    name: str = DEFAULT_MODEL, *, host: str | None = None, key: str | None = None, **options: Any
+) -> OllamaModel:
+    """A model served by Ollama: on this machine, on any host, or in Ollama's cloud.
+
+    Parameters
+    ----------
+    name
+        The model. ``deepseek-v3.1:671b`` and names ending in ``-cloud`` are asked in the cloud, others on
+        ``OLLAMA_HOST`` or this machine.
+    host
+        The host's address, such as ``"http://10.0.0.5:11434"``.
+    key
+        Bearer token; by default ``OLLAMA_API_KEY``, and that only for Ollama's own cloud.
+    **options
+        ``think``, ``timeout_seconds``, ``silence_seconds``, ``retries``, ``options``; see
+        :class:`bknb.llm.ollama_client.OllamaModel`.
+
+    Examples
+    --------
+    >>> ollama("qwen3:8b", host="http://127.0.0.1:11434", retries=1)
+    OllamaModel('qwen3:8b', host='http://127.0.0.1:11434')
+    """
+    from .ollama_client import OllamaModel
+
+    return OllamaModel(name, host=host, key=key, **options)
+
+
+def recorded(replies: str | Path | Iterable[str | Mapping[str, Any]], *, strict: bool = False) -> RecordedModel:
+    """A model that repeats recorded answers; offline, the same each time.
+
+    Parameters
+    ----------
+    replies
+        A file written by ``bknb.llm.recording``, or the answers themselves.
+    strict
+        Give an answer only to the very question it was recorded for; otherwise they are given in order.
+
+    Examples
+    --------
+    >>> recorded(["{}"])
+    RecordedModel(1 replies from a list)
+    """
+    from .recordings import RecordedModel
+
+    return RecordedModel(replies, strict=strict)
+
+
+def recording(model: Model, path: str | Path) -> RecordingModel:
+    """A model whose answers are written to a file, for ``bknb.llm.recorded``.
+
+    Examples
+    --------
+    >>> recording(recorded(["{}"]), "replies.json").name
+    'recorded'
+    """
+    from .recordings import RecordingModel
+
+    return RecordingModel(model, path)
+
+
+# --- a model as a strategy --------------------------------------------------------------------------------------
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model must answer when it is asked for a signal."""
+
+    position: Literal["wait", "long", "short"]
+    note: str
+    price_open: float
+    price_take_profit: float
+    price_stop_loss: float
+    minute_estimated_time: int
+
+
+_RULES: Final = """You decide on one trade of {symbol}. You are shown candles, oldest first, and asked once.
+Answer with one JSON object and nothing else:
+- position: "long", "short", or "wait". Open only on a clear signal; when the picture is weak or contradictory: "wait".
+- price_open: the entry price; the price now to enter at once, another price to wait for it. 0 means at once.
+- long: price_take_profit > price_open > price_stop_loss. short: the other way round. Each level needs a reason in
+  the chart. The take profit is at least {min_take_profit} % away, the stop between {min_stop_loss} % and
+  {max_stop_loss} %.
+- minute_estimated_time: whole minutes after which the position is closed, at most {max_minutes}.
+- note: one sentence why. With "wait" the numbers are 0."""
+
+_WINDOWS: Final[Mapping[str, int]] = {"1h": 24, "15m": 24, "5m": 24, "1m": 30}
+
+
+async def ask_model(
+    instructions: str,
+    *,
+    model: Model | str | None,
+    candles: Mapping[str, int] | None = None,
+    cache: str | Path | None = "./dump/answers",
+    timeout_seconds: float = 60.0,
+    seed: int | None = 1,
+) -> Signal | None:
+    """Ask a language model for a signal, inside ``get_signal``; ``None`` when it says "wait".
+
+    The answer is kept on disk under the fingerprint of everything that was asked, so a backtest repeats itself
+    without a model, to the last trade.
+
+    Parameters
+    ----------
+    instructions
+        The strategy in words.
+    model
+        Who is asked: from ``bknb.llm``, or the name of a model behind Ollama. ``None``: only what is in the cache.
+    candles
+        Interval -> how many of the newest closed candles to show. By default 24 of 1h, 15m and 5m, and 30 of 1m.
+    cache
+        Folder of the answers; ``None``: ask every time.
+    timeout_seconds
+        An answer that takes longer is given up, and the question counts as failed.
+    seed
+        For models that can repeat themselves.
+
+    Raises
+    ------
+    ModelError
+        When there is no answer in time, or none in the cache and no model.
+    ReplyRefused
+        When the answer is not what was asked for.
+    UsageError
+        Outside a strategy.
+
+    Notes
+    -----
+    Use it in a coroutine, so that a live run goes on meanwhile: ``async def get_signal(ctx): return await
+    bknb.ask_model(...)``.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> model = bknb.llm.recorded(['{"position": "wait", "note": "", "price_open": 0, "price_take_profit": 0, '
+    ...                            '"price_stop_loss": 0, "minute_estimated_time": 0}'] * 5)
+    >>> async def get_signal(ctx):
+    ...     return await bknb.ask_model("Buy strong dips.", model=model, candles={"1h": 3}, cache=None)
+    >>> result = bknb.backtest("BTCUSDT", strategy=get_signal, interval="6h", exchange="demo",
+    ...                        frame="2024-01-01:2024-01-02")
+    >>> len(result.trades), result.errors
+    (0, [])
+    """
+    import asyncio
+
+    from ..optimizer.reply import schema_of
+    from .recordings import AnswerFolder, fingerprint
+
+    messages = _questions(instructions, candles if candles is not None else _WINDOWS)
+    schema = schema_of(Advice)
+    asked = None if model is None else as_model(model)
+    name = None if asked is None else asked.name
+    folder = AnswerFolder(cache) if cache is not None else None
+    question = fingerprint(messages, schema=schema, seed=seed)
+    reply = folder.find(question, model=name) if folder is not None else None
+    if reply is None:
+        if asked is None:
+            raise ModelError(
+                f"no answer to this question in {cache}, and there is no model to ask\n"
+                "run once with a model, or pass the folder of a run that had one"
+            )
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                reply = await asked.chat(messages, schema=schema, seed=seed)
+        except TimeoutError:
+            raise ModelError(f"{name} gave no answer within {timeout_seconds:g} s") from None
+        signal = _signal(reply)  # only what can be read is kept
+        if folder is not None:
+            folder.keep(question, dataclasses.replace(reply, model=asked.name))
+        return signal
+    return _signal(reply)
+
+
+def _questions(instructions: str, windows: Mapping[str, int]) -> list[dict[str, str]]:
+    from ..config import get_config
+    from ..market.context import get_average_price, get_candles, get_symbol, get_when
+    from .tables import render
+
+    symbol, when, price = get_symbol(), get_when(), get_average_price()
+    limits = get_config()
+    rules = _RULES.format(
+        symbol=symbol,
+        min_take_profit=limits.min_take_profit_distance_percent,
+        min_stop_loss=limits.min_stop_loss_distance_percent,
+        max_stop_loss=limits.max_stop_loss_distance_percent,
+        max_minutes=limits.max_signal_lifetime_minutes,
+    )
+    messages = [{"role": "system", "content": rules}]
+    for interval, count in windows.items():
+        rows = [
+            {"time": f"{_moment(candle['timestamp'])}", **{name: candle[name] for name in _PRICES}}
+            for candle in get_candles(symbol, interval, count)
+        ]
+        messages.append({"role": "user", "content": f"{interval} candles of {symbol}\n\n{render(rows).text}"})
+        messages.append({"role": "assistant", "content": f"{interval} candles read."})
+    asked = (
+        f"It is {when:%Y-%m-%d %H:%M} UTC, {symbol} is at {price:.8g}. "
+        f"Decide by this strategy: {instructions.strip()}\n"
+        'When the picture is weak or contradictory, the position is "wait".'
+    )
+    messages.append({"role": "user", "content": asked})
+    return messages
+
+
+_PRICES: Final = ("open", "high", "low", "close", "volume")
+
+
+def _moment(when: float) -> str:
+    from ..domain.formatting import utc_text
+
+    return utc_text(int(when)).removesuffix(" UTC")
+
+
+def _signal(reply: ModelReply) -> Signal | None:
+    from ..optimizer.reply import Objection, read
+
+    advice = read(reply.text, Advice)
+    if isinstance(advice, Objection):
+        raise ReplyRefused(f"{reply.model or 'the model'} answered something else than a signal: {advice.text}")
+    if advice.position == "wait":
+        return None
+    return Signal(
+        position=advice.position,
+        price_take_profit=advice.price_take_profit,
+        price_stop_loss=advice.price_stop_loss,
+        minute_estimated_time=advice.minute_estimated_time,
+        price_open=advice.price_open or None,
+        note=advice.note[:200],
+    )
+
+
+def _check(model: object) -> None:
+    """Refuse what cannot be asked."""
+    if not (hasattr(model, "chat") and hasattr(model, "name")):
+        raise UsageError(
+            f"model must be from bknb.llm (ollama, recorded), the name of an Ollama model, or have name and chat; "
+            f"got {model!r:.80}"
+        )
+
+
+def as_model(model: Model | str | None) -> Model:
+    """A model as it is, the name of one behind Ollama, or the default one.
+
+    Examples
+    --------
+    >>> as_model(None).name
+    'deepseek-v3.1:671b'
+    """
+    if model is None or isinstance(model, str):
+        return ollama(model or DEFAULT_MODEL)
+    _check(model)
+    return model

@@ -1,0 +1,117 @@
+"""A user's ``get_candles`` function as a source."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from ..domain.formatting import plain_number
+from ..errors import UsageError
+from .candles import Candles, to_candles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class FunctionSource:
+    """Candles from a function ``get_candles(symbol, interval, since, limit)``, sync or async.
+
+    A sync function runs in a thread, so that it may block. ``since`` is the first open time wanted, as a whole
+    number of UTC milliseconds.
+
+    Parameters
+    ----------
+    get_candles
+        Returns up to ``limit`` candles from ``since`` on: rows of ``(timestamp, open, high, low, close,
+        volume)``, mappings, a DataFrame, or ``bknb.Candles``.
+    name
+        For reports and messages; by default the function's own name.
+    format_price, format_quantity
+        ``(symbol, number) -> str``; by default plain decimals without exponent.
+    intervals
+        The intervals the function knows; ``None``: not known, bknb finds out whether it has only minutes.
+    page_limit
+        Most candles it hands out at once; ``None``: not known.
+
+    Raises
+    ------
+    UsageError
+        When something that must be callable is not.
+
+    Examples
+    --------
+    >>> def flat(symbol, interval, since, limit):
+    ...     return [(since + i * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0) for i in range(limit)]
+    >>> source = FunctionSource(flat)
+    >>> asyncio.run(source.get_candles("BTCUSDT", "1m", 0, 2))
+    Candles(2, 1970-01-01T00:00 .. 1970-01-01T00:01 UTC)
+    """
+
+    def __init__(
+        self,
+        get_candles: Callable[..., Any],
+        *,
+        name: str | None = None,
+        format_price: Callable[[str, float], str] | None = None,
+        format_quantity: Callable[[str, float], str] | None = None,
+        intervals: tuple[str, ...] | None = None,
+        page_limit: int | None = None,
+    ) -> None:
+        given: dict[str, object] = {
+            "get_candles": get_candles,
+            "format_price": format_price,
+            "format_quantity": format_quantity,
+        }
+        for what, function in given.items():
+            if not callable(function) and (function is not None or what == "get_candles"):
+                raise UsageError(f"{what} must be a function, got {type(function).__name__}: {str(function)[:80]}")
+        self.name = name if name is not None else str(getattr(get_candles, "__name__", "function"))
+        self.intervals = intervals
+        self.page_limit = page_limit
+        self._get_candles = get_candles
+        self._format_price = format_price
+        self._format_quantity = format_quantity
+        self._is_async = inspect.iscoroutinefunction(get_candles) or inspect.iscoroutinefunction(
+            getattr(get_candles, "__call__", None)  # noqa: B004 -- an object whose __call__ is async
+        )
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        """What the function answers, as ``Candles``, in whatever order and quality it came.
+
+        Raises
+        ------
+        UsageError
+            When the answer is of a kind that cannot be candles.
+        """
+        if self._is_async:
+            answer = await self._get_candles(symbol, interval, since, limit)
+        else:
+            answer = await asyncio.to_thread(self._call, symbol, interval, since, limit)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        try:
+            return to_candles(answer)
+        except UsageError as error:
+            raise UsageError(f"exchange {self.name!r}: {error}") from None
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
+            raise UsageError(
+                f"exchange {self.name!r}: get_candles must return rows of (timestamp, open, high, low, close, "
+                f"volume), mappings with these keys, a DataFrame or bknb.Candles\n"
+                f"got {type(answer).__name__}: {str(answer)[:80]} ({type(error).__name__}: {error})"
+            ) from error
+
+    def _call(self, symbol: str, interval: str, since: int, limit: int) -> Any:
+        try:
+            return self._get_candles(symbol, interval, since, limit)
+        except StopIteration as error:
+            # A future cannot carry a StopIteration: the awaiting side would wait for ever.
+            raise RuntimeError(f"get_candles raised StopIteration ({error})") from error
+
+    def format_price(self, symbol: str, price: float) -> str:
+        """A price as the exchange writes it."""
+        return plain_number(price) if self._format_price is None else self._format_price(symbol, price)
+
+    def format_quantity(self, symbol: str, quantity: float) -> str:
+        """A quantity as the exchange writes it."""
+        return plain_number(quantity) if self._format_quantity is None else self._format_quantity(symbol, quantity)

@@ -1,0 +1,268 @@
+"""What every figure means: its formula, its unit, and when it is not available."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from .formulas import Figure
+
+Better: TypeAlias = Literal["higher", "lower"] | None
+
+NOT_AVAILABLE: Final = "n/a"
+"""How a figure shows itself that a sample cannot support."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """The meaning of one figure.
+
+    Attributes
+    ----------
+    key : str
+        Name of the figure in the mapping.
+    label : str
+        Name to show.
+    unit : str
+        Unit of the value; empty for a pure number.
+    better : {"higher", "lower"} or None
+        Which direction is the better one; None where neither is.
+    formula : str
+        How it is computed. ``r`` is the list of realised results in percent, ``n`` their count, ``E`` equity
+        as a multiple of its start.
+    source : str
+        Where the formula comes from.
+    null_when : str
+        When the figure is None; empty when it never is for a sample that holds a trade.
+
+    Examples
+    --------
+    >>> DEFINITIONS["win_rate"].unit, DEFINITIONS["win_rate"].better
+    ('%', 'higher')
+    """
+
+    key: str
+    label: str
+    unit: str
+    better: Better
+    formula: str
+    source: str
+    null_when: str
+
+    def show(self, value: Figure) -> str:
+        """A value of this figure as text without its unit; ``n/a`` where it is not available.
+
+        Examples
+        --------
+        >>> DEFINITIONS["sharpe_ratio"].show(0.30212), DEFINITIONS["sharpe_ratio"].show(None)
+        ('0.3021', 'n/a')
+        """
+        if value is None or (self.unit == _PER_YEAR and value == 0):
+            return NOT_AVAILABLE
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, int | str):
+            return str(value)
+        plain = value == 0 or 1e-3 <= abs(value) < 1e9
+        return f"{value:,.4f}" if plain else f"{value:.4g}"
+
+    def explain(self, value: Figure = None, *, known: bool = False) -> str:
+        """The definition as lines of text, with a value when there is one (``known``).
+
+        Examples
+        --------
+        >>> print(DEFINITIONS["max_drawdown"].explain(12.5, known=True).splitlines()[1])
+          value     12.5000 % (lower is better)
+        """
+        unit = f" {self.unit}" if self.unit else ""
+        better = f" ({self.better} is better)" if self.better else ""
+        lines = [f"{self.label} [{self.key}]"]
+        if known:
+            shown = self.show(value)
+            lines.append(f"  value     {shown}{'' if shown == NOT_AVAILABLE else unit}{better}")
+        else:
+            lines.append(f"  unit      {self.unit or 'pure number'}{better}")
+        lines.append(f"  formula   {self.formula}")
+        lines.append(f"  n/a when  {self.null_when or 'never, once there is a trade'}")
+        lines.append(f"  source    {self.source}")
+        return "\n".join(lines)
+
+
+_PER_YEAR: Final = "trades/year"
+_ARITHMETIC: Final = "plain arithmetic"
+_FEW: Final = "fewer than 10 trades"
+_NO_TRADE: Final = "no trade"
+_GATES: Final = "fewer than 10 trades, span under 14 days, or more than 365 trades a year"
+_PROFILE: Final = "fewer than 10 closing prices"
+_NO_MOVE: Final = f"{_PROFILE}, or no price differs from the one before"
+_OWN: Final = "bknb"
+
+_ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
+    ("n", "Trades", "trades", None, "number of closed trades every figure is taken from", _ARITHMETIC, ""),
+    ("total_trades", "Total trades", "trades", None, "the same number as n", _ARITHMETIC, ""),
+    ("dropped", "Rows left out", "rows", "lower",
+     "rows without a numeric result, or (outside the heat table) without an entry or exit time above zero",
+     _OWN, ""),
+    ("win_count", "Wins", "trades", "higher", "count of r > 0", _ARITHMETIC, ""),
+    ("loss_count", "Losses", "trades", "lower", "count of r < 0", _ARITHMETIC, ""),
+    ("win_rate", "Win rate", "%", "higher",
+     ("wins / (wins + losses) * 100; break-even trades count in neither; 0 when all are break-even "
+     "(n/a in the heat table)"), _ARITHMETIC, _NO_TRADE),
+    ("avg_pnl", "Average result", "%", "higher", "sum(r) / n", _ARITHMETIC, _NO_TRADE),
+    ("median_pnl", "Median result", "%", "higher",
+     "middle value of r; mean of the two middle values for even n", _ARITHMETIC, _NO_TRADE),
+    ("total_pnl", "Total result", "%", "higher", "sum(r), not compounded", _ARITHMETIC, _NO_TRADE),
+    ("avg_win", "Average win", "%", "higher", "mean of r > 0", _ARITHMETIC, "no win"),
+    ("avg_loss", "Average loss", "%", "higher", "mean of r < 0 (a negative number)", _ARITHMETIC, "no loss"),
+    ("profit_factor", "Profit factor", "", "higher", "sum of wins / abs(sum of losses)", "common usage",
+     "no win, no loss, or losses sum to at most 1e-9"),
+    ("max_drawdown", "Maximum drawdown", "%", "lower",
+     ("deepest fall of compounded equity from its peak: walk trades by exit time with the whole account in each, "
+     "E = E * (1 + r / 100); a trough inside a trade deepens the fall and leaves E alone; 100 when blown"),
+     "peak-to-trough drawdown with intra-trade troughs", _NO_TRADE),
+    ("equity_final", "Final equity", "x start", "higher",
+     "product of (1 + r / 100), 1 at the start; 0 when blown", "geometric compounding", _NO_TRADE),
+    ("blown", "Account blown", "", None, "yes when equity, or a trough inside a trade, reaches zero", _OWN,
+     _NO_TRADE),
+    ("std_dev", "Standard deviation", "%", "lower", "sqrt(sum((r - avg_pnl)^2) / (n - 1))",
+     "sample standard deviation (Bessel's correction)", _FEW),
+    ("sharpe_ratio", "Sharpe ratio", "", "higher", "avg_pnl / std_dev, per trade, risk-free rate 0",
+     "W. F. Sharpe, The Sharpe Ratio, Journal of Portfolio Management 21(1), 1994",
+     f"{_FEW}, or std_dev at most 1e-9"),
+    ("sortino_ratio", "Sortino ratio", "", "higher",
+     "avg_pnl / sqrt(sum of r^2 over losses / n), minimal acceptable return 0, divisor all n",
+     "F. A. Sortino and R. van der Meer, Downside Risk, Journal of Portfolio Management 17(4), 1991",
+     f"{_FEW}, no loss, or a denominator of at most 1e-9"),
+    ("certainty_ratio", "Certainty ratio", "", "higher",
+     "avg_win / abs(avg_loss); 0 when nothing was won", "payoff ratio, common usage",
+     f"{_FEW}, no loss, or abs(avg_loss) at most 1e-9"),
+    ("expectancy", "Expectancy", "%", "higher",
+     "wins / n * avg_win + losses / n * avg_loss; equal to avg_pnl", "expected value of a trade",
+     f"{_FEW} (in the heat table also: neither win nor loss)"),
+    ("recovery_factor", "Recovery factor", "", "higher",
+     "(E_final - 1) * 100 / max_drawdown, clamped to -1000 .. 1000", "common usage, on compounded equity",
+     f"{_FEW}, a blown account, or no drawdown"),
+    ("span_days", "Calendar span", "days", None, "last exit - first entry", _ARITHMETIC, _NO_TRADE),
+    ("trades_per_year", "Trades per year", _PER_YEAR, None,
+     ("n / span_days * 365, time out of the market included; the number 0 (shown as n/a) says that nothing is "
+     f"annualised: {_GATES}"), "calendar frequency", _NO_TRADE),
+    ("annualized_sharpe_ratio", "Annualised Sharpe ratio", "", "higher",
+     "sharpe_ratio * sqrt(trades_per_year)", "square-root-of-time scaling, Sharpe 1994",
+     f"no sharpe_ratio, or {_GATES}"),
+    ("expected_yearly_returns", "Expected yearly return", "%", "higher",
+     "(E_final^(trades_per_year / n) - 1) * 100; -100 when blown", "geometric compounding",
+     f"{_GATES}, or further than 100 % from zero"),
+    ("calmar_ratio", "Calmar ratio", "", "higher",
+     "expected_yearly_returns / max_drawdown, clamped to -1000 .. 1000",
+     "T. W. Young, Calmar Ratio: A Smoother Tool, Futures 20, 1991",
+     "no expected_yearly_returns, or no drawdown"),
+    ("avg_duration", "Average duration", "minutes", None, "mean of (exit - entry)", _ARITHMETIC, _NO_TRADE),
+    ("avg_win_duration", "Average duration of wins", "minutes", None, "mean of (exit - entry) over r > 0",
+     _ARITHMETIC, "no win"),
+    ("avg_loss_duration", "Average duration of losses", "minutes", None, "mean of (exit - entry) over r < 0",
+     _ARITHMETIC, "no loss"),
+    ("max_win_streak", "Longest run of wins", "trades", "higher",
+     "most wins in a row in order of rows; a break-even ends a run", _ARITHMETIC, ""),
+    ("max_loss_streak", "Longest run of losses", "trades", "lower",
+     "most losses in a row in order of rows; a break-even ends a run", _ARITHMETIC, ""),
+    ("avg_consecutive_win_pnl", "Average run of wins", "%", "higher",
+     "mean over runs of wins (order of rows) of the sum of r within the run", _ARITHMETIC, "no win"),
+    ("avg_consecutive_loss_pnl", "Average run of losses", "%", "higher",
+     "mean over runs of losses (order of rows) of the sum of r within the run", _ARITHMETIC, "no loss"),
+    ("avg_peak_pnl", "Average peak", "%", "higher",
+     "mean of the best unrealised results; trades without one are skipped", "maximum favourable excursion",
+     "no trade has a peak"),
+    ("avg_fall_pnl", "Average trough", "%", "higher",
+     "mean of the worst unrealised results; trades without one are skipped", "maximum adverse excursion",
+     "no trade has a trough"),
+    ("peak_profit_pnl", "Best peak", "%", "higher", "largest of the best unrealised results",
+     "maximum favourable excursion", "no trade has a peak"),
+    ("max_drawdown_pnl", "Worst trough", "%", "higher", "smallest of the worst unrealised results",
+     "maximum adverse excursion", "no trade has a trough"),
+    ("median_step_size", "Median price step", "%", None,
+     "median of abs(c[i] / c[i-1] - 1) * 100 over closing prices c in time order", _OWN, _PROFILE),
+    ("buyer_pressure", "Buyer pressure", "share 0..1", None,
+     "rising steps / (rising + falling steps) of closing prices", _OWN, _NO_MOVE),
+    ("seller_pressure", "Seller pressure", "share 0..1", None,
+     "falling steps / (rising + falling steps) of closing prices", _OWN, _NO_MOVE),
+    ("buyer_strength", "Buyer strength", "share 0..1", None,
+     "sum of rising steps / sum of abs(steps) of closing prices", _OWN, _NO_MOVE),
+    ("seller_strength", "Seller strength", "share 0..1", None,
+     "sum of abs(falling steps) / sum of abs(steps) of closing prices", _OWN, _NO_MOVE),
+    ("pressure_imbalance", "Pressure imbalance", "-1..1", None, "buyer_strength - seller_strength", _OWN,
+     _NO_MOVE),
+    ("trend", "Trend", "", None,
+     ("sideways when trend_confidence < 0.30; else neutral when abs(trend_strength) < 0.25 * median_step_size; "
+     "else bullish or bearish by the sign of trend_strength"), _OWN, f"{_PROFILE}, or all at one moment"),
+    ("trend_strength", "Trend strength", "%/day", None,
+     "slope of the least-squares line of ln(closing price) on days, * 100", "ordinary least squares",
+     f"{_PROFILE}, or all at one moment"),
+    ("trend_confidence", "Trend confidence", "share 0..1", None,
+     "R squared of that line; 0 when prices are flat", "ordinary least squares",
+     f"{_PROFILE}, or all at one moment"),
+)  # fmt: skip
+
+DEFINITIONS: Final[dict[str, Definition]] = {
+    key: Definition(key=key, label=label, unit=unit, better=better, formula=formula, source=source, null_when=null_when)
+    for key, label, unit, better, formula, source, null_when in _ROWS
+}
+"""Definition of every figure of ``statistics``, in the order in which they are shown."""
+
+_WEIGHTED: Final = ("avg_peak_pnl", "avg_fall_pnl", "avg_consecutive_win_pnl", "avg_consecutive_loss_pnl")
+_EXTREME: Final = ("peak_profit_pnl", "max_drawdown_pnl")
+_POOLED: Final = (
+    "total_trades", "win_count", "loss_count", "win_rate", "avg_pnl", "median_pnl", "profit_factor",
+    "max_drawdown", "std_dev", "sharpe_ratio", "sortino_ratio", "certainty_ratio", "expectancy",
+    "recovery_factor", "span_days", "trades_per_year", "annualized_sharpe_ratio", "expected_yearly_returns",
+    "calmar_ratio", "avg_duration", "avg_win_duration", "avg_loss_duration",
+)  # fmt: skip
+
+
+_PORTFOLIO_WORDS: Final = {
+    "total_pnl": ("sum of total_pnl over the symbols", _NO_TRADE),
+    "total_trades": ("number of trades of all symbols", ""),
+    "win_rate": (
+        "wins / (wins + losses) * 100 over all trades; break-even trades count in neither",
+        "no win and no loss",
+    ),
+    "expectancy": (f"{DEFINITIONS['expectancy'].formula}; all trades of all symbols as one sample", _FEW),
+}
+
+
+def _of_portfolio(key: str) -> Definition:
+    own = DEFINITIONS[key]
+    if key in _PORTFOLIO_WORDS:
+        how, nothing = _PORTFOLIO_WORDS[key]
+    elif key in _WEIGHTED:
+        how = f"mean of {key} over the symbols that have it, weighted by their trade counts"
+        nothing = f"no symbol has {key}"
+    elif key in _EXTREME:
+        how, nothing = f"{own.formula}, over all symbols", own.null_when
+    else:
+        how, nothing = f"{own.formula}; all trades of all symbols as one sample", own.null_when
+    label = f"Portfolio {own.label[0].lower()}{own.label[1:]}"
+    # Names of people (and of a newsletter) keep their capital.
+    for name in ("Sharpe", "Sortino", "Calmar"):
+        label = label.replace(f" {name.lower()} ", f" {name} ")
+    return replace(own, key=f"portfolio_{key}", label=label, formula=how, null_when=nothing)
+
+
+PORTFOLIO_POOLED: Final = _POOLED
+"""Portfolio figures computed from all trades as one sample."""
+PORTFOLIO_WEIGHTED: Final = _WEIGHTED
+"""Portfolio figures that are means over symbols, weighted by trade count."""
+
+HEAT_DEFINITIONS: Final[dict[str, Definition]] = {
+    "total_symbols": Definition(
+        key="total_symbols", label="Symbols", unit="symbols", better=None,
+        formula="number of different symbols", source=_ARITHMETIC, null_when="",
+    ),
+    **{f"portfolio_{key}": _of_portfolio(key) for key in ("total_pnl", *_POOLED, *_WEIGHTED, *_EXTREME)},
+    "per_symbol": Definition(
+        key="per_symbol", label="By symbol", unit="", better=None,
+        formula="symbol -> statistics of its trades, by sharpe_ratio descending, symbols without one last",
+        source=_OWN, null_when="",
+    ),
+}  # fmt: skip
+"""Definition of every figure of ``heat_statistics``; those under ``per_symbol`` are in ``DEFINITIONS``."""

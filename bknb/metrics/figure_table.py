@@ -1,0 +1,177 @@
+"""Figures that know what they mean: mappings with definitions, explanations and a table."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import UnknownName
+from .definitions import DEFINITIONS, HEAT_DEFINITIONS, NOT_AVAILABLE, Definition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .formulas import Figure
+
+_HIDDEN: Final = ("total_trades", "per_symbol")
+_SYMBOL_COLUMNS: Final = (
+    "total_trades",
+    "win_rate",
+    "total_pnl",
+    "sharpe_ratio",
+    "profit_factor",
+    "max_drawdown",
+)
+
+
+class Statistics(dict[str, Any]):
+    """Figures of one sample of closed trades, by name; None where a figure is not available.
+
+    A plain dict of int, float, str, bool and None, so it goes into JSON as it is; it prints itself as a
+    table, shows itself as one in a notebook, and explains every figure.
+
+    Examples
+    --------
+    >>> from bknb.metrics.statistics import statistics
+    >>> stats = statistics([{"pending_at": 60_000, "closed_at": 120_000, "pnl_percentage": 1.5}])
+    >>> stats["total_pnl"], stats["sharpe_ratio"]
+    (1.5, None)
+    >>> print(stats.explain("total_pnl"))
+    Total result [total_pnl]
+      value     1.5000 % (higher is better)
+      formula   sum(r), not compounded
+      n/a when  no trade
+      source    plain arithmetic
+    """
+
+    __slots__ = ()
+
+    @property
+    def definitions(self) -> dict[str, Definition]:
+        """The definition of every figure, by name."""
+        return DEFINITIONS
+
+    def explain(self, key: str | None = None) -> str:
+        """Definition and value of one figure, or of all of them, as text to print.
+
+        Raises
+        ------
+        UnknownName
+            When no figure has that name.
+        """
+        return _explain(self, self.definitions, key)
+
+    def __repr__(self) -> str:
+        title = f"Statistics of {self['n']} closed trade{'' if self['n'] == 1 else 's'}"
+        return _text_table(title, self._shown())
+
+    def _repr_html_(self) -> str:
+        return _html_table(self._shown())
+
+    def _shown(self) -> list[tuple[Definition, Figure]]:
+        return [(self.definitions[key], value) for key, value in self.items() if key not in _HIDDEN]
+
+
+class HeatStatistics(dict[str, Any]):
+    """Figures of a portfolio under ``portfolio_*``, and ``per_symbol``: symbol to `Statistics`.
+
+    ``per_symbol`` is ordered by Sharpe ratio, best first, symbols without one last.
+
+    Examples
+    --------
+    >>> from bknb.metrics.statistics import heat_statistics
+    >>> trade = {"symbol": "BTCUSDT", "pending_at": 60_000, "closed_at": 120_000, "pnl_percentage": 1.5}
+    >>> heat = heat_statistics([trade, trade | {"symbol": "ETHUSDT", "pnl_percentage": -0.5}])
+    >>> heat["portfolio_total_pnl"], heat["per_symbol"]["ETHUSDT"]["total_pnl"]
+    (1.0, -0.5)
+    """
+
+    __slots__ = ()
+
+    @property
+    def definitions(self) -> dict[str, Definition]:
+        """The definition of every portfolio figure, by name; figures of a symbol have their own."""
+        return HEAT_DEFINITIONS
+
+    def explain(self, key: str | None = None) -> str:
+        """Definition and value of one portfolio figure, or of all of them, as text to print.
+
+        Raises
+        ------
+        UnknownName
+            When no figure has that name.
+        """
+        return _explain(self, self.definitions, key)
+
+    def __repr__(self) -> str:
+        head = ["symbol", *_SYMBOL_COLUMNS]
+        rows = [head, *([symbol, *values] for symbol, values in self._symbol_rows())]
+        widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if at else cell.ljust(width)
+                for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+        title = f"Statistics of {self['portfolio_total_trades']} closed trades by symbol"
+        return "\n".join([_text_table(title, self._shown()), "", *lines])
+
+    def _repr_html_(self) -> str:
+        titles = "".join(
+            f'<th title="{_tooltip(DEFINITIONS[key])}">{escape(DEFINITIONS[key].label)}</th>' for key in _SYMBOL_COLUMNS
+        )
+        body = "".join(
+            f"<tr><td>{escape(symbol)}</td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+            for symbol, cells in self._symbol_rows()
+        )
+        by_symbol = f"<table><thead><tr><th>Symbol</th>{titles}</tr></thead><tbody>{body}</tbody></table>"
+        return by_symbol + _html_table(self._shown())
+
+    def _shown(self) -> list[tuple[Definition, Figure]]:
+        return [(self.definitions[key], value) for key, value in self.items() if key not in _HIDDEN]
+
+    def _symbol_rows(self) -> Iterable[tuple[str, list[str]]]:
+        for symbol, stats in self["per_symbol"].items():
+            yield symbol, [DEFINITIONS[key].show(stats[key]) for key in _SYMBOL_COLUMNS]
+
+
+def _explain(figures: dict[str, Any], definitions: dict[str, Definition], key: str | None) -> str:
+    if key is not None and key not in definitions:
+        raise UnknownName("figure", key, known=definitions)
+    keys = list(definitions) if key is None else [key]
+    texts: list[str] = []
+    for name in keys:
+        value = figures.get(name)
+        known = name in figures and not isinstance(value, dict)
+        texts.append(definitions[name].explain(value if known else None, known=known))
+    return "\n\n".join(texts)
+
+
+def _text_table(title: str, rows: list[tuple[Definition, Figure]]) -> str:
+    """Label, value, unit and name, aligned."""
+    shown: list[tuple[str, str, str, str]] = []
+    for own, figure in rows:
+        text = own.show(figure)
+        shown.append((own.label, text, "" if text == NOT_AVAILABLE else own.unit, own.key))
+    label, value, unit = (max((len(row[at]) for row in shown), default=0) for at in range(3))
+    lines = [f"{row[0]:<{label}}  {row[1]:>{value}} {row[2]:<{unit}}  {row[3]}" for row in shown]
+    return "\n".join([title, *lines])
+
+
+def _html_table(rows: list[tuple[Definition, Figure]]) -> str:
+    """Label and value with unit; the definition is the tooltip of the row."""
+    body: list[str] = []
+    for own, value in rows:
+        shown = own.show(value)
+        unit = f" {own.unit}" if own.unit and shown != NOT_AVAILABLE else ""
+        body.append(
+            f'<tr title="{_tooltip(own)}"><td style="text-align:left">{escape(own.label)}</td>'
+            f'<td style="text-align:right">{escape(shown + unit)}</td></tr>'
+        )
+    return f"<table><tbody>{''.join(body)}</tbody></table>"
+
+
+def _tooltip(own: Definition) -> str:
+    nothing = f". n/a when: {own.null_when}" if own.null_when else ""
+    return escape(f"{own.key}: {own.formula}{nothing}")

@@ -1,0 +1,285 @@
+"""What an optimizer came to: proposals in order, what is left of them after counting the search, and every attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import UnknownName
+from ..research.deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
+from .prompt import Message, Range, Shown
+from .reply import Parameter
+from .study import Attempt, Findings
+from .study import Proposal as Passed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..runs.result import Result
+
+FENCES: Final = ("processor time", "memory", "file size", "system calls", "audit events")
+"""What a trial is fenced in by, where the system can do it."""
+
+_FEW: Final = 10  # trades below which a Sharpe ratio says nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A proposed strategy with its results.
+
+    Attributes
+    ----------
+    rank : int
+        1 is the best on the test range.
+    name, title, rationale, interval, code : str
+        The strategy. The rationale is the model's own text.
+    parameters : tuple of Parameter
+        Its numbers: ``name``, ``value``, ``meaning``.
+    range : Range
+        The training range it was made from.
+    train, test : Result or None
+        Results on that range, and on the test range.
+    luck : DeflatedSharpe
+        The Sharpe ratio on the test range with the number of tries taken into account; ``luck.p_value`` is the chance
+        that the best of as many worthless strategies looks as good.
+    notes : tuple of str
+        What went wrong on the test range.
+    """
+
+    rank: int
+    name: str
+    title: str
+    rationale: str
+    interval: str
+    code: str
+    parameters: tuple[Parameter, ...]
+    range: Range
+    train: Result | None
+    test: Result | None
+    luck: DeflatedSharpe
+    notes: tuple[str, ...]
+    passed: Passed
+
+    @property
+    def numbers(self) -> str:
+        """Training and test result in one sentence."""
+        return f"Training range: {_spoken(self.train)}. Test range: {_spoken(self.test)}. {self.verdict}"
+
+    @property
+    def verdict(self) -> str:
+        """What the number of tries leaves of the test result, in one sentence."""
+        if self.notes:
+            return "On the test range it failed: " + "; ".join(self.notes)
+        if self.luck.p_value is None:
+            return f"Fewer than {_FEW} trades on the test range say nothing about skill."
+        tries = f"{self.luck.trials:g} {'try' if self.luck.trials == 1 else 'tries'}"
+        return f"After {tries} on the test range, luck alone does this well with a chance of {self.luck.p_value:.0%}."
+
+    def __repr__(self) -> str:
+        return f"<{self.rank}. {self.name}: {self.title}; {self.numbers}>"
+
+
+def _spoken(result: Result | None) -> str:
+    if result is None:
+        return "no result"
+    stats = result.stats
+    count = stats["n"]
+    if not count:
+        return "no trades"
+    sharpe = stats["sharpe_ratio"]
+    text = f"{count} trade{'' if count == 1 else 's'}, {stats['total_pnl']:+.2f} % in all"
+    return text + (f", Sharpe ratio {sharpe:.2f} per trade" if sharpe is not None else "")
+
+
+def _returns(result: Any) -> list[float]:
+    return [] if result is None else [float(value) for value in result.trades["pnl_percentage"]]
+
+
+def _sharpe(values: Sequence[float]) -> float | None:
+    return deflated_sharpe_ratio(values).sharpe_ratio if len(values) >= _FEW else None
+
+
+def ranked(passed: Sequence[Passed], *, earlier: int) -> list[Proposal]:
+    """Proposals, best first; every look at the test range counts as a try, also those of ``earlier`` runs.
+
+    Those with enough trades come first, by their deflated Sharpe ratio; then the others by their total result; last
+    those that failed on the test range.
+    """
+    samples = [_returns(each.test.result) for each in passed]
+    ratios = [ratio for sample in samples if (ratio := _sharpe(sample)) is not None]
+    tries = max(len(passed) + earlier, 1)
+
+    def luck(sample: list[float]) -> DeflatedSharpe:
+        if len(ratios) > 1:
+            return deflated_sharpe_ratio(sample, trials=ratios, count=tries)
+        return deflated_sharpe_ratio(sample, trials=tries)
+
+    judged = [(each, sample, luck(sample)) for each, sample in zip(passed, samples, strict=True)]
+
+    def place(entry: tuple[Passed, list[float], DeflatedSharpe]) -> tuple[bool, bool, float, float]:
+        each, sample, chance = entry
+        few = chance.deflated is None
+        return (bool(each.test.objections), few, -(chance.deflated or 0.0), -sum(sample))
+
+    return [
+        Proposal(
+            rank=rank,
+            name=each.draft.name,
+            title=each.draft.title,
+            rationale=each.draft.rationale,
+            interval=each.draft.interval,
+            code=each.draft.code,
+            parameters=each.draft.parameters,
+            range=each.range,
+            train=each.train.result,
+            test=each.test.result,
+            luck=chance,
+            notes=tuple(str(objection) for objection in each.test.objections),
+            passed=each,
+        )
+        for rank, (each, _, chance) in enumerate(sorted(judged, key=place), 1)
+    ]
+
+
+class Proposals(Sequence[Proposal]):
+    """What an optimizer proposes, best first. It shows itself: the ranking, and how it came about.
+
+    Attributes
+    ----------
+    optimizer, symbol, model : str
+    train : tuple of Range
+    test : Range
+    attempts : list of Attempt
+        Every answer of the model, also those that were refused, with reasons.
+    earlier_looks : int
+        How many other codes earlier runs tried on the same test range.
+    problem : str
+        What ended the study early; empty when nothing did.
+    """
+
+    def __init__(
+        self,
+        findings: Findings,
+        *,
+        optimizer: str,
+        symbol: str,
+        model: str,
+        train: tuple[Range, ...],
+        test: Range,
+        earlier_looks: int,
+        token_budget: int,
+    ) -> None:
+        self.optimizer = optimizer
+        self.symbol = symbol
+        self.model = model
+        self.train = train
+        self.test = test
+        self.attempts: list[Attempt] = list(findings.attempts)
+        self.earlier_looks = earlier_looks
+        self.token_budget = token_budget
+        self.problem = findings.problem
+        self.shown: dict[str, list[Shown]] = dict(findings.shown)
+        self._conversations = dict(findings.conversations)
+        self._ranked = ranked(findings.proposals, earlier=earlier_looks)
+
+    # --- a sequence -------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._ranked)
+
+    def __getitem__(self, item: Any) -> Any:
+        """A proposal by its place (0 is the best) or by its name."""
+        if isinstance(item, str):
+            for proposal in self._ranked:
+                if proposal.name == item:
+                    return proposal
+            raise UnknownName("proposal", item, known=[proposal.name for proposal in self._ranked])
+        return self._ranked[item]
+
+    def __iter__(self) -> Iterator[Proposal]:
+        return iter(self._ranked)
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def ranking(self) -> pd.DataFrame:
+        """One row per proposal, best first; results in percent, Sharpe ratios per trade, chances 0..1."""
+        import pandas as pd
+
+        rows = [
+            {
+                "rank": each.rank,
+                "strategy": each.name,
+                "title": each.title,
+                "interval": each.interval,
+                "train_trades": _figure(each.train, "n"),
+                "train_total": _figure(each.train, "total_pnl"),
+                "train_sharpe": _figure(each.train, "sharpe_ratio"),
+                "test_trades": _figure(each.test, "n"),
+                "test_total": _figure(each.test, "total_pnl"),
+                "test_sharpe": _figure(each.test, "sharpe_ratio"),
+                "deflated_sharpe": each.luck.deflated,
+                "luck": each.luck.p_value,
+            }
+            for each in self._ranked
+        ]
+        return pd.DataFrame(rows)
+
+    @property
+    def tokens(self) -> Mapping[str, int | None]:
+        """What was spent.
+
+        ``budget`` of the data and ``counted`` in the largest conversation, by our count; ``read`` and ``written`` in
+        all, by the model's own count, ``None`` where it does not say.
+        """
+        read = [attempt.tokens_in for attempt in self.attempts if attempt.tokens_in is not None]
+        written = [attempt.tokens_out for attempt in self.attempts if attempt.tokens_out is not None]
+        return {
+            "budget": self.token_budget,
+            "counted": max((attempt.tokens_counted for attempt in self.attempts), default=0),
+            "read": sum(read) if read else None,
+            "written": sum(written) if written else None,
+        }
+
+    @property
+    def fences(self) -> tuple[str, ...]:
+        """Which limits held in every trial of a proposal; see the page about the optimizer."""
+        held = [set(verdict.fences) for each in self._ranked for verdict in (each.passed.train, each.passed.test)]
+        every = set.intersection(*held) if held else set()
+        return tuple(name for name in FENCES if name in every)
+
+    def conversation(self, range_: int = 1) -> list[Message]:
+        """The messages of a training range, counted from 1: the last request, with the answer."""
+        known = [str(each) for each in self.train]
+        if not 1 <= range_ <= len(known) or known[range_ - 1] not in self._conversations:
+            raise UnknownName("conversation", str(range_), known=[str(at) for at in range(1, len(known) + 1)])
+        return list(self._conversations[known[range_ - 1]])
+
+    @property
+    def summary(self) -> str:
+        """One sentence."""
+        refused = sum(attempt.status == "refused" for attempt in self.attempts)
+        failed = sum(attempt.status == "failed" for attempt in self.attempts)
+        looks = len(self) + self.earlier_looks
+        return (
+            f"{len(self)} proposal{'' if len(self) == 1 else 's'} from {len(self.attempts)} answers "
+            f"({refused} refused, {failed} failed when tried out); the test range was looked at {looks} "
+            f"time{'' if looks == 1 else 's'} in all."
+        )
+
+    def __repr__(self) -> str:
+        lines = [f"proposals of {self.optimizer!r} for {self.symbol}, model {self.model}: {self.summary}"]
+        lines += [f"  {each.rank}. {each.name}: {each.title}\n     {each.numbers}" for each in self._ranked]
+        if self.problem:
+            lines.append(f"  ended early: {self.problem.splitlines()[0]}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from ..reports.proposals import panel_html
+
+        return panel_html(self)
+
+
+def _figure(result: Result | None, name: str) -> Any:
+    return None if result is None else result.stats[name]

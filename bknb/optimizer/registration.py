@@ -1,0 +1,291 @@
+"""Registering optimizers: everything that is said about one is checked here, before a model is asked."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ..domain.execution import execution_model
+from ..engine.call_by_name import where_it_failed
+from ..engine.registry import registry
+from ..engine.resolve import resolve_frame
+from ..errors import ModelError, UnknownName, UsageError
+from ..llm.ask import as_model
+from ..ports import Model, ModelReply
+from ..sandbox.process import Limits
+from . import cells, prompt
+from .prompt import Range
+from .sources import Source, as_source
+
+OPTIMIZER_CALLBACKS: Final = ("on_source_data", "on_data", "on_code", "on_dump")
+_TEMPLATES: Final = {**prompt.DEFAULT, **cells.DEFAULT}
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A registered optimizer: what is shown to whom, and where the answers are tried."""
+
+    name: str
+    sources: tuple[Source, ...]
+    range_train: tuple[Range, ...]
+    range_test: Range
+    model: Model | str | None
+    exchange: Any
+    templates: Mapping[str, Callable[..., str]]
+    callbacks: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    drafts: int = 1
+    tries: int = 3
+    tokens: int = 24_000
+    seed: int | None = 1
+    execution: str = "pessimistic"
+    limits: Limits = field(default_factory=Limits)
+    lead_days: int = 30
+    ledger: Path | None = None
+
+
+registered: dict[str, Assignment] = {}
+
+
+def add_optimizer(
+    name: str,
+    *,
+    sources: Iterable[object],
+    range_train: Iterable[object],
+    range_test: object,
+    model: Model | str | None = None,
+    get_prompt: Callable[..., Any] | None = None,
+    templates: Mapping[str, Callable[..., str]] | None = None,
+    callbacks: Mapping[str, Callable[..., Any]] | None = None,
+    exchange: Any = None,
+    drafts: int = 1,
+    tries: int = 3,
+    tokens: int = 24_000,
+    seed: int | None = 1,
+    execution: str = "pessimistic",
+    limits: Mapping[str, Any] | None = None,
+    lead_days: int = 30,
+    ledger: str | Path | None = "./dump/optimizer",
+    strict: bool = False,
+) -> Assignment:
+    """Register an optimizer.
+
+    Parameters
+    ----------
+    name
+        The name runs, strategies and files use.
+    sources
+        What the model is shown about each training range: intervals such as ``"1h"`` (candles with indicators), what
+        ``bknb.sources`` makes, functions, or mappings with ``name`` and ``fetch``.
+    range_train, range_test
+        Stretches of time: ``(start, end)``, ``"2024-01-01:2024-01-08"``, a frame, or a mapping with ``start``, ``end``
+        and perhaps ``note``. The test range must not overlap a training range.
+    model
+        From ``bknb.llm``, the name of a model behind Ollama, or anything with ``name`` and ``chat``. By default
+        ``deepseek-v3.1:671b`` in Ollama's cloud.
+    get_prompt
+        ``(symbol, messages) -> text``, sync or async, in place of a model: your own call of a model.
+    templates
+        Texts to replace, by name: ``system``, ``user``, ``assistant``, ``request``, ``refusal``; of the cells
+        ``title_cell``, ``setup_cell``, ``exchange_cell``, ``frames_cell``, ``about_cell``, ``strategy_cell``,
+        ``backtest_cell``, ``walker_cell``.
+    callbacks
+        ``on_source_data(symbol, source, rows, start, end)``, ``on_data(symbol, proposals)``, ``on_code(symbol, code)``,
+        ``on_dump(symbol, path)``.
+    exchange
+        Where candles come from: a name or a source. ``None``: the only exchange that is registered, or ``"demo"`` when
+        none is.
+    drafts, tries
+        Strategies to ask for per training range, and answers the model may give to each request.
+    tokens
+        Budget of a conversation before the request; sources share it, the oldest rows are left out first.
+    seed
+        For models that can repeat themselves.
+    execution
+        ``"pessimistic"``, ``"touch"`` or ``"vwap"``.
+    limits
+        Of a trial: ``seconds`` (20) and ``memory_mb`` (1024).
+    lead_days
+        Days of candles before a range that strategies may look back on.
+    ledger
+        Folder in which every attempt is written down; tries of earlier runs count. ``None``: only in memory.
+    strict
+        Refuse to replace an optimizer of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> bknb.add_optimizer("ideas", sources=["1h", "15m"], range_train=["2024-01-01:2024-01-08"],
+    ...                    range_test="2024-01-08:2024-01-15", model="qwen3:8b").sources[0].name
+    '1h candles'
+    """
+    given: object = name
+    if not (isinstance(given, str) and given and all(letter.isalnum() or letter in "-_." for letter in given)):
+        raise UsageError(f"the name of an optimizer holds letters, digits, - _ and . only, got {name!r}")
+    if name in registered and strict:
+        raise UsageError(f"an optimizer called {name!r} exists already\nchoose another name, or leave out strict=True")
+    train = tuple(_range(each, "range_train") for each in _listed(range_train, "range_train"))
+    test = _range(range_test, "range_test")
+    for each in train:
+        if each.start < test.end and test.start < each.end:
+            raise UsageError(
+                f"the test range {test} overlaps the training range {each}\n"
+                "a result on days the model has seen proves nothing; choose other days"
+            )
+    if get_prompt is not None:
+        if model is not None:
+            raise UsageError("model= and get_prompt= exclude each other: give one")
+        model = OwnCall(get_prompt)
+    elif model is not None:
+        as_model(model)
+    made = Assignment(
+        name=name,
+        sources=tuple(_source(each, at) for at, each in enumerate(_listed(sources, "sources"), 1)),
+        range_train=train,
+        range_test=test,
+        model=model,
+        exchange=exchange,
+        templates=prompt.chosen(templates, _TEMPLATES),
+        callbacks=_callbacks(callbacks),
+        drafts=_count(drafts, "drafts"),
+        tries=_count(tries, "tries"),
+        tokens=_count(tokens, "tokens"),
+        seed=seed,
+        execution=execution_model(execution).name,
+        limits=_limits(limits),
+        lead_days=_count(lead_days, "lead_days"),
+        ledger=None if ledger is None else Path(ledger),
+    )
+    if name in registered:
+        registry.notice(f"optimizer {name!r} replaced")
+    registered[name] = made
+    return made
+
+
+def list_optimizers() -> list[str]:
+    """Names of the registered optimizers, in order of registration.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> isinstance(bknb.list_optimizers(), list)
+    True
+    """
+    return list(registered)
+
+
+def get_optimizer(name: str) -> Assignment:
+    """The optimizer of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> _ = bknb.add_optimizer("weekly", sources=["1h"], range_train=["2024-01-01:2024-01-08"],
+    ...                        range_test="2024-01-08:2024-01-15", model="qwen3:8b")
+    >>> bknb.get_optimizer("weekly").drafts
+    1
+    """
+    try:
+        return registered[name]
+    except KeyError:
+        raise UnknownName("optimizer", name, known=registered) from None
+
+
+# --- reading what was given -------------------------------------------------------------------------------------
+
+
+def _listed(given: Iterable[object], what: str) -> list[object]:
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+        raise UsageError(f"{what} must be a list, got {given!r:.80}")
+    found = list(given)
+    if not found:
+        raise UsageError(f"{what} must not be empty")
+    return found
+
+
+def _range(given: Any, what: str) -> Range:
+    note = ""
+    if isinstance(given, Range):
+        return given
+    if isinstance(given, Mapping):
+        unknown = [str(key) for key in given if key not in ("start", "end", "note")]
+        if unknown or not {"start", "end"} <= set(given):
+            raise UsageError(
+                f"{what} as a mapping needs 'start' and 'end' and may have 'note', got {dict(given)!r:.80}"
+            )
+        note, given = str(given.get("note", "")), (given["start"], given["end"])
+    frame = resolve_frame(given)
+    if frame.end <= frame.start:
+        raise UsageError(f"{what} must end after it starts, got {frame}")
+    return Range(start=frame.start, end=frame.end, note=note or (frame.name or ""))
+
+
+def _source(given: object, number: int) -> Source:
+    if isinstance(given, str):
+        from .shown_data import candles
+
+        return candles(given)
+    return as_source(given, number=number)
+
+
+def _callbacks(given: Mapping[str, Callable[..., Any]] | None) -> dict[str, Callable[..., Any]]:
+    chosen = dict(given or {})
+    for name, function in chosen.items():
+        if name not in OPTIMIZER_CALLBACKS:
+            raise UnknownName("callback", name, known=OPTIMIZER_CALLBACKS)
+        if not callable(function):
+            raise UsageError(f"callback {name} of an optimizer must be a function, got {function!r:.80}")
+    return chosen
+
+
+def _count(given: object, what: str) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise UsageError(f"{what} must be a whole number of at least 1, got {given!r}")
+    return given
+
+
+def _limits(given: Mapping[str, Any] | None) -> Limits:
+    values = dict(given or {})
+    unknown = [name for name in values if name not in Limits.__struct_fields__]
+    if unknown:
+        raise UnknownName("limit", unknown[0], known=Limits.__struct_fields__)
+    for name, value in values.items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+            raise UsageError(f"the limit {name} must be a number above 0, got {value!r}")
+    return Limits(**values)
+
+
+class OwnCall:
+    """The user's ``get_prompt`` as a model."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise UsageError(f"get_prompt must be a function (symbol, messages) -> text, got {function!r:.80}")
+        self.name = getattr(function, "__name__", "get_prompt")
+        self.symbol = ""
+        self._function = function
+
+    async def chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any] | None = None,  # noqa: ARG002 -- the function knows what it asks for
+        seed: int | None = None,  # noqa: ARG002
+        on_text: Callable[[str, str], object] | None = None,
+    ) -> ModelReply:
+        """What the function returns."""
+        try:
+            text = self._function(self.symbol, [dict(message) for message in messages])
+            if inspect.isawaitable(text):
+                text = await text
+        except Exception as error:
+            where = where_it_failed(error)
+            said = f"get_prompt failed: {type(error).__name__}: {error}" + (f"\n{where}" if where else "")
+            raise ModelError(said) from error
+        if not isinstance(text, str):
+            raise ModelError(f"get_prompt must return text, got {type(text).__name__}")
+        if on_text is not None:
+            on_text("text", text)
+        return ModelReply(text=text, model=self.name)

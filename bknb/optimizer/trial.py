@@ -1,0 +1,174 @@
+"""Trying a proposed strategy: its answers come from a process of their own, its numbers from our engine.
+
+The other process only says what the strategy answered, moment by moment. These answers are then played through the
+same engine as any backtest, here; what a result says was not computed where the foreign code ran.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ..config import Settings
+from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS, floor_to
+from ..domain.signal import Signal
+from ..engine.backtest import BacktestRun, Plan
+from ..engine.call_by_name import asker
+from ..engine.registry import Exchange, Frame, Strategy
+from ..errors import NotEnoughData
+from ..exchanges.files import FrameSource
+from ..market.candles import Candles
+from ..market.clock import SystemClock
+from ..market.feed import Feed
+from ..runs.result import Result
+from ..sandbox.process import Job, Limits, Outcome, try_out
+from .prompt import Range
+from .reply import Objection
+from .study import Draft, Verdict
+
+_DAY_MS: Final = 86_400_000
+_PRELOADED: Final = ("numpy", "pandas", "talib", "statistics")
+_FIGURES: Final = (
+    *("n", "win_rate", "total_pnl", "mean_pnl", "sharpe_ratio", "sortino_ratio", "profit_factor", "max_drawdown"),
+    "expectancy",
+)
+
+
+@dataclass(slots=True)
+class Bench:
+    """Where drafts are tried: one symbol, the candles of the ranges, and the limits.
+
+    Parameters
+    ----------
+    lead_days
+        Days of candles before a range that a strategy may look back on.
+    """
+
+    symbol: str
+    exchange: Exchange
+    settings: Settings
+    execution: str = "pessimistic"
+    limits: Limits = field(default_factory=Limits)
+    lead_days: int = 30
+    _candles: dict[tuple[int, int], Candles] = field(default_factory=dict)
+
+    async def candles(self, range_: Range) -> Candles:
+        """The minutes of a range with those before it; fetched once, and nothing after the range."""
+        key = (range_.start, range_.end)
+        if key not in self._candles:
+            feed = Feed(self.exchange.source, self.settings, allow_gaps=True, now=SystemClock().now)
+            since = floor_to(range_.start, _DAY_MS) - self.lead_days * _DAY_MS
+            found = await feed.fetch(self.symbol, "1m", since, range_.end + 2 * MINUTE_MS)
+            if not len(found) or int(found.timestamp[-1]) < range_.start:
+                raise NotEnoughData(
+                    f"{self.exchange.name} has no candles of {self.symbol} for the range {range_}\n"
+                    "choose a range inside the data"
+                )
+            self._candles[key] = found
+        return self._candles[key]
+
+    def together(self) -> Candles:
+        """All candles fetched so far, each minute once, oldest first."""
+        parts = sorted(self._candles.values(), key=lambda part: int(part.timestamp[0]))
+        kept: list[Candles] = []
+        until = -1
+        for part in parts:
+            rest = part[int(part.timestamp.searchsorted(until, side="right")) :]
+            if len(rest):
+                kept.append(rest)
+                until = int(rest.timestamp[-1])
+        return Candles.concat(kept)
+
+    async def __call__(self, draft: Draft, range_: Range, /, *, look_ahead: bool) -> Verdict:
+        """What a draft comes to on a range."""
+        candles = await self.candles(range_)
+        block = candles._block.tobytes()
+        digest = hashlib.sha256(block).hexdigest()
+        outcome = await try_out(
+            Job(
+                code=draft.code,
+                name=draft.name,
+                symbol=self.symbol,
+                interval=draft.interval,
+                execution=self.execution,
+                start=range_.start,
+                end=range_.end,
+                settings=self.settings,
+                candles={self.symbol: block},
+                packages=tuple(name for name in _PRELOADED if name in draft.imports),
+                limits=self.limits,
+                look_ahead=look_ahead,
+            )
+        )
+        objections = _objections(outcome, range_, self.lead_days)
+        verdict = Verdict(objections=tuple(objections), data_sha256=digest, fences=outcome.fences)
+        if objections and look_ahead:
+            return verdict
+        result = await self._played(draft, range_, candles, dict(outcome.answers))
+        figures = {name: _number(result.stats.get(name)) for name in _FIGURES if name in result.stats}
+        found = (*objections, *_lost(outcome, result))
+        return Verdict(objections=found, result=result, figures=figures, data_sha256=digest, fences=outcome.fences)
+
+    async def _played(self, draft: Draft, range_: Range, candles: Candles, answers: Mapping[int, Signal]) -> Result:
+        """The answers through the engine; a backtest like any other."""
+
+        def recorded(ctx: Any) -> Signal | None:
+            return answers.get(ctx.when_ms)
+
+        source = FrameSource({self.symbol: candles}, name=self.exchange.name)
+        plan = Plan(
+            symbol=self.symbol,
+            strategy=Strategy(name=draft.name, interval=draft.interval, get_signal=recorded, ask=asker(recorded)),
+            exchange=Exchange(self.exchange.name, source),
+            frame=Frame(None, range_.start, range_.end),
+            execution=self.execution,
+            settings=self.settings,
+            allow_gaps=True,
+        )
+        run = BacktestRun(plan)
+        async for _ in run.results():
+            await asyncio.sleep(0)
+        return Result(run)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _objections(outcome: Outcome, range_: Range, lead_days: int) -> list[Objection]:
+    """Why an outcome is not good enough, in words for the user and the model."""
+    found = [Objection(code="touched", text=f"it tried {what}; a strategy only computes") for what in outcome.touched]
+    if outcome.problem:
+        return [*found, Objection(code="trial", text=outcome.problem)]
+    found += [Objection(code="future", text=f"the look-ahead check found: {peek}") for peek in outcome.peeks]
+    raised = [trouble for trouble in outcome.troubles if trouble.kind in ("strategy", "timeout")]
+    for trouble in raised[:3]:
+        where = f" ({trouble.where})" if trouble.where else ""
+        text = f"it raised at {trouble.count} of {outcome.asked} questions: {trouble.message}{where}"
+        found.append(Objection(code="raised", text=text))
+    for trouble in outcome.troubles:
+        if trouble.kind == "warm-up" and (trouble.count >= outcome.asked or not outcome.answers):
+            text = f"there were not enough candles at {trouble.count} of {outcome.asked} questions: {trouble.message}"
+            hint = f"; ask for at most {lead_days} days, and only for the symbol itself"
+            found.append(Objection(code="history", text=" ".join(text.split()) + hint))
+        elif trouble.kind == "rejected" and trouble.count * 2 > len(outcome.answers):
+            text = f"{trouble.count} of its signals break the rules, such as: {trouble.message}"
+            found.append(Objection(code="signal", text=text))
+        elif trouble.kind == "exchange":
+            found.append(Objection(code="history", text=f"candles could not be had: {trouble.message}"))
+    if not found and not outcome.answers:
+        span = f"{utc_text(range_.start)} to {utc_text(range_.end)}"
+        text = f"it never gave a signal: asked {outcome.asked} times from {span}"
+        found.append(Objection(code="idle", text=text))
+    return found
+
+
+def _lost(outcome: Outcome, result: Result) -> list[Objection]:
+    """Signals that led to nothing."""
+    if outcome.answers and not len(result.trades) and not len(result.rejected):
+        return [Objection(code="idle", text="none of its signals became a trade: the entry prices were not reached")]
+    return []

@@ -1,0 +1,215 @@
+"""What candles were, in a few bytes: a digest that proves they are the same, and sums that find the ones that are not.
+
+The digest is SHA-256 of the columns as little-endian bytes. Beside it every UTC day keeps three sums over its
+candles, modulo 2**64: of ``h``, of ``i h`` and of ``i i h``, where ``i`` is the position of a candle in its day and
+``h`` a 64-bit hash of its numbers. If one candle changed, the differences of the first two sums are ``d`` and ``i d``,
+which gives ``i``; if two changed, ``i`` and ``j`` are the pair with ``s2 - (i + j) s1 + i j s0 = 0`` (the two-error
+case of Reed and Solomon, 1960, Polynomial codes over certain finite fields). More than two in one day are reported as
+that day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from ..domain.formatting import utc_text
+from ..domain.interval import interval_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ..market.candles import Candles
+
+DAY_MS: Final = 86_400_000
+_MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
+_GAPS_KEPT: Final = 20
+
+
+class Day(msgspec.Struct, frozen=True, array_like=True):
+    """The candles of one UTC day: how many, and the three sums in hexadecimal."""
+
+    count: int
+    sums: str
+
+    def parts(self) -> tuple[int, int, int]:
+        """The three sums as numbers."""
+        return int(self.sums[:16], 16), int(self.sums[16:32], 16), int(self.sums[32:], 16)
+
+
+class CandleRange(msgspec.Struct, frozen=True, kw_only=True):
+    """Candles of one symbol and interval that a run had.
+
+    Attributes
+    ----------
+    exchange, symbol, interval : str
+    count : int
+    first, last : int
+        Open times of the first and the last candle, UTC ms; 0 when there is none.
+    digest : str
+        SHA-256 of the columns.
+    gaps : tuple of (int, int)
+        Missing ranges ``[first, end)``, UTC ms; the first 20.
+    days : dict of str to Day
+        By date, ``"2024-01-31"``.
+    """
+
+    exchange: str
+    symbol: str
+    interval: str
+    count: int
+    first: int
+    last: int
+    digest: str
+    gaps: tuple[tuple[int, int], ...] = ()
+    days: dict[str, Day] = {}
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return f"{self.symbol} {self.interval} ({self.exchange})"
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """Candles that are not what they were: open times (UTC ms), or a whole day when there are many."""
+
+    moments: tuple[int, ...]
+    day: str | None = None
+    before: int = 0
+    after: int = 0
+
+
+def fingerprint(candles: Candles, *, exchange: str, symbol: str, interval: str) -> CandleRange:
+    """Digest, gaps and daily sums of candles.
+
+    Examples
+    --------
+    >>> from bknb.market.candles import Candles
+    >>> candles = Candles.from_rows([(0, 1.0, 2.0, 0.5, 1.5, 10.0), (60_000, 1.5, 1.5, 1.5, 1.5, 0.0)])
+    >>> made = fingerprint(candles, exchange="paper", symbol="BTCUSDT", interval="1m")
+    >>> made.count, made.digest[:12], len(made.days)
+    (2, '61ce2cd13f79', 1)
+    """
+    times = candles.timestamp
+    step = interval_ms(interval)
+    holes = np.flatnonzero(np.diff(times) > step)[:_GAPS_KEPT]
+    return CandleRange(
+        exchange=exchange,
+        symbol=symbol,
+        interval=interval,
+        count=len(candles),
+        first=int(times[0]) if len(times) else 0,
+        last=int(times[-1]) if len(times) else 0,
+        digest=digest(candles),
+        gaps=tuple((int(times[at]) + step, int(times[at + 1])) for at in holes),
+        days=dict(_days(candles, step)),
+    )
+
+
+def digest(candles: Candles) -> str:
+    """SHA-256 of the six columns; the same on every machine and numpy."""
+    made = hashlib.sha256()
+    made.update(candles.timestamp.astype("<i8").tobytes())
+    for column in (candles.open, candles.high, candles.low, candles.close, candles.volume):
+        made.update((column + 0.0).astype("<f8").tobytes())  # -0.0 is 0.0
+    return made.hexdigest()
+
+
+def _hashes(candles: Candles) -> NDArray[np.uint64]:
+    """A 64-bit hash of each candle; the mixing step is the finaliser of MurmurHash3 (A. Appleby, 2011)."""
+    value = _mixed(candles.timestamp.astype(np.int64).view(np.uint64) + np.uint64(0x9E37_79B9_7F4A_7C15))
+    for column in (candles.open, candles.high, candles.low, candles.close, candles.volume):
+        value = _mixed((value * np.uint64(0x9E37_79B9_7F4A_7C15)) ^ (column + 0.0).view(np.uint64))
+    return value
+
+
+def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xFF51_AFD7_ED55_8CCD)
+    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xC4CE_B9FE_1A85_EC53)
+    return value ^ (value >> np.uint64(33))
+
+
+def _days(candles: Candles, step: int) -> Iterator[tuple[str, Day]]:
+    if not len(candles):
+        return
+    length = max(DAY_MS, step)
+    days, inside = np.divmod(candles.timestamp, length)
+    position = (inside // step).astype(np.uint64)
+    zeroth = _hashes(candles)
+    first = zeroth * position
+    second = first * position
+    starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
+    sums = [np.add.reduceat(part, starts) for part in (zeroth, first, second)]
+    counts = np.diff(starts, append=len(days))
+    for row, start in enumerate(starts):
+        text = "".join(f"{int(part[row]):016x}" for part in sums)
+        yield utc_text(int(days[start]) * length)[:10], Day(int(counts[row]), text)
+
+
+def compare(before: CandleRange, after: CandleRange) -> list[Changed]:
+    """Which candles are not what they were, day by day."""
+    if before.digest == after.digest:
+        return []
+    step = interval_ms(before.interval)
+    length = max(DAY_MS, step)
+    found = []
+    for day in sorted({*before.days, *after.days}):
+        old, new = before.days.get(day), after.days.get(day)
+        if old == new:
+            continue
+        counts = (old.count if old else 0, new.count if new else 0)
+        where = locate(old, new, positions=length // step) if old and new else None
+        if where is None:
+            found.append(Changed((), day, *counts))
+        else:
+            midnight = round(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp()) * 1000
+            found.append(Changed(tuple(midnight + position * step for position in where), None, *counts))
+    return found
+
+
+def locate(old: Day, new: Day, *, positions: int) -> tuple[int, ...] | None:
+    """Positions in the day of one or two changed candles; ``None`` for more."""
+    s0, s1, s2 = ((b - a) & _MASK for a, b in zip(old.parts(), new.parts(), strict=True))
+    for i in range(positions):
+        if (i * s0) & _MASK == s1 and (i * s1) & _MASK == s2:
+            return (i,)
+    every = np.arange(positions, dtype=np.uint64)
+    for i in range(positions):
+        # s2 - i s1 = j (s1 - i s0), for every j behind i at once
+        left, right = np.uint64((s2 - i * s1) & _MASK), np.uint64((s1 - i * s0) & _MASK)
+        hits = np.flatnonzero(every[i + 1 :] * right == left)
+        if len(hits):
+            return (i, i + 1 + int(hits[0]))
+    return None
+
+
+def changes(before: CandleRange, after: CandleRange) -> list[str]:
+    """Which candles are not what they were, as sentences."""
+    return [_change_text(before, change) for change in compare(before, after)]
+
+
+def _change_text(part: CandleRange, change: Changed) -> str:
+    if change.day is not None:
+        counts = f"{change.before:,} candles -> {change.after:,}" if change.before != change.after else "more than two"
+        return f"{part.name}: candles of {change.day} are not what they were ({counts})"
+    when = " and ".join(utc_text(moment) for moment in change.moments)
+    if change.before == change.after:
+        return f"{part.name}: candle {when} is not what it was"
+    return f"{part.name}: candle {when} is {'missing' if change.after < change.before else 'new'}"
+
+
+def explain(stored: dict[str, Any], candles: Candles) -> str:
+    """What is different in candles whose fingerprint was stored as plain data."""
+    try:
+        before = msgspec.convert(stored, CandleRange)
+    except msgspec.ValidationError:
+        return "its checksum does not match"
+    after = fingerprint(candles, exchange=before.exchange, symbol=before.symbol, interval=before.interval)
+    found = changes(before, after)
+    return found[0] if found else "its checksum does not match, though its candles do"

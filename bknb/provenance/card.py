@@ -1,0 +1,470 @@
+"""The run card: what was run, on which candles, with what, what came of it; and what differs between two of them."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from ..domain.formatting import utc_text
+from ..errors import StateError, UsageError
+from .candle_fingerprint import CandleRange, changes
+from .source_code import Code
+
+FORMAT: Final = 1
+_SHOWN: Final = 8  # lines of one kind in a report of differences
+_ROWS_SHOWN: Final = 4
+_COLUMNS_SHOWN: Final = 4
+_CLOSE: Final = 1e-9
+
+Kind = Literal["candles", "code", "value", "setting", "run", "outcome", "with"]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run came to.
+
+    Attributes
+    ----------
+    trades, cancelled, rejected, refused : int
+        How many.
+    digest : str
+        SHA-256 of all rows.
+    marks : tuple of str
+        Eight hexadecimal digits for every row: they say which row differs where the rows are left out.
+    rows : tuple of str
+        One line per trade, then per cancelled signal; every float in the shortest text that gives it back exactly.
+    """
+
+    trades: int
+    cancelled: int
+    rejected: int
+    refused: int
+    digest: str
+    marks: tuple[str, ...]
+    rows: tuple[str, ...] = ()
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is not what it was.
+
+    Attributes
+    ----------
+    kind : {"candles", "code", "value", "setting", "run", "outcome", "with"}
+        ``"with"``: versions and platform, which may differ without harm.
+    text : str
+        The difference as a sentence.
+    """
+
+    kind: Kind
+    text: str
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """What was run, on which candles, with what, and what came of it.
+
+    Attributes
+    ----------
+    strategy, symbol, exchange, interval, execution : str
+    frame : str or None
+        Name of the frame, when it had one.
+    start, end : int
+        First and last moment, UTC ms.
+    frame_interval : str
+    risk : str or None
+    allow_gaps, stopped : bool
+    given : tuple of str
+        What the call said itself, and did not take from the strategy or the configuration.
+    settings : dict
+    code : Code
+        Source text of the strategy, of the risk rules, and of what they call.
+    data : tuple of CandleRange
+    made_with : dict of str to str
+        Versions of Python, bknb, and the packages in use; the platform.
+    seed : int or None
+        A backtest draws no random numbers: ``None``.
+    outcome : Outcome
+    notes : tuple of str
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+    >>> result.card.symbol, result.card.data[0].count, result.card.diff(result.card)
+    ('BTCUSDT', 1447, [])
+    """
+
+    format: int = FORMAT
+    kind: str = "backtest"
+    strategy: str
+    symbol: str
+    exchange: str
+    interval: str
+    execution: str
+    frame: str | None
+    start: int
+    end: int
+    frame_interval: str
+    risk: str | None
+    allow_gaps: bool
+    stopped: bool
+    given: tuple[str, ...]
+    settings: dict[str, float]
+    code: Code
+    data: tuple[CandleRange, ...]
+    made_with: dict[str, str]
+    seed: int | None = None
+    outcome: Outcome
+    notes: tuple[str, ...] = ()
+
+    # --- on disk ------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write the card as JSON with a checksum; returns the path."""
+        target = Path(path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(msgspec.json.format(encode(self), indent=1) + b"\n")
+        except OSError as error:
+            raise UsageError(f"cannot write {target}: {error.strerror or error}") from None
+        return target
+
+    def to_json(self) -> str:
+        """The card as one line of JSON with its checksum."""
+        return encode(self).decode()
+
+    @staticmethod
+    def from_json(text: str, *, where: str = "the text") -> Card:
+        """A card from what :meth:`to_json` gave; see :meth:`load` for the errors."""
+        return decode(text.encode(), where=where)
+
+    @staticmethod
+    def load(path: str | Path) -> Card:
+        """Read a card that :meth:`save` wrote.
+
+        Raises
+        ------
+        UsageError
+            There is no such file.
+        StateError
+            It is not a run card, it was changed by hand, or a later bknb wrote it.
+        """
+        file = Path(path)
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot read the run card {file}: {error.strerror or error}") from None
+        return decode(content, where=str(file))
+
+    def brief(self) -> Card:
+        """The same card without the rows, small enough for the metadata of a notebook."""
+        return msgspec.structs.replace(self, outcome=msgspec.structs.replace(self.outcome, rows=()))
+
+    # --- comparing ----------------------------------------------------------------------------------------------
+
+    def diff(self, other: Card) -> list[Difference]:
+        """What is different in ``other``, in words; what comes first explains what comes later."""
+        return [
+            *_run_differences(self, other),
+            *_setting_differences(self, other),
+            *_code_differences(self.code, other.code),
+            *_value_differences(self.code, other.code),
+            *_data_differences(self, other),
+            *_outcome_differences(self.outcome, other.outcome),
+            *_with_differences(self, other),
+        ]
+
+    def verify(self, **changes: Any) -> Any:
+        """Run it again, here and now, and say what differs; see ``bknb.verify``."""
+        from ..runs.make_card import verify
+
+        return verify(self, **changes)
+
+    def report(self) -> str:
+        """The card as Markdown."""
+        return card_markdown(self)
+
+    def _repr_markdown_(self) -> str:
+        return self.report()
+
+
+class _Sealed(msgspec.Struct, frozen=True):
+    bknb_card: int
+    sha256: str
+    card: msgspec.Raw
+
+
+def encode(card: Card) -> bytes:
+    """The card as JSON with a checksum over its content."""
+    body = msgspec.json.encode(card, order="deterministic")
+    return msgspec.json.encode(_Sealed(FORMAT, hashlib.sha256(body).hexdigest(), msgspec.Raw(body)))
+
+
+def decode(content: bytes, *, where: str) -> Card:
+    """A card from JSON; see :meth:`Card.load` for the errors."""
+    try:
+        sealed = msgspec.json.decode(content, type=_Sealed)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise StateError(f"{where} is not a run card of bknb\nexpected a file that card.save(...) wrote") from None
+    if sealed.bknb_card > FORMAT:
+        raise StateError(
+            f"{where} is a run card of format {sealed.bknb_card}; this bknb reads up to {FORMAT}\nuse a newer bknb"
+        )
+    try:
+        card = msgspec.json.decode(sealed.card, type=Card)
+    except msgspec.DecodeError as error:
+        raise StateError(f"{where} is not a run card of bknb: {error}") from None
+    # Indentation is not content: the checksum is over the card as it is written without any.
+    if hashlib.sha256(msgspec.json.encode(card, order="deterministic")).hexdigest() != sealed.sha256:
+        raise StateError(
+            f"{where} was changed after it was written: its checksum does not match\n"
+            "ask for the card again, or run the backtest again"
+        )
+    return card
+
+
+# --- rows of an outcome -----------------------------------------------------------------------------------------
+
+
+def outcome_of(rows: list[dict[str, Any]], *, trades: int, rejected: int, refused: int) -> Outcome:
+    """The digest of trades and cancelled signals, one mapping per row, trades first."""
+    lines = tuple(row_text(row) for row in rows)
+    made = hashlib.sha256("\n".join(lines).encode())
+    made.update(f"\n{trades} {len(rows) - trades} {rejected} {refused}".encode())
+    return Outcome(
+        trades=trades,
+        cancelled=len(rows) - trades,
+        rejected=rejected,
+        refused=refused,
+        digest=made.hexdigest(),
+        marks=tuple(hashlib.sha256(line.encode()).hexdigest()[:8] for line in lines),
+        rows=lines,
+    )
+
+
+def row_text(row: dict[str, Any]) -> str:
+    """A row as text in which equal floats, and only those, look the same on every platform.
+
+    Examples
+    --------
+    >>> row_text({"position": "long", "pnl_percentage": 0.1 + 0.2, "closed_at": 60000})
+    '{"position":"long","pnl_percentage":0.30000000000000004,"closed_at":60000}'
+    """
+    plain = {key: float(value) + 0.0 if isinstance(value, float) else value for key, value in row.items()}
+    return msgspec.json.encode(plain).decode()
+
+
+# --- differences ------------------------------------------------------------------------------------------------
+
+
+def _changed(kind: Kind, name: str, before: object, after: object) -> Difference:
+    return Difference(kind=kind, text=f"{name}: {before} -> {after}")
+
+
+def _run_differences(old: Card, new: Card) -> list[Difference]:
+    names = ("strategy", "symbol", "exchange", "interval", "execution", "risk", "frame_interval", "allow_gaps", "seed")
+    found = [
+        _changed("run", name, getattr(old, name), getattr(new, name))
+        for name in names
+        if getattr(old, name) != getattr(new, name)
+    ]
+    for name in ("start", "end"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            found.append(_changed("run", f"{name} of the frame", utc_text(before), utc_text(after)))
+    if old.stopped != new.stopped:
+        found.append(_changed("run", "stopped before its end", old.stopped, new.stopped))
+    return found
+
+
+def _setting_differences(old: Card, new: Card) -> list[Difference]:
+    names = [*old.settings, *(name for name in new.settings if name not in old.settings)]
+
+    def told(card: Card, name: str) -> str:
+        return f"{card.settings[name]:g}" if name in card.settings else "not known"
+
+    return [
+        _changed("setting", f"setting {name}", told(old, name), told(new, name))
+        for name in names
+        if old.settings.get(name) != new.settings.get(name)
+    ]
+
+
+def _code_differences(old: Code, new: Code) -> list[Difference]:
+    found: list[Difference] = []
+    before = {written.name: written for written in old.functions}
+    after = {written.name: written for written in new.functions}
+    for name, written in before.items():
+        if name not in after:
+            found.append(Difference(kind="code", text=f"{name} is not called any more"))
+        elif written.digest != after[name].digest:
+            found += _line_differences(name, written.text, after[name].text)
+    found += [Difference(kind="code", text=f"{name} is called now") for name in after if name not in before]
+    return found
+
+
+def _line_differences(name: str, old: str, new: str) -> list[Difference]:
+    if not (old and new):
+        return [Difference(kind="code", text=f"{name} is another function (its source text is not known)")]
+    before, after = old.splitlines(), new.splitlines()
+    found = []
+    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag == "equal":
+            continue
+        for offset in range(max(i2 - i1, j2 - j1)):
+            was = before[i1 + offset].strip() if i1 + offset < i2 else None
+            now = after[j1 + offset].strip() if j1 + offset < j2 else None
+            line = (j1 if was is None else i1) + offset + 1
+            if was is None:
+                found.append(f"line {line} of {name}: new: {now}")
+            elif now is None:
+                found.append(f"line {line} of {name}: gone: {was}")
+            else:
+                found.append(f"line {line} of {name}: {was}  ->  {now}")
+    return [Difference(kind="code", text=text) for text in _some(found, "lines")]
+
+
+def _value_differences(old: Code, new: Code) -> list[Difference]:
+    names = sorted({*old.values, *new.values})
+    return [
+        _changed("value", name, old.values.get(name, "not read"), new.values.get(name, "not read"))
+        for name in names
+        if old.values.get(name) != new.values.get(name)
+    ]
+
+
+def _data_differences(old: Card, new: Card) -> list[Difference]:
+    before = {(part.symbol, part.interval): part for part in old.data}
+    after = {(part.symbol, part.interval): part for part in new.data}
+    found: list[str] = []
+    for key, part in before.items():
+        now = after.get(key)
+        if now is None:
+            found.append(f"{part.name}: not used any more")
+            continue
+        for name in ("first", "last"):
+            was, is_now = getattr(part, name), getattr(now, name)
+            if was != is_now:
+                found.append(f"{part.name}: {name} candle {utc_text(was)} -> {utc_text(is_now)}")
+        if part.count != now.count:
+            found.append(f"{part.name}: {part.count:,} candles -> {now.count:,}")
+        found += _some(changes(part, now), "days")
+    found += [f"{part.name}: used now" for key, part in after.items() if key not in before]
+    return [Difference(kind="candles", text=text) for text in found]
+
+
+def _outcome_differences(old: Outcome, new: Outcome) -> list[Difference]:
+    if old.digest == new.digest:
+        return []
+    found = [
+        f"{name}: {getattr(old, name)} -> {getattr(new, name)}"
+        for name in ("trades", "cancelled", "rejected", "refused")
+        if getattr(old, name) != getattr(new, name)
+    ]
+    changed = _rows_by_name(old, new) if old.rows and new.rows else _rows_by_number(old, new)
+    return [Difference(kind="outcome", text=text) for text in [*found, *_some(changed, "rows", shown=_ROWS_SHOWN)]]
+
+
+def _rows_by_number(old: Outcome, new: Outcome) -> list[str]:
+    """Which rows changed, where only their marks are known."""
+    return [
+        f"row {number + 1} of {len(old.marks)} is not what it was"
+        for number, (was, now) in enumerate(zip(old.marks, new.marks, strict=False))
+        if was != now
+    ]
+
+
+def _rows_by_name(old: Outcome, new: Outcome) -> list[str]:
+    before, after = ({row["signal_id"]: row for row in map(msgspec.json.decode, side.rows)} for side in (old, new))
+    found = []
+    for name, row in before.items():
+        now = after.get(name)
+        if now is None:
+            found.append(f"{name} is gone")
+        elif now != row:
+            found.append(f"{name}: {_row_difference(row, now)}")
+    found += [f"{name} is new" for name in after if name not in before]
+    return found or ["the rows come in another order"]
+
+
+def _row_difference(before: dict[str, Any], after: dict[str, Any]) -> str:
+    names = [name for name in after if before.get(name) != after[name]]
+    parts = [f"{name} {_shown(name, before.get(name))} -> {_shown(name, after[name])}" for name in names]
+    if all(_nearly(before.get(name), after[name]) for name in names):
+        return f"{parts[0]} (the same to 1e-9: arithmetic of another machine)"
+    return ", ".join(_some(parts, "columns", shown=_COLUMNS_SHOWN))
+
+
+def _shown(name: str, value: object) -> str:
+    if name.endswith("_at") and isinstance(value, int):
+        return utc_text(value)
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _nearly(a: object, b: object) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) <= _CLOSE * max(abs(a), abs(b), 1.0)
+    return a == b
+
+
+def _with_differences(old: Card, new: Card) -> list[Difference]:
+    names = sorted({*old.made_with, *new.made_with})
+    return [
+        _changed("with", name, old.made_with.get(name, "none"), new.made_with.get(name, "none"))
+        for name in names
+        if old.made_with.get(name) != new.made_with.get(name)
+    ]
+
+
+def _some(lines: list[str], what: str, *, shown: int = _SHOWN) -> list[str]:
+    if len(lines) <= shown:
+        return lines
+    return [*lines[:shown], f"... and {len(lines) - shown} more {what}"]
+
+
+# --- showing ----------------------------------------------------------------------------------------------------
+
+
+def card_markdown(card: Card) -> str:
+    """The card for people."""
+    span = f"{utc_text(card.start)} .. {utc_text(card.end)}"
+    result = card.outcome
+    counts = f"{result.trades} trades, {result.cancelled} cancelled"
+    counts += f", {result.rejected} rejected by rules, {result.refused} refused by risk"
+    lines = [
+        f"# Run card: {card.strategy} on {card.symbol}",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| Run | {card.strategy}, {card.symbol} on {card.exchange}, asked every {card.interval} |",
+        f"| Frame | {span}{f' ({card.frame})' if card.frame else ''} |",
+        f"| Execution | {card.execution}{f', risk {card.risk}' if card.risk else ''} |",
+        f"| Outcome | {counts} |",
+        f"| Digest of the outcome | `{result.digest[:32]}` |",
+        f"| Made with | {', '.join(f'{name} {text}' for name, text in card.made_with.items())} |",
+        "",
+        "## Candles",
+        "",
+        "| Candles | From | To | Count | Gaps | SHA-256 |",
+        "|---|---|---|--:|--:|---|",
+        *(
+            f"| {part.name} | {utc_text(part.first)} | {utc_text(part.last)} | {part.count:,} | {len(part.gaps)} "
+            f"| `{part.digest[:16]}` |"
+            for part in card.data
+        ),
+        "",
+        "## Settings",
+        "",
+        ", ".join(f"{name} {value:g}" for name, value in card.settings.items()),
+        "",
+        "## Code",
+        "",
+        *(f"```python\n{written.text or '# the source text is not known'}\n```" for written in card.code.functions),
+    ]
+    if card.code.values:
+        lines += ["", *(f"* `{name}` = `{text}`" for name, text in card.code.values.items())]
+    if card.notes:
+        lines += ["", "## Notes", "", *(f"* {note}" for note in card.notes)]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Results as text, HTML, plots and dashboard data. Reads records; runs nothing."""

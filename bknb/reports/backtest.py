@@ -1,0 +1,250 @@
+"""What is known of a backtest, written for a terminal, as Markdown and as HTML.
+
+The writers only arrange; every word and number comes from :class:`bknb.reports.backtest_info.BacktestInfo`.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+from ..metrics.definitions import DEFINITIONS
+from .backtest_info import COLUMNS, HEADLINES, MISSING, BacktestInfo, backtest_info
+from .markup import cell as _cell
+from .markup import markdown_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["BacktestInfo", "backtest_info", "backtest_report", "summary_html", "summary_text"]
+
+ROWS_SHOWN: Final = 200
+"""Most trades an HTML table shows; the rest is counted, and all of them are in ``result.trades``."""
+
+_BOX = "border-left:4px solid #c77700;padding:4px 10px;margin:6px 0;background:rgba(199,119,0,0.10)"
+_SCROLL = "max-height:340px;overflow:auto;border:1px solid rgba(128,128,128,0.35);margin:4px 0"
+
+
+def _as_info(result_or_info: Any) -> BacktestInfo:
+    return result_or_info if isinstance(result_or_info, BacktestInfo) else backtest_info(result_or_info)
+
+
+def _reasons(pairs: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{count:,} x {reason}" for reason, count in pairs)
+
+
+def _total(pairs: Iterable[tuple[str, int]]) -> int:
+    return sum(count for _, count in pairs)
+
+
+# -- text --------------------------------------------------------------------------------------------------------
+
+
+def summary_text(result: Any) -> str:
+    """A few lines for a terminal: what ran, what came of it, and what to be careful about.
+
+    Parameters
+    ----------
+    result : Result or BacktestInfo
+
+    Returns
+    -------
+    str
+        Without a newline at the end.
+    """
+    info = _as_info(result)
+    facts = dict(info.facts)
+    lines = [
+        f"{info.kind} {info.strategy} on {info.symbol}, every {facts['Interval']}, {facts['Frame']}",
+        f"  execution {facts['Execution model']}, {facts['Costs per side']} per side, exchange {facts['Exchange']}",
+    ]
+    if info.partial:
+        lines.append(f"  PARTIAL   {info.partial}")
+    lines.append(f"  trades    {info.figure('n').text}")
+    if info.rows:
+        lines += [
+            f"  win rate  {info.figure('win_rate').text}",
+            f"  result    {info.figure('total_pnl').text} in all, equity {info.figure('equity_final').text}",
+            f"  drawdown  {info.figure('max_drawdown').text}",
+            f"  Sharpe    {_sharpe(info)}",
+        ]
+    if info.ambiguous:
+        lines.append(f"  ambiguous {_ambiguous(info)}")
+    if info.cancelled:
+        lines.append(f"  cancelled {_reasons(info.cancelled)}")
+    if info.rejected:
+        lines.append(f"  rejected  {_reasons(info.rejected)}")
+    lines += [f"  note      {note}" for note in info.notes]
+    lines += [f"  error     {error}" for error in info.errors]
+    lines += [f"  warning   {warning}" for warning in info.warnings]
+    return "\n".join(lines)
+
+
+def _sharpe(info: BacktestInfo) -> str:
+    """The ratio, or why there is none."""
+    text = info.figure("sharpe_ratio").text
+    if text != MISSING:
+        return f"{text} per trade"
+    few = info.figure("std_dev").text == MISSING
+    return f"n/a: {DEFINITIONS['std_dev'].null_when}" if few else "n/a: all trades are alike"
+
+
+def _ambiguous(info: BacktestInfo) -> str:
+    exits = "exit" if info.ambiguous == 1 else "exits"
+    return f"{info.ambiguous:,} {exits} with stop and target in one candle"
+
+
+# -- Markdown ----------------------------------------------------------------------------------------------------
+
+
+def _counts(title: str, pairs: Sequence[tuple[str, int]]) -> list[str]:
+    head = f"**{title}:** {_total(pairs):,}"
+    return [head, "", *[f"- {count:,} x {_cell(reason)}" for reason, count in pairs], ""] if pairs else [head, ""]
+
+
+def backtest_report(result: Any) -> str:
+    """The whole report of a backtest as Markdown.
+
+    It names what was run, on which data, under which execution model and settings; lists every trade; gives every
+    figure with its definition; and counts what did not become a trade.
+
+    Parameters
+    ----------
+    result : Result or BacktestInfo
+
+    Returns
+    -------
+    str
+        Ends with one newline. The same result always gives the same text.
+    """
+    info = _as_info(result)
+    lines = [f"# {info.kind.capitalize()} report: {_cell(info.strategy)} on {_cell(info.symbol)}", ""]
+    if info.partial:
+        lines += [f"> **{info.partial}**", ""]
+    lines += [*markdown_table(("Run", ""), info.facts), "", "## Trades", ""]
+    lines += markdown_table(info.columns, info.rows) if info.rows else ["No trade was closed."]
+    lines += ["", "## Figures", ""]
+    for figure in info.figures:
+        better = f" ({figure.better})" if figure.better else ""
+        lines.append(f"- **{figure.label}:** {figure.text}{better}")
+    lines += ["", "## What did not become a trade, and what to be careful about", ""]
+    lines += [f"**Ambiguous exits:** {info.ambiguous:,} (stop and target lie in one candle)", ""]
+    lines += _counts("Cancelled signals", info.cancelled) + _counts("Rejected signals", info.rejected)
+    lines += _said("Errors", info.errors) + _said("Warnings", info.warnings) + _said("Notes", info.notes)
+    lines += ["## Settings", "", *markdown_table(("Setting", "Value"), info.settings), ""]
+    lines += ["## What the figures mean", ""]
+    lines += [f"- **{figure.label}**: {_cell(figure.meaning)}" for figure in info.figures]
+    return "\n".join(lines) + "\n"
+
+
+def _said(title: str, texts: Sequence[str]) -> list[str]:
+    return [f"**{title}:** {len(texts):,}", "", *[f"- {_cell(text)}" for text in texts], *([""] if texts else [])]
+
+
+# -- HTML --------------------------------------------------------------------------------------------------------
+
+
+def _box(text: str) -> str:
+    return f'<div role="note" style="{_BOX}">&#9888; {escape(text)}</div>'
+
+
+def _numbers(info: BacktestInfo, start: int, end: int) -> str:
+    """Figures as a table, three to a row; the definition of each is its tooltip."""
+    cells = [
+        f'<th scope="row" style="text-align:left" title="{escape(figure.meaning)}">{escape(figure.label)}</th>'
+        f'<td style="text-align:right;white-space:nowrap;padding-right:1.5em">{escape(figure.text)}</td>'
+        for figure in info.figures[start:end]
+    ]
+    rows = "".join(f"<tr>{''.join(cells[at : at + 3])}</tr>" for at in range(0, len(cells), 3))
+    return f'<table style="font-size:92%">{rows}</table>'
+
+
+_SHOWN: Final = (
+    "Position",
+    "Open time",
+    "Open price",
+    "Close time",
+    "Close price",
+    "PNL (net)",
+    "Close reason",
+    "Duration (min)",
+    "Note",
+    "Signal ID",
+)
+_WHOLE: Final = frozenset({"Open time", "Close time", "PNL (net)", "Note", "Signal ID"})
+_SIGNS: Final = {1: "&#9650;", -1: "&#9660;", 0: "&#8226;"}
+_ONE_LINE: Final = ("", ' style="white-space:nowrap"')
+_HEAD: Final = "position:sticky;top:0;background:var(--jp-layout-color0,var(--vscode-editor-background,Canvas))"
+
+
+def _line(row: Sequence[str], sign: int) -> str:
+    """One trade as a table row."""
+    cells = dict(zip(COLUMNS, map(escape, row), strict=True))
+    cells["PNL (net)"] = f"{_SIGNS[sign]} {cells['PNL (net)']}"
+    cells["Note"] = escape(_short(row[COLUMNS.index("Note")]))
+    if cells["Ambiguous"]:
+        cells["Close reason"] += " (ambiguous)"
+    return f"<tr>{''.join(f'<td{_ONE_LINE[name in _WHOLE]}>{cells[name]}</td>' for name in _SHOWN)}</tr>"
+
+
+def _trades(info: BacktestInfo) -> str:
+    """The trade table in a box that scrolls: all rows, or the first and the last of them."""
+    if not info.rows:
+        return "<p>No trade was closed.</p>"
+    lines = [_line(row, sign) for row, sign in zip(info.rows, info.signs, strict=True)]
+    count = f"{len(lines):,} trade{'' if len(lines) == 1 else 's'}, times in UTC"
+    hidden = len(lines) - ROWS_SHOWN
+    if hidden > 0:
+        gap = f'<tr><td colspan="{len(_SHOWN)}">&#8230; {hidden:,} more in <code>result.trades</code> &#8230;</td></tr>'
+        lines[ROWS_SHOWN // 2 : ROWS_SHOWN // 2 + hidden] = [gap]
+    head = "".join(f'<th scope="col" style="{_HEAD}">{escape(name)}</th>' for name in _SHOWN)
+    return (
+        f"<details open><summary>{count}</summary>"
+        f'<div role="region" aria-label="Trades" tabindex="0" style="{_SCROLL}">'
+        f'<table style="font-size:90%;margin:0"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div></details>"
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 48 else text[:45] + "..."
+
+
+def summary_html(result: Any) -> str:
+    """Numbers, complaints and trades as HTML without scripts, for a notebook.
+
+    Nothing is coloured by the page's colours, so it reads the same in light and dark themes. Each figure explains
+    itself when the pointer rests on its name. At most 200 trades are shown: the first and the last hundred.
+
+    Parameters
+    ----------
+    result : Result or BacktestInfo
+
+    Returns
+    -------
+    str
+    """
+    info = _as_info(result)
+    facts = dict(info.facts)
+    title = f"{info.strategy} on {info.symbol}, every {facts['Interval']}"
+    what = f"{facts['Frame']} · execution <b>{escape(facts['Execution model'])}</b> · {escape(facts['Costs per side'])}"
+    what += f" per side · exchange {escape(facts['Exchange'])} · {escape(facts['Data'])}"
+    parts = [f'<div class="bknb-result"><p><b>{escape(title)}</b><br>{what}</p>']
+    if info.partial:
+        parts.append(_box(info.partial))
+    parts += [_box(warning) for warning in info.warnings]
+    parts += [_box(f"Error: {error}") for error in info.errors]
+    parts.append(_numbers(info, 0, HEADLINES))
+    more = _numbers(info, HEADLINES, len(info.figures))
+    parts.append(f"<details><summary>more figures</summary>{more}</details>")
+    parts.append(f"<p>{escape('; '.join(_asides(info)))}</p>" if _asides(info) else "")
+    parts.append(_trades(info) + "</div>")
+    return "".join(parts)
+
+
+def _asides(info: BacktestInfo) -> list[str]:
+    asides = [_ambiguous(info)] if info.ambiguous else []
+    for word, pairs in (("cancelled", info.cancelled), ("rejected", info.rejected)):
+        if pairs:
+            asides.append(f"{_total(pairs):,} {word}: {_reasons(pairs)}")
+    return [*asides, *info.notes]

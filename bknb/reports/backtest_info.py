@@ -1,0 +1,388 @@
+"""What there is to say about one backtest: facts, figures, rows and complaints, apart from how they are written.
+
+:mod:`bknb.reports.backtest` writes this as text, Markdown and HTML.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..metrics.definitions import DEFINITIONS, Definition
+from .equity_curve import price_decimals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MISSING: Final = "N/A"
+"""What stands where a figure is not available."""
+
+FIGURES: Final = (
+    "n",
+    "win_rate",
+    "total_pnl",
+    "equity_final",
+    "max_drawdown",
+    "avg_pnl",
+    "median_pnl",
+    "profit_factor",
+    "sharpe_ratio",
+    "annualized_sharpe_ratio",
+    "sortino_ratio",
+    "calmar_ratio",
+    "expected_yearly_returns",
+    "trades_per_year",
+    "avg_duration",
+    "std_dev",
+    "certainty_ratio",
+    "expectancy",
+    "recovery_factor",
+    "avg_win",
+    "avg_loss",
+    "avg_win_duration",
+    "avg_loss_duration",
+    "max_win_streak",
+    "max_loss_streak",
+    "avg_consecutive_win_pnl",
+    "avg_consecutive_loss_pnl",
+    "avg_peak_pnl",
+    "avg_fall_pnl",
+    "trend",
+    "trend_strength",
+    "trend_confidence",
+    "buyer_pressure",
+    "seller_pressure",
+    "buyer_strength",
+    "seller_strength",
+    "pressure_imbalance",
+    "median_step_size",
+)
+"""The figures of a report, the most asked for first."""
+
+HEADLINES: Final = 15
+"""How many of them are shown before "more figures" is opened."""
+
+_UNSIGNED: Final = frozenset({"win_rate", "max_drawdown", "std_dev", "median_step_size"})
+_WARM_UP: Final = "warm-up"
+_COSTS: Final = ("percent_fee", "percent_slippage")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One number of a report.
+
+    Attributes
+    ----------
+    key, label : str
+        Its name in ``result.stats`` and its name for people.
+    text : str
+        Its value with unit, or ``N/A``.
+    better : str
+        ``higher is better``, ``lower is better``, or empty where neither holds or there is no value.
+    meaning : str
+        Formula, and when the figure is not available.
+    """
+
+    key: str
+    label: str
+    text: str
+    better: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestInfo:
+    """Everything a report of one backtest says, as text cells and counts.
+
+    Attributes
+    ----------
+    strategy, symbol : str
+        What ran.
+    partial : str
+        Empty, or a sentence saying that the run was stopped before its end.
+    facts : tuple of (str, str)
+        Label and value of what was run, on which data, with which costs.
+    settings : tuple of (str, str)
+        Every setting of the run.
+    figures : tuple of Figure
+        In the order of :data:`FIGURES`.
+    columns, rows : tuple
+        Names of the trade table's columns, and one tuple of cells for each trade, oldest first.
+    signs : tuple of int
+        1, -1 or 0 for each trade: won, lost, neither.
+    ambiguous : int
+        Trades whose stop and target lie in one and the same candle.
+    cancelled, rejected : tuple of (str, int)
+        Reasons with the number of signals, most frequent first; rejections go together that broke the same rules, and
+        are told by the words of the first of them.
+    errors, warnings, notes : tuple of str
+        One line each; a note is nothing to worry about, such as the first minutes without enough history.
+    """
+
+    kind: str
+    strategy: str
+    symbol: str
+    partial: str
+    facts: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
+    figures: tuple[Figure, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    signs: tuple[int, ...]
+    ambiguous: int
+    cancelled: tuple[tuple[str, int], ...]
+    rejected: tuple[tuple[str, int], ...]
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def figure(self, key: str) -> Figure:
+        """One figure by its key in ``result.stats``."""
+        return next(figure for figure in self.figures if figure.key == key)
+
+
+# -- cells -------------------------------------------------------------------------------------------------------
+
+
+def moment_text(ms: int) -> str:
+    """A moment in UTC to the minute.
+
+    Examples
+    --------
+    >>> moment_text(1_640_995_260_000)
+    '2022-01-01 00:01'
+    """
+    return str(np.datetime64(int(ms), "ms"))[:16].replace("T", " ")
+
+
+def percent_text(value: float | None, *, signed: bool = True) -> str:
+    """A percentage with two decimals; the sign ``+`` only above zero.
+
+    Examples
+    --------
+    >>> percent_text(1.5), percent_text(-0.25), percent_text(0.0), percent_text(None)
+    ('+1.50 %', '-0.25 %', '0.00 %', 'N/A')
+    """
+    if value is None or not np.isfinite(value):
+        return MISSING
+    rounded = round(value, 2) + 0.0  # never "-0.00"
+    return f"{rounded:+.2f} %" if signed and rounded > 0 else f"{rounded:.2f} %"
+
+
+def price_text(price: float) -> str:
+    """A price with as many decimals as its size deserves.
+
+    Examples
+    --------
+    >>> price_text(42_000.0), price_text(0.000012)
+    ('42,000.00', '0.00001200')
+    """
+    return f"{price:,.{price_decimals(price)}f}" if np.isfinite(price) else MISSING
+
+
+def duration_text(minutes: float) -> str:
+    """A span of minutes in the units people use.
+
+    Examples
+    --------
+    >>> duration_text(45), duration_text(150), duration_text(3000)
+    ('45 min', '2.5 h', '2.1 days')
+    """
+    if minutes < 120:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:.1f} h" if minutes < 2880 else f"{minutes / 1440:.1f} days"
+
+
+def figure_text(definition: Definition, value: Any) -> str:
+    """A figure's value with its unit; ``N/A`` where it is not available.
+
+    Examples
+    --------
+    >>> figure_text(DEFINITIONS["total_pnl"], 3.14159), figure_text(DEFINITIONS["sharpe_ratio"], None)
+    ('+3.14 %', 'N/A')
+    """
+    if value is None or isinstance(value, str):
+        return value or MISSING
+    if definition.key == "equity_final":
+        return f"{float(value):.4f} x start ({percent_text(100 * (float(value) - 1))})"
+    if definition.unit == "%":
+        return percent_text(float(value), signed=definition.key not in _UNSIGNED)
+    if definition.unit == "minutes":
+        return duration_text(float(value))
+    if definition.unit == "%/day":
+        return f"{float(value):+.3f} % a day"
+    if definition.unit == "trades/year":
+        return f"{float(value):,.0f}" if value else MISSING
+    if isinstance(value, int):
+        return f"{value:,}"
+    if definition.unit == "share 0..1":
+        return f"{100 * float(value):.1f} %"
+    return f"{float(value):.3f}"
+
+
+# -- the info object ---------------------------------------------------------------------------------------------
+
+
+def figures_of(stats: Mapping[str, Any]) -> tuple[Figure, ...]:
+    """Every figure of a report with its text, in the order of :data:`FIGURES`."""
+    figures = []
+    for key in FIGURES:
+        definition, value = DEFINITIONS[key], stats.get(key)
+        text = figure_text(definition, value)
+        if key == "win_rate" and value is not None:
+            text += f" ({stats['win_count']:,} won / {stats['loss_count']:,} lost)"
+        better = f"{definition.better} is better" if definition.better and text != MISSING else ""
+        unavailable = f" N/A when: {definition.null_when}." if definition.null_when else ""
+        figures.append(
+            Figure(
+                key=key,
+                label=definition.label,
+                text=text,
+                better=better,
+                meaning=f"{definition.formula}.{unavailable}",
+            )
+        )
+    return tuple(figures)
+
+
+COLUMNS: Final = (
+    "Signal ID",
+    "Symbol",
+    "Position",
+    "Open time",
+    "Open price",
+    "Take profit",
+    "Stop loss",
+    "Close time",
+    "Close price",
+    "PNL (net)",
+    "Close reason",
+    "Duration (min)",
+    "Peak",
+    "Trough",
+    "Ambiguous",
+    "Note",
+)
+
+
+def _time_cells(column: Any) -> list[str]:
+    return [MISSING if text == "NaT" else text for text in column.dt.strftime("%Y-%m-%d %H:%M").fillna("NaT")]
+
+
+def _rows(trades: Any) -> tuple[tuple[str, ...], ...]:
+    prices = ("price_open", "price_take_profit", "price_stop_loss", "price_close")
+    cells = {name: [price_text(price) for price in trades[name].tolist()] for name in prices}
+    percents = ("pnl_percentage", "peak_percentage", "trough_percentage")
+    cells |= {name: [percent_text(value) for value in trades[name].tolist()] for name in percents}
+    return tuple(
+        zip(
+            [str(value) for value in trades["signal_id"]],
+            [str(value) for value in trades["symbol"]],
+            [str(value).upper() for value in trades["position"]],
+            _time_cells(trades["pending_at"]),
+            cells["price_open"],
+            cells["price_take_profit"],
+            cells["price_stop_loss"],
+            _time_cells(trades["closed_at"]),
+            cells["price_close"],
+            cells["pnl_percentage"],
+            [str(value) for value in trades["close_reason"]],
+            [f"{minutes:,.0f}" for minutes in trades["minutes"].tolist()],
+            cells["peak_percentage"],
+            cells["trough_percentage"],
+            ["yes" if value else "" for value in trades["ambiguous"].tolist()],
+            [" ".join(str(value).split()) or MISSING for value in trades["note"]],
+            strict=True,
+        )
+    )
+
+
+def _counted(reasons: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    """Reasons with their counts, most frequent first, then by name."""
+    return tuple(sorted(Counter(reasons).items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _rejected(rejected: Any) -> tuple[tuple[str, int], ...]:
+    """Rejections grouped by their rules: the texts hold prices, so no two of them are alike."""
+    codes = [_joined(codes, ", ") for codes in rejected["codes"]]
+    told: dict[str, str] = {}
+    for rules, reasons in zip(codes, rejected["reasons"], strict=True):
+        told.setdefault(rules, _joined(reasons, "; "))
+    return tuple((f"{rules} (first: {told[rules]})", count) for rules, count in _counted(codes))
+
+
+def _joined(texts: Any, separator: str) -> str:
+    return texts if isinstance(texts, str) else separator.join(str(text) for text in texts)
+
+
+def _failure(failure: Any) -> str:
+    times = f"{failure.count:,} times, first" if failure.count > 1 else "once,"
+    where = f" ({failure.where})" if failure.where else ""
+    return f"{failure.kind}: {failure.message}{where}: {times} at {moment_text(failure.first_at)} UTC"
+
+
+def _setting(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    frame = f"{result.frame}: " if result.frame else ""
+    costs = ", ".join(f"{name.removeprefix('percent_')} {_setting(settings[name])} %" for name in _COSTS)
+    count = len(result.candles)
+    return (
+        ("Strategy", str(result.strategy)),
+        ("Symbol", str(result.symbol)),
+        ("Exchange", str(result.exchange)),
+        ("Frame", f"{frame}{moment_text(result.start)} to {moment_text(result.end)} UTC"),
+        ("Interval", str(result.interval)),
+        ("Execution model", str(result.execution)),
+        ("Costs per side", costs),
+        ("Data", f"{count:,} one-minute candles ({duration_text(count)})"),
+    )
+
+
+def _partial(result: Any) -> str:
+    if not result.stopped or result.mode == "live":
+        return ""
+    closed = result.trades["closed_at"]
+    last = f"; last trade closed {closed.iloc[-1].strftime('%Y-%m-%d %H:%M')} UTC" if len(closed) else ""
+    return f"Stopped before its end: this is a partial result{last}."
+
+
+def backtest_info(result: Any) -> BacktestInfo:
+    """Facts, figures, rows and complaints of one backtest.
+
+    Parameters
+    ----------
+    result : Result
+        What :func:`bknb.backtest` returned.
+
+    Returns
+    -------
+    BacktestInfo
+    """
+    import msgspec
+
+    settings = msgspec.structs.asdict(result.settings)
+    trades = result.trades
+    return BacktestInfo(
+        kind="backtest" if result.mode == "backtest" else "live run",
+        strategy=str(result.strategy),
+        symbol=str(result.symbol),
+        partial=_partial(result),
+        facts=_facts(result, settings),
+        settings=tuple((name, _setting(value)) for name, value in settings.items()),
+        figures=figures_of(result.stats),
+        columns=COLUMNS,
+        rows=_rows(trades),
+        signs=tuple((value > 0) - (value < 0) for value in trades["pnl_percentage"].tolist()),
+        ambiguous=int(trades["ambiguous"].sum()),
+        cancelled=_counted(str(reason) for reason in result.cancelled["reason"]),
+        rejected=_rejected(result.rejected),
+        errors=tuple(_failure(failure) for failure in result.errors if failure.kind != _WARM_UP),
+        warnings=tuple(str(warning) for warning in result.warnings),
+        notes=tuple(_failure(failure) for failure in result.errors if failure.kind == _WARM_UP),
+    )

@@ -1,0 +1,131 @@
+"""Many symbols of one strategy: a table by symbol, and the portfolio they form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ..metrics.definitions import DEFINITIONS, HEAT_DEFINITIONS
+from ..metrics.figure_table import HeatStatistics
+from ..metrics.heat import heat_statistics
+from .backtest_info import figure_text
+from .markup import cell, figures, html_figures, html_table, markdown_table, moment
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS: Final = (
+    "total_pnl", "sharpe_ratio", "annualized_sharpe_ratio", "profit_factor", "expectancy", "win_rate", "avg_win",
+    "avg_loss", "max_drawdown", "max_win_streak", "max_loss_streak", "total_trades", "certainty_ratio",
+    "sortino_ratio", "calmar_ratio", "recovery_factor", "expected_yearly_returns", "trades_per_year", "median_pnl",
+    "avg_peak_pnl", "avg_fall_pnl", "peak_profit_pnl", "max_drawdown_pnl", "avg_duration", "avg_win_duration",
+    "avg_loss_duration", "avg_consecutive_win_pnl", "avg_consecutive_loss_pnl", "trend", "trend_strength",
+    "trend_confidence", "buyer_pressure", "seller_pressure", "buyer_strength", "seller_strength",
+    "pressure_imbalance", "median_step_size",
+)  # fmt: skip
+"""The figures of a symbol's row."""
+
+_SHOWN: Final = 12  # columns of the table in a notebook; the report has all
+_FEWEST: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeatInfo:
+    """One strategy on many symbols.
+
+    Attributes
+    ----------
+    strategy : str
+    statistics : HeatStatistics
+        Pooled figures under ``portfolio_*``, and ``per_symbol``.
+    runs : tuple of (str, int, int)
+        Symbol, first and last moment (UTC ms) of every run.
+    warnings : tuple of str
+        Why the symbols may not compare.
+    """
+
+    strategy: str
+    statistics: HeatStatistics
+    runs: tuple[tuple[str, int, int], ...]
+    warnings: tuple[str, ...] = ()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row for each symbol, the best Sharpe ratio first; symbols without a trade last."""
+        import pandas as pd
+
+        by_symbol = self.statistics["per_symbol"]
+        index = pd.Index(list(by_symbol), name="symbol")
+        return pd.DataFrame(
+            [[stats[key] for key in COLUMNS] for stats in by_symbol.values()], index=index, columns=list(COLUMNS)
+        )
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        silent = len({symbol for symbol, _, _ in self.runs} - set(self.statistics["per_symbol"]))
+        pairs = [("Symbols", f"{len(self.runs)}" + (f", {silent} of them without a trade" if silent else ""))]
+        for key, own in HEAT_DEFINITIONS.items():
+            if key.startswith("portfolio_"):
+                bare = DEFINITIONS[key.removeprefix("portfolio_")]
+                pairs.append((own.label, figure_text(bare, self.statistics[key])))
+        return pairs
+
+    def _rows(self, count: int) -> list[list[str]]:
+        return [
+            [symbol, *(figure_text(DEFINITIONS[key], stats[key]) for key in COLUMNS[:count])]
+            for symbol, stats in self.statistics["per_symbol"].items()
+        ]
+
+    def _titles(self, count: int) -> list[str]:
+        return ["Symbol", *(DEFINITIONS[key].label for key in COLUMNS[:count])]
+
+    def report(self) -> str:
+        """The table as Markdown, with what each figure means."""
+        lines = [f"# Portfolio heat: {cell(self.strategy)}", ""]
+        if not self.statistics["per_symbol"]:
+            return "\n".join([*lines, "No trade was closed."]) + "\n"
+        lines += [f"> {cell(warning)}" for warning in self.warnings]
+        lines += [*figures(self._pairs()), "", "## By symbol", ""]
+        lines += [*markdown_table(self._titles(len(COLUMNS)), self._rows(len(COLUMNS))), "", "## Runs", ""]
+        lines += markdown_table(
+            ("Symbol", "From (UTC)", "To (UTC)"), [[symbol, moment(a), moment(b)] for symbol, a, b in self.runs]
+        )
+        lines += ["", "## What the figures mean", ""]
+        lines += [f"- **{DEFINITIONS[key].label}**: {cell(DEFINITIONS[key].formula)}" for key in COLUMNS]
+        return "\n".join(lines) + "\n"
+
+    def __repr__(self) -> str:
+        head = f"heat of {self.strategy}: {len(self.runs)} symbols"
+        return "\n".join([head, *(f"  {warning}" for warning in self.warnings), repr(self.statistics)])
+
+    def _repr_html_(self) -> str:
+        head = html_figures(f"Heat of {self.strategy}", self._pairs()[:12])
+        return head + html_table(self._titles(_SHOWN), self._rows(_SHOWN))
+
+
+def heat_info(strategy: str, results: Iterable[Any]) -> HeatInfo:
+    """Pool results of one strategy; each is a ``bknb.Result``, one for each symbol."""
+    chosen = list(results)
+    trades: list[dict[str, Any]] = []
+    for result in chosen:
+        trades += result.trades.to_dict("records")
+    return HeatInfo(
+        strategy=strategy,
+        statistics=heat_statistics(trades),
+        runs=tuple((result.symbol, result.start, result.end) for result in chosen),
+        warnings=tuple(_differences(chosen)),
+    )
+
+
+def _differences(results: list[Any]) -> list[str]:
+    if len(results) < _FEWEST:
+        return []
+    said = []
+    if len({(result.start, result.end) for result in results}) > 1:
+        said.append("the runs are over different times; see the list of runs")
+    if len({result.execution for result in results}) > 1:
+        said.append("the runs have different execution models")
+    if len({result.settings for result in results}) > 1:
+        said.append("the runs have different settings")
+    if any(result.stopped for result in results):
+        said.append(f"stopped before their end: {', '.join(r.symbol for r in results if r.stopped)}")
+    return said

@@ -1,0 +1,361 @@
+"""What each panel shows of a run: rows of text and plain arrays, made from a :class:`~bknb.reports.run_view.Watch`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from ..metrics.definitions import DEFINITIONS
+from .backtest_info import FIGURES, duration_text, figures_of, moment_text, percent_text, price_text
+from .equity_curve import EquityInfo, Floats, Times, decimate, drawdown_path
+from .ohlc_bars import bars
+from .run_view import Watch
+
+TRADES_SHOWN: Final = 20_000
+"""Most trades a table in the browser holds; the newest."""
+ROWS_SHOWN: Final = 200
+"""Most rows of any other table; the newest."""
+POINTS: Final = 1000
+"""Points of a line while nobody has said how wide the screen is."""
+
+TABLES: Final = ("risk", "milestones", "problems", "timings", "walker")
+"""Panels that are plain tables."""
+
+
+# -- the head ----------------------------------------------------------------------------------------------------
+
+
+def speed_text(minutes_per_second: float | None) -> str:
+    """Minutes of history per second; empty while unknown.
+
+    Examples
+    --------
+    >>> speed_text(3_100_000.0), speed_text(45_000.0), speed_text(None)
+    ('3.1 M minutes/s', '45 k minutes/s', '')
+    """
+    if minutes_per_second is None:
+        return ""
+    if minutes_per_second >= 1e6:
+        return f"{minutes_per_second / 1e6:.1f} M minutes/s"
+    return (
+        f"{minutes_per_second / 1e3:.0f} k minutes/s"
+        if minutes_per_second >= 1e4
+        else f"{minutes_per_second:,.0f} minutes/s"
+    )
+
+
+def left_text(seconds: float | None) -> str:
+    """The time left as people say it; empty while unknown.
+
+    Examples
+    --------
+    >>> left_text(2.4), left_text(75.0), left_text(7200.0), left_text(None)
+    ('0:02 left', '1:15 left', '2.0 h left', '')
+    """
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    return f"{whole // 60}:{whole % 60:02d} left" if whole < 6000 else f"{seconds / 3600:.1f} h left"
+
+
+_SAID: Final = {"pending": "running", "fulfilled": "done", "rejected": "failed", "stopped": "stopped early"}
+
+
+def status_panel(watch: Watch, seconds: float) -> dict[str, Any]:
+    """Where the run is: state, part behind, rate, time left, last tick, state on disk.
+
+    Parameters
+    ----------
+    watch : Watch
+    seconds : float
+        The caller's stopwatch.
+    """
+    rate, left = watch.pace(seconds)
+    fraction = watch.processed / watch.total if watch.total else None
+    if watch.status == "fulfilled" and watch.mode != "live":
+        fraction = 1.0
+    total = sum(watch.trades.pnl)
+    trades = len(watch.trades)
+    parts = [_SAID.get(watch.status, watch.status)]
+    if fraction is not None and not watch.over:
+        parts.append(f"{min(int(100 * fraction), 99)} %")
+    if watch.mode == "walker":
+        parts.append(f"{watch.processed} of {watch.total} strategies")
+    else:
+        parts.append(f"{trades:,} trade{'' if trades == 1 else 's'}")
+    if trades:
+        parts.append(f"{_sign(total)} {percent_text(total)} in all")
+    if not watch.over and watch.mode == "backtest":
+        parts += [text for text in (speed_text(rate), left_text(left)) if text]
+    facts = {"Last tick": f"{moment_text(watch.last_ms)} UTC" if watch.last_ms is not None else "none yet"}
+    if watch.last_price is not None:
+        facts["Last price"] = price_text(watch.last_price)
+    return {
+        "title": watch.title,
+        "status": watch.status,
+        "mode": watch.mode,
+        "fraction": fraction,
+        "text": " · ".join(parts),
+        "facts": {**facts, **watch.state} if watch.mode == "live" else watch.state,
+        "span": list(watch.span()),
+        "counts": {
+            "trades": trades,
+            "signals": len(watch.levels),
+            "risk": watch.counts["risk"],
+            "milestones": watch.counts["milestones"],
+            "problems": len(watch.troubles) + len(watch.rejected) + len(watch.warnings),
+            "timings": len(watch.timings),
+            "walker": len(watch.ranking),
+        },
+    }
+
+
+def _sign(value: float) -> str:
+    return "▲" if value > 0 else "▼" if value < 0 else "•"
+
+
+# -- the charts --------------------------------------------------------------------------------------------------
+
+
+def price_panel(
+    watch: Watch, *, start_ms: int | None = None, end_ms: int | None = None, points: int = POINTS
+) -> dict[str, Any]:
+    """Bars of a window, at most ``points`` of them, with every highest and lowest price among them."""
+    found = bars(watch.series(), start_ms=start_ms, end_ms=end_ms, points=points)
+    return {
+        "step": found.step_ms,
+        "length": duration_text(found.step_ms / 60_000),
+        "time": found.time_ms.astype(np.float64),
+        "open": found.open,
+        "high": found.high,
+        "low": found.low,
+        "close": found.close,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Equity as a multiple of the start, and drawdown in percent."""
+
+    time_ms: Times
+    equity: Floats
+    drawdown_time_ms: Times
+    drawdown_percent: Floats
+
+
+def _lines(watch: Watch) -> _Lines:
+    trades = watch.trades
+    count = len(trades)
+    closed = np.array(trades.closed_ms[:count]).astype(np.int64)
+    equity = np.concatenate(([1.0], np.cumprod(1.0 + np.array(trades.pnl[:count]) / 100.0)))
+    times = np.concatenate((np.asarray([watch.span()[0]], dtype=np.int64), closed))
+    return _Lines(times, equity, *drawdown_path(times, equity, np.array(trades.trough[:count])))
+
+
+def equity_info(watch: Watch, *, price_points: int = POINTS) -> EquityInfo:
+    """The arrays of the whole run, as :func:`bknb.reports.plots.equity_png` takes them."""
+    trades = watch.trades
+    count = len(trades)
+    first, last = watch.span()
+    lines = _lines(watch)
+    series = watch.series()
+    price_time, price = decimate(series.timestamp, series.close, max(price_points, 4))
+    return EquityInfo(
+        title=watch.title,
+        start_ms=first,
+        end_ms=last,
+        time_ms=lines.time_ms,
+        equity=lines.equity,
+        drawdown_time_ms=lines.drawdown_time_ms,
+        drawdown_percent=lines.drawdown_percent,
+        price_time_ms=price_time,
+        price=price,
+        opened_ms=np.array(trades.opened_ms[:count]).astype(np.int64),
+        closed_ms=lines.time_ms[1:],
+        price_open=np.array(trades.price_open[:count]),
+        price_close=np.array(trades.price_close[:count]),
+        pnl_percent=np.array(trades.pnl[:count]),
+        sides=tuple(event.signal.position for event in trades.events[:count]),
+        reasons=tuple(event.close_reason for event in trades.events[:count]),
+    )
+
+
+def _window(
+    times: Times, values: Floats, start_ms: int | None, end_ms: int | None, points: int
+) -> tuple[Times, Floats]:
+    """A line between two moments with the point before and the point after, thinned."""
+    first = 0 if start_ms is None else max(int(np.searchsorted(times, start_ms)) - 1, 0)
+    last = times.shape[0] if end_ms is None else int(np.searchsorted(times, end_ms, side="right")) + 1
+    return decimate(times[first:last], values[first:last], max(points, 4))
+
+
+def equity_panel(
+    watch: Watch, *, start_ms: int | None = None, end_ms: int | None = None, points: int = POINTS
+) -> dict[str, Any]:
+    """Equity and drawdown in percent, at most ``points`` each, every extreme among them."""
+    info = _lines(watch)
+    newest = int(info.time_ms[-1])
+    reached = watch.span()[1] if watch.over else max(watch.last_ms or newest, newest)
+    times = np.append(info.time_ms, reached)
+    percent = (np.append(info.equity, info.equity[-1]) - 1.0) * 100.0
+    deep_times = np.append(info.drawdown_time_ms, reached)
+    deep = np.append(info.drawdown_percent, info.drawdown_percent[-1])
+    time, equity = _window(times, percent, start_ms, end_ms, points)
+    deep_time, drawdown = _window(deep_times, deep, start_ms, end_ms, points)
+    return {
+        "time": time.astype(np.float64),
+        "equity": equity,
+        "drawdown_time": deep_time.astype(np.float64),
+        "drawdown": drawdown,
+        "text": (
+            f"equity {percent_text(float(percent[-1]))}, deepest drawdown {percent_text(float(deep.min()))}, "
+            f"{len(watch.trades):,} trades"
+        ),
+    }
+
+
+# -- the tables --------------------------------------------------------------------------------------------------
+
+
+def trades_panel(watch: Watch, *, limit: int = TRADES_SHOWN) -> dict[str, Any]:
+    """The newest ``limit`` trades as columns."""
+    trades = watch.trades
+    count = len(trades)
+    first = max(count - limit, 0)
+    events = trades.events[first:count]
+
+    def column(values: Any, kind: Any = np.float64) -> Any:
+        return np.array(values[first:count], dtype=kind)
+
+    reasons = sorted({event.close_reason for event in events})
+    place = {reason: at for at, reason in enumerate(reasons)}
+    notes = [event.signal.note for event in events]
+    return {
+        "count": count,
+        "ids": [event.signal.id for event in events],
+        "notes": notes if any(notes) else [],
+        "reasons": reasons,
+        "reason": np.array([place[event.close_reason] for event in events], dtype=np.int8),
+        "side": np.array([1 if event.signal.position == "long" else -1 for event in events], dtype=np.int8),
+        "ambiguous": np.array([event.ambiguous for event in events], dtype=np.int8),
+        "opened": column(trades.opened_ms),
+        "closed": column(trades.closed_ms),
+        "price_open": column(trades.price_open),
+        "price_close": column(trades.price_close),
+        "target": column(trades.target),
+        "stop": column(trades.stop),
+        "pnl": column(trades.pnl, np.float32),
+        "peak": column(trades.peak, np.float32),
+        "trough": column(trades.trough, np.float32),
+    }
+
+
+def signals_panel(watch: Watch) -> dict[str, Any]:
+    """Open and scheduled signals, newest first, each with its way to target and stop."""
+    rows = []
+    for level in list(watch.levels.values())[::-1][:ROWS_SHOWN]:
+        row = level.row
+        rows.append(
+            {
+                "id": row.id,
+                "open": level.is_open,
+                "side": row.position,
+                "since": getattr(row, "pending_at", row.scheduled_at),
+                "price_open": row.price_open,
+                "target": row.price_take_profit,
+                "stop": row.price_stop_loss,
+                "price": level.price,
+                "percent_tp": round(level.percent_tp, 1),
+                "percent_sl": round(level.percent_sl, 1),
+                "minutes": row.minute_estimated_time,
+                "note": row.note,
+                "texts": [price_text(price) for price in (row.price_open, row.price_take_profit, row.price_stop_loss)],
+            }
+        )
+    missed = [
+        {"id": event.signal.id, "side": event.signal.position, "from": event.signal.scheduled_at}
+        | {"to": event.closed_at, "price": event.signal.price_open, "reason": event.reason}
+        for event in watch.cancelled[-ROWS_SHOWN:]
+    ]
+    return {"rows": rows, "missed": missed}
+
+
+def statistics_panel(watch: Watch) -> list[list[str]]:
+    """Key, label, value and direction of every figure."""
+    from ..metrics.statistics import statistics
+
+    trades = watch.trades
+    count = len(trades)
+    columns = (trades.opened_ms, trades.closed_ms, trades.pnl, trades.price_close, trades.peak, trades.trough)
+    names = ("pending_at", "closed_at", "pnl_percentage", "price_close", "peak_percentage", "trough_percentage")
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*(column[:count] for column in columns), strict=True)]
+    return [[figure.key, figure.label, figure.text, figure.better] for figure in figures_of(statistics(rows))]
+
+
+def meanings() -> dict[str, str]:
+    """What each figure means, by its key: formula, source, and when it is not available."""
+    said = {}
+    for key in FIGURES:
+        known = DEFINITIONS[key]
+        unless = f" Not available when: {known.null_when}." if known.null_when else ""
+        said[key] = f"{known.formula}.{unless} Source: {known.source}."
+    return said
+
+
+Table = dict[str, list[Any]]
+
+
+def table_panel(watch: Watch, name: str) -> Table:
+    """Columns and rows of one of :data:`TABLES`, newest first."""
+    return _TABLES[name](watch)
+
+
+def _risk(watch: Watch) -> Table:
+    rows = [
+        [moment_text(e.when), e.symbol, e.risk, e.signal.position, price_text(e.price), e.open_positions, e.note]
+        for e in list(watch.refused)[::-1][:ROWS_SHOWN]
+    ]
+    return {"columns": ["When (UTC)", "Symbol", "Profile", "Side", "Price", "Open then", "Reason"], "rows": rows}
+
+
+def _milestones(watch: Watch) -> Table:
+    goals = {"profit": ("▲", "target"), "loss": ("▼", "stop")}
+    rows = []
+    newest = sorted(watch.milestones, key=lambda event: (event.when, event.level), reverse=True)
+    for event in newest[:ROWS_SHOWN]:  # profit and loss come on ways of their own
+        sign, goal = goals[event.side]
+        way = f"{sign} {event.level} % to the {goal}"
+        rows.append([moment_text(event.when), event.signal.id, way, price_text(event.price)])
+    return {"columns": ["When (UTC)", "Signal", "Way", "Price"], "rows": rows}
+
+
+def _problems(watch: Watch) -> Table:
+    rows: list[list[Any]] = [["warning", text, "", 1, ""] for text in watch.warnings]
+    for trouble in [*watch.troubles.values(), *watch.rejected.values()][:ROWS_SHOWN]:
+        last = moment_text(trouble.when) if trouble.when is not None else ""
+        rows.append([trouble.kind, trouble.message, trouble.where, trouble.count, last])
+    return {"columns": ["What", "Text", "Where", "Times", "Last (UTC)"], "rows": rows}
+
+
+def _timings(watch: Watch) -> Table:
+    rows = [
+        [name, t.count, f"{t.total_ms / t.count:,.2f}", f"{t.longest_ms:,.2f}", f"{t.last_ms:,.2f}"]
+        for name, t in watch.timings.items()
+    ]
+    return {"columns": ["Timed", "Times", "Mean, ms", "Longest, ms", "Last, ms"], "rows": rows}
+
+
+def _walker(watch: Watch) -> Table:
+    columns = [str(name) for name in watch.ranking[0]] if watch.ranking else []
+    return {"columns": ["Rank", *columns], "rows": [[at, *row.values()] for at, row in enumerate(watch.ranking, 1)]}
+
+
+_TABLES: Final = {
+    "risk": _risk,
+    "milestones": _milestones,
+    "problems": _problems,
+    "timings": _timings,
+    "walker": _walker,
+}

@@ -1,0 +1,539 @@
+"""One run as its events tell it: everything the panels show, rebuilt from events and nothing else.
+
+A :class:`Watch` takes the events of one run in the order in which they come and keeps rows and arrays. It knows no
+widget, no clock and no engine, so it shows a live run, a backtest and a finished result alike.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from ..domain.signal import (
+    Active,
+    Cancelled,
+    Closed,
+    Idle,
+    Milestone,
+    Opened,
+    OpenSignal,
+    Rejected,
+    RiskRefused,
+    Scheduled,
+    ScheduledSignal,
+)
+from ..metrics.definitions import DEFINITIONS
+from .backtest_info import figure_text
+from .signal_story import RANK, tell
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Key: TypeAlias = tuple[str, str, str]
+"""Mode, symbol and strategy: what tells one run from another at any moment."""
+
+KEPT: Final = 500
+"""Rows a list of refusals or milestones keeps; older ones are only counted."""
+_RATE_SECONDS: Final = 4.0
+"""The rate of a run is measured over this long: steady for the eye, and true again soon after a pause."""
+
+
+@dataclass(slots=True)
+class Level:
+    """A signal that waits or is open, and how far it has come.
+
+    Attributes
+    ----------
+    row : ScheduledSignal or OpenSignal
+    percent_tp, percent_sl : float
+        Part of the way to the target and to the stop, 0 to 100.
+    price : float
+        The price they were measured at.
+    when : int
+        UTC milliseconds of the last word about it.
+    """
+
+    row: OpenSignal | ScheduledSignal
+    percent_tp: float
+    percent_sl: float
+    price: float
+    when: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is a position rather than a plan."""
+        return isinstance(self.row, OpenSignal)
+
+
+@dataclass(slots=True)
+class Trouble:
+    """Something that went wrong at least once."""
+
+    kind: str
+    message: str
+    where: str
+    count: int
+    when: int | None
+
+
+@dataclass(slots=True)
+class Timing:
+    """Durations of one kind, in milliseconds."""
+
+    count: int = 0
+    total_ms: float = 0.0
+    longest_ms: float = 0.0
+    last_ms: float = 0.0
+
+    def add(self, duration_ms: float) -> None:
+        """Count one more."""
+        self.count += 1
+        self.total_ms += duration_ms
+        self.longest_ms = max(self.longest_ms, duration_ms)
+        self.last_ms = duration_ms
+
+
+def _minutes_of(interval: str) -> float:
+    return int(interval[:-1]) * {"m": 1.0, "h": 60.0, "d": 1440.0}[interval[-1]]
+
+
+def way(row: OpenSignal | ScheduledSignal, price: float) -> tuple[float, float]:
+    """Part of the way from the entry to the target and to the stop, in percent, 0 to 100; one of them is 0.
+
+    Examples
+    --------
+    >>> from bknb.domain.signal import OpenSignal
+    >>> row = OpenSignal(id="a", symbol="BTCUSDT", strategy="s", exchange="demo", position="long", price_open=100.0,
+    ...                  price_take_profit=110.0, price_stop_loss=95.0, minute_estimated_time=60, note="",
+    ...                  scheduled_at=0, pending_at=0)
+    >>> way(row, 105.0), way(row, 96.0)
+    ((50.0, 0.0), (0.0, 80.0))
+    """
+
+    def part(level: float) -> float:
+        span = level - row.price_open
+        share = (price - row.price_open) / span * 100 if span else 0.0
+        return float(min(max(share, 0.0), 100.0))
+
+    return part(row.price_take_profit), part(row.price_stop_loss)
+
+
+@dataclass(slots=True)
+class Trades:
+    """The closed trades as columns that only grow."""
+
+    events: list[Closed] = field(default_factory=list)
+    opened_ms: array[float] = field(default_factory=lambda: array("d"))
+    closed_ms: array[float] = field(default_factory=lambda: array("d"))
+    price_open: array[float] = field(default_factory=lambda: array("d"))
+    price_close: array[float] = field(default_factory=lambda: array("d"))
+    target: array[float] = field(default_factory=lambda: array("d"))
+    stop: array[float] = field(default_factory=lambda: array("d"))
+    pnl: array[float] = field(default_factory=lambda: array("d"))
+    peak: array[float] = field(default_factory=lambda: array("d"))
+    trough: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, event: Closed) -> None:
+        """Add one closed trade."""
+        row = event.signal
+        self.events.append(event)
+        self.opened_ms.append(row.pending_at)
+        self.closed_ms.append(event.closed_at)
+        self.price_open.append(row.price_open)
+        self.price_close.append(event.price_close)
+        self.target.append(row.price_take_profit)
+        self.stop.append(row.price_stop_loss)
+        self.pnl.append(event.pnl.pnl_percentage)
+        self.peak.append(event.peak_percentage)
+        self.trough.append(event.trough_percentage)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+
+def _ranked(each: Any, metric: str) -> dict[str, str]:
+    """One row of a ranking."""
+    figures = dict.fromkeys((metric, "n", "total_pnl", "win_rate", "max_drawdown"))
+    told = {DEFINITIONS[key].label: figure_text(DEFINITIONS[key], each.stats.get(key)) for key in figures}
+    return {"Strategy": each.strategy, **told, "Failed": each.error}
+
+
+class Watch:
+    """A watch over one run.
+
+    Attributes
+    ----------
+    symbol, strategy, mode : str
+        Which run.
+    status : str
+        ``pending``, and at the end ``fulfilled``, ``rejected`` or ``stopped``.
+    start_ms, end_ms : int or None
+        First and last moment, UTC milliseconds, where known.
+    processed, total : int
+        Moments behind, and all of them; both 0 while unknown.
+    trades : Trades
+    levels : dict of str to Level
+        Open and scheduled signals by id.
+    candles : Candles or None
+        Where they are known; a live run without them draws its prices.
+    version : dict of str to int
+        How often what each panel shows has changed.
+
+    Examples
+    --------
+    >>> watch = Watch("BTCUSDT", "sma", mode="live")
+    >>> watch.take(Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=60_000,
+    ...                 price=100.0))
+    >>> watch.last_ms, watch.last_price
+    (60000, 100.0)
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        strategy: str,
+        *,
+        mode: str = "backtest",
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        interval: str = "1m",
+        title: str = "",
+    ) -> None:
+        self.symbol, self.strategy, self.mode = symbol, strategy, mode
+        self.title = title or f"{strategy} · {symbol}"
+        self.status = "pending"
+        self.start_ms, self.end_ms = start_ms, end_ms
+        self.step_minutes = _minutes_of(interval)
+        self.processed = self.total = 0
+        self.trades = Trades()
+        self.levels: dict[str, Level] = {}
+        self.cancelled: list[Cancelled] = []
+        self.refused: deque[RiskRefused] = deque(maxlen=KEPT)
+        self.milestones: deque[Milestone] = deque(maxlen=KEPT)
+        self.rejected: dict[str, Trouble] = {}
+        self.troubles: dict[tuple[str, str, str], Trouble] = {}
+        self.warnings: list[str] = []
+        self.timings: dict[str, Timing] = {}
+        self.counts = {"risk": 0, "milestones": 0, "rejected": 0, "cancelled": 0}
+        self.ranking: list[dict[str, str]] = []
+        self._steps: dict[str, Any] = {}
+        self.candles: Any = None
+        self.last_ms: int | None = None
+        self.last_price: float | None = None
+        self.state: dict[str, str] = {}
+        self.price_ms: array[float] = array("d")
+        self.prices: array[float] = array("d")
+        self.version: dict[str, int] = dict.fromkeys(PANELS, 0)
+        self._told: dict[str, list[Any]] = {}
+        self._paces: deque[tuple[float, int]] = deque()
+
+    @property
+    def key(self) -> Key:
+        """Which run this is."""
+        return (self.mode, self.symbol, self.strategy)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.status != "pending"
+
+    def _changed(self, *panels: str) -> None:
+        for panel in panels:
+            self.version[panel] += 1
+
+    # -- taking ------------------------------------------------------------------------------------------------------
+
+    def take(self, event: Any) -> None:
+        """Take one event of this run, of whatever kind."""
+        take = _TAKES.get(type(event).__name__)
+        if take is not None:
+            take(self, event)
+
+    def take_all(self, events: Iterable[Any]) -> None:
+        """Take many events."""
+        for event in events:
+            self.take(event)
+
+    def _at(self, event: Any) -> None:
+        when, price = event.when, event.price
+        if self.last_ms is None or when >= self.last_ms:
+            self.last_ms, self.last_price = when, price
+        if self.mode == "live" and (not self.price_ms or when > self.price_ms[-1]):
+            self.price_ms.append(when)
+            self.prices.append(price)
+            self._changed("price")
+        self._changed("status")
+
+    def _tell(self, event: Any) -> None:
+        self._told.setdefault(event.signal.id, []).append(event)
+
+    def _idle(self, event: Idle) -> None:
+        self._at(event)
+
+    def _active(self, event: Active) -> None:
+        self._at(event)
+        self.levels[event.signal.id] = Level(event.signal, event.percent_tp, event.percent_sl, event.price, event.when)
+        self._changed("signals")
+
+    def _scheduled(self, event: Scheduled) -> None:
+        self._at(event)
+        self._tell(event)
+        self.levels[event.signal.id] = Level(event.signal, 0.0, 0.0, event.price, event.when)
+        self._changed("signals")
+
+    def _opened(self, event: Opened) -> None:
+        self._at(event)
+        self._tell(event)
+        self.levels[event.signal.id] = Level(event.signal, *way(event.signal, event.price), event.price, event.when)
+        self._changed("signals")
+
+    def _closed(self, event: Closed) -> None:
+        self._at(event)
+        self._tell(event)
+        self.levels.pop(event.signal.id, None)
+        self.trades.add(event)
+        self._changed("signals", "trades", "equity", "statistics")
+
+    def _cancelled(self, event: Cancelled) -> None:
+        self._at(event)
+        self._tell(event)
+        self.levels.pop(event.signal.id, None)
+        self.cancelled.append(event)
+        self.counts["cancelled"] += 1
+        self._changed("signals")
+
+    def _milestone(self, event: Milestone) -> None:
+        self._tell(event)
+        self.milestones.append(event)
+        self.counts["milestones"] += 1
+        level = self.levels.get(event.signal.id)
+        if level is not None:
+            level.percent_tp, level.percent_sl = way(level.row, event.price)
+            if event.side == "profit":
+                level.percent_tp = max(level.percent_tp, float(event.level))
+            else:
+                level.percent_sl = max(level.percent_sl, float(event.level))
+            level.price, level.when = event.price, event.when
+            self._changed("signals")
+        self._changed("milestones")
+
+    def _refused(self, event: RiskRefused) -> None:
+        self._tell(event)
+        self.refused.append(event)
+        self.counts["risk"] += 1
+        self._changed("risk")
+
+    def _rejected(self, event: Rejected) -> None:
+        codes = ", ".join(reason.code for reason in event.reasons)
+        trouble = self.rejected.get(codes)
+        if trouble is None:
+            text = "; ".join(reason.text for reason in event.reasons)
+            trouble = self.rejected[codes] = Trouble("signal rejected", text, codes, 0, event.when)
+        trouble.count += 1
+        trouble.when = event.when
+        self.counts["rejected"] += 1
+        self._changed("problems")
+
+    def _error(self, event: Any) -> None:
+        key = (event.kind, event.message.split(":")[0], event.where)
+        trouble = self.troubles.get(key)
+        if trouble is None:
+            trouble = self.troubles[key] = Trouble(event.kind, event.message, event.where, 0, event.when)
+        trouble.count = max(trouble.count + 1, event.count)
+        trouble.when = event.when
+        if event.kind == "run":  # what ended it
+            self.status = "rejected"
+            self._changed("status")
+        self._changed("problems")
+
+    def _listener(self, event: Any) -> None:
+        key = (event.kind, event.listener, event.subject)
+        trouble = self.troubles.get(key)
+        if trouble is None:
+            where = f"{event.listener!r} listening to {event.subject!r}"
+            trouble = self.troubles[key] = Trouble(event.kind, event.message, where, 0, None)
+        trouble.count += 1
+        self._changed("problems")
+
+    def failure(self, failure: Any) -> None:
+        """Take a failure that a result has counted."""
+        key = (failure.kind, failure.message.split(":")[0], failure.where)
+        self.troubles[key] = Trouble(failure.kind, failure.message, failure.where, failure.count, failure.last_at)
+        self._changed("problems")
+
+    def failed(self, message: str) -> None:
+        """Say what ended it, where no event has said so."""
+        if not any(trouble.kind == "run" for trouble in self.troubles.values()):
+            self.troubles["run", message, ""] = Trouble("run", message, "", 1, self.last_ms)
+            self._changed("problems")
+        self.ended("rejected")
+
+    def warn(self, texts: Iterable[str]) -> None:
+        """Take what a reader of the numbers should know."""
+        self.warnings = [str(text) for text in texts]
+        self._changed("problems")
+
+    def _progress(self, event: Any) -> None:
+        self.processed, self.total = event.processed, event.total
+        self._changed("status")
+
+    def _performance(self, event: Any) -> None:
+        self.timings.setdefault(event.metric, Timing()).add(event.duration_ms)
+        self._changed("timings")
+
+    def _done(self, _event: Any) -> None:
+        if self.status == "pending":
+            self.status = "fulfilled"
+        self._changed("status", "signals")
+
+    def _step(self, step: Any) -> None:
+        """One strategy of a comparison is done; ranked by its figure, those without one last."""
+        self._steps[step.strategy] = step
+        worse = -1.0 if DEFINITIONS[step.metric].better == "lower" else 1.0
+        order = sorted(self._steps.values(), key=lambda each: (each.value is None, -worse * (each.value or 0.0)))
+        self.processed, self.total = step.tested, step.total
+        self.ranking = [_ranked(each, step.metric) for each in order]
+        self._changed("walker", "status")
+
+    def compared(self, comparison: Any) -> None:
+        """Take a whole comparison: the ranking is its own."""
+        self.processed, self.total = len(comparison.entries), comparison.total
+        self.ranking = [_ranked(entry, comparison.metric) for entry in comparison.entries]
+        self.warn(comparison.warnings)
+        self._changed("walker", "status")
+
+    def say_state(self, facts: Mapping[str, str]) -> None:
+        """Take what a live run says of itself, such as its state on disk."""
+        self.state = dict(facts)
+        self._changed("status")
+
+    def ended(self, status: str) -> None:
+        """Say how it ended."""
+        self.status = status
+        self._changed("status")
+
+    def found_candles(self, candles: Any) -> None:
+        """Give the candles, once they are there; a live run may give newer ones again."""
+        if len(candles) and candles is not self.candles:
+            self.candles = candles
+            self._changed("price")
+
+    # -- asking ------------------------------------------------------------------------------------------------------
+
+    def pace(self, seconds: float) -> tuple[float | None, float | None]:
+        """Minutes of history per second, and seconds left; None while they cannot be known.
+
+        Parameters
+        ----------
+        seconds : float
+            The caller's clock; only distances count.
+        """
+        paces = self._paces
+        if not paces or paces[-1][1] != self.processed:
+            paces.append((seconds, self.processed))
+        while len(paces) > 2 and seconds - paces[0][0] > _RATE_SECONDS:
+            paces.popleft()
+        began, before = paces[0]
+        passed = seconds - began
+        if passed <= 0 or self.processed <= before:
+            return None, None
+        rate = (self.processed - before) / passed
+        return rate * self.step_minutes, (self.total - self.processed) / rate if self.total else None
+
+    def why(self, signal_id: str) -> str:
+        """The story of one signal; a sentence when nothing was heard of it."""
+        told = self._told.get(signal_id)
+        if not told:
+            return f"nothing was heard of a signal {signal_id!r}"
+        return "\n".join(tell(event) for event in sorted(told, key=lambda e: (e.when, RANK[type(e).__name__])))
+
+    def series(self) -> Any:
+        """The prices to draw: candles, and where a live run has none (any more) the prices it has told."""
+        if self.candles is None:
+            return _Line.of(self.price_ms, self.prices)
+        return _Line.around(self.candles, self.price_ms, self.prices) if self.price_ms else self.candles
+
+    def span(self) -> tuple[int, int]:
+        """First and last moment to draw, UTC milliseconds."""
+        times = self.series().timestamp
+        first = self.start_ms if self.start_ms is not None else (int(times[0]) if len(times) else 0)
+        last = self.end_ms if self.end_ms is not None else (int(times[-1]) if len(times) else first)
+        if self.trades.closed_ms:
+            last = max(last, int(self.trades.closed_ms[-1]))
+        return first, max(last, first + 60_000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Prices in the shape of candles."""
+
+    timestamp: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return int(self.timestamp.shape[0])
+
+    @classmethod
+    def of(cls, times: array[float], prices: array[float]) -> _Line:
+        """Told prices: candles without height."""
+        count = len(times)
+        told = np.array(prices[:count], dtype=np.float64)
+        return cls(np.array(times[:count], dtype=np.int64), told, told, told, told)
+
+    @classmethod
+    def around(cls, candles: Any, times: array[float], prices: array[float]) -> _Line:
+        """Candles, with told prices before and after them."""
+        told = cls.of(times, prices)
+        before = int(np.searchsorted(told.timestamp, candles.timestamp[0]))
+        after = int(np.searchsorted(told.timestamp, candles.timestamp[-1], side="right"))
+
+        def joined(name: str) -> NDArray[Any]:
+            own = getattr(told, name)
+            return np.concatenate((own[:before], getattr(candles, name), own[after:]))
+
+        return cls(joined("timestamp"), joined("open"), joined("high"), joined("low"), joined("close"))
+
+
+PANELS: Final = (
+    "status",
+    "price",
+    "equity",
+    "signals",
+    "trades",
+    "statistics",
+    "risk",
+    "milestones",
+    "problems",
+    "timings",
+    "walker",
+    "runs",
+)
+"""Names of the panels, in the order in which a dashboard shows them."""
+
+_TAKES: Final[dict[str, Callable[[Watch, Any], None]]] = {
+    "Idle": Watch._idle,
+    "Active": Watch._active,
+    "Scheduled": Watch._scheduled,
+    "Opened": Watch._opened,
+    "Closed": Watch._closed,
+    "Cancelled": Watch._cancelled,
+    "Milestone": Watch._milestone,
+    "RiskRefused": Watch._refused,
+    "Rejected": Watch._rejected,
+    "ErrorEvent": Watch._error,
+    "ListenerFailure": Watch._listener,
+    "ListenerOverflow": Watch._listener,
+    "Progress": Watch._progress,
+    "Performance": Watch._performance,
+    "Done": Watch._done,
+    "WalkerStep": Watch._step,
+    "Comparison": Watch.compared,
+}

@@ -1,0 +1,213 @@
+"""Signals that waited for their entry price: how many were filled, how many not, and how long they waited."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ..domain.interval import MINUTE_MS
+from ..domain.signal import Cancelled, Opened, Scheduled
+from .backtest_info import price_text
+from .markup import MISSING, cell, figures, html_figures, html_table, markdown_table, moment, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FIELDS: Final = (
+    "when", "action", "symbol", "signal_id", "position", "note", "price", "price_open", "price_take_profit",
+    "price_stop_loss", "minutes", "reason", "scheduled_at",
+)  # fmt: skip
+_TITLES: Final = (
+    "Time (UTC)", "Action", "Symbol", "Signal ID", "Position", "Note", "Price", "Entry price", "Take profit",
+    "Stop loss", "Waited (min)", "Cancelled because", "Scheduled (UTC)",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleRow:
+    """Something that happened to a signal that waits; ``minutes`` is how long it had waited, None while it begins."""
+
+    when: int
+    action: str
+    symbol: str
+    signal_id: str
+    position: str
+    note: str
+    price: float
+    price_open: float
+    price_take_profit: float
+    price_stop_loss: float
+    minutes: float | None
+    reason: str
+    scheduled_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleInfo:
+    """What became of the signals that waited for their entry price.
+
+    Attributes
+    ----------
+    strategy, symbol : str
+    rows : tuple of ScheduleRow
+        Scheduled, opened and cancelled, in order of time.
+    scheduled, opened, cancelled : int
+        A signal that is both scheduled and, later, opened or cancelled counts in both.
+    activation_rate, cancellation_rate : float or None
+        Percent of the signals whose fate is known; they add up to 100.
+    avg_activation_minutes, avg_wait_minutes : float or None
+        Mean wait of those that opened, and of those that were cancelled.
+    reasons : tuple of (str, int)
+        Why signals were cancelled, most frequent first.
+    """
+
+    strategy: str
+    symbol: str
+    rows: tuple[ScheduleRow, ...]
+    scheduled: int
+    opened: int
+    cancelled: int
+    activation_rate: float | None
+    cancellation_rate: float | None
+    avg_activation_minutes: float | None
+    avg_wait_minutes: float | None
+    reasons: tuple[tuple[str, int], ...]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row for each thing that happened."""
+        import pandas as pd
+
+        made = pd.DataFrame([[getattr(row, name) for name in _FIELDS] for row in self.rows], columns=list(_FIELDS))
+        for name in ("when", "scheduled_at"):
+            made[name] = pd.to_datetime(made[name].astype("int64"), unit="ms", utc=True)
+        return made
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        why = ", ".join(f"{count:,} x {reason}" for reason, count in self.reasons)
+        return [
+            ("Scheduled", f"{self.scheduled:,}"),
+            ("Opened", f"{self.opened:,}"),
+            ("Cancelled", f"{self.cancelled:,}" + (f" ({why})" if why else "")),
+            ("Activation rate", _percent(self.activation_rate, better="higher")),
+            ("Cancellation rate", _percent(self.cancellation_rate, better="lower")),
+            ("Average wait of those that opened", _minutes(self.avg_activation_minutes)),
+            ("Average wait of those that were cancelled", _minutes(self.avg_wait_minutes)),
+        ]
+
+    def _cells(self) -> list[list[str]]:
+        return [
+            [
+                moment(row.when),
+                row.action.upper(),
+                row.symbol,
+                row.signal_id,
+                row.position.upper(),
+                row.note or MISSING,
+                *(price_text(price) for price in (row.price, row.price_open, row.price_take_profit)),
+                price_text(row.price_stop_loss),
+                number(row.minutes, decimals=0),
+                row.reason,
+                moment(row.scheduled_at),
+            ]
+            for row in self.rows
+        ]
+
+    def report(self) -> str:
+        """Everything as Markdown."""
+        lines = [f"# Scheduled signals: {cell(self.strategy)} on {cell(self.symbol)}", ""]
+        if not self.rows:
+            return "\n".join([*lines, "No signal was scheduled."]) + "\n"
+        lines += [*figures(self._pairs()), "", *markdown_table(_TITLES, self._cells()), ""]
+        lines += [
+            (
+                "The rates are of the signals whose fate is known: opened / (opened + cancelled) and its opposite. "
+                "A signal that opened at once was never scheduled."
+            ),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def __repr__(self) -> str:
+        lines = [f"scheduled signals of {self.strategy} on {self.symbol}"]
+        return "\n".join([*lines, *(f"  {label}: {text}" for label, text in self._pairs())])
+
+    def _repr_html_(self) -> str:
+        title = f"Scheduled signals of {self.strategy} on {self.symbol}"
+        return html_figures(title, self._pairs()) + html_table(_TITLES, self._cells(), left=6)
+
+
+def _percent(value: float | None, *, better: str) -> str:
+    return MISSING if value is None else f"{value:.2f} % ({better} is better)"
+
+
+def _minutes(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.2f} minutes"
+
+
+def schedule_info(strategy: str, symbol: str, events: Iterable[Any]) -> ScheduleInfo:
+    """Collect what happened to scheduled signals from the tick results of a run.
+
+    Examples
+    --------
+    >>> schedule_info("patient", "BTCUSDT", []).cancellation_rate is None
+    True
+    """
+    rows: list[ScheduleRow] = []
+    waiting: set[str] = set()
+    for event in events:
+        match event:
+            case Scheduled():
+                waiting.add(event.signal.id)
+                rows.append(_row(event, "scheduled", minutes=None))
+            case Opened() if event.signal.id in waiting:
+                rows.append(_row(event, "opened", minutes=_waited(event.signal.pending_at, event.signal.scheduled_at)))
+            case Cancelled():
+                minutes = _waited(event.closed_at, event.signal.scheduled_at)
+                rows.append(_row(event, "cancelled", minutes=minutes, reason=event.reason))
+            case _:
+                pass
+    opened = [row for row in rows if row.action == "opened"]
+    cancelled = [row for row in rows if row.action == "cancelled"]
+    known = len(opened) + len(cancelled)
+    return ScheduleInfo(
+        strategy=strategy,
+        symbol=symbol,
+        rows=tuple(rows),
+        scheduled=len(waiting),
+        opened=len(opened),
+        cancelled=len(cancelled),
+        activation_rate=100 * len(opened) / known if known else None,
+        cancellation_rate=100 * len(cancelled) / known if known else None,
+        avg_activation_minutes=_mean(opened),
+        avg_wait_minutes=_mean(cancelled),
+        reasons=tuple(Counter(row.reason for row in cancelled).most_common()),
+    )
+
+
+def _waited(until: int, since: int) -> float:
+    return (until - since) / MINUTE_MS
+
+
+def _mean(rows: list[ScheduleRow]) -> float | None:
+    waits = [row.minutes for row in rows if row.minutes is not None]
+    return sum(waits) / len(waits) if waits else None
+
+
+def _row(event: Any, action: str, *, minutes: float | None, reason: str = "") -> ScheduleRow:
+    signal = event.signal
+    return ScheduleRow(
+        when=event.when,
+        action=action,
+        symbol=signal.symbol,
+        signal_id=signal.id,
+        position=signal.position,
+        note=signal.note,
+        price=event.price,
+        price_open=signal.price_open,
+        price_take_profit=signal.price_take_profit,
+        price_stop_loss=signal.price_stop_loss,
+        minutes=minutes,
+        reason=reason,
+        scheduled_at=signal.scheduled_at,
+    )

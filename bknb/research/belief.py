@@ -1,0 +1,201 @@
+"""Is it more than luck: everything that bears on that question, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..errors import UsageError
+from ..metrics.definitions import DEFINITIONS
+from ..reports.backtest_info import figure_text
+from ..reports.markup import cell, figures, html_figures, html_table, markdown_table, number, share
+from .bootstrap import Intervals, bootstrap
+from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
+from .pbo import Overfitting, overfitting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LUCK: Final = 0.05  # a chance above this is called luck in the sentence
+_FEWEST_DAYS: Final = 40
+_TITLES: Final = ("Figure", "Value", "Low", "High", "Winning side")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Belief:
+    """How far a result can be believed.
+
+    Attributes
+    ----------
+    name : str
+    deflated : DeflatedSharpe
+        The Sharpe ratio of the trades, with the search behind it counted.
+    intervals : Intervals
+        How the main figures would wander if history were dealt again.
+    overfitting : Overfitting or None
+        Of the search, where its daily returns are known.
+    """
+
+    name: str
+    deflated: DeflatedSharpe
+    intervals: Intervals
+    overfitting: Overfitting | None
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        chance = self.deflated.p_value
+        tried = self.deflated.trials
+        of = "one strategy" if tried == 1 else f"the best of {tried:,.0f}"
+        if chance is None:
+            return "too few trades (fewer than ten), or all alike: nothing can be said"
+        said = f"by luck alone {of} would look at least this good in {share(chance)} of all searches"
+        return f"{said}: {'that may well be luck' if chance > _LUCK else 'luck alone rarely does that'}"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The intervals as a table."""
+        return self.intervals.to_pandas()
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        own = self.deflated
+        pairs = [
+            ("Verdict", self.verdict),
+            ("Trades", f"{own.observations:,}"),
+            ("Tried", f"{own.trials:,.6g}"),
+            ("Sharpe ratio (per trade)", number(own.sharpe_ratio)),
+            ("Expected of the best of worthless ones", number(own.expected_maximum)),
+            ("Probabilistic Sharpe ratio", share(own.probabilistic)),
+            ("Deflated Sharpe ratio", share(own.deflated)),
+            ("Chance that luck alone looks this good", share(own.p_value)),
+        ]
+        if self.overfitting is not None:
+            pairs.append(("Probability of backtest overfitting", share(self.overfitting.probability)))
+        return pairs
+
+    def _rows(self) -> list[list[str]]:
+        rows = []
+        for row in self.intervals.rows:
+            own = DEFINITIONS[row.figure]
+            cells = [figure_text(own, value) for value in (row.value, row.low, row.high)]
+            rows.append([own.label, *cells, share(row.winning)])
+        return rows
+
+    def _how(self) -> str:
+        own = self.intervals
+        return (
+            f"{100 * own.level:g} % intervals by the {own.method} bootstrap: {own.resamples:,} resamples of blocks of "
+            f"{own.block:.1f} trades on average, seed {own.seed}"
+        )
+
+    def report(self) -> str:
+        """Everything as Markdown, with the sources of the formulas."""
+        lines = [f"# How far to believe: {cell(self.name)}", "", *figures(self._pairs()), ""]
+        lines += [f"## {self._how()}", "", *markdown_table(_TITLES, self._rows()), "", "## Sources", ""]
+        return "\n".join([*lines, *(f"- {source}" for source in SOURCES)]) + "\n"
+
+    def __repr__(self) -> str:
+        lines = [f"how far to believe {self.name}", *(f"  {label}: {text}" for label, text in self._pairs())]
+        lines.append(f"  {self._how()}")
+        lines += [f"    {row[0]}: {row[1]}, from {row[2]} to {row[3]}" for row in self._rows()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head = html_figures(f"How far to believe {self.name}", self._pairs())
+        return f"{head}<p>{self._how()}</p>{html_table(_TITLES, self._rows())}"
+
+
+SOURCES: Final = (
+    "Probabilistic Sharpe ratio: Bailey and López de Prado, Journal of Risk 15(2), 2012.",
+    "Deflated Sharpe ratio: Bailey and López de Prado, Journal of Portfolio Management 40(5), 2014.",
+    "Chance of the best of N by luck: 1 - PSR^N, Šidák, Journal of the American Statistical Association 62, 1967.",
+    ("Probability of backtest overfitting: Bailey, Borwein, López de Prado and Zhu, Journal of Computational Finance, "
+    "2016 (working paper 2015)."),
+    "Stationary bootstrap: Politis and Romano, Journal of the American Statistical Association 89, 1994.",
+)  # fmt: skip
+
+
+def belief(
+    result: Any,
+    *,
+    trials: Any = 1,
+    seed: int = 0,
+    level: float = 0.9,
+    resamples: int = 2000,
+    block: float | None = None,
+) -> Belief:
+    """Say how likely a result is to be luck, and how far its figures would wander.
+
+    Parameters
+    ----------
+    result
+        A ``bknb.Result``, a walk-forward, a table with ``pnl_percentage``, or a row of results in percent.
+    trials
+        How many strategies or parameter sets were tried before this one was chosen; or the Sharpe ratios (per trade)
+        of all of them; or the sweep or the comparison it comes from. All of them count, also those of last week.
+    seed
+        Of the resampling.
+    level
+        Confidence of the intervals.
+    resamples, block
+        As for the bootstrap: how many, and the mean length of a block (``None`` chooses).
+
+    Returns
+    -------
+    Belief
+        ``.verdict``, ``.deflated``, ``.intervals``, ``.overfitting``, ``.to_pandas()``, ``.report()``.
+
+    Raises
+    ------
+    UsageError
+        When there are no results in it.
+
+    Examples
+    --------
+    >>> import numpy as np, bknb
+    >>> trades = np.random.default_rng(1).normal(0.2, 1.0, size=200)
+    >>> alone, chosen = bknb.belief(trades), bknb.belief(trades, trials=500)
+    >>> alone.deflated.p_value < 0.05 < chosen.deflated.p_value
+    True
+    """
+    values, name = _results(result)
+    tried, count, returns = _search(trials)
+    return Belief(
+        name=name,
+        deflated=deflated_sharpe_ratio(values, trials=tried, count=count),
+        intervals=bootstrap(values, seed=seed, level=level, resamples=resamples, block=block),
+        overfitting=_of_search(returns),
+    )
+
+
+def _results(result: Any) -> tuple[Any, str]:
+    trades = getattr(result, "trades", result)
+    if hasattr(trades, "columns"):
+        if "pnl_percentage" not in trades.columns:
+            raise UsageError("a table of trades needs the column pnl_percentage, such as result.trades")
+        trades = trades["pnl_percentage"].to_numpy()
+    strategy, symbol = getattr(result, "strategy", None), getattr(result, "symbol", None)
+    named = isinstance(strategy, str) and isinstance(symbol, str)
+    return trades, f"{strategy} on {symbol}" if named else "these results"
+
+
+def _search(trials: Any) -> tuple[Any, float | None, Any]:
+    """The Sharpe ratios of what was tried, how many that stands for, and daily returns."""
+    ratios = getattr(trials, "trial_sharpes", None)
+    if ratios is not None:  # a sweep
+        count = float(max(trials.trials, 1))
+        return (np.asarray(ratios) if len(ratios) > 1 else count), count, getattr(trials, "returns", None)
+    entries = getattr(trials, "entries", None)
+    if entries is not None:  # a comparison
+        from ..metrics.daily_returns import of_results
+
+        return float(max(len(entries), 1)), None, of_results(trials.results.values())
+    return trials, None, None
+
+
+def _of_search(returns: Any) -> Overfitting | None:
+    table = np.asarray(returns, dtype=np.float64) if returns is not None else np.empty((0, 0))
+    if table.ndim != 2 or table.shape[0] < _FEWEST_DAYS or table.shape[1] < 2:
+        return None
+    return overfitting(table, blocks=16 if len(table) >= 160 else 10)

@@ -1,0 +1,335 @@
+"""Strategies side by side: ranked by one statistic, with what the search itself makes of the winner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from ..domain.formatting import utc_text
+from ..errors import UnknownName, UsageError
+from ..metrics.daily_returns import FEWEST_DAYS, of_results
+from ..metrics.definitions import DEFINITIONS, Definition
+from ..reports.backtest_info import figure_text
+from ..reports.markup import MISSING, cell, figures, html_figures, html_table, markdown_table, moment, share
+from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio, effective_trials
+from .pbo import Overfitting, overfitting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+UNNAMED: Final = "walker"
+"""The name of a comparison that was not registered."""
+
+COLUMNS: Final = (
+    "n",
+    "win_rate",
+    "avg_pnl",
+    "total_pnl",
+    "sharpe_ratio",
+    "std_dev",
+    "sortino_ratio",
+    "calmar_ratio",
+    "recovery_factor",
+    "max_drawdown",
+    "profit_factor",
+)
+"""The figures of the table, next to the one that ranks."""
+
+_FEWEST_TRADES: Final = 10
+_BLOCKS: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One strategy of a comparison.
+
+    Attributes
+    ----------
+    strategy : str
+    stats : mapping
+        Its statistics; empty when it failed.
+    value : float or None
+        The figure that ranks; None when it is not available.
+    error : str
+        Why it failed; empty when it did not.
+    """
+
+    strategy: str
+    stats: Mapping[str, Any]
+    value: float | None
+    error: str = ""
+
+
+def rankable(metric: str) -> Definition:
+    """The definition of a statistic that can rank strategies.
+
+    Raises
+    ------
+    UnknownName
+        When there is no such statistic.
+    UsageError
+        When it is a word or yes and no.
+
+    Examples
+    --------
+    >>> rankable("max_drawdown").better
+    'lower'
+    """
+    if metric not in DEFINITIONS:
+        raise UnknownName("figure", str(metric), known=[key for key in DEFINITIONS if key not in ("trend", "blown")])
+    if metric in ("trend", "blown"):
+        raise UsageError(f"{metric} is no number, so nothing can be ranked by it\nsee bknb.statistics for the others")
+    return DEFINITIONS[metric]
+
+
+def ranked(entries: Sequence[Entry], metric: str) -> list[Entry]:
+    """The best first: by the direction in which the figure is better, those without it last, ties as they came.
+
+    Examples
+    --------
+    >>> entries = [Entry(strategy=name, stats={}, value=value) for name, value in (("a", 9.0), ("b", None), ("c", 2.0))]
+    >>> [entry.strategy for entry in ranked(entries, "max_drawdown")]
+    ['c', 'a', 'b']
+    """
+    sign = 1.0 if rankable(metric).better == "lower" else -1.0
+    return sorted(entries, key=lambda entry: (bool(entry.error), entry.value is None, sign * (entry.value or 0.0)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Comparison:
+    """What the strategies of a walker came to over one frame.
+
+    Attributes
+    ----------
+    walker, symbol, exchange : str
+    frame : str or None
+    start, end : int
+        UTC ms.
+    metric : str
+        The statistic that ranks.
+    entries : tuple of Entry
+        The best first; those without the figure after them, those that failed last.
+    total : int
+        How many strategies were to be compared.
+    stopped : bool
+        Whether the comparison was stopped before its end.
+    warnings : tuple of str
+    results : mapping
+        Strategy name to its ``bknb.Result``.
+    """
+
+    walker: str
+    symbol: str
+    exchange: str
+    frame: str | None
+    start: int
+    end: int
+    metric: str
+    entries: tuple[Entry, ...]
+    total: int
+    stopped: bool = False
+    warnings: tuple[str, ...] = ()
+    results: Mapping[str, Any] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __getitem__(self, strategy: str) -> Any:
+        """The result of one strategy."""
+        if strategy not in self.results:
+            raise UnknownName("strategy", strategy, known=self.results)
+        return self.results[strategy]
+
+    @property
+    def best(self) -> Entry | None:
+        """The winner; None when no strategy has the figure."""
+        first = self.entries[0] if self.entries else None
+        return first if first is not None and first.value is not None else None
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Strategies that failed, and why."""
+        return {entry.strategy: entry.error for entry in self.entries if entry.error}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The ranking: one row for each strategy, the best first; ``error`` is empty where nothing went wrong."""
+        import pandas as pd
+
+        names = [self.metric, *(name for name in COLUMNS if name != self.metric)]
+        rows = [[*(entry.stats.get(name) for name in names), entry.error] for entry in self.entries]
+        index = pd.Index([entry.strategy for entry in self.entries], name="strategy")
+        made = pd.DataFrame(rows, index=index, columns=[*names, "error"])
+        made[names] = made[names].astype(float)
+        return made
+
+    @property
+    def deflated(self) -> DeflatedSharpe | None:
+        """The winner's trades, with the number of strategies compared counted; None for fewer than ten trades."""
+        best = self.best
+        if best is None or best.strategy not in self.results:
+            return None
+        trades = self.results[best.strategy].trades["pnl_percentage"].to_numpy()
+        if len(trades) < _FEWEST_TRADES:
+            return None
+        tried = max(len(self.entries), 1)
+        return deflated_sharpe_ratio(trades, trials=tried, count=self._independent(tried))
+
+    def _independent(self, tried: int) -> float:
+        daily = of_results(self.results.values())
+        missing = tried - daily.shape[1]  # one that failed was tried as well
+        return max(1.0, effective_trials(daily) + missing) if daily.shape[0] >= FEWEST_DAYS else float(tried)
+
+    @property
+    def overfitting(self) -> Overfitting | None:
+        """How often the best in one half of the days was poor in the other; None for too few days or strategies."""
+        daily = of_results(self.results.values())
+        if daily.ndim != 2 or daily.shape[0] < FEWEST_DAYS or daily.shape[1] < 2:
+            return None
+        return overfitting(daily, blocks=_BLOCKS)
+
+    # --- showing ------------------------------------------------------------------------------------------------
+
+    def _title(self) -> str:
+        named = "" if self.walker == UNNAMED else f" {self.walker!r}"
+        return f"comparison{named} on {self.symbol}"
+
+    def _header(self) -> list[tuple[str, str]]:
+        own = DEFINITIONS[self.metric]
+        frame = f"{self.frame}: " if self.frame else ""
+        tested = f"{len(self.entries)} of {self.total}" + (" (stopped early)" if self.stopped else "")
+        direction = "lower" if own.better == "lower" else "higher"
+        return [
+            ("Symbol", self.symbol),
+            ("Exchange", self.exchange),
+            ("Frame", f"{frame}{moment(self.start)} to {moment(self.end)} UTC"),
+            ("Ranked by", f"{own.label} ({direction} is better)"),
+            ("Strategies", tested),
+        ]
+
+    def _winner(self) -> list[tuple[str, str]]:
+        best = self.best
+        if best is None:
+            return [("Best", f"no strategy has a {DEFINITIONS[self.metric].label}")]
+        said = [
+            ("Best", best.strategy),
+            (DEFINITIONS[self.metric].label, figure_text(DEFINITIONS[self.metric], best.value)),
+            ("Trades", str(best.stats.get("n", 0))),
+        ]
+        deflated, over = self.deflated, self.overfitting
+        if deflated is not None and deflated.p_value is not None:
+            luck = f"{share(deflated.p_value)}, when the best of {deflated.trials:.1f} independent ones is taken"
+            said += [
+                ("Deflated Sharpe ratio", share(deflated.deflated)),
+                ("Chance that luck alone looks this good", luck),
+            ]
+        if over is not None:
+            said.append(("Probability of backtest overfitting", f"{share(over.probability)} ({over.splits} splits)"))
+        return said
+
+    def _columns(self) -> tuple[list[str], list[str]]:
+        names = [self.metric, *(name for name in COLUMNS if name != self.metric)]
+        return names, ["Rank", "Strategy", *(DEFINITIONS[name].label for name in names)]
+
+    def _rows(self) -> list[list[str]]:
+        names, titles = self._columns()
+        rows = []
+        for place, entry in enumerate(self.entries, start=1):
+            if entry.error:
+                rows.append([MISSING, entry.strategy, f"failed: {entry.error}", *[""] * (len(titles) - 3)])
+                continue
+            cells = [figure_text(DEFINITIONS[name], entry.stats.get(name)) for name in names]
+            rows.append([str(place) if entry.value is not None else MISSING, entry.strategy, *cells])
+        return rows
+
+    def report(self) -> str:
+        """The comparison as Markdown: header, winner, ranking, every trade of every strategy."""
+        lines = [f"# Walker comparison: {cell(self.walker)} on {cell(self.symbol)}", ""]
+        if self.stopped:
+            lines += ["> **Stopped before its end: this is a partial comparison.**", ""]
+        lines += [*figures(self._header()), "", "## Best strategy", "", *figures(self._winner()), ""]
+        lines += ["## Ranking", "", *markdown_table(self._columns()[1], self._rows()), ""]
+        lines += [f"- {cell(warning)}" for warning in self.warnings]
+        lines += ["## All trades", ""]
+        trades = [row for entry in self.entries for row in self._trades(entry.strategy)]
+        lines += markdown_table(_TRADE_TITLES, trades) if trades else ["No trade was closed."]
+        names = self._columns()[0]
+        lines += ["", "## What the figures mean", ""]
+        lines += [f"- **{DEFINITIONS[name].label}**: {cell(DEFINITIONS[name].formula)}" for name in names]
+        lines += [f"- **{name}**: {text}" for name, text in _SEARCH_WORDS]
+        return "\n".join(lines) + "\n"
+
+    def _trades(self, strategy: str) -> Iterator[list[str]]:
+        if strategy not in self.results:
+            return
+        columns = ["signal_id", "symbol", "position", "pnl_percentage", "close_reason", "pending_at", "closed_at"]
+        for row in self.results[strategy].trades[columns].itertuples(index=False):
+            times = [f"{at:%Y-%m-%d %H:%M}" for at in (row.pending_at, row.closed_at)]
+            pnl = figure_text(DEFINITIONS["avg_pnl"], row.pnl_percentage)
+            yield [strategy, row.signal_id, row.symbol, row.position.upper(), pnl, row.close_reason, *times]
+
+    def __repr__(self) -> str:
+        own = DEFINITIONS[self.metric]
+        lines = [f"{self._title()}, ranked by {own.label}"]
+        if self.stopped:
+            lines.append(f"  PARTIAL   stopped after {len(self.entries)} of {self.total} strategies")
+        width = max((len(entry.strategy) for entry in self.entries), default=0)
+        for place, entry in enumerate(self.entries, start=1):
+            said = f"failed: {entry.error}" if entry.error else figure_text(own, entry.value)
+            trades = "" if entry.error else f"  {entry.stats.get('n', 0)} trades"
+            lines.append(f"  {place:>2}  {entry.strategy:<{width}}  {said}{trades}")
+        lines += [f"  {label}: {text}" for label, text in self._winner()[3:]]
+        lines += [f"  warning   {warning}" for warning in self.warnings]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head = html_figures(self._title().replace("comparison", "Comparison", 1), [*self._header(), *self._winner()])
+        return f'<div class="bknb-comparison">{head}{html_table(self._columns()[1], self._rows(), left=2)}</div>'
+
+
+_TRADE_TITLES: Final = ("Strategy", "Signal ID", "Symbol", "Position", "PNL (net)", "Close reason", "Opened", "Closed")
+_SEARCH_WORDS: Final = (
+    (
+        "Deflated Sharpe ratio",
+        (
+            "chance that the winner's true Sharpe ratio is above what the best of that many worthless ones shows on "
+            "average (Bailey and López de Prado 2014)"
+        ),
+    ),
+    (
+        "Chance that luck alone looks this good",
+        (
+            "of the best of as many worthless independent strategies; their number allows for strategies that resemble "
+            "each other"
+        ),
+    ),
+    (
+        "Probability of backtest overfitting",
+        (
+            "how often the best in one half of the days was below the median in the other half (Bailey, Borwein, "
+            "López de Prado and Zhu 2015)"
+        ),
+    ),
+)
+
+
+def failure_text(error: BaseException) -> str:
+    r"""An exception in one line.
+
+    Examples
+    --------
+    >>> failure_text(ValueError("no\nmore"))
+    'ValueError: no'
+    """
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def questions_failed(result: Any) -> str:
+    """Why a strategy that raised, and never had a trade or a signal, counts as failed; empty when it does not."""
+    if len(result.trades) or len(result.cancelled) or len(result.rejected):
+        return ""
+    for failure in result.errors:
+        if failure.kind in ("strategy", "timeout", "exchange"):
+            return f"{failure.message} ({failure.count:,} times, first at {utc_text(failure.first_at)})"
+    return ""

@@ -1,0 +1,500 @@
+"""Finding what a strategy cannot have known: the future is cut off, and changed, and the answers are compared.
+
+Everything here takes callables and answers; who builds the worlds in which a strategy is asked is
+:mod:`bknb.runs.check_lookahead`. An answer is what decides a trade (side, prices, minutes); a note is not compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from ..domain.formatting import plain_number, utc_text
+from ..reports.markup import MISSING, cell, figures, html_figures, html_table, markdown_table, moment
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from ..market.candles import Candles
+
+Kind: TypeAlias = Literal["future", "clock", "chance", "memory", "outside", "history"]
+Answer: TypeAlias = tuple[Any, ...]
+"""``("long", take_profit, stop_loss, minutes, price_open)``, ``("nothing",)`` or ``("error", text)``."""
+
+NOTHING: Final[Answer] = ("nothing",)
+MEANING: Final[dict[Kind, str]] = {
+    "future": "knows something that had not happened yet",
+    "clock": "reads the computer's clock",
+    "chance": "answers differently when asked again: random numbers without a seed of their own",
+    "memory": "answers differently depending on what it was asked before",
+    "outside": "reads something besides the candles; whether it holds the future cannot be seen from here",
+    "history": "answers differently when less history is there",
+}
+_SAME: Final = 1e-9
+_SAME_HISTORY: Final = 1e-6  # averages that never forget differ a little with the length of the past
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing a strategy must not depend on, and does.
+
+    Attributes
+    ----------
+    kind : {"future", "clock", "chance", "memory", "outside", "history"}
+    when : int or None
+        The moment whose answer gave it away, UTC ms.
+    candle : int or None
+        Open time of the candle that leaked, UTC ms.
+    signal : str
+        The answer, and what became of it.
+    what : str
+        What was read: a number of candles ahead, a variable, a file, a function.
+    how : str
+        The experiment.
+    times : int
+        At how many of the moments looked at.
+    """
+
+    kind: Kind
+    what: str
+    how: str
+    when: int | None = None
+    candle: int | None = None
+    signal: str = ""
+    times: int = 1
+
+    def __str__(self) -> str:
+        parts = [f"{self.kind}: {self.what}"]
+        if self.candle is not None:
+            parts.append(f"candle {utc_text(self.candle)}")
+        if self.when is not None:
+            parts.append(f"asked at {utc_text(self.when)}")
+        if self.signal:
+            parts.append(self.signal)
+        return "; ".join([*parts, self.how])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookaheadReport:
+    """What was tried on a strategy, and what it gave away.
+
+    Attributes
+    ----------
+    strategy, symbol, interval : str
+    moments : int
+        How many moments were looked at closely.
+    signals : int
+        How many of them had a signal.
+    looks_back : str
+        The longest look back that was seen.
+    findings : tuple of Finding
+        The worst first.
+    failure : str
+        The first exception of the strategy, when it raised at every moment.
+    """
+
+    strategy: str
+    symbol: str
+    interval: str
+    moments: int
+    signals: int
+    looks_back: str
+    findings: tuple[Finding, ...]
+    failure: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether signals were looked at, and nothing was found."""
+        return not self.findings and self.signals > 0
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        if self.failure:
+            return f"it raised at every moment, so nothing could be compared: {self.failure}"
+        kinds = list(dict.fromkeys(finding.kind for finding in self.findings))
+        if kinds:
+            return "; ".join(f"it {MEANING[kind]}" for kind in kinds)
+        if not self.signals:
+            return "it gave no signal at these moments, so there was nothing to compare; try a longer frame"
+        return "nothing was found: what it answers depends only on closed candles"
+
+    def __repr__(self) -> str:
+        seen = f"{self.signals} of {self.moments} moments with a signal"
+        lines = [f"look-ahead check of {self.strategy} on {self.symbol}, every {self.interval}: {seen}"]
+        lines.append(f"  {'ok  ' if self.ok else 'NOT OK'}  {self.verdict}")
+        lines += [f"  {finding}" for finding in self.findings]
+        if self.looks_back:
+            lines.append(f"  looks back {self.looks_back}")
+        return "\n".join(lines)
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        return [
+            ("Strategy", f"{self.strategy} on {self.symbol}, every {self.interval}"),
+            ("Looked at", f"{self.moments} moments, {self.signals} of them with a signal"),
+            ("Looks back", self.looks_back or MISSING),
+            ("Verdict", f"{'ok' if self.ok else 'not ok'}: {self.verdict}"),
+        ]
+
+    def _cells(self) -> list[list[str]]:
+        return [
+            [each.kind, each.what, moment(each.when), moment(each.candle), each.signal, each.how, str(each.times)]
+            for each in self.findings
+        ]
+
+    def report(self) -> str:
+        """The check as Markdown."""
+        lines = [f"# Look-ahead check: {cell(self.strategy)} on {cell(self.symbol)}", "", *figures(self._pairs()), ""]
+        if self.findings:
+            lines += [*markdown_table(_TITLES, self._cells()), ""]
+        lines += ["## What the kinds mean", "", *[f"- **{kind}**: it {text}" for kind, text in MEANING.items()]]
+        return "\n".join(lines) + "\n"
+
+    def _repr_html_(self) -> str:
+        return html_figures("Look-ahead check", self._pairs()) + html_table(_TITLES, self._cells(), left=len(_TITLES))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row for each finding."""
+        import pandas as pd
+
+        table = pd.DataFrame(
+            [[getattr(finding, name) for name in _COLUMNS] for finding in self.findings], columns=list(_COLUMNS)
+        )
+        for name in ("when", "candle"):
+            table[name] = pd.to_datetime(table[name].astype("Int64"), unit="ms", utc=True)
+        return table
+
+
+_TITLES: Final = ("Kind", "What", "Asked at (UTC)", "Candle (UTC)", "Answer", "Experiment", "Times")
+_COLUMNS: Final = ("kind", "what", "when", "candle", "signal", "how", "times")
+_ORDER: Final[dict[str, int]] = {kind: at for at, kind in enumerate(MEANING)}
+
+
+def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The worst first: the future before everything else."""
+    return tuple(sorted(findings, key=lambda finding: _ORDER[finding.kind]))
+
+
+# -- answers -------------------------------------------------------------------------------------------------------
+
+
+def same(one: Answer, other: Answer, *, tolerance: float = _SAME) -> bool:
+    """Whether two answers make the same trade.
+
+    Examples
+    --------
+    >>> same(("long", 110.0, 90.0, 60.0, None), ("long", 110.0 + 1e-12, 90.0, 60.0, None))
+    True
+    """
+    if len(one) != len(other):
+        return False
+    return all(_equal(a, b, tolerance) for a, b in zip(one, other, strict=True))
+
+
+def _equal(a: Any, b: Any, tolerance: float) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) <= tolerance * max(abs(a), abs(b)) or (a != a and b != b)
+    return bool(a == b)
+
+
+def answer_text(answer: Answer) -> str:
+    """An answer in a few words.
+
+    Examples
+    --------
+    >>> answer_text(("long", 110.0, 90.0, 60.0, None)), answer_text(NOTHING)
+    ('long, target 110, stop 90', 'nothing')
+    """
+    if answer[0] not in ("long", "short"):
+        return " ".join(str(part) for part in answer)
+    limit = "" if answer[4] is None else f" at {plain_number(answer[4])}"
+    return f"{answer[0]}{limit}, target {plain_number(answer[1])}, stop {plain_number(answer[2])}"
+
+
+def change_text(before: Answer, after: Answer) -> str:
+    """What became of an answer."""
+    return f"{answer_text(before)} became {answer_text(after)}"
+
+
+# -- get_signals: rows over all candles ----------------------------------------------------------------------------
+
+
+class Rows(Protocol):
+    """The answer of a vectorised strategy, one row per candle."""
+
+    @property
+    def position(self) -> NDArray[np.int8]:
+        """1, 0 or -1."""
+
+    @property
+    def price_take_profit(self) -> NDArray[np.float64]:
+        """Targets."""
+
+    @property
+    def price_stop_loss(self) -> NDArray[np.float64]:
+        """Stops."""
+
+    @property
+    def minutes(self) -> NDArray[np.float64]:
+        """Lifetimes."""
+
+    @property
+    def price_open(self) -> NDArray[np.float64]:
+        """Limits; NaN at the market."""
+
+
+Evaluate: TypeAlias = "Callable[[Candles], Rows]"
+_NAMES: Final = {1: "long", -1: "short"}
+
+
+def row_answer(rows: Rows, at: int) -> Answer:
+    """One row as an answer."""
+    side = int(rows.position[at])
+    if side == 0:
+        return NOTHING
+    limit = float(rows.price_open[at])
+    levels = (float(rows.price_take_profit[at]), float(rows.price_stop_loss[at]), float(rows.minutes[at]))
+    return (_NAMES.get(side, "neither long nor short"), *levels, None if limit != limit else limit)
+
+
+def differing(one: Rows, other: Rows, count: int, *, tolerance: float = _SAME) -> NDArray[np.int64]:
+    """Those of the first ``count`` rows that do not make the same trade."""
+    apart = one.position[:count] != other.position[:count]
+    live = one.position[:count] != 0
+    for name in ("price_take_profit", "price_stop_loss", "minutes", "price_open"):
+        a = np.asarray(getattr(one, name))[:count]
+        b = np.asarray(getattr(other, name))[:count]
+        apart |= live & ~np.isclose(a, b, rtol=tolerance, atol=0.0, equal_nan=True)
+    return np.flatnonzero(apart)
+
+
+def choose(signals: Sequence[int] | NDArray[np.int64], first: int, last: int, *, count: int, seed: int) -> list[int]:
+    """Places to look at closely, from ``first`` up to before ``last``: half of them with a signal, spread evenly.
+
+    Examples
+    --------
+    >>> choose([3, 5, 7], 0, 10, count=4, seed=1)
+    [3, 4, 5, 6]
+    """
+    live = [int(at) for at in signals if first <= at < last]
+    step = max(len(live) / max(count // 2, 1), 1.0)
+    chosen = {live[int(k * step)] for k in range(min(len(live), count // 2))}
+    rest = np.array([at for at in range(first, last) if at not in chosen], dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    more = rng.choice(rest, size=min(count - len(chosen), len(rest)), replace=False) if len(rest) else rest
+    return sorted({*chosen, *more.tolist()})
+
+
+def perturbed(candles: Candles, start: int, *, seed: int) -> Candles:
+    """The same candles, from place ``start`` on with other prices and volumes; each is still a possible candle."""
+    from ..market.candles import Candles as Made
+
+    rng = np.random.default_rng(seed)
+    tail = len(candles) - start
+    block = candles._block.copy()
+    if tail > 0:
+        step = min(0.01, 0.5 / np.sqrt(tail))  # wherever it ends, it is still a price of the same kind
+        block[1:5, start:] *= np.exp(rng.normal(0.0, 0.05) + np.cumsum(rng.normal(0.0, step, size=tail)))
+        block[5, start:] *= np.exp(rng.normal(0.0, 0.7, size=tail))
+    block.setflags(write=False)
+    return Made(block)
+
+
+def check_rows(
+    evaluate: Evaluate, candles: Candles, *, step_ms: int, moments: int, seed: int, first: int = 0
+) -> list[Finding]:
+    """Rows that change when later candles are cut off, or changed.
+
+    Parameters
+    ----------
+    evaluate
+        Candles to rows, one for each candle; it may raise when candles are too few.
+    candles
+        All of them.
+    step_ms
+        Length of a candle; a row is acted on when its candle has closed.
+    moments
+        How many rows to look at.
+    seed
+        Of the choice and of the changed prices.
+    first
+        The first row to look at.
+    """
+    whole = evaluate(candles)
+    count = len(candles)
+    live = np.flatnonzero(whole.position)
+    chosen = choose(live, max(first, min(20, count // 5)), count - 1, count=moments, seed=seed)
+    found: dict[str, list[tuple[int, int, Rows]]] = {"cut off": [], "changed": []}
+    for number, row in enumerate(chosen):
+        keep = row + 1
+        for how in ("cut off",) if found["cut off"] else ("cut off", "changed"):
+            world = candles[:keep].copy() if how == "cut off" else perturbed(candles, keep, seed=seed + number)
+            rows = _attempt(evaluate, world)
+            if rows is None:
+                continue
+            apart = differing(whole, rows, keep)
+            if len(apart):
+                found[how].append((keep, int(apart[-1]), rows))
+    how = "cut off" if found["cut off"] else "changed"
+    if not found[how]:
+        return []
+    keep, row, rows = next((each for each in found[how] if whole.position[each[1]] != 0), found[how][0])
+    leaked = _leaking(evaluate, candles, whole, row, keep) if how == "cut off" else None
+    ahead = "" if leaked is None else f"{leaked - row} candle{'' if leaked - row == 1 else 's'} ahead"
+    return [
+        Finding(
+            kind="future",
+            what=f"the row reads {ahead}" if ahead else "the row depends on candles after its own",
+            how=f"the candles after {utc_text(int(candles.timestamp[keep - 1]) + step_ms)} were {how}",
+            when=int(candles.timestamp[row]) + step_ms,
+            candle=None if leaked is None else int(candles.timestamp[leaked]),
+            signal=change_text(row_answer(whole, row), row_answer(rows, row)),
+            times=len(found[how]),
+        )
+    ]
+
+
+def _attempt(evaluate: Evaluate, candles: Candles) -> Rows | None:
+    try:
+        return evaluate(candles)
+    except Exception:  # noqa: BLE001 -- a strategy may need more candles than there are
+        return None
+
+
+def _leaking(evaluate: Evaluate, candles: Candles, whole: Rows, row: int, keep: int) -> int | None:
+    """The last candle that has to be there for the row to be what it is."""
+
+    def settled(length: int) -> bool:
+        rows = _attempt(evaluate, candles[:length].copy())
+        return rows is not None and same(row_answer(rows, row), row_answer(whole, row))
+
+    for near in range(keep + 1, min(keep + 9, len(candles)) + 1):
+        if settled(near):
+            return near - 1
+    low, high = min(keep + 8, len(candles)), len(candles)  # not settled, settled
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if settled(middle) else (middle, high)
+    return high - 1
+
+
+def check_row_history(
+    evaluate: Evaluate, candles: Candles, *, lookback: int, step_ms: int, moments: int, seed: int
+) -> list[Finding]:
+    """Rows that are others when only the newest ``lookback`` candles are there, as in a live run."""
+    whole = evaluate(candles)
+    chosen = choose(np.flatnonzero(whole.position), lookback, len(candles), count=moments, seed=seed)
+    apart: list[tuple[int, Answer]] = []
+    for row in chosen:
+        rows = _attempt(evaluate, candles[row + 1 - lookback : row + 1].copy())
+        seen = ("error",) if rows is None else row_answer(rows, lookback - 1)
+        if not same(row_answer(whole, row), seen, tolerance=_SAME_HISTORY):
+            apart.append((row, seen))
+    if not apart:
+        return []
+    row, seen = apart[0]
+    return [
+        Finding(
+            kind="history",
+            what=f"more than the newest {lookback} candles, all that a live run gives it (lookback={lookback})",
+            how=f"only the newest {lookback} candles were there",
+            when=int(candles.timestamp[row]) + step_ms,
+            signal=change_text(row_answer(whole, row), seen),
+            times=len(apart),
+        )
+    ]
+
+
+# -- get_signal: one question at a time ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A world in which a strategy is asked.
+
+    Attributes
+    ----------
+    until : int or None
+        No candle that closes after this moment exists (UTC ms).
+    changed_after : int or None
+        Candles that close after this moment have other prices (UTC ms).
+    since : int or None
+        No candle that opens before this moment exists (UTC ms).
+    seed : int
+        Of the other prices, and of the global random numbers.
+    """
+
+    until: int | None = None
+    changed_after: int | None = None
+    since: int | None = None
+    seed: int = 0
+
+
+AsIs: Final = World()
+Asked: TypeAlias = Callable[[int, World], Answer]
+
+
+def check_answers(ask: Asked, moments: Sequence[int], *, history_ms: Sequence[int]) -> list[Finding]:
+    """Answers that change with the future, with chance, with the order of questions, or with less history.
+
+    Parameters
+    ----------
+    ask
+        The answer at a moment (UTC ms) in a world.
+    moments
+        In order of time; the answers of a first pass over all of them are the truth that others are held against.
+    history_ms
+        Lengths of history to try.
+    """
+    first = {when: ask(when, AsIs) for when in moments}
+    unsteady = _unsteady(ask, moments, first)
+    if unsteady:
+        return unsteady  # answers that change by themselves prove nothing about the future
+    findings = []
+    worlds: tuple[tuple[str, Callable[[int], World]], ...] = (
+        ("everything after that moment was changed", lambda when: World(changed_after=when, seed=when // 60_000)),
+        ("everything after that moment was cut off", lambda when: World(until=when)),
+    )
+    for how, world in worlds:
+        apart = [(when, seen) for when in moments if not same(first[when], seen := ask(when, world(when)))]
+        if apart:
+            findings.append(_told("future", "candles that had not closed", how, first, apart))
+            break
+    for length in history_ms:
+        apart = []
+        for when in moments:
+            seen = ask(when, World(since=when - length))
+            if seen != ("warm-up",) and not same(first[when], seen, tolerance=_SAME_HISTORY):
+                apart.append((when, seen))
+        if apart:
+            days = f"{length / 86_400_000:.3g} days"
+            text = f"more history than the {days} before the moment, without saying so"
+            findings.append(_told("history", text, f"the data began {days} earlier", first, apart))
+            break
+    return findings
+
+
+def _unsteady(ask: Asked, moments: Sequence[int], first: dict[int, Answer]) -> list[Finding]:
+    """Answers that are others when asked again: in the same order, or backwards."""
+    again = {when: ask(when, AsIs) for when in moments}
+    backwards = {when: ask(when, AsIs) for when in reversed(moments)}
+    apart = [(when, seen) for when in moments for seen in (again[when], backwards[when]) if not same(first[when], seen)]
+    if not apart:
+        return []
+    seeded = [{when: ask(when, World(seed=seed)) for when in moments} for seed in (1, 1, 2, 3, 4, 5, 6)]
+    steady = all(same(seeded[0][when], seeded[1][when]) for when in moments)
+    moved = any(not same(seeded[0][when], other[when]) for other in seeded[2:] for when in moments)
+    if steady and moved:
+        return [_told("chance", "random numbers of the process", "the same question was asked again", first, apart)]
+    text = "something it keeps between two questions, or numbers drawn without a seed"
+    return [_told("memory", text, "the same questions were asked again, forwards and backwards", first, apart)]
+
+
+def _told(kind: Kind, what: str, how: str, first: dict[int, Answer], apart: list[tuple[int, Answer]]) -> Finding:
+    when, seen = apart[0]
+    times = len({moment for moment, _ in apart})
+    return Finding(kind=kind, what=what, how=how, when=when, signal=change_text(first[when], seen), times=times)

@@ -1,0 +1,288 @@
+"""What a strategy touches besides its candles: clocks and files while it runs, and the data its variables hold."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import sysconfig
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
+from typing import Any, Final
+
+_OUR_FOLDER: Final = str(Path(__file__).resolve().parent.parent)
+_LIBRARIES: Final = tuple(
+    {
+        str(Path(path).resolve())
+        for name, path in sysconfig.get_paths().items()
+        if name in ("stdlib", "purelib", "platlib")
+    }
+)
+_CLOCKS: Final = frozenset({"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"})
+_NOW: Final = frozenset({"now", "utcnow", "today"})
+_CODE: Final = (".py", ".pyc", ".so", ".pyd", ".dll", ".ipynb")
+_DEVICES: Final = ("/dev/", "/proc/", "/sys/")
+_REACHES: Final = {
+    "socket.connect": "the network",
+    "subprocess.Popen": "another program",
+    "os.system": "another program",
+    "sqlite3.connect": "a database",
+}
+
+
+def is_users(filename: str) -> bool:
+    """Whether a line of code belongs to the user, not to bknb, to Python or to an installed package."""
+    if filename.startswith(("<frozen", _OUR_FOLDER)):
+        return False
+    return not filename.startswith(_LIBRARIES)
+
+
+@dataclass(slots=True)
+class Witness:
+    """What was seen while a strategy was asked.
+
+    Attributes
+    ----------
+    clocks, files : dict of str to str
+        What was read, and the line that read it.
+    """
+
+    clocks: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch what this thread does."""
+        _install()
+        before = sys.getprofile()
+        _witnesses[threading.get_ident()] = self
+        sys.setprofile(self._called)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
+            del _witnesses[threading.get_ident()]
+
+    def _called(self, frame: FrameType, event: str, arg: Any) -> None:
+        if event != "c_call" or not is_users(frame.f_code.co_filename):
+            return
+        name, owner = getattr(arg, "__name__", ""), getattr(arg, "__self__", None)
+        if name in _NOW and isinstance(owner, type) and issubclass(owner, date):
+            self.clocks.setdefault(f"{owner.__name__}.{name}", _line(frame))
+        elif name in _CLOCKS and getattr(owner, "__name__", "") == "time":
+            self.clocks.setdefault(f"time.{name}", _line(frame))
+
+    def audited(self, event: str, args: tuple[Any, ...]) -> None:
+        """A file was opened, or something outside was reached for, in the thread that is watched."""
+        path = _data_file(args) if event == "open" else _REACHES.get(event, "")
+        if not path:
+            return
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and not is_users(frame.f_code.co_filename):
+            if frame.f_code.co_filename.startswith(_OUR_FOLDER) and "tracing" not in frame.f_code.co_filename:
+                return  # a source of ours that fetches candles
+            frame = frame.f_back
+        if frame is not None:
+            self.files.setdefault(path, _line(frame))
+
+
+def _data_file(args: tuple[Any, ...]) -> str:
+    path, mode = str(args[0]), args[1] if len(args) > 1 else None
+    if isinstance(mode, str) and not set(mode) & {"r", "+"}:
+        return ""
+    if isinstance(args[0], int) or path.endswith(_CODE) or path.startswith((*_DEVICES, *_LIBRARIES)):
+        return ""
+    return f"the file {Path(path).name}"
+
+
+def _line(frame: FrameType) -> str:
+    name = frame.f_code.co_filename
+    return f"{name if name.startswith('<') else Path(name).name}, line {frame.f_lineno}"
+
+
+_witnesses: dict[int, Witness] = {}
+_installed = threading.Event()
+
+
+def _install() -> None:
+    """Hear what Python audits; a hook cannot be taken out again, so there is one, silent while nobody watches."""
+    if not _installed.is_set():
+        _installed.set()
+        sys.addaudithook(_heard)
+
+
+def _heard(event: str, args: tuple[Any, ...]) -> None:
+    if event == "open" or event in _REACHES:
+        witness = _witnesses.get(threading.get_ident())
+        if witness is not None:
+            witness.audited(event, args)
+
+
+# -- variables -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A value a strategy can reach by a name, and how to put another one in its place for a moment."""
+
+    name: str
+    value: Any
+    put: Callable[[Any], None]
+
+    @contextmanager
+    def replaced(self, value: Any) -> Iterator[None]:
+        """Let the strategy find ``value`` there."""
+        self.put(value)
+        try:
+            yield
+        finally:
+            self.put(self.value)
+
+
+def held(function: Callable[..., Any]) -> list[Held]:
+    """The data a function reaches: globals, closures, defaults and attributes, also those of functions it calls."""
+    found: dict[str, Held] = {}
+    for one in functions(function):
+        for each in _of_function(one):
+            found.setdefault(each.name, each)
+    owner = _owner(function)
+    if owner is not None:
+        for each in _of_object(owner, "self"):
+            found.setdefault(each.name, each)
+    return list(found.values())
+
+
+def functions(function: Callable[..., Any]) -> list[FunctionType]:
+    """The function itself, and the user's own functions it can reach by name."""
+    found: dict[int, FunctionType] = {}
+    waiting: list[Any] = [function]
+    while waiting:
+        one = waiting.pop(0)
+        while isinstance(one, partial):
+            waiting += [*one.args, *one.keywords.values()]
+            one = one.func
+        if isinstance(one, MethodType):
+            waiting += _methods(type(one.__self__))
+            one = one.__func__
+        wrapped = getattr(one, "__wrapped__", None)
+        if wrapped is not None:
+            waiting.append(wrapped)
+        if not isinstance(one, FunctionType):
+            if _is_own_instance(one):
+                waiting += _methods(type(one))
+            elif isinstance(one, type) and _is_own_class(one):
+                waiting += _methods(one)
+            continue
+        if id(one) in found or not is_users(one.__code__.co_filename):
+            continue
+        found[id(one)] = one
+        waiting += [one.__globals__[name] for name in _names(one.__code__) if name in one.__globals__]
+        waiting += [cell.cell_contents for cell in one.__closure__ or () if _filled(cell)]
+    return list(found.values())
+
+
+def _methods(owner: type) -> list[FunctionType]:
+    return [each for each in vars(owner).values() if isinstance(each, FunctionType)] if _is_own_class(owner) else []
+
+
+def _is_own_class(owner: type) -> bool:
+    module = sys.modules.get(owner.__module__)
+    return is_users(getattr(module, "__file__", None) or "<cell>") and owner.__module__ != "builtins"
+
+
+def _is_own_instance(value: Any) -> bool:
+    plain = isinstance(value, (type, ModuleType, FunctionType, MethodType))
+    return not plain and hasattr(value, "__dict__") and _is_own_class(type(value))
+
+
+def _owner(function: Any) -> Any:
+    while isinstance(function, partial):
+        function = function.func
+    if isinstance(function, MethodType):
+        return function.__self__
+    return function if _is_own_instance(function) else None
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 -- an empty cell raises
+    except ValueError:
+        return False
+    return True
+
+
+def _names(code: CodeType) -> set[str]:
+    names = set(code.co_names)
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            names |= _names(inner)
+    return names
+
+
+def _of_function(function: FunctionType) -> Iterator[Held]:
+    space = function.__globals__
+    for name in sorted(_names(function.__code__)):
+        if name in space:
+            yield from _of_value(space[name], name, partial(space.__setitem__, name))
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        if _filled(cell):
+            yield from _of_value(cell.cell_contents, name, partial(setattr, cell, "cell_contents"))
+    defaults = function.__defaults__ or ()
+    for at, value in enumerate(defaults):
+        place = function.__code__.co_argcount - len(defaults) + at
+        yield from _of_value(value, function.__code__.co_varnames[place], partial(_put_default, function, at))
+    for name, value in (function.__kwdefaults__ or {}).items():
+        assert function.__kwdefaults__ is not None  # it has just been looked through  # noqa: S101
+        yield from _of_value(value, name, partial(function.__kwdefaults__.__setitem__, name))
+
+
+def _put_default(function: FunctionType, at: int, value: Any) -> None:
+    defaults = list(function.__defaults__ or ())
+    defaults[at] = value
+    function.__defaults__ = tuple(defaults)
+
+
+def _of_value(value: Any, name: str, put: Callable[[Any], None]) -> Iterator[Held]:
+    if isinstance(value, (ModuleType, FunctionType, MethodType, type, str, bytes, int, float, bool, type(None))):
+        return
+    if _is_own_instance(value):
+        yield from _of_object(value, name)
+        return
+    yield Held(name, value, put)
+    if isinstance(value, MutableMapping):
+        for key in list(value)[:50]:
+            if isinstance(key, str) and hasattr(value[key], "__len__"):
+                yield Held(f"{name}[{key!r}]", value[key], partial(value.__setitem__, key))
+
+
+def _of_object(owner: Any, name: str) -> Iterator[Held]:
+    for key, value in list(vars(owner).items()):
+        if not isinstance(value, (ModuleType, FunctionType, MethodType, type, str, bytes, int, float, type(None))):
+            yield Held(f"{name}.{key}", value, partial(setattr, owner, key))
+
+
+def spoken_clocks(function: Callable[..., Any]) -> dict[str, str]:
+    """Calls such as ``pd.Timestamp.now()`` that are written in the user's code, wherever they can be seen there."""
+    found: dict[str, str] = {}
+    for one in functions(function):
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+        except (OSError, TypeError, SyntaxError, IndentationError):
+            continue
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            name = ast.unparse(node.func)
+            said = any(isinstance(word, ast.Constant) and word.value in ("now", "today") for word in node.args)
+            if name.split(".")[-1] in _NOW and "." in name:
+                found.setdefault(name, f"{one.__name__}")
+            elif said and name.split(".")[-1] in ("datetime64", "Timestamp", "to_datetime"):
+                found.setdefault(f"{name}('now')", f"{one.__name__}")
+    return found

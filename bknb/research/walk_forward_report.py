@@ -1,0 +1,289 @@
+"""Walk-forward: parameters chosen on one stretch of time, judged on the next, again and again.
+
+R. Pardo, The Evaluation and Optimization of Trading Strategies, Wiley 2008 (walk-forward analysis, walk-forward
+efficiency). Whoever runs a strategy is :mod:`bknb.runs.walk_forward`; this module knows windows, choices and reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final
+
+from ..domain.interval import DAY_MS
+from ..errors import UsageError
+from ..metrics.definitions import DEFINITIONS
+from ..metrics.figure_table import Statistics
+from ..reports.backtest_info import FIGURES, figure_text
+from ..reports.markup import MISSING, cell, figures, html_figures, html_table, markdown_table, moment
+from .comparison import rankable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_UNITS: Final = {"m": 60_000, "h": 3_600_000, "d": DAY_MS, "w": 7 * DAY_MS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """One step of the walk: UTC ms, each end being the first moment after."""
+
+    train_start: int
+    train_end: int
+    test_start: int
+    test_end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fold:
+    """What was chosen on one stretch of time, and what it came to on the next.
+
+    Attributes
+    ----------
+    stretch : Stretch
+    params : mapping or None
+        The choice; None when no set had the figure, and nothing was traded in the test.
+    tried : int
+        How many sets were tried.
+    train : mapping
+        Statistics of the chosen set where it was chosen.
+    train_value, test_value : float or None
+        The figure that chooses, there and in the test.
+    result : Result or None
+        The test run.
+    """
+
+    stretch: Stretch
+    params: Mapping[str, Any] | None
+    tried: int
+    train: Mapping[str, Any]
+    train_value: float | None
+    test_value: float | None
+    result: Any
+
+
+def span_ms(value: object, what: str) -> int:
+    """A length of time in ms: ``"30d"``, ``"12h"``, ``"2w"``, a number of days, or a timedelta.
+
+    Examples
+    --------
+    >>> span_ms("12h", "train"), span_ms(2, "train")
+    (43200000, 172800000)
+    """
+    if isinstance(value, timedelta):
+        return round(value.total_seconds() * 1000)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return round(value * DAY_MS)
+    if isinstance(value, str) and value[-1:] in _UNITS:
+        try:
+            return round(float(value[:-1]) * _UNITS[value[-1]])
+        except ValueError:
+            pass
+    raise UsageError(f"{what} must be a length of time such as '30d', '12h' or a number of days, got {value!r}")
+
+
+def stretches(
+    start: int, end: int, *, train_ms: int, test_ms: int, gap_ms: int = 0, warm_up_ms: int = 0, anchored: bool = False
+) -> list[Stretch]:
+    """The steps of a walk over ``[start, end)``: the tests follow one another, none reaches into another's time.
+
+    ``warm_up_ms`` at the very beginning is for history alone; ``gap_ms`` lies between what chooses and what judges.
+    Rolling, every choice looks at ``train_ms``; anchored, at everything since the beginning.
+
+    Examples
+    --------
+    >>> [step.test_start for step in stretches(0, 100, train_ms=40, test_ms=20)]
+    [40, 60, 80]
+    >>> [step.train_start for step in stretches(0, 100, train_ms=40, test_ms=20, anchored=True)]
+    [0, 0, 0]
+    """
+    if train_ms <= 0 or test_ms <= 0 or gap_ms < 0 or warm_up_ms < 0:
+        raise UsageError("train and test must be longer than nothing, gap and warm_up at least nothing")
+    first = start + warm_up_ms
+    found = []
+    at = first + train_ms
+    while at + gap_ms + test_ms <= end:
+        found.append(
+            Stretch(
+                train_start=first if anchored else at - train_ms,
+                train_end=at,
+                test_start=at + gap_ms,
+                test_end=at + gap_ms + test_ms,
+            )
+        )
+        at += test_ms
+    if not found:
+        need = (warm_up_ms + train_ms + gap_ms + test_ms) / DAY_MS
+        raise UsageError(
+            f"the frame is {(end - start) / DAY_MS:g} days long; warm-up, train, gap and test need {need:g}\n"
+            "give a longer frame, or shorter stretches"
+        )
+    return found
+
+
+def combinations_of(params: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every set of parameters: of a grid, or as they are listed.
+
+    Examples
+    --------
+    >>> combinations_of({"fast": [5, 10], "slow": [30]})
+    [{'fast': 5, 'slow': 30}, {'fast': 10, 'slow': 30}]
+    """
+    if isinstance(params, Mapping):
+        for name, values in params.items():
+            if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+                raise UsageError(f"params[{name!r}] must be a list of values to try, got {values!r:.80}")
+        names = list(params)
+        sets = [dict(zip(names, values, strict=True)) for values in product(*(list(params[name]) for name in names))]
+    else:
+        sets = [dict(each) for each in params]
+    if not sets:
+        raise UsageError("there is no set of parameters to try")
+    return sets
+
+
+def choose(values: Sequence[float | None], metric: str) -> int | None:
+    """The place of the best figure, the first of equals; None when there is none.
+
+    Examples
+    --------
+    >>> choose([None, 2.0, 5.0], "sharpe_ratio"), choose([None, 2.0, 5.0], "max_drawdown"), choose([None], "n")
+    (2, 1, None)
+    """
+    sign = -1.0 if rankable(metric).better == "lower" else 1.0
+    known = [(sign * value, -at) for at, value in enumerate(values) if value is not None and value == value]
+    return -max(known)[1] if known else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WalkForward:
+    """A walk: every fold, and all tests together as one history.
+
+    Attributes
+    ----------
+    strategy, symbol, metric : str
+    anchored : bool
+    folds : tuple of Fold
+    stopped : bool
+        Whether it was stopped before its end.
+    """
+
+    strategy: str
+    symbol: str
+    metric: str
+    anchored: bool
+    folds: tuple[Fold, ...]
+    stopped: bool = False
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """The trades of all tests, in order; ``fold`` says of which."""
+        import pandas as pd
+
+        parts = [fold.result.trades.assign(fold=at) for at, fold in enumerate(self.folds) if fold.result is not None]
+        filled = [part for part in parts if len(part)]
+        return pd.concat(filled, ignore_index=True) if filled else parts[0] if parts else pd.DataFrame()
+
+    @cached_property
+    def stats(self) -> Statistics:
+        """The statistics of the trades of all tests as one sample: what choosing again and again came to."""
+        from ..metrics.statistics import statistics
+
+        return statistics(self.trades if len(self.trades.columns) else [])
+
+    @property
+    def efficiency(self) -> float | None:
+        """Walk-forward efficiency: result per day in the tests over result per day where the sets were chosen.
+
+        Near 1, the choice was worth as much afterwards as before; near 0 or below, it was fitted to noise. None when
+        nothing was won where the sets were chosen (Pardo 2008, chapter 11).
+        """
+        chosen = [fold for fold in self.folds if fold.params is not None]
+        before = [_per_day(fold.train, fold.stretch.train_end - fold.stretch.train_start) for fold in chosen]
+        after = [_per_day(fold.result.stats, fold.stretch.test_end - fold.stretch.test_start) for fold in chosen]
+        return sum(after) / sum(before) if chosen and sum(before) > 0 else None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row for each fold: its times, its choice, the figure before and after, trades and result of the test."""
+        import pandas as pd
+
+        rows = []
+        for fold in self.folds:
+            stats = {} if fold.result is None else fold.result.stats
+            times = {name: getattr(fold.stretch, name) for name in Stretch.__slots__}
+            rows.append(
+                times
+                | {f"params.{name}": value for name, value in (fold.params or {}).items()}
+                | {f"train.{self.metric}": fold.train_value, f"test.{self.metric}": fold.test_value}
+                | {"test.n": stats.get("n", 0), "test.total_pnl": stats.get("total_pnl")}
+            )
+        made = pd.DataFrame(rows, index=pd.RangeIndex(len(rows), name="fold"))
+        for name in Stretch.__slots__:
+            made[name] = pd.to_datetime(made[name].astype("int64"), unit="ms", utc=True)
+        return made
+
+    # --- showing ------------------------------------------------------------------------------------------------
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        own = DEFINITIONS[self.metric]
+        efficiency = self.efficiency
+        pairs = [
+            ("Strategy", f"{self.strategy} on {self.symbol}"),
+            ("Walk", f"{'anchored' if self.anchored else 'rolling'}, {len(self.folds)} folds, chosen by {own.label}"),
+            ("Efficiency", MISSING if efficiency is None else f"{efficiency:.2f} (tests / where chosen, per day)"),
+        ]
+        shown = [key for key in FIGURES[:12] if key in self.stats]
+        return pairs + [(DEFINITIONS[key].label, figure_text(DEFINITIONS[key], self.stats[key])) for key in shown]
+
+    def _rows(self) -> list[list[str]]:
+        own = DEFINITIONS[self.metric]
+        rows = []
+        for at, fold in enumerate(self.folds):
+            stats = {} if fold.result is None else fold.result.stats
+            chosen = ", ".join(f"{name}={value}" for name, value in (fold.params or {}).items())
+            rows.append(
+                [
+                    str(at),
+                    f"{moment(fold.stretch.train_start)} to {moment(fold.stretch.train_end)}",
+                    f"{moment(fold.stretch.test_start)} to {moment(fold.stretch.test_end)}",
+                    chosen or ("none had the figure" if fold.params is None else "as it is"),
+                    figure_text(own, fold.train_value),
+                    figure_text(own, fold.test_value),
+                    str(stats.get("n", 0)),
+                    figure_text(DEFINITIONS["total_pnl"], stats.get("total_pnl")),
+                ]
+            )
+        return rows
+
+    def _titles(self) -> list[str]:
+        label = DEFINITIONS[self.metric].label
+        return ["Fold", "Chosen on (UTC)", "Tested on (UTC)", "Choice", f"{label}, chosen", f"{label}, test", "Trades",
+                "Total result"]  # fmt: skip
+
+    def report(self) -> str:
+        """The walk as Markdown."""
+        lines = [f"# Walk-forward: {cell(self.strategy)} on {cell(self.symbol)}", ""]
+        if self.stopped:
+            lines += ["> **Stopped before its end: this is a partial walk.**", ""]
+        lines += [*figures(self._pairs()), "", "## Folds", "", *markdown_table(self._titles(), self._rows()), ""]
+        lines += [
+            ("The figures above are of the trades of all tests together. Each set was chosen on time that lies before "
+            "its test; candles before either are history only, and nothing is traded there. A position that is open "
+            "at the end of a stretch is closed there."),
+        ]  # fmt: skip
+        return "\n".join(lines) + "\n"
+
+    def __repr__(self) -> str:
+        lines = [f"walk-forward of {self.strategy} on {self.symbol}{' (PARTIAL)' if self.stopped else ''}"]
+        lines += [f"  {label}: {text}" for label, text in self._pairs()[1:9]]
+        return "\n".join([*lines, *(f"  {'  '.join(row[2:])}" for row in self._rows())])
+
+    def _repr_html_(self) -> str:
+        return html_figures("Walk-forward", self._pairs()) + html_table(self._titles(), self._rows(), left=4)
+
+
+def _per_day(stats: Mapping[str, Any], length_ms: int) -> float:
+    return float(stats.get("total_pnl") or 0.0) / (length_ms / DAY_MS)

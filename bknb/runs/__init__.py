@@ -1,0 +1,1 @@
+"""The verbs: backtest, live, walker, sweep, walk_forward, verify; their tasks and results."""

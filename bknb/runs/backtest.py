@@ -1,0 +1,362 @@
+"""Starting backtests: plainly, in the background, or trade by trade."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..config import Settings, changed, get_config
+from ..domain.execution import execution_model
+from ..domain.signal import Cancelled, Closed, Event
+from ..engine.backtest import BacktestRun, Plan, Stopping
+from ..engine.records import Records
+from ..engine.registry import Exchange, Frame, Strategy, get_risk
+from ..engine.resolve import resolve_exchange, resolve_frame, resolve_strategy
+from ..errors import UnknownName, UsageError
+from ..events import subjects
+from ..market.candles import Candles
+from ..ports import CandleSource
+from .make_card import code_of
+from .result import Result
+from .task import Task
+
+StrategyLike: TypeAlias = str | Strategy | Callable[..., Any]
+ExchangeLike: TypeAlias = str | Exchange | CandleSource | Callable[..., Any]
+FrameLike: TypeAlias = str | Frame | tuple[object, object]
+
+
+class BacktestTask(Task[Result, Closed | Cancelled]):
+    """A backtest that runs in the background.
+
+    Attributes
+    ----------
+    progress : float
+        Part of the frame that is behind, 0.0 to 1.0.
+    """
+
+    kind = "backtest"
+    can_pause = True
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.symbol, plan.strategy.name)
+        self._run = BacktestRun(plan)
+        self._run.code = code_of(plan)  # now: the cell may be run again, with other text, before this run is over
+        self.plan = plan
+
+    async def _work(self) -> Result:
+        async for result in self._run.results():
+            self._hear(result)
+        return Result(self._run)
+
+    def _announce_done(self) -> None:
+        plan = self.plan
+        subjects.done_backtest.emit(
+            subjects.Done(
+                symbol=self.symbol,
+                strategy=self.strategy,
+                exchange=plan.exchange.name,
+                frame=plan.frame.name,
+                mode="backtest",
+            )
+        )
+
+    def _warn(self, text: str) -> None:
+        self._run.records.warnings.append(text)
+
+    @property
+    def processed(self) -> int:
+        """Moments of the frame that are behind."""
+        return self._run.processed
+
+    @property
+    def total(self) -> int:
+        """Moments of the frame."""
+        return self._run.total
+
+    @property
+    def progress(self) -> float:
+        """Part of the frame that is behind, 0.0 to 1.0."""
+        return self._run.processed / self._run.total
+
+    @property
+    def records(self) -> Records:
+        """Everything it has told up to now; it goes on growing."""
+        return self._run.records
+
+    @property
+    def trades_so_far(self) -> list[Closed]:
+        """The trades closed up to now."""
+        return list(self._run.records.closed)
+
+    @property
+    def events_so_far(self) -> list[Event]:
+        """Everything told up to now, each kind in order; results of quiet minutes are not kept."""
+        records = self._run.records.snapshot()
+        return [*records.events, *records.milestones, *records.refused, *records.rejected]
+
+    @property
+    def candles(self) -> Candles:
+        """The one-minute candles of the frame; none before they are loaded."""
+        with suppress(KeyError):  # not loaded yet
+            return Result(self._run).candles
+        return Candles.empty()
+
+    def stop(self, *, now: bool = False) -> None:
+        """Open nothing new and watch an open position to its end; ``now`` leaves at the next minute."""
+        self._run.stop(now=now)
+
+    @property
+    def stopping(self) -> Stopping:
+        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves at the next minute."""
+        return self._run.stopping
+
+    @property
+    def paused(self) -> bool:
+        """Whether the strategy is not being asked for new entries."""
+        return self._run.paused
+
+    def pause(self) -> None:
+        """Ask for no new entry until ``resume``; what is open or scheduled is watched to its end.
+
+        The run then stands still before its next question, and so does time in the frame: a pause changes nothing
+        in what the run comes to. The result says in its warnings where it was paused.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> task = bknb.Backtest.background(
+        ...     "BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-03-01"))
+        >>> task.pause()
+        >>> task.paused
+        True
+        >>> task.resume()
+        >>> len(task.result().trades)
+        0
+        """
+        self._run.pause()
+
+    def resume(self) -> None:
+        """Go on asking where ``pause`` left off."""
+        self._run.resume()
+
+    def __repr__(self) -> str:
+        return f"<backtest of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
+
+
+def plan_backtest(
+    symbol: str,
+    *,
+    strategy: StrategyLike,
+    exchange: ExchangeLike,
+    frame: FrameLike,
+    interval: str | None = None,
+    execution: str | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+) -> Plan:
+    """Resolve every name of a backtest, or say which one is unknown."""
+    chosen = resolve_strategy(strategy, interval=interval)
+    if chosen.risk is not None:
+        get_risk(chosen.risk)
+    given = [name for name, value in (("interval", interval), ("execution", execution)) if value is not None]
+    return Plan(
+        symbol=checked_symbol(symbol),
+        strategy=chosen,
+        exchange=resolve_exchange(exchange),
+        frame=resolve_frame(frame),
+        execution=execution_model(execution or chosen.execution).name,
+        settings=chosen_settings(settings),
+        allow_gaps=allow_gaps,
+        given=(*given, *_given_settings(settings)),
+    )
+
+
+def checked_symbol(symbol: object) -> str:
+    """The symbol, when it is a text."""
+    if isinstance(symbol, str) and symbol:
+        return symbol
+    raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
+
+
+def chosen_settings(settings: object) -> Settings:
+    """The settings of a run: those that hold, with what the run changes."""
+    if settings is None:
+        return get_config()
+    if isinstance(settings, dict):
+        return changed(get_config(), settings)
+    if isinstance(settings, Settings):
+        return changed(settings, {})
+    raise UsageError(f"settings must be a mapping of settings or bknb.Settings, got {settings!r:.80}")
+
+
+def _given_settings(settings: object) -> list[str]:
+    """Which settings a call chose itself, as a run card names them."""
+    if isinstance(settings, dict):
+        return [f"setting {name}" for name in settings]
+    if not isinstance(settings, Settings):
+        return []
+    now = get_config()
+    names = Settings.__struct_fields__
+    return [f"setting {name}" for name in names if getattr(settings, name) != getattr(now, name)]
+
+
+def backtest(
+    symbol: str,
+    *,
+    strategy: StrategyLike,
+    exchange: ExchangeLike,
+    frame: FrameLike,
+    interval: str | None = None,
+    execution: str | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+) -> Result:
+    """Run a strategy over history and return what it would have done.
+
+    Parameters
+    ----------
+    symbol
+        The pair to trade, as the exchange calls it.
+    strategy
+        A registered name, a function, or a strategy.
+    exchange
+        A registered name, a source from ``bknb.exchanges``, or a ``get_candles`` function.
+    frame
+        A registered name, ``(start, end)``, or ``"2024-01-01:2024-02-01"``.
+    interval
+        How often a function is asked (default ``"1m"``); overrides the interval of a registered strategy.
+    execution
+        ``"pessimistic"``, ``"touch"`` or ``"vwap"``; by default what the strategy was registered with.
+    settings
+        Settings of this run, or a mapping of those that differ from ``get_config()``.
+    allow_gaps
+        Accept missing minutes; nothing can fill inside a gap.
+
+    Raises
+    ------
+    UnknownName
+        A name is not registered; the text lists the known ones and the nearest.
+    DataError
+        The candles cannot be had or cannot be trusted.
+
+    Notes
+    -----
+    An interrupt from the keyboard ends the run at a minute boundary and returns what there is; then
+    ``result.stopped`` is true.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def get_signal(price):
+    ...     return bknb.Signal(position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+    ...                        minute_estimated_time=240)
+    >>> result = bknb.backtest("BTCUSDT", strategy=get_signal, interval="1h", exchange="demo",
+    ...                        frame=("2024-01-01", "2024-01-08"))
+    >>> len(result.trades) > 0
+    True
+    """
+    plan = plan_backtest(
+        symbol,
+        strategy=strategy,
+        exchange=exchange,
+        frame=frame,
+        interval=interval,
+        execution=execution,
+        settings=settings,
+        allow_gaps=allow_gaps,
+    )
+    task = _remember(BacktestTask(plan))
+    task.start()
+    return task.wait_or_stop()
+
+
+_tasks: dict[tuple[str, str], BacktestTask] = {}
+
+
+def _remember(task: BacktestTask) -> BacktestTask:
+    _tasks[task.symbol, task.strategy] = task
+    return task
+
+
+class Backtest:
+    """Backtests as they happen, in the background, and those of before.
+
+    Examples
+    --------
+    >>> import asyncio, bknb
+    >>> async def watch():
+    ...     async for trade in bknb.Backtest.run("BTCUSDT", strategy=lambda: None, exchange="demo",
+    ...                                          frame=("2024-01-01", "2024-01-02")):
+    ...         print(trade.action)
+    >>> asyncio.run(watch())
+    """
+
+    @staticmethod
+    async def run(
+        symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, frame: FrameLike, **options: Any
+    ) -> AsyncIterator[Closed | Cancelled]:
+        """Closed and cancelled results as they happen; leaving the loop early stops the run."""
+        plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
+        async with aclosing(_remember(BacktestTask(plan)).follow()) as results:
+            async for result in results:
+                yield result
+
+    @staticmethod
+    def background(
+        symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, frame: FrameLike, **options: Any
+    ) -> BacktestTask:
+        """Start a backtest and return at once; options as in ``bknb.backtest``."""
+        plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
+        running = _tasks.get((plan.symbol, plan.strategy.name))
+        if running is not None and running.status == "pending" and running.plan == plan:
+            return running
+        task = _remember(BacktestTask(plan))
+        task.start()
+        return task
+
+    @staticmethod
+    def stop(symbol: str, strategy: str, *, now: bool = False) -> None:
+        """Stop a running backtest; see ``Task.stop``."""
+        _task(symbol, strategy).stop(now=now)
+
+    @staticmethod
+    def pause(symbol: str, strategy: str) -> None:
+        """Ask for no new entries until ``resume``; see ``Task.pause``."""
+        _task(symbol, strategy).pause()
+
+    @staticmethod
+    def resume(symbol: str, strategy: str) -> None:
+        """Go on after ``pause``."""
+        _task(symbol, strategy).resume()
+
+    @staticmethod
+    def list() -> list[BacktestTask]:
+        """The last backtest of every symbol and strategy."""
+        return [*_tasks.values()]
+
+    @staticmethod
+    def get_data(symbol: str, strategy: str) -> Result:
+        """The result of the last backtest of that strategy on that symbol; waits for it."""
+        return _task(symbol, strategy).result()
+
+    @staticmethod
+    def get_report(symbol: str, strategy: str) -> str:
+        """The Markdown report of the last backtest of that strategy on that symbol."""
+        return Backtest.get_data(symbol, strategy).report()
+
+    @staticmethod
+    def dump(symbol: str, strategy: str, path: str | Path = "./dump/backtest") -> Path:
+        """Write the Markdown report into a folder and return its path; the name holds strategy and symbol."""
+        from ..stores.atomic import write_report
+
+        return write_report(Path(path), (strategy, symbol), Backtest.get_report(symbol, strategy))
+
+
+def _task(symbol: str, strategy: str) -> BacktestTask:
+    try:
+        return _tasks[symbol, strategy]
+    except KeyError:
+        known = [f"{s} on {y}" for y, s in _tasks]
+        raise UnknownName("backtest", f"{strategy} on {symbol}", known=known) from None

@@ -1,0 +1,465 @@
+"""Asking a strategy in worlds with another future, and telling what it could not have known."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import random
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+
+from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
+from ..domain.signal import Signal
+from ..domain.validation import read_answer
+from ..engine.backtest import Plan
+from ..engine.registry import Exchange, Strategy
+from ..engine.vectorised import signal_rows
+from ..errors import NotEnoughData, StrategyError, UsageError
+from ..market.candles import Candles
+from ..market.clock import SystemClock
+from ..market.context import Context, current
+from ..market.feed import Feed
+from ..market.fetch_loop import fetch_now
+from ..market.remembered import Remembered
+from ..market.window import Series, Window
+from ..research.lookahead_checks import (
+    NOTHING,
+    Answer,
+    AsIs,
+    Finding,
+    LookaheadReport,
+    World,
+    answer_text,
+    change_text,
+    check_answers,
+    check_row_history,
+    check_rows,
+    choose,
+    perturbed,
+    same,
+    sort_findings,
+)
+from ..research.timed_data import is_row_of_numbers, scrambled_half, timed
+from ..research.tracing import Held, Witness, held, spoken_clocks
+from .backtest import ExchangeLike, FrameLike, StrategyLike, plan_backtest
+
+if TYPE_CHECKING:
+    from ..config import Settings
+
+_SCANNED: Final = 2000  # moments asked once, to find those with a signal
+_FEWEST_ROWS: Final = 30  # fewer candles cannot be cut anywhere
+_OUTSIDE: Final = 12  # moments at which variables are replaced
+_LOOK_SECONDS: Final = 0.05
+
+T = TypeVar("T")
+
+
+def check_lookahead(
+    strategy: StrategyLike,
+    symbol: str = "BTCUSDT",
+    *,
+    exchange: ExchangeLike,
+    frame: FrameLike,
+    interval: str | None = None,
+    moments: int = 40,
+    seed: int = 0,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+) -> LookaheadReport:
+    """Find out whether a strategy uses what it cannot have known.
+
+    The strategy is asked at moments of the frame, half of them with a signal, and asked again after the future was cut
+    off and after it was changed: an answer that changes leaked. Data in its variables (DataFrames, candles, rows with
+    moments, sources) is cut off at the moment as well. It is also asked twice and backwards, with less history, and
+    watched for clocks, files and the network. Rows of a ``get_signals`` are compared with those computed from fewer
+    candles.
+
+    A number computed beforehand from the whole sample and kept in a variable cannot be told from a setting; do such
+    things inside the function, from its candles.
+
+    Parameters
+    ----------
+    strategy
+        A registered name, a function, or a strategy; ``get_signal`` or ``get_signals``.
+    symbol, exchange, frame, interval, settings, allow_gaps
+        As for ``bknb.backtest``.
+    moments
+        How many moments to look at closely.
+    seed
+        Of the choice of moments and of the changed prices.
+
+    Returns
+    -------
+    LookaheadReport
+        It shows itself; ``.ok``, ``.findings``, ``.to_pandas()``, ``.report()``.
+
+    Raises
+    ------
+    UsageError
+        When the frame holds no moment to ask at.
+
+    Notes
+    -----
+    The strategy is really called, some hundred times, in a thread of its own.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def get_signal(ctx):
+    ...     closes = ctx.candles("1h", 2).close
+    ...     if closes[1] > closes[0]:
+    ...         return bknb.Signal(position="long", price_take_profit=ctx.price * 1.02,
+    ...                            price_stop_loss=ctx.price * 0.99, minute_estimated_time=240)
+    >>> bknb.check_lookahead(get_signal, exchange="demo", frame="2024-01-01:2024-01-15", interval="1h").ok
+    True
+    """
+    plan = plan_backtest(
+        symbol,
+        strategy=strategy,
+        exchange=exchange,
+        frame=frame,
+        interval=interval,
+        settings=settings,
+        allow_gaps=allow_gaps,
+    )
+    if moments < 2:
+        raise UsageError(f"moments must be at least 2, got {moments}")
+    return _in_thread(lambda: _Inquiry(plan, moments=moments, seed=seed).report())
+
+
+def _in_thread(work: Callable[[], T]) -> T:
+    """Do the work in a thread of its own: a notebook's has a loop, and tracing of the user's."""
+    told: list[T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            told.append(work())
+        except BaseException as error:  # noqa: BLE001 -- raised again below
+            failed.append(error)
+
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(run,), name="bknb-lookahead", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_LOOK_SECONDS)
+    if failed:
+        raise failed[0]
+    return told[0]
+
+
+class _Other(Remembered):
+    """Candles of a window, with another future or another beginning."""
+
+    def __init__(self, window: Window, world: World) -> None:
+        super().__init__(window)
+        self._world = world
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        """Those of the window, altered."""
+        series = await self.window.load(symbol, interval, since)
+        return self.altered(series.candles, series.step, since, limit)
+
+    def altered(self, candles: Candles, step: int, since: int, limit: int) -> Candles:
+        """Up to ``limit`` candles from ``since`` on, as they are in this world."""
+        world = self._world
+        if world.changed_after is not None:
+            place = int(np.searchsorted(candles.timestamp, world.changed_after - step, side="right"))
+            candles = perturbed(candles, place, seed=world.seed)
+        before = None if world.until is None else world.until - step + 1
+        return self.part(candles, max(since, world.since or since), limit, before=before)
+
+
+class _Spied:
+    """A source in a variable of the strategy: what it hands out is compared with the moment of the question."""
+
+    def __init__(self, source: Any, when: int, seen: list[tuple[str, int]]) -> None:
+        self._source, self._when, self._seen = source, when, seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Any:
+        """What the source answers; later candles are noted."""
+        answer = await self._source.get_candles(symbol, interval, since, limit)
+        if isinstance(answer, Candles) and len(answer):
+            late = answer.timestamp[answer.timestamp + interval_ms(interval) > self._when]
+            if len(late):
+                self._seen.append((symbol, int(late[0])))
+        return answer
+
+
+class _Looked(Window):
+    """A window that remembers how far back a strategy looked."""
+
+    reach = 0
+    looked = ""
+
+    def hold(self, symbol: str, candles: Candles, since: int) -> None:
+        """Have these minutes in memory."""
+        self._series[symbol, "1m"] = Series(candles, step=MINUTE_MS, since=since, until=self.horizon)
+
+    def newest(self, symbol: str, interval: str, limit: int, when: int) -> Candles:
+        """As always."""
+        candles = super().newest(symbol, interval, limit, when)
+        reach = len(candles) * interval_ms(interval)
+        if reach > self.reach:
+            self.reach, self.looked = reach, f"{len(candles)} x {interval} of {symbol}"
+        return candles
+
+
+class _Inquiry:
+    """One strategy, asked over and over."""
+
+    def __init__(self, plan: Plan, *, moments: int, seed: int) -> None:
+        self.plan = plan
+        self.strategy: Strategy = plan.strategy
+        self.count = moments
+        self.seed = seed
+        self.slot = interval_ms(plan.strategy.interval)
+        self.window = _Looked(
+            Feed(plan.exchange.source, plan.settings, allow_gaps=plan.allow_gaps, now=SystemClock().now),
+            horizon=plan.frame.last + 2 * MINUTE_MS,
+        )
+        self._worlds: dict[World, Window] = {AsIs: self.window}
+        self._failure = ""
+        self._row_signals = 0
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    def _window(self, world: World) -> Window:
+        if world not in self._worlds:
+            if len(self._worlds) > 4:
+                self._worlds = {AsIs: self.window}
+            other = _Other(self.window, world)
+            feed = Feed(other, self.plan.settings, allow_gaps=self.plan.allow_gaps)
+            made = self._worlds[world] = _Looked(feed, horizon=self.window.horizon)
+            minutes = self.window.minutes(self.plan.symbol)  # in memory in every run, so in every world
+            candles = other.altered(minutes.candles, MINUTE_MS, minutes.since, len(minutes.candles))
+            made.hold(self.plan.symbol, candles, max(minutes.since, world.since or 0))
+        return self._worlds[world]
+
+    def ask(self, when: int, world: World = AsIs) -> Answer:
+        """The answer at a moment in a world."""
+        window = self._window(world if (world.until, world.changed_after, world.since) != (None,) * 3 else AsIs)
+        context = Context(self.plan.symbol, when, "backtest", window.newest, window.average_price, window.source)
+        token = current.set(context)
+        # the strategy's own chance, saved and brought back
+        chance = (random.getstate(), np.random.get_state()) if world.seed else None  # noqa: NPY002
+        try:
+            if world.seed:
+                random.seed(world.seed)
+                np.random.seed(world.seed)  # noqa: NPY002 -- what a strategy without a generator of its own uses
+            answer = self.strategy.ask(context)
+            if inspect.isawaitable(answer):
+                answer = asyncio.run(_awaited(answer))
+        except NotEnoughData:
+            return ("warm-up",)
+        except Exception as error:  # noqa: BLE001 -- whatever a strategy raises is an answer to compare
+            self._failure = (
+                self._failure or f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            )
+            return ("error", type(error).__name__)
+        finally:
+            current.reset(token)
+            if chance is not None:
+                random.setstate(chance[0])
+                np.random.set_state(chance[1])  # noqa: NPY002
+        return _as_answer(answer)
+
+    # --- the whole ----------------------------------------------------------------------------------------------
+
+    def report(self) -> LookaheadReport:
+        """Everything that can be tried."""
+        fetch_now(self.window.load_run(self.plan.symbol, self.plan.frame.start))
+        scanned = self._moments()
+        answers = {when: self.ask(when) for when in scanned}
+        live = [at for at, when in enumerate(scanned) if answers[when][0] in ("long", "short")]
+        last = max(2, len(scanned) - 1)
+        chosen = [scanned[at] for at in choose(live, 0, last, count=self.count, seed=self.seed)]
+        raised = all(answer[0] == "error" for answer in answers.values())
+        findings: list[Finding] = []
+        if not raised:
+            self._failure = ""
+            findings = [*self._rows(), *self._answers(chosen), *self._watched(chosen), *self._held(chosen, answers)]
+        return LookaheadReport(
+            strategy=self.strategy.name,
+            symbol=self.plan.symbol,
+            interval=self.strategy.interval,
+            moments=len(chosen),
+            signals=max(sum(answers[when][0] in ("long", "short") for when in chosen), self._row_signals),
+            looks_back=self.window.looked,
+            findings=sort_findings(findings),
+            failure=self._failure if raised else "",
+        )
+
+    def _moments(self) -> list[int]:
+        frame = self.plan.frame
+        first = ceil_to(frame.start, self.slot)
+        every = [*range(first, frame.last + 1, self.slot)]
+        if len(every) < 3:
+            raise UsageError(
+                f"the frame {frame} holds {len(every)} moments of a strategy asked every {self.strategy.interval}\n"
+                "give a longer frame"
+            )
+        if self.strategy.get_signals is None:
+            return every[:: -(-len(every) // _SCANNED)]
+        # a vectorised strategy shows its signals in its rows; only some moments need to be asked
+        candles, begin = self._candles()
+        some = every[:: -(-len(every) // (4 * self.count))]
+        try:
+            rows = begin + np.flatnonzero(signal_rows(self.strategy, candles.copy()).position[begin:])
+        except StrategyError:
+            return some  # it will say what it raises when it is asked
+        self._row_signals = min(len(rows), max(self.count // 2, 1))
+        step = max(-(-len(rows) // self.count), 1)
+        signals = (candles.timestamp[rows[::step]] + self.slot).tolist()
+        return sorted({*some, *(when for when in signals if when <= frame.last)})
+
+    def _candles(self) -> tuple[Candles, int]:
+        """The candles whose rows a backtest would look up, and the place of the first in the frame."""
+        strategy = self.strategy
+        since = floor_to(self.plan.frame.start, self.slot) - strategy.lookback * self.slot
+        candles = fetch_now(self.window.load(self.plan.symbol, strategy.interval, since)).candles
+        return candles, int(np.searchsorted(candles.timestamp, self.plan.frame.start))
+
+    def _rows(self) -> list[Finding]:
+        strategy = self.strategy
+        if strategy.get_signals is None:
+            return []
+        candles, begin = self._candles()
+        if len(candles) < _FEWEST_ROWS:
+            return []
+        options: dict[str, Any] = {"step_ms": self.slot, "moments": self.count, "seed": self.seed}
+
+        def evaluate(part: Candles) -> Any:
+            return signal_rows(strategy, part)
+
+        found = check_rows(evaluate, candles.copy(), first=begin, **options)
+        if found or len(candles) <= strategy.lookback:
+            return found
+        return check_row_history(evaluate, candles.copy(), lookback=strategy.lookback, **options)
+
+    def _answers(self, chosen: Sequence[int]) -> list[Finding]:
+        if self.strategy.get_signals is not None:
+            chosen = chosen[:: max(1, len(chosen) // _OUTSIDE)]
+        reach = self.window.reach
+        lengths = [max(reach // 2, MINUTE_MS * 10), reach * 2] if reach and self.strategy.get_signals is None else []
+        return check_answers(self.ask, chosen, history_ms=lengths)
+
+    def _watched(self, chosen: Sequence[int]) -> list[Finding]:
+        """Clocks and files."""
+        witness = Witness()
+        for when in chosen:
+            with witness.watching():
+                self.ask(when)
+        clocks = witness.clocks or spoken_clocks(self._function())
+        found = [
+            Finding(kind="clock", what=f"{name} ({where})", how="it was watched while it was asked", when=chosen[0])
+            for name, where in clocks.items()
+        ]
+        found += [
+            Finding(kind="outside", what=f"{name} ({where})", how="it was watched while it was asked", when=chosen[0])
+            for name, where in witness.files.items()
+        ]
+        return found
+
+    def _function(self) -> Callable[..., Any]:
+        strategy = self.strategy
+        return strategy.get_signal if strategy.get_signals is None else strategy.get_signals
+
+    # --- variables ----------------------------------------------------------------------------------------------
+
+    def _held(self, chosen: Sequence[int], answers: dict[int, Answer]) -> list[Finding]:
+        some = chosen[:: max(1, len(chosen) // (2 * _OUTSIDE))]
+        found = []
+        for variable in held(self._function()):
+            finding = self._variable(variable, some, answers)
+            if finding is not None:
+                found.append(finding)
+        return found
+
+    def _variable(self, variable: Held, moments: Sequence[int], answers: dict[int, Answer]) -> Finding | None:
+        value = variable.value
+        if isinstance(value, Exchange) or (hasattr(value, "get_candles") and hasattr(value, "intervals")):
+            return self._source_in(variable, moments)
+        data = timed(value)
+        if data is not None:
+            for when in moments:
+                with variable.replaced(data.take(data.known_at <= when)):
+                    seen = self.ask(when)
+                if not same(answers[when], seen):
+                    return Finding(
+                        kind="future",
+                        what=f"rows of the variable {variable.name} that were not known yet",
+                        how=f"{variable.name} was cut off at that moment",
+                        when=when,
+                        candle=self._leaked(variable, data, when, answers[when]),
+                        signal=change_text(answers[when], seen),
+                    )
+        elif is_row_of_numbers(value):
+            early = moments[: max(1, len(moments) * 2 // 5)]
+            for when in early:
+                with variable.replaced(scrambled_half(value)):
+                    seen = self.ask(when)
+                if not same(answers[when], seen):
+                    return Finding(
+                        kind="outside",
+                        what=f"the second half of the numbers in the variable {variable.name} "
+                        "(they have no moments; if they are history, this is the future)",
+                        how=f"the second half of {variable.name} was changed, early in the frame",
+                        when=when,
+                        signal=change_text(answers[when], seen),
+                    )
+        return None
+
+    def _leaked(self, variable: Held, data: Any, when: int, truth: Answer) -> int | None:
+        """The last row that has to be there for the answer to be what it is."""
+        later = np.unique(data.known_at[data.known_at > when])
+        low, high = -1, len(later) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            with variable.replaced(data.take(data.known_at <= later[middle])):
+                settled = same(truth, self.ask(when))
+            low, high = (low, middle) if settled else (middle, high)
+        return int(data.opens_at[data.known_at == later[high]][0]) if len(later) else None
+
+    def _source_in(self, variable: Held, moments: Sequence[int]) -> Finding | None:
+        value = variable.value
+        for when in moments:
+            seen: list[tuple[str, int]] = []
+            inside = value.source if isinstance(value, Exchange) else value
+            spied: Any = _Spied(inside, when, seen)
+            if isinstance(value, Exchange):
+                spied = Exchange(value.name, spied, value.callbacks)
+            with variable.replaced(spied):
+                answer = self.ask(when)
+            if seen:
+                symbol, candle = seen[0]
+                return Finding(
+                    kind="future",
+                    what=f"candles of {symbol} fetched through the variable {variable.name} before they had closed",
+                    how=f"{variable.name} was watched while it was asked",
+                    when=when,
+                    candle=candle,
+                    signal=answer_text(answer),
+                )
+        return None
+
+
+async def _awaited(answer: Any) -> Any:
+    return await answer
+
+
+def _as_answer(answer: object) -> Answer:
+    if answer is None:
+        return NOTHING
+    signal = read_answer(answer)
+    if not isinstance(signal, Signal):
+        return ("refused", signal.code)
+    levels = (float(signal.price_take_profit), float(signal.price_stop_loss), float(signal.minute_estimated_time))
+    return (signal.position, *levels, None if signal.price_open is None else float(signal.price_open))

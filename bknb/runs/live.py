@@ -1,0 +1,337 @@
+"""Starting live runs: in the background, or result by result; looking at them, and stopping them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import Settings
+from ..domain.execution import execution_model
+from ..domain.interval import MINUTE_MS
+from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled, TickResult
+from ..engine.build import as_moment
+from ..engine.records import Records
+from ..engine.registry import get_risk
+from ..engine.resolve import resolve_exchange, resolve_strategy
+from ..errors import UnknownName, UsageError
+from ..events import subjects
+from ..live.order_desk import Quantity
+from ..live.run import LivePlan, LiveRun
+from ..live.runtime import FLOOR
+from ..market.candles import Candles
+from ..market.clock import SystemClock
+from ..ports import Broker, Clock, StateStore
+from ..stores.choose import checked, chosen
+from .backtest import ExchangeLike, StrategyLike, checked_symbol, chosen_settings
+from .make_card import code_of
+from .result import Result
+from .task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_WALL_CLOCK = SystemClock()  # one for all: runs with the same clock share their candles
+_LATE_WITH_BROKER = 1  # nobody fills an order at a price of long ago
+
+
+class LiveTask(Task[Result, TickResult]):
+    """A live run in the background.
+
+    Attributes
+    ----------
+    paused : bool
+        Whether it asks for no new entries at present.
+    now : int
+        The moment up to which everything is done, UTC ms.
+    """
+
+    kind = "live run"
+    mode = "live"
+    can_pause = True
+
+    def __init__(self, plan: LivePlan) -> None:
+        super().__init__(plan.symbol, plan.strategy.name)
+        self.plan = plan
+        self._run = LiveRun(plan, FLOOR, hear=self._hear_event)
+        self._run.code = code_of(plan)
+
+    def _hear_event(self, event: Event) -> None:
+        if isinstance(event, Idle | Scheduled | Opened | Active | Closed | Cancelled):
+            self._hear(event)
+
+    def _begin(self) -> None:
+        FLOOR.start(self._run_on_floor(), self._variables)
+
+    async def _work(self) -> Result:
+        await self._run.run()
+        return Result(self._run)
+
+    def _announce_done(self) -> None:
+        subjects.done_live.emit(
+            subjects.Done(
+                symbol=self.symbol,
+                strategy=self.strategy,
+                exchange=self.plan.exchange.name,
+                frame=None,
+                mode="live",
+            )
+        )
+
+    def _warn(self, text: str) -> None:
+        self._run.records.warn(text)
+
+    @property
+    def stopping(self) -> str:
+        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves."""
+        return self._run.stopping
+
+    @property
+    def paused(self) -> bool:
+        """Whether it asks for no new entries at present."""
+        return self._run.paused
+
+    @property
+    def now(self) -> int:
+        """The moment up to which everything is done, UTC ms."""
+        return self._run.last
+
+    @property
+    def records(self) -> Records:
+        """Everything it has told up to now; it goes on growing."""
+        return self._run.records
+
+    @property
+    def trades_so_far(self) -> list[Closed]:
+        """The trades closed up to now, those of earlier lives of the run included."""
+        return list(self._run.records.closed)
+
+    @property
+    def orders(self) -> pd.DataFrame:
+        """Orders at the broker and what became of them, one row each; empty without a broker."""
+        import pandas as pd
+
+        return pd.DataFrame([] if self._run.orders is None else self._run.orders.rows())
+
+    @property
+    def events_so_far(self) -> list[Event]:
+        """Everything told up to now, each kind in order; results of quiet minutes are not kept."""
+        records = self._run.records.snapshot()
+        return [*records.events, *records.milestones, *records.refused, *records.rejected]
+
+    @property
+    def candles(self) -> Candles:
+        """The one-minute candles that are still in memory; none before the first minute."""
+        with suppress(AttributeError, KeyError):  # nothing is loaded yet
+            return self._run.candles
+        return Candles.empty()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a dashboard says of it beside its events: where its state is, and whether it asks for entries."""
+        entries = "paused" if self.paused else "none, it was stopped" if self._run.stopped else "asked for"
+        return {"State on disk": repr(self.plan.store), "Entries": entries}
+
+    def snapshot(self) -> Result:
+        """What the run has come to up to now."""
+        return Result(self._run)
+
+    def pause(self) -> None:
+        """Ask for no new entries until ``resume``; what is open is watched on."""
+        self._run.pause()
+
+    def resume(self) -> None:
+        """Ask for entries again."""
+        self._run.resume()
+
+    def stop(self, *, now: bool = False) -> None:
+        """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk."""
+        self._run.stop(now=now)
+
+
+def plan_live(
+    symbol: str,
+    *,
+    strategy: StrategyLike,
+    exchange: ExchangeLike,
+    interval: str | None = None,
+    execution: str | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+    store: StateStore | None = None,
+    clock: Clock | None = None,
+    until: object = None,
+    late_minutes: int | None = None,
+    broker: Broker | None = None,
+    quantity: Quantity | None = None,
+) -> LivePlan:
+    """Resolve every name of a live run, or say which one is unknown."""
+    picked = resolve_strategy(strategy, interval=interval)
+    if picked.risk is not None:
+        get_risk(picked.risk)
+    if clock is not None and not isinstance(clock, Clock):
+        raise UsageError(f"a clock must have now() and sleep_until(when), got {clock!r:.80}")
+    if late_minutes is not None and not (type(late_minutes) is int and late_minutes >= 0):
+        raise UsageError(f"late_minutes must be a whole number of minutes from 0 on, or None, got {late_minutes!r}")
+    if (broker is None) != (quantity is None):
+        raise UsageError("a broker needs a quantity, and a quantity a broker: give both, or neither")
+    if broker is not None and late_minutes is None:
+        late_minutes = _LATE_WITH_BROKER
+    return LivePlan(
+        symbol=checked_symbol(symbol),
+        strategy=picked,
+        exchange=resolve_exchange(exchange),
+        execution=execution_model(execution or picked.execution).name,
+        settings=chosen_settings(settings),
+        store=chosen() if store is None else checked(store),
+        clock=_WALL_CLOCK if clock is None else clock,
+        allow_gaps=allow_gaps,
+        until=None if until is None else as_moment(until, "until") // MINUTE_MS * MINUTE_MS,
+        late_minutes=late_minutes,
+        broker=broker,
+        quantity=0.0 if quantity is None else quantity,
+    )
+
+
+_tasks: dict[tuple[str, str], LiveTask] = {}
+
+
+def _new_task(plan: LivePlan) -> LiveTask:
+    """A task for the plan; two runs of one strategy on one symbol would take each other's state."""
+    running = _tasks.get((plan.symbol, plan.strategy.name))
+    if running is not None and running.status == "pending" and not running.worked:
+        symbol, strategy = plan.symbol, plan.strategy.name
+        raise UsageError(
+            f"a live run of {strategy!r} on {symbol} is going on already\n"
+            f"end it first: bknb.Live.stop({symbol!r}, {strategy!r}, now=True).wait() keeps its state for the next one"
+        )
+    task = _tasks[plan.symbol, plan.strategy.name] = LiveTask(plan)
+    return task
+
+
+class Live:
+    """Live runs: the strategy of a backtest on the running clock, minute by minute.
+
+    What it is doing is on disk before anybody hears of it. Start it again after a crash, a restart of the kernel or
+    of the machine, and it goes on from there.
+
+    Examples
+    --------
+    >>> import asyncio, bknb
+    >>> from bknb.testing.clocks import SimulatedClock
+    >>> async def watch():
+    ...     clock = SimulatedClock(1_704_067_200_000)
+    ...     async for result in bknb.Live.run("BTCUSDT", strategy=lambda: None, exchange="demo", clock=clock,
+    ...                                       until="2024-01-01 00:02", store=bknb.stores.memory()):
+    ...         print(result.action)
+    >>> asyncio.run(watch())
+    idle
+    idle
+    """
+
+    @staticmethod
+    async def run(
+        symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, **options: Any
+    ) -> AsyncIterator[TickResult]:
+        """All six results as they happen; leaving the loop early leaves the run and keeps its state.
+
+        Options as in :meth:`background`.
+        """
+        task = _new_task(plan_live(symbol, strategy=strategy, exchange=exchange, **options))
+        async with aclosing(task.follow()) as results:
+            async for result in results:
+                yield result
+
+    @staticmethod
+    def background(symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, **options: Any) -> LiveTask:
+        """Start a live run and return at once; it never depends on the notebook's kernel being idle.
+
+        Parameters
+        ----------
+        symbol, strategy, exchange
+            As in ``bknb.backtest``.
+        **options
+            ``interval, execution, settings, allow_gaps`` as in ``bknb.backtest``;
+            ``store``: where the state is kept (default: what ``bknb.set_store`` chose, else files in ``./dump/data``);
+            runs that share a risk profile share its places when they share the store;
+            ``clock``: what time it is (default: the computer's clock);
+            ``until``: the moment at which it leaves, keeping its state (default: never);
+            ``broker``, ``quantity``: who carries out orders (such as ``bknb.brokers.paper()``), and how much per
+            signal in base currency, or a function of the signal (default: nobody, only the record is kept);
+            ``late_minutes``: after an absence, questions older than this pass unasked (default: everything that was
+            missed is caught up, as if the run had never been away; with a broker 1).
+
+        Raises
+        ------
+        UnknownName
+            A name is not registered.
+        UsageError
+            That strategy is running live on that symbol already.
+
+        Notes
+        -----
+        A store that another process uses, and damaged or foreign state, end the task with ``StateError``.
+        A script ends with its last line and its live runs with it: let that line be ``task.wait()``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> from bknb.testing.clocks import SimulatedClock
+        >>> task = bknb.Live.background("ETHUSDT", strategy=lambda: None, exchange="demo",
+        ...                             clock=SimulatedClock(1_704_067_200_000), until="2024-01-01 01:00",
+        ...                             store=bknb.stores.memory())
+        >>> len(task.result().trades), task.status
+        (0, 'fulfilled')
+        """
+        task = _new_task(plan_live(symbol, strategy=strategy, exchange=exchange, **options))
+        task.start()
+        return task
+
+    @staticmethod
+    def stop(symbol: str, strategy: str, *, now: bool = False) -> LiveTask:
+        """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk."""
+        task = _task(symbol, strategy)
+        task.stop(now=now)
+        return task
+
+    @staticmethod
+    def pause(symbol: str, strategy: str) -> None:
+        """Ask for no new entries until ``resume``; what is open is watched on."""
+        _task(symbol, strategy).pause()
+
+    @staticmethod
+    def resume(symbol: str, strategy: str) -> None:
+        """Ask for entries again."""
+        _task(symbol, strategy).resume()
+
+    @staticmethod
+    def list() -> list[LiveTask]:
+        """The last live run of every symbol and strategy."""
+        return [*_tasks.values()]
+
+    @staticmethod
+    def get_data(symbol: str, strategy: str) -> Result:
+        """What the live run has come to up to now, earlier lives included; does not wait."""
+        return _task(symbol, strategy).snapshot()
+
+    @staticmethod
+    def get_report(symbol: str, strategy: str) -> str:
+        """The Markdown report of the live run up to now."""
+        return Live.get_data(symbol, strategy).report()
+
+    @staticmethod
+    def dump(symbol: str, strategy: str, path: str | Path = "./dump/live") -> Path:
+        """Write the Markdown report into a folder and return its path; the name holds strategy and symbol."""
+        from ..stores.atomic import write_report
+
+        return write_report(Path(path), (strategy, symbol), Live.get_report(symbol, strategy))
+
+
+def _task(symbol: str, strategy: str) -> LiveTask:
+    try:
+        return _tasks[symbol, strategy]
+    except KeyError:
+        known = [f"{s} on {y}" for y, s in _tasks]
+        raise UnknownName("live run", f"{strategy} on {symbol}", known=known) from None

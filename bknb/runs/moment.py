@@ -1,0 +1,442 @@
+"""One minute of a run, stepped into: what the strategy could see then, what was open, and its answer asked for again.
+
+Nothing here knows more than the strategy knew: candles come from the same window with the same moment, and what was
+open is told from the events before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Container, Coroutine
+from contextvars import Token
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from html import escape
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+
+from ..domain.formatting import plain_number, utc_text
+from ..domain.interval import MINUTE_MS, floor_to
+from ..domain.lifecycle import Answer, Asking, Flat, rejection, step
+from ..domain.pnl import net_percentage
+from ..domain.signal import (
+    Cancelled,
+    Closed,
+    Opened,
+    OpenSignal,
+    Reason,
+    Rejected,
+    RiskRefused,
+    Scheduled,
+    ScheduledSignal,
+    Signal,
+)
+from ..domain.validation import read_answer
+from ..engine.backtest import BacktestRun
+from ..engine.build import as_moment
+from ..engine.call_by_name import asker
+from ..engine.registry import Strategy, get_risk
+from ..engine.resolve import resolve_strategy
+from ..engine.risk_book import RiskBook
+from ..errors import NotEnoughData, UnknownName, UsageError
+from ..market.context import Context, current
+
+if TYPE_CHECKING:
+    from ..market.candles import Candles
+    from ..market.window import Window
+    from .result import Result
+
+State: TypeAlias = Literal["flat", "scheduled", "open"]
+Decision: TypeAlias = Scheduled | Opened | Rejected | RiskRefused
+T = TypeVar("T")
+
+_SHOWN: Final = 5  # minutes in the table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a strategy answered when it was asked again.
+
+    Attributes
+    ----------
+    when_ms : int
+        The moment, UTC ms.
+    answer : object
+        What the function returned, as it is.
+    signal : Signal or None
+        The answer as a signal; None for no signal and for an answer that is none.
+    event : Scheduled, Opened, Rejected, RiskRefused or None
+        What the run would make of it with nothing open; None for no signal.
+    reasons : tuple of Reason
+        Every rule it breaks, or the risk profile's note; empty when it would be accepted.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+    >>> asked = result.at("2024-01-01 12:00").ask(lambda price: {"position": "up"})
+    >>> asked.accepted, [reason.code for reason in asked.reasons]
+    (False, ['shape'])
+    """
+
+    when_ms: int
+    answer: object
+    signal: Signal | None
+    event: Decision | None
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the run would open or schedule it."""
+        return isinstance(self.event, (Scheduled, Opened))
+
+    def __repr__(self) -> str:
+        when = utc_text(self.when_ms)
+        if self.event is None:
+            return f"{when}: no signal"
+        if isinstance(self.event, (Scheduled, Opened)):
+            return f"{when}: {self.event.action} {_row_text(self.event.signal)}"
+        verb = "refused" if isinstance(self.event, RiskRefused) else "rejected"
+        return "\n".join([f"{when}: {verb}", *(f"  {reason.text}" for reason in self.reasons)])
+
+
+class Moment:
+    """One minute of a run, as the strategy saw it. ``result.at(...)`` makes it.
+
+    Attributes
+    ----------
+    symbol : str
+    when_ms : int
+        The moment, UTC ms.
+    context : Context
+        What ``get_signal`` gets as ``ctx``.
+    state : {"flat", "scheduled", "open"}
+        What was known of the run's own signal before the strategy was asked at this minute.
+    signal : OpenSignal or ScheduledSignal or None
+        The signal that was open or scheduled.
+    decision : Scheduled, Opened, Rejected, RiskRefused or None
+        What the run made of the strategy's answer at this minute, if it gave one.
+
+    Notes
+    -----
+    ``with moment:`` lets ``bknb.get_candles`` and its companions work in the block as they do inside a strategy.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def get_signal(price):
+    ...     return bknb.Signal(position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+    ...                        minute_estimated_time=240)
+    >>> result = bknb.backtest("BTCUSDT", strategy=get_signal, interval="1h", exchange="demo",
+    ...                        frame=("2024-01-01", "2024-01-02"))
+    >>> moment = result.at(result.trades["signal_id"][0])
+    >>> moment.ask().event == moment.decision
+    True
+    """
+
+    def __init__(self, result: Result, run: BacktestRun, when: int) -> None:
+        self._result, self._run, self._records = result, run, result._records
+        window = run.window
+        if window is None:
+            raise UsageError("this run ended before it had any candles, so there is no minute to step into")
+        self._window: Window = window
+        self._tokens: list[Token[Context | None]] = []
+        self.symbol = result.symbol
+        self.when_ms = when
+        self.context = Context(self.symbol, when, "backtest", window.newest, window.average_price, window.source)
+        self.state, self.signal = self._known()
+        self.decision = self._decision()
+
+    # --- seeing -------------------------------------------------------------------------------------------------
+
+    @property
+    def when(self) -> datetime:
+        """The moment, as an aware datetime in UTC."""
+        return self.context.when
+
+    @property
+    def price(self) -> float:
+        """The average price of the symbol then, in quote currency."""
+        return self.context.price
+
+    def candles(self, interval: str, limit: int) -> Candles:
+        """The ``limit`` newest candles of the symbol that had closed; the same answer, or error, as in the run."""
+        return self.context.candles(interval, limit)
+
+    def get_candles(self, symbol: str, interval: str, limit: int) -> Candles:
+        """The same for any symbol."""
+        return self.context.get_candles(symbol, interval, limit)
+
+    @property
+    def why(self) -> str:
+        """The story of what was open or scheduled, as far as it had gone; empty when nothing was."""
+        if self.signal is None:
+            return ""
+        return "\n".join(self._result._story(self.signal.id, before=self.when_ms))
+
+    def _known(self) -> tuple[State, OpenSignal | ScheduledSignal | None]:
+        """What the events before this moment leave open; a candle that opens now has not closed yet."""
+        latest = None
+        for event in self._records.events:
+            if event.when >= self.when_ms:
+                break
+            latest = event
+        match latest:
+            case Scheduled():
+                return "scheduled", latest.signal
+            case Opened():
+                return "open", latest.signal
+            case _:
+                return "flat", None
+
+    def _decision(self) -> Decision | None:
+        records = self._records
+        made: list[Any] = [*records.rejected, *records.events, *records.refused]
+        for event in made:
+            if event.when != self.when_ms or isinstance(event, (Closed, Cancelled)):
+                continue
+            if isinstance(event, Rejected) or event.signal.scheduled_at == self.when_ms:
+                return event  # type: ignore[no-any-return]  # nothing else has such a signal
+        return None
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    def ask(self, strategy: str | Strategy | Callable[..., Any] | None = None) -> Asked:
+        """Ask the strategy again, here and now: in this thread, so prints and the debugger work as in any cell.
+
+        Parameters
+        ----------
+        strategy
+            Another function, a registered name or a strategy; by default the one of the run. A function takes the
+            place of the run's own: its name, parameters, risk profile and execution model stay.
+
+        Returns
+        -------
+        Asked
+            The answer, and what the run would make of it with nothing open.
+
+        Notes
+        -----
+        What the function raises is raised here with its own traceback, so ``%debug`` leads to its line;
+        ``import pdb; pdb.set_trace()`` in it stops there, and in JupyterLab ``breakpoint()`` stops in its own debugger
+        when that is switched on. A strategy that keeps something between questions remembers the run it has been
+        through.
+        """
+        chosen = self._chosen(strategy)
+        token = current.set(self.context)
+        try:
+            answer = chosen.ask(self.context)
+            if inspect.isawaitable(answer):
+                answer = run_here(answer)
+            return self._judged(chosen, answer)
+        finally:
+            current.reset(token)
+
+    def _chosen(self, strategy: str | Strategy | Callable[..., Any] | None) -> Strategy:
+        own = self._run.plan.strategy
+        if strategy is None:
+            return own
+        if isinstance(strategy, (str, Strategy)):
+            return resolve_strategy(strategy)
+        if not callable(strategy):
+            raise UsageError(f"strategy must be a function, a registered name or a strategy, got {strategy!r:.80}")
+        bound = {name: value for name, value in own.params.items() if name in _parameters(strategy)}
+        return replace(own, get_signal=strategy, ask=asker(partial(strategy, **bound) if bound else strategy))
+
+    def _judged(self, strategy: Strategy, answer: object) -> Asked:
+        """What the run would do with an answer, by the rules it ran with."""
+        when = self.when_ms
+        if answer is None:
+            return Asked(when_ms=when, answer=None, signal=None, event=None)
+        rules = self._run.rules._replace(strategy=strategy.name, risk=strategy.risk)
+        signal, price = read_answer(answer), self.price
+        if not isinstance(signal, Signal):
+            refused = rejection(rules, when, price, (signal,), answer)
+            return Asked(when_ms=when, answer=answer, signal=None, event=refused, reasons=refused.reasons)
+        made = step(Flat(last_id=self._last_id()), Answer(when, price, signal), rules)
+        if isinstance(made.state, Asking):
+            made = step(made.state, self._verdict(strategy, made.commands[0]), rules)
+        event: Any = made.events[0]
+        reasons: tuple[Reason, ...] = event.reasons if isinstance(event, Rejected) else ()
+        if isinstance(event, RiskRefused):
+            reasons = (Reason("risk", f"risk profile {event.risk!r} refuses: {event.note}"),)
+        return Asked(when_ms=when, answer=answer, signal=signal, event=event, reasons=reasons)
+
+    def _verdict(self, strategy: Strategy, asked: Any) -> Any:
+        """The risk profile's answer with nothing else open; its callbacks hear nothing of it."""
+        assert strategy.risk is not None  # only a profile asks for a place  # noqa: S101
+        return run_here(RiskBook(replace(get_risk(strategy.risk), callbacks={})).ask(asked))
+
+    def _last_id(self) -> str | None:
+        """The signal that had been opened last."""
+        past = (event for event in reversed(self._records.events) if event.when < self.when_ms)
+        return next((event.signal.id for event in past if isinstance(event, Opened)), None)
+
+    # --- as the strategy's surroundings -------------------------------------------------------------------------
+
+    def __enter__(self) -> Moment:
+        self._tokens.append(current.set(self.context))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        current.reset(self._tokens.pop())
+
+    # --- showing ------------------------------------------------------------------------------------------------
+
+    def _recent(self) -> Candles | None:
+        """The last few minutes, or as many as there are."""
+        for limit in range(_SHOWN, 0, -1):
+            try:
+                return self.candles("1m", limit)
+            except NotEnoughData:
+                continue
+        return None
+
+    def _standing(self) -> str:
+        if self.signal is None:
+            return "nothing open or scheduled"
+        row = _row_text(self.signal)
+        if self.state == "scheduled":
+            return f"{row} waits for its entry"
+        costs = self._result.settings
+        entry, slippage, fee = self.signal.price_open, costs.percent_slippage, costs.percent_fee
+        net = net_percentage(self.signal.position, entry, self.price, slippage, fee)
+        return f"{row} is open, {net:+.2f} % net at this price"
+
+    def _head(self) -> str:
+        try:
+            price = f"price {self.price:.8g}"
+        except NotEnoughData:
+            price = "no price yet"
+        return f"{self._result.strategy} on {self.symbol} at {utc_text(self.when_ms)}: {price}"
+
+    def _decided(self) -> str:
+        decision = self.decision
+        if decision is None:
+            return ""
+        if isinstance(decision, Rejected):
+            return f"the run rejected its answer: {'; '.join(reason.text for reason in decision.reasons)}"
+        if isinstance(decision, RiskRefused):
+            return f"risk profile {decision.risk!r} refused: {decision.note}"
+        return f"the run {decision.action} {_row_text(decision.signal)}"
+
+    def __repr__(self) -> str:
+        lines = [self._head(), f"  {self._standing()}"]
+        lines += [f"  {line}" for line in self.why.splitlines()]
+        lines += [f"  {self._decided()}"] if self.decision else []
+        recent = self._recent()
+        if recent is not None:
+            names = ("open", "high", "low", "close", "volume")
+            lines.append("  " + "minute".ljust(8) + "".join(name.rjust(14) for name in names))
+            for candle in recent:
+                values = "".join(plain_number(candle[name]).rjust(14) for name in names)
+                lines.append("  " + _clock(candle["timestamp"]).ljust(8) + values)
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        paragraphs = [self._standing(), *self.why.splitlines(), *([self._decided()] if self.decision else [])]
+        told = "".join(f"<div>{escape(text)}</div>" for text in paragraphs)
+        names = ("open", "high", "low", "close", "volume")
+        recent = self._recent()
+        table = "<p>no minute had closed yet</p>"
+        if recent is not None:
+            head = "".join(f'<th scope="col">{name}</th>' for name in ("minute (UTC)", *names))
+            rows = "".join(
+                f'<tr><th scope="row">{_clock(candle["timestamp"])}</th>'
+                + "".join(f"<td>{plain_number(candle[name])}</td>" for name in names)
+                + "</tr>"
+                for candle in recent
+            )
+            caption = f"<caption>the last {len(recent)} closed minutes of {escape(self.symbol)}</caption>"
+            table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        return f'<div class="bknb-moment"><strong>{escape(self._head())}</strong>{told}{table}</div>'
+
+
+def _parameters(function: Callable[..., Any]) -> Container[str]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return ()
+
+
+def _clock(when: float) -> str:
+    return utc_text(int(when))[11:16]
+
+
+def _row_text(signal: OpenSignal | ScheduledSignal) -> str:
+    return (
+        f"{signal.position} at {signal.price_open:.8g} (target {signal.price_take_profit:.8g}, "
+        f"stop {signal.price_stop_loss:.8g}, {signal.minute_estimated_time} min)"
+    )
+
+
+def step_into(result: Result, moment: object) -> Moment:
+    """The minute of a run that a moment or the id of a signal names.
+
+    Raises
+    ------
+    UsageError
+        When the moment is not in the frame, or it is nothing that could be a moment.
+    UnknownName
+        When a text is neither a moment nor a signal of the run.
+    """
+    run = result._run
+    if not isinstance(run, BacktestRun):
+        raise UsageError(
+            "only a backtest can be stepped into: a live run does not keep its candles\n"
+            "run a backtest of the same strategy over that time, and step into its result"
+        )
+    if isinstance(moment, str):
+        signals = {event.signal.id: event.signal for event in reversed(result._history())}
+        if moment in signals:
+            return Moment(result, run, signals[moment].scheduled_at)
+        try:
+            when = as_moment(moment)
+        except UsageError:
+            if moment[:4].isdigit():  # meant as a moment
+                raise
+            raise UnknownName("signal", moment, known=list(reversed(signals))) from None
+    else:
+        when = as_moment(moment)
+    when = floor_to(when, MINUTE_MS)
+    if not result.start <= when <= result.end:
+        span = f"{utc_text(result.start)} to {utc_text(result.end)}"
+        raise UsageError(f"the run covers {span}; {utc_text(when)} is not in it")
+    return Moment(result, run, when)
+
+
+def run_here(awaitable: Awaitable[T]) -> T:
+    """Run something awaitable to its end in this very thread, also where a loop is running in it already.
+
+    In a notebook every cell runs inside the kernel's loop. That loop stands still while any plain cell is busy; here
+    another loop takes its place for as long, and neither sees the other.
+    """
+
+    async def arrive() -> T:
+        return await awaitable
+
+    outer = asyncio._get_running_loop()
+    swap = getattr(asyncio.tasks, "_swap_current_task", None) if outer is not None else None
+    task = None if swap is None else swap(outer, None)
+    asyncio._set_running_loop(None)
+    loop = asyncio.new_event_loop()
+    try:
+        return _to_its_end(loop, arrive())
+    finally:
+        loop.close()
+        asyncio._set_running_loop(outer)
+        if swap is not None:
+            swap(outer, task)
+
+
+def _to_its_end(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    running = loop.create_task(work)
+    try:
+        return loop.run_until_complete(running)
+    finally:
+        left = [task for task in asyncio.all_tasks(loop) if not task.done()]
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True) if left else asyncio.sleep(0))
+        loop.run_until_complete(loop.shutdown_asyncgens())

@@ -1,0 +1,236 @@
+"""Reports over the runs of this process: many symbols, signals that waited, and how long things took.
+
+``Heat`` and ``Schedule`` read the last backtest, or the last live run, of every symbol and strategy
+(``bknb.Backtest.list()``, ``bknb.Live.list()``), or results they are given; they keep nothing themselves.
+``Performance`` listens between ``start()`` and ``stop()`` and keeps the newest durations of every symbol and strategy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from ..errors import UnknownName, UsageError
+from ..events import listen as events
+from ..events import subjects
+from ..reports.heat import HeatInfo, heat_info
+from ..reports.performance import PerformanceInfo, performance_info
+from ..reports.scheduled import ScheduleInfo, schedule_info
+from ..stores.atomic import write_report
+from .backtest import Backtest, ExchangeLike, FrameLike, StrategyLike, backtest
+from .live import Live
+from .result import Result
+
+KEPT: Final = 10_000
+"""Durations that are kept for each symbol and strategy."""
+
+
+Mode: TypeAlias = Literal["backtest", "live"]
+
+
+def _results(mode: Mode) -> list[Result]:
+    """The results of one mode: of backtests those that are over, of live runs what they came to up to now."""
+    if mode == "backtest":
+        return [task.result() for task in Backtest.list() if task.status == "fulfilled"]
+    if mode != "live":
+        raise UsageError(f"mode must be 'backtest' or 'live', got {mode!r}")
+    return [task.snapshot() for task in Live.list()]
+
+
+class Heat:
+    """One strategy on many symbols: a table by symbol, and all trades pooled.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def rising(ctx):
+    ...     closes = ctx.candles("1h", 4).close
+    ...     if closes[-1] > closes[0]:
+    ...         return bknb.Signal(position="long", price_take_profit=ctx.price * 1.02,
+    ...                            price_stop_loss=ctx.price * 0.99, minute_estimated_time=240)
+    >>> heat = bknb.Heat.run(["BTCUSDT", "ETHUSDT"], strategy=rising, exchange="demo", frame="2024-01-01:2024-01-08")
+    >>> heat.statistics["total_symbols"]
+    2
+    """
+
+    @staticmethod
+    def run(
+        symbols: Sequence[str], *, strategy: StrategyLike, exchange: ExchangeLike, frame: FrameLike, **options: Any
+    ) -> HeatInfo:
+        """Backtest a strategy on every symbol, one after the other; options as in ``bknb.backtest``."""
+        if isinstance(symbols, str) or not symbols:
+            raise UsageError(f"symbols must be a list such as ['BTCUSDT', 'ETHUSDT'], got {symbols!r:.80}")
+        results = []
+        for symbol in dict.fromkeys(symbols):
+            results.append(backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options))
+            if results[-1].stopped:
+                break
+        return heat_info(results[0].strategy, results)
+
+    @staticmethod
+    def get_data(strategy: str, *, mode: Mode = "backtest", results: Iterable[Result] | None = None) -> HeatInfo:
+        """The last run of a strategy on every symbol, pooled; or the results that are given."""
+        if results is not None:
+            return heat_info(strategy, results)
+        ran = _results(mode)
+        chosen = [result for result in ran if result.strategy == strategy]
+        if not chosen:
+            raise UnknownName(f"{mode} run", strategy, known=dict.fromkeys(result.strategy for result in ran))
+        return heat_info(strategy, chosen)
+
+    @staticmethod
+    def get_report(strategy: str, *, mode: Mode = "backtest", results: Iterable[Result] | None = None) -> str:
+        """The same as Markdown."""
+        return Heat.get_data(strategy, mode=mode, results=results).report()
+
+    @staticmethod
+    def dump(
+        strategy: str,
+        path: str | Path = "./dump/heatmap",
+        *,
+        mode: Mode = "backtest",
+        results: Iterable[Result] | None = None,
+    ) -> Path:
+        """Write the Markdown report into a folder and return its path; the name holds strategy and mode."""
+        return write_report(Path(path), (strategy, mode), Heat.get_report(strategy, mode=mode, results=results))
+
+
+class Schedule:
+    """What became of the signals that waited for their entry price, in the last backtest of a strategy on a symbol.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def patient(price):
+    ...     return bknb.Signal(position="long", price_open=price * 0.995, price_take_profit=price * 1.01,
+    ...                        price_stop_loss=price * 0.98, minute_estimated_time=240)
+    >>> _ = bknb.backtest("BTCUSDT", strategy=patient, exchange="demo", frame="2024-01-01:2024-01-08", interval="1h")
+    >>> waited = bknb.Schedule.get_data("BTCUSDT", "patient")
+    >>> waited.scheduled == waited.opened + waited.cancelled
+    True
+    """
+
+    @staticmethod
+    def get_data(symbol: str, strategy: str, *, mode: Mode = "backtest") -> ScheduleInfo:
+        """Counts, rates and every event; waits for a backtest that is running, and not for a live run."""
+        result = Live.get_data(symbol, strategy) if mode == "live" else Backtest.get_data(symbol, strategy)
+        return schedule_info(strategy, symbol, list(result.events))
+
+    @staticmethod
+    def get_report(symbol: str, strategy: str, *, mode: Mode = "backtest") -> str:
+        """The same as Markdown."""
+        return Schedule.get_data(symbol, strategy, mode=mode).report()
+
+    @staticmethod
+    def dump(symbol: str, strategy: str, path: str | Path = "./dump/schedule", *, mode: Mode = "backtest") -> Path:
+        """Write the Markdown report into a folder and return its path; the name holds strategy, symbol and mode."""
+        return write_report(Path(path), (strategy, symbol, mode), Schedule.get_report(symbol, strategy, mode=mode))
+
+
+class _Kept:
+    """The newest durations by symbol and strategy."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, str], deque[subjects.Performance]] = {}
+        self._listening: Any = None
+
+    def listen(self) -> None:
+        """Begin to listen, once."""
+        with self._lock:
+            if self._listening is None:
+                self._listening = subjects.performance.listen(self._hear)
+
+    def leave(self) -> None:
+        """Listen no more; what was heard stays."""
+        with self._lock:
+            if self._listening is not None:
+                self._listening()
+                self._listening = None
+
+    def _hear(self, event: subjects.Performance) -> None:
+        with self._lock:
+            self._kept.setdefault((event.symbol, event.strategy), deque(maxlen=KEPT)).append(event)
+
+    def of(self, symbol: str, strategy: str) -> list[subjects.Performance]:
+        """What was heard, oldest first."""
+        events.drain()
+        with self._lock:
+            return [*self._kept.get((symbol, strategy), ())]
+
+    def known(self) -> list[tuple[str, str]]:
+        """Symbols and strategies of which something was heard."""
+        with self._lock:
+            return [*self._kept]
+
+    def forget(self, symbol: str, strategy: str) -> None:
+        """Forget one symbol and strategy, and nothing else."""
+        events.drain()
+        with self._lock:
+            self._kept.pop((symbol, strategy), None)
+
+
+_kept = _Kept()
+
+
+class Performance:
+    """How long things take, by metric: whole backtests, questions to a strategy, signals, live ticks.
+
+    It measures the runs that begin between ``start()`` and ``stop()``; others are not slowed down. At most 10 000
+    durations are kept for each symbol and strategy.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> bknb.Performance.start()
+    >>> frame = "2024-01-01:2024-01-02"
+    >>> _ = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=frame, interval="1h")
+    >>> bknb.Performance.stop()
+    >>> measured = bknb.Performance.get_data("BTCUSDT", "<lambda>")
+    >>> measured["backtest_timeframe"].count >= 24
+    True
+    >>> bknb.Performance.clear("BTCUSDT", "<lambda>")
+    """
+
+    @staticmethod
+    def start() -> None:
+        """Measure the runs that start from now on."""
+        _kept.listen()
+
+    @staticmethod
+    def stop() -> None:
+        """Measure no more; what was measured stays."""
+        _kept.leave()
+
+    @staticmethod
+    def get_data(symbol: str, strategy: str) -> PerformanceInfo:
+        """What was measured of a strategy on a symbol."""
+        heard = _kept.of(symbol, strategy)
+        if not heard:
+            known = [f"{name} on {traded}" for traded, name in _kept.known()]
+            ran = any((task.symbol, task.strategy) == (symbol, strategy) for task in Backtest.list())
+            if ran or not known:
+                raise UsageError(
+                    f"nothing was measured of {strategy} on {symbol}\n"
+                    "runs are measured that start after bknb.Performance.start(): run it again"
+                )
+            raise UnknownName("measured run", f"{strategy} on {symbol}", known=known)
+        return performance_info(strategy, symbol, heard, limit=KEPT)
+
+    @staticmethod
+    def get_report(symbol: str, strategy: str) -> str:
+        """The same as Markdown."""
+        return Performance.get_data(symbol, strategy).report()
+
+    @staticmethod
+    def dump(symbol: str, strategy: str, path: str | Path = "./dump/performance") -> Path:
+        """Write the Markdown report into a folder and return its path; the name holds strategy and symbol."""
+        return write_report(Path(path), (strategy, symbol), Performance.get_report(symbol, strategy))
+
+    @staticmethod
+    def clear(symbol: str, strategy: str) -> None:
+        """Forget what was measured of a strategy on a symbol."""
+        _kept.forget(symbol, strategy)

@@ -1,0 +1,362 @@
+"""What a run came to: trades, numbers, reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ..config import Settings
+from ..domain.signal import (
+    Cancelled,
+    Closed,
+    Idle,
+    Milestone,
+    Mode,
+    OpenSignal,
+    Rejected,
+    RiskRefused,
+    ScheduledSignal,
+    TickResult,
+)
+from ..engine.backtest import BacktestRun
+from ..engine.records import Failure
+from ..errors import UnknownName
+from ..reports.signal_story import RANK, tell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..live.run import LiveRun
+    from ..market.candles import Candles
+    from ..metrics.statistics import Statistics
+    from ..provenance.card import Card
+    from .moment import Moment
+
+_TIMES = ("scheduled_at", "pending_at", "closed_at", "when")
+
+
+class Result:
+    """What a backtest or a live run came to. It shows itself: text in a terminal, curve and tables in a notebook.
+
+    Attributes
+    ----------
+    symbol, strategy, exchange, frame, interval, execution : str
+        What was run; ``frame`` may be ``None``.
+    start, end : int
+        First and last moment, UTC ms.
+    mode : {"backtest", "live"}
+    settings : Settings
+        Costs and limits that held.
+    events : list
+        ``Scheduled``, ``Opened``, ``Closed`` and ``Cancelled`` in order.
+    milestones : list of Milestone
+        Partial milestones in order.
+    warnings : list of str
+        What a reader of the numbers should know.
+    stopped : bool
+        Whether the run was stopped before its end.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+    >>> len(result.trades), result.stats["win_rate"]
+    (0, None)
+    """
+
+    def __init__(self, run: BacktestRun | LiveRun) -> None:
+        plan, records = run.plan, run.records.snapshot()
+        self.symbol = plan.symbol
+        self.strategy = plan.strategy.name
+        self.exchange = plan.exchange.name
+        self.frame = run.frame_name
+        self.mode: Mode = run.mode
+        self.interval = plan.strategy.interval
+        self.execution = plan.execution
+        self.settings: Settings = plan.settings
+        self.start = run.start
+        self.end = run.last
+        self.stopped = run.stopped
+        self.seconds = run.seconds
+        self.events: list[TickResult] = records.events
+        self.milestones: list[Milestone] = records.milestones
+        self.refused: list[RiskRefused] = records.refused
+        self.warnings: list[str] = records.warnings
+        self._records = records
+        self._run = run
+        window = getattr(run, "window", None)
+        self._loaded = {} if window is None else window.loaded()  # later questions may load more
+
+    # --- tables -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """One row per closed trade, in order of closing; times are UTC, percentages of the entry value."""
+        return _table([_trade(event) for event in self._records.closed], _TRADE_COLUMNS)
+
+    @cached_property
+    def cancelled(self) -> pd.DataFrame:
+        """One row per scheduled signal that never opened, with the reason."""
+        return _table([_cancelled(event) for event in self._records.cancelled], _CANCELLED_COLUMNS)
+
+    @cached_property
+    def rejected(self) -> pd.DataFrame:
+        """One row per answer of the strategy that broke rules, with every broken one."""
+        rows = [
+            {
+                "when": event.when,
+                "symbol": event.symbol,
+                "strategy": event.strategy,
+                "price": event.price,
+                "codes": ", ".join(reason.code for reason in event.reasons),
+                "reasons": "; ".join(reason.text for reason in event.reasons),
+                "signal": event.signal,
+            }
+            for event in self._records.rejected
+        ]
+        return _table(rows, ("when", "symbol", "strategy", "price", "codes", "reasons", "signal"))
+
+    @property
+    def rejections(self) -> list[Rejected]:
+        """The events behind ``rejected``."""
+        return self._records.rejected
+
+    @property
+    def errors(self) -> list[Failure]:
+        """What went wrong in the strategy, a callback or the exchange; counted by place. The run went on."""
+        return self._records.failures
+
+    @property
+    def candles(self) -> Candles:
+        """The one-minute candles of the run."""
+        candles = self._run.candles
+        first, last = (self._index(candles, moment) for moment in (self.start, self.end + 1))
+        return candles[first:last]
+
+    @staticmethod
+    def _index(candles: Candles, moment: int) -> int:
+        return int(candles.timestamp.searchsorted(moment))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Trades, then cancelled signals, as plain mappings; moments are UTC ms."""
+        return [*(_trade(event) for event in self._records.closed), *(_cancelled(e) for e in self._records.cancelled)]
+
+    @cached_property
+    def card(self) -> Card:
+        """The run card: source text, settings, candles, versions and a digest of the outcome; see ``bknb.verify``."""
+        from .make_card import card_of, code_of
+
+        run = self._run
+        return card_of(self, run.plan, run.code or code_of(run.plan), self._loaded or self._live_candles())
+
+    def _live_candles(self) -> dict[tuple[str, str], Candles]:
+        return {(self.symbol, "1m"): self.candles} if self.mode == "live" else {}
+
+    # --- numbers ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def stats(self) -> Statistics:
+        """The statistics of all trades; ``None`` where a figure is not available."""
+        return self.statistics()
+
+    def statistics(self, *, leave_out: Sequence[str] = ()) -> Statistics:
+        """The statistics without trades of some close reasons, such as ``["frame_end", "data_end"]``."""
+        from ..metrics.statistics import statistics
+
+        return statistics([_trade(event) for event in self._records.closed if event.close_reason not in leave_out])
+
+    @cached_property
+    def equity(self) -> pd.Series:
+        """Compounded equity: 1.0 at the start, then one value per close; the whole account is in each trade."""
+        import pandas as pd
+
+        value, moments, values = 1.0, [self.start], [1.0]
+        for event in self._records.closed:
+            value *= 1 + event.pnl.pnl_percentage / 100
+            moments.append(event.closed_at)
+            values.append(value)
+        return pd.Series(values, index=pd.to_datetime(moments, unit="ms", utc=True), name="equity")
+
+    # --- reasons ------------------------------------------------------------------------------------------------
+
+    def why(self, signal_id: str) -> str:
+        """The story of one signal: every event with its moment, price and reason.
+
+        Raises
+        ------
+        UnknownName
+            When the run has no such signal.
+        """
+        told = self._story(signal_id)
+        if not told:
+            raise UnknownName("signal", str(signal_id), known=self._signal_ids())
+        return "\n".join(told)
+
+    def at(self, moment: object) -> Moment:
+        """Step into one minute of the run: what the strategy could see then, and ask it again from here.
+
+        Parameters
+        ----------
+        moment
+            A text such as ``"2024-01-02 10:15"``, a datetime or UTC ms inside the frame; or the id of a signal, which
+            means the minute at which the strategy was asked for it.
+
+        Returns
+        -------
+        Moment
+            With ``when``, ``price``, ``candles(interval, limit)``, ``state``, ``signal`` and ``ask()``.
+
+        Raises
+        ------
+        UsageError
+            When it is no moment of this run.
+        UnknownName
+            When it is neither a moment nor a signal of this run.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> moment = result.at("2024-01-01 10:15")
+        >>> moment.state, moment.candles("5m", 2).to_pandas().index[-1].strftime("%H:%M")
+        ('flat', '10:10')
+        >>> with moment:
+        ...     len(bknb.get_candles("BTCUSDT", "1h", 3))
+        3
+        """
+        from .moment import step_into
+
+        return step_into(self, moment)
+
+    def _story(self, signal_id: str, *, before: int | None = None) -> list[str]:
+        """The events of one signal as lines; only those that were known at a moment (UTC ms) when it is given."""
+        told = [event for event in self._history() if event.signal.id == signal_id]
+        return [tell(event) for event in told if before is None or event.when < before]
+
+    def _history(self) -> list[Any]:
+        """All events that carry a signal row, in order of time; within a minute in order of happening."""
+        carrying = [event for event in self.events if not isinstance(event, Idle)]
+        told: list[Any] = [*carrying, *self.milestones, *self.refused]
+        return sorted(told, key=lambda event: (event.when, RANK[type(event).__name__]))
+
+    def _signal_ids(self) -> list[str]:
+        return list(dict.fromkeys(event.signal.id for event in self._history()))
+
+    # --- showing ------------------------------------------------------------------------------------------------
+
+    def report(self) -> str:
+        """The run as a Markdown report."""
+        from ..reports.backtest import backtest_report
+
+        return backtest_report(self)
+
+    def figure(self) -> Any:
+        """A plotly figure: equity with drawdown below, trades marked, the price behind."""
+        from ..reports.plots import equity_figure
+
+        return equity_figure(self)
+
+    def __repr__(self) -> str:
+        from ..reports.backtest import summary_text
+
+        return summary_text(self)
+
+    def _repr_html_(self) -> str:
+        from ..reports.backtest import summary_html
+
+        return summary_html(self)
+
+    def _ipython_display_(self) -> None:
+        from ..jupyter.display import show
+
+        show(self)
+
+
+_TRADE_COLUMNS = (
+    "signal_id",
+    "symbol",
+    "strategy",
+    "position",
+    "scheduled_at",
+    "pending_at",
+    "closed_at",
+    "price_open",
+    "price_take_profit",
+    "price_stop_loss",
+    "price_close",
+    "close_reason",
+    "pnl_percentage",
+    "fee_percentage",
+    "slippage_percentage",
+    "gross_percentage",
+    "peak_percentage",
+    "trough_percentage",
+    "minutes",
+    "ambiguous",
+    "note",
+)
+_CANCELLED_COLUMNS = (
+    "signal_id",
+    "symbol",
+    "strategy",
+    "position",
+    "scheduled_at",
+    "closed_at",
+    "price_open",
+    "price_take_profit",
+    "price_stop_loss",
+    "price_close",
+    "reason",
+    "note",
+)
+
+
+def _row(signal: OpenSignal | ScheduledSignal) -> dict[str, Any]:
+    return {
+        "signal_id": signal.id,
+        "symbol": signal.symbol,
+        "strategy": signal.strategy,
+        "position": signal.position,
+        "scheduled_at": signal.scheduled_at,
+        "price_open": signal.price_open,
+        "price_take_profit": signal.price_take_profit,
+        "price_stop_loss": signal.price_stop_loss,
+        "note": signal.note,
+    }
+
+
+def _trade(event: Closed) -> dict[str, Any]:
+    return _row(event.signal) | {
+        "pending_at": event.signal.pending_at,
+        "closed_at": event.closed_at,
+        "price_close": event.price_close,
+        "close_reason": event.close_reason,
+        "pnl_percentage": event.pnl.pnl_percentage,
+        "fee_percentage": event.pnl.fee_percentage,
+        "slippage_percentage": event.pnl.slippage_percentage,
+        "gross_percentage": event.pnl.gross_percentage,
+        "peak_percentage": event.peak_percentage,
+        "trough_percentage": event.trough_percentage,
+        "minutes": (event.closed_at - event.signal.pending_at) / 60_000,
+        "ambiguous": event.ambiguous,
+    }
+
+
+def _cancelled(event: Cancelled) -> dict[str, Any]:
+    return _row(event.signal) | {
+        "closed_at": event.closed_at,
+        "price_close": event.price,
+        "reason": event.reason,
+        "note": event.note or event.signal.note,
+    }
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame({name: [row[name] for row in rows] for name in columns})
+    for name in columns:
+        if name in _TIMES:
+            frame[name] = pd.to_datetime(frame[name].astype("int64"), unit="ms", utc=True)
+    return frame

@@ -1,0 +1,296 @@
+"""Sweeps: a strategy tried with many combinations of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..config import Settings
+from ..errors import UsageError
+from ..ports import TrialLedger
+from ..sweeps.search import Search, Space, checked_search
+from ..sweeps.sweep_run import SweepPlan, SweepRun, TrialMemory
+from ..sweeps.trial_ledger import TrialFile
+from .backtest import ExchangeLike, FrameLike, StrategyLike, plan_backtest
+from .sweep_result import SweepResult
+from .task import Task
+
+LedgerLike: TypeAlias = str | Path | TrialLedger | None
+ProgressCallback: TypeAlias = Callable[[int, int], object]
+
+
+class SweepTask(Task[SweepResult, tuple[int, int]]):
+    """A sweep that runs in the background.
+
+    Attributes
+    ----------
+    progress : float
+        Part of the combinations that are behind, 0.0 to 1.0.
+    """
+
+    kind = "sweep"
+
+    def __init__(self, plan: SweepPlan, ledger: TrialLedger, progress: ProgressCallback | None = None) -> None:
+        super().__init__(", ".join(plan.symbols), plan.plans[0].strategy.name)
+        self.plan = plan
+        self._told = progress
+        self._run = SweepRun(plan, ledger, progress=self._advanced)
+
+    def _advanced(self, processed: int, total: int) -> None:
+        if self._told is not None:
+            self._told(processed, total)
+        self._hear((processed, total))
+
+    async def _work(self) -> SweepResult:
+        import asyncio
+
+        await asyncio.to_thread(self._run.run)
+        return SweepResult(self._run)
+
+    def _announce_done(self) -> None:
+        """The progress event with everything behind says it."""
+
+    def _warn(self, text: str) -> None:
+        self._run.warnings.append(text)
+
+    @property
+    def processed(self) -> int:
+        """Combinations (times symbols) that are behind."""
+        return self._run.processed
+
+    @property
+    def total(self) -> int:
+        """Combinations times symbols."""
+        return self._run.total
+
+    @property
+    def progress(self) -> float:
+        """Part of the combinations that are behind, 0.0 to 1.0."""
+        return self._run.processed / self._run.total if self._run.total else 1.0
+
+    def stop(self, *, now: bool = False) -> None:  # noqa: ARG002 -- a combination takes milliseconds
+        """Try nothing more; the result holds what was tried."""
+        self._run.stop()
+
+    def __repr__(self) -> str:
+        return f"<sweep of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
+
+
+def plan_sweep(
+    strategy: StrategyLike,
+    *,
+    params: Mapping[str, Any],
+    symbol: str | Iterable[str],
+    exchange: ExchangeLike,
+    frame: FrameLike,
+    metric: str,
+    search: str,
+    trials: int | None,
+    seed: int,
+    executor: object,
+    keep_trades: bool,
+    interval: str | None,
+    execution: str | None,
+    settings: Settings | dict[str, Any] | None,
+    allow_gaps: bool,
+) -> SweepPlan:
+    """Resolve every name of a sweep, or say which one is unknown."""
+    checked_search(search, metric, trials)
+    symbols = [symbol] if isinstance(symbol, str) else list(symbol)
+    if not symbols or len(set(symbols)) != len(symbols):
+        raise UsageError(f"symbol must be a text, or a list of different ones, got {symbol!r:.80}")
+    plans = tuple(
+        plan_backtest(
+            one,
+            strategy=strategy,
+            exchange=exchange,
+            frame=frame,
+            interval=interval,
+            execution=execution,
+            settings=settings,
+            allow_gaps=allow_gaps,
+        )
+        for one in symbols
+    )
+    space = Space(params)
+    from ..engine.build import checked_params
+
+    chosen = plans[0].strategy
+    checked_params(chosen.name, chosen.get_signals or chosen.get_signal, space.values)
+    return SweepPlan(
+        plans=plans,
+        space=space,
+        search=search,
+        trials=trials,
+        seed=seed,
+        metric=metric,
+        executor=executor,
+        keep_trades=keep_trades,
+    )
+
+
+def sweep(
+    strategy: StrategyLike,
+    *,
+    params: Mapping[str, Any],
+    symbol: str | Iterable[str],
+    exchange: ExchangeLike,
+    frame: FrameLike,
+    metric: str = "sharpe_ratio",
+    search: Search = "grid",
+    trials: int | None = None,
+    seed: int = 0,
+    executor: object = None,
+    ledger: LedgerLike = None,
+    keep_trades: bool = False,
+    interval: str | None = None,
+    execution: str | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+    progress: ProgressCallback | None = None,
+) -> SweepResult:
+    """Try a strategy with many combinations of parameters on the same candles.
+
+    A vectorised strategy (``get_signals``) goes through a compiled loop, a whole year of minutes in about a
+    millisecond; a ``get_signal`` strategy, or one with a risk profile, through the event engine. Both trade by the
+    same rules to the last bit.
+
+    Parameters
+    ----------
+    strategy
+        A registered name, a function, or a strategy. Callbacks are not called.
+    params
+        For each parameter of its function the values to try: a list, a range, an array, or one value.
+    symbol
+        One, or several; each combination is tried on all of them.
+    exchange, frame, interval, execution, settings, allow_gaps
+        As in ``bknb.backtest``.
+    metric
+        A figure of ``bknb.statistics`` to rank by; with several symbols their mean.
+    search
+        ``"grid"``: all combinations (or the first ``trials``). ``"random"``: ``trials`` of them, none twice.
+        ``"optuna"``: ``trials`` that its TPE sampler asks for.
+    trials
+        How many combinations, where the search does not say.
+    seed
+        Of the random and the Optuna search.
+    executor
+        ``None`` or ``"inline"``: here. ``"processes"``: one worker per core; or their number. A
+        ``dask.distributed.Client``. A pool with ``submit`` (or ``map``) whose workers can read this machine's files.
+        The result is the same, bit for bit.
+    ledger
+        A path: everything that was ever tried is kept there, so that a sweep that was cut off goes on where it was,
+        and the number of trials is known when luck has to be judged.
+    keep_trades
+        Keep all trades of all combinations in memory.
+    progress
+        Called with the numbers of combinations behind and in all, in a worker thread.
+
+    Raises
+    ------
+    UnknownName, UsageError
+        Names, parameters, a search or a metric that do not exist.
+    MissingDependency
+        Without numba or cloudpickle: ``pip install 'bknb[sweep]'``.
+
+    Notes
+    -----
+    A combination whose function raises is a row with its error; the others go on. An interrupt from the keyboard ends
+    the sweep and returns what there is.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def get_signals(candles, length=10):
+    ...     close = candles.close
+    ...     rise = close > close.mean() if length > 500 else close > 0
+    ...     return {"position": rise, "price_take_profit": close * 1.02, "price_stop_loss": close * 0.98,
+    ...             "minute_estimated_time": 60 * length}
+    >>> found = bknb.sweep(get_signals, params={"length": range(2, 6)}, symbol="BTCUSDT", exchange="demo",
+    ...                    frame=("2024-01-01", "2024-01-08"), interval="1h", metric="total_pnl")
+    >>> len(found.table), sorted(found.best["params"])
+    (4, ['length'])
+    """
+    plan = plan_sweep(
+        strategy,
+        params=params,
+        symbol=symbol,
+        exchange=exchange,
+        frame=frame,
+        metric=metric,
+        search=search,
+        trials=trials,
+        seed=seed,
+        executor=executor,
+        keep_trades=keep_trades,
+        interval=interval,
+        execution=execution,
+        settings=settings,
+        allow_gaps=allow_gaps,
+    )
+    task = SweepTask(plan, open_ledger(ledger), progress)
+    task.start()
+    return task.wait_or_stop()
+
+
+def open_ledger(ledger: LedgerLike) -> TrialLedger:
+    """A path as a ledger on disk, a ledger as it is, nothing as one in memory."""
+    if ledger is None:
+        return TrialMemory()
+    if isinstance(ledger, (str, Path)):
+        return TrialFile(Path(ledger).expanduser())
+    if isinstance(ledger, TrialLedger):
+        return ledger
+    raise UsageError(f"ledger must be a path or None, got {ledger!r:.80}")
+
+
+class Sweep:
+    """Sweeps in the background.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def get_signals(candles, up=1.02):
+    ...     return {"position": 0, "price_take_profit": candles.close * up, "price_stop_loss": candles.close * 0.98,
+    ...             "minute_estimated_time": 60}
+    >>> task = bknb.Sweep.background(get_signals, params={"up": [1.02, 1.03]}, symbol="BTCUSDT", exchange="demo",
+    ...                              frame=("2024-01-01", "2024-01-03"), interval="1h")
+    >>> len(task.result().table), task.status
+    (2, 'fulfilled')
+    """
+
+    @staticmethod
+    def background(
+        strategy: StrategyLike,
+        *,
+        params: Mapping[str, Any],
+        symbol: str | Iterable[str],
+        exchange: ExchangeLike,
+        frame: FrameLike,
+        ledger: LedgerLike = None,
+        progress: ProgressCallback | None = None,
+        **options: Any,
+    ) -> SweepTask:
+        """Start a sweep and return at once; options as in ``bknb.sweep``."""
+        chosen: dict[str, Any] = {**_DEFAULTS, **options}
+        if unknown := sorted(set(chosen) - set(_DEFAULTS)):
+            raise UsageError(f"a sweep has no option {unknown[0]!r}\nits options: {', '.join(_DEFAULTS)}")
+        plan = plan_sweep(strategy, params=params, symbol=symbol, exchange=exchange, frame=frame, **chosen)
+        task = SweepTask(plan, open_ledger(ledger), progress)
+        task.start()
+        return task
+
+
+_DEFAULTS: dict[str, Any] = {
+    "metric": "sharpe_ratio",
+    "search": "grid",
+    "trials": None,
+    "seed": 0,
+    "executor": None,
+    "keep_trades": False,
+    "interval": None,
+    "execution": None,
+    "settings": None,
+    "allow_gaps": False,
+}

@@ -1,0 +1,273 @@
+"""What a sweep came to: a row per combination, daily returns, and the best of them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..engine.build import with_params
+from ..errors import UsageError
+from ..kernels import simulate as kernel
+from ..kernels.metrics import FIGURES
+from ..sweeps.evaluate import Bench, frame_days, prepare
+from ..sweeps.search import LOWER_IS_BETTER
+from ..sweeps.sweep_run import SweepRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from ..config import Settings
+    from ..engine.registry import Frame
+    from .result import Result
+
+
+class SweepResult:
+    """The outcome of ``bknb.sweep``.
+
+    Attributes
+    ----------
+    strategy, metric, execution : str
+    symbols : tuple of str
+    params : tuple of str
+        Names of the parameters that were varied.
+    trials : int
+        Combinations ever tried on these candles according to the ledger, this sweep included.
+    seconds : float
+    stopped : bool
+        Whether the sweep was stopped before its end.
+    warnings : list of str
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def get_signals(candles, up=1.02):
+    ...     return {"position": 1, "price_take_profit": candles.close * up, "price_stop_loss": candles.close * 0.98,
+    ...             "minute_estimated_time": 240}
+    >>> found = bknb.sweep(get_signals, params={"up": [1.02, 1.03]}, symbol="BTCUSDT", exchange="demo",
+    ...                    frame=("2024-01-01", "2024-01-03"), interval="1h", metric="total_pnl")
+    >>> found.returns.shape, list(found.ranking.columns[:2])
+    ((3, 2), ['up', 'total_pnl'])
+    """
+
+    def __init__(self, run: SweepRun) -> None:
+        self._run = run
+        plan = run.plan.plans[0]
+        self.strategy: str = plan.strategy.name
+        self.symbols: tuple[str, ...] = run.plan.symbols
+        self.exchange: str = plan.exchange.name
+        self.frame: Frame = plan.frame
+        self.execution: str = plan.execution
+        self.settings: Settings = plan.settings
+        self.metric: str = run.plan.metric
+        self.search: str = run.plan.search
+        self.params: tuple[str, ...] = tuple(run.plan.space.values)
+        self.trials: int = run.trials
+        self.trial_sharpes: NDArray[np.float64] = np.array(run.trial_sharpes, dtype=np.float64)
+        self.from_ledger: int = run.from_ledger
+        self.seconds: float = run.seconds
+        self.stopped: bool = run.processed < run.total
+        self.warnings: list[str] = run.warnings
+        count = len(self.symbols)
+        self._complete = [
+            number
+            for number in range(len(run.combinations))
+            if all((number, symbol) in run.outcomes for symbol in range(count))
+        ]
+
+    def __len__(self) -> int:
+        return len(self._complete)
+
+    # --- rows -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per combination (and symbol, when there are several): parameters, then figures.
+
+        The figures are those of ``bknb.statistics``, NaN where not available, and ``cancelled``, ``ambiguous``,
+        ``rejected``; ``error`` says why a combination has none.
+        """
+        import pandas as pd
+
+        run, many = self._run, len(self.symbols) > 1
+        keys = [(number, symbol) for number in self._complete for symbol in range(len(self.symbols))]
+        outcomes = [run.outcomes[key] for key in keys]
+        columns: dict[str, Any] = {name: [run.combinations[number][name] for number, _ in keys] for name in self.params}
+        figures = np.array([outcome.figures for outcome in outcomes]).reshape(len(keys), len(FIGURES))
+        columns |= {name: figures[:, at] for at, name in enumerate(FIGURES)}
+        columns |= {"rejected": [outcome.rejected for outcome in outcomes], "error": [o.error for o in outcomes]}
+        index: Any = pd.Index([number for number, _ in keys], name="combination", dtype="int64")
+        if many:
+            index = pd.MultiIndex.from_arrays(
+                [index, [self.symbols[symbol] for _, symbol in keys]], names=["combination", "symbol"]
+            )
+        return pd.DataFrame(columns, index=index)
+
+    @cached_property
+    def ranking(self) -> pd.DataFrame:
+        """One row per combination, best first: parameters, the metric (mean over symbols), trades, total result."""
+        import pandas as pd
+
+        mean = self._mean(self.metric)
+        frame = pd.DataFrame(
+            {name: [self._run.combinations[number][name] for number in self._complete] for name in self.params},
+            index=pd.Index(self._complete, name="combination", dtype="int64"),
+        )
+        frame[self.metric] = mean
+        for name in ("n", "total_pnl", "max_drawdown"):
+            if name != self.metric:
+                frame[name] = self._mean(name)
+        return frame.sort_values(
+            self.metric, ascending=self.metric in LOWER_IS_BETTER, kind="stable", na_position="last"
+        )
+
+    def _mean(self, figure: str) -> NDArray[np.float64]:
+        at, count = FIGURES.index(figure), len(self.symbols)
+        values = [
+            [self._run.outcomes[number, symbol].figures[at] for symbol in range(count)] for number in self._complete
+        ]
+        mean: NDArray[np.float64] = np.array(values, dtype=np.float64).reshape(-1, count).mean(axis=1)
+        return mean
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best combination: its number, its parameters, its figures; ``None`` when none has the metric."""
+        ranked = self.ranking[self.metric].dropna()
+        if ranked.empty:
+            return None
+        number = int(ranked.index[0])
+        figures = {name: float(value) for name, value in zip(FIGURES, self._figures(number), strict=True)}
+        return {"combination": number, "params": dict(self._run.combinations[number]), **figures}
+
+    def _figures(self, number: int) -> NDArray[np.float64]:
+        outcomes = [self._run.outcomes[number, symbol] for symbol in range(len(self.symbols))]
+        mean: NDArray[np.float64] = np.mean([outcome.figures for outcome in outcomes], axis=0)
+        return mean
+
+    @cached_property
+    def returns(self) -> pd.DataFrame:
+        """Net daily returns, days x combinations: what the trades that closed on a day (UTC) made, as a fraction.
+
+        Every calendar day of the frame is a row, 0.0 when nothing closed; with several symbols their mean. This is
+        the matrix that the probability of backtest overfitting is computed from.
+        """
+        import pandas as pd
+
+        first, days = frame_days(self._run.plan.plans[0])
+        matrix = np.zeros((days, len(self._complete)))
+        for column, number in enumerate(self._complete):
+            for symbol in range(len(self.symbols)):
+                matrix[:, column] += self._run.outcomes[number, symbol].daily
+        matrix /= max(len(self.symbols), 1)
+        index = pd.to_datetime(np.arange(first, first + days), unit="D", utc=True).rename("day")
+        return pd.DataFrame(matrix, index=index, columns=pd.Index(self._complete, name="combination", dtype="int64"))
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """The rows that failed."""
+        return self.table[self.table["error"] != ""]
+
+    # --- one combination --------------------------------------------------------------------------------------------
+
+    def trades(self, combination: int | None = None, symbol: str | None = None) -> pd.DataFrame:
+        """The trades of one combination (the best one by default); made again unless ``keep_trades`` kept them."""
+        number, at = self._which(combination, symbol)
+        ends = self._run.outcomes[number, at].ends
+        if ends is None:
+            import asyncio
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(1) as pool:  # a notebook's own loop must not be touched
+                prepared = pool.submit(lambda: asyncio.run(prepare(self._run.plan.plans[at]))).result()
+                bench = Bench(self._run.plan.plans[at], prepared, keep_ends=True)
+                outcome = pool.submit(bench.try_out, self._run.combinations[number]).result()
+            if outcome.error or outcome.ends is None:
+                raise UsageError(f"combination {number} has no trades: {outcome.error}")
+            ends = outcome.ends
+        return _trade_table(ends)
+
+    def run(self, combination: int | None = None, symbol: str | None = None) -> Result:
+        """One combination (the best one by default) through the event engine: a result with everything."""
+        from dataclasses import replace
+
+        from .backtest import BacktestTask
+
+        number, at = self._which(combination, symbol)
+        plan = self._run.plan.plans[at]
+        task = BacktestTask(replace(plan, strategy=with_params(plan.strategy, self._run.combinations[number])))
+        task.start()
+        return task.wait_or_stop()
+
+    def _which(self, combination: int | None, symbol: str | None) -> tuple[int, int]:
+        if combination is None:
+            best = self.best
+            if best is None:
+                raise UsageError(f"no combination has a {self.metric}\nname one: result.run(0)")
+            combination = int(best["combination"])
+        if combination not in self._complete:
+            raise UsageError(f"there is no combination {combination!r}; see result.table")
+        if symbol is None:
+            return combination, 0
+        if symbol not in self.symbols:
+            raise UsageError(f"the sweep was not over {symbol!r}\nits symbols: {', '.join(self.symbols)}")
+        return combination, self.symbols.index(symbol)
+
+    # --- showing ----------------------------------------------------------------------------------------------------
+
+    def heatmap(self, x: str | None = None, y: str | None = None, *, value: str | None = None) -> Any:
+        """A plotly figure of a figure (the metric by default) over two parameters; over others the best is shown."""
+        from ..reports.heatmap import heatmap_figure, heatmap_info
+
+        return heatmap_figure(heatmap_info(self, x, y, value=value))
+
+    def report(self) -> str:
+        """The sweep as a Markdown report."""
+        from ..reports.sweep import sweep_report
+
+        return sweep_report(self)
+
+    def __repr__(self) -> str:
+        from ..reports.sweep import sweep_text
+
+        return sweep_text(self)
+
+    def _repr_html_(self) -> str:
+        from ..reports.sweep import sweep_html
+
+        return sweep_html(self)
+
+
+_TRADES = {
+    "position": kernel.SIDE,
+    "scheduled_at": kernel.SCHEDULED_AT,
+    "pending_at": kernel.PENDING_AT,
+    "closed_at": kernel.CLOSED_AT,
+    "price_open": kernel.OPEN,
+    "price_take_profit": kernel.TARGET,
+    "price_stop_loss": kernel.STOP,
+    "price_close": kernel.CLOSE,
+    "close_reason": kernel.REASON,
+    "pnl_percentage": kernel.NET,
+    "fee_percentage": kernel.FEE,
+    "slippage_percentage": kernel.SLIPPAGE,
+    "gross_percentage": kernel.GROSS,
+    "peak_percentage": kernel.PEAK,
+    "trough_percentage": kernel.TROUGH,
+    "ambiguous": kernel.AMBIGUOUS,
+}
+
+
+def _trade_table(ends: NDArray[np.float64]) -> pd.DataFrame:
+    """The closed positions of a table of ends, as ``Result.trades`` names them."""
+    import pandas as pd
+
+    closed = ends[ends[:, kernel.REASON] < kernel.FIRST_CANCEL]
+    frame = pd.DataFrame({name: closed[:, at] for name, at in _TRADES.items()})
+    for name in ("scheduled_at", "pending_at", "closed_at"):
+        frame[name] = pd.to_datetime(frame[name].astype("int64"), unit="ms", utc=True)
+    frame["position"] = np.where(closed[:, kernel.SIDE] > 0, "long", "short")
+    frame["close_reason"] = [kernel.REASONS[int(code)] for code in closed[:, kernel.REASON]]
+    frame["ambiguous"] = closed[:, kernel.AMBIGUOUS] > 0
+    return frame

@@ -1,0 +1,450 @@
+"""Judging a strategy on time it was not chosen on: walk-forward, and a hold-out that is opened once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from ..config import Settings
+from ..domain.interval import MINUTE_MS
+from ..engine.backtest import BacktestRun, Plan, open_window
+from ..engine.build import with_params
+from ..engine.registry import Exchange, Frame
+from ..kernels.metrics import FIGURES
+from ..market.clock import SystemClock
+from ..market.remembered import Remembered
+from ..market.window import Window
+from ..provenance.strategy_hash import fingerprint
+from ..reports.markup import figures, html_figures, moment
+from ..research.comparison import rankable
+from ..research.holdout_ledger import Opening, Openings
+from ..research.walk_forward_report import Fold, Stretch, WalkForward, choose, combinations_of, span_ms, stretches
+from ..sweeps.evaluate import Bench, goes_compiled, prepare
+from .backtest import ExchangeLike, FrameLike, StrategyLike, plan_backtest
+from .result import Result
+from .task import Task
+
+OPENINGS: Final = "./dump/holdout/openings.jsonl"
+"""Where looks at held-out data are remembered."""
+
+
+class WalkForwardTask(Task[WalkForward, Fold]):
+    """A walk-forward that runs in the background.
+
+    Attributes
+    ----------
+    progress : float
+        Part of the folds that is behind, 0.0 to 1.0.
+    """
+
+    kind = "walk-forward"
+
+    def __init__(
+        self, plan: Plan, steps: Sequence[Stretch], sets: Sequence[dict[str, Any]], *, metric: str, anchored: bool
+    ) -> None:
+        super().__init__(plan.symbol, plan.strategy.name)
+        self.plan = plan
+        self.steps = tuple(steps)
+        self.sets = tuple(sets)
+        self.metric = metric
+        self.anchored = anchored
+        self.folds: list[Fold] = []
+        self._warnings: list[str] = []
+        self._stopped = False
+
+    @property
+    def total(self) -> int:
+        """Folds of the walk."""
+        return len(self.steps)
+
+    @property
+    def processed(self) -> int:
+        """Folds that are behind."""
+        return len(self.folds)
+
+    @property
+    def progress(self) -> float:
+        """Part of the folds that is behind, 0.0 to 1.0."""
+        return self.processed / self.total
+
+    def stop(self, *, now: bool = False) -> None:  # noqa: ARG002 -- a set takes milliseconds
+        """Try nothing more; the walk holds the folds that are done."""
+        self._stopped = True
+
+    async def _work(self) -> WalkForward:
+        plan = self.plan
+        base = open_window(plan, warn=self._warnings.append)
+        # Every stretch has a window of its own over the same memory, so that no choice can see beyond its end.
+        plan = replace(plan, exchange=Exchange(plan.exchange.name, Remembered(base)))
+        for step in self.steps:
+            fold = await asyncio.to_thread(self._fold, plan, step)
+            if fold is None:
+                break
+            self.folds.append(fold)
+            self._hear(fold)
+        return WalkForward(
+            strategy=plan.strategy.name,
+            symbol=plan.symbol,
+            metric=self.metric,
+            anchored=self.anchored,
+            folds=tuple(self.folds),
+            stopped=len(self.folds) < self.total,
+        )
+
+    def _fold(self, plan: Plan, step: Stretch) -> Fold | None:
+        train = replace(plan, frame=_frame(plan, step.train_start, step.train_end))
+        tried = self._try_all(train)
+        if tried is None:
+            return None
+        best = choose([each.get(self.metric) for each in tried], self.metric)
+        if best is None:
+            return Fold(
+                stretch=step, params=None, tried=len(tried), train={}, train_value=None, test_value=None, result=None
+            )
+        chosen = with_params(plan.strategy, self.sets[best])
+        test = replace(plan, strategy=chosen, frame=_frame(plan, step.test_start, step.test_end))
+        run = BacktestRun(test, silent=True)
+        asyncio.run(_through(run))
+        result = Result(run)
+        return Fold(
+            stretch=step,
+            params=self.sets[best],
+            tried=len(tried),
+            train=tried[best],
+            train_value=tried[best].get(self.metric),
+            test_value=result.stats.get(self.metric),
+            result=result,
+        )
+
+    def _try_all(self, train: Plan) -> list[dict[str, Any]] | None:
+        """The statistics of every set on one stretch; None when the walk was stopped."""
+        bench = self._bench(train)
+        window = None if bench is not None else open_window(train, warn=self._warnings.append)
+        found = []
+        for params in self.sets:
+            if self._stopped:
+                return None
+            found.append(_figures(bench, params) if bench is not None else _by_events(train, params, window))
+        return found
+
+    def _bench(self, train: Plan) -> Bench | None:
+        """The compiled loop, for what can go through it and where it knows the figure that chooses."""
+        if not goes_compiled(train.strategy) or self.metric not in FIGURES:
+            return None
+        try:
+            return Bench(train, asyncio.run(prepare(train, self._warnings.append)))
+        except ImportError:
+            return None
+
+    def _announce_done(self) -> None:
+        """Whoever waits has the result."""
+
+
+def _frame(plan: Plan, start: int, end: int) -> Frame:
+    """The moments in ``[start, end)``, but the last: what is open then closes in the minute that ends at ``end``."""
+    return Frame(None, start, end - 2 * MINUTE_MS, plan.frame.interval)
+
+
+async def _through(run: BacktestRun) -> None:
+    async for _ in run.results():
+        pass
+
+
+def _figures(bench: Bench, params: Mapping[str, Any]) -> dict[str, Any]:
+    outcome = bench.try_out(params)
+    values = dict(zip(FIGURES, outcome.figures.tolist(), strict=True))
+    return {name: None if value != value else value for name, value in values.items()}
+
+
+def _by_events(train: Plan, params: Mapping[str, Any], window: Window | None) -> dict[str, Any]:
+    run = BacktestRun(replace(train, strategy=with_params(train.strategy, params)), silent=True, window=window)
+    asyncio.run(_through(run))
+    return dict(Result(run).stats)
+
+
+def walk_forward(
+    strategy: StrategyLike,
+    params: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]],
+    *,
+    symbol: str = "BTCUSDT",
+    exchange: ExchangeLike,
+    frame: FrameLike,
+    train: object = "60d",
+    test: object = "20d",
+    gap: object = "0d",
+    warm_up: object = "0d",
+    anchored: bool = False,
+    metric: str = "sharpe_ratio",
+    interval: str | None = None,
+    execution: str | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+) -> WalkForward:
+    """Choose parameters on one stretch of time, judge them on the next, and walk on.
+
+    The trades of all tests together are one history in which every parameter was chosen before it was used.
+
+    Parameters
+    ----------
+    strategy
+        A registered name, a function, or a strategy; ``get_signal`` or ``get_signals`` with parameters.
+    params
+        Values to try for each parameter (every combination is tried), or a list of sets.
+    symbol, exchange, frame, interval, execution, settings, allow_gaps
+        As for ``bknb.backtest``; the frame holds the whole walk.
+    train, test
+        How long the stretches are: ``"60d"``, ``"12h"``, ``"2w"``, a number of days or a timedelta.
+    gap
+        Time between what chooses and what judges.
+    warm_up
+        Time at the beginning of the frame that is history only. Every stretch may look back at the candles before it;
+        only this one has none unless the data begins before the frame.
+    anchored
+        Choose on everything since the beginning, instead of on the newest stretch of ``train``.
+    metric
+        The statistic that chooses; its definition says in which direction.
+
+    Returns
+    -------
+    WalkForward
+        ``.trades``, ``.stats``, ``.efficiency``, ``.folds``, ``.to_pandas()``, ``.report()``.
+
+    Raises
+    ------
+    UsageError
+        When the frame is too short, or a parameter is unknown.
+
+    Notes
+    -----
+    Formulas and words follow R. Pardo, The Evaluation and Optimization of Trading Strategies, Wiley 2008. An interrupt
+    from the keyboard ends the walk; the folds that are done are returned, and ``.stopped`` is true.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def get_signal(ctx, hours=4):
+    ...     closes = ctx.candles("1h", hours).close
+    ...     if closes[-1] > closes[0]:
+    ...         return bknb.Signal(position="long", price_take_profit=ctx.price * 1.02,
+    ...                            price_stop_loss=ctx.price * 0.99, minute_estimated_time=240)
+    >>> walk = bknb.walk_forward(get_signal, {"hours": [4, 12]}, exchange="demo", frame="2024-01-01:2024-01-11",
+    ...                          train="4d", test="2d", interval="1h", metric="total_pnl")
+    >>> len(walk.folds), len(walk.trades) == sum(len(fold.result.trades) for fold in walk.folds)
+    (3, True)
+    """
+    rankable(metric)
+    plan = plan_backtest(
+        symbol,
+        strategy=strategy,
+        exchange=exchange,
+        frame=frame,
+        interval=interval,
+        execution=execution,
+        settings=settings,
+        allow_gaps=allow_gaps,
+    )
+    sets = combinations_of(params)
+    for each in sets:
+        with_params(plan.strategy, each)
+    steps = stretches(
+        plan.frame.start,
+        plan.frame.end,
+        train_ms=span_ms(train, "train"),
+        test_ms=span_ms(test, "test"),
+        gap_ms=span_ms(gap, "gap"),
+        warm_up_ms=span_ms(warm_up, "warm_up"),
+        anchored=anchored,
+    )
+    task = WalkForwardTask(plan, steps, sets, metric=metric, anchored=anchored)
+    task.start()
+    return task.wait_or_stop()
+
+
+# -- hold-out ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Holdout:
+    """A look at held-out data: the result, and who looked before.
+
+    Attributes
+    ----------
+    result : Result
+    opened_at : int
+        When this strategy opened this data for the first time, UTC ms.
+    earlier : tuple of Opening
+        Looks at the same data, or at a part of the same time on the same exchange and symbol, before this one.
+    strategies : int
+        Different strategies that have looked by now, this one included.
+    path : Path
+        The file that remembers.
+    """
+
+    result: Result
+    opened_at: int
+    earlier: tuple[Opening, ...]
+    strategies: int
+    path: Path
+
+    @property
+    def first(self) -> bool:
+        """Whether nobody had looked before."""
+        return not self.earlier
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        if self.first:
+            return "opened for the first time: the figures were not chosen on this data"
+        times = len(self.earlier)
+        looked = f"{times} time{'' if times == 1 else 's'} before, first {moment(self.earlier[0].opened_at)} UTC"
+        return (
+            f"NOT A HOLD-OUT ANY MORE: opened {looked}, by {self.strategies} "
+            f"{'strategy' if self.strategies == 1 else 'strategies'} up to now; "
+            f"count them as trials (bknb.belief(..., trials={self.strategies}))"
+        )
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        stats = self.result.stats
+        return [
+            ("Hold-out", self.verdict),
+            ("This strategy opened it", f"{moment(self.opened_at)} UTC"),
+            ("Trades", str(stats["n"])),
+        ]
+
+    def report(self) -> str:
+        """The look, and the report of the run, as Markdown."""
+        head = ["# Hold-out", "", *figures(self._pairs()), ""]
+        head += [f"- {moment(each.opened_at)} UTC: {each.strategy} on {each.symbol}" for each in self.earlier]
+        return "\n".join([*head, ""]) + "\n" + self.result.report()
+
+    def __repr__(self) -> str:
+        return f"{self.verdict}\n{self.result!r}"
+
+    def _repr_html_(self) -> str:
+        return html_figures("Hold-out", self._pairs()) + self.result._repr_html_()
+
+
+def open_holdout(
+    strategy: StrategyLike,
+    symbol: str = "BTCUSDT",
+    *,
+    exchange: ExchangeLike,
+    frame: FrameLike,
+    path: str | Path = OPENINGS,
+    interval: str | None = None,
+    execution: str | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+) -> Holdout:
+    """Run a strategy over data that was kept back, and remember for ever that it was looked at.
+
+    The first look is worth something because nothing was chosen by it. Every later look, also with a changed strategy,
+    is shown as well, and marked with when the data was opened and by how many strategies. A look is on the disk before
+    its result is shown.
+
+    Parameters
+    ----------
+    strategy, symbol, exchange, frame, interval, execution, settings, allow_gaps
+        As for ``bknb.backtest``; the frame is the hold-out.
+    path
+        The file that remembers. Keep it with the notebook; nothing in it is ever changed.
+
+    Returns
+    -------
+    Holdout
+        ``.first``, ``.verdict``, ``.result``, ``.earlier``, ``.report()``.
+
+    Raises
+    ------
+    StateError
+        When the look cannot be remembered, or the file cannot be read; then nothing is shown.
+
+    Examples
+    --------
+    >>> import bknb, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     look = dict(exchange="demo", frame="2024-03-01:2024-03-02", path=f"{folder}/openings.jsonl")
+    ...     bknb.open_holdout(lambda: None, **look).first, bknb.open_holdout(lambda: None, **look).first
+    (True, False)
+    """
+    plan = plan_backtest(
+        symbol,
+        strategy=strategy,
+        exchange=exchange,
+        frame=frame,
+        interval=interval,
+        execution=execution,
+        settings=settings,
+        allow_gaps=allow_gaps,
+    )
+    task = _HoldoutTask(plan, Openings(Path(path)))
+    task.start()
+    task.wait()
+    return task.result()
+
+
+class _HoldoutTask(Task[Holdout, None]):
+    """One look: candles, note on the disk, run."""
+
+    kind = "hold-out"
+
+    def __init__(self, plan: Plan, openings: Openings) -> None:
+        super().__init__(plan.symbol, plan.strategy.name)
+        self.plan = plan
+        self.openings = openings
+        self._run: BacktestRun | None = None
+
+    async def _work(self) -> Holdout:
+        plan = self.plan
+        warnings: list[str] = []
+        window = open_window(plan, warn=warnings.append)
+        series = await window.load_run(plan.symbol, plan.frame.start)
+        times = series.candles.timestamp
+        held = series.candles[int(times.searchsorted(plan.frame.start)) : int(times.searchsorted(plan.frame.last + 1))]
+        opening = Opening(
+            opened_at=SystemClock().now(),
+            data=hashlib.sha256(held.copy()._block.tobytes()).hexdigest(),
+            strategy_hash=_hash_of(plan),
+            strategy=plan.strategy.name,
+            symbol=plan.symbol,
+            exchange=plan.exchange.name,
+            start=plan.frame.start,
+            end=plan.frame.last,
+        )
+        earlier = [each for each in self.openings.all() if _same_data(each, opening)]
+        self.openings.add(opening)
+        run = self._run = BacktestRun(plan, silent=True, window=window)
+        await _through(run)
+        run.records.warnings.extend(warnings)
+        own = [each.opened_at for each in earlier if each.strategy_hash == opening.strategy_hash]
+        return Holdout(
+            result=Result(run),
+            opened_at=min([*own, opening.opened_at]),
+            earlier=tuple(earlier),
+            strategies=len({each.strategy_hash for each in [*earlier, opening]}),
+            path=self.openings.path,
+        )
+
+    def stop(self, *, now: bool = False) -> None:
+        """Leave; the look counts all the same."""
+        if self._run is not None:
+            self._run.stop(now=now)
+
+    def _announce_done(self) -> None:
+        """Whoever waits has the result."""
+
+
+def _same_data(one: Opening, other: Opening) -> bool:
+    """The same candles, or candles of the same time of the same market."""
+    market = (one.symbol, one.exchange) == (other.symbol, other.exchange)
+    return one.data == other.data or (market and one.start <= other.end and other.start <= one.end)
+
+
+def _hash_of(plan: Plan) -> str:
+    parts = f"{fingerprint(plan.strategy)}|{sorted(plan.strategy.params.items())!r}|{plan.execution}|{plan.settings!r}"
+    return hashlib.sha256(parts.encode()).hexdigest()

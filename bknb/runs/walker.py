@@ -1,0 +1,522 @@
+"""Walkers: strategies compared over one frame, one after the other, over candles that are loaded once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..config import Settings
+from ..engine.backtest import BacktestRun, Plan, open_window
+from ..engine.build import checked_callbacks, checked_name
+from ..engine.call_by_name import where_it_failed
+from ..engine.registry import WALKER_CALLBACKS, Lineup, registry
+from ..errors import UnknownName, UsageError
+from ..events import subjects
+from ..research.comparison import UNNAMED, Comparison, Entry, failure_text, questions_failed, rankable, ranked
+from .backtest import ExchangeLike, FrameLike, StrategyLike, plan_backtest
+from .result import Result
+from .task import Task
+
+
+class WalkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="walker_step"):
+    """What one strategy of a comparison came to.
+
+    Parameters
+    ----------
+    walker, symbol, exchange, frame
+        The comparison.
+    strategy
+        The strategy that is done.
+    stats
+        Its statistics; empty when it failed.
+    metric, value
+        The statistic that ranks, and the strategy's own; ``None`` when it is not available.
+    error
+        Why it failed; empty when it did not.
+    best_strategy, best_value
+        The leader so far.
+    tested, total
+        Strategies that are done, and all.
+    """
+
+    walker: str
+    symbol: str
+    exchange: str
+    frame: str | None
+    strategy: str
+    stats: dict[str, Any]
+    metric: str
+    value: float | None
+    error: str
+    best_strategy: str | None
+    best_value: float | None
+    tested: int
+    total: int
+
+
+def add_walker(
+    name: str,
+    *,
+    exchange: ExchangeLike,
+    frame: FrameLike,
+    strategies: Sequence[StrategyLike],
+    metric: str = "sharpe_ratio",
+    callbacks: Mapping[str, Callable[..., Any]] | None = None,
+    strict: bool = False,
+) -> Lineup:
+    """Register strategies to compare over one frame.
+
+    Parameters
+    ----------
+    name
+        The name ``bknb.walker`` uses.
+    exchange, frame
+        As for ``bknb.backtest``.
+    strategies
+        Names of strategies, functions, or strategies; each name once.
+    metric
+        The statistic that ranks: any number of ``bknb.statistics``. Its definition says whether higher or lower is
+        better (``max_drawdown``: lower).
+    callbacks
+        ``on_strategy_start(strategy, symbol)``, ``on_strategy_complete(step)``,
+        ``on_strategy_error(strategy, symbol, error)``, ``on_complete(comparison)``; plain or coroutine functions.
+    strict
+        Refuse to replace a walker of that name.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> bknb.add_walker("pair", exchange="demo", frame="2024-01-01:2024-02-01", strategies=["fast", "slow"]).strategies
+    ('fast', 'slow')
+    """
+    checked_name("walker", name)
+    made = _lineup(name, exchange, frame, strategies, metric, callbacks)
+    return registry.walkers.add(name, made, strict=strict)
+
+
+def _lineup(
+    name: str,
+    exchange: Any,
+    frame: Any,
+    strategies: object,
+    metric: str,
+    callbacks: Mapping[str, Callable[..., Any]] | None,
+) -> Lineup:
+    rankable(metric)
+    if isinstance(strategies, (str, bytes)) or not isinstance(strategies, Sequence) or not strategies:
+        raise UsageError(f"strategies must be a list of names or functions, at least one, got {strategies!r:.80}")
+    named = [each for each in strategies if isinstance(each, str)]
+    twice = [each for at, each in enumerate(named) if each in named[:at]]
+    if twice:
+        raise UsageError(f"strategy {twice[0]!r} is there twice; each can be compared once")
+    chosen = checked_callbacks("walker", callbacks, WALKER_CALLBACKS)
+    return Lineup(name, exchange, frame, tuple(strategies), metric, chosen)
+
+
+class WalkerTask(Task[Comparison, WalkerStep]):
+    """A comparison of strategies that runs in the background.
+
+    Attributes
+    ----------
+    walker : str
+        Its name; the same as ``strategy``.
+    progress : float
+        Part of the work that is behind, 0.0 to 1.0.
+    """
+
+    kind = "comparison"
+
+    def __init__(self, lineup: Lineup, plans: Sequence[Plan]) -> None:
+        super().__init__(plans[0].symbol, lineup.name)
+        self.lineup = lineup
+        self.plans = tuple(plans)
+        self.entries: list[Entry] = []
+        self.results: dict[str, Result] = {}
+        self._warnings: list[str] = []
+        self._current: BacktestRun | None = None
+        self._stopped = False
+        self._leave = False
+
+    @property
+    def walker(self) -> str:
+        """The walker's name."""
+        return self.strategy
+
+    @property
+    def total(self) -> int:
+        """Strategies to compare."""
+        return len(self.plans)
+
+    @property
+    def processed(self) -> int:
+        """Strategies that are done."""
+        return len(self.entries)
+
+    @property
+    def progress(self) -> float:
+        """Part of the work that is behind, the strategy under way included."""
+        current = self._current
+        part = 0.0 if current is None else current.processed / current.total
+        return min((self.processed + part) / self.total, 1.0)
+
+    @property
+    def trades_so_far(self) -> list[Any]:
+        """The trades of the strategies that are done, and of the one under way."""
+        current = self._current
+        done = [trade for result in self.results.values() for trade in result._records.closed]
+        return done if current is None else [*done, *current.records.closed]
+
+    def stop(self, *, now: bool = False) -> None:
+        """Begin no other strategy; ``now`` also leaves the one under way, which is then not in the ranking."""
+        self._stopped = True
+        self._leave = self._leave or now
+        current = self._current
+        if now and current is not None:
+            current.stop(now=True)
+
+    # --- working ------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> Comparison:
+        window = open_window(self.plans[0], warn=self._note)
+        for plan in self.plans:
+            if self._stopped:
+                break
+            await self._call_back("on_strategy_start", plan.strategy.name, plan.symbol)
+            run = self._current = BacktestRun(plan, window=window)
+            if self._leave:
+                break
+            entry = await self._entry(run)
+            self._current = None
+            if entry is None:
+                break  # left in the middle: a part of a frame is not compared with whole ones
+            self.entries.append(entry)
+            await self._tell(entry)
+        self._current = None
+        comparison = self._comparison()
+        await self._call_back("on_complete", comparison)
+        subjects.walker_complete.emit(comparison)
+        return comparison
+
+    async def _entry(self, run: BacktestRun) -> Entry | None:
+        """Run one strategy over the frame; whatever it raises is its own failure."""
+        name = run.plan.strategy.name
+        try:
+            async for _ in run.results():
+                pass
+            if run.stopped:
+                return None
+            result = Result(run)
+            self.results[name] = result
+            stats = dict(result.stats)
+        except Exception as error:  # noqa: BLE001 -- one strategy's failure is told, and the others go on
+            self._announce_failure(run.plan, error)
+            await self._call_back("on_strategy_error", name, run.plan.symbol, error)
+            return Entry(strategy=name, stats={}, value=None, error=failure_text(error))
+        broken = questions_failed(result)
+        value = stats.get(self.lineup.metric)
+        return Entry(strategy=name, stats=stats, value=None if value is None else float(value), error=broken)
+
+    async def _tell(self, entry: Entry) -> None:
+        plan, first = self.plans[0], ranked(self.entries, self.lineup.metric)[0]
+        step = WalkerStep(
+            walker=self.walker,
+            symbol=plan.symbol,
+            exchange=plan.exchange.name,
+            frame=plan.frame.name,
+            strategy=entry.strategy,
+            stats=dict(entry.stats),
+            metric=self.lineup.metric,
+            value=entry.value,
+            error=entry.error,
+            best_strategy=first.strategy if first.value is not None else None,
+            best_value=first.value,
+            tested=self.processed,
+            total=self.total,
+        )
+        if subjects.progress_walker.heard:
+            subjects.progress_walker.emit(
+                subjects.Progress(
+                    kind="walker",
+                    symbol=plan.symbol,
+                    strategy=self.walker,
+                    exchange=plan.exchange.name,
+                    frame=plan.frame.name,
+                    total=self.total,
+                    processed=self.processed,
+                    progress=self.processed / self.total,
+                )
+            )
+        await self._call_back("on_strategy_complete", step)
+        subjects.walker.emit(step)
+        self._hear(step)
+
+    def _comparison(self) -> Comparison:
+        plan = self.plans[0]
+        return Comparison(
+            walker=self.walker,
+            symbol=plan.symbol,
+            exchange=plan.exchange.name,
+            frame=plan.frame.name,
+            start=plan.frame.start,
+            end=plan.frame.last,
+            metric=self.lineup.metric,
+            entries=tuple(ranked(self.entries, self.lineup.metric)),
+            total=self.total,
+            stopped=len(self.entries) < self.total,
+            warnings=tuple(dict.fromkeys(self._warnings)),
+            results=dict(self.results),
+        )
+
+    async def _call_back(self, name: str, *values: object) -> None:
+        function = self.lineup.callbacks.get(name)
+        if function is None:
+            return
+        try:
+            said = function(*values)
+            if inspect.isawaitable(said):
+                await said
+        except Exception as error:  # noqa: BLE001 -- a callback never stops a comparison
+            self._warnings.append(f"callback {name} failed: {failure_text(error)}")
+            self._emit_error("callback", error, self.plans[0])
+
+    def _announce_failure(self, plan: Plan, error: Exception) -> None:
+        self._emit_error("strategy", error, plan)
+
+    def _emit_error(self, kind: str, error: Exception, plan: Plan) -> None:
+        if subjects.error.heard:
+            subjects.error.emit(
+                subjects.ErrorEvent(
+                    kind=kind,
+                    message=f"{type(error).__name__}: {error}",
+                    where=where_it_failed(error),
+                    symbol=plan.symbol,
+                    strategy=plan.strategy.name,
+                    exchange=plan.exchange.name,
+                    frame=plan.frame.name,
+                    mode="backtest",
+                )
+            )
+
+    def _announce_done(self) -> None:
+        plan = self.plans[0]
+        subjects.done_walker.emit(
+            subjects.Done(
+                symbol=self.symbol,
+                strategy=self.walker,
+                exchange=plan.exchange.name,
+                frame=plan.frame.name,
+                mode="backtest",
+            )
+        )
+
+    def _note(self, text: str) -> None:
+        self._warnings.append(text)
+
+    def _warn(self, text: str) -> None:
+        self._warnings.append(text)
+
+    def __repr__(self) -> str:
+        return f"<comparison {self.walker!r} on {self.symbol}: {self.status}, {self.processed} of {self.total}>"
+
+
+_tasks: dict[tuple[str, str], WalkerTask] = {}
+
+
+def _plan(
+    symbol: str,
+    walker: str | Lineup | None,
+    *,
+    exchange: ExchangeLike | None,
+    frame: FrameLike | None,
+    strategies: Sequence[StrategyLike] | None,
+    metric: str | None,
+    execution: str | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+) -> WalkerTask:
+    """Resolve every name of a comparison, or say which one is unknown."""
+    if walker is None or (isinstance(walker, str) and strategies is not None):
+        if exchange is None or frame is None or strategies is None:
+            raise UsageError(
+                "a comparison needs the name of a walker, or exchange, frame and strategies\n"
+                'such as bknb.walker("BTCUSDT", exchange="demo", frame="jan", strategies=["a", "b"])'
+            )
+        lineup = _lineup(walker or UNNAMED, exchange, frame, strategies, metric or "sharpe_ratio", None)
+    else:
+        lineup = registry.walkers.get(walker) if isinstance(walker, str) else walker
+        given: dict[str, Any] = {"exchange": exchange, "frame": frame, "metric": metric}
+        if strategies is not None:
+            given["strategies"] = tuple(strategies)
+        lineup = replace(lineup, **{key: value for key, value in given.items() if value is not None})
+        rankable(lineup.metric)
+    plans = [
+        plan_backtest(
+            symbol,
+            strategy=strategy,
+            exchange=lineup.exchange,
+            frame=lineup.frame,
+            execution=execution,
+            settings=settings,
+            allow_gaps=allow_gaps,
+        )
+        for strategy in lineup.strategies
+    ]
+    names = [plan.strategy.name for plan in plans]
+    twice = [name for at, name in enumerate(names) if name in names[:at]]
+    if twice:
+        raise UsageError(f"two strategies are called {twice[0]!r}\nregister them under different names")
+    shared = [replace(plan, exchange=plans[0].exchange, frame=plans[0].frame) for plan in plans]
+    return WalkerTask(lineup, shared)
+
+
+def _remember(task: WalkerTask) -> WalkerTask:
+    _tasks[task.symbol, task.walker] = task
+    return task
+
+
+def walker(
+    symbol: str,
+    *,
+    walker: str | Lineup | None = None,
+    exchange: ExchangeLike | None = None,
+    frame: FrameLike | None = None,
+    strategies: Sequence[StrategyLike] | None = None,
+    metric: str | None = None,
+    execution: str | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+) -> Comparison:
+    """Compare strategies over one frame and rank them.
+
+    Parameters
+    ----------
+    symbol
+        What is traded.
+    walker
+        Name of a registered walker; or leave it out and give ``exchange``, ``frame`` and ``strategies``.
+    exchange, frame, strategies, metric
+        As for ``bknb.add_walker``; next to the name of a walker they replace its own.
+    execution, settings, allow_gaps
+        As for ``bknb.backtest``, for all strategies.
+
+    Returns
+    -------
+    Comparison
+        ``.best``, ``.to_pandas()``, ``["strategy"]`` (its result), ``.report()``, ``.deflated``, ``.overfitting``.
+
+    Raises
+    ------
+    UnknownName
+        A walker, strategy, exchange, frame or statistic is not known.
+
+    Notes
+    -----
+    An interrupt from the keyboard ends the comparison; the strategies that are done are ranked, and ``.stopped`` is
+    true. A strategy that fails is told in the ranking, and the others go on.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def rising(ctx):
+    ...     closes = ctx.candles("1h", 4).close
+    ...     if closes[-1] > closes[0]:
+    ...         return bknb.Signal(position="long", price_take_profit=ctx.price * 1.02,
+    ...                            price_stop_loss=ctx.price * 0.99, minute_estimated_time=240)
+    >>> def idle(ctx): ...
+    >>> found = bknb.walker("BTCUSDT", exchange="demo", frame="2024-01-01:2024-01-08", strategies=[idle, rising],
+    ...                     metric="n")
+    >>> [entry.strategy for entry in found]
+    ['rising', 'idle']
+    """
+    task = _remember(
+        _plan(
+            symbol,
+            walker,
+            exchange=exchange,
+            frame=frame,
+            strategies=strategies,
+            metric=metric,
+            execution=execution,
+            settings=settings,
+            allow_gaps=allow_gaps,
+        )
+    )
+    task.start()
+    return task.wait_or_stop()
+
+
+class Walker:
+    """Comparisons of strategies as they happen, in the background, and those of before.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> task = bknb.Walker.background("BTCUSDT", exchange="demo", frame="2024-01-01:2024-01-02",
+    ...                               strategies=[lambda: None])
+    >>> task.result().stopped
+    False
+    """
+
+    @staticmethod
+    async def run(symbol: str, *, walker: str | Lineup | None = None, **options: Any) -> AsyncIterator[WalkerStep]:
+        """What each strategy came to, as they are done; leaving the loop early stops the comparison."""
+        task = _remember(_plan(symbol, walker, **_complete(options)))
+        async with aclosing(task.follow()) as steps:
+            async for step in steps:
+                yield step
+
+    @staticmethod
+    def background(symbol: str, *, walker: str | Lineup | None = None, **options: Any) -> WalkerTask:
+        """Start a comparison and return at once; options as in ``bknb.walker``."""
+        task = _plan(symbol, walker, **_complete(options))
+        running = _tasks.get((task.symbol, task.walker))
+        if running is not None and running.status == "pending" and running.plans == task.plans:
+            return running
+        _remember(task)
+        task.start()
+        return task
+
+    @staticmethod
+    def stop(symbol: str, walker: str, *, now: bool = False) -> None:
+        """Stop a running comparison; see ``WalkerTask.stop``."""
+        _task(symbol, walker).stop(now=now)
+
+    @staticmethod
+    def list() -> list[WalkerTask]:
+        """The last comparison of every symbol and walker."""
+        return [*_tasks.values()]
+
+    @staticmethod
+    def get_data(symbol: str, walker: str) -> Comparison:
+        """The last comparison of that walker on that symbol; waits for it."""
+        return _task(symbol, walker).result()
+
+    @staticmethod
+    def get_report(symbol: str, walker: str) -> str:
+        """The Markdown report of the last comparison of that walker on that symbol."""
+        return Walker.get_data(symbol, walker).report()
+
+    @staticmethod
+    def dump(symbol: str, walker: str, path: str | Path = "./dump/walker") -> Path:
+        """Write the Markdown report into a folder and return its path; the name holds walker and symbol."""
+        from ..stores.atomic import write_report
+
+        return write_report(Path(path), (walker, symbol), Walker.get_report(symbol, walker))
+
+
+def _complete(options: dict[str, Any]) -> dict[str, Any]:
+    return {"exchange": None, "frame": None, "strategies": None, "metric": None} | options
+
+
+def _task(symbol: str, walker: str) -> WalkerTask:
+    try:
+        return _tasks[symbol, walker]
+    except KeyError:
+        known = [f"{name} on {traded}" for traded, name in _tasks]
+        raise UnknownName("comparison", f"{walker} on {symbol}", known=known) from None

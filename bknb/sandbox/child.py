@@ -1,0 +1,271 @@
+"""The inside of a trial: runs in a process of its own, started by :mod:`bknb.sandbox.process`."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import importlib
+import linecache
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, BinaryIO, Final
+
+import msgspec
+import numpy as np
+
+from ..domain.execution import execution_model
+from ..domain.signal import Signal
+from ..domain.validation import read_answer
+from ..engine.backtest import BacktestRun, Plan
+from ..engine.call_by_name import asker, where_it_failed
+from ..engine.registry import Exchange, Frame, Strategy
+from ..errors import BknbError
+from ..exchanges.files import FrameSource
+from ..market.candles import Candles
+from ..runs.check_lookahead import check_lookahead
+from . import seccomp as lockdown
+from .allowlist import BUILTINS, MODULES
+from .process import LENGTH, Job, Outcome, Trouble
+
+FILENAME: Final = "<proposed strategy>"
+_MOST_TROUBLES: Final = 20
+_MOST_ANSWERS: Final = 200_000
+_ENOUGH: Final = 25  # errors without a single answer
+
+
+def main() -> None:
+    """Read a job from standard input, do it behind the fences, and write the outcome to standard output."""
+    source, sink = sys.stdin.buffer, _private_output()
+    job = msgspec.msgpack.decode(_message(source), type=Job)
+    loop = asyncio.new_event_loop()
+    _warm_up(job, loop)
+    fences = [*lockdown.limit(seconds=job.limits.seconds, memory_mb=job.limits.memory_mb)]
+    watch = lockdown.Watch(FILENAME)
+    _send(sink, b"ready")
+    if lockdown.refuse_system_calls():
+        fences.append("system calls")
+    watch.begin()
+    fences.append("audit events")
+    outcome = _outcome(job, loop, watch)
+    _send(sink, msgspec.msgpack.encode(msgspec.structs.replace(outcome, fences=tuple(fences))))
+    os._exit(0)  # nothing of the strategy runs once more on the way out
+
+
+def _private_output() -> BinaryIO:
+    """The pipe to the parent under another number; what a strategy prints goes nowhere."""
+    kept = os.fdopen(os.dup(1), "wb", closefd=False)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 1)
+    return kept
+
+
+def _message(source: BinaryIO) -> bytes:
+    (length,) = LENGTH.unpack(source.read(LENGTH.size))
+    return source.read(length)
+
+
+def _send(sink: BinaryIO, message: bytes) -> None:
+    sink.write(LENGTH.pack(len(message)) + message)
+    sink.flush()
+
+
+def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
+    """Have in memory whatever a run imports on the way: afterwards no file can be opened."""
+    for name in job.packages:
+        if name in MODULES:
+            importlib.import_module(name)
+    if "pandas" in job.packages:
+        _use_pandas()
+    importlib.import_module("numpy.lib.stride_tricks")
+
+    def practice(ctx: Any) -> Signal:
+        ctx.candles("5m", 2)
+        price = ctx.price
+        return Signal(
+            position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.98, minute_estimated_time=5
+        )
+
+    source = _source(job)
+    several = Strategy(name="practice", interval="1h", get_signal=practice, ask=asker(practice))
+    failing = Strategy(name="practice", interval="1h", get_signal=practice, ask=lambda _: 1 / 0)
+    for strategy in (several, failing):
+        frame = Frame(None, job.start, min(job.start + 6 * 3_600_000, job.end))
+        loop.run_until_complete(_through(BacktestRun(_plan(job, strategy, source, frame))))
+    if job.look_ahead:
+        _look_ahead(job, several)
+
+
+def _use_pandas() -> None:
+    import pandas as pd
+
+    series = pd.Series(np.arange(3.0), index=pd.date_range("2024-01-01", periods=3, freq="min", tz="UTC"))
+    series.rolling(2).mean()
+    series.ewm(span=2).mean()
+    series.resample("2min").last()
+    pd.DataFrame({"a": series}).describe()
+
+
+def _source(job: Job) -> FrameSource:
+    series = {}
+    for symbol, block in job.candles.items():
+        table = np.frombuffer(block, dtype=np.float64).reshape(6, -1)
+        series[symbol] = Candles(table)
+    return FrameSource(series, name="trial")
+
+
+def _plan(job: Job, strategy: Strategy, source: FrameSource, frame: Frame) -> Plan:
+    return Plan(
+        symbol=job.symbol,
+        strategy=strategy,
+        exchange=Exchange("trial", source),
+        frame=frame,
+        execution=execution_model(job.execution).name,
+        settings=job.settings,
+        allow_gaps=True,
+    )
+
+
+async def _through(run: BacktestRun) -> None:
+    async for _ in run.results():
+        pass
+
+
+# --- the strategy -----------------------------------------------------------------------------------------------
+
+
+def _import(name: str, *rest: Any, **more: Any) -> Any:
+    """``import`` for a strategy: modules that are allowed, and nothing else."""
+    if name.partition(".")[0] not in MODULES:
+        raise ImportError(f"a strategy may not import {name}")
+    return __import__(name, *rest, **more)
+
+
+def _load(job: Job) -> Callable[..., Any]:
+    """The ``get_signal`` of the code."""
+    linecache.cache[FILENAME] = (len(job.code), None, job.code.splitlines(keepends=True), FILENAME)
+    allowed = {name: getattr(builtins, name) for name in BUILTINS if hasattr(builtins, name)}
+    names: dict[str, Any] = {"__builtins__": {**allowed, "__import__": _import}, "__name__": "strategy"}
+    exec(compile(job.code, FILENAME, "exec", dont_inherit=True), names)  # noqa: S102 -- behind the fences
+    function: Callable[..., Any] = names["get_signal"]
+    return function
+
+
+class _Sitting:
+    """One strategy, asked through a whole range; what it answers is written down."""
+
+    def __init__(self, job: Job, function: Callable[..., Any]) -> None:
+        self.answers: list[tuple[int, Signal]] = []
+        self.asked = 0
+        self._raised = 0
+        self._ask = asker(function)
+        strategy = Strategy(name=job.name, interval=job.interval, get_signal=function, ask=self._listen)
+        self.run = BacktestRun(_plan(job, strategy, _source(job), Frame(None, job.start, job.end)))
+
+    def _listen(self, ctx: Any) -> Any:
+        self.asked += 1
+        try:
+            answer = self._ask(ctx)
+        except BknbError:
+            raise
+        except MemoryError as error:
+            raise _OutOfMemory from error
+        except Exception:
+            self._raised += 1
+            if self._raised >= _ENOUGH and not self.answers:
+                self.run.stop(now=True)  # it will go on like this
+            raise
+        except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+            raise RuntimeError(f"it tried to leave with {type(error).__name__}") from None
+        if answer is None:
+            return None
+        signal = read_answer(answer)
+        if not isinstance(signal, Signal):
+            return answer
+        signal = _plain(signal)
+        self.answers.append((ctx.when_ms, signal))
+        if len(self.answers) >= _MOST_ANSWERS:
+            self.run.stop(now=True)
+        return signal
+
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What went wrong on the way."""
+        records = self.run.records
+        found = [
+            Trouble(kind=failure.kind, message=failure.message[:300], where=failure.where[:200], count=failure.count)
+            for failure in records.failures[:_MOST_TROUBLES]
+        ]
+        for event in records.rejected[:3]:
+            text = "; ".join(reason.text for reason in event.reasons)
+            found.append(Trouble(kind="rejected", message=text[:300], count=len(records.rejected)))
+        return tuple(found)
+
+
+def _outcome(job: Job, loop: asyncio.AbstractEventLoop, watch: lockdown.Watch) -> Outcome:
+    try:
+        function = _load(job)
+        sitting = _Sitting(job, function)
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 -- foreign code may raise anything
+        problem = f"it fails as soon as it is read: {type(error).__name__}: {error}"
+        return Outcome(problem=problem[:400], touched=_distinct(watch.seen))
+    problem = ""
+    try:
+        loop.run_until_complete(_through(sitting.run))
+    except (_OutOfMemory, MemoryError):
+        problem = f"it needed more than {job.limits.memory_mb} MB of memory"
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
+        where = where_it_failed(error)
+        problem = f"{type(error).__name__}: {error}"[:300] + (f" ({where})" if where else "")
+    if len(sitting.answers) >= _MOST_ANSWERS:
+        problem = f"it gave {_MOST_ANSWERS:,} signals and went on; a strategy waits now and then"
+    if problem:
+        return Outcome(problem=problem, asked=sitting.asked, touched=_distinct(watch.seen))
+    peeks = _peeks(job, function) if job.look_ahead and sitting.answers else ()
+    return Outcome(
+        asked=sitting.asked,
+        answers=tuple(sitting.answers),
+        troubles=sitting.troubles(),
+        touched=_distinct(watch.seen),
+        peeks=peeks,
+    )
+
+
+def _plain(signal: Signal) -> Signal:
+    """The same signal in Python's own numbers, so that it can be sent."""
+    return Signal(
+        position=signal.position,
+        price_take_profit=float(signal.price_take_profit),
+        price_stop_loss=float(signal.price_stop_loss),
+        minute_estimated_time=int(signal.minute_estimated_time),
+        price_open=None if signal.price_open is None else float(signal.price_open),
+        note=str(signal.note)[:200],
+    )
+
+
+def _distinct(texts: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))[:10]
+
+
+class _OutOfMemory(BaseException):
+    """Ends the trial at once: a strategy that has used up the memory will do it again at the next question."""
+
+
+def _look_ahead(job: Job, strategy: Strategy) -> tuple[str, ...]:
+    report = check_lookahead(
+        strategy,
+        job.symbol,
+        exchange=_source(job),
+        frame=(job.start, job.end),
+        settings=job.settings,
+        allow_gaps=True,
+    )
+    return tuple(str(finding)[:300] for finding in report.findings if finding.kind != "history")
+
+
+def _peeks(job: Job, function: Callable[..., Any]) -> tuple[str, ...]:
+    """What the look-ahead check found; asked on the bare function, whose variables it looks into."""
+    strategy = Strategy(name=job.name, interval=job.interval, get_signal=function, ask=asker(function))
+    try:
+        return _look_ahead(job, strategy)
+    except BknbError as error:
+        return (f"the look-ahead check did not come to an end: {error}",)

@@ -1,0 +1,220 @@
+"""Trying a proposed strategy out in a process of its own, which has the candles of one range and nothing else.
+
+The process begins with an empty folder, a bare environment and an interpreter that ignores the user's settings; it
+then gives up files, network and processes (:mod:`bknb.sandbox.seccomp`) before it reads a line of the strategy.
+What comes back is data: the moments at which it was asked, and what it answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import struct
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ..config import Settings
+from ..domain.signal import Signal
+
+LENGTH: Final = struct.Struct("<Q")
+_START_SECONDS: Final = 90.0
+_MOST_BYTES: Final = 32 * 1024 * 1024
+_KEPT_ENVIRONMENT: Final = ("SYSTEMROOT", "LD_LIBRARY_PATH")
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a trial may use.
+
+    Parameters
+    ----------
+    seconds
+        Time from the first line of the strategy to the last answer.
+    memory_mb
+        Memory on top of what Python and the packages need.
+    """
+
+    seconds: float = 20.0
+    memory_mb: int = 1024
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What is tried: a strategy on one symbol over one range, and the candles it may see.
+
+    Parameters
+    ----------
+    candles
+        Symbol -> the block of :class:`~bknb.market.candles.Candles`, float64 of shape (6, n), as bytes.
+    packages
+        Packages to have in memory before files cannot be opened any more.
+    """
+
+    code: str
+    name: str
+    symbol: str
+    interval: str
+    execution: str
+    start: int
+    end: int
+    settings: Settings
+    candles: dict[str, bytes]
+    packages: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    look_ahead: bool = False
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that went wrong while the strategy was asked, and how often."""
+
+    kind: str
+    message: str
+    where: str = ""
+    count: int = 1
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back from a trial.
+
+    Parameters
+    ----------
+    problem
+        Why it did not come to an end; empty when it did.
+    asked
+        How often the strategy was asked.
+    answers
+        Moments (UTC ms) and what it answered.
+    troubles
+        What went wrong on the way.
+    touched
+        What it tried to reach and may not.
+    peeks
+        Evidence that an answer used candles of the future.
+    fences
+        Which limits held.
+    """
+
+    problem: str = ""
+    asked: int = 0
+    answers: tuple[tuple[int, Signal], ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    touched: tuple[str, ...] = ()
+    peeks: tuple[str, ...] = ()
+    fences: tuple[str, ...] = ()
+
+
+_START: Final = "import sys; sys.path[:0] = sys.argv[1:]; from bknb.sandbox.child import main; main()"
+
+
+def _places() -> list[str]:
+    """Where this interpreter's packages are; not the folder of the notebook, where anything may lie."""
+    ours = str(Path(__file__).resolve().parent.parent.parent)
+    known = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    packages = [place for place in sys.path if place in known or place.endswith(("site-packages", "dist-packages"))]
+    return list(dict.fromkeys([ours, *packages]))
+
+
+def _environment(folder: str) -> dict[str, str]:
+    one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+    kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    return {**kept, **one, "HOME": folder, "TMPDIR": folder, "LC_ALL": "C.UTF-8"}
+
+
+async def try_out(job: Job) -> Outcome:
+    """Run a trial; it always comes back within its limits, whatever the strategy does.
+
+    Cancelling the coroutine ends the process.
+    """
+    with tempfile.TemporaryDirectory(prefix="bknb-trial-") as folder:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-B", "-X", "utf8", "-c", _START, *_places()),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=folder,
+            env=_environment(folder),
+            start_new_session=True,
+            limit=_MOST_BYTES,
+        )
+        try:
+            return await _talk(process, job)
+        finally:
+            _end(process)
+            await process.wait()
+
+
+def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    try:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    except ProcessLookupError:
+        return
+
+
+async def _talk(process: asyncio.subprocess.Process, job: Job) -> Outcome:
+    assert process.stdin is not None  # all three are pipes  # noqa: S101
+    assert process.stdout is not None  # noqa: S101
+    complaints = asyncio.create_task(_complaints(process))
+    seconds = job.limits.seconds
+    try:
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                message = msgspec.msgpack.encode(job)
+                process.stdin.write(LENGTH.pack(len(message)) + message)
+                await process.stdin.drain()
+                await _read(process.stdout)
+        except TimeoutError:
+            return Outcome(problem=f"the process for the trial did not start within {_START_SECONDS:g} s")
+        async with asyncio.timeout(seconds):
+            return msgspec.msgpack.decode(await _read(process.stdout), type=Outcome)
+    except TimeoutError:
+        return Outcome(problem=f"it did not come to an end within {seconds:g} s; a loop that never ends?")
+    except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError):
+        _close(process)
+        await process.wait()
+        return Outcome(problem=_death(process.returncode, await complaints, job))
+    except (msgspec.MsgspecError, ValueError):
+        return Outcome(problem="it sent something that is no result")
+    finally:
+        complaints.cancel()
+
+
+def _close(process: asyncio.subprocess.Process) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+async def _read(stream: asyncio.StreamReader) -> bytes:
+    (length,) = LENGTH.unpack(await stream.readexactly(LENGTH.size))
+    if length > _MOST_BYTES:
+        raise ValueError(f"a result of {length} bytes")
+    return await stream.readexactly(length)
+
+
+async def _complaints(process: asyncio.subprocess.Process) -> str:
+    assert process.stderr is not None  # a pipe  # noqa: S101
+    kept = b""
+    while piece := await process.stderr.read(65_536):
+        kept = (kept + piece)[-4_000:]
+    return kept.decode("utf-8", "replace")
+
+
+def _death(code: int | None, said: str, job: Job) -> str:
+    """Why a process ended without a result, as far as that can be known from outside."""
+    name = signal.Signals(-code).name if code is not None and code < 0 else ""
+    if name in ("SIGXCPU", "SIGKILL"):
+        return f"it used up its {job.limits.seconds:g} s of processor time, or the machine's memory, and was ended"
+    if "MemoryError" in said:
+        return f"it needed more than {job.limits.memory_mb} MB of memory"
+    if name:
+        return f"it crashed its process ({name})"
+    last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
+    return f"its process ended by itself: {last[:200]}" if last else "its process ended by itself"

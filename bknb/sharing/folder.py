@@ -1,0 +1,248 @@
+"""The folder that is handed over: notebook, candles, files, requirements, binder, README."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from ..errors import UsageError
+from ..exchanges.bundle import MANIFEST, Manifest
+from ..provenance.card import Card
+from ..runs.make_card import made_with
+from . import secrets as leaks
+from .guard import Guard
+from .recorder import Testimony
+from .verify_notebook import cards_in, compared, execute_watched
+from .wheel import write_wheel
+
+BUNDLED_TAG: Final = "bknb-bundled"
+_BUNDLED_CELL: Final = """# The candles of this notebook lie beside it: nothing is fetched. (Added by bknb share.)
+import bknb
+
+bknb.exchanges.bundled()"""
+_NOTEBOOK_PACKAGES: Final = (
+    *("numpy", "pandas", "msgspec", "matplotlib", "plotly"),
+    *("jupyterlab", "ipykernel", "ipywidgets", "anywidget", "nbclient", "nbconvert", "nbformat"),
+)
+_NEVER: Final = re.compile(r"(?i)(^|/)(\.env[^/]*|id_[a-z0-9]+|[^/]*\.(pem|key|p12|pfx|keystore))$")
+_DATA: Final = (
+    ".csv",
+    ".gz",
+    ".parquet",
+    ".json",
+    ".txt",
+    ".pkl",
+    ".feather",
+    ".xlsx",
+    ".db",
+    ".sqlite",
+    ".duckdb",
+    ".npy",
+    ".npz",
+)
+_PICTURE: Final = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<img[^>]+src=[\"']([^\"']+)")
+_LITERAL: Final = re.compile(r"""["']([^"'\n]{1,200})["']""")
+_IMPORT: Final = re.compile(r"(?m)^\s*(?:import|from)\s+([A-Za-z_]\w*)")
+_LARGEST_SCANNED: Final = 5_000_000
+
+
+@dataclass(slots=True)
+class Parcel:
+    """The folder while it is made."""
+
+    path: Path
+    source: Path
+    node: Any
+    testimony: Testimony
+    guard: Guard
+    notes: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    cards: list[str] = field(default_factory=list)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is in it."""
+        return Manifest(
+            notebook=self.source.name,
+            candles=self.testimony.candles,
+            files=tuple(self.files),
+            cards=tuple(self.cards),
+            made_with=made_with(),
+        )
+
+    def write(self, *, repository: str | None, ref: str, seen: Path) -> None:
+        """Everything but the final outputs of the notebook."""
+        if (seen / "candles").is_dir():
+            shutil.copytree(seen / "candles", self.path / "candles")
+        self._copy_files()
+        self._write_cards()
+        self._write_manifest()
+        wheel = write_wheel(self.path / "wheels", made_with()["bknb"])
+        pins = "\n".join([f"./wheels/{wheel.name}", *self._pins()])
+        head = f"# what this notebook was executed with, on Python {_python()}\n"
+        (self.path / "requirements.txt").write_text(f"{head}{pins}\n", encoding="utf-8")
+        (self.path / "binder").mkdir()
+        (self.path / "binder" / "requirements.txt").write_text(f"{pins}\n", encoding="utf-8")
+        (self.path / "binder" / "runtime.txt").write_text(f"python-{_python(2)}\n", encoding="utf-8")
+        (self.path / "README.md").write_text(self._readme(repository, ref), encoding="utf-8")
+        self._insert_first_cell()
+
+    def _copy_files(self) -> None:
+        folder = self.source.resolve().parent
+        text = "\n".join(cell.source for cell in self.node.cells)
+        pictures = [
+            a or b for cell in self.node.cells if cell.cell_type == "markdown" for a, b in _PICTURE.findall(cell.source)
+        ]
+        local = [name for name in pictures if "://" not in name and not name.startswith(("data:", "attachment:"))]
+        # a database or a Parquet file may be read by code that Python does not see: what a cell names is taken along
+        spoken = [
+            name for name in _LITERAL.findall(text) if Path(name).suffix in _DATA and not Path(name).is_absolute()
+        ]
+        for name in dict.fromkeys([*self.testimony.inside, *local, *spoken]):
+            file = folder / name
+            if name == self.source.name or not file.is_file() or not file.resolve().is_relative_to(folder):
+                continue
+            if file.stat().st_ctime_ns // 1_000_000 >= self.testimony.began:
+                continue  # the notebook made it itself, and will again
+            if _NEVER.search(name):
+                self.notes.append(f"it reads {name}, which is not included: its reader needs one of their own")
+                continue
+            if file.stat().st_size <= _LARGEST_SCANNED:
+                self.guard.check(iter([(name, file.read_text(encoding="utf-8", errors="replace"))]))
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, self.path / name)
+            self.files.append(name)
+        away = [name for name in self.testimony.outside if name.endswith(_DATA) and Path(name).name in text]
+        if away:
+            raise UsageError(
+                f"the notebook reads {away[0]}, which is outside its folder {folder}\n"
+                "put the file beside the notebook and name it by a relative path"
+            )
+
+    def _write_cards(self) -> None:
+        for number, card in enumerate(cards_in(self.node), start=1):
+            name = re.sub(r"[^\w.-]+", "-", f"{number:02d}-{card.strategy}-{card.symbol}")
+            self.cards.append(f"cards/{name}.json")
+            card.save(self.path / self.cards[-1])
+
+    def _write_manifest(self) -> None:
+        content = msgspec.json.format(msgspec.json.encode(self.manifest), indent=1)
+        (self.path / MANIFEST).write_bytes(content + b"\n")
+
+    def _pins(self) -> list[str]:
+        text = "\n".join(cell.source for cell in self.node.cells if cell.cell_type == "code")
+        text += "\n".join((self.path / name).read_text("utf-8") for name in self.files if name.endswith(".py"))
+        used = set(_IMPORT.findall(text)) & set(self.testimony.modules)
+        homes = packages_distributions()
+        names = [*_NOTEBOOK_PACKAGES, *(name for module in sorted(used) for name in homes.get(module, ())[:1])]
+        pins = {}
+        for name in names:
+            try:
+                pins[name.lower()] = f"{name}=={version(name)}"
+            except PackageNotFoundError:
+                continue
+        pins.pop("bknb", None)
+        return sorted(pins.values(), key=str.lower)
+
+    def _insert_first_cell(self) -> None:
+        from nbformat.v4 import new_code_cell
+
+        cells = self.node.cells
+        if any("exchanges.bundled(" in cell.source for cell in cells if cell.cell_type == "code"):
+            return
+        first = next((at for at, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
+        made = new_code_cell(_BUNDLED_CELL, metadata={"tags": [BUNDLED_TAG]})  # type: ignore[no-untyped-call]
+        cells.insert(first, made)
+
+    def check(self, before: list[Card], *, timeout: int | None) -> None:
+        """Execute the copy without a network; it must give the same.
+
+        Raises
+        ------
+        UsageError
+            It does not run, or something differs.
+        """
+        with tempfile.TemporaryDirectory(prefix="bknb-seen-") as seen, tempfile.TemporaryDirectory() as place:
+            copy = Path(place, "copy")
+            shutil.copytree(self.path, copy)
+            after = execute_watched(
+                self.node, copy, Path(seen), offline=True, timeout=timeout, told=lambda _c, _t: None
+            )
+            self.guard.check(leaks.notebook_texts(self.node))
+        verification = compared(before, after)
+        if not verification:
+            first = next(f"{name}: {found[0].text}" for name, found in verification.differences.items() if found)
+            raise UsageError(
+                f"not shared: the copy does not give the same. {first}\n"
+                "a notebook must not depend on chance, on the clock or on what is outside its folder"
+            )
+        self.notes.append(f"executed again without a network: {len(after)} results, all the same")
+
+    def finish(self) -> None:
+        """Write the notebook with its last outputs."""
+        import nbformat
+
+        shown = cards_in(self.node)
+        self.node.metadata["bknb"] = {
+            "made_with": made_with(),
+            "results": [
+                {"strategy": card.strategy, "symbol": card.symbol, "digest": card.outcome.digest} for card in shown
+            ],
+        }
+        nbformat.validate(self.node)
+        nbformat.write(self.node, self.path / self.source.name)  # type: ignore[no-untyped-call]
+
+    def _readme(self, repository: str | None, ref: str) -> str:
+        name = self.source.name
+        link = f"https://mybinder.org/v2/gh/{repository or 'OWNER/REPOSITORY'}/{ref}?urlpath=lab/tree/{quote(name)}"
+        candles = [
+            f"| {file.exchange} | {file.symbol} | {file.interval} | {file.count:,} | `{file.path}` |"
+            for file in self.testimony.candles
+        ]
+        launch = (
+            f"[![Launch on Binder](https://mybinder.org/badge_logo.svg)]({link})"
+            if repository
+            else f"Put this folder into a public GitHub repository; then this link opens it on Binder:\n`{link}`"
+        )
+        return "\n".join(
+            [
+                f"# {name.removesuffix('.ipynb')}",
+                "",
+                launch,
+                "",
+                f"`{name}` with the candles it used and the code it ran with. On Python {_python(2)} or newer, here:",
+                "",
+                "```sh",
+                "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
+                f".venv/bin/bknb verify {_quoted(name)}",
+                f".venv/bin/bknb lab {_quoted(name)}",
+                "```",
+                "",
+                "The second command runs it and says whether every result is what it was, or exactly what differs.",
+                "After the installation nothing needs a network.",
+                "",
+                "| Exchange | Symbol | Interval | Candles | File |",
+                "|---|---|---|--:|---|",
+                *candles,
+                "",
+                *(f"* {note}" for note in self.notes),
+                "",
+            ]
+        )
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(r"[\w./-]+", name) else f"'{name}'"
+
+
+def _python(parts: int = 3) -> str:
+    return ".".join(map(str, sys.version_info[:parts]))

@@ -1,0 +1,156 @@
+"""Running a notebook again, and comparing every result with the run card that is stored beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ..errors import MissingDependency, UsageError
+from ..exchanges.bundle import read_manifest
+from ..provenance.card import Card, Difference
+from . import execute as notebooks
+
+_BEGIN: Final = "from bknb.sharing.recorder import Witness as __witness\n__witness = __witness(offline={offline})"
+_FINISH: Final = "__witness.testify({folder!r})"
+
+Told = Callable[[int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookVerification:
+    """What came of running a notebook again; true where every result is what it was.
+
+    Attributes
+    ----------
+    differences : dict of str to tuple of Difference
+        By result: everything but versions.
+    surroundings : tuple of Difference
+        Versions and platform that are not what they were.
+
+    Examples
+    --------
+    >>> print(NotebookVerification({"result 1 (sma on BTCUSDT)": ()}, ()))
+    result 1 (sma on BTCUSDT): the same
+    """
+
+    differences: dict[str, tuple[Difference, ...]]
+    surroundings: tuple[Difference, ...]
+
+    def __bool__(self) -> bool:
+        return not any(self.differences.values())
+
+    def __repr__(self) -> str:
+        lines = []
+        for name, found in self.differences.items():
+            lines.append(f"{name}: {'NOT the same' if found else 'the same'}")
+            lines += [f"  {part.kind:<8} {part.text}" for part in found]
+        if self.surroundings:
+            lines.append(f"made with something else: {'; '.join(part.text for part in self.surroundings)}")
+        return "\n".join(lines)
+
+
+def verify_notebook(
+    notebook: str | Path, *, timeout_seconds: int | None = None, on_summary: Told | None = None
+) -> NotebookVerification:
+    """Execute a notebook again and compare every result with the run card that is stored in it.
+
+    Parameters
+    ----------
+    notebook
+        A notebook with outputs, or a folder that ``share`` made. The file is not changed.
+    timeout_seconds, on_summary
+        As for ``share``.
+
+    Raises
+    ------
+    UsageError
+        There is no run card in the notebook, or a cell failed.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> bknb.verify_notebook("no-such.ipynb")
+    Traceback (most recent call last):
+        ...
+    bknb.errors.UsageError: no notebook at no-such.ipynb; expected the path of an .ipynb file
+    """
+    path = Path(notebook)
+    if path.is_dir():
+        path = path / read_manifest(path).notebook
+    node = notebooks.read_notebook(path)
+    before = cards_in(node)
+    if not before:
+        raise UsageError(f"{path} holds no run card\nrun it with bknb, save it with its outputs, then verify it")
+    told = on_summary or (lambda _cell, _text: None)
+    failure = notebooks.execute(node, folder=path.resolve().parent, timeout_seconds=timeout_seconds, on_summary=told)
+    if failure is not None:
+        raise UsageError(failed_text(failure, path.name))
+    return compared(before, cards_in(node))
+
+
+def cards_in(node: Any) -> list[Card]:
+    """The run cards stored with the outputs of a notebook, in order."""
+    marks = [
+        output.metadata["bknb"]
+        for cell in node.cells
+        for output in cell.get("outputs", ())
+        if "card" in output.get("metadata", {}).get("bknb", {})
+    ]
+    return [Card.from_json(msgspec.json.encode(mark["card"]).decode(), where="the notebook") for mark in marks]
+
+
+def compared(before: list[Card], after: list[Card]) -> NotebookVerification:
+    """What differs between the results of a notebook and those of another run of it, one by one."""
+    differences: dict[str, tuple[Difference, ...]] = {}
+    surroundings: dict[str, Difference] = {}
+    for number, card in enumerate(before, start=1):
+        name = f"result {number} ({card.strategy} on {card.symbol})"
+        if number > len(after):
+            differences[name] = (Difference(kind="run", text="it is not shown any more"),)
+            continue
+        found = card.diff(after[number - 1])
+        differences[name] = tuple(part for part in found if part.kind != "with")
+        surroundings.update({part.text: part for part in found if part.kind == "with"})
+    for number in range(len(before) + 1, len(after) + 1):
+        differences[f"result {number}"] = (Difference(kind="run", text="it was not there"),)
+    return NotebookVerification(differences, tuple(surroundings.values()))
+
+
+def execute_watched(
+    node: Any, folder: Path, seen: Path, *, offline: bool, timeout: int | None, told: Told
+) -> list[Card]:
+    """Run the notebook between two cells nobody sees, which watch what it uses; gives its run cards."""
+    try:
+        from nbformat.v4 import new_code_cell
+    except ImportError:
+        raise MissingDependency("nbformat", purpose="sharing a notebook", extra="notebook") from None
+    shown = list(node.cells)
+    node.cells = [
+        new_code_cell(_BEGIN.format(offline=offline)),  # type: ignore[no-untyped-call]
+        *shown,
+        new_code_cell(_FINISH.format(folder=str(seen))),  # type: ignore[no-untyped-call]
+    ]
+    failure = notebooks.execute(
+        node, folder=folder, timeout_seconds=timeout, on_summary=lambda cell, text: told(cell - 1, text)
+    )
+    node.cells = shown
+    if failure is not None:
+        if failure.cell > 1 + sum(cell.cell_type == "code" for cell in shown):
+            raise UsageError(failure.text.partition(": ")[2])  # ours, after the last of the notebook
+        raise UsageError(failed_text(notebooks.Failure(cell=failure.cell - 1, text=failure.text), "the notebook"))
+    for cell in shown:
+        for part in (cell, *cell.get("outputs", ())):
+            if part.get("execution_count"):
+                part["execution_count"] -= 1
+    node.metadata.pop("widgets", None)
+    return cards_in(node)
+
+
+def failed_text(failure: notebooks.Failure, name: str) -> str:
+    """The failure of a cell in at most three lines."""
+    first, *more = [line.strip() for line in failure.text.splitlines() if line.strip()] or ["failed"]
+    return "\n".join([f"cell [{failure.cell}] of {name} failed: {first}", *more[:2]])

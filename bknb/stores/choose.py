@@ -1,0 +1,118 @@
+"""Where live runs keep their state; each can be passed as ``store=``, or chosen for all with ``bknb.set_store``.
+
+Examples
+--------
+>>> import bknb.stores
+>>> bknb.stores.memory()
+MemoryStore(0 values)
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Final
+
+from ..errors import UsageError
+from ..ports import StateStore
+from .file_store import FileStore, MemoryStore
+from .sqlite_store import SqliteStore
+
+__all__ = ["FileStore", "MemoryStore", "SqliteStore", "files", "memory", "set_store", "sqlite"]
+
+DEFAULT_FOLDER: Final = "./dump/data"
+DEFAULT_DATABASE: Final = "./dump/state.db"
+
+_opened: dict[tuple[str, Path], FileStore | SqliteStore] = {}
+_mutex = threading.Lock()
+_chosen: list[StateStore] = []
+
+
+def files(root: str | Path = DEFAULT_FOLDER) -> FileStore:
+    """State as one small file per value; a place asked for again is the same store.
+
+    Parameters
+    ----------
+    root
+        The folder; made when it is missing.
+
+    Examples
+    --------
+    >>> import bknb.stores
+    >>> bknb.stores.files("./dump/data") is bknb.stores.files()
+    True
+    """
+    place = Path(root).absolute()
+    with _mutex:
+        store = _opened.setdefault(("files", place), FileStore(place))
+    assert isinstance(store, FileStore)  # by its key  # noqa: S101
+    return store
+
+
+def sqlite(path: str | Path = DEFAULT_DATABASE) -> SqliteStore:
+    """State in one SQLite file; a place asked for again is the same store.
+
+    Parameters
+    ----------
+    path
+        The file; made when it is missing.
+
+    Examples
+    --------
+    >>> import bknb.stores
+    >>> bknb.stores.sqlite("./dump/state.db") is bknb.stores.sqlite()
+    True
+    """
+    place = Path(path).absolute()
+    with _mutex:
+        store = _opened.setdefault(("sqlite", place), SqliteStore(place))
+    assert isinstance(store, SqliteStore)  # by its key  # noqa: S101
+    return store
+
+
+def memory() -> MemoryStore:
+    """State that ends with the process; for trying things out.
+
+    Examples
+    --------
+    >>> import bknb.stores
+    >>> bknb.stores.memory() is bknb.stores.memory()
+    False
+    """
+    return MemoryStore()
+
+
+def set_store(store: StateStore) -> None:
+    """Choose where live runs keep their state from now on; runs that have begun stay where they are.
+
+    Parameters
+    ----------
+    store
+        ``bknb.stores.files(folder)`` (the default, in ``./dump/data``), ``bknb.stores.sqlite(path)``,
+        ``bknb.stores.memory()``, or an object of your own that passes :class:`bknb.testing.stores.StateStoreContract`.
+
+    Raises
+    ------
+    UsageError
+        When it is no store.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> bknb.set_store(bknb.stores.memory())
+    """
+    _chosen[:] = [checked(store)]
+
+
+def chosen() -> StateStore:
+    """The store of runs that name none."""
+    return _chosen[0] if _chosen else files()
+
+
+def checked(store: object) -> StateStore:
+    """The store, when it is one."""
+    if isinstance(store, StateStore):
+        return store
+    raise UsageError(
+        f"a store must be bknb.stores.files(…), .sqlite(…), .memory() or an object like them, got {store!r:.80}"
+    )

@@ -1,0 +1,1 @@
+"""Many combinations of parameters over the same candles, on one machine or a cluster, with a ledger."""

@@ -1,0 +1,309 @@
+"""One combination of a sweep: a strategy with parameters over prepared candles, as figures and daily returns.
+
+A vectorised strategy without a risk profile goes through the compiled loop; every other one through the event engine.
+Both come to the same table of ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from ..domain.execution import execution_model
+from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
+from ..engine.backtest import BacktestRun, Plan, open_window, ready_minutes
+from ..engine.build import with_params
+from ..engine.vectorised import rows_begin, signal_rows
+from ..kernels import simulate as kernel
+from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
+from ..market.candles import Candles
+from ..market.fetch_loop import submit
+from ..market.window import Series
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..domain.signal import Cancelled, Closed
+    from ..engine.records import Records
+    from ..engine.registry import Strategy
+    from ..engine.vectorised import SignalRows
+
+COUNTS: Final = ("rejected",)
+"""What is counted besides ``FIGURES``."""
+
+_CODES: Final = {text: code for code, text in kernel.REASONS.items() if code < kernel.FIRST_CANCEL}
+_CANCEL_CODES: Final = {text: code for code, text in kernel.REASONS.items() if code >= kernel.FIRST_CANCEL}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The candles of one symbol, ready for any number of combinations.
+
+    Attributes
+    ----------
+    market
+        One-minute candles and their average prices.
+    candles
+        The candles of the strategy's interval.
+    data
+        Hash of all of them.
+    """
+
+    symbol: str
+    market: kernel.Market
+    candles: Candles
+    data: str
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays where other processes can map them."""
+        folder.mkdir(parents=True)
+        market = self.market
+        np.save(folder / "times.npy", market.times)
+        np.save(folder / "prices.npy", np.stack([market.open, market.high, market.low, market.average]))
+        np.save(folder / "candles.npy", self.candles._block)
+        np.save(folder / "ready.npy", market.ready)
+        (folder / "about.json").write_bytes(msgspec.json.encode([self.symbol, market.regular, self.data]))
+
+    @classmethod
+    def load(cls, folder: Path) -> Prepared:
+        """Map what ``save`` wrote: processes share the memory."""
+        symbol, regular, data = msgspec.json.decode((folder / "about.json").read_bytes())
+        names = ("times", "prices", "candles", "ready")
+        times, prices, block, ready = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names)
+        market = kernel.Market(times, prices[0], prices[1], prices[2], prices[3], regular, ready)
+        return cls(symbol, market, Candles(block), data)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one combination came to.
+
+    Attributes
+    ----------
+    figures : ndarray of float64, shape (len(FIGURES),)
+        NaN where not available.
+    daily : ndarray of float64, shape (days,)
+        Net return of each day of the frame, as a fraction.
+    rejected : int
+        Answers that broke a rule.
+    ends : ndarray or None
+        The table of ends, when it was asked for.
+    error : str
+        Why there is nothing; empty when there is.
+    """
+
+    figures: NDArray[np.float64]
+    daily: NDArray[np.float64]
+    rejected: int = 0
+    ends: NDArray[np.float64] | None = None
+    error: str = ""
+
+
+def goes_compiled(strategy: Strategy) -> bool:
+    """Whether the compiled loop can run a strategy; one with a risk profile needs the event engine."""
+    return strategy.get_signals is not None and strategy.risk is None
+
+
+async def prepare(plan: Plan, warn: Any = None) -> Prepared:
+    """Fetch what the combinations of a sweep over one symbol need, as a backtest would."""
+    window = open_window(plan, warn=warn or _unheard)
+    strategy = plan.strategy
+    rows: Series | None = None
+    if strategy.get_signals is not None:
+        begin = rows_begin(strategy, plan.frame.start, window.sessions)
+        rows = await asyncio.wrap_future(submit(window.load(plan.symbol, strategy.interval, begin)))
+    series = await window.load_run(plan.symbol, plan.frame.start)
+    BacktestRun(plan, window=window).check_coverage(series)
+    times, sessions = series.candles.timestamp, window.sessions
+    count = plan.settings.avg_price_candles_count
+    ready = np.zeros(0, dtype=bool) if sessions is None else ready_minutes(times, sessions, count)
+    return _prepared(plan.symbol, series, window.average_prices(plan.symbol), rows, ready)
+
+
+def _unheard(_: str) -> None:
+    """A warning that was told when the candles were prepared."""
+
+
+def _prepared(
+    symbol: str, series: Series, average: NDArray[np.float64], rows: Series | None, ready: NDArray[np.bool_]
+) -> Prepared:
+    minutes = series.candles
+    market = kernel.Market(
+        minutes.timestamp.copy(), minutes.open, minutes.high, minutes.low, average, bool(series.regular), ready
+    )
+    candles = Candles.empty() if rows is None else rows.candles.copy()
+    digest = hashlib.sha256()
+    for array in (market.times, market.open, market.high, market.low, average, candles._block, ready):
+        digest.update(np.ascontiguousarray(array).data)
+    return Prepared(symbol, market, candles, digest.hexdigest())
+
+
+class Bench:
+    """The place where the combinations of one sweep over one symbol are tried.
+
+    Parameters
+    ----------
+    plan
+        The backtest that the sweep repeats; its strategy's parameters are what a combination does not name.
+    prepared
+        The candles of its symbol.
+    keep_ends
+        Whether outcomes carry their tables of ends.
+    """
+
+    def __init__(self, plan: Plan, prepared: Prepared, *, keep_ends: bool = False) -> None:
+        self.plan = plan
+        self.keep_ends = keep_ends
+        model = execution_model(plan.execution)
+        self.first_day, self.days = frame_days(plan)
+        self._terms = terms_of(plan)
+        self._grid = kernel.Grid(
+            plan.frame.start,
+            interval_ms(plan.frame.interval),
+            plan.frame.last,
+            interval_ms(plan.strategy.interval),
+            plan.settings.avg_price_candles_count,
+        )
+        self._compiled = goes_compiled(plan.strategy)
+        self._window = None if self._compiled else open_window(plan, warn=_unheard)  # shared by all its runs
+        given = prepared.market
+        times, open_, high, low, average, ready = map(_fixed, (*given[:5], given.ready))
+        market = kernel.Market(times, open_, high, low, average, given.regular, ready)
+        prepared = replace(prepared, market=market)
+        self.prepared = prepared
+        self._blocks = (
+            kernel.blocks_of(prepared.market, watches_average=model.watches == "average") if self._compiled else None
+        )
+
+    def try_out(self, params: Mapping[str, Any]) -> Outcome:
+        """One combination; what the user's function raises becomes the outcome's error."""
+        try:
+            if self._compiled:
+                ends, rejected = self._simulate(signal_rows(self.plan.strategy, self.prepared.candles, params))
+                figures, returns = score(ends), daily(ends, self.first_day, self.days)
+            else:
+                ends, rejected = self._run_events(with_params(self.plan.strategy, params))
+                figures, returns = score_plain(ends), daily_plain(ends, self.first_day, self.days)
+        except ImportError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- one bad combination does not end a sweep
+            text = " ".join(str(error).split())
+            return Outcome(
+                np.full(len(FIGURES), np.nan), np.zeros(self.days), error=f"{type(error).__name__}: {text}"[:300]
+            )
+        return Outcome(figures, returns, rejected, ends if self.keep_ends else None)
+
+    def _simulate(self, rows: SignalRows) -> tuple[NDArray[np.float64], int]:
+        prepared = self.prepared
+        assert self._blocks is not None  # compiled  # noqa: S101
+        columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
+        table = kernel.Rows(_fixed(prepared.candles.timestamp), *map(_fixed, columns))
+        return kernel.simulate(prepared.market, self._blocks, self._grid, table, self._terms)
+
+    def _run_events(self, strategy: Strategy) -> tuple[NDArray[np.float64], int]:
+        plan = replace(self.plan, strategy=replace(strategy, callbacks={}))
+        run = BacktestRun(plan, silent=True, window=self._window)
+
+        async def through() -> None:
+            async for _ in run.results():
+                pass
+
+        asyncio.run(through())
+        failures = [failure for failure in run.records.failures if failure.kind != "warm-up"]
+        if failures and not run.records.ends:
+            raise RuntimeError(f"{failures[0].message} ({failures[0].where}, {failures[0].count} times)")
+        return ends_of(run.records), len(run.records.rejected)
+
+
+def _fixed(array: Any) -> Any:
+    """A contiguous read-only array: one kind for the compiled loop, wherever it comes from."""
+    fixed = np.ascontiguousarray(array).view()
+    fixed.setflags(write=False)
+    return fixed
+
+
+def terms_of(plan: Plan) -> kernel.Terms:
+    """The execution model and the settings of a plan, as numbers."""
+    model, settings = execution_model(plan.execution), plan.settings
+    return kernel.Terms(
+        model.watches == "average",
+        model.stop_first,
+        model.gap_fills,
+        model.fills_on_the_way,
+        model.better_of_market_and_limit,
+        _CODES[model.frame_end_close],
+        kernel.TIMEOUT if model.frame_end_cancel == "timeout" else kernel.FRAME_END_CANCEL,
+        settings.schedule_await_minutes * MINUTE_MS,
+        float(settings.percent_slippage),
+        float(settings.percent_fee),
+        float(settings.min_take_profit_distance_percent),
+        float(settings.min_stop_loss_distance_percent),
+        float(settings.max_stop_loss_distance_percent),
+        settings.max_signal_lifetime_minutes,
+    )
+
+
+def pack_days(daily: NDArray[np.float64]) -> bytes:
+    """Daily returns as bytes: how many days, which are not zero, and those.
+
+    Examples
+    --------
+    >>> unpack_days(pack_days(np.array([0.0, 0.01, 0.0]))).tolist()
+    [0.0, 0.01, 0.0]
+    """
+    at = np.flatnonzero(daily)
+    return np.array([len(daily), len(at), *at], dtype="<u4").tobytes() + daily[at].astype("<f8").tobytes()
+
+
+def unpack_days(content: bytes) -> NDArray[np.float64]:
+    """What ``pack_days`` packed."""
+    days, count = np.frombuffer(content, dtype="<u4", count=2).tolist()
+    daily = np.zeros(days)
+    daily[np.frombuffer(content, dtype="<u4", count=count, offset=8)] = np.frombuffer(
+        content, dtype="<f8", offset=8 + 4 * count
+    )
+    return daily
+
+
+def frame_days(plan: Plan) -> tuple[int, int]:
+    """The first calendar day of a plan's frame, as days since 1970, and how many days it touches."""
+    first = plan.frame.start // DAY_MS
+    return first, (plan.frame.last + MINUTE_MS) // DAY_MS - first + 1
+
+
+def ends_of(records: Records) -> NDArray[np.float64]:
+    """The closed and cancelled results of an event-driven run as a table of ends; ``ROW`` is -1."""
+    ends = np.full((len(records.ends), kernel.WIDTH), np.nan)
+    for line, event in zip(ends, records.ends, strict=True):
+        _fill(line, event)
+    return ends
+
+
+def _fill(line: NDArray[np.float64], event: Closed | Cancelled) -> None:
+    signal = event.signal
+    line[kernel.ROW] = -1
+    line[kernel.SIDE] = 1 if signal.position == "long" else -1
+    line[kernel.SCHEDULED_AT], line[kernel.CLOSED_AT] = signal.scheduled_at, event.closed_at
+    line[kernel.OPEN : kernel.STOP + 1] = signal.price_open, signal.price_take_profit, signal.price_stop_loss
+    line[kernel.AMBIGUOUS] = 0.0
+    if event.action == "cancelled":
+        line[kernel.CLOSE], line[kernel.REASON] = event.price, _CANCEL_CODES[event.reason]
+        return
+    pnl = event.pnl
+    line[kernel.PENDING_AT] = event.signal.pending_at
+    line[kernel.CLOSE], line[kernel.REASON] = event.price_close, _CODES[event.close_reason]
+    line[kernel.NET : kernel.SLIPPAGE + 1] = (
+        pnl.pnl_percentage,
+        pnl.gross_percentage,
+        pnl.fee_percentage,
+        pnl.slippage_percentage,
+    )
+    line[kernel.PEAK], line[kernel.TROUGH] = event.peak_percentage, event.trough_percentage
+    line[kernel.AMBIGUOUS] = float(event.ambiguous)

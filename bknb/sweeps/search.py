@@ -1,0 +1,165 @@
+"""Which combinations a sweep tries: all of them, a seeded sample, or what an Optuna sampler asks for next."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final, Literal, TypeAlias
+
+from ..errors import MissingDependency, UnknownName, UsageError
+from ..kernels.metrics import FIGURES
+
+Search: TypeAlias = Literal["grid", "random", "optuna"]
+Params: TypeAlias = dict[str, Any]
+
+SEARCHES: Final = ("grid", "random", "optuna")
+LOWER_IS_BETTER: Final = frozenset({"max_drawdown", "std_dev", "loss_count", "max_loss_streak"})
+METRICS: Final = tuple(name for name in FIGURES if name not in ("cancelled", "ambiguous"))
+_PART: Final = 8192  # combinations of a list that are made at a time
+BATCH: Final = 16  # an Optuna sampler learns after so many; fixed, so that the answer does not depend on the executor
+
+
+class Space:
+    """The values each parameter may take.
+
+    Examples
+    --------
+    >>> space = Space({"fast": range(5, 20, 5), "slow": [50, 100]})
+    >>> len(space), space.at(1)
+    (6, {'fast': 5, 'slow': 100})
+    """
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        given: object = params
+        if not isinstance(given, Mapping):
+            raise UsageError(f"params must be a mapping such as {{'fast': range(5, 50, 5)}}, got {params!r:.80}")
+        self.values: dict[str, tuple[Any, ...]] = {name: _values(name, values) for name, values in params.items()}
+
+    def __len__(self) -> int:
+        return math.prod(len(values) for values in self.values.values())
+
+    def at(self, number: int) -> Params:
+        """One combination by its number; the last parameter changes fastest."""
+        found: list[tuple[str, Any]] = []
+        for name, values in reversed(self.values.items()):
+            number, at = divmod(number, len(values))
+            found.append((name, values[at]))
+        return dict(reversed(found))
+
+
+def _values(name: str, values: Any) -> tuple[Any, ...]:
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, (Sequence, range, set, frozenset)):
+        values = (values,)
+    found = tuple(sorted(values) if isinstance(values, (set, frozenset)) else values)
+    if not found:
+        raise UsageError(f"parameter {name!r} has no value to try")
+    return tuple(value.item() if hasattr(value, "item") else value for value in found)
+
+
+def checked_search(search: object, metric: object, trials: object) -> None:
+    """Refuse an unknown search or metric, and a number of trials that is none."""
+    if search not in SEARCHES:
+        raise UnknownName("search", str(search), known=SEARCHES)
+    if metric not in METRICS:
+        near = get_close_matches(str(metric), METRICS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"a sweep cannot rank by {metric!r}{hint}\nit can rank by: {', '.join(METRICS)}")
+    if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials <= 0):
+        raise UsageError(f"trials must be a whole number above 0, got {trials!r}")
+    if trials is None and search != "grid":
+        raise UsageError(f"search={search!r} needs trials=, the number of combinations to try")
+
+
+class Listed:
+    """Combinations that are known from the start: a grid, or a sample of it without repetition."""
+
+    def __init__(self, space: Space, *, search: str, trials: int | None, seed: int) -> None:
+        total = len(space)
+        if search == "random" and trials is not None and trials < total:
+            numbers: Sequence[int] = random.Random(seed).sample(range(total), trials)  # noqa: S311 -- no secret
+        else:
+            numbers = range(total if trials is None else min(trials, total))
+        self._space, self._numbers = space, numbers
+
+    @property
+    def total(self) -> int:
+        """How many combinations there will be."""
+        return len(self._numbers)
+
+    def batches(self) -> Iterator[list[Params]]:
+        """All combinations, a good many at a time."""
+        for at in range(0, len(self._numbers), _PART):
+            yield [self._space.at(number) for number in self._numbers[at : at + _PART]]
+
+    def tell(self, params: Sequence[Params], scores: Sequence[float]) -> None:
+        """A list does not learn."""
+
+
+class Sampled:
+    """Combinations an Optuna sampler asks for, learning from the scores of those before.
+
+    Raises
+    ------
+    MissingDependency
+        Without optuna.
+    """
+
+    def __init__(self, space: Space, *, trials: int, seed: int, lower_is_better: bool) -> None:
+        try:
+            import optuna
+        except ImportError:
+            raise MissingDependency("optuna", purpose="search='optuna'", extra="optuna") from None
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._space = space
+        self._worst = math.inf if lower_is_better else -math.inf
+        self._study: Any = optuna.create_study(
+            direction="minimize" if lower_is_better else "maximize",
+            sampler=optuna.samplers.TPESampler(seed=seed, multivariate=False),
+        )
+        self._distributions = {
+            name: optuna.distributions.CategoricalDistribution(range(len(values)))
+            if not _is_even(values)
+            else optuna.distributions.IntDistribution(0, len(values) - 1)
+            for name, values in space.values.items()
+        }
+        self.total = trials
+        self._asked: list[Any] = []
+
+    def batches(self) -> Iterator[list[Params]]:
+        """The next combinations, a fixed number at a time."""
+        left = self.total
+        while left:
+            size = min(BATCH, left)
+            left -= size
+            self._asked = [self._study.ask(self._distributions) for _ in range(size)]
+            yield [
+                {name: values[trial.params[name]] for name, values in self._space.values.items()}
+                for trial in self._asked
+            ]
+
+    def tell(self, params: Sequence[Params], scores: Sequence[float]) -> None:
+        """The scores of the last batch, in order; NaN is a failed trial."""
+        import optuna
+
+        for trial, _, score in zip(self._asked, params, scores, strict=True):
+            failed = math.isnan(score)
+            state = optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE
+            self._study.tell(trial, None if failed else score, state=state)
+
+
+def _is_even(values: tuple[Any, ...]) -> bool:
+    """Whether the values are numbers in order: then near numbers are near each other for the sampler."""
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    return numbers and list(values) == sorted(values)
+
+
+def make_search(space: Space, *, search: str, trials: int | None, seed: int, metric: str) -> Listed | Sampled:
+    """The search of that name."""
+    if search == "optuna":
+        assert trials is not None  # checked_search saw to it  # noqa: S101
+        return Sampled(space, trials=trials, seed=seed, lower_is_better=metric in LOWER_IS_BETTER)
+    return Listed(space, search=search, trials=trials, seed=seed)

@@ -1,0 +1,345 @@
+"""A sweep: many combinations of parameters over the same candles, every one of them written into a ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from ..domain.trial import Trial, same_data
+from ..engine.build import with_params
+from ..engine.vectorised import first_row, signal_rows, unsteady_rows
+from ..events import subjects
+from ..kernels.metrics import FIGURES
+from ..market.clock import stopwatch
+from ..provenance.strategy_hash import fingerprint
+from .evaluate import Bench, Outcome, Prepared, frame_days, goes_compiled, pack_days, prepare, unpack_days
+from .executors import Chunk, Depot, Executor, make_executor
+from .search import Params, make_search
+
+if TYPE_CHECKING:
+    from ..engine.backtest import Plan
+    from ..ports import TrialLedger
+    from .search import Space
+
+RULES: Final = "1:" + ",".join(FIGURES)
+"""What a stored outcome depends on besides its inputs; changes with the figures, or when trades would come out new."""
+
+_SHARPE: Final = FIGURES.index("sharpe_ratio")
+_CHUNK: Final = 32  # combinations in a task, at most
+_SAVE: Final = 256  # trials are written to disk so many at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPlan:
+    """Everything a sweep needs, resolved.
+
+    Attributes
+    ----------
+    plans
+        One backtest per symbol; the sweep repeats each with every combination.
+    """
+
+    plans: tuple[Plan, ...]
+    space: Space
+    search: str
+    trials: int | None
+    seed: int
+    metric: str
+    executor: object = None
+    keep_trades: bool = False
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """What is traded."""
+        return tuple(plan.symbol for plan in self.plans)
+
+
+class TrialMemory:
+    """A ledger that lasts as long as the process."""
+
+    def __init__(self) -> None:
+        self._trials: dict[str, Trial] = {}
+
+    def get(self, key: str) -> Trial | None:
+        """The trial of that key, if it was made."""
+        return self._trials.get(key)
+
+    def all(self) -> list[Trial]:
+        """Every trial, in order of the first time."""
+        return list(self._trials.values())
+
+    def add(self, trials: Iterable[Trial]) -> None:
+        """Add trials."""
+        for trial in trials:
+            self._trials.setdefault(trial.key, trial)
+
+
+class SweepRun:
+    """One sweep at work.
+
+    Attributes
+    ----------
+    combinations : list of dict
+        Parameters, in the order in which they were first asked for.
+    outcomes : dict
+        ``(combination, symbol number) -> Outcome``.
+    processed, total : int
+        Combinations times symbols: behind, and all.
+    from_ledger : int
+        How many outcomes were in the ledger already.
+    """
+
+    def __init__(self, plan: SweepPlan, ledger: TrialLedger, *, progress: Callable[[int, int], object] | None) -> None:
+        self.plan = plan
+        self.ledger = ledger
+        self.combinations: list[Params] = []
+        self.outcomes: dict[tuple[int, int], Outcome] = {}
+        self.warnings: list[str] = []
+        self.processed = 0
+        self.from_ledger = 0
+        self.seconds = 0.0
+        self.stopped = False
+        self.data: list[str] = []
+        self.trial_sharpes: list[float] = []
+        self.trials = 0
+        self._search = make_search(
+            plan.space, search=plan.search, trials=plan.trials, seed=plan.seed, metric=plan.metric
+        )
+        self.total = self._search.total * len(plan.plans)
+        self._progress = progress
+        self._numbers: dict[str, int] = {}
+        self._fresh: list[Trial] = []
+        self._strategy = ""
+
+    def stop(self) -> None:
+        """Begin no further task; what is done stays. Thread-safe."""
+        self.stopped = True
+
+    def run(self) -> None:
+        """Try everything, or what there is time for; blocks."""
+        began = stopwatch()
+        folder = Path(tempfile.mkdtemp(prefix="bknb-sweep-"))
+        try:
+            self._run_in(Depot(folder))
+        finally:
+            self._save()
+            shutil.rmtree(folder, ignore_errors=True)
+        self._count_trials()
+        self.seconds = stopwatch() - began
+        self._report()
+
+    def _run_in(self, depot: Depot) -> None:
+        plan = self.plan
+        self._strategy = fingerprint(plan.plans[0].strategy)
+        for number, one in enumerate(plan.plans):
+            prepared = asyncio.run(prepare(one, self._warn))
+            depot.add(number, prepared)
+            self.data.append(prepared.data)
+            if number == 0:
+                self._look_at_rows(prepared)
+        executor = make_executor(plan.executor, depot, plan.plans[0], keep_ends=plan.keep_trades, warn=self._warn)
+        if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):
+            _compile(Bench(plan.plans[0], Prepared.load(depot.folder / "0")))  # once, before workers find no cache
+        try:
+            for batch in self._search.batches():
+                self._try_batch(executor, batch)
+                if self.stopped:
+                    return
+                self._search.tell(batch, [self._score(self._number(params)) for params in batch])
+        finally:
+            executor.close()
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def _look_at_rows(self, prepared: Prepared) -> None:
+        """Compare a sample of rows of the first combination with what live would see."""
+        plan = self.plan.plans[0]
+        if not goes_compiled(plan.strategy):
+            return
+        strategy = with_params(plan.strategy, self.plan.space.at(0))
+        first = first_row(prepared.candles, plan.frame.start, strategy.interval)
+        try:
+            warning = unsteady_rows(strategy, signal_rows(strategy, prepared.candles), prepared.candles, first)
+        except Exception:  # noqa: BLE001 -- the combination itself tells what is wrong with it
+            return
+        if warning is not None:
+            self._warn(warning)
+
+    # --- combinations -----------------------------------------------------------------------------------------------
+
+    def _number(self, params: Params) -> int:
+        """The number of a combination; one that is asked for again keeps its own."""
+        text = repr(params)
+        if text not in self._numbers:
+            self._numbers[text] = len(self.combinations)
+            self.combinations.append(params)
+        return self._numbers[text]
+
+    def _try_batch(self, executor: Executor, batch: Sequence[Params]) -> None:
+        numbers = list(dict.fromkeys(self._number(params) for params in batch))
+        chunks: list[Chunk] = []
+        for symbol in range(len(self.plan.plans)):
+            todo = [number for number in numbers if not self._recall(number, symbol)]
+            size = max(1, min(_CHUNK, -(-len(todo) // (4 * executor.workers))))
+            chunks += [
+                Chunk(symbol, part, [self.combinations[number] for number in part])
+                for part in (todo[at : at + size] for at in range(0, len(todo), size))
+            ]
+        repeated = len(batch) - len(numbers)
+        self._advance(repeated * len(self.plan.plans))
+        for chunk, answer in executor.run(chunks, lambda: self.stopped):
+            self._take(chunk, answer)
+
+    def _take(self, chunk: Chunk, answer: Any) -> None:
+        if not isinstance(answer, list):
+            text = answer or f"the worker died {chunk.tries} times with this combination"
+            answer = [_failed(text, self._days())] * len(chunk.numbers)
+        for number, outcome in zip(chunk.numbers, answer, strict=True):
+            self.outcomes[number, chunk.symbol] = outcome
+            if not outcome.error:
+                self._fresh.append(self._trial(number, chunk.symbol, outcome))
+        if len(self._fresh) >= _SAVE:
+            self._save()
+        self._advance(len(chunk.numbers))
+
+    def _days(self) -> int:
+        return frame_days(self.plan.plans[0])[1]
+
+    def _advance(self, count: int) -> None:
+        self.processed += count
+        if count:
+            self._report()
+
+    def _report(self) -> None:
+        if self._progress is not None:
+            self._progress(self.processed, self.total)
+        if subjects.progress_walker.heard:
+            plan = self.plan.plans[0]
+            subjects.progress_walker.emit(
+                subjects.Progress(
+                    kind="sweep",
+                    symbol=", ".join(self.plan.symbols),
+                    strategy=plan.strategy.name,
+                    exchange=plan.exchange.name,
+                    frame=plan.frame.name,
+                    total=self.total,
+                    processed=self.processed,
+                    progress=self.processed / self.total if self.total else 1.0,
+                )
+            )
+
+    def _score(self, number: int) -> float:
+        """The metric of a combination: the mean over symbols; NaN where one has none."""
+        at = FIGURES.index(self.plan.metric)
+        return float(np.mean([self.outcomes[number, symbol].figures[at] for symbol in range(len(self.plan.plans))]))
+
+    # --- the ledger -------------------------------------------------------------------------------------------------
+
+    def _key(self, number: int, symbol: int) -> str:
+        plan = self.plan.plans[symbol]
+        digest = self._digest(symbol).copy()
+        digest.update(repr({**plan.strategy.params, **self.combinations[number]}).encode())
+        key: str = digest.hexdigest()
+        return key
+
+    @cache  # noqa: B019 -- as many entries as symbols, and gone with the run
+    def _digest(self, symbol: int) -> Any:
+        """The part of a key that the combinations of a symbol share."""
+        plan = self.plan.plans[symbol]
+        parts = (
+            RULES,
+            self._strategy,
+            self.data[symbol],
+            msgspec.json.encode(plan.settings),
+            (plan.frame.start, plan.frame.last, plan.frame.interval),
+            plan.execution,
+            plan.symbol,
+        )
+        return hashlib.sha256(repr(parts).encode())
+
+    def _recall(self, number: int, symbol: int) -> bool:
+        """Take an outcome from this run or from the ledger; whether there was one."""
+        if (number, symbol) in self.outcomes:
+            self._advance(1)
+            return True
+        trial = None if self.plan.keep_trades else self.ledger.get(self._key(number, symbol))
+        if trial is None:
+            return False
+        figures = np.array([np.nan if value is None else value for value in trial.figures])
+        self.outcomes[number, symbol] = Outcome(figures, unpack_days(trial.daily), trial.rejected)
+        self.from_ledger += 1
+        self._advance(1)
+        return True
+
+    def _trial(self, number: int, symbol: int, outcome: Outcome) -> Trial:
+        plan = self.plan.plans[symbol]
+        figures = [None if value != value else value for value in outcome.figures.tolist()]
+        return Trial(
+            key=self._key(number, symbol),
+            symbol=plan.symbol,
+            exchange=plan.exchange.name,
+            strategy=plan.strategy.name,
+            execution=plan.execution,
+            data=self.data[symbol],
+            start=plan.frame.start,
+            end=plan.frame.last,
+            params=repr(self.combinations[number]),
+            sharpe=figures[_SHARPE],
+            figures=tuple(figures),
+            daily=pack_days(outcome.daily),
+            rejected=outcome.rejected,
+        )
+
+    def _save(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        self.ledger.add(fresh)
+
+    def _count_trials(self) -> None:
+        """Everything that was ever tried on these candles, this sweep included."""
+        tried: dict[str, float | None] = {}
+        for trial in self.ledger.all():
+            for plan, data in zip(self.plan.plans, self.data, strict=True):
+                if same_data(
+                    trial,
+                    symbol=plan.symbol,
+                    exchange=plan.exchange.name,
+                    start=plan.frame.start,
+                    end=plan.frame.last,
+                    data=data,
+                ):
+                    tried[trial.key] = trial.sharpe
+        self.trials = len(tried)
+        self.trial_sharpes = [sharpe for sharpe in tried.values() if sharpe is not None]
+
+
+def _compile(bench: Bench) -> None:
+    """Have the loops compiled and in the cache: an empty answer goes through all of them."""
+
+    def nothing(candles: Any) -> Mapping[str, Any]:
+        return {
+            "position": np.zeros(len(candles)),
+            "price_take_profit": 1.0,
+            "price_stop_loss": 1.0,
+            "minute_estimated_time": 1,
+        }
+
+    from ..engine.build import make_strategy
+
+    idle = make_strategy("idle", interval=bench.plan.strategy.interval, get_signals=nothing)
+    Bench(replace(bench.plan, strategy=idle), bench.prepared).try_out({})
+
+
+def _failed(text: str, days: int) -> Outcome:
+    return Outcome(np.full(len(FIGURES), np.nan), np.zeros(days), error=text)
