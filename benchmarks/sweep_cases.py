@@ -111,9 +111,9 @@ def kernel_year(path: str) -> dict[str, Any]:
     """One year through the compiled loop, its statistics, and the whole of one combination; once compiled."""
     import asyncio
 
+    from bknb.engine.plan import plan_backtest
     from bknb.engine.vectorised import signal_rows
     from bknb.kernels.metrics import score
-    from bknb.runs.backtest import plan_backtest
     from bknb.sweeps.evaluate import Bench, prepare
 
     options = _options(path, 100)

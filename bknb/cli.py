@@ -152,25 +152,25 @@ def _seconds(text: str) -> int:
 
 
 def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: int | None) -> int:
-    from .sharing import execute as notebooks
+    from .sharing import execute
 
     target = out if out is not None else Path(f"{path.stem}.html")
-    notebook = notebooks.read_notebook(path)
+    notebook = execute.read_notebook(path)
     for wanted in (target, save or target):  # known before the notebook runs for an hour
         if not wanted.parent.is_dir():
             raise UsageError(f"cannot write {wanted}: there is no folder {wanted.parent}")
     for package in ("ipykernel", "nbclient", "nbconvert"):
         _need(package, purpose="bknb run")
-    failure = notebooks.execute(
+    failure = execute.execute(
         notebook,
         folder=path.resolve().parent,
         timeout_seconds=timeout_seconds,
         on_summary=lambda cell, text: _say(f"[{cell}] {text}\n"),
     )
     try:
-        target.write_text(notebooks.to_html(notebook, title=path.stem), encoding="utf-8")
+        target.write_text(execute.to_html(notebook, title=path.stem), encoding="utf-8")
         if save is not None:
-            notebooks.write_notebook(notebook, save)
+            execute.write_notebook(notebook, save)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename or target}: {error.strerror}") from None
     if failure is not None:

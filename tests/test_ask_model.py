@@ -11,7 +11,7 @@ from ollama_server import raw, saying, serving, silent
 
 import bknb
 from bknb.llm.ask import Advice
-from bknb.optimizer.reply import schema_of
+from bknb.llm.structured import schema_of
 
 FRAME = ("2024-01-08", "2024-01-09")
 FEW = {"1h": 3, "15m": 2}

@@ -132,11 +132,11 @@ def test_a_folder_tells_its_health(tmp_path: Path) -> None:
 
 
 def test_the_clock_is_compared_with_the_exchange(server: LocalBinance, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bknb.exchanges import audit as soundness
+    from bknb.exchanges import audit
 
-    real = soundness.ccxt
+    real = audit.ccxt
     monkeypatch.setattr(
-        soundness, "ccxt", lambda name, config, **more: real(name, config={**server.ccxt_config, **config}, **more)
+        audit, "ccxt", lambda name, config, **more: real(name, config={**server.ccxt_config, **config}, **more)
     )
     server.now = SystemClock().now
     assert abs(clock_skew_ms("binance")) < 1000

@@ -101,11 +101,11 @@ def test_twins_share_their_ranks():
 
 
 def test_splits_are_worked_off_in_parts(monkeypatch):
-    from bknb.research import pbo as overfit
+    from bknb.research import pbo
 
     table = np.random.default_rng(11).normal(size=(160, 30))
     whole = overfitting(table, blocks=8)
-    monkeypatch.setattr(overfit, "_AT_ONCE", 100)
+    monkeypatch.setattr(pbo, "_AT_ONCE", 100)
     parts = overfitting(table, blocks=8)
     np.testing.assert_allclose(parts.logits, whole.logits)
     assert len(parts.logits) == 70

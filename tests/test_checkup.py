@@ -16,8 +16,7 @@ import pytest
 
 import bknb
 from bknb import cli
-from bknb.diagnostics import doctor as checkup
-from bknb.diagnostics import environment as surroundings
+from bknb.diagnostics import doctor, environment
 from bknb.stores.file_store import FileStore
 
 ROOT = Path(__file__).parent.parent
@@ -60,7 +59,7 @@ def test_a_check_that_falls_over_is_a_line_and_the_rest_is_told(monkeypatch: pyt
     def falls() -> Iterator[Any]:
         raise RuntimeError("no such thing")
 
-    monkeypatch.setattr(checkup, "_packages", falls)
+    monkeypatch.setattr(doctor, "_packages", falls)
     made = bknb.doctor(network=False)
     assert "could not be looked at: RuntimeError: no such thing" in repr(made)
     assert found(made, "saved state")
@@ -198,7 +197,7 @@ def test_the_address_of_ollama_is_read_as_its_own_tools_do(
     given: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", given)
-    assert surroundings.ollama_host() == address
+    assert environment.ollama_host() == address
 
 
 def test_the_clock_of_an_exchange_is_compared() -> None:
@@ -224,27 +223,27 @@ def test_the_clock_of_an_exchange_is_compared() -> None:
 
 
 def test_missing_and_old_packages_come_with_the_command() -> None:
-    missing = checkup._group("packages [x]", [("no-such-package", "1")], install="pip install x", purpose="magic")
+    missing = doctor._group("packages [x]", [("no-such-package", "1")], install="pip install x", purpose="magic")
     assert (missing.state, missing.advice) == ("note", "pip install x")
     assert missing.found == "not installed: no-such-package (magic)"
-    old = checkup._group("packages", [("numpy", "99.1")], install="pip install -U bknb")
+    old = doctor._group("packages", [("numpy", "99.1")], install="pip install -U bknb")
     assert old.state == "bad"
     assert re.fullmatch(r"too old: numpy \S+ \(needs 99\.1\)", old.found)
 
 
 def test_what_bknb_needs_is_read_from_its_own_metadata() -> None:
-    needed = {(name, extra) for name, _, extra in surroundings.needs()}
+    needed = {(name, extra) for name, _, extra in environment.needs()}
     assert {("numpy", ""), ("jupyterlab", "notebook"), ("pyarrow", "parquet")} <= needed
 
 
 def test_widgets_that_do_not_fit_jupyterlab_are_told() -> None:
     manager = "@jupyter-widgets/jupyterlab-manager"
-    assert checkup._widgets(4, "8.1.9", {manager: "5.0.16"}).state == "ok"
-    assert checkup._widgets(4, "7.8.1", {manager: "3.1.1"}).state == "bad"
-    assert "no extension that draws widgets" in checkup._widgets(4, "8.1.9", {}).found
+    assert doctor._widgets(4, "8.1.9", {manager: "5.0.16"}).state == "ok"
+    assert doctor._widgets(4, "7.8.1", {manager: "3.1.1"}).state == "bad"
+    assert "no extension that draws widgets" in doctor._widgets(4, "8.1.9", {}).found
 
 
 def test_a_folder_that_cannot_be_written_is_seen(tmp_path: Path) -> None:
-    assert surroundings.can_write(tmp_path)
-    assert not surroundings.can_write(tmp_path / "absent")
-    assert not surroundings.can_write(Path("/proc"))
+    assert environment.can_write(tmp_path)
+    assert not environment.can_write(tmp_path / "absent")
+    assert not environment.can_write(Path("/proc"))

@@ -26,8 +26,8 @@ from bknb.engine.registry import Risk
 from bknb.engine.risk_book import RiskBook
 from bknb.market.candles import Candles
 from bknb.runs import live as live_runs
+from bknb.stores.file_names import encode_name
 from bknb.stores.file_store import FileStore
-from bknb.stores.record import encode_name
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 from bknb.testing.faults import FaultyDisk
 

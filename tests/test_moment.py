@@ -18,8 +18,8 @@ from test_properties import LENGTH, MODELS, SEEDS, walk
 import bknb
 from bknb.domain.signal import Opened, Scheduled
 from bknb.engine.backtest import BacktestRun
-from bknb.runs.backtest import plan_backtest
-from bknb.runs.moment import run_here
+from bknb.engine.plan import plan_backtest
+from bknb.runs.nested_loop import run_here
 from bknb.runs.result import Result
 from bknb.testing.clocks import SimulatedClock
 

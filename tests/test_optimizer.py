@@ -15,8 +15,7 @@ from hostile import HONEST, reply
 from ollama_server import refusing, saying, serving, silent
 
 import bknb
-from bknb.optimizer import optimizer as optimizers
-from bknb.optimizer import registration as assignments
+from bknb.optimizer import optimizer, registration
 from bknb.optimizer.study import SCHEMA
 
 nbformat = pytest.importorskip("nbformat")
@@ -36,8 +35,8 @@ def idea(fast: int, **changed: Any) -> str:
 @pytest.fixture(autouse=True)
 def _no_optimizers_left() -> Any:
     yield
-    assignments.registered.clear()
-    optimizers._tasks.clear()
+    registration.registered.clear()
+    optimizer._tasks.clear()
 
 
 def add(replies: list[str], **changed: Any) -> Any:

@@ -15,7 +15,8 @@ from bknb.domain.orders import MOST_CLOSES, client_id
 from bknb.errors import BrokerError, StateError, UsageError
 from bknb.live.order_desk import LONGEST_REST_SECONDS, OrderDesk
 from bknb.live.order_store import KEPT_SIGNALS
-from bknb.stores.file_store import FileStore, MemoryStore
+from bknb.stores.file_store import FileStore
+from bknb.stores.memory_store import MemoryStore
 from bknb.testing.faults import FaultyDisk
 
 ENTRY = client_id("sma", "BTCUSDT", ("a", MINUTE), "open")

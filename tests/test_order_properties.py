@@ -11,7 +11,7 @@ from order_events import MINUTE, cancelled, closed, held, opened, scheduled, wai
 
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.live.order_desk import OrderDesk
-from bknb.stores.file_store import MemoryStore
+from bknb.stores.memory_store import MemoryStore
 
 RATES = {"lost_reply": 0.12, "lost_request": 0.08, "refuse": 0.08, "partly": 0.06, "partly_cancelled": 0.08}
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import bknb
 from bknb.domain import signal as signals
-from bknb.events import subjects
+from bknb.events import messages, subjects
 from bknb.events.failures import ListenerFailure, ListenerOverflow
 from bknb.jupyter.dashboard import static_html as still
 from bknb.jupyter.dashboard.dashboard import Dashboard
@@ -365,7 +365,7 @@ def test_the_way_to_target_and_stop_follows_quiet_minutes_and_milestones() -> No
 
 def test_every_event_there_is_finds_its_panel() -> None:
     kinds = {kind.__name__ for kind in signals.Event.__args__}
-    kinds |= {kind.__name__ for kind in (subjects.ErrorEvent, subjects.Progress, subjects.Done, subjects.Performance)}
+    kinds |= {kind.__name__ for kind in (messages.ErrorEvent, messages.Progress, messages.Done, messages.Performance)}
     kinds |= {ListenerFailure.__name__, ListenerOverflow.__name__}
     assert kinds <= set(_TAKES)
 
@@ -374,7 +374,7 @@ def test_errors_are_counted_by_place() -> None:
     watch = Watch("BTCUSDT", "sma")
     for at in (1, 2, 3):
         watch.take(
-            subjects.ErrorEvent(kind="strategy", message="ValueError: no", where="cell, line 3", count=at, when=at)
+            messages.ErrorEvent(kind="strategy", message="ValueError: no", where="cell, line 3", count=at, when=at)
         )
     watch.take(ListenerFailure(kind="listener", subject="signal", listener="mine", message="KeyError: x", where=""))
     watch.warn(["the data begins late"])
@@ -387,8 +387,8 @@ def test_errors_are_counted_by_place() -> None:
     assert rows[1][3] == 3
 
 
-def progress(processed: int) -> subjects.Progress:
-    return subjects.Progress(kind="backtest", **WHERE, total=10_000, processed=processed, progress=processed / 10_000)
+def progress(processed: int) -> messages.Progress:
+    return messages.Progress(kind="backtest", **WHERE, total=10_000, processed=processed, progress=processed / 10_000)
 
 
 def test_rate_and_time_left_are_those_of_the_last_seconds() -> None:
@@ -415,7 +415,7 @@ def test_each_run_hears_its_own_events() -> None:
         board.take(signals.Idle(**{**idle, "symbol": symbol}))
     assert [watch.symbol for watch in board.watches.values()] == ["BTCUSDT", "ETHUSDT"]
     assert board.selected == ("live", "BTCUSDT", "sma")
-    board.take(subjects.ErrorEvent(kind="run", message="StateError: torn", symbol="ETHUSDT", strategy="sma"))
+    board.take(messages.ErrorEvent(kind="run", message="StateError: torn", symbol="ETHUSDT", strategy="sma"))
     assert [row["status"] for row in board.runs()] == ["pending", "rejected"]
     board.take(signals.Idle(**{**idle, "symbol": "ETHUSDT"}))  # it was started again
     assert [row["status"] for row in board.runs()] == ["pending", "pending"]
@@ -450,7 +450,7 @@ def test_a_frame_tells_only_what_has_changed(result: bknb.Result) -> None:
     first = frames.next()
     assert {"head", "bars", "equity", "trades", "signals", "figures", "tables", "runs"} == set(first)
     assert frames.next() == {}
-    watch.take(subjects.Performance(**WHERE, mode="backtest", metric="tick", duration_ms=1.5, at=0))
+    watch.take(messages.Performance(**WHERE, mode="backtest", metric="tick", duration_ms=1.5, at=0))
     assert set(frames.next()) == {"tables", "head", "runs"}
 
 
@@ -496,7 +496,7 @@ def test_a_flood_of_events_becomes_few_frames_and_none_is_lost() -> None:
     pump.start()
     for at in range(1, 5001):
         subjects.progress_backtest.emit(
-            subjects.Progress(**{**WHERE, "strategy": "flood"}, kind="backtest", total=5000, processed=at, progress=0.0)
+            messages.Progress(**{**WHERE, "strategy": "flood"}, kind="backtest", total=5000, processed=at, progress=0.0)
         )
     assert done.wait(60)
     assert [event.processed for event in heard] == list(range(1, 5001))

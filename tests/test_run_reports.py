@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import bknb
-from bknb.events.subjects import Performance
+from bknb.events.messages import Performance
 from bknb.reports.performance import performance_info
 
 FRAME = ("2024-01-01", "2024-01-15")

@@ -18,8 +18,8 @@ import pytest
 
 from bknb.errors import BknbError, StateError, UsageError
 from bknb.stores.disk import Disk
+from bknb.stores.file_names import encode_name
 from bknb.stores.file_store import FileStore
-from bknb.stores.record import encode_name
 from bknb.stores.sqlite_store import SqliteStore
 from bknb.testing.faults import FaultyDisk, PowerCutDisk, killed_at_system_call
 

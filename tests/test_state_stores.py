@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from bknb.errors import StateError
 from bknb.stores import disk
 from bknb.stores.disk import Disk
-from bknb.stores.file_store import FileStore, MemoryStore
-from bknb.stores.record import Unreadable, address_of, decode_name, encode_name, is_shortened, seal, unseal
+from bknb.stores.file_names import decode_name, encode_name, is_shortened
+from bknb.stores.file_store import FileStore
+from bknb.stores.memory_store import MemoryStore
+from bknb.stores.record import Unreadable, address_of, seal, unseal
 from bknb.stores.sqlite_store import SqliteStore
 from bknb.testing.stores import AWKWARD_NAMES, NAMES, PLACE, StateStoreContract
 

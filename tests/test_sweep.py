@@ -20,10 +20,10 @@ import bknb
 from bknb.engine.build import make_strategy
 from bknb.provenance.strategy_hash import fingerprint
 from bknb.runs.sweep import SweepTask, open_ledger, plan_sweep
-from bknb.sweeps import worker_pool as crew
-from bknb.sweeps.executors import Chunk, Depot, try_chunk
+from bknb.sweeps import worker_pool
 from bknb.sweeps.search import Space, make_search
 from bknb.sweeps.trial_ledger import TrialFile
+from bknb.sweeps.work import Chunk, Depot, try_chunk
 
 pytest.importorskip("numba")
 pytest.importorskip("cloudpickle")
@@ -273,15 +273,15 @@ def test_a_pool_that_breaks_costs_time_not_the_run(inline: bknb.SweepResult) -> 
 def test_a_killed_worker_costs_its_task_another_try(inline: bknb.SweepResult, monkeypatch: Any) -> None:
     """A real process is really killed while it has a task."""
     killed: list[int] = []
-    ask = crew.Worker.ask
+    ask = worker_pool.Worker.ask
 
-    def ask_and_shoot(self: crew.Worker, folder: str, chunk: Chunk) -> Any:
+    def ask_and_shoot(self: worker_pool.Worker, folder: str, chunk: Chunk) -> Any:
         if len(killed) < 2:
             killed.append(self.pid)
             os.kill(self.pid, signal.SIGKILL)
         return ask(self, folder, chunk)
 
-    monkeypatch.setattr(crew.Worker, "ask", ask_and_shoot)
+    monkeypatch.setattr(worker_pool.Worker, "ask", ask_and_shoot)
     assert_same(inline, bknb.sweep(get_signals, **options(executor=2)))
     assert len(killed) == 2
 

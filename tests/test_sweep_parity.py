@@ -19,12 +19,12 @@ from scenarios import MINUTE, ORIGIN, source
 import bknb
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
+from bknb.engine.plan import plan_backtest
 from bknb.engine.vectorised import read_rows
-from bknb.kernels import metrics as scoring
+from bknb.kernels import metrics
 from bknb.kernels import simulate as kernel
-from bknb.metrics import formulas as measures
+from bknb.metrics import formulas
 from bknb.metrics.statistics import statistics
-from bknb.runs.backtest import plan_backtest
 from bknb.runs.result import _trade
 from bknb.sweeps.evaluate import Bench, Prepared, ends_of, prepare, terms_of
 
@@ -201,9 +201,9 @@ def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
     run = by_events(plan)
     expected = statistics([_trade(event) for event in run.records.closed])
     outcome = Bench(plan, asyncio.run(prepare(plan))).try_out({})
-    plain = scoring.score_plain(ends_of(run.records))
+    plain = metrics.score_plain(ends_of(run.records))
     for figures in (outcome.figures, plain):
-        got = dict(zip(scoring.FIGURES, figures.tolist(), strict=True))
+        got = dict(zip(metrics.FIGURES, figures.tolist(), strict=True))
         assert got.pop("cancelled") == len(run.records.cancelled)
         assert got.pop("ambiguous") == sum(event.ambiguous for event in run.records.closed)
         for name, value in got.items():
@@ -218,13 +218,13 @@ def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
 def test_daily_returns_compound_to_the_equity(seed: int) -> None:
     plan = plan_for(seed, "touch")
     outcome = Bench(plan, asyncio.run(prepare(plan))).try_out({})
-    final = outcome.figures[scoring.FIGURES.index("equity_final")]
+    final = outcome.figures[metrics.FIGURES.index("equity_final")]
     assert np.prod(1 + outcome.daily) == pytest.approx(1.0 if np.isnan(final) else final, rel=1e-9)
 
 
 def test_gates_are_those_of_the_statistics() -> None:
     for name in ("MIN_TRADES", "MIN_SPAN_DAYS", "MAX_TRADES_PER_YEAR", "MAX_YEARLY_RETURN", "MAX_RATIO", "EPSILON"):
-        assert getattr(scoring, name) == getattr(measures, name)
+        assert getattr(metrics, name) == getattr(formulas, name)
 
 
 def test_prepared_candles_survive_the_way_through_a_file(tmp_path: Any) -> None:

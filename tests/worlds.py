@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scenarios import MINUTE, ORIGIN, source
 
 from bknb.engine.backtest import BacktestRun
-from bknb.runs.backtest import plan_backtest
+from bknb.engine.plan import plan_backtest
 
 MODELS = ["pessimistic", "touch", "vwap"]
 LENGTH = 400

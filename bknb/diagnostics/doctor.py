@@ -18,7 +18,7 @@ from ..history.store import DEFAULT_FOLDER as CANDLE_FOLDER
 from ..history.store import CandleStore
 from ..runs.make_card import made_with
 from ..stores.choose import DEFAULT_FOLDER as STATE_FOLDER
-from . import environment as surroundings
+from . import environment
 from .environment import installed, numbers
 
 State = Literal["ok", "note", "bad"]
@@ -161,7 +161,7 @@ def _python() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     groups: dict[str, list[tuple[str, str]]] = {}
-    for name, lowest, extra in surroundings.needs():
+    for name, lowest, extra in environment.needs():
         groups.setdefault(extra, []).append((name, lowest))
     yield _group("packages", groups.get("", []), install="pip install -U bknb", always=True)
     for extra, needed in groups.items():
@@ -191,9 +191,9 @@ def _group(
 def _kernel_cache() -> Iterator[Finding]:
     if installed("numba") is None:
         return
-    folder = surroundings.kernel_cache()
+    folder = environment.kernel_cache()
     there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
-    writable = surroundings.can_write(there)
+    writable = environment.can_write(there)
     yield Finding(
         what="kernel cache",
         state="ok" if writable else "note",
@@ -211,7 +211,7 @@ def _jupyter() -> Iterator[Finding]:
         return  # told with the packages of [notebook]
     found = f"JupyterLab {lab}, ipykernel {kernel or 'none'}, ipywidgets {widgets or 'none'}"
     yield Finding(what="JupyterLab", state="ok", found=f"{found}, anywidget {installed('anywidget') or 'none'}")
-    extensions = surroundings.lab_extensions()
+    extensions = environment.lab_extensions()
     if widgets is not None:
         yield _widgets(numbers(lab)[0], widgets, extensions)
     if installed("anywidget") is not None and "anywidget" not in extensions:
@@ -221,7 +221,7 @@ def _jupyter() -> Iterator[Finding]:
             found="its JupyterLab extension is not where JupyterLab looks",
             advice="pip install --force-reinstall anywidget, then reload the page",
         )
-    python = surroundings.kernel_python()
+    python = environment.kernel_python()
     if python is None:
         advice = "python -m ipykernel install --user"
         yield Finding(what="kernel", state="bad", found="there is no kernel called python3", advice=advice)
@@ -258,9 +258,9 @@ def _widgets(lab: int, widgets: str, extensions: dict[str, str]) -> Finding:
 
 
 def _ollama() -> Iterator[Finding]:
-    host = surroundings.ollama_host()
+    host = environment.ollama_host()
     try:
-        models = surroundings.ollama_models(host)
+        models = environment.ollama_models(host)
     except OSError as error:
         yield Finding(
             what="Ollama",
@@ -338,11 +338,11 @@ def _saved_state(root: Path) -> Iterator[Finding]:
     if not root.is_dir():
         yield Finding(what="saved state", state="ok", found=f"nothing saved yet in {root}")
         return
-    good, damaged, aside = surroundings.state_health(root)
-    holder = surroundings.state_holder(root)
+    good, damaged, aside = environment.state_health(root)
+    holder = environment.state_holder(root)
     told = f"{good} value{'' if good == 1 else 's'} in {root}"
     told += f", in use by {holder}" if holder else ""
-    if not surroundings.can_write(root):
+    if not environment.can_write(root):
         yield Finding(
             what="saved state",
             state="bad",

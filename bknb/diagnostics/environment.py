@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from ..errors import StateError
-from ..stores.disk import StateLock
+from ..stores.lock import StateLock
 from ..stores.record import address_of
 
 _NEED: Final = re.compile(

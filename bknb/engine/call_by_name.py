@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import linecache
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from ..errors import UsageError
@@ -20,7 +17,6 @@ _OFFERED: Final[dict[str, Callable[[Context], Any]]] = {
     "when": lambda ctx: ctx.when,
     "price": lambda ctx: ctx.price,
 }
-_OUR_FOLDER: Final = str(Path(__file__).resolve().parent.parent)
 
 
 def asker(function: Callable[..., Any]) -> Ask:
@@ -51,17 +47,3 @@ def asker(function: Callable[..., Any]) -> Ask:
         return lambda ctx: function(ctx=ctx)
     getters = [(name, _OFFERED[name]) for name in wanted]
     return lambda ctx: function(**{name: get(ctx) for name, get in getters})
-
-
-def where_it_failed(error: BaseException) -> str:
-    """The innermost line of the user's own code in a traceback, with its text; empty when there is none.
-
-    Lines of bknb itself do not count, so an error that bknb raised is told at the line that called it.
-    """
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename.startswith(_OUR_FOLDER) or not frame.lineno:
-            continue
-        text = (frame.line or linecache.getline(frame.filename, frame.lineno)).strip()
-        name = frame.filename if frame.filename.startswith("<") else Path(frame.filename).name
-        return f"{name}, line {frame.lineno}: {text}"
-    return ""

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ..domain.lifecycle import Answer, Flat, Input, Reserve, Rules, State, Step, rejection, step
 from ..domain.signal import Event, Milestone, Rejected, RiskRefused, Signal
 from ..domain.validation import read_answer
 from ..errors import NotEnoughData, StateError
-from ..events import subjects
+from ..events import messages, subjects
 from ..market.context import Context, current
-from .call_by_name import where_it_failed
+from ..user_code import where_it_failed
 from .records import FailureKind, Records
 from .registry import Strategy
 from .risk_book import RiskBook
@@ -158,7 +159,7 @@ class Desk:
         if subjects.error.heard and not self.silent:
             rules = self.rules
             subjects.error.emit(
-                subjects.ErrorEvent(
+                messages.ErrorEvent(
                     kind=kind,
                     message=failure.message,
                     where=where,
@@ -260,3 +261,32 @@ class Desk:
 def _step(state: State, given: Input, rules: Rules) -> Step:
     """``step`` for a state and an input that are known only at run time; it refuses what is not a transition."""
     return step(state, given, rules)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def watched(desk: Desk, limit_seconds: float) -> AsyncIterator[None]:
+    """Watch the questions of a desk while the block runs; costs nothing per question.
+
+    Only a strategy that awaits can be abandoned; one that computes without end holds its thread.
+    """
+    guard = asyncio.create_task(_guard(desk, limit_seconds))
+    try:
+        yield
+    finally:
+        guard.cancel()
+        with suppress(asyncio.CancelledError):
+            await guard
+
+
+async def _guard(desk: Desk, limit_seconds: float) -> None:
+    """Abandon a question that is still the same after the limit; looks eight times per limit."""
+    seen, looks = -1, 0
+    while True:
+        await asyncio.sleep(limit_seconds / 8)
+        if desk.thinking != seen:
+            seen, looks = desk.thinking, 0
+            continue
+        looks += 1
+        if looks >= 8 and seen % 2:  # odd: in the middle of a question
+            desk.abandon()
+            seen, looks = -1, 0

@@ -21,7 +21,7 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import interval_ms
 from ..errors import BknbError, NotEnoughData, StrategyError, UsageError
-from .call_by_name import where_it_failed
+from ..user_code import where_it_failed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -62,9 +62,7 @@ class ListenerOverflow(msgspec.Struct, frozen=True, kw_only=True, tag_field="eve
 
 def failure_of(error: BaseException, *, kind: Part, subject: str, listener: str, function: object) -> ListenerFailure:
     """Describe what ``function`` raised."""
-    from ..engine.call_by_name import (
-        where_it_failed,
-    )  # the way of the strategy's errors; only needed when something failed
+    from ..user_code import where_it_failed
 
     return ListenerFailure(
         kind=kind,

@@ -38,11 +38,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, overload
 
 from ..domain.signal import TickResult
-from . import subject as listeners
-from . import subjects
+from . import subject, subjects
 from .failures import ListenerFailure, ListenerOverflow, Overflow
+from .messages import Done, ErrorEvent, Performance, Problem, Progress
 from .subject import QUEUE_LIMIT, Subject
-from .subjects import Done, ErrorEvent, Performance, Problem, Progress, wants_quiet
+from .subjects import wants_quiet
 from .subscription import Subscription
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def drain(*chosen: Subject[Any], timeout: float | None = None) -> bool:
     >>> drain(timeout=1.0)
     True
     """
-    return listeners.drain(chosen or subjects.ALL, timeout=timeout)
+    return subject.drain(chosen or subjects.ALL, timeout=timeout)
 
 
 async def adrain(*chosen: Subject[Any], timeout: float | None = None) -> bool:  # noqa: ASYNC109 -- as drain()
@@ -138,7 +138,7 @@ async def adrain(*chosen: Subject[Any], timeout: float | None = None) -> bool:  
     >>> asyncio.run(adrain())
     True
     """
-    return await listeners.adrain(chosen or subjects.ALL, timeout=timeout)
+    return await subject.adrain(chosen or subjects.ALL, timeout=timeout)
 
 
 T = TypeVar("T")
@@ -331,7 +331,7 @@ listen_validation = _listen(
 )
 listen_validation_once = _listen_once("listen_validation_once", subjects.validation, "Hear one rejected signal.")
 listen_error = _listen(
-    "listen_error", subjects.error, "Hear what failed while a run went on: strategies, exchanges, state, listeners."
+    "listen_error", subjects.error, "Hear what failed while a run went on: strategies, exchanges, state, subject."
 )
 listen_error_once = _listen_once("listen_error_once", subjects.error, "Hear one failure.")
 listen_exit = _listen("listen_exit", subjects.exit, "Hear of a failure that ended a background run.")

@@ -17,7 +17,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import StateError, UnknownName, UsageError
 from ..market.candles import COLUMNS, Candles, to_candles
-from ..stores.record import encode_name
+from ..stores.file_names import encode_name
 from .files import exact_floats
 
 if TYPE_CHECKING:

@@ -35,7 +35,8 @@ from ..errors import DataError, MissingDependency, UnknownName, UsageError
 from ..market.candles import Candles
 from ..market.fetch_loop import fetch_now, submit
 from ..stores.disk import Disk, make_folders
-from ..stores.record import Unreadable, encode_name, seal, unseal
+from ..stores.file_names import encode_name
+from ..stores.record import Unreadable, seal, unseal
 from .retry import Patience
 
 _RULES_ARE_FRESH_MS: Final = 24 * 3_600_000

@@ -23,9 +23,8 @@ from ..history.cached_source import ShelfSource, StoredSource
 from ..history.store import DEFAULT_FOLDER, CandleStore
 from ..market.clock import SystemClock
 from ..market.demo import DemoSource
-from ..market.in_sessions import SessionSource
 from ..market.sessions import Sessions, as_sessions
-from ..market.sources import FunctionSource
+from ..market.sources import FunctionSource, SessionSource
 from ..ports import CandleSource
 from .files import FrameSource, from_csv, from_frame, from_parquet
 from .retry import Patience

@@ -30,8 +30,9 @@ from ..domain.ranges import Range, Ranges, merged, within, without
 from ..errors import BadCandle, StateError, UsageError
 from ..market.candles import COLUMNS, Candles
 from ..market.quality import Asked, check_order, check_values, describe, gaps
-from ..stores.disk import Disk, make_folders, refusal, waiting_lock
-from ..stores.record import decode_name, encode_name, is_shortened
+from ..stores.disk import Disk, make_folders, refusal
+from ..stores.file_names import decode_name, encode_name, is_shortened
+from ..stores.lock import waiting_lock
 from .partition import CandleFile, SeriesName, damaged, encoded, period_of, periods, series_in
 
 if TYPE_CHECKING:

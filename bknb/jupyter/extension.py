@@ -32,11 +32,17 @@ from .magics import (
     sweep as sweeping,
 )
 from .magics.arguments import Call, Command, Option, parse
-from .session import Run, Session, attach, detach, signals
+from .session import Run, Session, signals
 from .wait import wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+from .completion import matcher
 
 _NAME = Option(name="NAME", help="its name", required=True)
 _SYMBOL = Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True)
@@ -475,3 +481,35 @@ def unload_ipython_extension(shell: Any) -> None:
             shell.magics_manager.magics[kind].pop(command.name.lstrip("%"), None)
     detach(session)
     shell.bknb_session = None
+
+
+class ReplacedNotices(logging.Handler):
+    """Prints what the registry says when a name is registered again; in a notebook that should not pass unseen."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(logging.INFO)
+        self.session = session
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a notice, unless a magic is about to say it better."""
+        text = record.getMessage()
+        if text.endswith(" replaced") and not self.session.quiet:
+            print(text)  # noqa: T201 -- the notebook's own output
+
+
+def attach(session: Session) -> None:
+    """Let completion and notices of replaced names work in a shell."""
+    session.shell.Completer.custom_matchers.append(matcher(session))
+    session.listener = ReplacedNotices(session)
+    log = logging.getLogger("bknb")
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.INFO)
+    log.addHandler(session.listener)
+
+
+def detach(session: Session) -> None:
+    """Undo :func:`attach`."""
+    matchers = session.shell.Completer.custom_matchers
+    matchers[:] = [known for known in matchers if getattr(known, "matcher_identifier", "") != "bknb"]
+    if session.listener is not None:
+        logging.getLogger("bknb").removeHandler(session.listener)

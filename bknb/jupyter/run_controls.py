@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
-from . import display
+from . import display, progress
 
 State: TypeAlias = Literal["running", "paused", "stopping", "leaving", "over"]
 
@@ -207,13 +207,13 @@ class Bar:
         """Leave a sentence in place of the buttons, so that nothing dead stays in a saved notebook."""
         if self._widget is None:
             return
-        self._handle.update(display.sentence(f"{self.switch.label}: {text}"), raw=True)
+        self._handle.update(progress.sentence(f"{self.switch.label}: {text}"), raw=True)
         self._widget.close()
         self._widget = None
 
 
 class BarLine:
-    """The same with the words of ``display.Progress``, which stands in its place where no front end looks."""
+    """The same with the words of ``progress.Progress``, which stands in its place where no front end looks."""
 
     def __init__(self, switch: Switch) -> None:
         self._label = switch.label
@@ -222,7 +222,7 @@ class BarLine:
 
     def follow(self, fraction: float, *, seconds: float, facts: list[str]) -> None:
         """Say how far it is, what there is to say besides, and how long it still takes."""
-        percent, text = display.so_far(fraction, seconds=seconds, facts=facts)
+        percent, text = progress.so_far(fraction, seconds=seconds, facts=facts)
         self._bar.update(text, percent=percent)
         self._shown = True
 
@@ -231,14 +231,14 @@ class BarLine:
         if self._shown:
             self._bar.close(text)
         else:
-            data = display.sentence(f"{self._label}: {text}")
+            data = progress.sentence(f"{self._label}: {text}")
             display.ipython("display").display(data, raw=True)
 
 
-def line_of(task: Any, label: str | None = None) -> BarLine | display.Progress:
+def line_of(task: Any, label: str | None = None) -> BarLine | progress.Progress:
     """What follows a task that a cell waits for: buttons where a front end looks, else a line."""
     switch = Switch(task, label=label, foreground=True)
-    return BarLine(switch) if can_show() else display.Progress(switch.label)
+    return BarLine(switch) if can_show() else progress.Progress(switch.label)
 
 
 def can_show() -> bool:

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ..market.clock import stopwatch
-from . import display
-from . import run_controls as controls
+from . import progress, run_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,9 +51,9 @@ class Follower:
         buttons_only: bool = False,
     ) -> None:
         self.task = task
-        switch = controls.Switch(task, label=label, foreground=foreground)
-        self._bar = controls.Bar(switch) if not line and controls.can_show() else None
-        self._line = controls.line_of(task, label) if line else None
+        switch = run_controls.Switch(task, label=label, foreground=foreground)
+        self._bar = run_controls.Bar(switch) if not line and run_controls.can_show() else None
+        self._line = run_controls.line_of(task, label) if line else None
         self._quiet, self._buttons_only = quiet, buttons_only
         self._began = stopwatch()
         self._looked = -1.0
@@ -78,7 +77,7 @@ class Follower:
         elif self._bar is not None and progress is None:
             self._bar.update(_so_far(self.task, seconds), percent=None)
         elif self._bar is not None:
-            percent, text = display.so_far(progress, seconds=seconds, facts=self._facts(seconds))
+            percent, text = progress.so_far(progress, seconds=seconds, facts=self._facts(seconds))
             self._bar.update(text, percent=percent)
 
     def _facts(self, seconds: float) -> list[str]:
@@ -89,7 +88,7 @@ class Follower:
             return list(said())
         if minutes is None:
             return [f"{task.processed:,} of {task.total:,}"]
-        facts = display.run_facts(task.progress, len(task.trades_so_far), minutes, seconds)
+        facts = progress.run_facts(task.progress, len(task.trades_so_far), minutes, seconds)
         return facts[:1] if task.paused else facts  # while it stands still, its speed is only the clock going on
 
     def close(self, text: str = "") -> None:
@@ -177,7 +176,7 @@ def show_task(task: Any, *, buttons_only: bool = False) -> None:
     NotImplementedError
         Where no front end looks, or it is over: IPython then shows it as text.
     """
-    if task.status != "pending" or not controls.can_show():
+    if task.status != "pending" or not run_controls.can_show():
         raise NotImplementedError
     follower = Follower(task, foreground=False, buttons_only=buttons_only)
     follower.look()
@@ -193,7 +192,7 @@ def _follow(follower: Follower) -> None:
 
 def _so_far(task: Any, seconds: float) -> str:
     """How far a task without an end in sight is."""
-    parts = [f"{display.time_left(seconds)} so far"]
+    parts = [f"{progress.time_left(seconds)} so far"]
     now = getattr(task, "now", None)
     if now is not None:
         parts = [f"up to {datetime.fromtimestamp(now / 1000, UTC):%Y-%m-%d %H:%M} UTC"]
@@ -212,7 +211,7 @@ def _note(task: Any, seconds: float) -> str:
     if task.status == "rejected":
         return "failed"
     if getattr(task, "progress", None) is None:
-        return f"over after {display.time_left(seconds)} min, {_so_far(task, seconds)}"
+        return f"over after {progress.time_left(seconds)} min, {_so_far(task, seconds)}"
     result = task.result()
     ending = getattr(task, "ending", None)
     if ending is not None:
@@ -221,5 +220,5 @@ def _note(task: Any, seconds: float) -> str:
         return f"{'stopped early' if getattr(result, 'stopped', False) else 'done'} in {seconds:.1f} s"
     minutes = (result.end - result.start) / 60_000
     how = "stopped early, partial result" if result.stopped else "done"
-    pace = "" if result.stopped else f" ({display.speed(minutes, seconds)})"
+    pace = "" if result.stopped else f" ({progress.speed(minutes, seconds)})"
     return f"{how} in {seconds:.1f} s{pace} · {_trades(len(result.trades))}"

@@ -19,20 +19,22 @@ from ..domain.lifecycle import Flat, Halt, Holding, Rules, State, Waiting
 from ..domain.recovery import Owner, Restored
 from ..domain.risk import place_of
 from ..domain.signal import Event, OpenSignal
+from ..engine.lookup import get_risk
 from ..engine.records import FailureKind, Records
-from ..engine.registry import Exchange, Strategy, get_risk
-from ..engine.strategy_loop import Desk
-from ..engine.watchdog import watched
+from ..engine.registry import Exchange, Strategy
+from ..engine.strategy_loop import Desk, watched
 from ..errors import BrokerError, NotEnoughData, StateError
-from ..events import subjects
+from ..events import messages, subjects
 from ..events.listen import drain
 from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
 from ..market.window import Window
 from ..ports import Broker, Clock, StateStore
+from .candle_tape import Tape
 from .order_desk import OrderDesk, Quantity
 from .persistence import Saving
-from .runtime import Floor, Tape, thinking_aside
+from .runtime import Floor
+from .strategy_threads import thinking_aside
 
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …
 _GRACE_SECONDS: Final = 0.3  # who is told to leave now may come to the end of the minute within this time
@@ -288,7 +290,7 @@ class LiveRun:
         if found.fed is None:
             return
         subjects.resumed.emit(
-            subjects.Resumed(
+            messages.Resumed(
                 symbol=plan.symbol,
                 strategy=plan.strategy.name,
                 exchange=plan.exchange.name,
@@ -433,7 +435,7 @@ class LiveRun:
         if subjects.performance.heard:
             plan = self.plan
             subjects.performance.emit(
-                subjects.Performance(
+                messages.Performance(
                     metric="live_tick",
                     symbol=plan.symbol,
                     strategy=plan.strategy.name,

@@ -8,80 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import inspect
 import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context as Variables
-from contextvars import copy_context
-from dataclasses import replace
 from typing import Any, Final
 
 from ..config import Settings
-from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.risk import OpenPosition
-from ..engine.registry import Exchange, Risk, Strategy
+from ..engine.registry import Exchange, Risk
 from ..engine.risk_book import RiskBook
 from ..log import log
-from ..market.candles import Candles
-from ..market.context import Context
-from ..market.feed import Feed
-from ..market.fetch_loop import submit
-from ..market.window import Window
 from ..ports import Clock, StateStore
+from .candle_tape import Tape
 from .persistence import save_places, saved_places
 
 _SWITCH_SECONDS: Final = 0.0005
 """While live runs go on, a computing cell gives the interpreter away this often instead of every 5 ms: each write to
 the disk and each answer of a thread has to get it back."""
-
-
-class Tape:
-    """The candles of one exchange as they come in; shared by all runs with the same settings.
-
-    Parameters
-    ----------
-    exchange
-        Where candles come from.
-    settings
-        Retries, averages.
-    allow_gaps
-        Whether missing minutes are accepted.
-    clock
-        What time it is.
-
-    Attributes
-    ----------
-    readers
-        The runs that use it, each with a function that is told what was repaired.
-    """
-
-    def __init__(self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock) -> None:
-        feed = Feed(exchange.source, settings, allow_gaps=allow_gaps, warn=self._warn, now=clock.now)
-        self.clock = clock
-        self.readers: list[Callable[[str], None]] = []
-        self.window = Window(
-            feed,
-            horizon=floor_to(clock.now(), MINUTE_MS),
-            growing=True,
-            on_candles=exchange.callbacks.get("on_candle_data"),
-        )
-        self._before = settings.avg_price_candles_count * MINUTE_MS
-
-    def _warn(self, text: str) -> None:
-        for warn in list(self.readers):
-            warn(text)
-
-    async def minutes(self, symbol: str, since: int) -> Candles:
-        """One-minute candles that open at or after ``since`` (UTC ms) and have closed by now; may end early."""
-        window = self.window
-        window.horizon = max(window.horizon, floor_to(self.clock.now(), MINUTE_MS))
-        begin = since - self._before
-        series = window.ready(symbol, "1m", begin)  # another run of the same symbol was here first
-        if series is None:
-            series = await asyncio.wrap_future(submit(window.load(symbol, "1m", begin)))
-        return series.candles[int(series.candles.timestamp.searchsorted(since)) :]
 
 
 class Floor:
@@ -210,62 +155,3 @@ FLOOR: Final = Floor()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=FLOOR.restart_in_child)
-
-
-def thinking_aside(strategy: Strategy) -> Strategy:
-    """The strategy with its questions and callbacks answered in threads of their own.
-
-    A strategy that computes for long delays nobody, and one that never ends can be abandoned; a callback that talks to
-    the network holds only its own run. Coroutine functions stay on the loop: what they await may belong to it.
-    """
-    callbacks = {name: _aside(function) for name, function in strategy.callbacks.items()}
-    if inspect.iscoroutinefunction(strategy.get_signal):
-        return replace(strategy, callbacks=callbacks)
-    ask = strategy.ask
-
-    async def aside(context: Context) -> Any:
-        answer = await _in_thread(lambda: ask(context))
-        return await answer if inspect.isawaitable(answer) else answer
-
-    return replace(strategy, ask=aside, callbacks=callbacks)
-
-
-def _aside(function: Callable[..., Any]) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(function):
-        return function
-
-    async def aside(event: Any) -> Any:
-        said = await _in_thread(lambda: function(event))
-        return await said if inspect.isawaitable(said) else said
-
-    return aside
-
-
-async def _in_thread(function: Callable[[], Any]) -> Any:
-    """Call a function in a daemon thread; unlike in a pool, one that never returns holds nobody's place."""
-    loop = asyncio.get_running_loop()
-    answered: asyncio.Future[Any] = loop.create_future()
-    variables = copy_context()
-
-    def settle(value: Any, error: BaseException | None) -> None:
-        if answered.done():
-            return  # abandoned
-        if error is None:
-            answered.set_result(value)
-        else:
-            answered.set_exception(error)
-
-    def work() -> None:
-        value: Any = None
-        error: BaseException | None = None
-        try:
-            value = variables.run(function)
-        except BaseException as raised:  # noqa: BLE001 -- handed to whoever asked
-            error = raised
-            if isinstance(raised, StopIteration) or not isinstance(raised, Exception):
-                # A future cannot carry the one; exit() and the like would end more than this question.
-                error = RuntimeError(f"the strategy raised {raised!r}")
-        loop.call_soon_threadsafe(settle, value, error)
-
-    threading.Thread(target=work, name="bknb-strategy", daemon=True).start()
-    return await answered

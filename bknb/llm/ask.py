@@ -176,8 +176,8 @@ async def ask_model(
     """
     import asyncio
 
-    from ..optimizer.reply import schema_of
     from .recordings import AnswerFolder, fingerprint
+    from .structured import schema_of
 
     messages = _questions(instructions, candles if candles is not None else _WINDOWS)
     schema = schema_of(Advice)
@@ -245,7 +245,7 @@ def _moment(when: float) -> str:
 
 
 def _signal(reply: ModelReply) -> Signal | None:
-    from ..optimizer.reply import Objection, read
+    from .structured import Objection, read
 
     advice = read(reply.text, Advice)
     if isinstance(advice, Objection):

@@ -12,6 +12,12 @@ from .candles import Candles, to_candles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+import numpy as np
+
+from ..domain.interval import INTERVAL_MS
+from ..ports import CandleSource
+from .sessions import Sessions
+from .window import Window
 
 
 class FunctionSource:
@@ -115,3 +121,65 @@ class FunctionSource:
     def format_quantity(self, symbol: str, quantity: float) -> str:
         """A quantity as the exchange writes it."""
         return plain_number(quantity) if self._format_quantity is None else self._format_quantity(symbol, quantity)
+
+
+class Remembered:
+    """The candles of a window as a source: what is asked twice is fetched once.
+
+    Parameters
+    ----------
+    window
+        Where candles come from and stay; it loads what it does not have yet.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self.name = window.source.name
+        self.intervals: tuple[str, ...] | None = tuple(INTERVAL_MS)
+        self.page_limit: int | None = None
+        self.window = window
+        self.format_price = window.source.format_price
+        self.format_quantity = window.source.format_quantity
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        """Up to ``limit`` candles from ``since`` on (UTC ms)."""
+        series = await self.window.load(symbol, interval, since)
+        return self.part(series.candles, since, limit)
+
+    def part(self, candles: Candles, since: int, limit: int, *, before: int | None = None) -> Candles:
+        """Up to ``limit`` candles that open at or after ``since``, and before ``before`` (UTC ms)."""
+        times = candles.timestamp
+        at = int(np.searchsorted(times, since))
+        end = len(candles) if before is None else int(np.searchsorted(times, before))
+        return candles[at : max(at, min(end, at + limit))].copy()
+
+
+class SessionSource:
+    """A source with trading sessions declared; see :func:`bknb.exchanges.in_sessions`."""
+
+    def __init__(self, source: CandleSource, sessions: Sessions) -> None:
+        self.source = source
+        self.sessions = sessions
+        self.name = source.name
+        self.intervals = source.intervals
+        self.page_limit = source.page_limit
+
+    def __repr__(self) -> str:
+        return f"SessionSource({self.source!r}, {self.sessions})"
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        """What the source answers."""
+        return await self.source.get_candles(symbol, interval, since, limit)
+
+    def format_price(self, symbol: str, price: float) -> str:
+        """A price as the source writes it."""
+        return self.source.format_price(symbol, price)
+
+    def format_quantity(self, symbol: str, quantity: float) -> str:
+        """A quantity as the source writes it."""
+        return self.source.format_quantity(symbol, quantity)
+
+    def __getattr__(self, name: str) -> Any:
+        # Notes, warnings, clock and symbols are the source's own, where it has them.
+        if name.startswith("__") or name == "source":
+            raise AttributeError(name)
+        return getattr(self.source, name)

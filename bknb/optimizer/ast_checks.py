@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from ..llm.structured import Objection
 from ..sandbox.allowlist import BUILTINS, CONTEXT, MODULES, REFUSED, SIGNAL_FIELDS, SIGNAL_NEEDS, TO_ALLOWED
-from .reply import Objection
 from .standalone import docstrings
 
 LONGEST_TEXT: Final = 200

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ..llm.structured import Objection
 from ..sandbox.allowlist import ASKABLE
 from .ast_checks import Reading
-from .reply import Objection, Parameter
+from .reply import Parameter
 from .standalone import standalone
 
 LONGEST_CODE: Final = 12_000

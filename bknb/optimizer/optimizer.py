@@ -11,15 +11,15 @@ from typing import Any
 
 from ..config import Settings, get_config
 from ..domain.formatting import utc_text
-from ..engine.call_by_name import where_it_failed
 from ..engine.registry import Exchange, registry
 from ..engine.resolve import resolve_exchange
 from ..errors import UnknownName, UsageError
-from ..events import subjects
+from ..events import messages, subjects
 from ..llm.ask import as_model
 from ..market.clock import SystemClock
 from ..ports import Model
 from ..runs.task import Task
+from ..user_code import where_it_failed
 from . import cells, prompt
 from .attempt_ledger import AttemptBook
 from .proposals import Proposals
@@ -136,7 +136,7 @@ class OptimizerTask(Task[Proposals, Step]):
         self._hear(step)
         if step.kind in ("source", "ask", "end") and subjects.progress_optimizer.heard:
             subjects.progress_optimizer.emit(
-                subjects.Progress(
+                messages.Progress(
                     kind="optimizer",
                     symbol=self.symbol,
                     strategy=self.strategy,
@@ -210,7 +210,7 @@ def _call(assignment: Assignment, name: str, *values: object) -> None:
         function(*values)
     except Exception as error:  # noqa: BLE001 -- a callback never costs a study its result
         subjects.error.emit(
-            subjects.ErrorEvent(
+            messages.ErrorEvent(
                 kind="callback",
                 message=f"{type(error).__name__}: {error}",
                 where=where_it_failed(error),

@@ -9,9 +9,9 @@ import msgspec
 
 from ..domain.formatting import utc_text
 from ..errors import UnknownName, UsageError
+from ..llm.structured import Objection
 from ..llm.tables import Row, Table, count_tokens, render
 from ..sandbox.allowlist import CONTEXT, MODULES
-from .reply import Objection
 from .sources import Source
 
 Message = dict[str, str]

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..domain.execution import execution_model
-from ..engine.call_by_name import where_it_failed
 from ..engine.registry import registry
 from ..engine.resolve import resolve_frame
 from ..errors import ModelError, UnknownName, UsageError
 from ..llm.ask import as_model
 from ..ports import Model, ModelReply
 from ..sandbox.process import Limits
+from ..user_code import where_it_failed
 from . import cells, prompt
 from .prompt import Range
 from .sources import Source, as_source

@@ -12,11 +12,12 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from ..errors import ModelError
+from ..llm.structured import Objection, schema_of
 from ..llm.tables import count_tokens
 from ..ports import Model, ModelReply
 from .lint import Linted, lint
 from .prompt import DEFAULT, Message, Range, Shown, Template, fill, pair
-from .reply import Objection, Parameter, Reply, read_reply, schema_of
+from .reply import Parameter, Reply, read_reply
 from .sources import Source, read_rows
 
 Status = Literal["refused", "failed", "proposed"]

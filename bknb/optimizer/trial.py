@@ -16,18 +16,19 @@ from ..config import Settings
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.signal import Signal
-from ..engine.backtest import BacktestRun, Plan
+from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import asker
+from ..engine.plan import Plan
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import NotEnoughData
 from ..exchanges.files import FrameSource
+from ..llm.structured import Objection
 from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..runs.result import Result
 from ..sandbox.process import Job, Limits, Outcome, try_out
 from .prompt import Range
-from .reply import Objection
 from .study import Draft, Verdict
 
 _DAY_MS: Final = 86_400_000

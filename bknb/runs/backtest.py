@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from ..config import Settings, changed, get_config
-from ..domain.execution import execution_model
+from ..config import Settings
 from ..domain.signal import Cancelled, Closed, Event
-from ..engine.backtest import BacktestRun, Plan, Stopping
+from ..engine.backtest import BacktestRun
+from ..engine.plan import ExchangeLike, FrameLike, Plan, Stopping, StrategyLike, plan_backtest
 from ..engine.records import Records
-from ..engine.registry import Exchange, Frame, Strategy, get_risk
-from ..engine.resolve import resolve_exchange, resolve_frame, resolve_strategy
-from ..errors import UnknownName, UsageError
-from ..events import subjects
+from ..errors import UnknownName
+from ..events import messages, subjects
 from ..market.candles import Candles
-from ..ports import CandleSource
 from .make_card import code_of
 from .result import Result
 from .task import Task
-
-StrategyLike: TypeAlias = str | Strategy | Callable[..., Any]
-ExchangeLike: TypeAlias = str | Exchange | CandleSource | Callable[..., Any]
-FrameLike: TypeAlias = str | Frame | tuple[object, object]
 
 
 class BacktestTask(Task[Result, Closed | Cancelled]):
@@ -53,7 +46,7 @@ class BacktestTask(Task[Result, Closed | Cancelled]):
     def _announce_done(self) -> None:
         plan = self.plan
         subjects.done_backtest.emit(
-            subjects.Done(
+            messages.Done(
                 symbol=self.symbol,
                 strategy=self.strategy,
                 exchange=plan.exchange.name,
@@ -143,63 +136,6 @@ class BacktestTask(Task[Result, Closed | Cancelled]):
 
     def __repr__(self) -> str:
         return f"<backtest of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
-
-
-def plan_backtest(
-    symbol: str,
-    *,
-    strategy: StrategyLike,
-    exchange: ExchangeLike,
-    frame: FrameLike,
-    interval: str | None = None,
-    execution: str | None = None,
-    settings: Settings | dict[str, Any] | None = None,
-    allow_gaps: bool = False,
-) -> Plan:
-    """Resolve every name of a backtest, or say which one is unknown."""
-    chosen = resolve_strategy(strategy, interval=interval)
-    if chosen.risk is not None:
-        get_risk(chosen.risk)
-    given = [name for name, value in (("interval", interval), ("execution", execution)) if value is not None]
-    return Plan(
-        symbol=checked_symbol(symbol),
-        strategy=chosen,
-        exchange=resolve_exchange(exchange),
-        frame=resolve_frame(frame),
-        execution=execution_model(execution or chosen.execution).name,
-        settings=chosen_settings(settings),
-        allow_gaps=allow_gaps,
-        given=(*given, *_given_settings(settings)),
-    )
-
-
-def checked_symbol(symbol: object) -> str:
-    """The symbol, when it is a text."""
-    if isinstance(symbol, str) and symbol:
-        return symbol
-    raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
-
-
-def chosen_settings(settings: object) -> Settings:
-    """The settings of a run: those that hold, with what the run changes."""
-    if settings is None:
-        return get_config()
-    if isinstance(settings, dict):
-        return changed(get_config(), settings)
-    if isinstance(settings, Settings):
-        return changed(settings, {})
-    raise UsageError(f"settings must be a mapping of settings or bknb.Settings, got {settings!r:.80}")
-
-
-def _given_settings(settings: object) -> list[str]:
-    """Which settings a call chose itself, as a run card names them."""
-    if isinstance(settings, dict):
-        return [f"setting {name}" for name in settings]
-    if not isinstance(settings, Settings):
-        return []
-    now = get_config()
-    names = Settings.__struct_fields__
-    return [f"setting {name}" for name in names if getattr(settings, name) != getattr(now, name)]
 
 
 def backtest(

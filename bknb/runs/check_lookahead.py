@@ -15,7 +15,7 @@ import numpy as np
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.signal import Signal
 from ..domain.validation import read_answer
-from ..engine.backtest import Plan
+from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.registry import Exchange, Strategy
 from ..engine.vectorised import signal_rows
 from ..errors import NotEnoughData, StrategyError, UsageError
@@ -24,7 +24,7 @@ from ..market.clock import SystemClock
 from ..market.context import Context, current
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
-from ..market.remembered import Remembered
+from ..market.sources import Remembered
 from ..market.window import Series, Window
 from ..research.lookahead_checks import (
     NOTHING,
@@ -45,7 +45,6 @@ from ..research.lookahead_checks import (
 )
 from ..research.timed_data import is_row_of_numbers, scrambled_half, timed
 from ..research.tracing import Held, Witness, held, spoken_clocks
-from .backtest import ExchangeLike, FrameLike, StrategyLike, plan_backtest
 
 if TYPE_CHECKING:
     from ..config import Settings

@@ -12,11 +12,12 @@ from ..domain.execution import execution_model
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled, TickResult
 from ..engine.build import as_moment
+from ..engine.lookup import get_risk
+from ..engine.plan import ExchangeLike, StrategyLike, checked_symbol, chosen_settings
 from ..engine.records import Records
-from ..engine.registry import get_risk
 from ..engine.resolve import resolve_exchange, resolve_strategy
 from ..errors import UnknownName, UsageError
-from ..events import subjects
+from ..events import messages, subjects
 from ..live.order_desk import Quantity
 from ..live.run import LivePlan, LiveRun
 from ..live.runtime import FLOOR
@@ -24,7 +25,6 @@ from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..ports import Broker, Clock, StateStore
 from ..stores.choose import checked, chosen
-from .backtest import ExchangeLike, StrategyLike, checked_symbol, chosen_settings
 from .make_card import code_of
 from .result import Result
 from .task import Task
@@ -71,7 +71,7 @@ class LiveTask(Task[Result, TickResult]):
 
     def _announce_done(self) -> None:
         subjects.done_live.emit(
-            subjects.Done(
+            messages.Done(
                 symbol=self.symbol,
                 strategy=self.strategy,
                 exchange=self.plan.exchange.name,

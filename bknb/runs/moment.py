@@ -6,9 +6,8 @@ open is told from the events before it.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Container, Coroutine
+from collections.abc import Callable, Container
 from contextvars import Token
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,7 +35,8 @@ from ..domain.validation import read_answer
 from ..engine.backtest import BacktestRun
 from ..engine.build import as_moment
 from ..engine.call_by_name import asker
-from ..engine.registry import Strategy, get_risk
+from ..engine.lookup import get_risk
+from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
 from ..engine.risk_book import RiskBook
 from ..errors import NotEnoughData, UnknownName, UsageError
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ..market.candles import Candles
     from ..market.window import Window
     from .result import Result
+from .nested_loop import run_here
 
 State: TypeAlias = Literal["flat", "scheduled", "open"]
 Decision: TypeAlias = Scheduled | Opened | Rejected | RiskRefused
@@ -404,39 +405,3 @@ def step_into(result: Result, moment: object) -> Moment:
         span = f"{utc_text(result.start)} to {utc_text(result.end)}"
         raise UsageError(f"the run covers {span}; {utc_text(when)} is not in it")
     return Moment(result, run, when)
-
-
-def run_here(awaitable: Awaitable[T]) -> T:
-    """Run something awaitable to its end in this very thread, also where a loop is running in it already.
-
-    In a notebook every cell runs inside the kernel's loop. That loop stands still while any plain cell is busy; here
-    another loop takes its place for as long, and neither sees the other.
-    """
-
-    async def arrive() -> T:
-        return await awaitable
-
-    outer = asyncio._get_running_loop()
-    swap = getattr(asyncio.tasks, "_swap_current_task", None) if outer is not None else None
-    task = None if swap is None else swap(outer, None)
-    asyncio._set_running_loop(None)
-    loop = asyncio.new_event_loop()
-    try:
-        return _to_its_end(loop, arrive())
-    finally:
-        loop.close()
-        asyncio._set_running_loop(outer)
-        if swap is not None:
-            swap(outer, task)
-
-
-def _to_its_end(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    running = loop.create_task(work)
-    try:
-        return loop.run_until_complete(running)
-    finally:
-        left = [task for task in asyncio.all_tasks(loop) if not task.done()]
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True) if left else asyncio.sleep(0))
-        loop.run_until_complete(loop.shutdown_asyncgens())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import sys
-from typing import Final, Literal
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Final, Literal, TypeVar
 
 from ..errors import MissingDependency, UsageError
+
+T = TypeVar("T")
 
 _FIRST_KERNEL_THAT_LOSES_CELLS: Final = (7, 1)
 
@@ -59,3 +63,39 @@ def _kernel_version() -> tuple[int, ...] | None:
     if kernelapp is None or not kernelapp.IPKernelApp.initialized():
         return None
     return tuple(importlib.import_module("ipykernel").version_info[:3])
+
+
+def run_here(awaitable: Awaitable[T]) -> T:
+    """Run something awaitable to its end in this very thread, also where a loop is running in it already.
+
+    In a notebook every cell runs inside the kernel's loop. That loop stands still while any plain cell is busy; here
+    another loop takes its place for as long, and neither sees the other.
+    """
+
+    async def arrive() -> T:
+        return await awaitable
+
+    outer = asyncio._get_running_loop()
+    swap = getattr(asyncio.tasks, "_swap_current_task", None) if outer is not None else None
+    task = None if swap is None else swap(outer, None)
+    asyncio._set_running_loop(None)
+    loop = asyncio.new_event_loop()
+    try:
+        return _to_its_end(loop, arrive())
+    finally:
+        loop.close()
+        asyncio._set_running_loop(outer)
+        if swap is not None:
+            swap(outer, task)
+
+
+def _to_its_end(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    running = loop.create_task(work)
+    try:
+        return loop.run_until_complete(running)
+    finally:
+        left = [task for task in asyncio.all_tasks(loop) if not task.done()]
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True) if left else asyncio.sleep(0))
+        loop.run_until_complete(loop.shutdown_asyncgens())

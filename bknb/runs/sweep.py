@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..config import Settings
+from ..engine.plan import ExchangeLike, FrameLike, StrategyLike, plan_backtest
 from ..errors import UsageError
 from ..ports import TrialLedger
 from ..sweeps.search import Search, Space, checked_search
 from ..sweeps.sweep_run import SweepPlan, SweepRun, TrialMemory
 from ..sweeps.trial_ledger import TrialFile
-from .backtest import ExchangeLike, FrameLike, StrategyLike, plan_backtest
 from .sweep_result import SweepResult
 from .task import Task
 

@@ -16,10 +16,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, cast
 
 from ..domain.signal import Mode
-from ..engine.call_by_name import where_it_failed
 from ..errors import UsageError
 from ..events import listen as events
-from ..events import subjects
+from ..events import messages, subjects
+from ..user_code import where_it_failed
 from .interrupts import interrupts
 
 Status: TypeAlias = Literal["ready", "pending", "fulfilled", "rejected"]
@@ -184,7 +184,7 @@ class Task(ABC, Generic[R, E]):
         self._error = error
         if subjects.exit.heard:
             subjects.exit.emit(
-                subjects.ErrorEvent(
+                messages.ErrorEvent(
                     kind="run",
                     message=f"{type(error).__name__}: {error}",
                     where=where_it_failed(error),

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 from ..config import Settings
 from ..domain.interval import MINUTE_MS
-from ..engine.backtest import BacktestRun, Plan, open_window
+from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
+from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
 from ..engine.registry import Exchange, Frame
 from ..kernels.metrics import FIGURES
-from ..market.clock import SystemClock
-from ..market.remembered import Remembered
+from ..market.sources import Remembered
 from ..market.window import Window
-from ..provenance.strategy_hash import fingerprint
-from ..reports.markup import figures, html_figures, moment
 from ..research.comparison import rankable
-from ..research.holdout_ledger import Opening, Openings
 from ..research.walk_forward_report import Fold, Stretch, WalkForward, choose, combinations_of, span_ms, stretches
 from ..sweeps.evaluate import Bench, goes_compiled, prepare
-from .backtest import ExchangeLike, FrameLike, StrategyLike, plan_backtest
 from .result import Result
 from .task import Task
-
-OPENINGS: Final = "./dump/holdout/openings.jsonl"
-"""Where looks at held-out data are remembered."""
 
 
 class WalkForwardTask(Task[WalkForward, Fold]):
@@ -265,186 +256,3 @@ def walk_forward(
 
 
 # -- hold-out ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Holdout:
-    """A look at held-out data: the result, and who looked before.
-
-    Attributes
-    ----------
-    result : Result
-    opened_at : int
-        When this strategy opened this data for the first time, UTC ms.
-    earlier : tuple of Opening
-        Looks at the same data, or at a part of the same time on the same exchange and symbol, before this one.
-    strategies : int
-        Different strategies that have looked by now, this one included.
-    path : Path
-        The file that remembers.
-    """
-
-    result: Result
-    opened_at: int
-    earlier: tuple[Opening, ...]
-    strategies: int
-    path: Path
-
-    @property
-    def first(self) -> bool:
-        """Whether nobody had looked before."""
-        return not self.earlier
-
-    @property
-    def verdict(self) -> str:
-        """One sentence."""
-        if self.first:
-            return "opened for the first time: the figures were not chosen on this data"
-        times = len(self.earlier)
-        looked = f"{times} time{'' if times == 1 else 's'} before, first {moment(self.earlier[0].opened_at)} UTC"
-        return (
-            f"NOT A HOLD-OUT ANY MORE: opened {looked}, by {self.strategies} "
-            f"{'strategy' if self.strategies == 1 else 'strategies'} up to now; "
-            f"count them as trials (bknb.belief(..., trials={self.strategies}))"
-        )
-
-    def _pairs(self) -> list[tuple[str, str]]:
-        stats = self.result.stats
-        return [
-            ("Hold-out", self.verdict),
-            ("This strategy opened it", f"{moment(self.opened_at)} UTC"),
-            ("Trades", str(stats["n"])),
-        ]
-
-    def report(self) -> str:
-        """The look, and the report of the run, as Markdown."""
-        head = ["# Hold-out", "", *figures(self._pairs()), ""]
-        head += [f"- {moment(each.opened_at)} UTC: {each.strategy} on {each.symbol}" for each in self.earlier]
-        return "\n".join([*head, ""]) + "\n" + self.result.report()
-
-    def __repr__(self) -> str:
-        return f"{self.verdict}\n{self.result!r}"
-
-    def _repr_html_(self) -> str:
-        return html_figures("Hold-out", self._pairs()) + self.result._repr_html_()
-
-
-def open_holdout(
-    strategy: StrategyLike,
-    symbol: str = "BTCUSDT",
-    *,
-    exchange: ExchangeLike,
-    frame: FrameLike,
-    path: str | Path = OPENINGS,
-    interval: str | None = None,
-    execution: str | None = None,
-    settings: Settings | dict[str, Any] | None = None,
-    allow_gaps: bool = False,
-) -> Holdout:
-    """Run a strategy over data that was kept back, and remember for ever that it was looked at.
-
-    The first look is worth something because nothing was chosen by it. Every later look, also with a changed strategy,
-    is shown as well, and marked with when the data was opened and by how many strategies. A look is on the disk before
-    its result is shown.
-
-    Parameters
-    ----------
-    strategy, symbol, exchange, frame, interval, execution, settings, allow_gaps
-        As for ``bknb.backtest``; the frame is the hold-out.
-    path
-        The file that remembers. Keep it with the notebook; nothing in it is ever changed.
-
-    Returns
-    -------
-    Holdout
-        ``.first``, ``.verdict``, ``.result``, ``.earlier``, ``.report()``.
-
-    Raises
-    ------
-    StateError
-        When the look cannot be remembered, or the file cannot be read; then nothing is shown.
-
-    Examples
-    --------
-    >>> import bknb, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     look = dict(exchange="demo", frame="2024-03-01:2024-03-02", path=f"{folder}/openings.jsonl")
-    ...     bknb.open_holdout(lambda: None, **look).first, bknb.open_holdout(lambda: None, **look).first
-    (True, False)
-    """
-    plan = plan_backtest(
-        symbol,
-        strategy=strategy,
-        exchange=exchange,
-        frame=frame,
-        interval=interval,
-        execution=execution,
-        settings=settings,
-        allow_gaps=allow_gaps,
-    )
-    task = _HoldoutTask(plan, Openings(Path(path)))
-    task.start()
-    task.wait()
-    return task.result()
-
-
-class _HoldoutTask(Task[Holdout, None]):
-    """One look: candles, note on the disk, run."""
-
-    kind = "hold-out"
-
-    def __init__(self, plan: Plan, openings: Openings) -> None:
-        super().__init__(plan.symbol, plan.strategy.name)
-        self.plan = plan
-        self.openings = openings
-        self._run: BacktestRun | None = None
-
-    async def _work(self) -> Holdout:
-        plan = self.plan
-        warnings: list[str] = []
-        window = open_window(plan, warn=warnings.append)
-        series = await window.load_run(plan.symbol, plan.frame.start)
-        times = series.candles.timestamp
-        held = series.candles[int(times.searchsorted(plan.frame.start)) : int(times.searchsorted(plan.frame.last + 1))]
-        opening = Opening(
-            opened_at=SystemClock().now(),
-            data=hashlib.sha256(held.copy()._block.tobytes()).hexdigest(),
-            strategy_hash=_hash_of(plan),
-            strategy=plan.strategy.name,
-            symbol=plan.symbol,
-            exchange=plan.exchange.name,
-            start=plan.frame.start,
-            end=plan.frame.last,
-        )
-        earlier = [each for each in self.openings.all() if _same_data(each, opening)]
-        self.openings.add(opening)
-        run = self._run = BacktestRun(plan, silent=True, window=window)
-        await _through(run)
-        run.records.warnings.extend(warnings)
-        own = [each.opened_at for each in earlier if each.strategy_hash == opening.strategy_hash]
-        return Holdout(
-            result=Result(run),
-            opened_at=min([*own, opening.opened_at]),
-            earlier=tuple(earlier),
-            strategies=len({each.strategy_hash for each in [*earlier, opening]}),
-            path=self.openings.path,
-        )
-
-    def stop(self, *, now: bool = False) -> None:
-        """Leave; the look counts all the same."""
-        if self._run is not None:
-            self._run.stop(now=now)
-
-    def _announce_done(self) -> None:
-        """Whoever waits has the result."""
-
-
-def _same_data(one: Opening, other: Opening) -> bool:
-    """The same candles, or candles of the same time of the same market."""
-    market = (one.symbol, one.exchange) == (other.symbol, other.exchange)
-    return one.data == other.data or (market and one.start <= other.end and other.start <= one.end)
-
-
-def _hash_of(plan: Plan) -> str:
-    parts = f"{fingerprint(plan.strategy)}|{sorted(plan.strategy.params.items())!r}|{plan.execution}|{plan.settings!r}"
-    return hashlib.sha256(parts.encode()).hexdigest()

@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 
 from ..config import Settings
-from ..engine.backtest import BacktestRun, Plan, open_window
+from ..engine.backtest import BacktestRun
 from ..engine.build import checked_callbacks, checked_name
-from ..engine.call_by_name import where_it_failed
+from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
 from ..engine.registry import WALKER_CALLBACKS, Lineup, registry
 from ..errors import UnknownName, UsageError
-from ..events import subjects
+from ..events import messages, subjects
 from ..research.comparison import UNNAMED, Comparison, Entry, failure_text, questions_failed, rankable, ranked
-from .backtest import ExchangeLike, FrameLike, StrategyLike, plan_backtest
+from ..user_code import where_it_failed
 from .result import Result
 from .task import Task
 
@@ -241,7 +241,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         )
         if subjects.progress_walker.heard:
             subjects.progress_walker.emit(
-                subjects.Progress(
+                messages.Progress(
                     kind="walker",
                     symbol=plan.symbol,
                     strategy=self.walker,
@@ -291,7 +291,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
     def _emit_error(self, kind: str, error: Exception, plan: Plan) -> None:
         if subjects.error.heard:
             subjects.error.emit(
-                subjects.ErrorEvent(
+                messages.ErrorEvent(
                     kind=kind,
                     message=f"{type(error).__name__}: {error}",
                     where=where_it_failed(error),
@@ -306,7 +306,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
     def _announce_done(self) -> None:
         plan = self.plans[0]
         subjects.done_walker.emit(
-            subjects.Done(
+            messages.Done(
                 symbol=self.symbol,
                 strategy=self.walker,
                 exchange=plan.exchange.name,

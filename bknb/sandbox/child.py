@@ -17,14 +17,16 @@ import numpy as np
 from ..domain.execution import execution_model
 from ..domain.signal import Signal
 from ..domain.validation import read_answer
-from ..engine.backtest import BacktestRun, Plan
-from ..engine.call_by_name import asker, where_it_failed
+from ..engine.backtest import BacktestRun
+from ..engine.call_by_name import asker
+from ..engine.plan import Plan
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import BknbError
 from ..exchanges.files import FrameSource
 from ..market.candles import Candles
 from ..runs.check_lookahead import check_lookahead
-from . import seccomp as lockdown
+from ..user_code import where_it_failed
+from . import audit_hook, seccomp
 from .allowlist import BUILTINS, MODULES
 from .process import LENGTH, Job, Outcome, Trouble
 
@@ -40,10 +42,10 @@ def main() -> None:
     job = msgspec.msgpack.decode(_message(source), type=Job)
     loop = asyncio.new_event_loop()
     _warm_up(job, loop)
-    fences = [*lockdown.limit(seconds=job.limits.seconds, memory_mb=job.limits.memory_mb)]
-    watch = lockdown.Watch(FILENAME)
+    fences = [*seccomp.limit(seconds=job.limits.seconds, memory_mb=job.limits.memory_mb)]
+    watch = audit_hook.Watch(FILENAME)
     _send(sink, b"ready")
-    if lockdown.refuse_system_calls():
+    if seccomp.refuse_system_calls():
         fences.append("system calls")
     watch.begin()
     fences.append("audit events")
@@ -201,7 +203,7 @@ class _Sitting:
         return tuple(found)
 
 
-def _outcome(job: Job, loop: asyncio.AbstractEventLoop, watch: lockdown.Watch) -> Outcome:
+def _outcome(job: Job, loop: asyncio.AbstractEventLoop, watch: audit_hook.Watch) -> Outcome:
     try:
         function = _load(job)
         sitting = _Sitting(job, function)

@@ -18,9 +18,9 @@ from ..errors import UsageError
 from ..exchanges.bundle import MANIFEST, Manifest
 from ..provenance.card import Card
 from ..runs.make_card import made_with
-from . import secrets as leaks
-from .guard import Guard
+from . import secrets
 from .recorder import Testimony
+from .secrets import Guard
 from .verify_notebook import cards_in, compared, execute_watched
 from .wheel import write_wheel
 
@@ -177,7 +177,7 @@ class Parcel:
             after = execute_watched(
                 self.node, copy, Path(seen), offline=True, timeout=timeout, told=lambda _c, _t: None
             )
-            self.guard.check(leaks.notebook_texts(self.node))
+            self.guard.check(secrets.notebook_texts(self.node))
         verification = compared(before, after)
         if not verification:
             first = next(f"{name}: {found[0].text}" for name, found in verification.differences.items() if found)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
+
+from ..errors import UsageError
 
 _SHAPES: Final = tuple(
     (what, re.compile(shape))
@@ -188,3 +192,37 @@ def _strings(data: Any) -> str:
     if isinstance(data, list):
         return "\n".join(_strings(value) for value in data if not isinstance(value, (int, float)))
     return ""
+
+
+class Guard:
+    """Looks for secrets, and refuses."""
+
+    def __init__(self, folder: Path, accepted: frozenset[str]) -> None:
+        self._accepted = accepted
+        self._known = secret_variables(os.environ)
+        for file in {*folder.glob(".env*"), *folder.parent.glob(".env*"), *Path.cwd().glob(".env*")}:
+            if file.is_file():
+                text = file.read_text(encoding="utf-8", errors="replace")
+                self._known.update(known_values(text, origin=file.name))
+
+    def check(self, texts: Iterator[tuple[str, str]]) -> None:
+        """Refuse when any text holds a secret.
+
+        Raises
+        ------
+        UsageError
+            With every place.
+        """
+        found: dict[str, Leak] = {}
+        for place, text in texts:
+            for leak in find_leaks(text, place, known=self._known):
+                if leak.fingerprint not in self._accepted:
+                    found.setdefault(str(leak), leak)
+        if not found:
+            return
+        marks = " ".join(dict.fromkeys(f"--accept {leak.fingerprint}" for leak in found.values()))
+        raise UsageError(
+            f"not shared, there may be secrets in it: {'; '.join(found)}\n"
+            "read them from the environment, clear the output, and replace the key: it was in a file\n"
+            f"if they are no secrets: {marks}"
+        )

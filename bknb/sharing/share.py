@@ -13,11 +13,10 @@ import msgspec
 
 from ..errors import UsageError
 from ..exchanges.bundle import MANIFEST, Manifest
-from . import execute as notebooks
-from . import secrets as leaks
+from . import execute, secrets
 from .folder import Parcel
-from .guard import Guard
 from .recorder import TESTIMONY, Testimony
+from .secrets import Guard
 from .verify_notebook import Told, execute_watched
 
 
@@ -104,17 +103,17 @@ def share(
     """
     source = Path(notebook)
     told = on_summary or (lambda _cell, _text: None)
-    node = notebooks.read_notebook(source)
+    node = execute.read_notebook(source)
     target = _target(source, to)
     guard = Guard(source.resolve().parent, frozenset(accept))
-    guard.check(leaks.notebook_texts(node))
+    guard.check(secrets.notebook_texts(node))
     with tempfile.TemporaryDirectory(prefix="bknb-share-") as scratch:
         folder, seen = Path(scratch, "share"), Path(scratch, "seen")
         folder.mkdir()
         seen.mkdir()
         before = execute_watched(node, source.resolve().parent, seen, offline=False, timeout=timeout_seconds, told=told)
         testimony = msgspec.json.decode((seen / TESTIMONY).read_bytes(), type=Testimony)
-        guard.check(leaks.notebook_texts(node))
+        guard.check(secrets.notebook_texts(node))
         made = Parcel(folder, source, node, testimony, guard)
         made.write(repository=repository, ref=ref, seen=seen)
         if check:

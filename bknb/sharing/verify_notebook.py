@@ -12,7 +12,7 @@ import msgspec
 from ..errors import MissingDependency, UsageError
 from ..exchanges.bundle import read_manifest
 from ..provenance.card import Card, Difference
-from . import execute as notebooks
+from . import execute
 
 _BEGIN: Final = "from bknb.sharing.recorder import Witness as __witness\n__witness = __witness(offline={offline})"
 _FINISH: Final = "__witness.testify({folder!r})"
@@ -81,12 +81,12 @@ def verify_notebook(
     path = Path(notebook)
     if path.is_dir():
         path = path / read_manifest(path).notebook
-    node = notebooks.read_notebook(path)
+    node = execute.read_notebook(path)
     before = cards_in(node)
     if not before:
         raise UsageError(f"{path} holds no run card\nrun it with bknb, save it with its outputs, then verify it")
     told = on_summary or (lambda _cell, _text: None)
-    failure = notebooks.execute(node, folder=path.resolve().parent, timeout_seconds=timeout_seconds, on_summary=told)
+    failure = execute.execute(node, folder=path.resolve().parent, timeout_seconds=timeout_seconds, on_summary=told)
     if failure is not None:
         raise UsageError(failed_text(failure, path.name))
     return compared(before, cards_in(node))
@@ -134,14 +134,14 @@ def execute_watched(
         *shown,
         new_code_cell(_FINISH.format(folder=str(seen))),  # type: ignore[no-untyped-call]
     ]
-    failure = notebooks.execute(
+    failure = execute.execute(
         node, folder=folder, timeout_seconds=timeout, on_summary=lambda cell, text: told(cell - 1, text)
     )
     node.cells = shown
     if failure is not None:
         if failure.cell > 1 + sum(cell.cell_type == "code" for cell in shown):
             raise UsageError(failure.text.partition(": ")[2])  # ours, after the last of the notebook
-        raise UsageError(failed_text(notebooks.Failure(cell=failure.cell - 1, text=failure.text), "the notebook"))
+        raise UsageError(failed_text(execute.Failure(cell=failure.cell - 1, text=failure.text), "the notebook"))
     for cell in shown:
         for part in (cell, *cell.get("outputs", ())):
             if part.get("execution_count"):
@@ -150,7 +150,7 @@ def execute_watched(
     return cards_in(node)
 
 
-def failed_text(failure: notebooks.Failure, name: str) -> str:
+def failed_text(failure: execute.Failure, name: str) -> str:
     """The failure of a cell in at most three lines."""
     first, *more = [line.strip() for line in failure.text.splitlines() if line.strip()] or ["failed"]
     return "\n".join([f"cell [{failure.cell}] of {name} failed: {first}", *more[:2]])

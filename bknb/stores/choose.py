@@ -15,7 +15,8 @@ from typing import Final
 
 from ..errors import UsageError
 from ..ports import StateStore
-from .file_store import FileStore, MemoryStore
+from .file_store import FileStore
+from .memory_store import MemoryStore
 from .sqlite_store import SqliteStore
 
 __all__ = ["FileStore", "MemoryStore", "SqliteStore", "files", "memory", "set_store", "sqlite"]

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from ..errors import StateError
-from .disk import Disk, StateLock, make_folders, refusal
+from .disk import Disk, make_folders, refusal
+from .lock import StateLock
 from .record import Key, Unreadable, address_of, check_address, check_kind, claims, describe, seal, unseal
 
 _APPLICATION: Final = int.from_bytes(b"bknb", "big")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .evaluate import Bench, Outcome, Prepared
-from .executors import TRIES, Chunk, Depot, unpacked
+from .work import TRIES, Chunk, Depot, unpacked
 
 if TYPE_CHECKING:
-    from ..engine.backtest import Plan
+    from ..engine.plan import Plan
 
 _AHEAD: Final = 4  # tasks per thread of the cluster that are under way at a time
 _benches: dict[tuple[str, str], Bench] = {}

@@ -18,8 +18,10 @@ import numpy as np
 
 from ..domain.execution import execution_model
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
-from ..engine.backtest import BacktestRun, Plan, open_window, ready_minutes
+from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
+from ..engine.minute_walk import ready_minutes
+from ..engine.plan import Plan, open_window
 from ..engine.vectorised import rows_begin, signal_rows
 from ..kernels import simulate as kernel
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain

@@ -6,158 +6,20 @@ a handful of parameters. What a combination comes to depends on nothing else, so
 
 from __future__ import annotations
 
-import pickle
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from os import cpu_count
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any
 
-from ..engine.build import definition, make_strategy
-from ..engine.registry import Exchange, get_risk, registry
-from ..errors import MissingDependency, UsageError
-from ..provenance.strategy_hash import is_installed
-from .evaluate import Bench, Outcome, Prepared
+from ..errors import UsageError
+from .evaluate import Bench, Prepared
 
 if TYPE_CHECKING:
-    from ..engine.backtest import Plan
-
-TRIES: Final = 3  # a task whose worker died is given to another one so often
-_KEPT: Final = 2  # symbols a worker keeps mapped
-
-
-class Chunk:
-    """A few combinations of one symbol; ``numbers`` are theirs in the sweep."""
-
-    __slots__ = ("numbers", "params", "symbol", "tries")
-
-    def __init__(self, symbol: int, numbers: Sequence[int], params: Sequence[Mapping[str, Any]]) -> None:
-        self.symbol = symbol
-        self.numbers = list(numbers)
-        self.params = [dict(one) for one in params]
-        self.tries = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Depot:
-    """The folder that holds everything workers share: the plan, and for each symbol its candles."""
-
-    folder: Path
-
-    def write(self, plan: Plan, *, keep_ends: bool) -> None:
-        """Write the plan, with the strategy as it is now."""
-        (self.folder / "plan.pickle").write_bytes(packed(plan, keep_ends=keep_ends))
-
-    def add(self, number: int, prepared: Prepared) -> None:
-        """Write the candles of one symbol."""
-        prepared.save(self.folder / str(number))
-
-    def plan(self) -> bytes:
-        """The plan as ``packed`` made it."""
-        return (self.folder / "plan.pickle").read_bytes()
-
-
-class Executor(Protocol):
-    """Tries chunks of combinations; the outcomes come back in any order, ``None`` for a chunk that kills workers."""
-
-    workers: int
-
-    def run(self, chunks: Sequence[Chunk], stopping: Callable[[], bool]) -> Iterator[tuple[Chunk, Any]]:
-        """Try all chunks, until somebody wants to stop."""
-        ...
-
-    def close(self) -> None:
-        """Give back what was taken for this sweep."""
-        ...
-
+    from ..engine.plan import Plan
+from .work import Chunk, Depot, Executor, forget, try_chunk
 
 # --- at the worker ------------------------------------------------------------------------------------------------
-
-
-def packed(plan: Plan, *, keep_ends: bool) -> bytes:
-    """A plan as bytes that another process can unpack, functions of notebook cells included.
-
-    Raises
-    ------
-    MissingDependency
-        Without cloudpickle.
-    UsageError
-        When the strategy holds something that cannot be sent.
-    """
-    try:
-        import cloudpickle
-    except ImportError:
-        raise MissingDependency("cloudpickle", purpose="a sweep", extra="sweep") from None
-    strategy = plan.strategy
-    # No callbacks: they are for one run. No source where the candles are all there is to know.
-    made = {**definition(strategy), "callbacks": None}
-    source = None if strategy.get_signals is not None and strategy.risk is None else plan.exchange.source
-    risk = None if strategy.risk is None else get_risk(strategy.risk)
-    content = (strategy.name, made, replace(plan, strategy=None, exchange=Exchange(plan.exchange.name, source)),  # type: ignore[arg-type]  # put back by unpacked
-               risk, keep_ends)  # fmt: skip
-    modules = _own_modules(strategy.get_signals or strategy.get_signal)
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        return bytes(cloudpickle.dumps(content))
-    except Exception as error:
-        raise UsageError(
-            f"strategy {strategy.name!r} cannot be sent to a worker: {type(error).__name__}: {error}\n"
-            "let its function create what cannot be copied (locks, files, connections), or use executor='inline'"
-        ) from error
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
-
-
-def _own_modules(function: Any) -> list[Any]:
-    """The module of a user's function, when a worker may be unable to import it as it is here."""
-    import sys
-
-    while hasattr(function, "func"):
-        function = function.func
-    module = sys.modules.get(getattr(function, "__module__", None) or "")
-    if module is None or module.__name__ == "__main__" or not hasattr(function, "__code__") or is_installed(function):
-        return []
-    return [module]
-
-
-def unpacked(content: bytes) -> tuple[Plan, bool]:
-    """The plan that ``packed`` packed, and whether outcomes carry their tables of ends."""
-    name, made, plan, risk, keep_ends = pickle.loads(content)  # noqa: S301 -- our own bytes, from this sweep's folder
-    if risk is not None:
-        registry.risks.items.setdefault(risk.name, risk)
-    return replace(plan, strategy=make_strategy(name, **made)), keep_ends
-
-
-@lru_cache(maxsize=2)
-def _plan_in(folder: str) -> tuple[Plan, bool]:
-    return unpacked(Depot(Path(folder)).plan())
-
-
-_benches: OrderedDict[tuple[str, int], Bench] = OrderedDict()
-
-
-def try_chunk(folder: str, symbol: int, params: Sequence[Mapping[str, Any]]) -> list[Outcome]:
-    """What a worker does: try combinations on the candles in a folder."""
-    bench = _benches.get((folder, symbol))
-    if bench is None:
-        plan, keep_ends = _plan_in(folder)
-        prepared = Prepared.load(Path(folder) / str(symbol))
-        bench = Bench(replace(plan, symbol=prepared.symbol), prepared, keep_ends=keep_ends)
-        _benches[folder, symbol] = bench
-        while len(_benches) > _KEPT:
-            _benches.popitem(last=False)
-    return [bench.try_out(one) for one in params]
-
-
-def forget(folder: str) -> None:
-    """Let go of the candles of a sweep that is over."""
-    for key in [key for key in _benches if key[0] == folder]:
-        del _benches[key]
-    _plan_in.cache_clear()
 
 
 # --- the executors ------------------------------------------------------------------------------------------------

@@ -18,16 +18,17 @@ import numpy as np
 from ..domain.trial import Trial, same_data
 from ..engine.build import with_params
 from ..engine.vectorised import first_row, signal_rows, unsteady_rows
-from ..events import subjects
+from ..events import messages, subjects
 from ..kernels.metrics import FIGURES
 from ..market.clock import stopwatch
 from ..provenance.strategy_hash import fingerprint
 from .evaluate import Bench, Outcome, Prepared, frame_days, goes_compiled, pack_days, prepare, unpack_days
-from .executors import Chunk, Depot, Executor, make_executor
+from .executors import make_executor
 from .search import Params, make_search
+from .work import Chunk, Depot, Executor
 
 if TYPE_CHECKING:
-    from ..engine.backtest import Plan
+    from ..engine.plan import Plan
     from ..ports import TrialLedger
     from .search import Space
 
@@ -228,7 +229,7 @@ class SweepRun:
         if subjects.progress_walker.heard:
             plan = self.plan.plans[0]
             subjects.progress_walker.emit(
-                subjects.Progress(
+                messages.Progress(
                     kind="sweep",
                     symbol=", ".join(self.plan.symbols),
                     strategy=plan.strategy.name,

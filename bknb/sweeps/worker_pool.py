@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from .executors import TRIES, Chunk, Depot, try_chunk
+from .work import TRIES, Chunk, Depot, try_chunk
 
 if TYPE_CHECKING:
     from .evaluate import Outcome

@@ -16,7 +16,7 @@ from ...reports.run_view import PANELS, Watch
 from ...reports.run_views import Board
 from ..display import front_end_draws, in_kernel, ipython
 from ..run_controls import Switch, hear
-from . import static_html as still
+from . import static_html
 from .event_pump import Pump
 from .updates import Frames
 
@@ -357,7 +357,7 @@ class Dashboard:
 
     def __repr__(self) -> str:
         with self._lock:
-            return still.still_text(self._board.watch)
+            return static_html.still_text(self._board.watch)
 
     def _bundle(self, *, drawn: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
         """The dashboard for a notebook: what remains without it, in whose place the widget steps while it lives.
@@ -373,9 +373,9 @@ class Dashboard:
         with self._lock:
             watch = self._board.watch
             charts = drawn and {"price", "equity"} & set(self.panels)
-            png = still.still_png(watch) if charts and watch is not None else None
-            html = still.still_html(watch, self.panels, png=png, hint=hint, place=place)
-            data: dict[str, Any] = {"text/plain": still.still_text(watch), "text/html": html}
+            png = static_html.still_png(watch) if charts and watch is not None else None
+            html = static_html.still_html(watch, self.panels, png=png, hint=hint, place=place)
+            data: dict[str, Any] = {"text/plain": static_html.still_text(watch), "text/html": html}
         metadata: dict[str, Any] = {}
         if png is not None:
             data["image/png"] = base64.b64encode(png).decode("ascii")

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import MissingDependency
-from ...reports import panel_data as panels
+from ...reports import panel_data
 from ...reports.backtest_info import HEADLINES, moment_text, percent_text, price_text
 from ...reports.plots import equity_png
 
@@ -34,7 +34,7 @@ def still_text(watch: Watch | None) -> str:
     """One line for those who see neither picture nor table."""
     if watch is None:
         return "dashboard: nothing is running"
-    status = panels.status_panel(watch, 0.0)
+    status = panel_data.status_panel(watch, 0.0)
     return f"dashboard of {status['title']}: {status['text']}"
 
 
@@ -43,7 +43,7 @@ def still_png(watch: Watch) -> bytes | None:
     if not len(watch.series()):
         return None
     try:
-        return equity_png(panels.equity_info(watch))
+        return equity_png(panel_data.equity_info(watch))
     except MissingDependency:
         return None
 
@@ -118,7 +118,7 @@ def still_html(
     opening = f'<div class="bknb-still bknb-of-{place}">' if place else '<div class="bknb-still">'
     if watch is None:
         return f"{opening}<p>{escape(still_text(None))}</p></div>"
-    status = panels.status_panel(watch, 0.0)
+    status = panel_data.status_panel(watch, 0.0)
     parts = [f"{opening}<p><b>{escape(status['title'])}</b><br>{escape(status['text'])}</p>"]
     if status["facts"]:
         facts = " · ".join(f"{name}: {text}" for name, text in status["facts"].items())
@@ -127,7 +127,7 @@ def still_html(
         data = base64.b64encode(png).decode("ascii")
         parts.append(f'<img alt="{escape(_alt(watch))}" style="max-width:100%" src="data:image/png;base64,{data}">')
     if "statistics" in shown and len(watch.trades):
-        rows = [row[1:3] for row in panels.statistics_panel(watch)[:HEADLINES]]
+        rows = [row[1:3] for row in panel_data.statistics_panel(watch)[:HEADLINES]]
         parts.append(
             f"<details open><summary>figures</summary>{_table(('Figure', 'Value'), rows, label='Figures')}</details>"
         )
@@ -135,8 +135,8 @@ def still_html(
         parts.append(_levels(watch))
     if "trades" in shown and watch.mode != "walker":
         parts.append(_trades(watch) if len(watch.trades) else "<p>No trade was closed.</p>")
-    for name in panels.TABLES:
-        table = panels.table_panel(watch, name) if name in shown else None
+    for name in panel_data.TABLES:
+        table = panel_data.table_panel(watch, name) if name in shown else None
         if table is not None and table["rows"]:
             said = _table(table["columns"], table["rows"], label=_TITLES[name])
             opened = " open" if name == "walker" else ""
@@ -149,4 +149,4 @@ def still_html(
 
 
 def _alt(watch: Watch) -> str:
-    return f"Equity, drawdown and price of {watch.title}: {panels.equity_panel(watch, points=4)['text']}."
+    return f"Equity, drawdown and price of {watch.title}: {panel_data.equity_panel(watch, points=4)['text']}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ...reports import panel_data as made
+from ...reports import panel_data
 from ...reports.run_view import PANELS
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Frames:
 
     def __init__(self, board: Board, panels: Sequence[str], *, seconds: Callable[[], float]) -> None:
         self.board = board
-        self.points = made.POINTS
+        self.points = panel_data.POINTS
         self.more = False
         self._panels = panels
         self._seconds = seconds
@@ -84,36 +84,36 @@ class Frames:
         self._due = {}
 
     def _head(self, watch: Watch) -> dict[str, Any]:
-        return {**made.status_panel(watch, self._seconds()), "last": watch.last_ms}
+        return {**panel_data.status_panel(watch, self._seconds()), "last": watch.last_ms}
 
     def _make(self, panel: str, watch: Watch, state: dict[str, Any], *, everything: bool) -> None:
         now = self._seconds()
         if not everything and now < self._due.get(panel, now):
             self.more = True
             return
-        if panel in made.TABLES and "tables" in state:
+        if panel in panel_data.TABLES and "tables" in state:
             return  # made together with another one
         self._sent[panel] = watch.version[panel]
         match panel:
             case "status":
                 state["head"] = self._head(watch)
             case "price":
-                state["bars"] = made.price_panel(watch, points=self.points)
+                state["bars"] = panel_data.price_panel(watch, points=self.points)
             case "equity":
-                state["equity"] = made.equity_panel(watch, points=self.points)
+                state["equity"] = panel_data.equity_panel(watch, points=self.points)
             case "trades":
-                state["trades"] = made.trades_panel(watch)
+                state["trades"] = panel_data.trades_panel(watch)
             case "signals":
-                state["signals"] = made.signals_panel(watch)
+                state["signals"] = panel_data.signals_panel(watch)
             case "statistics":
-                state["figures"] = made.statistics_panel(watch)
+                state["figures"] = panel_data.statistics_panel(watch)
             case _:
-                state["tables"] = {name: made.table_panel(watch, name) for name in self._tables()}
+                state["tables"] = {name: panel_data.table_panel(watch, name) for name in self._tables()}
                 self._sent |= {name: watch.version[name] for name in self._tables()}
         self._due[panel] = now + _PATIENCE * (self._seconds() - now)
 
     def _tables(self) -> list[str]:
-        return [name for name in made.TABLES if name in self._wanted]
+        return [name for name in panel_data.TABLES if name in self._wanted]
 
     def window(self, *, start_ms: int, end_ms: int, points: int) -> dict[str, Any]:
         """The charts between two moments, in detail."""
@@ -122,7 +122,7 @@ class Frames:
         if watch is None:
             return found
         if "price" in self._wanted:
-            found["bars"] = made.price_panel(watch, start_ms=start_ms, end_ms=end_ms, points=points)
+            found["bars"] = panel_data.price_panel(watch, start_ms=start_ms, end_ms=end_ms, points=points)
         if "equity" in self._wanted:
-            found["equity"] = made.equity_panel(watch, start_ms=start_ms, end_ms=end_ms, points=points)
+            found["equity"] = panel_data.equity_panel(watch, start_ms=start_ms, end_ms=end_ms, points=points)
         return found

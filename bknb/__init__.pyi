@@ -1,0 +1,445 @@
+"""The public names of bknb, each with the module it lives in: the one list of them.
+
+``bknb/__init__.py`` reads it at run time, type checkers read it as a stub, and a test pins its names.
+"""
+
+from . import brokers as brokers
+from . import exchanges as exchanges
+from . import llm as llm
+from . import panels as panels
+from . import sources as sources
+from . import stores as stores
+from .config import (
+    Settings as Settings,
+)
+from .config import (
+    get_config as get_config,
+)
+from .config import (
+    set_config as set_config,
+)
+from .diagnostics.doctor import (
+    Checkup as Checkup,
+)
+from .diagnostics.doctor import (
+    doctor as doctor,
+)
+from .domain.risk import (
+    RiskRequest as RiskRequest,
+)
+from .domain.signal import (
+    Active as Active,
+)
+from .domain.signal import (
+    Cancelled as Cancelled,
+)
+from .domain.signal import (
+    Closed as Closed,
+)
+from .domain.signal import (
+    Idle as Idle,
+)
+from .domain.signal import (
+    Milestone as Milestone,
+)
+from .domain.signal import (
+    Opened as Opened,
+)
+from .domain.signal import (
+    Rejected as Rejected,
+)
+from .domain.signal import (
+    RiskRefused as RiskRefused,
+)
+from .domain.signal import (
+    Scheduled as Scheduled,
+)
+from .domain.signal import (
+    Signal as Signal,
+)
+from .domain.sizing import (
+    Constant as Constant,
+)
+from .engine.lookup import (
+    get_exchange as get_exchange,
+)
+from .engine.lookup import (
+    get_frame as get_frame,
+)
+from .engine.lookup import (
+    get_risk as get_risk,
+)
+from .engine.lookup import (
+    get_sizing as get_sizing,
+)
+from .engine.lookup import (
+    get_strategy as get_strategy,
+)
+from .engine.lookup import (
+    get_walker as get_walker,
+)
+from .engine.lookup import (
+    list_exchanges as list_exchanges,
+)
+from .engine.lookup import (
+    list_frames as list_frames,
+)
+from .engine.lookup import (
+    list_risks as list_risks,
+)
+from .engine.lookup import (
+    list_sizings as list_sizings,
+)
+from .engine.lookup import (
+    list_strategies as list_strategies,
+)
+from .engine.lookup import (
+    list_walkers as list_walkers,
+)
+from .engine.registration import (
+    add_exchange as add_exchange,
+)
+from .engine.registration import (
+    add_frame as add_frame,
+)
+from .engine.registration import (
+    add_risk as add_risk,
+)
+from .engine.registration import (
+    add_strategy as add_strategy,
+)
+from .engine.registration import (
+    strategy as strategy,
+)
+from .engine.sizing import (
+    PositionSize as PositionSize,
+)
+from .engine.sizing import (
+    add_sizing as add_sizing,
+)
+from .errors import (
+    BadCandle as BadCandle,
+)
+from .errors import (
+    BknbError as BknbError,
+)
+from .errors import (
+    BrokerError as BrokerError,
+)
+from .errors import (
+    DataError as DataError,
+)
+from .errors import (
+    GapError as GapError,
+)
+from .errors import (
+    InvalidSignal as InvalidSignal,
+)
+from .errors import (
+    InvalidTransition as InvalidTransition,
+)
+from .errors import (
+    MissingDependency as MissingDependency,
+)
+from .errors import (
+    ModelError as ModelError,
+)
+from .errors import (
+    NotEnoughData as NotEnoughData,
+)
+from .errors import (
+    ReplyRefused as ReplyRefused,
+)
+from .errors import (
+    StateError as StateError,
+)
+from .errors import (
+    StrategyError as StrategyError,
+)
+from .errors import (
+    UnknownName as UnknownName,
+)
+from .errors import (
+    UsageError as UsageError,
+)
+from .events.listen import (
+    listen_done_backtest as listen_done_backtest,
+)
+from .events.listen import (
+    listen_done_backtest_once as listen_done_backtest_once,
+)
+from .events.listen import (
+    listen_done_live as listen_done_live,
+)
+from .events.listen import (
+    listen_done_live_once as listen_done_live_once,
+)
+from .events.listen import (
+    listen_done_walker as listen_done_walker,
+)
+from .events.listen import (
+    listen_done_walker_once as listen_done_walker_once,
+)
+from .events.listen import (
+    listen_error as listen_error,
+)
+from .events.listen import (
+    listen_error_once as listen_error_once,
+)
+from .events.listen import (
+    listen_exit as listen_exit,
+)
+from .events.listen import (
+    listen_exit_once as listen_exit_once,
+)
+from .events.listen import (
+    listen_partial_loss as listen_partial_loss,
+)
+from .events.listen import (
+    listen_partial_loss_once as listen_partial_loss_once,
+)
+from .events.listen import (
+    listen_partial_profit as listen_partial_profit,
+)
+from .events.listen import (
+    listen_partial_profit_once as listen_partial_profit_once,
+)
+from .events.listen import (
+    listen_performance as listen_performance,
+)
+from .events.listen import (
+    listen_performance_once as listen_performance_once,
+)
+from .events.listen import (
+    listen_progress_backtest as listen_progress_backtest,
+)
+from .events.listen import (
+    listen_progress_backtest_once as listen_progress_backtest_once,
+)
+from .events.listen import (
+    listen_progress_optimizer as listen_progress_optimizer,
+)
+from .events.listen import (
+    listen_progress_optimizer_once as listen_progress_optimizer_once,
+)
+from .events.listen import (
+    listen_progress_walker as listen_progress_walker,
+)
+from .events.listen import (
+    listen_progress_walker_once as listen_progress_walker_once,
+)
+from .events.listen import (
+    listen_resumed as listen_resumed,
+)
+from .events.listen import (
+    listen_resumed_once as listen_resumed_once,
+)
+from .events.listen import (
+    listen_risk as listen_risk,
+)
+from .events.listen import (
+    listen_risk_once as listen_risk_once,
+)
+from .events.listen import (
+    listen_signal as listen_signal,
+)
+from .events.listen import (
+    listen_signal_backtest as listen_signal_backtest,
+)
+from .events.listen import (
+    listen_signal_backtest_once as listen_signal_backtest_once,
+)
+from .events.listen import (
+    listen_signal_live as listen_signal_live,
+)
+from .events.listen import (
+    listen_signal_live_once as listen_signal_live_once,
+)
+from .events.listen import (
+    listen_signal_once as listen_signal_once,
+)
+from .events.listen import (
+    listen_validation as listen_validation,
+)
+from .events.listen import (
+    listen_validation_once as listen_validation_once,
+)
+from .events.listen import (
+    listen_walker as listen_walker,
+)
+from .events.listen import (
+    listen_walker_complete as listen_walker_complete,
+)
+from .events.listen import (
+    listen_walker_complete_once as listen_walker_complete_once,
+)
+from .events.listen import (
+    listen_walker_once as listen_walker_once,
+)
+from .exchanges.audit import (
+    Audit as Audit,
+)
+from .exchanges.audit import (
+    audit as audit,
+)
+from .exchanges.download import (
+    Downloaded as Downloaded,
+)
+from .exchanges.download import (
+    download as download,
+)
+from .jupyter.dashboard.dashboard import (
+    dashboard as dashboard,
+)
+from .llm.ask import (
+    ask_model as ask_model,
+)
+from .log import (
+    set_logger as set_logger,
+)
+from .market.candles import (
+    Candles as Candles,
+)
+from .market.candles import (
+    content_hash as content_hash,
+)
+from .market.context import (
+    format_price as format_price,
+)
+from .market.context import (
+    format_quantity as format_quantity,
+)
+from .market.context import (
+    get_average_price as get_average_price,
+)
+from .market.context import (
+    get_candles as get_candles,
+)
+from .market.context import (
+    get_mode as get_mode,
+)
+from .market.context import (
+    get_symbol as get_symbol,
+)
+from .market.context import (
+    get_when as get_when,
+)
+from .market.sessions import (
+    Sessions as Sessions,
+)
+from .metrics.heat import (
+    heat_statistics as heat_statistics,
+)
+from .metrics.statistics import (
+    statistics as statistics,
+)
+from .optimizer.optimizer import (
+    Optimizer as Optimizer,
+)
+from .optimizer.registration import (
+    add_optimizer as add_optimizer,
+)
+from .optimizer.registration import (
+    get_optimizer as get_optimizer,
+)
+from .optimizer.registration import (
+    list_optimizers as list_optimizers,
+)
+from .provenance.card import (
+    Card as Card,
+)
+from .research.belief import (
+    belief as belief,
+)
+from .runs.backtest import (
+    Backtest as Backtest,
+)
+from .runs.backtest import (
+    backtest as backtest,
+)
+from .runs.check_lookahead import (
+    check_lookahead as check_lookahead,
+)
+from .runs.holdout import (
+    open_holdout as open_holdout,
+)
+from .runs.live import (
+    Live as Live,
+)
+from .runs.moment import (
+    Asked as Asked,
+)
+from .runs.moment import (
+    Moment as Moment,
+)
+from .runs.nested_loop import (
+    enable_nested as enable_nested,
+)
+from .runs.reports import (
+    Heat as Heat,
+)
+from .runs.reports import (
+    Partial as Partial,
+)
+from .runs.reports import (
+    Performance as Performance,
+)
+from .runs.reports import (
+    Risk as Risk,
+)
+from .runs.reports import (
+    Schedule as Schedule,
+)
+from .runs.result import (
+    Result as Result,
+)
+from .runs.sweep import (
+    Sweep as Sweep,
+)
+from .runs.sweep import (
+    sweep as sweep,
+)
+from .runs.sweep_result import (
+    SweepResult as SweepResult,
+)
+from .runs.task import (
+    Task as Task,
+)
+from .runs.verify import (
+    Verification as Verification,
+)
+from .runs.verify import (
+    verify as verify,
+)
+from .runs.walk_forward import (
+    walk_forward as walk_forward,
+)
+from .runs.walker import (
+    Walker as Walker,
+)
+from .runs.walker import (
+    add_walker as add_walker,
+)
+from .runs.walker import (
+    walker as walker,
+)
+from .sharing.share import (
+    Shared as Shared,
+)
+from .sharing.share import (
+    share as share,
+)
+from .sharing.verify_notebook import (
+    NotebookVerification as NotebookVerification,
+)
+from .sharing.verify_notebook import (
+    verify_notebook as verify_notebook,
+)
+from .stores.choose import (
+    set_store as set_store,
+)
+
+__version__: str
+
+def load_ipython_extension(ipython: object) -> None: ...
+def unload_ipython_extension(ipython: object) -> None: ...

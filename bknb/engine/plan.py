@@ -1,0 +1,114 @@
+"""What a run is: names and values of a call, checked and made into one plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ..config import Settings
+from ..domain.execution import execution_model
+from ..domain.interval import MINUTE_MS
+from ..market.clock import SystemClock
+from ..market.feed import Feed
+from ..market.window import Window
+from .lookup import get_risk
+from .registry import Exchange, Frame, Strategy
+
+if TYPE_CHECKING:
+    pass
+from ..config import changed, get_config
+from ..errors import UsageError
+from ..ports import CandleSource
+from .resolve import resolve_exchange, resolve_frame, resolve_strategy
+
+Stopping: TypeAlias = Literal["", "entries", "now"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a backtest needs, resolved."""
+
+    symbol: str
+    strategy: Strategy
+    exchange: Exchange
+    frame: Frame
+    execution: str
+    settings: Settings
+    allow_gaps: bool = False
+    given: tuple[str, ...] = ()  # what the call said itself: "interval", "execution", "setting percent_fee"
+
+
+def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:
+    """The candles of a run, still to be loaded; runs over the same frame of the same exchange may share them."""
+    return Window(
+        Feed(plan.exchange.source, plan.settings, allow_gaps=plan.allow_gaps, warn=warn, now=SystemClock().now),
+        horizon=plan.frame.last + 2 * MINUTE_MS,
+        on_candles=plan.exchange.callbacks.get("on_candle_data"),
+    )
+
+
+StrategyLike: TypeAlias = str | Strategy | Callable[..., Any]
+
+
+ExchangeLike: TypeAlias = str | Exchange | CandleSource | Callable[..., Any]
+
+
+FrameLike: TypeAlias = str | Frame | tuple[object, object]
+
+
+def plan_backtest(
+    symbol: str,
+    *,
+    strategy: StrategyLike,
+    exchange: ExchangeLike,
+    frame: FrameLike,
+    interval: str | None = None,
+    execution: str | None = None,
+    settings: Settings | dict[str, Any] | None = None,
+    allow_gaps: bool = False,
+) -> Plan:
+    """Resolve every name of a backtest, or say which one is unknown."""
+    chosen = resolve_strategy(strategy, interval=interval)
+    if chosen.risk is not None:
+        get_risk(chosen.risk)
+    given = [name for name, value in (("interval", interval), ("execution", execution)) if value is not None]
+    return Plan(
+        symbol=checked_symbol(symbol),
+        strategy=chosen,
+        exchange=resolve_exchange(exchange),
+        frame=resolve_frame(frame),
+        execution=execution_model(execution or chosen.execution).name,
+        settings=chosen_settings(settings),
+        allow_gaps=allow_gaps,
+        given=(*given, *_given_settings(settings)),
+    )
+
+
+def checked_symbol(symbol: object) -> str:
+    """The symbol, when it is a text."""
+    if isinstance(symbol, str) and symbol:
+        return symbol
+    raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
+
+
+def chosen_settings(settings: object) -> Settings:
+    """The settings of a run: those that hold, with what the run changes."""
+    if settings is None:
+        return get_config()
+    if isinstance(settings, dict):
+        return changed(get_config(), settings)
+    if isinstance(settings, Settings):
+        return changed(settings, {})
+    raise UsageError(f"settings must be a mapping of settings or bknb.Settings, got {settings!r:.80}")
+
+
+def _given_settings(settings: object) -> list[str]:
+    """Which settings a call chose itself, as a run card names them."""
+    if isinstance(settings, dict):
+        return [f"setting {name}" for name in settings]
+    if not isinstance(settings, Settings):
+        return []
+    now = get_config()
+    names = Settings.__struct_fields__
+    return [f"setting {name}" for name in names if getattr(settings, name) != getattr(now, name)]

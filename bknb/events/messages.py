@@ -1,0 +1,138 @@
+"""What travels on a subject besides the results of minutes."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from ..domain.signal import (
+    Mode,
+    OpenSignal,
+    ScheduledSignal,
+)
+from .failures import ListenerFailure, ListenerOverflow
+
+
+class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="error"):
+    """Something of a run failed: its strategy, its exchange, a callback, a state file, ...
+
+    Parameters
+    ----------
+    kind
+        What failed: ``"strategy"``, ``"exchange"``, ``"callback"``, ``"timeout"``, ``"state"``, ``"run"``, ...
+    message
+        Class and text of the exception.
+    where
+        The innermost line of the user's own code; empty when there is none.
+    symbol, strategy, exchange, frame, mode
+        The run, as far as it is known.
+    when
+        The minute of the run (UTC ms).
+    count
+        How often this has happened at this place in this run.
+    """
+
+    kind: str
+    message: str
+    where: str = ""
+    symbol: str | None = None
+    strategy: str | None = None
+    exchange: str | None = None
+    frame: str | None = None
+    mode: Mode | None = None
+    when: int | None = None
+    count: int = 1
+
+
+Problem: TypeAlias = ErrorEvent | ListenerFailure | ListenerOverflow
+
+
+"""What the subject ``error`` announces."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="progress"):
+    """How far a run has come.
+
+    Parameters
+    ----------
+    kind
+        ``"backtest"`` counts moments, ``"walker"`` strategies, ``"optimizer"`` sources, ``"sweep"`` combinations.
+    symbol, strategy, exchange, frame
+        The run; ``strategy`` is the name of the walker or of the optimizer for these.
+    total, processed
+        Parts of the work in all, and done.
+    progress
+        ``processed / total``, from 0.0 to 1.0.
+    """
+
+    kind: Literal["backtest", "walker", "optimizer", "sweep"]
+    symbol: str
+    strategy: str
+    exchange: str | None
+    frame: str | None
+    total: int
+    processed: int
+    progress: float
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="done"):
+    """A background run is over and everybody has heard all of it; ``strategy`` names the walker for a walker."""
+
+    symbol: str
+    strategy: str
+    exchange: str
+    frame: str | None
+    mode: Mode
+
+
+class Performance(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="performance"):
+    """How long something took.
+
+    Parameters
+    ----------
+    metric
+        What was timed: ``"backtest_total"``, ``"backtest_timeframe"``, ``"backtest_signal"``, ``"live_tick"``.
+    symbol, strategy, exchange, frame, mode
+        The run.
+    duration_ms
+        How long it took.
+    at, previous_at
+        When it ended, and when the same metric of the run ended before (UTC ms; ``None`` for the first).
+    """
+
+    metric: str
+    symbol: str
+    strategy: str
+    exchange: str
+    frame: str | None
+    mode: Mode
+    duration_ms: float
+    at: int
+    previous_at: int | None = None
+
+
+class Resumed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="resumed"):
+    """A live run goes on from what an earlier one left on disk.
+
+    Parameters
+    ----------
+    symbol, strategy, exchange
+        The run.
+    when
+        When it was resumed (UTC ms).
+    behind_since
+        The moment from which it catches up (UTC ms).
+    signal
+        What was open or scheduled, if anything.
+    told_again
+        How many results follow that listeners may have heard before.
+    """
+
+    symbol: str
+    strategy: str
+    exchange: str
+    when: int
+    behind_since: int
+    signal: OpenSignal | ScheduledSignal | None
+    told_again: int

@@ -1,0 +1,62 @@
+"""The candles of the current minute, fetched once and shared by all runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ..config import Settings
+from ..domain.interval import MINUTE_MS, floor_to
+from ..engine.registry import Exchange
+from ..market.candles import Candles
+from ..market.feed import Feed
+from ..market.fetch_loop import submit
+from ..market.window import Window
+from ..ports import Clock
+
+
+class Tape:
+    """The candles of one exchange as they come in; shared by all runs with the same settings.
+
+    Parameters
+    ----------
+    exchange
+        Where candles come from.
+    settings
+        Retries, averages.
+    allow_gaps
+        Whether missing minutes are accepted.
+    clock
+        What time it is.
+
+    Attributes
+    ----------
+    readers
+        The runs that use it, each with a function that is told what was repaired.
+    """
+
+    def __init__(self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock) -> None:
+        feed = Feed(exchange.source, settings, allow_gaps=allow_gaps, warn=self._warn, now=clock.now)
+        self.clock = clock
+        self.readers: list[Callable[[str], None]] = []
+        self.window = Window(
+            feed,
+            horizon=floor_to(clock.now(), MINUTE_MS),
+            growing=True,
+            on_candles=exchange.callbacks.get("on_candle_data"),
+        )
+        self._before = settings.avg_price_candles_count * MINUTE_MS
+
+    def _warn(self, text: str) -> None:
+        for warn in list(self.readers):
+            warn(text)
+
+    async def minutes(self, symbol: str, since: int) -> Candles:
+        """One-minute candles that open at or after ``since`` (UTC ms) and have closed by now; may end early."""
+        window = self.window
+        window.horizon = max(window.horizon, floor_to(self.clock.now(), MINUTE_MS))
+        begin = since - self._before
+        series = window.ready(symbol, "1m", begin)  # another run of the same symbol was here first
+        if series is None:
+            series = await asyncio.wrap_future(submit(window.load(symbol, "1m", begin)))
+        return series.candles[int(series.candles.timestamp.searchsorted(since)) :]
