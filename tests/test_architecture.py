@@ -1,13 +1,12 @@
-"""The house rules, read from the syntax trees: who may import whom, and what nobody may do.
+"""The rooms of bknb and the doors between them, read from the syntax trees: who may import whom.
 
-Three decisions that the tables below carry out:
+* ``DOORS`` lists the rooms from the ground floor up, one row each: a room may import itself and what its row names, and
+  a row names only rooms above it in the table. Whatever points down the table is an arrow that runs back up the house.
+* An import counts wherever it stands: at the top, inside a function, or under ``if TYPE_CHECKING:``.
+* ``PUBLIC`` opens ``import bknb``: the public names, nothing behind them. It is for the guests ``jupyter`` and ``cli``.
+* A room that is not in ``DOORS`` fails: what a new one may touch is decided here first.
 
-* An import counts wherever it stands: at the top, inside a function, or under ``if TYPE_CHECKING:``. A module that
-  needs another one's types depends on it. The few edges that exist for annotations alone are listed in ``TYPES_ONLY``
-  and are refused again as soon as they become real imports.
-* A room may always import itself. ``import bknb`` (the public names) is for the guests, ``jupyter`` and ``cli``; inside
-  the house it would be a way around every door.
-* A room or top-level module that is not in ``DOORS`` fails: a new one has to be thought about here first.
+Run with ``-s`` to see the counts: arrows between rooms, arrows that run back up, and circles between modules.
 """
 
 from __future__ import annotations
@@ -23,109 +22,70 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "bknb"
 
-# room or top-level module -> what it may import, as dotted names below bknb; a name opens everything below it
+# room -> the rooms it may import, from the ground floor up; a dotted name opens one module of a room
 DOORS: dict[str, tuple[str, ...]] = {
-    "domain": ("errors", "config", "ports"),
-    "kernels": ("errors", "config", "ports"),
-    "market": ("errors", "config", "ports", "log", "domain", "kernels"),
-    "engine": ("errors", "config", "ports", "log", "domain", "kernels", "market"),
-    "analysis": ("errors", "config", "ports", "domain", "kernels", "market.candles"),
-    "optimizer": ("errors", "config", "ports", "log", "domain", "analysis"),
-    "adapters": ("errors", "config", "ports", "log", "domain", "market.candles", "market.sessions"),
-    "testing": ("errors", "config", "ports", "log", "domain", "market", "adapters"),
-    "jupyter": ("errors", "config", "PUBLIC"),
-    "cli": ("errors", "config", "PUBLIC", "adapters.notebooks"),
     "errors": (),
+    "user_code": (),
+    "frontend": (),
     "config": ("errors",),
-    "ports": ("errors",),
     "log": ("errors",),
-    "nested": ("errors",),
-    # the modules where engine, records and reports meet; no room imports them
+    "domain": ("config", "errors"),
+    "kernels": ("errors",),
+    "ports": ("domain",),
+    "metrics": ("domain", "errors"),
+    "events": ("domain", "errors", "log", "user_code"),
+    "market": ("domain", "kernels", "config", "errors", "ports"),
+    "stores": ("errors", "ports"),
+    "reports": ("metrics", "domain", "errors"),
+    "engine": ("market", "events", "kernels", "domain", "config", "errors", "log", "ports", "user_code"),
+    "history": ("stores", "market", "domain", "config", "errors", "ports"),
+    "research": ("reports", "metrics", "market", "stores", "domain", "errors"),
+    "llm": ("market", "domain", "config", "errors", "ports"),
+    "brokers": ("stores", "domain", "errors"),
+    "live": ("engine", "events", "market", "domain", "config", "errors", "log", "ports", "user_code"),
+    "provenance": ("engine", "market", "domain", "errors"),
+    "testing": ("stores", "market", "domain", "errors", "ports"),
+    "sweeps": ("provenance", "engine", "events", "market", "kernels", "stores", "domain", "errors", "ports"),
+    "exchanges": ("history", "provenance", "engine", "market", "stores", "domain", "errors", "ports", "frontend"),
     "runs": (
-        *("errors", "config", "ports", "log", "domain", "market", "engine"),
-        *("tasks", "result", "cards", "adapters.reports"),
+        *("live", "sweeps", "provenance", "research", "reports", "metrics", "engine", "events", "market", "kernels"),
+        *("stores", "domain", "config", "errors", "ports", "user_code", "frontend"),
     ),
-    "cards": ("errors", "config", "ports", "domain", "engine", "analysis", "result", "runs"),
-    "sharing": ("errors", "engine.registry", "market.candles", "market.clock", "analysis", "cards", "adapters"),
-    "checkup": ("adapters", "cards", "domain", "engine.registry", "stores"),
-    "tasks": ("errors", "domain", "engine", "interrupts"),
-    "interrupts": (),
-    "sweeps": ("errors", "config", "ports", "runs", "tasks", "sweep_result", "engine", "adapters.trials"),
-    "sweep_result": ("errors", "config", "kernels", "engine", "analysis", "result", "runs"),
-    "live": (
-        *("errors", "config", "ports", "log", "domain", "market", "engine", "tasks", "runs", "stores", "result"),
-        *("cards", "adapters.reports"),
+    "sandbox": ("runs", "exchanges", "engine", "market", "domain", "config", "errors", "user_code"),
+    "diagnostics": ("runs", "history", "stores", "engine", "domain", "errors"),
+    "sharing": ("runs", "exchanges", "provenance", "engine", "market", "errors"),
+    "optimizer": (
+        *("sandbox", "runs", "exchanges", "llm", "research", "reports", "engine", "events", "market", "stores"),
+        *("domain", "config", "errors", "ports", "user_code", "frontend"),
     ),
-    "stores": ("errors", "ports", "adapters"),
-    "tallies": ("engine.records", "analysis", "runs", "live", "adapters.reports"),
-    "result": (
-        *("errors", "config", "ports", "domain", "market.candles", "engine", "analysis"),
-        *("cards", "jupyter.display"),
-    ),
-    "moment": ("errors", "domain", "market", "engine", "result"),  # a result stepped into: asks the engine again
-    "comparing": ("errors", "config", "analysis", "engine", "result", "runs", "tasks", "adapters.reports"),
-    "lookahead": ("errors", "config", "ports", "domain", "market", "engine", "analysis", "runs"),
-    "reporting": ("errors", "analysis", "engine", "result", "runs", "live", "adapters.reports"),
-    "sizing": ("errors", "domain", "engine"),
-    "validating": (
-        *("config", "domain", "kernels.score", "market", "engine", "analysis", "result", "runs", "tasks"),
-        "adapters.openings",
-    ),
-    "panels": ("jupyter.dashboard",),
-    "llm": ("errors", "config", "ports", "domain", "market", "adapters", "optimizer"),
-    "sources": ("errors", "config", "domain", "market", "engine", "optimizer", "result"),
-    # where the optimizer, its trials and the engine meet
-    "trying": ("errors", "config", "domain", "market", "engine", "adapters", "optimizer", "result"),
-    "proposals": ("errors", "analysis", "optimizer", "result"),
-    "assignments": ("errors", "ports", "domain", "engine", "adapters", "optimizer", "llm", "sources"),
-    "optimizers": (
-        *("errors", "config", "ports", "domain", "market", "engine", "adapters", "optimizer", "tasks", "jupyter.card"),
-        *("llm", "trying", "proposals", "assignments", "__version__"),
-    ),
-    # the inside of a trial, in a process of its own
-    "rehearsal": ("errors", "domain", "market", "engine", "adapters", "optimizer", "lookahead"),
-    "exchanges": ("errors", "config", "ports", "domain", "market", "adapters"),
-    "brokers": ("errors", "config", "ports", "domain", "adapters"),
-    "history": ("errors", "config", "ports", "domain", "market", "engine", "adapters", "exchanges", "jupyter.bar"),
-    "soundness": ("errors", "domain", "market", "adapters", "exchanges", "history"),
-    "": ("PUBLIC", "jupyter.magics"),  # bknb/__init__.py: hands out the public names, each when it is asked for
+    "sources": ("optimizer.shown_data",),
+    "jupyter": ("PUBLIC", "reports", "market", "errors"),
+    "panels": ("jupyter",),
+    "cli": ("PUBLIC", "sharing", "errors"),
+    "": ("jupyter.extension",),  # bknb/__init__.py: lazy_loader hands out the public names
 }
 
-# one module -> one more door, and why
+# one module -> one more door, and why; at most two
 EXTRA_DOORS: dict[tuple[str, str], str] = {
-    ("analysis.card", "cards"): "card.verify() runs a backtest",
-    ("exchanges", "engine.registry"): "a shared notebook's candles take the place of its exchanges",
-    ("exchanges", "analysis.fingerprint"): "which of those candles were changed",
-    ("jupyter.display", "analysis.figures"): "a result as a picture",
-    ("jupyter.display", "analysis.reports"): "a result as numbers",
-    ("jupyter.comparing", "market.clock"): "how long a comparison still takes",
-    ("jupyter.sweeping", "market.clock"): "how long a sweep still takes",
-    ("adapters.candles", "market.quality"): "nothing is stored that was not checked",
-    ("adapters.filling", "market.quality"): "nothing is stored that was not checked",
-    ("adapters.ccxt", "market.io"): "a client lives on one loop, whoever asks",
-    ("jupyter.dashboard", "analysis.board"): "which run an event belongs to",
-    ("jupyter.dashboard", "analysis.panels"): "what the figures mean",
-    ("jupyter.dashboard", "analysis.watch"): "what a run has told",
-    ("jupyter.dashboard", "market.clock"): "how fast a run is; nobody else reads a clock",
-    ("jupyter.frames", "analysis.board"): "which run is shown",
-    ("jupyter.frames", "analysis.panels"): "rows and arrays of each panel",
-    ("jupyter.frames", "analysis.watch"): "what a run has told",
-    ("jupyter.pump", "market.clock"): "ten frames a second",
-    ("jupyter.still", "analysis.figures"): "a dashboard as a picture",
-    ("jupyter.still", "analysis.panels"): "a dashboard as tables",
-    ("jupyter.still", "analysis.summary"): "numbers as text",
-    ("jupyter.still", "analysis.watch"): "what a run has told",
-    ("jupyter.waiting", "market.clock"): "how long a run still takes; nobody else reads a clock",
-    ("result", "moment"): "a result steps into one of its minutes",
-    ("tasks", "jupyter.waiting"): "buttons in the cell that waits for a task",
+    ("provenance.card", "runs.verify"): "card.verify() runs a backtest",
 }
 
 # one module -> a door for annotations alone
 TYPES_ONLY: dict[tuple[str, str], str] = {
     ("ports", "market.candles"): "a source of candles returns candles",
-    ("ports", "domain.trial"): "a ledger keeps trials",
-    ("ports", "domain.orders"): "a broker takes orders and returns reports",
 }
+
+# modules that need each other at run time (lazy imports included), and why
+CIRCLES: dict[frozenset[str], str] = {}
+
+# packages with fewer than three modules, and why they are a room all the same
+SMALL_PACKAGES: dict[str, str] = {
+    "brokers": "a public namespace; brokers of exchanges come beside the one on paper",
+    "diagnostics": "what bknb doctor looks at, apart from how it tells",
+}
+
+# the packages that are a public namespace each: what stands in __all__ is what a user writes behind the dot
+NAMESPACES = ("brokers", "exchanges", "llm", "stores")
 
 # what the kernels may take from outside the standard library; domain takes msgspec alone
 THIRD_PARTY: dict[str, frozenset[str]] = {
@@ -288,43 +248,50 @@ def _called(node: ast.Call) -> str:
     return function.id if isinstance(function, ast.Name) else ""
 
 
-def public_names() -> frozenset[str]:
-    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return frozenset([*ast.literal_eval(node.value), "__version__"])
-    raise AssertionError("bknb/__init__.py has no literal __all__")
+def homes() -> dict[str, str]:
+    """Public name -> the module it comes from, as ``__init__.pyi`` lists them; empty for a public namespace."""
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    return {
+        alias.name: node.module or ""
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+    }
 
 
-PUBLIC = public_names()
+HOMES = homes()
+PUBLIC = frozenset([*HOMES, "__version__"])
 
 
 def _below(name: str, door: str) -> bool:
     return name == door or name.startswith(f"{door}.")
 
 
+def _inside(target: str) -> str:
+    return target.removeprefix("bknb").removeprefix(".")
+
+
+def _opened(module: Module, edge: Import) -> bool:
+    allowed = DOORS[module.room]
+    target = _inside(edge.target)
+    if "PUBLIC" in allowed and (not target or target.split(".")[0] in PUBLIC):
+        return True
+    doors = [*allowed, *(door for who, door in EXTRA_DOORS if who == module.inside)]
+    doors += [door for who, door in TYPES_ONLY if who == module.inside and edge.types_only]
+    return any(_below(target, door) for door in doors)
+
+
 def doors(module: Module) -> list[str]:
-    """Edges between rooms that are not in the tables."""
+    """Imports between rooms that are not in the tables."""
     if module.room not in DOORS:
         return [f"{module.name}: a room that is not in DOORS"]
-    allowed = DOORS[module.room]
-    found = []
-    for edge in imports(module):
-        if edge.target.split(".")[0] != "bknb":
-            continue
-        target = edge.target.removeprefix("bknb").removeprefix(".")
-        if module.room and _below(target, module.room):
-            continue
-        opened = any(_below(target, door) for door in allowed)
-        opened = opened or ("PUBLIC" in allowed and (not target or target.split(".")[0] in PUBLIC))
-        opened = opened or (not module.room and edge.types_only)
-        opened = opened or any(module.inside == who and _below(target, door) for who, door in EXTRA_DOORS)
-        opened = opened or (
-            edge.types_only and any(module.inside == who and _below(target, door) for who, door in TYPES_ONLY)
-        )
-        if not opened:
-            found.append(f"{module.name}:{edge.line} must not import {edge.target}")
-    return found
+    return [
+        f"{module.name}:{edge.line} must not import {edge.target}"
+        for edge in imports(module)
+        if edge.target.split(".")[0] == "bknb"
+        and not (module.room and _below(_inside(edge.target), module.room))
+        and not _opened(module, edge)
+    ]
 
 
 def public_attributes(module: Module) -> list[str]:
@@ -427,6 +394,45 @@ def heavy_imports(module: Module) -> list[str]:
     ]
 
 
+# underscored names that are an interface of Python or of IPython, and of nothing of ours
+SPOKEN_PRIVATE = frozenset(
+    {
+        "os._exit",  # leaves without clean-up: what a crash is, and what a child does that must not run its parent's
+        "sys._getframe",
+        "asyncio._get_running_loop",
+        "asyncio._set_running_loop",
+    }
+)
+PROTOCOLS = frozenset({"_repr_html_", "_repr_mimebundle_", "_replace", "_asdict", "_fields"})
+
+
+def private_of_others(module: Module) -> list[str]:
+    """Names with a leading underscore that belong to another module: of an object, of a module, or imported."""
+    own: set[str] = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            own.add(node.name)
+        elif isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Store):
+            own.add(node.attr if isinstance(node, ast.Attribute) else node.id)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            own.add(node.value)  # __slots__
+    found = [
+        f"{module.name}:{node.lineno} uses {ast.unparse(node)}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute)
+        and re.match(r"_[a-zA-Z]", node.attr)
+        and node.attr not in own | PROTOCOLS
+        and ast.unparse(node) not in SPOKEN_PRIVATE
+        and not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"})
+    ]
+    found += [
+        f"{module.name}:{edge.line} imports {edge.target}"
+        for edge in imports(module)
+        if edge.target.startswith("bknb.") and re.search(r"\._[a-z]", edge.target)
+    ]
+    return found
+
+
 RULES: tuple[Callable[[Module], list[str]], ...] = (
     doors,
     public_attributes,
@@ -436,6 +442,7 @@ RULES: tuple[Callable[[Module], list[str]], ...] = (
     class_names,
     module_names,
     heavy_imports,
+    private_of_others,
 )
 
 
@@ -450,45 +457,179 @@ def test_every_source_file_is_read() -> None:
     assert {"bknb", "bknb.errors", "bknb.domain.lifecycle", "bknb.market.candles"} <= names
 
 
-def test_exceptions_are_still_needed() -> None:
+def test_the_top_holds_rooms_and_nothing_else() -> None:
+    top = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir() if path.name[0] not in "_."}
+    assert top - {"py"} == {room for room in DOORS if room}
+
+
+def test_a_row_names_only_rooms_above_it() -> None:
+    below: set[str] = {"PUBLIC"}
+    for room, allowed in DOORS.items():
+        down = {door for door in allowed if door.split(".")[0] not in below}
+        assert not down, f"{room} opens a door to a room below it in the table: {down}"
+        below.add(room)
+
+
+def test_exceptions_are_few_and_still_needed() -> None:
+    assert len(EXTRA_DOORS) <= 2
     present = {
         (module.inside, door)
         for module in modules()
         for edge in imports(module)
         for who, door in [*EXTRA_DOORS, *TYPES_ONLY]
-        if who == module.inside and _below(edge.target.removeprefix("bknb."), door)
+        if who == module.inside and _below(_inside(edge.target), door)
     }
     assert present == {*EXTRA_DOORS, *TYPES_ONLY}
 
 
+def test_doors_that_nobody_uses_are_closed() -> None:
+    used = {(module.room, _inside(edge.target)) for module in modules() for edge in imports(module)}
+    unused = [
+        f"{room} -> {door}"
+        for room, allowed in DOORS.items()
+        for door in allowed
+        if door != "PUBLIC" and not any(who == room and _below(target, door) for who, target in used)
+    ]
+    assert not unused, unused
+
+
+def arrows() -> set[tuple[str, str]]:
+    """(room, room it imports): lazy imports and those for annotations included."""
+    rooms = {*DOORS}
+    return {
+        (module.room, target if target in rooms else "")
+        for module in modules()
+        for edge in imports(module)
+        if edge.target.split(".")[0] == "bknb"
+        for target in [_inside(edge.target).split(".")[0]]
+        if target != module.room and (module.room or target)
+    }
+
+
+def upward(found: set[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The arrows to a room that stands further down in ``DOORS``; the public names of ``bknb`` are the top but two."""
+    order = {room: at for at, room in enumerate(DOORS)}
+    order[""] = order["jupyter"] - 0.5  # type: ignore[assignment]
+    return sorted((a, b) for a, b in found if order[a] < order[b])
+
+
+def test_arrows_between_rooms(capsys: pytest.CaptureFixture[str]) -> None:
+    found = arrows()
+    up = upward(found)
+    with capsys.disabled():
+        sys.stdout.write(f"\narrows between rooms: {len(found)}, back up: {len(up)} {up}, circles: {len(circles())}\n")
+    assert len(found) <= 190
+    assert len(up) <= 5
+
+
+def circles() -> list[frozenset[str]]:
+    """Modules that need each other at run time, lazily or not; annotations do not count."""
+    everything = {module.inside: module for module in modules()}
+    needs: dict[str, set[str]] = {}
+    for name, module in everything.items():
+        needs[name] = set()
+        for edge in imports(module):
+            target = _inside(edge.target)
+            if edge.types_only or edge.target.split(".")[0] != "bknb":
+                continue
+            home = HOMES.get(target.split(".")[0]) if target.split(".")[0] not in everything else None
+            while target and target not in everything:
+                target = target.rpartition(".")[0]
+            found = home or target
+            if found and found != name:
+                needs[name].add(found)
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        todo = [*needs[start]]
+        while todo:
+            at = todo.pop()
+            if at not in seen:
+                seen.add(at)
+                todo.extend(needs[at])
+        return seen
+
+    reach = {name: reached(name) for name in needs}
+    return sorted(
+        {
+            frozenset([name, *(other for other in reach[name] if name in reach[other])])
+            for name in needs
+            if name in reach[name]
+        },
+        key=sorted,
+    )
+
+
+def test_circles_are_listed() -> None:
+    assert set(circles()) == set(CIRCLES), [sorted(circle) for circle in circles()]
+
+
+def test_a_module_of_a_namespace_does_not_bear_the_name_of_a_function_in_it() -> None:
+    for name in ("", *NAMESPACES):
+        package = PACKAGE / name
+        below = {path.stem for path in package.iterdir() if path.suffix == ".py" or path.is_dir()}
+        public = PUBLIC if not name else _all_of(package / "__init__.py")
+        both = below & public - {*NAMESPACES, "panels", "sources"}
+        assert not both, f"bknb.{name}: {both} would be the module for some and the function for others"
+
+
+def _all_of(path: Path) -> frozenset[str]:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return frozenset(ast.literal_eval(node.value))
+    raise AssertionError(f"{path} has no literal __all__")
+
+
+# modules of more than 400 lines, and the one idea each holds
+LARGE: dict[str, str] = {}
+
+
+def test_large_modules_hold_one_idea() -> None:
+    large = {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        for path in PACKAGE.rglob("*.py")
+        if len(path.read_text(encoding="utf-8").splitlines()) > 400
+    }
+    assert large == set(LARGE), f"not listed: {sorted(large - set(LARGE))}, not large: {sorted(set(LARGE) - large)}"
+
+
+def test_small_packages_have_a_reason() -> None:
+    small = {
+        str(package.relative_to(PACKAGE))
+        for package in PACKAGE.rglob("*")
+        if (package / "__init__.py").is_file() and len([*package.glob("*.py")]) - 1 < 3
+    }
+    assert small == set(SMALL_PACKAGES)
+
+
 BITES: tuple[tuple[Callable[[Module], list[str]], str, str], ...] = (
-    (doors, "bknb.domain.rules", "from ..market.candles import Candles"),
-    (doors, "bknb.domain.rules", "from ..market import candles"),
-    (doors, "bknb.domain.rules", "from .. import market"),
-    (doors, "bknb.domain.rules", "import bknb.market.candles"),
-    (doors, "bknb.domain.rules", "from ..log import logger"),
-    (doors, "bknb.domain.rules", "if TYPE_CHECKING:\n    from ..market.candles import Candles"),
-    (doors, "bknb.domain.rules", "def f():\n    from ..engine.events import signal"),
-    (doors, "bknb.domain.rules", "import importlib\nimportlib.import_module('bknb.market.feed')"),
-    (doors, "bknb.market.feed", "from ..engine.events import signal"),
+    (doors, "bknb.domain.validation", "from ..market.candles import Candles"),
+    (doors, "bknb.domain.validation", "from ..market import candles"),
+    (doors, "bknb.domain.validation", "from .. import market"),
+    (doors, "bknb.domain.validation", "import bknb.market.candles"),
+    (doors, "bknb.domain.validation", "from ..log import logger"),
+    (doors, "bknb.domain.validation", "if TYPE_CHECKING:\n    from ..market.candles import Candles"),
+    (doors, "bknb.domain.validation", "def f():\n    from ..engine.plan import Plan"),
+    (doors, "bknb.domain.validation", "import importlib\nimportlib.import_module('bknb.market.feed')"),
+    (doors, "bknb.market.feed", "from ..engine.plan import Plan"),
     (doors, "bknb.market.feed", "import bknb"),
     (doors, "bknb.market.feed", "from bknb import backtest"),
-    (doors, "bknb.engine.run", "from ..adapters.demo import demo"),
-    (doors, "bknb.engine.run", "from ..jupyter.panels import panel"),
-    (doors, "bknb.analysis.stats", "from ..market.feed import Feed"),
-    (doors, "bknb.analysis.stats", "from ..market import feed"),
-    (doors, "bknb.adapters.demo", "from ..market.feed import Feed"),
-    (doors, "bknb.adapters.demo", "from ..analysis.stats import statistics"),
-    (doors, "bknb.jupyter.magics", "from ..engine.registry import strategy"),
-    (doors, "bknb.jupyter.magics", "from .. import engine"),
-    (doors, "bknb.cli", "from .adapters.files import read"),
+    (doors, "bknb.engine.plan", "from ..exchanges.factories import demo"),
+    (doors, "bknb.engine.plan", "from ..jupyter.display import show"),
+    (doors, "bknb.metrics.statistics", "from ..market.feed import Feed"),
+    (doors, "bknb.metrics.statistics", "from ..market import feed"),
+    (doors, "bknb.history.store", "from ..engine.plan import Plan"),
+    (doors, "bknb.history.store", "from ..reports.heat import statistics"),
+    (doors, "bknb.jupyter.extension", "from ..engine.registry import registry"),
+    (doors, "bknb.jupyter.extension", "from .. import engine"),
+    (doors, "bknb.cli", "from .history.store import CandleStore"),
     (doors, "bknb.ports", "from .market.candles import Candles"),
     (doors, "bknb.config", "from .domain.interval import Interval"),
     (doors, "bknb.attic.chest", "x = 1"),
-    (public_attributes, "bknb.jupyter.magics", "import bknb\nbknb.engine.registry"),
+    (public_attributes, "bknb.jupyter.extension", "import bknb\nbknb.engine.registry"),
     (third_party, "bknb.domain.pnl", "import numpy as np"),
     (third_party, "bknb.domain.pnl", "def f():\n    import pandas"),
-    (third_party, "bknb.kernels.scan", "import pandas"),
+    (third_party, "bknb.kernels.first_touch", "import pandas"),
     (purity, "bknb.domain.pnl", "import time"),
     (purity, "bknb.domain.pnl", "from random import random"),
     (purity, "bknb.domain.pnl", "import asyncio"),
@@ -496,22 +637,25 @@ BITES: tuple[tuple[Callable[[Module], list[str]], str, str], ...] = (
     (purity, "bknb.domain.pnl", "open('state.json')"),
     (purity, "bknb.domain.pnl", "async def f(): ..."),
     (wall_clock, "bknb.domain.pnl", "import datetime\ndatetime.datetime.now()"),
-    (wall_clock, "bknb.engine.live", "import time\nstart = time.time()"),
-    (wall_clock, "bknb.engine.live", "import time as t\nread = t.monotonic"),
-    (wall_clock, "bknb.engine.live", "from time import perf_counter as tick\ntick()"),
-    (wall_clock, "bknb.engine.live", "from datetime import UTC, datetime as dt\ndt.now(UTC)"),
-    (wall_clock, "bknb.engine.live", "from datetime import datetime\ndatetime.utcnow()"),
-    (wall_clock, "bknb.engine.live", "from datetime import date\ndate.today()"),
-    (wall_clock, "bknb.engine.live", "def f():\n    import pandas as pd\n    return pd.Timestamp.now()"),
-    (wall_clock, "bknb.engine.live", "import numpy as np\nnp.datetime64('now')"),
-    (wall_clock, "bknb.engine.live", "import asyncio\nasyncio.get_running_loop().time()"),
-    (class_names, "bknb.engine.run", "class RunManager: ..."),
-    (class_names, "bknb.engine.run", "class BaseRun: ..."),
-    (class_names, "bknb.engine.run", "def f():\n    class HTTPHandler: ..."),
-    (class_names, "bknb.engine.run", "class _RunImpl: ..."),
+    (wall_clock, "bknb.live.run", "import time\nstart = time.time()"),
+    (wall_clock, "bknb.live.run", "import time as t\nread = t.monotonic"),
+    (wall_clock, "bknb.live.run", "from time import perf_counter as tick\ntick()"),
+    (wall_clock, "bknb.live.run", "from datetime import UTC, datetime as dt\ndt.now(UTC)"),
+    (wall_clock, "bknb.live.run", "from datetime import datetime\ndatetime.utcnow()"),
+    (wall_clock, "bknb.live.run", "from datetime import date\ndate.today()"),
+    (wall_clock, "bknb.live.run", "def f():\n    import pandas as pd\n    return pd.Timestamp.now()"),
+    (wall_clock, "bknb.live.run", "import numpy as np\nnp.datetime64('now')"),
+    (wall_clock, "bknb.live.run", "import asyncio\nasyncio.get_running_loop().time()"),
+    (private_of_others, "bknb.engine.plan", "def f(candles):\n    return candles._block"),
+    (private_of_others, "bknb.engine.plan", "from ..market.candles import _checked"),
+    (private_of_others, "bknb.engine.plan", "from ..market import candles\ncandles._checked()"),
+    (class_names, "bknb.engine.plan", "class RunManager: ..."),
+    (class_names, "bknb.engine.plan", "class BaseRun: ..."),
+    (class_names, "bknb.engine.plan", "def f():\n    class HTTPHandler: ..."),
+    (class_names, "bknb.engine.plan", "class _RunImpl: ..."),
     (module_names, "bknb.engine.utils", "x = 1"),
     (module_names, "bknb.core.run", "x = 1"),
-    (heavy_imports, "bknb.analysis.figures", "import plotly.graph_objects as go"),
+    (heavy_imports, "bknb.reports.plots", "import plotly.graph_objects as go"),
     (heavy_imports, "bknb.market.candles", "from pandas import DataFrame"),
     (heavy_imports, "bknb.market.candles", "try:\n    import numba\nexcept ImportError:\n    numba = None"),
     (heavy_imports, "bknb.market.candles", "class A:\n    import pandas"),
@@ -526,18 +670,18 @@ def test_each_rule_bites(rule: Callable[[Module], list[str]], name: str, source:
 
 ALLOWED: tuple[tuple[str, str], ...] = (
     (
-        "bknb.domain.rules",
+        "bknb.domain.validation",
         "import math\nimport msgspec\nfrom datetime import UTC, datetime\nfrom ..config import Settings",
     ),
     ("bknb.market.clock", "import time\nnow = time.time()"),
     ("bknb.market.feed", "from ..domain.interval import floor_to\nfrom .candles import Candles\nimport numpy as np"),
     ("bknb.market.feed", "import time\ntime.sleep(1)"),
-    ("bknb.analysis.stats", "from ..market.candles import Candles\nclass Database: ..."),
-    ("bknb.analysis.figures", "def f():\n    import plotly"),
+    ("bknb.reports.plots", "from ..metrics.statistics import statistics\nclass Database: ..."),
+    ("bknb.reports.plots", "def f():\n    import plotly"),
     ("bknb.market.candles", "if TYPE_CHECKING:\n    import pandas as pd"),
     ("bknb.ports", "if TYPE_CHECKING:\n    from .market.candles import Candles"),
     (
-        "bknb.jupyter.magics",
+        "bknb.jupyter.extension",
         "import IPython\nimport bknb\nfrom .. import backtest\nfrom ..errors import BknbError\nbknb.backtest",
     ),
 )
@@ -550,5 +694,7 @@ def test_the_rules_leave_honest_code_alone(name: str, source: str) -> None:
 
 
 def test_relative_imports_of_a_package_start_at_itself() -> None:
-    package = Module("bknb.engine", ast.parse("from .run import run\nfrom ..errors import BknbError"), is_package=True)
-    assert [edge.target for edge in imports(package)] == ["bknb.engine.run.run", "bknb.errors.BknbError"]
+    package = Module(
+        "bknb.engine", ast.parse("from .plan import Plan\nfrom ..errors import BknbError"), is_package=True
+    )
+    assert [edge.target for edge in imports(package)] == ["bknb.engine.plan.Plan", "bknb.errors.BknbError"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -48,13 +47,3 @@ def _jit(function: Any, world: dict[str, Any]) -> Any:
         return numba.njit(moved, cache=True, error_model="numpy")
     except RuntimeError:  # no folder for the cache can be written
         return numba.njit(moved, error_model="numpy")
-
-
-def cache_folder() -> str | None:
-    """Where compiled loops are kept; ``None`` when no folder can be written and every process compiles again."""
-    from . import simulate
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        kernel = compiled(simulate._run, vars(simulate), simulate._PIECES)
-    return getattr(kernel.stats, "cache_path", None)
