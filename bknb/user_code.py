@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-_OUR_FOLDER: Final = str(Path(__file__).resolve().parent.parent)
+_OUR_FOLDER: Final = str(Path(__file__).resolve().parent)
 
 
 def where_it_failed(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bknb.errors import StateError
-from bknb.stores import disk
+from bknb.stores import lock
 from bknb.stores.disk import Disk
 from bknb.stores.file_names import decode_name, encode_name, is_shortened
 from bknb.stores.file_store import FileStore
@@ -407,7 +407,7 @@ def test_an_unreadable_lock_file_still_locks(tmp_path):
 
 
 def test_a_lock_file_removed_while_it_was_being_locked_is_not_taken(tmp_path, monkeypatch):
-    real, turns = disk._try_lock, []
+    real, turns = lock._try_lock, []
 
     def removed_first(handle):
         turns.append(handle)
@@ -415,7 +415,7 @@ def test_a_lock_file_removed_while_it_was_being_locked_is_not_taken(tmp_path, mo
             (tmp_path / "bknb.lock").unlink()
         return real(handle)
 
-    monkeypatch.setattr(disk, "_try_lock", removed_first)
+    monkeypatch.setattr(lock, "_try_lock", removed_first)
     with FileStore(tmp_path) as store:
         store.write("signal", PLACE, b"1")
         with pytest.raises(StateError, match="in use by another store object of this process"):

@@ -71,7 +71,7 @@ class OrderDesk:
     Examples
     --------
     >>> from bknb.brokers.paper_broker import PaperBroker
-    >>> from bknb.stores.file_store import MemoryStore
+    >>> from bknb.stores import MemoryStore
     >>> async def trade():
     ...     with MemoryStore() as store:
     ...         desk = OrderDesk(broker=PaperBroker(), store=store, strategy="sma", symbol="BTCUSDT", quantity=0.5,

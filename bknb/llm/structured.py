@@ -48,8 +48,11 @@ def schema_of(kind: type) -> dict[str, Any]:
 
     Examples
     --------
-    >>> schema_of(Parameter)["properties"]["value"], schema_of(Reply)["required"]
-    ({'type': 'number'}, ['title', 'rationale', 'interval', 'parameters', 'code'])
+    >>> class Verdict(msgspec.Struct):
+    ...     buy: bool
+    ...     price: float
+    >>> schema_of(Verdict)["properties"]["price"], schema_of(Verdict)["required"]
+    ({'type': 'number'}, ['buy', 'price'])
     """
     (top,), definitions = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     made: dict[str, Any] = _strict(top, definitions)
