@@ -921,7 +921,7 @@ def worlds() -> list[World]:
         World("sweep of questions", sweep_of_questions, sweep),
         World("sweep with risk", sweep_with_risk, sweep),
         World("comparison", compared),
-        World("walk forward", walked_forward),
+        World("walk forward", walked_forward, sweep),
         World("hold-out", held_out),
         World("tallies", tallied),
         World("lookahead", looked_ahead),
@@ -967,6 +967,9 @@ def _play_in(world: World, folder: Path, told: Path) -> None:
     os.chdir(folder)
     try:
         found = world.play(folder)
+    except Exception:  # noqa: BLE001 -- the other worlds are told all the same
+        traceback.print_exc()
+        found = {"failure": traceback.format_exc().encode()}
     finally:
         os.chdir(home)
     told.write_text(json.dumps({aspect: held.hex() for aspect, held in found.items()}))
@@ -1024,7 +1027,8 @@ def main() -> int:
             path.write_bytes(held)
     if chosen.json is not None:
         chosen.json.write_text(json.dumps({"worlds": made}))
-    if chosen.update:
+    failed = [name for name, now in made.items() if "failure" in now]
+    if chosen.update and not failed:
         kept = recorded() if chosen.only else {}
         text = json.dumps(
             {"bknb": bknb.__version__, "python": PYTHON, "worlds": kept | made}, indent=1, ensure_ascii=False
