@@ -25,6 +25,7 @@ import inspect
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import traceback
@@ -788,8 +789,8 @@ def untold_versions(held: bytes) -> bytes:
 
 
 def named(folder: Path) -> Told:
-    """Every public name: how it is called, and what its help says."""
-    signatures, helps = [], []
+    """Every public name and how it is called; the module a class of ours lives in is left out."""
+    signatures = []
     for name in sorted(bknb.__all__):
         thing = getattr(bknb, name)
         if inspect.ismodule(thing):
@@ -798,8 +799,7 @@ def named(folder: Path) -> Told:
             parts = {name: thing} | members(name, thing)
         for path, part in parts.items():
             signatures.append(f"{path}{signature(part)}")
-            helps.append(f"{path}\n{inspect.getdoc(part) or ''}\n")
-    return {"signatures": say.lines(signatures), "docstrings": "\n".join(helps).encode()}
+    return {"signatures": say.lines(signatures)}
 
 
 def members(name: str, thing: Any) -> dict[str, Any]:
@@ -812,7 +812,10 @@ def members(name: str, thing: Any) -> dict[str, Any]:
 def signature(part: Any) -> str:
     part = getattr(part, "__func__", part)
     try:
-        return say.cleaned(str(inspect.signature(part))) if callable(part) else ""
+        written = (
+            re.sub(r"\bbknb\.(?:[a-z_0-9]+\.)+(?=[A-Z])", "", str(inspect.signature(part))) if callable(part) else ""
+        )
+        return say.cleaned(written)
     except (TypeError, ValueError):
         return ""
 

@@ -331,7 +331,7 @@ listen_validation = _listen(
 )
 listen_validation_once = _listen_once("listen_validation_once", subjects.validation, "Hear one rejected signal.")
 listen_error = _listen(
-    "listen_error", subjects.error, "Hear what failed while a run went on: strategies, exchanges, state, subject."
+    "listen_error", subjects.error, "Hear what failed while a run went on: strategies, exchanges, state, listeners."
 )
 listen_error_once = _listen_once("listen_error_once", subjects.error, "Hear one failure.")
 listen_exit = _listen("listen_exit", subjects.exit, "Hear of a failure that ended a background run.")

@@ -23,7 +23,7 @@ from traitlets.config import Config
 
 from bknb.domain.execution import EXECUTION_MODELS
 from bknb.domain.interval import INTERVAL_MS
-from bknb.jupyter import session
+from bknb.jupyter import completion, session
 from bknb.jupyter.extension import COMMANDS, load_ipython_extension, unload_ipython_extension
 from bknb.jupyter.magics import arguments as options
 from bknb.jupyter.magics import cell_body as cells
@@ -522,8 +522,8 @@ def test_tab_leaves_other_lines_alone(code: str, shell: InteractiveShell) -> Non
 
 
 def test_the_words_offered_are_those_the_engine_knows() -> None:
-    assert list(session.INTERVALS) == list(INTERVAL_MS)
-    assert list(session.EXECUTIONS) == list(EXECUTION_MODELS)
+    assert list(completion.INTERVALS) == list(INTERVAL_MS)
+    assert list(completion.EXECUTIONS) == list(EXECUTION_MODELS)
 
 
 # -- loading -----------------------------------------------------------------------------------------------------
