@@ -815,7 +815,7 @@ def signature(part: Any) -> str:
         written = (
             re.sub(r"\bbknb\.(?:[a-z_0-9]+\.)+(?=[A-Z])", "", str(inspect.signature(part))) if callable(part) else ""
         )
-        return say.cleaned(written)
+        return say.cleaned(re.sub(r"\bbknb\.(?:[a-z_0-9]+\.)+(?=[A-Z])", "", written))
     except (TypeError, ValueError):
         return ""
 
