@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenarios import MINUTE, ORIGIN, source
-from test_properties import LENGTH, MODELS, SEEDS, walk
+from test_engine_properties import LENGTH, MODELS, SEEDS, walk
 
 import bknb
 from bknb.domain.signal import Opened, Scheduled

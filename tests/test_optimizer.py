@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import HONEST, reply
+from hostile_replies import HONEST, reply
 from ollama_server import refusing, saying, serving, silent
 
 import bknb

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import HONEST, reply
+from hostile_replies import HONEST, reply
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from hostile import HONEST, reply
+from hostile_replies import HONEST, reply
 
 pytest.importorskip("jupyterlab")
 pytest.importorskip("anywidget")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile import CASES, HONEST, Case, inside, reply
+from hostile_replies import CASES, HONEST, Case, inside, reply
 
 from bknb.config import Settings
 from bknb.engine.registry import Exchange, registry

@@ -218,7 +218,7 @@ LEAKS = [
     (the_end_of_the_window, "future", "candles that had not closed"),
     (how_long_the_data_will_be, "future", "candles that had not closed"),
     (only_where_there_is_a_future, "future", "candles that had not closed"),
-    (a_clock_of_another_name, "clock", "time.time (test_lookahead.py, line"),
+    (a_clock_of_another_name, "clock", "time.time (test_check_lookahead.py, line"),
     (chance, "chance", "random numbers"),
     (chance_of_numpy, "chance", "random numbers"),
     (a_counter(), "memory", "keeps between two questions"),
