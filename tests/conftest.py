@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from event_channel import Channel
 from hypothesis import HealthCheck, settings
 
 from bknb import config, stores
@@ -44,3 +45,12 @@ def shared() -> Path:
     if not (SHARED / "conformance").is_dir():
         pytest.skip("the reference data is not here")
     return SHARED
+
+
+@pytest.fixture
+def channel() -> Iterator[Channel]:
+    """A subject whose failures are noted; nobody listens to it afterwards."""
+    channel = Channel()
+    yield channel
+    for each in (*channel.subject.subscriptions, *channel.errors.subscriptions):
+        each()

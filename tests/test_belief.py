@@ -6,6 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from following import follow, in_rows
 
 import bknb
 from bknb.research.bootstrap import MAIN, block_length, bootstrap, resample
@@ -206,3 +207,43 @@ def test_figures_a_sample_cannot_have_are_missing():
     assert won["avg_pnl"].low == won["avg_pnl"].high == 0.5
     with pytest.raises(bknb.UnknownName, match="avg_pnl"):
         won["avg_pn"]
+
+
+# -- given a result, a comparison, a sweep ----------------------------------------------------------------------------
+
+FRAME = ("2024-01-01", "2024-01-25")
+
+
+def test_belief_takes_what_there_is():
+    result = bknb.backtest("BTCUSDT", strategy=follow, exchange="demo", frame=FRAME, interval="1h")
+    alone = bknb.belief(result)
+    assert alone.deflated.observations == len(result.trades)
+    assert alone.deflated.sharpe_ratio == pytest.approx(result.stats["sharpe_ratio"])
+    assert alone.intervals["total_pnl"].value == pytest.approx(result.stats["total_pnl"])
+    assert bknb.belief(result.trades).deflated == alone.deflated
+    assert bknb.belief(result, trials=500).deflated.p_value >= alone.deflated.p_value
+    assert bknb.belief(result, seed=3).intervals == bknb.belief(result, seed=3).intervals
+    text = alone.report()
+    assert "Politis and Romano" in text
+    assert "<table" in alone._repr_html_()
+    with pytest.raises(bknb.UsageError, match="pnl_percentage"):
+        bknb.belief(result.equity.to_frame())
+
+
+def test_belief_counts_a_comparison_and_a_sweep():
+    frame = ("2024-01-01", "2024-02-20")
+    names = []
+    for hours in (4, 12, 48):
+        names.append(f"follow-{hours}")
+        bknb.add_strategy(names[-1], interval="1h", get_signal=follow, params={"hours": hours})
+    compared = bknb.walker("BTCUSDT", exchange="demo", frame=frame, strategies=names)
+    found = bknb.belief(compared[compared.best.strategy], trials=compared)
+    assert found.deflated.trials == 3
+    assert found.overfitting.strategies == 3
+    swept = bknb.sweep(
+        in_rows, params={"hours": [4, 8, 12, 24]}, symbol="BTCUSDT", exchange="demo", frame=frame, interval="1h"
+    )
+    found = bknb.belief(swept.trades(), trials=swept)
+    assert found.deflated.trials == 4
+    assert found.overfitting.strategies == 4
+    assert "by luck alone the best of 4" in found.verdict

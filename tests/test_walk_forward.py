@@ -1,4 +1,4 @@
-"""Walk-forward never looks ahead of its own choices; a hold-out remembers who looked."""
+"""Walk-forward never looks ahead of its own choices."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from following import follow, in_rows
 
 import bknb
-from bknb.research.holdout_ledger import Opening, Openings
 from bknb.research.walk_forward_report import combinations_of, span_ms, stretches
 
 DAY = 86_400_000
@@ -17,30 +17,7 @@ FRAME = ("2024-01-01", "2024-01-25")
 WALK = {"exchange": "demo", "frame": FRAME, "train": "8d", "test": "4d", "metric": "total_pnl", "interval": "1h"}
 
 
-def follow(ctx, hours=4):
-    closes = ctx.candles("1h", hours).close
-    way = 1 if closes[-1] > closes[0] else -1
-    return bknb.Signal(
-        position="long" if way > 0 else "short",
-        price_take_profit=ctx.price * (1 + way * 0.02),
-        price_stop_loss=ctx.price * (1 - way * 0.01),
-        minute_estimated_time=360,
-    )
-
-
-def in_rows(candles, hours=4):
-    closes = candles.close
-    before = np.concatenate([np.full(hours - 1, np.nan), closes[: len(closes) - hours + 1]])
-    way = np.nan_to_num(np.where(closes > before, 1.0, np.where(closes <= before, -1.0, 0.0)))
-    return {
-        "position": way,
-        "price_take_profit": closes * (1 + way * 0.02),
-        "price_stop_loss": closes * (1 - way * 0.01),
-        "minute_estimated_time": 360,
-    }
-
-
-# -- windows -------------------------------------------------------------------------------------------------------
+# -- windows ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("anchored", [False, True])
@@ -80,7 +57,7 @@ def test_sets_of_a_grid_and_as_listed():
             combinations_of(wrong)
 
 
-# -- the walk ------------------------------------------------------------------------------------------------------
+# -- the walk ---------------------------------------------------------------------------------------------------------
 
 
 def test_every_fold_is_two_plain_backtests():
@@ -180,119 +157,3 @@ def test_the_walk_in_every_form():
 def test_a_walk_that_cannot_be_is_refused(params, options, said):
     with pytest.raises(bknb.UsageError, match=said):
         bknb.walk_forward(follow, params, **WALK | options)
-
-
-# -- hold-out ------------------------------------------------------------------------------------------------------
-
-
-def look(path, strategy=follow, **options):
-    call = {"exchange": "demo", "frame": ("2024-02-01", "2024-02-05"), "interval": "1h", "path": path} | options
-    return bknb.open_holdout(strategy, "BTCUSDT", **call)
-
-
-def test_the_first_look_is_the_first_and_the_second_says_so(tmp_path):
-    path = tmp_path / "kept" / "openings.jsonl"
-    first = look(path)
-    assert first.first
-    assert "first time" in first.verdict
-    alone = bknb.backtest(
-        "BTCUSDT", strategy=follow, exchange="demo", frame=("2024-02-01", "2024-02-05"), interval="1h"
-    )
-    assert first.result.events == alone.events
-    second = look(path)
-    assert not second.first
-    assert second.opened_at == first.opened_at == second.earlier[0].opened_at
-    assert second.result.events == alone.events  # it still shows
-    assert second.verdict.startswith("NOT A HOLD-OUT ANY MORE: opened 1 time before")
-    assert second.strategies == 1
-    assert "NOT A HOLD-OUT" in repr(second)
-    assert "NOT A HOLD-OUT" in second.report()
-    assert "NOT A HOLD-OUT" in second._repr_html_()
-
-
-def test_another_strategy_looks_at_the_same_data(tmp_path):
-    path = tmp_path / "openings.jsonl"
-    first = look(path)
-    other = look(path, strategy=lambda ctx: follow(ctx, 12))
-    assert not other.first
-    assert other.strategies == 2
-    assert other.opened_at > first.opened_at - 1
-    assert look(path, settings={"percent_fee": 0.05}).strategies == 3  # the same code under other costs
-
-
-def test_a_part_of_it_is_not_new(tmp_path):
-    path = tmp_path / "openings.jsonl"
-    look(path)
-    assert not look(path, frame=("2024-02-04", "2024-02-08")).first
-    assert look(path, frame=("2024-03-01", "2024-03-03")).first
-
-
-def test_the_look_is_remembered_before_the_strategy_is_asked(tmp_path):
-    path = tmp_path / "openings.jsonl"
-    seen = []
-
-    def get_signal(ctx):
-        seen.append(path.read_bytes())
-
-    look(path, strategy=get_signal)
-    assert b'"strategy":"get_signal"' in seen[0]
-
-
-def opening(**changes):
-    values = {"opened_at": 1, "data": "d", "strategy_hash": "s", "strategy": "n", "symbol": "B", "exchange": "e"}
-    return Opening(**values | {"start": 0, "end": 1} | changes)
-
-
-def test_a_torn_last_line_is_no_look_and_is_not_built_upon(tmp_path):
-    book = Openings(tmp_path / "openings.jsonl")
-    book.add(opening())
-    whole = book.path.read_bytes()
-    book.path.write_bytes(whole + whole[: len(whole) // 2])
-    assert book.all() == [opening()]
-    book.add(opening(opened_at=2))
-    with pytest.raises(bknb.StateError, match=r"line 2 of .* cannot be read"):
-        book.all()  # now that something follows, nobody can tell what it was
-
-
-def test_a_look_that_cannot_be_remembered_is_not_shown(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(bknb.StateError, match="shown only when its opening is remembered"):
-        look(tmp_path / "file" / "openings.jsonl")
-
-
-# -- belief --------------------------------------------------------------------------------------------------------
-
-
-def test_belief_takes_what_there_is():
-    result = bknb.backtest("BTCUSDT", strategy=follow, exchange="demo", frame=FRAME, interval="1h")
-    alone = bknb.belief(result)
-    assert alone.deflated.observations == len(result.trades)
-    assert alone.deflated.sharpe_ratio == pytest.approx(result.stats["sharpe_ratio"])
-    assert alone.intervals["total_pnl"].value == pytest.approx(result.stats["total_pnl"])
-    assert bknb.belief(result.trades).deflated == alone.deflated
-    assert bknb.belief(result, trials=500).deflated.p_value >= alone.deflated.p_value
-    assert bknb.belief(result, seed=3).intervals == bknb.belief(result, seed=3).intervals
-    text = alone.report()
-    assert "Politis and Romano" in text
-    assert "<table" in alone._repr_html_()
-    with pytest.raises(bknb.UsageError, match="pnl_percentage"):
-        bknb.belief(result.equity.to_frame())
-
-
-def test_belief_counts_a_comparison_and_a_sweep():
-    frame = ("2024-01-01", "2024-02-20")
-    names = []
-    for hours in (4, 12, 48):
-        names.append(f"follow-{hours}")
-        bknb.add_strategy(names[-1], interval="1h", get_signal=follow, params={"hours": hours})
-    compared = bknb.walker("BTCUSDT", exchange="demo", frame=frame, strategies=names)
-    found = bknb.belief(compared[compared.best.strategy], trials=compared)
-    assert found.deflated.trials == 3
-    assert found.overfitting.strategies == 3
-    swept = bknb.sweep(
-        in_rows, params={"hours": [4, 8, 12, 24]}, symbol="BTCUSDT", exchange="demo", frame=frame, interval="1h"
-    )
-    found = bknb.belief(swept.trades(), trials=swept)
-    assert found.deflated.trials == 4
-    assert found.overfitting.strategies == 4
-    assert "by luck alone the best of 4" in found.verdict
