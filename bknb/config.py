@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from .errors import UsageError
+from .process import at_reset
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +148,12 @@ def changed(settings: Settings, values: dict[str, Any]) -> Settings:
 
 
 _current = Settings()
+
+
+@at_reset
+def _default_again() -> None:
+    global _current  # noqa: PLW0603 -- beside set_config the one place where settings change
+    _current = Settings()
 
 
 def set_config(**values: Any) -> Settings:

@@ -6,6 +6,7 @@ import logging
 from typing import Protocol, runtime_checkable
 
 from .errors import UsageError
+from .process import at_reset
 
 _METHODS = ("debug", "info", "warning", "error")
 
@@ -93,3 +94,8 @@ def set_logger(logger: Log | None) -> None:
             "pass a logging.Logger, or None for the standard one"
         )
     log.target = logger
+
+
+@at_reset
+def _standard_again() -> None:
+    set_logger(None)

@@ -9,8 +9,7 @@ import pytest
 from event_channel import Channel
 from hypothesis import HealthCheck, settings
 
-from bknb import config, stores
-from bknb.engine.registry import registry
+from bknb.testing import reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +29,9 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 
 @pytest.fixture(autouse=True)
 def _house_as_found() -> Iterator[None]:
-    """Strategies, frames, settings and the chosen store of one test are not those of the next."""
-    names = registry.snapshot()
-    current, store = config._current, list(stores.choose._chosen)
+    """Nothing of one test is there in the next."""
     yield
-    registry.restore(names)
-    config._current = current
-    stores.choose._chosen[:] = store
+    reset()
 
 
 @pytest.fixture(scope="session")

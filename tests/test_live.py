@@ -7,7 +7,6 @@ import errno
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,6 @@ from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 from bknb.testing.faults import FaultyDisk
 
 UNTIL = ORIGIN + 120 * MINUTE
-
-
-@pytest.fixture(autouse=True)
-def _no_run_is_left() -> Iterator[None]:
-    yield
-    for task in bknb.Live.list():
-        task.stop(now=True)
-        task.wait(10)
-    live_runs._tasks.clear()
 
 
 class HeldClock(SimulatedClock):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from scenarios import MINUTE, ORIGIN, source
-from test_live import HeldClock, _no_run_is_left, always, start, story  # noqa: F401 -- a fixture for every test
+from test_live import HeldClock, always, start, story
 from worlds import SETTINGS, signals, walk
 
 import bknb

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -30,11 +29,10 @@ class Paper:
 
 
 @pytest.fixture
-def paper() -> Iterator[Paper]:
+def paper() -> Paper:
     paper = Paper()
     set_logger(paper)
-    yield paper
-    set_logger(None)
+    return paper
 
 
 def test_a_logger_of_ones_own_gets_the_messages(paper: Paper, caplog: pytest.LogCaptureFixture) -> None:

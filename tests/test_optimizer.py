@@ -15,7 +15,6 @@ from hostile_replies import HONEST, reply
 from ollama_server import refusing, saying, serving, silent
 
 import bknb
-from bknb.optimizer import optimizer, registration
 from bknb.optimizer.study import SCHEMA
 
 nbformat = pytest.importorskip("nbformat")
@@ -30,13 +29,6 @@ def idea(fast: int, **changed: Any) -> str:
     parameters = [{"name": "FAST", "value": fast, "meaning": "bars of the fast average"}]
     code = HONEST.replace("FAST = 10", f"FAST = {fast}")
     return reply(**{"code": code, "title": f"above average of {fast}", "parameters": parameters} | changed)
-
-
-@pytest.fixture(autouse=True)
-def _no_optimizers_left() -> Any:
-    yield
-    registration.registered.clear()
-    optimizer._tasks.clear()
 
 
 def add(replies: list[str], **changed: Any) -> Any:

@@ -15,8 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
-from bknb.optimizer import optimizer as optimizers
-from bknb.optimizer import registration as assignments
 from bknb.optimizer.cells import harmless
 from bknb.optimizer.lint import lint
 from bknb.optimizer.standalone import standalone
@@ -25,11 +23,8 @@ EVIL = "<script>alert(1)</script> ![x](http://evil/x.png) [go](javascript:x) $\\
 
 
 @pytest.fixture(autouse=True)
-def _no_optimizers_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    yield
-    assignments.registered.clear()
-    optimizers._tasks.clear()
 
 
 def add(*replies: str, **changed: Any) -> Any:

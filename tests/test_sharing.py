@@ -85,9 +85,7 @@ def copy(shared: bknb.Shared, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def through() -> Iterator[list[Any]]:
-    before = list(registry.through)
-    yield registry.through
-    registry.through[:] = before
+    return registry.through
 
 
 # --- the folder -------------------------------------------------------------------------------------------------

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ..domain.interval import interval_ms
 from ..domain.sizing import Sizing
 from ..errors import UnknownName, UsageError
 from ..log import log
 from ..ports import CandleSource
+from ..process import at_reset
 from .call_by_name import Ask
 
 AnyFunction = Callable[..., Any]
@@ -181,6 +182,13 @@ class Registry:
 
 
 registry = Registry()
+_EMPTY: Final = registry.snapshot()
+
+
+@at_reset
+def _empty_again() -> None:
+    registry.restore(_EMPTY)
+    registry.through.clear()
 
 
 def moment_text(when: int) -> str:

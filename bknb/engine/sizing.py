@@ -8,11 +8,13 @@ from typing import Any, Final
 from ..domain import sizing as rules
 from ..domain.sizing import Sizing, make_sizing
 from ..errors import UnknownName
+from ..process import at_reset
 from .build import checked_name
 from .registry import registry
 
 _ON_CALCULATE: Final = "on_calculate"
 _callbacks: dict[str, Callable[..., Any]] = {}
+at_reset(_callbacks.clear)
 
 
 def add_sizing(

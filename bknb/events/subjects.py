@@ -13,6 +13,7 @@ from ..domain.signal import (
     RiskRefused,
     TickResult,
 )
+from ..process import at_reset
 from .messages import Done, ErrorEvent, Performance, Problem, Progress, Resumed
 from .subject import Subject
 
@@ -42,6 +43,14 @@ ALL: tuple[Subject[Any], ...] = (
     *(performance, walker, walker_complete, resumed),
 )
 """Every subject above."""
+
+
+@at_reset
+def unsubscribe_all() -> None:
+    """End all that listens to these subjects; a call that is running ends by itself."""
+    for subject in ALL:
+        for subscription in subject.subscriptions:
+            subscription()
 
 
 def wants_quiet(mode: Mode) -> bool:

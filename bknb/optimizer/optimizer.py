@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from ..events import messages, subjects
 from ..llm.ask import as_model
 from ..market.clock import SystemClock
 from ..ports import Model
-from ..runs.task import Task
+from ..process import at_reset
+from ..runs.task import Task, end_and_forget
 from ..user_code import where_it_failed
 from . import cells, prompt
 from .attempt_ledger import AttemptBook
@@ -220,6 +222,7 @@ def _call(assignment: Assignment, name: str, *values: object) -> None:
 
 
 _tasks: dict[tuple[str, str], OptimizerTask] = {}
+at_reset(partial(end_and_forget, _tasks))
 
 
 class Optimizer:

@@ -14,6 +14,7 @@ from ..engine.resolve import resolve_frame
 from ..errors import ModelError, UnknownName, UsageError
 from ..llm.ask import as_model
 from ..ports import Model, ModelReply
+from ..process import at_reset
 from ..sandbox.process import Limits
 from ..user_code import where_it_failed
 from . import cells, prompt
@@ -47,6 +48,7 @@ class Assignment:
 
 
 registered: dict[str, Assignment] = {}
+at_reset(registered.clear)
 
 
 def add_optimizer(

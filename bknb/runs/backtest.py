@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from ..engine.records import Records
 from ..errors import UnknownName
 from ..events import messages, subjects
 from ..market.candles import Candles
+from ..process import at_reset
 from .make_card import code_of
 from .result import Result
-from .task import Task
+from .task import Task, end_and_forget
 
 
 class BacktestTask(Task[Result, Closed | Cancelled]):
@@ -209,6 +211,7 @@ def backtest(
 
 
 _tasks: dict[tuple[str, str], BacktestTask] = {}
+at_reset(partial(end_and_forget, _tasks))
 
 
 def _remember(task: BacktestTask) -> BacktestTask:

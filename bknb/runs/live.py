@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,11 @@ from ..live.runtime import FLOOR
 from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..ports import Broker, Clock, StateStore
+from ..process import at_reset
 from ..stores.choose import checked, chosen
 from .make_card import code_of
 from .result import Result
-from .task import Task
+from .task import Task, end_and_forget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,6 +198,7 @@ def plan_live(
 
 
 _tasks: dict[tuple[str, str], LiveTask] = {}
+at_reset(partial(end_and_forget, _tasks))
 
 
 def _new_task(plan: LivePlan) -> LiveTask:

@@ -17,6 +17,7 @@ from ..engine.plan import ExchangeLike, FrameLike, StrategyLike
 from ..errors import UnknownName, UsageError
 from ..events import listen as events
 from ..events import messages, subjects
+from ..process import at_reset
 from ..reports.heat import HeatInfo, heat_info
 from ..reports.milestones_and_refusals import MilestoneTally, RefusalTally, milestone_tally, refusal_tally
 from ..reports.performance import PerformanceInfo, performance_info
@@ -177,8 +178,15 @@ class _Kept:
         with self._lock:
             self._kept.pop((symbol, strategy), None)
 
+    def start_again(self) -> None:
+        """Listen no more and forget everything."""
+        self.leave()
+        with self._lock:
+            self._kept.clear()
+
 
 _kept = _Kept()
+at_reset(_kept.start_again)
 
 
 class Performance:

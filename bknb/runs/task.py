@@ -19,6 +19,7 @@ from ..domain.signal import Mode
 from ..errors import UsageError
 from ..events import listen as events
 from ..events import messages, subjects
+from ..log import log
 from ..user_code import where_it_failed
 from .interrupts import interrupts
 
@@ -28,6 +29,7 @@ E = TypeVar("E")  # what happens on the way
 
 LOOK_SECONDS = 0.05  # a waiting main thread looks this often whether it was interrupted
 _SHOW_SECONDS = 0.125
+_END_SECONDS = 10.0  # a task that is told to leave has this long
 _DRAIN_SECONDS = 60.0  # listeners have this long to work off their queues at the end of a run
 
 
@@ -317,3 +319,20 @@ class Task(ABC, Generic[R, E]):
 
     def __repr__(self) -> str:
         return f"<{self.kind} of {self.strategy!r} on {self.symbol}: {self.status}>"
+
+
+def end_and_forget(tasks: dict[tuple[str, str], Any]) -> None:
+    """Stop all of these tasks, wait for each, and empty the dict."""
+    for task in tasks.values():
+        if task.status == "pending":
+            task.stop(now=True)
+    for task in tasks.values():
+        if task.status == "pending" and not task.wait(_END_SECONDS):
+            log.warning(
+                "the %s of %r on %s did not end within %g s; it was left",
+                task.kind,
+                task.strategy,
+                task.symbol,
+                _END_SECONDS,
+            )
+    tasks.clear()

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_wind
 from ..engine.registry import WALKER_CALLBACKS, Lineup, registry
 from ..errors import UnknownName, UsageError
 from ..events import messages, subjects
+from ..process import at_reset
 from ..research.comparison import UNNAMED, Comparison, Entry, failure_text, questions_failed, rankable, ranked
 from ..user_code import where_it_failed
 from .result import Result
-from .task import Task
+from .task import Task, end_and_forget
 
 
 class WalkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="walker_step"):
@@ -326,6 +328,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
 
 
 _tasks: dict[tuple[str, str], WalkerTask] = {}
+at_reset(partial(end_and_forget, _tasks))
 
 
 def _plan(

@@ -15,6 +15,7 @@ from typing import Final
 
 from ..errors import UsageError
 from ..ports import StateStore
+from ..process import at_reset
 from .file_store import FileStore
 from .memory_store import MemoryStore
 from .sqlite_store import SqliteStore
@@ -27,6 +28,7 @@ DEFAULT_DATABASE: Final = "./dump/state.db"
 _opened: dict[tuple[str, Path], FileStore | SqliteStore] = {}
 _mutex = threading.Lock()
 _chosen: list[StateStore] = []
+at_reset(_chosen.clear)
 
 
 def files(root: str | Path = DEFAULT_FOLDER) -> FileStore:

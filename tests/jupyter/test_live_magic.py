@@ -12,24 +12,13 @@ pytest.importorskip("IPython")
 
 from test_magics import PATIENT, TRADER, Answer, cell, fine, shell  # noqa: F401 -- fixtures
 
-from bknb.runs import live as live_runs
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 START = 1_704_067_200_000
 LIVE = "%live BTCUSDT --strategy quiet --exchange demo --clock {clock} --store {store}"
-
-
-@pytest.fixture(autouse=True)
-def _no_run_is_left() -> Iterator[None]:
-    live_runs._tasks.clear()
-    yield
-    for task in bknb.Live.list():
-        task.stop(now=True)
-        task.wait(10)
-    live_runs._tasks.clear()
 
 
 @pytest.fixture

@@ -1,0 +1,36 @@
+"""What bknb keeps for a whole process: each module says how its part returns to the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+F = TypeVar("F", bound=Callable[[], object])
+
+_undoing: Final[list[Callable[[], object]]] = []
+
+
+def at_reset(undo: F) -> F:
+    """Register a function that brings one process-wide thing back to its start; usable as a decorator.
+
+    Parameters
+    ----------
+    undo
+        Called without arguments, at most once for every reset, never concurrently with itself.
+
+    Examples
+    --------
+    >>> chosen = ["a store"]
+    >>> forget = at_reset(chosen.clear)
+    >>> return_to_start()
+    >>> chosen
+    []
+    """
+    _undoing.append(undo)
+    return undo
+
+
+def return_to_start() -> None:
+    """Call every function of ``at_reset``, those registered last first: what builds upon others goes before them."""
+    for undo in reversed(_undoing):
+        undo()
