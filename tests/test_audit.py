@@ -34,7 +34,7 @@ def demo() -> Candles:
 
 
 def planted(edit: Any) -> FrameSource:
-    block = demo()._block.copy()
+    block = demo().block.copy()
     return FrameSource(Candles(edit(block)), name="planted")
 
 

@@ -126,7 +126,7 @@ def changed(candles: Candles, **new: Any) -> Candles:
 
 
 def writeable(candles: Candles, since: int, limit: int) -> Candles:
-    return Candles(candles[:limit]._block.copy())
+    return Candles(candles[:limit].block.copy())
 
 
 BREAKAGES: list[tuple[str, Callable[[Candles, int, int], Candles]]] = [

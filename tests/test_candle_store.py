@@ -138,7 +138,7 @@ def test_the_content_hash_is_that_of_the_values_alone(tmp_path: Path) -> None:
     assert (
         name
         == hashlib.sha256(
-            b"bknb candles 1\n" + b"".join(np.ascontiguousarray(row).tobytes() for row in candles._block)
+            b"bknb candles 1\n" + b"".join(np.ascontiguousarray(row).tobytes() for row in candles.block)
         ).hexdigest()
     )
     assert content_hash(store.read(SERIES)) == name
@@ -151,7 +151,7 @@ def test_the_content_hash_is_that_of_the_values_alone(tmp_path: Path) -> None:
 @given(st.integers(0, 29), st.integers(0, 5))
 def test_any_change_changes_the_content_hash(row: int, column: int) -> None:
     candles = tape(*range(30))
-    block = candles._block.copy()
+    block = candles.block.copy()
     block[column].view(np.int64)[row] += 1
     assert content_hash(Candles(block)) != content_hash(candles)
 

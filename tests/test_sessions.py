@@ -148,7 +148,7 @@ def market(sessions: Sessions, first: str, end: str, *, without: tuple[str, ...]
     since, until = ms(first), ms(end)
     candles = asyncio.run(DemoSource().get_candles("EURUSD", "1m", since, (until - since) // MINUTE))
     keep = sessions.mask(candles.timestamp) & ~np.isin(candles.timestamp, [ms(text) for text in without])
-    return Candles(candles._block[:, np.flatnonzero(keep)])
+    return Candles(candles.block[:, np.flatnonzero(keep)])
 
 
 def fetched(source: Any, first: str, end: str, interval: str = "1m") -> tuple[Candles, list[str]]:

@@ -70,7 +70,7 @@ class Course:
         self._series = series
         self._times = candles.timestamp
         self._high, self._low, self._price = candles.high, candles.low, price
-        self._prices = candles._block[1:5]
+        self._prices = candles.block[1:5]
         self.count = len(candles)
         self._desk = desk
         self._every_minute = every_minute or desk.rules.quiet

@@ -103,7 +103,7 @@ def _asked(answer: Candles, interval: str, since: int, limit: int) -> Candles:
     if len(times) > 1 and interval != "1m" and int(np.median(np.diff(np.unique(times)))) == MINUTE_MS:
         return Candles.empty()  # a function that has only minutes; it is asked for them next
     inside = (times >= since) & (times < since + limit * step)
-    return Candles(answer._block[:, inside])
+    return answer.take(inside)
 
 
 class Record:
@@ -140,9 +140,8 @@ class Record:
 
 def _merged(parts: list[Candles], key: tuple[str, str, str]) -> Candles:
     every = Candles.concat(parts)
-    order = np.argsort(every.timestamp, kind="stable")
-    block = every._block[:, order]
-    times = every.timestamp[order]
+    every = every.take(np.argsort(every.timestamp, kind="stable"))
+    block, times = every.block, every.timestamp
     again = np.flatnonzero(times[1:] == times[:-1])
     other = again[(block[1:, again] != block[1:, again + 1]).any(axis=0)]
     if len(other):
@@ -152,7 +151,7 @@ def _merged(parts: list[Candles], key: tuple[str, str, str]) -> Candles:
         )
     keep = np.ones(len(times), dtype=bool)
     keep[again + 1] = False
-    return Candles(np.ascontiguousarray(block[:, keep]))
+    return every.take(keep)
 
 
 # --- files ------------------------------------------------------------------------------------------------------

@@ -356,7 +356,7 @@ def _minutes(candles: Candles, where: str, notes: list[str]) -> Candles:
         # A file with the newest candle first is common and in order, only the other way round.
         if not bool((times[1:] <= times[:-1]).all()):
             notes.append(f"{where}: sorted: {int(back.sum())} candles were older than the one before them")
-        candles = _reordered(candles)
+        candles = candles.take(np.argsort(times, kind="stable"))
         times = candles.timestamp
     moments = times if bool((times[1:] > times[:-1]).all()) else np.unique(times)
     steps = moments[1:] - moments[:-1]
@@ -372,15 +372,3 @@ def _minutes(candles: Candles, where: str, notes: list[str]) -> Candles:
             f"bknb needs one-minute candles with times in UTC milliseconds{hint}"
         )
     return candles
-
-
-def _reordered(candles: Candles) -> Candles:
-    order = np.argsort(candles.timestamp, kind="stable")
-    return Candles.from_columns(
-        timestamp=candles.timestamp[order],
-        open=candles.open[order],
-        high=candles.high[order],
-        low=candles.low[order],
-        close=candles.close[order],
-        volume=candles.volume[order],
-    )

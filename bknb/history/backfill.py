@@ -235,10 +235,7 @@ class Filler:
 
 
 def _inside(candles: Candles, since: int, until: int) -> Candles:
-    keep = np.flatnonzero((candles.timestamp >= since) & (candles.timestamp < until))
-    block = candles._block[:, keep]
-    block.setflags(write=False)
-    return Candles(block)
+    return candles.take((candles.timestamp >= since) & (candles.timestamp < until))
 
 
 def _tell_nobody(_: int, __: int) -> None:

@@ -375,12 +375,9 @@ def _touched(ranges: Ranges, step: int) -> list[tuple[str, int, int]]:
 
 def united(old: Candles, new: Candles) -> Candles:
     """Both, oldest first; where both have a candle, the new one."""
-    times = np.concatenate([new.timestamp, old.timestamp])
-    _, rows = np.unique(times, return_index=True)
-    columns = {
-        name: np.concatenate([getattr(new, name), getattr(old, name)])[rows] for name in COLUMNS if name != "timestamp"
-    }
-    return Candles.from_columns(timestamp=times[rows], **columns)
+    both = Candles.concat([new, old])
+    _, places = np.unique(both.timestamp, return_index=True)
+    return both.take(places)
 
 
 def _absent(times: NDArray[np.int64], known: Ranges, step: int) -> Ranges:

@@ -369,7 +369,7 @@ class LiveRun:
 
     def _minute(self, candles: Candles, index: int) -> Minute | None:
         """A minute for the lifecycle; ``None`` at the very beginning of a market, where there is no average yet."""
-        _, open_, high, low, close, _ = candles._block[:, index].tolist()
+        _, open_, high, low, close, _ = candles.block[:, index].tolist()
         t = int(candles.timestamp[index])
         try:
             price = self._window.average_price(self.plan.symbol, t + MINUTE_MS)

@@ -62,14 +62,14 @@ def schema_of(kind: type) -> dict[str, Any]:
 LONGEST_REPLY: Final = 100_000
 
 
-def _without_thinking(text: str) -> str:
+def without_thinking(text: str) -> str:
     """The answer alone; some models write what they think in front of it."""
     for tag in ("</think>", "</thinking>"):
         text = text.rpartition(tag)[2]
     return text.strip()
 
 
-def _blocks(text: str) -> tuple[list[tuple[str, str]], str]:
+def code_blocks(text: str) -> tuple[list[tuple[str, str]], str]:
     """The blocks of code in a Markdown text, each with its language, and the words around them."""
     blocks: list[tuple[str, str]] = []
     words: list[str] = []
@@ -90,7 +90,7 @@ def _blocks(text: str) -> tuple[list[tuple[str, str]], str]:
 
 def _texts(text: str) -> list[str]:
     """Where the JSON may be: the whole, inside a fence, from the first brace to the last."""
-    found = [text, *(body for language, body in _blocks(text)[0] if language in ("", "json"))]
+    found = [text, *(body for language, body in code_blocks(text)[0] if language in ("", "json"))]
     first, last = text.find("{"), text.rfind("}")
     if 0 <= first < last:
         found.append(text[first : last + 1])
@@ -107,7 +107,7 @@ def unfenced(code: str) -> str:
     """
     if "```" not in code:
         return code.strip("\n")
-    blocks = [body for _, body in _blocks(code)[0]]
+    blocks = [body for _, body in code_blocks(code)[0]]
     chosen = next((body for body in blocks if "def get_signal" in body), blocks[0] if blocks else code)
     return chosen.strip("\n").rstrip()
 
@@ -116,7 +116,7 @@ def read(text: str, kind: type[Any]) -> Any:
     """What a model sent as a ``kind``, or an :class:`Objection` that says what is wrong with it."""
     if len(text) > LONGEST_REPLY:
         return Objection(code="size", text=f"the answer has {len(text):,} characters; at most {LONGEST_REPLY:,} may be")
-    text = _without_thinking(text)
+    text = without_thinking(text)
     if not text:
         return Objection(code="empty", text="the answer is empty; expected one JSON object")
     problem = ""

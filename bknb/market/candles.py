@@ -21,11 +21,18 @@ COLUMNS: Final = ("timestamp", "open", "high", "low", "close", "volume")
 class Candles:
     """Candles of one symbol and interval, oldest first.
 
-    The six columns share one block of memory with shape ``(6, n)``; row 0 holds the open times as int64.
-    Columns are read-only numpy views of it. Equality compares values.
+    The six columns are the rows of one block of memory, and read-only numpy views of it. Equality compares values.
+
+    Parameters
+    ----------
+    block
+        Becomes the attribute of that name; not copied. Whoever makes it has made it read-only.
 
     Attributes
     ----------
+    block : ndarray of float64, shape (6, n)
+        All candles at once, read-only. Rows 1 to 5 are open, high, low, close (quote currency) and volume (base
+        currency); row 0 holds the open times, UTC milliseconds, as the 8 bytes of an int64: read it as ``timestamp``.
     timestamp : ndarray of int64, shape (n,)
         Open time of each candle, UTC milliseconds.
     open, high, low, close : ndarray of float64, shape (n,)
@@ -40,15 +47,17 @@ class Candles:
     (2, 11.0)
     >>> candles[-1:].timestamp.tolist()
     [60000]
+    >>> candles.block.shape, candles.block[1:5, 0].tolist()  # open, high, low, close of the first candle
+    ((6, 2), [10.0, 12.0, 9.0, 11.0])
     """
 
-    __slots__ = ("_block",)
+    __slots__ = ("block",)
 
     def __init__(self, block: NDArray[np.float64]) -> None:
-        self._block = block
+        self.block = block  # a plain slot: a property would cost each decision of a strategy more than the slice does
 
     def _row(self, row: int) -> NDArray[np.float64]:
-        column: NDArray[np.float64] = self._block[row]
+        column: NDArray[np.float64] = self.block[row]
         return column
 
     @classmethod
@@ -94,7 +103,7 @@ class Candles:
         """Several pieces one after the other (copied)."""
         if not parts:
             return cls.empty()
-        block = np.concatenate([part._block for part in parts], axis=1)
+        block = np.concatenate([part.block for part in parts], axis=1)
         block.setflags(write=False)
         return cls(block)
 
@@ -129,7 +138,7 @@ class Candles:
         return self._row(5)
 
     def __len__(self) -> int:
-        return int(self._block.shape[1])
+        return int(self.block.shape[1])
 
     @overload
     def __getitem__(self, item: slice) -> Candles: ...
@@ -138,8 +147,8 @@ class Candles:
     def __getitem__(self, item: slice | SupportsIndex) -> Candles | dict[str, float]:
         """A slice gives ``Candles`` (a view); an index gives one candle as a mapping."""
         if isinstance(item, slice):
-            return Candles(self._block[:, item])
-        column = self._block[:, item]
+            return Candles(self.block[:, item])
+        column = self.block[:, item]
         values = column.tolist()
         values[0] = int(column[:1].copy().view(np.int64)[0])
         return dict(zip(COLUMNS, values, strict=True))
@@ -152,7 +161,7 @@ class Candles:
             return NotImplemented
         return bool(
             np.array_equal(self.timestamp, other.timestamp)
-            and np.array_equal(self._block[1:], other._block[1:], equal_nan=True)
+            and np.array_equal(self.block[1:], other.block[1:], equal_nan=True)
         )
 
     __hash__ = None  # type: ignore[assignment]  # candles compare by value
@@ -165,7 +174,21 @@ class Candles:
 
     def copy(self) -> Candles:
         """The same candles in memory of their own: nothing else can be reached through it."""
-        block = self._block.copy()
+        block = self.block.copy()
+        block.setflags(write=False)
+        return Candles(block)
+
+    def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Candles:
+        """The candles that a mask of length n chooses, or those at some places, in that order (copied).
+
+        Examples
+        --------
+        >>> candles = Candles.from_rows([(0, 10.0, 12.0, 9.0, 11.0, 5.0), (60_000, 11.0, 11.5, 10.5, 11.0, 2.0)])
+        >>> candles.take(candles.volume > 3).timestamp.tolist(), candles.take(np.array([1, 0])).timestamp.tolist()
+        ([0], [60000, 0])
+        """
+        places = np.flatnonzero(which) if which.dtype == np.bool_ else which
+        block = self.block.take(places, axis=1)
         block.setflags(write=False)
         return Candles(block)
 

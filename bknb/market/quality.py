@@ -142,7 +142,7 @@ def _closed(candles: Candles, asked: Asked, *, now: int | None) -> Candles:
     if now is None or not len(candles):
         return candles
     keep = candles.timestamp <= now - asked.step
-    return candles if keep.all() else _pick(candles, np.flatnonzero(keep))
+    return candles if keep.all() else candles.take(keep)
 
 
 def _inside(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
@@ -153,7 +153,7 @@ def _inside(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
     if not keep.any():
         raise _foreign(times, asked)
     repairs.append(_repair("ignored outside the asked range", times[~keep]))
-    return _pick(candles, np.flatnonzero(keep))
+    return candles.take(keep)
 
 
 def _foreign(times: NDArray[np.int64], asked: Asked) -> DataError:
@@ -189,7 +189,7 @@ def _sorted(candles: Candles, repairs: list[Repair]) -> Candles:
     if not back.any():
         return candles
     repairs.append(_repair("sorted", times[1:][back]))
-    return _pick(candles, np.argsort(times, kind="stable"))
+    return candles.take(np.argsort(times, kind="stable"))
 
 
 def _unique(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
@@ -207,7 +207,7 @@ def _unique(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
                 f"and {describe(candles, at)}: keep one of them in the source"
             )
     repairs.append(_repair("dropped duplicates", times[second]))
-    return _pick(candles, np.flatnonzero(np.concatenate([[True], ~again])))
+    return candles.take(np.concatenate([[True], ~again]))
 
 
 def check_order(candles: Candles, asked: Asked) -> None:
@@ -309,7 +309,7 @@ def in_sessions(candles: Candles, asked: Asked, sessions: Sessions) -> tuple[Can
     if not closed.any():
         return candles, None
     left_out = _repair("left out, outside the trading sessions", candles.timestamp[closed])
-    return _pick(candles, np.flatnonzero(~closed)), left_out
+    return candles.take(~closed), left_out
 
 
 def check_gaps(candles: Candles, asked: Asked, *, sessions: Sessions | None = None) -> None:
@@ -378,10 +378,3 @@ def _repair(rule: str, times: NDArray[np.int64]) -> Repair:
 
 def _values(candles: Candles) -> tuple[NDArray[np.float64], ...]:
     return candles.open, candles.high, candles.low, candles.close, candles.volume
-
-
-def _pick(candles: Candles, rows: NDArray[np.int64]) -> Candles:
-    open_, high, low, close, volume = (column[rows] for column in _values(candles))
-    return Candles.from_columns(
-        timestamp=candles.timestamp[rows], open=open_, high=high, low=low, close=close, volume=volume
-    )

@@ -85,7 +85,7 @@ def resample(
         return made
     needed = step // MINUTE_MS if sessions is None else sessions.open_minutes(made.timestamp, step)
     full = ends - starts == needed
-    return made if full.all() else _only(made, full)
+    return made if full.all() else made.take(full)
 
 
 def _summed(
@@ -102,17 +102,6 @@ def _summed(
     for row in table:
         total += row
     return total
-
-
-def _only(candles: Candles, keep: NDArray[np.bool_]) -> Candles:
-    return Candles.from_columns(
-        timestamp=candles.timestamp[keep],
-        open=candles.open[keep],
-        high=candles.high[keep],
-        low=candles.low[keep],
-        close=candles.close[keep],
-        volume=candles.volume[keep],
-    )
 
 
 def resample_plainly(

@@ -165,7 +165,7 @@ class Window:
             step = series.step
             last = ((when - when % step) - series.start) // step
             if limit <= last <= len(series.candles):
-                block = series.candles._block[:, last - limit : last].copy()
+                block = series.candles.block[:, last - limit : last].copy()
                 block.setflags(write=False)
                 return Candles(block)
         return self._newest_slowly(symbol, interval, limit, when)

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from ..llm.structured import Objection, _blocks, _without_thinking, read, unfenced
+from ..llm.structured import Objection, code_blocks, read, unfenced, without_thinking
 
 Interval: TypeAlias = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
 
@@ -51,9 +51,9 @@ def read_reply(text: str) -> Reply | list[Objection]:
     """
     reply = read(text, Reply)
     if isinstance(reply, Objection):
-        bare = _without_thinking(text)
+        bare = without_thinking(text)
         if reply.code == "json" and "def get_signal" in unfenced(bare) and "```" in bare:
-            words = _blocks(bare)[1][:LONGEST_RATIONALE]
+            words = code_blocks(bare)[1][:LONGEST_RATIONALE]
             reply = Reply(title="", rationale=words, interval="15m", parameters=[], code=bare)
         else:
             return [reply]

@@ -87,7 +87,7 @@ class Bench:
     async def __call__(self, draft: Draft, range_: Range, /, *, look_ahead: bool) -> Verdict:
         """What a draft comes to on a range."""
         candles = await self.candles(range_)
-        block = candles._block.tobytes()
+        block = candles.block.tobytes()
         digest = hashlib.sha256(block).hexdigest()
         outcome = await try_out(
             Job(

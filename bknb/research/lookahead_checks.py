@@ -295,7 +295,7 @@ def perturbed(candles: Candles, start: int, *, seed: int) -> Candles:
 
     rng = np.random.default_rng(seed)
     tail = len(candles) - start
-    block = candles._block.copy()
+    block = candles.block.copy()
     if tail > 0:
         step = min(0.01, 0.5 / np.sqrt(tail))  # wherever it ends, it is still a price of the same kind
         block[1:5, start:] *= np.exp(rng.normal(0.0, 0.05) + np.cumsum(rng.normal(0.0, step, size=tail)))

@@ -42,7 +42,7 @@ class Timed:
 def timed(value: Any) -> Timed | None:
     """Rows with moments, when that is what ``value`` is."""
     if isinstance(value, Candles):
-        return _timed(value.timestamp, lambda mask: Candles(np.ascontiguousarray(value._block[:, mask])), candles=True)
+        return _timed(value.timestamp, value.take, candles=True)
     if hasattr(value, "iloc") and hasattr(value, "index"):
         return _of_pandas(value)
     if isinstance(value, Mapping):

@@ -165,7 +165,7 @@ class _HoldoutTask(Task[Holdout, None]):
         held = series.candles[int(times.searchsorted(plan.frame.start)) : int(times.searchsorted(plan.frame.last + 1))]
         opening = Opening(
             opened_at=SystemClock().now(),
-            data=hashlib.sha256(held.copy()._block.tobytes()).hexdigest(),
+            data=hashlib.sha256(held.copy().block.tobytes()).hexdigest(),
             strategy_hash=_hash_of(plan),
             strategy=plan.strategy.name,
             symbol=plan.symbol,

@@ -69,7 +69,7 @@ class Prepared:
         market = self.market
         np.save(folder / "times.npy", market.times)
         np.save(folder / "prices.npy", np.stack([market.open, market.high, market.low, market.average]))
-        np.save(folder / "candles.npy", self.candles._block)
+        np.save(folder / "candles.npy", self.candles.block)
         np.save(folder / "ready.npy", market.ready)
         (folder / "about.json").write_bytes(msgspec.json.encode([self.symbol, market.regular, self.data]))
 
@@ -142,7 +142,7 @@ def _prepared(
     )
     candles = Candles.empty() if rows is None else rows.candles.copy()
     digest = hashlib.sha256()
-    for array in (market.times, market.open, market.high, market.low, average, candles._block, ready):
+    for array in (market.times, market.open, market.high, market.low, average, candles.block, ready):
         digest.update(np.ascontiguousarray(array).data)
     return Prepared(symbol, market, candles, digest.hexdigest())
 
