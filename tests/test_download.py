@@ -24,8 +24,8 @@ pytest.importorskip("ccxt")
 pytest.importorskip("pyarrow")
 
 import bknb
+from bknb.domain.retry import Patience
 from bknb.exchanges.download import DownloadProgress
-from bknb.exchanges.retry import Patience
 from bknb.history.partition import SeriesName
 from bknb.history.store import CandleStore
 from bknb.market.candles import Candles, content_hash

@@ -310,7 +310,7 @@ def clock_skew_ms(exchange: str = "binance", *, timeout_seconds: float = 5.0) ->
     MissingDependency
         ccxt is not installed.
     """
-    from .retry import Patience
+    from ..domain.retry import Patience
 
     source = ccxt(
         exchange,

@@ -31,13 +31,13 @@ import msgspec
 import numpy as np
 
 from ..domain.interval import INTERVAL_MS, interval_ms
+from ..domain.retry import GiveUp, Patience, attempts_text
 from ..errors import DataError, MissingDependency, UnknownName, UsageError
 from ..market.candles import Candles
 from ..market.fetch_loop import fetch_now, submit
 from ..stores.disk import Disk, make_folders
 from ..stores.file_names import encode_name
 from ..stores.record import Unreadable, seal, unseal
-from .retry import Patience
 
 _RULES_ARE_FRESH_MS: Final = 24 * 3_600_000
 _FALLBACK_PAGE: Final = 500
@@ -186,7 +186,9 @@ class CcxtSource:
 
     async def _patiently(self, ask: Callable[[], Awaitable[Any]], what: str) -> Any:
         patience = self._patience
-        for attempt in range(1, patience.attempts + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             await self._quiet()
             _retry_after.set(None)
             try:
@@ -197,23 +199,15 @@ class CcxtSource:
                 if not self._worth_another_try(error):
                     raise self._final(error, what) from error
                 wanted = _retry_after.get()
-                if wanted is not None and wanted > patience.longest_retry_after_ms:
-                    raise DataError(
-                        f"{what}: the exchange asks to wait {wanted / 1000:g} s ({said})\n"
-                        "that is longer than this waits; try again after that time"
-                    ) from error
-                if attempt == patience.attempts:
-                    raise DataError(
-                        f"{what}: no answer after {attempt} attempts\nthe last one failed with {said}"
-                    ) from error
-                pause = patience.pause_ms(attempt, chance=self._chance, retry_after_ms=wanted)
+                pause = patience.after(attempt, chance=self._chance.random(), retry_after_ms=wanted)
+                if isinstance(pause, GiveUp):
+                    raise DataError(f"{what}: {_given_up(pause, attempt, wanted, said)}") from error
                 if wanted is not None:
                     self._quiet_until = max(self._quiet_until, self._now() + pause)
                 count = f"attempt {attempt} of {patience.attempts}"
                 self._notes.append(f"{what}: {count} failed with {said}; next one in {pause / 1000:g} s")
                 if wanted is None:
                     await self._sleep(pause / 1000)
-        raise AssertionError("unreachable")
 
     async def _quiet(self) -> None:
         """Wait as long as the exchange asked everybody here to."""
@@ -413,6 +407,15 @@ def _asked_pause_ms(headers: Mapping[str, str], now: Callable[[], int]) -> int |
         return None
 
 
+def _given_up(why: GiveUp, attempt: int, wanted: int | None, said: str) -> str:
+    if why is GiveUp.RETRY_AFTER and wanted is not None:
+        return (
+            f"the exchange asks to wait {wanted / 1000:g} s ({said})\n"
+            "that is longer than this waits; try again after that time"
+        )
+    return f"no answer after {attempts_text(attempt)}\nthe last one failed with {said}"
+
+
 def _candles(rows: Any) -> Candles:
     if not isinstance(rows, list):
         raise BrokenAnswer(f"the exchange answered {type(rows).__name__} instead of candles: {str(rows)[:60]!r}")
@@ -440,14 +443,8 @@ def _found(rules: MarketRules, symbol: str, *, exchange: str) -> str:
     if same:
         return min(same, key=lambda name: (markets[name].kind != "spot", markets[name].kind != "swap", len(name), name))
     plain = {name.split(":")[0].replace("/", ""): name for name in markets}
-    near = UnknownName("symbol", symbol, known=sorted({*markets, *plain}))
-    first = str(near).splitlines()[0]
-    raise _short_list(near, f"{first}\n{exchange} has {len(markets)} markets, such as {', '.join(list(markets)[:4])}")
-
-
-def _short_list(error: UnknownName, text: str) -> UnknownName:
-    error.args = (text,)
-    return error
+    some = f"{exchange} has {len(markets)} markets, such as {', '.join(list(markets)[:4])}"
+    raise UnknownName("symbol", symbol, known=sorted({*markets, *plain}), listing=some)
 
 
 def _rules_of(client: Any, read_at: int) -> MarketRules:

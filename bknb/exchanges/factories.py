@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..domain.retry import Patience
 from ..errors import UsageError
 from ..history.cached_source import ShelfSource, StoredSource
 from ..history.store import DEFAULT_FOLDER, CandleStore
@@ -27,7 +28,6 @@ from ..market.sessions import Sessions, as_sessions
 from ..market.sources import FunctionSource, SessionSource
 from ..ports import CandleSource
 from .files import FrameSource, from_csv, from_frame, from_parquet
-from .retry import Patience
 from .sql import from_query
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from ..domain.retry import GiveUp, Patience, attempts_text
 from ..errors import MissingDependency, ModelError, UsageError
 from ..ports import ModelReply
 
@@ -112,18 +113,22 @@ class OllamaModel:
     ) -> ModelReply:
         """Answer a conversation; see :class:`bknb.ports.Model`."""
         tell = on_text or _say_nothing
-        for attempt in range(self.retries + 1):
+        patience = Patience(attempts=self.retries + 1, first_pause_ms=1000, longest_pause_ms=30_000)
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 heard = await self._once(messages, schema=schema, seed=seed, tell=tell)
             except _TryAgain as problem:
-                if attempt == self.retries:
-                    tried = "1 attempt" if attempt == 0 else f"{attempt + 1} attempts"
+                pause = patience.after(attempt)
+                if isinstance(pause, GiveUp):
+                    tried = attempts_text(attempt)
                     raise ModelError(
                         f"{self.name} at {self.host} gave no complete answer in {tried}; the last one: {problem}\n"
                         "ask again later, raise timeout_seconds or retries, or use another model"
                     ) from None
-                tell("retry", f"{problem}; attempt {attempt + 2} of {self.retries + 1} follows")
-                await self._sleep(min(2.0**attempt, 30.0))
+                tell("retry", f"{problem}; attempt {attempt + 1} of {patience.attempts} follows")
+                await self._sleep(pause / 1000)
             else:
                 return ModelReply(
                     text="".join(heard.text),
@@ -132,7 +137,6 @@ class OllamaModel:
                     tokens_in=heard.tokens_in,
                     tokens_out=heard.tokens_out,
                 )
-        raise AssertionError("unreachable")
 
     # --- one attempt --------------------------------------------------------------------------------------------
 

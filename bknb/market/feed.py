@@ -10,6 +10,7 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
+from ..domain.retry import GiveUp, Patience, attempts_text
 from ..errors import DataError, MissingDependency, NotEnoughData, StateError, UsageError
 from .candles import Candles
 from .quality import Asked, Repair, audit, check_gaps, in_sessions
@@ -219,24 +220,27 @@ class Feed:
         return (asked.until - asked.since) // asked.step
 
     async def _ask(self, asked: Asked, *, limit: int) -> Candles:
-        attempts = max(1, self.settings.get_candles_retry_count)
-        pause = self.settings.get_candles_retry_delay_ms / 1000
-        for attempt in range(1, attempts + 1):
+        attempts, delay_ms = max(1, self.settings.get_candles_retry_count), self.settings.get_candles_retry_delay_ms
+        patience = Patience(attempts=attempts, first_pause_ms=delay_ms, longest_pause_ms=delay_ms)
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 answer = await self.source.get_candles(asked.symbol, asked.interval, asked.since, limit)
             except (UsageError, MissingDependency, DataError, StateError):
                 raise  # trying again cannot help, or the source has tried often enough itself
             except Exception as error:
                 said = f"{type(error).__name__}: {error}"
-                if attempt == attempts:
-                    times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+                pause = patience.after(attempt)
+                if isinstance(pause, GiveUp):
                     end = utc_text(asked.since + limit * asked.step)
                     raise DataError(
-                        f"{asked}: no answer for {utc_text(asked.since)} .. {end} after {times}\n"
+                        f"{asked}: no answer for {utc_text(asked.since)} .. {end} after {attempts_text(attempt)}\n"
                         f"the last one failed with {said}"
                     ) from error
-                self._warn(f"{asked}: attempt {attempt} of {attempts} failed with {said}; next one in {pause:g} s")
-                await self._sleep(pause)
+                next_one = f"next one in {pause / 1000:g} s"
+                self._warn(f"{asked}: attempt {attempt} of {attempts} failed with {said}; {next_one}")
+                await self._sleep(pause / 1000)
             else:
                 if not isinstance(answer, Candles):
                     raise UsageError(f"{asked}: a source must answer bknb.Candles, got {type(answer).__name__}")
@@ -245,7 +249,6 @@ class Feed:
                 if self._take_notes is not None:
                     for note in self._take_notes():
                         self._warn(note)
-        raise AssertionError("unreachable")
 
     def _look_at_spacing(self, answer: Candles, asked: Asked) -> None:
         """See whether a function whose intervals nobody knows answers the interval it was asked for."""
