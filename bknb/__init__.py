@@ -20,7 +20,7 @@ from typing import Any
 
 import lazy_loader
 
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 # The public names and their homes stand in __init__.pyi; nothing of them is imported before it is asked for.
 _attribute, _names, __all__ = lazy_loader.attach_stub(__name__, __file__)

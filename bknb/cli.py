@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from . import __version__
 from .errors import BknbError, MissingDependency, UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Run notebooks that backtest trading strategies.",
         epilog="example: bknb run notebooks/01-first-backtest.ipynb --out first-backtest.html",
     )
-    parser.add_argument("--version", action="version", version=f"bknb {__version__}")
+    parser.add_argument("--version", action="version", version=f"bknb {bknb.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     run = commands.add_parser(
         "run",

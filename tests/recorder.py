@@ -812,9 +812,7 @@ def members(name: str, thing: Any) -> dict[str, Any]:
 def signature(part: Any) -> str:
     part = getattr(part, "__func__", part)
     try:
-        written = (
-            re.sub(r"\bbknb\.(?:[a-z_0-9]+\.)+(?=[A-Z])", "", str(inspect.signature(part))) if callable(part) else ""
-        )
+        written = str(inspect.signature(part)) if callable(part) else ""
         return say.cleaned(re.sub(r"\bbknb\.(?:[a-z_0-9]+\.)+(?=[A-Z])", "", written))
     except (TypeError, ValueError):
         return ""

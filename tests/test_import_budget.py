@@ -18,6 +18,7 @@ HEAVY = {
     "IPython",
     "ipywidgets",
     "pyarrow",
+    "tqdm",
     "asyncio",
 }
 SLOW = HEAVY - {"numpy", "asyncio"}

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from ..user_code import where_it_failed
+
 Overflow: TypeAlias = Literal["drop_oldest", "drop_newest"]
 Part: TypeAlias = Literal["listener", "predicate"]
 
@@ -62,8 +64,6 @@ class ListenerOverflow(msgspec.Struct, frozen=True, kw_only=True, tag_field="eve
 
 def failure_of(error: BaseException, *, kind: Part, subject: str, listener: str, function: object) -> ListenerFailure:
     """Describe what ``function`` raised."""
-    from ..user_code import where_it_failed
-
     return ListenerFailure(
         kind=kind,
         subject=subject,

@@ -20,6 +20,7 @@ from ..domain.ranges import Range, Ranges, length
 from ..engine.build import as_moment
 from ..engine.resolve import resolve_exchange, resolve_frame
 from ..errors import UnknownName, UsageError
+from ..frontend import frontend
 from ..history.cached_source import StoredSource
 from ..history.partition import SeriesName, periods
 from ..history.store import DEFAULT_FOLDER
@@ -379,16 +380,14 @@ def _parts(missing: Ranges, step: int) -> list[Range]:
 
 
 def _wait(work: _Download, *, label: str, progress: bool | Callable[[DownloadProgress], object]) -> None:
-    from ..jupyter.progress import Bar
-
-    bar = Bar(label) if progress is True else None
+    bar = frontend().progress_line(label) if progress is True else None
     began = stopwatch()
     future = submit(work.run())
     try:
         while not work.over.wait(_LOOK_SECONDS):
             state = work.progress(stopwatch() - began)
             if bar is not None and work.total_ms:
-                bar.update(state.fraction, seconds=state.seconds, facts=f"{state.candles:,} candles")
+                bar.update(state.fraction, seconds=state.seconds, facts=[f"{state.candles:,} candles"])
             elif callable(progress):
                 progress(state)
         future.result()

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from .display import ipython
+from .kernel import ipython
 from .magics.arguments import HELP, Command, Option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-from .session import Session, signals
+
+    from .session import Session
 
 INTERVALS: Final = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d")
 
@@ -125,7 +126,12 @@ def _symbols(words: list[str]) -> list[str]:
 
 def _newest_signals(session: Session) -> list[str]:
     finished = (run.finished() for run in reversed(session.runs))
-    return next((signals(result) for result in finished if result is not None), [])
+    return next((signals_of(result) for result in finished if result is not None), [])
+
+
+def signals_of(result: Any) -> list[str]:
+    """Signals of a result that came to an end, newest first."""
+    return [str(name) for name in reversed([*result.trades["signal_id"], *result.cancelled["signal_id"]])]
 
 
 def _paths(fragment: str) -> list[str]:

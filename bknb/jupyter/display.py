@@ -1,21 +1,21 @@
-"""How runs show themselves in a notebook: a live bar while they go, a picture with numbers when they are done.
+"""A result in a notebook: its picture, then its numbers.
 
-Everything that is stored stays readable without a kernel and without bknb: the picture is plotly's JSON with a PNG
-beside it, the numbers are plain HTML, and the last state of a bar is a sentence.
+What is stored stays readable without a kernel and without bknb: the picture is plotly's JSON with a PNG beside it, the
+numbers are plain HTML.
 """
 
 from __future__ import annotations
 
 import base64
-import importlib
 import importlib.util
 import json
 from html import escape
 from typing import Any, Final
 
 from ..errors import MissingDependency
-from ..reports import backtest as reports
 from ..reports import plots
+from ..reports.backtest import backtest_info, summary_html, summary_text
+from .kernel import front_end_draws, in_kernel, ipython
 
 RESULT_KEY: Final = "bknb"
 """Key in an output's metadata that marks the numbers of a result."""
@@ -23,12 +23,9 @@ RESULT_KEY: Final = "bknb"
 _HINT: Final = "the equity curve needs plotly and matplotlib: pip install 'bknb[notebook]'"
 
 
-# -- a result ----------------------------------------------------------------------------------------------------
-
-
 def alt_text(result: Any) -> str:
     """The picture of a result in one sentence, for those who cannot see it."""
-    info = reports.backtest_info(result)
+    info = backtest_info(result)
     partial = " (partial result)" if info.partial else ""
     return (
         f"Equity curve of {info.strategy} on {info.symbol}{partial}: {info.figure('n').text} trades, "
@@ -56,8 +53,8 @@ def picture(result: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
 
 def numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
     """The figures and trades as a mimebundle, marked in its metadata as the result of a run."""
-    info = reports.backtest_info(result)
-    html, text = reports.summary_html(info), reports.summary_text(info)
+    info = backtest_info(result)
+    html, text = summary_html(info), summary_text(info)
     if hint:
         html, text = f"{html}<p>{escape(hint)}</p>", f"{text}\n  hint      {hint}"
     mark = {"kind": "backtest", "strategy": info.strategy, "symbol": info.symbol}
@@ -65,30 +62,6 @@ def numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], dict[str, A
     if card is not None:  # every front end that saves outputs saves their metadata: the notebook keeps the card
         mark["card"] = json.loads(card.brief().to_json())
     return {"text/html": html, "text/plain": text}, {RESULT_KEY: mark}
-
-
-def ipython(module: str) -> Any:
-    """A module of IPython; imported when it is needed, because bknb works without it."""
-    return importlib.import_module(f"IPython.{module}")
-
-
-def in_kernel() -> bool:
-    """Whether a notebook (rather than a terminal) is looking."""
-    return getattr(ipython("core.getipython").get_ipython(), "kernel", None) is not None
-
-
-def front_end_draws() -> bool:
-    """Whether JupyterLab or Notebook 7 ran the cell.
-
-    Their plotly renderer shows a PNG that lies beside the JSON instead of the chart one can zoom, and stores a PNG of
-    its own once it has drawn. Whoever runs a notebook without a front end needs ours.
-    """
-    kernel = getattr(ipython("core.getipython").get_ipython(), "kernel", None)
-    try:
-        parent = kernel.get_parent() if kernel is not None else {}
-    except LookupError:  # ipykernel 7.0 in a thread that belongs to no cell
-        return False
-    return "cellId" in (parent.get("metadata") or {})
 
 
 def show(result: Any) -> None:
@@ -108,7 +81,7 @@ def show(result: Any) -> None:
         if before is not None and before[0] is result and before[1] == shell.execution_count:
             return
     if not in_kernel():
-        print(reports.summary_text(result))  # noqa: T201 -- a terminal shows text
+        print(summary_text(result))  # noqa: T201 -- a terminal shows text
         return
     display = ipython("display").display
     drawn = picture(result)
@@ -118,6 +91,3 @@ def show(result: Any) -> None:
         display(drawn[0], metadata=drawn[1], raw=True)
     data, metadata = numbers(result, hint="" if drawn is not None else _HINT)
     display(data, metadata=metadata, raw=True)
-
-
-# -- while it runs -----------------------------------------------------------------------------------------------

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
+from .. import frontend
 from . import display
-from .magics import (
-    cell_body as cells,
-)
-from .magics import (
-    compare as comparing,
-)
-from .magics import (
-    dashboard as looking,
-)
-from .magics import (
-    data as history,
-)
-from .magics import live as live_runs
-from .magics import (
-    optimize,
-)
-from .magics import (
-    share as handover,
-)
-from .magics import (
-    sweep as sweeping,
-)
+from .completion import matcher, signals_of
+from .frontend import Notebook
+from .kernel import ipython
+from .magics import cell_body, compare, dashboard, data, live, optimize, share, sweep
 from .magics.arguments import Call, Command, Option, parse
-from .session import Run, Session, signals
+from .magics.output import keep, say
+from .session import Run, Session
 from .wait import wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-import logging
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-from .completion import matcher
 
 _NAME = Option(name="NAME", help="its name", required=True)
 _SYMBOL = Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True)
@@ -135,7 +114,7 @@ COMMANDS: Final = (
         options=(Option(name="RUN", help="number of a run", kind="run"),),
         twin="result",
     ),
-    looking.COMMAND,
+    dashboard.COMMAND,
     Command(
         name="%why",
         summary="Tells the whole story of one signal.",
@@ -152,12 +131,12 @@ COMMANDS: Final = (
         ),
         twin="result.report()",
     ),
-    live_runs.COMMAND,
-    *handover.COMMANDS,
-    sweeping.SWEEP,
-    comparing.WALKER,
-    comparing.LOOKAHEAD,
-    *history.COMMANDS,
+    live.COMMAND,
+    *share.COMMANDS,
+    sweep.SWEEP,
+    compare.WALKER,
+    compare.LOOKAHEAD,
+    *data.COMMANDS,
     optimize.COMMAND,
 )
 
@@ -165,25 +144,21 @@ COMMANDS: Final = (
 # -- registering -------------------------------------------------------------------------------------------------
 
 
-def _say(text: str) -> None:
-    print(text)  # noqa: T201 -- the notebook's own output
-
-
 def _register(session: Session, call: Call, *, name: str) -> None:
     """Make the cell's function a strategy and say whether it took another one's place."""
     if not isinstance(name, str):
         raise bknb.UsageError(f"the name of a strategy must be text, got {type(name).__name__}")
-    function: dict[str, Any] = cells.strategy_function(call.head, call.body, name=name, names=session.names)
+    function: dict[str, Any] = cell_body.strategy_function(call.head, call.body, name=name, names=session.names)
     known = name in bknb.list_strategies()
     options: dict[str, Any] = {
         key: call.values[key] for key in ("interval", "params", "risk", "execution") if key in call.values
     }
-    options |= sweeping.whole(call, "lookback")
+    options |= sweep.whole(call, "lookback")
     with session.quietly():
         strategy = bknb.add_strategy(name, **function, **options)
     what = f"interval {strategy.interval}, execution {strategy.execution}"
     what += f", risk {strategy.risk}" if strategy.risk else ""
-    _say(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
+    say(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
 
 
 def strategy(session: Session, call: Call) -> None:
@@ -194,12 +169,12 @@ def strategy(session: Session, call: Call) -> None:
 def risk(session: Session, call: Call) -> None:
     """``%%risk``."""
     name = call.values["name"]
-    rules = cells.risk_rules(call.head, call.body, name=name, names=session.names)
+    rules = cell_body.risk_rules(call.head, call.body, name=name, names=session.names)
     known = name in bknb.list_risks()
     with session.quietly():
         profile = bknb.add_risk(name, validations=rules)
     count = len(profile.validations)
-    _say(f"risk {name!r} {'replaced' if known else 'registered'} ({count} rule{'' if count == 1 else 's'})")
+    say(f"risk {name!r} {'replaced' if known else 'registered'} ({count} rule{'' if count == 1 else 's'})")
 
 
 def _source(given: Any) -> Any:
@@ -222,7 +197,7 @@ def exchange(session: Session, call: Call) -> None:
     """``%exchange``."""
     name = call.get("name")
     if name is None:
-        _say("\n".join(bknb.list_exchanges()))
+        say("\n".join(bknb.list_exchanges()))
         return
     given = {key: value for key, value in call.values.items() if key not in ("name", "get_candles")}
     if "get_candles" not in call.values:
@@ -232,29 +207,29 @@ def exchange(session: Session, call: Call) -> None:
             )
         source = bknb.get_exchange(name).source
         symbols = getattr(source, "symbols", None)
-        _say(f"exchange {name!r}: {type(source).__name__}" + (f", symbols {', '.join(symbols)}" if symbols else ""))
+        say(f"exchange {name!r}: {type(source).__name__}" + (f", symbols {', '.join(symbols)}" if symbols else ""))
         return
     known = name in bknb.list_exchanges()
     with session.quietly():
         bknb.add_exchange(name, get_candles=_source(call.values["get_candles"]), **given)
-    _say(f"exchange {name!r} {'replaced' if known else 'registered'}")
+    say(f"exchange {name!r} {'replaced' if known else 'registered'}")
 
 
 def frame(session: Session, call: Call) -> None:
     """``%frame``."""
     name = call.get("name")
     if name is None:
-        _say("\n".join(str(bknb.get_frame(known)) for known in bknb.list_frames()) or "no frame is registered yet")
+        say("\n".join(str(bknb.get_frame(known)) for known in bknb.list_frames()) or "no frame is registered yet")
         return
     if "start" not in call.values:
-        _say(str(bknb.get_frame(name)))
+        say(str(bknb.get_frame(name)))
         return
     if "end" not in call.values:
         raise bknb.UsageError(f"%frame {name} needs an end\nusage: %frame NAME START END [--interval INTERVAL]")
     known = name in bknb.list_frames()
     with session.quietly():
         made = bknb.add_frame(name, **{key: value for key, value in call.values.items() if key != "name"})
-    _say(f"frame {made} {'replaced' if known else 'registered'}")
+    say(f"frame {made} {'replaced' if known else 'registered'}")
 
 
 # -- running -----------------------------------------------------------------------------------------------------
@@ -277,13 +252,15 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
     listed = f"{task.strategy} on {symbol}, {where}, {chosen}"
     if call.get("background"):
         run = session.add(listed, task=task)
-        _say(f"run {run.number} goes on in the background: {label}; %runs shows how far it is")
-        return _keep(session, call, task)
+        say(f"run {run.number} goes on in the background: {label}; %runs shows how far it is")
+        keep(session, call, task)
+        return task
     result = wait(task, label)
     session.add(listed, result=result)
     session.shown = None
     display.show(result)
-    return _keep(session, call, result)
+    keep(session, call, result)
+    return result
 
 
 def _refuse_a_second(symbol: Any, strategy: Any) -> None:
@@ -293,12 +270,6 @@ def _refuse_a_second(symbol: Any, strategy: Any) -> None:
             f"a backtest of {strategy!r} on {symbol} is running already\n"
             f"wait for it, or end it: bknb.Backtest.stop({symbol!r}, {strategy!r}, now=True)"
         )
-
-
-def _keep(session: Session, call: Call, value: Any) -> Any:
-    if call.out is not None:
-        session.names[call.out] = value
-    return value
 
 
 def backtest_cell(session: Session, call: Call) -> Any:
@@ -336,13 +307,13 @@ def runs(session: Session, call: Call) -> None:
         run = session.run(call.values["run"])
         result = run.finished()
         if result is None:
-            _say(f"run {run.number}: {run.label}: {_state(run)}")
+            say(f"run {run.number}: {run.label}: {_state(run)}")
         else:
             session.shown = None
             display.show(result)
         return
     lines = [f"{run.number:>3}  {run.label}: {_state(run)}" for run in session.runs]
-    _say("\n".join(lines) or "nothing has run in this session yet")
+    say("\n".join(lines) or "nothing has run in this session yet")
 
 
 def _result(run: Run) -> Any:
@@ -365,11 +336,11 @@ def why(session: Session, call: Call) -> None:
         raise bknb.UsageError("that run has not finished yet\nask again when it is done; %runs shows how far it is")
     for result in finished:
         try:
-            _say(result.why(signal))
+            say(result.why(signal))
         except bknb.UnknownName:
             continue
         return
-    known = signals(finished[0])
+    known = signals_of(finished[0])
     near = get_close_matches(signal, known, n=1, cutoff=0.5)
     where = "no run of this session" if number is None else f"run {number}"
     raise bknb.UsageError(
@@ -384,16 +355,16 @@ def report(session: Session, call: Call) -> None:
     result = _result(session.run(call.get("run")))
     path = call.get("path")
     if call.get("card") and path is not None:
-        _say(f"run card written to {result.card.save(path)}")
+        say(f"run card written to {result.card.save(path)}")
         return
     text = result.card.report() if call.get("card") else result.report()
     if path is not None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
-        _say(f"report written to {target}")
+        say(f"report written to {target}")
         return
-    display.ipython("display").display({"text/markdown": text, "text/plain": text}, raw=True)
+    ipython("display").display({"text/markdown": text, "text/plain": text}, raw=True)
 
 
 # -- IPython -----------------------------------------------------------------------------------------------------
@@ -406,16 +377,16 @@ _ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {
     "%frame": frame,
     "%%risk": risk,
     "%runs": runs,
-    "%dashboard": looking.dashboard,
+    "%dashboard": dashboard.dashboard,
     "%why": why,
     "%report": report,
-    "%live": live_runs.live,
-    **handover.ACTIONS,
-    "%sweep": sweeping.sweep,
-    "%walker": comparing.walker,
-    "%lookahead": comparing.lookahead,
-    "%download": history.download,
-    "%audit": history.audit,
+    "%live": live.live,
+    **share.ACTIONS,
+    "%sweep": sweep.sweep,
+    "%walker": compare.walker,
+    "%lookahead": compare.lookahead,
+    "%download": data.download,
+    "%audit": data.audit,
     "%optimize": optimize.optimize,
 }
 
@@ -425,7 +396,7 @@ def _answer(session: Session, name: str, line: str, cell: str | None = None) -> 
     command = session.commands[name]
     call = parse(command, line, names=session.names, body=cell or "")
     if call.wants_help:
-        _say(command.help())
+        say(command.help())
         return None
     return _ACTIONS[name](session, call)
 
@@ -457,13 +428,14 @@ def load_ipython_extension(shell: Any) -> None:
     shell : IPython.core.interactiveshell.InteractiveShell
     """
     unload_ipython_extension(shell)
-    no_var_expand = display.ipython("core.magic").no_var_expand
+    no_var_expand = ipython("core.magic").no_var_expand
     session = Session(shell=shell, commands={command.name: command for command in COMMANDS})
     for name in dict.fromkeys(command.name.lstrip("%") for command in COMMANDS):
         kind = "line_cell" if f"%%{name}" in session.commands else "line"
         shell.register_magic_function(no_var_expand(_magic(session, name)), magic_kind=kind, magic_name=name)
     attach(session)
     shell.bknb_session = session
+    frontend.register(Notebook())
 
 
 def unload_ipython_extension(shell: Any) -> None:
@@ -481,6 +453,7 @@ def unload_ipython_extension(shell: Any) -> None:
             shell.magics_manager.magics[kind].pop(command.name.lstrip("%"), None)
     detach(session)
     shell.bknb_session = None
+    frontend.register(None)
 
 
 class ReplacedNotices(logging.Handler):
@@ -494,7 +467,7 @@ class ReplacedNotices(logging.Handler):
         """Print a notice, unless a magic is about to say it better."""
         text = record.getMessage()
         if text.endswith(" replaced") and not self.session.quiet:
-            print(text)  # noqa: T201 -- the notebook's own output
+            say(text)
 
 
 def attach(session: Session) -> None:

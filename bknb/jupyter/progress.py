@@ -1,197 +1,156 @@
-"""A line that follows work of known size, in a notebook and in a terminal, and a sentence in its place afterwards."""
+"""Progress in a notebook: a line that is replaced, with buttons where a front end looks, and a sentence at the end."""
 
 from __future__ import annotations
 
-import sys
+import importlib
+import importlib.util
+from abc import ABC, abstractmethod
+from functools import cache
 from html import escape
 from typing import Any, Final
 
-from . import display
-from .display import in_kernel, ipython
+from ..reports.progress_text import progress_text
+from .kernel import front_end_draws, in_kernel, ipython
+from .run_controls import Switch, hear, source
+
+_TRACK: Final = "height:8px;max-width:420px;border-radius:4px;background:rgba(128,128,128,0.25)"
+_FILLED: Final = "height:8px;border-radius:4px;background:#3b82d6"
 
 
-class Bar:
-    """One line with a bar.
-
-    In a notebook it is one output that is replaced; in a terminal one line that is written over; where neither can be
-    (a pipe, a log file) only the last sentence is written.
+class ProgressLine(ABC):
+    """One output of a cell that follows work, and becomes a sentence when it is over.
 
     Parameters
     ----------
     label : str
-        What is going on.
+        What is going on, such as ``backtest sma-cross BTCUSDT``.
     """
 
     def __init__(self, label: str) -> None:
         self.label = label
-        self._handle: Any = None
-        self._width = 0
-        self._in_kernel = "IPython" in sys.modules and display.in_kernel()
 
-    def update(self, fraction: float, *, seconds: float, facts: str = "") -> None:
-        """Say how far it is and how long it still takes.
+    def update(self, fraction: float, *, seconds: float, facts: list[str]) -> None:
+        """Show the part behind (0 to 1), what else there is to say, and how long it still takes."""
+        percent, text = progress_text(fraction, seconds=seconds, facts=facts)
+        self.show(text, percent=percent)
 
-        Parameters
-        ----------
-        fraction : float
-            0 to 1.
-        seconds : float
-            How long it took so far.
-        facts : str
-            What else there is to say.
-        """
-        percent = min(int(100 * fraction), 99)
-        parts = [f"{self.label}: {percent} %", facts]
-        if fraction > 0:
-            parts.append(f"{time_left(seconds * (1 - fraction) / fraction)} left")
-        text = " · ".join(part for part in parts if part)
-        if self._in_kernel:
-            bar = (
-                f'<div role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" '
-                f'aria-label="{escape(self.label)}" style="width:100%;max-width:40em;height:8px;border-radius:4px;'
-                'background:rgba(128,128,128,0.25)">'
-                f'<div style="width:{percent}%;height:8px;border-radius:4px;background:#3b82d6"></div></div>'
-            )
-            self._show(text, f'<div><span role="status">{escape(text)}</span>{bar}</div>')
-        elif sys.stderr.isatty():
-            self._write(text)
+    @abstractmethod
+    def show(self, text: str, *, percent: int | None) -> None:
+        """Show a text, with a bar where the part behind is known; called a few times a second."""
 
+    @abstractmethod
     def close(self, text: str) -> None:
-        """Leave a sentence in place of the bar."""
-        said = f"{self.label}: {text}"
-        if self._in_kernel:
-            self._show(said, f'<div role="status" style="opacity:0.75;font-size:90%">{escape(said)}</div>')
-            return
-        self._write(said)
-        sys.stderr.write("\n")
-        sys.stderr.flush()
-
-    def _write(self, text: str) -> None:
-        start = "\r" if sys.stderr.isatty() else ""
-        sys.stderr.write(f"{start}{text:<{self._width}}")
-        sys.stderr.flush()
-        self._width = len(text)
-
-    def _show(self, text: str, html: str) -> None:
-        data = {"text/html": html, "text/plain": text}
-        if self._handle is None:
-            self._handle = display.ipython("display").display(data, raw=True, display_id=True)
-        else:
-            self._handle.update(data, raw=True)
+        """Leave a sentence in place of it, so that a saved notebook shows nothing half-way and nothing dead."""
 
 
-_BAR: Final = "height:8px;max-width:420px;border-radius:4px;background:rgba(128,128,128,0.25)"
-
-
-def time_left(seconds: float) -> str:
-    """A span of seconds as ``m:ss``.
-
-    Examples
-    --------
-    >>> time_left(2.4), time_left(75)
-    ('0:02', '1:15')
-    """
-    whole = round(seconds)
-    return f"{whole // 60}:{whole % 60:02d}"
-
-
-def speed(minutes: float, seconds: float) -> str:
-    """Minutes of history per second, in millions where it is fast.
-
-    Examples
-    --------
-    >>> speed(3_100_000, 1.0), speed(45_000, 1.0)
-    ('3.1 M minutes/s', '45 k minutes/s')
-    """
-    rate = minutes / max(seconds, 1e-9)
-    if rate >= 1e6:
-        return f"{rate / 1e6:.1f} M minutes/s"
-    return f"{rate / 1e3:.0f} k minutes/s" if rate >= 1e4 else f"{rate:,.0f} minutes/s"
-
-
-def run_facts(fraction: float, trades: int, minutes: float, seconds: float) -> list[str]:
-    """Trades so far, and the speed once it is known.
-
-    Examples
-    --------
-    >>> run_facts(0.0, 2, 0.0, 0.0)
-    ['2 trades']
-    """
-    facts = [f"{trades:,} trade{'' if trades == 1 else 's'}"]
-    return [*facts, speed(minutes, seconds)] if fraction > 0 else facts
-
-
-def so_far(fraction: float, *, seconds: float, facts: list[str]) -> tuple[int, str]:
-    """How far something is: whole per cent, never 100, and the same as a line with facts and the time left.
-
-    Examples
-    --------
-    >>> so_far(0.25, seconds=1.0, facts=["3 tried"])
-    (25, '25 % · 3 tried · 0:03 left')
-    """
-    percent = min(int(100 * fraction), 99)
-    parts = [f"{percent} %", *facts]
-    if fraction > 0:
-        parts.append(f"{time_left(seconds * (1 - fraction) / fraction)} left")
-    return percent, " · ".join(parts)
-
-
-def sentence(text: str) -> dict[str, Any]:
-    """What stays of a bar when the run is over."""
-    html = f'<div role="status" style="opacity:0.75;font-size:90%">{escape(text)}</div>'
-    return {"text/html": html, "text/plain": text}
-
-
-class Progress:
-    """One line with a bar that follows a run, and a sentence in its place when the run is over.
-
-    Parameters
-    ----------
-    label : str
-        What runs, such as ``backtest sma-cross BTCUSDT``.
-    """
+class HtmlLine(ProgressLine):
+    """A line of HTML with a bar. Outside of a kernel nothing is shown: a terminal cannot take an output back."""
 
     def __init__(self, label: str) -> None:
-        self.label = label
+        super().__init__(label)
         self._handle: Any = None
         self._last = ""
 
-    def update(self, fraction: float, *, trades: int, minutes: float, seconds: float) -> None:
-        """Say how far it is; called about eight times a second by the thread that waits.
+    def show(self, text: str, *, percent: int | None) -> None:
+        """Show a text, and a bar under it where the part behind is known."""
+        text = f"{self.label}: {text}"
+        bar = "" if percent is None else self._bar(percent)
+        self._display({"text/html": f'<div><span role="status">{escape(text)}</span>{bar}</div>', "text/plain": text})
 
-        Parameters
-        ----------
-        fraction : float
-            0 to 1.
-        trades : int
-            Trades closed so far.
-        minutes, seconds : float
-            Minutes of history behind, and seconds they took.
-        """
-        self.follow(fraction, seconds=seconds, facts=run_facts(fraction, trades, minutes, seconds))
-
-    def follow(self, fraction: float, *, seconds: float, facts: list[str]) -> None:
-        """Say how far it is, what there is to say besides, and how long it still takes."""
-        percent, how_far = so_far(fraction, seconds=seconds, facts=facts)
-        text = f"{self.label}: {how_far}"
-        bar = (
+    def _bar(self, percent: int) -> str:
+        return (
             f'<div role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" '
-            f'aria-label="{escape(self.label)}" style="{_BAR}">'
-            f'<div style="width:{percent}%;height:8px;border-radius:4px;background:#3b82d6"></div></div>'
+            f'aria-label="{escape(self.label)}" style="{_TRACK}"><div style="width:{percent}%;{_FILLED}"></div></div>'
         )
-        self._show(text, f'<div><span role="status">{escape(text)}</span>{bar}</div>')
 
     def close(self, text: str) -> None:
-        """Leave a sentence in place of the bar, so that a saved notebook shows no half-way bar."""
-        data = sentence(f"{self.label}: {text}")
-        self._show(data["text/plain"], data["text/html"])
+        """Leave a sentence in place of the line."""
+        self._display(_sentence(f"{self.label}: {text}"))
 
-    def _show(self, text: str, html: str) -> None:
-        if text == self._last or not in_kernel():
-            return  # a terminal cannot take a line back
-        self._last = text
-        data = {"text/html": html, "text/plain": text}
+    def _display(self, data: dict[str, Any]) -> None:
+        if data["text/plain"] == self._last or not in_kernel():
+            return
+        self._last = data["text/plain"]
         if self._handle is None:
             self._handle = ipython("display").display(data, raw=True, display_id=True)
         else:
             self._handle.update(data, raw=True)
+
+
+class ControlBar(ProgressLine):
+    """Progress and buttons of a run.
+
+    Parameters
+    ----------
+    switch : Switch
+        The run's buttons.
+    always : bool
+        Whether the sentence is left also when the run was over before there was a bar.
+    """
+
+    def __init__(self, switch: Switch, *, always: bool = False) -> None:
+        super().__init__(switch.label)
+        self.switch = switch
+        self._always = always
+        self._widget: Any = None
+        self._handle: Any = None
+
+    def show(self, text: str, *, percent: int | None) -> None:
+        """Show how far the run is, beside its buttons."""
+        state = self.switch.state(text=text, percent=percent)
+        if self._widget is None:
+            self._open(state)
+        else:
+            self._widget.controls = state
+
+    def _open(self, state: dict[str, Any]) -> None:
+        self._widget = _widget_class()(controls=state)
+        self._widget.on_msg(hear)
+        view = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
+        running = f"{self.label}: was running when this was saved"
+        data = {
+            "application/vnd.jupyter.widget-view+json": view,
+            "text/html": f'<div role="status">{escape(running)}</div>',
+            "text/plain": running,
+        }
+        self._handle = ipython("display").display(data, raw=True, display_id=True)
+
+    def close(self, text: str) -> None:
+        """Leave a sentence in place of the buttons."""
+        data = _sentence(f"{self.label}: {text}")
+        if self._widget is not None:
+            self._handle.update(data, raw=True)
+            self._widget.close()
+            self._widget = None
+        elif self._always:
+            ipython("display").display(data, raw=True)
+
+
+def _sentence(text: str) -> dict[str, Any]:
+    """What stays of a line when the work is over."""
+    html = f'<div role="status" style="opacity:0.75;font-size:90%">{escape(text)}</div>'
+    return {"text/html": html, "text/plain": text}
+
+
+@cache
+def _widget_class() -> type[Any]:
+    """The widget; made when the first one is shown, because ipywidgets takes a while to import."""
+    anywidget = importlib.import_module("anywidget")
+    traitlets = importlib.import_module("traitlets")
+    members = {
+        "__doc__": "The control bar of one run.",
+        "_esm": source("controls.js", "bar.js"),
+        "controls": traitlets.Dict().tag(sync=True),
+    }
+    return type("ControlBar", (anywidget.AnyWidget,), members)
+
+
+def buttons_work() -> bool:
+    """Whether a front end with widgets ran the cell."""
+    return importlib.util.find_spec("anywidget") is not None and front_end_draws()
+
+
+def line_of(task: Any, label: str | None = None) -> ProgressLine:
+    """What follows a task that a cell waits for: buttons where a front end looks, else a line."""
+    switch = Switch(task, label=label, foreground=True)
+    return ControlBar(switch, always=True) if buttons_work() else HtmlLine(switch.label)

@@ -9,16 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from .display import in_kernel, ipython
+from .kernel import cell_id, in_kernel, ipython
 
 _SCRIPT: Final = Path(__file__).parent / "static" / "card.js"
-
-
-def cell_id() -> str:
-    """The cell that is being run, as JupyterLab and Notebook 7 say; empty where no front end is looking."""
-    kernel = getattr(ipython("core.getipython").get_ipython(), "kernel", None)
-    parent = kernel.get_parent() if kernel is not None else {}
-    return str((parent.get("metadata") or {}).get("cellId") or "")
 
 
 @cache

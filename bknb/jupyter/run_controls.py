@@ -14,18 +14,13 @@ A widget of another module gets the same buttons with a trait and a listener::
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import uuid
 from collections.abc import Mapping
 from functools import cache
-from html import escape
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 from weakref import WeakValueDictionary
-
-from . import display, progress
 
 State: TypeAlias = Literal["running", "paused", "stopping", "leaving", "over"]
 
@@ -154,93 +149,3 @@ def hear(widget: Any, content: Any, _buffers: Any = None) -> None:
 def source(*names: str) -> str:
     """JavaScript of this folder as one module; ``controls.js`` comes first and offers ``mountControls``."""
     return "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in names)
-
-
-@cache
-def _widget_class() -> type[Any]:
-    """The widget; made when the first one is shown, because ipywidgets takes a while to import."""
-    anywidget = importlib.import_module("anywidget")
-    traitlets = importlib.import_module("traitlets")
-    members = {
-        "__doc__": "The control bar of one run.",
-        "_esm": source("controls.js", "bar.js"),
-        "controls": traitlets.Dict().tag(sync=True),
-    }
-    return type("ControlBar", (anywidget.AnyWidget,), members)
-
-
-class Bar:
-    """A run's progress and buttons in a cell's output, and one sentence in their place when it is over.
-
-    Parameters
-    ----------
-    switch : Switch
-        The run's buttons.
-    """
-
-    def __init__(self, switch: Switch) -> None:
-        self.switch = switch
-        self._widget: Any = None
-        self._handle: Any = None
-
-    def update(self, text: str, *, percent: int | None) -> None:
-        """Show how far the run is; called a few times a second."""
-        state = self.switch.state(text=text, percent=percent)
-        if self._widget is None:
-            self._open(state)
-        else:
-            self._widget.controls = state
-
-    def _open(self, state: dict[str, Any]) -> None:
-        self._widget = _widget_class()(controls=state)
-        self._widget.on_msg(hear)
-        view = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
-        running = f"{self.switch.label}: was running when this was saved"
-        data = {
-            "application/vnd.jupyter.widget-view+json": view,
-            "text/html": f'<div role="status">{escape(running)}</div>',
-            "text/plain": running,
-        }
-        self._handle = display.ipython("display").display(data, raw=True, display_id=True)
-
-    def close(self, text: str) -> None:
-        """Leave a sentence in place of the buttons, so that nothing dead stays in a saved notebook."""
-        if self._widget is None:
-            return
-        self._handle.update(progress.sentence(f"{self.switch.label}: {text}"), raw=True)
-        self._widget.close()
-        self._widget = None
-
-
-class BarLine:
-    """The same with the words of ``progress.Progress``, which stands in its place where no front end looks."""
-
-    def __init__(self, switch: Switch) -> None:
-        self._label = switch.label
-        self._bar = Bar(switch)
-        self._shown = False
-
-    def follow(self, fraction: float, *, seconds: float, facts: list[str]) -> None:
-        """Say how far it is, what there is to say besides, and how long it still takes."""
-        percent, text = progress.so_far(fraction, seconds=seconds, facts=facts)
-        self._bar.update(text, percent=percent)
-        self._shown = True
-
-    def close(self, text: str) -> None:
-        """Leave a sentence, also when it was over before there was a bar."""
-        if self._shown:
-            self._bar.close(text)
-        else:
-            data = progress.sentence(f"{self._label}: {text}")
-            display.ipython("display").display(data, raw=True)
-
-
-def line_of(task: Any, label: str | None = None) -> BarLine | progress.Progress:
-    """What follows a task that a cell waits for: buttons where a front end looks, else a line."""
-    switch = Switch(task, label=label, foreground=True)
-    return BarLine(switch) if can_show() else progress.Progress(switch.label)
-
-
-def can_show() -> bool:
-    """Whether a front end with widgets ran the cell."""
-    return importlib.util.find_spec("anywidget") is not None and display.in_kernel() and display.front_end_draws()

@@ -1,4 +1,4 @@
-"""What one notebook session remembers, and Tab completion of the magics' options and values."""
+"""What one notebook session remembers: its magics and its runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from .magics.arguments import Command
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .magics.arguments import Command
 
 RUNS_KEPT: Final = 20
 """How many finished runs a session keeps; each holds the candles it ran over."""
@@ -97,11 +97,3 @@ class Session:
                 return run
         known = ", ".join(str(run.number) for run in self.runs) or "none yet"
         raise bknb.UsageError(f"there is no run {number}\nruns of this session: {known}; %runs lists them")
-
-
-# -- completion --------------------------------------------------------------------------------------------------
-
-
-def signals(result: Any) -> list[str]:
-    """Signals of a result that came to an end, newest first."""
-    return [str(name) for name in reversed([*result.trades["signal_id"], *result.cancelled["signal_id"]])]

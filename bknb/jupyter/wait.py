@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ..market.clock import stopwatch
-from . import progress, run_controls
+from ..reports.progress_text import clock_text, speed_text
+from .progress import ControlBar, ProgressLine, buttons_work, line_of
+from .run_controls import Switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +31,7 @@ class Follower:
     ----------
     task : Task
     label : str, optional
-        What the bar says.
+        What the line says.
     foreground : bool
         Whether a cell waits for the task.
     line : bool
@@ -51,9 +53,11 @@ class Follower:
         buttons_only: bool = False,
     ) -> None:
         self.task = task
-        switch = run_controls.Switch(task, label=label, foreground=foreground)
-        self._bar = run_controls.Bar(switch) if not line and run_controls.can_show() else None
-        self._line = run_controls.line_of(task, label) if line else None
+        self._line: ProgressLine | None = None
+        if line:
+            self._line = line_of(task, label)
+        elif buttons_work():
+            self._line = ControlBar(Switch(task, label=label, foreground=foreground))
         self._quiet, self._buttons_only = quiet, buttons_only
         self._began = stopwatch()
         self._looked = -1.0
@@ -66,19 +70,16 @@ class Follower:
     def look(self) -> None:
         """Tell how far the run is; more often than eight times a second is not needed and not done."""
         seconds = self.seconds
-        if seconds < self._quiet or seconds - self._looked < 0.8 * LOOK_EVERY_SECONDS or not (self._bar or self._line):
+        if self._line is None or seconds < self._quiet or seconds - self._looked < 0.8 * LOOK_EVERY_SECONDS:
             return
         self._looked = seconds
-        progress: Any = getattr(self.task, "progress", None)
-        if self._line is not None:
-            self._line.follow(progress or 0.0, seconds=seconds, facts=self._facts(seconds))
-        elif self._bar is not None and self._buttons_only:
-            self._bar.update("", percent=None)
-        elif self._bar is not None and progress is None:
-            self._bar.update(_so_far(self.task, seconds), percent=None)
-        elif self._bar is not None:
-            percent, text = progress.so_far(progress, seconds=seconds, facts=self._facts(seconds))
-            self._bar.update(text, percent=percent)
+        fraction: float | None = getattr(self.task, "progress", None)
+        if self._buttons_only:
+            self._line.show("", percent=None)
+        elif fraction is None:
+            self._line.show(_so_far(self.task, seconds), percent=None)
+        else:
+            self._line.update(fraction, seconds=seconds, facts=self._facts(seconds))
 
     def _facts(self, seconds: float) -> list[str]:
         """What there is to say besides how far it is."""
@@ -88,14 +89,15 @@ class Follower:
             return list(said())
         if minutes is None:
             return [f"{task.processed:,} of {task.total:,}"]
-        facts = progress.run_facts(task.progress, len(task.trades_so_far), minutes, seconds)
-        return facts[:1] if task.paused else facts  # while it stands still, its speed is only the clock going on
+        facts = [_trades(len(task.trades_so_far))]
+        if task.progress > 0 and not task.paused:  # while it stands still, its speed is only the clock going on
+            facts.append(_speed(minutes, seconds))
+        return facts
 
     def close(self, text: str = "") -> None:
         """Leave a sentence: the given one, or what the task came to."""
-        shown = self._bar or self._line
-        if shown is not None:
-            shown.close(text or _note(self.task, self.seconds))
+        if self._line is not None:
+            self._line.close(text or _note(self.task, self.seconds))
 
 
 def _minutes_behind(task: Any) -> float | None:
@@ -105,6 +107,10 @@ def _minutes_behind(task: Any) -> float | None:
         return None
     interval: str = frame.interval
     return float(task.processed * int(interval[:-1]) * _MINUTES[interval[-1]])
+
+
+def _speed(minutes: float, seconds: float) -> str:
+    return speed_text(minutes / max(seconds, 1e-9))
 
 
 def wait(task: Any, label: str) -> Any:
@@ -176,7 +182,7 @@ def show_task(task: Any, *, buttons_only: bool = False) -> None:
     NotImplementedError
         Where no front end looks, or it is over: IPython then shows it as text.
     """
-    if task.status != "pending" or not run_controls.can_show():
+    if task.status != "pending" or not buttons_work():
         raise NotImplementedError
     follower = Follower(task, foreground=False, buttons_only=buttons_only)
     follower.look()
@@ -192,7 +198,7 @@ def _follow(follower: Follower) -> None:
 
 def _so_far(task: Any, seconds: float) -> str:
     """How far a task without an end in sight is."""
-    parts = [f"{progress.time_left(seconds)} so far"]
+    parts = [f"{clock_text(seconds)} so far"]
     now = getattr(task, "now", None)
     if now is not None:
         parts = [f"up to {datetime.fromtimestamp(now / 1000, UTC):%Y-%m-%d %H:%M} UTC"]
@@ -211,7 +217,7 @@ def _note(task: Any, seconds: float) -> str:
     if task.status == "rejected":
         return "failed"
     if getattr(task, "progress", None) is None:
-        return f"over after {progress.time_left(seconds)} min, {_so_far(task, seconds)}"
+        return f"over after {clock_text(seconds)} min, {_so_far(task, seconds)}"
     result = task.result()
     ending = getattr(task, "ending", None)
     if ending is not None:
@@ -220,5 +226,5 @@ def _note(task: Any, seconds: float) -> str:
         return f"{'stopped early' if getattr(result, 'stopped', False) else 'done'} in {seconds:.1f} s"
     minutes = (result.end - result.start) / 60_000
     how = "stopped early, partial result" if result.stopped else "done"
-    pace = "" if result.stopped else f" ({progress.speed(minutes, seconds)})"
+    pace = "" if result.stopped else f" ({_speed(minutes, seconds)})"
     return f"{how} in {seconds:.1f} s{pace} · {_trades(len(result.trades))}"

@@ -16,12 +16,14 @@ from ..engine.registry import Exchange, registry
 from ..engine.resolve import resolve_exchange
 from ..errors import UnknownName, UsageError
 from ..events import messages, subjects
+from ..frontend import frontend
 from ..llm.ask import as_model
 from ..market.clock import SystemClock
 from ..ports import Model
 from ..process import at_reset
 from ..runs.task import Task, end_and_forget
 from ..user_code import where_it_failed
+from ..version import __version__
 from . import cells, prompt
 from .attempt_ledger import AttemptBook
 from .proposals import Proposals
@@ -339,9 +341,7 @@ class ProposalCells:
         return f"{self.proposals!r}\nnotebook: {self.path}"
 
     def _ipython_display_(self) -> None:
-        from ..jupyter.proposal_card import show
-
-        show(self)
+        frontend().show_proposals(self)
 
 
 def _task(symbol: str, optimizer: str) -> OptimizerTask:
@@ -424,8 +424,6 @@ async def _fetch_all(task: OptimizerTask) -> None:
 
 
 def _provenance(symbol: str, optimizer: str) -> dict[str, Any]:
-    from .. import __version__
-
     proposals = Optimizer.get_data(symbol, optimizer)
     data: dict[str, str] = {}
     for attempt in proposals.attempts:

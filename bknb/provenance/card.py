@@ -178,7 +178,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
     def verify(self, **changes: Any) -> Any:
         """Run it again, here and now, and say what differs; see ``bknb.verify``."""
-        from ..runs.verify import verify
+        from .. import verify
 
         return verify(self, **changes)
 

@@ -11,6 +11,7 @@ from ..metrics.definitions import DEFINITIONS
 from .backtest_info import FIGURES, duration_text, figures_of, moment_text, percent_text, price_text
 from .equity_curve import EquityInfo, Floats, Times, decimate, drawdown_path
 from .ohlc_bars import bars
+from .progress_text import left_text, speed_text
 from .run_view import Watch
 
 TRADES_SHOWN: Final = 20_000
@@ -25,39 +26,6 @@ TABLES: Final = ("risk", "milestones", "problems", "timings", "walker")
 
 
 # -- the head ----------------------------------------------------------------------------------------------------
-
-
-def speed_text(minutes_per_second: float | None) -> str:
-    """Minutes of history per second; empty while unknown.
-
-    Examples
-    --------
-    >>> speed_text(3_100_000.0), speed_text(45_000.0), speed_text(None)
-    ('3.1 M minutes/s', '45 k minutes/s', '')
-    """
-    if minutes_per_second is None:
-        return ""
-    if minutes_per_second >= 1e6:
-        return f"{minutes_per_second / 1e6:.1f} M minutes/s"
-    return (
-        f"{minutes_per_second / 1e3:.0f} k minutes/s"
-        if minutes_per_second >= 1e4
-        else f"{minutes_per_second:,.0f} minutes/s"
-    )
-
-
-def left_text(seconds: float | None) -> str:
-    """The time left as people say it; empty while unknown.
-
-    Examples
-    --------
-    >>> left_text(2.4), left_text(75.0), left_text(7200.0), left_text(None)
-    ('0:02 left', '1:15 left', '2.0 h left', '')
-    """
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    return f"{whole // 60}:{whole % 60:02d} left" if whole < 6000 else f"{seconds / 3600:.1f} h left"
 
 
 _SAID: Final = {"pending": "running", "fulfilled": "done", "rejected": "failed", "stopped": "stopped early"}

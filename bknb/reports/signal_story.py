@@ -17,6 +17,24 @@ RANK: Final[dict[str, int]] = {
 """The order of what happens to a signal within one minute."""
 
 
+def history(records: Any) -> list[Any]:
+    """All events that carry a signal row, in order of time; within a minute in order of happening.
+
+    Parameters
+    ----------
+    records : Records
+        With ``events`` (without idle minutes), ``milestones`` and ``refused``.
+    """
+    told = [*records.events, *records.milestones, *records.refused]
+    return sorted(told, key=lambda event: (event.when, RANK[type(event).__name__]))
+
+
+def story(records: Any, signal_id: str, *, before: int | None = None) -> list[str]:
+    """The events of one signal as lines; only those that were known at a moment (UTC ms) when it is given."""
+    told = [event for event in history(records) if event.signal.id == signal_id]
+    return [tell(event) for event in told if before is None or event.when < before]
+
+
 def tell(event: Any) -> str:
     """One event as a line of a story."""
     when = str(np.datetime64(event.when, "ms").astype("datetime64[m]")).replace("T", " ")

@@ -16,6 +16,7 @@ from ..engine.registry import Exchange
 from ..provenance.candle_fingerprint import fingerprint
 from ..provenance.card import Card, outcome_of
 from ..provenance.source_code import Code, read_code, value_text
+from ..version import __version__
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
@@ -81,7 +82,7 @@ def made_with(packages: tuple[str, ...] = ()) -> dict[str, str]:
     found = {
         "python": platform.python_version(),
         "platform": f"{sys.platform} {platform.machine()}",
-        "bknb": str(sys.modules["bknb"].__version__),
+        "bknb": __version__,
         "bknb code": _own_digest(),
     }
     names = dict.fromkeys([*_ALWAYS, *(name for name in packages if name not in sys.stdlib_module_names)])

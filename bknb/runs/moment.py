@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ..domain.formatting import plain_number, utc_text
-from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.lifecycle import Answer, Asking, Flat, rejection, step
 from ..domain.pnl import net_percentage
 from ..domain.signal import (
@@ -33,24 +32,23 @@ from ..domain.signal import (
 )
 from ..domain.validation import read_answer
 from ..engine.backtest import BacktestRun
-from ..engine.build import as_moment
 from ..engine.call_by_name import asker
 from ..engine.lookup import get_risk
 from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
 from ..engine.risk_book import RiskBook
-from ..errors import NotEnoughData, UnknownName, UsageError
+from ..errors import NotEnoughData, UsageError
 from ..market.context import Context, current
+from ..reports.signal_story import story
+from .nested_loop import run_here
 
 if TYPE_CHECKING:
+    from ..engine.records import Records
     from ..market.candles import Candles
     from ..market.window import Window
-    from .result import Result
-from .nested_loop import run_here
 
 State: TypeAlias = Literal["flat", "scheduled", "open"]
 Decision: TypeAlias = Scheduled | Opened | Rejected | RiskRefused
-T = TypeVar("T")
 
 _SHOWN: Final = 5  # minutes in the table
 
@@ -136,14 +134,14 @@ class Moment:
     True
     """
 
-    def __init__(self, result: Result, run: BacktestRun, when: int) -> None:
-        self._result, self._run, self._records = result, run, result._records
+    def __init__(self, run: BacktestRun, records: Records, when: int) -> None:
+        self._run, self._records = run, records
         window = run.window
         if window is None:
             raise UsageError("this run ended before it had any candles, so there is no minute to step into")
         self._window: Window = window
         self._tokens: list[Token[Context | None]] = []
-        self.symbol = result.symbol
+        self.symbol = run.plan.symbol
         self.when_ms = when
         self.context = Context(self.symbol, when, "backtest", window.newest, window.average_price, window.source)
         self.state, self.signal = self._known()
@@ -174,7 +172,7 @@ class Moment:
         """The story of what was open or scheduled, as far as it had gone; empty when nothing was."""
         if self.signal is None:
             return ""
-        return "\n".join(self._result._story(self.signal.id, before=self.when_ms))
+        return "\n".join(story(self._records, self.signal.id, before=self.when_ms))
 
     def _known(self) -> tuple[State, OpenSignal | ScheduledSignal | None]:
         """What the events before this moment leave open; a candle that opens now has not closed yet."""
@@ -300,7 +298,7 @@ class Moment:
         row = _row_text(self.signal)
         if self.state == "scheduled":
             return f"{row} waits for its entry"
-        costs = self._result.settings
+        costs = self._run.plan.settings
         entry, slippage, fee = self.signal.price_open, costs.percent_slippage, costs.percent_fee
         net = net_percentage(self.signal.position, entry, self.price, slippage, fee)
         return f"{row} is open, {net:+.2f} % net at this price"
@@ -310,7 +308,7 @@ class Moment:
             price = f"price {self.price:.8g}"
         except NotEnoughData:
             price = "no price yet"
-        return f"{self._result.strategy} on {self.symbol} at {utc_text(self.when_ms)}: {price}"
+        return f"{self._run.plan.strategy.name} on {self.symbol} at {utc_text(self.when_ms)}: {price}"
 
     def _decided(self) -> str:
         decision = self.decision
@@ -370,38 +368,3 @@ def _row_text(signal: OpenSignal | ScheduledSignal) -> str:
         f"{signal.position} at {signal.price_open:.8g} (target {signal.price_take_profit:.8g}, "
         f"stop {signal.price_stop_loss:.8g}, {signal.minute_estimated_time} min)"
     )
-
-
-def step_into(result: Result, moment: object) -> Moment:
-    """The minute of a run that a moment or the id of a signal names.
-
-    Raises
-    ------
-    UsageError
-        When the moment is not in the frame, or it is nothing that could be a moment.
-    UnknownName
-        When a text is neither a moment nor a signal of the run.
-    """
-    run = result._run
-    if not isinstance(run, BacktestRun):
-        raise UsageError(
-            "only a backtest can be stepped into: a live run does not keep its candles\n"
-            "run a backtest of the same strategy over that time, and step into its result"
-        )
-    if isinstance(moment, str):
-        signals = {event.signal.id: event.signal for event in reversed(result._history())}
-        if moment in signals:
-            return Moment(result, run, signals[moment].scheduled_at)
-        try:
-            when = as_moment(moment)
-        except UsageError:
-            if moment[:4].isdigit():  # meant as a moment
-                raise
-            raise UnknownName("signal", moment, known=list(reversed(signals))) from None
-    else:
-        when = as_moment(moment)
-    when = floor_to(when, MINUTE_MS)
-    if not result.start <= when <= result.end:
-        span = f"{utc_text(result.start)} to {utc_text(result.end)}"
-        raise UsageError(f"the run covers {span}; {utc_text(when)} is not in it")
-    return Moment(result, run, when)

@@ -7,10 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
+from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.signal import (
     Cancelled,
     Closed,
-    Idle,
     Milestone,
     Mode,
     OpenSignal,
@@ -20,9 +21,12 @@ from ..domain.signal import (
     TickResult,
 )
 from ..engine.backtest import BacktestRun
+from ..engine.build import as_moment
 from ..engine.records import Failure
-from ..errors import UnknownName
-from ..reports.signal_story import RANK, tell
+from ..errors import UnknownName, UsageError
+from ..frontend import frontend
+from ..reports.signal_story import history, story
+from .moment import Moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
     from ..market.candles import Candles
     from ..metrics.statistics import Statistics
     from ..provenance.card import Card
-    from .moment import Moment
 
 _TIMES = ("scheduled_at", "pending_at", "closed_at", "when")
 
@@ -188,7 +191,7 @@ class Result:
         UnknownName
             When the run has no such signal.
         """
-        told = self._story(signal_id)
+        told = story(self._records, signal_id)
         if not told:
             raise UnknownName("signal", str(signal_id), known=self._signal_ids())
         return "\n".join(told)
@@ -225,23 +228,37 @@ class Result:
         ...     len(bknb.get_candles("BTCUSDT", "1h", 3))
         3
         """
-        from .moment import step_into
+        if not isinstance(self._run, BacktestRun):
+            raise UsageError(
+                "only a backtest can be stepped into: a live run does not keep its candles\n"
+                "run a backtest of the same strategy over that time, and step into its result"
+            )
+        return Moment(self._run, self._records, self._minute(moment))
 
-        return step_into(self, moment)
-
-    def _story(self, signal_id: str, *, before: int | None = None) -> list[str]:
-        """The events of one signal as lines; only those that were known at a moment (UTC ms) when it is given."""
-        told = [event for event in self._history() if event.signal.id == signal_id]
-        return [tell(event) for event in told if before is None or event.when < before]
-
-    def _history(self) -> list[Any]:
-        """All events that carry a signal row, in order of time; within a minute in order of happening."""
-        carrying = [event for event in self.events if not isinstance(event, Idle)]
-        told: list[Any] = [*carrying, *self.milestones, *self.refused]
-        return sorted(told, key=lambda event: (event.when, RANK[type(event).__name__]))
+    def _minute(self, moment: object) -> int:
+        """The minute (UTC ms) that a moment or the id of a signal names."""
+        if isinstance(moment, str):
+            signals: dict[str, OpenSignal | ScheduledSignal] = {
+                event.signal.id: event.signal for event in reversed(history(self._records))
+            }
+            if moment in signals:
+                return signals[moment].scheduled_at
+            try:
+                when = as_moment(moment)
+            except UsageError:
+                if moment[:4].isdigit():  # meant as a moment
+                    raise
+                raise UnknownName("signal", moment, known=list(reversed(signals))) from None
+        else:
+            when = as_moment(moment)
+        when = floor_to(when, MINUTE_MS)
+        if not self.start <= when <= self.end:
+            span = f"{utc_text(self.start)} to {utc_text(self.end)}"
+            raise UsageError(f"the run covers {span}; {utc_text(when)} is not in it")
+        return when
 
     def _signal_ids(self) -> list[str]:
-        return list(dict.fromkeys(event.signal.id for event in self._history()))
+        return list(dict.fromkeys(event.signal.id for event in history(self._records)))
 
     # --- showing ------------------------------------------------------------------------------------------------
 
@@ -268,9 +285,7 @@ class Result:
         return summary_html(self)
 
     def _ipython_display_(self) -> None:
-        from ..jupyter.display import show
-
-        show(self)
+        frontend().show_result(self)
 
 
 _TRADE_COLUMNS = (

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, cast
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from ..domain.signal import Mode
 from ..errors import UsageError
 from ..events import listen as events
 from ..events import messages, subjects
+from ..frontend import frontend
 from ..log import log
 from ..user_code import where_it_failed
 from .interrupts import interrupts
@@ -31,20 +31,6 @@ LOOK_SECONDS = 0.05  # a waiting main thread looks this often whether it was int
 _SHOW_SECONDS = 0.125
 _END_SECONDS = 10.0  # a task that is told to leave has this long
 _DRAIN_SECONDS = 60.0  # listeners have this long to work off their queues at the end of a run
-
-
-def _a_notebook_may_look() -> bool:
-    """Whether this process is a Jupyter kernel; asked without importing anything."""
-    return "ipykernel" in sys.modules
-
-
-def _shown(task: Task[Any, Any]) -> AbstractContextManager[Callable[[], None]]:
-    """Whatever a notebook shows while a cell awaits a task; elsewhere nothing."""
-    if not _a_notebook_may_look():
-        return nullcontext(lambda: None)
-    from ..jupyter.wait import shown
-
-    return cast("AbstractContextManager[Callable[[], None]]", shown(task))
 
 
 def _go_on() -> None:
@@ -250,16 +236,7 @@ class Task(ABC, Generic[R, E]):
 
     def wait_or_stop(self) -> R:
         """Wait for the result in the foreground; an interrupt from the keyboard stops the work and gives what is."""
-        if _a_notebook_may_look():
-            from ..jupyter.wait import wait_shown
-
-            return cast(R, wait_shown(self))
-        try:
-            self.wait()
-        except KeyboardInterrupt:
-            self.stop(now=True)
-            self.wait()
-        return self.result()
+        return frontend().wait(self)
 
     def __await__(self) -> Generator[Any, None, R]:
         return self._arrive().__await__()
@@ -267,7 +244,7 @@ class Task(ABC, Generic[R, E]):
     async def _arrive(self) -> R:
         """Wait on the caller's loop. An interrupt stops the work and gives what is; another cancellation leaves it."""
         left = False
-        with interrupts() as interrupted, _shown(self) as look:
+        with interrupts() as interrupted, frontend().awaited(self) as look:
             while not self._over.is_set():
                 look()
                 try:
@@ -281,9 +258,7 @@ class Task(ABC, Generic[R, E]):
         return self.result()
 
     def _ipython_display_(self) -> None:
-        from ..jupyter.wait import show_task
-
-        show_task(self)
+        frontend().show_task(self)
 
     async def follow(self) -> AsyncGenerator[E, None]:
         """Start, and give what happens as it happens; leaving the loop early stops the work, an interrupt ends both."""
@@ -297,7 +272,7 @@ class Task(ABC, Generic[R, E]):
         self.start(heard)
         left = False
         try:
-            with interrupts() as interrupted, _shown(self) as look, _regularly(loop, look):
+            with interrupts() as interrupted, frontend().awaited(self) as look, _regularly(loop, look):
                 while True:
                     try:
                         happened = await queue.get()

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kernel
 SETUP = """
 import threading, bknb
 %load_ext bknb
-from bknb.engine import subjects
+from bknb.events import subjects
 gate = threading.Event()
 def get_signal(price, when):
     if when.day == 3:

@@ -26,7 +26,7 @@ pytestmark = [
 
 PREPARE = """
 import threading, time, bknb
-from bknb.engine import subjects
+from bknb.events import subjects
 days = {}
 def gate(day):
     return days.setdefault(day, threading.Event())

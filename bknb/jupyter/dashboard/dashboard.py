@@ -14,7 +14,7 @@ from ...market.clock import stopwatch
 from ...reports.panel_data import meanings
 from ...reports.run_view import PANELS, Watch
 from ...reports.run_views import Board
-from ..display import front_end_draws, in_kernel, ipython
+from ..kernel import cell_id, execution_id, front_end_draws, in_kernel, ipython
 from ..run_controls import Switch, hear
 from . import static_html
 from .event_pump import Pump
@@ -445,30 +445,14 @@ _cells: dict[str, tuple[str, list[Dashboard]]] = {}
 """The dashboards of each notebook cell, with the execution that made them."""
 
 
-def _cell() -> tuple[str, str]:
-    """The cell that is running and its execution; empty texts where nobody knows."""
-    if not _has_ipython() or not in_kernel():
-        return "", ""
-    parent = ipython("core.getipython").get_ipython().kernel.get_parent()
-    return str((parent.get("metadata") or {}).get("cellId") or ""), str(
-        (parent.get("header") or {}).get("msg_id") or ""
-    )
-
-
 def _finds_places() -> bool:
     """Whether the front end runs widgets that no output refers to: JupyterLab and Notebook 7 do."""
-    return ":" not in _cell()[0]  # VS Code names its cells by addresses
-
-
-def _has_ipython() -> bool:
-    import sys
-
-    return "IPython" in sys.modules
+    return ":" not in cell_id()  # VS Code names its cells by addresses
 
 
 def _register(board: Dashboard) -> None:
     """A cell that is run again replaces what it made before."""
-    cell, execution = _cell()
+    cell, execution = cell_id(), execution_id()
     if not cell:
         return
     before, made = _cells.get(cell, ("", []))

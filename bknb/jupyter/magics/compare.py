@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from ...market.clock import stopwatch
-from .. import display
-from ..run_controls import line_of
-from ..wait import LOOK_EVERY_SECONDS
+from ..kernel import ipython
 from .arguments import Call, Command, Option
+from .output import keep, kept_or_returned, say, wait_with_line
 from .sweep import whole
 
 if TYPE_CHECKING:
@@ -64,11 +62,11 @@ def walker(session: Session, call: Call) -> Any:
         given["strategies"] = strategies
     task = bknb.Walker.background(call.values["symbol"], **given)
     if call.get("background"):
-        print(f"{task!r}; task.result() waits for it")  # noqa: T201 -- the notebook's own output
-        return _keep(session, call, task)
+        say(f"{task!r}; task.result() waits for it")
+        return kept_or_returned(session, call, task)
     comparison = _wait(task)
-    display.ipython("display").display(comparison)
-    _keep(session, call, comparison)
+    ipython("display").display(comparison)
+    keep(session, call, comparison)
     return None
 
 
@@ -76,34 +74,18 @@ def lookahead(session: Session, call: Call) -> Any:
     """``%lookahead``."""
     given = {key: call.values[key] for key in ("exchange", "frame", "settings") if key in call.values}
     found = bknb.check_lookahead(call.values["strategy"], call.values["symbol"], **given, **whole(call, "moments"))
-    display.ipython("display").display(found)
-    _keep(session, call, found)
-
-
-def _keep(session: Session, call: Call, value: Any) -> Any:
-    if call.out is not None:
-        session.names[call.out] = value
-        return None
-    return value
+    ipython("display").display(found)
+    keep(session, call, found)
 
 
 def _wait(task: Any) -> Any:
-    """The comparison, with a bar while it comes; an interrupt ends it and gives what there is."""
+    """The comparison, with a line while it comes."""
     name = "" if task.walker == "walker" else f"{task.walker} "
-    progress = line_of(task, f"walker {name}{task.symbol}")
-    began = stopwatch()
-    while True:
-        try:
-            if task.wait(LOOK_EVERY_SECONDS):
-                break
-            facts = [f"{task.processed:,} of {task.total:,} strategies"]
-            progress.follow(task.progress, seconds=stopwatch() - began, facts=facts)
-        except KeyboardInterrupt:
-            task.stop(now=True)
-    if task.status == "rejected":
-        progress.close("failed")
-        return task.result()  # raises what the comparison died of
-    found = task.result()
-    how = "stopped early, partial comparison" if found.stopped else "done"
-    progress.close(f"{how} in {stopwatch() - began:.1f} s · {len(found.entries):,} strategies")
-    return found
+    return wait_with_line(
+        task,
+        f"walker {name}{task.symbol}",
+        facts=lambda _: [f"{task.processed:,} of {task.total:,} strategies"],
+        sizes=lambda found: f"{len(found.entries):,} strategies",
+        partial="partial comparison",
+        stop_now=True,
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .arguments import Call, Command, Option
+from .output import keep
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -32,6 +33,5 @@ def dashboard(session: Session, call: Call) -> None:
     given = call.get("panels")
     panels = [panel.strip() for panel in given.split(",")] if isinstance(given, str) else given
     board = bknb.dashboard(shown, panels=panels)
-    if call.out is not None:
-        session.names[call.out] = board
+    keep(session, call, board)
     board.show()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .arguments import Call, Command, Option
+from .output import keep
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -73,8 +74,7 @@ def download(session: Session, call: Call) -> Any:
         done = bknb.download(call.values["symbol"], exchange=call.values["exchange"], **_range(call), **options)
     except KeyboardInterrupt:
         return None  # the line has said what is kept
-    if call.out is not None:
-        session.names[call.out] = done
+    keep(session, call, done)
     return done
 
 
@@ -85,6 +85,5 @@ def audit(session: Session, call: Call) -> Any:
     found = bknb.audit(
         call.values["symbol"], exchange=call.values["exchange"], compare=compare, **_range(call), **options
     )
-    if call.out is not None:
-        session.names[call.out] = found
+    keep(session, call, found)
     return found

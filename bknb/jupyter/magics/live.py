@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .arguments import Call, Command, Option
+from .output import kept_or_returned, say
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -40,21 +41,19 @@ def live(session: Session, call: Call) -> Any:
     """``%live``."""
     symbol, strategy = call.get("symbol"), call.get("strategy")
     if symbol is None:
-        _say("\n".join(_line(task) for task in bknb.Live.list()) or "no live run has been started in this session")
+        say("\n".join(_line(task) for task in bknb.Live.list()) or "no live run has been started in this session")
         return None
     if strategy is None:
         raise bknb.UsageError(f"%live {symbol} needs --strategy\nregistered: {', '.join(bknb.list_strategies())}")
     if call.get("stop"):
         task = bknb.Live.stop(symbol, strategy, now=bool(call.get("now")))
-        _say(f"{task.strategy} on {task.symbol}: " + ("leaving" if call.get("now") else "no new entries from now on"))
+        say(f"{task.strategy} on {task.symbol}: " + ("leaving" if call.get("now") else "no new entries from now on"))
         return None
     if "exchange" not in call.values:
         raise bknb.UsageError(f"%live {symbol} needs --exchange\nknown: {', '.join(bknb.list_exchanges())}")
     task = bknb.Live.background(symbol, **_options(call))
-    _say(f"live: {task.strategy} on {task.symbol}; %live tells how it is, %live {symbol} --strategy {strategy} --stop")
-    if call.out is not None:
-        session.names[call.out] = task
-    return None if call.out is not None else task
+    say(f"live: {task.strategy} on {task.symbol}; %live tells how it is, %live {symbol} --strategy {strategy} --stop")
+    return kept_or_returned(session, call, task)
 
 
 def _options(call: Call) -> dict[str, Any]:
@@ -92,7 +91,3 @@ def _line(task: Any) -> str:
     total = f", {money:+.2f} % in all" if trades else ""
     count = f"{len(trades):,} trade{'' if len(trades) == 1 else 's'}"
     return f"{task.strategy} on {task.symbol}: {state}, up to {at:%Y-%m-%d %H:%M} UTC, {count}{total}"
-
-
-def _say(text: str) -> None:
-    print(text)  # noqa: T201 -- the notebook's own output

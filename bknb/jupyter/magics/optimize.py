@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import bknb
 
-from ..display import ipython
+from ..kernel import ipython
 from ..session import Session
 from ..wait import wait
 from .arguments import Call, Command, Option
+from .output import keep, kept_or_returned, say
 
 COMMAND: Final = Command(
     name="%optimize",
@@ -34,18 +35,10 @@ def optimize(session: Session, call: Call) -> Any:
     if task is None or call.get("again") or task.status == "rejected":
         task = bknb.Optimizer.background(symbol, name)
     if call.get("background"):
-        print(f"optimizer {name!r} goes on in the background; %optimize {symbol} --optimizer {name} shows it")  # noqa: T201
-        return _keep(session, call, task)
+        say(f"optimizer {name!r} goes on in the background; %optimize {symbol} --optimizer {name} shows it")
+        return kept_or_returned(session, call, task)
     proposals = wait(task, f"optimizer {name} {symbol}")
     path = call.get("path", "./dump/optimizer")
     ipython("display").display(bknb.Optimizer.cells(symbol, name, path))
-    if call.out is not None:
-        return _keep(session, call, proposals)
+    keep(session, call, proposals)
     return None
-
-
-def _keep(session: Session, call: Call, value: Any) -> Any:
-    if call.out is not None:
-        session.names[call.out] = value
-        return None
-    return value

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from ...market.clock import stopwatch
-from .. import display
-from ..run_controls import line_of
-from ..wait import LOOK_EVERY_SECONDS
+from ..kernel import ipython
 from .arguments import Call, Command, Option
+from .output import keep, kept_or_returned, say, wait_with_line
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -105,35 +103,28 @@ def sweep(session: Session, call: Call) -> Any:
         **whole(call, "seed"),
     )
     if call.get("background"):
-        print(f"{task!r}; task.result() waits for it")  # noqa: T201 -- the notebook's own output
-        value: Any = task
-    else:
-        value = _wait(task)
-        display.ipython("display").display(value)
-    if call.out is not None:
-        session.names[call.out] = value
-        return None
-    return value if call.get("background") else None
+        say(f"{task!r}; task.result() waits for it")
+        return kept_or_returned(session, call, task)
+    result = _wait(task)
+    ipython("display").display(result)
+    keep(session, call, result)
+    return None
 
 
 def _wait(task: Any) -> Any:
-    """The result, with a bar while it comes; an interrupt ends the sweep and gives what there is."""
-    progress = line_of(task, f"sweep {task.strategy} {task.symbol}")
-    began = stopwatch()
-    while True:
-        try:
-            if task.wait(LOOK_EVERY_SECONDS):
-                break
-            seconds = stopwatch() - began
-            rate = f"{task.processed / max(seconds, 1e-9):,.0f} combinations/s"
-            facts = [f"{task.processed:,} of {task.total:,}", rate]
-            progress.follow(task.progress, seconds=seconds, facts=facts)
-        except KeyboardInterrupt:
-            task.stop()
-    if task.status == "rejected":
-        progress.close("failed")
-        return task.result()  # raises what the sweep died of
-    result = task.result()
-    how = "stopped early, partial result" if result.stopped else "done"
-    progress.close(f"{how} in {stopwatch() - began:.1f} s · {len(result):,} combinations")
-    return result
+    """The result, with a line while it comes; an interrupt lets the combinations under way come to their end."""
+
+    def facts(seconds: float) -> list[str]:
+        return [
+            f"{task.processed:,} of {task.total:,}",
+            f"{task.processed / max(seconds, 1e-9):,.0f} combinations/s",
+        ]
+
+    return wait_with_line(
+        task,
+        f"sweep {task.strategy} {task.symbol}",
+        facts=facts,
+        sizes=lambda result: f"{len(result):,} combinations",
+        partial="partial result",
+        stop_now=False,
+    )

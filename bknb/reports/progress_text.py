@@ -1,0 +1,67 @@
+"""The words of a progress line: part behind, facts, speed, time left."""
+
+from __future__ import annotations
+
+
+def speed_text(minutes_per_second: float | None) -> str:
+    """Minutes of history per second; empty while unknown.
+
+    Examples
+    --------
+    >>> speed_text(3_100_000.0), speed_text(45_000.0), speed_text(None)
+    ('3.1 M minutes/s', '45 k minutes/s', '')
+    """
+    if minutes_per_second is None:
+        return ""
+    if minutes_per_second >= 1e6:
+        return f"{minutes_per_second / 1e6:.1f} M minutes/s"
+    if minutes_per_second >= 1e4:
+        return f"{minutes_per_second / 1e3:.0f} k minutes/s"
+    return f"{minutes_per_second:,.0f} minutes/s"
+
+
+def clock_text(seconds: float) -> str:
+    """A span of seconds as ``m:ss``.
+
+    Examples
+    --------
+    >>> clock_text(2.4), clock_text(75), clock_text(7200)
+    ('0:02', '1:15', '120:00')
+    """
+    whole = round(seconds)
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def left_text(seconds: float | None) -> str:
+    """The time left, from 100 minutes on in hours; empty while unknown.
+
+    Examples
+    --------
+    >>> left_text(2.4), left_text(75.0), left_text(7200.0), left_text(None)
+    ('0:02 left', '1:15 left', '2.0 h left', '')
+    """
+    if seconds is None:
+        return ""
+    return f"{clock_text(seconds)} left" if round(seconds) < 6000 else f"{seconds / 3600:.1f} h left"
+
+
+def progress_text(fraction: float, *, seconds: float, facts: list[str]) -> tuple[int, str]:
+    """How far something is: whole percent, never 100, and the same as a line with facts and the time left.
+
+    Parameters
+    ----------
+    fraction : float
+        The part behind, 0 to 1.
+    seconds : float
+        How long it took so far.
+    facts : list of str
+        What else there is to say.
+
+    Examples
+    --------
+    >>> progress_text(0.25, seconds=1.0, facts=["3 tried"])
+    (25, '25 % · 3 tried · 0:03 left')
+    """
+    percent = min(int(100 * fraction), 99)
+    left = left_text(seconds * (1 - fraction) / fraction) if fraction > 0 else ""
+    return percent, " · ".join(part for part in (f"{percent} %", *facts, left) if part)
