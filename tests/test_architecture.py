@@ -25,49 +25,51 @@ PACKAGE = Path(__file__).parent.parent / "bknb"
 # room -> the rooms it may import, from the ground floor up; a dotted name opens one module of a room
 DOORS: dict[str, tuple[str, ...]] = {
     "errors": (),
+    "version": (),
+    "process": (),
     "user_code": (),
     "frontend": (),
-    "config": ("errors",),
-    "log": ("errors",),
+    "config": ("errors", "process"),
+    "log": ("errors", "process"),
     "domain": ("config", "errors"),
     "kernels": ("errors",),
     "ports": ("domain",),
     "metrics": ("domain", "errors"),
-    "events": ("domain", "errors", "log", "user_code"),
+    "events": ("domain", "errors", "log", "process", "user_code"),
     "market": ("domain", "kernels", "config", "errors", "ports"),
-    "stores": ("errors", "ports"),
+    "stores": ("errors", "ports", "process"),
     "reports": ("metrics", "domain", "errors"),
-    "engine": ("market", "events", "kernels", "domain", "config", "errors", "log", "ports", "user_code"),
+    "engine": ("market", "events", "kernels", "domain", "config", "errors", "log", "ports", "process", "user_code"),
     "history": ("stores", "market", "domain", "config", "errors", "ports"),
     "research": ("reports", "metrics", "market", "stores", "domain", "errors"),
     "llm": ("market", "domain", "config", "errors", "ports"),
     "brokers": ("stores", "domain", "errors"),
     "live": ("engine", "events", "market", "domain", "config", "errors", "log", "ports", "user_code"),
     "provenance": ("engine", "market", "domain", "errors"),
-    "testing": ("stores", "market", "domain", "errors", "ports"),
+    "testing": ("stores", "market", "domain", "errors", "ports", "process"),
     "sweeps": ("provenance", "engine", "events", "market", "kernels", "stores", "domain", "errors", "ports"),
     "exchanges": ("history", "provenance", "engine", "market", "stores", "domain", "errors", "ports", "frontend"),
     "runs": (
         *("live", "sweeps", "provenance", "research", "reports", "metrics", "engine", "events", "market", "kernels"),
-        *("stores", "domain", "config", "errors", "ports", "user_code", "frontend"),
+        *("stores", "domain", "config", "errors", "log", "ports", "process", "user_code", "frontend", "version"),
     ),
     "sandbox": ("runs", "exchanges", "engine", "market", "domain", "config", "errors", "user_code"),
     "diagnostics": ("runs", "history", "stores", "engine", "domain", "errors"),
     "sharing": ("runs", "exchanges", "provenance", "engine", "market", "errors"),
     "optimizer": (
         *("sandbox", "runs", "exchanges", "llm", "research", "reports", "engine", "events", "market", "stores"),
-        *("domain", "config", "errors", "ports", "user_code", "frontend"),
+        *("domain", "config", "errors", "ports", "process", "user_code", "frontend", "version"),
     ),
     "sources": ("optimizer.shown_data",),
-    "jupyter": ("PUBLIC", "reports", "market", "errors"),
+    "jupyter": ("PUBLIC", "reports", "market", "errors", "frontend"),
     "panels": ("jupyter",),
     "cli": ("PUBLIC", "sharing", "errors"),
-    "": ("jupyter.extension",),  # bknb/__init__.py: lazy_loader hands out the public names
+    "": ("jupyter.extension", "version"),  # bknb/__init__.py: lazy_loader hands out the public names
 }
 
 # one module -> one more door, and why; at most two
 EXTRA_DOORS: dict[tuple[str, str], str] = {
-    ("provenance.card", "runs.verify"): "card.verify() runs a backtest",
+    ("provenance.card", "verify"): "card.verify() runs a backtest: through the public names, like a user",
 }
 
 # one module -> a door for annotations alone
