@@ -215,8 +215,10 @@ class LiveRun:
     async def _wake_up(self) -> None:
         plan = self.plan
         found = self.restored = self._saving.restore()
+        open_id = found.state.signal.id if isinstance(found.state, Waiting | Holding) else None
         for ended in self._saving.ended():
-            self.records.add(ended)
+            if ended.signal.id != open_id:  # saved at its end, but still open on disk: this run comes to that end again
+                self.records.add(ended)
         self._desk = self._make_desk(found.state)
         now = plan.clock.now()
         self._fed = ceil_to(now, MINUTE_MS) - MINUTE_MS if found.fed is None else found.fed
