@@ -152,6 +152,7 @@ def _seconds(text: str) -> int:
 
 def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: int | None) -> int:
     from .sharing import execute
+    from .stores.atomic import write_whole
 
     target = out if out is not None else Path(f"{path.stem}.html")
     notebook = execute.read_notebook(path)
@@ -167,7 +168,7 @@ def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: in
         on_summary=lambda cell, text: _say(f"[{cell}] {text}\n"),
     )
     try:
-        target.write_text(execute.to_html(notebook, title=path.stem), encoding="utf-8")
+        write_whole(target, execute.to_html(notebook, title=path.stem).encode())
         if save is not None:
             execute.write_notebook(notebook, save)
     except OSError as error:

@@ -353,7 +353,7 @@ def test_a_file_that_is_no_card_is_refused(content: bytes) -> None:
 
 
 def test_a_card_of_a_later_bknb_is_refused() -> None:
-    with pytest.raises(bknb.StateError, match="use a newer bknb"):
+    with pytest.raises(bknb.StateError, match=r"written by a newer bknb \(format 99"):
         decode(b'{"bknb_card":99,"sha256":"x","card":{}}', where="x.json")
 
 

@@ -522,7 +522,7 @@ def test_two_sources_of_one_name_are_refused() -> None:
 @pytest.mark.parametrize("content", ["{", "[]", json.dumps({"bknb_share": 99, "notebook": "x"})])
 def test_a_manifest_that_cannot_be_read_is_told(content: str, tmp_path: Path) -> None:
     (tmp_path / "bknb-share.json").write_text(content)
-    with pytest.raises(bknb.StateError, match=r"cannot be read|use a newer bknb"):
+    with pytest.raises(bknb.StateError, match=r"cannot be read|written by a newer bknb"):
         Bundle(tmp_path, explain=lambda file, candles: "")
 
 

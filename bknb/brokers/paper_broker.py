@@ -6,9 +6,9 @@ The trouble is given call by call, or by chance from a seed, so every run of a s
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, TypeVar
 
@@ -16,6 +16,9 @@ import msgspec
 
 from ..domain.orders import Order, Report, ReportStatus, Side
 from ..errors import BrokerError, UsageError
+from ..stores.disk import Disk
+from ..stores.journal import Journal
+from ..stores.versions import read_json
 
 Call: TypeAlias = Literal["place", "cancel", "report", "open_orders"]
 CALLS: Final[tuple[Call, ...]] = ("place", "cancel", "report", "open_orders")
@@ -79,6 +82,9 @@ class PaperOrder(msgspec.Struct, kw_only=True):
         )
 
 
+_READERS: Final[Mapping[int, Callable[[bytes], PaperOrder]]] = {1: partial(msgspec.json.decode, type=PaperOrder)}
+
+
 class PaperBroker:
     """A broker without an exchange; see :class:`bknb.ports.Broker` for what it promises.
 
@@ -89,8 +95,8 @@ class PaperBroker:
     Parameters
     ----------
     journal : str or Path, optional
-        A file that keeps everything the broker has seen, forced to the disk line by line: a restarted process meets
-        the same orders. One process at a time.
+        A file that keeps everything the broker has seen, one line of JSON per change of an order, forced to the disk
+        line by line: a restarted process meets the same orders. One process at a time.
     script : mapping or callable, optional
         The trouble, call by call; see :data:`Script`.
     rates : mapping, optional
@@ -101,6 +107,13 @@ class PaperBroker:
         The price of a symbol now, in quote currency.
     sleep : callable
         How to wait for so many seconds.
+    disk : Disk, optional
+        Who carries out the system calls of the journal.
+
+    Raises
+    ------
+    StateError
+        When the journal cannot be read, or a newer bknb wrote it.
 
     Examples
     --------
@@ -127,6 +140,7 @@ class PaperBroker:
         seed: int = 0,
         price_of: Callable[[str], float] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        disk: Disk | None = None,
     ) -> None:
         if script is not None and rates is not None:
             raise UsageError("give a paper broker its trouble by `script` or by `rates`, not by both")
@@ -139,10 +153,12 @@ class PaperBroker:
         self._price_of = price_of
         self._sleep = sleep
         self._numbers: dict[tuple[Call, str], int] = {}
-        self._journal = None if journal is None else _Journal(Path(journal))
+        self._journal = None if journal is None else Journal(Path(journal), disk=disk)
         if self._journal is not None:
-            for order in self._journal.read():
-                self.orders[order.client_id] = order
+            found = _orders_in(self._journal)
+            if self._journal.drop_torn_line():  # nobody was told of its order
+                found = _orders_in(self._journal)
+            self.orders.update((order.client_id, order) for order in found)
 
     def __repr__(self) -> str:
         return f"PaperBroker({len(self.orders)} orders)"
@@ -291,7 +307,14 @@ class PaperBroker:
 
     def _keep(self, order: PaperOrder) -> None:
         if self._journal is not None:
-            self._journal.add(order)
+            self._journal.append([msgspec.json.encode(order)])
+
+
+def _orders_in(journal: Journal) -> list[PaperOrder]:
+    return journal.read_strictly(
+        lambda line: read_json(_READERS, line, what=str(journal.path)),
+        advice="it holds the orders of a broker on paper; repair the line, or begin another journal",
+    )
 
 
 def _reaches(order: PaperOrder, *, low: float, high: float) -> bool:
@@ -307,27 +330,3 @@ def _fill(order: PaperOrder, quantity: float, price: float) -> None:
     order.filled_quantity = order.quantity if after >= order.quantity * (1 - 1e-12) else after
     order.average_price = (before * (order.average_price or 0.0) + quantity * price) / (before + quantity)
     order.status = "filled" if order.filled_quantity == order.quantity else "partly_filled"
-
-
-class _Journal:
-    """One line of JSON per change of an order; the last line of an order holds."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> list[PaperOrder]:
-        try:
-            lines = self.path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return []
-        if lines.pop():  # what ends without a line feed was cut off by a crash: the broker never saw it
-            self.path.write_bytes(b"".join(line + b"\n" for line in lines))
-        return [msgspec.json.decode(line, type=PaperOrder) for line in lines]
-
-    def add(self, order: PaperOrder) -> None:
-        handle = os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            os.write(handle, msgspec.json.encode(order) + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -6,7 +6,9 @@ import contextlib
 import gzip
 import hashlib
 import io
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,11 +20,10 @@ from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import StateError, UnknownName, UsageError
 from ..market.candles import COLUMNS, Candles, to_candles
 from ..stores.file_names import encode_name
+from ..stores.versions import read_json
 from .files import exact_floats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..ports import CandleSource
 
 MANIFEST: Final = "bknb-share.json"
@@ -55,6 +56,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     cards: tuple[str, ...] = ()
     made_with: dict[str, str] = {}
+
+
+_READERS: Final[Mapping[int, Callable[[bytes], Manifest]]] = {1: partial(msgspec.json.decode, type=Manifest)}
+"""Format of a manifest -> the function that reads it."""
 
 
 class RecordingSource:
@@ -220,12 +225,9 @@ def read_manifest(folder: Path) -> Manifest:
             f"there is no {MANIFEST} in {folder.resolve()}\nshare a notebook with: bknb share NOTEBOOK"
         ) from None
     try:
-        manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.DecodeError as error:
+        return read_json(_READERS, content, what=str(file), member="bknb_share")
+    except (ValueError, msgspec.DecodeError) as error:
         raise StateError(f"{file} cannot be read: {error}\nask for the shared folder again") from None
-    if manifest.bknb_share > FORMAT:
-        raise StateError(f"{file} has format {manifest.bknb_share}; this bknb reads up to {FORMAT}\nuse a newer bknb")
-    return manifest
 
 
 class BundleSource:

@@ -35,7 +35,7 @@ from ..domain.retry import GiveUp, Patience, attempts_text
 from ..errors import DataError, MissingDependency, UnknownName, UsageError
 from ..market.candles import Candles
 from ..market.fetch_loop import fetch_now, submit
-from ..stores.disk import Disk, make_folders
+from ..stores.atomic import write_whole
 from ..stores.file_names import encode_name
 from ..stores.record import Unreadable, seal, unseal
 
@@ -351,11 +351,8 @@ class CcxtSource:
         if path is None:
             return
         sealed = seal("markets", (self.name,), msgspec.json.encode(rules))
-        temporary = path.with_name(f".bknb-{os.getpid()}-{id(self)}.tmp")
         with contextlib.suppress(OSError):
-            make_folders(Disk(), path.parent)
-            temporary.write_bytes(sealed)
-            temporary.replace(path)
+            write_whole(path, sealed)
 
 
 def _package() -> Any:

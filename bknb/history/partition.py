@@ -7,7 +7,9 @@ The same candles and knowledge make the same bytes (with the same version of pya
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,6 +20,7 @@ from ..domain.ranges import Ranges
 from ..errors import MissingDependency, StateError
 from ..market.candles import COLUMNS, Candles, content_hash
 from ..stores.record import Unreadable, address_of, seal, unseal
+from ..stores.versions import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,12 +232,16 @@ def series_in(path: Path) -> SeriesName:
     return SeriesName(*address[1])
 
 
+_READERS: Final[Mapping[int, Callable[[bytes], Label]]] = {1: partial(msgspec.json.decode, type=Label)}
+"""Version of a partition -> the function that reads its label."""
+
+
 def _label(raw: bytes, path: Path, series: SeriesName) -> Label:
     try:
-        return msgspec.json.decode(unseal(raw, _KIND, series.key), type=Label)
+        return read_json(_READERS, unseal(raw, _KIND, series.key), what=str(path))
     except Unreadable as error:
-        raise damaged(path, f"its label {error.reason}") from None
-    except msgspec.DecodeError as error:
+        raise error.refused(str(path)) or damaged(path, f"its label {error.reason}") from None
+    except (ValueError, msgspec.DecodeError) as error:
         raise damaged(path, f"its label is unreadable ({error})") from None
 
 

@@ -14,8 +14,6 @@ find the old file or the new one, and appending a day rewrites one month. Names 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +28,7 @@ from ..domain.ranges import Range, Ranges, merged, within, without
 from ..errors import BadCandle, StateError, UsageError
 from ..market.candles import COLUMNS, Candles
 from ..market.quality import Asked, check_order, check_values, describe, gaps
+from ..stores.atomic import is_temporary, replace_file
 from ..stores.disk import Disk, make_folders, refusal
 from ..stores.file_names import decode_name, encode_name, is_shortened
 from ..stores.lock import waiting_lock
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 DEFAULT_FOLDER: Final = "./dump/candles"
 
 _PARTITION = re.compile(r"[0-9]{4}(-[0-9]{2})?\.parquet")
-_TEMPORARY = re.compile(r"\.bknb-[0-9]+-[0-9]+\.tmp")
-_NUMBERS = itertools.count(1)
 _NOTHING_CHANGED: Final = "what was stored before is untouched"
 
 
@@ -238,28 +235,16 @@ class CandleStore:
         return _Partition(path, united(old, new), together, changed=True, stored=stored)
 
     def _write(self, path: Path, data: bytes) -> None:
-        disk = self._disk
-        temporary = path.with_name(f".bknb-{os.getpid()}-{next(_NUMBERS)}.tmp")
         try:
-            handle = disk.create(temporary)
-            try:
-                left = memoryview(data)
-                while left:
-                    left = left[disk.write(handle, bytes(left)) :]
-                disk.sync(handle)
-            finally:
-                disk.close(handle)
-            disk.replace(temporary, path)
-            disk.sync_folder(path.parent)
+            replace_file(self._disk, path, data)
+            self._disk.sync_folder(path.parent)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             raise refusal("write", path, error, outcome=_NOTHING_CHANGED) from None
 
     def _sweep(self, folder: Path) -> None:
         """Remove what a killed writer left; nobody else writes here now."""
         for name in self._disk.names(folder):
-            if _TEMPORARY.fullmatch(name):
+            if is_temporary(name):
                 with contextlib.suppress(FileNotFoundError):
                     self._disk.unlink(folder / name)
 

@@ -359,10 +359,9 @@ def report(session: Session, call: Call) -> None:
         return
     text = result.card.report() if call.get("card") else result.report()
     if path is not None:
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-        say(f"report written to {target}")
+        from ..stores.atomic import write_whole
+
+        say(f"report written to {write_whole(Path(path), text.encode())}")
         return
     ipython("display").display({"text/markdown": text, "text/plain": text}, raw=True)
 

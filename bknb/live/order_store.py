@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -11,10 +12,14 @@ from ..domain.orders import Order, SignalKey, finished
 from ..domain.reconcile import differences
 from ..errors import StateError
 from ..ports import StateStore
+from ..stores.versions import read_json
 
 KIND: Final = "order"
 KEPT_SIGNALS: Final = 5
 """How many signals that are over keep their orders, for the table and against hearing an event twice."""
+
+
+_READERS: Final[Mapping[int, Callable[[bytes], list[Order]]]] = {1: partial(msgspec.json.decode, type=list[Order])}
 
 
 class SavedOrders:
@@ -42,16 +47,16 @@ class SavedOrders:
         Raises
         ------
         StateError
-            When it cannot be read.
+            When it cannot be read, or a newer bknb wrote it.
         """
         payload = self._store.read(KIND, self._address)
         self.signals.clear()
         if payload is None:
             return
+        strategy, symbol = self._address
         try:
-            found = msgspec.json.decode(payload, type=list[Order])
-        except msgspec.DecodeError as error:
-            strategy, symbol = self._address
+            found = read_json(_READERS, payload, what=f"the saved orders of {strategy!r} on {symbol}")
+        except (ValueError, msgspec.DecodeError) as error:
             raise StateError(
                 f"the saved orders of {strategy!r} on {symbol} are none: {error}\n"
                 f"look at your exchange, then delete {KIND}/{strategy}/{symbol} from the state"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,6 +14,7 @@ from ..domain.risk import OpenPosition
 from ..domain.signal import Cancelled, Closed, Event, Opened, Scheduled
 from ..errors import StateError
 from ..ports import StateStore
+from ..stores.versions import read_json
 
 S = TypeVar("S", SavedSignal, SavedSchedule, SavedPartial, SavedPlaces)
 _UNTOLD_KEPT = 64  # a listener that never comes to an end must not let the file grow
@@ -218,9 +220,10 @@ F = TypeVar("F")
 
 
 def _decode(payload: bytes, form: type[F], kind: str, key: tuple[str, ...]) -> F:
+    readers: Mapping[int, Callable[[bytes], F]] = {1: partial(msgspec.json.decode, type=form)}
     try:
-        return msgspec.json.decode(payload, type=form)
-    except msgspec.DecodeError as error:
+        return read_json(readers, payload, what=f"the saved {kind} of {' on '.join(key)}")
+    except (ValueError, msgspec.DecodeError) as error:
         raise StateError(
             f"the saved {kind} of {' on '.join(key)} is not what bknb saves there: {error}\n"
             "it is left as it is; move it away by hand, or choose another store"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
@@ -13,11 +14,13 @@ import msgspec
 
 from ..errors import ModelError, UsageError
 from ..ports import ModelReply
+from ..stores.atomic import write_whole
+from ..stores.versions import read_version
 
 if TYPE_CHECKING:
     from ..ports import Model
 
-FORMAT: Final = "bknb replies 1"
+_FORMAT: Final = "bknb replies "
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -31,9 +34,17 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tokens_out: int | None = None
 
 
+class _Named(msgspec.Struct):
+    format: str
+
+
 class _Book(msgspec.Struct, kw_only=True):
     format: str
     replies: list[Recorded]
+
+
+_READERS: Final[Mapping[int, Callable[[bytes], _Book]]] = {1: partial(msgspec.json.decode, type=_Book)}
+"""Format of a file of replies -> the function that reads it."""
 
 
 def fingerprint(
@@ -240,9 +251,7 @@ class AnswerFolder:
             tokens_in=reply.tokens_in,
             tokens_out=reply.tokens_out,
         )
-        path = self._path(question, reply.model)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, msgspec.json.encode(kept))
+        write_whole(self._path(question, reply.model), msgspec.json.encode(kept))
 
 
 def _recorded(reply: str | Mapping[str, Any]) -> Recorded:
@@ -256,25 +265,19 @@ def _recorded(reply: str | Mapping[str, Any]) -> Recorded:
 
 def _read(path: Path) -> list[Recorded]:
     try:
-        book = msgspec.json.decode(path.read_bytes(), type=_Book)
+        content = path.read_bytes()
+        name = msgspec.json.decode(content, type=_Named).format
+        number = name.removeprefix(_FORMAT)
+        version = int(number) if name.startswith(_FORMAT) and number.isdecimal() else name
+        return read_version(_READERS, version, content, what=str(path)).replies
     except OSError:
         raise UsageError(f"no recorded replies at {path}; expected a file that bknb.llm.recording wrote") from None
-    except msgspec.MsgspecError as error:
+    except (ValueError, msgspec.DecodeError) as error:
         raise UsageError(f"{path} does not hold recorded replies: {error}") from None
-    if book.format != FORMAT:
-        raise UsageError(f"{path} does not hold recorded replies: its format is {book.format!r}, expected {FORMAT!r}")
-    return book.replies
 
 
 def _write(path: Path, replies: list[Recorded]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = msgspec.json.format(msgspec.json.encode(_Book(format=FORMAT, replies=replies)), indent=1)
-    _replace(path, text + b"\n")
-
-
-def _replace(path: Path, text: bytes) -> None:
-    import tempfile
-
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
-        new.write(text)
-    Path(new.name).replace(path)
+    text = msgspec.json.format(
+        msgspec.json.encode(_Book(format=f"{_FORMAT}{max(_READERS)}", replies=replies)), indent=1
+    )
+    write_whole(path, text + b"\n")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import Any, Final
 
 import msgspec
 
 from ..errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from ..stores.disk import Disk
+from ..stores.file_names import join_names
+from ..stores.journal import Journal
+from ..stores.versions import read_json
 
 
 class AttemptBook:
@@ -22,6 +23,13 @@ class AttemptBook:
     ----------
     folder
         Where it lies; the file's name holds optimizer and symbol.
+    disk
+        Who carries out the system calls.
+
+    Attributes
+    ----------
+    damaged : int
+        Lines that could not be read, the last time anybody read.
 
     Examples
     --------
@@ -33,33 +41,34 @@ class AttemptBook:
     ['refused']
     """
 
-    def __init__(self, folder: str | Path, optimizer: str, symbol: str) -> None:
-        name = "@".join(quote(part, safe=" -_+=") for part in (optimizer, symbol))
-        self.path = Path(folder) / f"{name}.attempts.jsonl"
+    def __init__(self, folder: str | Path, optimizer: str, symbol: str, *, disk: Disk | None = None) -> None:
+        self.path = Path(folder) / f"{join_names((optimizer, symbol))}.attempts.jsonl"
+        self.damaged = 0
+        self._journal = Journal(self.path, disk=disk)
 
     def add(self, attempt: Any) -> None:
         """Write one line; it is on the disk when this returns."""
-        line = msgspec.json.encode(attempt) + b"\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as book:
-                book.write(line)
-                book.flush()
-                os.fsync(book.fileno())
+            self._journal.append([msgspec.json.encode(attempt)])
         except OSError as error:
             raise UsageError(
                 f"the ledger {self.path} cannot be written: {error.strerror or error}\n"
                 "pass another folder, or ledger=None to keep attempts in memory only"
             ) from None
 
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """Every line that can be read; a torn last line is left out."""
-        if not self.path.is_file():
-            return
-        for line in self.path.read_bytes().splitlines():
-            try:
-                found = msgspec.json.decode(line)
-            except msgspec.DecodeError:
-                continue
-            if isinstance(found, dict):
-                yield found
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line that can be read, oldest first; :attr:`damaged` says how many cannot.
+
+        Raises
+        ------
+        StateError
+            When a newer bknb wrote into the file.
+        """
+        found, bad = self._journal.read(lambda line: read_json(_READERS, line, what=f"the ledger {self.path}"))
+        self.damaged = len(bad)
+        return found
+
+
+_READERS: Final[Mapping[int, Callable[[bytes], dict[str, Any]]]] = {
+    1: partial(msgspec.json.decode, type=dict[str, Any]),
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -123,10 +124,11 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
     def save(self, path: str | Path) -> Path:
         """Write the card as JSON with a checksum; returns the path."""
+        from ..stores.atomic import write_whole
+
         target = Path(path)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(msgspec.json.format(encode(self), indent=1) + b"\n")
+            write_whole(target, msgspec.json.format(encode(self), indent=1) + b"\n")
         except OSError as error:
             raise UsageError(f"cannot write {target}: {error.strerror or error}") from None
         return target
@@ -202,20 +204,25 @@ def encode(card: Card) -> bytes:
     return msgspec.json.encode(_Sealed(FORMAT, hashlib.sha256(body).hexdigest(), msgspec.Raw(body)))
 
 
+def _read_1(content: bytes) -> tuple[_Sealed, Card]:
+    sealed = msgspec.json.decode(content, type=_Sealed)
+    return sealed, msgspec.json.decode(sealed.card, type=Card)
+
+
+_READERS: Final[Mapping[int, Callable[[bytes], tuple[_Sealed, Card]]]] = {1: _read_1}
+"""Format -> the function that reads it."""
+
+
 def decode(content: bytes, *, where: str) -> Card:
     """A card from JSON; see :meth:`Card.load` for the errors."""
+    from ..stores.versions import read_json
+
     try:
-        sealed = msgspec.json.decode(content, type=_Sealed)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise StateError(f"{where} is not a run card of bknb\nexpected a file that card.save(...) wrote") from None
-    if sealed.bknb_card > FORMAT:
+        sealed, card = read_json(_READERS, content, what=where, member="bknb_card")
+    except (ValueError, msgspec.DecodeError) as error:
         raise StateError(
-            f"{where} is a run card of format {sealed.bknb_card}; this bknb reads up to {FORMAT}\nuse a newer bknb"
-        )
-    try:
-        card = msgspec.json.decode(sealed.card, type=Card)
-    except msgspec.DecodeError as error:
-        raise StateError(f"{where} is not a run card of bknb: {error}") from None
+            f"{where} is not a run card of bknb: {error}\nexpected a file that card.save(...) wrote"
+        ) from None
     # Indentation is not content: the checksum is over the card as it is written without any.
     if hashlib.sha256(msgspec.json.encode(card, order="deterministic")).hexdigest() != sealed.sha256:
         raise StateError(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from ..errors import StateError
+from ..stores.disk import Disk
+from ..stores.journal import Journal
+from ..stores.versions import read_json
 
 _VERSION: Final = 1
 
@@ -50,6 +54,8 @@ class Openings:
     ----------
     path
         The file; it is made with its folder when the first look is written.
+    disk
+        Who carries out the system calls.
 
     Examples
     --------
@@ -59,47 +65,33 @@ class Openings:
     []
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, disk: Disk | None = None) -> None:
         self.path = path
+        self._journal = Journal(path, disk=disk)
 
     def all(self) -> list[Opening]:
-        """The looks so far, oldest first.
+        """The looks so far, oldest first; a torn last line is none: it was cut off before anything was shown.
 
         Raises
         ------
         StateError
-            When a line cannot be read: an opening that cannot be counted must not pass for none.
+            When a line cannot be read (an opening that cannot be counted must not pass for none), or a newer bknb
+            wrote it.
         """
-        if not self.path.exists():
-            return []
-        lines = self.path.read_bytes().split(b"\n")
-        found = []
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                found.append(msgspec.json.decode(line, type=Opening))
-            except msgspec.MsgspecError as error:
-                if number == len(lines):
-                    continue  # the last line was torn before its look was shown to anybody
-                raise StateError(
-                    f"line {number} of {self.path} cannot be read: {error}\n"
-                    "it remembers who looked at held-out data; repair the line, or keep the file and use another path"
-                ) from None
-        return found
+        return self._journal.read_strictly(
+            lambda line: read_json(_READERS, line, what=str(self.path)),
+            advice="it remembers who looked at held-out data; repair the line, or keep the file and use another path",
+        )
 
     def add(self, opening: Opening) -> None:
         """Write a look; it is on the disk when this returns."""
-        line = msgspec.json.encode(opening) + b"\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            torn = self.path.exists() and self.path.read_bytes()[-1:] not in (b"\n", b"")
-            with self.path.open("ab") as file:  # appended in one piece: two processes do not mix
-                file.write(b"\n" + line if torn else line)
-                file.flush()
-                os.fsync(file.fileno())
+            self._journal.append([msgspec.json.encode(opening)])
         except OSError as error:
             raise StateError(
                 f"the opening could not be written to {self.path}: {error}\n"
                 "held-out data is shown only when its opening is remembered; give another path"
             ) from None
+
+
+_READERS: Final[Mapping[int, Callable[[bytes], Opening]]] = {1: partial(msgspec.json.decode, type=Opening)}

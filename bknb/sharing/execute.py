@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import MissingDependency, UsageError
+from ..stores.atomic import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -85,7 +86,7 @@ def write_notebook(notebook: Any, path: Path) -> None:
 
     notebook.metadata.pop("widgets", None)
     nbformat.validate(notebook)
-    path.write_text(nbformat.writes(notebook), encoding="utf-8")  # type: ignore[no-untyped-call]
+    write_whole(path, nbformat.writes(notebook).encode())  # type: ignore[no-untyped-call]
 
 
 def execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import io
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import msgspec
 
 from ..errors import UsageError
 from ..exchanges.bundle import MANIFEST, Manifest
+from ..stores.atomic import replace_folder, write_whole
 from . import execute, secrets
 from .folder import Parcel
 from .recorder import TESTIMONY, Testimony
@@ -138,14 +139,13 @@ def _target(source: Path, to: str | Path | None) -> Path:
 
 def _deliver(folder: Path, target: Path) -> None:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix == ".zip":
-            with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
                 for file in sorted(path for path in folder.rglob("*") if path.is_file()):
                     archive.write(file, Path(target.stem) / file.relative_to(folder))
+            write_whole(target, packed.getvalue())
             return
-        if target.exists():
-            shutil.rmtree(target)
-        shutil.copytree(folder, target)
+        replace_folder(folder, target)
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror or error}") from None

@@ -1,9 +1,87 @@
-"""Writing reports to disk without one overwriting another's name."""
+"""Writing whole files: a reader finds the old content or the new, whenever the process or the machine stops.
+
+The content goes to a temporary file beside its place, is forced to the disk and renamed. Everything in bknb that writes
+a file somebody else may read goes through here; lines that are only added go through :mod:`bknb.stores.journal`.
+
+Modes are those the umask gives (``0666`` less the umask), as for any file a program writes. bknb keeps no file that
+needs less: it writes no key and no password to the disk, and a file it replaces gets these modes anew.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
+import re
+import shutil
 from pathlib import Path
-from urllib.parse import quote
+from typing import Final
+
+from .disk import Disk, make_folders, write_all
+from .file_names import join_names
+
+_TEMPORARY: Final = re.compile(r"\.bknb-[0-9]+-[0-9]+\.tmp")
+_NUMBERS = itertools.count(1)
+_STALE_SECONDS: Final = 60.0
+"""No write takes so long: a temporary file that is older was left by a crash."""
+
+
+def write_whole(path: Path, content: bytes, *, disk: Disk | None = None) -> Path:
+    """Write a file whole or not at all, and return its path; its folder is made when it is missing.
+
+    It is on the disk when this returns. What a crash left in the folder a minute or more ago is removed. A link is
+    followed; what is no regular file, such as ``/dev/stdout``, is written as it is.
+
+    Raises
+    ------
+    OSError
+        When the disk did not take it; the old content is there still.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_whole(Path(folder) / "reports" / "sma.md", b"# Report").read_bytes()
+    b'# Report'
+    """
+    disk = disk or Disk()
+    place = Path(os.path.realpath(path))
+    if place.exists() and not place.is_file():
+        place.write_bytes(content)
+        return path
+    make_folders(disk, place.parent)
+    replace_file(disk, place, content)
+    disk.sync_folder(place.parent)
+    with contextlib.suppress(OSError):
+        _remove_stale(disk, place)
+    return path
+
+
+def replace_file(disk: Disk, path: Path, content: bytes) -> None:
+    """Put a file in its place, whole or not at all; its folder must exist, and is not forced to the disk yet."""
+    handle, temporary = _created(disk, path)
+    try:
+        try:
+            write_all(disk, handle, content)
+            disk.sync(handle)
+        finally:
+            disk.close(handle)
+        disk.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            disk.unlink(temporary)
+        raise
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file name is one of those that only a crash leaves behind.
+
+    Examples
+    --------
+    >>> is_temporary(".bknb-4711-1.tmp"), is_temporary("BTCUSDT.json")
+    (True, False)
+    """
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def write_report(folder: Path, names: tuple[str, ...], text: str) -> Path:
@@ -16,7 +94,52 @@ def write_report(folder: Path, names: tuple[str, ...], text: str) -> Path:
     ...     write_report(Path(folder), ("sma/fast", "BTCUSDT"), "# Report").name
     'sma%2Ffast@BTCUSDT.md'
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{'@'.join(quote(name, safe=' -_+=') for name in names)}.md"
-    path.write_text(text, encoding="utf-8")
-    return path
+    return write_whole(folder / f"{join_names(names)}.md", text.encode())
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Put a copy of a folder in place of another one, or of none.
+
+    The copy is made beside its place and renamed. A crash leaves the old folder, the new one, or (between two renames)
+    neither under its name but both beside it; the next call removes what is left there.
+
+    Raises
+    ------
+    OSError
+        When the disk did not take it.
+    """
+    new, old = (target.with_name(f".{target.name}.bknb-{what}") for what in ("new", "old"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in (new, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    try:
+        shutil.copytree(source, new)
+        if target.exists():
+            target.replace(old)
+        new.replace(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.replace(target)
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _created(disk: Disk, path: Path) -> tuple[int, Path]:
+    while True:
+        temporary = path.with_name(f".bknb-{os.getpid()}-{next(_NUMBERS)}.tmp")
+        # An earlier process of this number may have left a file of that name.
+        with contextlib.suppress(FileExistsError):
+            return disk.create(temporary), temporary
+
+
+def _remove_stale(disk: Disk, written: Path) -> None:
+    # Compared with the file just written: the clock of the disk, not of this machine.
+    now = written.stat().st_mtime
+    for name in disk.names(written.parent):
+        if is_temporary(name):
+            leftover = written.with_name(name)
+            with contextlib.suppress(FileNotFoundError):
+                if now - leftover.stat().st_mtime > _STALE_SECONDS:
+                    disk.unlink(leftover)

@@ -37,6 +37,22 @@ class Disk:
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
         return os.open(path, flags, 0o666)
 
+    def open_to_append(self, path: Path) -> int:
+        """Open a file to write at its end, whoever else does; it is made when it is missing."""
+        return os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666)
+
+    def last_byte(self, handle: int) -> bytes:
+        """The last byte of a file that was opened to append; none of an empty one."""
+        size = os.lseek(handle, 0, os.SEEK_END)
+        if not size:
+            return b""
+        os.lseek(handle, size - 1, os.SEEK_SET)
+        return os.read(handle, 1)
+
+    def truncate(self, path: Path, size: int) -> None:
+        """Cut a file off after so many bytes."""
+        os.truncate(path, size)
+
     def write(self, handle: int, data: bytes) -> int:
         """Write some of the bytes; returns how many."""
         return os.write(handle, data)
@@ -103,6 +119,13 @@ def make_folders(disk: Disk, path: Path) -> None:
     with contextlib.suppress(FileExistsError):
         disk.make_folder(path)
     disk.sync_folder(path.parent)
+
+
+def write_all(disk: Disk, handle: int, data: bytes) -> None:
+    """Write every byte, in as many pieces as the system wants."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[disk.write(handle, bytes(rest)) :]
 
 
 def refusal(doing: str, path: Path, error: OSError, *, outcome: str) -> StateError:

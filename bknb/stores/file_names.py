@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import Final
+from urllib.parse import quote
 
 _NAME_LIMIT: Final = 120
 
@@ -72,3 +74,14 @@ def decode_name(encoded: str) -> str | None:
     except UnicodeError:
         return None
     return name if name and encode_name(name) == encoded else None
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Several names as one file name for people: ``name@name``, each quoted so that none can leave its folder.
+
+    Examples
+    --------
+    >>> join_names(("sma/fast", "BTC USDT"))
+    'sma%2Ffast@BTC USDT'
+    """
+    return "@".join(quote(name, safe=" -_+=") for name in names)

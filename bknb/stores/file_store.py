@@ -17,8 +17,6 @@ What a file looks like and how names become file names is in :mod:`bknb.stores.r
 from __future__ import annotations
 
 import contextlib
-import itertools
-import os
 import re
 import threading
 from collections.abc import Iterator
@@ -26,12 +24,12 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import StateError
+from .atomic import is_temporary, replace_file
 from .disk import Disk, make_folders, refusal
 from .file_names import decode_name, encode_name, is_shortened
 from .lock import StateLock
 from .record import Key, Unreadable, address_of, check_address, check_kind, describe, seal, unseal
 
-_TEMPORARY = re.compile(r"\.bknb-[0-9]+-[0-9]+\.tmp")
 _SAVED = re.compile(r"(?P<name>.+)\.json(?P<aside>\.corrupt-(?P<number>[0-9]+)(?P<settled>\.settled)?)?")
 _INTACT = "what was saved before is untouched"
 
@@ -67,7 +65,6 @@ class FileStore:
         self._disk = disk or Disk()
         self._mutex = threading.RLock()
         self._lock = StateLock(self._root / "bknb.lock", place=self._root)
-        self._numbers = itertools.count(1)
         self._folds_case = False
 
     def __repr__(self) -> str:
@@ -194,7 +191,7 @@ class FileStore:
         for path in self._entries(folder):
             if path.is_dir():
                 self._sweep(path)
-            elif _TEMPORARY.fullmatch(path.name):
+            elif is_temporary(path.name):
                 self._disk.unlink(path)
         self._disk.sync_folder(folder)
 
@@ -214,25 +211,11 @@ class FileStore:
         return [path for name in names if not ((path := folder / name).is_symlink() and path.is_dir())]
 
     def _put(self, path: Path, sealed: bytes) -> None:
-        temporary = path.with_name(f".bknb-{os.getpid()}-{next(self._numbers)}.tmp")
         try:
-            handle = self._disk.create(temporary)
+            replace_file(self._disk, path, sealed)
         except FileNotFoundError:
             make_folders(self._disk, path.parent)
-            handle = self._disk.create(temporary)
-        try:
-            try:
-                rest = sealed
-                while rest:
-                    rest = rest[self._disk.write(handle, rest) :]
-                self._disk.sync(handle)
-            finally:
-                self._disk.close(handle)
-            self._disk.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                self._disk.unlink(temporary)
-            raise
+            replace_file(self._disk, path, sealed)
 
     def _aside(self, path: Path) -> list[tuple[int, Path]]:
         found = []
@@ -254,11 +237,8 @@ class FileStore:
             raise _waiting(f"{kind} {describe(key)}", waiting[-1], path)
 
     def _unreadable(self, problem: Unreadable, path: Path, what: str) -> StateError:
-        if problem.newer:
-            return StateError(
-                f"{path} was written by a newer bknb: it {problem.reason}\n"
-                "nothing was changed; upgrade bknb, or give this run another place"
-            )
+        if (newer := problem.refused(str(path))) is not None:
+            return newer
         numbers = [number for number, _ in self._aside(path)]
         moved = path.with_name(f"{path.name}.corrupt-{max(numbers, default=0) + 1}")
         try:

@@ -65,8 +65,8 @@ class MemoryStore:
             try:
                 return unseal(sealed, kind, key)
             except Unreadable as problem:
-                if problem.newer:
-                    raise StateError(f"{name} was written by a newer bknb: it {problem.reason}") from None
+                if (newer := problem.refused(name)) is not None:
+                    raise newer from None
                 self.aside.setdefault(place, []).append(self.sealed.pop(place))
                 raise StateError(f"{name} {problem.reason}; it was moved to .aside\n{_decision_in_memory()}") from None
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
-from ..errors import UsageError
+from ..errors import StateError, UsageError
 from .file_names import encode_name
+from .versions import written_by_newer
 
 FORMAT: Final = 1
 
@@ -37,14 +39,24 @@ class Unreadable(Exception):  # noqa: N818 - it never reaches a user: the stores
     ----------
     reason : str
         Fits behind the name of the file: "is cut off".
-    newer : bool
-        Whether a later bknb wrote it; then it is good, only not for us.
+    newer : int or None
+        The format, when a later bknb wrote it; then it is good, only not for us.
     """
 
-    def __init__(self, reason: str, *, newer: bool = False) -> None:
+    def __init__(self, reason: str, *, newer: int | None = None) -> None:
         self.reason = reason
         self.newer = newer
         super().__init__(reason)
+
+    def refused(self, what: str) -> StateError | None:
+        """The error for a value that a later bknb wrote: nothing is done about it; ``None`` for a damaged one.
+
+        Parameters
+        ----------
+        what : str
+            The file, or the value in it.
+        """
+        return None if self.newer is None else written_by_newer(what, self.newer, FORMAT)
 
 
 class _Address(msgspec.Struct, frozen=True):
@@ -123,7 +135,7 @@ def unseal(sealed: bytes, kind: str, key: Key) -> bytes:
     Unreadable
         When it is damaged, belongs somewhere else, or was written by a later bknb.
     """
-    payload = _payload(sealed, kind, key)
+    payload = _opened(sealed, kind, key)
     if payload is None:
         raise _explained(sealed)
     return payload
@@ -135,7 +147,7 @@ def address_of(sealed: bytes) -> tuple[str, Key] | None:
         address = msgspec.json.decode(sealed, type=_Address)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    intact = _payload(sealed, address.kind, address.key) is not None
+    intact = _opened(sealed, address.kind, address.key) is not None
     return (address.kind, address.key) if intact else None
 
 
@@ -167,11 +179,22 @@ def _head(number: int, kind: str, key: Key) -> bytes:
     return f'{{"format":{number},"kind":"{kind}","key":{names}'.encode()
 
 
-def _payload(sealed: bytes, kind: str, key: Key) -> bytes | None:
+def _opened(sealed: bytes, kind: str, key: Key) -> bytes | None:
+    """The payload of an intact value of a format we read."""
+    first = _FORMAT_FIRST.match(sealed)
+    reader = None if first is None else _READERS.get(int(first[1]))
+    return None if reader is None else reader(sealed, kind, key)
+
+
+def _payload_1(sealed: bytes, kind: str, key: Key) -> bytes | None:
     # Compared with what we would have written, byte for byte: there is no second way to spell the same value.
-    start = len(_head(FORMAT, kind, key)) + len(b',"checksum":"') + _DIGITS + len(b'","payload":')
+    start = len(_head(1, kind, key)) + len(b',"checksum":"') + _DIGITS + len(b'","payload":')
     payload = sealed[start : -len(_TAIL)]
-    return payload if len(sealed) > start and _sealed(FORMAT, kind, key, payload) == sealed else None
+    return payload if len(sealed) > start and _sealed(1, kind, key, payload) == sealed else None
+
+
+_READERS: Final[Mapping[int, Callable[[bytes, str, Key], bytes | None]]] = {1: _payload_1}
+"""Format -> the function that reads it."""
 
 
 def _explained(sealed: bytes) -> Unreadable:
@@ -183,7 +206,7 @@ def _explained(sealed: bytes) -> Unreadable:
     as_ours = sealed[: first.start(1)] + str(FORMAT).encode() + sealed[first.end(1) :]
     owner = address_of(as_ours)
     if number > FORMAT and owner is None:
-        return Unreadable(f"has format {number}, this bknb reads up to {FORMAT}", newer=True)
+        return Unreadable(f"has format {number}, this bknb reads up to {FORMAT}", newer=number)
     if number == FORMAT and owner is not None:
         return Unreadable(f"belongs somewhere else: it holds {owner[0]} {describe(owner[1])}")
     if not sealed.endswith(_TAIL):

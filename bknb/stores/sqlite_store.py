@@ -24,17 +24,23 @@ from ..errors import StateError
 from .disk import Disk, make_folders, refusal
 from .lock import StateLock
 from .record import Key, Unreadable, address_of, check_address, check_kind, claims, describe, seal, unseal
+from .versions import written_by_newer
 
 _APPLICATION: Final = int.from_bytes(b"bknb", "big")
-_VERSION: Final = 1
 _TABLE: Final = (
     "CREATE TABLE state (kind TEXT NOT NULL, key TEXT NOT NULL, aside INTEGER NOT NULL DEFAULT 0, "
     "sealed BLOB NOT NULL, PRIMARY KEY (kind, key, aside)) WITHOUT ROWID"
 )
+_LAYOUTS: Final = {1: _TABLE}
+"""Version (``user_version``) -> the table such a file holds."""
+_VERSION: Final = max(_LAYOUTS)
 _OTHER_TYPES: Final = (
     "SELECT 1 FROM state WHERE typeof(kind) <> 'text' OR typeof(key) <> 'text' OR typeof(aside) <> 'integer' "
     "OR typeof(sealed) <> 'blob' LIMIT 1"
 )
+_HEADER_BYTES: Final = 100
+_VERSION_AT: Final = 60
+_APPLICATION_AT: Final = 68
 _JOURNALS: Final = ("-journal", "-wal", "-shm")
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -190,6 +196,7 @@ class SqliteStore:
         if self._path.stat().st_size == 0:
             # SQLite takes an empty file for a new database; ours gets its name only when it is complete.
             raise self._quarantined("is empty")
+        self._refuse_newer()
         try:
             self._connection = self._connected(self._path)
             # A connection is part of a circle of references: dropped with its store, it would stay open for a while.
@@ -221,6 +228,8 @@ class SqliteStore:
                 self._disk.unlink(self._path.with_name(name))
         temporary = self._path.with_name(f".{self._path.name}-{os.getpid()}.tmp")
         try:
+            # Made here, because SQLite itself gives less than the umask allows.
+            self._disk.close(self._disk.create(temporary))
             connection = self._connected(temporary)
             try:
                 for sql in (f"PRAGMA application_id = {_APPLICATION}", f"PRAGMA user_version = {_VERSION}", _TABLE):
@@ -241,6 +250,14 @@ class SqliteStore:
                 raise StateError(f"cannot begin {self._path}: {error}\nnothing was saved yet") from None
             raise
 
+    def _refuse_newer(self) -> None:
+        # Before SQLite opens the file: that alone may change it (a journal is played back, a mode is set).
+        with self._path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+        version, application = (int.from_bytes(header[at : at + 4], "big") for at in (_VERSION_AT, _APPLICATION_AT))
+        if application == _APPLICATION and version > _VERSION and header.startswith(b"SQLite format 3\0"):
+            raise written_by_newer(str(self._path), version, _VERSION)
+
     def _check(self) -> None:
         # The check first: the numbers in the header are only worth something in a file that is whole.
         faults = self._run("PRAGMA integrity_check(1)")
@@ -248,17 +265,12 @@ class SqliteStore:
             raise self._quarantined(f"is damaged ({str(faults[0][0]).splitlines()[-1]})")
         ((application,),) = self._run("PRAGMA application_id")
         ((version,),) = self._run("PRAGMA user_version")
-        if application == _APPLICATION and version > _VERSION:
-            raise StateError(
-                f"{self._path} was written by a newer bknb: it has version {version}, this one reads {_VERSION}\n"
-                "nothing was changed; upgrade bknb, or give this run another place"
-            )
-        ours = self._run("SELECT name, sql FROM sqlite_schema") == [("state", _TABLE)]
+        ours = self._run("SELECT name, sql FROM sqlite_schema") == [("state", _LAYOUTS.get(version, _TABLE))]
         if application != _APPLICATION and not ours:
             raise StateError(
                 f"{self._path} is a database, but not one of saved state\nnothing was changed; choose another path"
             )
-        if application != _APPLICATION or version != _VERSION or not ours:
+        if application != _APPLICATION or version not in _LAYOUTS or not ours:
             raise self._quarantined("is damaged (its header or its table is not what bknb writes)")
         self._check_places()
 
@@ -297,11 +309,8 @@ class SqliteStore:
         return number
 
     def _unreadable(self, problem: Unreadable, place: tuple[str, str], name: str) -> StateError:
-        if problem.newer:
-            return StateError(
-                f"{name} in {self._path} was written by a newer bknb: it {problem.reason}\n"
-                "nothing was changed; upgrade bknb, or give this run another place"
-            )
+        if (newer := problem.refused(f"{name} in {self._path}")) is not None:
+            return newer
         number = self._set_aside(place)
         return StateError(f"{name} in {self._path} {problem.reason}; it was set aside as corrupt-{number}\n{_DECISION}")
 

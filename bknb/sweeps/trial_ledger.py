@@ -6,17 +6,19 @@ counted; whatever it held is simply tried again.
 
 from __future__ import annotations
 
-import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from ..domain.trial import Trial
 from ..errors import StateError
-
-_VERSION = 1
+from ..stores.disk import Disk
+from ..stores.journal import Journal
+from ..stores.versions import read_version
 
 
 class TrialFile:
@@ -26,11 +28,18 @@ class TrialFile:
     ----------
     path
         The file; it and its folder are made when the first trial is added.
+    disk
+        Who carries out the system calls.
 
     Attributes
     ----------
     damaged : int
         Lines that could not be read.
+
+    Raises
+    ------
+    StateError
+        When the file cannot be read, or a newer bknb wrote into it.
 
     Examples
     --------
@@ -41,26 +50,14 @@ class TrialFile:
     (True, 0)
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, disk: Disk | None = None) -> None:
         self.path = path
-        self.damaged = 0
+        self._journal = Journal(path, disk=disk)
+        trials, bad = self._journal.read(lambda line: _decoded(line, path))
+        self.damaged = len(bad)
         self._trials: dict[str, Trial] = {}
-        if path.exists():
-            self._read()
-
-    def _read(self) -> None:
-        try:
-            lines = self.path.read_bytes().split(b"\n")
-        except OSError as error:
-            raise StateError(f"the ledger {self.path} cannot be read: {error}") from error
-        for line in lines:
-            if not line:
-                continue
-            trial = _decoded(line)
-            if trial is None:
-                self.damaged += 1
-            else:
-                self._trials.setdefault(trial.key, trial)
+        for trial in trials:
+            self._trials.setdefault(trial.key, trial)
 
     def get(self, key: str) -> Trial | None:
         """The trial of that key, if it was made."""
@@ -76,34 +73,26 @@ class TrialFile:
         if not new:
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                # A line cut off by a crash ends here, not in the middle of the next one.
-                start = b"\n" if file.tell() and not self._ends_well() else b""
-                file.write(start + b"".join(_encoded(trial) for trial in new))
-                file.flush()
-                os.fsync(file.fileno())
+            self._journal.append(map(_encoded, new))
         except OSError as error:
             raise StateError(f"the ledger {self.path} cannot be written: {error}") from error
         self._trials.update((trial.key, trial) for trial in new)
 
-    def _ends_well(self) -> bool:
-        with self.path.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
+
+_READERS: Final[Mapping[int, Callable[[bytes | msgspec.Raw], Trial]]] = {
+    1: partial(msgspec.json.decode, type=Trial),
+}
 
 
 def _encoded(trial: Trial) -> bytes:
-    body = msgspec.json.encode([_VERSION, trial])
-    return b"%08x %s\n" % (zlib.crc32(body), body)
+    body = msgspec.json.encode([max(_READERS), trial])
+    return b"%08x %s" % (zlib.crc32(body), body)
 
 
-def _decoded(line: bytes) -> Trial | None:
+def _decoded(line: bytes, path: Path) -> Trial:
     checksum, _, body = line.partition(b" ")
-    try:
-        if int(checksum, 16) != zlib.crc32(body):
-            return None
-        version, trial = msgspec.json.decode(body, type=tuple[int, Trial])
-    except (ValueError, msgspec.DecodeError):
-        return None
-    return trial if version == _VERSION else None
+    if int(checksum, 16) != zlib.crc32(body):
+        raise ValueError("its checksum does not match")
+    version, *rest = msgspec.json.decode(body, type=list[msgspec.Raw])
+    trial = rest[0] if rest else msgspec.Raw()
+    return read_version(_READERS, msgspec.json.decode(version), trial, what=f"the ledger {path}")

@@ -29,8 +29,9 @@ class FaultyDisk(Disk):
     Parameters
     ----------
     at : int, optional
-        Which change, counted from 1 over ``make_folder``, ``create``, ``write``, ``sync``, ``close``, ``replace``,
-        ``unlink``, ``sync_folder`` and ``statement``. ``None``: none; the disk only keeps count in ``calls``.
+        Which change, counted from 1 over ``make_folder``, ``create``, ``open_to_append``, ``truncate``, ``write``,
+        ``sync``, ``close``, ``replace``, ``unlink``, ``sync_folder`` and ``statement``. ``None``: none; the disk only
+        keeps count in ``calls``.
     fault : {"kill", "torn"} or OSError
         ``"kill"`` ends the process before the call is made, as SIGKILL does. ``"torn"`` does the same, but a write
         first reaches the disk by half. An error is raised in place of the call.
@@ -83,6 +84,16 @@ class FaultyDisk(Disk):
         """Open a new file."""
         self._before("create", path)
         return super().create(path)
+
+    def open_to_append(self, path: Path) -> int:
+        """Open a file to write at its end."""
+        self._before("open_to_append", path)
+        return super().open_to_append(path)
+
+    def truncate(self, path: Path, size: int) -> None:
+        """Cut a file off."""
+        self._before("truncate", path)
+        super().truncate(path, size)
 
     def write(self, handle: int, data: bytes) -> int:
         """Write some of the bytes; all of them unless ``most`` says less."""
@@ -185,6 +196,18 @@ class PowerCutDisk(Disk):
         self.calls.append(("create", path, 0))
         return handle
 
+    def open_to_append(self, path: Path) -> int:
+        """Open a file to write at its end."""
+        handle = super().open_to_append(path)
+        self._open[handle] = path
+        self.calls.append(("open_to_append", path, 0))
+        return handle
+
+    def truncate(self, path: Path, size: int) -> None:
+        """Cut a file off."""
+        super().truncate(path, size)
+        self.calls.append(("truncate", path, size))
+
     def write(self, handle: int, data: bytes) -> int:
         """Write the bytes."""
         count = super().write(handle, data)
@@ -248,8 +271,12 @@ class _Files:
     def follow(self, name: str, path: Path, more: Path | int | bytes) -> None:
         if name in ("make_folder", "create"):
             self.visible[path] = _Content(folder=name == "make_folder")
+        elif name == "open_to_append":
+            self.visible.setdefault(path, _Content(folder=False))
         elif isinstance(more, bytes):
             self.visible[path].written += more
+        elif name == "truncate" and isinstance(more, int):
+            self.visible[path].written = self.visible[path].written[:more]
         elif name == "sync":
             self.visible[path].forced = self.visible[path].written
         elif isinstance(more, Path):
