@@ -17,8 +17,6 @@ from typing import Any, Final, Protocol, TypeVar
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
-_NOTEBOOK: Final = "bknb.jupyter.frontend"
-
 
 class Work(Protocol[R_co]):
     """What a front end must know of a task to wait for it."""
@@ -41,6 +39,28 @@ class ProgressLine(Protocol):
 
     def close(self, text: str) -> None:
         """Leave a sentence in place of the line."""
+
+
+class Frontend(Protocol):
+    """What can be shown, and how a call waits for a task meanwhile."""
+
+    def progress_line(self, label: str) -> ProgressLine:
+        """A line that follows work of known size."""
+
+    def wait(self, task: Work[R]) -> R:
+        """The result of a task; an interrupt from the keyboard stops the task and gives what there is."""
+
+    def awaited(self, task: Any) -> AbstractContextManager[Callable[[], None]]:
+        """What is shown while a coroutine awaits a task: a function to call now and then."""
+
+    def show_task(self, task: Any) -> None:
+        """Show a running task; ``NotImplementedError`` lets IPython show its text."""
+
+    def show_result(self, result: Any) -> None:
+        """Show the result of a run."""
+
+    def show_proposals(self, proposed: Any) -> None:
+        """Show what an optimizer proposes."""
 
 
 class TerminalLine:
@@ -89,14 +109,14 @@ def _bar_class() -> Any:
 
 
 class Terminal:
-    """Everything as text. The notebook's front end overrides what looks different there."""
+    """Everything as text."""
 
     def progress_line(self, label: str) -> ProgressLine:
-        """A line that follows work of known size."""
+        """A line on the standard error."""
         return TerminalLine(label)
 
     def wait(self, task: Work[R]) -> R:
-        """The result of a task; an interrupt from the keyboard stops the task and gives what there is."""
+        """The result of a task; nothing is shown meanwhile."""
         try:
             task.wait()
         except KeyboardInterrupt:
@@ -105,34 +125,34 @@ class Terminal:
         return task.result()
 
     def awaited(self, task: Any) -> AbstractContextManager[Callable[[], None]]:  # noqa: ARG002 -- for a notebook
-        """What is shown while a coroutine awaits a task: a function to call now and then; here nothing."""
+        """Nothing is shown."""
         return nullcontext(lambda: None)
 
     def show_task(self, task: Any) -> None:
-        """Show a running task; ``NotImplementedError`` lets IPython show its text."""
+        """Nothing but its text, which IPython shows."""
         raise NotImplementedError
 
     def show_result(self, result: Any) -> None:
-        """Show the result of a run."""
+        """Its summary."""
         print(repr(result))  # noqa: T201 -- a terminal shows text
 
     def show_proposals(self, proposed: Any) -> None:
-        """Show what an optimizer proposes."""
+        """The ranking, and the path of the notebook."""
         print(repr(proposed))  # noqa: T201 -- a terminal shows text
 
 
 _TERMINAL: Final = Terminal()
-_registered: Terminal | None = None
+_registered: Frontend | None = None
 
 
-def register(chosen: Terminal | None) -> None:
+def register(chosen: Frontend | None) -> None:
     """Show everything through ``chosen`` from now on; ``None`` goes back to what this process is."""
     global _registered  # noqa: PLW0603 -- one front end for the process
     _registered = chosen
 
 
-def frontend() -> Terminal:
-    """The front end of this process.
+def frontend() -> Frontend:
+    """The front end of this process: the registered one, else the notebook's in a kernel, else the terminal's.
 
     Examples
     --------
@@ -140,10 +160,13 @@ def frontend() -> Terminal:
     """
     if _registered is not None:
         return _registered
-    if not _in_kernel():
-        return _TERMINAL
-    notebook: Terminal = importlib.import_module(_NOTEBOOK).Notebook()
-    return notebook
+    return notebook() if _in_kernel() else _TERMINAL
+
+
+def notebook() -> Frontend:
+    """The notebook's front end. Nowhere else does a module of bknb reach up to ``bknb.jupyter``."""
+    made: Frontend = importlib.import_module("bknb.jupyter.frontend").notebook(_TERMINAL)
+    return made
 
 
 def _in_kernel() -> bool:

@@ -232,7 +232,7 @@ def test_a_file_without_replies_is_refused(content: str, tmp_path: Path) -> None
 def test_the_magic_runs_shows_and_keeps(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("IPython")
     from bknb.jupyter.magics.arguments import parse
-    from bknb.jupyter.magics.optimize import COMMAND, optimize
+    from bknb.jupyter.magics.optimize import COMMANDS, optimize
 
     class Desk:
         def __init__(self) -> None:
@@ -240,12 +240,13 @@ def test_the_magic_runs_shows_and_keeps(capsys: pytest.CaptureFixture[str]) -> N
 
     desk: Any = Desk()
     add()
-    call = parse(COMMAND, "BTCUSDT --optimizer ideas --path made --out found", names={})
+    (command,) = COMMANDS
+    call = parse(command, "BTCUSDT --optimizer ideas --path made --out found", names={})
     assert optimize(desk, call) is None
     assert desk.names["found"][0].name == "ideas-1"
     assert Path("made/ideas@BTCUSDT.ipynb").is_file()
-    task = optimize(desk, parse(COMMAND, "BTCUSDT --optimizer ideas --background --again", names={}))
+    task = optimize(desk, parse(command, "BTCUSDT --optimizer ideas --background --again", names={}))
     with pytest.raises(bknb.ModelError, match="no recorded reply is left"):
         task.result()
     with pytest.raises(bknb.UnknownName, match="did you mean 'ideas'"):
-        optimize(desk, parse(COMMAND, "BTCUSDT --optimizer idea", names={}))
+        optimize(desk, parse(command, "BTCUSDT --optimizer idea", names={}))

@@ -1,29 +1,42 @@
-"""What a notebook shows in place of the terminal's text; :func:`bknb.frontend.frontend` looks it up here."""
+"""What a notebook shows in place of the terminal's text; :func:`bknb.frontend.notebook` looks it up here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import frontend
 from . import display, proposal_card, wait
 from .kernel import in_kernel
 from .progress import HtmlLine
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from ..frontend import Frontend, ProgressLine, Work
+
 R = TypeVar("R")
 
 
-class Notebook(frontend.Terminal):
-    """Widgets and pictures; where IPython runs in a terminal, its text."""
+class Notebook:
+    """Widgets and pictures; what waits and moves is left to the terminal's front end where IPython runs in a terminal.
 
-    def progress_line(self, label: str) -> frontend.ProgressLine:
+    Parameters
+    ----------
+    terminal : Frontend
+    """
+
+    def __init__(self, terminal: Frontend) -> None:
+        self._terminal = terminal
+
+    def progress_line(self, label: str) -> ProgressLine:
         """A line of HTML with a bar, and a sentence in its place at the end."""
-        return HtmlLine(label) if in_kernel() else super().progress_line(label)
+        return HtmlLine(label) if in_kernel() else self._terminal.progress_line(label)
 
-    def wait(self, task: frontend.Work[R]) -> R:
+    def wait(self, task: Work[R]) -> R:
         """The result of a task, with buttons while a front end looks."""
-        result: R = wait.wait_shown(task) if in_kernel() else super().wait(task)
+        if not in_kernel():
+            return self._terminal.wait(task)
+        result: R = wait.wait_shown(task)
         return result
 
     def awaited(self, task: Any) -> AbstractContextManager[Callable[[], None]]:
@@ -41,3 +54,8 @@ class Notebook(frontend.Terminal):
     def show_proposals(self, proposed: Any) -> None:
         """A card whose buttons insert cells."""
         proposal_card.show(proposed)
+
+
+def notebook(terminal: Frontend) -> Frontend:
+    """The notebook's front end, on top of the terminal's."""
+    return Notebook(terminal)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import bknb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from .magics.arguments import Command
+    from .magics.arguments import Call, Command
+
+Action: TypeAlias = "Callable[[Session, Call], Any]"
+"""What a magic does; what it returns is the value of the cell."""
 
 RUNS_KEPT: Final = 20
 """How many finished runs a session keeps; each holds the candles it ran over."""

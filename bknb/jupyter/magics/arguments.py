@@ -297,3 +297,13 @@ def _variable(command: Command, name: Any) -> str | None:
     if not isinstance(name, str) or not name.isidentifier() or iskeyword(name):
         raise _refuse(command, f"--out needs the name of a variable, got {name!r}")
     return name
+
+
+def whole(call: Call, name: str) -> dict[str, Any]:
+    """A number given to an option, as a keyword; nothing when it was not given."""
+    if name not in call.values:
+        return {}
+    try:
+        return {name: int(call.values[name])}
+    except (TypeError, ValueError):
+        raise UsageError(f"--{name} takes a whole number, got {call.values[name]!r}") from None

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from ..kernel import ipython
-from .arguments import Call, Command, Option
+from .arguments import Call, Command, Option, whole
 from .output import keep, kept_or_returned, say, wait_with_line
-from .sweep import whole
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..session import Action, Session
 
 _SYMBOL: Final = Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True)
 _SETTINGS: Final = Option(name="--settings", help="costs and limits, as {settings}", kind="variable")
@@ -89,3 +88,7 @@ def _wait(task: Any) -> Any:
         partial="partial comparison",
         stop_now=True,
     )
+
+
+COMMANDS: Final = (WALKER, LOOKAHEAD)
+ACTIONS: Final[dict[str, Action]] = {"%walker": walker, "%lookahead": lookahead}

@@ -10,17 +10,19 @@ from .arguments import Call, Command, Option
 from .output import keep
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..session import Action, Session
 
-COMMAND: Final = Command(
-    name="%dashboard",
-    summary="Shows panels of a run as it happens; without one, of everything that is running and starts later.",
-    options=(
-        Option(name="RUN", help="number of a run (see %runs), {task} or {result}", kind="run"),
-        Option(name="--panels", help="which, such as price,trades; all that fit by default"),
-        Option(name="--out", help="variable that receives the dashboard; NAME << does the same", kind="variable"),
+COMMANDS: Final = (
+    Command(
+        name="%dashboard",
+        summary="Shows panels of a run as it happens; without one, of everything that is running and starts later.",
+        options=(
+            Option(name="RUN", help="number of a run (see %runs), {task} or {result}", kind="run"),
+            Option(name="--panels", help="which, such as price,trades; all that fit by default"),
+            Option(name="--out", help="variable that receives the dashboard; NAME << does the same", kind="variable"),
+        ),
+        twin="bknb.dashboard(task)",
     ),
-    twin="bknb.dashboard(task)",
 )
 
 
@@ -35,3 +37,6 @@ def dashboard(session: Session, call: Call) -> None:
     board = bknb.dashboard(shown, panels=panels)
     keep(session, call, board)
     board.show()
+
+
+ACTIONS: Final[dict[str, Action]] = {"%dashboard": dashboard}

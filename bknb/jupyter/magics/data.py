@@ -10,7 +10,7 @@ from .arguments import Call, Command, Option
 from .output import keep
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..session import Action, Session
 
 _SYMBOLS: Final = Option(
     name="SYMBOL", help="BTCUSDT, or several with commas between them", kind="symbol", required=True
@@ -87,3 +87,6 @@ def audit(session: Session, call: Call) -> Any:
     )
     keep(session, call, found)
     return found
+
+
+ACTIONS: Final[dict[str, Action]] = {"%download": download, "%audit": audit}

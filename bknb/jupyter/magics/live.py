@@ -11,29 +11,31 @@ from .arguments import Call, Command, Option
 from .output import kept_or_returned, say
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..session import Action, Session
 
-COMMAND: Final = Command(
-    name="%live",
-    summary="Runs a registered strategy on the running clock; alone, lists the live runs.",
-    options=(
-        Option(
-            name="SYMBOL", help="what is traded, such as BTCUSDT; left out, the live runs are listed", kind="symbol"
+COMMANDS: Final = (
+    Command(
+        name="%live",
+        summary="Runs a registered strategy on the running clock; alone, lists the live runs.",
+        options=(
+            Option(
+                name="SYMBOL", help="what is traded, such as BTCUSDT; left out, the live runs are listed", kind="symbol"
+            ),
+            Option(name="--strategy", help="a registered strategy", kind="strategy"),
+            Option(name="--exchange", help="where candles come from: a name or {source}", kind="exchange"),
+            Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution"),
+            Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable"),
+            Option(name="--store", help="a folder, a .db file or {store}; ./dump/data by default", kind="path"),
+            Option(name="--clock", help="{clock}; the computer's by default", kind="variable"),
+            Option(name="--until", help="moment at which it leaves, such as 2024-01-31; UTC"),
+            Option(name="--broker", help="{broker} that carries out orders", kind="variable"),
+            Option(name="--quantity", help="how much per signal, in base currency; for a broker"),
+            Option(name="--stop", help="open nothing new, watch an open position to its end", flag=True),
+            Option(name="--now", help="with --stop: leave at once and keep the state for the next run", flag=True),
+            Option(name="--out", help="variable that receives the task; NAME << does the same", kind="variable"),
         ),
-        Option(name="--strategy", help="a registered strategy", kind="strategy"),
-        Option(name="--exchange", help="where candles come from: a name or {source}", kind="exchange"),
-        Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution"),
-        Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable"),
-        Option(name="--store", help="a folder, a .db file or {store}; ./dump/data by default", kind="path"),
-        Option(name="--clock", help="{clock}; the computer's by default", kind="variable"),
-        Option(name="--until", help="moment at which it leaves, such as 2024-01-31; UTC"),
-        Option(name="--broker", help="{broker} that carries out orders", kind="variable"),
-        Option(name="--quantity", help="how much per signal, in base currency; for a broker"),
-        Option(name="--stop", help="open nothing new, watch an open position to its end", flag=True),
-        Option(name="--now", help="with --stop: leave at once and keep the state for the next run", flag=True),
-        Option(name="--out", help="variable that receives the task; NAME << does the same", kind="variable"),
+        twin='bknb.Live.background("BTCUSDT", strategy="sma-cross", exchange="demo")',
     ),
-    twin='bknb.Live.background("BTCUSDT", strategy="sma-cross", exchange="demo")',
 )
 
 
@@ -91,3 +93,6 @@ def _line(task: Any) -> str:
     total = f", {money:+.2f} % in all" if trades else ""
     count = f"{len(trades):,} trade{'' if len(trades) == 1 else 's'}"
     return f"{task.strategy} on {task.symbol}: {state}, up to {at:%Y-%m-%d %H:%M} UTC, {count}{total}"
+
+
+ACTIONS: Final[dict[str, Action]] = {"%live": live}

@@ -7,23 +7,25 @@ from typing import Any, Final
 import bknb
 
 from ..kernel import ipython
-from ..session import Session
+from ..session import Action, Session
 from ..wait import wait
 from .arguments import Call, Command, Option
 from .output import keep, kept_or_returned, say
 
-COMMAND: Final = Command(
-    name="%optimize",
-    summary="Asks a model for strategies, tries them out, and shows the proposals; nothing is run here.",
-    options=(
-        Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True),
-        Option(name="--optimizer", help="a registered optimizer", kind="optimizer", required=True),
-        Option(name="--path", help="folder of the notebook it writes; ./dump/optimizer by default", kind="path"),
-        Option(name="--again", help="ask again, also when it has run already", flag=True),
-        Option(name="--out", help="variable that receives the proposals; NAME << does the same", kind="variable"),
-        Option(name="--background", help="return at once; bknb.Optimizer.list() shows how far it is", flag=True),
+COMMANDS: Final = (
+    Command(
+        name="%optimize",
+        summary="Asks a model for strategies, tries them out, and shows the proposals; nothing is run here.",
+        options=(
+            Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True),
+            Option(name="--optimizer", help="a registered optimizer", kind="optimizer", required=True),
+            Option(name="--path", help="folder of the notebook it writes; ./dump/optimizer by default", kind="path"),
+            Option(name="--again", help="ask again, also when it has run already", flag=True),
+            Option(name="--out", help="variable that receives the proposals; NAME << does the same", kind="variable"),
+            Option(name="--background", help="return at once; bknb.Optimizer.list() shows how far it is", flag=True),
+        ),
+        twin='bknb.Optimizer.cells("BTCUSDT", "ideas")',
     ),
-    twin='bknb.Optimizer.cells("BTCUSDT", "ideas")',
 )
 
 
@@ -42,3 +44,6 @@ def optimize(session: Session, call: Call) -> Any:
     ipython("display").display(bknb.Optimizer.cells(symbol, name, path))
     keep(session, call, proposals)
     return None
+
+
+ACTIONS: Final[dict[str, Action]] = {"%optimize": optimize}

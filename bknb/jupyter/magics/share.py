@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import bknb
 
-from ..session import Session
+from ..session import Action, Session
 from .arguments import Call, Command, Option
 
 _NOTEBOOK: Final = Option(name="NOTEBOOK", help="the saved notebook; this one by default", kind="path")
@@ -77,4 +76,4 @@ def doctor(_session: Session, call: Call) -> Any:
     return bknb.doctor(network=not call.get("offline"), **given)
 
 
-ACTIONS: Final[dict[str, Callable[[Session, Call], Any]]] = {"%share": share, "%verify": verify, "%doctor": doctor}
+ACTIONS: Final[dict[str, Action]] = {"%share": share, "%verify": verify, "%doctor": doctor}

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from ..kernel import ipython
-from .arguments import Call, Command, Option
+from .arguments import Call, Command, Option, whole
 from .output import keep, kept_or_returned, say, wait_with_line
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..session import Action, Session
 
 SWEEP: Final = Command(
     name="%sweep",
@@ -71,16 +71,6 @@ def _value(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def whole(call: Call, name: str) -> dict[str, Any]:
-    """A number given to an option, as a keyword; nothing when it was not given."""
-    if name not in call.values:
-        return {}
-    try:
-        return {name: int(call.values[name])}
-    except (TypeError, ValueError):
-        raise bknb.UsageError(f"--{name} takes a whole number, got {call.values[name]!r}") from None
-
-
 def sweep(session: Session, call: Call) -> Any:
     """``%sweep``."""
     symbol, executor = call.values["symbol"], call.get("executor")
@@ -128,3 +118,7 @@ def _wait(task: Any) -> Any:
         partial="partial result",
         stop_now=False,
     )
+
+
+COMMANDS: Final = (SWEEP,)
+ACTIONS: Final[dict[str, Action]] = {"%sweep": sweep}

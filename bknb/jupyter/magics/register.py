@@ -1,0 +1,152 @@
+"""``%%strategy``, ``%%risk``, ``%exchange`` and ``%frame``: registering what a run needs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import bknb
+
+from ..session import Action, Session
+from .arguments import Call, Command, Option, whole
+from .cell_body import risk_rules, strategy_function
+from .output import say
+
+_NAME: Final = Option(name="NAME", help="its name", required=True)
+INTERVAL: Final = Option(name="--interval", help="how often the strategy is asked", kind="interval", required=True)
+RISK: Final = Option(name="--risk", help="risk profile that every signal must pass", kind="risk")
+EXECUTION: Final = Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution")
+PARAMS: Final = Option(name="--params", help="values for the function's parameters, as {params}", kind="variable")
+LOOKBACK: Final = Option(name="--lookback", help="candles a row of get_signals depends on; 500 by default")
+
+COMMANDS: Final = (
+    Command(
+        name="%%strategy",
+        summary="The get_signal, or get_signals, in the cell becomes a registered strategy.",
+        options=(_NAME, INTERVAL, PARAMS, LOOKBACK, RISK, EXECUTION),
+        twin='bknb.add_strategy("sma-cross", interval="15m", get_signal=get_signal)',
+    ),
+    Command(
+        name="%%risk",
+        summary="The functions in the cell (or its list validations) become a risk profile; each sees a request.",
+        options=(_NAME,),
+        twin='bknb.add_risk("calm", validations=[at_most_three])',
+    ),
+    Command(
+        name="%exchange",
+        summary="Registers where candles come from; without a name, lists what is registered.",
+        options=(
+            Option(name="NAME", help="its name", kind="exchange"),
+            Option(name="--get-candles", help="demo, ccxt:binance, a .csv or .parquet file, {function}", kind="source"),
+            Option(name="--format-price", help="{function} of symbol and price", kind="variable"),
+            Option(name="--format-quantity", help="{function} of symbol and quantity", kind="variable"),
+        ),
+        twin='bknb.add_exchange("demo", get_candles=bknb.exchanges.demo())',
+    ),
+    Command(
+        name="%frame",
+        summary="Registers a stretch of time; without a name, lists what is registered.",
+        options=(
+            Option(name="NAME", help="its name", kind="frame"),
+            Option(name="START", help="first moment, such as 2024-01-01; UTC"),
+            Option(name="END", help="last moment; UTC"),
+            Option(name="--interval", help="distance of two moments; 1m by default", kind="interval"),
+        ),
+        twin='bknb.add_frame("january", start="2024-01-01", end="2024-02-01")',
+    ),
+)
+
+
+def register_strategy(session: Session, call: Call, *, name: str) -> None:
+    """Make the cell's function a strategy and say whether it took another one's place."""
+    if not isinstance(name, str):
+        raise bknb.UsageError(f"the name of a strategy must be text, got {type(name).__name__}")
+    function: dict[str, Any] = strategy_function(call.head, call.body, name=name, names=session.names)
+    known = name in bknb.list_strategies()
+    options: dict[str, Any] = {
+        key: call.values[key] for key in ("interval", "params", "risk", "execution") if key in call.values
+    }
+    options |= whole(call, "lookback")
+    with session.quietly():
+        strategy = bknb.add_strategy(name, **function, **options)
+    what = f"interval {strategy.interval}, execution {strategy.execution}"
+    what += f", risk {strategy.risk}" if strategy.risk else ""
+    say(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
+
+
+def strategy(session: Session, call: Call) -> None:
+    """``%%strategy``."""
+    register_strategy(session, call, name=call.values["name"])
+
+
+def risk(session: Session, call: Call) -> None:
+    """``%%risk``."""
+    name = call.values["name"]
+    rules = risk_rules(call.head, call.body, name=name, names=session.names)
+    known = name in bknb.list_risks()
+    with session.quietly():
+        profile = bknb.add_risk(name, validations=rules)
+    count = len(profile.validations)
+    say(f"risk {name!r} {'replaced' if known else 'registered'} ({count} rule{'' if count == 1 else 's'})")
+
+
+def _source(given: Any) -> Any:
+    """What ``--get-candles`` says: the demo, a file, or something of the user's."""
+    if not isinstance(given, str):
+        return given
+    if given == "demo":
+        return bknb.exchanges.demo()
+    if given.startswith("ccxt:"):
+        return bknb.exchanges.ccxt(given.removeprefix("ccxt:"))
+    for suffix, reader in ((".csv", "from_csv"), (".csv.gz", "from_csv"), (".parquet", "from_parquet")):
+        if given.endswith(suffix):
+            return getattr(bknb.exchanges, reader)(given)
+    raise bknb.UsageError(
+        f"--get-candles takes demo, a path ending in .csv or .parquet, or a variable in braces; got {given!r}"
+    )
+
+
+def exchange(session: Session, call: Call) -> None:
+    """``%exchange``."""
+    name = call.get("name")
+    if name is None:
+        say("\n".join(bknb.list_exchanges()))
+        return
+    given = {key: value for key, value in call.values.items() if key not in ("name", "get_candles")}
+    if "get_candles" not in call.values:
+        if given:
+            raise bknb.UsageError(
+                f"%exchange {name} needs --get-candles (demo, a .csv or .parquet file, or {{function}})"
+            )
+        source = bknb.get_exchange(name).source
+        symbols = getattr(source, "symbols", None)
+        say(f"exchange {name!r}: {type(source).__name__}" + (f", symbols {', '.join(symbols)}" if symbols else ""))
+        return
+    known = name in bknb.list_exchanges()
+    with session.quietly():
+        bknb.add_exchange(name, get_candles=_source(call.values["get_candles"]), **given)
+    say(f"exchange {name!r} {'replaced' if known else 'registered'}")
+
+
+def frame(session: Session, call: Call) -> None:
+    """``%frame``."""
+    name = call.get("name")
+    if name is None:
+        say("\n".join(str(bknb.get_frame(known)) for known in bknb.list_frames()) or "no frame is registered yet")
+        return
+    if "start" not in call.values:
+        say(str(bknb.get_frame(name)))
+        return
+    if "end" not in call.values:
+        raise bknb.UsageError(f"%frame {name} needs an end\nusage: %frame NAME START END [--interval INTERVAL]")
+    known = name in bknb.list_frames()
+    with session.quietly():
+        made = bknb.add_frame(name, **{key: value for key, value in call.values.items() if key != "name"})
+    say(f"frame {made} {'replaced' if known else 'registered'}")
+
+
+ACTIONS: Final[dict[str, Action]] = {
+    "%%strategy": strategy,
+    "%%risk": risk,
+    "%exchange": exchange,
+    "%frame": frame,
+}
