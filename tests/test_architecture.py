@@ -66,13 +66,13 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "sandbox": ("runs", "exchanges", "engine", "market", "domain", "config", "errors", "user_code"),
     "diagnostics": ("runs", "history", "stores", "engine", "domain", "errors"),
-    "sharing": ("stores.atomic", "runs", "exchanges", "provenance", "engine", "market", "errors"),
+    "sharing": ("stores.atomic", "runs", "exchanges", "provenance", "engine", "market", "domain", "errors"),
     "optimizer": (
         *("sandbox", "runs", "exchanges", "llm", "research", "reports", "engine", "events", "market", "stores"),
         *("domain", "config", "errors", "ports", "process", "user_code", "frontend", "version"),
     ),
     "sources": ("optimizer.shown_data",),
-    "jupyter": ("PUBLIC", "reports", "market", "errors", "frontend"),
+    "jupyter": ("PUBLIC", "reports", "market", "stores.atomic", "errors", "frontend"),
     "panels": ("jupyter",),
     "cli": ("PUBLIC", "sharing", "errors"),
     "": ("jupyter.extension", "version"),  # bknb/__init__.py: lazy_loader hands out the public names

@@ -6,11 +6,11 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from ..domain.formatting import utc_text
+from ..domain.html import Html, element, elements
 from ..domain.ranges import Ranges
 from ..engine.registry import registry
 from ..history.partition import SeriesName
@@ -88,15 +88,19 @@ class Checkup:
                 lines.append(f"  {'':<{width}}  -> {finding.advice}")
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
-        cell = "style='text-align:left'"
-        rows = "".join(
-            f"<tr><td aria-label='{part.state}'>{_SIGNS[part.state]}</td><th {cell}>{escape(part.what)}</th>"
-            f"<td {cell}>{escape(part.found)}</td><td {cell}>{escape(part.advice)}</td></tr>"
+    def _repr_html_(self) -> Html:
+        left = "text-align:left"
+        rows = (
+            element(
+                "tr",
+                element("td", _SIGNS[part.state], aria_label=part.state),
+                element("th", part.what, style=left),
+                elements("td", (part.found, part.advice), style=left),
+            )
             for part in self.findings
         )
-        head = f"<tr><th></th><th {cell}>what</th><th {cell}>found</th><th {cell}>what to do</th></tr>"
-        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+        head = element("tr", element("th"), elements("th", ("what", "found", "what to do"), style=left))
+        return element("table", element("thead", head), element("tbody", *rows))
 
 
 def doctor(*, state: str | Path = STATE_FOLDER, candles: str | Path = CANDLE_FOLDER, network: bool = True) -> Checkup:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from ..domain.formatting import utc_text
+from ..domain.html import Html, element, elements, fragment
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..domain.ranges import Ranges, length
 from ..errors import StateError, UsageError
@@ -102,9 +102,9 @@ class Audit:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> Html:
         head, *rest = str(self).splitlines()
-        return f"<p>{escape(head)}</p><ul>{''.join(f'<li>{escape(line.strip())}</li>' for line in rest)}</ul>"
+        return fragment(element("p", head), element("ul", elements("li", (line.strip() for line in rest))))
 
     def _headline(self) -> str:
         what = "sound" if self.sound else f"{len(self.findings)} finding{'' if len(self.findings) == 1 else 's'}"

@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any, Final
 
 from ..domain.formatting import utc_text
+from ..domain.html import Html, element, elements, fragment
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.ranges import Range, Ranges, length
 from ..engine.build import as_moment
@@ -30,6 +30,7 @@ from ..market.fetch_loop import submit
 from ..ports import CandleSource
 from .factories import ccxt, stored
 
+_TITLES: Final = ("symbol", "candles", "new", "absent", "missing", "hash")
 _LOOK_SECONDS: Final = 0.1
 _AFTER_MS: Final = 5 * MINUTE_MS  # what a run over the same range looks at after its last moment
 
@@ -122,7 +123,7 @@ class Downloaded:
 
     def __str__(self) -> str:
         step = interval_ms(self.interval)
-        rows = [("symbol", "candles", "new", "absent", "missing", "hash"), *(_row(one, step) for one in self.series)]
+        rows = [_TITLES, *(_row(one, step) for one in self.series)]
         widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
         lines = [_headline(self)]
         for row in rows:
@@ -135,15 +136,14 @@ class Downloaded:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> Html:
         step = interval_ms(self.interval)
-        head = "".join(f"<th>{name}</th>" for name in ("symbol", "candles", "new", "absent", "missing", "hash"))
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _row(one, step)) + "</tr>" for one in self.series
-        )
-        notes = "".join(f"<li>{escape(note)}</li>" for note in _few(self.warnings))
-        return f"<p>{escape(_headline(self))}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" + (
-            f"<ul>{notes}</ul>" if notes else ""
+        body = (element("tr", elements("td", _row(one, step))) for one in self.series)
+        notes = elements("li", _few(self.warnings))
+        return fragment(
+            element("p", _headline(self)),
+            element("table", element("thead", element("tr", elements("th", _TITLES))), element("tbody", *body)),
+            notes and element("ul", notes),
         )
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
-from html import escape
 from typing import Any, Final
 
 from ..errors import MissingDependency
 from ..reports import plots
 from ..reports.backtest import backtest_info, summary_html, summary_text
+from ..reports.markup import element, fragment
 from .kernel import front_end_draws, in_kernel, ipython
 
 RESULT_KEY: Final = "bknb"
@@ -56,7 +56,7 @@ def numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], dict[str, A
     info = backtest_info(result)
     html, text = summary_html(info), summary_text(info)
     if hint:
-        html, text = f"{html}<p>{escape(hint)}</p>", f"{text}\n  hint      {hint}"
+        html, text = fragment(html, element("p", hint)), f"{text}\n  hint      {hint}"
     mark = {"kind": "backtest", "strategy": info.strategy, "symbol": info.symbol}
     card = getattr(result, "card", None)
     if card is not None:  # every front end that saves outputs saves their metadata: the notebook keeps the card

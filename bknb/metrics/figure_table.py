@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+from ..domain.html import Html, element, elements, fragment
 from ..errors import UnknownName
 from .definitions import DEFINITIONS, HEAT_DEFINITIONS, NOT_AVAILABLE, Definition
 
@@ -118,15 +118,10 @@ class HeatStatistics(dict[str, Any]):
         return "\n".join([_text_table(title, self._shown()), "", *lines])
 
     def _repr_html_(self) -> str:
-        titles = "".join(
-            f'<th title="{_tooltip(DEFINITIONS[key])}">{escape(DEFINITIONS[key].label)}</th>' for key in _SYMBOL_COLUMNS
-        )
-        body = "".join(
-            f"<tr><td>{escape(symbol)}</td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-            for symbol, cells in self._symbol_rows()
-        )
-        by_symbol = f"<table><thead><tr><th>Symbol</th>{titles}</tr></thead><tbody>{body}</tbody></table>"
-        return by_symbol + _html_table(self._shown())
+        titles = [element("th", DEFINITIONS[key].label, title=_tooltip(DEFINITIONS[key])) for key in _SYMBOL_COLUMNS]
+        rows = [element("tr", elements("td", [symbol, *cells])) for symbol, cells in self._symbol_rows()]
+        head = element("thead", element("tr", element("th", "Symbol"), *titles))
+        return fragment(element("table", head, element("tbody", *rows)), _html_table(self._shown()))
 
     def _shown(self) -> list[tuple[Definition, Figure]]:
         return [(self.definitions[key], value) for key, value in self.items() if key not in _HIDDEN]
@@ -159,19 +154,18 @@ def _text_table(title: str, rows: list[tuple[Definition, Figure]]) -> str:
     return "\n".join([title, *lines])
 
 
-def _html_table(rows: list[tuple[Definition, Figure]]) -> str:
+def _html_table(rows: list[tuple[Definition, Figure]]) -> Html:
     """Label and value with unit; the definition is the tooltip of the row."""
-    body: list[str] = []
+    body: list[Html] = []
     for own, value in rows:
         shown = own.show(value)
         unit = f" {own.unit}" if own.unit and shown != NOT_AVAILABLE else ""
-        body.append(
-            f'<tr title="{_tooltip(own)}"><td style="text-align:left">{escape(own.label)}</td>'
-            f'<td style="text-align:right">{escape(shown + unit)}</td></tr>'
-        )
-    return f"<table><tbody>{''.join(body)}</tbody></table>"
+        label = element("td", own.label, style="text-align:left")
+        figure = element("td", shown + unit, style="text-align:right")
+        body.append(element("tr", label, figure, title=_tooltip(own)))
+    return element("table", element("tbody", *body))
 
 
 def _tooltip(own: Definition) -> str:
     nothing = f". n/a when: {own.null_when}" if own.null_when else ""
-    return escape(f"{own.key}: {own.formula}{nothing}")
+    return f"{own.key}: {own.formula}{nothing}"

@@ -16,6 +16,7 @@ from .study import Proposal as Passed
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..domain.html import Html
     from ..runs.result import Result
 
 FENCES: Final = ("processor time", "memory", "file size", "system calls", "audit events")
@@ -275,7 +276,7 @@ class Proposals(Sequence[Proposal]):
             lines.append(f"  ended early: {self.problem.splitlines()[0]}")
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> Html:
         from ..reports.proposals import panel_html
 
         return panel_html(self)

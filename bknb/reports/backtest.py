@@ -5,13 +5,12 @@ The writers only arrange; every word and number comes from :class:`bknb.reports.
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from ..metrics.definitions import DEFINITIONS
 from .backtest_info import COLUMNS, HEADLINES, MISSING, BacktestInfo, backtest_info
+from .markup import Html, element, elements, fragment, markdown_table
 from .markup import cell as _cell
-from .markup import markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -144,19 +143,22 @@ def _said(title: str, texts: Sequence[str]) -> list[str]:
 # -- HTML --------------------------------------------------------------------------------------------------------
 
 
-def _box(text: str) -> str:
-    return f'<div role="note" style="{_BOX}">&#9888; {escape(text)}</div>'
+def _box(text: str) -> Html:
+    return element("div", Html("&#9888; "), text, role="note", style=_BOX)
 
 
-def _numbers(info: BacktestInfo, start: int, end: int) -> str:
+def _numbers(info: BacktestInfo, start: int, end: int) -> Html:
     """Figures as a table, three to a row; the definition of each is its tooltip."""
+    number = "text-align:right;white-space:nowrap;padding-right:1.5em"
     cells = [
-        f'<th scope="row" style="text-align:left" title="{escape(figure.meaning)}">{escape(figure.label)}</th>'
-        f'<td style="text-align:right;white-space:nowrap;padding-right:1.5em">{escape(figure.text)}</td>'
+        fragment(
+            element("th", figure.label, scope="row", style="text-align:left", title=figure.meaning),
+            element("td", figure.text, style=number),
+        )
         for figure in info.figures[start:end]
     ]
-    rows = "".join(f"<tr>{''.join(cells[at : at + 3])}</tr>" for at in range(0, len(cells), 3))
-    return f'<table style="font-size:92%">{rows}</table>'
+    rows = (element("tr", *cells[at : at + 3]) for at in range(0, len(cells), 3))
+    return element("table", *rows, style="font-size:92%")
 
 
 _SHOWN: Final = (
@@ -172,45 +174,44 @@ _SHOWN: Final = (
     "Signal ID",
 )
 _WHOLE: Final = frozenset({"Open time", "Close time", "PNL (net)", "Note", "Signal ID"})
-_SIGNS: Final = {1: "&#9650;", -1: "&#9660;", 0: "&#8226;"}
-_ONE_LINE: Final = ("", ' style="white-space:nowrap"')
+_SIGNS: Final = {1: Html("&#9650; "), -1: Html("&#9660; "), 0: Html("&#8226; ")}
+_ELLIPSIS: Final = Html("&#8230;")
 _HEAD: Final = "position:sticky;top:0;background:var(--jp-layout-color0,var(--vscode-editor-background,Canvas))"
 
 
-def _line(row: Sequence[str], sign: int) -> str:
+def _line(row: Sequence[str], sign: int) -> Html:
     """One trade as a table row."""
-    cells = dict(zip(COLUMNS, map(escape, row), strict=True))
-    cells["PNL (net)"] = f"{_SIGNS[sign]} {cells['PNL (net)']}"
-    cells["Note"] = escape(_short(row[COLUMNS.index("Note")]))
+    cells = dict(zip(COLUMNS, row, strict=True))
+    cells["PNL (net)"] = fragment(_SIGNS[sign], cells["PNL (net)"])
+    cells["Note"] = _short(cells["Note"])
     if cells["Ambiguous"]:
         cells["Close reason"] += " (ambiguous)"
-    return f"<tr>{''.join(f'<td{_ONE_LINE[name in _WHOLE]}>{cells[name]}</td>' for name in _SHOWN)}</tr>"
+    styles = {name: "white-space:nowrap" if name in _WHOLE else None for name in _SHOWN}
+    return element("tr", *(element("td", cells[name], style=style) for name, style in styles.items()))
 
 
-def _trades(info: BacktestInfo) -> str:
+def _trades(info: BacktestInfo) -> Html:
     """The trade table in a box that scrolls: all rows, or the first and the last of them."""
     if not info.rows:
-        return "<p>No trade was closed.</p>"
+        return element("p", "No trade was closed.")
     lines = [_line(row, sign) for row, sign in zip(info.rows, info.signs, strict=True)]
     count = f"{len(lines):,} trade{'' if len(lines) == 1 else 's'}, times in UTC"
     hidden = len(lines) - ROWS_SHOWN
     if hidden > 0:
-        gap = f'<tr><td colspan="{len(_SHOWN)}">&#8230; {hidden:,} more in <code>result.trades</code> &#8230;</td></tr>'
+        more = (_ELLIPSIS, f" {hidden:,} more in ", element("code", "result.trades"), " ", _ELLIPSIS)
+        gap = element("tr", element("td", *more, colspan=len(_SHOWN)))
         lines[ROWS_SHOWN // 2 : ROWS_SHOWN // 2 + hidden] = [gap]
-    head = "".join(f'<th scope="col" style="{_HEAD}">{escape(name)}</th>' for name in _SHOWN)
-    return (
-        f"<details open><summary>{count}</summary>"
-        f'<div role="region" aria-label="Trades" tabindex="0" style="{_SCROLL}">'
-        f'<table style="font-size:90%;margin:0"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div></details>"
-    )
+    head = element("thead", element("tr", elements("th", _SHOWN, scope="col", style=_HEAD)))
+    table = element("table", head, element("tbody", *lines), style="font-size:90%;margin:0")
+    region = element("div", table, role="region", aria_label="Trades", tabindex=0, style=_SCROLL)
+    return element("details", element("summary", count), region, open=True)
 
 
 def _short(text: str) -> str:
     return text if len(text) <= 48 else text[:45] + "..."
 
 
-def summary_html(result: Any) -> str:
+def summary_html(result: Any) -> Html:
     """Numbers, complaints and trades as HTML without scripts, for a notebook.
 
     Nothing is coloured by the page's colours, so it reads the same in light and dark themes. Each figure explains
@@ -222,24 +223,27 @@ def summary_html(result: Any) -> str:
 
     Returns
     -------
-    str
+    Html
     """
     info = _as_info(result)
     facts = dict(info.facts)
     title = f"{info.strategy} on {info.symbol}, every {facts['Interval']}"
-    what = f"{facts['Frame']} · execution <b>{escape(facts['Execution model'])}</b> · {escape(facts['Costs per side'])}"
-    what += f" per side · exchange {escape(facts['Exchange'])} · {escape(facts['Data'])}"
-    parts = [f'<div class="bknb-result"><p><b>{escape(title)}</b><br>{what}</p>']
-    if info.partial:
-        parts.append(_box(info.partial))
-    parts += [_box(warning) for warning in info.warnings]
-    parts += [_box(f"Error: {error}") for error in info.errors]
-    parts.append(_numbers(info, 0, HEADLINES))
-    more = _numbers(info, HEADLINES, len(info.figures))
-    parts.append(f"<details><summary>more figures</summary>{more}</details>")
-    parts.append(f"<p>{escape('; '.join(_asides(info)))}</p>" if _asides(info) else "")
-    parts.append(_trades(info) + "</div>")
-    return "".join(parts)
+    what = fragment(
+        *(f"{facts['Frame']} · execution ", element("b", facts["Execution model"])),
+        f" · {facts['Costs per side']} per side · exchange {facts['Exchange']} · {facts['Data']}",
+    )
+    warnings = [*info.warnings, *(f"Error: {error}" for error in info.errors)]
+    asides = "; ".join(_asides(info))
+    return element(
+        "div",
+        element("p", element("b", title), element("br"), what),
+        *(_box(text) for text in (info.partial, *warnings) if text),
+        _numbers(info, 0, HEADLINES),
+        element("details", element("summary", "more figures"), _numbers(info, HEADLINES, len(info.figures))),
+        asides and element("p", asides),
+        _trades(info),
+        class_="bknb-result",
+    )
 
 
 def _asides(info: BacktestInfo) -> list[str]:

@@ -10,7 +10,7 @@ from ..metrics.definitions import DEFINITIONS, HEAT_DEFINITIONS
 from ..metrics.figure_table import HeatStatistics
 from ..metrics.heat import heat_statistics
 from .backtest_info import figure_text
-from .markup import cell, figures, html_figures, html_table, markdown_table, moment
+from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table, moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,9 +97,9 @@ class HeatInfo:
         head = f"heat of {self.strategy}: {len(self.runs)} symbols"
         return "\n".join([head, *(f"  {warning}" for warning in self.warnings), repr(self.statistics)])
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> Html:
         head = html_figures(f"Heat of {self.strategy}", self._pairs()[:12])
-        return head + html_table(self._titles(_SHOWN), self._rows(_SHOWN))
+        return fragment(head, html_table(self._titles(_SHOWN), self._rows(_SHOWN)))
 
 
 def heat_info(strategy: str, results: Iterable[Any]) -> HeatInfo:

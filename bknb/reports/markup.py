@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..domain.html import Child, Html, element, elements, fragment
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "MISSING",
+    "Child",
+    "Html",
+    "cell",
+    "element",
+    "elements",
+    "figures",
+    "fragment",
+    "html_figures",
+    "html_table",
+    "markdown_table",
+    "moment",
+    "number",
+    "share",
+]
 
 MISSING = "N/A"
 """What stands where a figure is not available."""
@@ -50,7 +68,7 @@ def figures(pairs: Iterable[tuple[str, str]]) -> list[str]:
     return [f"- **{cell(label)}:** {cell(text)}" for label, text in pairs]
 
 
-def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Html:
     """The same as HTML without scripts; the first ``left`` columns are text, the others numbers: right-aligned, whole.
 
     Examples
@@ -59,28 +77,26 @@ def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: i
     1
     """
     text, figure = "text-align:left", "text-align:right;white-space:nowrap"
-    style = [text if at < left else figure for at in range(len(columns))]
+    styles = [text if at < left else figure for at in range(len(columns))]
+    sides = [f"text-align:{'left' if at < left else 'right'}" for at in range(len(columns))]
 
-    head = "".join(
-        f'<th scope="col" style="text-align:{"left" if at < left else "right"}">{escape(name)}</th>'
-        for at, name in enumerate(columns)
+    head = (element("th", name, scope="col", style=side) for name, side in zip(columns, sides, strict=True))
+    body = (
+        element("tr", *(element("td", one, style=style) for one, style in zip(row, styles, strict=True)))
+        for row in rows
     )
-    lines = []
-    for row in rows:
-        cells = [f'<td style="{how}">{escape(one)}</td>' for one, how in zip(row, style, strict=True)]
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    body = "".join(lines)
-    return f'<table style="font-size:92%"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return element("table", element("thead", element("tr", *head)), element("tbody", *body), style="font-size:92%")
 
 
-def html_figures(title: str, pairs: Iterable[tuple[str, str]]) -> str:
+def html_figures(title: str, pairs: Iterable[tuple[str, str]]) -> Html:
     """A title and figures as HTML."""
-    rows = "".join(
-        f'<tr><th scope="row" style="text-align:left">{escape(label)}</th>'
-        f'<td style="text-align:left">{escape(text)}</td></tr>'
+    left = "text-align:left"
+    rows = (
+        element("tr", element("th", label, scope="row", style=left), element("td", text, style=left))
         for label, text in pairs
     )
-    return f'<p><b>{escape(title)}</b></p><table style="font-size:92%"><tbody>{rows}</tbody></table>'
+    table = element("table", element("tbody", *rows), style="font-size:92%")
+    return fragment(element("p", element("b", title)), table)
 
 
 def moment(ms: Any) -> str:

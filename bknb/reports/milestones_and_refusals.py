@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..domain.signal import Milestone, RiskRefused
 from .backtest_info import moment_text, price_text
-from .markup import markdown_table
+from .markup import cell, markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ class MilestoneTally:
 
     def report(self) -> str:
         """The milestones as Markdown."""
-        lines = [f"# Partial milestones: {self.title}", ""]
+        lines = [f"# Partial milestones: {cell(self.title)}", ""]
         if not self.milestones:
             return "\n".join([*lines, "No position has come a tenth of the way to its target or stop yet.", ""])
         rows = [
@@ -113,7 +113,7 @@ class RefusalTally:
 
     def report(self) -> str:
         """The refusals as Markdown."""
-        lines = [f"# Risk refusals: {self.title}", ""]
+        lines = [f"# Risk refusals: {cell(self.title)}", ""]
         if not self.refusals:
             return "\n".join([*lines, "No candidate was refused yet.", ""])
         rows = [
@@ -131,7 +131,7 @@ class RefusalTally:
             for event in self.refusals
         ]
         columns = ("When (UTC)", "Symbol", "Strategy", "Profile", "Why", "Position", "Price", "Open then", "Mode")
-        counts = [f"- {count:,} x {note}" for note, count in self.by_note.items()]
+        counts = [f"- {count:,} x {cell(note)}" for note, count in self.by_note.items()]
         total = f"**Refusals:** {len(self.refusals):,}"
         return "\n".join([*lines, *markdown_table(columns, rows), "", total, "", *counts, ""])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .markup import cell, figures, html_figures, html_table, markdown_table, number
+from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +102,7 @@ class PerformanceInfo:
         if not self.timings:
             return "\n".join([*lines, "Nothing was timed."]) + "\n"
         lines += [*figures(self._pairs()), "", *markdown_table(_TITLES, self._cells()), ""]
-        lines += [f"- **{timing.metric}**: {MEANING.get(timing.metric, '')}" for timing in self.timings]
+        lines += [f"- **{cell(timing.metric)}**: {MEANING.get(timing.metric, '')}" for timing in self.timings]
         lines += [
             "",
             (
@@ -116,9 +116,9 @@ class PerformanceInfo:
         lines = [f"performance of {self.strategy} on {self.symbol}"]
         return "\n".join([*lines, *(f"  {label}: {text}" for label, text in self._pairs())])
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> Html:
         title = f"Performance of {self.strategy} on {self.symbol}"
-        return html_figures(title, self._pairs()) + html_table(_TITLES, self._cells())
+        return fragment(html_figures(title, self._pairs()), html_table(_TITLES, self._cells()))
 
 
 def performance_info(strategy: str, symbol: str, events: Iterable[Any], *, limit: int) -> PerformanceInfo:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any, Final
 
 from ..errors import UnknownName
+from .markup import Child, Html, element, elements, fragment
 
 _CELL: Final = "padding:3px 10px 3px 0;text-align:left;vertical-align:top"
 _NUMBER: Final = "padding:3px 10px 3px 0;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
@@ -15,22 +15,23 @@ _PRE: Final = (
     "background:rgba(128,128,128,0.10);border-radius:4px;font-size:85%"
 )
 _FAINT: Final = "opacity:0.75;font-size:90%"
+UNKNOWN: Final = "—"
 _LONGEST: Final = 6_000  # characters of one message on screen
 
 
 def _percent(value: Any) -> str:
     if value is None:
-        return "—"
+        return UNKNOWN
     mark = "▲" if value > 0 else "▼" if value < 0 else ""
     return f"{mark} {value:+.2f} %".strip()
 
 
 def _ratio(value: Any) -> str:
-    return "—" if value is None else f"{value:.2f}"
+    return UNKNOWN if value is None else f"{value:.2f}"
 
 
 def _chance(value: Any) -> str:
-    return "—" if value is None else f"{100 * value:.0f} %"
+    return UNKNOWN if value is None else f"{100 * value:.0f} %"
 
 
 def _stat(result: Any, name: str) -> Any:
@@ -51,81 +52,84 @@ _HEADS: Final = (
 )
 
 
-def ranking_html(proposals: Any) -> str:
+def ranking_html(proposals: Any) -> Html:
     """The ranking as a table."""
-    head = "".join(
-        f'<th scope="col" style="{_CELL if at < 3 else _NUMBER}" title="{escape(why)}">{escape(name)}</th>'
+    head = (
+        element("th", name, scope="col", style=_CELL if at < 3 else _NUMBER, title=why)
         for at, (name, why) in enumerate(_HEADS)
     )
     rows = []
     for each in proposals:
-        cells = [
-            (str(each.rank), _CELL),
-            (f"<b>{escape(each.name)}</b><br>{escape(each.title)}", _CELL),
-            (escape(each.interval), _CELL),
-            (f"{_stat(each.train, 'n') or 0:,}", _NUMBER),
-            (_percent(_stat(each.train, "total_pnl")), _NUMBER),
-            (f"{_stat(each.test, 'n') or 0:,}", _NUMBER),
-            (_percent(_stat(each.test, "total_pnl")), _NUMBER),
-            (_ratio(_stat(each.test, "sharpe_ratio")), _NUMBER),
-            (_chance(each.luck.deflated), _NUMBER),
-            (_chance(each.luck.p_value), _NUMBER),
+        words = [str(each.rank), fragment(element("b", each.name), element("br"), each.title), each.interval]
+        numbers = [
+            f"{_stat(each.train, 'n') or 0:,}",
+            _percent(_stat(each.train, "total_pnl")),
+            f"{_stat(each.test, 'n') or 0:,}",
+            _percent(_stat(each.test, "total_pnl")),
+            _ratio(_stat(each.test, "sharpe_ratio")),
+            _chance(each.luck.deflated),
+            _chance(each.luck.p_value),
         ]
-        rows.append("<tr>" + "".join(f'<td style="{style}">{text}</td>' for text, style in cells) + "</tr>")
+        rows.append(element("tr", elements("td", words, style=_CELL), elements("td", numbers, style=_NUMBER)))
     if not rows:
-        rows = [f'<tr><td colspan="{len(_HEADS)}" style="{_CELL}">nothing passed the checks</td></tr>']
-    return (
-        f'<table style="border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        rows = [element("tr", element("td", "nothing passed the checks", colspan=len(_HEADS), style=_CELL))]
+    return element(
+        "table",
+        element("thead", element("tr", *head)),
+        element("tbody", *rows),
+        style="border-collapse:collapse",
     )
 
 
-def _details(title: str, inside: str) -> str:
-    return f'<details style="margin:4px 0"><summary style="cursor:pointer">{escape(title)}</summary>{inside}</details>'
+def _details(title: str, *inside: Child) -> Html:
+    return element("details", element("summary", title, style="cursor:pointer"), *inside, style="margin:4px 0")
 
 
-def _proposal(each: Any) -> str:
-    text = f'<p style="margin:4px 0">{escape(each.rationale)}</p><p style="{_FAINT}">{escape(each.verdict)}</p>'
+def _proposal(each: Any) -> Html:
     return _details(
-        f"{each.rank}. {each.name}: why, and its code", f'{text}<pre style="{_PRE}">{escape(each.code)}</pre>'
+        f"{each.rank}. {each.name}: why, and its code",
+        element("p", each.rationale, style="margin:4px 0"),
+        element("p", each.verdict, style=_FAINT),
+        element("pre", each.code, style=_PRE),
     )
 
 
-def _attempts(attempts: Sequence[Any]) -> str:
+def _lines(texts: Sequence[str]) -> Html:
+    """Texts, each on a line of its own."""
+    return fragment(*[piece for text in texts for piece in (element("br"), text)][1:])
+
+
+def _attempts(attempts: Sequence[Any]) -> Html:
     rows = []
     for attempt in attempts:
-        reasons = "<br>".join(escape(objection) for objection in attempt.objections) or "—"
-        name = f'<span style="white-space:nowrap">{escape(attempt.draft)}</span>'
-        cells = (str(attempt.number), name, str(attempt.try_), escape(attempt.status), reasons)
-        rows.append("<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>")
-    heads = "".join(f'<th scope="col" style="{_CELL}">{name}</th>' for name in ("", "for", "try", "became", "reasons"))
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        name = element("span", attempt.draft, style="white-space:nowrap")
+        reasons = _lines(attempt.objections) or UNKNOWN
+        cells = (str(attempt.number), name, str(attempt.try_), attempt.status, reasons)
+        rows.append(element("tr", elements("td", cells, style=_CELL)))
+    heads = elements("th", ("", "for", "try", "became", "reasons"), scope="col", style=_CELL)
+    return element("table", element("thead", element("tr", heads)), element("tbody", *rows))
 
 
-def _shown(shown: Sequence[Any]) -> str:
+def _shown(shown: Sequence[Any]) -> Html:
     rows = []
     for each in shown:
         left_out = "" if each.shown == each.rows else f" of {each.rows:,}"
-        rows.append(
-            f'<tr><td style="{_CELL}">{escape(each.source)}</td>'
-            f'<td style="{_NUMBER}">{each.shown:,}{left_out} rows</td>'
-            f'<td style="{_NUMBER}">{each.tokens:,} tokens</td></tr>'
-        )
-    return f"<table><tbody>{''.join(rows)}</tbody></table>"
+        counts = (f"{each.shown:,}{left_out} rows", f"{each.tokens:,} tokens")
+        rows.append(element("tr", element("td", each.source, style=_CELL), elements("td", counts, style=_NUMBER)))
+    return element("table", element("tbody", *rows))
 
 
-def conversation_html(messages: Sequence[Any]) -> str:
+def conversation_html(messages: Sequence[Any]) -> Html:
     """A conversation, message by message; long ones are cut."""
     parts = []
     for message in messages:
         text = message["content"]
         cut = f"\n… {len(text) - _LONGEST:,} more characters" if len(text) > _LONGEST else ""
         thinking = message.get("thinking")
-        before = _details("thinking", f'<pre style="{_PRE}">{escape(thinking[:_LONGEST])}</pre>') if thinking else ""
-        parts.append(
-            f"<div><b>{escape(message['role'])}</b>{before}"
-            f'<pre style="{_PRE}">{escape(text[:_LONGEST])}{cut}</pre></div>'
-        )
-    return "".join(parts)
+        before = thinking and _details("thinking", element("pre", thinking[:_LONGEST], style=_PRE))
+        said = element("pre", text[:_LONGEST], cut, style=_PRE)
+        parts.append(element("div", element("b", message["role"]), before, said))
+    return fragment(*parts)
 
 
 def _tokens(tokens: Any) -> str:
@@ -137,20 +141,21 @@ def _tokens(tokens: Any) -> str:
     return f"{counted}, {tokens['read']:,} read and {tokens['written'] or 0:,} written by the model's count"
 
 
-def panel_html(proposals: Any) -> str:
+def panel_html(proposals: Any) -> Html:
     """Everything about a study."""
-    head = (
-        f'<div style="margin-bottom:4px"><b>{escape(proposals.optimizer)}</b> for {escape(proposals.symbol)}, '
-        f"model: {escape(proposals.model)}. {escape(proposals.summary)}</div>"
-    )
-    notes = (
-        f'<div style="{_FAINT}">Test range {escape(str(proposals.test))}; {escape(_tokens(proposals.tokens))}.</div>'
-    )
+    named = f" for {proposals.symbol}, model: {proposals.model}. {proposals.summary}"
+    notes = [f"Test range {proposals.test}; {_tokens(proposals.tokens)}."]
     if len(proposals):
-        notes += f'<div style="{_FAINT}">Tried out behind limits of: {escape(", ".join(proposals.fences))}.</div>'
-    problem = f'<div role="alert"><b>Ended early:</b> {escape(proposals.problem)}</div>' if proposals.problem else ""
-    parts = [head, problem, ranking_html(proposals), notes, *(_proposal(each) for each in proposals)]
-    parts.append(_details(f"all {len(proposals.attempts)} answers", _attempts(proposals.attempts)))
+        notes.append(f"Tried out behind limits of: {', '.join(proposals.fences)}.")
+    problem = proposals.problem
+    parts: list[Child] = [
+        element("div", element("b", proposals.optimizer), named, style="margin-bottom:4px"),
+        problem and element("div", element("b", "Ended early:"), f" {problem}", role="alert"),
+        ranking_html(proposals),
+        elements("div", notes, style=_FAINT),
+        *(_proposal(each) for each in proposals),
+        _details(f"all {len(proposals.attempts)} answers", _attempts(proposals.attempts)),
+    ]
     for at, range_ in enumerate(proposals.train, 1):
         name = str(range_)
         if name not in proposals.shown:
@@ -158,6 +163,6 @@ def panel_html(proposals: Any) -> str:
         try:
             talk = conversation_html(proposals.conversation(at))
         except UnknownName:
-            talk = ""
-        parts.append(_details(f"conversation about {name}", _shown(proposals.shown[name]) + talk))
-    return f'<div class="bknb-proposals">{"".join(parts)}</div>'
+            talk = None
+        parts.append(_details(f"conversation about {name}", _shown(proposals.shown[name]), talk))
+    return element("div", *parts, class_="bknb-proposals")

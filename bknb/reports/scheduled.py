@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Cancelled, Opened, Scheduled
 from .backtest_info import price_text
-from .markup import MISSING, cell, figures, html_figures, html_table, markdown_table, moment, number
+from .markup import MISSING, Html, cell, figures, fragment, html_figures, html_table, markdown_table, moment, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,9 +132,9 @@ class ScheduleInfo:
         lines = [f"scheduled signals of {self.strategy} on {self.symbol}"]
         return "\n".join([*lines, *(f"  {label}: {text}" for label, text in self._pairs())])
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> Html:
         title = f"Scheduled signals of {self.strategy} on {self.symbol}"
-        return html_figures(title, self._pairs()) + html_table(_TITLES, self._cells(), left=6)
+        return fragment(html_figures(title, self._pairs()), html_table(_TITLES, self._cells(), left=6))
 
 
 def _percent(value: float | None, *, better: str) -> str:

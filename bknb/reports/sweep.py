@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from html import escape
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 
 from .heatmap import HeatmapInfo, heatmap_info
+from .markup import Html, cell, element, elements
 
 SHOWN: Final = 10
 """Combinations a summary shows; all of them are in ``result.table``."""
@@ -84,24 +85,28 @@ def sweep_text(result: Any) -> str:
 
 def sweep_report(result: Any) -> str:
     """The sweep as Markdown: what was tried, the best combinations, a map of two parameters, and what to doubt."""
-    lines = [f"# Sweep: {result.strategy}", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {text} |" for name, text in facts(result)]
+    lines = [f"# Sweep: {cell(result.strategy)}", "", "| | |", "|---|---|"]
+    lines += [_row(pair) for pair in facts(result)]
     names, rows = _lines(result)
-    lines += ["", "## Best combinations", "", f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
+    lines += ["", "## Best combinations", "", _row(names), "|---" * len(names) + "|"]
+    lines += [_row(row) for row in rows]
     info = _map(result)
     if info is not None:
-        lines += ["", f"## {info.value} over {info.x} and {info.y}", ""]
-        lines += [f"| {info.y} \\ {info.x} | {' | '.join(map(str, info.x_values))} |"]
+        lines += ["", f"## {cell(f'{info.value} over {info.x} and {info.y}')}", ""]
+        lines += [f"| {cell(info.y)} \\ {cell(info.x)} " + _row(map(str, info.x_values))]
         lines += ["|---" * (len(info.x_values) + 1) + "|"]
         lines += [
-            f"| {line} | {' | '.join(_text(float(value)) for value in row)} |"
+            _row([str(line), *(_text(float(value)) for value in row)])
             for line, row in zip(info.y_values, info.values, strict=True)
         ]
     lines += ["", f"> {_caution(result)}"]
     if result.warnings:
-        lines += ["", "## Warnings", "", *(f"- {warning}" for warning in result.warnings)]
+        lines += ["", "## Warnings", "", *(f"- {cell(warning)}" for warning in result.warnings)]
     return "\n".join(lines) + "\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell(text) for text in cells)} |"
 
 
 def _map(result: Any) -> HeatmapInfo | None:
@@ -113,42 +118,40 @@ def _map(result: Any) -> HeatmapInfo | None:
     return info if info.y and min(sides) > 1 and max(sides) <= MAP_SIDE else None
 
 
-def sweep_html(result: Any) -> str:
+def sweep_html(result: Any) -> Html:
     """The sweep for a notebook: facts, best combinations, and a coloured grid that needs no script."""
-    parts = [
-        "<div><table>",
-        *(f"<tr><td>{escape(name)}</td><td>{escape(text)}</td></tr>" for name, text in facts(result)),
-        "</table>",
-    ]
     names, rows = _lines(result)
-    parts.append("<table><thead><tr>" + "".join(f"<th>{escape(name)}</th>" for name in names) + "</tr></thead><tbody>")
-    parts += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
-    parts.append("</tbody></table>")
     info = _map(result)
-    if info is not None:
-        parts.append(_grid(info))
-    parts += [f"<p>{escape(text)}</p>" for text in (_caution(result), *result.warnings)]
-    return "".join(parts) + "</div>"
+    best = element("tbody", *(element("tr", elements("td", row)) for row in rows))
+    return element(
+        "div",
+        element("table", *(element("tr", elements("td", pair)) for pair in facts(result))),
+        element("table", element("thead", element("tr", elements("th", names))), best),
+        None if info is None else _grid(info),
+        elements("p", (_caution(result), *result.warnings)),
+    )
 
 
-def _grid(info: HeatmapInfo) -> str:
+def _grid(info: HeatmapInfo) -> Html:
     values = info.values
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
     span = high - low or 1.0
 
-    def cell(value: float) -> str:
+    def shaded(value: float) -> Html:
         if math.isnan(value):
-            return "<td></td>"
+            return element("td")
         strength = (value - low) / span
-        return f'<td style="background:rgba(26,158,119,{0.08 + 0.72 * strength:.2f})">{value:.3g}</td>'
+        return element("td", f"{value:.3g}", style=f"background:rgba(26,158,119,{0.08 + 0.72 * strength:.2f})")
 
-    head = "".join(f"<th>{escape(str(one))}</th>" for one in info.x_values)
-    body = "".join(
-        f"<tr><th>{escape(str(line))}</th>{''.join(cell(float(value)) for value in row)}</tr>"
+    head = element("tr", element("th"), elements("th", map(str, info.x_values)))
+    body = (
+        element("tr", element("th", str(line)), *(shaded(float(value)) for value in row))
         for line, row in zip(info.y_values, values, strict=True)
     )
-    return (
-        f"<table><caption>{escape(info.title)}; columns: {escape(info.x)}, rows: {escape(info.y)}</caption>"
-        f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return element(
+        "table",
+        element("caption", f"{info.title}; columns: {info.x}, rows: {info.y}"),
+        element("thead", head),
+        element("tbody", *body),
     )

@@ -10,7 +10,18 @@ import numpy as np
 from ..errors import UsageError
 from ..metrics.definitions import DEFINITIONS
 from ..reports.backtest_info import figure_text
-from ..reports.markup import cell, figures, html_figures, html_table, markdown_table, number, share
+from ..reports.markup import (
+    Html,
+    cell,
+    element,
+    figures,
+    fragment,
+    html_figures,
+    html_table,
+    markdown_table,
+    number,
+    share,
+)
 from .bootstrap import Intervals, bootstrap
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
 from .pbo import Overfitting, overfitting
@@ -101,9 +112,9 @@ class Belief:
         lines += [f"    {row[0]}: {row[1]}, from {row[2]} to {row[3]}" for row in self._rows()]
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> Html:
         head = html_figures(f"How far to believe {self.name}", self._pairs())
-        return f"{head}<p>{self._how()}</p>{html_table(_TITLES, self._rows())}"
+        return fragment(head, element("p", self._how()), html_table(_TITLES, self._rows()))
 
 
 SOURCES: Final = (

@@ -11,7 +11,18 @@ from ..errors import UnknownName, UsageError
 from ..metrics.daily_returns import FEWEST_DAYS, of_results
 from ..metrics.definitions import DEFINITIONS, Definition
 from ..reports.backtest_info import figure_text
-from ..reports.markup import MISSING, cell, figures, html_figures, html_table, markdown_table, moment, share
+from ..reports.markup import (
+    MISSING,
+    Html,
+    cell,
+    element,
+    figures,
+    html_figures,
+    html_table,
+    markdown_table,
+    moment,
+    share,
+)
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio, effective_trials
 from .pbo import Overfitting, overfitting
 
@@ -282,9 +293,10 @@ class Comparison:
         lines += [f"  warning   {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> Html:
         head = html_figures(self._title().replace("comparison", "Comparison", 1), [*self._header(), *self._winner()])
-        return f'<div class="bknb-comparison">{head}{html_table(self._columns()[1], self._rows(), left=2)}</div>'
+        ranking = html_table(self._columns()[1], self._rows(), left=2)
+        return element("div", head, ranking, class_="bknb-comparison")
 
 
 _TRADE_TITLES: Final = ("Strategy", "Signal ID", "Symbol", "Position", "PNL (net)", "Close reason", "Opened", "Closed")

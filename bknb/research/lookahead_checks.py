@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 import numpy as np
 
 from ..domain.formatting import plain_number, utc_text
-from ..reports.markup import MISSING, cell, figures, html_figures, html_table, markdown_table, moment
+from ..reports.markup import MISSING, Html, cell, figures, fragment, html_figures, html_table, markdown_table, moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,8 +154,9 @@ class LookaheadReport:
         lines += ["## What the kinds mean", "", *[f"- **{kind}**: it {text}" for kind, text in MEANING.items()]]
         return "\n".join(lines) + "\n"
 
-    def _repr_html_(self) -> str:
-        return html_figures("Look-ahead check", self._pairs()) + html_table(_TITLES, self._cells(), left=len(_TITLES))
+    def _repr_html_(self) -> Html:
+        table = html_table(_TITLES, self._cells(), left=len(_TITLES))
+        return fragment(html_figures("Look-ahead check", self._pairs()), table)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row for each finding."""

@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..metrics.definitions import DEFINITIONS
 from ..metrics.figure_table import Statistics
 from ..reports.backtest_info import FIGURES, figure_text
-from ..reports.markup import MISSING, cell, figures, html_figures, html_table, markdown_table, moment
+from ..reports.markup import MISSING, Html, cell, figures, fragment, html_figures, html_table, markdown_table, moment
 from .comparison import rankable
 
 if TYPE_CHECKING:
@@ -281,8 +281,9 @@ class WalkForward:
         lines += [f"  {label}: {text}" for label, text in self._pairs()[1:9]]
         return "\n".join([*lines, *(f"  {'  '.join(row[2:])}" for row in self._rows())])
 
-    def _repr_html_(self) -> str:
-        return html_figures("Walk-forward", self._pairs()) + html_table(self._titles(), self._rows(), left=4)
+    def _repr_html_(self) -> Html:
+        table = html_table(self._titles(), self._rows(), left=4)
+        return fragment(html_figures("Walk-forward", self._pairs()), table)
 
 
 def _per_day(stats: Mapping[str, Any], length_ms: int) -> float:

@@ -12,7 +12,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
 from ..market.clock import SystemClock
 from ..provenance.strategy_hash import fingerprint
-from ..reports.markup import figures, html_figures, moment
+from ..reports.markup import Html, cell, figures, fragment, html_figures, moment
 from ..research.holdout_ledger import Opening, Openings
 from .result import Result
 from .task import Task
@@ -76,14 +76,15 @@ class Holdout:
     def report(self) -> str:
         """The look, and the report of the run, as Markdown."""
         head = ["# Hold-out", "", *figures(self._pairs()), ""]
-        head += [f"- {moment(each.opened_at)} UTC: {each.strategy} on {each.symbol}" for each in self.earlier]
+        looks = ((moment(each.opened_at), cell(f"{each.strategy} on {each.symbol}")) for each in self.earlier)
+        head += [f"- {when} UTC: {who}" for when, who in looks]
         return "\n".join([*head, ""]) + "\n" + self.result.report()
 
     def __repr__(self) -> str:
         return f"{self.verdict}\n{self.result!r}"
 
-    def _repr_html_(self) -> str:
-        return html_figures("Hold-out", self._pairs()) + self.result._repr_html_()
+    def _repr_html_(self) -> Html:
+        return fragment(html_figures("Hold-out", self._pairs()), self.result._repr_html_())
 
 
 def open_holdout(

@@ -12,10 +12,10 @@ from contextvars import Token
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from html import escape
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ..domain.formatting import plain_number, utc_text
+from ..domain.html import Html, element, elements
 from ..domain.lifecycle import Answer, Asking, Flat, rejection, step
 from ..domain.pnl import net_percentage
 from ..domain.signal import (
@@ -333,23 +333,28 @@ class Moment:
                 lines.append("  " + _clock(candle["timestamp"]).ljust(8) + values)
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> Html:
         paragraphs = [self._standing(), *self.why.splitlines(), *([self._decided()] if self.decision else [])]
-        told = "".join(f"<div>{escape(text)}</div>" for text in paragraphs)
         names = ("open", "high", "low", "close", "volume")
         recent = self._recent()
-        table = "<p>no minute had closed yet</p>"
+        table = element("p", "no minute had closed yet")
         if recent is not None:
-            head = "".join(f'<th scope="col">{name}</th>' for name in ("minute (UTC)", *names))
-            rows = "".join(
-                f'<tr><th scope="row">{_clock(candle["timestamp"])}</th>'
-                + "".join(f"<td>{plain_number(candle[name])}</td>" for name in names)
-                + "</tr>"
+            rows = (
+                element(
+                    "tr",
+                    element("th", _clock(candle["timestamp"]), scope="row"),
+                    elements("td", (plain_number(candle[name]) for name in names)),
+                )
                 for candle in recent
             )
-            caption = f"<caption>the last {len(recent)} closed minutes of {escape(self.symbol)}</caption>"
-            table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-        return f'<div class="bknb-moment"><strong>{escape(self._head())}</strong>{told}{table}</div>'
+            table = element(
+                "table",
+                element("caption", f"the last {len(recent)} closed minutes of {self.symbol}"),
+                element("thead", element("tr", elements("th", ("minute (UTC)", *names), scope="col"))),
+                element("tbody", *rows),
+            )
+        head = element("strong", self._head())
+        return element("div", head, elements("div", paragraphs), table, class_="bknb-moment")
 
 
 def _parameters(function: Callable[..., Any]) -> Container[str]:

@@ -31,6 +31,7 @@ from .moment import Moment
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..domain.html import Html
     from ..live.run import LiveRun
     from ..market.candles import Candles
     from ..metrics.statistics import Statistics
@@ -279,7 +280,7 @@ class Result:
 
         return summary_text(self)
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> Html:
         from ..reports.backtest import summary_html
 
         return summary_html(self)

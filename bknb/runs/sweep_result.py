@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..config import Settings
+    from ..domain.html import Html
     from ..engine.registry import Frame
     from .result import Result
 
@@ -233,7 +234,7 @@ class SweepResult:
 
         return sweep_text(self)
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> Html:
         from ..reports.sweep import sweep_html
 
         return sweep_html(self)

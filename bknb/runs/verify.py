@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..config import Settings, get_config
+from ..domain.html import Html, element, fragment
 from ..engine.build import make_frame
 from ..engine.registry import Exchange, Frame, Strategy, registry
 from ..errors import UnknownName, UsageError
@@ -82,13 +82,14 @@ class Verification:
             lines.append(f"  made with something else: {'; '.join(part.text for part in self.surroundings)}")
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{part.kind}</th><td style='text-align:left'>{escape(part.text)}</td></tr>"
+    def _repr_html_(self) -> Html:
+        left = "text-align:left"
+        rows = (
+            element("tr", element("th", part.kind, style=left), element("td", part.text, style=left))
             for part in (*self.differences, *self.surroundings)
         )
-        sign = "✔" if self.same else "✘"
-        return f"<div role='status'><b>{sign} {escape(self._head())}</b></div><table>{rows}</table>"
+        head = element("b", f"{'✔' if self.same else '✘'} {self._head()}")
+        return fragment(element("div", head, role="status"), element("table", *rows))
 
 
 def verify(

@@ -11,10 +11,10 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ..domain.html import Html, element, fragment
 from ..errors import MissingDependency, UsageError
 from ..stores.atomic import write_whole
 
@@ -220,27 +220,23 @@ def to_html(notebook: Any, *, title: str) -> str:
         figure = output["data"].pop(PLOTLY_MIME, None)
         if figure is not None and plotly_js:
             alt = output.get("metadata", {}).get("image/png", {}).get("alt", "a figure")
-            output["data"] = _with_figure(output["data"], figure, element=f"bknb-figure-{position}", alt=alt)
+            output["data"] = _with_figure(output["data"], figure, element_id=f"bknb-figure-{position}", alt=alt)
     exporter = HTMLExporter(raw_template=_TEMPLATE, embed_images=True)  # type: ignore[no-untyped-call]
     body, _ = exporter.from_notebook_node(page, resources={"metadata": {"name": title}, "plotly_js": plotly_js})
     return str(body)
 
 
-def _with_figure(data: dict[str, Any], figure: dict[str, Any], *, element: str, alt: str) -> dict[str, Any]:
+def _with_figure(data: dict[str, Any], figure: dict[str, Any], *, element_id: str, alt: str) -> dict[str, Any]:
     """Outputs with an interactive figure as HTML in place of plotly's notebook form."""
     height = figure.get("layout", {}).get("height", 450)
     # "<" cannot end the script element early when it is written as an escape
     spec = json.dumps({**figure, "config": {"responsive": True, **figure.get("config", {})}}).replace("<", "\\u003c")
     picture = data.get("image/png")
-    fallback = (
-        f'<noscript><img alt="{escape(alt)}" src="data:image/png;base64,{picture.strip()}"></noscript>'
-        if picture
-        else ""
-    )
-    html = (
-        f'<div id="{element}" role="img" aria-label="{escape(alt)}" style="height:{height}px;width:100%"></div>'
-        f"{fallback}"
-        f'<script>Plotly.newPlot("{element}", {spec});</script>'
+    still = picture and element("img", alt=alt, src=f"data:image/png;base64,{picture.strip()}")
+    html = fragment(
+        element("div", id=element_id, role="img", aria_label=alt, style=f"height:{height}px;width:100%"),
+        still and element("noscript", still),
+        element("script", Html(f'Plotly.newPlot("{element_id}", {spec});')),
     )
     return {"text/html": html, "text/plain": data.get("text/plain", "")}
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import MissingDependency
 from ...reports import panel_data
 from ...reports.backtest_info import HEADLINES, moment_text, percent_text, price_text
+from ...reports.markup import Html, element, elements, fragment
 from ...reports.plots import equity_png
 
 if TYPE_CHECKING:
@@ -48,17 +48,18 @@ def still_png(watch: Watch) -> bytes | None:
         return None
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, label: str) -> str:
-    head = "".join(f'<th scope="col" style="{_LEFT}">{escape(name)}</th>' for name in columns)
-    lines = ["".join(f'<td style="{_LEFT}">{escape(str(cell))}</td>' for cell in row) for row in rows]
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return (
-        f'<div role="region" aria-label="{escape(label)}" tabindex="0" style="{_SCROLL}">'
-        f'<table style="font-size:90%;margin:0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, label: str) -> Html:
+    head = element("thead", element("tr", elements("th", columns, scope="col", style=_LEFT)))
+    body = element("tbody", *(element("tr", elements("td", map(str, row), style=_LEFT)) for row in rows))
+    table = element("table", head, body, style="font-size:90%;margin:0")
+    return element("div", table, role="region", aria_label=label, tabindex=0, style=_SCROLL)
 
 
-def _trades(watch: Watch) -> str:
+def _details(title: str, inside: Html, *, is_open: bool = True) -> Html:
+    return element("details", element("summary", title), inside, open=is_open)
+
+
+def _trades(watch: Watch) -> Html:
     events = watch.trades.events[-TRADES_KEPT:][::-1]
     rows = [
         [
@@ -78,10 +79,10 @@ def _trades(watch: Watch) -> str:
     columns = ("Result", "Side", "Opened (UTC)", "Closed (UTC)", "Entry", "Exit", "Why closed", "Note", "Signal")
     count = len(watch.trades)
     which = f"the newest {len(rows):,} of {count:,} trades" if count > len(rows) else f"{count:,} trades"
-    return f"<details open><summary>{which}</summary>{_table(columns, rows, label='Trades')}</details>"
+    return _details(which, _table(columns, rows, label="Trades"))
 
 
-def _levels(watch: Watch) -> str:
+def _levels(watch: Watch) -> Html:
     rows = [
         [
             "open" if level.is_open else "◇ scheduled",
@@ -95,12 +96,12 @@ def _levels(watch: Watch) -> str:
         for level in watch.levels.values()
     ]
     columns = ("State", "Side", "Entry", "Target", "Stop", "Way to target ▲ or stop ▼", "Signal")
-    return f"<p>Open and scheduled</p>{_table(columns, rows, label='Open and scheduled signals')}"
+    return fragment(element("p", "Open and scheduled"), _table(columns, rows, label="Open and scheduled signals"))
 
 
 def still_html(
     watch: Watch | None, shown: Sequence[str], *, png: bytes | None = None, hint: str = "", place: str = ""
-) -> str:
+) -> Html:
     """Picture, figures and tables as HTML without scripts.
 
     Parameters
@@ -115,37 +116,31 @@ def still_html(
     place : str
         The place a living widget takes on the page.
     """
-    opening = f'<div class="bknb-still bknb-of-{place}">' if place else '<div class="bknb-still">'
+    of = f"bknb-still bknb-of-{place}" if place else "bknb-still"
     if watch is None:
-        return f"{opening}<p>{escape(still_text(None))}</p></div>"
+        return element("div", element("p", still_text(None)), class_=of)
     status = panel_data.status_panel(watch, 0.0)
-    parts = [f"{opening}<p><b>{escape(status['title'])}</b><br>{escape(status['text'])}</p>"]
+    parts = [element("p", element("b", status["title"]), element("br"), status["text"])]
     if status["facts"]:
-        facts = " · ".join(f"{name}: {text}" for name, text in status["facts"].items())
-        parts.append(f"<p>{escape(facts)}</p>")
+        parts.append(element("p", " · ".join(f"{name}: {text}" for name, text in status["facts"].items())))
     if png is not None:
-        data = base64.b64encode(png).decode("ascii")
-        parts.append(f'<img alt="{escape(_alt(watch))}" style="max-width:100%" src="data:image/png;base64,{data}">')
+        data = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+        parts.append(element("img", alt=_alt(watch), style="max-width:100%", src=data))
     if "statistics" in shown and len(watch.trades):
         rows = [row[1:3] for row in panel_data.statistics_panel(watch)[:HEADLINES]]
-        parts.append(
-            f"<details open><summary>figures</summary>{_table(('Figure', 'Value'), rows, label='Figures')}</details>"
-        )
+        parts.append(_details("figures", _table(("Figure", "Value"), rows, label="Figures")))
     if "signals" in shown and watch.levels:
         parts.append(_levels(watch))
     if "trades" in shown and watch.mode != "walker":
-        parts.append(_trades(watch) if len(watch.trades) else "<p>No trade was closed.</p>")
+        parts.append(_trades(watch) if len(watch.trades) else element("p", "No trade was closed."))
     for name in panel_data.TABLES:
         table = panel_data.table_panel(watch, name) if name in shown else None
         if table is not None and table["rows"]:
             said = _table(table["columns"], table["rows"], label=_TITLES[name])
-            opened = " open" if name == "walker" else ""
-            parts.append(
-                f"<details{opened}><summary>{_TITLES[name]} ({len(table['rows']):,})</summary>{said}</details>"
-            )
+            parts.append(_details(f"{_TITLES[name]} ({len(table['rows']):,})", said, is_open=name == "walker"))
     if hint:
-        parts.append(f"<p>{escape(hint)}</p>")
-    return "".join(parts) + "</div>"
+        parts.append(element("p", hint))
+    return element("div", *parts, class_=of)
 
 
 def _alt(watch: Watch) -> str:
