@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import bknb
-from bknb.metrics.definitions import DEFINITIONS
+from bknb.domain.formatting import duration_text, percent_text, price_text
+from bknb.metrics.definitions import DEFINITIONS, figure_text
 from bknb.reports.backtest import ROWS_SHOWN, backtest_report, summary_html, summary_text
-from bknb.reports.backtest_info import FIGURES, backtest_info, duration_text, figure_text, percent_text, price_text
+from bknb.reports.backtest_info import FIGURES, backtest_info
 
 MONTH = "2024-01-01:2024-02-01"
 NASTY = "<script>alert(1)</script> | `code` \\ line\nbreak"

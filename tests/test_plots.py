@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
-from bknb.reports.equity_curve import POINTS_PER_TRACE, EquityInfo, price_decimals
+from bknb.domain.formatting import price_decimals
+from bknb.reports.equity_curve import POINTS_PER_TRACE, EquityInfo
 from bknb.reports.plots import decimate, equity_figure, equity_info, equity_png, figure_json
 
 YEAR = "2024-01-01:2024-12-31"

@@ -1,14 +1,96 @@
-"""Moments and numbers as people and exchanges write them."""
+"""Moments and numbers as people and exchanges write them: the one place where either becomes text.
+
+Moments are UTC milliseconds. What is missing (None, and NaN where a number is expected) is :data:`MISSING`.
+"""
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from numbers import Integral
+from typing import Any, Final
+
+MISSING: Final = "N/A"
+"""What a report writes where there is no value."""
+NOT_AVAILABLE: Final = "n/a"
+"""What a table of statistics writes where a sample cannot support a figure."""
+DASH: Final = "—"
+"""What a narrow table writes where there is no value."""
+
+
+# -- moments -----------------------------------------------------------------------------------------------------
+
+
+def _written(when: float, form: str) -> str:
+    try:
+        return format(datetime.fromtimestamp(int(when) // 1000, UTC), form)
+    except (ValueError, OverflowError, OSError):  # a year that has not four digits
+        return f"{when} ms"
+
+
+def minute_text(when: float | datetime | None) -> str:
+    """A moment to the minute: UTC milliseconds, or a datetime in its own zone.
+
+    Examples
+    --------
+    >>> minute_text(1_640_995_260_000), minute_text(datetime(2024, 5, 1)), minute_text(None)
+    ('2022-01-01 00:01', '2024-05-01 00:00', 'N/A')
+    """
+    if when is None:
+        return MISSING
+    form = "%Y-%m-%d %H:%M"
+    return format(when, form) if isinstance(when, datetime) else _written(when, form)
+
+
+def second_text(when: float) -> str:
+    """A moment to the second.
+
+    Examples
+    --------
+    >>> second_text(1_640_995_261_999)
+    '2022-01-01 00:01:01'
+    """
+    return _written(when, "%Y-%m-%d %H:%M:%S")
+
+
+def day_text(when: float) -> str:
+    """The day of a moment.
+
+    Examples
+    --------
+    >>> day_text(1_640_995_260_000)
+    '2022-01-01'
+    """
+    return _written(when, "%Y-%m-%d")
+
+
+def stamp_text(when: float) -> str:
+    """A moment to the minute without a space or a colon, for names and ids.
+
+    Examples
+    --------
+    >>> stamp_text(1_640_995_260_000)
+    '20220101T0001'
+    """
+    return _written(when, "%Y%m%dT%H%M")
+
+
+def exact_text(when: int) -> str:
+    """A moment as exactly as it is; seconds appear only where they are not zero.
+
+    Examples
+    --------
+    >>> exact_text(1_641_038_400_000), exact_text(1_641_038_430_500)
+    ('2022-01-01 12:00', '2022-01-01 12:00:30.500')
+    """
+    if not when % 60_000:
+        return minute_text(when)
+    return second_text(when) + (f".{when % 1000:03d}" if when % 1000 else "")
 
 
 def utc_text(when: int) -> str:
-    """A moment (UTC milliseconds) for a message; seconds appear only where they are not zero.
+    """A moment for a message, as exactly as it is, with its zone.
 
     Examples
     --------
@@ -19,14 +101,24 @@ def utc_text(when: int) -> str:
     >>> utc_text(10**18)
     '1000000000000000000 ms'
     """
-    try:
-        moment = datetime.fromtimestamp(when // 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return f"{when} ms"
-    text = f"{moment:%Y-%m-%d %H:%M}"
-    if when % 60_000:
-        text += f":{moment:%S}" + (f".{when % 1000:03d}" if when % 1000 else "")
-    return text + " UTC"
+    text = exact_text(when)
+    return text if text.endswith(" ms") else f"{text} UTC"
+
+
+def duration_text(minutes: float) -> str:
+    """A span of minutes in the units people use.
+
+    Examples
+    --------
+    >>> duration_text(45), duration_text(150), duration_text(3000)
+    ('45 min', '2.5 h', '2.1 days')
+    """
+    if minutes < 120:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:.1f} h" if minutes < 2880 else f"{minutes / 1440:.1f} days"
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------
 
 
 def plain_number(value: float, *, decimals: int = 8) -> str:
@@ -54,3 +146,71 @@ def plain_number(value: float, *, decimals: int = 8) -> str:
     text = format(exact, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in {"", "-0"} else text
+
+
+def number_text(value: Any, *, decimals: int = 3) -> str:
+    """A number with some decimals; whole numbers as they are.
+
+    Examples
+    --------
+    >>> number_text(0.12345), number_text(12), number_text(None), number_text(float("nan"))
+    ('0.123', '12', 'N/A', 'N/A')
+    """
+    if value is None or value != value:
+        return MISSING
+    return f"{value:,}" if isinstance(value, Integral) else f"{value:,.{decimals}f}"
+
+
+def share_text(value: Any) -> str:
+    """A share 0..1 as per cent; what is nearly none or all is not rounded to it.
+
+    Examples
+    --------
+    >>> share_text(0.0312), share_text(None), share_text(1e-9), share_text(0.99999)
+    ('3.1 %', 'N/A', '< 0.1 %', '> 99.9 %')
+    """
+    if value is None:
+        return MISSING
+    if 0 < value < 0.0005:
+        return "< 0.1 %"
+    return "> 99.9 %" if 0.9995 < value < 1 else f"{100 * value:.1f} %"
+
+
+def percent_text(value: float | None, *, signed: bool = True) -> str:
+    """A percentage with two decimals; the sign ``+`` only above zero.
+
+    Examples
+    --------
+    >>> percent_text(1.5), percent_text(-0.25), percent_text(0.0), percent_text(None)
+    ('+1.50 %', '-0.25 %', '0.00 %', 'N/A')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    rounded = round(value, 2) + 0.0  # never "-0.00"
+    return f"{rounded:+.2f} %" if signed and rounded > 0 else f"{rounded:.2f} %"
+
+
+def price_decimals(price: float) -> int:
+    """How many decimals a price is worth: 2 from 1 upwards, two more for each decade below, at most 8.
+
+    Examples
+    --------
+    >>> price_decimals(42_000.0), price_decimals(0.5), price_decimals(0.00001)
+    (2, 4, 8)
+    """
+    size = abs(price)
+    for decimals, floor in ((2, 1.0), (4, 0.1), (6, 0.01)):
+        if size >= floor:
+            return decimals
+    return 2 if size == 0.0 or not math.isfinite(size) else 8
+
+
+def price_text(price: float) -> str:
+    """A price with as many decimals as its size deserves.
+
+    Examples
+    --------
+    >>> price_text(42_000.0), price_text(0.000012)
+    ('42,000.00', '0.00001200')
+    """
+    return f"{price:,.{price_decimals(price)}f}" if math.isfinite(price) else MISSING

@@ -23,7 +23,6 @@ Events in parentheses exist only when ``rules.quiet``.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias, overload
 
 import msgspec
@@ -31,6 +30,7 @@ import msgspec
 from ..config import Settings
 from ..errors import InvalidTransition
 from .execution import ExecutionModel, Exit, Minute
+from .formatting import minute_text, stamp_text
 from .interval import MINUTE_MS
 from .milestones import passed_levels, progress
 from .pnl import net_percentage, trade_pnl
@@ -258,7 +258,7 @@ def signal_id(rules: Rules, when: int) -> str:
     >>> signal_id(Rules("BTCUSDT", "sma", "demo", None, "live", execution_model("touch"), Settings()), 0)
     'sma-BTCUSDT-19700101T0000'
     """
-    return f"{rules.strategy}-{rules.symbol}-{datetime.fromtimestamp(when / 1000, UTC):%Y%m%dT%H%M}"
+    return f"{rules.strategy}-{rules.symbol}-{stamp_text(when)}"
 
 
 def _flat_answer(state: Flat, given: Answer, rules: Rules) -> Step:
@@ -507,20 +507,16 @@ def story(state: State, rules: Rules) -> str:
         case Flat(last_id=last_id):
             return f"{who}: flat after {last_id}"
         case Asking(candidate=candidate, when=when):
-            return f"{who}: risk was asked about {candidate.id} at {_utc(when)}"
+            return f"{who}: risk was asked about {candidate.id} at {minute_text(when)} UTC"
         case Waiting(signal=signal):
-            at = _utc(signal.scheduled_at)
+            at = f"{minute_text(signal.scheduled_at)} UTC"
             return f"{who}: {signal.id} scheduled at {at} waits for {signal.price_open:g}"
         case Entering(signal=signal, minute=minute):
-            at = _utc(minute.t)
+            at = f"{minute_text(minute.t)} UTC"
             return f"{who}: {signal.id} was touched at {at}, risk was asked again"
         case Holding(signal=signal):
-            at = _utc(signal.pending_at)
+            at = f"{minute_text(signal.pending_at)} UTC"
             return f"{who}: {signal.id} {signal.position} opened at {at} for {signal.price_open:g}"
-
-
-def _utc(when: int) -> str:
-    return f"{datetime.fromtimestamp(when / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def check(state: State) -> list[str]:

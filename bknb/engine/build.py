@@ -10,12 +10,13 @@ from functools import partial
 from typing import Any
 
 from ..domain.execution import execution_model
+from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..errors import UnknownName, UsageError
 from ..market.sources import FunctionSource
 from ..ports import CandleSource
 from .call_by_name import asker
-from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation, moment_text
+from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
 from .vectorised import DEFAULT_LOOKBACK, is_vectorised, windowed
 
 
@@ -190,7 +191,7 @@ def make_frame(name: str | None, start: object, end: object, interval: str = "1m
     last = as_moment(end, "end")
     if last < first:
         raise UsageError(
-            f"a frame cannot end before it starts: start {moment_text(first)}, end {moment_text(last)} UTC"
+            f"a frame cannot end before it starts: start {minute_text(first)}, end {minute_text(last)} UTC"
         )
     return Frame(name, first, last, interval)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
+from ..domain.formatting import minute_text
 from ..domain.interval import interval_ms
 from ..domain.sizing import Sizing
 from ..errors import UnknownName, UsageError
@@ -79,7 +79,7 @@ class Frame:
         return self.end - (self.end - self.start) % interval_ms(self.interval)
 
     def __str__(self) -> str:
-        span = f"{moment_text(self.start)} .. {moment_text(self.end)} UTC"
+        span = f"{minute_text(self.start)} .. {minute_text(self.end)} UTC"
         return f"{self.name} ({span})" if self.name else span
 
 
@@ -189,14 +189,3 @@ _EMPTY: Final = registry.snapshot()
 def _empty_again() -> None:
     registry.restore(_EMPTY)
     registry.through.clear()
-
-
-def moment_text(when: int) -> str:
-    """A moment (UTC ms) as people write it.
-
-    Examples
-    --------
-    >>> moment_text(0)
-    '1970-01-01 00:00'
-    """
-    return f"{datetime.fromtimestamp(when / 1000, UTC):%Y-%m-%d %H:%M}"

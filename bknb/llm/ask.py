@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from ..domain.formatting import exact_text, minute_text
 from ..domain.signal import Signal
 from ..errors import ModelError, ReplyRefused, UsageError
 
@@ -221,13 +222,13 @@ def _questions(instructions: str, windows: Mapping[str, int]) -> list[dict[str, 
     messages = [{"role": "system", "content": rules}]
     for interval, count in windows.items():
         rows = [
-            {"time": f"{_moment(candle['timestamp'])}", **{name: candle[name] for name in _PRICES}}
+            {"time": exact_text(int(candle["timestamp"])), **{name: candle[name] for name in _PRICES}}
             for candle in get_candles(symbol, interval, count)
         ]
         messages.append({"role": "user", "content": f"{interval} candles of {symbol}\n\n{render(rows).text}"})
         messages.append({"role": "assistant", "content": f"{interval} candles read."})
     asked = (
-        f"It is {when:%Y-%m-%d %H:%M} UTC, {symbol} is at {price:.8g}. "
+        f"It is {minute_text(when)} UTC, {symbol} is at {price:.8g}. "
         f"Decide by this strategy: {instructions.strip()}\n"
         'When the picture is weak or contradictory, the position is "wait".'
     )
@@ -236,12 +237,6 @@ def _questions(instructions: str, windows: Mapping[str, int]) -> list[dict[str, 
 
 
 _PRICES: Final = ("open", "high", "low", "close", "volume")
-
-
-def _moment(when: float) -> str:
-    from ..domain.formatting import utc_text
-
-    return utc_text(int(when)).removesuffix(" UTC")
 
 
 def _signal(reply: ModelReply) -> Signal | None:

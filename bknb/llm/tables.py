@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from ..domain.formatting import minute_text
+
 Row = Mapping[str, Any]
 
 _PIECES: Final = re.compile(r"\d{1,3}|[^\W\d_]+|[^\w\s]+|_+|\n+| {2,}")
@@ -66,7 +68,7 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, datetime):
         moment = value.astimezone(UTC) if value.tzinfo else value
-        return f"{moment:%Y-%m-%d %H:%M}"
+        return minute_text(moment)
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, int):

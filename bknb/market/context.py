@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ..domain.formatting import minute_text
 from ..domain.signal import Mode
 from ..errors import UsageError
 from .candles import Candles
@@ -81,7 +82,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         return text
 
     def __repr__(self) -> str:
-        return f"Context({self.symbol}, {self.when:%Y-%m-%d %H:%M} UTC, {self.mode})"
+        return f"Context({self.symbol}, {minute_text(self.when_ms)} UTC, {self.mode})"
 
 
 current: ContextVar[Context | None] = ContextVar("bknb_context", default=None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..errors import NotEnoughData, UsageError
 from ..kernels.vwap import average_price, average_prices
@@ -191,12 +192,12 @@ class Window:
 
     def _refuse(self, series: Series, symbol: str, interval: str, limit: int, when: int) -> None:
         candles, last = series.candles, series.closed(when)
-        wanted = f"{limit} closed {interval} candles of {symbol} were asked for at {_utc(when)}"
+        wanted = f"{limit} closed {interval} candles of {symbol} were asked for at {minute_text(when)} UTC"
         if not len(candles):
             raise NotEnoughData(f"{wanted}\n{self.source.name} has none before that moment")
-        first = _utc(int(candles.timestamp[0]))
+        first = f"{minute_text(int(candles.timestamp[0]))} UTC"
         if last > len(candles):
-            end = _utc(int(candles.timestamp[-1]) + series.step)
+            end = f"{minute_text(int(candles.timestamp[-1]) + series.step)} UTC"
             raise NotEnoughData(f"{wanted}\nthe data of {self.source.name} ends at {end}", late=self._growing)
         raise NotEnoughData(
             f"{wanted}, only {max(last, 0)} exist: the data of {self.source.name} begins at {first}\n"
@@ -233,7 +234,3 @@ class Window:
 
 def _end_of(candles: Candles, step: int) -> int:
     return int(candles.timestamp[-1]) + step
-
-
-def _utc(when: int) -> str:
-    return str(np.datetime64(when, "ms").astype("datetime64[m]")).replace("T", " ") + " UTC"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from ..domain.formatting import MISSING, NOT_AVAILABLE, duration_text, percent_text
 
 if TYPE_CHECKING:
     from .formulas import Figure
 
 Better: TypeAlias = Literal["higher", "lower"] | None
-
-NOT_AVAILABLE: Final = "n/a"
-"""How a figure shows itself that a sample cannot support."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,3 +265,32 @@ HEAT_DEFINITIONS: Final[dict[str, Definition]] = {
     ),
 }  # fmt: skip
 """Definition of every figure of ``heat_statistics``; those under ``per_symbol`` are in ``DEFINITIONS``."""
+
+_UNSIGNED: Final = frozenset({"win_rate", "max_drawdown", "std_dev", "median_step_size"})
+
+
+def figure_text(definition: Definition, value: Any) -> str:
+    """A figure's value with its unit, as reports write it; ``N/A`` where it is not available.
+
+    Examples
+    --------
+    >>> figure_text(DEFINITIONS["total_pnl"], 3.14159), figure_text(DEFINITIONS["sharpe_ratio"], None)
+    ('+3.14 %', 'N/A')
+    """
+    if value is None or isinstance(value, str):
+        return value or MISSING
+    if definition.key == "equity_final":
+        return f"{float(value):.4f} x start ({percent_text(100 * (float(value) - 1))})"
+    if definition.unit == "%":
+        return percent_text(float(value), signed=definition.key not in _UNSIGNED)
+    if definition.unit == "minutes":
+        return duration_text(float(value))
+    if definition.unit == "%/day":
+        return f"{float(value):+.3f} % a day"
+    if definition.unit == _PER_YEAR:
+        return f"{float(value):,.0f}" if value else MISSING
+    if isinstance(value, int):
+        return f"{value:,}"
+    if definition.unit == "share 0..1":
+        return f"{100 * float(value):.1f} %"
+    return f"{float(value):.3f}"

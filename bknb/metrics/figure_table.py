@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ..domain.formatting import NOT_AVAILABLE
 from ..domain.html import Html, element, elements, fragment
 from ..errors import UnknownName
-from .definitions import DEFINITIONS, HEAT_DEFINITIONS, NOT_AVAILABLE, Definition
+from .definitions import DEFINITIONS, HEAT_DEFINITIONS, Definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

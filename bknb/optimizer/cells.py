@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from ..domain.formatting import utc_text
+from ..domain.formatting import exact_text
 from .prompt import Range, fill
 from .study import Proposal
 
@@ -97,7 +97,7 @@ def quoted(text: str) -> str:
 
 def moment(when: int) -> str:
     """A moment as ``add_frame`` and ``%frame`` read it."""
-    return utc_text(when).removesuffix(" UTC")
+    return exact_text(when)
 
 
 def _text(value: str) -> str:

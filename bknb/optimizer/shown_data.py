@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..config import get_config
+from ..domain.formatting import exact_text
 from ..domain.interval import floor_to, interval_ms
 from ..errors import UsageError
 from . import indicators
@@ -105,9 +106,7 @@ async def _candle_rows(
 
 
 def _time(when: int) -> str:
-    from ..domain.formatting import utc_text
-
-    return utc_text(when).removesuffix(" UTC").removeprefix("20")
+    return exact_text(when).removeprefix("20")
 
 
 _TRADE_LEGEND: dict[str, str] = {

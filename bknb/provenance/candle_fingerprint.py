@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from ..domain.formatting import utc_text
+from ..domain.formatting import day_text, utc_text
 from ..domain.interval import interval_ms
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _days(candles: Candles, step: int) -> Iterator[tuple[str, Day]]:
     counts = np.diff(starts, append=len(days))
     for row, start in enumerate(starts):
         text = "".join(f"{int(part[row]):016x}" for part in sums)
-        yield utc_text(int(days[start]) * length)[:10], Day(int(counts[row]), text)
+        yield day_text(int(days[start]) * length), Day(int(counts[row]), text)
 
 
 def compare(before: CandleRange, after: CandleRange) -> list[Changed]:

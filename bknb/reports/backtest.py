@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ..domain.formatting import MISSING, NOT_AVAILABLE
 from ..metrics.definitions import DEFINITIONS
-from .backtest_info import COLUMNS, HEADLINES, MISSING, BacktestInfo, backtest_info
+from .backtest_info import COLUMNS, HEADLINES, BacktestInfo, backtest_info
 from .markup import Html, element, elements, fragment, markdown_table
 from .markup import cell as _cell
 
@@ -85,7 +86,7 @@ def _sharpe(info: BacktestInfo) -> str:
     if text != MISSING:
         return f"{text} per trade"
     few = info.figure("std_dev").text == MISSING
-    return f"n/a: {DEFINITIONS['std_dev'].null_when}" if few else "n/a: all trades are alike"
+    return f"{NOT_AVAILABLE}: {DEFINITIONS['std_dev'].null_when if few else 'all trades are alike'}"
 
 
 def _ambiguous(info: BacktestInfo) -> str:

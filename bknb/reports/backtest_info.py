@@ -9,16 +9,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from ..metrics.definitions import DEFINITIONS, Definition
-from .equity_curve import price_decimals
+from ..domain.formatting import MISSING, duration_text, minute_text, percent_text, price_text
+from ..metrics.definitions import DEFINITIONS, figure_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-MISSING: Final = "N/A"
-"""What stands where a figure is not available."""
 
 FIGURES: Final = (
     "n",
@@ -65,7 +60,6 @@ FIGURES: Final = (
 HEADLINES: Final = 15
 """How many of them are shown before "more figures" is opened."""
 
-_UNSIGNED: Final = frozenset({"win_rate", "max_drawdown", "std_dev", "median_step_size"})
 _WARM_UP: Final = "warm-up"
 _COSTS: Final = ("percent_fee", "percent_slippage")
 
@@ -144,85 +138,6 @@ class BacktestInfo:
         return next(figure for figure in self.figures if figure.key == key)
 
 
-# -- cells -------------------------------------------------------------------------------------------------------
-
-
-def moment_text(ms: int) -> str:
-    """A moment in UTC to the minute.
-
-    Examples
-    --------
-    >>> moment_text(1_640_995_260_000)
-    '2022-01-01 00:01'
-    """
-    return str(np.datetime64(int(ms), "ms"))[:16].replace("T", " ")
-
-
-def percent_text(value: float | None, *, signed: bool = True) -> str:
-    """A percentage with two decimals; the sign ``+`` only above zero.
-
-    Examples
-    --------
-    >>> percent_text(1.5), percent_text(-0.25), percent_text(0.0), percent_text(None)
-    ('+1.50 %', '-0.25 %', '0.00 %', 'N/A')
-    """
-    if value is None or not np.isfinite(value):
-        return MISSING
-    rounded = round(value, 2) + 0.0  # never "-0.00"
-    return f"{rounded:+.2f} %" if signed and rounded > 0 else f"{rounded:.2f} %"
-
-
-def price_text(price: float) -> str:
-    """A price with as many decimals as its size deserves.
-
-    Examples
-    --------
-    >>> price_text(42_000.0), price_text(0.000012)
-    ('42,000.00', '0.00001200')
-    """
-    return f"{price:,.{price_decimals(price)}f}" if np.isfinite(price) else MISSING
-
-
-def duration_text(minutes: float) -> str:
-    """A span of minutes in the units people use.
-
-    Examples
-    --------
-    >>> duration_text(45), duration_text(150), duration_text(3000)
-    ('45 min', '2.5 h', '2.1 days')
-    """
-    if minutes < 120:
-        return f"{minutes:.0f} min"
-    return f"{minutes / 60:.1f} h" if minutes < 2880 else f"{minutes / 1440:.1f} days"
-
-
-def figure_text(definition: Definition, value: Any) -> str:
-    """A figure's value with its unit; ``N/A`` where it is not available.
-
-    Examples
-    --------
-    >>> figure_text(DEFINITIONS["total_pnl"], 3.14159), figure_text(DEFINITIONS["sharpe_ratio"], None)
-    ('+3.14 %', 'N/A')
-    """
-    if value is None or isinstance(value, str):
-        return value or MISSING
-    if definition.key == "equity_final":
-        return f"{float(value):.4f} x start ({percent_text(100 * (float(value) - 1))})"
-    if definition.unit == "%":
-        return percent_text(float(value), signed=definition.key not in _UNSIGNED)
-    if definition.unit == "minutes":
-        return duration_text(float(value))
-    if definition.unit == "%/day":
-        return f"{float(value):+.3f} % a day"
-    if definition.unit == "trades/year":
-        return f"{float(value):,.0f}" if value else MISSING
-    if isinstance(value, int):
-        return f"{value:,}"
-    if definition.unit == "share 0..1":
-        return f"{100 * float(value):.1f} %"
-    return f"{float(value):.3f}"
-
-
 # -- the info object ---------------------------------------------------------------------------------------------
 
 
@@ -269,7 +184,7 @@ COLUMNS: Final = (
 
 
 def _time_cells(column: Any) -> list[str]:
-    return [MISSING if text == "NaT" else text for text in column.dt.strftime("%Y-%m-%d %H:%M").fillna("NaT")]
+    return [minute_text(at) if known else MISSING for at, known in zip(column, column.notna(), strict=True)]
 
 
 def _rows(trades: Any) -> tuple[tuple[str, ...], ...]:
@@ -321,7 +236,7 @@ def _joined(texts: Any, separator: str) -> str:
 def _failure(failure: Any) -> str:
     times = f"{failure.count:,} times, first" if failure.count > 1 else "once,"
     where = f" ({failure.where})" if failure.where else ""
-    return f"{failure.kind}: {failure.message}{where}: {times} at {moment_text(failure.first_at)} UTC"
+    return f"{failure.kind}: {failure.message}{where}: {times} at {minute_text(failure.first_at)} UTC"
 
 
 def _setting(value: Any) -> str:
@@ -336,7 +251,7 @@ def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], .
         ("Strategy", str(result.strategy)),
         ("Symbol", str(result.symbol)),
         ("Exchange", str(result.exchange)),
-        ("Frame", f"{frame}{moment_text(result.start)} to {moment_text(result.end)} UTC"),
+        ("Frame", f"{frame}{minute_text(result.start)} to {minute_text(result.end)} UTC"),
         ("Interval", str(result.interval)),
         ("Execution model", str(result.execution)),
         ("Costs per side", costs),
@@ -348,7 +263,7 @@ def _partial(result: Any) -> str:
     if not result.stopped or result.mode == "live":
         return ""
     closed = result.trades["closed_at"]
-    last = f"; last trade closed {closed.iloc[-1].strftime('%Y-%m-%d %H:%M')} UTC" if len(closed) else ""
+    last = f"; last trade closed {minute_text(closed.iloc[-1])} UTC" if len(closed) else ""
     return f"Stopped before its end: this is a partial result{last}."
 
 

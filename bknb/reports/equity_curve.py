@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.formatting import day_text
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -156,10 +157,6 @@ def drawdown_path(times: Times, equity: Floats, trough_percent: Floats) -> tuple
     return moments, path
 
 
-def _day(ms: int) -> str:
-    return str(np.datetime64(int(ms), "ms"))[:10]
-
-
 def equity_info(result: Any) -> EquityInfo:
     """Everything the picture of a backtest shows, as arrays.
 
@@ -180,7 +177,7 @@ def equity_info(result: Any) -> EquityInfo:
     trough = trades["trough_percentage"].to_numpy(dtype=np.float64)
     drawdown_time, drawdown = drawdown_path(times, values, trough)
     price_time, price = decimate(result.candles.timestamp, result.candles.close)
-    frame = result.frame or f"{_day(result.start)} to {_day(result.end)}"
+    frame = result.frame or f"{day_text(result.start)} to {day_text(result.end)}"
     return EquityInfo(
         title=f"{result.strategy} · {result.symbol} · {frame} · {result.execution}",
         start_ms=int(result.start),
@@ -199,18 +196,3 @@ def equity_info(result: Any) -> EquityInfo:
         sides=tuple(str(value) for value in trades["position"]),
         reasons=tuple(str(value) for value in trades["close_reason"]),
     )
-
-
-def price_decimals(price: float) -> int:
-    """How many decimals a price is worth: 2 from 1 upwards, two more for each decade below, at most 8.
-
-    Examples
-    --------
-    >>> price_decimals(42_000.0), price_decimals(0.5), price_decimals(0.00001)
-    (2, 4, 8)
-    """
-    size = abs(price)
-    for decimals, floor in ((2, 1.0), (4, 0.1), (6, 0.01)):
-        if size >= floor:
-            return decimals
-    return 2 if size == 0.0 or not np.isfinite(size) else 8

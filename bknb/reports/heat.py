@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..metrics.definitions import DEFINITIONS, HEAT_DEFINITIONS
+from ..domain.formatting import minute_text
+from ..metrics.definitions import DEFINITIONS, HEAT_DEFINITIONS, figure_text
 from ..metrics.figure_table import HeatStatistics
 from ..metrics.heat import heat_statistics
-from .backtest_info import figure_text
-from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table, moment
+from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,9 +86,8 @@ class HeatInfo:
         lines += [f"> {cell(warning)}" for warning in self.warnings]
         lines += [*figures(self._pairs()), "", "## By symbol", ""]
         lines += [*markdown_table(self._titles(len(COLUMNS)), self._rows(len(COLUMNS))), "", "## Runs", ""]
-        lines += markdown_table(
-            ("Symbol", "From (UTC)", "To (UTC)"), [[symbol, moment(a), moment(b)] for symbol, a, b in self.runs]
-        )
+        runs = [[symbol, minute_text(first), minute_text(last)] for symbol, first, last in self.runs]
+        lines += markdown_table(("Symbol", "From (UTC)", "To (UTC)"), runs)
         lines += ["", "## What the figures mean", ""]
         lines += [f"- **{DEFINITIONS[key].label}**: {cell(DEFINITIONS[key].formula)}" for key in COLUMNS]
         return "\n".join(lines) + "\n"

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from ..domain.formatting import day_text, minute_text, percent_text, price_text
 from ..domain.html import Child, Html, element, elements, fragment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
-    "MISSING",
     "Child",
     "Html",
     "cell",
+    "day_text",
     "element",
     "elements",
     "figures",
@@ -23,13 +22,10 @@ __all__ = [
     "html_figures",
     "html_table",
     "markdown_table",
-    "moment",
-    "number",
-    "share",
+    "minute_text",
+    "percent_text",
+    "price_text",
 ]
-
-MISSING = "N/A"
-"""What stands where a figure is not available."""
 
 
 def cell(text: str) -> str:
@@ -97,44 +93,3 @@ def html_figures(title: str, pairs: Iterable[tuple[str, str]]) -> Html:
     )
     table = element("table", element("tbody", *rows), style="font-size:92%")
     return fragment(element("p", element("b", title)), table)
-
-
-def moment(ms: Any) -> str:
-    """A moment in UTC to the minute; ``N/A`` for none.
-
-    Examples
-    --------
-    >>> moment(1_640_995_260_000), moment(None)
-    ('2022-01-01 00:01', 'N/A')
-    """
-    return MISSING if ms is None else str(np.datetime64(int(ms), "ms"))[:16].replace("T", " ")
-
-
-def number(value: Any, *, decimals: int = 3) -> str:
-    """A number with some decimals; ``N/A`` for none, whole numbers as they are.
-
-    Examples
-    --------
-    >>> number(0.12345), number(12), number(None), number(float("nan"))
-    ('0.123', '12', 'N/A', 'N/A')
-    """
-    if value is None or value != value:
-        return MISSING
-    if isinstance(value, (int, np.integer)):
-        return f"{value:,}"
-    return f"{value:,.{decimals}f}"
-
-
-def share(value: Any) -> str:
-    """A share 0..1 as per cent; what is nearly none or all is not rounded to it.
-
-    Examples
-    --------
-    >>> share(0.0312), share(None), share(1e-9), share(0.99999)
-    ('3.1 %', 'N/A', '< 0.1 %', '> 99.9 %')
-    """
-    if value is None:
-        return MISSING
-    if 0 < value < 0.0005:
-        return "< 0.1 %"
-    return "> 99.9 %" if 0.9995 < value < 1 else f"{100 * value:.1f} %"

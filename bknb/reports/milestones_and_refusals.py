@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..domain.formatting import minute_text, price_text
 from ..domain.signal import Milestone, RiskRefused
-from .backtest_info import moment_text, price_text
 from .markup import cell, markdown_table
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class MilestoneTally:
             return "\n".join([*lines, "No position has come a tenth of the way to its target or stop yet.", ""])
         rows = [
             (
-                moment_text(event.when),
+                minute_text(event.when),
                 event.symbol,
                 event.strategy,
                 event.signal.id,
@@ -118,7 +118,7 @@ class RefusalTally:
             return "\n".join([*lines, "No candidate was refused yet.", ""])
         rows = [
             (
-                moment_text(event.when),
+                minute_text(event.when),
                 event.symbol,
                 event.strategy,
                 event.risk,

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..domain.formatting import duration_text, minute_text, percent_text, price_text
 from ..metrics.definitions import DEFINITIONS
-from .backtest_info import FIGURES, duration_text, figures_of, moment_text, percent_text, price_text
+from .backtest_info import FIGURES, figures_of
 from .equity_curve import EquityInfo, Floats, Times, decimate, drawdown_path
 from .ohlc_bars import bars
 from .progress_text import left_text, speed_text
@@ -57,7 +58,7 @@ def status_panel(watch: Watch, seconds: float) -> dict[str, Any]:
         parts.append(f"{_sign(total)} {percent_text(total)} in all")
     if not watch.over and watch.mode == "backtest":
         parts += [text for text in (speed_text(rate), left_text(left)) if text]
-    facts = {"Last tick": f"{moment_text(watch.last_ms)} UTC" if watch.last_ms is not None else "none yet"}
+    facts = {"Last tick": f"{minute_text(watch.last_ms)} UTC" if watch.last_ms is not None else "none yet"}
     if watch.last_price is not None:
         facts["Last price"] = price_text(watch.last_price)
     return {
@@ -282,7 +283,7 @@ def table_panel(watch: Watch, name: str) -> Table:
 
 def _risk(watch: Watch) -> Table:
     rows = [
-        [moment_text(e.when), e.symbol, e.risk, e.signal.position, price_text(e.price), e.open_positions, e.note]
+        [minute_text(e.when), e.symbol, e.risk, e.signal.position, price_text(e.price), e.open_positions, e.note]
         for e in list(watch.refused)[::-1][:ROWS_SHOWN]
     ]
     return {"columns": ["When (UTC)", "Symbol", "Profile", "Side", "Price", "Open then", "Reason"], "rows": rows}
@@ -295,14 +296,14 @@ def _milestones(watch: Watch) -> Table:
     for event in newest[:ROWS_SHOWN]:  # profit and loss come on ways of their own
         sign, goal = goals[event.side]
         way = f"{sign} {event.level} % to the {goal}"
-        rows.append([moment_text(event.when), event.signal.id, way, price_text(event.price)])
+        rows.append([minute_text(event.when), event.signal.id, way, price_text(event.price)])
     return {"columns": ["When (UTC)", "Signal", "Way", "Price"], "rows": rows}
 
 
 def _problems(watch: Watch) -> Table:
     rows: list[list[Any]] = [["warning", text, "", 1, ""] for text in watch.warnings]
     for trouble in [*watch.troubles.values(), *watch.rejected.values()][:ROWS_SHOWN]:
-        last = moment_text(trouble.when) if trouble.when is not None else ""
+        last = minute_text(trouble.when) if trouble.when is not None else ""
         rows.append([trouble.kind, trouble.message, trouble.where, trouble.count, last])
     return {"columns": ["What", "Text", "Where", "Times", "Last (UTC)"], "rows": rows}
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table, number
+from ..domain.formatting import number_text
+from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,11 @@ class PerformanceInfo:
 
     def _cells(self) -> list[list[str]]:
         return [
-            [timing.metric, f"{timing.count:,}", *(number(getattr(timing, name), decimals=3) for name in _FIELDS[1:])]
+            [
+                timing.metric,
+                f"{timing.count:,}",
+                *(number_text(getattr(timing, name)) for name in _FIELDS[1:]),
+            ]
             for timing in self.timings
         ]
 

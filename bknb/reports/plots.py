@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.formatting import minute_text, price_decimals
 from ..errors import MissingDependency
-from .equity_curve import EquityInfo, Floats, Times, decimate, equity_info, extremes, price_decimals
+from .equity_curve import EquityInfo, Floats, Times, decimate, equity_info, extremes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,10 +43,6 @@ def _as_info(result_or_info: Any) -> EquityInfo:
 # -- plotly ------------------------------------------------------------------------------------------------------
 
 
-def _moment(ms: int) -> str:
-    return str(np.datetime64(ms, "ms"))[:16].replace("T", " ")
-
-
 def _numbers(values: Any) -> Floats:
     """Times and prices as plotly stores them: eight bytes each, base64 in JSON."""
     return np.asarray(values, dtype=np.float64)
@@ -61,8 +58,8 @@ def _hover(info: EquityInfo, index: int) -> str:
     places = price_decimals(opened)
     return (
         f"{info.sides[index]} {info.pnl_percent[index]:+.2f} % ({info.reasons[index].replace('_', ' ')})"
-        f"<br>{opened:.{places}f} at {_moment(int(info.opened_ms[index]))}"
-        f"<br>{closed:.{places}f} at {_moment(int(info.closed_ms[index]))}"
+        f"<br>{opened:.{places}f} at {minute_text(int(info.opened_ms[index]))}"
+        f"<br>{closed:.{places}f} at {minute_text(int(info.closed_ms[index]))}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from ..domain.formatting import DASH
 from ..errors import UnknownName
 from .markup import Child, Html, element, elements, fragment
 
@@ -15,23 +16,22 @@ _PRE: Final = (
     "background:rgba(128,128,128,0.10);border-radius:4px;font-size:85%"
 )
 _FAINT: Final = "opacity:0.75;font-size:90%"
-UNKNOWN: Final = "—"
 _LONGEST: Final = 6_000  # characters of one message on screen
 
 
 def _percent(value: Any) -> str:
     if value is None:
-        return UNKNOWN
+        return DASH
     mark = "▲" if value > 0 else "▼" if value < 0 else ""
     return f"{mark} {value:+.2f} %".strip()
 
 
 def _ratio(value: Any) -> str:
-    return UNKNOWN if value is None else f"{value:.2f}"
+    return DASH if value is None else f"{value:.2f}"
 
 
 def _chance(value: Any) -> str:
-    return UNKNOWN if value is None else f"{100 * value:.0f} %"
+    return DASH if value is None else f"{100 * value:.0f} %"
 
 
 def _stat(result: Any, name: str) -> Any:
@@ -103,7 +103,7 @@ def _attempts(attempts: Sequence[Any]) -> Html:
     rows = []
     for attempt in attempts:
         name = element("span", attempt.draft, style="white-space:nowrap")
-        reasons = _lines(attempt.objections) or UNKNOWN
+        reasons = _lines(attempt.objections) or DASH
         cells = (str(attempt.number), name, str(attempt.try_), attempt.status, reasons)
         rows.append(element("tr", elements("td", cells, style=_CELL)))
     heads = elements("th", ("", "for", "try", "became", "reasons"), scope="col", style=_CELL)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from ..domain.interval import MINUTE_MS, interval_ms
 from ..domain.signal import (
     Active,
     Cancelled,
@@ -27,8 +28,7 @@ from ..domain.signal import (
     Scheduled,
     ScheduledSignal,
 )
-from ..metrics.definitions import DEFINITIONS
-from .backtest_info import figure_text
+from ..metrics.definitions import DEFINITIONS, figure_text
 from .signal_story import RANK, tell
 
 if TYPE_CHECKING:
@@ -96,10 +96,6 @@ class Timing:
         self.total_ms += duration_ms
         self.longest_ms = max(self.longest_ms, duration_ms)
         self.last_ms = duration_ms
-
-
-def _minutes_of(interval: str) -> float:
-    return int(interval[:-1]) * {"m": 1.0, "h": 60.0, "d": 1440.0}[interval[-1]]
 
 
 def way(row: OpenSignal | ScheduledSignal, price: float) -> tuple[float, float]:
@@ -208,7 +204,7 @@ class Watch:
         self.title = title or f"{strategy} · {symbol}"
         self.status = "pending"
         self.start_ms, self.end_ms = start_ms, end_ms
-        self.step_minutes = _minutes_of(interval)
+        self.step_minutes = interval_ms(interval) / MINUTE_MS
         self.processed = self.total = 0
         self.trades = Trades()
         self.levels: dict[str, Level] = {}

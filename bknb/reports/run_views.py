@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .backtest_info import percent_text
+from ..domain.formatting import percent_text
 from .run_view import Key, Watch
 
 _MODES: Final = ("backtest", "live", "walker")

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ..domain.formatting import MISSING, minute_text, number_text, price_text
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Cancelled, Opened, Scheduled
-from .backtest_info import price_text
-from .markup import MISSING, Html, cell, figures, fragment, html_figures, html_table, markdown_table, moment, number
+from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,7 @@ class ScheduleInfo:
     def _cells(self) -> list[list[str]]:
         return [
             [
-                moment(row.when),
+                minute_text(row.when),
                 row.action.upper(),
                 row.symbol,
                 row.signal_id,
@@ -107,9 +107,9 @@ class ScheduleInfo:
                 row.note or MISSING,
                 *(price_text(price) for price in (row.price, row.price_open, row.price_take_profit)),
                 price_text(row.price_stop_loss),
-                number(row.minutes, decimals=0),
+                number_text(row.minutes, decimals=0),
                 row.reason,
-                moment(row.scheduled_at),
+                minute_text(row.scheduled_at),
             ]
             for row in self.rows
         ]

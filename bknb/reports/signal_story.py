@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
+from ..domain.formatting import minute_text
 
 RANK: Final[dict[str, int]] = {
     "RiskRefused": 0,
@@ -37,7 +37,7 @@ def story(records: Any, signal_id: str, *, before: int | None = None) -> list[st
 
 def tell(event: Any) -> str:
     """One event as a line of a story."""
-    when = str(np.datetime64(event.when, "ms").astype("datetime64[m]")).replace("T", " ")
+    when = minute_text(event.when)
     signal = event.signal
     levels = f"target {signal.price_take_profit:.8g}, stop {signal.price_stop_loss:.8g}"
     match type(event).__name__:

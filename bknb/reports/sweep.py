@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..domain.formatting import NOT_AVAILABLE
 from .heatmap import HeatmapInfo, heatmap_info
 from .markup import Html, cell, element, elements
 
@@ -20,7 +21,7 @@ MAP_SIDE: Final = 40
 
 def _text(value: object) -> str:
     if isinstance(value, float):
-        return "n/a" if math.isnan(value) else f"{value:.4g}"
+        return NOT_AVAILABLE if math.isnan(value) else f"{value:.4g}"
     return str(value)
 
 

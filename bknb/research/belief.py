@@ -7,21 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.formatting import number_text, share_text
 from ..errors import UsageError
-from ..metrics.definitions import DEFINITIONS
-from ..reports.backtest_info import figure_text
-from ..reports.markup import (
-    Html,
-    cell,
-    element,
-    figures,
-    fragment,
-    html_figures,
-    html_table,
-    markdown_table,
-    number,
-    share,
-)
+from ..metrics.definitions import DEFINITIONS, figure_text
+from ..reports.markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
 from .bootstrap import Intervals, bootstrap
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
 from .pbo import Overfitting, overfitting
@@ -62,7 +51,7 @@ class Belief:
         of = "one strategy" if tried == 1 else f"the best of {tried:,.0f}"
         if chance is None:
             return "too few trades (fewer than ten), or all alike: nothing can be said"
-        said = f"by luck alone {of} would look at least this good in {share(chance)} of all searches"
+        said = f"by luck alone {of} would look at least this good in {share_text(chance)} of all searches"
         return f"{said}: {'that may well be luck' if chance > _LUCK else 'luck alone rarely does that'}"
 
     def to_pandas(self) -> pd.DataFrame:
@@ -75,14 +64,14 @@ class Belief:
             ("Verdict", self.verdict),
             ("Trades", f"{own.observations:,}"),
             ("Tried", f"{own.trials:,.6g}"),
-            ("Sharpe ratio (per trade)", number(own.sharpe_ratio)),
-            ("Expected of the best of worthless ones", number(own.expected_maximum)),
-            ("Probabilistic Sharpe ratio", share(own.probabilistic)),
-            ("Deflated Sharpe ratio", share(own.deflated)),
-            ("Chance that luck alone looks this good", share(own.p_value)),
+            ("Sharpe ratio (per trade)", number_text(own.sharpe_ratio)),
+            ("Expected of the best of worthless ones", number_text(own.expected_maximum)),
+            ("Probabilistic Sharpe ratio", share_text(own.probabilistic)),
+            ("Deflated Sharpe ratio", share_text(own.deflated)),
+            ("Chance that luck alone looks this good", share_text(own.p_value)),
         ]
         if self.overfitting is not None:
-            pairs.append(("Probability of backtest overfitting", share(self.overfitting.probability)))
+            pairs.append(("Probability of backtest overfitting", share_text(self.overfitting.probability)))
         return pairs
 
     def _rows(self) -> list[list[str]]:
@@ -90,7 +79,7 @@ class Belief:
         for row in self.intervals.rows:
             own = DEFINITIONS[row.figure]
             cells = [figure_text(own, value) for value in (row.value, row.low, row.high)]
-            rows.append([own.label, *cells, share(row.winning)])
+            rows.append([own.label, *cells, share_text(row.winning)])
         return rows
 
     def _how(self) -> str:

@@ -6,23 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.formatting import utc_text
+from ..domain.formatting import MISSING, minute_text, share_text, utc_text
 from ..errors import UnknownName, UsageError
 from ..metrics.daily_returns import FEWEST_DAYS, of_results
-from ..metrics.definitions import DEFINITIONS, Definition
-from ..reports.backtest_info import figure_text
-from ..reports.markup import (
-    MISSING,
-    Html,
-    cell,
-    element,
-    figures,
-    html_figures,
-    html_table,
-    markdown_table,
-    moment,
-    share,
-)
+from ..metrics.definitions import DEFINITIONS, Definition, figure_text
+from ..reports.markup import Html, cell, element, figures, html_figures, html_table, markdown_table
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio, effective_trials
 from .pbo import Overfitting, overfitting
 
@@ -213,7 +201,7 @@ class Comparison:
         return [
             ("Symbol", self.symbol),
             ("Exchange", self.exchange),
-            ("Frame", f"{frame}{moment(self.start)} to {moment(self.end)} UTC"),
+            ("Frame", f"{frame}{minute_text(self.start)} to {minute_text(self.end)} UTC"),
             ("Ranked by", f"{own.label} ({direction} is better)"),
             ("Strategies", tested),
         ]
@@ -229,13 +217,15 @@ class Comparison:
         ]
         deflated, over = self.deflated, self.overfitting
         if deflated is not None and deflated.p_value is not None:
-            luck = f"{share(deflated.p_value)}, when the best of {deflated.trials:.1f} independent ones is taken"
+            luck = f"{share_text(deflated.p_value)}, when the best of {deflated.trials:.1f} independent ones is taken"
             said += [
-                ("Deflated Sharpe ratio", share(deflated.deflated)),
+                ("Deflated Sharpe ratio", share_text(deflated.deflated)),
                 ("Chance that luck alone looks this good", luck),
             ]
         if over is not None:
-            said.append(("Probability of backtest overfitting", f"{share(over.probability)} ({over.splits} splits)"))
+            said.append(
+                ("Probability of backtest overfitting", f"{share_text(over.probability)} ({over.splits} splits)")
+            )
         return said
 
     def _columns(self) -> tuple[list[str], list[str]]:
@@ -275,7 +265,7 @@ class Comparison:
             return
         columns = ["signal_id", "symbol", "position", "pnl_percentage", "close_reason", "pending_at", "closed_at"]
         for row in self.results[strategy].trades[columns].itertuples(index=False):
-            times = [f"{at:%Y-%m-%d %H:%M}" for at in (row.pending_at, row.closed_at)]
+            times = [minute_text(at) for at in (row.pending_at, row.closed_at)]
             pnl = figure_text(DEFINITIONS["avg_pnl"], row.pnl_percentage)
             yield [strategy, row.signal_id, row.symbol, row.position.upper(), pnl, row.close_reason, *times]
 

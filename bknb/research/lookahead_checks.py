@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from ..domain.formatting import plain_number, utc_text
-from ..reports.markup import MISSING, Html, cell, figures, fragment, html_figures, html_table, markdown_table, moment
+from ..domain.formatting import MISSING, minute_text, plain_number, utc_text
+from ..reports.markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,10 +141,11 @@ class LookaheadReport:
         ]
 
     def _cells(self) -> list[list[str]]:
-        return [
-            [each.kind, each.what, moment(each.when), moment(each.candle), each.signal, each.how, str(each.times)]
-            for each in self.findings
-        ]
+        rows = []
+        for each in self.findings:
+            moments = (minute_text(each.when), minute_text(each.candle))
+            rows.append([each.kind, each.what, *moments, each.signal, each.how, str(each.times)])
+        return rows
 
     def report(self) -> str:
         """The check as Markdown."""

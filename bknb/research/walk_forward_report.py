@@ -13,12 +13,13 @@ from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
+from ..domain.formatting import MISSING, minute_text
 from ..domain.interval import DAY_MS
 from ..errors import UsageError
-from ..metrics.definitions import DEFINITIONS
+from ..metrics.definitions import DEFINITIONS, figure_text
 from ..metrics.figure_table import Statistics
-from ..reports.backtest_info import FIGURES, figure_text
-from ..reports.markup import MISSING, Html, cell, figures, fragment, html_figures, html_table, markdown_table, moment
+from ..reports.backtest_info import FIGURES
+from ..reports.markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
 from .comparison import rankable
 
 if TYPE_CHECKING:
@@ -247,8 +248,8 @@ class WalkForward:
             rows.append(
                 [
                     str(at),
-                    f"{moment(fold.stretch.train_start)} to {moment(fold.stretch.train_end)}",
-                    f"{moment(fold.stretch.test_start)} to {moment(fold.stretch.test_end)}",
+                    f"{minute_text(fold.stretch.train_start)} to {minute_text(fold.stretch.train_end)}",
+                    f"{minute_text(fold.stretch.test_start)} to {minute_text(fold.stretch.test_end)}",
                     chosen or ("none had the figure" if fold.params is None else "as it is"),
                     figure_text(own, fold.train_value),
                     figure_text(own, fold.test_value),

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..config import Settings
+from ..domain.formatting import minute_text
 from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
 from ..market.clock import SystemClock
 from ..provenance.strategy_hash import fingerprint
-from ..reports.markup import Html, cell, figures, fragment, html_figures, moment
+from ..reports.markup import Html, cell, figures, fragment, html_figures
 from ..research.holdout_ledger import Opening, Openings
 from .result import Result
 from .task import Task
@@ -58,7 +59,7 @@ class Holdout:
         if self.first:
             return "opened for the first time: the figures were not chosen on this data"
         times = len(self.earlier)
-        looked = f"{times} time{'' if times == 1 else 's'} before, first {moment(self.earlier[0].opened_at)} UTC"
+        looked = f"{times} time{'' if times == 1 else 's'} before, first {minute_text(self.earlier[0].opened_at)} UTC"
         return (
             f"NOT A HOLD-OUT ANY MORE: opened {looked}, by {self.strategies} "
             f"{'strategy' if self.strategies == 1 else 'strategies'} up to now; "
@@ -69,14 +70,14 @@ class Holdout:
         stats = self.result.stats
         return [
             ("Hold-out", self.verdict),
-            ("This strategy opened it", f"{moment(self.opened_at)} UTC"),
+            ("This strategy opened it", f"{minute_text(self.opened_at)} UTC"),
             ("Trades", str(stats["n"])),
         ]
 
     def report(self) -> str:
         """The look, and the report of the run, as Markdown."""
         head = ["# Hold-out", "", *figures(self._pairs()), ""]
-        looks = ((moment(each.opened_at), cell(f"{each.strategy} on {each.symbol}")) for each in self.earlier)
+        looks = ((minute_text(each.opened_at), cell(f"{each.strategy} on {each.symbol}")) for each in self.earlier)
         head += [f"- {when} UTC: {who}" for when, who in looks]
         return "\n".join([*head, ""]) + "\n" + self.result.report()
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from ..domain.formatting import plain_number, utc_text
+from ..domain.formatting import minute_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.lifecycle import Answer, Asking, Flat, rejection, step
 from ..domain.pnl import net_percentage
@@ -365,7 +365,7 @@ def _parameters(function: Callable[..., Any]) -> Container[str]:
 
 
 def _clock(when: float) -> str:
-    return utc_text(int(when))[11:16]
+    return minute_text(when)[11:]
 
 
 def _row_text(signal: OpenSignal | ScheduledSignal) -> str:

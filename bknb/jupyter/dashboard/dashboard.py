@@ -11,6 +11,7 @@ import bknb
 
 from ...errors import MissingDependency, UsageError
 from ...market.clock import stopwatch
+from ...reports.markup import day_text
 from ...reports.panel_data import meanings
 from ...reports.run_view import PANELS, Watch
 from ...reports.run_views import Board
@@ -85,14 +86,8 @@ def _chosen(panels: Sequence[str] | str | None, shown: Any) -> list[str]:
 # -- what is shown -------------------------------------------------------------------------------------------------
 
 
-def _day(ms: int) -> str:
-    import numpy as np
-
-    return str(np.datetime64(int(ms), "ms"))[:10]
-
-
 def _title(strategy: str, symbol: str, frame: Any, start: int | None, end: int | None) -> str:
-    named = frame or (f"{_day(start)} to {_day(end)}" if start is not None and end is not None else "")
+    named = frame or (f"{day_text(start)} to {day_text(end)}" if start is not None and end is not None else "")
     return " · ".join(part for part in (strategy, symbol, named) if part)
 
 

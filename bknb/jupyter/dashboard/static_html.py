@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import MissingDependency
 from ...reports import panel_data
-from ...reports.backtest_info import HEADLINES, moment_text, percent_text, price_text
-from ...reports.markup import Html, element, elements, fragment
+from ...reports.backtest_info import HEADLINES
+from ...reports.markup import Html, element, elements, fragment, minute_text, percent_text, price_text
 from ...reports.plots import equity_png
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def _trades(watch: Watch) -> Html:
             f"{'▲' if e.pnl.pnl_percentage > 0 else '▼' if e.pnl.pnl_percentage < 0 else '•'} "
             + percent_text(e.pnl.pnl_percentage),
             e.signal.position,
-            moment_text(e.signal.pending_at),
-            moment_text(e.closed_at),
+            minute_text(e.signal.pending_at),
+            minute_text(e.closed_at),
             price_text(e.signal.price_open),
             price_text(e.price_close),
             e.close_reason.replace("_", " "),
