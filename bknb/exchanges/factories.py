@@ -188,7 +188,8 @@ def in_sessions(source: CandleSource | Callable[..., Any], sessions: Sessions | 
     source
         A source, or a function ``(symbol, interval, since, limit)``.
     sessions
-        ``"fx"``, ``"us-equities"``, or :class:`bknb.Sessions`.
+        ``"fx"``, ``"us-equities"``, the calendar of an exchange such as ``"XLON"``, ``"XETR"`` or ``"XNYS"`` (needs
+        ``pip install 'bknb[calendars]'``), or :class:`bknb.Sessions`.
 
     Examples
     --------
@@ -198,7 +199,10 @@ def in_sessions(source: CandleSource | Callable[..., Any], sessions: Sessions | 
     """
     hours = as_sessions(sessions)
     if hours is None:
-        raise UsageError("sessions must be 'fx', 'us-equities' or bknb.Sessions; without any the market is always open")
+        raise UsageError(
+            "sessions must be 'fx', 'us-equities', an exchange's calendar such as 'XLON', or bknb.Sessions\n"
+            "without any the market is always open"
+        )
     return SessionSource(source if isinstance(source, CandleSource) else FunctionSource(source), hours)
 
 

@@ -29,7 +29,8 @@ class FrameSource:
     name
         For reports and messages.
     sessions
-        When the market is open: ``"fx"``, ``"us-equities"`` or :class:`bknb.Sessions`; ``None``: always.
+        When the market is open: ``"fx"``, ``"us-equities"``, an exchange's calendar such as ``"XLON"``, or
+        :class:`bknb.Sessions`; ``None``: always.
 
     Attributes
     ----------
@@ -120,7 +121,8 @@ def from_frame(
     name
         For reports and messages.
     sessions
-        When the market is open: ``"fx"``, ``"us-equities"`` or :class:`bknb.Sessions`; ``None``: always.
+        When the market is open: ``"fx"``, ``"us-equities"``, an exchange's calendar such as ``"XLON"``, or
+        :class:`bknb.Sessions`; ``None``: always.
 
     Raises
     ------
@@ -163,7 +165,8 @@ def from_csv(
     name
         For reports and messages; by default the file's name.
     sessions
-        When the market is open: ``"fx"``, ``"us-equities"`` or :class:`bknb.Sessions`; ``None``: always.
+        When the market is open: ``"fx"``, ``"us-equities"``, an exchange's calendar such as ``"XLON"``, or
+        :class:`bknb.Sessions`; ``None``: always.
 
     Raises
     ------
@@ -219,7 +222,8 @@ def from_parquet(
     name
         For reports and messages; by default the file's name.
     sessions
-        When the market is open: ``"fx"``, ``"us-equities"`` or :class:`bknb.Sessions`; ``None``: always.
+        When the market is open: ``"fx"``, ``"us-equities"``, an exchange's calendar such as ``"XLON"``, or
+        :class:`bknb.Sessions`; ``None``: always.
 
     Raises
     ------

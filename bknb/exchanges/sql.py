@@ -41,7 +41,8 @@ def from_query(
     name
         For reports and messages.
     sessions
-        When the market is open: ``"fx"``, ``"us-equities"`` or :class:`bknb.Sessions`; ``None``: always.
+        When the market is open: ``"fx"``, ``"us-equities"``, an exchange's calendar such as ``"XLON"``, or
+        :class:`bknb.Sessions`; ``None``: always.
 
     Raises
     ------

@@ -16,9 +16,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
+from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.ranges import Ranges, merged, within
-from ..errors import UnknownName, UsageError
+from ..errors import DataError, UnknownName, UsageError
+from . import calendars
 from .holidays import us_closed_days, us_short_days
 
 if TYPE_CHECKING:
@@ -45,7 +47,10 @@ class Sessions:
     short : tuple of (date, int)
         Local days that end early, and the minute after midnight at which they do.
     holidays : {"", "us"}
-        A calendar of closed and short days that is worked out by rule.
+        A calendar of closed and short days that is worked out by rule; complete from 1990 on.
+    calendar : str
+        The calendar of an exchange, such as ``"XLON"``, from the package ``exchange_calendars``: it gives the hours
+        of each day as they were or will be; ``hours`` are then those of a regular week now. Empty: none.
 
     Examples
     --------
@@ -59,6 +64,33 @@ class Sessions:
     closed: frozenset[date] = frozenset()
     short: tuple[tuple[date, int], ...] = ()
     holidays: str = ""
+    calendar: str = ""
+
+    @classmethod
+    def of_exchange(cls, name: str) -> Sessions:
+        """The sessions of an exchange, with its holidays, short days, breaks and past changes of its hours.
+
+        Parameters
+        ----------
+        name
+            A calendar of the package ``exchange_calendars``: a market identifier code such as ``"XNYS"``,
+            ``"XLON"``, ``"XETR"``, or a name it has besides, such as ``"NYSE"``.
+
+        Raises
+        ------
+        MissingDependency
+            The package is not installed.
+        UnknownName
+            It has no such calendar.
+
+        Examples
+        --------
+        >>> london = Sessions.of_exchange("XLON")
+        >>> london.is_open(1_735_043_340_000), london.is_open(1_735_043_400_000)  # Christmas Eve 2024, 12:29 and 12:30
+        (True, False)
+        """
+        regular = calendars.week(name)
+        return cls(zone=regular.zone, hours=regular.hours, calendar=name)
 
     @classmethod
     def weekly(
@@ -112,7 +144,28 @@ class Sessions:
         return bool(self.mask(np.array([when]))[0])
 
     def open_ranges(self, since: int, until: int) -> Ranges:
-        """The open spans in ``[since, until)``, UTC ms."""
+        """The open spans in ``[since, until)``, UTC ms.
+
+        Raises
+        ------
+        DataError
+            A part of it is outside what the calendar of an exchange covers.
+        """
+        self._check_covered(since, until)
+        return self._open_ranges(since, until)
+
+    def _check_covered(self, since: int, until: int) -> None:
+        if not self.calendar:
+            return
+        first, end = calendars.covered(self.calendar)
+        if (first is not None and since < first) or (end is not None and until > end):
+            known = f"{'' if first is None else utc_text(first)} .. {'' if end is None else utc_text(end)}"
+            raise DataError(
+                f"the calendar {self.calendar!r} covers {known}, not {utc_text(since)} .. {utc_text(until)}\n"
+                "a newer release of exchange_calendars may: pip install --upgrade exchange_calendars"
+            )
+
+    def _open_ranges(self, since: int, until: int) -> Ranges:
         first, last = _local_day(since, self.zone), _local_day(max(since, until - 1), self.zone)
         years = range((first - timedelta(days=1)).year, (last + timedelta(days=1)).year + 1)
         return within((span for year in years for span in _year(self, year)), since, until)
@@ -125,7 +178,9 @@ class Sessions:
         """For each span ``[start, start + step)`` how many minutes of it are open."""
         if not len(starts):
             return np.zeros(0, dtype=np.int64)
-        ranges = self.open_ranges(int(starts.min()) - DAY_MS, int(starts.max()) + step + DAY_MS)
+        since, until = int(starts.min()), int(starts.max()) + step
+        self._check_covered(since, until)
+        ranges = self._open_ranges(since - DAY_MS, until + DAY_MS)
         edges = np.array(ranges, dtype=np.int64).reshape(-1, 2)
         before = np.concatenate([[0], np.cumsum(edges[:, 1] - edges[:, 0])])
 
@@ -171,12 +226,14 @@ class Sessions:
         for day, hours in zip(_DAYS, self.hours, strict=True):
             if hours:
                 spans.append(f"{day} " + ", ".join(f"{_clock(first)}-{_clock(end)}" for first, end in hours))
-        return f"{'; '.join(spans)} ({self.zone})"
+        return f"{'; '.join(spans)} ({self.zone}{self.calendar and f', {self.calendar}'})"
 
 
 @lru_cache(maxsize=256)
 def _year(sessions: Sessions, year: int) -> Ranges:
     """The open spans of the local days of a year."""
+    if sessions.calendar:
+        return calendars.open_spans(sessions.calendar, year)
     zone = ZoneInfo(sessions.zone)
     closed, short = set(sessions.closed), dict(sessions.short)
     if sessions.holidays == "us":
@@ -262,10 +319,17 @@ NAMED: Final = {"fx": _fx, "us-equities": _us_equities}
 def as_sessions(given: Sessions | str | None) -> Sessions | None:
     """Sessions by name or as they are; ``None``: always open.
 
+    Parameters
+    ----------
+    given
+        ``"fx"``, ``"us-equities"``, the name of an exchange's calendar such as ``"XLON"``, or sessions.
+
     Raises
     ------
     UnknownName
         For a name that is not known.
+    MissingDependency
+        For an exchange's calendar, when ``exchange_calendars`` is not installed.
 
     Examples
     --------
@@ -278,4 +342,6 @@ def as_sessions(given: Sessions | str | None) -> Sessions | None:
     name = str(given)
     if name in NAMED:
         return NAMED[name]()
+    if calendars.may_be_calendar(name):
+        return Sessions.of_exchange(name)
     raise UnknownName("kind of sessions", name, known=NAMED)
