@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -236,11 +237,44 @@ def test_what_bknb_needs_is_read_from_its_own_metadata() -> None:
     assert {("numpy", ""), ("jupyterlab", "notebook"), ("pyarrow", "parquet")} <= needed
 
 
+def test_what_is_needed_is_read_as_pip_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "some_desk-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(
+        """Metadata-Version: 2.4
+Name: some-desk
+Version: 1.0
+Provides-Extra: fast
+Provides-Extra: all
+Requires-Dist: numpy[extra]!=2.0.1,<3,>=1.26
+Requires-Dist: tomli>=2; python_version < "3.0"
+Requires-Dist: numba>=0.60rc1; (extra == "fast" or extra == "all") and python_version >= "3.0"
+Requires-Dist: plain; extra == 'all'
+Requires-Dist: some_desk[fast]; extra == "all"
+"""
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert list(environment.needs("some-desk")) == [
+        ("numpy", "1.26", ""),
+        ("numba", "0.60rc1", "fast"),
+        ("numba", "0.60rc1", "all"),
+        ("plain", "0", "all"),
+    ]
+    assert list(environment.needs("no-such-package")) == []
+
+
+def test_each_extra_says_what_it_is_for() -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(doctor._EXTRAS) == set(project["optional-dependencies"]) - {"test"}
+
+
 def test_widgets_that_do_not_fit_jupyterlab_are_told() -> None:
     manager = "@jupyter-widgets/jupyterlab-manager"
     assert doctor._widgets(4, "8.1.9", {manager: "5.0.16"}).state == "ok"
     assert doctor._widgets(4, "7.8.1", {manager: "3.1.1"}).state == "bad"
     assert "no extension that draws widgets" in doctor._widgets(4, "8.1.9", {}).found
+    assert doctor._widgets(4, "8.1.9", {manager: "5.0.0-alpha.1"}).state == "ok"
+    assert doctor._widgets(4, "8.1.9", {manager: "?"}).state == "bad"
 
 
 def test_a_folder_that_cannot_be_written_is_seen(tmp_path: Path) -> None:

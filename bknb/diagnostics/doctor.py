@@ -19,7 +19,7 @@ from ..history.store import CandleStore
 from ..runs.make_card import made_with
 from ..stores.choose import DEFAULT_FOLDER as STATE_FOLDER
 from . import environment
-from .environment import installed, numbers
+from .environment import installed, is_older, major
 
 State = Literal["ok", "note", "bad"]
 
@@ -27,6 +27,7 @@ _SIGNS: Final = {"ok": "✔", "note": "•", "bad": "✘"}
 _OLDEST_PYTHON: Final = (3, 11)
 _SKEW_MS: Final = 1_000
 _EXTRAS: Final = {
+    "calendars": "trading sessions of exchanges",
     "ccxt": "exchanges over the network",
     "cluster": "sweeps on several machines",
     "duckdb": "candles from a query",
@@ -182,7 +183,7 @@ def _group(
     old = [
         f"{name} {have} (needs {lowest})"
         for name, lowest in needed
-        if (have := installed(name)) is not None and numbers(have) < numbers(lowest)
+        if (have := installed(name)) is not None and is_older(have, lowest)
     ]
     if old:
         return Finding(what=what, state="bad", found=f"too old: {', '.join(old)}", advice=install)
@@ -217,7 +218,7 @@ def _jupyter() -> Iterator[Finding]:
     yield Finding(what="JupyterLab", state="ok", found=f"{found}, anywidget {installed('anywidget') or 'none'}")
     extensions = environment.lab_extensions()
     if widgets is not None:
-        yield _widgets(numbers(lab)[0], widgets, extensions)
+        yield _widgets(major(lab), widgets, extensions)
     if installed("anywidget") is not None and "anywidget" not in extensions:
         yield Finding(
             what="anywidget",
@@ -249,7 +250,7 @@ def _widgets(lab: int, widgets: str, extensions: dict[str, str]) -> Finding:
             found=f"ipywidgets {widgets}, but JupyterLab has no extension that draws widgets",
             advice="pip install --force-reinstall jupyterlab_widgets, then reload the page",
         )
-    fits = numbers(widgets)[0] >= 8 and numbers(front)[0] >= 5 and lab >= 4
+    fits = major(widgets) >= 8 and major(front) >= 5 and lab >= 4
     return Finding(
         what="widgets",
         state="ok" if fits else "bad",

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
 from typing import Any, Final
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
 from ..errors import StateError
 from ..stores.lock import StateLock
 from ..stores.record import address_of
 
-_NEED: Final = re.compile(
-    r"^([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?\s*(?:\(?>=\s*([\w.]+)\)?)?[^;]*(?:;.*extra\s*==\s*['\"](\w+)['\"])?"
-)
 _OLLAMA: Final = "http://127.0.0.1:11434"
 _PATIENCE_SECONDS: Final = 2.0
 
@@ -40,27 +40,51 @@ def installed(package: str) -> str | None:
         return None
 
 
-def numbers(text: str) -> tuple[int, ...]:
-    """The leading numbers of a version, for comparing.
+def is_older(have: str, lowest: str) -> bool:
+    """Whether a version comes before another one, as pip orders them; what is no version is not.
 
     Examples
     --------
-    >>> numbers("7.10.0rc1") > numbers("7.9")
-    True
+    >>> is_older("7.9", "7.10.0"), is_older("7.10.0rc1", "7.10.0"), is_older("7.10.0.post1", "7.10.0")
+    (True, True, False)
+    >>> is_older("local build", "7.10.0")
+    False
     """
-    return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[a-z+]", text, maxsplit=1)[0]))
+    try:
+        return Version(have) < Version(lowest)
+    except InvalidVersion:
+        return False
+
+
+def major(text: str) -> int:
+    """The first number of a version; 0 for what is no version.
+
+    Examples
+    --------
+    >>> major("8.1.5"), major("5.0.0-alpha.1"), major("?")
+    (8, 5, 0)
+    """
+    try:
+        return Version(text).major
+    except InvalidVersion:
+        return 0
 
 
 def needs(package: str = "bknb") -> Iterator[tuple[str, str, str]]:
-    """What a package needs: name, lowest version, and the extra it belongs to (empty for what is always needed)."""
+    """What a package needs here: name, lowest version, and the extra it belongs to (empty: always needed)."""
     try:
-        lines = requires(package) or []
+        described = metadata(package)
     except PackageNotFoundError:
         return
-    for line in lines:
-        found = _NEED.match(line)
-        if found and found[1].lower() != package:
-            yield found[1], found[2] or "0", found[3] or ""
+    extras = ["", *(described.get_all("Provides-Extra") or [])]
+    for line in described.get_all("Requires-Dist") or []:
+        need = Requirement(line)
+        if canonicalize_name(need.name) == package:
+            continue
+        lowest = next((part.version for part in need.specifier if part.operator == ">="), "0")
+        wanted_by = [extra for extra in extras if need.marker is None or need.marker.evaluate({"extra": extra})]
+        for extra in wanted_by[:1] if "" in wanted_by else wanted_by:
+            yield need.name, lowest, extra
 
 
 def lab_extensions() -> dict[str, str]:
