@@ -23,7 +23,7 @@ YEAR = ("2023-01-01", "2024-01-01")
 
 PREPARE = """
 import time, bknb, threading
-from bknb.engine import subjects
+from bknb.events import subjects
 def get_signal(price):
     return bknb.Signal(position="long", price_take_profit=price * 1.03, price_stop_loss=price * 0.97,
                        minute_estimated_time=200)
