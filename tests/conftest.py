@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +43,24 @@ def shared() -> Path:
     if not (SHARED / "conformance").is_dir():
         pytest.skip("the reference data is not here")
     return SHARED
+
+
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of its own is made in it
+ENOUGH = 32_000_000  # bytes
+
+
+@pytest.fixture
+def folder_in_memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder where no write waits for a disk, if the system has one.
+
+    For tests that kill hundreds of processes: what a killed process has written is there for the next one on any file
+    system; only a power cut would tell them apart.
+    """
+    if not os.access(IN_MEMORY, os.W_OK) or shutil.disk_usage(IN_MEMORY).free < ENOUGH:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY, prefix="bknb-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from bknb.testing.brokers import FaultyBroker
 from bknb.testing.clocks import SimulatedClock
 from bknb.testing.faults import FaultyDisk
 
+LOADED = (bknb.Live, bknb.add_risk, bknb.brokers.paper)  # once, before anybody is forked
 SEED = 36
 MARKET = source(walk(SEED))  # made once: what every child would need is here before they are forked
 UNTIL = ORIGIN + 75 * MINUTE

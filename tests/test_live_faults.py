@@ -15,8 +15,8 @@ LIFE = Path(__file__).with_name("live_life.py")
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
 @pytest.mark.parametrize(("where", "points"), [("disk", 250), ("broker", 30)])
-def test_killed_everywhere(tmp_path: Path, where: str, points: int) -> None:
-    folders = [tmp_path / "odd", tmp_path / "even"]
+def test_killed_everywhere(folder_in_memory: Path, where: str, points: int) -> None:
+    folders = [folder_in_memory / "odd", folder_in_memory / "even"]
     lives = []
     for first, folder in enumerate(folders, start=1):
         folder.mkdir()

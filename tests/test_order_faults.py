@@ -185,8 +185,8 @@ KILLED = (
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.parametrize(("which", "where", "points", "lost"), KILLED)
-def test_killed_at_every_moment(tmp_path, which, where, points, lost):
-    command = [sys.executable, __file__, which, where, str(tmp_path)]
+def test_killed_at_every_moment(folder_in_memory, which, where, points, lost):
+    command = [sys.executable, __file__, which, where, str(folder_in_memory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

@@ -113,8 +113,8 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doe
 @needs_fork
 @pytest.mark.parametrize("which", ["files", "sqlite"])
 @pytest.mark.parametrize("fault", ["kill", "torn"])
-def test_killed_at_every_change_of_the_disk(tmp_path, which, fault):
-    result = drive(which, fault, str(tmp_path))
+def test_killed_at_every_change_of_the_disk(folder_in_memory, which, fault):
+    result = drive(which, fault, str(folder_in_memory))
     assert result["problems"] == []
     assert result["points"] >= {"files": 60, "sqlite": 10}[which]
     assert sorted(set(result["told"])) == list(range(len(STORY) + 1))[: max(result["told"]) + 1]
@@ -123,8 +123,8 @@ def test_killed_at_every_change_of_the_disk(tmp_path, which, fault):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="traces its child as Linux does")
 @pytest.mark.parametrize("which", ["files", "sqlite"])
-def test_killed_at_every_system_call(tmp_path, which):
-    result = drive(which, "trace", str(tmp_path))
+def test_killed_at_every_system_call(folder_in_memory, which):
+    result = drive(which, "trace", str(folder_in_memory))
     assert result["problems"] == []
     assert result["points"] > 250
     assert sorted(set(result["told"])) == list(range(len(STORY) + 1))
@@ -132,8 +132,8 @@ def test_killed_at_every_system_call(tmp_path, which):
 
 @needs_fork
 @pytest.mark.parametrize("which", ["files", "sqlite"])
-def test_killed_at_every_change_of_the_first_start(tmp_path, which):
-    result = drive(which, "first", str(tmp_path))
+def test_killed_at_every_change_of_the_first_start(folder_in_memory, which):
+    result = drive(which, "first", str(folder_in_memory))
     assert result["problems"] == []
     assert result["points"] >= 8
 
@@ -412,8 +412,8 @@ def test_a_file_damaged_anywhere_is_never_read_as_something_else(tmp_path, chang
 
 
 @pytest.mark.parametrize("change", ["cut", "flip", "zeros", "noise"])
-def test_a_database_damaged_anywhere_is_never_read_as_something_else(tmp_path, change):
-    path = tmp_path / "state.db"
+def test_a_database_damaged_anywhere_is_never_read_as_something_else(folder_in_memory, change):
+    path = folder_in_memory / "state.db"
     saved = {("sma", f"COIN{number}"): b'{"id":"%d"}' % number for number in range(60)}
     with SqliteStore(path) as store:
         for key, payload in saved.items():
@@ -433,7 +433,7 @@ def test_a_database_damaged_anywhere_is_never_read_as_something_else(tmp_path, c
             bad[place : place + length] = chance.randbytes(len(bad[place : place + length]))
         else:
             del bad[place:]
-        folder = tmp_path / str(number)
+        folder = folder_in_memory / str(number)
         folder.mkdir()
         (folder / "state.db").write_bytes(bad)
         noticed += look(folder / "state.db", saved)
