@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,7 +21,8 @@ import bknb
 from bknb.market.candles import Candles
 from bknb.provenance.candle_fingerprint import compare, fingerprint
 from bknb.provenance.card import Card, decode, encode
-from bknb.provenance.source_code import read_code, value_text
+from bknb.provenance.source_code import read_code
+from bknb.provenance.value_text import value_text
 
 ROOT = Path(__file__).parent.parent
 FRAME = "2024-01-02:2024-01-06"
@@ -118,6 +120,7 @@ def test_it_says_what_was_run(card: Card) -> None:
 
 SCRIPT = """
 import sys
+import threading
 import bknb
 
 @bknb.strategy("sma", interval="15m")
@@ -413,7 +416,7 @@ def test_a_bound_method_as_a_strategy_is_read() -> None:
             return mean(np.array([price])) if price > self.slow else None
 
     code = read_code(Cross().get_signal)
-    assert code.values == {"get_signal.slow": "30"}
+    assert code.values == {"get_signal.slow": "30", "Cross.fast": "3"}
     assert "test_cards.mean" in [written.name for written in code.functions]
 
 
@@ -446,7 +449,7 @@ def test_what_functions_call_each_other_ends() -> None:
         (-0.0, "0.0"),
         ({"b": (1, 2), "a": {3}}, "{'b': (1, 2), 'a': {3}}"),
         (np.array(3), "3"),
-        (object(), "a builtins.object (its content is not compared)"),
+        (threading.Event(), "a threading.Event (its content is not compared)"),
     ],
 )
 def test_a_value_is_spelled_the_same_everywhere(value: object, text: str) -> None:

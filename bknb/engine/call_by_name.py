@@ -1,4 +1,4 @@
-"""Calling a user's function: give it what it asks for by name, and tell where it failed."""
+"""Calling a user's function with what it asks for by name."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -14,12 +15,14 @@ from ..domain.formatting import utc_text
 from ..errors import StateError, UsageError
 from .candle_fingerprint import CandleRange, changes
 from .source_code import Code
+from .value_text import NOT_COMPARED
 
 FORMAT: Final = 1
 _SHOWN: Final = 8  # lines of one kind in a report of differences
 _ROWS_SHOWN: Final = 4
 _COLUMNS_SHOWN: Final = 4
 _CLOSE: Final = 1e-9
+_HARDLY_TOLD: Final = (NOT_COMPARED, "characters, sha256")  # values of which one reader tells more than another
 
 Kind = Literal["candles", "code", "value", "setting", "run", "outcome", "with"]
 
@@ -300,6 +303,8 @@ def _setting_differences(old: Card, new: Card) -> list[Difference]:
 
 
 def _code_differences(old: Code, new: Code) -> list[Difference]:
+    if old.reader != new.reader:
+        return _code_differences_of_readers(old, new)
     found: list[Difference] = []
     before = {written.name: written for written in old.functions}
     after = {written.name: written for written in new.functions}
@@ -309,6 +314,28 @@ def _code_differences(old: Code, new: Code) -> list[Difference]:
         elif written.digest != after[name].digest:
             found += _line_differences(name, written.text, after[name].text)
     found += [Difference(kind="code", text=f"{name} is called now") for name in after if name not in before]
+    return found
+
+
+def _code_differences_of_readers(old: Code, new: Code) -> list[Difference]:
+    """What differs in the text of functions that both cards hold: one of them was read by a reader that saw less."""
+    found: list[Difference] = []
+    before, after = (_by_plain_name({each.name: each.text for each in code.functions}) for code in (old, new))
+    for name in before if old.reader < new.reader else after:
+        was, now = before.get(name, []), after.get(name, [])
+        if not was or not now:
+            text = f"{name} is not called any more" if was else f"{name} is called now"
+            found.append(Difference(kind="code", text=text))
+        elif all(was) and all(now) and set(was).isdisjoint(now):
+            found += _line_differences(name, was[0], now[0])
+    return found
+
+
+def _by_plain_name(texts: dict[str, str]) -> dict[str, list[str]]:
+    """Texts by name, those of ``name (2)`` together with that of ``name``."""
+    found: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        found.setdefault(re.sub(r" \(\d+\)$", "", name), []).append(text)
     return found
 
 
@@ -334,12 +361,26 @@ def _line_differences(name: str, old: str, new: str) -> list[Difference]:
 
 
 def _value_differences(old: Code, new: Code) -> list[Difference]:
+    if old.reader != new.reader:
+        return _value_differences_of_readers(old, new)
     names = sorted({*old.values, *new.values})
     return [
         _changed("value", name, old.values.get(name, "not read"), new.values.get(name, "not read"))
         for name in names
         if old.values.get(name) != new.values.get(name)
     ]
+
+
+def _value_differences_of_readers(old: Code, new: Code) -> list[Difference]:
+    """What differs in values that both cards hold in full."""
+    before, after = _by_plain_name(old.values), _by_plain_name(new.values)
+    found = []
+    for name in sorted(before if old.reader < new.reader else after):
+        was, now = before.get(name, ["not read"]), after.get(name, ["not read"])
+        told = not any(part in text for part in _HARDLY_TOLD for text in (*was, *now))
+        if told and set(was).isdisjoint(now):
+            found.append(_changed("value", name, was[0], now[0]))
+    return found
 
 
 def _data_differences(old: Card, new: Card) -> list[Difference]:

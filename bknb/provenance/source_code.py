@@ -1,32 +1,41 @@
-"""The source text of a strategy and of everything of the user's own that it calls.
+"""The source text of a strategy and of everything of the user's own that it calls; the one reader of it.
 
-Text is read once for each function, when a run is planned: a cell that is run again, or a module that is edited, does
-not change what an earlier run says it was made of.
+Run cards, the ledger of sweeps and the hold-out all ask here. Text is read once for each function, when a run is
+planned: a cell that is run again, or a module that is edited, does not change what an earlier run says it was made of.
+
+What counts is what can be reached from the function: globals and attributes of the user's modules, closures, defaults,
+imports inside functions, decorators and what they wrap, ``partial``, methods, classes with their attributes, objects,
+and functions in containers of all these. A comment counts where it stands in the text of a function that is reached;
+nothing else in its file does. The order of a dict, a list and a tuple counts, that of a set and of attributes does not.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dis
 import functools
 import hashlib
+import importlib
+import importlib.util
 import inspect
-import site
+import itertools
 import sys
-import sysconfig
-import textwrap
 import types
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ..user_code import is_users, is_users_file
+from .names_read import Name, closure_of, defaults_of, names_read
+from .source_text import digest_of, is_written_in, text_of_class, text_of_code
+from .value_text import Spelled, spell
+
 AnyFunction = Callable[..., Any]
 
+READER: Final = 2
+"""Version of what is read and how digests are made; it stands in front of every digest, those of 0.1.0 have none."""
+
 _OURS: Final = "bknb"
-_LONGEST_VALUE: Final = 2_000
-_KEPT: Final = 1_024
 _UNSTEADY: Final = {
     "random": "random numbers",
     "secrets": "random numbers",
@@ -38,6 +47,11 @@ _UNSTEADY: Final = {
     "httpx": "the network",
     "socket": "the network",
 }
+_WITH_CONTENT: Final = (str, bytes, int, float, list, tuple, set, frozenset, Mapping, msgspec.Struct)
+_FUNCTIONS: Final = (
+    *(types.FunctionType, types.MethodType, staticmethod, classmethod, property),
+    *(functools.cached_property, functools.partialmethod, functools.partial),
+)
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +64,8 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     text : str
         Source text without indentation and trailing blanks; empty when nobody has it.
     digest : str
-        Of the text; of the compiled code when there is no text.
+        ``"2:"`` and a digest of the text; of the compiled code when there is no text, of both for a ``lambda``.
+        0.1.0 wrote digests without a version in front.
     """
 
     name: str
@@ -66,7 +81,8 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
     functions : tuple of Written
         The strategy first, then risk rules, then what they call, in order of finding.
     values : dict of str to str
-        What the functions read from outside themselves: constants, defaults, closures.
+        What the functions read from outside themselves: constants, defaults, closures, attributes. The second of a
+        name is ``name (2)``.
     packages : tuple of str
         Top-level packages of others that they use.
     notes : tuple of str
@@ -78,12 +94,17 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def reader(self) -> int:
+        """Version of the reader that read it; 1 is that of 0.1.0."""
+        versions = (written.digest.rpartition(":")[0] for written in self.functions)
+        return max((int(version or 1) for version in versions), default=READER)
+
 
 def read_code(*starts: AnyFunction) -> Code:
     """The text of some functions and of what they call.
 
-    Followed are globals, closures, defaults, ``partial``, decorators that keep ``__wrapped__``, methods, classes, and
-    ``module.name`` where the module is the user's own. Installed packages are named, not followed.
+    Installed packages are named, not followed.
 
     Examples
     --------
@@ -92,9 +113,7 @@ def read_code(*starts: AnyFunction) -> Code:
     >>> [written.text.splitlines()[0] for written in read_code(get_signal).functions]
     ['def get_signal(price):']
     """
-    walk = _Walk()
-    for start in starts:
-        walk.visit(start, getattr(start, "__name__", type(start).__name__))
+    walk = _walked(starts)
     return Code(
         functions=tuple(walk.functions),
         values=dict(sorted(walk.values.items())),
@@ -103,109 +122,271 @@ def read_code(*starts: AnyFunction) -> Code:
     )
 
 
+def source_hash(*starts: Any) -> str:
+    """A digest of all that :func:`read_code` reads and of how it hangs together; the same in every process.
+
+    Names of modules do not count, so that a strategy may move from a cell into a file.
+
+    Examples
+    --------
+    >>> source_hash(lambda price: price + 1) == source_hash(lambda price: price + 2)
+    False
+    """
+    return hashlib.sha256("\n".join(_walked(starts).steps).encode(errors="backslashreplace")).hexdigest()
+
+
+def own_modules(*starts: AnyFunction) -> list[types.ModuleType]:
+    """The user's modules that some functions and what they call come from, without the notebook itself."""
+    return [sys.modules[name] for name in sorted(_walked(starts).modules - {"__main__"}) if name in sys.modules]
+
+
+def _walked(starts: tuple[Any, ...]) -> _Walk:
+    walk = _Walk()
+    for start in starts:
+        walk.follow(start, getattr(start, "__name__", type(start).__name__))
+    return walk
+
+
+class _Unwrapped(NamedTuple):
+    """A function whose wrapped one was read before it."""
+
+    function: types.FunctionType
+
+
 class _Walk:
+    """A walk through everything that can be reached, depth first.
+
+    ``steps`` is the walk as text: what was found, and under which name; what comes by again is a number.
+    """
+
     def __init__(self) -> None:
         self.functions: list[Written] = []
         self.values: dict[str, str] = {}
         self.packages: set[str] = set()
+        self.modules: set[str] = set()
         self.notes: list[str] = []
-        self._seen: set[int] = set()
+        self.steps: list[str] = []
+        self._names: set[str] = set()
+        self._numbers: dict[object, int] = {}
+        self._spelled: dict[int, Spelled] = {}
         self._alive: list[object] = []  # an id is only good while its object lives
+        self._waiting: list[tuple[Any, str]] = []
 
-    def visit(self, thing: Any, name: str) -> None:
-        """Follow one value that the user's code reads under ``name``."""
-        if isinstance(thing, types.ModuleType):
-            self._module(thing.__name__)
-        elif isinstance(thing, functools.partial):
-            self.visit(thing.func, name)
-            for at, part in enumerate(thing.args):
-                self.visit(part, f"{name} argument {at + 1}")
-            for key, part in thing.keywords.items():
-                self.visit(part, f"{name} {key}")
-        elif isinstance(thing, (types.MethodType, staticmethod, classmethod)):
-            self.visit(thing.__func__, name)
-            owner = getattr(thing, "__self__", None)
-            if owner is not None and not isinstance(owner, type):
-                self._object(owner, name)
-        elif isinstance(thing, types.FunctionType):
-            self._function(thing)
-        elif isinstance(thing, type):
-            self._class(thing)
-        elif isinstance(thing, types.BuiltinFunctionType):
-            self._module(thing.__module__ or "builtins")
+    def follow(self, start: Any, name: str) -> None:
+        """Follow a function, or anything else that is read under ``name``, to its end."""
+        self._waiting.append((start, name))
+        while self._waiting:
+            thing, spoken = self._waiting.pop()
+            found = len(self._waiting)
+            self._visit(thing, spoken)
+            self._waiting[found:] = reversed(self._waiting[found:])  # what was found first is followed first
+
+    def _later(self, thing: Any, name: str) -> None:
+        self._waiting.append((thing, name))
+
+    def _visit(self, thing: Any, name: str) -> None:
+        for kind, read in _READ_AS:
+            if isinstance(thing, kind):
+                read(self, thing, name)
+                return
+        wrapped = _wrapped(thing)
+        if is_users(type(thing)):
+            self._object(thing, name)
+        elif wrapped is not None:  # compiled, or cached
+            self.steps.append(f"{name}: {type(thing).__qualname__}")
+            self._later(wrapped, name)
         else:
-            wrapped = getattr(thing, "__wrapped__", None)
-            if isinstance(wrapped, types.FunctionType):
-                self._function(wrapped)
-            elif _is_own(type(thing)) and hasattr(thing, "__dict__"):
-                self._object(thing, name)
-            else:
-                self.values[name] = value_text(thing)
+            self._value(thing, name)
 
-    def _new(self, thing: object) -> bool:
-        if id(thing) in self._seen:
-            return False
-        self._seen.add(id(thing))
-        self._alive.append(thing)
-        return True
+    def _seen(self, key: object, name: str, *alive: object) -> bool:
+        number = self._numbers.get(key)
+        if number is not None:
+            self.steps.append(f"{name}: {number} again")
+            return True
+        self._numbers[key] = len(self._numbers)
+        self._alive += alive
+        return False
+
+    # --- values and objects -------------------------------------------------------------------------------------
+
+    def _value(self, thing: Any, name: str) -> None:
+        spelled = self._spelled.get(id(thing))
+        if spelled is None:
+            spelled = self._spelled[id(thing)] = spell(thing)
+            self._alive.append(thing)
+        self.values[_free(name, self.values)] = spelled.text
+        self.steps.append(f"{name} = {spelled.text}")
+        for place, part in spelled.inside:
+            if part is not thing:
+                self._later(part, f"{name}{place}")
 
     def _object(self, thing: Any, name: str) -> None:
-        if not self._new(thing):
+        if self._seen(id(thing), name, thing):
             return
-        if _is_own(type(thing)):
-            self._class(type(thing))
-        for key, value in sorted(getattr(thing, "__dict__", {}).items()):
-            self.visit(value, f"{name}.{key}")
+        self.steps.append(f"{name}: object")
+        self._later(type(thing), type(thing).__qualname__)
+        for key, value in sorted(_state_of(thing).items()):
+            self._later(value, f"{name}.{key}")
+        if not hasattr(thing, "__dict__") or isinstance(thing, _WITH_CONTENT):
+            self._value(thing, name)
 
-    def _class(self, thing: type) -> None:
-        if not _is_own(thing):
-            self._module(thing.__module__)
-            return
-        if not self._new(thing):
-            return
-        self.functions.append(_written(thing, _text_of(thing), b""))
-        for parent in thing.__mro__[1:]:
-            if _is_own(parent):
-                self._class(parent)
-        for member in vars(thing).values():
-            inner = getattr(member, "fget", None) or getattr(member, "__func__", member)
-            if isinstance(inner, types.FunctionType):
-                self._reads(inner)
+    def _partial(self, thing: Any, name: str) -> None:
+        self.steps.append(f"{name}: partial")
+        self._later(thing.func, name)
+        for at, part in enumerate(thing.args):
+            self._later(part, f"{name} argument {at + 1}")
+        for key, part in sorted(thing.keywords.items()):
+            self._later(part, f"{name} {key}")
 
-    def _function(self, function: types.FunctionType) -> None:
-        inner = inspect.unwrap(function)
-        if inner is not function and isinstance(inner, types.FunctionType):
-            self._function(inner)
-        if not _is_own(function):
-            self._module(function.__module__ or "")
+    def _method(self, thing: Any, name: str) -> None:
+        self.steps.append(f"{name}: {type(thing).__name__}")
+        self._later(thing.__func__, name)
+        owner = getattr(thing, "__self__", None)
+        if owner is not None:
+            self._later(owner, name)
+
+    def _property(self, thing: property, name: str) -> None:
+        for part in (thing.fget, thing.fset, thing.fdel):
+            if part is not None:
+                self._later(part, name)
+
+    # --- functions and classes ----------------------------------------------------------------------------------
+
+    def _function(self, function: types.FunctionType, name: str) -> None:
+        if not is_users(function):
+            self._of_others(function, name)
             return
-        if not self._new(function.__code__):
+        wrapped = _wrapped(function)
+        if wrapped is None:
+            self._unwrapped(_Unwrapped(function), name)
+        else:
+            self._later(wrapped, name)
+            self._later(_Unwrapped(function), name)
+
+    def _unwrapped(self, thing: _Unwrapped, name: str) -> None:
+        (function,) = thing
+        code: types.CodeType = function.__code__
+        module: str | None = function.__module__
+        qualified = function.__qualname__
+        if _wrapped(function) is not None:  # it was given the name and the module of what it wraps
+            qualified, module = code.co_qualname, function.__globals__.get("__name__")
+        if self._seen(id(function), name, function):
             return
-        self.functions.append(_written(function, _text_of_code(function), function.__code__.co_code))
+        text = text_of_code(code, sys.modules.get(str(function.__globals__.get("__name__"))))
+        digest = digest_of(text, code if not text or code.co_name == "<lambda>" else None)
+        self.steps.append(f"{name}: function {digest}")
+        if id(code) not in self._numbers:
+            self._numbers[id(code)] = len(self._numbers)
+            self._write(qualified, module, text, digest)
         self._reads(function)
+
+    def _class(self, thing: type, name: str) -> None:
+        if not is_users(thing):
+            self._of_others(thing, name)
+            return
+        if self._seen(id(thing), name, thing):
+            return
+        text = text_of_class(thing)
+        digest = digest_of(text)
+        self.steps.append(f"{name}: class {digest}")
+        self._write(thing.__qualname__, thing.__module__, text, digest)
+        for parent in (*thing.__mro__[1:], type(thing)):
+            if is_users(parent):
+                self._later(parent, parent.__qualname__)
+        short = thing.__qualname__.rpartition("<locals>.")[2]
+        for key, member in _members(thing):
+            function = getattr(member, "__func__", member)
+            if text and isinstance(function, types.FunctionType) and _told_by_class(function, thing):
+                self._reads(function)
+            else:
+                self._later(member, f"{short}.{key}")
+
+    def _write(self, qualified: str, module: str | None, text: str, digest: str) -> None:
+        name = qualified.rpartition("<locals>.")[2]
+        if module not in (None, "__main__", "builtins"):
+            self.modules.add(str(module))
+            name = f"{module}.{name}"
+        name = _free(name, self._names)
+        self._names.add(name)
+        self.functions.append(Written(name=name, text=text, digest=f"{READER}:{digest}"))
 
     def _reads(self, function: types.FunctionType) -> None:
         """Follow everything a function reads from outside itself."""
-        name = function.__qualname__.rpartition("<locals>.")[2]
-        for parameter, value in _defaults(function):
-            self.visit(value, f"{name}({parameter})")
-        names = {**function.__globals__, **_closure(function)}
-        for chain in _reads_of(function.__code__):
-            if chain[0] not in names:
-                continue
-            thing, spoken = names[chain[0]], chain[0]
-            for attribute in chain[1:]:
-                if not isinstance(thing, types.ModuleType):
-                    break
-                if not _is_own(thing):
-                    self._module(f"{thing.__name__}.{attribute}")
-                    break
-                if not hasattr(thing, attribute):
-                    break
-                thing, spoken = getattr(thing, attribute), f"{spoken}.{attribute}"
-            self.visit(thing, spoken)
+        short = function.__qualname__.rpartition("<locals>.")[2]
+        for parameter, value in defaults_of(function):
+            self._later(value, f"{short}({parameter})")
+        closure = closure_of(function)
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+        for name in names_read(function.__code__):
+            if name.is_import:
+                self._imported(name, function.__globals__)
+            elif name.parts[0] in closure:
+                self._attributes(closure[name.parts[0]], name.parts, id(cells[name.parts[0]]), function)
+            elif name.parts[0] in function.__globals__:
+                self._attributes(function.__globals__[name.parts[0]], name.parts, id(function.__globals__), function)
 
-    def _module(self, name: str) -> None:
+    def _attributes(self, thing: Any, parts: tuple[str, ...], space: int, holder: object) -> None:
+        """Follow a name: through the user's own modules to what it means there."""
+        spoken = parts[0]
+        for attribute in parts[1:]:
+            if isinstance(thing, types.FunctionType) and attribute in vars(thing):
+                self._later(vars(thing)[attribute], f"{spoken}.{attribute}")
+            if not isinstance(thing, types.ModuleType):
+                break
+            if not is_users(thing):
+                self._package(f"{thing.__name__}.{attribute}")
+                break
+            self.modules.add(thing.__name__)
+            if not hasattr(thing, attribute):
+                break
+            thing, spoken = getattr(thing, attribute), f"{spoken}.{attribute}"
+        if not self._seen((space, spoken), spoken, holder):
+            self._later(thing, spoken)
+
+    def _imported(self, name: Name, space: dict[str, Any]) -> None:
+        """Follow what a function imports while it runs; the user's own modules are loaded for that."""
+        full = name.module
+        with contextlib.suppress(ImportError, ValueError):
+            full = importlib.util.resolve_name("." * name.level + full, space.get("__package__") or None)
+        module = _own_module(full)
+        if module is None:
+            self.steps.append(f"import {full}")
+            self._package(".".join((full, *name.parts)))
+            return
+        parts = list(name.parts)
+        while parts and not hasattr(module, parts[0]) and _own_module(f"{module.__name__}.{parts[0]}") is not None:
+            module = sys.modules[f"{module.__name__}.{parts.pop(0)}"]
+        self._attributes(module, (module.__name__.rpartition(".")[2], *parts), id(module), module)
+
+    def _module(self, thing: types.ModuleType, name: str) -> None:
+        """Of the user's module that is used as a whole, everything counts."""
+        if not is_users(thing):
+            self._of_others(thing, name)
+            return
+        if self._seen(id(thing), name, thing):
+            return
+        self.modules.add(thing.__name__)
+        for key, value in sorted(vars(thing).items()):
+            if not key.startswith("__"):
+                self._later(value, f"{name}.{key}")
+
+    # --- what is not the user's ---------------------------------------------------------------------------------
+
+    def _of_others(self, thing: Any, name: str) -> None:
+        """Name what a library made; follow what it was given of the user's, as a decorator is."""
+        module = thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None) or ""
+        self.steps.append(f"{name} from {module} {getattr(thing, '__qualname__', '')}")
+        self._package(module or "builtins")
+        if isinstance(thing, types.FunctionType):
+            held = [*closure_of(thing).items(), *defaults_of(thing), *sorted(vars(thing).items())]
+            held = [(key, part) for key, part in held if _leads_to_own(part)]
+            if held and not self._seen(id(thing), name, thing):
+                for key, part in held:
+                    self._later(part, name if key == "__wrapped__" else f"{name} {key}")
+        elif isinstance(thing, types.BuiltinFunctionType) and _leads_to_own(thing.__self__):
+            self._later(thing.__self__, name)
+
+    def _package(self, name: str) -> None:
         top = name.partition(".")[0]
         for unsteady, what in _UNSTEADY.items():
             if name == unsteady or name.startswith(f"{unsteady}."):
@@ -216,150 +397,91 @@ class _Walk:
             self.packages.add(top)
 
 
-def _closure(function: types.FunctionType) -> dict[str, Any]:
-    found = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        with contextlib.suppress(ValueError):  # not filled yet: a name that is only defined later
-            found[name] = cell.cell_contents
-    found.pop("__class__", None)
-    return found
+_READ_AS: Final[tuple[tuple[Any, Callable[[_Walk, Any, str], None]], ...]] = (
+    (_Unwrapped, _Walk._unwrapped),
+    (types.FunctionType, _Walk._function),
+    (type, _Walk._class),
+    (types.ModuleType, _Walk._module),
+    ((functools.partial, functools.partialmethod), _Walk._partial),
+    ((types.MethodType, staticmethod, classmethod), _Walk._method),
+    (property, _Walk._property),
+    (functools.cached_property, lambda walk, thing, name: walk._later(thing.func, name)),
+    (types.BuiltinFunctionType, _Walk._of_others),
+)
 
 
-def _defaults(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    code = function.__code__
-    given = function.__defaults__ or ()
-    yield from zip(code.co_varnames[code.co_argcount - len(given) : code.co_argcount], given, strict=False)
-    yield from (function.__kwdefaults__ or {}).items()
+def _free(name: str, taken: Container[str]) -> str:
+    """The name, or ``name (2)`` and so on when it is taken."""
+    names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
+    return next(one for one in names if one not in taken)
 
 
-def _is_own(thing: Any) -> bool:
-    """Whether a function, class or module is the user's, and not of Python, of bknb or of an installed package."""
-    if isinstance(thing, types.FunctionType):
-        file: str | None = thing.__code__.co_filename
-        return not (file or "").startswith("<frozen") and not _is_installed(file)
-    module = thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None)
-    top = str(module).partition(".")[0]
-    if top == "__main__":
+def _wrapped(thing: Any) -> Any:
+    """What a decorator wrapped, when it says so."""
+    found = inspect.getattr_static(thing, "__wrapped__", None)
+    return found if callable(found) else None
+
+
+def _leads_to_own(thing: Any, depth: int = 3) -> bool:
+    """Whether something is, or holds near its surface, what the user wrote."""
+    if isinstance(thing, (types.FunctionType, type)) and is_users(thing):
         return True
-    if top in (_OURS, "builtins") or top in sys.stdlib_module_names:
-        return False
-    return not _is_installed(getattr(sys.modules.get(str(module)), "__file__", None))
+    parts: Iterable[Any] = ()
+    if isinstance(thing, types.FunctionType):
+        parts = (*closure_of(thing).values(), *vars(thing).values())
+    elif isinstance(thing, functools.partial):
+        parts = (thing.func, *thing.args, *thing.keywords.values())
+    elif isinstance(thing, types.MethodType):
+        parts = (thing.__func__, thing.__self__)
+    elif isinstance(thing, Mapping):
+        parts = thing.values()
+    elif isinstance(thing, (list, tuple, set, frozenset)):
+        parts = thing
+    elif not isinstance(thing, (type, types.ModuleType)):
+        return is_users(type(thing))
+    return depth > 0 and any(_leads_to_own(part, depth - 1) for part in parts)
 
 
-def _is_installed(file: str | None) -> bool:
-    return file is not None and any(Path(file).is_relative_to(folder) for folder in _installed())
+def _own_module(name: str) -> types.ModuleType | None:
+    """The user's module of that name, loaded when it was not; None when it is somebody else's or not there."""
+    module = sys.modules.get(name)
+    if module is None:
+        try:
+            spec = importlib.util.find_spec(name)
+            if spec is None or spec.origin is None or not is_users_file(spec.origin) or spec.origin == "built-in":
+                return None
+            module = importlib.import_module(name)
+        except Exception:  # noqa: BLE001 -- whatever the user's module raises: its function will say so when it runs
+            return None
+    return module if is_users(module) else None
 
 
-@functools.cache
-def _installed() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    folders.append(str(Path(__file__).parent.parent))  # bknb itself
-    return tuple(dict.fromkeys([*folders, *site.getsitepackages(), site.getusersitepackages()]))
+def _state_of(thing: Any) -> dict[str, Any]:
+    """What an object of the user's holds, by name."""
+    state = dict(getattr(thing, "__dict__", {}))
+    slots = [name for kind in type(thing).__mro__ for name in _names_of(vars(kind).get("__slots__", ()))]
+    for name in (*slots, *getattr(thing, "__struct_fields__", ())):
+        with contextlib.suppress(AttributeError):
+            state[name] = getattr(thing, name)
+    return {name: value for name, value in state.items() if name not in ("__dict__", "__weakref__")}
 
 
-# Reading text and instructions costs a millisecond; the code objects kept here make sure that an id means one code.
-_texts: dict[int, tuple[types.CodeType, str]] = {}
-_chains: dict[int, tuple[types.CodeType, tuple[tuple[str, ...], ...]]] = {}
+def _names_of(slots: Any) -> list[str]:
+    return [slots] if isinstance(slots, str) else list(slots)
 
 
-def _text_of_code(function: types.FunctionType) -> str:
-    code = function.__code__
-    known = _texts.get(id(code))
-    if known is None:
-        if len(_texts) >= _KEPT:
-            _texts.clear()
-        known = _texts[id(code)] = (code, _text_of(function))
-    return known[1]
+def _members(thing: type) -> Iterator[tuple[str, Any]]:
+    """What a class defines: functions, and attributes that are not Python's own."""
+    for key, member in vars(thing).items():
+        if isinstance(member, _FUNCTIONS):
+            yield key, member
+        elif not (key.startswith("_") and key.endswith("_")) and key != "_abc_impl":
+            known = is_users(type(member)) or _wrapped(member) is not None or isinstance(member, type)
+            if known or not hasattr(member, "__get__"):  # the slots of a class say nothing
+                yield key, member
 
 
-def _text_of(thing: Any) -> str:
-    try:
-        lines = inspect.getsource(thing)
-    except (OSError, TypeError, IndentationError, SyntaxError):
-        return ""
-    return "\n".join(line.rstrip() for line in textwrap.dedent(lines).strip("\n").splitlines())
-
-
-def _written(thing: Any, text: str, compiled: bytes) -> Written:
-    module = thing.__module__
-    name = thing.__qualname__.rpartition("<locals>.")[2]
-    return Written(
-        name=name if module in (None, "__main__", "builtins") else f"{module}.{name}",
-        text=text,
-        digest=hashlib.sha256(text.encode() if text else compiled).hexdigest()[:16],
-    )
-
-
-def _reads_of(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
-    """Names from outside that a code object reads, each with the attributes that follow: ``np.random.default_rng``."""
-    known = _chains.get(id(code))
-    if known is None:
-        if len(_chains) >= _KEPT:
-            _chains.clear()
-        known = _chains[id(code)] = (code, tuple(dict.fromkeys(_chains_in(code, frozenset(code.co_freevars)))))
-    return known[1]
-
-
-def _chains_in(code: types.CodeType, free: frozenset[str]) -> Iterator[tuple[str, ...]]:
-    chain: tuple[str, ...] = ()
-    for instruction in dis.get_instructions(code):
-        outside = instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-        if outside or (instruction.opname == "LOAD_DEREF" and instruction.argval in free):
-            if chain:
-                yield chain
-            chain = (instruction.argval,)
-        elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and chain:
-            chain = (*chain, instruction.argval)
-        elif instruction.opname != "PUSH_NULL" and chain:
-            yield chain
-            chain = ()
-    if chain:
-        yield chain
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _chains_in(constant, free)
-
-
-def value_text(value: Any) -> str:
-    """A value as text that is the same on every machine, Python and numpy; long ones as a digest.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> value_text({"fast": 10, "slow": np.float64(0.1)})
-    "{'fast': 10, 'slow': 0.1}"
-    """
-    text = _spelled(value)
-    if len(text) <= _LONGEST_VALUE:
-        return text
-    return f"{type(value).__name__} of {len(text)} characters, sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def _spelled(value: Any) -> str:
-    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
-        plain = getattr(value, "item", lambda: value)()
-        return repr(plain + 0.0 if isinstance(plain, float) else plain)  # -0.0 is 0.0
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_spelled(key)}: {_spelled(part)}" for key, part in value.items()) + "}"
-    if isinstance(value, (set, frozenset)):
-        return "{" + ", ".join(sorted(_spelled(part) for part in value)) + "}"
-    if isinstance(value, (list, tuple)):
-        ends = "[]" if isinstance(value, list) else "()"
-        return ends[0] + ", ".join(_spelled(part) for part in value) + ends[1]
-    if hasattr(value, "to_numpy") and not isinstance(value, type):
-        columns = [str(name) for name in getattr(value, "columns", [])]
-        return f"{type(value).__name__} {columns} {_spelled(value.to_numpy())}"
-    if hasattr(value, "dtype") and hasattr(value, "tobytes"):
-        if getattr(value, "ndim", 0) == 0:
-            return _spelled(value.item())
-        if value.dtype.kind == "O":
-            return _spelled(value.tolist())
-        digest = hashlib.sha256(value.astype(value.dtype.newbyteorder("<")).tobytes()).hexdigest()[:16]
-        return f"array {value.dtype.name} {tuple(value.shape)} sha256 {digest}"
-    if isinstance(value, msgspec.Struct):
-        fields = ", ".join(f"{name}={_spelled(getattr(value, name))}" for name in value.__struct_fields__)
-        return f"{type(value).__name__}({fields})"
-    if isinstance(value, (types.FunctionType, type)):
-        return value.__qualname__
-    return f"a {type(value).__module__}.{type(value).__qualname__} (its content is not compared)"
+def _told_by_class(function: types.FunctionType, thing: type) -> bool:
+    """Whether the text of a class tells a method: it stands there, or a dataclass made it."""
+    made = _wrapped(function) is None and function.__qualname__.startswith(f"{thing.__qualname__}.")
+    return made or is_written_in(function, thing)

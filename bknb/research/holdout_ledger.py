@@ -27,7 +27,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     data
         Hash of the candles.
     strategy_hash
-        Hash of the strategy, its parameters and how it is executed.
+        Hash of the strategy, its parameters and how it is executed; ``"2:"`` and so on in front is its version, none
+        is the first.
     strategy, symbol, exchange
         Their names.
     start, end

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-import sysconfig
 import textwrap
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
@@ -17,14 +16,8 @@ from pathlib import Path
 from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
-_OUR_FOLDER: Final = str(Path(__file__).resolve().parent.parent)
-_LIBRARIES: Final = tuple(
-    {
-        str(Path(path).resolve())
-        for name, path in sysconfig.get_paths().items()
-        if name in ("stdlib", "purelib", "platlib")
-    }
-)
+from ..user_code import is_bknb_file, is_installed_file, is_users, is_users_file
+
 _CLOCKS: Final = frozenset({"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"})
 _NOW: Final = frozenset({"now", "utcnow", "today"})
 _CODE: Final = (".py", ".pyc", ".so", ".pyd", ".dll", ".ipynb")
@@ -35,13 +28,6 @@ _REACHES: Final = {
     "os.system": "another program",
     "sqlite3.connect": "a database",
 }
-
-
-def is_users(filename: str) -> bool:
-    """Whether a line of code belongs to the user, not to bknb, to Python or to an installed package."""
-    if filename.startswith(("<frozen", _OUR_FOLDER)):
-        return False
-    return not filename.startswith(_LIBRARIES)
 
 
 @dataclass(slots=True)
@@ -71,7 +57,7 @@ class Witness:
             del _witnesses[threading.get_ident()]
 
     def _called(self, frame: FrameType, event: str, arg: Any) -> None:
-        if event != "c_call" or not is_users(frame.f_code.co_filename):
+        if event != "c_call" or not is_users_file(frame.f_code.co_filename):
             return
         name, owner = getattr(arg, "__name__", ""), getattr(arg, "__self__", None)
         if name in _NOW and isinstance(owner, type) and issubclass(owner, date):
@@ -85,8 +71,8 @@ class Witness:
         if not path:
             return
         frame: FrameType | None = sys._getframe(1)
-        while frame is not None and not is_users(frame.f_code.co_filename):
-            if frame.f_code.co_filename.startswith(_OUR_FOLDER) and "tracing" not in frame.f_code.co_filename:
+        while frame is not None and not is_users_file(frame.f_code.co_filename):
+            if is_bknb_file(frame.f_code.co_filename) and "tracing" not in frame.f_code.co_filename:
                 return  # a source of ours that fetches candles
             frame = frame.f_back
         if frame is not None:
@@ -97,7 +83,7 @@ def _data_file(args: tuple[Any, ...]) -> str:
     path, mode = str(args[0]), args[1] if len(args) > 1 else None
     if isinstance(mode, str) and not set(mode) & {"r", "+"}:
         return ""
-    if isinstance(args[0], int) or path.endswith(_CODE) or path.startswith((*_DEVICES, *_LIBRARIES)):
+    if isinstance(args[0], int) or path.endswith(_CODE) or path.startswith(_DEVICES) or is_installed_file(path):
         return ""
     return f"the file {Path(path).name}"
 
@@ -177,10 +163,10 @@ def functions(function: Callable[..., Any]) -> list[FunctionType]:
         if not isinstance(one, FunctionType):
             if _is_own_instance(one):
                 waiting += _methods(type(one))
-            elif isinstance(one, type) and _is_own_class(one):
+            elif isinstance(one, type) and is_users(one):
                 waiting += _methods(one)
             continue
-        if id(one) in found or not is_users(one.__code__.co_filename):
+        if id(one) in found or not is_users(one):
             continue
         found[id(one)] = one
         waiting += [one.__globals__[name] for name in _names(one.__code__) if name in one.__globals__]
@@ -189,17 +175,12 @@ def functions(function: Callable[..., Any]) -> list[FunctionType]:
 
 
 def _methods(owner: type) -> list[FunctionType]:
-    return [each for each in vars(owner).values() if isinstance(each, FunctionType)] if _is_own_class(owner) else []
-
-
-def _is_own_class(owner: type) -> bool:
-    module = sys.modules.get(owner.__module__)
-    return is_users(getattr(module, "__file__", None) or "<cell>") and owner.__module__ != "builtins"
+    return [each for each in vars(owner).values() if isinstance(each, FunctionType)] if is_users(owner) else []
 
 
 def _is_own_instance(value: Any) -> bool:
     plain = isinstance(value, (type, ModuleType, FunctionType, MethodType))
-    return not plain and hasattr(value, "__dict__") and _is_own_class(type(value))
+    return not plain and hasattr(value, "__dict__") and is_users(type(value))
 
 
 def _owner(function: Any) -> Any:

@@ -12,7 +12,7 @@ from ..domain.formatting import minute_text
 from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
 from ..market.clock import SystemClock
-from ..provenance.strategy_hash import fingerprint
+from ..provenance.strategy_hash import VERSION, fingerprint, params_text, version_of
 from ..reports.markup import Html, cell, figures, fragment, html_figures
 from ..research.holdout_ledger import Opening, Openings
 from .result import Result
@@ -20,8 +20,6 @@ from .task import Task
 from .walk_forward import _through
 
 OPENINGS: Final = "./dump/holdout/openings.jsonl"
-
-
 """Where looks at held-out data are remembered."""
 
 
@@ -33,11 +31,13 @@ class Holdout:
     ----------
     result : Result
     opened_at : int
-        When this strategy opened this data for the first time, UTC ms.
+        When this strategy opened this data for the first time, UTC ms. A look that an older bknb remembered counts as
+        its own when the name of the strategy is the same.
     earlier : tuple of Opening
         Looks at the same data, or at a part of the same time on the same exchange and symbol, before this one.
     strategies : int
-        Different strategies that have looked by now, this one included.
+        Different strategies that have looked by now, this one included. Rather too many than too few: one that an older
+        bknb remembered counts as another one.
     path : Path
         The file that remembers.
     """
@@ -60,9 +60,14 @@ class Holdout:
             return "opened for the first time: the figures were not chosen on this data"
         times = len(self.earlier)
         looked = f"{times} time{'' if times == 1 else 's'} before, first {minute_text(self.earlier[0].opened_at)} UTC"
+        older = sum(version_of(each.strategy_hash) < VERSION for each in self.earlier)
+        uncertain = (
+            f" (the strategy of {older} earlier look{'' if older == 1 else 's'} was hashed by an older bknb and cannot "
+            "be compared: it counts as another one)"
+        )
         return (
             f"NOT A HOLD-OUT ANY MORE: opened {looked}, by {self.strategies} "
-            f"{'strategy' if self.strategies == 1 else 'strategies'} up to now; "
+            f"{'strategy' if self.strategies == 1 else 'strategies'} up to now{uncertain if older else ''}; "
             f"count them as trials (bknb.belief(..., trials={self.strategies}))"
         )
 
@@ -180,7 +185,7 @@ class _HoldoutTask(Task[Holdout, None]):
         run = self._run = BacktestRun(plan, silent=True, window=window)
         await _through(run)
         run.records.warnings.extend(warnings)
-        own = [each.opened_at for each in earlier if each.strategy_hash == opening.strategy_hash]
+        own = [each.opened_at for each in earlier if _may_be_same_strategy(each, opening)]
         return Holdout(
             result=Result(run),
             opened_at=min([*own, opening.opened_at]),
@@ -204,6 +209,13 @@ def _same_data(one: Opening, other: Opening) -> bool:
     return one.data == other.data or (market and one.start <= other.end and other.start <= one.end)
 
 
+def _may_be_same_strategy(one: Opening, other: Opening) -> bool:
+    """The same hash; or, where the hashes are of different versions and so cannot be compared, the same name."""
+    if version_of(one.strategy_hash) == version_of(other.strategy_hash):
+        return one.strategy_hash == other.strategy_hash
+    return one.strategy == other.strategy
+
+
 def _hash_of(plan: Plan) -> str:
-    parts = f"{fingerprint(plan.strategy)}|{sorted(plan.strategy.params.items())!r}|{plan.execution}|{plan.settings!r}"
-    return hashlib.sha256(parts.encode()).hexdigest()
+    parts = (fingerprint(plan.strategy), params_text(plan.strategy.params), plan.execution, plan.settings)
+    return f"{VERSION}:{hashlib.sha256(repr(parts).encode()).hexdigest()}"

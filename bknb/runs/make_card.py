@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..engine.lookup import get_risk
 from ..engine.registry import Exchange
 from ..provenance.candle_fingerprint import fingerprint
 from ..provenance.card import Card, outcome_of
-from ..provenance.source_code import Code, read_code, value_text
+from ..provenance.source_code import Code, read_code
+from ..provenance.strategy_hash import functions_of
+from ..provenance.value_text import value_text
 from ..version import __version__
 
 if TYPE_CHECKING:
@@ -27,14 +28,11 @@ _ALWAYS = ("numpy", "pandas", "msgspec")
 
 
 def code_of(plan: Plan | LivePlan) -> Code:
-    """Source text of what a plan will call: the strategy, then its risk rules, then what they call."""
+    """Source text of what a plan will call: the strategy, its risk rules, callbacks, and what they call."""
     strategy = plan.strategy
-    starts = [getattr(strategy, name, None) for name in ("get_signal", "get_signals")]
-    if strategy.risk is not None:
-        starts += [rule.validate for rule in get_risk(strategy.risk).validations]
-    code = read_code(*(start for start in starts if start is not None))
-    parameters = getattr(strategy, "params", None) or {}
-    named = {f"parameter {name}": value_text(value) for name, value in dict(parameters).items()}
+    parameters = dict(strategy.params)
+    code = read_code(*functions_of(strategy).values(), *filter(callable, parameters.values()))
+    named = {f"parameter {name}": value_text(value) for name, value in parameters.items()}
     return msgspec.structs.replace(code, values={**named, **code.values})
 
 

@@ -21,7 +21,7 @@ from ..engine.vectorised import first_row, signal_rows, unsteady_rows
 from ..events import messages, subjects
 from ..kernels.metrics import FIGURES
 from ..market.clock import stopwatch
-from ..provenance.strategy_hash import fingerprint
+from ..provenance.strategy_hash import fingerprint, params_text
 from .evaluate import Bench, Outcome, Prepared, frame_days, goes_compiled, pack_days, prepare, unpack_days
 from .executors import make_executor
 from .search import Params, make_search
@@ -251,7 +251,7 @@ class SweepRun:
     def _key(self, number: int, symbol: int) -> str:
         plan = self.plan.plans[symbol]
         digest = self._digest(symbol).copy()
-        digest.update(repr({**plan.strategy.params, **self.combinations[number]}).encode())
+        digest.update(params_text({**plan.strategy.params, **self.combinations[number]}).encode())
         key: str = digest.hexdigest()
         return key
 

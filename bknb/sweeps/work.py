@@ -7,14 +7,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..engine.build import definition, make_strategy
 from ..engine.lookup import get_risk
 from ..engine.registry import Exchange, registry
 from ..errors import MissingDependency, UsageError
-from ..provenance.strategy_hash import is_installed
+from ..provenance.source_code import own_modules
+from ..provenance.strategy_hash import functions_of
 from .evaluate import Bench, Outcome, Prepared
 
 if TYPE_CHECKING:
@@ -82,10 +85,8 @@ def packed(plan: Plan, *, keep_ends: bool) -> bytes:
     UsageError
         When the strategy holds something that cannot be sent.
     """
-    try:
-        import cloudpickle
-    except ImportError:
-        raise MissingDependency("cloudpickle", purpose="a sweep", extra="sweep") from None
+    if find_spec("cloudpickle") is None:
+        raise MissingDependency("cloudpickle", purpose="a sweep", extra="sweep")
     strategy = plan.strategy
     # No callbacks: they are for one run. No source where the candles are all there is to know.
     made = {**definition(strategy), "callbacks": None}
@@ -93,31 +94,38 @@ def packed(plan: Plan, *, keep_ends: bool) -> bytes:
     risk = None if strategy.risk is None else get_risk(strategy.risk)
     content = (strategy.name, made, replace(plan, strategy=None, exchange=Exchange(plan.exchange.name, source)),  # type: ignore[arg-type]  # put back by unpacked
                risk, keep_ends)  # fmt: skip
-    modules = _own_modules(strategy.get_signals or strategy.get_signal)
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
+    # As they are here: a worker would load the files of helper modules again, whatever was changed since.
+    helpers = own_modules(*functions_of(strategy).values())
+    own = [module for module in helpers if module.__name__ == _module_of(strategy.get_signals or strategy.get_signal)]
     try:
-        return bytes(cloudpickle.dumps(content))
+        try:
+            return _pickled(content, helpers)
+        except Exception:  # noqa: BLE001 -- a helper module that holds what cannot be copied is loaded again after all
+            return _pickled(content, own)
     except Exception as error:
         raise UsageError(
             f"strategy {strategy.name!r} cannot be sent to a worker: {type(error).__name__}: {error}\n"
             "let its function create what cannot be copied (locks, files, connections), or use executor='inline'"
         ) from error
+
+
+def _pickled(content: Any, modules: Sequence[ModuleType]) -> bytes:
+    """Content as bytes, with the functions of some modules themselves in place of where they can be imported from."""
+    import cloudpickle
+
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return bytes(cloudpickle.dumps(content))
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _own_modules(function: Any) -> list[Any]:
-    """The module of a user's function, when a worker may be unable to import it as it is here."""
-    import sys
-
+def _module_of(function: Any) -> str:
     while hasattr(function, "func"):
         function = function.func
-    module = sys.modules.get(getattr(function, "__module__", None) or "")
-    if module is None or module.__name__ == "__main__" or not hasattr(function, "__code__") or is_installed(function):
-        return []
-    return [module]
+    return str(getattr(function, "__module__", None))
 
 
 def unpacked(content: bytes) -> tuple[Plan, bool]:

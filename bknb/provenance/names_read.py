@@ -1,0 +1,159 @@
+"""What a function reads from outside itself: globals, its closure, defaults, and what it imports while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import dis
+import types
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+_KEPT: Final = 1_024
+_STORES: Final = ("STORE_FAST", "STORE_DEREF", "STORE_NAME", "STORE_GLOBAL")
+_LOADS: Final = ("LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF", "STORE_FAST_LOAD_FAST")
+
+
+class Name(NamedTuple):
+    """A name with the attributes that follow it: ``np.random.default_rng``.
+
+    Attributes
+    ----------
+    parts : tuple of str
+        The name and its attributes; of an import inside a function, the attributes of the module alone.
+    module : str
+        The module that is imported inside the function; empty for a global or a variable of a closure.
+    level : int
+        Dots in front of the module, as in ``from . import levels``.
+    """
+
+    parts: tuple[str, ...]
+    module: str = ""
+    level: int = 0
+
+    @property
+    def is_import(self) -> bool:
+        """Whether it is imported inside the function."""
+        return bool(self.module or self.level)
+
+
+# Reading instructions costs a millisecond; the code objects kept here make sure that an id means one code.
+_known: dict[int, tuple[types.CodeType, tuple[Name, ...]]] = {}
+
+
+def names_read(code: types.CodeType) -> tuple[Name, ...]:
+    """Names from outside that a code object reads, those of the functions inside it included, in order.
+
+    Examples
+    --------
+    >>> [".".join(name.parts) for name in names_read((lambda x: max(x, dis.opmap.get("NOP"))).__code__)]
+    ['max', 'dis.opmap.get']
+    """
+    known = _known.get(id(code))
+    if known is None:
+        if len(_known) >= _KEPT:
+            _known.clear()
+        found = tuple(dict.fromkeys(_read(code, frozenset(code.co_freevars), {})))
+        known = _known[id(code)] = (code, found)
+    return known[1]
+
+
+def closure_of(function: types.FunctionType) -> dict[str, Any]:
+    """The variables of the functions around it that it reads; not those that have no value yet.
+
+    Examples
+    --------
+    >>> def around(level): return lambda: level
+    >>> closure_of(around(3))
+    {'level': 3}
+    """
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        with contextlib.suppress(ValueError):  # not filled yet: a name that is only defined later
+            found[name] = cell.cell_contents
+    found.pop("__class__", None)
+    return found
+
+
+def defaults_of(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """Its parameters that have a default, with the default.
+
+    Examples
+    --------
+    >>> list(defaults_of(lambda price, size=4, *, hours=8: None))
+    [('size', 4), ('hours', 8)]
+    """
+    code = function.__code__
+    given = function.__defaults__ or ()
+    yield from zip(code.co_varnames[code.co_argcount - len(given) : code.co_argcount], given, strict=False)
+    yield from (function.__kwdefaults__ or {}).items()
+
+
+def _read(code: types.CodeType, free: frozenset[str], held: dict[str, Name]) -> Iterator[Name]:
+    reader = _Reader(free, dict(held))
+    for step in dis.get_instructions(code):
+        yield from reader.read(step.opname, step.argval)
+    if reader.current is not None:
+        yield reader.current
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _read(constant, free, reader.held)
+
+
+class _Reader:
+    """Reads instruction after instruction.
+
+    Attributes
+    ----------
+    held : dict of str to Name
+        What variables hold that was imported or read: ``h = helpers``, then ``h.target``.
+    current : Name or None
+        The name whose attributes are being read.
+    """
+
+    def __init__(self, free: frozenset[str], held: dict[str, Name]) -> None:
+        self.held = held
+        self.current: Name | None = None
+        self._free = free
+        self._source: Name | None = None  # what an import takes names from
+        self._constants: list[Any] = [None, None]
+
+    def read(self, operation: str, argument: Any) -> Iterator[Name]:
+        """Names that are complete when this instruction comes."""
+        if operation in ("LOAD_ATTR", "LOAD_METHOD") and self.current is not None:
+            self.current = self.current._replace(parts=(*self.current.parts, argument))
+            return
+        if operation == "PUSH_NULL":
+            return
+        if self.current is not None and (self.current.parts or not operation.startswith(("STORE_", "IMPORT_FROM"))):
+            yield self.current
+        variables = list(argument) if isinstance(argument, tuple) else [argument]
+        if operation.startswith(_STORES):
+            self._store(variables.pop(0))
+        self.current = None
+        if operation.startswith("IMPORT_"):
+            self._import(operation, argument)
+        elif operation in ("LOAD_GLOBAL", "LOAD_NAME"):
+            self.current = Name((argument,))
+        elif operation in ("LOAD_CONST", "LOAD_SMALL_INT"):
+            self._constants = [self._constants[1], argument]
+        elif operation.startswith(_LOADS):
+            for variable in variables:
+                if self.current is not None:
+                    yield self.current
+                outside = "DEREF" in operation and variable in self._free
+                self.current = self.held.get(variable) or (Name((variable,)) if outside else None)
+
+    def _store(self, variable: str) -> None:
+        self.held.pop(variable, None)
+        if self.current is not None:
+            self.held[variable] = self.current
+
+    def _import(self, operation: str, argument: Any) -> None:
+        level, wanted = self._constants
+        if operation == "IMPORT_NAME":
+            self._source = Name((), argument if wanted else argument.partition(".")[0], level or 0)
+            self.current = self._source
+        elif operation == "IMPORT_FROM" and self._source is not None:
+            self.current = self._source._replace(parts=(*self._source.parts, argument))
+            if not wanted:  # ``import a.b.c as d`` takes one from the other
+                self._source = self.current

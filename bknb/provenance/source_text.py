@@ -1,0 +1,136 @@
+"""The source text of functions and classes, and a digest of it; only text that says what the code in memory does."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.machinery
+import inspect
+import linecache
+import sys
+import textwrap
+import types
+from pathlib import Path
+from typing import Any, Final
+
+_KEPT: Final = 1_024
+
+# Reading text costs a millisecond; the code objects kept here make sure that an id means one code.
+_texts: dict[int, tuple[types.CodeType, str]] = {}
+_files: dict[str, tuple[tuple[int, int], dict[str, list[types.CodeType]]]] = {}
+
+
+def text_of_code(code: types.CodeType, module: types.ModuleType | None) -> str:
+    """The text of a function without indentation and trailing blanks; empty when nobody has it.
+
+    It is read once: a cell that is run again does not change what an earlier function was. A file that was edited and
+    not loaded again does not count: its text is not what runs.
+
+    Parameters
+    ----------
+    module
+        Where the function was defined.
+    """
+    known = _texts.get(id(code))
+    if known is None:
+        if len(_texts) >= _KEPT:
+            _texts.clear()
+        written = _as_in_file(code, module)
+        known = _texts[id(code)] = (code, "" if written is None else _text(written))
+    return known[1]
+
+
+def text_of_class(thing: type) -> str:
+    """The text of a class, as of a function."""
+    module = sys.modules.get(thing.__module__)
+    methods = [member for member in vars(thing).values() if is_written_in(member, thing)]
+    if not all(text_of_code(method.__code__, module) for method in methods):
+        return ""
+    text = _text(thing)
+    if text or not methods:
+        return text
+    code = methods[0].__code__  # a class of a cell: Python does not know where it is, but knows where its methods are
+    lines = linecache.getlines(code.co_filename)
+    try:
+        tree = ast.parse("".join(lines))
+    except SyntaxError:
+        return ""
+    around = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and node.name == thing.__name__
+        and node.lineno <= code.co_firstlineno <= (node.end_lineno or 0)
+    ]
+    if not around:
+        return ""
+    first = min([around[-1].lineno, *(part.lineno for part in around[-1].decorator_list)])
+    return _plain("".join(lines[first - 1 : around[-1].end_lineno]))
+
+
+def is_written_in(member: Any, thing: type) -> bool:
+    """Whether a member of a class is a function whose text is in that of the class."""
+    return isinstance(member, types.FunctionType) and member.__code__.co_qualname.startswith(f"{thing.__qualname__}.")
+
+
+def digest_of(text: str, code: types.CodeType | None = None) -> str:
+    """The first 16 digits of a digest of a text, and of compiled code where the text does not tell all."""
+    made = hashlib.sha256(text.encode())
+    if code is not None:
+        made.update(repr(_meaning(code)).encode())
+    return made.hexdigest()[:16]
+
+
+def _text(thing: Any) -> str:
+    try:
+        return _plain(inspect.getsource(thing))
+    except (OSError, TypeError, IndentationError, SyntaxError):
+        return ""
+
+
+def _plain(lines: str) -> str:
+    return "\n".join(line.rstrip() for line in textwrap.dedent(lines).strip("\n").splitlines())
+
+
+def _as_in_file(code: types.CodeType, module: types.ModuleType | None) -> types.CodeType | None:
+    """The same code with the line it has in its file now; None when the file says something else by now."""
+    if type(getattr(module, "__loader__", None)) is not importlib.machinery.SourceFileLoader:
+        return code  # a cell, or a file whose loader may have changed what it says
+    try:
+        state = Path(code.co_filename).stat()
+        stamp = (state.st_mtime_ns, state.st_size)
+        known = _files.get(code.co_filename)
+        if known is None or known[0] != stamp:
+            content = Path(code.co_filename).read_bytes()
+            known = _files[code.co_filename] = (
+                stamp,
+                _by_name(compile(content, code.co_filename, "exec", dont_inherit=True)),
+            )
+    except (OSError, SyntaxError, ValueError):
+        return code
+    written = known[1].get(code.co_qualname, [])
+    if code in written:
+        return code
+    return next((one for one in written if _meaning(one) == _meaning(code)), None)
+
+
+def _by_name(module: types.CodeType) -> dict[str, list[types.CodeType]]:
+    found: dict[str, list[types.CodeType]] = {}
+    waiting = [module]
+    while waiting:
+        code = waiting.pop()
+        found.setdefault(code.co_qualname, []).append(code)
+        waiting += [part for part in code.co_consts if isinstance(part, types.CodeType)]
+    return found
+
+
+def _meaning(code: types.CodeType) -> tuple[Any, ...]:
+    """What compiled code does, without the lines it stands in."""
+    constants = tuple(
+        _meaning(part)
+        if isinstance(part, types.CodeType)
+        else repr(sorted(map(repr, part)) if isinstance(part, frozenset) else part)
+        for part in code.co_consts
+    )
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    return (code.co_code, code.co_argcount, code.co_kwonlyargcount, code.co_flags, names, constants)

@@ -1,0 +1,253 @@
+"""Values as text that is the same on every machine, and what they hold that no text can tell: functions, objects."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import fractions
+import functools
+import hashlib
+import pathlib
+import pickle
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from ..user_code import is_users
+from .names_read import closure_of, defaults_of
+from .source_text import digest_of
+
+NOT_COMPARED: Final = "(its content is not compared)"
+_LONGEST: Final = 2_000
+_LARGE: Final = 1_000  # values of a table; a larger one of mixed columns is read column by column
+_PLAIN: Final = (bool, int, float, complex, str, bytes)
+_REPEATABLE: Final = (
+    *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo),
+    *(decimal.Decimal, fractions.Fraction, pathlib.PurePath, range, type(...)),
+)
+
+
+class Spelled(NamedTuple):
+    """A value as text, and the functions, classes and objects in it, each with its place: ``['fast']``."""
+
+    text: str
+    inside: tuple[tuple[str, Any], ...]
+
+
+def value_text(value: Any) -> str:
+    """A value as text that is the same on every machine, Python and numpy; long ones as a digest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value_text({"fast": 10, "slow": np.float64(0.1)})
+    "{'fast': 10, 'slow': 0.1}"
+    """
+    return spell(value).text
+
+
+def spell(value: Any) -> Spelled:
+    """A value as :func:`value_text`, with what is in it that its text does not tell."""
+    speller = _Speller()
+    try:
+        text = speller.text(value, "")
+    except RecursionError:
+        text = _unknown(value)
+    if len(text) > _LONGEST:
+        digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:16]
+        text = f"{type(value).__name__} of {len(text)} characters, sha256 {digest}"
+    return Spelled(text, tuple(speller.inside))
+
+
+class _Speller:
+    def __init__(self, *, ranks: bool = True) -> None:
+        self.inside: list[tuple[str, Any]] = []
+        self._around: list[int] = []  # what is being spelled: something may hold itself
+        self._ranks = ranks
+
+    def text(self, value: Any, place: str) -> str:
+        """The text of the part of a value that is at ``place``."""
+        kind = type(value)
+        if value is not None and kind not in _PLAIN and is_users(kind):
+            self.inside.append((place, value))  # what it is made of is read by whoever follows it
+        if value is None or isinstance(value, _PLAIN):
+            plain = getattr(value, "item", lambda: value)()
+            return repr(plain + 0.0 if isinstance(plain, float) else plain)  # -0.0 is 0.0
+        if id(value) in self._around:
+            return "..."
+        self._around.append(id(value))
+        try:
+            return self._text(value, place)
+        finally:
+            self._around.pop()
+
+    def _text(self, value: Any, place: str) -> str:
+        if isinstance(value, (types.FunctionType, type)):
+            self.inside.append((place, value))
+            return value.__qualname__
+        for kinds, spelled in _KINDS:
+            if isinstance(value, kinds):
+                return spelled(self, value, place)
+        if hasattr(value, "to_numpy"):
+            return self._table(value, place)
+        if hasattr(value, "dtype") and hasattr(value, "tobytes"):
+            return self._array(value, place)
+        return repr(value) if isinstance(value, _REPEATABLE) else self._state(value, place)
+
+    def _mapping(self, value: Mapping[Any, Any], place: str) -> str:
+        factory = getattr(value, "default_factory", None)
+        if factory is not None:
+            self.inside.append((f"{place} default_factory", factory))
+        parts = []
+        for key, part in value.items():  # in its order: a strategy may go through it, and the first that holds wins
+            name = self.text(key, f"{place} key")
+            parts.append(f"{name}: {self.text(part, f'{place}[{name[:40]}]')}")
+        return "{" + ", ".join(parts) + "}"
+
+    def _set(self, value: set[Any] | frozenset[Any], place: str) -> str:
+        before = len(self.inside)
+        texts = sorted(self.text(part, f"{place} member") for part in value)
+        self.inside[before:] = sorted(self.inside[before:], key=lambda found: self._rank(found[1]))
+        return "{" + ", ".join(texts) + "}"
+
+    def _rank(self, member: Any) -> tuple[str, ...]:
+        """A place among the members of a set that does not depend on where they are in memory."""
+        if isinstance(member, types.FunctionType):
+            code = member.__code__
+            rank = (code.co_qualname, digest_of("", code))
+            content: list[Any] = [sorted(closure_of(member).items()), list(defaults_of(member))]
+        else:
+            rank = (type(member).__qualname__, str(getattr(member, "__qualname__", "")))
+            content = [] if isinstance(member, type) else sorted(getattr(member, "__dict__", {}).items())
+        return (*rank, _Speller(ranks=False).text(content, "") if self._ranks else "")
+
+    def _sequence(self, value: list[Any] | tuple[Any, ...], place: str) -> str:
+        parts = ", ".join(self.text(part, f"{place}[{at}]") for at, part in enumerate(value))
+        return f"[{parts}]" if isinstance(value, list) else f"({parts})"
+
+    def _struct(self, value: msgspec.Struct, place: str) -> str:
+        fields = [f"{name}={self.text(getattr(value, name), f'{place}.{name}')}" for name in value.__struct_fields__]
+        return f"{type(value).__name__}({', '.join(fields)})"
+
+    def _called(self, value: Any, place: str) -> str:
+        self.inside.append((place, value))
+        inner = getattr(value, "func", None) or getattr(value, "__func__", None) or value
+        return f"{type(value).__name__} {getattr(inner, '__qualname__', type(inner).__qualname__)}"
+
+    def _module(self, value: types.ModuleType, place: str) -> str:
+        self.inside.append((place, value))
+        return f"module {value.__name__}"
+
+    def _table(self, value: Any, place: str) -> str:
+        columns = [str(name) for name in getattr(value, "columns", [])]
+        index = getattr(value, "index", None)
+        if hasattr(index, "to_numpy"):
+            self.inside.append((f"{place} index", index))
+        name = f"{type(value).__name__} {columns}"
+        if hasattr(value, "dtypes") and hasattr(value, "iloc") and value.ndim == 2 and value.size > _LARGE:
+            kinds = set(value.dtypes)
+            if len(kinds) > 1:
+                parts = (value.iloc[:, at].to_numpy() for at in range(len(columns)))
+                return f"{name} by column {[self.text(part, place) for part in parts]}"
+        return f"{name} {self.text(value.to_numpy(), place)}"
+
+    def _array(self, value: Any, place: str) -> str:
+        if getattr(value, "ndim", 0) == 0:
+            return self.text(value.item(), place)
+        if value.dtype.kind == "O":
+            return self.text(value.tolist(), place)
+        digest = hashlib.sha256(value.astype(value.dtype.newbyteorder("<")).tobytes()).hexdigest()[:16]
+        return f"array {value.dtype.name} {tuple(value.shape)} sha256 {digest}"
+
+    def _state(self, value: Any, place: str) -> str:
+        """An object by what it would be pickled as; by its repr when it cannot be."""
+        kind = type(value)
+        if is_users(kind):
+            return f"a {kind.__qualname__}"
+        name = f"a {kind.__module__}.{kind.__qualname__}"
+        pickled = [_pickled(value) for _ in range(2)]  # some say something else every time
+        if pickled[0].digest and pickled[0].digest == pickled[1].digest:
+            self.inside += [(f"{place} part {at}", part) for at, part in enumerate(pickled[0].found, start=1)]
+            return f"{name}, state sha256 {pickled[0].digest}"
+        said = _steady_repr(value)
+        return f"{name} {said}" if said else _unknown(value)
+
+
+_KINDS: Final[tuple[tuple[Any, Callable[[Any, Any, str], str]], ...]] = (
+    (Mapping, _Speller._mapping),
+    ((set, frozenset), _Speller._set),
+    ((list, tuple), _Speller._sequence),
+    (msgspec.Struct, _Speller._struct),
+    ((functools.partial, types.MethodType, types.BuiltinFunctionType), _Speller._called),
+    (types.ModuleType, _Speller._module),
+)
+
+
+class _StatePickler(pickle.Pickler):
+    """Writes what an object is made of; functions, classes and objects of the user's are put aside, sets are sorted."""
+
+    def __init__(self, whole: Any, sink: Any, *, fast: bool) -> None:
+        super().__init__(sink, protocol=4)
+        self.fast = fast
+        self.found: list[Any] = []
+        self._whole = whole
+
+    def persistent_id(self, thing: Any) -> str | None:
+        """What is written in place of a part; None for the part itself."""
+        kind = type(thing)
+        if kind in _PLAIN or thing is None or thing is self._whole:
+            return None
+        if kind in (set, frozenset):
+            return value_text(thing)
+        own = is_users(thing if isinstance(thing, (types.FunctionType, type)) else kind)
+        if not own:
+            return None
+        self.found.append(thing)
+        return f"own {len(self.found)}"
+
+
+class _Sink:
+    """Where a pickle goes that nobody wants to keep."""
+
+    def __init__(self) -> None:
+        self.hash = hashlib.sha256()
+
+    def write(self, data: Any) -> None:
+        """Take a part of it."""
+        self.hash.update(data)
+
+
+class _Pickled(NamedTuple):
+    digest: str
+    found: list[Any]
+
+
+def _pickled(value: Any) -> _Pickled:
+    """A digest of the state of an object, empty when it has none that can be written; and the user's own in it."""
+    for fast in (True, False):  # fast: equal parts are written alike, whether or not they are one; circles it refuses
+        sink = _Sink()
+        pickler = _StatePickler(value, sink, fast=fast)
+        try:
+            pickler.dump(value)
+        except Exception:  # noqa: BLE001, S112 -- whatever an object of somebody else raises: it cannot be written
+            continue
+        return _Pickled(sink.hash.hexdigest()[:16], pickler.found)
+    return _Pickled("", [])
+
+
+def _steady_repr(value: Any) -> str:
+    """Its repr, when that says something and always the same."""
+    kind: Any = type(value)
+    if kind.__repr__ is object.__repr__:
+        return ""
+    try:
+        said = repr(value)
+        return said if said == repr(value) and "0x" not in said else ""
+    except Exception:  # noqa: BLE001 -- as above
+        return ""
+
+
+def _unknown(value: Any) -> str:
+    return f"a {type(value).__module__}.{type(value).__qualname__} {NOT_COMPARED}"

@@ -1,0 +1,770 @@
+"""The hash of a strategy sees everything of the user's own that it is made of, and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import linecache
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bknb
+from bknb.engine.build import make_strategy
+from bknb.provenance.source_code import read_code, source_hash
+from bknb.provenance.strategy_hash import fingerprint
+from bknb.research.holdout_ledger import Opening, Openings
+from bknb.sweeps.trial_ledger import TrialFile
+
+HELPERS = """
+UP = 1.02
+SEEN = [1, 2]
+NEVER_READ = 7
+
+def target(price):
+    return price * UP
+
+def never_called(price):
+    return price - 1
+
+def logged(function):
+    import functools
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args) + 10
+    return wrapper
+
+class Base:
+    depth = 3
+    def inherited(self):
+        return 30
+"""
+HEAD = """import collections, dataclasses, datetime, enum, functools, re, types
+import msgspec
+import numpy as np
+import pandas as pd
+import helpers
+"""
+TAIL = """
+
+def never_called(price):
+    return price - 1
+
+NEVER_READ = 7
+"""
+
+
+def case(what: str, strategy: str, old: str, new: str) -> Any:
+    """Replacing a text, in the strategy's file or in the helper module, changes the strategy."""
+    return pytest.param(strategy, old, new, True, id=what)
+
+
+def same(what: str, strategy: str, old: str, new: str) -> Any:
+    """It does not."""
+    return pytest.param(strategy, old, new, False, id=what)
+
+
+# fmt: off
+TABLE = [
+    # --- helper modules
+    case("function of a helper module", """\
+def get_signal(price): return helpers.target(price)
+""", "price * UP", "price / UP"),
+    case("constant a helper reads", "def get_signal(price): return helpers.target(price)", "UP = 1.02", "UP = 1.03"),
+    case("constant of a module", "def get_signal(price): return price * helpers.UP", "UP = 1.02", "UP = 1.03"),
+    case("list of a module", "def get_signal(price): return helpers.SEEN", "[1, 2]", "[2, 1]"),
+    case("name taken from a module", """\
+from helpers import target
+def get_signal(price): return target(price)
+""", "price * UP", "price / UP"),
+    case("module imported inside", """\
+def get_signal(price):
+    import helpers as h
+    return h.target(price)
+""", "price * UP", "price / UP"),
+    case("name imported inside", """\
+def get_signal(price):
+    from helpers import target as t
+    return t(price)
+""", "price * UP", "price / UP"),
+    case("constant imported inside", """\
+def get_signal(price):
+    from helpers import UP
+    return UP
+""", "UP = 1.02", "UP = 1.03"),
+    case("module under another name", """\
+def get_signal(price):
+    h = helpers
+    return h.target(price)
+""", "price * UP", "price / UP"),
+    case("attribute by its text", """\
+def get_signal(price): return getattr(helpers, 'target')(price)
+""", "price * UP", "price / UP"),
+    same("helper that is not called", "def get_signal(price): return helpers.target(price)", "price - 1", "price - 2"),
+    same("constant that is not read", "def get_signal(price): return helpers.UP", "NEVER_READ = 7", "NEVER_READ = 8"),
+    same("comment elsewhere", "def get_signal(price): return helpers.UP", "NEVER_READ = 7", "NEVER_READ = 7  # so"),
+    same("lines above", "def get_signal(price): return helpers.target(price)", "SEEN = [1, 2]", "SEEN = [1, 2]\n\n\n"),
+    case("comment inside", "def get_signal(price):\n    return 1", "    return 1", "    # so\n    return 1"),
+    # --- the function itself
+    case("body", "def get_signal(price): return 1", "return 1", "return 2"),
+    case("global", "LEVEL = 3\ndef get_signal(price): return LEVEL", "LEVEL = 3", "LEVEL = 4"),
+    case("default", "LEVEL = 3\ndef get_signal(price, level=LEVEL): return level", "LEVEL = 3", "LEVEL = 4"),
+    case("default by name", "LEVEL = 3\ndef get_signal(price, *, level=LEVEL): return level", "LEVEL = 3", "LEVEL = 4"),
+    case("closure", """\
+def make(level):
+    def get_signal(price): return level
+    return get_signal
+get_signal = make(3)
+""", "make(3)", "make(4)"),
+    case("lambda", "get_signal = lambda price: price + 1", "price + 1", "price + 2"),
+    case("lambda of several lines", """\
+def same(f): return f
+get_signal = same(
+    lambda price: (
+        price
+        + 1
+    )
+)
+""", "+ 1", "+ 2"),
+    case("without a text", "exec('def get_signal(price): return 3')", "return 3", "return 4"),
+    case("inner function", """\
+def get_signal(price):
+    def inner(): return helpers.target(price)
+    return inner()
+""", "price * UP", "price / UP"),
+    case("inside a comprehension", """\
+def get_signal(price): return [helpers.target(p) for p in (1, 2)]
+""", "price * UP", "price / UP"),
+    case("function of a library under a name", """\
+middle = np.mean
+def get_signal(price): return middle([price])
+""", "np.mean", "np.median"),
+    case("name of a library", "import math as m\ndef get_signal(price): return m.sqrt(price)", "math as", "cmath as"),
+    case("attribute of a function", """\
+def rule(): return 1
+rule.level = 3
+def get_signal(price): return rule.level
+""", "level = 3", "level = 4"),
+    # --- decorators
+    case("wrapper", "@helpers.logged\ndef get_signal(price): return 1", "function(*args) + 10", "function(*args) + 20"),
+    case("wrapped", "@helpers.logged\ndef get_signal(price): return 1", "return 1\n", "return 2\n"),
+    case("wrapped twice", """\
+def twice(f):
+    @functools.wraps(f)
+    def inner(*a): return 2 * f(*a)
+    return inner
+@helpers.logged
+@twice
+@helpers.logged
+def get_signal(price): return 1
+""", "2 * f", "3 * f"),
+    case("no longer wrapped", """\
+@helpers.logged
+@helpers.logged
+def get_signal(price): return 1
+""", "@helpers.logged\n@", "@"),
+    case("wrapper that is an object", """\
+class Logged:
+    def __init__(self, f):
+        functools.update_wrapper(self, f)
+        self.f = f
+    def __call__(self, *a): return self.f(*a) + 10
+@Logged
+def rule(price): return 1
+def get_signal(price): return rule(price)
+""", "+ 10", "+ 20"),
+    case("wrapped by an object", """\
+class Logged:
+    def __init__(self, f):
+        functools.update_wrapper(self, f)
+        self.f = f
+    def __call__(self, *a): return self.f(*a) + 10
+@Logged
+def rule(price): return 1
+def get_signal(price): return rule(price)
+""", "rule(price): return 1", "rule(price): return 2"),
+    case("cached", """\
+@functools.lru_cache
+def rule(x): return x + 1
+def get_signal(price): return rule(price)
+""", "x + 1", "x + 2"),
+    case("cached, what it calls", """\
+@functools.cache
+def rule(x): return helpers.target(x)
+def get_signal(price): return rule(price)
+""", "price * UP", "price / UP"),
+    case("by kind of argument", """\
+@functools.singledispatch
+def rule(x): return 0
+@rule.register
+def _(x: float): return x + 1
+def get_signal(price): return rule(price)
+""", "x + 1", "x + 2"),
+    # --- in containers
+    case("in a dict", """\
+def rule(x): return x + 1
+RULES = {'a': rule}
+def get_signal(price): return RULES['a'](price)
+""", "x + 1", "x + 2"),
+    case("in a list", """\
+def rule(x): return x + 1
+RULES = [rule]
+def get_signal(price): return RULES[0](price)
+""", "x + 1", "x + 2"),
+    case("in a tuple", """\
+def rule(x): return x + 1
+RULES = (1, rule)
+def get_signal(price): return RULES[1](price)
+""", "x + 1", "x + 2"),
+    case("in a set", """\
+def rule(x): return x + 1
+RULES = {rule}
+def get_signal(price): return [r(price) for r in RULES]
+""", "x + 1", "x + 2"),
+    case("in a dict of lists", """\
+def rule(x): return x + 1
+RULES = {'a': [(rule, 1)]}
+def get_signal(price): return RULES
+""", "x + 1", "x + 2"),
+    case("constant of a function in a dict", """\
+RULES = {'up': helpers.target}
+def get_signal(price): return RULES['up'](price)
+""", "UP = 1.02", "UP = 1.03"),
+    case("lambdas changing places", """\
+one, other = lambda x: x + 1, lambda x: x - 1
+RULES = {'a': one, 'b': other}
+def get_signal(price): return one, other, RULES
+""", "'a': one, 'b': other", "'a': other, 'b': one"),
+    case("closures changing places", """\
+def make(n):
+    def rule(x): return x + n
+    return rule
+RULES = {'a': make(1), 'b': make(2), 'c': make(1)}
+def get_signal(price): return RULES
+""", "'c': make(1)", "'c': make(2)"),
+    case("default factory", """\
+RULES = collections.defaultdict(lambda: 3)
+def get_signal(price): return RULES['x']
+""", "lambda: 3", "lambda: 4"),
+    same("order of a set", """\
+LEVELS = {'a', 'b', 'c'}
+def get_signal(price): return LEVELS
+""", "'a', 'b', 'c'", "'c', 'b', 'a'"),
+    same("order of a set of functions", """\
+def one(x): return 1
+def two(x): return 2
+RULES = {one, two}
+def get_signal(price): return RULES
+""", "{one, two}", "{two, one}"),
+    # a strategy may go through it, and the first rule that holds wins
+    case("order of a dict", """\
+def one(x): return 1
+def two(x): return 2
+RULES = {'a': one, 'b': two}
+def get_signal(price): return RULES
+""", "{'a': one, 'b': two}", "{'b': two, 'a': one}"),
+    # --- partial, methods, callbacks
+    case("partial", """\
+def rule(n, price): return price + n
+get_signal = functools.partial(rule, 3)
+""", "price + n", "price - n"),
+    case("argument of partial", """\
+def rule(n, price): return n
+get_signal = functools.partial(rule, 3)
+""", "rule, 3", "rule, 4"),
+    case("keyword of partial", """\
+def rule(price, n=1): return n
+get_signal = functools.partial(rule, n=3)
+""", "n=3", "n=4"),
+    case("function given to partial", """\
+def rule(price, f=None): return f(price)
+get_signal = functools.partial(rule, f=helpers.target)
+""", "price * UP", "price / UP"),
+    case("partial in a dict", """\
+def rule(n, x): return x + n
+RULES = {'a': functools.partial(rule, 3)}
+def get_signal(price): return RULES
+""", "rule, 3", "rule, 4"),
+    case("callback of an object", """\
+class Exit:
+    def __init__(self, on_exit): self.on_exit = on_exit
+exit = Exit(helpers.target)
+def get_signal(price): return exit.on_exit(price)
+""", "price * UP", "price / UP"),
+    case("bound method", """\
+class Cross:
+    def get_signal(self, price): return 1
+get_signal = Cross().get_signal
+""", "return 1", "return 2"),
+    case("object of a bound method", """\
+class Cross:
+    def __init__(self, n): self.n = n
+    def get_signal(self, price): return self.n
+get_signal = Cross(3).get_signal
+""", "Cross(3)", "Cross(4)"),
+    case("method in a list", """\
+class Cross:
+    def up(self, price): return 1
+RULES = [Cross().up]
+def get_signal(price): return RULES
+""", "return 1", "return 2"),
+    # --- classes and objects
+    case("class attribute", "class Cross:\n    n = 3\ndef get_signal(price): return Cross.n", "n = 3", "n = 4"),
+    case("class attribute set later", """\
+class Cross:
+    n = 3
+Cross.n = 5
+def get_signal(price): return Cross.n
+""", "Cross.n = 5", "Cross.n = 6"),
+    case("class attribute from elsewhere", """\
+class Cross:
+    n = helpers.UP
+def get_signal(price): return Cross.n
+""", "UP = 1.02", "UP = 1.03"),
+    case("function as a class attribute", """\
+class Cross:
+    up = staticmethod(helpers.target)
+def get_signal(price): return Cross.up(price)
+""", "price * UP", "price / UP"),
+    case("method put in later", """\
+class Cross: pass
+def up(self): return 3
+Cross.up = up
+def get_signal(price): return Cross().up()
+""", "return 3", "return 4"),
+    case("inherited method", """\
+class Cross(helpers.Base): pass
+def get_signal(price): return Cross().inherited()
+""", "return 30", "return 40"),
+    case("inherited attribute", """\
+class Cross(helpers.Base): pass
+def get_signal(price): return Cross.depth
+""", "depth = 3", "depth = 4"),
+    case("what a method calls", """\
+class Cross:
+    def up(self, x): return helpers.target(x)
+def get_signal(price): return Cross().up(price)
+""", "price * UP", "price / UP"),
+    case("what a property calls", """\
+class Cross:
+    @property
+    def up(self): return helpers.target(1)
+def get_signal(price): return Cross().up
+""", "price * UP", "price / UP"),
+    case("what a cached property calls", """\
+class Cross:
+    @functools.cached_property
+    def up(self): return helpers.target(1)
+def get_signal(price): return Cross().up
+""", "price * UP", "price / UP"),
+    case("what a class method calls", """\
+class Cross:
+    @classmethod
+    def up(cls): return helpers.target(1)
+def get_signal(price): return Cross.up()
+""", "price * UP", "price / UP"),
+    case("decorator of a method", """\
+class Cross:
+    @helpers.logged
+    def up(self): return 1
+def get_signal(price): return Cross().up()
+""", "function(*args) + 10", "function(*args) + 20"),
+    case("class without a text", """\
+exec('class Cross:\\n    def up(self): return 3')
+def get_signal(price): return Cross().up()
+""", "return 3", "return 4"),
+    case("class in a dict", """\
+class Cross:
+    def up(self): return 3
+KINDS = {'a': Cross}
+def get_signal(price): return KINDS
+""", "return 3", "return 4"),
+    case("attribute of an object", """\
+class Levels:
+    def __init__(self, n): self.n = n
+levels = Levels(3)
+def get_signal(price): return levels.n
+""", "Levels(3)", "Levels(4)"),
+    case("object in an object in a list", """\
+class Levels:
+    def __init__(self, n): self.n = n
+ALL = [Levels(Levels(3))]
+def get_signal(price): return ALL
+""", "Levels(3)", "Levels(4)"),
+    same("order of attributes", """\
+class Levels: pass
+levels = Levels()
+levels.a = 1; levels.b = 2
+def get_signal(price): return levels
+""", "levels.a = 1; levels.b = 2", "levels.b = 2; levels.a = 1"),
+    case("slots", """\
+class Levels:
+    __slots__ = ('n',)
+    def __init__(self, n): self.n = n
+levels = Levels(3)
+def get_signal(price): return levels.n
+""", "Levels(3)", "Levels(4)"),
+    case("dataclass", """\
+@dataclasses.dataclass
+class Levels:
+    n: int
+levels = Levels(3)
+def get_signal(price): return levels.n
+""", "Levels(3)", "Levels(4)"),
+    case("default of a dataclass", """\
+@dataclasses.dataclass
+class Levels:
+    n: float = helpers.UP
+def get_signal(price): return Levels().n
+""", "UP = 1.02", "UP = 1.03"),
+    case("struct with a function", """\
+class Levels(msgspec.Struct):
+    f: object
+levels = Levels(helpers.target)
+def get_signal(price): return levels.f(1)
+""", "price * UP", "price / UP"),
+    case("named tuple", """\
+Levels = collections.namedtuple('Levels', 'n')
+levels = Levels(3)
+def get_signal(price): return levels.n
+""", "Levels(3)", "Levels(4)"),
+    case("enum", """\
+class Side(enum.Enum):
+    UP = helpers.UP
+def get_signal(price): return Side.UP.value
+""", "UP = 1.02", "UP = 1.03"),
+    case("list of the user's kind", """\
+class Many(list): pass
+many = Many([3])
+def get_signal(price): return many
+""", "Many([3])", "Many([4])"),
+    # --- values
+    case("one number of a million", """\
+DATA = np.zeros(1_000_000)
+DATA[500_000] = 1.0
+def get_signal(price): return DATA
+""", "= 1.0", "= 1.5"),
+    case("table", """\
+DATA = pd.DataFrame({'a': [1.0]})
+def get_signal(price): return DATA
+""", "[1.0]", "[1.5]"),
+    case("index of a table", """\
+DATA = pd.Series([1.0, 2.0], index=[5, 6])
+def get_signal(price): return DATA
+""", "[5, 6]", "[5, 7]"),
+    case("large table of mixed columns", """\
+DATA = pd.DataFrame({'a': np.arange(2000), 'b': ['x'] * 2000})
+DATA.loc[1000, 'b'] = 'y'
+def get_signal(price): return DATA
+""", "'y'", "'z'"),
+    case("object of a library", """\
+SPACE = types.SimpleNamespace(n=3)
+def get_signal(price): return SPACE.n
+""", "n=3", "n=4"),
+    case("function in an object of a library", """\
+SPACE = types.SimpleNamespace(up=helpers.target)
+def get_signal(price): return SPACE.up(1)
+""", "price * UP", "price / UP"),
+    case("seed", """\
+RNG = np.random.default_rng(3)
+def get_signal(price): return RNG
+""", "default_rng(3)", "default_rng(4)"),
+    case("pattern", "WORDS = re.compile('a')\ndef get_signal(price): return WORDS", "compile('a')", "compile('b')"),
+    case("range", "WHEN = range(3)\ndef get_signal(price): return WHEN", "range(3)", "range(4)"),
+    case("moment", """\
+WHEN = datetime.date(2024, 1, 1)
+def get_signal(price): return WHEN
+""", "2024, 1, 1", "2024, 1, 2"),
+    case("same name in two modules", """\
+UP = 5
+def get_signal(price): return UP + helpers.target(price)
+""", "UP = 5", "UP = 6"),
+    # --- what has nothing to do with it
+    same("another function of the file", "def get_signal(price): return 1", "price - 1", "price - 2"),
+    same("another constant of the file", "def get_signal(price): return 1", "NEVER_READ = 7", "NEVER_READ = 8"),
+]
+# fmt: on
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Any]]:
+    """Write the strategy's file and its helper module, import both anew, and hand out the strategy's module."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def loaded(strategy: str, helpers: str) -> Any:
+        forget()
+        (tmp_path / "made_strategy.py").write_text(strategy)
+        (tmp_path / "helpers.py").write_text(helpers)
+        later(tmp_path / "made_strategy.py", tmp_path / "helpers.py")
+        return importlib.import_module("made_strategy")
+
+    yield loaded
+    forget()
+
+
+def forget() -> None:
+    for name in ("made_strategy", "helpers"):
+        sys.modules.pop(name, None)
+
+
+_moments = iter(range(1_700_000_000, 1_800_000_000, 10))
+
+
+def later(*files: Path) -> None:
+    """Give files a later moment than ever before, so that Python reads them again, however fast a test is."""
+    for file in files:
+        os.utime(file, (moment := next(_moments), moment))
+    importlib.invalidate_caches()
+    linecache.checkcache()
+
+
+def hashed(get_signal: Any, **more: Any) -> str:
+    return fingerprint(make_strategy("x", get_signal, interval="1h", **more))
+
+
+@pytest.mark.parametrize(("strategy", "old", "new", "changes"), TABLE)
+def test_what_is_reached_counts_and_nothing_else(
+    strategy: str, old: str, new: str, changes: object, load: Callable[[str, str], Any]
+) -> None:
+    whole = HEAD + strategy + TAIL
+    assert old in whole + HELPERS
+    before, again = (hashed(load(whole, HELPERS).get_signal) for _ in range(2))
+    after = hashed(load(whole.replace(old, new), HELPERS if old in strategy else HELPERS.replace(old, new)).get_signal)
+    assert before == again
+    assert (before != after) is changes
+
+
+def test_every_process_says_the_same_whatever_its_order_of_sets(tmp_path: Path) -> None:
+    lines = ["from bknb.provenance.source_code import read_code, source_hash", "found = {}"]
+    for name, strategy in ((case.id, case.values[0]) for case in TABLE):
+        lines += [f"space = {{'__name__': '__main__'}}; exec(compile({HEAD + strategy!r}, {name!r}, 'exec'), space)"]
+        lines += [f"found[{name!r}] = [source_hash(space['get_signal']), read_code(space['get_signal']).values]"]
+    (tmp_path / "helpers.py").write_text(HELPERS)
+    (tmp_path / "all.py").write_text("\n".join([*lines, "import json; print(json.dumps(found))"]))
+    root = str(Path(bknb.__file__).parent.parent)
+    said = [
+        json.loads(
+            subprocess.run(
+                [sys.executable, "all.py"], cwd=tmp_path, check=True, capture_output=True, text=True,
+                env={**os.environ, "PYTHONPATH": root, "PYTHONHASHSEED": seed},
+            ).stdout
+        )
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert said[0] == said[1]
+    assert len(said[0]) == len(TABLE)
+
+
+def test_circles_end(load: Callable[[str, str], Any]) -> None:
+    text = (
+        "class Node: pass\nnode = Node(); node.next = node; node.many = [node]; node.many.append(node.many)\n"
+        "BOOK = {}; BOOK['self'] = BOOK\nALL = set()\n"
+        "def get_signal(price): return node, BOOK, ALL, other()\ndef other(): return get_signal\nALL.add(other)\n"
+    )
+    assert hashed(load(text, "").get_signal) == hashed(load(text, "").get_signal)
+    chain = "\n".join(f"def f{n}(): return f{n + 1}()" for n in range(2000)) + "\ndef f2000(): return {}\n"
+    start = "def get_signal(price): return f0()\n"
+    assert len({hashed(load(start + chain.format(n), "").get_signal) for n in (1, 2)}) == 2
+
+
+def test_what_cannot_be_seen_is_said_and_is_always_the_same() -> None:
+    import threading
+
+    def make() -> Any:
+        lock, rows = threading.Lock(), (n for n in range(3))
+        return lambda price: (lock, rows)
+
+    assert source_hash(make()) == source_hash(make())
+    assert all("its content is not compared" in text for text in read_code(make()).values.values())
+
+
+def test_callbacks_and_rules_of_the_risk_profile_count() -> None:
+    def allows(request: Any) -> None:
+        return None
+
+    def refuses(request: Any) -> bool:
+        return False
+
+    def made_of_nothing() -> None:
+        return None
+
+    made = {
+        hashed(made_of_nothing, callbacks={name: rule})
+        for name in ("on_open", "on_close")
+        for rule in (allows, refuses)
+    }
+    assert len(made | {hashed(made_of_nothing)}) == 5
+    found = []
+    for rule in (allows, refuses, allows):
+        bknb.add_risk("careful", validations=[rule])
+        found.append(hashed(made_of_nothing, risk="careful"))
+    assert found[0] == found[2] != found[1]
+
+
+def test_a_name_a_module_and_a_later_process_do_not_count(load: Callable[[str, str], Any]) -> None:
+    text = HEAD + "def get_signal(price): return helpers.target(price)"
+    in_file = load(text, HELPERS).get_signal
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(text, "made_strategy.py", "exec"), space)  # noqa: S102
+    linecache.cache["made_strategy.py"] = (len(text), None, text.splitlines(keepends=True), "made_strategy.py")
+    assert hashed(in_file) == hashed(space["get_signal"])
+    assert fingerprint(make_strategy("other", in_file, interval="1h")) == hashed(in_file)
+    assert fingerprint(make_strategy("x", in_file, interval="2h")) != hashed(in_file)
+
+
+# --- modules that are edited while they are loaded --------------------------------------------------------------
+
+
+def test_a_module_that_was_edited_and_not_loaded_again_is_what_runs(
+    load: Callable[[str, str], Any], tmp_path: Path
+) -> None:
+    get_signal = load("import helpers\ndef get_signal(price): return helpers.target(price)", HELPERS).get_signal
+    (tmp_path / "helpers.py").write_text(HELPERS.replace("price * UP", "price / UP"))
+    later(tmp_path / "helpers.py")
+    stale = hashed(get_signal)
+    (_, target) = read_code(get_signal).functions
+    assert target.text == ""  # the text in the file is not that of what runs
+    importlib.reload(sys.modules["helpers"])
+    assert hashed(get_signal) != stale
+    assert "price / UP" in read_code(get_signal).functions[1].text
+
+
+def test_a_comment_above_a_loaded_function_does_not_hide_its_text(
+    load: Callable[[str, str], Any], tmp_path: Path
+) -> None:
+    get_signal = load("import helpers\ndef get_signal(price): return helpers.target(price)", HELPERS).get_signal
+    (tmp_path / "helpers.py").write_text(f"# a\n# b\n{HELPERS}")
+    later(tmp_path / "helpers.py")
+    stale = hashed(get_signal)
+    assert "price * UP" in read_code(get_signal).functions[1].text
+    importlib.reload(sys.modules["helpers"])
+    assert hashed(get_signal) == stale
+
+
+# --- sweeps -----------------------------------------------------------------------------------------------------
+
+ROWS = """
+import helpers
+
+def get_signals(candles, hours=4):
+    return {
+        "position": candles.close > candles.open,
+        "price_take_profit": helpers.target(candles.close),
+        "price_stop_loss": candles.close * 0.98,
+        "minute_estimated_time": 60 * hours,
+    }
+
+def get_signal(price):
+    return {
+        "position": "long",
+        "price_take_profit": helpers.target(price),
+        "price_stop_loss": price * 0.98,
+        "minute_estimated_time": 240,
+    }
+"""
+SWEEP: dict[str, Any] = {
+    "params": {"hours": [4, 8]},
+    "symbol": "BTCUSDT",
+    "exchange": "demo",
+    "frame": ("2024-01-01", "2024-01-08"),
+    "interval": "1h",
+    "metric": "total_pnl",
+}
+
+
+def test_a_sweep_after_a_changed_helper_module_is_no_sweep_of_before(
+    load: Callable[[str, str], Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("numba")
+    get_signals = load(ROWS, HELPERS).get_signals
+    ledger = tmp_path / "ledger"
+    first = bknb.sweep(get_signals, **SWEEP, ledger=ledger)
+    assert bknb.sweep(get_signals, **SWEEP, ledger=ledger).from_ledger == 2
+    (tmp_path / "helpers.py").write_text(HELPERS.replace("1.02", "1.10"))
+    later(tmp_path / "helpers.py")
+    importlib.reload(sys.modules["helpers"])
+    again = bknb.sweep(get_signals, **SWEEP, ledger=ledger)
+    truth = bknb.sweep(get_signals, **SWEEP, ledger=tmp_path / "fresh")
+    assert again.from_ledger == 0
+    assert list(again.table["total_pnl"]) == list(truth.table["total_pnl"]) != list(first.table["total_pnl"])
+    assert len(TrialFile(ledger).all()) == 4
+
+
+def test_workers_run_helper_modules_as_they_are_here(load: Callable[[str, str], Any]) -> None:
+    pytest.importorskip("numba")
+    pytest.importorskip("cloudpickle")
+    get_signals = load(ROWS, HELPERS).get_signals
+    sys.modules["helpers"].UP = 1.10  # type: ignore[attr-defined]  # as a notebook does it
+    here = bknb.sweep(get_signals, **SWEEP)
+    assert list(bknb.sweep(get_signals, **SWEEP, executor=2).table["total_pnl"]) == list(here.table["total_pnl"])
+
+
+def test_functions_as_parameters_are_told_apart_by_their_code(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+
+    def rows(candles: Any, target: Any = None) -> dict[str, Any]:
+        return {
+            "position": candles.close > candles.open,
+            "price_take_profit": target(candles.close),
+            "price_stop_loss": candles.close * 0.98,
+            "minute_estimated_time": 60,
+        }
+
+    def targets(up: float) -> list[Any]:
+        return [lambda close: close * up, lambda close: close * (up + 0.01)]
+
+    more = {**SWEEP, "ledger": tmp_path / "ledger"}
+    assert bknb.sweep(rows, **more | {"params": {"target": targets(1.02)}}).from_ledger == 0
+    assert bknb.sweep(rows, **more | {"params": {"target": targets(1.02)}}).from_ledger == 2
+    assert bknb.sweep(rows, **more | {"params": {"target": targets(1.05)}}).from_ledger == 0
+
+
+# --- hold-outs --------------------------------------------------------------------------------------------------
+
+
+def look(path: Path, get_signal: Any) -> bknb.Holdout:
+    return bknb.open_holdout(get_signal, exchange="demo", frame="2024-03-01:2024-03-04", path=path, interval="1h")
+
+
+def test_a_changed_helper_module_is_another_strategy_to_the_hold_out(
+    load: Callable[[str, str], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "openings.jsonl"
+    get_signal = load(ROWS, HELPERS).get_signal
+    first = look(path, get_signal)
+    (tmp_path / "helpers.py").write_text(HELPERS.replace("1.02", "1.005"))
+    later(tmp_path / "helpers.py")
+    importlib.reload(sys.modules["helpers"])
+    second, third = look(path, get_signal), look(path, get_signal)
+    assert (first.strategies, second.strategies, third.strategies) == (1, 2, 2)
+    assert second.opened_at > first.opened_at
+    assert third.opened_at == second.opened_at
+    assert all(each.strategy_hash.startswith("2:") for each in third.earlier)
+
+
+def test_looks_of_an_older_bknb_are_told_and_flatter_nobody(load: Callable[[str, str], Any], tmp_path: Path) -> None:
+    path = tmp_path / "openings.jsonl"
+    get_signal = load(ROWS, HELPERS).get_signal
+    fresh = look(path, get_signal)
+    (now,) = Openings(path).all()
+    path.unlink()
+    for number, (name, old_hash) in enumerate((("get_signal", "ab12"), ("get_signal", "ab12"), ("other", "cd34"))):
+        Openings(path).add(
+            Opening(
+                opened_at=1_700_000_000_000 + number, data=now.data, strategy_hash=old_hash, strategy=name,
+                symbol=now.symbol, exchange=now.exchange, start=now.start, end=now.end,
+            )
+        )  # fmt: skip
+    upgraded = look(path, get_signal)
+    assert fresh.first
+    assert not upgraded.first
+    assert len(upgraded.earlier) == 3
+    assert upgraded.strategies == 3  # two of before, and this one, as nobody can say that it is one of them
+    assert upgraded.opened_at == 1_700_000_000_000
+    assert "opened 3 times before, first 2023-11-14 22:13 UTC, by 3 strategies" in upgraded.verdict
+    assert "3 earlier looks was hashed by an older bknb" in upgraded.verdict
