@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import linecache
 import subprocess
 import sys
 import threading
@@ -464,3 +466,49 @@ def test_arrays_frames_and_long_texts_are_digests() -> None:
     assert value_text(array) != value_text(array + 1)
     assert value_text(pd.DataFrame({"a": [1, 2]})) != value_text(pd.DataFrame({"a": [1, 3]}))
     assert "sha256" in value_text("x" * 5000)
+
+
+# --- cards of 0.1.0 ---------------------------------------------------------------------------------------------
+
+OLD = Path(__file__).parent / "data" / "card-0.1.0"
+
+
+@pytest.fixture
+def carded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The module whose strategy 0.1.0 wrote a card of; its reader saw less of it than today's."""
+    monkeypatch.syspath_prepend(OLD)
+    yield importlib.import_module("carded")
+    for name in ("carded", "helpers"):
+        sys.modules.pop(name, None)
+
+
+def test_a_card_of_0_1_0_is_verified_and_nothing_is_said_to_have_changed(carded: Any) -> None:
+    callbacks = {"on_open": lambda *_: None}
+    bknb.add_strategy("carded", interval="1h", get_signal=carded.get_signal, callbacks=callbacks)
+    card = Card.load(OLD / "card.json")
+    assert card.code.reader == 1
+    verification = card.verify()
+    assert verification.same, verification
+    new = verification.result.card
+    assert new.code.reader == 2
+    assert len(new.code.functions) > len(card.code.functions)  # what 0.1.0 did not see
+    assert [part.kind for part in new.diff(card)] == [part.kind for part in card.diff(new)] == ["with"]
+
+
+def test_what_changed_since_a_card_of_0_1_0_is_named(carded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carded.clock, "minutes", 30)
+    monkeypatch.setattr(carded, "TABLE", carded.TABLE.assign(hours=5))
+    text = (OLD / "carded.py").read_text().replace("price * SPACE.down", "price * SPACE.down * 0.99")
+    names: dict[str, Any] = {"__name__": "carded"}
+    linecache.cache["<new>"] = (len(text), None, text.splitlines(keepends=True), "<new>")
+    exec(compile(text, "<new>", "exec"), names)  # noqa: S102
+    monkeypatch.setattr(carded, "stop", names["stop"])
+    bknb.add_strategy("carded", interval="1h", get_signal=carded.get_signal)
+    verification = bknb.verify(OLD / "card.json")
+    assert not verification.same
+    (line,) = texts(verification, "code")
+    assert line == "line 3 of carded.stop: return price * SPACE.down  ->  return price * SPACE.down * 0.99"
+    assert texts(verification, "value") == [
+        "TABLE: DataFrame ['hours', 'name'] [[4, 'slow']] -> DataFrame ['hours', 'name'] [[5, 'slow']]",
+        "clock.minutes: 60 -> 30",
+    ]

@@ -1,0 +1,5 @@
+UP = 1.02
+
+
+def target(price):
+    return price * UP
