@@ -41,7 +41,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "reports": ("metrics", "domain", "errors"),
     "engine": ("market", "events", "kernels", "domain", "config", "errors", "log", "ports", "process", "user_code"),
     "history": ("stores", "market", "domain", "config", "errors", "ports"),
-    "research": ("reports", "metrics", "market", "stores", "domain", "errors"),
+    "research": ("user_code", "reports", "metrics", "market", "stores", "domain", "errors"),
     "llm": ("stores", "market", "domain", "config", "errors", "ports"),
     "brokers": ("stores", "domain", "errors"),
     "live": (
@@ -56,7 +56,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "ports",
         "user_code",
     ),
-    "provenance": ("stores", "engine", "market", "domain", "errors"),
+    "provenance": ("user_code", "stores", "engine", "market", "domain", "errors"),
     "testing": ("stores", "market", "domain", "errors", "ports", "process"),
     "sweeps": ("provenance", "engine", "events", "market", "kernels", "stores", "domain", "errors", "ports"),
     "exchanges": ("history", "provenance", "engine", "market", "stores", "domain", "errors", "ports", "frontend"),
