@@ -220,16 +220,10 @@ def test_equity_compounds_and_why_tells_the_story(plain):
     assert plain.stats["n"] == len(plain.trades)
 
 
-def test_registering_again_replaces_and_says_so():
-    said = []
-    from bknb.engine.registry import registry
-
-    before, registry.notice = registry.notice, said.append
-    try:
+def test_registering_again_replaces_and_says_so(caplog):
+    with caplog.at_level("INFO", logger="bknb"):
         for _ in range(2):
             bknb.add_strategy("twice", interval="1h", get_signal=eager)
-        assert said == ["strategy 'twice' replaced"]
-        with pytest.raises(bknb.UsageError, match="exists already"):
-            bknb.add_strategy("twice", interval="1h", get_signal=eager, strict=True)
-    finally:
-        registry.notice = before
+    assert caplog.messages == ["strategy 'twice' replaced"]
+    with pytest.raises(bknb.UsageError, match="exists already"):
+        bknb.add_strategy("twice", interval="1h", get_signal=eager, strict=True)

@@ -21,6 +21,7 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.runs.nested_loop import run_here
 from bknb.runs.result import Result
+from bknb.runs.run_record import record_of
 from bknb.testing.clocks import SimulatedClock
 
 FRAME = ("2024-01-01", "2024-01-03")
@@ -71,7 +72,7 @@ class World:
                 pass
 
         asyncio.run(through())
-        self.result = Result(run)
+        self.result = Result(record_of(run))
 
     def look(self, random: np.random.Generator) -> list[Any]:
         """A few questions about candles, answers and errors alike."""
@@ -111,9 +112,9 @@ def test_asking_again_is_the_same_to_the_last_digit(model: str, seed: int) -> No
     world = World(seed, model)
     result = world.result
     assert not result.errors
-    run = result._run
-    decisions = {event.when: event for event in run.records.rejected}
-    for event in run.records.events:
+    records = result.run_record.records
+    decisions = {event.when: event for event in records.rejected}
+    for event in records.events:
         if isinstance(event, (Opened, Scheduled)) and event.signal.scheduled_at == event.when:
             decisions.setdefault(event.when, event)
     before = dict(world.said)

@@ -72,7 +72,7 @@ def state() -> tuple[Any, ...]:
     """What a reply could have changed in this process."""
     return (
         dict(os.environ),
-        [dict(shelf) for shelf in registry.snapshot()],
+        registry.snapshot(),
         sorted(name for name in sys.modules if name in ("ctypes.util", "requests", "secrets_of_the_desk")),
         Path.cwd(),
     )

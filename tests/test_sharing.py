@@ -85,7 +85,7 @@ def copy(shared: bknb.Shared, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def through() -> Iterator[list[Any]]:
-    return registry.through
+    return registry.middleware
 
 
 # --- the folder -------------------------------------------------------------------------------------------------

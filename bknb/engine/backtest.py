@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..domain.execution import execution_model
 from ..domain.formatting import utc_text
@@ -19,20 +19,17 @@ from ..domain.lifecycle import Flat, Rules
 from ..domain.signal import Cancelled, Closed
 from ..errors import NotEnoughData
 from ..events import messages, subjects
-from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..market.window import Series, Window
 from .lookup import get_risk
+from .minute_walk import Course, next_question
+from .plan import Plan, Stopping, open_window
 from .records import Records
+from .registry import Strategy
 from .risk_book import RiskBook
 from .strategy_loop import Desk, watched
 from .vectorised import LookedUp, first_row, rows_begin, signal_rows, unsteady_rows
-
-if TYPE_CHECKING:
-    pass
-from .minute_walk import Course, next_question
-from .plan import Plan, Stopping, open_window
 
 _REPORTS: Final = 200  # progress is told this often in a run
 _HOLD_SECONDS: Final = 0.02  # a paused run looks this often whether it goes on
@@ -56,14 +53,20 @@ class BacktestRun:
     """
 
     def __init__(
-        self, plan: Plan, *, every_minute: bool = False, silent: bool = False, window: Window | None = None
+        self,
+        plan: Plan,
+        *,
+        every_minute: bool = False,
+        silent: bool = False,
+        window: Window | None = None,
+        code: Any = None,
     ) -> None:
         self.plan = plan
         self.records = Records()
         self.processed = 0
         self.total = (plan.frame.last - plan.frame.start) // interval_ms(plan.frame.interval) + 1
         self.stopped = False
-        self.code: Any = None  # source text of the user's functions, where somebody read it before the run
+        self.code = code  # source text of the user's functions, where somebody read it before the run
         self.window: Window | None = window  # candles in memory that several runs share
         self.seconds = 0.0
         self._every_minute = every_minute
@@ -90,10 +93,13 @@ class BacktestRun:
         """Last moment of the frame, UTC ms."""
         return self.plan.frame.last
 
-    @property
-    def candles(self) -> Candles:
-        """The one-minute candles in memory."""
-        return Candles.empty() if self.window is None else self.window.minutes(self.plan.symbol).candles
+    def series(self) -> dict[tuple[str, str], Series]:
+        """The candles in memory, by symbol and interval."""
+        return {} if self.window is None else self.window.series()
+
+    def let_go(self, plan: Plan) -> None:
+        """Keep the records alone of a run that is over: no candles, and a plan that holds none."""
+        self.plan, self.window = plan, None
 
     @property
     def stopping(self) -> Stopping:
@@ -126,9 +132,7 @@ class BacktestRun:
         lookup = await self._rows(window)
         series = await window.load_run(plan.symbol, plan.frame.start)
         self.check_coverage(series)
-        desk = self._desk(window)
-        if lookup is not None:
-            desk.strategy = replace(plan.strategy, ask=lookup)
+        desk = self._desk(window, plan.strategy if lookup is None else replace(plan.strategy, ask=lookup))
         course = Course(
             series,
             window.average_prices(plan.symbol),
@@ -142,6 +146,11 @@ class BacktestRun:
         self.seconds = stopwatch() - began
         self._report(self.processed if self.stopped else self.total)
         self._time("backtest_total", self.seconds)
+
+    async def through(self) -> None:
+        """Run to the end; what happened is in ``records``."""
+        async for _ in self.results():
+            pass
 
     async def _rows(self, window: Window) -> LookedUp | None:
         """The rows of a vectorised strategy, computed once over everything the run will see."""
@@ -175,12 +184,11 @@ class BacktestRun:
             or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
         )
 
-    def _desk(self, window: Window) -> Desk:
-        strategy = self.plan.strategy
+    def _desk(self, window: Window, strategy: Strategy) -> Desk:
         book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
-        desk = Desk(rules=self.rules, strategy=strategy, window=window, book=book, records=self.records)
-        desk.silent = self._silent
-        return desk
+        return Desk(
+            rules=self.rules, strategy=strategy, window=window, book=book, records=self.records, silent=self._silent
+        )
 
     def check_coverage(self, series: Series) -> None:
         """Refuse a frame without data, and note where the data begins late or ends early."""
@@ -277,14 +285,10 @@ class BacktestRun:
     def _report(self, processed: int) -> None:
         self.processed = processed
         if subjects.progress_backtest.heard and not self._silent:
-            plan = self.plan
             subjects.progress_backtest.emit(
                 messages.Progress(
                     kind="backtest",
-                    symbol=plan.symbol,
-                    strategy=plan.strategy.name,
-                    exchange=plan.exchange.name,
-                    frame=plan.frame.name,
+                    **self.plan.labels(),
                     total=self.total,
                     processed=processed,
                     progress=processed / self.total,
@@ -293,14 +297,10 @@ class BacktestRun:
 
     def _time(self, metric: str, seconds: float) -> None:
         if subjects.performance.heard and not self._silent:
-            plan = self.plan
             subjects.performance.emit(
                 messages.Performance(
                     metric=metric,
-                    symbol=plan.symbol,
-                    strategy=plan.strategy.name,
-                    exchange=plan.exchange.name,
-                    frame=plan.frame.name,
+                    **self.plan.labels(),
                     mode="backtest",
                     duration_ms=seconds * 1000,
                     at=(now := SystemClock().now()),

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from ..config import Settings
+from ..config import Settings, changed, get_config
 from ..domain.execution import execution_model
 from ..domain.interval import MINUTE_MS
+from ..errors import UsageError
+from ..events.messages import RunLabels
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.window import Window
+from ..ports import CandleSource
 from .lookup import get_risk
 from .registry import Exchange, Frame, Strategy
-
-if TYPE_CHECKING:
-    pass
-from ..config import changed, get_config
-from ..errors import UsageError
-from ..ports import CandleSource
 from .resolve import resolve_exchange, resolve_frame, resolve_strategy
 
 Stopping: TypeAlias = Literal["", "entries", "now"]
@@ -37,6 +34,12 @@ class Plan:
     settings: Settings
     allow_gaps: bool = False
     given: tuple[str, ...] = ()  # what the call said itself: "interval", "execution", "setting percent_fee"
+
+    def labels(self) -> RunLabels:
+        """Symbol, strategy, exchange and frame by name, as the events of the run carry them."""
+        return RunLabels(
+            symbol=self.symbol, strategy=self.strategy.name, exchange=self.exchange.name, frame=self.frame.name
+        )
 
 
 def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:

@@ -1,10 +1,10 @@
-"""Exchanges, strategies, frames, risk profiles, walkers and sizings, registered by name and wired when a run starts."""
+"""Everything that is registered by name, of every kind, and wired when a run starts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from ..domain.formatting import minute_text
 from ..domain.interval import interval_ms
@@ -112,27 +112,37 @@ class Lineup:
     callbacks: Mapping[str, AnyFunction] = field(default_factory=dict)
 
 
-T = TypeVar("T", Exchange, Strategy, Frame, Risk, Lineup, Sizing)
+T = TypeVar("T")
 
 
 class Shelf(Generic[T]):
     """The registered things of one kind, in order of registration."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, article: str = "a") -> None:
         self.kind = kind
+        self._article = article
         self.items: dict[str, T] = {}
         self.built_in: dict[str, Callable[[], T]] = {}
 
     def add(self, name: str, item: T, *, strict: bool) -> T:
         """Put it on the shelf; an item of that name is replaced, and a notice says so."""
+        self.refuse_second(name, strict=strict)
         if name in self.items:
-            if strict:
-                raise UsageError(
-                    f"a {self.kind} called {name!r} exists already\nchoose another name, or leave out strict=True"
-                )
-            registry.notice(f"{self.kind} {name!r} replaced")
+            log.info(f"{self.kind} {name!r} replaced")
         self.items[name] = item
         return item
+
+    def refuse_second(self, name: str, *, strict: bool) -> None:
+        """Raise ``UsageError`` when ``strict`` and there is an item of that name already."""
+        if strict and name in self.items:
+            raise UsageError(
+                f"{self._article} {self.kind} called {name!r} exists already\n"
+                "choose another name, or leave out strict=True"
+            )
+
+    def replace_all(self, items: Mapping[str, T]) -> None:
+        """Have exactly these items registered."""
+        self.items = dict(items)
 
     def get(self, name: str) -> T:
         """The item of that name, or ``UnknownName`` with the known ones and the nearest."""
@@ -153,8 +163,25 @@ def _demo() -> Exchange:
     return Exchange("demo", DemoSource())
 
 
+class Snapshot(NamedTuple):
+    """What was registered at some time: the items of each shelf, and the middleware."""
+
+    items: tuple[dict[str, Any], ...]
+    middleware: tuple[Callable[[Exchange], Exchange], ...]
+
+
 class Registry:
-    """Everything registered in this process."""
+    """Everything registered in this process.
+
+    Attributes
+    ----------
+    exchanges, strategies, frames, risks, walkers, sizings, optimizers
+        What was registered, by name. Optimizers are typed where they are made: nothing here runs them.
+    sizing_callbacks
+        ``on_calculate`` of sizings that have one, by name.
+    middleware
+        What every exchange goes through, in order, before a run uses it: other candles in its place, a record.
+    """
 
     def __init__(self) -> None:
         self.exchanges: Shelf[Exchange] = Shelf("exchange")
@@ -164,21 +191,22 @@ class Registry:
         self.risks: Shelf[Risk] = Shelf("risk")
         self.walkers: Shelf[Lineup] = Shelf("walker")
         self.sizings: Shelf[Sizing] = Shelf("sizing")
-        self.notice: Callable[[str], None] = log.info
-        # what every exchange goes through, in order, before a run uses it: other candles in its place, a record
-        self.through: list[Callable[[Exchange], Exchange]] = []
+        self.sizing_callbacks: Shelf[AnyFunction] = Shelf("sizing callback")
+        self.optimizers: Shelf[Any] = Shelf("optimizer", article="an")
+        self.middleware: list[Callable[[Exchange], Exchange]] = []
 
-    def _shelves(self) -> tuple[Shelf[Any], ...]:
-        return (self.exchanges, self.strategies, self.frames, self.risks, self.walkers, self.sizings)
+    def _shelves(self) -> list[Shelf[Any]]:
+        return [each for each in vars(self).values() if isinstance(each, Shelf)]
 
-    def snapshot(self) -> list[dict[str, Any]]:
+    def snapshot(self) -> Snapshot:
         """What is registered now, for ``restore``."""
-        return [dict(shelf.items) for shelf in self._shelves()]
+        return Snapshot(tuple(dict(shelf.items) for shelf in self._shelves()), tuple(self.middleware))
 
-    def restore(self, snapshot: list[dict[str, Any]]) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Bring a snapshot back."""
-        for shelf, items in zip(self._shelves(), snapshot, strict=True):
-            shelf.items = dict(items)
+        for shelf, items in zip(self._shelves(), snapshot.items, strict=True):
+            shelf.replace_all(items)
+        self.middleware[:] = snapshot.middleware
 
 
 registry = Registry()
@@ -188,4 +216,3 @@ _EMPTY: Final = registry.snapshot()
 @at_reset
 def _empty_again() -> None:
     registry.restore(_EMPTY)
-    registry.through.clear()

@@ -13,7 +13,7 @@ from .registry import AnyFunction, Exchange, Frame, Strategy, registry
 def resolve_exchange(exchange: str | Exchange | CandleSource | AnyFunction) -> Exchange:
     """A name, an exchange, a source or a function as an exchange."""
     found = _exchange(exchange)
-    for step in registry.through:
+    for step in registry.middleware:
         found = step(found)
     return found
 

@@ -8,13 +8,10 @@ from typing import Any, Final
 from ..domain import sizing as rules
 from ..domain.sizing import Sizing, make_sizing
 from ..errors import UnknownName
-from ..process import at_reset
 from .build import checked_name
 from .registry import registry
 
 _ON_CALCULATE: Final = "on_calculate"
-_callbacks: dict[str, Callable[..., Any]] = {}
-at_reset(_callbacks.clear)
 
 
 def add_sizing(
@@ -60,9 +57,9 @@ def add_sizing(
         if key != _ON_CALCULATE:
             raise UnknownName("callback", key, known=[_ON_CALCULATE])
     registry.sizings.add(name, made, strict=strict)
-    _callbacks.pop(name, None)
+    registry.sizing_callbacks.items.pop(name, None)
     if callbacks:
-        _callbacks[name] = callbacks[_ON_CALCULATE]
+        registry.sizing_callbacks.add(name, callbacks[_ON_CALCULATE], strict=strict)
     return made
 
 
@@ -122,7 +119,7 @@ def _sizing(sizing: str | Sizing) -> Sizing:
 
 
 def _told(sizing: Sizing, quantity: float, inputs: dict[str, Any]) -> float:
-    on_calculate = _callbacks.get(sizing.name)
+    on_calculate = registry.sizing_callbacks.items.get(sizing.name)
     if on_calculate is not None and registry.sizings.items.get(sizing.name) == sizing:
         on_calculate(quantity, inputs)
     return quantity

@@ -55,6 +55,8 @@ class Desk:
         has not been taken.
     hear
         Called with every event after everybody else.
+    silent
+        Whether no listener is told: the combinations of a sweep are nobody's news.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Desk:
         state: State | None = None,
         keep: Callable[[State, tuple[Event, ...]], None] | None = None,
         hear: Callable[[Event], None] | None = None,
+        silent: bool = False,
     ) -> None:
         self.rules = rules
         self.strategy = strategy
@@ -77,7 +80,7 @@ class Desk:
         self.records = records
         self.now = 0  # the moment or minute that is being worked on, UTC ms
         self.thinking = 0  # counts questions; a watchdog sees by it that one takes long
-        self.silent = False  # the combinations of a sweep are nobody's news
+        self.silent = silent
         self._keep = keep
         self._hear = hear
         self._asked: asyncio.Task[object] | None = None

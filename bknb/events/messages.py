@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 import msgspec
 
@@ -12,6 +12,15 @@ from ..domain.signal import (
     ScheduledSignal,
 )
 from .failures import ListenerFailure, ListenerOverflow
+
+
+class RunLabels(TypedDict):
+    """What says which run an event is of."""
+
+    symbol: str
+    strategy: str
+    exchange: str
+    frame: str | None
 
 
 class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="error"):

@@ -329,15 +329,15 @@ class Bundle:
             self._sources[key] = known
         return replace(exchange, source=known[1])
 
-    def serve(self, through: list[Any]) -> None:
-        """Take the place of the exchanges, and of an earlier bundle; ``through`` is the registry's list of steps."""
-        through[:] = [step for step in through if not isinstance(getattr(step, "__self__", None), Bundle)]
-        through.insert(0, self.substitute)
-        self._through = through
+    def serve(self, middleware: list[Any]) -> None:
+        """Take the place of the exchanges, and of an earlier bundle; ``middleware`` is the registry's."""
+        middleware[:] = [step for step in middleware if not isinstance(getattr(step, "__self__", None), Bundle)]
+        middleware.insert(0, self.substitute)
+        self._middleware = middleware
 
     def leave(self) -> None:
         """Let the exchanges answer themselves again."""
-        self._through[:] = [step for step in self._through if getattr(step, "__self__", None) is not self]
+        self._middleware[:] = [step for step in self._middleware if getattr(step, "__self__", None) is not self]
 
     def __repr__(self) -> str:
         lines = [f"candles of {self.manifest.notebook} from this folder; nothing is fetched for"]

@@ -233,5 +233,5 @@ def bundled(folder: str | Path = ".") -> Bundle:
     from .bundle import Bundle
 
     bundle = Bundle(Path(folder), explain=lambda file, candles: explain(file.fingerprint, candles))
-    bundle.serve(registry.through)
+    bundle.serve(registry.middleware)
     return bundle

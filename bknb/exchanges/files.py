@@ -53,6 +53,7 @@ class FrameSource:
 
     intervals: tuple[str, ...] | None = ("1m",)
     page_limit: int | None = None
+    in_memory = True  # who lets go of the source lets go of its candles
 
     def __init__(
         self, candles: Candles | Mapping[str, Candles], *, name: str = "frame", sessions: Sessions | str | None = None

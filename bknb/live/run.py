@@ -28,7 +28,7 @@ from ..events import messages, subjects
 from ..events.listen import drain
 from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
-from ..market.window import Window
+from ..market.window import Series, Window
 from ..ports import Broker, Clock, StateStore
 from .candle_tape import Tape
 from .order_desk import OrderDesk, Quantity
@@ -71,6 +71,12 @@ class LivePlan:
     broker: Broker | None = None
     quantity: Quantity = 0.0
 
+    def labels(self) -> messages.RunLabels:
+        """Symbol, strategy and exchange by name, as the events of the run carry them; there is no frame."""
+        return messages.RunLabels(
+            symbol=self.symbol, strategy=self.strategy.name, exchange=self.exchange.name, frame=None
+        )
+
 
 class LiveRun:
     """One strategy on one symbol, minute by minute.
@@ -91,7 +97,9 @@ class LiveRun:
         The orders at the broker, when there is one.
     """
 
-    def __init__(self, plan: LivePlan, floor: Floor, *, hear: Callable[[Event], None] | None = None) -> None:
+    def __init__(
+        self, plan: LivePlan, floor: Floor, *, hear: Callable[[Event], None] | None = None, code: Any = None
+    ) -> None:
         self.plan = plan
         self.records = Records(_limit=_NOTES_KEPT)
         self.stopped = False
@@ -100,11 +108,13 @@ class LiveRun:
         self.start = self.last = plan.clock.now()
         self.restored: Restored | None = None
         self.orders: OrderDesk | None = None
-        self.code: Any = None  # source text of the user's functions, where somebody read it before the run
+        self.code = code  # source text of the user's functions, where somebody read it before the run
         self._floor = floor
         self._hear = hear
         self._leave = False
         self._tape: Tape | None = None
+        self._at_work: Desk | None = None
+        self._minutes: Series | None = None  # what is left of the tape when the run is over
         self._work: asyncio.Task[None] | None = None
         self._tries = 0
         self._late = False
@@ -126,16 +136,14 @@ class LiveRun:
         """Live runs have no frame."""
         return
 
-    @property
-    def candles(self) -> Candles:
+    def series(self) -> dict[tuple[str, str], Series]:
         """The one-minute candles of the run that are still in memory."""
-        known = None if self._tape is None else self._tape.window.known(self.plan.symbol, "1m")
-        return Candles.empty() if known is None else known.candles
+        known = self._minutes if self._tape is None else self._tape.window.known(self.plan.symbol, "1m")
+        return {} if known is None else {(self.plan.symbol, "1m"): known}
 
-    @property
-    def state(self) -> State:
-        """What is open or scheduled at present."""
-        return self._desk.state
+    def let_go(self) -> None:
+        """Keep the records and the orders alone of a run that is over, and no candles."""
+        self._minutes = None
 
     # --- from any thread ----------------------------------------------------------------------------------------
 
@@ -197,6 +205,8 @@ class LiveRun:
                 await self.orders.close()
             self._floor.put_back(self._tape, warn)
             self._floor.close(plan.store)
+            self._minutes = self.series().get((plan.symbol, "1m"))
+            self._tape = self._work = self._at_work = None
             self.seconds = stopwatch() - began
 
     async def _through(self) -> None:
@@ -212,6 +222,11 @@ class LiveRun:
         assert self._tape is not None  # since the start  # noqa: S101
         return self._tape.window
 
+    @property
+    def _desk(self) -> Desk:
+        assert self._at_work is not None  # from waking up to the end  # noqa: S101
+        return self._at_work
+
     async def _wake_up(self) -> None:
         plan = self.plan
         found = self.restored = self._saving.restore()
@@ -219,7 +234,7 @@ class LiveRun:
         for ended in self._saving.ended():
             if ended.signal.id != open_id:  # saved at its end, but still open on disk: this run comes to that end again
                 self.records.add(ended)
-        self._desk = self._make_desk(found.state)
+        self._at_work = self._make_desk(found.state)
         now = plan.clock.now()
         self._fed = ceil_to(now, MINUTE_MS) - MINUTE_MS if found.fed is None else found.fed
         self._asked = found.asked
@@ -435,14 +450,10 @@ class LiveRun:
 
     def _time(self, seconds: float) -> None:
         if subjects.performance.heard:
-            plan = self.plan
             subjects.performance.emit(
                 messages.Performance(
                     metric="live_tick",
-                    symbol=plan.symbol,
-                    strategy=plan.strategy.name,
-                    exchange=plan.exchange.name,
-                    frame=None,
+                    **self.plan.labels(),
                     mode="live",
                     duration_ms=seconds * 1000,
                     at=SystemClock().now(),

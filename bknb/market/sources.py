@@ -132,6 +132,8 @@ class Remembered:
         Where candles come from and stay; it loads what it does not have yet.
     """
 
+    in_memory = True
+
     def __init__(self, window: Window) -> None:
         self.name = window.source.name
         self.intervals: tuple[str, ...] | None = tuple(INTERVAL_MS)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .feed import Feed
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
+_BYTES_PER_CANDLE: Final = 7 * 8  # six columns, and an average price
 _KEPT: Final = 1_440  # a live run keeps at least as many candles of every series
 
 
@@ -45,6 +46,11 @@ class Series:
         self.until = until
         self.start = int(times[0]) if len(times) else since
         self.regular = not len(times) or int(times[-1]) == self.start + (len(times) - 1) * step
+
+    @property
+    def candle_bytes(self) -> int:
+        """The memory its candles and average prices take, bytes."""
+        return _BYTES_PER_CANDLE * len(self.candles)
 
     def closed(self, when: int) -> int:
         """How many of the candles have closed at ``when``; may exceed their number where the data ends."""
@@ -132,9 +138,14 @@ class Window:
         until = _end_of(candles, step) if self._growing and len(candles) else self.horizon
         return Series(candles, step=step, since=since, until=until)
 
-    def loaded(self) -> dict[tuple[str, str], Candles]:
+    def series(self) -> dict[tuple[str, str], Series]:
         """Everything in memory now, by symbol and interval."""
-        return {key: series.candles for key, series in self._series.items()}
+        return dict(self._series)
+
+    @property
+    def candle_bytes(self) -> int:
+        """The memory of all its series, bytes."""
+        return sum(series.candle_bytes for series in list(self._series.values()))
 
     def ready(self, symbol: str, interval: str, since: int) -> Series | None:
         """The candles from ``since`` to the horizon, if they are in memory already."""

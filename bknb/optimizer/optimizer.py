@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..config import Settings, get_config
 from ..domain.formatting import utc_text
 from ..engine.registry import Exchange, registry
 from ..engine.resolve import resolve_exchange
-from ..errors import UnknownName, UsageError
+from ..errors import UsageError
 from ..events import messages, subjects
 from ..frontend import frontend
 from ..llm.ask import as_model
 from ..market.clock import SystemClock
 from ..ports import Model
-from ..process import at_reset
-from ..runs.task import Task, end_and_forget
+from ..runs.book import TaskBook
+from ..runs.result import Result
+from ..runs.run_record import unheld
+from ..runs.task import Task
 from ..user_code import where_it_failed
 from ..version import __version__
 from . import cells, prompt
@@ -46,13 +47,12 @@ class OptimizerTask(Task[Proposals, Step]):
         self.assignment = assignment
         self.exchange: Exchange = _exchange(assignment)
         self.settings: Settings = get_config()
-        self.model: Model = as_model(assignment.model)
+        model = as_model(assignment.model)
+        self.model: Model = model.about(symbol) if isinstance(model, OwnCall) else model
         self.said: list[Step] = []
         self.processed = 0
         self._streamed = 0  # characters of the answer that is arriving
         self.total = len(assignment.range_train) * (len(assignment.sources) + assignment.drafts)
-        if isinstance(self.model, OwnCall):
-            self.model.symbol = symbol
         self._inner: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = ""
@@ -65,7 +65,7 @@ class OptimizerTask(Task[Proposals, Step]):
             lead_days=assignment.lead_days,
         )
         self.book = None if assignment.ledger is None else AttemptBook(assignment.ledger, assignment.name, symbol)
-        self.study = Study(
+        self._study: Study | None = Study(
             Work(
                 optimizer=assignment.name,
                 symbol=symbol,
@@ -92,14 +92,15 @@ class OptimizerTask(Task[Proposals, Step]):
         assignment = self.assignment
         earlier = self._earlier_codes()
         self._loop = asyncio.get_running_loop()
-        self._inner = asyncio.ensure_future(self.study.run())
+        assert self._study is not None  # until its candles are let go  # noqa: S101
+        self._inner = asyncio.ensure_future(self._study.run())
         if self._stopping == "now":
             self._inner.cancel()
         try:
             findings = await self._inner
         except asyncio.CancelledError:
-            findings = self.study.findings
-            findings.problem = findings.problem or "stopped"
+            findings = self._study.findings
+            findings.end_early("stopped")
         made = Proposals(
             findings,
             optimizer=assignment.name,
@@ -142,10 +143,7 @@ class OptimizerTask(Task[Proposals, Step]):
             subjects.progress_optimizer.emit(
                 messages.Progress(
                     kind="optimizer",
-                    symbol=self.symbol,
-                    strategy=self.strategy,
-                    exchange=self.exchange.name,
-                    frame=None,
+                    **self._labels(),
                     total=step.total,
                     processed=step.processed,
                     progress=step.processed / step.total,
@@ -154,6 +152,25 @@ class OptimizerTask(Task[Proposals, Step]):
 
     def _announce_done(self) -> None:
         """The last step of ``progress_optimizer`` says it."""
+
+    def _labels(self) -> messages.RunLabels:
+        """Symbol, optimizer and exchange by name, as the events of the study carry them; there is no frame."""
+        return messages.RunLabels(symbol=self.symbol, strategy=self.strategy, exchange=self.exchange.name, frame=None)
+
+    def _candle_bytes(self) -> int:
+        """The memory of the candles it tried drafts on, bytes."""
+        return self.bench.candle_bytes()
+
+    def _lighter(self, result: Proposals) -> Callable[[], Proposals]:
+        """A function that makes the proposals again; their results read candles when they are asked for."""
+        bare = result.with_results(lambda each: each.run_record.light(exchange=unheld(self.exchange)))
+        return lambda: bare.with_results(lambda make: Result(make()))
+
+    def _let_go(self) -> None:
+        """Hold no candles any more, once it is over."""
+        super()._let_go()
+        self.bench.let_go()
+        self._study = self._inner = None
 
     @property
     def progress(self) -> float:
@@ -177,7 +194,8 @@ class OptimizerTask(Task[Proposals, Step]):
 
     def stop(self, *, now: bool = False) -> None:
         """Ask for no further draft; ``now`` also ends the question or trial that is under way."""
-        self.study.stop()
+        if self._study is not None:
+            self._study.stop()
         self._stopping = "now" if now else (self._stopping or "entries")
         if now and self._loop is not None and self._inner is not None and not self.done:
             self._loop.call_soon_threadsafe(self._inner.cancel)
@@ -223,8 +241,7 @@ def _call(assignment: Assignment, name: str, *values: object) -> None:
         )
 
 
-_tasks: dict[tuple[str, str], OptimizerTask] = {}
-at_reset(partial(end_and_forget, _tasks))
+BOOK: Final[TaskBook[OptimizerTask]] = TaskBook("study")
 
 
 class Optimizer:
@@ -247,37 +264,31 @@ class Optimizer:
     @staticmethod
     async def run(symbol: str, optimizer: str) -> AsyncIterator[Step]:
         """What happens in a study, as it happens; leaving the loop early stops it."""
-        task = OptimizerTask(symbol, get_optimizer(optimizer))
-        _tasks[symbol, optimizer] = task
-        async with aclosing(task.follow()) as steps:
+        async with aclosing(BOOK.add(OptimizerTask(symbol, get_optimizer(optimizer))).follow()) as steps:
             async for step in steps:
                 yield step
 
     @staticmethod
     def background(symbol: str, optimizer: str) -> OptimizerTask:
         """Start a study and return at once; one that is under way is given back."""
-        running, assignment = _tasks.get((symbol, optimizer)), get_optimizer(optimizer)
-        if running is not None and running.status == "pending" and running.assignment is assignment:
-            return running
-        task = OptimizerTask(symbol, assignment)
-        _tasks[symbol, optimizer] = task
-        task.start()
-        return task
+        assignment = get_optimizer(optimizer)
+        running = BOOK.running(symbol, optimizer, lambda known: known.assignment is assignment)
+        return running or BOOK.start(OptimizerTask(symbol, assignment))
 
     @staticmethod
     def stop(symbol: str, optimizer: str, *, now: bool = False) -> None:
         """Stop a study; see ``OptimizerTask.stop``."""
-        _task(symbol, optimizer).stop(now=now)
+        BOOK.get(symbol, optimizer).stop(now=now)
 
     @staticmethod
     def list() -> list[OptimizerTask]:
         """The last study of every symbol and optimizer."""
-        return [*_tasks.values()]
+        return BOOK.all()
 
     @staticmethod
     def get_data(symbol: str, optimizer: str, *, again: bool = False) -> Proposals:
         """The proposals; runs the study when it has not run (well) yet, or ``again``."""
-        known, assignment = _tasks.get((symbol, optimizer)), get_optimizer(optimizer)
+        known, assignment = BOOK.find(symbol, optimizer), get_optimizer(optimizer)
         if known is None or again or known.status == "rejected" or known.assignment is not assignment:
             known = Optimizer.background(symbol, optimizer)
         return known.wait_or_stop()
@@ -344,14 +355,6 @@ class ProposalCells:
         frontend().show_proposals(self)
 
 
-def _task(symbol: str, optimizer: str) -> OptimizerTask:
-    try:
-        return _tasks[symbol, optimizer]
-    except KeyError:
-        known = [f"{name} on {of}" for of, name in _tasks]
-        raise UnknownName("study", f"{optimizer} on {symbol}", known=known) from None
-
-
 # --- cells ------------------------------------------------------------------------------------------------------
 
 
@@ -360,7 +363,7 @@ def _setting(symbol: str, optimizer: str, *, exchange_code: str) -> cells.Settin
     return cells.Setting(
         optimizer=optimizer,
         symbol=symbol,
-        exchange=_task(symbol, optimizer).exchange.name,
+        exchange=BOOK.get(symbol, optimizer).exchange.name,
         exchange_code=exchange_code,
         train=proposals.train,
         test=proposals.test,
@@ -388,7 +391,7 @@ def _ranked(symbol: str, optimizer: str) -> list[tuple[Any, str, dict[str, Any]]
 
 def _insertable(symbol: str, optimizer: str) -> list[cells.Cell]:
     setting = _setting(symbol, optimizer, exchange_code="")
-    templates = _task(symbol, optimizer).assignment.templates
+    templates = BOOK.get(symbol, optimizer).assignment.templates
     frames = prompt.fill(templates, "frames_cell", setting=setting)
     first = cells.Cell(kind="code", source=frames)
     known = setting.exchange in registry.exchanges.names()  # else a backtest cell could not name it
@@ -397,7 +400,7 @@ def _insertable(symbol: str, optimizer: str) -> list[cells.Cell]:
 
 def _cells(symbol: str, optimizer: str, *, folder: Path | None) -> list[cells.Cell]:
     Optimizer.get_data(symbol, optimizer)
-    task = _task(symbol, optimizer)
+    task = BOOK.get(symbol, optimizer)
     code = _exchange_code(task, folder)
     setting = _setting(symbol, optimizer, exchange_code=code)
     return cells.for_notebook(setting, _ranked(symbol, optimizer), task.assignment.templates)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import UnknownName
@@ -183,6 +184,30 @@ class Proposals(Sequence[Proposal]):
         self.shown: dict[str, list[Shown]] = dict(findings.shown)
         self._conversations = dict(findings.conversations)
         self._ranked = ranked(findings.proposals, earlier=earlier_looks)
+
+    def with_results(self, change: Callable[[Any], Any]) -> Proposals:
+        """The same proposals with every result replaced by ``change(result)``."""
+        made: dict[int, Any] = {}
+
+        def changed(result: Any) -> Any:
+            if result is not None and id(result) not in made:
+                made[id(result)] = change(result)
+            return None if result is None else made[id(result)]
+
+        def passed(proposal: Passed) -> Passed:
+            train, test = proposal.train, proposal.test
+            return replace(
+                proposal,
+                train=replace(train, result=changed(train.result)),
+                test=replace(test, result=changed(test.result)),
+            )
+
+        others = copy.copy(self)
+        others._ranked = [
+            replace(each, train=changed(each.train), test=changed(each.test), passed=passed(each.passed))
+            for each in self._ranked
+        ]
+        return others
 
     # --- a sequence -------------------------------------------------------------------------------------------------
 

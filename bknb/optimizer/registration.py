@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..domain.execution import execution_model
-from ..engine.registry import registry
+from ..engine.registry import Shelf, registry
 from ..engine.resolve import resolve_frame
 from ..errors import ModelError, UnknownName, UsageError
 from ..llm.ask import as_model
 from ..ports import Model, ModelReply
-from ..process import at_reset
 from ..sandbox.process import Limits
 from ..user_code import where_it_failed
 from . import cells, prompt
@@ -47,8 +46,7 @@ class Assignment:
     ledger: Path | None = None
 
 
-registered: dict[str, Assignment] = {}
-at_reset(registered.clear)
+_registered: Final[Shelf[Assignment]] = registry.optimizers
 
 
 def add_optimizer(
@@ -126,8 +124,7 @@ def add_optimizer(
     given: object = name
     if not (isinstance(given, str) and given and all(letter.isalnum() or letter in "-_." for letter in given)):
         raise UsageError(f"the name of an optimizer holds letters, digits, - _ and . only, got {name!r}")
-    if name in registered and strict:
-        raise UsageError(f"an optimizer called {name!r} exists already\nchoose another name, or leave out strict=True")
+    _registered.refuse_second(name, strict=strict)
     train = tuple(_range(each, "range_train") for each in _listed(range_train, "range_train"))
     test = _range(range_test, "range_test")
     for each in train:
@@ -160,10 +157,7 @@ def add_optimizer(
         lead_days=_count(lead_days, "lead_days"),
         ledger=None if ledger is None else Path(ledger),
     )
-    if name in registered:
-        registry.notice(f"optimizer {name!r} replaced")
-    registered[name] = made
-    return made
+    return _registered.add(name, made, strict=strict)
 
 
 def list_optimizers() -> list[str]:
@@ -175,7 +169,7 @@ def list_optimizers() -> list[str]:
     >>> isinstance(bknb.list_optimizers(), list)
     True
     """
-    return list(registered)
+    return _registered.names()
 
 
 def get_optimizer(name: str) -> Assignment:
@@ -189,10 +183,7 @@ def get_optimizer(name: str) -> Assignment:
     >>> bknb.get_optimizer("weekly").drafts
     1
     """
-    try:
-        return registered[name]
-    except KeyError:
-        raise UnknownName("optimizer", name, known=registered) from None
+    return _registered.get(name)
 
 
 # --- reading what was given -------------------------------------------------------------------------------------
@@ -262,12 +253,16 @@ def _limits(given: Mapping[str, Any] | None) -> Limits:
 class OwnCall:
     """The user's ``get_prompt`` as a model."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], *, symbol: str = "") -> None:
         if not callable(function):
             raise UsageError(f"get_prompt must be a function (symbol, messages) -> text, got {function!r:.80}")
         self.name = getattr(function, "__name__", "get_prompt")
-        self.symbol = ""
+        self.symbol = symbol
         self._function = function
+
+    def about(self, symbol: str) -> OwnCall:
+        """The same function, asked about a symbol."""
+        return OwnCall(self._function, symbol=symbol)
 
     async def chat(
         self,

@@ -181,6 +181,10 @@ class Findings:
     rows: dict[tuple[str, str], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     problem: str = ""
 
+    def end_early(self, problem: str) -> None:
+        """Say why it ended early; what was said first stays."""
+        self.problem = self.problem or problem
+
 
 class Study:
     """One run of an optimizer over its training ranges.
@@ -259,7 +263,7 @@ class Study:
         except ModelError as error:
             if not self.findings.proposals:
                 raise
-            self.findings.problem = str(error)
+            self.findings.end_early(str(error))
         self._processed = self._processed if self._leave or self.findings.problem else self._total
         self._tell("end", f"{len(self.findings.proposals)} proposals from {len(self.findings.attempts)} answers")
         return self.findings

@@ -27,6 +27,7 @@ from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..runs.result import Result
+from ..runs.run_record import record_of
 from ..sandbox.process import Job, Limits, Outcome, try_out
 from .prompt import Range
 from .study import Draft, Verdict
@@ -71,6 +72,14 @@ class Bench:
                 )
             self._candles[key] = found
         return self._candles[key]
+
+    def candle_bytes(self) -> int:
+        """The memory of the candles fetched so far, bytes: once here, and once where drafts were run on them."""
+        return 2 * 48 * sum(len(candles) for candles in self._candles.values())
+
+    def let_go(self) -> None:
+        """Forget the candles; they are fetched again when they are needed."""
+        self._candles.clear()
 
     def together(self) -> Candles:
         """All candles fetched so far, each minute once, oldest first."""
@@ -133,7 +142,7 @@ class Bench:
         run = BacktestRun(plan)
         async for _ in run.results():
             await asyncio.sleep(0)
-        return Result(run)
+        return Result(record_of(run))
 
 
 def _number(value: Any) -> float | None:

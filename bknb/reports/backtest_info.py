@@ -246,7 +246,7 @@ def _setting(value: Any) -> str:
 def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     frame = f"{result.frame}: " if result.frame else ""
     costs = ", ".join(f"{name.removeprefix('percent_')} {_setting(settings[name])} %" for name in _COSTS)
-    count = len(result.candles)
+    count = result.run_record.minute_count
     return (
         ("Strategy", str(result.strategy)),
         ("Symbol", str(result.symbol)),

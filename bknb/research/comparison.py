@@ -95,7 +95,7 @@ def ranked(entries: Sequence[Entry], metric: str) -> list[Entry]:
     return sorted(entries, key=lambda entry: (bool(entry.error), entry.value is None, sign * (entry.value or 0.0)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Comparison:
     """What the strategies of a walker came to over one frame.
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..config import Settings
 from ..domain.signal import Cancelled, Closed, Event
 from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, Stopping, StrategyLike, plan_backtest
 from ..engine.records import Records
-from ..errors import UnknownName
 from ..events import messages, subjects
 from ..market.candles import Candles
-from ..process import at_reset
+from ..stores.atomic import write_report
+from .book import TaskBook
 from .make_card import code_of
 from .result import Result
-from .task import Task, end_and_forget
+from .run_record import record_of, unheld
+from .task import Task
 
 
 class BacktestTask(Task[Result, Closed | Cancelled]):
@@ -36,26 +37,32 @@ class BacktestTask(Task[Result, Closed | Cancelled]):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
-        self._run = BacktestRun(plan)
-        self._run.code = code_of(plan)  # now: the cell may be run again, with other text, before this run is over
+        # The code is read now: the cell may be run again, with other text, before this run is over.
+        self._run = BacktestRun(plan, code=code_of(plan))
         self.plan = plan
 
     async def _work(self) -> Result:
         async for result in self._run.results():
             self._hear(result)
-        return Result(self._run)
+        return Result(record_of(self._run))
 
     def _announce_done(self) -> None:
-        plan = self.plan
-        subjects.done_backtest.emit(
-            messages.Done(
-                symbol=self.symbol,
-                strategy=self.strategy,
-                exchange=plan.exchange.name,
-                frame=plan.frame.name,
-                mode="backtest",
-            )
-        )
+        subjects.done_backtest.emit(messages.Done(**self.plan.labels(), mode="backtest"))
+
+    def _candle_bytes(self) -> int:
+        """The memory of the candles it ran over, bytes."""
+        return 0 if self._run.window is None else self._run.window.candle_bytes
+
+    def _lighter(self, result: Result) -> Callable[[], Result]:
+        """A function that makes the result again; it reads the candles when they are asked for."""
+        make = result.run_record.light()
+        return lambda: Result(make())
+
+    def _let_go(self) -> None:
+        """Hold no candles any more, once it is over."""
+        super()._let_go()
+        self.plan = replace(self.plan, exchange=unheld(self.plan.exchange))
+        self._run.let_go(self.plan)
 
     def _warn(self, text: str) -> None:
         self._run.records.warnings.append(text)
@@ -94,8 +101,10 @@ class BacktestTask(Task[Result, Closed | Cancelled]):
     @property
     def candles(self) -> Candles:
         """The one-minute candles of the frame; none before they are loaded."""
+        if self.status == "fulfilled":
+            return self.result().candles
         with suppress(KeyError):  # not loaded yet
-            return Result(self._run).candles
+            return record_of(self._run).minutes
         return Candles.empty()
 
     def stop(self, *, now: bool = False) -> None:
@@ -205,18 +214,10 @@ def backtest(
         settings=settings,
         allow_gaps=allow_gaps,
     )
-    task = _remember(BacktestTask(plan))
-    task.start()
-    return task.wait_or_stop()
+    return BOOK.start(BacktestTask(plan)).wait_or_stop()
 
 
-_tasks: dict[tuple[str, str], BacktestTask] = {}
-at_reset(partial(end_and_forget, _tasks))
-
-
-def _remember(task: BacktestTask) -> BacktestTask:
-    _tasks[task.symbol, task.strategy] = task
-    return task
+BOOK: Final[TaskBook[BacktestTask]] = TaskBook("backtest")
 
 
 class Backtest:
@@ -238,7 +239,7 @@ class Backtest:
     ) -> AsyncIterator[Closed | Cancelled]:
         """Closed and cancelled results as they happen; leaving the loop early stops the run."""
         plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
-        async with aclosing(_remember(BacktestTask(plan)).follow()) as results:
+        async with aclosing(BOOK.add(BacktestTask(plan)).follow()) as results:
             async for result in results:
                 yield result
 
@@ -248,37 +249,33 @@ class Backtest:
     ) -> BacktestTask:
         """Start a backtest and return at once; options as in ``bknb.backtest``."""
         plan = plan_backtest(symbol, strategy=strategy, exchange=exchange, frame=frame, **options)
-        running = _tasks.get((plan.symbol, plan.strategy.name))
-        if running is not None and running.status == "pending" and running.plan == plan:
-            return running
-        task = _remember(BacktestTask(plan))
-        task.start()
-        return task
+        running = BOOK.running(plan.symbol, plan.strategy.name, lambda known: known.plan == plan)
+        return running or BOOK.start(BacktestTask(plan))
 
     @staticmethod
     def stop(symbol: str, strategy: str, *, now: bool = False) -> None:
         """Stop a running backtest; see ``Task.stop``."""
-        _task(symbol, strategy).stop(now=now)
+        BOOK.get(symbol, strategy).stop(now=now)
 
     @staticmethod
     def pause(symbol: str, strategy: str) -> None:
         """Ask for no new entries until ``resume``; see ``Task.pause``."""
-        _task(symbol, strategy).pause()
+        BOOK.get(symbol, strategy).pause()
 
     @staticmethod
     def resume(symbol: str, strategy: str) -> None:
         """Go on after ``pause``."""
-        _task(symbol, strategy).resume()
+        BOOK.get(symbol, strategy).resume()
 
     @staticmethod
     def list() -> list[BacktestTask]:
         """The last backtest of every symbol and strategy."""
-        return [*_tasks.values()]
+        return BOOK.all()
 
     @staticmethod
     def get_data(symbol: str, strategy: str) -> Result:
         """The result of the last backtest of that strategy on that symbol; waits for it."""
-        return _task(symbol, strategy).result()
+        return BOOK.get(symbol, strategy).result()
 
     @staticmethod
     def get_report(symbol: str, strategy: str) -> str:
@@ -288,14 +285,4 @@ class Backtest:
     @staticmethod
     def dump(symbol: str, strategy: str, path: str | Path = "./dump/backtest") -> Path:
         """Write the Markdown report into a folder and return its path; the name holds strategy and symbol."""
-        from ..stores.atomic import write_report
-
         return write_report(Path(path), (strategy, symbol), Backtest.get_report(symbol, strategy))
-
-
-def _task(symbol: str, strategy: str) -> BacktestTask:
-    try:
-        return _tasks[symbol, strategy]
-    except KeyError:
-        known = [f"{s} on {y}" for y, s in _tasks]
-        raise UnknownName("backtest", f"{strategy} on {symbol}", known=known) from None

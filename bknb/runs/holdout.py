@@ -16,8 +16,8 @@ from ..provenance.strategy_hash import VERSION, fingerprint, params_text, versio
 from ..reports.markup import Html, cell, figures, fragment, html_figures
 from ..research.holdout_ledger import Opening, Openings
 from .result import Result
+from .run_record import record_of
 from .task import Task
-from .walk_forward import _through
 
 OPENINGS: Final = "./dump/holdout/openings.jsonl"
 """Where looks at held-out data are remembered."""
@@ -183,11 +183,11 @@ class _HoldoutTask(Task[Holdout, None]):
         earlier = [each for each in self.openings.all() if _same_data(each, opening)]
         self.openings.add(opening)
         run = self._run = BacktestRun(plan, silent=True, window=window)
-        await _through(run)
+        await run.through()
         run.records.warnings.extend(warnings)
         own = [each.opened_at for each in earlier if _may_be_same_strategy(each, opening)]
         return Holdout(
-            result=Result(run),
+            result=Result(record_of(run)),
             opened_at=min([*own, opening.opened_at]),
             earlier=tuple(earlier),
             strategies=len({each.strategy_hash for each in [*earlier, opening]}),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
-from functools import partial
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from contextvars import Context as Variables
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
 from ..domain.execution import execution_model
@@ -17,7 +17,7 @@ from ..engine.lookup import get_risk
 from ..engine.plan import ExchangeLike, StrategyLike, checked_symbol, chosen_settings
 from ..engine.records import Records
 from ..engine.resolve import resolve_exchange, resolve_strategy
-from ..errors import UnknownName, UsageError
+from ..errors import UsageError
 from ..events import messages, subjects
 from ..live.order_desk import Quantity
 from ..live.run import LivePlan, LiveRun
@@ -25,11 +25,13 @@ from ..live.runtime import FLOOR
 from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..ports import Broker, Clock, StateStore
-from ..process import at_reset
+from ..stores.atomic import write_report
 from ..stores.choose import checked, chosen
+from .book import TaskBook
 from .make_card import code_of
 from .result import Result
-from .task import Task, end_and_forget
+from .run_record import record_of
+from .task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,30 +59,35 @@ class LiveTask(Task[Result, TickResult]):
     def __init__(self, plan: LivePlan) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
         self.plan = plan
-        self._run = LiveRun(plan, FLOOR, hear=self._hear_event)
-        self._run.code = code_of(plan)
+        self._run = LiveRun(plan, FLOOR, hear=self._hear_event, code=code_of(plan))
 
     def _hear_event(self, event: Event) -> None:
         if isinstance(event, Idle | Scheduled | Opened | Active | Closed | Cancelled):
             self._hear(event)
 
-    def _begin(self) -> None:
-        FLOOR.start(self._run_on_floor(), self._variables)
+    def _begin(self, variables: Variables) -> None:
+        FLOOR.start(self._run_on_floor(), variables)
 
     async def _work(self) -> Result:
         await self._run.run()
-        return Result(self._run)
+        return Result(record_of(self._run))
 
     def _announce_done(self) -> None:
-        subjects.done_live.emit(
-            messages.Done(
-                symbol=self.symbol,
-                strategy=self.strategy,
-                exchange=self.plan.exchange.name,
-                frame=None,
-                mode="live",
-            )
-        )
+        subjects.done_live.emit(messages.Done(**self.plan.labels(), mode="live"))
+
+    def _candle_bytes(self) -> int:
+        """The memory of the candles it still has, bytes."""
+        return sum(series.candle_bytes for series in self._run.series().values())
+
+    def _lighter(self, result: Result) -> Callable[[], Result]:
+        """A function that makes the result again; it reads the candles when they are asked for."""
+        make = result.run_record.light()
+        return lambda: Result(make())
+
+    def _let_go(self) -> None:
+        """Hold no candles any more, once it is over."""
+        super()._let_go()
+        self._run.let_go()
 
     def _warn(self, text: str) -> None:
         self._run.records.warn(text)
@@ -126,9 +133,7 @@ class LiveTask(Task[Result, TickResult]):
     @property
     def candles(self) -> Candles:
         """The one-minute candles that are still in memory; none before the first minute."""
-        with suppress(AttributeError, KeyError):  # nothing is loaded yet
-            return self._run.candles
-        return Candles.empty()
+        return record_of(self._run).candles.minutes
 
     @property
     def facts(self) -> dict[str, str]:
@@ -138,7 +143,7 @@ class LiveTask(Task[Result, TickResult]):
 
     def snapshot(self) -> Result:
         """What the run has come to up to now."""
-        return Result(self._run)
+        return self.result() if self.status == "fulfilled" else Result(record_of(self._run))
 
     def pause(self) -> None:
         """Ask for no new entries until ``resume``; what is open is watched on."""
@@ -197,21 +202,19 @@ def plan_live(
     )
 
 
-_tasks: dict[tuple[str, str], LiveTask] = {}
-at_reset(partial(end_and_forget, _tasks))
+BOOK: Final[TaskBook[LiveTask]] = TaskBook("live run")
 
 
 def _new_task(plan: LivePlan) -> LiveTask:
     """A task for the plan; two runs of one strategy on one symbol would take each other's state."""
-    running = _tasks.get((plan.symbol, plan.strategy.name))
+    running = BOOK.find(plan.symbol, plan.strategy.name)
     if running is not None and running.status == "pending" and not running.worked:
         symbol, strategy = plan.symbol, plan.strategy.name
         raise UsageError(
             f"a live run of {strategy!r} on {symbol} is going on already\n"
             f"end it first: bknb.Live.stop({symbol!r}, {strategy!r}, now=True).wait() keeps its state for the next one"
         )
-    task = _tasks[plan.symbol, plan.strategy.name] = LiveTask(plan)
-    return task
+    return BOOK.add(LiveTask(plan))
 
 
 class Live:
@@ -295,29 +298,29 @@ class Live:
     @staticmethod
     def stop(symbol: str, strategy: str, *, now: bool = False) -> LiveTask:
         """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk."""
-        task = _task(symbol, strategy)
+        task = BOOK.get(symbol, strategy)
         task.stop(now=now)
         return task
 
     @staticmethod
     def pause(symbol: str, strategy: str) -> None:
         """Ask for no new entries until ``resume``; what is open is watched on."""
-        _task(symbol, strategy).pause()
+        BOOK.get(symbol, strategy).pause()
 
     @staticmethod
     def resume(symbol: str, strategy: str) -> None:
         """Ask for entries again."""
-        _task(symbol, strategy).resume()
+        BOOK.get(symbol, strategy).resume()
 
     @staticmethod
     def list() -> list[LiveTask]:
         """The last live run of every symbol and strategy."""
-        return [*_tasks.values()]
+        return BOOK.all()
 
     @staticmethod
     def get_data(symbol: str, strategy: str) -> Result:
         """What the live run has come to up to now, earlier lives included; does not wait."""
-        return _task(symbol, strategy).snapshot()
+        return BOOK.get(symbol, strategy).snapshot()
 
     @staticmethod
     def get_report(symbol: str, strategy: str) -> str:
@@ -327,14 +330,4 @@ class Live:
     @staticmethod
     def dump(symbol: str, strategy: str, path: str | Path = "./dump/live") -> Path:
         """Write the Markdown report into a folder and return its path; the name holds strategy and symbol."""
-        from ..stores.atomic import write_report
-
         return write_report(Path(path), (strategy, symbol), Live.get_report(symbol, strategy))
-
-
-def _task(symbol: str, strategy: str) -> LiveTask:
-    try:
-        return _tasks[symbol, strategy]
-    except KeyError:
-        known = [f"{s} on {y}" for y, s in _tasks]
-        raise UnknownName("live run", f"{strategy} on {symbol}", known=known) from None

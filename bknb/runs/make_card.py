@@ -7,11 +7,10 @@ import hashlib
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..engine.registry import Exchange
 from ..provenance.candle_fingerprint import fingerprint
 from ..provenance.card import Card, outcome_of
 from ..provenance.source_code import Code, read_code
@@ -36,8 +35,13 @@ def code_of(plan: Plan | LivePlan) -> Code:
     return msgspec.structs.replace(code, values={**named, **code.values})
 
 
-def card_of(result: Result, plan: Plan | LivePlan, code: Code, candles: dict[tuple[str, str], Any]) -> Card:
+def card_of(result: Result) -> Card:
     """The card of a finished run."""
+    record = result.run_record
+    plan, code = record.plan, record.code or code_of(record.plan)
+    candles = {key: series.candles for key, series in record.candles.series.items()}
+    if result.mode == "live":
+        candles = {(result.symbol, "1m"): result.candles}
     outcome = outcome_of(
         result.rows(), trades=len(result.trades), rejected=len(result.rejected), refused=len(result.refused)
     )
@@ -64,15 +68,10 @@ def card_of(result: Result, plan: Plan | LivePlan, code: Code, candles: dict[tup
             fingerprint(part, exchange=plan.exchange.name, symbol=symbol, interval=interval)
             for (symbol, interval), part in sorted(candles.items())
         ),
-        made_with={**made_with(code.packages), "candles from": _source_text(plan.exchange)},
+        made_with={**made_with(code.packages), "candles from": record.candles_from},
         outcome=outcome,
         notes=code.notes,
     )
-
-
-def _source_text(exchange: Exchange) -> str:
-    """What kind of source gave the candles, and its name: ``DemoSource demo``, ``FrameSource btc.csv``."""
-    return f"{exchange.source.__class__.__name__} {exchange.source.name}"
 
 
 def made_with(packages: tuple[str, ...] = ()) -> dict[str, str]:

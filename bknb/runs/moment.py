@@ -31,7 +31,6 @@ from ..domain.signal import (
     Signal,
 )
 from ..domain.validation import read_answer
-from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import asker
 from ..engine.lookup import get_risk
 from ..engine.registry import Strategy
@@ -43,9 +42,9 @@ from ..reports.signal_story import story
 from .nested_loop import run_here
 
 if TYPE_CHECKING:
-    from ..engine.records import Records
     from ..market.candles import Candles
     from ..market.window import Window
+    from .run_record import RunRecord
 
 State: TypeAlias = Literal["flat", "scheduled", "open"]
 Decision: TypeAlias = Scheduled | Opened | Rejected | RiskRefused
@@ -134,14 +133,14 @@ class Moment:
     True
     """
 
-    def __init__(self, run: BacktestRun, records: Records, when: int) -> None:
-        self._run, self._records = run, records
-        window = run.window
+    def __init__(self, record: RunRecord, when: int) -> None:
+        self._record, self._records = record, record.records
+        window = record.candles.window
         if window is None:
             raise UsageError("this run ended before it had any candles, so there is no minute to step into")
         self._window: Window = window
         self._tokens: list[Token[Context | None]] = []
-        self.symbol = run.plan.symbol
+        self.symbol = record.plan.symbol
         self.when_ms = when
         self.context = Context(self.symbol, when, "backtest", window.newest, window.average_price, window.source)
         self.state, self.signal = self._known()
@@ -233,7 +232,7 @@ class Moment:
             current.reset(token)
 
     def _chosen(self, strategy: str | Strategy | Callable[..., Any] | None) -> Strategy:
-        own = self._run.plan.strategy
+        own = self._record.plan.strategy
         if strategy is None:
             return own
         if isinstance(strategy, (str, Strategy)):
@@ -248,7 +247,8 @@ class Moment:
         when = self.when_ms
         if answer is None:
             return Asked(when_ms=when, answer=None, signal=None, event=None)
-        rules = self._run.rules._replace(strategy=strategy.name, risk=strategy.risk)
+        assert self._record.rules is not None  # a backtest has them  # noqa: S101
+        rules = self._record.rules._replace(strategy=strategy.name, risk=strategy.risk)
         signal, price = read_answer(answer), self.price
         if not isinstance(signal, Signal):
             refused = rejection(rules, when, price, (signal,), answer)
@@ -298,7 +298,7 @@ class Moment:
         row = _row_text(self.signal)
         if self.state == "scheduled":
             return f"{row} waits for its entry"
-        costs = self._run.plan.settings
+        costs = self._record.plan.settings
         entry, slippage, fee = self.signal.price_open, costs.percent_slippage, costs.percent_fee
         net = net_percentage(self.signal.position, entry, self.price, slippage, fee)
         return f"{row} is open, {net:+.2f} % net at this price"
@@ -308,7 +308,7 @@ class Moment:
             price = f"price {self.price:.8g}"
         except NotEnoughData:
             price = "no price yet"
-        return f"{self._run.plan.strategy.name} on {self.symbol} at {utc_text(self.when_ms)}: {price}"
+        return f"{self._record.plan.strategy.name} on {self.symbol} at {utc_text(self.when_ms)}: {price}"
 
     def _decided(self) -> str:
         decision = self.decision

@@ -20,7 +20,6 @@ from ..domain.signal import (
     ScheduledSignal,
     TickResult,
 )
-from ..engine.backtest import BacktestRun
 from ..engine.build import as_moment
 from ..engine.records import Failure
 from ..errors import UnknownName, UsageError
@@ -32,10 +31,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..domain.html import Html
-    from ..live.run import LiveRun
     from ..market.candles import Candles
     from ..metrics.statistics import Statistics
     from ..provenance.card import Card
+    from .run_record import RunRecord
 
 _TIMES = ("scheduled_at", "pending_at", "closed_at", "when")
 
@@ -69,28 +68,26 @@ class Result:
     (0, None)
     """
 
-    def __init__(self, run: BacktestRun | LiveRun) -> None:
-        plan, records = run.plan, run.records.snapshot()
+    def __init__(self, record: RunRecord) -> None:
+        plan, records = record.plan, record.records
         self.symbol = plan.symbol
         self.strategy = plan.strategy.name
         self.exchange = plan.exchange.name
-        self.frame = run.frame_name
-        self.mode: Mode = run.mode
+        self.frame = record.frame
+        self.mode: Mode = record.mode
         self.interval = plan.strategy.interval
         self.execution = plan.execution
         self.settings: Settings = plan.settings
-        self.start = run.start
-        self.end = run.last
-        self.stopped = run.stopped
-        self.seconds = run.seconds
+        self.start = record.start
+        self.end = record.last
+        self.stopped = record.stopped
+        self.seconds = record.seconds
         self.events: list[TickResult] = records.events
         self.milestones: list[Milestone] = records.milestones
         self.refused: list[RiskRefused] = records.refused
         self.warnings: list[str] = records.warnings
+        self.run_record = record
         self._records = records
-        self._run = run
-        window = getattr(run, "window", None)
-        self._loaded = {} if window is None else window.loaded()  # later questions may load more
 
     # --- tables -------------------------------------------------------------------------------------------------
 
@@ -134,28 +131,21 @@ class Result:
     @property
     def candles(self) -> Candles:
         """The one-minute candles of the run."""
-        candles = self._run.candles
-        first, last = (self._index(candles, moment) for moment in (self.start, self.end + 1))
-        return candles[first:last]
-
-    @staticmethod
-    def _index(candles: Candles, moment: int) -> int:
-        return int(candles.timestamp.searchsorted(moment))
+        return self.run_record.minutes
 
     def rows(self) -> list[dict[str, Any]]:
         """Trades, then cancelled signals, as plain mappings; moments are UTC ms."""
-        return [*(_trade(event) for event in self._records.closed), *(_cancelled(e) for e in self._records.cancelled)]
+        return [
+            *(_trade(event) for event in self._records.closed),
+            *(_cancelled(e) for e in self._records.cancelled),
+        ]
 
     @cached_property
     def card(self) -> Card:
         """The run card: source text, settings, candles, versions and a digest of the outcome; see ``bknb.verify``."""
-        from .make_card import card_of, code_of
+        from .make_card import card_of
 
-        run = self._run
-        return card_of(self, run.plan, run.code or code_of(run.plan), self._loaded or self._live_candles())
-
-    def _live_candles(self) -> dict[tuple[str, str], Candles]:
-        return {(self.symbol, "1m"): self.candles} if self.mode == "live" else {}
+        return card_of(self)
 
     # --- numbers ------------------------------------------------------------------------------------------------
 
@@ -229,12 +219,12 @@ class Result:
         ...     len(bknb.get_candles("BTCUSDT", "1h", 3))
         3
         """
-        if not isinstance(self._run, BacktestRun):
+        if self.mode != "backtest":
             raise UsageError(
                 "only a backtest can be stepped into: a live run does not keep its candles\n"
                 "run a backtest of the same strategy over that time, and step into its result"
             )
-        return Moment(self._run, self._records, self._minute(moment))
+        return Moment(self.run_record, self._minute(moment))
 
     def _minute(self, moment: object) -> int:
         """The minute (UTC ms) that a moment or the id of a signal names."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import traceback
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +21,8 @@ from ..errors import UsageError
 from ..events import listen as events
 from ..events import messages, subjects
 from ..frontend import frontend
-from ..log import log
 from ..user_code import where_it_failed
+from .candle_memory import MEMORY
 from .interrupts import interrupts
 
 Status: TypeAlias = Literal["ready", "pending", "fulfilled", "rejected"]
@@ -29,7 +31,6 @@ E = TypeVar("E")  # what happens on the way
 
 LOOK_SECONDS = 0.05  # a waiting main thread looks this often whether it was interrupted
 _SHOW_SECONDS = 0.125
-_END_SECONDS = 10.0  # a task that is told to leave has this long
 _DRAIN_SECONDS = 60.0  # listeners have this long to work off their queues at the end of a run
 
 
@@ -54,6 +55,34 @@ def _regularly(loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> Ite
         yield
     finally:
         looking.cancel()
+
+
+class _Light(Generic[R]):
+    """A result that is made again when nobody holds it any more."""
+
+    def __init__(self, result: R, make: Callable[[], R]) -> None:
+        self._known = weakref.ref(result)
+        self._make = make
+        self._lock = threading.Lock()
+
+    def get(self) -> R:
+        """The result that somebody still holds, else a new one."""
+        with self._lock:
+            result = self._known()
+            if result is None:
+                result = self._make()
+                self._known = weakref.ref(result)
+            return result
+
+
+def _forget_variables(error: BaseException) -> None:
+    """Let go of what the functions an error came through had in their variables; its traceback stays."""
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in seen:
+        traceback.clear_frames(following.__traceback__)
+        seen.append(following)
+        following = following.__cause__ or following.__context__
 
 
 class Task(ABC, Generic[R, E]):
@@ -89,6 +118,7 @@ class Task(ABC, Generic[R, E]):
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._result: R | None = None
+        self._light: _Light[R] | None = None  # what stands for the result once its candles were let go
         self._heard: Callable[[E | None], None] | None = None
 
     # --- what each kind of work does --------------------------------------------------------------------------------
@@ -129,19 +159,39 @@ class Task(ABC, Generic[R, E]):
         """Go on after ``pause``. From any thread."""
         raise UsageError(f"a {self.kind} cannot be paused, so there is nothing to resume")
 
+    # --- memory -----------------------------------------------------------------------------------------------------
+
+    def _candle_bytes(self) -> int:
+        """The memory that candles take which are held here and can be let go, bytes."""
+        return 0
+
+    def _lighter(self, result: R) -> Callable[[], R] | None:  # noqa: ARG002 -- for those who can
+        """A function that gives the result again without holding its candles meanwhile; ``None``: there is none."""
+        return None
+
+    def _let_go(self) -> None:
+        """Hold no candles any more, once it is over; ``result()`` reads them again when somebody asks for them.
+
+        Whoever holds the result itself keeps its candles, and gets the same result again.
+        """
+        if self._error is not None:
+            _forget_variables(self._error)
+        elif self._result is not None and (make := self._lighter(self._result)) is not None:
+            self._light = _Light(self._result, make)
+            self._result = None
+
     # --- running ----------------------------------------------------------------------------------------------------
 
     def start(self, heard: Callable[[E | None], None] | None = None) -> Task[R, E]:
         """Start working; ``heard`` gets everything that happens, in the worker thread, and ``None`` at the end."""
         self._heard = heard
         self._started = True
-        self._variables = contextvars.copy_context()  # prints of a strategy land in the cell that started the run
-        self._begin()
+        self._begin(contextvars.copy_context())  # prints of a strategy land in the cell that started the run
         return self
 
-    def _begin(self) -> None:
+    def _begin(self, variables: contextvars.Context) -> None:
         name = f"bknb-{self.strategy}-{self.symbol}"
-        target = self._variables.run
+        target = variables.run
         threading.Thread(target=target, args=(self._run_in_thread,), name=name, daemon=True).start()
 
     def _run_in_thread(self) -> None:
@@ -188,6 +238,8 @@ class Task(ABC, Generic[R, E]):
             if not events.drain(timeout=_DRAIN_SECONDS):
                 self._warn(f"a listener did not come to an end within {_DRAIN_SECONDS:g} s after the run; it was left")
             self._announce_done()
+            if size := self._candle_bytes():
+                MEMORY.add(self._let_go, size)
         finally:
             self._over.set()
             if self._heard is not None:
@@ -231,8 +283,11 @@ class Task(ABC, Generic[R, E]):
             )
         if self._error is not None:
             raise self._error
-        assert self._result is not None  # work that did not fail has one  # noqa: S101
-        return self._result
+        result, light = self._result, self._light
+        if result is None:
+            assert light is not None  # work that did not fail has one or the other  # noqa: S101
+            result = light.get()
+        return result
 
     def wait_or_stop(self) -> R:
         """Wait for the result in the foreground; an interrupt from the keyboard stops the work and gives what is."""
@@ -294,20 +349,3 @@ class Task(ABC, Generic[R, E]):
 
     def __repr__(self) -> str:
         return f"<{self.kind} of {self.strategy!r} on {self.symbol}: {self.status}>"
-
-
-def end_and_forget(tasks: dict[tuple[str, str], Any]) -> None:
-    """Stop all of these tasks, wait for each, and empty the dict."""
-    for task in tasks.values():
-        if task.status == "pending":
-            task.stop(now=True)
-    for task in tasks.values():
-        if task.status == "pending" and not task.wait(_END_SECONDS):
-            log.warning(
-                "the %s of %r on %s did not end within %g s; it was left",
-                task.kind,
-                task.strategy,
-                task.symbol,
-                _END_SECONDS,
-            )
-    tasks.clear()

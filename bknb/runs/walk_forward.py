@@ -20,6 +20,7 @@ from ..research.comparison import rankable
 from ..research.walk_forward_report import Fold, Stretch, WalkForward, choose, combinations_of, span_ms, stretches
 from ..sweeps.evaluate import Bench, goes_compiled, prepare
 from .result import Result
+from .run_record import record_of
 from .task import Task
 
 
@@ -99,8 +100,8 @@ class WalkForwardTask(Task[WalkForward, Fold]):
         chosen = with_params(plan.strategy, self.sets[best])
         test = replace(plan, strategy=chosen, frame=_frame(plan, step.test_start, step.test_end))
         run = BacktestRun(test, silent=True)
-        asyncio.run(_through(run))
-        result = Result(run)
+        asyncio.run(run.through())
+        result = Result(record_of(run))
         return Fold(
             stretch=step,
             params=self.sets[best],
@@ -140,11 +141,6 @@ def _frame(plan: Plan, start: int, end: int) -> Frame:
     return Frame(None, start, end - 2 * MINUTE_MS, plan.frame.interval)
 
 
-async def _through(run: BacktestRun) -> None:
-    async for _ in run.results():
-        pass
-
-
 def _figures(bench: Bench, params: Mapping[str, Any]) -> dict[str, Any]:
     outcome = bench.try_out(params)
     values = dict(zip(FIGURES, outcome.figures.tolist(), strict=True))
@@ -153,8 +149,8 @@ def _figures(bench: Bench, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _by_events(train: Plan, params: Mapping[str, Any], window: Window | None) -> dict[str, Any]:
     run = BacktestRun(replace(train, strategy=with_params(train.strategy, params)), silent=True, window=window)
-    asyncio.run(_through(run))
-    return dict(Result(run).stats)
+    asyncio.run(run.through())
+    return dict(Result(record_of(run)).stats)
 
 
 def walk_forward(
@@ -253,6 +249,3 @@ def walk_forward(
     task = WalkForwardTask(plan, steps, sets, metric=metric, anchored=anchored)
     task.start()
     return task.wait_or_stop()
-
-
-# -- hold-out ------------------------------------------------------------------------------------------------------

@@ -6,9 +6,8 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,13 +16,15 @@ from ..engine.backtest import BacktestRun
 from ..engine.build import checked_callbacks, checked_name
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
 from ..engine.registry import WALKER_CALLBACKS, Lineup, registry
-from ..errors import UnknownName, UsageError
+from ..errors import UsageError
 from ..events import messages, subjects
-from ..process import at_reset
 from ..research.comparison import UNNAMED, Comparison, Entry, failure_text, questions_failed, rankable, ranked
+from ..stores.atomic import write_report
 from ..user_code import where_it_failed
+from .book import TaskBook
 from .result import Result
-from .task import Task, end_and_forget
+from .run_record import record_of, unheld
+from .task import Task
 
 
 class WalkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="walker_step"):
@@ -150,6 +151,12 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         """The walker's name."""
         return self.strategy
 
+    def _labels(self) -> messages.RunLabels:
+        """Symbol, walker, exchange and frame by name, as the events of the comparison carry them."""
+        labels = self.plans[0].labels()
+        labels["strategy"] = self.walker
+        return labels
+
     @property
     def total(self) -> int:
         """Strategies to compare."""
@@ -171,7 +178,8 @@ class WalkerTask(Task[Comparison, WalkerStep]):
     def trades_so_far(self) -> list[Any]:
         """The trades of the strategies that are done, and of the one under way."""
         current = self._current
-        done = [trade for result in self.results.values() for trade in result._records.closed]
+        results = self.result().results if self.status == "fulfilled" else self.results
+        done = [trade for result in results.values() for trade in result.run_record.records.closed]
         return done if current is None else [*done, *current.records.closed]
 
     def stop(self, *, now: bool = False) -> None:
@@ -185,7 +193,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
     # --- working ------------------------------------------------------------------------------------------------
 
     async def _work(self) -> Comparison:
-        window = open_window(self.plans[0], warn=self._note)
+        window = open_window(self.plans[0], warn=self._warn)
         for plan in self.plans:
             if self._stopped:
                 break
@@ -213,7 +221,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
                 pass
             if run.stopped:
                 return None
-            result = Result(run)
+            result = Result(record_of(run))
             self.results[name] = result
             stats = dict(result.stats)
         except Exception as error:  # noqa: BLE001 -- one strategy's failure is told, and the others go on
@@ -245,10 +253,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
             subjects.progress_walker.emit(
                 messages.Progress(
                     kind="walker",
-                    symbol=plan.symbol,
-                    strategy=self.walker,
-                    exchange=plan.exchange.name,
-                    frame=plan.frame.name,
+                    **self._labels(),
                     total=self.total,
                     processed=self.processed,
                     progress=self.processed / self.total,
@@ -297,28 +302,32 @@ class WalkerTask(Task[Comparison, WalkerStep]):
                     kind=kind,
                     message=f"{type(error).__name__}: {error}",
                     where=where_it_failed(error),
-                    symbol=plan.symbol,
-                    strategy=plan.strategy.name,
-                    exchange=plan.exchange.name,
-                    frame=plan.frame.name,
+                    **plan.labels(),
                     mode="backtest",
                 )
             )
 
     def _announce_done(self) -> None:
-        plan = self.plans[0]
-        subjects.done_walker.emit(
-            messages.Done(
-                symbol=self.symbol,
-                strategy=self.walker,
-                exchange=plan.exchange.name,
-                frame=plan.frame.name,
-                mode="backtest",
-            )
-        )
+        subjects.done_walker.emit(messages.Done(**self._labels(), mode="backtest"))
 
-    def _note(self, text: str) -> None:
-        self._warnings.append(text)
+    def _candle_bytes(self) -> int:
+        """The memory of the candles its strategies ran over, each counted once, bytes."""
+        every = [each for result in self.results.values() for each in result.run_record.candles.series.values()]
+        return sum(each.candle_bytes for each in {id(each): each for each in every}.values())
+
+    def _lighter(self, result: Comparison) -> Callable[[], Comparison]:
+        """A function that makes the comparison again; its results read candles when they are asked for."""
+        digests: dict[int, str] = {}
+        made = {name: one.run_record.light(digests=digests) for name, one in self.results.items()}
+        bare = replace(result, results={})
+        return lambda: replace(bare, results={name: Result(make()) for name, make in made.items()})
+
+    def _let_go(self) -> None:
+        """Hold no candles any more, once it is over."""
+        super()._let_go()
+        self.results = {}
+        self.plans = tuple(replace(plan, exchange=unheld(plan.exchange)) for plan in self.plans)
+        self.lineup = replace(self.lineup, exchange=self.plans[0].exchange)
 
     def _warn(self, text: str) -> None:
         self._warnings.append(text)
@@ -327,8 +336,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         return f"<comparison {self.walker!r} on {self.symbol}: {self.status}, {self.processed} of {self.total}>"
 
 
-_tasks: dict[tuple[str, str], WalkerTask] = {}
-at_reset(partial(end_and_forget, _tasks))
+BOOK: Final[TaskBook[WalkerTask]] = TaskBook("comparison")
 
 
 def _plan(
@@ -376,11 +384,6 @@ def _plan(
         raise UsageError(f"two strategies are called {twice[0]!r}\nregister them under different names")
     shared = [replace(plan, exchange=plans[0].exchange, frame=plans[0].frame) for plan in plans]
     return WalkerTask(lineup, shared)
-
-
-def _remember(task: WalkerTask) -> WalkerTask:
-    _tasks[task.symbol, task.walker] = task
-    return task
 
 
 def walker(
@@ -437,21 +440,18 @@ def walker(
     >>> [entry.strategy for entry in found]
     ['rising', 'idle']
     """
-    task = _remember(
-        _plan(
-            symbol,
-            walker,
-            exchange=exchange,
-            frame=frame,
-            strategies=strategies,
-            metric=metric,
-            execution=execution,
-            settings=settings,
-            allow_gaps=allow_gaps,
-        )
+    task = _plan(
+        symbol,
+        walker,
+        exchange=exchange,
+        frame=frame,
+        strategies=strategies,
+        metric=metric,
+        execution=execution,
+        settings=settings,
+        allow_gaps=allow_gaps,
     )
-    task.start()
-    return task.wait_or_stop()
+    return BOOK.start(task).wait_or_stop()
 
 
 class Walker:
@@ -469,7 +469,7 @@ class Walker:
     @staticmethod
     async def run(symbol: str, *, walker: str | Lineup | None = None, **options: Any) -> AsyncIterator[WalkerStep]:
         """What each strategy came to, as they are done; leaving the loop early stops the comparison."""
-        task = _remember(_plan(symbol, walker, **_complete(options)))
+        task = BOOK.add(_plan(symbol, walker, **_complete(options)))
         async with aclosing(task.follow()) as steps:
             async for step in steps:
                 yield step
@@ -478,27 +478,23 @@ class Walker:
     def background(symbol: str, *, walker: str | Lineup | None = None, **options: Any) -> WalkerTask:
         """Start a comparison and return at once; options as in ``bknb.walker``."""
         task = _plan(symbol, walker, **_complete(options))
-        running = _tasks.get((task.symbol, task.walker))
-        if running is not None and running.status == "pending" and running.plans == task.plans:
-            return running
-        _remember(task)
-        task.start()
-        return task
+        running = BOOK.running(task.symbol, task.walker, lambda known: known.plans == task.plans)
+        return running or BOOK.start(task)
 
     @staticmethod
     def stop(symbol: str, walker: str, *, now: bool = False) -> None:
         """Stop a running comparison; see ``WalkerTask.stop``."""
-        _task(symbol, walker).stop(now=now)
+        BOOK.get(symbol, walker).stop(now=now)
 
     @staticmethod
     def list() -> list[WalkerTask]:
         """The last comparison of every symbol and walker."""
-        return [*_tasks.values()]
+        return BOOK.all()
 
     @staticmethod
     def get_data(symbol: str, walker: str) -> Comparison:
         """The last comparison of that walker on that symbol; waits for it."""
-        return _task(symbol, walker).result()
+        return BOOK.get(symbol, walker).result()
 
     @staticmethod
     def get_report(symbol: str, walker: str) -> str:
@@ -508,18 +504,8 @@ class Walker:
     @staticmethod
     def dump(symbol: str, walker: str, path: str | Path = "./dump/walker") -> Path:
         """Write the Markdown report into a folder and return its path; the name holds walker and symbol."""
-        from ..stores.atomic import write_report
-
         return write_report(Path(path), (walker, symbol), Walker.get_report(symbol, walker))
 
 
 def _complete(options: dict[str, Any]) -> dict[str, Any]:
     return {"exchange": None, "frame": None, "strategies": None, "metric": None} | options
-
-
-def _task(symbol: str, walker: str) -> WalkerTask:
-    try:
-        return _tasks[symbol, walker]
-    except KeyError:
-        known = [f"{name} on {traded}" for traded, name in _tasks]
-        raise UnknownName("comparison", f"{walker} on {symbol}", known=known) from None

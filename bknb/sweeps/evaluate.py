@@ -212,12 +212,7 @@ class Bench:
     def _run_events(self, strategy: Strategy) -> tuple[NDArray[np.float64], int]:
         plan = replace(self.plan, strategy=replace(strategy, callbacks={}))
         run = BacktestRun(plan, silent=True, window=self._window)
-
-        async def through() -> None:
-            async for _ in run.results():
-                pass
-
-        asyncio.run(through())
+        asyncio.run(run.through())
         failures = [failure for failure in run.records.failures if failure.kind != "warm-up"]
         if failures and not run.records.ends:
             raise RuntimeError(f"{failures[0].message} ({failures[0].where}, {failures[0].count} times)")

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -121,6 +120,7 @@ class SweepRun:
         self._numbers: dict[str, int] = {}
         self._fresh: list[Trial] = []
         self._strategy = ""
+        self._digests: dict[int, Any] = {}  # by number of the symbol
 
     def stop(self) -> None:
         """Begin no further task; what is done stays. Thread-safe."""
@@ -227,14 +227,12 @@ class SweepRun:
         if self._progress is not None:
             self._progress(self.processed, self.total)
         if subjects.progress_walker.heard:
-            plan = self.plan.plans[0]
+            labels = self.plan.plans[0].labels()
+            labels["symbol"] = ", ".join(self.plan.symbols)
             subjects.progress_walker.emit(
                 messages.Progress(
                     kind="sweep",
-                    symbol=", ".join(self.plan.symbols),
-                    strategy=plan.strategy.name,
-                    exchange=plan.exchange.name,
-                    frame=plan.frame.name,
+                    **labels,
                     total=self.total,
                     processed=self.processed,
                     progress=self.processed / self.total if self.total else 1.0,
@@ -255,9 +253,13 @@ class SweepRun:
         key: str = digest.hexdigest()
         return key
 
-    @cache  # noqa: B019 -- as many entries as symbols, and gone with the run
     def _digest(self, symbol: int) -> Any:
         """The part of a key that the combinations of a symbol share."""
+        if symbol not in self._digests:
+            self._digests[symbol] = self._new_digest(symbol)
+        return self._digests[symbol]
+
+    def _new_digest(self, symbol: int) -> Any:
         plan = self.plan.plans[symbol]
         parts = (
             RULES,

@@ -1,0 +1,54 @@
+"""How much memory the candles of finished work may take, and who lets go first when it is too much."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Final
+
+CANDLE_BYTES: Final = 256 * 2**20
+"""Candles that finished tasks keep in memory altogether; about nine years of minutes."""
+
+
+class CandleMemory:
+    """Bounds the candles of work that is over: beyond ``limit`` bytes the oldest lets go of its own.
+
+    The newest always keeps its candles. Work that nobody holds any more counts no more.
+    """
+
+    def __init__(self, limit: int = CANDLE_BYTES) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._held: dict[int, tuple[weakref.WeakMethod[Callable[[], None]], int]] = {}  # oldest first
+
+    def add(self, let_go: Callable[[], None], size: int) -> None:
+        """Count candles of ``size`` bytes, and have the oldest let go until the limit holds.
+
+        ``let_go`` is a method of whoever holds them.
+        """
+        with self._lock:
+            method = weakref.WeakMethod(let_go, self._forget)
+            self._held[id(method)] = method, size
+            oldest = self._over_the_limit()
+        for each in oldest:
+            each()
+
+    def _forget(self, method: weakref.WeakMethod[Callable[[], None]]) -> None:
+        self._held.pop(id(method), None)
+
+    def _over_the_limit(self) -> list[Callable[[], None]]:
+        held = list(self._held.items())
+        total = sum(size for _, (_, size) in held)
+        found = []
+        for key, (method, size) in held[:-1]:
+            if total <= self.limit:
+                break
+            total -= size
+            self._held.pop(key, None)
+            if (let_go := method()) is not None:
+                found.append(let_go)
+        return found
+
+
+MEMORY: Final = CandleMemory()

@@ -1,0 +1,265 @@
+"""What a run leaves behind for its result: plan, records, and candles that are in memory or can be read again."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+
+from ..domain.formatting import plain_number
+from ..domain.interval import MINUTE_MS
+from ..domain.lifecycle import Rules
+from ..domain.signal import Mode
+from ..engine.backtest import BacktestRun
+from ..engine.plan import Plan
+from ..engine.records import Records
+from ..engine.registry import Exchange
+from ..errors import DataError
+from ..market.candles import Candles
+from ..market.clock import SystemClock
+from ..market.feed import Feed
+from ..market.fetch_loop import fetch_now
+from ..market.window import Series, Window
+from ..ports import CandleSource
+from ..provenance.candle_fingerprint import digest
+
+if TYPE_CHECKING:
+    from ..live.run import LivePlan, LiveRun
+
+Key: TypeAlias = tuple[str, str]  # symbol, interval
+P = TypeVar("P", "Plan", "LivePlan")
+
+
+class Loaded(NamedTuple):
+    """Candles in memory: the window of a backtest, and the series it held when the run was over."""
+
+    window: Window | None
+    series: Mapping[Key, Series]
+
+
+class RunCandles:
+    """The candles of a run.
+
+    Parameters
+    ----------
+    symbol
+        The symbol of the run.
+    load
+        Gives them; called once, when somebody first asks.
+    """
+
+    def __init__(self, symbol: str, load: Callable[[], Loaded]) -> None:
+        self.symbol = symbol
+        self._load = load
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        return self._load()
+
+    @property
+    def window(self) -> Window | None:
+        """The window of a backtest; ``None`` for a live run, and for a backtest that never had candles."""
+        return self._loaded.window
+
+    @property
+    def series(self) -> Mapping[Key, Series]:
+        """What was in memory when the run was over, by symbol and interval."""
+        return self._loaded.series
+
+    @property
+    def minutes(self) -> Candles:
+        """The one-minute candles of the symbol."""
+        if self.window is not None:
+            return self.window.minutes(self.symbol).candles
+        known = self.series.get((self.symbol, "1m"))
+        return Candles.empty() if known is None else known.candles
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One series that can be read again, and proof that it is the same."""
+
+    symbol: str
+    interval: str
+    since: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadAgain:
+    """How the candles of a run are read once more."""
+
+    plan: Plan | LivePlan
+    horizon: int
+    parts: tuple[_Part, ...]
+
+    def __call__(self) -> Loaded:
+        """Read them.
+
+        Raises
+        ------
+        DataError
+            When they cannot be had any more, or are not what they were.
+        """
+        plan = self.plan
+        source = plan.exchange.source
+        feed = Feed(source, plan.settings, allow_gaps=plan.allow_gaps, now=SystemClock().now)
+        window = Window(feed, horizon=self.horizon)
+        for part in self.parts:
+            found = fetch_now(window.load(part.symbol, part.interval, part.since))
+            if digest(found.candles) != part.digest:
+                raise DataError(
+                    f"exchange {plan.exchange.name!r} has other {part.interval} candles of {part.symbol} now than the "
+                    "run was made on, and those are no longer in memory\n"
+                    "run it again; the candles of a result stay in memory as long as you hold the result"
+                )
+        series = window.series()
+        if (plan.symbol, "1m") in series:
+            window.average_prices(plan.symbol)
+        return Loaded(window, series)
+
+
+class _Unheld:
+    """A source that holds its candles in memory, without keeping it there."""
+
+    def __init__(self, source: CandleSource) -> None:
+        self.name = source.name
+        self.intervals = source.intervals
+        self.page_limit = source.page_limit
+        self.sessions = getattr(source, "sessions", None)
+        self._source = weakref.ref(source)
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        """What the source answers, as long as somebody holds it."""
+        source = self._source()
+        if source is None:
+            raise DataError(
+                f"the candles of this run were in {self.name!r}, which is no longer in memory\n"
+                "run it again; the candles of a result stay in memory as long as you hold the result"
+            )
+        return await source.get_candles(symbol, interval, since, limit)
+
+    def format_price(self, symbol: str, price: float) -> str:
+        """A price as the source writes it."""
+        source = self._source()
+        return plain_number(price) if source is None else source.format_price(symbol, price)
+
+    def format_quantity(self, symbol: str, quantity: float) -> str:
+        """A quantity as the source writes it."""
+        source = self._source()
+        return plain_number(quantity) if source is None else source.format_quantity(symbol, quantity)
+
+
+def unheld(exchange: Exchange) -> Exchange:
+    """The same exchange; a source that is nothing but candles in memory is not kept there by it."""
+    if not getattr(exchange.source, "in_memory", False):
+        return exchange
+    return replace(exchange, source=_Unheld(exchange.source))
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What a backtest or a live run leaves behind.
+
+    Attributes
+    ----------
+    plan
+        What was run.
+    records
+        Events and failures.
+    mode, frame, start, last, stopped, seconds
+        As the result has them; moments in UTC ms.
+    candles
+        What the run saw.
+    candles_from
+        Kind and name of the source, as a card says it.
+    code
+        Source text of the user's functions, where somebody read it before the run.
+    rules
+        What held for a backtest; ``None`` for a live run.
+    """
+
+    plan: Plan | LivePlan
+    records: Records
+    mode: Mode
+    frame: str | None
+    start: int
+    last: int
+    stopped: bool
+    seconds: float
+    candles: RunCandles
+    candles_from: str
+    code: Any = None
+    rules: Rules | None = None
+    counted: int | None = None  # minutes of the run, where its candles were let go
+
+    @property
+    def minute_count(self) -> int:
+        """How many minutes there are from the first to the last moment; reads nothing again."""
+        return len(self.minutes) if self.counted is None else self.counted
+
+    @property
+    def minutes(self) -> Candles:
+        """The one-minute candles from the first to the last moment."""
+        candles = self.candles.minutes
+        first, last = (int(candles.timestamp.searchsorted(moment)) for moment in (self.start, self.last + 1))
+        return candles[first:last]
+
+    def light(
+        self, *, exchange: Exchange | None = None, digests: dict[int, str] | None = None
+    ) -> Callable[[], RunRecord]:
+        """A function that gives this record again without holding its candles: they are read when asked for.
+
+        Parameters
+        ----------
+        exchange
+            Where they are read; by default where the run had them from.
+        digests
+            Digests that are known already, by ``id`` of the series; runs that share candles share the work.
+        """
+        known = {} if digests is None else digests
+        window, series = self.candles.window, self.candles.series
+        for each in series.values():
+            if id(each) not in known:
+                known[id(each)] = digest(each.candles)
+        parts = tuple(
+            _Part(symbol, interval, each.since, known[id(each)]) for (symbol, interval), each in series.items()
+        )
+        ends = [int(each.candles.timestamp[-1]) + MINUTE_MS for each in series.values() if len(each.candles)]
+        horizon = window.horizon if window is not None else max(ends, default=0)
+        plan = replace(self.plan, exchange=exchange or unheld(self.plan.exchange))
+        load = _ReadAgain(plan, horizon, parts) if parts else _nothing
+        candles = RunCandles(plan.symbol, load)
+        return partial(_with_candles, replace(self, plan=plan, candles=candles, counted=self.minute_count))
+
+
+def _nothing() -> Loaded:
+    return Loaded(None, {})
+
+
+def _with_candles(record: RunRecord) -> RunRecord:
+    """The record with candles of its own, which whoever gets it holds."""
+    return replace(record, candles=RunCandles(record.plan.symbol, record.candles._load))
+
+
+def record_of(run: BacktestRun | LiveRun) -> RunRecord:
+    """What a run has left behind up to now."""
+    window = run.window if isinstance(run, BacktestRun) else None
+    loaded = Loaded(window, run.series())
+    source = run.plan.exchange.source
+    return RunRecord(
+        plan=run.plan,
+        records=run.records.snapshot(),
+        mode=run.mode,
+        frame=run.frame_name,
+        start=run.start,
+        last=run.last,
+        stopped=run.stopped,
+        seconds=run.seconds,
+        candles=RunCandles(run.plan.symbol, lambda: loaded),
+        candles_from=f"{source.__class__.__name__} {source.name}",
+        code=run.code,
+        rules=run.rules if isinstance(run, BacktestRun) else None,
+    )

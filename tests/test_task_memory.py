@@ -1,0 +1,367 @@
+"""What the tasks of a process keep in memory once they are over: numbers for ever, candles up to a limit."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bknb
+from bknb.engine.registry import registry
+from bknb.market.candles import Candles
+from bknb.market.window import Window
+from bknb.runs.book import TaskBook
+from bknb.runs.candle_memory import MEMORY
+from bknb.runs.task import Task
+from bknb.testing.clocks import SimulatedClock
+
+MINUTE = 60_000
+ORIGIN = 1_704_067_200_000
+DAY = 1440
+FRAME = ("2024-01-01", "2024-01-03")
+BYTES = 7 * 8 * (2 * DAY)  # of one run over two days, nearly
+
+
+@pytest.fixture(autouse=True)
+def _room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for the candles of three runs over two days."""
+    monkeypatch.setattr(MEMORY, "limit", round(3.5 * BYTES))
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> weakref.WeakSet[Window]:
+    """The windows that are in memory, of those that were opened since."""
+    made: weakref.WeakSet[Window] = weakref.WeakSet()
+    begin = Window.__init__
+
+    def noted(self: Window, *args: Any, **options: Any) -> None:
+        begin(self, *args, **options)
+        made.add(self)
+
+    monkeypatch.setattr(Window, "__init__", noted)
+    return made
+
+
+def eager(price: float) -> Any:
+    return {
+        "position": "long",
+        "price_take_profit": price * 1.01,
+        "price_stop_loss": price * 0.99,
+        "minute_estimated_time": 120,
+    }
+
+
+def market(seed: int = 0, days: int = 4) -> Candles:
+    """A day before the frame, and a day behind it."""
+    count = days * DAY
+    close = 100 * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 5e-4, count)))
+    open_ = np.concatenate([[100.0], close[:-1]])
+    high, low = np.maximum(open_, close) * 1.0005, np.minimum(open_, close) * 0.9995
+    times = ORIGIN + (np.arange(count) - DAY) * MINUTE
+    columns = [column.tolist() for column in (times, open_, high, low, close, close)]
+    return Candles.from_rows(list(zip(*columns, strict=True)))
+
+
+def run(symbol: str, exchange: Any = "demo", **options: Any) -> bknb.Result:
+    return bknb.backtest(symbol, strategy=eager, exchange=exchange, frame=FRAME, interval="1h", **options)
+
+
+def in_memory(windows: weakref.WeakSet[Window]) -> int:
+    gc.collect()
+    return len(windows)
+
+
+def test_many_backtests_keep_the_candles_of_the_newest_alone(windows: weakref.WeakSet[Window]) -> None:
+    for number in range(12):
+        run(f"COIN{number}USDT")
+    assert in_memory(windows) == 3
+    assert len(bknb.Backtest.list()) == 12
+    newest = bknb.Backtest.get_data("COIN11USDT", "eager")
+    assert len(newest.candles) == 2 * DAY + 1
+    assert in_memory(windows) == 3  # nothing was read again for it
+
+
+def test_a_run_whose_candles_were_let_go_says_the_same_as_before(
+    windows: weakref.WeakSet[Window], tmp_path: Any
+) -> None:
+    first = run("BTCUSDT")
+    signal = first.trades["signal_id"][0]
+    before = (first.report(), first.why(signal), repr(first.at(signal)), first.card.data, first.card.made_with)
+    candles, price = first.candles, first.at(signal).price
+    figure = first.figure().to_json()
+    del first
+    for number in range(6):
+        run(f"COIN{number}USDT")
+    assert in_memory(windows) == 3
+    assert bknb.Backtest.get_report("BTCUSDT", "eager") == before[0]  # and no candle is read for it
+    assert bknb.Backtest.dump("BTCUSDT", "eager", tmp_path).read_text(encoding="utf-8") == before[0]
+    assert in_memory(windows) == 3
+    again = bknb.Backtest.get_data("BTCUSDT", "eager")
+    assert (again.report(), again.why(signal), repr(again.at(signal)), again.card.data, again.card.made_with) == before
+    assert again.candles == candles
+    assert again.at(signal).price == price
+    assert again.at(signal).ask().event == again.at(signal).decision
+    assert again.figure().to_json() == figure
+    assert in_memory(windows) == 4  # read again once, and held by the result
+    del again
+    assert in_memory(windows) == 3
+
+
+def test_who_holds_a_result_keeps_its_candles(windows: weakref.WeakSet[Window]) -> None:
+    held = run("BTCUSDT")
+    window = held.run_record.candles.window
+    for number in range(6):
+        run(f"COIN{number}USDT")
+    assert bknb.Backtest.get_data("BTCUSDT", "eager") is held
+    assert held.run_record.candles.window is window
+    assert in_memory(windows) == 4
+
+
+def test_a_task_in_hand_reads_its_candles_again(windows: weakref.WeakSet[Window]) -> None:
+    task = bknb.Backtest.background("BTCUSDT", strategy=eager, exchange="demo", frame=FRAME, interval="1h")
+    candles = task.result().candles.close.tolist()
+    for number in range(6):
+        run(f"COIN{number}USDT")
+    assert in_memory(windows) == 3
+    assert task.progress == 1.0
+    assert len(task.trades_so_far) == len(task.result().trades) > 0
+    assert task.candles.close.tolist() == candles
+
+
+def test_candles_that_changed_at_the_exchange_are_not_taken_for_those_of_the_run() -> None:
+    found = [market(1)]
+
+    async def get_candles(symbol: str, interval: str, since: int, limit: int) -> Candles:
+        times = found[0].timestamp
+        return found[0][int(times.searchsorted(since)) : int(times.searchsorted(since + limit * MINUTE))]
+
+    run("BTCUSDT", get_candles)
+    for number in range(6):
+        run(f"COIN{number}USDT")
+    result = bknb.Backtest.get_data("BTCUSDT", "eager")
+    assert len(result.candles) == 2 * DAY + 1
+    del result
+    gc.collect()
+    found[0] = market(2)
+    changed = bknb.Backtest.get_data("BTCUSDT", "eager")
+    assert "2,881 one-minute candles" in changed.report()
+    with pytest.raises(bknb.DataError, match=r"has other 1m candles of BTCUSDT now than the run was made on"):
+        _ = changed.card
+
+
+def test_a_frame_that_nobody_else_holds_is_not_kept(windows: weakref.WeakSet[Window]) -> None:
+    sources = weakref.WeakSet[Any]()
+    for number in range(8):
+        source = bknb.exchanges.from_frame(market(number))
+        sources.add(source)
+        run(f"COIN{number}USDT", source)
+    assert in_memory(windows) == 3
+    del source
+    gc.collect()
+    assert len(sources) == 3
+    kept = bknb.exchanges.from_frame(market(0))
+    run("BTCUSDT", kept)
+    for number in range(4):
+        run(f"MORE{number}USDT")
+    assert len(bknb.Backtest.get_data("BTCUSDT", "eager").candles) == 2 * DAY + 1  # here it still is
+    lost = bknb.Backtest.get_data("COIN0USDT", "eager")
+    assert "2,881 one-minute candles" in lost.report()
+    with pytest.raises(bknb.DataError, match="no longer in memory"):
+        _ = lost.candles
+
+
+def test_a_run_that_failed_lets_go_of_its_candles(windows: weakref.WeakSet[Window]) -> None:
+    candles = market()
+
+    def torn(candles: Any) -> Any:
+        raise RuntimeError("torn")
+
+    for number in range(6):
+        with pytest.raises(bknb.StrategyError):
+            bknb.backtest(
+                f"COIN{number}USDT", strategy=torn, exchange=bknb.exchanges.from_frame(candles), frame=FRAME,
+                interval="1m",
+            )  # fmt: skip
+    assert in_memory(windows) <= 3
+    with pytest.raises(bknb.StrategyError, match="torn"):
+        bknb.Backtest.get_data("COIN0USDT", "torn")
+
+
+def test_comparisons_let_go_of_theirs(windows: weakref.WeakSet[Window]) -> None:
+    def other(price: float) -> Any:
+        return eager(price)
+
+    reports = []
+    for number in range(8):
+        found = bknb.walker(
+            f"COIN{number}USDT", walker="both", exchange="demo", frame=FRAME, strategies=[eager, other], metric="n"
+        )
+        reports.append(found.report())
+    del found
+    assert in_memory(windows) == 3  # two strategies, one window, counted once
+    assert [bknb.Walker.get_report(f"COIN{number}USDT", "both") for number in range(8)] == reports
+    first = bknb.Walker.get_data("COIN0USDT", "both")
+    assert len(first["other"].candles) == 2 * DAY + 1
+    assert bknb.Walker.get_data("COIN0USDT", "both") is first
+    assert len(bknb.Walker.list()[0].trades_so_far) == 2 * len(first["other"].trades)
+
+
+def test_a_walker_and_backtests_share_the_limit(windows: weakref.WeakSet[Window]) -> None:
+    bknb.walker("BTCUSDT", walker="one", exchange="demo", frame=FRAME, strategies=[eager])
+    for number in range(4):
+        run(f"COIN{number}USDT")
+    assert in_memory(windows) == 3
+
+
+def test_a_sweep_is_gone_with_its_result() -> None:
+    pytest.importorskip("numba")
+    pytest.importorskip("cloudpickle")
+
+    def get_signals(candles: Any, up: float = 1.02) -> Any:
+        close = candles.close
+        return {
+            "position": 1,
+            "price_take_profit": close * up,
+            "price_stop_loss": close * 0.98,
+            "minute_estimated_time": 60,
+        }
+
+    found = bknb.sweep(
+        get_signals, params={"up": [1.01, 1.02]}, symbol="BTCUSDT", exchange="demo", frame=FRAME, interval="1h"
+    )
+    gone = weakref.ref(found.run(0).run_record.candles.window), weakref.ref(found)
+    del found
+    gc.collect()
+    assert [each() for each in gone] == [None, None]
+    assert not [each for each in gc.get_objects() if type(each).__name__ == "SweepRun"]
+
+
+def test_a_live_run_that_is_over_keeps_its_minutes_alone(windows: weakref.WeakSet[Window]) -> None:
+    def looks(ctx: Any) -> None:
+        ctx.get_candles("ETHUSDT", "1h", 5)
+
+    task = bknb.Live.background(
+        "BTCUSDT",
+        strategy=looks,
+        exchange="demo",
+        clock=SimulatedClock(ORIGIN),
+        until="2024-01-01 00:10",
+        store=bknb.stores.memory(),
+    )
+    candles, end = task.result(timeout=60).candles, task.now
+    assert len(candles) == 10
+    assert end == ORIGIN + 10 * MINUTE
+    assert in_memory(windows) == 0
+    assert task.candles.timestamp[-1] == end - MINUTE
+    MEMORY.limit = 0
+    run("ETHUSDT")
+    gc.collect()
+    assert task.result().candles == candles
+    assert task.snapshot().report() == task.result().report()
+
+
+# --- the book ---------------------------------------------------------------------------------------------------
+
+
+class Heavy(Task[list[int], None]):
+    """Work that comes to nothing and takes some memory."""
+
+    def __init__(self, symbol: str, size: int) -> None:
+        super().__init__(symbol, "heavy")
+        self.size = size
+        self.gone = False
+
+    async def _work(self) -> list[int]:
+        return [1]
+
+    def _announce_done(self) -> None: ...
+
+    def stop(self, *, now: bool = False) -> None: ...
+
+    def _candle_bytes(self) -> int:
+        return self.size
+
+    def _let_go(self) -> None:
+        self.gone = True
+
+
+def test_the_oldest_lets_go_first_and_the_newest_never() -> None:
+    MEMORY.limit = 10
+    tasks = TaskBook[Heavy]("heavy work")
+    small = [tasks.start(Heavy(symbol, 4)) for symbol in "abc"]
+    for task in small:
+        task.result(10)
+    assert [task.gone for task in small].count(True) == 1  # they may end in any order; two of them fit
+    big = tasks.start(Heavy("d", 100))
+    big.result(10)
+    assert [task.gone for task in (*small, big)] == [True, True, True, False]
+
+
+def test_a_task_that_was_replaced_counts_no_more() -> None:
+    MEMORY.limit = 10
+    tasks = TaskBook[Heavy]("heavy work")
+    keeps = tasks.start(Heavy("a", 4))
+    keeps.result(10)
+    for _ in range(5):
+        tasks.start(Heavy("b", 4)).result(10)
+        gc.collect()
+    assert not keeps.gone
+
+
+def test_a_book_finds_by_symbol_and_name_and_names_what_it_has() -> None:
+    tasks = TaskBook[Heavy]("heavy work")
+    tasks.add(Heavy("a", 1))
+    newest = tasks.add(Heavy("a", 2))
+    assert tasks.get("a", "heavy") is newest
+    assert tasks.all() == [newest]
+    assert tasks.find("a", "light") is None
+    with pytest.raises(bknb.UnknownName, match=r"heavy on b") as raised:
+        tasks.get("b", "heavy")
+    assert "heavy on a" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("facade", "kind"),
+    [(bknb.Backtest, "backtest"), (bknb.Live, "live run"), (bknb.Walker, "comparison"), (bknb.Optimizer, "study")],
+)
+def test_every_facade_says_what_it_does_not_know(facade: Any, kind: str) -> None:
+    with pytest.raises(bknb.UnknownName, match=f"no {kind} is called 'nobody on BTCUSDT'"):
+        facade.stop("BTCUSDT", "nobody")
+
+
+# --- the registry -----------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_of_the_registry_holds_every_kind() -> None:
+    before = registry.snapshot()
+    bknb.add_exchange("one", get_candles=bknb.exchanges.demo())
+    bknb.add_strategy("one", interval="1h", get_signal=eager)
+    bknb.add_frame("one", start=FRAME[0], end=FRAME[1])
+    bknb.add_risk("one", validations=[])
+    bknb.add_walker("one", exchange="one", frame="one", strategies=["one"])
+    told: list[float] = []
+    bknb.add_sizing(
+        "one", method="kelly-criterion", callbacks={"on_calculate": lambda quantity, inputs: told.append(quantity)}
+    )
+    bknb.add_optimizer(
+        "one", sources=["1h"], range_train=[FRAME], range_test=("2024-01-05", "2024-01-06"), model="none"
+    )
+    registry.middleware.append(lambda exchange: exchange)
+    full = registry.snapshot()
+    registry.restore(before)
+    listed = [
+        *(bknb.list_exchanges(), bknb.list_strategies(), bknb.list_frames(), bknb.list_risks(), bknb.list_walkers()),
+        *(bknb.list_sizings(), bknb.list_optimizers()),
+    ]
+    assert not [names for names in listed if "one" in names]
+    assert tuple(registry.middleware) == before.middleware
+    registry.restore(full)
+    bknb.PositionSize.kelly_criterion(
+        "BTCUSDT", balance=1e4, price_open=5e4, win_rate=0.55, win_loss_ratio=1.5, sizing="one"
+    )
+    assert len(told) == 1
+    assert bknb.get_optimizer("one").drafts == 1
+    assert len(registry.middleware) == len(before.middleware) + 1
