@@ -1,0 +1,321 @@
+"""Formats on disk: the current one is read, a newer one is refused with what to do, and the file stays as it is."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from ledgers import LEDGERS, order, trial
+
+import bknb
+from bknb.brokers.paper_broker import PaperBroker
+from bknb.domain.recovery import Owner
+from bknb.errors import BknbError, StateError
+from bknb.exchanges.bundle import read_manifest
+from bknb.history.partition import arrow
+from bknb.history.store import CandleStore, SeriesName
+from bknb.live.order_store import SavedOrders
+from bknb.live.persistence import Saving, save_places, saved_places
+from bknb.llm.recordings import RecordedModel
+from bknb.market.candles import Candles
+from bknb.provenance.card import Card
+from bknb.stores.atomic import write_whole
+from bknb.stores.disk import Disk
+from bknb.stores.file_store import FileStore
+from bknb.stores.record import seal
+from bknb.stores.sqlite_store import SqliteStore
+from bknb.stores.versions import read_json, read_version
+
+NEWER = r"was written by a newer bknb \(format 2; this one reads up to 1\)\nupgrade with: pip install -U bknb"
+PLACE = ("sma", "BTCUSDT")
+OWNER = Owner(strategy="sma", symbol="BTCUSDT", exchange="demo", execution="touch")
+SERIES = SeriesName("mine", "BTCUSDT", "1m")
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+
+def test_each_version_has_its_reader() -> None:
+    readers: dict[int, Callable[[bytes], object]] = {1: len, 3: bytes.decode}
+    assert read_version(readers, 1, b"abc", what="x") == 3
+    assert read_version(readers, 3, b"abc", what="x") == "abc"
+    with pytest.raises(ValueError, match="its format is 2, which bknb no longer reads; it reads 1, 3"):
+        read_version(readers, 2, b"", what="x")
+    with pytest.raises(StateError, match=r"x was written by a newer bknb \(format 4; this one reads up to 3\)"):
+        read_version(readers, 4, b"", what="x")
+
+
+@pytest.mark.parametrize("version", [0, -1, 1.0, True, "1", None, [1], {}])
+def test_what_is_no_version_is_no_newer_one(version: Any) -> None:
+    with pytest.raises(ValueError, match=r"its format is .*, expected a whole number from 1 to 1"):
+        read_version({1: len}, version, b"", what="x")
+
+
+def test_without_a_version_it_is_the_first() -> None:
+    assert read_json({1: bytes.decode}, b'{"a":1}', what="x") == '{"a":1}'
+    assert read_json({1: bytes.decode}, b"[1]", what="x") == "[1]"
+    assert read_json({1: len, 2: bytes.decode}, b'{"a":1,"version":2}', what="x") == '{"a":1,"version":2}'
+    assert read_json({1: len, 2: bytes.decode}, b'{"v":2}', what="x", member="v") == '{"v":2}'
+    with pytest.raises(msgspec.DecodeError):
+        read_json({1: len}, b'{"version":1', what="x")
+
+
+# --- each format --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of file.
+
+    Attributes
+    ----------
+    write
+        Write it as today, into a folder.
+    read
+        Read it; what comes back is compared before and after.
+    advance
+        Make it one of the next version, behind the back of those who read it.
+    """
+
+    write: Callable[[Path], object]
+    read: Callable[[Path], object]
+    advance: Callable[[Path], object]
+
+
+def in_file(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    def advance(folder: Path) -> object:
+        (path,) = folder.rglob(name)
+        return path.write_bytes(change(path.read_bytes()))
+
+    return advance
+
+
+def more_members(line: bytes) -> bytes:
+    return line.replace(b"{", b'{"version":2,"something":"new",', 1)
+
+
+def newer_line(content: bytes) -> bytes:
+    """The last line in a newer version."""
+    *before, last, _ = content.split(b"\n")
+    member = b'"version":1'
+    newer = last.replace(member, b'"version":2') if member in last else more_members(last)
+    return b"\n".join([*before, newer, b""])
+
+
+def newer_trial(content: bytes) -> bytes:
+    body = msgspec.json.encode([2, "in another way", trial(2).key])
+    return content + b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def payload_in_state(kind: str, key: tuple[str, ...], change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    """A payload of the next version in an envelope of today."""
+
+    def advance(folder: Path) -> object:
+        with FileStore(folder) as store:
+            payload = store.read(kind, key)
+            assert payload is not None
+            return store.write(kind, key, change(payload))
+
+    return advance
+
+
+def write_state(folder: Path) -> None:
+    with FileStore(folder) as store:
+        store.write("signal", PLACE, b"1")
+
+
+def read_state(folder: Path) -> object:
+    with FileStore(folder) as store:
+        return store.read("signal", PLACE)
+
+
+def sqlite(folder: Path) -> SqliteStore:
+    return SqliteStore(folder / "state.db")
+
+
+def write_sqlite(folder: Path) -> None:
+    with sqlite(folder) as store:
+        store.write("signal", PLACE, b"1")
+
+
+def read_sqlite(folder: Path) -> object:
+    with sqlite(folder) as store:
+        return store.read("signal", PLACE)
+
+
+def advance_sqlite(folder: Path) -> None:
+    connection = sqlite3.connect(folder / "state.db")
+    # Opened by us, this database would not stay as it is.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA user_version = 2")
+    connection.execute("CREATE TABLE positions (name TEXT)")
+    connection.close()
+
+
+def advance_row(folder: Path) -> None:
+    connection = sqlite3.connect(folder / "state.db")
+    sealed = b'{"format":2,"what":"only the first member is promised"}'
+    connection.execute("UPDATE state SET sealed = ?", (sealed,))
+    connection.commit()
+    connection.close()
+
+
+def saved_orders(store: FileStore) -> SavedOrders:
+    return SavedOrders(store, *PLACE, tell=lambda _kind, _text: None)
+
+
+def write_orders(folder: Path) -> None:
+    with FileStore(folder) as store:
+        assert saved_orders(store).put(order(1))
+
+
+def read_orders(folder: Path) -> object:
+    with FileStore(folder) as store:
+        orders = saved_orders(store)
+        orders.load()
+        return orders.signals
+
+
+def write_positions(folder: Path) -> None:
+    with FileStore(folder) as store:
+        save_places(store, "calm", ())
+
+
+def read_positions(folder: Path) -> object:
+    with FileStore(folder) as store:
+        return saved_places(store, "calm")
+
+
+SIGNAL: dict[str, Any] = {"owner": msgspec.to_builtins(OWNER), "turn": 3, "fed": 60_000, "asked": None, "last_id": "7"}
+
+
+def write_live(folder: Path) -> None:
+    with FileStore(folder) as store:
+        store.write("signal", PLACE, json.dumps({**SIGNAL, "signal": None, "highest": 0.0, "lowest": 0.0}).encode())
+
+
+def read_live(folder: Path) -> object:
+    with FileStore(folder) as store:
+        return Saving(store, OWNER, heard=lambda: True).restore()
+
+
+def write_candles(folder: Path) -> None:
+    pytest.importorskip("pyarrow")
+    candles = Candles.from_rows([(minute * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0) for minute in range(3)])
+    CandleStore(folder).put(SERIES, candles, now=600_000)
+
+
+def read_candles(folder: Path) -> object:
+    return CandleStore(folder).read(SERIES).timestamp.tolist()
+
+
+def relabelled(change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    """A partition whose label is another one."""
+
+    def advance(folder: Path) -> None:
+        _, parquet = arrow()
+        (path,) = folder.rglob("*.parquet")
+        table = parquet.read_table(path)
+        label = (parquet.read_metadata(path).metadata or {})[b"bknb.candles"]
+        with parquet.ParquetWriter(path, table.schema) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({b"bknb.candles": change(label)})
+
+    return advance
+
+
+def newer_label(label: bytes) -> bytes:
+    payload = json.loads(label)["payload"]
+    return seal("candles", SERIES.key, json.dumps({**payload, "version": 2}).encode())
+
+
+def write_card(folder: Path) -> None:
+    bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02").card.save(
+        folder / "card.json"
+    )
+
+
+FORMATS = {
+    "state in files": Format(
+        write_state, read_state, in_file("BTCUSDT.json", lambda _: b'{"format":2,"what":"only this is promised"}')
+    ),
+    "state in SQLite": Format(write_sqlite, read_sqlite, advance_sqlite),
+    "a row in SQLite": Format(write_sqlite, read_sqlite, advance_row),
+    "orders": Format(
+        write_orders,
+        read_orders,
+        payload_in_state("order", PLACE, lambda payload: b'{"version":2,"orders":' + payload + b"}"),
+    ),
+    "a live run": Format(write_live, read_live, payload_in_state("signal", PLACE, more_members)),
+    "positions of a risk profile": Format(
+        write_positions, read_positions, payload_in_state("risk", ("calm", "positions"), more_members)
+    ),
+    "candles": Format(write_candles, read_candles, relabelled(newer_label)),
+    "candles in a newer envelope": Format(
+        write_candles, read_candles, relabelled(lambda _: b'{"format":2,"what":"only this is promised"}')
+    ),
+    "cards": Format(
+        write_card,
+        lambda folder: Card.load(folder / "card.json"),
+        in_file("card.json", lambda _: b'{"bknb_card":2,"content":"in another way"}'),
+    ),
+    "recorded answers": Format(
+        lambda folder: write_whole(folder / "replies.json", b'{"format":"bknb replies 1","replies":[{"text":"yes"}]}'),
+        lambda folder: repr(RecordedModel(folder / "replies.json")),
+        in_file("replies.json", lambda _: b'{"format":"bknb replies 2","answers":{}}'),
+    ),
+    "shared folders": Format(
+        lambda folder: write_whole(folder / "bknb-share.json", b'{"bknb_share":1,"notebook":"story.ipynb"}'),
+        read_manifest,
+        in_file("bknb-share.json", lambda _: b'{"bknb_share":2,"notebooks":[]}'),
+    ),
+    **{
+        ledger.name: Format(
+            lambda folder, ledger=ledger: [ledger.add(folder, number, Disk()) for number in (1, 2)],
+            ledger.numbers,
+            in_file(ledger.file_name, newer_trial if ledger.name == "trials" else newer_line),
+        )
+        for ledger in LEDGERS
+    },
+}
+by_format = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+
+
+def everything_in(folder: Path) -> dict[Path, bytes]:
+    ignored = (".lock", "bknb.lock", "state.db.lock")
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name not in ignored}
+
+
+@by_format
+def test_the_current_version_is_read(form: Format, tmp_path: Path) -> None:
+    form.write(tmp_path)
+    content = everything_in(tmp_path)
+    assert form.read(tmp_path) == form.read(tmp_path)
+    assert everything_in(tmp_path) == content
+
+
+@by_format
+def test_a_newer_version_is_refused_and_left_as_it_is(form: Format, tmp_path: Path) -> None:
+    form.write(tmp_path)
+    form.advance(tmp_path)
+    content = everything_in(tmp_path)
+    for _ in range(2):
+        with pytest.raises(BknbError, match=NEWER) as told:
+            form.read(tmp_path)
+        assert len(str(told.value).splitlines()) <= 3
+        assert everything_in(tmp_path) == content
+
+
+def test_a_torn_line_behind_a_newer_one_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "paper.jsonl"
+    path.write_bytes(b'{"version":2}\n{"version":2,"ord')
+    with pytest.raises(StateError, match=NEWER):
+        PaperBroker(journal=path)
+    assert path.read_bytes() == b'{"version":2}\n{"version":2,"ord'
