@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -131,3 +133,8 @@ def test_the_source_is_one_small_module_for_every_widget() -> None:
     assert text.count("export default") == 1
     assert "import " not in text
     assert len(text.encode()) < 20_000
+
+
+def test_what_a_press_runs_in_the_kernel_is_there() -> None:
+    (module,) = re.findall(r'`__import__\("([\w.]+)", fromlist=\["press"\]\)\.press\(', controls.source("controls.js"))
+    assert importlib.import_module(module).press is controls.press

@@ -103,7 +103,7 @@ async function bknbPress(model, controls, action) {
       return "";
     }
     const given = JSON.stringify(JSON.stringify(press));
-    const code = `__import__("bknb.jupyter.controls", fromlist=["press"]).press(${given})`;
+    const code = `__import__("bknb.jupyter.run_controls", fromlist=["press"]).press(${given})`;
     if (await bknbRunBeside(kernel, code).catch(() => false)) {
       return "beside";
     }
