@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -222,6 +223,31 @@ def test_progress_is_true_at_every_moment_and_ends_as_a_sentence(kernel: Kernel)
     assert all(f'aria-valuenow="{p}"' in data["text/html"] for p, data in zip(percents, states[:-1], strict=True))
     assert states[-1]["text/plain"].startswith("backtest steady BTCUSDT: done in ")
     assert "progressbar" not in states[-1]["text/html"]
+
+
+def test_a_download_shows_one_line_and_leaves_a_sentence(kernel: Kernel) -> None:
+    request = kernel.run(
+        "market = bknb.exchanges.stored(bknb.exchanges.demo(), folder='candles')\n"
+        "done = bknb.download('BTCUSDT', exchange=market, start='2024-01-01', end='2024-03-01', warmup_minutes=0)"
+    )
+    shown = kernel.shown(request)
+    assert len({message["transient"]["display_id"] for message in shown}) == 1
+    assert re.fullmatch(
+        r"download BTCUSDT 1m from demo: 86,4\d\d new candles in \d+\.\d s", shown[-1]["data"]["text/plain"]
+    )
+    assert "progressbar" not in shown[-1]["data"]["text/html"]
+    assert all("progressbar" in message["data"]["text/html"] for message in shown[:-1])
+    assert kernel.printed(request) == ""
+
+
+def test_lines_of_sweeps_and_comparisons_end_with_their_size(kernel: Kernel) -> None:
+    kernel.run(f"%%strategy sized --interval 1h\n{TRADER}")
+    for line, last in (
+        ('%sweep BTCUSDT --strategy sized --params "" ', r"sweep sized BTCUSDT: done in \d+\.\d s · 1 combinations"),
+        ("%walker BTCUSDT --strategies sized ", r"walker BTCUSDT: done in \d+\.\d s · 1 strategies"),
+    ):
+        texts = [message["data"]["text/plain"] for message in kernel.shown(kernel.run(line + RUN))]
+        assert any(re.fullmatch(last, text) for text in texts), texts
 
 
 def test_prints_land_in_the_cell_that_started_the_run(kernel: Kernel) -> None:
