@@ -1,7 +1,8 @@
-"""What bknb keeps for a whole process: each module says how its part returns to the start."""
+"""What bknb keeps for a whole process: each module says how its part returns to the start, and survives a fork."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -28,6 +29,17 @@ def at_reset(undo: F) -> F:
     """
     _undoing.append(undo)
     return undo
+
+
+def after_fork(restart: F) -> F:
+    """Register a function that a forked child calls before anything else; usable as a decorator.
+
+    Threads stay with the parent and locks may be held for ever in the child: each module makes its own anew. Where a
+    process cannot be forked nothing happens.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=restart)
+    return restart
 
 
 def return_to_start() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import os
 import threading
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import UsageError
+from ..process import after_fork
 from .drain import Drain, forget_all_waits
 from .failures import ListenerFailure, ListenerOverflow, Overflow, name_of
 from .subscription import Subscription, waiting_listener
@@ -216,11 +216,8 @@ def _check(fn: object, *, where: object, limit: object, overflow: object) -> Non
         raise UsageError(f"overflow= expects 'drop_oldest' or 'drop_newest', got {overflow!r}")
 
 
+@after_fork
 def _restart_in_child() -> None:
     forget_all_waits()
     for subject in tuple(_subjects):
         subject._restart_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_restart_in_child)

@@ -7,10 +7,7 @@ candles of their exchange and the places of their risk profiles.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import os
 import sys
-import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context as Variables
 from typing import Any, Final
@@ -20,7 +17,9 @@ from ..domain.risk import OpenPosition
 from ..engine.registry import Exchange, Risk
 from ..engine.risk_book import RiskBook
 from ..log import log
+from ..market.loop_thread import LoopThread
 from ..ports import Clock, StateStore
+from ..process import after_fork
 from .candle_tape import Tape
 from .persistence import save_places, saved_places
 
@@ -33,8 +32,10 @@ class Floor:
     """A thread with a loop, and what its runs share."""
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._mutex = threading.Lock()
+        self._thread = LoopThread("bknb-live", failed=_goes_on, stop_at_exit=True)
+        self._begin_empty()
+
+    def _begin_empty(self) -> None:
         self._tapes: list[tuple[tuple[object, ...], Tape]] = []  # a source need not be hashable
         self._books: dict[tuple[int, str], tuple[StateStore, RiskBook]] = {}
         self._stores: dict[int, tuple[StateStore, int]] = {}
@@ -43,11 +44,11 @@ class Floor:
 
     def start(self, work: Coroutine[Any, Any, None], variables: Variables) -> None:
         """Run a coroutine on the floor's loop, with the context variables of whoever started it. From any thread."""
-        self._current_loop().call_soon_threadsafe(self._begin, work, variables)
+        self._thread.loop().call_soon_threadsafe(self._begin, work, variables)
 
     def call(self, function: Callable[[], object]) -> None:
         """Have the floor's loop call a function soon. From any thread."""
-        self._current_loop().call_soon_threadsafe(function)
+        self._thread.loop().call_soon_threadsafe(function)
 
     def _begin(self, work: Coroutine[Any, Any, None], variables: Variables) -> None:
         task = asyncio.get_running_loop().create_task(work, context=variables)
@@ -62,17 +63,9 @@ class Floor:
         if not self._running:
             sys.setswitchinterval(self._patience)
 
-    def _current_loop(self) -> asyncio.AbstractEventLoop:
-        with self._mutex:
-            if self._loop is None or self._loop.is_closed():
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=_carry_on, args=(self._loop,), name="bknb-live", daemon=True).start()
-                atexit.register(self._loop.call_soon_threadsafe, self._loop.stop)  # no minute begins in a dying process
-            return self._loop
-
     def restart_in_child(self) -> None:
         """After a fork: the thread stayed with the parent, and so did its runs."""
-        self.__init__()  # type: ignore[misc]
+        self._begin_empty()
 
     # --- shared -------------------------------------------------------------------------------------------------
 
@@ -140,18 +133,9 @@ class Floor:
         return book
 
 
-def _carry_on(loop: asyncio.AbstractEventLoop) -> None:
-    """Run a loop until it is stopped; a task of a user's that says ``exit()`` must not end everybody's runs."""
-    while True:
-        try:
-            loop.run_forever()
-        except BaseException as error:  # noqa: BLE001
-            log.warning("a task of a live run raised %r; the others go on", error)
-        else:
-            return
+def _goes_on(error: BaseException) -> None:
+    log.warning("a task of a live run raised %r; the others go on", error)
 
 
 FLOOR: Final = Floor()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=FLOOR.restart_in_child)
+after_fork(FLOOR.restart_in_child)
