@@ -17,15 +17,33 @@ from bknb.testing import reset
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-settings.register_profile(
-    "bknb",
-    derandomize=True,
-    deadline=None,
-    max_examples=60,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+QUICK = "not slow"
+for name, examples in (("bknb", 60), (QUICK, 15)):
+    settings.register_profile(
+        name,
+        derandomize=True,
+        deadline=None,
+        max_examples=examples,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
 settings.load_profile("bknb")
+
+os.environ.pop("PYTEST_ADDOPTS", None)  # read by now, and not meant for every pytest that a test starts
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fewer random examples when only the quick tests were asked for."""
+    settings.load_profile(QUICK if config.option.markexpr == QUICK else "bknb")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts a kernel or a browser is slow."""
+    for item in items:
+        if item.get_closest_marker("kernel") or item.get_closest_marker("browser"):
+            item.add_marker("slow")
+
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 

@@ -153,6 +153,7 @@ def memory(rng: np.random.Generator, count: int, keep: float) -> np.ndarray:
     return steps[50:] + 0.2
 
 
+@pytest.mark.slow
 def test_blocks_keep_the_memory_that_single_draws_lose():
     rng = np.random.default_rng(12)
     samples = [memory(rng, 300, 0.5) for _ in range(200)]

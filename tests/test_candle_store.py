@@ -276,6 +276,7 @@ def put_piece(store: CandleStore, first: int, end: int) -> None:
         store.put(SERIES, tape(*(n for n in WORLD if first <= n < end)), known=[span(first, end)], now=LATER)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(PIECES, st.randoms(use_true_random=False))
 def test_any_order_of_overlapping_pieces_gives_the_same_bytes(
@@ -355,6 +356,7 @@ print(points)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="kills at system calls are a thing of Linux")
 def test_a_process_killed_at_any_system_call_leaves_a_readable_store(tmp_path: Path) -> None:
     driver = KILL_DRIVER.format(tests=str(Path(__file__).parent), root=str(tmp_path), stride=3)
@@ -371,6 +373,7 @@ def _write_pieces(root: str, own: int, writers: int) -> None:
         store.put(SERIES, tape(*range(first, first + 15)), now=LATER)
 
 
+@pytest.mark.slow
 def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write_pieces, args=(str(tmp_path), own, 2)) for own in range(2)]

@@ -139,6 +139,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_another_process_verifies_it(tmp_path: Path) -> None:
     script, path = tmp_path / "story.py", tmp_path / "card.json"
     script.write_text(SCRIPT)

@@ -229,6 +229,7 @@ LEAKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "kind", "what"), LEAKS, ids=[str(n) + each[1] for n, each in enumerate(LEAKS)])
 def test_a_planted_leak_is_found_and_named(function, kind, what):
     report = check(function)

@@ -84,6 +84,7 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", text(page), flags=re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
 def test_the_examples_run_as_printed(page: Path, tmp_path: Path) -> None:
     """A block that begins with the name of a test file is run by pytest; all others of a page run in one process."""

@@ -197,6 +197,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(STEPS, st.integers(0, 2**32))
 def test_any_order_of_overlapping_and_interrupted_downloads_gives_the_same_bytes(
@@ -226,6 +227,7 @@ bknb.download("BTCUSDT", exchange=binance, start={start}, end={end}, warmup_minu
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_download_that_is_killed_goes_on_where_it_was(server: LocalBinance, tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
@@ -254,6 +256,7 @@ def test_a_download_that_is_killed_goes_on_where_it_was(server: LocalBinance, tm
     assert files(killed) == files(whole)
 
 
+@pytest.mark.slow
 def test_two_downloads_at_once_lose_nothing(server: LocalBinance, tmp_path: Path) -> None:
     together, alone = tmp_path / "together", tmp_path / "alone"
     script = KILLED.format(url=server.url, folder=str(together), start=at(0), end=at(6000))

@@ -44,6 +44,7 @@ ACCEPTED = MATCH.format(last="        case Cancelled():\n            return 0.0"
 )
 
 
+@pytest.mark.slow
 def test_the_type_checker_refuses_what_cannot_be(tmp_path: Path) -> None:
     api = pytest.importorskip("mypy.api")
     files = {"accepted": ACCEPTED} | {name: text for name, (text, _) in REFUSED.items()}

@@ -251,6 +251,7 @@ def test_a_strategy_that_never_answers_is_abandoned_for_its_slot() -> None:
     assert len(calls) == 4
 
 
+@pytest.mark.slow
 def test_what_cannot_be_saved_is_not_told(tmp_path: Path) -> None:
     whole = start(signals(36)).result(20)
     full = OSError(errno.ENOSPC, "No space left on device")
@@ -437,6 +438,7 @@ def test_many_strategies_and_symbols_share_one_limit() -> None:
 # --- listeners --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(seed=SEEDS, order=st.permutations(range(3)))
 def test_listeners_change_nothing(seed: int, order: list[int]) -> None:

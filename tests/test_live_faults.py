@@ -13,6 +13,7 @@ import pytest
 LIFE = Path(__file__).with_name("live_life.py")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
 @pytest.mark.parametrize(("where", "points"), [("disk", 250), ("broker", 30)])
 def test_killed_everywhere(folder_in_memory: Path, where: str, points: int) -> None:

@@ -115,6 +115,7 @@ def test_recorded_minutes(shared: Path, recorded: str, model: str, calm: str) ->
     assert backtest.milestones
 
 
+@pytest.mark.slow
 def test_a_machine_that_slept_for_a_week_misses_nothing() -> None:
     week = 7 * 1440 * MINUTE
     start = 1_704_067_200_000

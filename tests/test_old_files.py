@@ -171,6 +171,7 @@ def test_kept_answers_answer_without_a_model(old: Path) -> None:
     assert made.rows(result.trades.drop(columns="strategy")) == EXPECTED["answers"]["trades"]
 
 
+@pytest.mark.slow
 def test_recorded_replies_make_the_same_proposals(old: Path) -> None:
     model = bknb.llm.recorded(old / "optimizer-replies.json", strict=True)
     proposals = made.study(old / "another-ledger", model)

@@ -117,6 +117,7 @@ def test_from_three_ranges_to_a_notebook_that_runs(tmp_path: Path) -> None:
     assert text.count("bknb.add_strategy(") == 3
 
 
+@pytest.mark.slow
 def test_every_attempt_is_kept_and_counts_next_time(tmp_path: Path) -> None:
     first = study(["no", idea(10)], ledger=tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "ideas@BTCUSDT.attempts.jsonl").read_text().splitlines()]
@@ -137,6 +138,7 @@ def test_every_attempt_is_kept_and_counts_next_time(tmp_path: Path) -> None:
     assert elsewhere.earlier_looks == 0
 
 
+@pytest.mark.slow
 def test_a_torn_line_of_the_ledger_is_left_out(tmp_path: Path) -> None:
     study([idea(10)], ledger=tmp_path)
     book = tmp_path / "ideas@BTCUSDT.attempts.jsonl"
@@ -155,6 +157,7 @@ def test_results_are_those_of_a_plain_backtest() -> None:
     assert len(plain.trades) > 3
 
 
+@pytest.mark.slow
 def test_the_numbers_of_the_test_range_never_reach_the_model() -> None:
     replies = [idea(10), reply("def get_signal(ctx):\n    return 1 / 0"), idea(8)]
     proposals = study(replies, drafts=2)
@@ -175,6 +178,7 @@ def test_a_reply_that_cannot_be_used_is_given_up_after_the_tries() -> None:
     assert "nothing passed the checks" in proposals._repr_html_()
 
 
+@pytest.mark.slow
 def test_the_same_code_again_is_no_new_idea() -> None:
     proposals = study([idea(10), idea(10), idea(9)], drafts=2)
     assert [attempt.status for attempt in proposals.attempts] == ["proposed", "refused", "proposed"]
@@ -182,6 +186,7 @@ def test_the_same_code_again_is_no_new_idea() -> None:
     assert "above average of 10" in proposals.attempts[1].messages[-1]["content"]
 
 
+@pytest.mark.slow
 def test_a_failing_model_ends_the_study_but_not_what_it_found() -> None:
     proposals = study([idea(10)], range_train=TRAIN)
     assert len(proposals) == 1
@@ -190,12 +195,14 @@ def test_a_failing_model_ends_the_study_but_not_what_it_found() -> None:
         study([])
 
 
+@pytest.mark.slow
 def test_seeds_differ_and_are_written_down() -> None:
     proposals = study([idea(10), idea(9)], drafts=2, seed=40)
     assert [attempt.seed for attempt in proposals.attempts] == [40, 41]
     assert study([idea(10)], seed=None).attempts[0].seed is None
 
 
+@pytest.mark.slow
 def test_own_call_of_a_model() -> None:
     asked: list[Any] = []
 
@@ -249,6 +256,7 @@ def test_a_callback_that_raises_costs_nothing() -> None:
 # --- waiting ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_background_stop_and_follow() -> None:
     pytest.importorskip("ollama")
     with serving(saying(idea(10), piece=500), silent(first="{")) as server:
@@ -322,6 +330,7 @@ def test_names() -> None:
         bknb.get_optimizer("idaes")
 
 
+@pytest.mark.slow
 def test_which_exchange() -> None:
     bknb.add_exchange("one", get_candles=bknb.exchanges.demo())
     add([idea(10)])
@@ -347,6 +356,7 @@ def _offline(symbol: str) -> list[Any]:
     raise OSError("offline")
 
 
+@pytest.mark.slow
 def test_a_replaced_optimizer_is_not_answered_with_the_old_one() -> None:
     pytest.importorskip("ollama")
     with serving(silent()) as server:
@@ -358,6 +368,7 @@ def test_a_replaced_optimizer_is_not_answered_with_the_old_one() -> None:
         assert old.result(timeout=20).problem == "stopped"
 
 
+@pytest.mark.slow
 def test_a_limit_that_does_not_hold_is_not_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     from bknb.sandbox import process as tryout
 

@@ -42,6 +42,7 @@ def add(*replies: str, **changed: Any) -> Any:
 # --- words --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_nothing_special_to_markdown_is_left(text: str) -> None:
     made = harmless(text)
@@ -119,6 +120,7 @@ def answer_of(code: str) -> Any:
         return type(error)
 
 
+@pytest.mark.slow
 def test_a_notebook_with_ones_own_exchange_carries_its_candles(tmp_path: Path) -> None:
     demo = bknb.exchanges.demo()
 
@@ -146,6 +148,7 @@ def test_a_notebook_with_ones_own_exchange_carries_its_candles(tmp_path: Path) -
     assert candles.read_bytes() == first
 
 
+@pytest.mark.slow
 def test_an_exchange_without_a_name_gets_no_backtest_cell() -> None:
     add(exchange=bknb.exchanges.from_frame(_frame(), name="mine"))
     shown = bknb.Optimizer.cells("BTCUSDT", "ideas")
@@ -162,6 +165,7 @@ def _frame() -> Any:
     return candles.to_pandas()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     add()
@@ -175,6 +179,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 # --- the panel ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_panel_says_what_was_tried_and_why_it_was_refused() -> None:
     add("I would rather not.", reply())
     proposals = bknb.Optimizer.get_data("BTCUSDT", "ideas")
@@ -202,6 +207,7 @@ def test_the_panel_says_what_was_tried_and_why_it_was_refused() -> None:
 # --- recorded replies ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_was_recorded_is_played_back(tmp_path: Path) -> None:
     path = tmp_path / "replies.json"
     add(model=bknb.llm.recording(bknb.llm.recorded([reply()]), path))
@@ -229,6 +235,7 @@ def test_a_file_without_replies_is_refused(content: str, tmp_path: Path) -> None
 # --- the magic ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_magic_runs_shows_and_keeps(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("IPython")
     from bknb.jupyter.magics.arguments import parse

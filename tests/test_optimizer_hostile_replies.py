@@ -104,6 +104,7 @@ def test_it_is_refused_with_a_reason_before_anything_runs(case: Case, watched: P
     assert not list(watched.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TRIED, ids=lambda case: case.name)
 def test_it_is_contained_with_a_reason(case: Case, watched: Path, benches: dict[tuple[Any, ...], Bench]) -> None:
     found, draft = reasons(case.text)
@@ -143,6 +144,7 @@ PAST_THE_FIRST_FENCE: dict[str, tuple[list[str], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAST_THE_FIRST_FENCE)
 def test_the_process_holds_without_the_reading(name: str, watched: Path, benches: dict[tuple[Any, ...], Bench]) -> None:
     lines, says = PAST_THE_FIRST_FENCE[name]

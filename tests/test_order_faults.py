@@ -183,6 +183,7 @@ KILLED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.parametrize(("which", "where", "points", "lost"), KILLED)
 def test_killed_at_every_moment(folder_in_memory, which, where, points, lost):

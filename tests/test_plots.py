@@ -256,6 +256,7 @@ def corner(png: bytes) -> tuple[int, ...]:
     return tuple(zlib.decompress(packed)[1:5])
 
 
+@pytest.mark.slow
 def test_the_png_has_a_clear_background(info: EquityInfo) -> None:
     pytest.importorskip("matplotlib")
     png = equity_png(info)
@@ -264,6 +265,7 @@ def test_the_png_has_a_clear_background(info: EquityInfo) -> None:
     assert len(png) < 150_000
 
 
+@pytest.mark.slow
 def test_pictures_leave_pyplot_alone() -> None:
     pytest.importorskip("matplotlib")
     script = (

@@ -57,6 +57,7 @@ def test_a_link_leads_somewhere(target: str) -> None:
     assert (ROOT / target).is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", blocks("python"))
 def test_a_script_runs_as_printed(source: str, tmp_path: Path) -> None:
     python = [sys.executable, "-W", "error", "-c", source]

@@ -40,6 +40,7 @@ def test_every_world_was_recorded() -> None:
     assert set(recorded()) == set(WORLDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_world_tells_what_was_recorded(name: str, told: dict[str, dict[str, str]]) -> None:
     if missing := WORLDS[name].missing:

@@ -105,6 +105,7 @@ def test_signals_that_open_at_once_never_waited():
     assert "No signal was scheduled." in info.report()
 
 
+@pytest.mark.slow
 def test_live_runs_have_the_same_reports():
     from bknb.testing.clocks import SimulatedClock
 

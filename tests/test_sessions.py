@@ -182,6 +182,7 @@ def test_a_candle_of_a_closed_market_is_left_out_and_told() -> None:
     assert "left out, outside the trading sessions: 2880 candles, the first at 2024-03-01 22:00 UTC" in said[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", ["5m", "30m", "1h", "4h", "1d"])
 @pytest.mark.parametrize("sessions", [FX, US, LUNCH], ids=["fx", "us", "lunch"])
 def test_a_longer_candle_needs_the_open_minutes_only(sessions: Sessions, interval: str) -> None:

@@ -121,6 +121,7 @@ def test_killed_at_every_change_of_the_disk(folder_in_memory, which, fault):
     assert max(result["told"]) >= len(STORY) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="traces its child as Linux does")
 @pytest.mark.parametrize("which", ["files", "sqlite"])
 def test_killed_at_every_system_call(folder_in_memory, which):
@@ -411,6 +412,7 @@ def test_a_file_damaged_anywhere_is_never_read_as_something_else(tmp_path, chang
                 store.read("signal", PLACE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["cut", "flip", "zeros", "noise"])
 def test_a_database_damaged_anywhere_is_never_read_as_something_else(folder_in_memory, change):
     path = folder_in_memory / "state.db"

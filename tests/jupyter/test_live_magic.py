@@ -48,6 +48,7 @@ def test_a_run_is_stopped(ready: Callable[[str], Answer], shell: Any) -> None:  
     assert shell.user_ns["task"].result(20).stopped
 
 
+@pytest.mark.slow
 def test_a_run_is_left_with_a_position_and_taken_up_again(
     ready: Callable[[str], Answer], shell: Any  # noqa: F811
 ) -> None:  # fmt: skip

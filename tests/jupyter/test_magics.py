@@ -141,6 +141,7 @@ def test_a_cell_with_both_functions_is_refused(cell: Callable[[str], Answer]) ->
     assert "both get_signal and get_signals" in lines[0]
 
 
+@pytest.mark.slow
 def test_a_sweep_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str], Answer], shell: Any) -> None:
     pytest.importorskip("numba")
     fine(f"%%strategy fast --interval 1h --lookback 5{COLUMNS}")
@@ -515,6 +516,7 @@ def test_tab_offers_the_signals_of_the_newest_run(ran: bknb.Result, shell: Inter
     assert offered(shell, "%report --run ") == ["1"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("house")
 @pytest.mark.parametrize("code", ["%%strategy x --interval 1h\n%frame x --strategy sma", "sma", "a % frame --stra"])
 def test_tab_leaves_other_lines_alone(code: str, shell: InteractiveShell) -> None:
