@@ -372,10 +372,7 @@ def test_joining_html_as_text_makes_it_text() -> None:
     assert type(f"{Html('<b>')}") is str
 
 
-BY_HAND = (
-    *("domain/html.py", "testing/fake_binance.py"),  # it builds them; it answers as a web server does
-    *("jupyter/progress.py", "jupyter/proposal_card.py", "jupyter/run_controls.py"),
-)
+BY_HAND = ("domain/html.py", "testing/fake_binance.py")  # it builds them; it answers as a web server does
 
 
 def test_nothing_else_builds_tags_by_hand() -> None:

@@ -6,9 +6,9 @@ import importlib
 import importlib.util
 from abc import ABC, abstractmethod
 from functools import cache
-from html import escape
 from typing import Any, Final
 
+from ..reports.markup import Html, element
 from ..reports.progress_text import progress_text
 from .kernel import front_end_draws, in_kernel, ipython
 from .run_controls import Switch, hear, source
@@ -54,14 +54,14 @@ class HtmlLine(ProgressLine):
     def show(self, text: str, *, percent: int | None) -> None:
         """Show a text, and a bar under it where the part behind is known."""
         text = f"{self.label}: {text}"
-        bar = "" if percent is None else self._bar(percent)
-        self._display({"text/html": f'<div><span role="status">{escape(text)}</span>{bar}</div>', "text/plain": text})
+        bar = None if percent is None else self._bar(percent)
+        html = element("div", element("span", text, role="status"), bar)
+        self._display({"text/html": html, "text/plain": text})
 
-    def _bar(self, percent: int) -> str:
-        return (
-            f'<div role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" '
-            f'aria-label="{escape(self.label)}" style="{_TRACK}"><div style="width:{percent}%;{_FILLED}"></div></div>'
-        )
+    def _bar(self, percent: int) -> Html:
+        filled = element("div", style=f"width:{percent}%;{_FILLED}")
+        values = {"aria_valuemin": 0, "aria_valuemax": 100, "aria_valuenow": percent}
+        return element("div", filled, role="progressbar", **values, aria_label=self.label, style=_TRACK)
 
     def close(self, text: str) -> None:
         """Leave a sentence in place of the line."""
@@ -110,7 +110,7 @@ class ControlBar(ProgressLine):
         running = f"{self.label}: was running when this was saved"
         data = {
             "application/vnd.jupyter.widget-view+json": view,
-            "text/html": f'<div role="status">{escape(running)}</div>',
+            "text/html": element("div", running, role="status"),
             "text/plain": running,
         }
         self._handle = ipython("display").display(data, raw=True, display_id=True)
@@ -128,7 +128,7 @@ class ControlBar(ProgressLine):
 
 def _sentence(text: str) -> dict[str, Any]:
     """What stays of a line when the work is over."""
-    html = f'<div role="status" style="opacity:0.75;font-size:90%">{escape(text)}</div>'
+    html = element("div", text, role="status", style="opacity:0.75;font-size:90%")
     return {"text/html": html, "text/plain": text}
 
 

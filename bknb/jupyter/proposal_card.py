@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from functools import cache
-from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from ..reports.markup import element, fragment
 from .kernel import cell_id, in_kernel, ipython
 
 _SCRIPT: Final = Path(__file__).parent / "static" / "card.js"
@@ -43,8 +43,8 @@ def card(proposed: Any, *, cell: str) -> Any:
 def static(proposed: Any) -> dict[str, Any]:
     """What is stored in the notebook, and shown where there is no card."""
     html = proposed.proposals._repr_html_()
-    where = f"<div>Everything as a notebook: <code>{escape(str(proposed.path))}</code></div>"
-    return {"text/html": html + where, "text/plain": repr(proposed)}
+    where = element("div", "Everything as a notebook: ", element("code", str(proposed.path)))
+    return {"text/html": fragment(html, where), "text/plain": repr(proposed)}
 
 
 def show(proposed: Any) -> None:

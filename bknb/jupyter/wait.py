@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextvars
 import threading
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ..market.clock import stopwatch
-from ..reports.progress_text import clock_text, speed_text
+from ..reports.markup import minute_text
+from ..reports.progress_text import clock_text, interval_minutes, speed_text
 from .progress import ControlBar, ProgressLine, buttons_work, line_of
 from .run_controls import Switch
 
@@ -21,7 +21,6 @@ SHORT_SECONDS: Final = 0.3
 """A run that is over sooner is not worth a bar of its own."""
 PATIENCE_SECONDS: Final = 10.0
 """How long an interrupted run may take to come to its next minute before it is left behind."""
-_MINUTES: Final = {"m": 1, "h": 60, "d": 1440}
 
 
 class Follower:
@@ -105,8 +104,7 @@ def _minutes_behind(task: Any) -> float | None:
     frame = getattr(getattr(task, "plan", None), "frame", None)
     if frame is None:
         return None
-    interval: str = frame.interval
-    return float(task.processed * int(interval[:-1]) * _MINUTES[interval[-1]])
+    return float(task.processed * interval_minutes(frame.interval))
 
 
 def _speed(minutes: float, seconds: float) -> str:
@@ -201,7 +199,7 @@ def _so_far(task: Any, seconds: float) -> str:
     parts = [f"{clock_text(seconds)} so far"]
     now = getattr(task, "now", None)
     if now is not None:
-        parts = [f"up to {datetime.fromtimestamp(now / 1000, UTC):%Y-%m-%d %H:%M} UTC"]
+        parts = [f"up to {minute_text(now)} UTC"]
     trades = getattr(task, "trades_so_far", None)
     if trades is not None:
         parts.append(_trades(len(trades)))

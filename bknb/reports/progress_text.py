@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from ..domain.interval import MINUTE_MS, interval_ms
+
+
+def interval_minutes(interval: str) -> float:
+    """Minutes of history between two moments of an interval.
+
+    Examples
+    --------
+    >>> interval_minutes("4h")
+    240.0
+    """
+    return interval_ms(interval) / MINUTE_MS
+
 
 def speed_text(minutes_per_second: float | None) -> str:
     """Minutes of history per second; empty while unknown.

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from ..domain.interval import MINUTE_MS, interval_ms
 from ..domain.signal import (
     Active,
     Cancelled,
@@ -29,6 +28,7 @@ from ..domain.signal import (
     ScheduledSignal,
 )
 from ..metrics.definitions import DEFINITIONS, figure_text
+from .progress_text import interval_minutes
 from .signal_story import RANK, tell
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Watch:
         self.title = title or f"{strategy} · {symbol}"
         self.status = "pending"
         self.start_ms, self.end_ms = start_ms, end_ms
-        self.step_minutes = interval_ms(interval) / MINUTE_MS
+        self.step_minutes = interval_minutes(interval)
         self.processed = self.total = 0
         self.trades = Trades()
         self.levels: dict[str, Level] = {}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
+from ...reports.markup import minute_text
 from .arguments import Call, Command, Option
 from .output import kept_or_returned, say
 
@@ -88,11 +88,10 @@ def _line(task: Any) -> str:
     """One live run in a line."""
     trades = task.trades_so_far
     money = sum(trade.pnl.pnl_percentage for trade in trades)
-    at = datetime.fromtimestamp(task.now / 1000, UTC)
     state = "paused" if task.paused and not task.done else task.status
     total = f", {money:+.2f} % in all" if trades else ""
     count = f"{len(trades):,} trade{'' if len(trades) == 1 else 's'}"
-    return f"{task.strategy} on {task.symbol}: {state}, up to {at:%Y-%m-%d %H:%M} UTC, {count}{total}"
+    return f"{task.strategy} on {task.symbol}: {state}, up to {minute_text(task.now)} UTC, {count}{total}"
 
 
 ACTIONS: Final[dict[str, Action]] = {"%live": live}

@@ -1,0 +1,86 @@
+"""Moments and numbers become text in one place."""
+
+from __future__ import annotations
+
+import ast
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bknb
+from bknb.domain.formatting import (
+    day_text,
+    exact_text,
+    minute_text,
+    number_text,
+    second_text,
+    stamp_text,
+    utc_text,
+)
+
+PACKAGE = Path(bknb.__file__).parent
+MOMENTS = st.integers(min_value=-2_000_000_000_000, max_value=250_000_000_000_000)
+
+
+@given(MOMENTS)
+def test_every_form_is_what_numpy_says(when: int) -> None:
+    exact = str(np.datetime64(when, "ms")).replace("T", " ")
+    assert minute_text(when) == exact[:16]
+    assert second_text(when) == exact[:19]
+    assert day_text(when) == exact[:10]
+    assert stamp_text(when) == exact[:16].replace("-", "").replace(":", "").replace(" ", "T")
+    assert (
+        exact_text(when) == exact.removesuffix(".000").removesuffix(":00") if when % 60_000 == 0 else exact_text(when)
+    )
+    assert utc_text(when) == f"{exact_text(when)} UTC"
+
+
+@given(MOMENTS)
+def test_an_exact_text_can_be_read_back(when: int) -> None:
+    assert np.datetime64(exact_text(when).replace(" ", "T"), "ms").astype(int) == when
+
+
+@pytest.mark.parametrize(
+    "when", [np.int64(1_640_995_260_000), np.float64(1_640_995_260_000), datetime(2022, 1, 1, 0, 1, tzinfo=UTC)]
+)
+def test_a_moment_of_any_type(when: float) -> None:
+    assert minute_text(when) == "2022-01-01 00:01"
+
+
+def test_a_datetime_keeps_its_zone_and_none_is_missing() -> None:
+    assert minute_text(datetime(2022, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))) == "2022-01-01 02:00"
+    assert minute_text(pd.Timestamp("2022-01-01 00:01:59", tz="UTC")) == "2022-01-01 00:01"
+    assert minute_text(None) == "N/A"
+    assert minute_text(10**18) == utc_text(10**18) == "1000000000000000000 ms"
+
+
+def test_whole_numbers_of_any_type_have_no_decimals() -> None:
+    assert [number_text(value) for value in (1234, np.int64(1234), 1234.0, np.float32(0.5))] == [
+        *("1,234", "1,234", "1,234.000", "0.500"),
+    ]
+
+
+ELSEWHERE = {
+    "domain/formatting.py": "the one place",
+    "stores/lock.py": "a room that knows errors and ports alone",
+    "history/partition.py": "names of files: a month or a year",
+    "market/candles.py": "numpy's own form, which numpy reads back",
+}
+
+
+def test_nothing_else_writes_moments() -> None:
+    found: dict[str, list[int]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            writes = isinstance(node, ast.Attribute) and node.attr in ("strftime", "datetime_as_string")
+            form = node.format_spec if isinstance(node, ast.FormattedValue) else None
+            sliced = isinstance(node, ast.Subscript) and ast.unparse(node.value).startswith("str(np.datetime64(")
+            if writes or sliced or (form is not None and "%Y" in ast.unparse(form)):
+                found.setdefault(name, []).append(node.lineno)
+    assert set(found) <= set(ELSEWHERE), found
