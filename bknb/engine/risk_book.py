@@ -40,6 +40,10 @@ class RiskBook:
         self._keep = keep
         self._one_at_a_time = asyncio.Lock()
 
+    def use(self, risk: Risk) -> None:
+        """Go by these rules from now on; the places stay."""
+        self.risk = risk
+
     async def ask(self, asked: Reserve) -> Verdict:
         """Ask every rule in order about a candidate, and take its place when all allow it."""
         candidate = asked.candidate

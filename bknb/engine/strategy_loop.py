@@ -88,6 +88,10 @@ class Desk:
         self._newest = window.newest
         self._average = window.average_price
 
+    def move_to(self, when: int) -> None:
+        """Work on the minute ``when`` (UTC ms) from now on; what fails is told of it."""
+        self.now = when
+
     # --- asking -------------------------------------------------------------------------------------------------
 
     def context(self, when: int) -> Context:

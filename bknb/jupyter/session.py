@@ -18,7 +18,7 @@ Action: TypeAlias = "Callable[[Session, Call], Any]"
 """What a magic does; what it returns is the value of the cell."""
 
 RUNS_KEPT: Final = 20
-"""How many finished runs a session keeps; each holds the candles it ran over."""
+"""How many finished runs a session keeps."""
 
 
 @dataclass(slots=True)
@@ -32,9 +32,9 @@ class Run:
     label : str
         Strategy, symbol and frame.
     result : Result or None
-        None while it runs in the background.
+        A result that came without a task.
     task : object or None
-        The background task.
+        The task, running or over.
     """
 
     number: int
@@ -43,9 +43,9 @@ class Run:
     task: Any = None
 
     def finished(self) -> Any:
-        """The result if there is one by now."""
+        """The result if there is one by now; its task keeps it, and reads candles again that it let go."""
         if self.result is None and self.task is not None and self.task.done:
-            self.result = self.task.result()
+            return self.task.result()
         return self.result
 
 

@@ -54,7 +54,7 @@ class Tape:
     async def minutes(self, symbol: str, since: int) -> Candles:
         """One-minute candles that open at or after ``since`` (UTC ms) and have closed by now; may end early."""
         window = self.window
-        window.horizon = max(window.horizon, floor_to(self.clock.now(), MINUTE_MS))
+        window.grow_to(floor_to(self.clock.now(), MINUTE_MS))
         begin = since - self._before
         series = window.ready(symbol, "1m", begin)  # another run of the same symbol was here first
         if series is None:

@@ -370,7 +370,7 @@ class LiveRun:
             if index % 64 == 63:
                 await asyncio.sleep(0)  # many missed minutes must not hold the others
             before, self._fed = self._fed, int(minutes.timestamp[index])
-            desk.now = self._fed
+            desk.move_to(self._fed)
             try:
                 minute = self._minute(minutes, index)
                 if minute is not None:

@@ -129,7 +129,7 @@ class Floor:
 
             self._books[key] = store, RiskBook(risk, saved_places(store, risk.name), keep)
         book = self._books[key][1]
-        book.risk = risk  # the rules as they were registered last
+        book.use(risk)  # the rules as they were registered last
         return book
 
 

@@ -84,6 +84,10 @@ class Window:
         self.source = feed.source
         self.sessions = feed.sessions
 
+    def grow_to(self, horizon: int) -> None:
+        """Let candles be loaded up to a later horizon (UTC ms, exclusive)."""
+        self.horizon = max(self.horizon, horizon)
+
     async def load(self, symbol: str, interval: str, since: int) -> Series:
         """Have the candles from ``since`` to the horizon in memory."""
         async with self._loading.setdefault((symbol, interval), asyncio.Lock()):

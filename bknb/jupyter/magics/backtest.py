@@ -83,7 +83,7 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
         keep(session, call, task)
         return task
     result = wait(task, label)
-    session.add(listed, result=result)
+    session.add(listed, task=task)
     session.shown = None
     display.show(result)
     keep(session, call, result)
