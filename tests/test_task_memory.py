@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hostile_replies import HONEST, reply
 
 import bknb
 from bknb.engine.registry import registry
@@ -365,3 +366,30 @@ def test_a_snapshot_of_the_registry_holds_every_kind() -> None:
     assert len(told) == 1
     assert bknb.get_optimizer("one").drafts == 1
     assert len(registry.middleware) == len(before.middleware) + 1
+
+
+def test_studies_let_go_of_theirs_and_read_them_again(windows: weakref.WeakSet[Window]) -> None:
+    bknb.add_optimizer(
+        "ideas",
+        sources=["1h"],
+        range_train=[("2024-01-08", "2024-01-10")],
+        range_test=("2024-01-10", "2024-01-12"),
+        model=bknb.llm.recorded([reply(code=HONEST)]),
+        ledger=None,
+    )
+    proposals = bknb.Optimizer.get_data("BTCUSDT", "ideas")
+    (best,) = proposals
+    before, shown = best.test.report(), proposals._repr_html_()
+    candles = best.test.candles
+    del proposals, best
+    MEMORY.limit = 0
+    run("ETHUSDT")
+    assert in_memory(windows) == 1
+    again = bknb.Optimizer.get_data("BTCUSDT", "ideas")
+    assert again._repr_html_() == shown
+    assert again[0].test.report() == before
+    assert in_memory(windows) == 1
+    assert again[0].test.candles == candles
+    assert again[0].passed.test.result is again[0].test
+    assert bknb.Optimizer.get_code("BTCUSDT", "ideas").count("def get_signal") == 1
+    bknb.Optimizer.stop("BTCUSDT", "ideas")

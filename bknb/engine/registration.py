@@ -14,6 +14,16 @@ from .registry import EXCHANGE_CALLBACKS, RISK_CALLBACKS, AnyFunction, Exchange,
 from .vectorised import DEFAULT_LOOKBACK
 
 
+def _decorator(register: Callable[[Any], object]) -> Callable[[F], F]:
+    """A decorator that registers a function and leaves it as it is."""
+
+    def decorate(function: F) -> F:
+        register(function)
+        return function
+
+    return decorate
+
+
 @overload
 def add_exchange(
     name: str,
@@ -87,11 +97,7 @@ def add_exchange(
     if get_candles is not None:
         return register(get_candles)
 
-    def decorate(function: F) -> F:
-        register(function)
-        return function
-
-    return decorate
+    return _decorator(register)
 
 
 @overload
@@ -211,11 +217,7 @@ def add_strategy(
     interval_ms(interval)
     execution_model(execution)
 
-    def decorate(function: F) -> F:
-        register(function)
-        return function
-
-    return decorate
+    return _decorator(register)
 
 
 def strategy(
@@ -335,8 +337,4 @@ def add_risk(
     if validations is not None:
         return register(validations)
 
-    def decorate(function: F) -> F:
-        register(function)
-        return function
-
-    return decorate
+    return _decorator(register)
