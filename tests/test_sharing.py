@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import importlib.util
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import subprocess
 import venv
 import zipfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,11 @@ from bknb import cli
 from bknb.engine.registry import Exchange, registry
 from bknb.exchanges.bundle import Bundle, Record, csv_bytes, read_manifest
 from bknb.market.candles import Candles
+from bknb.sharing import recorder
 from bknb.sharing import secrets as leaks
+from bknb.sharing.folder import Parcel
+from bknb.sharing.pins import imports_of, make_pins
+from bknb.sharing.secrets import Guard
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("nbclient")
@@ -74,7 +80,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(home: Path, tmp_path_factory: pytest.TempPathFactory) -> bknb.Shared:
-    return bknb.share(home / "story.ipynb", tmp_path_factory.mktemp("out") / "story", repository="me/strategies")
+    return bknb.share(
+        home / "story.ipynb", tmp_path_factory.mktemp("out") / "story", repository="me/strategies", check="here"
+    )
 
 
 @pytest.fixture
@@ -111,7 +119,8 @@ def test_the_folder_holds_what_the_notebook_used_and_nothing_else(shared: bknb.S
         "story.ipynb",
         f"wheels/bknb-{bknb.__version__}-py3-none-any.whl",
     }
-    assert "executed again without a network: 2 results, all the same" in repr(shared)
+    assert "executed again without a network: 2 results, all the same; in the environment of its author" in repr(shared)
+    assert shared.checked == "here"
 
 
 @pytest.mark.kernel
@@ -155,6 +164,136 @@ def test_the_first_cell_says_where_the_candles_come_from(shared: bknb.Shared) ->
     assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5]
     assert "nothing is fetched" in code[0].outputs[0].data["text/plain"]
     assert not [cell for cell in node.cells if "__witness" in cell.source]
+
+
+# --- pins -------------------------------------------------------------------------------------------------------
+
+PINNED = {
+    "import numpy, scipy": {"numpy", "scipy"},
+    "import scipy.stats as st, hypothesis": {"scipy.stats", "hypothesis"},
+    "from hypothesis.strategies import just": {"hypothesis.strategies"},
+    "try:\n    import talib\nexcept ImportError:\n    talib = None": {"talib"},
+    "def later():\n    import duckdb": {"duckdb"},
+    "import importlib\nimportlib.import_module('optuna')": {"importlib", "optuna"},
+    "from importlib import import_module\nimport_module('optuna')": {"importlib", "optuna"},
+    "from . import levels": set(),
+    "x = 'import os'  # import sys": set(),
+    "%matplotlib inline\nimport duckdb": {"duckdb"},
+    "!pip install x\nimport duckdb": {"duckdb"},
+    "if True:\n    %time import_nothing()\nimport duckdb": {"duckdb"},
+    "%%time\nimport duckdb": {"duckdb"},
+    "%%backtest BTCUSDT\nimport duckdb": {"duckdb"},
+    "%%bash\necho 'a' | cat\nimport duckdb": {"duckdb"},
+    "frame?\nimport duckdb": {"duckdb"},
+}
+
+
+@pytest.mark.parametrize(("source", "modules"), PINNED.items())
+def test_an_import_is_read_as_python_reads_it(source: str, modules: set[str]) -> None:
+    assert imports_of(source) == modules
+
+
+def pinned(*texts: str, loaded: tuple[str, ...] = (), local: tuple[str, ...] = ()) -> set[str]:
+    lines = make_pins(texts, loaded=loaded, local=local).lines
+    assert all(line == f"{name}=={version(name)}" for line in lines for name in [line.partition("=")[0]])
+    return {line.partition("=")[0].lower() for line in lines}
+
+
+def test_what_was_loaded_is_pinned_and_what_is_imported_or_swept() -> None:
+    nothing = pinned()
+    assert not nothing & {"hypothesis", "pyarrow", "numba", "cloudpickle", "bknb"}
+    assert pinned(loaded=("hypothesis", "json", "bknb")) - nothing == {"hypothesis"}
+    assert pinned("import hypothesis, json") - nothing == {"hypothesis"}
+    assert pinned("import hypothesis", local=("hypothesis",)) == nothing  # a file of the notebook's own folder
+    for text in ("found = bknb.sweep(get_signals, params={})", "%%sweep BTCUSDT\n..."):
+        assert pinned(text) - nothing == {"numba", "cloudpickle"}
+    assert pinned("source = 'minutes.parquet'") - nothing == {"pyarrow"}
+    assert pinned("x = 1", "import no_such_module") == nothing
+
+
+def test_a_package_of_this_platform_alone_is_pinned_only_when_it_is_asked_for() -> None:
+    if importlib.util.find_spec("pexpect") is None:
+        pytest.skip("IPython needs no pexpect here")
+    assert "pexpect" not in pinned(loaded=("IPython", "pexpect"))  # IPython needs it everywhere but on Windows
+    assert "pexpect" in pinned("import pexpect", loaded=("IPython", "pexpect"))
+
+
+def test_a_package_that_is_on_no_registry_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "my_levels-1.0.dist-info"
+    place.mkdir()
+    (tmp_path / "my_levels.py").write_text("")
+    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: my-levels\nVersion: 1.0\n")
+    (place / "RECORD").write_text("my_levels.py,,\n")
+    (place / "top_level.txt").write_text("my_levels\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "my-levels==1.0" in make_pins(["import my_levels"], loaded=(), local=()).lines
+    (place / "direct_url.json").write_text('{"url": "file:///home/me/levels", "dir_info": {"editable": true}}')
+    made = make_pins(["import my_levels"], loaded=(), local=())
+    assert "my-levels==1.0" not in made.lines
+    assert made.notes == ("it uses my-levels 1.0, which is installed from a file or a repository: not pinned",)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return write(tmp_path / "nb", "import bknb", CHANCE.replace("random.random()", "price % 7"))
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_the_copy_runs_in_a_fresh_environment_made_from_its_pins(home: Path, tmp_path: Path) -> None:
+    made = bknb.share(home / "story.ipynb", tmp_path / "out")
+    assert made.checked == "fresh"
+    assert "2 results, all the same, in a fresh environment made from its pins" in repr(made)
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_without_a_registry_the_check_says_where_it_ran(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"CONFIG_FILE": os.devnull, "INDEX_URL": "http://127.0.0.1:9/simple", "FIND_LINKS": ""}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    made = bknb.share(small, tmp_path / "out")
+    assert made.checked == "here"
+    assert "ONLY in the environment of its author, as the package registry cannot be reached" in repr(made)
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_pins_that_cannot_be_installed_are_not_shared(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")  # a registry that answers, and has nothing
+    with pytest.raises(bknb.UsageError, match=r"its pins cannot be installed\. ERROR: No matching distribution found"):
+        bknb.share(small, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_an_environment_that_lacks_something_is_told(small: Path, tmp_path: Path) -> None:
+    """The environment has what a kernel needs and not what the notebook imports."""
+    node = nbformat.read(small, as_version=4)
+    testimony = recorder.Testimony(began=0, inside=(), outside=(), modules=(), candles=(), made_with={})
+    parcel = Parcel(tmp_path / "folder", small, node, testimony, Guard(small.parent, frozenset()))
+    parcel.path.mkdir()
+
+    def without_bknb(copy: Path, place: Path) -> Path:
+        venv.create(place, with_pip=False, symlinks=True)
+        packages = next(place.glob("lib/python3*/site-packages"))
+        (packages / "borrowed.pth").write_text(f"{Path(np.__file__).parent.parent}\n")
+        (packages / "hides.pth").write_text("import sys; sys.modules['bknb'] = None\n")
+        return place / "bin" / "python"
+
+    with pytest.raises(bknb.UsageError, match=r"not shared: in a fresh environment made from its pins, .*bknb"):
+        parcel.check([], timeout=60, make_environment=without_bknb)
+
+
+def test_an_unknown_way_of_checking_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(bknb.UsageError, match="'fresh' or 'here', got 'elsewhere'"):
+        bknb.share(write(tmp_path / "nb", "1"), tmp_path / "out", check="elsewhere")  # type: ignore[arg-type]
 
 
 # --- elsewhere --------------------------------------------------------------------------------------------------
@@ -279,15 +418,15 @@ def test_a_secret_in_an_output_a_module_or_of_dotenv_is_refused(tmp_path: Path) 
         tmp_path / "a", f"print('{KEY[:16]}' '{KEY[16:]}')\nprint('toke' 'n = \"' '{KEY[:20]}' '{KEY[20:]}\"')"
     )
     with pytest.raises(bknb.UsageError, match=r"output of cell \[1\], line 2: a value of token"):
-        bknb.share(printed, tmp_path / "out")
+        bknb.share(printed, tmp_path / "out", check="here")
     module = write(tmp_path / "b", "import account")
     (module.parent / "account.py").write_text(f"\n\nSECRET_KEY = '{KEY}'\n")
     with pytest.raises(bknb.UsageError, match=r"account\.py, line 3: a value of SECRET_KEY"):
-        bknb.share(module, tmp_path / "out")
+        bknb.share(module, tmp_path / "out", check="here")
     dotenv = write(tmp_path / "c", "open('.env').read()\nplace = 'spring-meadow'")
     (dotenv.parent / ".env").write_text("MY_PLACE=spring-meadow\n")
     with pytest.raises(bknb.UsageError, match=r"cell \[1\], line 2: the value of MY_PLACE in \.env"):
-        bknb.share(dotenv, tmp_path / "out")
+        bknb.share(dotenv, tmp_path / "out", check="here")
     assert not (tmp_path / "out").exists()
 
 
@@ -308,7 +447,7 @@ def test_a_file_outside_the_folder_is_refused(tmp_path: Path) -> None:
     away.write_text("a,b\n1,2\n")
     path = write(tmp_path / "nb", f"open('{away}').read()")
     with pytest.raises(bknb.UsageError, match=r"prices\.csv, which is outside its folder"):
-        bknb.share(path, tmp_path / "out")
+        bknb.share(path, tmp_path / "out", check="here")
 
 
 @pytest.mark.kernel
@@ -330,7 +469,7 @@ def test_a_file_that_compiled_code_reads_is_taken_along(tmp_path: Path) -> None:
     with sqlite3.connect(path.parent / "data" / "ticks.sqlite") as database:
         database.execute("create table t (x)")
     database.close()
-    bknb.share(path, tmp_path / "out")
+    bknb.share(path, tmp_path / "out", check="here")
     assert (tmp_path / "out" / "data" / "ticks.sqlite").is_file()
 
 
@@ -348,7 +487,7 @@ bknb.backtest("BTCUSDT", strategy=get_signal, interval="1h", exchange="demo", fr
 @pytest.mark.kernel
 def test_a_notebook_that_depends_on_chance_is_not_shared(tmp_path: Path) -> None:
     with pytest.raises(bknb.UsageError, match="the copy does not give the same") as refused:
-        bknb.share(write(tmp_path / "nb", CHANCE), tmp_path / "out")
+        bknb.share(write(tmp_path / "nb", CHANCE), tmp_path / "out", check="here")
     assert "chance" in str(refused.value)
     assert not (tmp_path / "out").exists()
 
@@ -361,7 +500,7 @@ try:
 except OSError as error:
     assert "without a network" not in str(error), error"""
     with pytest.raises(bknb.UsageError, match=r"it asked for 192\.0\.2\.1"):
-        bknb.share(write(tmp_path / "nb", cell), tmp_path / "out")
+        bknb.share(write(tmp_path / "nb", cell), tmp_path / "out", check="here")
 
 
 @pytest.mark.kernel

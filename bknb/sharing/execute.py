@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.html import Html, element, fragment
 from ..errors import MissingDependency, UsageError
 from ..stores.atomic import write_whole
+from .fresh_environment import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -95,8 +96,9 @@ def execute(
     folder: Path,
     timeout_seconds: int | None = None,
     on_summary: Callable[[int, str], None],
+    python: Path | None = None,
 ) -> Failure | None:
-    """Run every cell of ``notebook`` in place, in a kernel of this very interpreter.
+    """Run every cell of ``notebook`` in place, in a kernel of this very interpreter or of another one.
 
     Parameters
     ----------
@@ -108,6 +110,8 @@ def execute(
         Longest time for one cell; ``None`` for no limit.
     on_summary
         Told ``(cell number, text)`` for every bknb result, as soon as its cell is done.
+    python
+        The interpreter of the kernel; this very one by default.
 
     Returns
     -------
@@ -137,7 +141,7 @@ def execute(
         notebook,
         timeout=timeout_seconds,
         kernel_name="python3",
-        kernel_manager_class=_kernel_manager_of_this_interpreter(),
+        kernel_manager_class=_kernel_manager_of(sys.executable if python is None else str(python)),
         resources={"metadata": {"path": str(folder)}},
         store_widget_state=False,
         record_timing=False,  # the same notebook gives the same file
@@ -146,7 +150,7 @@ def execute(
     )
     try:
         # what the kernel process itself has to say is not about the notebook; what cells write arrives as output
-        _until_done(client.async_execute(env=_kernel_environment(), stderr=subprocess.DEVNULL))
+        _until_done(client.async_execute(env=_kernel_environment(python), stderr=subprocess.DEVNULL))
     except CellExecutionError as error:
         return Failure(cell=number, text=_ANSI.sub("", f"{error.ename}: {error.evalue}"))
     except CellTimeoutError:
@@ -249,28 +253,28 @@ def _plotly_js() -> str:
     return str(get_plotlyjs())
 
 
-def _kernel_environment() -> dict[str, str]:
+def _kernel_environment(python: Path | None) -> dict[str, str]:
     """What the kernel inherits: figures as data rather than pages of script, and no debugger chatter."""
     quiet = {"PLOTLY_RENDERER": "plotly_mimetype", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return {**os.environ, **quiet}
+    return {**(os.environ if python is None else clean_environment()), **quiet}
 
 
-def _kernel_manager_of_this_interpreter() -> type:
+def _kernel_manager_of(python: str) -> type:
     """A kernel manager that cannot pick another Python.
 
     The kernel called ``python3`` is whatever somebody installed under that name, possibly in the user's home and
-    without bknb; the notebook must run where ``bknb`` was started.
+    without bknb; the notebook must run where it was meant to.
     """
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
 
-    class ThisInterpreter(KernelSpecManager):
+    class OneInterpreter(KernelSpecManager):
         def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            command = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             return KernelSpec(argv=command, display_name=kernel_name, language="python")
 
-    class ThisInterpreterKernel(AsyncKernelManager):
+    class OneInterpreterKernel(AsyncKernelManager):
         def _kernel_spec_manager_default(self) -> KernelSpecManager:
-            return ThisInterpreter(parent=self)
+            return OneInterpreter(parent=self)
 
-    return ThisInterpreterKernel
+    return OneInterpreterKernel

@@ -6,10 +6,10 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -19,20 +19,20 @@ from ..exchanges.bundle import MANIFEST, Manifest
 from ..provenance.card import Card
 from ..runs.make_card import made_with
 from . import secrets
+from .fresh_environment import NoFreshEnvironment
+from .pins import make_pins
 from .recorder import Testimony
 from .secrets import Guard
 from .verify_notebook import cards_in, compared, execute_watched
 from .wheel import write_wheel
+
+Checked = Literal["fresh", "here", "no"]
 
 BUNDLED_TAG: Final = "bknb-bundled"
 _BUNDLED_CELL: Final = """# The candles of this notebook lie beside it: nothing is fetched. (Added by bknb share.)
 import bknb
 
 bknb.exchanges.bundled()"""
-_NOTEBOOK_PACKAGES: Final = (
-    *("numpy", "pandas", "msgspec", "matplotlib", "plotly"),
-    *("jupyterlab", "ipykernel", "ipywidgets", "anywidget", "nbclient", "nbconvert", "nbformat"),
-)
 _NEVER: Final = re.compile(r"(?i)(^|/)(\.env[^/]*|id_[a-z0-9]+|[^/]*\.(pem|key|p12|pfx|keystore))$")
 _DATA: Final = (
     ".csv",
@@ -51,7 +51,6 @@ _DATA: Final = (
 )
 _PICTURE: Final = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<img[^>]+src=[\"']([^\"']+)")
 _LITERAL: Final = re.compile(r"""["']([^"'\n]{1,200})["']""")
-_IMPORT: Final = re.compile(r"(?m)^\s*(?:import|from)\s+([A-Za-z_]\w*)")
 _LARGEST_SCANNED: Final = 5_000_000
 
 
@@ -139,19 +138,15 @@ class Parcel:
         (self.path / MANIFEST).write_bytes(content + b"\n")
 
     def _pins(self) -> list[str]:
-        text = "\n".join(cell.source for cell in self.node.cells if cell.cell_type == "code")
-        text += "\n".join((self.path / name).read_text("utf-8") for name in self.files if name.endswith(".py"))
-        used = set(_IMPORT.findall(text)) & set(self.testimony.modules)
-        homes = packages_distributions()
-        names = [*_NOTEBOOK_PACKAGES, *(name for module in sorted(used) for name in homes.get(module, ())[:1])]
-        pins = {}
-        for name in names:
-            try:
-                pins[name.lower()] = f"{name}=={version(name)}"
-            except PackageNotFoundError:
-                continue
-        pins.pop("bknb", None)
-        return sorted(pins.values(), key=str.lower)
+        modules = [name for name in self.files if name.endswith(".py")]
+        cells = [cell.source for cell in self.node.cells if cell.cell_type == "code"]
+        made = make_pins(
+            [*cells, *((self.path / name).read_text("utf-8", errors="replace") for name in modules)],
+            loaded=self.testimony.modules,
+            local=[Path(name).parts[0].removesuffix(".py") for name in modules],
+        )
+        self.notes += made.notes
+        return list(made.lines)
 
     def _insert_first_cell(self) -> None:
         from nbformat.v4 import new_code_cell
@@ -163,20 +158,46 @@ class Parcel:
         made = new_code_cell(_BUNDLED_CELL, metadata={"tags": [BUNDLED_TAG]})  # type: ignore[no-untyped-call]
         cells.insert(first, made)
 
-    def check(self, before: list[Card], *, timeout: int | None) -> None:
+    def check(
+        self, before: list[Card], *, timeout: int | None, make_environment: Callable[[Path, Path], Path] | None
+    ) -> Checked:
         """Execute the copy without a network; it must give the same.
+
+        Parameters
+        ----------
+        make_environment
+            Called with the copy and a path; gives the Python of an environment it made there. ``None`` for the
+            environment of here.
+
+        Returns
+        -------
+        {"fresh", "here"}
+            Where it was executed.
 
         Raises
         ------
         UsageError
             It does not run, or something differs.
         """
+        where = "; in the environment of its author: its pins were not tried"
+        python: Path | None = None
         with tempfile.TemporaryDirectory(prefix="bknb-seen-") as seen, tempfile.TemporaryDirectory() as place:
             copy = Path(place, "copy")
             shutil.copytree(self.path, copy)
-            after = execute_watched(
-                self.node, copy, Path(seen), offline=True, timeout=timeout, told=lambda _c, _t: None
-            )
+            if make_environment is not None:
+                try:
+                    python = make_environment(copy, Path(place, "environment"))
+                    where = ", in a fresh environment made from its pins"
+                except NoFreshEnvironment as reason:
+                    where = f"; ONLY in the environment of its author, as {reason}: its pins were not tried"
+            try:
+                after = execute_watched(
+                    self.node, copy, Path(seen), offline=True, timeout=timeout, told=lambda _c, _t: None, python=python
+                )
+            except UsageError as error:
+                if python is None:
+                    raise
+                raise UsageError(f"not shared: in a fresh environment made from its pins, {error}") from None
             self.guard.check(secrets.notebook_texts(self.node))
         verification = compared(before, after)
         if not verification:
@@ -185,7 +206,8 @@ class Parcel:
                 f"not shared: the copy does not give the same. {first}\n"
                 "a notebook must not depend on chance, on the clock or on what is outside its folder"
             )
-        self.notes.append(f"executed again without a network: {len(after)} results, all the same")
+        self.notes.append(f"executed again without a network: {len(after)} results, all the same{where}")
+        return "here" if python is None else "fresh"
 
     def finish(self) -> None:
         """Write the notebook with its last outputs."""

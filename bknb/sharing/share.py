@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -15,7 +16,8 @@ from ..errors import UsageError
 from ..exchanges.bundle import MANIFEST, Manifest
 from ..stores.atomic import replace_folder, write_whole
 from . import execute, secrets
-from .folder import Parcel
+from .folder import Checked, Parcel
+from .fresh_environment import make_environment
 from .recorder import TESTIMONY, Testimony
 from .secrets import Guard
 from .verify_notebook import Told, execute_watched
@@ -33,6 +35,9 @@ class Shared:
         What is in it.
     notes : tuple of str
         What its reader has to know.
+    checked : {"fresh", "here", "no"}
+        Where the copy was executed and gave the same: in a fresh environment made from its pins, or only in the
+        environment of its author, because that was asked for or nothing could be installed.
 
     Examples
     --------
@@ -44,6 +49,7 @@ class Shared:
     path: Path
     manifest: Manifest
     notes: tuple[str, ...]
+    checked: Checked = "no"
 
     def __repr__(self) -> str:
         count = sum(file.count for file in self.manifest.candles)
@@ -60,7 +66,7 @@ def share(
     repository: str | None = None,
     ref: str = "HEAD",
     accept: Sequence[str] = (),
-    check: bool = True,
+    check: bool | Literal["fresh", "here"] = True,
     timeout_seconds: int | None = None,
     on_summary: Told | None = None,
 ) -> Shared:
@@ -69,7 +75,8 @@ def share(
     The notebook is executed in a fresh kernel; what its runs were given is written beside it, with the files and
     modules it read from its own folder, this very bknb as a wheel, pinned requirements, a ``binder`` folder and a
     README. A first cell, ``bknb.exchanges.bundled()``, serves the recorded candles in place of the exchanges. Then the
-    copy is executed again, with every connection refused, and its run cards are compared.
+    copy is executed again in a new virtual environment made from its pins, with every connection refused, and its run
+    cards are compared.
 
     Parameters
     ----------
@@ -82,7 +89,9 @@ def share(
     accept
         Fingerprints of findings that are no secrets after all.
     check
-        Whether to execute the copy and compare.
+        Whether to execute the copy and compare. ``True`` or ``"fresh"``: in a new virtual environment made from the
+        pins, which takes about a minute; when no package registry can be reached it is executed in this environment
+        only, and ``.notes`` and ``.checked`` say so. ``"here"``: in this environment. ``False``: not at all.
     timeout_seconds
         Longest time for one cell.
     on_summary
@@ -92,7 +101,7 @@ def share(
     ------
     UsageError
         A secret was found (with its place), a cell failed, a file outside the folder is read, the target holds
-        something else, or the copy does not give the same.
+        something else, the pins cannot be installed, or the copy does not give the same.
 
     Examples
     --------
@@ -102,6 +111,8 @@ def share(
         ...
     bknb.errors.UsageError: no notebook at no-such.ipynb; expected the path of an .ipynb file
     """
+    if check not in (True, False, "fresh", "here"):
+        raise UsageError(f"check must be True, False, 'fresh' or 'here', got {check!r:.80}")
     source = Path(notebook)
     told = on_summary or (lambda _cell, _text: None)
     node = execute.read_notebook(source)
@@ -117,11 +128,13 @@ def share(
         guard.check(secrets.notebook_texts(node))
         made = Parcel(folder, source, node, testimony, guard)
         made.write(repository=repository, ref=ref, seen=seen)
+        checked: Checked = "no"
         if check:
-            made.check(before, timeout=timeout_seconds)
+            environment = None if check == "here" else make_environment
+            checked = made.check(before, timeout=timeout_seconds, make_environment=environment)
         made.finish()
         _deliver(folder, target)
-    return Shared(target, made.manifest, tuple(made.notes))
+    return Shared(target, made.manifest, tuple(made.notes), checked)
 
 
 def _target(source: Path, to: str | Path | None) -> Path:

@@ -121,9 +121,12 @@ def compared(before: list[Card], after: list[Card]) -> NotebookVerification:
 
 
 def execute_watched(
-    node: Any, folder: Path, seen: Path, *, offline: bool, timeout: int | None, told: Told
+    node: Any, folder: Path, seen: Path, *, offline: bool, timeout: int | None, told: Told, python: Path | None = None
 ) -> list[Card]:
-    """Run the notebook between two cells nobody sees, which watch what it uses; gives its run cards."""
+    """Run the notebook between two cells nobody sees, which watch what it uses; gives its run cards.
+
+    The kernel is one of this Python, or of ``python``.
+    """
     try:
         from nbformat.v4 import new_code_cell
     except ImportError:
@@ -135,7 +138,11 @@ def execute_watched(
         new_code_cell(_FINISH.format(folder=str(seen))),  # type: ignore[no-untyped-call]
     ]
     failure = execute.execute(
-        node, folder=folder, timeout_seconds=timeout, on_summary=lambda cell, text: told(cell - 1, text)
+        node,
+        folder=folder,
+        timeout_seconds=timeout,
+        on_summary=lambda cell, text: told(cell - 1, text),
+        python=python,
     )
     node.cells = shown
     if failure is not None:
