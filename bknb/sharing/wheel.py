@@ -48,7 +48,7 @@ def _metadata(version: str) -> str:
     try:
         return str(metadata("bknb"))
     except PackageNotFoundError:  # run from a checkout
-        needs = "\n".join(f"Requires-Dist: {name}" for name in ("lazy_loader", "msgspec", "numpy", "pandas", "tqdm"))
+        needs = "\n".join(f"Requires-Dist: {name}" for name in ("lazy_loader", "msgspec", "numpy", "packaging", "pandas", "tqdm"))
         return f"Metadata-Version: 2.1\nName: bknb\nVersion: {version}\n{needs}\n"
 
 
