@@ -205,7 +205,26 @@ def rule(x): return 0
 def _(x: float): return x + 1
 def get_signal(price): return rule(price)
 """, "x + 1", "x + 2"),
+    case("wrapped, and called by its attribute", """\
+import inspect
+def late(f):
+    def wrapper(*a): return inspect.unwrap(wrapper)(*a)
+    vars(wrapper)['__wrapped__'] = f
+    return wrapper
+@late
+def get_signal(price): return 1
+""", "price): return 1", "price): return 2"),
     # --- in containers
+    case("in a dict that holds itself", """\
+BOOK = {'n': 3}
+BOOK['self'] = BOOK
+def get_signal(price): return BOOK
+""", "'n': 3", "'n': 4"),
+    case("set in a lambda", "get_signal = lambda price: price in {'a', 'b', 'c'}", "'c'", "'d'"),
+    case("set in an object of a library", """\
+SPACE = types.SimpleNamespace(names={'a', 'b', 'c'})
+def get_signal(price): return SPACE
+""", "'c'", "'d'"),
     case("in a dict", """\
 def rule(x): return x + 1
 RULES = {'a': rule}
@@ -536,6 +555,7 @@ def test_what_is_reached_counts_and_nothing_else(
     before, again = (hashed(load(whole, HELPERS).get_signal) for _ in range(2))
     after = hashed(load(whole.replace(old, new), HELPERS if old in strategy else HELPERS.replace(old, new)).get_signal)
     assert before == again
+    assert before.startswith("2:")
     assert (before != after) is changes
 
 
