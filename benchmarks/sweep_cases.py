@@ -111,6 +111,7 @@ def kernel_year(path: str) -> dict[str, Any]:
     """One year through the compiled loop, its statistics, and the whole of one combination; once compiled."""
     import asyncio
 
+    from bknb.domain.gates import GATES
     from bknb.engine.plan import plan_backtest
     from bknb.engine.vectorised import signal_rows
     from bknb.kernels.metrics import score
@@ -139,7 +140,7 @@ def kernel_year(path: str) -> dict[str, Any]:
         "first_s": first,
         "rows_ms": each(lambda: signal_rows(plan.strategy, bench.prepared.candles)),
         "simulate_ms": each(lambda: bench._simulate(rows)),
-        "score_ms": each(lambda: score(ends)),
+        "score_ms": each(lambda: score(ends, GATES)),
         "whole_ms": each(lambda: bench.try_out({"fast": 11})),
         "trades": len(ends),
         "peak_mb": _peak_mb(),

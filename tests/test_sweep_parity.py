@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
+from bknb.domain.gates import GATES
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
 from bknb.engine.vectorised import read_rows
 from bknb.kernels import metrics
 from bknb.kernels import simulate as kernel
-from bknb.metrics import formulas
 from bknb.metrics.statistics import statistics
 from bknb.runs.result import _trade
 from bknb.sweeps.evaluate import Bench, Prepared, ends_of, prepare, terms_of
@@ -201,7 +201,7 @@ def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
     run = by_events(plan)
     expected = statistics([_trade(event) for event in run.records.closed])
     outcome = Bench(plan, asyncio.run(prepare(plan))).try_out({})
-    plain = metrics.score_plain(ends_of(run.records))
+    plain = metrics.score_plain(ends_of(run.records), GATES)
     for figures in (outcome.figures, plain):
         got = dict(zip(metrics.FIGURES, figures.tolist(), strict=True))
         assert got.pop("cancelled") == len(run.records.cancelled)
@@ -222,9 +222,19 @@ def test_daily_returns_compound_to_the_equity(seed: int) -> None:
     assert np.prod(1 + outcome.daily) == pytest.approx(1.0 if np.isnan(final) else final, rel=1e-9)
 
 
-def test_gates_are_those_of_the_statistics() -> None:
-    for name in ("MIN_TRADES", "MIN_SPAN_DAYS", "MAX_TRADES_PER_YEAR", "MAX_YEARLY_RETURN", "MAX_RATIO", "EPSILON"):
-        assert getattr(metrics, name) == getattr(formulas, name)
+@given(seed=SEEDS)
+def test_gates_come_from_outside(seed: int) -> None:
+    """Compiled and plain take the gates they are given, none of them from their own module."""
+    ends = ends_of(by_events(plan_for(seed, "touch")).records)
+    open_gates = GATES._replace(min_trades=2, min_span_days=0.0, max_trades_per_year=1e9, max_ratio=0.5)
+    for gates in (GATES, open_gates):
+        compiled, plain = metrics.score(ends, gates), metrics.score_plain(ends, gates)
+        np.testing.assert_allclose(compiled, plain, rtol=1e-9, equal_nan=True)
+        ratios = compiled[[metrics.CALMAR, metrics.RECOVERY]]
+        assert not np.any(np.abs(ratios) > gates.max_ratio)
+    if compiled[metrics.N] >= 2:
+        assert compiled[metrics.TRADES_A_YEAR] > 0
+        assert not np.isnan(compiled[metrics.SPREAD])
 
 
 def test_prepared_candles_survive_the_way_through_a_file(tmp_path: Any) -> None:

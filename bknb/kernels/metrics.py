@@ -1,7 +1,7 @@
 """The figures of one combination of a sweep, from its table of ends, without an object per trade.
 
-Names, formulas and gates are those of ``bknb.statistics``; a test holds each figure equal to it. Sums are plain here
-and exactly rounded there, so figures agree to about 1e-12.
+Names and formulas are those of ``bknb.statistics``, a test holds each figure equal to it, and both are given the same
+gates. Sums are plain here and exactly rounded there, so figures agree to about 1e-12.
 """
 
 from __future__ import annotations
@@ -16,12 +16,6 @@ from .simulate import AMBIGUOUS, CLOSED_AT, FIRST_CANCEL, NET, PEAK, PENDING_AT,
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MIN_TRADES: Final = 10
-MIN_SPAN_DAYS: Final = 14.0
-MAX_TRADES_PER_YEAR: Final = 365.0
-MAX_YEARLY_RETURN: Final = 100.0
-MAX_RATIO: Final = 1000.0
-EPSILON: Final = 1e-9
 DAY: Final = 86_400_000
 MINUTE: Final = 60_000
 
@@ -69,8 +63,8 @@ YEARLY_SHARPE, YEARLY, CALMAR, DURATION, WIN_STREAK, LOSS_STREAK, AVG_PEAK, AVG_
 SIZE: Final = 30
 
 
-def _clamped(ratio: float) -> float:
-    return max(-MAX_RATIO, min(MAX_RATIO, ratio))
+def _clamped(ratio: float, gates: Any) -> Any:
+    return max(-gates.max_ratio, min(gates.max_ratio, ratio))
 
 
 def _equity(pnl: Any, trough: Any) -> Any:
@@ -115,10 +109,10 @@ def _counts(pnl: Any) -> Any:
     return wins, losses, won, lost, squared, most_wins, most_losses
 
 
-def _ratios(out: Any, pnl: Any, wins: int, losses: int, squared: float, blown: bool) -> None:  # noqa: FBT001
+def _ratios(out: Any, pnl: Any, wins: int, losses: int, squared: float, blown: bool, gates: Any) -> None:  # noqa: FBT001
     """Figures that need enough trades."""
     count = len(pnl)
-    if count < MIN_TRADES:
+    if count < gates.min_trades:
         return
     average = out[AVERAGE]
     spread = 0.0
@@ -129,34 +123,34 @@ def _ratios(out: Any, pnl: Any, wins: int, losses: int, squared: float, blown: b
     mean_loss = out[AVG_LOSS] if losses else 0.0
     out[SPREAD] = deviation
     out[EXPECTANCY] = wins / count * mean_win + losses / count * mean_loss
-    if deviation > EPSILON:
+    if deviation > gates.epsilon:
         out[SHARPE] = average / deviation
-    if losses and downside > EPSILON:
+    if losses and downside > gates.epsilon:
         out[SORTINO] = average / downside
-    if losses and abs(mean_loss) > EPSILON:
+    if losses and abs(mean_loss) > gates.epsilon:
         out[CERTAINTY] = mean_win / abs(mean_loss)
     if not blown and out[FALL] > 0:
-        out[RECOVERY] = _clamped((out[EQUITY] - 1) * 100 / out[FALL])
+        out[RECOVERY] = _clamped((out[EQUITY] - 1) * 100 / out[FALL], gates)
 
 
-def _annual(out: Any, count: int, blown: bool) -> None:  # noqa: FBT001 -- compiled, no keywords
+def _annual(out: Any, count: int, blown: bool, gates: Any) -> None:  # noqa: FBT001 -- compiled, no keywords
     """Figures scaled to a year of 365 days, and the gates that forbid it."""
     out[TRADES_A_YEAR] = 0.0
-    if count < MIN_TRADES or out[SPAN] < MIN_SPAN_DAYS:
+    if count < gates.min_trades or out[SPAN] < gates.min_span_days:
         return
-    frequency = count / out[SPAN] * 365
-    if frequency > MAX_TRADES_PER_YEAR:
+    frequency = count / out[SPAN] * gates.days_a_year
+    if frequency > gates.max_trades_per_year:
         return
     out[TRADES_A_YEAR] = frequency
     out[YEARLY_SHARPE] = out[SHARPE] * np.sqrt(frequency)
     yearly = -100.0 if blown else (out[EQUITY] ** (frequency / count) - 1) * 100
-    if abs(yearly) <= MAX_YEARLY_RETURN:
+    if abs(yearly) <= gates.max_yearly_return:
         out[YEARLY] = yearly
         if out[FALL] > 0:
-            out[CALMAR] = _clamped(yearly / out[FALL])
+            out[CALMAR] = _clamped(yearly / out[FALL], gates)
 
 
-def _score(ends: Any) -> Any:
+def _score(ends: Any, gates: Any) -> Any:
     """``score``, for both the compiled and the plain way."""
     out = np.full(SIZE, np.nan)
     closed = ends[ends[:, REASON] < FIRST_CANCEL]
@@ -174,12 +168,12 @@ def _score(ends: Any) -> Any:
         out[AVG_WIN] = won / wins
     if losses:
         out[AVG_LOSS] = -lost / losses
-    if wins and lost > EPSILON:
+    if wins and lost > gates.epsilon:
         out[FACTOR] = won / lost
     out[FALL], out[EQUITY] = deepest, equity
-    _ratios(out, pnl, wins, losses, squared, blown)
+    _ratios(out, pnl, wins, losses, squared, blown, gates)
     out[SPAN] = (closed[count - 1, CLOSED_AT] - closed[0, PENDING_AT]) / DAY
-    _annual(out, count, blown)
+    _annual(out, count, blown, gates)
     out[DURATION] = np.mean((closed[:, CLOSED_AT] - closed[:, PENDING_AT]) / MINUTE)
     out[AVG_PEAK], out[AVG_TROUGH] = np.mean(closed[:, PEAK]), np.mean(closed[:, TROUGH])
     out[DOUBTS] = np.sum(closed[:, AMBIGUOUS])
@@ -199,27 +193,30 @@ def _by_day(ends: Any, first_day: int, days: int) -> Any:
 _PIECES: Final = ("_clamped", "_equity", "_counts", "_ratios", "_annual")
 
 
-def score(ends: NDArray[np.float64]) -> NDArray[np.float64]:
+def score(ends: NDArray[np.float64], gates: Any) -> NDArray[np.float64]:
     """The figures ``FIGURES`` of a table of ends; NaN where a figure is not available.
 
     Parameters
     ----------
     ends : ndarray of float64, shape (k, WIDTH)
         See ``kernels.simulate``.
+    gates : Gates
+        From where on a figure says something: :data:`bknb.domain.gates.GATES`.
     """
-    figures: NDArray[np.float64] = compiled(_score, globals(), _PIECES)(ends)
+    figures: NDArray[np.float64] = compiled(_score, globals(), _PIECES)(ends, gates)
     return figures
 
 
-def score_plain(ends: NDArray[np.float64]) -> NDArray[np.float64]:
+def score_plain(ends: NDArray[np.float64], gates: Any) -> NDArray[np.float64]:
     """The specification of ``score``, not compiled.
 
     Examples
     --------
-    >>> score_plain(np.empty((0, 17)))[:3].tolist()
+    >>> from bknb.domain.gates import GATES
+    >>> score_plain(np.empty((0, 17)), GATES)[:3].tolist()
     [0.0, 0.0, 0.0]
     """
-    figures: NDArray[np.float64] = _score(ends)
+    figures: NDArray[np.float64] = _score(ends, gates)
     return figures
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from ..domain.interval import DAY_MS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-FEWEST_DAYS: Final = 40
-"""Fewer days than this say nothing about overfitting."""
 
 
 def daily_returns(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ..domain.formatting import MISSING, NOT_AVAILABLE, duration_text, percent_text
+from ..domain.gates import GATES
+from .price_profile import MIN_PROFILE_POINTS
 
 if TYPE_CHECKING:
     from .formulas import Figure
@@ -49,6 +51,16 @@ class Definition:
     source: str
     null_when: str
 
+    @property
+    def better_text(self) -> str:
+        """``higher is better``, ``lower is better``, or nothing where neither is."""
+        return f"{self.better} is better" if self.better else ""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a lower value is the better one; where neither is, a higher one comes first."""
+        return self.better == "lower"
+
     def show(self, value: Figure) -> str:
         """A value of this figure as text without its unit; ``n/a`` where it is not available.
 
@@ -75,7 +87,7 @@ class Definition:
           value     12.5000 % (lower is better)
         """
         unit = f" {self.unit}" if self.unit else ""
-        better = f" ({self.better} is better)" if self.better else ""
+        better = f" ({self.better_text})" if self.better else ""
         lines = [f"{self.label} [{self.key}]"]
         if known:
             shown = self.show(value)
@@ -90,11 +102,14 @@ class Definition:
 
 _PER_YEAR: Final = "trades/year"
 _ARITHMETIC: Final = "plain arithmetic"
-_FEW: Final = "fewer than 10 trades"
+_FEW: Final = f"fewer than {GATES.min_trades} trades"
 _NO_TRADE: Final = "no trade"
-_GATES: Final = "fewer than 10 trades, span under 14 days, or more than 365 trades a year"
-_PROFILE: Final = "fewer than 10 closing prices"
+_GATES: Final = (
+    f"{_FEW}, span under {GATES.min_span_days:g} days, or more than {GATES.max_trades_per_year:g} trades a year"
+)
+_PROFILE: Final = f"fewer than {MIN_PROFILE_POINTS} closing prices"
 _NO_MOVE: Final = f"{_PROFILE}, or no price differs from the one before"
+_CLAMPED: Final = f"clamped to -{GATES.max_ratio:g} .. {GATES.max_ratio:g}"
 _OWN: Final = "bknb"
 
 _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
@@ -140,20 +155,20 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
      "wins / n * avg_win + losses / n * avg_loss; equal to avg_pnl", "expected value of a trade",
      f"{_FEW} (in the heat table also: neither win nor loss)"),
     ("recovery_factor", "Recovery factor", "", "higher",
-     "(E_final - 1) * 100 / max_drawdown, clamped to -1000 .. 1000", "common usage, on compounded equity",
+     f"(E_final - 1) * 100 / max_drawdown, {_CLAMPED}", "common usage, on compounded equity",
      f"{_FEW}, a blown account, or no drawdown"),
     ("span_days", "Calendar span", "days", None, "last exit - first entry", _ARITHMETIC, _NO_TRADE),
     ("trades_per_year", "Trades per year", _PER_YEAR, None,
-     ("n / span_days * 365, time out of the market included; the number 0 (shown as n/a) says that nothing is "
-     f"annualised: {_GATES}"), "calendar frequency", _NO_TRADE),
+     (f"n / span_days * {GATES.days_a_year}, time out of the market included; the number 0 (shown as {NOT_AVAILABLE}) "
+     f"says that nothing is annualised: {_GATES}"), "calendar frequency", _NO_TRADE),
     ("annualized_sharpe_ratio", "Annualised Sharpe ratio", "", "higher",
      "sharpe_ratio * sqrt(trades_per_year)", "square-root-of-time scaling, Sharpe 1994",
      f"no sharpe_ratio, or {_GATES}"),
     ("expected_yearly_returns", "Expected yearly return", "%", "higher",
      "(E_final^(trades_per_year / n) - 1) * 100; -100 when blown", "geometric compounding",
-     f"{_GATES}, or further than 100 % from zero"),
+     f"{_GATES}, or further than {GATES.max_yearly_return:g} % from zero"),
     ("calmar_ratio", "Calmar ratio", "", "higher",
-     "expected_yearly_returns / max_drawdown, clamped to -1000 .. 1000",
+     f"expected_yearly_returns / max_drawdown, {_CLAMPED}",
      "T. W. Young, Calmar Ratio: A Smoother Tool, Futures 20, 1991",
      "no expected_yearly_returns, or no drawdown"),
     ("avg_duration", "Average duration", "minutes", None, "mean of (exit - entry)", _ARITHMETIC, _NO_TRADE),
@@ -265,6 +280,18 @@ HEAT_DEFINITIONS: Final[dict[str, Definition]] = {
     ),
 }  # fmt: skip
 """Definition of every figure of ``heat_statistics``; those under ``per_symbol`` are in ``DEFINITIONS``."""
+
+
+def lower_is_better(figure: str) -> bool:
+    """Whether a lower value of a figure is the better one; of a plain count, which has no definition, it is not.
+
+    Examples
+    --------
+    >>> lower_is_better("max_drawdown"), lower_is_better("total_pnl"), lower_is_better("cancelled")
+    (True, False, False)
+    """
+    return figure in DEFINITIONS and DEFINITIONS[figure].lower_is_better
+
 
 _UNSIGNED: Final = frozenset({"win_rate", "max_drawdown", "std_dev", "median_step_size"})
 

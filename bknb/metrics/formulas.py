@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, isfinite, isnan, sqrt
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from ..domain.gates import GATES
 from ..domain.interval import DAY_MS, MINUTE_MS
 from .price_profile import median, price_profile, total
 
@@ -15,19 +16,6 @@ if TYPE_CHECKING:
     from .trade_table import Ledger
 
 Figure: TypeAlias = float | int | str | bool | None
-
-MIN_TRADES: Final = 10
-"""Fewer trades than this: no ratio, because the estimate of a variance is noise."""
-MIN_SPAN_DAYS: Final = 14.0
-"""A shorter calendar span than this: nothing is annualised."""
-MAX_TRADES_PER_YEAR: Final = 365.0
-"""More trades a year than this: nothing is annualised (the frequency is not clipped either)."""
-MAX_YEARLY_RETURN: Final = 100.0
-"""A yearly return further from zero than this many percent is an absurd extrapolation, not a figure."""
-MAX_RATIO: Final = 1000.0
-"""Calmar ratio and recovery factor are clamped to plus and minus this."""
-EPSILON: Final = 1e-9
-"""A denominator that is not larger than this is rounding dust."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +113,7 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _clamp(ratio: float) -> float:
-    return max(-MAX_RATIO, min(MAX_RATIO, ratio))
+    return max(-GATES.max_ratio, min(GATES.max_ratio, ratio))
 
 
 def _results(pnl: list[float]) -> dict[str, Figure]:
@@ -142,7 +130,7 @@ def _results(pnl: list[float]) -> dict[str, Figure]:
         "total_pnl": total(pnl) if pnl else None,
         "avg_win": _mean(wins),
         "avg_loss": _mean(losses),
-        "profit_factor": won / lost if wins and lost > EPSILON else None,
+        "profit_factor": won / lost if wins and lost > GATES.epsilon else None,
     }
 
 
@@ -151,7 +139,7 @@ def _ratios(pnl: list[float], results: dict[str, Figure], *, walk: EquityWalk) -
     names = ("std_dev", "sharpe_ratio", "sortino_ratio", "certainty_ratio", "expectancy", "recovery_factor")
     figures: dict[str, Figure] = dict.fromkeys(names)
     count = len(pnl)
-    if count < MIN_TRADES:
+    if count < GATES.min_trades:
         return figures
     average = total(pnl) / count
     deviation = sqrt(total([(apart := result - average) * apart for result in pnl]) / (count - 1))
@@ -160,11 +148,11 @@ def _ratios(pnl: list[float], results: dict[str, Figure], *, walk: EquityWalk) -
     mean_win, mean_loss = (_float(results[key]) for key in ("avg_win", "avg_loss"))
     figures["std_dev"] = deviation
     figures["expectancy"] = wins / count * mean_win + losses / count * mean_loss
-    if deviation > EPSILON:
+    if deviation > GATES.epsilon:
         figures["sharpe_ratio"] = average / deviation
-    if losses and downside > EPSILON:
+    if losses and downside > GATES.epsilon:
         figures["sortino_ratio"] = average / downside
-    if losses and abs(mean_loss) > EPSILON:
+    if losses and abs(mean_loss) > GATES.epsilon:
         figures["certainty_ratio"] = mean_win / abs(mean_loss)
     if not walk.blown and walk.max_drawdown > 0:
         figures["recovery_factor"] = _clamp((walk.final - 1) * 100 / walk.max_drawdown)
@@ -189,16 +177,16 @@ def _annual(count: int, span_days: float | None, sharpe: Figure, *, walk: Equity
     )
     figures["span_days"] = span_days
     figures["trades_per_year"] = 0.0
-    if count < MIN_TRADES or span_days is None or span_days < MIN_SPAN_DAYS:
+    if count < GATES.min_trades or span_days is None or span_days < GATES.min_span_days:
         return figures
-    frequency = count / span_days * 365
-    if frequency > MAX_TRADES_PER_YEAR:
+    frequency = count / span_days * GATES.days_a_year
+    if frequency > GATES.max_trades_per_year:
         return figures
     figures["trades_per_year"] = frequency
     if sharpe is not None:
         figures["annualized_sharpe_ratio"] = _float(sharpe) * sqrt(frequency)
     yearly = _yearly_return(walk, exponent=frequency / count)
-    if abs(yearly) <= MAX_YEARLY_RETURN:
+    if abs(yearly) <= GATES.max_yearly_return:
         figures["expected_yearly_returns"] = yearly
         if walk.max_drawdown > 0:
             figures["calmar_ratio"] = _clamp(yearly / walk.max_drawdown)

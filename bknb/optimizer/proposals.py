@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from ..domain.gates import GATES
 from ..errors import UnknownName
 from ..research.deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
 from .prompt import Message, Range, Shown
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 FENCES: Final = ("processor time", "memory", "file size", "system calls", "audit events")
 """What a trial is fenced in by, where the system can do it."""
-
-_FEW: Final = 10  # trades below which a Sharpe ratio says nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +73,7 @@ class Proposal:
         if self.notes:
             return "On the test range it failed: " + "; ".join(self.notes)
         if self.luck.p_value is None:
-            return f"Fewer than {_FEW} trades on the test range say nothing about skill."
+            return f"Fewer than {GATES.min_trades} trades on the test range say nothing about skill."
         tries = f"{self.luck.trials:g} {'try' if self.luck.trials == 1 else 'tries'}"
         return f"After {tries} on the test range, luck alone does this well with a chance of {self.luck.p_value:.0%}."
 
@@ -99,7 +98,7 @@ def _returns(result: Any) -> list[float]:
 
 
 def _sharpe(values: Sequence[float]) -> float | None:
-    return deflated_sharpe_ratio(values).sharpe_ratio if len(values) >= _FEW else None
+    return deflated_sharpe_ratio(values).sharpe_ratio if len(values) >= GATES.min_trades else None
 
 
 def ranked(passed: Sequence[Passed], *, earlier: int) -> list[Proposal]:

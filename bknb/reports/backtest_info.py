@@ -149,7 +149,7 @@ def figures_of(stats: Mapping[str, Any]) -> tuple[Figure, ...]:
         text = figure_text(definition, value)
         if key == "win_rate" and value is not None:
             text += f" ({stats['win_count']:,} won / {stats['loss_count']:,} lost)"
-        better = f"{definition.better} is better" if definition.better and text != MISSING else ""
+        better = definition.better_text if text != MISSING else ""
         unavailable = f" N/A when: {definition.null_when}." if definition.null_when else ""
         figures.append(
             Figure(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import MissingDependency, UnknownName, UsageError
+from ..metrics.definitions import lower_is_better
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,8 +69,7 @@ def heatmap_info(result: Any, x: str | None = None, y: str | None = None, *, val
     grid = np.full((len(y_values), len(x_values)), np.nan)
     mean = table[value].groupby(level=0).mean()
     firsts = table.groupby(level=0)[names].first()
-    lower = value in ("max_drawdown", "std_dev", "loss_count", "max_loss_streak")
-    better = np.fmin if lower else np.fmax
+    better = np.fmin if lower_is_better(value) else np.fmax
     ys = firsts[y] if y else [""] * len(firsts)
     for at_x, at_y, one in zip(firsts[x], ys, mean, strict=True):
         where = lines[repr(at_y)], columns[repr(at_x)]

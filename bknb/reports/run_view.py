@@ -27,7 +27,7 @@ from ..domain.signal import (
     Scheduled,
     ScheduledSignal,
 )
-from ..metrics.definitions import DEFINITIONS, figure_text
+from ..metrics.definitions import DEFINITIONS, figure_text, lower_is_better
 from .progress_text import interval_minutes
 from .signal_story import RANK, tell
 
@@ -390,7 +390,7 @@ class Watch:
     def _step(self, step: Any) -> None:
         """One strategy of a comparison is done; ranked by its figure, those without one last."""
         self._steps[step.strategy] = step
-        worse = -1.0 if DEFINITIONS[step.metric].better == "lower" else 1.0
+        worse = -1.0 if lower_is_better(step.metric) else 1.0
         order = sorted(self._steps.values(), key=lambda each: (each.value is None, -worse * (each.value or 0.0)))
         self.processed, self.total = step.tested, step.total
         self.ranking = [_ranked(each, step.metric) for each in order]

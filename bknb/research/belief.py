@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import number_text, share_text
+from ..domain.gates import MIN_DAYS
 from ..errors import UsageError
 from ..metrics.definitions import DEFINITIONS, figure_text
 from ..reports.markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LUCK: Final = 0.05  # a chance above this is called luck in the sentence
-_FEWEST_DAYS: Final = 40
 _TITLES: Final = ("Figure", "Value", "Low", "High", "Winning side")
 
 
@@ -196,6 +196,6 @@ def _search(trials: Any) -> tuple[Any, float | None, Any]:
 
 def _of_search(returns: Any) -> Overfitting | None:
     table = np.asarray(returns, dtype=np.float64) if returns is not None else np.empty((0, 0))
-    if table.ndim != 2 or table.shape[0] < _FEWEST_DAYS or table.shape[1] < 2:
+    if table.ndim != 2 or table.shape[0] < MIN_DAYS or table.shape[1] < 2:
         return None
     return overfitting(table, blocks=16 if len(table) >= 160 else 10)

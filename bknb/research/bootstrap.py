@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from ..domain.gates import GATES
 from ..errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     Rows = NDArray[np.float64]
 
 _AT_ONCE: Final = 2_000_000  # numbers in memory at a time (16 MB)
-_DUST: Final = 1e-9
-_FEWEST: Final = 10
 _NORMAL: Final = NormalDist()
 
 
@@ -114,7 +113,7 @@ def _share(rows: Rows) -> Rows:
 
 
 def _over(top: Rows, bottom: Rows) -> Rows:
-    known = bottom > _DUST
+    known = bottom > GATES.epsilon
     return np.asarray(np.where(known, top / np.where(known, bottom, 1.0), np.nan))
 
 
@@ -185,7 +184,7 @@ def block_length(returns: Any) -> float:
     n = len(x)
     centred = x - x.mean()
     variance = float(centred @ centred) / n
-    if n < _FEWEST or variance <= _DUST**2:
+    if n < GATES.min_trades or variance <= GATES.epsilon**2:
         return 1.0
     quiet = max(5, ceil(sqrt(log10(n))))
     longest = min(ceil(sqrt(n)) + quiet, n - 1)
@@ -288,7 +287,7 @@ def bootstrap(
     length = block_length(values) if block is None else float(block)
     length = min(length, float(max(count, 1)))
     drawn: dict[str, Rows] = {name: np.empty(0) for name in chosen}
-    if count >= _FEWEST:
+    if count >= GATES.min_trades:
         rng = np.random.default_rng(seed)
         parts = [
             values[resample(count, resamples=part, block=length, method=method, rng=rng)]
@@ -321,7 +320,7 @@ def _results(returns: Any) -> Rows:
 def _interval(
     name: str, figure: Callable[[Rows], Rows], values: Rows, drawn: Rows, level: float, block: float
 ) -> Interval:
-    value = float(figure(values[None, :])[0]) if len(values) >= _FEWEST else float("nan")
+    value = float(figure(values[None, :])[0]) if len(values) >= GATES.min_trades else float("nan")
     known = drawn[np.isfinite(drawn)]
     own = value if np.isfinite(value) else None
     if not len(known) or len(known) < len(drawn) / 2:

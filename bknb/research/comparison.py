@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text, share_text, utc_text
+from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UnknownName, UsageError
-from ..metrics.daily_returns import FEWEST_DAYS, of_results
+from ..metrics.daily_returns import of_results
 from ..metrics.definitions import DEFINITIONS, Definition, figure_text
 from ..reports.markup import Html, cell, element, figures, html_figures, html_table, markdown_table
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio, effective_trials
@@ -35,7 +36,6 @@ COLUMNS: Final = (
 )
 """The figures of the table, next to the one that ranks."""
 
-_FEWEST_TRADES: Final = 10
 _BLOCKS: Final = 10
 
 
@@ -91,7 +91,7 @@ def ranked(entries: Sequence[Entry], metric: str) -> list[Entry]:
     >>> [entry.strategy for entry in ranked(entries, "max_drawdown")]
     ['c', 'a', 'b']
     """
-    sign = 1.0 if rankable(metric).better == "lower" else -1.0
+    sign = 1.0 if rankable(metric).lower_is_better else -1.0
     return sorted(entries, key=lambda entry: (bool(entry.error), entry.value is None, sign * (entry.value or 0.0)))
 
 
@@ -169,7 +169,7 @@ class Comparison:
         if best is None or best.strategy not in self.results:
             return None
         trades = self.results[best.strategy].trades["pnl_percentage"].to_numpy()
-        if len(trades) < _FEWEST_TRADES:
+        if len(trades) < GATES.min_trades:
             return None
         tried = max(len(self.entries), 1)
         return deflated_sharpe_ratio(trades, trials=tried, count=self._independent(tried))
@@ -177,13 +177,13 @@ class Comparison:
     def _independent(self, tried: int) -> float:
         daily = of_results(self.results.values())
         missing = tried - daily.shape[1]  # one that failed was tried as well
-        return max(1.0, effective_trials(daily) + missing) if daily.shape[0] >= FEWEST_DAYS else float(tried)
+        return max(1.0, effective_trials(daily) + missing) if daily.shape[0] >= MIN_DAYS else float(tried)
 
     @property
     def overfitting(self) -> Overfitting | None:
         """How often the best in one half of the days was poor in the other; None for too few days or strategies."""
         daily = of_results(self.results.values())
-        if daily.ndim != 2 or daily.shape[0] < FEWEST_DAYS or daily.shape[1] < 2:
+        if daily.ndim != 2 or daily.shape[0] < MIN_DAYS or daily.shape[1] < 2:
             return None
         return overfitting(daily, blocks=_BLOCKS)
 
@@ -197,7 +197,7 @@ class Comparison:
         own = DEFINITIONS[self.metric]
         frame = f"{self.frame}: " if self.frame else ""
         tested = f"{len(self.entries)} of {self.total}" + (" (stopped early)" if self.stopped else "")
-        direction = "lower" if own.better == "lower" else "higher"
+        direction = "lower" if own.lower_is_better else "higher"
         return [
             ("Symbol", self.symbol),
             ("Exchange", self.exchange),

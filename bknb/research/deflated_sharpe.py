@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.gates import GATES
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 EULER_MASCHERONI: Final = 0.5772156649015329
 _NORMAL: Final = NormalDist()
-_FEWEST: Final = 10  # observations; a variance of fewer is noise, and no ratio is formed
-_DUST: Final = 1e-9  # a standard deviation that is not larger is rounding dust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +217,7 @@ def effective_trials(returns: ArrayLike) -> float:
     """
     table = _table(returns)
     spread = table.std(axis=0)
-    live = table[:, spread > _DUST]
+    live = table[:, spread > GATES.epsilon]
     number = live.shape[1]
     if number < 2:
         return float(max(number, 1))
@@ -259,11 +258,11 @@ def _table(returns: Any) -> NDArray[np.float64]:
 
 def _moments(values: NDArray[np.float64]) -> _Moments:
     count = len(values)
-    if count < _FEWEST:
+    if count < GATES.min_trades:
         return _Moments(count, None, None, None)
     mean = float(values.mean())
     deviation = float(values.std(ddof=1))
-    if not deviation > _DUST:
+    if not deviation > GATES.epsilon:
         return _Moments(count, None, None, None)
     scaled = (values - mean) / float(values.std())
     return _Moments(count, mean / deviation, float((scaled**3).mean()), float((scaled**4).mean()))

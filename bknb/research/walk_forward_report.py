@@ -154,7 +154,7 @@ def choose(values: Sequence[float | None], metric: str) -> int | None:
     >>> choose([None, 2.0, 5.0], "sharpe_ratio"), choose([None, 2.0, 5.0], "max_drawdown"), choose([None], "n")
     (2, 1, None)
     """
-    sign = -1.0 if rankable(metric).better == "lower" else 1.0
+    sign = -1.0 if rankable(metric).lower_is_better else 1.0
     known = [(sign * value, -at) for at, value in enumerate(values) if value is not None and value == value]
     return -max(known)[1] if known else None
 

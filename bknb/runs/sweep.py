@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from ..config import Settings
 from ..engine.plan import ExchangeLike, FrameLike, StrategyLike, plan_backtest
 from ..errors import UsageError
+from ..metrics.definitions import lower_is_better
 from ..ports import TrialLedger
 from ..sweeps.search import Search, Space, checked_search
 from ..sweeps.sweep_run import SweepPlan, SweepRun, TrialMemory
@@ -125,6 +126,7 @@ def plan_sweep(
         trials=trials,
         seed=seed,
         metric=metric,
+        lower_is_better=lower_is_better(metric),
         executor=executor,
         keep_trades=keep_trades,
     )

@@ -11,8 +11,8 @@ from ..engine.build import with_params
 from ..errors import UsageError
 from ..kernels import simulate as kernel
 from ..kernels.metrics import FIGURES
+from ..metrics.definitions import lower_is_better
 from ..sweeps.evaluate import Bench, frame_days, prepare
-from ..sweeps.search import LOWER_IS_BETTER
 from ..sweeps.sweep_run import SweepRun
 
 if TYPE_CHECKING:
@@ -120,9 +120,7 @@ class SweepResult:
         for name in ("n", "total_pnl", "max_drawdown"):
             if name != self.metric:
                 frame[name] = self._mean(name)
-        return frame.sort_values(
-            self.metric, ascending=self.metric in LOWER_IS_BETTER, kind="stable", na_position="last"
-        )
+        return frame.sort_values(self.metric, ascending=lower_is_better(self.metric), kind="stable", na_position="last")
 
     def _mean(self, figure: str) -> NDArray[np.float64]:
         at, count = FIGURES.index(figure), len(self.symbols)

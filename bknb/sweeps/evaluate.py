@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from ..domain.execution import execution_model
+from ..domain.gates import GATES
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
 from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
@@ -189,10 +190,10 @@ class Bench:
         try:
             if self._compiled:
                 ends, rejected = self._simulate(signal_rows(self.plan.strategy, self.prepared.candles, params))
-                figures, returns = score(ends), daily(ends, self.first_day, self.days)
+                figures, returns = score(ends, GATES), daily(ends, self.first_day, self.days)
             else:
                 ends, rejected = self._run_events(with_params(self.plan.strategy, params))
-                figures, returns = score_plain(ends), daily_plain(ends, self.first_day, self.days)
+                figures, returns = score_plain(ends, GATES), daily_plain(ends, self.first_day, self.days)
         except ImportError:
             raise
         except Exception as error:  # noqa: BLE001 -- one bad combination does not end a sweep

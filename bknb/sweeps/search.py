@@ -15,7 +15,6 @@ Search: TypeAlias = Literal["grid", "random", "optuna"]
 Params: TypeAlias = dict[str, Any]
 
 SEARCHES: Final = ("grid", "random", "optuna")
-LOWER_IS_BETTER: Final = frozenset({"max_drawdown", "std_dev", "loss_count", "max_loss_streak"})
 METRICS: Final = tuple(name for name in FIGURES if name not in ("cancelled", "ambiguous"))
 _PART: Final = 8192  # combinations of a list that are made at a time
 BATCH: Final = 16  # an Optuna sampler learns after so many; fixed, so that the answer does not depend on the executor
@@ -157,9 +156,9 @@ def _is_even(values: tuple[Any, ...]) -> bool:
     return numbers and list(values) == sorted(values)
 
 
-def make_search(space: Space, *, search: str, trials: int | None, seed: int, metric: str) -> Listed | Sampled:
+def make_search(space: Space, *, search: str, trials: int | None, seed: int, lower_is_better: bool) -> Listed | Sampled:
     """The search of that name."""
     if search == "optuna":
         assert trials is not None  # checked_search saw to it  # noqa: S101
-        return Sampled(space, trials=trials, seed=seed, lower_is_better=metric in LOWER_IS_BETTER)
+        return Sampled(space, trials=trials, seed=seed, lower_is_better=lower_is_better)
     return Listed(space, search=search, trials=trials, seed=seed)

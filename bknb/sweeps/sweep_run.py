@@ -55,6 +55,7 @@ class SweepPlan:
     trials: int | None
     seed: int
     metric: str
+    lower_is_better: bool
     executor: object = None
     keep_trades: bool = False
 
@@ -113,7 +114,11 @@ class SweepRun:
         self.trial_sharpes: list[float] = []
         self.trials = 0
         self._search = make_search(
-            plan.space, search=plan.search, trials=plan.trials, seed=plan.seed, metric=plan.metric
+            plan.space,
+            search=plan.search,
+            trials=plan.trials,
+            seed=plan.seed,
+            lower_is_better=plan.lower_is_better,
         )
         self.total = self._search.total * len(plan.plans)
         self._progress = progress
