@@ -199,6 +199,7 @@ def test_random_search_is_seeded_and_repeats_nothing() -> None:
     assert len(set(drawn(1))) == 7
 
 
+@pytest.mark.slow
 def test_optuna_finds_its_way_whatever_the_executor() -> None:
     pytest.importorskip("optuna")
     space = {"fast": range(2, 30), "slow": range(10, 100), "take": [1.0, 2.0, 3.0]}
@@ -243,6 +244,7 @@ def test_mistakes_are_answered(changes: dict[str, Any], expected: str) -> None:
 # --- executors -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_processes_give_the_same(inline: bknb.SweepResult, workers: int) -> None:
     assert_same(inline, bknb.sweep(get_signals, **options(executor=workers)))
@@ -270,6 +272,7 @@ def test_a_pool_that_breaks_costs_time_not_the_run(inline: bknb.SweepResult) -> 
     assert any("the executor broke" in warning for warning in found.warnings)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_its_task_another_try(inline: bknb.SweepResult, monkeypatch: Any) -> None:
     """A real process is really killed while it has a task."""
     killed: list[int] = []
@@ -286,6 +289,7 @@ def test_a_killed_worker_costs_its_task_another_try(inline: bknb.SweepResult, mo
     assert len(killed) == 2
 
 
+@pytest.mark.slow
 def test_a_combination_that_kills_every_worker_is_a_row() -> None:
     def deadly(candles: Any, length: int = 1) -> Any:
         if length == 2:
@@ -297,6 +301,7 @@ def test_a_combination_that_kills_every_worker_is_a_row() -> None:
     assert found.table["n"].iloc[0] == found.table["n"].iloc[2] > 0
 
 
+@pytest.mark.slow
 def test_dask_gives_the_same_and_survives_a_killed_worker(inline: bknb.SweepResult) -> None:
     """A cluster on loopback, in a process of its own: its threads and warnings are not this test's."""
     pytest.importorskip("distributed")
@@ -338,6 +343,7 @@ def get_signals(candles, n=1):
 """
 
 
+@pytest.mark.slow
 def test_a_strategy_of_a_cell_reaches_the_workers() -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     exec(CELL, names)  # noqa: S102 -- as a notebook runs it
@@ -386,6 +392,7 @@ def test_progress_is_an_event() -> None:
 # --- the ledger ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_resumed_equals_uninterrupted(inline: bknb.SweepResult, tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     half = bknb.sweep(get_signals, **options(params={"fast": [3, 5], "slow": GRID["slow"]}, ledger=path))
@@ -477,6 +484,7 @@ def test_a_torn_or_flipped_ledger_is_read_as_far_as_it_holds(inline: bknb.SweepR
     assert (file.damaged, len(file.all())) == (1, 11)
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_in_the_middle_goes_on(inline: bknb.SweepResult, tmp_path: Path) -> None:
     """A process that sweeps is really killed after some trials are on disk."""
     path = tmp_path / "ledger"

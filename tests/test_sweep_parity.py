@@ -267,6 +267,7 @@ print(len(ends), sum(len(one.cache_hits) for one in stats), sum(len(one.cache_mi
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_does_not_compile_again(tmp_path: Any) -> None:
     first, second = (in_a_process(ONE, NUMBA_CACHE_DIR=str(tmp_path)).split() for _ in range(2))
     assert first[0] == second[0]
@@ -274,6 +275,7 @@ def test_a_second_process_does_not_compile_again(tmp_path: Any) -> None:
     assert int(second[1]) > 0 == int(second[2])
 
 
+@pytest.mark.slow
 def test_without_a_folder_for_the_cache_it_compiles_in_memory() -> None:
     code = "from numba.core import caching\ncaching.CacheImpl._locator_classes = []\n" + ONE
     ends, _ = by_kernel(plan_for(3, "touch"))
