@@ -63,6 +63,15 @@ def shared() -> Path:
     return SHARED
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests counted: whatever they gave to ``record_property("said", text)``."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, text in getattr(report, "user_properties", ()):
+                if name == "said" and report.when == "call":
+                    terminalreporter.write_line(text)
+
+
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of its own is made in it
 ENOUGH = 32_000_000  # bytes
 

@@ -6,7 +6,7 @@
 * ``PUBLIC`` opens ``import bknb``: the public names, nothing behind them. It is for the guests ``jupyter`` and ``cli``.
 * A room that is not in ``DOORS`` fails: what a new one may touch is decided here first.
 
-Run with ``-s`` to see the counts: arrows between rooms, arrows that run back up, and circles between modules.
+The end of a run says the counts: arrows between rooms, arrows that run back up, and circles between modules.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -203,14 +204,18 @@ class Import:
     at_import: bool  # runs when the module is imported
 
 
-def modules() -> Iterator[Module]:
+@cache
+def modules() -> tuple[Module, ...]:
+    found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         is_package = parts[-1] == "__init__"
         name = ".".join(parts[:-1] if is_package else parts)
-        yield Module(name, ast.parse(path.read_text(encoding="utf-8"), filename=str(path)), is_package)
+        found.append(Module(name, ast.parse(path.read_text(encoding="utf-8"), filename=str(path)), is_package))
+    return tuple(found)
 
 
+@cache
 def imports(module: Module) -> list[Import]:
     found: list[Import] = []
 
@@ -520,11 +525,10 @@ def upward(found: set[tuple[str, str]]) -> list[tuple[str, str]]:
     return sorted((a, b) for a, b in found if order[a] < order[b])
 
 
-def test_arrows_between_rooms(capsys: pytest.CaptureFixture[str]) -> None:
+def test_arrows_between_rooms(record_property: Callable[[str, object], None]) -> None:
     found = arrows()
     up = upward(found)
-    with capsys.disabled():
-        sys.stdout.write(f"\narrows between rooms: {len(found)}, back up: {len(up)} {up}, circles: {len(circles())}\n")
+    record_property("said", f"arrows between rooms: {len(found)}, back up: {len(up)} {up}, circles: {len(circles())}")
     assert len(found) <= 190
     assert len(up) <= 5
 
