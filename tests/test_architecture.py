@@ -39,6 +39,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "events": ("domain", "errors", "log", "process", "user_code"),
     "market": ("domain", "kernels", "config", "errors", "ports", "process"),
     "stores": ("errors", "ports", "process"),
+    "adapters": ("stores",),  # old paths
     "reports": ("metrics", "domain", "errors"),
     "engine": ("market", "events", "kernels", "domain", "config", "errors", "log", "ports", "process", "user_code"),
     "history": ("stores", "market", "domain", "config", "errors", "ports"),
@@ -88,6 +89,7 @@ CIRCLES: dict[frozenset[str], str] = {
 
 # packages with fewer than three modules, and why they are a room all the same
 SMALL_PACKAGES: dict[str, str] = {
+    "adapters": "two old paths that the manual of 0.1.0 told to import; they warn, and go with the next release",
     "brokers": "a public namespace; brokers of exchanges come beside the one on paper",
     "diagnostics": "what bknb doctor looks at, apart from how it tells",
 }

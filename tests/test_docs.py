@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_architecture import DOORS
 from test_scenarios import ROWS
 
 from bknb.metrics.definitions import DEFINITIONS
@@ -107,8 +108,54 @@ def test_the_examples_run_as_printed(page: Path, tmp_path: Path) -> None:
         assert said.returncode == 0, said.stdout[-3000:]
 
 
+PUBLIC_PLACES = re.compile(
+    r"bknb(\.(ports|errors|panels|sources|exchanges|stores|brokers|llm|testing(\.(?!language\b)\w+)?))?"
+)
+"""The modules a page may tell its readers to import from."""
+
+
+def imported(source: str) -> list[str]:
+    """The modules of bknb that a block of code imports from."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return [name for name in names if name.split(".")[0] == "bknb"]
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
+def test_examples_import_public_places_alone(page: Path) -> None:
+    internal = [name for block in blocks(page) for name in imported(block) if not PUBLIC_PLACES.fullmatch(name)]
+    assert not internal, f"{page.name} sends its readers to {internal}"
+
+
+def test_an_internal_place_is_seen() -> None:
+    assert imported("import os\nfrom bknb.stores.record import seal") == ["bknb.stores.record"]
+    assert not PUBLIC_PLACES.fullmatch("bknb.stores.record")
+    assert not PUBLIC_PLACES.fullmatch("bknb.testing.language")
+    assert not PUBLIC_PLACES.fullmatch("bknb.adapters.state")
+    assert PUBLIC_PLACES.fullmatch("bknb.testing.stores")
+
+
+PATHS = re.compile(r"`((?:bknb|tests|benchmarks|notebooks|docs)/[^`\s]*)`")
+"""A file or folder of the repository, as a page names it."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_file_a_page_names_exists(page: Path) -> None:
+    missing = [path for path in PATHS.findall(text(page)) if not (ROOT / path).exists()]
+    assert not missing, f"{page.name} names {missing}"
+
+
+def test_the_rooms_are_listed_from_the_ground_floor_up() -> None:
+    page = text(ROOT / "docs" / "architecture.md")
+    listed = re.findall(r"^\| `bknb/(\w+)(?:\.py|/)` \|", page, flags=re.MULTILINE)
+    assert listed == [room for room in DOORS if room]
+
+
 def test_there_are_pages() -> None:
     assert {page.name for page in PAGES} >= {
+        "architecture.md",
+        "contributing.md",
         "execution.md",
         "statistics.md",
         "live.md",

@@ -12,10 +12,12 @@ import bknb
 
 OPTIONAL = {"IPython", "ipywidgets", "matplotlib", "nbclient", "nbconvert", "nbformat", "numba", "plotly", "pyarrow"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+OLD_PATHS = "ignore:bknb.* is an old path:DeprecationWarning"
 
 MODULES = ["bknb", *(found.name for found in pkgutil.walk_packages(bknb.__path__, "bknb."))]
 
 
+@pytest.mark.filterwarnings(OLD_PATHS)
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name: str) -> None:
     try:

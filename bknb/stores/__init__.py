@@ -1,5 +1,9 @@
 """Where live runs keep their state; each can be passed as ``store=``, or chosen for all with ``bknb.set_store``.
 
+A store of your own is any object with the methods of :class:`bknb.ports.StateStore` that passes
+:class:`bknb.testing.stores.StateStoreContract`. It keeps what ``seal`` makes of a value, gives back what ``unseal``
+finds in it, and refuses bad kinds and keys with ``check_kind`` and ``check_address``.
+
 Examples
 --------
 >>> import bknb.stores
@@ -10,5 +14,19 @@ MemoryStore(0 values)
 from __future__ import annotations
 
 from .choose import FileStore, MemoryStore, SqliteStore, files, memory, set_store, sqlite
+from .record import Unreadable, check_address, check_kind, seal, unseal
 
-__all__ = ["FileStore", "MemoryStore", "SqliteStore", "files", "memory", "set_store", "sqlite"]
+__all__ = [
+    "FileStore",
+    "MemoryStore",
+    "SqliteStore",
+    "Unreadable",
+    "check_address",
+    "check_kind",
+    "files",
+    "memory",
+    "seal",
+    "set_store",
+    "sqlite",
+    "unseal",
+]

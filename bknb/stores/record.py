@@ -33,7 +33,7 @@ _DIGITS: Final = 32
 
 
 class Unreadable(Exception):  # noqa: N818 - it never reaches a user: the stores turn it into a StateError
-    """A saved value that is not what it should be.
+    """A saved value that is not what it should be; raised by :func:`unseal`, and for a store to turn into a StateError.
 
     Attributes
     ----------
@@ -41,6 +41,15 @@ class Unreadable(Exception):  # noqa: N818 - it never reaches a user: the stores
         Fits behind the name of the file: "is cut off".
     newer : int or None
         The format, when a later bknb wrote it; then it is good, only not for us.
+
+    Examples
+    --------
+    >>> sealed = seal("signal", ("sma", "BTCUSDT"), b"{}")
+    >>> try:
+    ...     unseal(sealed[:-1], "signal", ("sma", "BTCUSDT"))
+    ... except Unreadable as problem:
+    ...     print("the saved signal", problem.reason)
+    the saved signal is cut off
     """
 
     def __init__(self, reason: str, *, newer: int | None = None) -> None:
@@ -91,13 +100,27 @@ def check_address(kind: object, key: object) -> None:
 
 
 def check_kind(kind: object) -> None:
-    """Refuse a kind that is not a short lower-case word; see :func:`check_address`."""
+    """Refuse a kind that is not a short lower-case word; :func:`check_address` looks at the key too.
+
+    Raises
+    ------
+    UsageError
+        When the kind is not a word of at most 32 letters, digits and underscores that begins with a letter.
+
+    Examples
+    --------
+    >>> check_kind("signal")
+    >>> check_kind("a signal")
+    Traceback (most recent call last):
+        ...
+    bknb.errors.UsageError: a kind of state is a word like 'signal' (a-z, 0-9, _), not 'a signal'
+    """
     if not isinstance(kind, str) or not _KIND.fullmatch(kind):
         raise UsageError(f"a kind of state is a word like 'signal' (a-z, 0-9, _), not {kind!r}")
 
 
 def seal(kind: str, key: Key, payload: bytes) -> bytes:
-    """Wrap a payload so that damage and a wrong place are noticed.
+    """The bytes to keep for a value: with format, kind, key and checksum, so that damage and a wrong place are noticed.
 
     Parameters
     ----------
@@ -128,12 +151,29 @@ def seal(kind: str, key: Key, payload: bytes) -> bytes:
 
 
 def unseal(sealed: bytes, kind: str, key: Key) -> bytes:
-    """The payload of a saved value.
+    """The payload of a saved value, byte for byte as it was given to :func:`seal`.
+
+    Parameters
+    ----------
+    sealed : bytes
+        What was kept.
+    kind, key
+        Where it was found; it must belong there.
 
     Raises
     ------
     Unreadable
         When it is damaged, belongs somewhere else, or was written by a later bknb.
+
+    Examples
+    --------
+    >>> sealed = seal("signal", ("sma", "BTCUSDT"), b'{"price":100}')
+    >>> unseal(sealed, "signal", ("sma", "BTCUSDT"))
+    b'{"price":100}'
+    >>> unseal(sealed.replace(b"100", b"900"), "signal", ("sma", "BTCUSDT"))
+    Traceback (most recent call last):
+        ...
+    bknb.stores.record.Unreadable: is damaged: its checksum does not match
     """
     payload = _opened(sealed, kind, key)
     if payload is None:
