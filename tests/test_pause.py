@@ -48,10 +48,13 @@ class Paused:
 
     def start(self) -> BacktestTask:
         stop: list[Callable[[], None]] = []
+        reached: list[int] = [-1]
 
         def progress(event: Any) -> None:  # a run that holds says once more how far it is
-            if self.tasks and self.tasks[0].paused and event.strategy == "get_signal":
-                self.holds.set()
+            if event.strategy == "get_signal":
+                if self.tasks and self.tasks[0].paused and event.processed == reached[-1]:
+                    self.holds.set()
+                reached.append(event.processed)
 
         stop.append(bknb.listen_progress_backtest(progress))
         task = bknb.Backtest.background("BTCUSDT", strategy=self.get_signal, **CALL)

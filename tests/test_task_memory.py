@@ -230,14 +230,18 @@ def test_a_sweep_is_gone_with_its_result() -> None:
             "minute_estimated_time": 60,
         }
 
+    def sweeps() -> set[int]:
+        gc.collect()
+        return {id(each) for each in gc.get_objects() if type(each).__name__ == "SweepRun"}
+
+    before = sweeps()
     found = bknb.sweep(
         get_signals, params={"up": [1.01, 1.02]}, symbol="BTCUSDT", exchange="demo", frame=FRAME, interval="1h"
     )
     gone = weakref.ref(found.run(0).run_record.candles.window), weakref.ref(found)
     del found
-    gc.collect()
+    assert sweeps() <= before
     assert [each() for each in gone] == [None, None]
-    assert not [each for each in gc.get_objects() if type(each).__name__ == "SweepRun"]
 
 
 def test_a_live_run_that_is_over_keeps_its_minutes_alone(windows: weakref.WeakSet[Window]) -> None:
