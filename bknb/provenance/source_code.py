@@ -16,18 +16,18 @@ import functools
 import hashlib
 import importlib
 import importlib.util
-import inspect
 import itertools
 import sys
 import types
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ..user_code import is_users, is_users_file
+from ..user_code import is_users
 from .names_read import Name, closure_of, defaults_of, names_read
-from .source_text import digest_of, is_written_in, text_of_class, text_of_code
+from .parts import leads_to_own, members_of, own_module, state_of, told_by_class, wrapped_by
+from .source_text import digest_of, text_of_class, text_of_code
 from .value_text import Spelled, spell
 
 AnyFunction = Callable[..., Any]
@@ -48,10 +48,6 @@ _UNSTEADY: Final = {
     "socket": "the network",
 }
 _WITH_CONTENT: Final = (str, bytes, int, float, list, tuple, set, frozenset, Mapping, msgspec.Struct)
-_FUNCTIONS: Final = (
-    *(types.FunctionType, types.MethodType, staticmethod, classmethod, property),
-    *(functools.cached_property, functools.partialmethod, functools.partial),
-)
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +185,7 @@ class _Walk:
             if isinstance(thing, kind):
                 read(self, thing, name)
                 return
-        wrapped = _wrapped(thing)
+        wrapped = wrapped_by(thing)
         if is_users(type(thing)):
             self._object(thing, name)
         elif wrapped is not None:  # compiled, or cached
@@ -225,7 +221,7 @@ class _Walk:
             return
         self.steps.append(f"{name}: object")
         self._later(type(thing), type(thing).__qualname__)
-        for key, value in sorted(_state_of(thing).items()):
+        for key, value in sorted(state_of(thing).items()):
             self._later(value, f"{name}.{key}")
         if not hasattr(thing, "__dict__") or isinstance(thing, _WITH_CONTENT):
             self._value(thing, name)
@@ -256,7 +252,7 @@ class _Walk:
         if not is_users(function):
             self._of_others(function, name)
             return
-        wrapped = _wrapped(function)
+        wrapped = wrapped_by(function)
         if wrapped is None:
             self._unwrapped(_Unwrapped(function), name)
         else:
@@ -268,7 +264,7 @@ class _Walk:
         code: types.CodeType = function.__code__
         module: str | None = function.__module__
         qualified = function.__qualname__
-        if _wrapped(function) is not None:  # it was given the name and the module of what it wraps
+        if wrapped_by(function) is not None:  # it was given the name and the module of what it wraps
             qualified, module = code.co_qualname, function.__globals__.get("__name__")
         if self._seen(id(function), name, function):
             return
@@ -294,9 +290,9 @@ class _Walk:
             if is_users(parent):
                 self._later(parent, parent.__qualname__)
         short = thing.__qualname__.rpartition("<locals>.")[2]
-        for key, member in _members(thing):
+        for key, member in members_of(thing):
             function = getattr(member, "__func__", member)
-            if text and isinstance(function, types.FunctionType) and _told_by_class(function, thing):
+            if text and isinstance(function, types.FunctionType) and told_by_class(function, thing):
                 self._reads(function)
             else:
                 self._later(member, f"{short}.{key}")
@@ -348,13 +344,13 @@ class _Walk:
         full = name.module
         with contextlib.suppress(ImportError, ValueError):
             full = importlib.util.resolve_name("." * name.level + full, space.get("__package__") or None)
-        module = _own_module(full)
+        module = own_module(full)
         if module is None:
             self.steps.append(f"import {full}")
             self._package(".".join((full, *name.parts)))
             return
         parts = list(name.parts)
-        while parts and not hasattr(module, parts[0]) and _own_module(f"{module.__name__}.{parts[0]}") is not None:
+        while parts and not hasattr(module, parts[0]) and own_module(f"{module.__name__}.{parts[0]}") is not None:
             module = sys.modules[f"{module.__name__}.{parts.pop(0)}"]
         self._attributes(module, (module.__name__.rpartition(".")[2], *parts), id(module), module)
 
@@ -379,11 +375,11 @@ class _Walk:
         self._package(module or "builtins")
         if isinstance(thing, types.FunctionType):
             held = [*closure_of(thing).items(), *defaults_of(thing), *sorted(vars(thing).items())]
-            held = [(key, part) for key, part in held if _leads_to_own(part)]
+            held = [(key, part) for key, part in held if leads_to_own(part)]
             if held and not self._seen(id(thing), name, thing):
                 for key, part in held:
                     self._later(part, name if key == "__wrapped__" else f"{name} {key}")
-        elif isinstance(thing, types.BuiltinFunctionType) and _leads_to_own(thing.__self__):
+        elif isinstance(thing, types.BuiltinFunctionType) and leads_to_own(thing.__self__):
             self._later(thing.__self__, name)
 
     def _package(self, name: str) -> None:
@@ -414,74 +410,3 @@ def _free(name: str, taken: Container[str]) -> str:
     """The name, or ``name (2)`` and so on when it is taken."""
     names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
     return next(one for one in names if one not in taken)
-
-
-def _wrapped(thing: Any) -> Any:
-    """What a decorator wrapped, when it says so."""
-    found = inspect.getattr_static(thing, "__wrapped__", None)
-    return found if callable(found) else None
-
-
-def _leads_to_own(thing: Any, depth: int = 3) -> bool:
-    """Whether something is, or holds near its surface, what the user wrote."""
-    if isinstance(thing, (types.FunctionType, type)) and is_users(thing):
-        return True
-    parts: Iterable[Any] = ()
-    if isinstance(thing, types.FunctionType):
-        parts = (*closure_of(thing).values(), *vars(thing).values())
-    elif isinstance(thing, functools.partial):
-        parts = (thing.func, *thing.args, *thing.keywords.values())
-    elif isinstance(thing, types.MethodType):
-        parts = (thing.__func__, thing.__self__)
-    elif isinstance(thing, Mapping):
-        parts = thing.values()
-    elif isinstance(thing, (list, tuple, set, frozenset)):
-        parts = thing
-    elif not isinstance(thing, (type, types.ModuleType)):
-        return is_users(type(thing))
-    return depth > 0 and any(_leads_to_own(part, depth - 1) for part in parts)
-
-
-def _own_module(name: str) -> types.ModuleType | None:
-    """The user's module of that name, loaded when it was not; None when it is somebody else's or not there."""
-    module = sys.modules.get(name)
-    if module is None:
-        try:
-            spec = importlib.util.find_spec(name)
-            if spec is None or spec.origin is None or not is_users_file(spec.origin) or spec.origin == "built-in":
-                return None
-            module = importlib.import_module(name)
-        except Exception:  # noqa: BLE001 -- whatever the user's module raises: its function will say so when it runs
-            return None
-    return module if is_users(module) else None
-
-
-def _state_of(thing: Any) -> dict[str, Any]:
-    """What an object of the user's holds, by name."""
-    state = dict(getattr(thing, "__dict__", {}))
-    slots = [name for kind in type(thing).__mro__ for name in _names_of(vars(kind).get("__slots__", ()))]
-    for name in (*slots, *getattr(thing, "__struct_fields__", ())):
-        with contextlib.suppress(AttributeError):
-            state[name] = getattr(thing, name)
-    return {name: value for name, value in state.items() if name not in ("__dict__", "__weakref__")}
-
-
-def _names_of(slots: Any) -> list[str]:
-    return [slots] if isinstance(slots, str) else list(slots)
-
-
-def _members(thing: type) -> Iterator[tuple[str, Any]]:
-    """What a class defines: functions, and attributes that are not Python's own."""
-    for key, member in vars(thing).items():
-        if isinstance(member, _FUNCTIONS):
-            yield key, member
-        elif not (key.startswith("_") and key.endswith("_")) and key != "_abc_impl":
-            known = is_users(type(member)) or _wrapped(member) is not None or isinstance(member, type)
-            if known or not hasattr(member, "__get__"):  # the slots of a class say nothing
-                yield key, member
-
-
-def _told_by_class(function: types.FunctionType, thing: type) -> bool:
-    """Whether the text of a class tells a method: it stands there, or a dataclass made it."""
-    made = _wrapped(function) is None and function.__qualname__.startswith(f"{thing.__qualname__}.")
-    return made or is_written_in(function, thing)
