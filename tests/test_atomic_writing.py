@@ -107,6 +107,7 @@ write_whole(Path(sys.argv[1]), b"new" * 1000, disk=FaultyDisk(at=int(sys.argv[2]
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["kill", "torn"])
 def test_killed_at_any_change_it_leaves_the_old_file_or_the_new(fault: str, tmp_path: Path) -> None:
     path = tmp_path / "file"

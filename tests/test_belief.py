@@ -139,6 +139,7 @@ def coverage(draw, *, method="stationary", level=0.9, times=250):
     return {name: count / times for name, count in inside.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "count"), [("stationary", 40), ("stationary", 150), ("circular", 150)])
 def test_intervals_cover_the_truth_as_often_as_they_claim(method, count):
     rng = np.random.default_rng(count)
@@ -231,6 +232,7 @@ def test_belief_takes_what_there_is():
         bknb.belief(result.equity.to_frame())
 
 
+@pytest.mark.slow
 def test_belief_counts_a_comparison_and_a_sweep():
     frame = ("2024-01-01", "2024-02-20")
     names = []

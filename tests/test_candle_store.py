@@ -54,6 +54,7 @@ def moments(ranges: object) -> set[int]:
     return {moment for first, end in ranges for moment in range(first, end)}  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @given(RANGES, RANGES, st.integers(0, 60), st.integers(0, 60))
 def test_ranges_are_sets(one: list[tuple[int, int]], two: list[tuple[int, int]], low: int, high: int) -> None:
     assert moments(merged(one)) == moments(one)

@@ -241,6 +241,7 @@ def test_a_planted_leak_is_found_and_named(function, kind, what):
     assert worst.when is not None
 
 
+@pytest.mark.slow
 def test_a_file_of_history_is_noticed(tmp_path):
     path = tmp_path / "history.csv"
     TABLE.to_csv(path)
@@ -253,6 +254,7 @@ def test_a_file_of_history_is_noticed(tmp_path):
     assert (worst.kind, "history.csv" in worst.what) == ("outside", True)
 
 
+@pytest.mark.slow
 def test_the_signal_the_moment_and_the_candle_are_named():
     finding = check(the_next_return).findings[0]
     assert finding.candle == finding.when  # it opens when the row is acted on
@@ -392,6 +394,7 @@ def test_a_strategy_that_always_raises_says_so():
     assert "ZeroDivisionError" in report.verdict
 
 
+@pytest.mark.slow
 def test_it_can_be_read_in_every_form():
     report = check(the_next_return)
     assert "NOT OK" in repr(report)

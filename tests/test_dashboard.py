@@ -159,6 +159,7 @@ def test_a_bar_is_never_so_short_that_the_screen_overflows(span: int, points: in
 # -- what a run tells ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_events_alone_give_what_the_result_gives(result: bknb.Result) -> None:
     watch = watch_of(bknb.dashboard(result))
     own, known = panels.equity_info(watch), equity.equity_info(result)
@@ -262,6 +263,7 @@ def test_a_failed_run_says_so(strategy: str) -> None:
     assert row[0] == "run"
 
 
+@pytest.mark.slow
 def test_a_stopped_run_says_so(strategy: str) -> None:
     task = bknb.Backtest.background("BTCUSDT", strategy=strategy, exchange="demo", frame=("2020-01-01", "2024-01-01"))
     board = bknb.dashboard(task)
@@ -283,6 +285,7 @@ def test_everything_that_runs_is_found(strategy: str) -> None:
         board.close()
 
 
+@pytest.mark.slow
 def test_a_live_run_is_followed_through_its_quiet_minutes() -> None:
     from bknb.testing.clocks import SimulatedClock
 
@@ -315,6 +318,7 @@ def test_a_live_run_is_followed_through_its_quiet_minutes() -> None:
     assert "target" in still.still_html(watch, PANELS)
 
 
+@pytest.mark.slow
 def test_a_comparison_is_ranked_as_it_goes(strategy: str) -> None:
     def idle() -> None:
         return None

@@ -32,6 +32,7 @@ class Screen(io.StringIO):
         return True
 
 
+@pytest.mark.slow
 def test_a_script_shows_text_and_imports_nothing_of_a_notebook() -> None:
     names = "('IPython', 'bknb.jupyter', 'tqdm')"
     code = f"{RUN}result._ipython_display_()\nprint([name for name in {names} if name in sys.modules])"

@@ -187,6 +187,7 @@ for turn in range(60):
 """
 
 
+@pytest.mark.slow
 def test_several_processes_append_to_one_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b'{"torn')
@@ -238,6 +239,7 @@ def test_an_error_at_any_change_loses_nothing(ledger: Ledger, cut_off: bytes, nu
     assert all(os.strerror(number) in text for text in told)
 
 
+@pytest.mark.slow
 @needs_fork
 @by_ledger
 @pytest.mark.parametrize("fault", ["kill", "torn"])

@@ -66,6 +66,7 @@ def calm() -> str:
     return "calm"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=12)
 @given(seed=SEEDS, jumping=st.booleans())

@@ -105,6 +105,7 @@ class World:
         return answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=20)
 @given(seed=SEEDS)
@@ -129,6 +130,7 @@ def test_asking_again_is_the_same_to_the_last_digit(model: str, seed: int) -> No
     assert world.said == before  # asking again asked at the same minutes, and every answer was compared there
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, at=st.integers(0, LENGTH), model=st.sampled_from(MODELS))
 @settings(max_examples=25)
 def test_what_was_open_is_what_had_been_told_by_then(seed: int, at: int, model: str) -> None:

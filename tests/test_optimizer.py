@@ -146,6 +146,7 @@ def test_a_torn_line_of_the_ledger_is_left_out(tmp_path: Path) -> None:
     assert study([idea(9)], ledger=tmp_path).earlier_looks == 1
 
 
+@pytest.mark.slow
 def test_results_are_those_of_a_plain_backtest() -> None:
     proposals = study([idea(10)])
     names: dict[str, Any] = {}
@@ -220,6 +221,7 @@ def test_own_call_of_a_model() -> None:
         study([], model=None, get_prompt=lambda symbol, messages: 5)
 
 
+@pytest.mark.slow
 def test_callbacks_and_templates() -> None:
     told: list[tuple[Any, ...]] = []
     proposals = study(
@@ -243,6 +245,7 @@ def test_callbacks_and_templates() -> None:
     assert [message["role"] for message in talk] == ["system", "user", "assistant", "user", "assistant"]
 
 
+@pytest.mark.slow
 def test_a_callback_that_raises_costs_nothing() -> None:
     failures: list[Any] = []
     stop = bknb.listen_error(failures.append)

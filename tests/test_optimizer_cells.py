@@ -53,6 +53,7 @@ def test_nothing_special_to_markdown_is_left(text: str) -> None:
         assert html.unescape(made) == text
 
 
+@pytest.mark.slow
 def test_words_of_a_model_are_shown_and_do_nothing() -> None:
     add(reply(rationale=EVIL, title="<img src=x>"))
     proposals = bknb.Optimizer.get_data("BTCUSDT", "ideas")

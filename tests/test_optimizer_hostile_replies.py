@@ -156,6 +156,7 @@ def test_the_process_holds_without_the_reading(name: str, watched: Path, benches
     assert not list(watched.iterdir())
 
 
+@pytest.mark.slow
 def test_an_honest_one_passes(watched: Path, benches: dict[tuple[Any, ...], Bench]) -> None:
     found, draft = reasons(reply())
     assert found == []

@@ -33,6 +33,7 @@ def story(chance: random.Random):
         yield closed(name, at=at, opened=at + 5, position=position, ended=at + 20), None
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, database=None)
 @given(st.integers(0, 2**32))
 def test_nothing_is_sent_twice_and_nothing_is_left_unsaid(seed):

@@ -101,6 +101,7 @@ def test_a_paused_run_can_be_stopped(now: bool) -> None:  # noqa: FBT001 -- a ca
     assert "new entries were paused at 2024-01-01 02:00 UTC and stopped there" in result.warnings
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=4, unique=True))
 def test_a_run_paused_anywhere_comes_to_the_same(moments: list[int]) -> None:

@@ -199,6 +199,7 @@ def pinned(*texts: str, loaded: tuple[str, ...] = (), local: tuple[str, ...] = (
     return {line.partition("=")[0].lower() for line in lines}
 
 
+@pytest.mark.slow
 def test_what_was_loaded_is_pinned_and_what_is_imported_or_swept() -> None:
     nothing = pinned()
     assert not nothing & {"hypothesis", "pyarrow", "numba", "cloudpickle", "bknb"}
@@ -211,6 +212,7 @@ def test_what_was_loaded_is_pinned_and_what_is_imported_or_swept() -> None:
     assert pinned("x = 1", "import no_such_module") == nothing
 
 
+@pytest.mark.slow
 def test_a_package_of_this_platform_alone_is_pinned_only_when_it_is_asked_for() -> None:
     if importlib.util.find_spec("pexpect") is None:
         pytest.skip("IPython needs no pexpect here")
@@ -218,6 +220,7 @@ def test_a_package_of_this_platform_alone_is_pinned_only_when_it_is_asked_for() 
     assert "pexpect" in pinned("import pexpect", loaded=("IPython", "pexpect"))
 
 
+@pytest.mark.slow
 def test_a_package_that_is_on_no_registry_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "my_levels-1.0.dist-info"
     place.mkdir()
@@ -582,6 +585,7 @@ def test_ordinary_lines_are_left_alone(line: str) -> None:
     assert leaks.find_leaks(line, "cell [1]") == []
 
 
+@pytest.mark.slow
 def test_the_notebooks_of_this_repository_hold_no_secret() -> None:
     for path in (Path(__file__).parent.parent / "notebooks").glob("*.ipynb"):
         for place, text in leaks.notebook_texts(nbformat.read(path, as_version=4)):

@@ -110,6 +110,7 @@ def drive(*arguments: str) -> dict[str, object]:
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("which", ["files", "sqlite"])
 @pytest.mark.parametrize("fault", ["kill", "torn"])
@@ -142,6 +143,7 @@ def test_killed_at_every_change_of_the_first_start(folder_in_memory, which):
 # Power cuts
 
 
+@pytest.mark.slow
 def test_a_power_cut_at_any_moment_takes_nothing_that_was_told(tmp_path):
     (tmp_path / "state").mkdir()
     disk = PowerCutDisk(tmp_path / "state")

@@ -559,6 +559,7 @@ def test_what_is_reached_counts_and_nothing_else(
     assert (before != after) is changes
 
 
+@pytest.mark.slow
 def test_every_process_says_the_same_whatever_its_order_of_sets(tmp_path: Path) -> None:
     lines = ["from bknb.provenance.source_code import read_code, source_hash", "found = {}"]
     for name, strategy in ((case.id, case.values[0]) for case in TABLE):
@@ -580,6 +581,7 @@ def test_every_process_says_the_same_whatever_its_order_of_sets(tmp_path: Path) 
     assert len(said[0]) == len(TABLE)
 
 
+@pytest.mark.slow
 def test_circles_end(load: Callable[[str, str], Any]) -> None:
     text = (
         "class Node: pass\nnode = Node(); node.next = node; node.many = [node]; node.many.append(node.many)\n"
@@ -715,6 +717,7 @@ def test_a_sweep_after_a_changed_helper_module_is_no_sweep_of_before(
     assert len(TrialFile(ledger).all()) == 4
 
 
+@pytest.mark.slow
 def test_workers_run_helper_modules_as_they_are_here(load: Callable[[str, str], Any]) -> None:
     pytest.importorskip("numba")
     pytest.importorskip("cloudpickle")

@@ -130,6 +130,7 @@ def test_several_symbols(inline: bknb.SweepResult) -> None:
     assert len(both.trades(3, "ETHUSDT")) == both.table.loc[(3, "ETHUSDT"), "n"]
 
 
+@pytest.mark.slow
 def test_an_event_driven_strategy_is_swept_too() -> None:
     def get_signal(ctx: Any, length: int = 10) -> Any:
         close = ctx.candles("1h", length).close

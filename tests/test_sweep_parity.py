@@ -180,6 +180,7 @@ def test_the_kernel_equals_its_specification(model: str, seed: int) -> None:
     assert compiled[1] == plain[1]
 
 
+@pytest.mark.slow
 def test_the_worlds_hold_every_kind_of_end() -> None:
     seen: set[int] = set()
     ambiguous = rejected = 0
@@ -282,6 +283,7 @@ def test_without_a_folder_for_the_cache_it_compiles_in_memory() -> None:
     assert in_a_process(code).split()[:2] == [str(len(ends)), "0"]
 
 
+@pytest.mark.slow
 def test_without_numba_the_answer_is_what_to_install() -> None:
     code = (
         "sys.modules['numba'] = None\nimport bknb\nfrom test_sweep_parity import by_kernel, plan_for\n"

@@ -75,6 +75,7 @@ def in_memory(windows: weakref.WeakSet[Window]) -> int:
     return len(windows)
 
 
+@pytest.mark.slow
 def test_many_backtests_keep_the_candles_of_the_newest_alone(windows: weakref.WeakSet[Window]) -> None:
     for number in range(12):
         run(f"COIN{number}USDT")
@@ -85,6 +86,7 @@ def test_many_backtests_keep_the_candles_of_the_newest_alone(windows: weakref.We
     assert in_memory(windows) == 3  # nothing was read again for it
 
 
+@pytest.mark.slow
 def test_a_run_whose_candles_were_let_go_says_the_same_as_before(
     windows: weakref.WeakSet[Window], tmp_path: Any
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_run_whose_candles_were_let_go_says_the_same_as_before(
     assert in_memory(windows) == 3
 
 
+@pytest.mark.slow
 def test_who_holds_a_result_keeps_its_candles(windows: weakref.WeakSet[Window]) -> None:
     held = run("BTCUSDT")
     window = held.run_record.candles.window
@@ -121,6 +124,7 @@ def test_who_holds_a_result_keeps_its_candles(windows: weakref.WeakSet[Window]) 
     assert in_memory(windows) == 4
 
 
+@pytest.mark.slow
 def test_a_task_in_hand_reads_its_candles_again(windows: weakref.WeakSet[Window]) -> None:
     task = bknb.Backtest.background("BTCUSDT", strategy=eager, exchange="demo", frame=FRAME, interval="1h")
     candles = task.result().candles.close.tolist()
@@ -132,6 +136,7 @@ def test_a_task_in_hand_reads_its_candles_again(windows: weakref.WeakSet[Window]
     assert task.candles.close.tolist() == candles
 
 
+@pytest.mark.slow
 def test_candles_that_changed_at_the_exchange_are_not_taken_for_those_of_the_run() -> None:
     found = [market(1)]
 
@@ -153,6 +158,7 @@ def test_candles_that_changed_at_the_exchange_are_not_taken_for_those_of_the_run
         _ = changed.card
 
 
+@pytest.mark.slow
 def test_a_frame_that_nobody_else_holds_is_not_kept(windows: weakref.WeakSet[Window]) -> None:
     sources = weakref.WeakSet[Any]()
     for number in range(8):
@@ -174,6 +180,7 @@ def test_a_frame_that_nobody_else_holds_is_not_kept(windows: weakref.WeakSet[Win
         _ = lost.candles
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_lets_go_of_its_candles(windows: weakref.WeakSet[Window]) -> None:
     candles = market()
 
@@ -191,6 +198,7 @@ def test_a_run_that_failed_lets_go_of_its_candles(windows: weakref.WeakSet[Windo
         bknb.Backtest.get_data("COIN0USDT", "torn")
 
 
+@pytest.mark.slow
 def test_comparisons_let_go_of_theirs(windows: weakref.WeakSet[Window]) -> None:
     def other(price: float) -> Any:
         return eager(price)
@@ -210,6 +218,7 @@ def test_comparisons_let_go_of_theirs(windows: weakref.WeakSet[Window]) -> None:
     assert len(bknb.Walker.list()[0].trades_so_far) == 2 * len(first["other"].trades)
 
 
+@pytest.mark.slow
 def test_a_walker_and_backtests_share_the_limit(windows: weakref.WeakSet[Window]) -> None:
     bknb.walker("BTCUSDT", walker="one", exchange="demo", frame=FRAME, strategies=[eager])
     for number in range(4):
@@ -217,6 +226,7 @@ def test_a_walker_and_backtests_share_the_limit(windows: weakref.WeakSet[Window]
     assert in_memory(windows) == 3
 
 
+@pytest.mark.slow
 def test_a_sweep_is_gone_with_its_result() -> None:
     pytest.importorskip("numba")
     pytest.importorskip("cloudpickle")
@@ -244,6 +254,7 @@ def test_a_sweep_is_gone_with_its_result() -> None:
     assert [each() for each in gone] == [None, None]
 
 
+@pytest.mark.slow
 def test_a_live_run_that_is_over_keeps_its_minutes_alone(windows: weakref.WeakSet[Window]) -> None:
     def looks(ctx: Any) -> None:
         ctx.get_candles("ETHUSDT", "1h", 5)
@@ -305,6 +316,7 @@ def test_the_oldest_lets_go_first_and_the_newest_never() -> None:
     assert [task.gone for task in (*small, big)] == [True, True, True, False]
 
 
+@pytest.mark.slow
 def test_a_task_that_was_replaced_counts_no_more() -> None:
     MEMORY.limit = 10
     tasks = TaskBook[Heavy]("heavy work")
@@ -372,6 +384,7 @@ def test_a_snapshot_of_the_registry_holds_every_kind() -> None:
     assert len(registry.middleware) == len(before.middleware) + 1
 
 
+@pytest.mark.slow
 def test_studies_let_go_of_theirs_and_read_them_again(windows: weakref.WeakSet[Window]) -> None:
     bknb.add_optimizer(
         "ideas",

@@ -65,6 +65,7 @@ def test_a_row_is_acted_on_when_its_candle_has_closed() -> None:
     assert [event.when for event in result.events] == [ORIGIN + 30 * MINUTE, ORIGIN + 35 * MINUTE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame_interval", ["1m", "15m", "1h"])
 def test_it_trades_as_get_signal_with_the_last_row_would(frame_interval: str) -> None:
     def asked(ctx: Any) -> Any:
@@ -248,6 +249,7 @@ def test_candles_of_a_strategy_cannot_be_changed() -> None:
 # --- live ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=6)
 @given(seed=SEEDS, interval=st.sampled_from(["1m", "5m"]), lookback=st.sampled_from([1, 30, 100]))
@@ -263,6 +265,7 @@ def test_live_trades_as_the_backtest(model: str, seed: int, interval: str, lookb
     assert backtest.warnings == []
 
 
+@pytest.mark.slow
 def test_recorded_minutes_live(shared: Path) -> None:
     exchange = bknb.exchanges.from_csv(shared / "data" / "btc-perp-1m-2022-01.csv.gz")
     start = pd.Timestamp("2022-01-03", tz="UTC").value // 10**6

@@ -60,6 +60,7 @@ def test_sets_of_a_grid_and_as_listed():
 # -- the walk ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_fold_is_two_plain_backtests():
     walk = bknb.walk_forward(follow, {"hours": [4, 12, 24]}, **WALK)
     assert len(walk.folds) == 4
@@ -97,6 +98,7 @@ def test_the_compiled_loop_chooses_what_the_event_engine_chooses():
         assert one.test_value == pytest.approx(other.test_value)
 
 
+@pytest.mark.slow
 def test_what_comes_later_changes_no_earlier_choice():
     start = 1_704_067_200_000
     tape = asyncio.run(bknb.exchanges.demo().get_candles("BTCUSDT", "1m", start - 2 * DAY, 26 * 1440 + 10)).to_pandas()

@@ -531,6 +531,7 @@ def test_the_words_offered_are_those_the_engine_knows() -> None:
 # -- loading -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_can_be_unloaded_and_loaded_again(shell: InteractiveShell, cell: Callable[[str], Answer]) -> None:
     unload_ipython_extension(shell)
     assert not {"backtest", "strategy"} & {*shell.magics_manager.magics["line"], *shell.magics_manager.magics["cell"]}

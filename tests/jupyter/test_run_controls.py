@@ -81,6 +81,7 @@ def test_presses_of_many_browsers_are_not_remembered_for_ever(task: BacktestTask
     assert len(switch._pressed) < 100
 
 
+@pytest.mark.slow
 def test_nobody_hears_a_press_for_a_run_that_is_gone(task: BacktestTask) -> None:
     switch = controls.Switch(task)
     late = message(switch, "stop_now", 1)
