@@ -6,17 +6,16 @@ import errno
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from killed import killed_in_a_child
 from ledgers import LEDGERS, Ledger, attempts
 
 from bknb.errors import BknbError, StateError
@@ -272,22 +271,6 @@ def test_a_power_cut_takes_nothing_that_was_told(ledger: Ledger, tmp_path: Path)
 
 
 # The driver: runs in a process of its own, see test_killed_at_every_change_of_the_disk.
-
-
-def killed_in_a_child(work: Callable[[], object]) -> bool:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return True
-    if status != 0:
-        raise RuntimeError("the child failed by itself")
-    return False
 
 
 def at_every_point(ledger: Ledger, fault: str, root: Path) -> dict[str, object]:

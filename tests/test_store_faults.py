@@ -7,7 +7,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from killed import killed_in_a_child
 
 from bknb.errors import BknbError, StateError, UsageError
 from bknb.stores.disk import Disk
@@ -480,22 +480,6 @@ def test_folders_of_kinds_are_encoded(tmp_path, name):
 
 
 # The driver: runs in a process of its own, see drive()
-
-
-def killed_in_a_child(work: Callable[[], object]) -> bool:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return True
-    if status != 0:
-        raise RuntimeError("the child failed by itself")
-    return False
 
 
 def at_every_point(which: str, how: str, root: Path) -> dict[str, object]:

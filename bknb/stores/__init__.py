@@ -13,8 +13,11 @@ MemoryStore(0 values)
 
 from __future__ import annotations
 
-from .choose import FileStore, MemoryStore, SqliteStore, files, memory, set_store, sqlite
+from .choose import files, memory, set_store, sqlite
+from .file_store import FileStore
+from .memory_store import MemoryStore
 from .record import Unreadable, check_address, check_kind, seal, unseal
+from .sqlite_store import SqliteStore
 
 __all__ = [
     "FileStore",

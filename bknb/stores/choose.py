@@ -1,11 +1,4 @@
-"""Where live runs keep their state; each can be passed as ``store=``, or chosen for all with ``bknb.set_store``.
-
-Examples
---------
->>> import bknb.stores
->>> bknb.stores.memory()
-MemoryStore(0 values)
-"""
+"""The stores that were opened, each place once, and the one that was chosen for all runs."""
 
 from __future__ import annotations
 
@@ -19,8 +12,6 @@ from ..process import at_reset
 from .file_store import FileStore
 from .memory_store import MemoryStore
 from .sqlite_store import SqliteStore
-
-__all__ = ["FileStore", "MemoryStore", "SqliteStore", "files", "memory", "set_store", "sqlite"]
 
 DEFAULT_FOLDER: Final = "./dump/data"
 DEFAULT_DATABASE: Final = "./dump/state.db"

@@ -21,20 +21,19 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 from ..errors import StateError
 from .atomic import is_temporary, replace_file
 from .disk import Disk, make_folders, refusal
 from .file_names import decode_name, encode_name, is_shortened
-from .lock import StateLock
+from .lock import Acquired, StateLock
 from .record import Key, Unreadable, address_of, check_address, check_kind, describe, seal, unseal
 
 _SAVED = re.compile(r"(?P<name>.+)\.json(?P<aside>\.corrupt-(?P<number>[0-9]+)(?P<settled>\.settled)?)?")
 _INTACT = "what was saved before is untouched"
 
 
-class FileStore:
+class FileStore(Acquired):
     """Saved state as one small file per value; see :class:`bknb.ports.StateStore` for what it promises.
 
     A value is written to a temporary file beside its place, forced to the disk, renamed, and the folder forced to the
@@ -69,13 +68,6 @@ class FileStore:
 
     def __repr__(self) -> str:
         return f"FileStore({str(self._root)!r})"
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
     def acquire(self) -> None:
         """Become the one who uses this folder; see :meth:`bknb.ports.StateStore.acquire`."""

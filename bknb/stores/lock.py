@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -21,6 +22,25 @@ if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
+
+
+class Acquired:
+    """A store as a context: acquired on the way in, released on the way out."""
+
+    def acquire(self) -> None:
+        """Become its user; see :meth:`bknb.ports.StateStore.acquire`."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Give it back; see :meth:`bknb.ports.StateStore.release`."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 class _Holder(msgspec.Struct, frozen=True):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Self
 
 from ..errors import StateError, UsageError
+from .lock import Acquired
 from .record import Key, Unreadable, check_address, check_kind, describe, seal, unseal
 
 
-class MemoryStore:
+class MemoryStore(Acquired):
     """Saved state that ends with the process: for tests and for trading on paper.
 
     It keeps the same sealed bytes as the other stores and treats damage alike; there is nothing to lock.
@@ -33,13 +33,6 @@ class MemoryStore:
 
     def __repr__(self) -> str:
         return f"MemoryStore({len(self.sealed)} values)"
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
     def acquire(self) -> None:
         """Count one more user; see :meth:`bknb.ports.StateStore.acquire`."""

@@ -18,11 +18,11 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from ..errors import StateError
 from .disk import Disk, make_folders, refusal
-from .lock import StateLock
+from .lock import Acquired, StateLock
 from .record import Key, Unreadable, address_of, check_address, check_kind, claims, describe, seal, unseal
 from .versions import written_by_newer
 
@@ -45,7 +45,7 @@ _JOURNALS: Final = ("-journal", "-wal", "-shm")
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-class SqliteStore:
+class SqliteStore(Acquired):
     """Saved state in one SQLite file; see :class:`bknb.ports.StateStore` for what it promises.
 
     Every write is a transaction of its own, on the disk when it returns (``synchronous=FULL``). The file is checked
@@ -78,13 +78,6 @@ class SqliteStore:
 
     def __repr__(self) -> str:
         return f"SqliteStore({str(self._path)!r})"
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
     def acquire(self) -> None:
         """Become the one who uses this file; see :meth:`bknb.ports.StateStore.acquire`."""

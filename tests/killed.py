@@ -1,0 +1,24 @@
+"""A child that may be killed: for tests that end a process at every change of the disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+
+def killed_in_a_child(work: Callable[[], object]) -> bool:
+    """Do the work in a forked process; whether it was killed."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return True
+    if status != 0:
+        raise RuntimeError("the child failed by itself")
+    return False
