@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from order_events import MINUTE, cancelled, closed, held, opened, scheduled, waiting
