@@ -1,4 +1,4 @@
-"""A user's ``get_candles`` function as a source."""
+"""Sources of candles without I/O: a user's function, candles in memory, and any source with trading sessions."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..domain.formatting import plain_number
+from ..domain.interval import INTERVAL_MS
 from ..errors import UsageError
+from ..ports import CandleSource
 from .candles import Candles, to_candles
+from .sessions import Sessions
+from .window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-import numpy as np
-
-from ..domain.interval import INTERVAL_MS
-from ..ports import CandleSource
-from .sessions import Sessions
-from .window import Window
 
 
 class FunctionSource:
