@@ -217,7 +217,9 @@ def test_a_space_is_numbered() -> None:
     assert len(space) == 6
     assert [space.at(i) for i in (0, 1, 5)] == [
         {"a": 0, "b": "x", "c": 1.5}, {"a": 0, "b": "x", "c": 2.5}, {"a": 2, "b": "x", "c": 2.5}]  # fmt: skip
-    big = make_search(Space({"a": range(10**6), "b": range(10**6)}), search="random", trials=3, seed=0, lower_is_better=False)
+    big = make_search(
+        Space({"a": range(10**6), "b": range(10**6)}), search="random", trials=3, seed=0, lower_is_better=False
+    )
     assert len(next(iter(big.batches()))) == 3
 
 

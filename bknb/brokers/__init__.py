@@ -12,6 +12,7 @@ PaperBroker(0 orders)
 
 from __future__ import annotations
 
-from .factories import PaperBroker, Trouble, paper
+from .factories import paper
+from .paper_broker import PaperBroker, Trouble
 
 __all__ = ["PaperBroker", "Trouble", "paper"]

@@ -1,23 +1,11 @@
-"""Ready-made brokers: who carries out the orders of a strategy that runs live.
-
-``paper()`` needs nothing. One of your own is any object with the four calls of :class:`bknb.ports.Broker`; it should
-pass :class:`bknb.testing.brokers.BrokerContract`.
-
-Examples
---------
->>> import bknb.brokers
->>> bknb.brokers.paper()
-PaperBroker(0 orders)
-"""
+"""Brokers made with one call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .paper_broker import PaperBroker, Script, Trouble, TroubleKind
-
-__all__ = ["PaperBroker", "Trouble", "paper"]
+from .paper_broker import PaperBroker, Script, TroubleKind
 
 
 def paper(

@@ -54,36 +54,29 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
 
-class ScheduledSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A signal that kept every rule, with whose it is, where it enters, and since when (UTC ms) it stands."""
+
+    id: str
+    symbol: str
+    strategy: str
+    exchange: str
+    position: Position
+    price_open: float
+    price_take_profit: float
+    price_stop_loss: float
+    minute_estimated_time: int
+    note: str
+    scheduled_at: int
+
+
+class ScheduledSignal(CheckedSignal, frozen=True, kw_only=True, gc=False):
     """A checked signal that waits for its entry price."""
 
-    id: str
-    symbol: str
-    strategy: str
-    exchange: str
-    position: Position
-    price_open: float
-    price_take_profit: float
-    price_stop_loss: float
-    minute_estimated_time: int
-    note: str
-    scheduled_at: int
 
+class OpenSignal(CheckedSignal, frozen=True, kw_only=True, gc=False):
+    """A checked signal with an open position, since ``pending_at`` (UTC ms)."""
 
-class OpenSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A checked signal with an open position."""
-
-    id: str
-    symbol: str
-    strategy: str
-    exchange: str
-    position: Position
-    price_open: float
-    price_take_profit: float
-    price_stop_loss: float
-    minute_estimated_time: int
-    note: str
-    scheduled_at: int
     pending_at: int
 
 

@@ -14,25 +14,14 @@ Examples
 
 from __future__ import annotations
 
-from .factories import (
-    CandleStore,
-    DemoSource,
-    FrameSource,
-    Patience,
-    SessionSource,
-    ShelfSource,
-    StoredSource,
-    bundled,
-    ccxt,
-    demo,
-    from_csv,
-    from_frame,
-    from_parquet,
-    from_query,
-    from_store,
-    in_sessions,
-    stored,
-)
+from ..domain.retry import Patience
+from ..history.cached_source import ShelfSource, StoredSource
+from ..history.store import CandleStore
+from ..market.demo import DemoSource
+from ..market.sources import SessionSource
+from .factories import bundled, ccxt, demo, from_store, in_sessions, stored
+from .files import FrameSource, from_csv, from_frame, from_parquet
+from .sql import from_query
 
 __all__ = [
     "CandleStore",

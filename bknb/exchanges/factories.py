@@ -1,16 +1,4 @@
-"""Ready-made exchanges; each can be passed wherever the name of an exchange can.
-
-``demo()`` needs nothing; ``ccxt("binance")`` is any exchange ccxt knows, kept on disk; ``from_frame(df)``,
-``from_csv(path)``, ``from_parquet(path)`` and ``from_query(database, sql)`` serve one-minute candles of your own;
-``stored(source)`` keeps what any source answers, and ``from_store(folder)`` serves what was kept, without a network.
-``bundled()`` serves the candles that came with a shared notebook.
-
-Examples
---------
->>> import bknb.exchanges
->>> bknb.exchanges.demo().name
-'demo'
-"""
+"""Sources made from a name or a folder: the demo, ccxt, what is stored, a shared notebook's candles."""
 
 from __future__ import annotations
 
@@ -27,32 +15,10 @@ from ..market.demo import DemoSource
 from ..market.sessions import Sessions, as_sessions
 from ..market.sources import FunctionSource, SessionSource
 from ..ports import CandleSource
-from .files import FrameSource, from_csv, from_frame, from_parquet
-from .sql import from_query
 
 if TYPE_CHECKING:
     from .bundle import Bundle
     from .ccxt_source import CcxtSource
-
-__all__ = [
-    "CandleStore",
-    "DemoSource",
-    "FrameSource",
-    "Patience",
-    "SessionSource",
-    "ShelfSource",
-    "StoredSource",
-    "bundled",
-    "ccxt",
-    "demo",
-    "from_csv",
-    "from_frame",
-    "from_parquet",
-    "from_query",
-    "from_store",
-    "in_sessions",
-    "stored",
-]
 
 
 def demo() -> DemoSource:

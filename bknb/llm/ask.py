@@ -1,13 +1,4 @@
-"""Language models: behind Ollama, or recorded; and asking one inside a strategy.
-
-Any object with a ``name`` and an asynchronous ``chat`` can be passed wherever these can (:class:`bknb.ports.Model`).
-
-Examples
---------
->>> import bknb.llm
->>> bknb.llm.ollama().name
-'deepseek-v3.1:671b'
-"""
+"""Models made from a name or a file, and asking one inside a strategy."""
 
 from __future__ import annotations
 
@@ -27,7 +18,6 @@ if TYPE_CHECKING:
     from .ollama_client import OllamaModel
     from .recordings import RecordedModel, RecordingModel
 
-__all__ = ["ask_model", "ollama", "recorded", "recording"]
 
 DEFAULT_MODEL: Final = "deepseek-v3.1:671b"
 

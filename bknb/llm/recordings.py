@@ -33,6 +33,28 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tokens_in: int | None = None
     tokens_out: int | None = None
 
+    @classmethod
+    def of(cls, reply: ModelReply, question: str) -> Recorded:
+        """A reply as it is written down."""
+        return cls(
+            text=reply.text,
+            question=question,
+            thinking=reply.thinking,
+            model=reply.model,
+            tokens_in=reply.tokens_in,
+            tokens_out=reply.tokens_out,
+        )
+
+    def as_reply(self, model: str) -> ModelReply:
+        """The reply that was written down, of the model of that name."""
+        return ModelReply(
+            text=self.text,
+            thinking=self.thinking,
+            model=model,
+            tokens_in=self.tokens_in,
+            tokens_out=self.tokens_out,
+        )
+
 
 class _Named(msgspec.Struct):
     format: str
@@ -123,13 +145,7 @@ class RecordedModel:
             for kind, piece in (("thinking", reply.thinking), ("text", reply.text)):
                 if piece:
                     on_text(kind, piece)
-        return ModelReply(
-            text=reply.text,
-            thinking=reply.thinking,
-            model=self.name,
-            tokens_in=reply.tokens_in,
-            tokens_out=reply.tokens_out,
-        )
+        return reply.as_reply(self.name)
 
     def _next(self, question: str) -> Recorded:
         for at, reply in enumerate(self._replies):
@@ -176,15 +192,7 @@ class RecordingModel:
         reply = await self.model.chat(messages, schema=schema, seed=seed, on_text=on_text)
         question = fingerprint(messages, schema=schema, seed=seed)
         known = _read(self.path) if self.path.is_file() else []
-        new = Recorded(
-            text=reply.text,
-            question=question,
-            thinking=reply.thinking,
-            model=reply.model,
-            tokens_in=reply.tokens_in,
-            tokens_out=reply.tokens_out,
-        )
-        _write(self.path, [*(old for old in known if old.question != question), new])
+        _write(self.path, [*(old for old in known if old.question != question), Recorded.of(reply, question)])
         return reply
 
 
@@ -233,25 +241,11 @@ class AnswerFolder:
             kept = msgspec.json.decode(self._path(question, model).read_bytes(), type=Recorded)
         except (OSError, msgspec.MsgspecError):
             return None
-        return ModelReply(
-            text=kept.text,
-            thinking=kept.thinking,
-            model=kept.model,
-            tokens_in=kept.tokens_in,
-            tokens_out=kept.tokens_out,
-        )
+        return kept.as_reply(kept.model)
 
     def keep(self, question: str, reply: ModelReply) -> None:
         """Write an answer down; whole or not at all."""
-        kept = Recorded(
-            text=reply.text,
-            question=question,
-            thinking=reply.thinking,
-            model=reply.model,
-            tokens_in=reply.tokens_in,
-            tokens_out=reply.tokens_out,
-        )
-        write_whole(self._path(question, reply.model), msgspec.json.encode(kept))
+        write_whole(self._path(question, reply.model), msgspec.json.encode(Recorded.of(reply, question)))
 
 
 def _recorded(reply: str | Mapping[str, Any]) -> Recorded:

@@ -1,10 +1,10 @@
-"""The stores that were opened, each place once, and the one that was chosen for all runs."""
+"""Stores made from a place, and the one that live runs use when they name none."""
 
 from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ..errors import UsageError
 from ..ports import StateStore
@@ -16,7 +16,9 @@ from .sqlite_store import SqliteStore
 DEFAULT_FOLDER: Final = "./dump/data"
 DEFAULT_DATABASE: Final = "./dump/state.db"
 
-_opened: dict[tuple[str, Path], FileStore | SqliteStore] = {}
+S = TypeVar("S", FileStore, SqliteStore)
+
+_opened: dict[tuple[type, Path], FileStore | SqliteStore] = {}
 _mutex = threading.Lock()
 _chosen: list[StateStore] = []
 at_reset(_chosen.clear)
@@ -36,11 +38,7 @@ def files(root: str | Path = DEFAULT_FOLDER) -> FileStore:
     >>> bknb.stores.files("./dump/data") is bknb.stores.files()
     True
     """
-    place = Path(root).absolute()
-    with _mutex:
-        store = _opened.setdefault(("files", place), FileStore(place))
-    assert isinstance(store, FileStore)  # by its key  # noqa: S101
-    return store
+    return _once(FileStore, root)
 
 
 def sqlite(path: str | Path = DEFAULT_DATABASE) -> SqliteStore:
@@ -57,10 +55,15 @@ def sqlite(path: str | Path = DEFAULT_DATABASE) -> SqliteStore:
     >>> bknb.stores.sqlite("./dump/state.db") is bknb.stores.sqlite()
     True
     """
+    return _once(SqliteStore, path)
+
+
+def _once(kind: type[S], path: str | Path) -> S:
+    """The store of a place: the same object whoever asks, for one process may have a place only once."""
     place = Path(path).absolute()
     with _mutex:
-        store = _opened.setdefault(("sqlite", place), SqliteStore(place))
-    assert isinstance(store, SqliteStore)  # by its key  # noqa: S101
+        store = _opened.setdefault((kind, place), kind(place))
+    assert isinstance(store, kind)  # by its key  # noqa: S101
     return store
 
 

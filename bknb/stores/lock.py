@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,16 +25,16 @@ else:
     import fcntl
 
 
-class Acquired:
-    """A store as a context: acquired on the way in, released on the way out."""
+class Acquired(ABC):
+    """A store that a ``with`` block acquires at its beginning and releases at its end."""
 
+    @abstractmethod
     def acquire(self) -> None:
-        """Become its user; see :meth:`bknb.ports.StateStore.acquire`."""
-        raise NotImplementedError
+        """Become one of its users; see :meth:`bknb.ports.StateStore.acquire`."""
 
+    @abstractmethod
     def release(self) -> None:
-        """Give it back; see :meth:`bknb.ports.StateStore.release`."""
-        raise NotImplementedError
+        """Be none any more; see :meth:`bknb.ports.StateStore.release`."""
 
     def __enter__(self) -> Self:
         self.acquire()
