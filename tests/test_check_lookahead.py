@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
+import subprocess
+import sys
 import time
 from functools import lru_cache
 
@@ -455,3 +457,18 @@ def test_only_the_experiments_that_can_tell_are_made():
     (finding,) = check_answers(ask, [60_000], history_ms=[])
     assert finding.kind == "future"
     assert World(until=60_000) not in asked  # the first experiment has shown it
+
+
+def test_the_end_of_a_process_that_checked_a_strategy_is_silent():
+    """What is opened while the modules are taken down is heard by a hook that still has its names."""
+    program = """
+import os as early, bknb.research.tracing as tracing
+tracing._install()
+class Late:
+    def __del__(self, path=__file__, opened=open):
+        opened(path).close()
+early.late = Late()
+"""
+    command = [sys.executable, "-c", f"__file__ = {__file__!r}\n{program}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

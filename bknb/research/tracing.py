@@ -98,17 +98,22 @@ _installed = threading.Event()
 
 
 def _install() -> None:
-    """Hear what Python audits; a hook cannot be taken out again, so there is one, silent while nobody watches."""
-    if not _installed.is_set():
-        _installed.set()
-        sys.addaudithook(_heard)
+    """Hear what Python audits; a hook cannot be taken out again, so there is one, silent while nobody watches.
 
+    It is heard until the process is gone, when this module's names are None already: so it has its own.
+    """
+    if _installed.is_set():
+        return
+    _installed.set()
+    reaches, witnesses, thread = _REACHES, _witnesses, threading.get_ident
 
-def _heard(event: str, args: tuple[Any, ...]) -> None:
-    if event == "open" or event in _REACHES:
-        witness = _witnesses.get(threading.get_ident())
-        if witness is not None:
-            witness.audited(event, args)
+    def heard(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" or event in reaches:
+            witness = witnesses.get(thread())
+            if witness is not None:
+                witness.audited(event, args)
+
+    sys.addaudithook(heard)
 
 
 # -- variables -----------------------------------------------------------------------------------------------------
