@@ -40,7 +40,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "market": ("domain", "kernels", "config", "errors", "ports", "process"),
     "stores": ("errors", "ports", "process"),
     "adapters": ("stores",),  # old paths
-    "reports": ("metrics", "domain", "errors"),
+    "reports": ("metrics", "events", "domain", "errors"),
     "engine": ("market", "events", "kernels", "domain", "config", "errors", "log", "ports", "process", "user_code"),
     "history": ("stores", "market", "domain", "config", "errors", "ports"),
     "research": ("user_code", "reports", "metrics", "market", "stores", "domain", "errors"),

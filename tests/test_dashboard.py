@@ -368,10 +368,9 @@ def test_the_way_to_target_and_stop_follows_quiet_minutes_and_milestones() -> No
 
 
 def test_every_event_there_is_finds_its_panel() -> None:
-    kinds = {kind.__name__ for kind in signals.Event.__args__}
-    kinds |= {kind.__name__ for kind in (messages.ErrorEvent, messages.Progress, messages.Done, messages.Performance)}
-    kinds |= {ListenerFailure.__name__, ListenerOverflow.__name__}
-    assert kinds <= set(_TAKES)
+    kinds = {*signals.Event.__args__, messages.ErrorEvent, messages.Progress, messages.Done, messages.Performance}
+    kinds |= {messages.WalkerStep, ListenerFailure, ListenerOverflow}
+    assert kinds == set(_TAKES)
 
 
 def test_errors_are_counted_by_place() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 import msgspec
 
@@ -145,3 +145,39 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     behind_since: int
     signal: OpenSignal | ScheduledSignal | None
     told_again: int
+
+
+class WalkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="walker_step"):
+    """What one strategy of a comparison came to.
+
+    Parameters
+    ----------
+    walker, symbol, exchange, frame
+        The comparison.
+    strategy
+        The strategy that is done.
+    stats
+        Its statistics; empty when it failed.
+    metric, value
+        The statistic that ranks, and the strategy's own; ``None`` when it is not available.
+    error
+        Why it failed; empty when it did not.
+    best_strategy, best_value
+        The leader so far.
+    tested, total
+        Strategies that are done, and all.
+    """
+
+    walker: str
+    symbol: str
+    exchange: str
+    frame: str | None
+    strategy: str
+    stats: dict[str, Any]
+    metric: str
+    value: float | None
+    error: str
+    best_strategy: str | None
+    best_value: float | None
+    tested: int
+    total: int

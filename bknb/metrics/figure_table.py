@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ..domain.formatting import NOT_AVAILABLE
 from ..domain.html import Html, element, elements, fragment
@@ -25,7 +25,39 @@ _SYMBOL_COLUMNS: Final = (
 )
 
 
-class Statistics(dict[str, Any]):
+class Explained(dict[str, Any]):
+    """Figures by name, each with its definition; what `Statistics` and `HeatStatistics` have in common."""
+
+    __slots__ = ()
+    _definitions: ClassVar[dict[str, Definition]]
+
+    @property
+    def definitions(self) -> dict[str, Definition]:
+        """The definition of every figure, by name; figures of one symbol in a heat table have their own."""
+        return self._definitions
+
+    def explain(self, key: str | None = None) -> str:
+        """Definition and value of one figure, or of all of them, as text to print.
+
+        Raises
+        ------
+        UnknownName
+            When no figure has that name.
+        """
+        if key is not None and key not in self.definitions:
+            raise UnknownName("figure", key, known=self.definitions)
+        texts: list[str] = []
+        for name in self.definitions if key is None else [key]:
+            value = self.get(name)
+            known = name in self and not isinstance(value, dict)
+            texts.append(self.definitions[name].explain(value if known else None, known=known))
+        return "\n\n".join(texts)
+
+    def _shown(self) -> list[tuple[Definition, Figure]]:
+        return [(self.definitions[key], value) for key, value in self.items() if key not in _HIDDEN]
+
+
+class Statistics(Explained):
     """Figures of one sample of closed trades, by name; None where a figure is not available.
 
     A plain dict of int, float, str, bool and None, so it goes into JSON as it is; it prints itself as a
@@ -46,21 +78,7 @@ class Statistics(dict[str, Any]):
     """
 
     __slots__ = ()
-
-    @property
-    def definitions(self) -> dict[str, Definition]:
-        """The definition of every figure, by name."""
-        return DEFINITIONS
-
-    def explain(self, key: str | None = None) -> str:
-        """Definition and value of one figure, or of all of them, as text to print.
-
-        Raises
-        ------
-        UnknownName
-            When no figure has that name.
-        """
-        return _explain(self, self.definitions, key)
+    _definitions = DEFINITIONS
 
     def __repr__(self) -> str:
         title = f"Statistics of {self['n']} closed trade{'' if self['n'] == 1 else 's'}"
@@ -69,11 +87,8 @@ class Statistics(dict[str, Any]):
     def _repr_html_(self) -> str:
         return _html_table(self._shown())
 
-    def _shown(self) -> list[tuple[Definition, Figure]]:
-        return [(self.definitions[key], value) for key, value in self.items() if key not in _HIDDEN]
 
-
-class HeatStatistics(dict[str, Any]):
+class HeatStatistics(Explained):
     """Figures of a portfolio under ``portfolio_*``, and ``per_symbol``: symbol to `Statistics`.
 
     ``per_symbol`` is ordered by Sharpe ratio, best first, symbols without one last.
@@ -88,21 +103,7 @@ class HeatStatistics(dict[str, Any]):
     """
 
     __slots__ = ()
-
-    @property
-    def definitions(self) -> dict[str, Definition]:
-        """The definition of every portfolio figure, by name; figures of a symbol have their own."""
-        return HEAT_DEFINITIONS
-
-    def explain(self, key: str | None = None) -> str:
-        """Definition and value of one portfolio figure, or of all of them, as text to print.
-
-        Raises
-        ------
-        UnknownName
-            When no figure has that name.
-        """
-        return _explain(self, self.definitions, key)
+    _definitions = HEAT_DEFINITIONS
 
     def __repr__(self) -> str:
         head = ["symbol", *_SYMBOL_COLUMNS]
@@ -124,24 +125,9 @@ class HeatStatistics(dict[str, Any]):
         head = element("thead", element("tr", element("th", "Symbol"), *titles))
         return fragment(element("table", head, element("tbody", *rows)), _html_table(self._shown()))
 
-    def _shown(self) -> list[tuple[Definition, Figure]]:
-        return [(self.definitions[key], value) for key, value in self.items() if key not in _HIDDEN]
-
     def _symbol_rows(self) -> Iterable[tuple[str, list[str]]]:
         for symbol, stats in self["per_symbol"].items():
             yield symbol, [DEFINITIONS[key].show(stats[key]) for key in _SYMBOL_COLUMNS]
-
-
-def _explain(figures: dict[str, Any], definitions: dict[str, Definition], key: str | None) -> str:
-    if key is not None and key not in definitions:
-        raise UnknownName("figure", key, known=definitions)
-    keys = list(definitions) if key is None else [key]
-    texts: list[str] = []
-    for name in keys:
-        value = figures.get(name)
-        known = name in figures and not isinstance(value, dict)
-        texts.append(definitions[name].explain(value if known else None, known=known))
-    return "\n\n".join(texts)
 
 
 def _text_table(title: str, rows: list[tuple[Definition, Figure]]) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "minute_text",
     "percent_text",
     "price_text",
+    "text_figures",
 ]
 
 
@@ -62,6 +63,18 @@ def figures(pairs: Iterable[tuple[str, str]]) -> list[str]:
     ['- **Trades:** 12']
     """
     return [f"- **{cell(label)}:** {cell(text)}" for label, text in pairs]
+
+
+def text_figures(title: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """A title and figures for a terminal, one to a line.
+
+    Examples
+    --------
+    >>> print(text_figures("a run", [("Trades", "12")]))
+    a run
+      Trades: 12
+    """
+    return "\n".join([title, *(f"  {label}: {text}" for label, text in pairs)])
 
 
 def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Html:

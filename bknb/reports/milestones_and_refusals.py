@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..domain.formatting import minute_text, price_text
 from ..domain.signal import Milestone, RiskRefused
@@ -42,8 +42,6 @@ class MilestoneTally:
     @property
     def table(self) -> pd.DataFrame:
         """One row per milestone: ``when`` (UTC), whose, which way, ``level`` (%), ``price``."""
-        import pandas as pd
-
         rows = [
             (
                 *(event.when, event.symbol, event.strategy, event.signal.id, event.signal.position, event.side),
@@ -52,13 +50,10 @@ class MilestoneTally:
             for event in self.milestones
         ]
         columns = ["when", "symbol", "strategy", "signal_id", "position", "side", "level", "price", "mode"]
-        return _utc(pd.DataFrame(rows, columns=columns))
+        return _table(columns, rows)
 
     def report(self) -> str:
         """The milestones as Markdown."""
-        lines = [f"# Partial milestones: {cell(self.title)}", ""]
-        if not self.milestones:
-            return "\n".join([*lines, "No position has come a tenth of the way to its target or stop yet.", ""])
         rows = [
             (
                 minute_text(event.when),
@@ -74,7 +69,8 @@ class MilestoneTally:
         ]
         columns = ("When (UTC)", "Symbol", "Strategy", "Signal", "Position", "Level", "Price", "Mode")
         counts = f"**Milestones:** {len(self.milestones):,} ({self.profits:,} to a target, {self.losses:,} to a stop)"
-        return "\n".join([*lines, *markdown_table(columns, rows), "", counts, ""])
+        empty = "No position has come a tenth of the way to its target or stop yet."
+        return _report(f"Partial milestones: {self.title}", columns, rows, [counts], empty=empty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +95,6 @@ class RefusalTally:
     @property
     def table(self) -> pd.DataFrame:
         """One row per refusal: ``when`` (UTC), symbol, strategy, risk, note, position, price, open_positions, mode."""
-        import pandas as pd
-
         rows = [
             (
                 *(event.when, event.symbol, event.strategy, event.risk, event.note, event.signal.position),
@@ -109,13 +103,10 @@ class RefusalTally:
             for event in self.refusals
         ]
         columns = ["when", "symbol", "strategy", "risk", "note", "position", "price", "open_positions", "mode"]
-        return _utc(pd.DataFrame(rows, columns=columns))
+        return _table(columns, rows)
 
     def report(self) -> str:
         """The refusals as Markdown."""
-        lines = [f"# Risk refusals: {cell(self.title)}", ""]
-        if not self.refusals:
-            return "\n".join([*lines, "No candidate was refused yet.", ""])
         rows = [
             (
                 minute_text(event.when),
@@ -133,7 +124,8 @@ class RefusalTally:
         columns = ("When (UTC)", "Symbol", "Strategy", "Profile", "Why", "Position", "Price", "Open then", "Mode")
         counts = [f"- {count:,} x {cell(note)}" for note, count in self.by_note.items()]
         total = f"**Refusals:** {len(self.refusals):,}"
-        return "\n".join([*lines, *markdown_table(columns, rows), "", total, "", *counts, ""])
+        after = [total, "", *counts]
+        return _report(f"Risk refusals: {self.title}", columns, rows, after, empty="No candidate was refused yet.")
 
 
 def milestone_tally(title: str, milestones: Iterable[Milestone]) -> MilestoneTally:
@@ -158,8 +150,17 @@ def refusal_tally(title: str, refusals: Iterable[RiskRefused]) -> RefusalTally:
     return RefusalTally(title, tuple(sorted(refusals, key=lambda event: event.when)))
 
 
-def _utc(table: pd.DataFrame) -> pd.DataFrame:
+def _table(columns: list[str], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     import pandas as pd
 
+    table = pd.DataFrame(rows, columns=columns)
     table["when"] = pd.to_datetime(table["when"].astype("int64"), unit="ms", utc=True)
     return table
+
+
+def _report(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], after: Sequence[str], *, empty: str
+) -> str:
+    """A title, a table and what follows it; one sentence where the table has no row."""
+    body = [*markdown_table(columns, rows), "", *after] if rows else [empty]
+    return "\n".join([f"# {cell(title)}", "", *body, ""])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import number_text
-from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
+from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table, text_figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,8 +118,7 @@ class PerformanceInfo:
         return "\n".join(lines) + "\n"
 
     def __repr__(self) -> str:
-        lines = [f"performance of {self.strategy} on {self.symbol}"]
-        return "\n".join([*lines, *(f"  {label}: {text}" for label, text in self._pairs())])
+        return text_figures(f"performance of {self.strategy} on {self.symbol}", self._pairs())
 
     def _repr_html_(self) -> Html:
         title = f"Performance of {self.strategy} on {self.symbol}"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from ..domain.signal import (
     Scheduled,
     ScheduledSignal,
 )
+from ..events.failures import ListenerFailure, ListenerOverflow
+from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
 from ..metrics.definitions import DEFINITIONS, figure_text, lower_is_better
 from .progress_text import interval_minutes
 from .signal_story import RANK, tell
@@ -159,6 +161,16 @@ def _ranked(each: Any, metric: str) -> dict[str, str]:
     return {"Strategy": each.strategy, **told, "Failed": each.error}
 
 
+@runtime_checkable
+class Ranked(Protocol):
+    """A whole comparison, as a dashboard needs it: ``bknb.Comparison``."""
+
+    metric: str
+    entries: Sequence[Any]
+    total: int
+    warnings: Sequence[str]
+
+
 class Watch:
     """A watch over one run.
 
@@ -246,9 +258,11 @@ class Watch:
 
     def take(self, event: Any) -> None:
         """Take one event of this run, of whatever kind."""
-        take = _TAKES.get(type(event).__name__)
+        take = _TAKES.get(type(event))
         if take is not None:
             take(self, event)
+        elif isinstance(event, Ranked):
+            self.compared(event)
 
     def take_all(self, events: Iterable[Any]) -> None:
         """Take many events."""
@@ -396,7 +410,7 @@ class Watch:
         self.ranking = [_ranked(each, step.metric) for each in order]
         self._changed("walker", "status")
 
-    def compared(self, comparison: Any) -> None:
+    def compared(self, comparison: Ranked) -> None:
         """Take a whole comparison: the ranking is its own."""
         self.processed, self.total = len(comparison.entries), comparison.total
         self.ranking = [_ranked(entry, comparison.metric) for entry in comparison.entries]
@@ -446,7 +460,7 @@ class Watch:
         told = self._told.get(signal_id)
         if not told:
             return f"nothing was heard of a signal {signal_id!r}"
-        return "\n".join(tell(event) for event in sorted(told, key=lambda e: (e.when, RANK[type(e).__name__])))
+        return "\n".join(tell(event) for event in sorted(told, key=lambda e: (e.when, RANK[type(e)])))
 
     def series(self) -> Any:
         """The prices to draw: candles, and where a live run has none (any more) the prices it has told."""
@@ -514,22 +528,21 @@ PANELS: Final = (
 )
 """Names of the panels, in the order in which a dashboard shows them."""
 
-_TAKES: Final[dict[str, Callable[[Watch, Any], None]]] = {
-    "Idle": Watch._idle,
-    "Active": Watch._active,
-    "Scheduled": Watch._scheduled,
-    "Opened": Watch._opened,
-    "Closed": Watch._closed,
-    "Cancelled": Watch._cancelled,
-    "Milestone": Watch._milestone,
-    "RiskRefused": Watch._refused,
-    "Rejected": Watch._rejected,
-    "ErrorEvent": Watch._error,
-    "ListenerFailure": Watch._listener,
-    "ListenerOverflow": Watch._listener,
-    "Progress": Watch._progress,
-    "Performance": Watch._performance,
-    "Done": Watch._done,
-    "WalkerStep": Watch._step,
-    "Comparison": Watch.compared,
+_TAKES: Final[dict[type, Callable[[Watch, Any], None]]] = {
+    Idle: Watch._idle,
+    Active: Watch._active,
+    Scheduled: Watch._scheduled,
+    Opened: Watch._opened,
+    Closed: Watch._closed,
+    Cancelled: Watch._cancelled,
+    Milestone: Watch._milestone,
+    RiskRefused: Watch._refused,
+    Rejected: Watch._rejected,
+    ErrorEvent: Watch._error,
+    ListenerFailure: Watch._listener,
+    ListenerOverflow: Watch._listener,
+    Progress: Watch._progress,
+    Performance: Watch._performance,
+    Done: Watch._done,
+    WalkerStep: Watch._step,
 }

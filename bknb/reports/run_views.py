@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..domain.formatting import percent_text
+from ..events.messages import Done
 from .run_view import Key, Watch
 
 _MODES: Final = ("backtest", "live", "walker")
@@ -79,12 +80,12 @@ class Board:
         if key is None:
             self._unclear(event)
             return
-        if type(event).__name__ == "Done" and key not in self.watches:
+        if isinstance(event, Done) and key not in self.watches:
             key = ("walker", *key[1:])  # a comparison ends in the name of its walker
         watch = self.watches.get(key)
-        if self.only is None and watch is None and type(event).__name__ == "Done":
+        if self.only is None and watch is None and isinstance(event, Done):
             return
-        if self.only is None and (watch is None or (watch.over and type(event).__name__ != "Done")):
+        if self.only is None and (watch is None or (watch.over and not isinstance(event, Done))):
             watch = Watch(key[1], key[2], mode=key[0])
             self.add(watch)
         if watch is not None:

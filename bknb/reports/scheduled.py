@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import MISSING, minute_text, number_text, price_text
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Cancelled, Opened, Scheduled
-from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
+from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table, text_figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,8 +129,7 @@ class ScheduleInfo:
         return "\n".join(lines) + "\n"
 
     def __repr__(self) -> str:
-        lines = [f"scheduled signals of {self.strategy} on {self.symbol}"]
-        return "\n".join([*lines, *(f"  {label}: {text}" for label, text in self._pairs())])
+        return text_figures(f"scheduled signals of {self.strategy} on {self.symbol}", self._pairs())
 
     def _repr_html_(self) -> Html:
         title = f"Scheduled signals of {self.strategy} on {self.symbol}"

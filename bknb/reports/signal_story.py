@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..domain.formatting import minute_text
+from ..domain.signal import Cancelled, Closed, Milestone, Opened, RiskRefused, Scheduled
 
-RANK: Final[dict[str, int]] = {
-    "RiskRefused": 0,
-    "Scheduled": 1,
-    "Opened": 2,
-    "Milestone": 3,
-    "Closed": 4,
-    "Cancelled": 4,
+RANK: Final[dict[type, int]] = {
+    RiskRefused: 0,
+    Scheduled: 1,
+    Opened: 2,
+    Milestone: 3,
+    Closed: 4,
+    Cancelled: 4,
 }
 """The order of what happens to a signal within one minute."""
 
@@ -26,7 +27,7 @@ def history(records: Any) -> list[Any]:
         With ``events`` (without idle minutes), ``milestones`` and ``refused``.
     """
     told = [*records.events, *records.milestones, *records.refused]
-    return sorted(told, key=lambda event: (event.when, RANK[type(event).__name__]))
+    return sorted(told, key=lambda event: (event.when, RANK[type(event)]))
 
 
 def story(records: Any, signal_id: str, *, before: int | None = None) -> list[str]:
@@ -40,19 +41,19 @@ def tell(event: Any) -> str:
     when = minute_text(event.when)
     signal = event.signal
     levels = f"target {signal.price_take_profit:.8g}, stop {signal.price_stop_loss:.8g}"
-    match type(event).__name__:
-        case "Scheduled":
+    match event:
+        case Scheduled():
             text = f"scheduled: {signal.position} waits for {signal.price_open:.8g} ({levels})"
-        case "Opened":
+        case Opened():
             text = (
                 f"opened: {signal.position} at {signal.price_open:.8g} ({levels}, {signal.minute_estimated_time} min)"
             )
-        case "Milestone":
+        case Milestone():
             goal = "target" if event.side == "profit" else "stop"
             text = f"{event.level} % of the way to the {goal}"
-        case "RiskRefused":
+        case RiskRefused():
             text = f"risk profile {event.risk!r} refused: {event.note}"
-        case "Cancelled":
+        case Cancelled():
             text = f"cancelled: {event.reason}" + (f" ({event.note})" if event.note else "")
         case _:
             pnl = event.pnl
@@ -62,5 +63,5 @@ def tell(event: Any) -> str:
                 f"gross {pnl.gross_percentage:+.4f} - fees {pnl.fee_percentage:.4f} "
                 f"- slippage {pnl.slippage_percentage:.4f}"
             )
-    note = f" [{signal.note}]" if signal.note and type(event).__name__ in ("Scheduled", "Opened") else ""
+    note = f" [{signal.note}]" if signal.note and isinstance(event, (Scheduled, Opened)) else ""
     return f"{when} UTC  price {event.price:.8g}  {text}{note}"

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from ..config import Settings
 from ..engine.backtest import BacktestRun
 from ..engine.build import checked_callbacks, checked_name
@@ -18,6 +16,7 @@ from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_wind
 from ..engine.registry import WALKER_CALLBACKS, Lineup, registry
 from ..errors import UsageError
 from ..events import messages, subjects
+from ..events.messages import WalkerStep
 from ..research.comparison import UNNAMED, Comparison, Entry, failure_text, questions_failed, rankable, ranked
 from ..stores.atomic import write_report
 from ..user_code import where_it_failed
@@ -25,42 +24,6 @@ from .book import TaskBook
 from .result import Result
 from .run_record import record_of, unheld
 from .task import Task
-
-
-class WalkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="walker_step"):
-    """What one strategy of a comparison came to.
-
-    Parameters
-    ----------
-    walker, symbol, exchange, frame
-        The comparison.
-    strategy
-        The strategy that is done.
-    stats
-        Its statistics; empty when it failed.
-    metric, value
-        The statistic that ranks, and the strategy's own; ``None`` when it is not available.
-    error
-        Why it failed; empty when it did not.
-    best_strategy, best_value
-        The leader so far.
-    tested, total
-        Strategies that are done, and all.
-    """
-
-    walker: str
-    symbol: str
-    exchange: str
-    frame: str | None
-    strategy: str
-    stats: dict[str, Any]
-    metric: str
-    value: float | None
-    error: str
-    best_strategy: str | None
-    best_value: float | None
-    tested: int
-    total: int
 
 
 def add_walker(
