@@ -115,16 +115,16 @@ def kernel_year(path: str) -> dict[str, Any]:
     from bknb.engine.plan import plan_backtest
     from bknb.engine.vectorised import signal_rows
     from bknb.kernels.metrics import score
-    from bknb.sweeps.evaluate import Bench, prepare
+    from bknb.sweeps.evaluate import Evaluator, prepare
 
     options = _options(path, 100)
     options.pop("params"), options.pop("metric")
     plan = plan_backtest(options.pop("symbol"), strategy=get_signals, **options)
     began = perf_counter()
-    bench = Bench(plan, asyncio.run(prepare(plan)))
+    evaluator = Evaluator(plan, asyncio.run(prepare(plan)))
     prepared = perf_counter() - began
     began = perf_counter()
-    bench.try_out({})
+    evaluator.evaluate({})
     first = perf_counter() - began
 
     def each(what: Any, times: int = 200) -> float:
@@ -133,15 +133,15 @@ def kernel_year(path: str) -> dict[str, Any]:
             what()
         return (perf_counter() - began) / times * 1e3
 
-    rows = signal_rows(plan.strategy, bench.prepared.candles)
-    ends, _ = bench._simulate(rows)
+    rows = signal_rows(plan.strategy, evaluator.prepared.candles)
+    ends, _ = evaluator._simulate(rows)
     return {
         "prepare_s": prepared,
         "first_s": first,
-        "rows_ms": each(lambda: signal_rows(plan.strategy, bench.prepared.candles)),
-        "simulate_ms": each(lambda: bench._simulate(rows)),
+        "rows_ms": each(lambda: signal_rows(plan.strategy, evaluator.prepared.candles)),
+        "simulate_ms": each(lambda: evaluator._simulate(rows)),
         "score_ms": each(lambda: score(ends, GATES)),
-        "whole_ms": each(lambda: bench.try_out({"fast": 11})),
+        "whole_ms": each(lambda: evaluator.evaluate({"fast": 11})),
         "trades": len(ends),
         "peak_mb": _peak_mb(),
     }

@@ -23,7 +23,7 @@ from bknb.runs.sweep import SweepTask, open_ledger, plan_sweep
 from bknb.sweeps import worker_pool
 from bknb.sweeps.search import Space, make_search
 from bknb.sweeps.trial_ledger import TrialFile
-from bknb.sweeps.work import Chunk, Depot, try_chunk
+from bknb.sweeps.work import Batch, WorkDir, try_batch
 
 pytest.importorskip("numba")
 pytest.importorskip("cloudpickle")
@@ -220,7 +220,7 @@ def test_a_space_is_numbered() -> None:
     big = make_search(
         Space({"a": range(10**6), "b": range(10**6)}), search="random", trials=3, seed=0, lower_is_better=False
     )
-    assert len(next(iter(big.batches()))) == 3
+    assert len(next(iter(big.rounds()))) == 3
 
 
 @pytest.mark.parametrize(
@@ -281,11 +281,11 @@ def test_a_killed_worker_costs_its_task_another_try(inline: bknb.SweepResult, mo
     killed: list[int] = []
     ask = worker_pool.Worker.ask
 
-    def ask_and_shoot(self: worker_pool.Worker, folder: str, chunk: Chunk) -> Any:
+    def ask_and_shoot(self: worker_pool.Worker, folder: str, batch: Batch) -> Any:
         if len(killed) < 2:
             killed.append(self.pid)
             os.kill(self.pid, signal.SIGKILL)
-        return ask(self, folder, chunk)
+        return ask(self, folder, batch)
 
     monkeypatch.setattr(worker_pool.Worker, "ask", ask_and_shoot)
     assert_same(inline, bknb.sweep(get_signals, **options(executor=2)))
@@ -327,10 +327,10 @@ def hash_of(result: bknb.SweepResult) -> str:
 def test_candles_are_not_part_of_a_task(tmp_path: Path) -> None:
     import pickle
 
-    chunk = Chunk(0, range(12), [{"fast": 3, "slow": 13}] * 12)
-    assert len(pickle.dumps((str(tmp_path), chunk.symbol, chunk.params))) < 2_000
+    batch = Batch(0, range(12), [{"fast": 3, "slow": 13}] * 12)
+    assert len(pickle.dumps((str(tmp_path), batch.symbol, batch.params))) < 2_000
     with pytest.raises(FileNotFoundError):
-        try_chunk(str(Depot(tmp_path).folder), 0, chunk.params)
+        try_batch(str(WorkDir(tmp_path).folder), 0, batch.params)
 
 
 CELL = """

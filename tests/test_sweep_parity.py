@@ -26,7 +26,7 @@ from bknb.kernels import metrics
 from bknb.kernels import simulate as kernel
 from bknb.metrics.statistics import statistics
 from bknb.runs.result import _trade
-from bknb.sweeps.evaluate import Bench, Prepared, ends_of, prepare, terms_of
+from bknb.sweeps.evaluate import Evaluator, Prepared, ends_of, prepare, terms_of
 
 if sys.modules.get("numba", 0) is not None:  # a test takes it away
     pytest.importorskip("numba")
@@ -142,14 +142,15 @@ def by_events(plan: Any) -> BacktestRun:
 
 
 def by_kernel(plan: Any, simulate: Any = None) -> tuple[np.ndarray, int]:
-    bench = Bench(plan, asyncio.run(prepare(plan)), keep_ends=True)
+    evaluator = Evaluator(plan, asyncio.run(prepare(plan)), keep_ends=True)
     if simulate is not None:
-        rows = read_rows(get_signals(bench.prepared.candles, **plan.strategy.params), len(bench.prepared.candles), "")
+        prepared = evaluator.prepared
+        rows = read_rows(get_signals(prepared.candles, **plan.strategy.params), len(prepared.candles), "")
         columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
-        table = kernel.Rows(bench.prepared.candles.timestamp, *columns)
-        ends, rejected = simulate(bench.prepared.market, bench._blocks, bench._grid, table, bench._terms)
+        table = kernel.Rows(prepared.candles.timestamp, *columns)
+        ends, rejected = simulate(prepared.market, evaluator._blocks, evaluator._grid, table, evaluator._terms)
         return ends, rejected
-    outcome = bench.try_out({})
+    outcome = evaluator.evaluate({})
     assert not outcome.error
     assert outcome.ends is not None
     return outcome.ends, outcome.rejected
@@ -201,7 +202,7 @@ def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
     plan = plan_for(seed, model)
     run = by_events(plan)
     expected = statistics([_trade(event) for event in run.records.closed])
-    outcome = Bench(plan, asyncio.run(prepare(plan))).try_out({})
+    outcome = Evaluator(plan, asyncio.run(prepare(plan))).evaluate({})
     plain = metrics.score_plain(ends_of(run.records), GATES)
     for figures in (outcome.figures, plain):
         got = dict(zip(metrics.FIGURES, figures.tolist(), strict=True))
@@ -218,7 +219,7 @@ def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
 @given(seed=SEEDS)
 def test_daily_returns_compound_to_the_equity(seed: int) -> None:
     plan = plan_for(seed, "touch")
-    outcome = Bench(plan, asyncio.run(prepare(plan))).try_out({})
+    outcome = Evaluator(plan, asyncio.run(prepare(plan))).evaluate({})
     final = outcome.figures[metrics.FIGURES.index("equity_final")]
     assert np.prod(1 + outcome.daily) == pytest.approx(1.0 if np.isnan(final) else final, rel=1e-9)
 
@@ -244,7 +245,7 @@ def test_prepared_candles_survive_the_way_through_a_file(tmp_path: Any) -> None:
     prepared.save(tmp_path / "it")
     loaded = Prepared.load(tmp_path / "it")
     assert loaded.data == prepared.data
-    one, other = (Bench(plan, given, keep_ends=True).try_out({}) for given in (prepared, loaded))
+    one, other = (Evaluator(plan, given, keep_ends=True).evaluate({}) for given in (prepared, loaded))
     np.testing.assert_array_equal(one.ends, other.ends)
 
 

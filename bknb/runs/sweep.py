@@ -12,8 +12,8 @@ from ..errors import UsageError
 from ..metrics.definitions import lower_is_better
 from ..ports import TrialLedger
 from ..sweeps.search import Search, Space, checked_search
-from ..sweeps.sweep_run import SweepPlan, SweepRun, TrialMemory
-from ..sweeps.trial_ledger import TrialFile
+from ..sweeps.sweep_run import SweepPlan, SweepRun
+from ..sweeps.trial_ledger import TrialFile, TrialMemory
 from .sweep_result import SweepResult
 from .task import Task
 

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..kernels import simulate as kernel
 from ..kernels.metrics import FIGURES
 from ..metrics.definitions import lower_is_better
-from ..sweeps.evaluate import Bench, frame_days, prepare
+from ..sweeps.evaluate import Evaluator, frame_days, prepare
 from ..sweeps.sweep_run import SweepRun
 
 if TYPE_CHECKING:
@@ -180,8 +180,8 @@ class SweepResult:
 
             with ThreadPoolExecutor(1) as pool:  # a notebook's own loop must not be touched
                 prepared = pool.submit(lambda: asyncio.run(prepare(self._run.plan.plans[at]))).result()
-                bench = Bench(self._run.plan.plans[at], prepared, keep_ends=True)
-                outcome = pool.submit(bench.try_out, self._run.combinations[number]).result()
+                evaluator = Evaluator(self._run.plan.plans[at], prepared, keep_ends=True)
+                outcome = pool.submit(evaluator.evaluate, self._run.combinations[number]).result()
             if outcome.error or outcome.ends is None:
                 raise UsageError(f"combination {number} has no trades: {outcome.error}")
             ends = outcome.ends

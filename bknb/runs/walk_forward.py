@@ -18,7 +18,7 @@ from ..market.sources import Remembered
 from ..market.window import Window
 from ..research.comparison import rankable
 from ..research.walk_forward_report import Fold, Stretch, WalkForward, choose, combinations_of, span_ms, stretches
-from ..sweeps.evaluate import Bench, goes_compiled, prepare
+from ..sweeps.evaluate import Evaluator, goes_compiled, prepare
 from .result import Result
 from .run_record import record_of
 from .task import Task
@@ -114,21 +114,21 @@ class WalkForwardTask(Task[WalkForward, Fold]):
 
     def _try_all(self, train: Plan) -> list[dict[str, Any]] | None:
         """The statistics of every set on one stretch; None when the walk was stopped."""
-        bench = self._bench(train)
-        window = None if bench is not None else open_window(train, warn=self._warnings.append)
+        evaluator = self._evaluator(train)
+        window = None if evaluator is not None else open_window(train, warn=self._warnings.append)
         found = []
         for params in self.sets:
             if self._stopped:
                 return None
-            found.append(_figures(bench, params) if bench is not None else _by_events(train, params, window))
+            found.append(_figures(evaluator, params) if evaluator is not None else _by_events(train, params, window))
         return found
 
-    def _bench(self, train: Plan) -> Bench | None:
+    def _evaluator(self, train: Plan) -> Evaluator | None:
         """The compiled loop, for what can go through it and where it knows the figure that chooses."""
         if not goes_compiled(train.strategy) or self.metric not in FIGURES:
             return None
         try:
-            return Bench(train, asyncio.run(prepare(train, self._warnings.append)))
+            return Evaluator(train, asyncio.run(prepare(train, self._warnings.append)))
         except ImportError:
             return None
 
@@ -141,8 +141,8 @@ def _frame(plan: Plan, start: int, end: int) -> Frame:
     return Frame(None, start, end - 2 * MINUTE_MS, plan.frame.interval)
 
 
-def _figures(bench: Bench, params: Mapping[str, Any]) -> dict[str, Any]:
-    outcome = bench.try_out(params)
+def _figures(evaluator: Evaluator, params: Mapping[str, Any]) -> dict[str, Any]:
+    outcome = evaluator.evaluate(params)
     values = dict(zip(FIGURES, outcome.figures.tolist(), strict=True))
     return {name: None if value != value else value for name, value in values.items()}
 

@@ -1,1 +1,1 @@
-"""Many combinations of parameters over the same candles, on one machine or a cluster, with a ledger."""
+"""Sweeps: many combinations of parameters over the same candles, on one machine or a cluster, with a trial ledger."""

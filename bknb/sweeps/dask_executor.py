@@ -1,4 +1,4 @@
-"""A Dask cluster as the place where combinations are tried: candles are scattered once, tasks are parameters."""
+"""The Dask executor of a sweep: candles are scattered once, tasks are batches of parameters."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .evaluate import Bench, Outcome, Prepared
-from .work import TRIES, Chunk, Depot, unpacked
+from .evaluate import Evaluator, Outcome, Prepared
+from .work import TRIES, Batch, WorkDir, unpacked
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
 
 _AHEAD: Final = 4  # tasks per thread of the cluster that are under way at a time
-_benches: dict[tuple[str, str], Bench] = {}
+_evaluators: dict[tuple[str, str], Evaluator] = {}
 
 
 def try_scattered(plan: bytes, prepared: Prepared, params: Sequence[Mapping[str, Any]]) -> list[Outcome]:
-    """What a cluster's worker does: try combinations on candles that were sent to it."""
+    """Return the outcomes of a batch on scattered candles; runs on a worker of the cluster."""
     key = (hashlib.sha256(plan).hexdigest(), prepared.data)
-    bench = _benches.get(key)
-    if bench is None:
+    evaluator = _evaluators.get(key)
+    if evaluator is None:
         unpacked_plan: Plan
         unpacked_plan, keep_ends = unpacked(plan)
-        bench = Bench(replace(unpacked_plan, symbol=prepared.symbol), prepared, keep_ends=keep_ends)
-        while len(_benches) >= 4:
-            _benches.pop(next(iter(_benches)), None)
-        _benches[key] = bench
-    return [bench.try_out(one) for one in params]
+        evaluator = Evaluator(replace(unpacked_plan, symbol=prepared.symbol), prepared, keep_ends=keep_ends)
+        while len(_evaluators) >= 4:
+            _evaluators.pop(next(iter(_evaluators)), None)
+        _evaluators[key] = evaluator
+    return [evaluator.evaluate(one) for one in params]
 
 
 class DaskCluster:
-    """A ``dask.distributed.Client`` that somebody else owns."""
+    """Evaluates on the cluster behind the user's ``dask.distributed.Client``."""
 
-    def __init__(self, depot: Depot, client: Any) -> None:
-        self._depot = depot
+    def __init__(self, work_dir: WorkDir, client: Any) -> None:
+        self._depot = work_dir
         self._client = client
         self._sent: dict[int, Any] = {}
         self._plan: Any = None
@@ -45,60 +45,60 @@ class DaskCluster:
         self.workers = max(1, sum(threads.values()) if isinstance(threads, Mapping) else int(threads))
 
     def _send(self, symbol: int) -> Any:
-        """The candles of a symbol on every worker, once."""
+        """Return the future of a symbol's candles, scattered to every worker once."""
         if symbol not in self._sent:
             prepared = Prepared.load(Path(self._depot.folder) / str(symbol))
             self._sent[symbol] = self._client.scatter(prepared, broadcast=True, hash=False)
         return self._sent[symbol]
 
-    def _submit(self, chunk: Chunk) -> Any:
+    def _submit(self, batch: Batch) -> Any:
         if self._plan is None:
             self._plan = self._client.scatter(self._depot.plan(), broadcast=True, hash=False)
         return self._client.submit(
-            try_scattered, self._plan, self._send(chunk.symbol), chunk.params, pure=False, retries=TRIES
+            try_scattered, self._plan, self._send(batch.symbol), batch.params, pure=False, retries=TRIES
         )
 
-    def run(self, chunks: Sequence[Chunk], stopping: Callable[[], bool]) -> Iterator[tuple[Chunk, Any]]:
-        """Try all chunks, until somebody wants to stop."""
+    def run(self, batches: Sequence[Batch], stopping: Callable[[], bool]) -> Iterator[tuple[Batch, Any]]:
+        """Yield each batch with its outcomes, until ``stopping()`` is true."""
         distributed: Any = import_module("distributed")  # untyped
 
-        waiting = list(reversed(chunks))
-        flying: dict[Any, Chunk] = {}
-        arriving = distributed.as_completed([])
+        waiting = list(reversed(batches))
+        running: dict[Any, Batch] = {}
+        completed = distributed.as_completed([])
 
         def launch() -> None:
-            while waiting and len(flying) < _AHEAD * self.workers:
-                chunk = waiting.pop()
-                future = self._submit(chunk)
-                flying[future] = chunk
-                arriving.add(future)
+            while waiting and len(running) < _AHEAD * self.workers:
+                batch = waiting.pop()
+                future = self._submit(batch)
+                running[future] = batch
+                completed.add(future)
 
         launch()
-        while flying and not stopping():
-            future = next(arriving)
-            chunk = flying.pop(future)
+        while running and not stopping():
+            future = next(completed)
+            batch = running.pop(future)
             if future.status == "finished":
-                yield chunk, future.result()
+                yield batch, future.result()
             else:
-                chunk.tries += 1
+                batch.tries += 1
                 # A dead worker may have held the only copy of the candles: they are sent again.
                 self._sent.clear()
                 self._plan = None
-                if chunk.tries >= TRIES:
-                    yield chunk, _said(future)
+                if batch.tries >= TRIES:
+                    yield batch, _error_text(future)
                 else:
-                    waiting.append(chunk)
+                    waiting.append(batch)
             launch()
-        if flying:
-            self._client.cancel(list(flying))
+        if running:
+            self._client.cancel(list(running))
 
     def close(self) -> None:
-        """The cluster is not ours; what was sent to it is let go."""
+        """Release what was scattered; the cluster belongs to the user and stays open."""
         self._sent.clear()
         self._plan = None
 
 
-def _said(future: Any) -> str | None:
-    """The error of a task that failed, None when its worker died."""
+def _error_text(future: Any) -> str | None:
+    """Return the error of a failed task as text, None when its worker died."""
     error = future.exception() if future.status == "error" else None
     return None if error is None or type(error).__name__ == "KilledWorker" else f"{type(error).__name__}: {error}"

@@ -1,7 +1,7 @@
-"""One combination of a sweep: a strategy with parameters over prepared candles, as figures and daily returns.
+"""Evaluating one combination of a sweep on prepared candles: figures and daily returns.
 
 A vectorised strategy without a risk profile goes through the compiled loop; every other one through the event engine.
-Both come to the same table of ends.
+Both give the same table of ends.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _CANCEL_CODES: Final = {text: code for code, text in kernel.REASONS.items() if c
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The candles of one symbol, ready for any number of combinations.
+    """The candles of one symbol as arrays, for any number of combinations.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Prepared:
     data: str
 
     def save(self, folder: Path) -> None:
-        """Write the arrays where other processes can map them."""
+        """Write the arrays to a folder, for other processes to map."""
         folder.mkdir(parents=True)
         market = self.market
         np.save(folder / "times.npy", market.times)
@@ -76,7 +76,7 @@ class Prepared:
 
     @classmethod
     def load(cls, folder: Path) -> Prepared:
-        """Map what ``save`` wrote: processes share the memory."""
+        """Map the arrays that ``save`` wrote; processes share the memory."""
         symbol, regular, data = msgspec.json.decode((folder / "about.json").read_bytes())
         names = ("times", "prices", "candles", "ready")
         times, prices, block, ready = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names)
@@ -86,7 +86,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one combination came to.
+    """The outcome of one combination on one symbol.
 
     Attributes
     ----------
@@ -97,9 +97,9 @@ class Outcome:
     rejected : int
         Answers that broke a rule.
     ends : ndarray or None
-        The table of ends, when it was asked for.
+        The table of ends, with ``keep_ends``.
     error : str
-        Why there is nothing; empty when there is.
+        Why the combination failed; empty when it did not.
     """
 
     figures: NDArray[np.float64]
@@ -115,8 +115,8 @@ def goes_compiled(strategy: Strategy) -> bool:
 
 
 async def prepare(plan: Plan, warn: Any = None) -> Prepared:
-    """Fetch what the combinations of a sweep over one symbol need, as a backtest would."""
-    window = open_window(plan, warn=warn or _unheard)
+    """Return the candles of one symbol for a sweep, fetched and checked as for a backtest."""
+    window = open_window(plan, warn=warn or _ignored)
     strategy = plan.strategy
     rows: Series | None = None
     if strategy.get_signals is not None:
@@ -130,8 +130,8 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     return _prepared(plan.symbol, series, window.average_prices(plan.symbol), rows, ready)
 
 
-def _unheard(_: str) -> None:
-    """A warning that was told when the candles were prepared."""
+def _ignored(_: str) -> None:
+    """Drop a warning: it was shown when the candles were prepared."""
 
 
 def _prepared(
@@ -148,8 +148,8 @@ def _prepared(
     return Prepared(symbol, market, candles, digest.hexdigest())
 
 
-class Bench:
-    """The place where the combinations of one sweep over one symbol are tried.
+class Evaluator:
+    """Evaluates combinations of parameters on the prepared candles of one symbol.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class Bench:
             plan.settings.avg_price_candles_count,
         )
         self._compiled = goes_compiled(plan.strategy)
-        self._window = None if self._compiled else open_window(plan, warn=_unheard)  # shared by all its runs
+        self._window = None if self._compiled else open_window(plan, warn=_ignored)  # shared by all its runs
         given = prepared.market
         times, open_, high, low, average, ready = map(_fixed, (*given[:5], given.ready))
         market = kernel.Market(times, open_, high, low, average, given.regular, ready)
@@ -185,8 +185,8 @@ class Bench:
             kernel.blocks_of(prepared.market, watches_average=model.watches == "average") if self._compiled else None
         )
 
-    def try_out(self, params: Mapping[str, Any]) -> Outcome:
-        """One combination; what the user's function raises becomes the outcome's error."""
+    def evaluate(self, params: Mapping[str, Any]) -> Outcome:
+        """Return the outcome of one combination; what the user's function raises becomes its ``error``."""
         try:
             if self._compiled:
                 ends, rejected = self._simulate(signal_rows(self.plan.strategy, self.prepared.candles, params))
@@ -221,14 +221,14 @@ class Bench:
 
 
 def _fixed(array: Any) -> Any:
-    """A contiguous read-only array: one kind for the compiled loop, wherever it comes from."""
+    """Return a contiguous read-only view: the compiled loop is compiled for one array type only."""
     fixed = np.ascontiguousarray(array).view()
     fixed.setflags(write=False)
     return fixed
 
 
 def terms_of(plan: Plan) -> kernel.Terms:
-    """The execution model and the settings of a plan, as numbers."""
+    """Return the execution model and the settings of a plan as numbers for the kernel."""
     model, settings = execution_model(plan.execution), plan.settings
     return kernel.Terms(
         model.watches == "average",
@@ -249,7 +249,7 @@ def terms_of(plan: Plan) -> kernel.Terms:
 
 
 def pack_days(daily: NDArray[np.float64]) -> bytes:
-    """Daily returns as bytes: how many days, which are not zero, and those.
+    """Return daily returns as bytes: the number of days, the indices of those not zero, and their values.
 
     Examples
     --------
@@ -261,7 +261,7 @@ def pack_days(daily: NDArray[np.float64]) -> bytes:
 
 
 def unpack_days(content: bytes) -> NDArray[np.float64]:
-    """What ``pack_days`` packed."""
+    """Return the daily returns that ``pack_days`` packed."""
     days, count = np.frombuffer(content, dtype="<u4", count=2).tolist()
     daily = np.zeros(days)
     daily[np.frombuffer(content, dtype="<u4", count=count, offset=8)] = np.frombuffer(
@@ -271,13 +271,13 @@ def unpack_days(content: bytes) -> NDArray[np.float64]:
 
 
 def frame_days(plan: Plan) -> tuple[int, int]:
-    """The first calendar day of a plan's frame, as days since 1970, and how many days it touches."""
+    """Return the first calendar day of a plan's frame, in days since 1970, and its number of days."""
     first = plan.frame.start // DAY_MS
     return first, (plan.frame.last + MINUTE_MS) // DAY_MS - first + 1
 
 
 def ends_of(records: Records) -> NDArray[np.float64]:
-    """The closed and cancelled results of an event-driven run as a table of ends; ``ROW`` is -1."""
+    """Return the closed and cancelled results of an event-driven run as a table of ends; ``ROW`` is -1."""
     ends = np.full((len(records.ends), kernel.WIDTH), np.nan)
     for line, event in zip(ends, records.ends, strict=True):
         _fill(line, event)

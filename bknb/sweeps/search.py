@@ -1,4 +1,4 @@
-"""Which combinations a sweep tries: all of them, a seeded sample, or what an Optuna sampler asks for next."""
+"""Searches of a sweep: all combinations, a seeded random sample, or what an Optuna sampler suggests next."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Params: TypeAlias = dict[str, Any]
 
 SEARCHES: Final = ("grid", "random", "optuna")
 METRICS: Final = tuple(name for name in FIGURES if name not in ("cancelled", "ambiguous"))
-_PART: Final = 8192  # combinations of a list that are made at a time
-BATCH: Final = 16  # an Optuna sampler learns after so many; fixed, so that the answer does not depend on the executor
+_PART: Final = 8192  # combinations of a grid in a round
+ROUND: Final = 16  # combinations between two updates of the Optuna sampler; no result depends on the executor
 
 
 class Space:
@@ -40,7 +40,7 @@ class Space:
         return math.prod(len(values) for values in self.values.values())
 
     def at(self, number: int) -> Params:
-        """One combination by its number; the last parameter changes fastest."""
+        """Return one combination by its number; the last parameter changes fastest."""
         found: list[tuple[str, Any]] = []
         for name, values in reversed(self.values.items()):
             number, at = divmod(number, len(values))
@@ -60,7 +60,7 @@ def _values(name: str, values: Any) -> tuple[Any, ...]:
 
 
 def checked_search(search: object, metric: object, trials: object) -> None:
-    """Refuse an unknown search or metric, and a number of trials that is none."""
+    """Raise ``UnknownName`` or ``UsageError`` for a search, metric or number of trials that is not valid."""
     if search not in SEARCHES:
         raise UnknownName("search", str(search), known=SEARCHES)
     if metric not in METRICS:
@@ -74,7 +74,7 @@ def checked_search(search: object, metric: object, trials: object) -> None:
 
 
 class Listed:
-    """Combinations that are known from the start: a grid, or a sample of it without repetition."""
+    """A grid, or a random sample of it without repetition: all combinations are known from the start."""
 
     def __init__(self, space: Space, *, search: str, trials: int | None, seed: int) -> None:
         total = len(space)
@@ -86,20 +86,20 @@ class Listed:
 
     @property
     def total(self) -> int:
-        """How many combinations there will be."""
+        """Number of combinations."""
         return len(self._numbers)
 
-    def batches(self) -> Iterator[list[Params]]:
-        """All combinations, a good many at a time."""
+    def rounds(self) -> Iterator[list[Params]]:
+        """Yield all combinations, up to 8192 at a time."""
         for at in range(0, len(self._numbers), _PART):
             yield [self._space.at(number) for number in self._numbers[at : at + _PART]]
 
     def tell(self, params: Sequence[Params], scores: Sequence[float]) -> None:
-        """A list does not learn."""
+        """Do nothing: a grid does not depend on scores."""
 
 
 class Sampled:
-    """Combinations an Optuna sampler asks for, learning from the scores of those before.
+    """Combinations that an Optuna TPE sampler suggests from the scores of those before.
 
     Raises
     ------
@@ -128,11 +128,11 @@ class Sampled:
         self.total = trials
         self._asked: list[Any] = []
 
-    def batches(self) -> Iterator[list[Params]]:
-        """The next combinations, a fixed number at a time."""
+    def rounds(self) -> Iterator[list[Params]]:
+        """Yield the next combinations, a fixed number at a time."""
         left = self.total
         while left:
-            size = min(BATCH, left)
+            size = min(ROUND, left)
             left -= size
             self._asked = [self._study.ask(self._distributions) for _ in range(size)]
             yield [
@@ -141,7 +141,7 @@ class Sampled:
             ]
 
     def tell(self, params: Sequence[Params], scores: Sequence[float]) -> None:
-        """The scores of the last batch, in order; NaN is a failed trial."""
+        """Give the sampler the scores of the last round, in order; NaN is a failed trial."""
         import optuna
 
         for trial, _, score in zip(self._asked, params, scores, strict=True):
@@ -151,13 +151,13 @@ class Sampled:
 
 
 def _is_even(values: tuple[Any, ...]) -> bool:
-    """Whether the values are numbers in order: then near numbers are near each other for the sampler."""
+    """Whether the values are numbers in ascending order; the sampler then treats them as an integer range."""
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
     return numbers and list(values) == sorted(values)
 
 
 def make_search(space: Space, *, search: str, trials: int | None, seed: int, lower_is_better: bool) -> Listed | Sampled:
-    """The search of that name."""
+    """Return the search of that name."""
     if search == "optuna":
         assert trials is not None  # checked_search saw to it  # noqa: S101
         return Sampled(space, trials=trials, seed=seed, lower_is_better=lower_is_better)

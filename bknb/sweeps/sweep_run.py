@@ -1,4 +1,4 @@
-"""A sweep: many combinations of parameters over the same candles, every one of them written into a ledger."""
+"""Running a sweep: many combinations of parameters over the same candles, each written into a trial ledger."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,10 +21,10 @@ from ..events import messages, subjects
 from ..kernels.metrics import FIGURES
 from ..market.clock import stopwatch
 from ..provenance.strategy_hash import fingerprint, params_text
-from .evaluate import Bench, Outcome, Prepared, frame_days, goes_compiled, pack_days, prepare, unpack_days
+from .evaluate import Evaluator, Outcome, Prepared, frame_days, goes_compiled, pack_days, prepare, unpack_days
 from .executors import make_executor
 from .search import Params, make_search
-from .work import Chunk, Depot, Executor
+from .work import Batch, Executor, WorkDir
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from .search import Space
 
 RULES: Final = "1:" + ",".join(FIGURES)
-"""What a stored outcome depends on besides its inputs; changes with the figures, or when trades would come out new."""
+"""Version of the rules in the key of a trial; changes with the figures, or when a release changes trades."""
 
 _SHARPE: Final = FIGURES.index("sharpe_ratio")
-_CHUNK: Final = 32  # combinations in a task, at most
-_SAVE: Final = 256  # trials are written to disk so many at a time
+_BATCH: Final = 32  # combinations in a task, at most
+_SAVE: Final = 256  # trials that are written to disk at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepPlan:
-    """Everything a sweep needs, resolved.
+    """The resolved options of a sweep.
 
     Attributes
     ----------
@@ -61,32 +61,12 @@ class SweepPlan:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """What is traded."""
+        """The symbols, in the order they were given."""
         return tuple(plan.symbol for plan in self.plans)
 
 
-class TrialMemory:
-    """A ledger that lasts as long as the process."""
-
-    def __init__(self) -> None:
-        self._trials: dict[str, Trial] = {}
-
-    def get(self, key: str) -> Trial | None:
-        """The trial of that key, if it was made."""
-        return self._trials.get(key)
-
-    def all(self) -> list[Trial]:
-        """Every trial, in order of the first time."""
-        return list(self._trials.values())
-
-    def add(self, trials: Iterable[Trial]) -> None:
-        """Add trials."""
-        for trial in trials:
-            self._trials.setdefault(trial.key, trial)
-
-
 class SweepRun:
-    """One sweep at work.
+    """One sweep while it runs.
 
     Attributes
     ----------
@@ -95,7 +75,7 @@ class SweepRun:
     outcomes : dict
         ``(combination, symbol number) -> Outcome``.
     processed, total : int
-        Combinations times symbols: behind, and all.
+        Combinations times symbols: done, and all.
     from_ledger : int
         How many outcomes were in the ledger already.
     """
@@ -128,15 +108,15 @@ class SweepRun:
         self._digests: dict[int, Any] = {}  # by number of the symbol
 
     def stop(self) -> None:
-        """Begin no further task; what is done stays. Thread-safe."""
+        """Start no further batch; outcomes so far stay. Thread-safe."""
         self.stopped = True
 
     def run(self) -> None:
-        """Try everything, or what there is time for; blocks."""
+        """Evaluate all combinations, or those before ``stop()``; blocks."""
         began = stopwatch()
         folder = Path(tempfile.mkdtemp(prefix="bknb-sweep-"))
         try:
-            self._run_in(Depot(folder))
+            self._run_in(WorkDir(folder))
         finally:
             self._save()
             shutil.rmtree(folder, ignore_errors=True)
@@ -144,24 +124,24 @@ class SweepRun:
         self.seconds = stopwatch() - began
         self._report()
 
-    def _run_in(self, depot: Depot) -> None:
+    def _run_in(self, work_dir: WorkDir) -> None:
         plan = self.plan
         self._strategy = fingerprint(plan.plans[0].strategy)
         for number, one in enumerate(plan.plans):
             prepared = asyncio.run(prepare(one, self._warn))
-            depot.add(number, prepared)
+            work_dir.add(number, prepared)
             self.data.append(prepared.data)
             if number == 0:
                 self._look_at_rows(prepared)
-        executor = make_executor(plan.executor, depot, plan.plans[0], keep_ends=plan.keep_trades, warn=self._warn)
+        executor = make_executor(plan.executor, work_dir, plan.plans[0], keep_ends=plan.keep_trades, warn=self._warn)
         if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):
-            _compile(Bench(plan.plans[0], Prepared.load(depot.folder / "0")))  # once, before workers find no cache
+            _compile(Evaluator(plan.plans[0], Prepared.load(work_dir.folder / "0")))  # once, before all workers compile
         try:
-            for batch in self._search.batches():
-                self._try_batch(executor, batch)
+            for combinations in self._search.rounds():
+                self._try_round(executor, combinations)
                 if self.stopped:
                     return
-                self._search.tell(batch, [self._score(self._number(params)) for params in batch])
+                self._search.tell(combinations, [self._score(self._number(params)) for params in combinations])
         finally:
             executor.close()
 
@@ -170,7 +150,7 @@ class SweepRun:
             self.warnings.append(text)
 
     def _look_at_rows(self, prepared: Prepared) -> None:
-        """Compare a sample of rows of the first combination with what live would see."""
+        """Warn when rows of the first combination differ from what a live run would compute (look-ahead)."""
         plan = self.plan.plans[0]
         if not goes_compiled(plan.strategy):
             return
@@ -178,7 +158,7 @@ class SweepRun:
         first = first_row(prepared.candles, plan.frame.start, strategy.interval)
         try:
             warning = unsteady_rows(strategy, signal_rows(strategy, prepared.candles), prepared.candles, first)
-        except Exception:  # noqa: BLE001 -- the combination itself tells what is wrong with it
+        except Exception:  # noqa: BLE001 -- the row of the combination shows the error
             return
         if warning is not None:
             self._warn(warning)
@@ -186,39 +166,39 @@ class SweepRun:
     # --- combinations -----------------------------------------------------------------------------------------------
 
     def _number(self, params: Params) -> int:
-        """The number of a combination; one that is asked for again keeps its own."""
+        """Return the number of a combination; a repeated one has the number of its first time."""
         text = repr(params)
         if text not in self._numbers:
             self._numbers[text] = len(self.combinations)
             self.combinations.append(params)
         return self._numbers[text]
 
-    def _try_batch(self, executor: Executor, batch: Sequence[Params]) -> None:
-        numbers = list(dict.fromkeys(self._number(params) for params in batch))
-        chunks: list[Chunk] = []
+    def _try_round(self, executor: Executor, combinations: Sequence[Params]) -> None:
+        numbers = list(dict.fromkeys(self._number(params) for params in combinations))
+        batches: list[Batch] = []
         for symbol in range(len(self.plan.plans)):
             todo = [number for number in numbers if not self._recall(number, symbol)]
-            size = max(1, min(_CHUNK, -(-len(todo) // (4 * executor.workers))))
-            chunks += [
-                Chunk(symbol, part, [self.combinations[number] for number in part])
+            size = max(1, min(_BATCH, -(-len(todo) // (4 * executor.workers))))
+            batches += [
+                Batch(symbol, part, [self.combinations[number] for number in part])
                 for part in (todo[at : at + size] for at in range(0, len(todo), size))
             ]
-        repeated = len(batch) - len(numbers)
+        repeated = len(combinations) - len(numbers)
         self._advance(repeated * len(self.plan.plans))
-        for chunk, answer in executor.run(chunks, lambda: self.stopped):
-            self._take(chunk, answer)
+        for batch, answer in executor.run(batches, lambda: self.stopped):
+            self._take(batch, answer)
 
-    def _take(self, chunk: Chunk, answer: Any) -> None:
+    def _take(self, batch: Batch, answer: Any) -> None:
         if not isinstance(answer, list):
-            text = answer or f"the worker died {chunk.tries} times with this combination"
-            answer = [_failed(text, self._days())] * len(chunk.numbers)
-        for number, outcome in zip(chunk.numbers, answer, strict=True):
-            self.outcomes[number, chunk.symbol] = outcome
+            text = answer or f"the worker died {batch.tries} times with this combination"
+            answer = [_failed(text, self._days())] * len(batch.numbers)
+        for number, outcome in zip(batch.numbers, answer, strict=True):
+            self.outcomes[number, batch.symbol] = outcome
             if not outcome.error:
-                self._fresh.append(self._trial(number, chunk.symbol, outcome))
+                self._fresh.append(self._trial(number, batch.symbol, outcome))
         if len(self._fresh) >= _SAVE:
             self._save()
-        self._advance(len(chunk.numbers))
+        self._advance(len(batch.numbers))
 
     def _days(self) -> int:
         return frame_days(self.plan.plans[0])[1]
@@ -245,7 +225,7 @@ class SweepRun:
             )
 
     def _score(self, number: int) -> float:
-        """The metric of a combination: the mean over symbols; NaN where one has none."""
+        """Return the metric of a combination: the mean over symbols; NaN where one has none."""
         at = FIGURES.index(self.plan.metric)
         return float(np.mean([self.outcomes[number, symbol].figures[at] for symbol in range(len(self.plan.plans))]))
 
@@ -259,7 +239,7 @@ class SweepRun:
         return key
 
     def _digest(self, symbol: int) -> Any:
-        """The part of a key that the combinations of a symbol share."""
+        """Return the hash over the part of a key that all combinations of a symbol share."""
         if symbol not in self._digests:
             self._digests[symbol] = self._new_digest(symbol)
         return self._digests[symbol]
@@ -278,7 +258,7 @@ class SweepRun:
         return hashlib.sha256(repr(parts).encode())
 
     def _recall(self, number: int, symbol: int) -> bool:
-        """Take an outcome from this run or from the ledger; whether there was one."""
+        """Take an outcome from this run or from the ledger; returns whether there was one."""
         if (number, symbol) in self.outcomes:
             self._advance(1)
             return True
@@ -315,7 +295,7 @@ class SweepRun:
         self.ledger.add(fresh)
 
     def _count_trials(self) -> None:
-        """Everything that was ever tried on these candles, this sweep included."""
+        """Count the trials of the ledger on these candles, this sweep included."""
         tried: dict[str, float | None] = {}
         for trial in self.ledger.all():
             for plan, data in zip(self.plan.plans, self.data, strict=True):
@@ -332,8 +312,8 @@ class SweepRun:
         self.trial_sharpes = [sharpe for sharpe in tried.values() if sharpe is not None]
 
 
-def _compile(bench: Bench) -> None:
-    """Have the loops compiled and in the cache: an empty answer goes through all of them."""
+def _compile(evaluator: Evaluator) -> None:
+    """Compile the kernels into their cache by evaluating a strategy without signals."""
 
     def nothing(candles: Any) -> Mapping[str, Any]:
         return {
@@ -345,8 +325,8 @@ def _compile(bench: Bench) -> None:
 
     from ..engine.build import make_strategy
 
-    idle = make_strategy("idle", interval=bench.plan.strategy.interval, get_signals=nothing)
-    Bench(replace(bench.plan, strategy=idle), bench.prepared).try_out({})
+    idle = make_strategy("idle", interval=evaluator.plan.strategy.interval, get_signals=nothing)
+    Evaluator(replace(evaluator.plan, strategy=idle), evaluator.prepared).evaluate({})
 
 
 def _failed(text: str, days: int) -> Outcome:

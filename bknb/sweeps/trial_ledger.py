@@ -1,7 +1,7 @@
-"""The ledger of trials on disk: one line per combination ever tried, appended and never changed.
+"""Trial ledgers of sweeps, in memory and on disk: one line per combination, appended and never changed.
 
-A line is ``checksum json``. A line that was cut off by a crash, or that does not match its checksum, is passed over and
-counted; whatever it held is simply tried again.
+A line is ``checksum json``. A line that was cut off by a crash, or that does not match its checksum, is skipped and
+counted; its combination is evaluated again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,30 @@ from ..stores.journal import Journal
 from ..stores.versions import read_version
 
 
-class TrialFile:
-    """Trials in one file.
+class TrialMemory:
+    """A trial ledger that lasts as long as the process."""
+
+    def __init__(self, trials: Iterable[Trial] = ()) -> None:
+        self._trials: dict[str, Trial] = {}
+        for trial in trials:
+            self._trials.setdefault(trial.key, trial)
+
+    def get(self, key: str) -> Trial | None:
+        """Return the trial of that key, if there is one."""
+        return self._trials.get(key)
+
+    def all(self) -> list[Trial]:
+        """Return every trial, in the order in which they were added."""
+        return list(self._trials.values())
+
+    def add(self, trials: Iterable[Trial]) -> None:
+        """Add trials; the first one of a key stays."""
+        for trial in trials:
+            self._trials.setdefault(trial.key, trial)
+
+
+class TrialFile(TrialMemory):
+    """A trial ledger in one file.
 
     Parameters
     ----------
@@ -55,20 +77,10 @@ class TrialFile:
         self._journal = Journal(path, disk=disk)
         trials, bad = self._journal.read(lambda line: _decoded(line, path))
         self.damaged = len(bad)
-        self._trials: dict[str, Trial] = {}
-        for trial in trials:
-            self._trials.setdefault(trial.key, trial)
-
-    def get(self, key: str) -> Trial | None:
-        """The trial of that key, if it was made."""
-        return self._trials.get(key)
-
-    def all(self) -> list[Trial]:
-        """Every trial, in order of the first time."""
-        return list(self._trials.values())
+        super().__init__(trials)
 
     def add(self, trials: Iterable[Trial]) -> None:
-        """Append trials; when this returns they are on disk."""
+        """Append trials; they are on disk when this returns."""
         new = [trial for trial in trials if trial.key not in self._trials]
         if not new:
             return
@@ -76,7 +88,7 @@ class TrialFile:
             self._journal.append(map(_encoded, new))
         except OSError as error:
             raise StateError(f"the ledger {self.path} cannot be written: {error}") from error
-        self._trials.update((trial.key, trial) for trial in new)
+        super().add(new)
 
 
 _READERS: Final[Mapping[int, Callable[[bytes | msgspec.Raw], Trial]]] = {

@@ -1,4 +1,4 @@
-"""What travels to a worker of a sweep, and how it tries a batch of combinations."""
+"""Batches, the shared work dir, and pickled plans of a sweep; :func:`try_batch` evaluates a batch in a worker."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ from ..engine.registry import Exchange, registry
 from ..errors import MissingDependency, UsageError
 from ..provenance.source_code import own_modules
 from ..provenance.strategy_hash import functions_of
-from .evaluate import Bench, Outcome, Prepared
+from .evaluate import Evaluator, Outcome, Prepared
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
 
 
-TRIES: Final = 3  # a task whose worker died is given to another one so often
+TRIES: Final = 3  # how often a task is given to a worker before it fails
+_MOST_MAPPED: Final = 2  # symbols a worker has mapped at a time
 
 
-_KEPT: Final = 2  # symbols a worker keeps mapped
-
-
-class Chunk:
-    """A few combinations of one symbol; ``numbers`` are theirs in the sweep."""
+class Batch:
+    """Combinations of one symbol that a worker evaluates together; ``numbers`` are theirs in the sweep."""
 
     __slots__ = ("numbers", "params", "symbol", "tries")
 
@@ -43,8 +41,8 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Depot:
-    """The folder that holds everything workers share: the plan, and for each symbol its candles."""
+class WorkDir:
+    """The folder that workers read: the pickled plan, and for each symbol its candles."""
 
     folder: Path
 
@@ -57,26 +55,26 @@ class Depot:
         prepared.save(self.folder / str(number))
 
     def plan(self) -> bytes:
-        """The plan as ``packed`` made it."""
+        """Return the plan as ``packed`` pickled it."""
         return (self.folder / "plan.pickle").read_bytes()
 
 
 class Executor(Protocol):
-    """Tries chunks of combinations; the outcomes come back in any order, ``None`` for a chunk that kills workers."""
+    """Evaluates batches; the outcomes come back in any order, ``None`` for a batch whose worker died every time."""
 
     workers: int
 
-    def run(self, chunks: Sequence[Chunk], stopping: Callable[[], bool]) -> Iterator[tuple[Chunk, Any]]:
-        """Try all chunks, until somebody wants to stop."""
+    def run(self, batches: Sequence[Batch], stopping: Callable[[], bool]) -> Iterator[tuple[Batch, Any]]:
+        """Yield each batch with its outcomes, until ``stopping()`` is true."""
         ...
 
     def close(self) -> None:
-        """Give back what was taken for this sweep."""
+        """Release what was taken for this sweep."""
         ...
 
 
 def packed(plan: Plan, *, keep_ends: bool) -> bytes:
-    """A plan as bytes that another process can unpack, functions of notebook cells included.
+    """Return a plan as bytes that another process can unpack, functions of notebook cells included.
 
     Raises
     ------
@@ -110,7 +108,7 @@ def packed(plan: Plan, *, keep_ends: bool) -> bytes:
 
 
 def _pickled(content: Any, modules: Sequence[ModuleType]) -> bytes:
-    """Content as bytes, with the functions of some modules themselves in place of where they can be imported from."""
+    """Return pickled content; functions of ``modules`` are pickled by value, not by import path."""
     import cloudpickle
 
     for module in modules:
@@ -129,7 +127,7 @@ def _module_of(function: Any) -> str:
 
 
 def unpacked(content: bytes) -> tuple[Plan, bool]:
-    """The plan that ``packed`` packed, and whether outcomes carry their tables of ends."""
+    """Return the plan that ``packed`` pickled, and whether outcomes carry their tables of ends."""
     name, made, plan, risk, keep_ends = pickle.loads(content)  # noqa: S301 -- our own bytes, from this sweep's folder
     if risk is not None:
         registry.risks.items.setdefault(risk.name, risk)
@@ -138,27 +136,27 @@ def unpacked(content: bytes) -> tuple[Plan, bool]:
 
 @lru_cache(maxsize=2)
 def _plan_in(folder: str) -> tuple[Plan, bool]:
-    return unpacked(Depot(Path(folder)).plan())
+    return unpacked(WorkDir(Path(folder)).plan())
 
 
-_benches: OrderedDict[tuple[str, int], Bench] = OrderedDict()
+_evaluators: OrderedDict[tuple[str, int], Evaluator] = OrderedDict()
 
 
-def try_chunk(folder: str, symbol: int, params: Sequence[Mapping[str, Any]]) -> list[Outcome]:
-    """What a worker does: try combinations on the candles in a folder."""
-    bench = _benches.get((folder, symbol))
-    if bench is None:
+def try_batch(folder: str, symbol: int, params: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+    """Return the outcomes of a batch on the candles of a work dir; runs in a worker."""
+    evaluator = _evaluators.get((folder, symbol))
+    if evaluator is None:
         plan, keep_ends = _plan_in(folder)
         prepared = Prepared.load(Path(folder) / str(symbol))
-        bench = Bench(replace(plan, symbol=prepared.symbol), prepared, keep_ends=keep_ends)
-        _benches[folder, symbol] = bench
-        while len(_benches) > _KEPT:
-            _benches.popitem(last=False)
-    return [bench.try_out(one) for one in params]
+        evaluator = Evaluator(replace(plan, symbol=prepared.symbol), prepared, keep_ends=keep_ends)
+        _evaluators[folder, symbol] = evaluator
+        while len(_evaluators) > _MOST_MAPPED:
+            _evaluators.popitem(last=False)
+    return [evaluator.evaluate(one) for one in params]
 
 
 def forget(folder: str) -> None:
-    """Let go of the candles of a sweep that is over."""
-    for key in [key for key in _benches if key[0] == folder]:
-        del _benches[key]
+    """Release the candles of a sweep that is over."""
+    for key in [key for key in _evaluators if key[0] == folder]:
+        del _evaluators[key]
     _plan_in.cache_clear()

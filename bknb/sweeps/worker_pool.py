@@ -1,8 +1,8 @@
-"""Worker processes of our own, for one machine.
+"""Worker processes on this machine, for ``executor="processes"``.
 
-Each is a fresh interpreter that reads tasks from a pipe and answers on another: it never imports the user's main
-script again, works from notebooks, scripts and ``python -c`` alike, and ends when its owner does. A worker that dies
-costs its task another try; the others do not notice.
+Each is a fresh interpreter that reads tasks from one pipe and writes outcomes to another: it never imports the user's
+main script, works from notebooks, scripts and ``python -c`` alike, and ends with the process that started it. When a
+worker dies, its task is tried again in a new one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from .work import TRIES, Chunk, Depot, try_chunk
+from .work import TRIES, Batch, WorkDir, try_batch
 
 if TYPE_CHECKING:
     from .evaluate import Outcome
@@ -34,7 +34,7 @@ def _send(pipe: IO[bytes], content: bytes) -> None:
 
 
 def _receive(pipe: IO[bytes]) -> bytes | None:
-    """The next message, or None at the end of the pipe."""
+    """Return the next message, or None at the end of the pipe."""
     head = pipe.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None
@@ -44,14 +44,14 @@ def _receive(pipe: IO[bytes]) -> bytes | None:
 
 
 def serve() -> None:
-    """A worker's life: answer tasks until the pipe ends. Started by ``Crew`` only."""
+    """Evaluate tasks from standard input until it ends; started by ``WorkerPool`` only."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a strategy prints must not end up among the answers
     while (content := _receive(sys.stdin.buffer)) is not None:
         folder, symbol, params = pickle.loads(content)  # noqa: S301 -- from the process that started this one
         try:
-            answer: object = try_chunk(folder, symbol, params)
-        except Exception as error:  # noqa: BLE001 -- told to the owner, who decides
+            answer: object = try_batch(folder, symbol, params)
+        except Exception as error:  # noqa: BLE001 -- sent back to the pool, which decides
             answer = f"{type(error).__name__}: {error}"
         _send(answers, pickle.dumps(answer, protocol=5))
 
@@ -73,12 +73,12 @@ class Worker:
         """Its process id."""
         return self._process.pid
 
-    def ask(self, folder: str, chunk: Chunk) -> list[Outcome] | str | None:
-        """Outcomes, the text of an error, or None when the worker died."""
+    def ask(self, folder: str, batch: Batch) -> list[Outcome] | str | None:
+        """Return outcomes, the text of an error, or None when the worker died."""
         to, back = self._process.stdin, self._process.stdout
         assert to is not None and back is not None  # both are pipes  # noqa: S101, PT018
         try:
-            _send(to, pickle.dumps((folder, chunk.symbol, chunk.params), protocol=5))
+            _send(to, pickle.dumps((folder, batch.symbol, batch.params), protocol=5))
             content = _receive(back)
         except (OSError, ValueError):  # a pipe that broke, or was closed by ``end``
             return None
@@ -96,24 +96,24 @@ class Worker:
                     continue
 
 
-class Crew:
-    """A number of worker processes, kept until ``close``."""
+class WorkerPool:
+    """Evaluates in a number of worker processes, which live until ``close``."""
 
-    def __init__(self, depot: Depot, workers: int) -> None:
-        self._folder = str(depot.folder)
+    def __init__(self, work_dir: WorkDir, workers: int) -> None:
+        self._folder = str(work_dir.folder)
         self.workers = workers
-        self.crew: list[Worker | None] = [None] * workers
+        self.processes: list[Worker | None] = [None] * workers
         self.deaths = 0
 
-    def run(self, chunks: Sequence[Chunk], stopping: Callable[[], bool]) -> Iterator[tuple[Chunk, Any]]:
-        """Try all chunks, until somebody wants to stop."""
-        todo, answers = deque(chunks), queue.SimpleQueue[tuple[Chunk, Any]]()
-        seats = range(min(self.workers, len(chunks)))
+    def run(self, batches: Sequence[Batch], stopping: Callable[[], bool]) -> Iterator[tuple[Batch, Any]]:
+        """Yield each batch with its outcomes, until ``stopping()`` is true."""
+        todo, answers = deque(batches), queue.SimpleQueue[tuple[Batch, Any]]()
+        slots = range(min(self.workers, len(batches)))
         over = threading.Event()
-        threads = [threading.Thread(target=self._work, args=(seat, todo, answers, over), daemon=True) for seat in seats]
+        threads = [threading.Thread(target=self._work, args=(slot, todo, answers, over), daemon=True) for slot in slots]
         for thread in threads:
             thread.start()
-        left = len(chunks)
+        left = len(batches)
         try:
             while left and not stopping():
                 try:
@@ -125,40 +125,40 @@ class Crew:
         finally:
             over.set()
             if left:
-                self.close()  # in the middle of something nobody waits for any more
+                self.close()  # nobody waits for what they are doing
             for thread in threads:
                 thread.join()
 
-    def _work(self, seat: int, todo: deque[Chunk], answers: Any, over: threading.Event) -> None:
-        """One worker's side: it takes what is to do until nothing is left."""
+    def _work(self, slot: int, todo: deque[Batch], answers: Any, over: threading.Event) -> None:
+        """Evaluate batches from ``todo`` in one worker until none is left."""
         idle = threading.Event()
         while not over.is_set():
             try:
-                chunk = todo.popleft()
+                batch = todo.popleft()
             except IndexError:
                 return
-            worker = self.crew[seat]
+            worker = self.processes[slot]
             if worker is None:
-                worker = self.crew[seat] = Worker()
-            said = worker.ask(self._folder, chunk)
-            if said is not None:
-                answers.put((chunk, said))
+                worker = self.processes[slot] = Worker()
+            answer = worker.ask(self._folder, batch)
+            if answer is not None:
+                answers.put((batch, answer))
                 continue
             if over.is_set():
                 return
             worker.end()
-            self.crew[seat] = None
+            self.processes[slot] = None
             self.deaths += 1
-            chunk.tries += 1
-            if chunk.tries < TRIES:
-                todo.append(chunk)
+            batch.tries += 1
+            if batch.tries < TRIES:
+                todo.append(batch)
                 idle.wait(_LOOK_SECONDS)
             else:
-                answers.put((chunk, None))
+                answers.put((batch, None))
 
     def close(self) -> None:
         """End all workers."""
-        for seat, worker in enumerate(self.crew):
+        for slot, worker in enumerate(self.processes):
             if worker is not None:
                 worker.end()
-                self.crew[seat] = None
+                self.processes[slot] = None
