@@ -11,7 +11,7 @@ from typing import Any
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.orders import Order
 from bknb.domain.trial import Trial
-from bknb.optimizer.attempt_ledger import AttemptBook
+from bknb.optimizer.attempt_ledger import AttemptLedger
 from bknb.research.holdout_ledger import Opening, Openings
 from bknb.stores.disk import Disk
 from bknb.sweeps.trial_ledger import TrialFile
@@ -88,8 +88,8 @@ class Ledger:
         return self.name
 
 
-def attempts(folder: Path, disk: Disk | None = None) -> AttemptBook:
-    return AttemptBook(folder, "ideas", "BTCUSDT", disk=disk)
+def attempts(folder: Path, disk: Disk | None = None) -> AttemptLedger:
+    return AttemptLedger(folder, "ideas", "BTCUSDT", disk=disk)
 
 
 def _attempt_numbers(folder: Path) -> list[int]:

@@ -373,11 +373,11 @@ def test_a_replaced_optimizer_is_not_answered_with_the_old_one() -> None:
 
 @pytest.mark.slow
 def test_a_limit_that_does_not_hold_is_not_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bknb.sandbox import process as tryout
+    from bknb.sandbox import process
 
     assert "audit events" in study([idea(10)]).fences
-    weaker = tryout._START.replace("main()", "from bknb.sandbox import seccomp; seccomp._MACHINES = {}; main()")
-    monkeypatch.setattr(tryout, "_START", weaker)
+    weaker = process._START.replace("main()", "from bknb.sandbox import seccomp; seccomp._MACHINES = {}; main()")
+    monkeypatch.setattr(process, "_START", weaker)
     proposals = study([idea(9)])
     assert "system calls" not in proposals.fences
     assert "audit events" in proposals.fences

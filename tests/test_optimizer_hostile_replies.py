@@ -20,7 +20,7 @@ from bknb.optimizer.lint import lint
 from bknb.optimizer.prompt import Range
 from bknb.optimizer.reply import Reply, read_reply
 from bknb.optimizer.study import Draft, Verdict
-from bknb.optimizer.trial import Bench
+from bknb.optimizer.trial import DraftTrials
 from bknb.sandbox.process import Limits
 
 DAY = 86_400_000
@@ -47,16 +47,16 @@ def reasons(text: str) -> tuple[list[str], Draft | None]:
 
 
 @pytest.fixture(scope="module")
-def benches() -> dict[tuple[Any, ...], Bench]:
+def trials() -> dict[tuple[Any, ...], DraftTrials]:
     return {}
 
 
-def tried(draft: Draft, benches: dict[tuple[Any, ...], Bench], **limits: Any) -> Verdict:
+def tried(draft: Draft, trials: dict[tuple[Any, ...], DraftTrials], **limits: Any) -> Verdict:
     key = tuple(sorted(limits.items()))
-    bench = benches.setdefault(
-        key, Bench("BTCUSDT", Exchange("demo", DemoSource()), Settings(), limits=Limits(**limits), lead_days=5)
+    trial = trials.setdefault(
+        key, DraftTrials("BTCUSDT", Exchange("demo", DemoSource()), Settings(), limits=Limits(**limits), lead_days=5)
     )
-    return asyncio.run(bench(draft, WEEK, look_ahead=True))
+    return asyncio.run(trial(draft, WEEK, look_ahead=True))
 
 
 @pytest.fixture
@@ -106,12 +106,12 @@ def test_it_is_refused_with_a_reason_before_anything_runs(case: Case, watched: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", TRIED, ids=lambda case: case.name)
-def test_it_is_contained_with_a_reason(case: Case, watched: Path, benches: dict[tuple[Any, ...], Bench]) -> None:
+def test_it_is_contained_with_a_reason(case: Case, watched: Path, trials: dict[tuple[Any, ...], DraftTrials]) -> None:
     found, draft = reasons(case.text)
     assert found == []
     assert draft is not None
     before, threads = state(), threading.enumerate()
-    verdict = tried(draft, benches, **case.limits)
+    verdict = tried(draft, trials, **case.limits)
     said = [str(objection) for objection in verdict.objections]
     assert any(case.says in reason for reason in said), said
     assert verdict.result is None
@@ -146,22 +146,24 @@ PAST_THE_FIRST_FENCE: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAST_THE_FIRST_FENCE)
-def test_the_process_holds_without_the_reading(name: str, watched: Path, benches: dict[tuple[Any, ...], Bench]) -> None:
+def test_the_process_holds_without_the_reading(
+    name: str, watched: Path, trials: dict[tuple[Any, ...], DraftTrials]
+) -> None:
     lines, says = PAST_THE_FIRST_FENCE[name]
     values: dict[str, Any] = {"name": "draft", "title": "", "rationale": "", "interval": "15m", "parameters": ()}
     draft = Draft(**values, code=inside(*lines), imports=("bknb", "numpy"))
-    verdict = tried(draft, benches)
+    verdict = tried(draft, trials)
     said = [str(objection) for objection in verdict.objections]
     assert any(says in reason for reason in said), said
     assert not list(watched.iterdir())
 
 
 @pytest.mark.slow
-def test_an_honest_one_passes(watched: Path, benches: dict[tuple[Any, ...], Bench]) -> None:
+def test_an_honest_one_passes(watched: Path, trials: dict[tuple[Any, ...], DraftTrials]) -> None:
     found, draft = reasons(reply())
     assert found == []
     assert draft is not None
-    verdict = tried(draft, benches)
+    verdict = tried(draft, trials)
     assert verdict.objections == ()
     assert len(verdict.result.trades) >= 3
     assert {"audit events"} <= set(verdict.fences)

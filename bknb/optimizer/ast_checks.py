@@ -1,4 +1,4 @@
-"""What a proposed strategy uses, read from its syntax tree; whatever is not in the tables is refused."""
+"""Checks of a proposed strategy's syntax tree against the allowlist; what is not on it is refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NODES: Final[dict[type[ast.AST], str]] = {
 
 @dataclass(slots=True)
 class Reading:
-    """One walk over a syntax tree: ``found`` is what is wrong, ``imported`` what it imports."""
+    """One walk over a syntax tree: ``found`` holds the objections, ``imported`` the imports."""
 
     found: list[Objection] = field(default_factory=list)
     imported: list[str] = field(default_factory=list)
@@ -47,11 +47,11 @@ class Reading:
     functions: set[str] = field(default_factory=set)
 
     def object(self, node: ast.AST, code: str, text: str) -> None:
-        """Note a reason why this cannot be taken."""
+        """Add an objection."""
         self.found.append(Objection(code=code, text=text, line=getattr(node, "lineno", None)))
 
     def read(self, tree: ast.Module) -> None:
-        """Look at everything in a tree."""
+        """Check every node of a tree."""
         self.docstrings = {id(expression.value) for _, expression in docstrings(tree)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
@@ -177,7 +177,7 @@ class Reading:
             self.object(node, "context", f"ctx has no {name!r}; it offers {', '.join(sorted(CONTEXT))}")
 
     def _path(self, node: ast.Attribute) -> tuple[str, str] | None:
-        """Module and name, when this is an attribute of a module and not of something in it."""
+        """Return module and name when this is an attribute of a module, else None."""
         if isinstance(node.value, ast.Name) and node.value.id in self.modules:
             self.roots.add(id(node.value))
             return self.modules[node.value.id], node.attr

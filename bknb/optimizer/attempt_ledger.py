@@ -1,4 +1,4 @@
-"""The ledger of an optimizer: every answer of a model and what became of it, one JSON line each, only ever added to."""
+"""The attempt ledger of an optimizer: every answer of a model and its outcome, one JSON line each, append-only."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..stores.journal import Journal
 from ..stores.versions import read_json
 
 
-class AttemptBook:
-    """One file of attempts.
+class AttemptLedger:
+    """The attempts of one optimizer on one symbol, in one file.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ class AttemptBook:
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     book = AttemptBook(folder, "ideas", "BTCUSDT")
-    ...     book.add({"number": 1, "status": "refused"})
-    ...     [line["status"] for line in book.lines()]
+    ...     ledger = AttemptLedger(folder, "ideas", "BTCUSDT")
+    ...     ledger.add({"number": 1, "status": "refused"})
+    ...     [line["status"] for line in ledger.lines()]
     ['refused']
     """
 
@@ -47,7 +47,7 @@ class AttemptBook:
         self._journal = Journal(self.path, disk=disk)
 
     def add(self, attempt: Any) -> None:
-        """Write one line; it is on the disk when this returns."""
+        """Append one attempt; it is on disk when this returns."""
         try:
             self._journal.append([msgspec.json.encode(attempt)])
         except OSError as error:
@@ -57,7 +57,7 @@ class AttemptBook:
             ) from None
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every line that can be read, oldest first; :attr:`damaged` says how many cannot.
+        """Return every readable line, oldest first; :attr:`damaged` counts those that are not.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Proposals as cells: for the notebook of the user, for a notebook of their own, and as one program."""
+"""Proposals as notebook cells, as a notebook, and as one Python program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TAG: Final = "bknb-generated"
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell.
+    """One notebook cell.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
 
     def as_notebook(self, number: int) -> dict[str, Any]:
-        """The cell as Jupyter stores it (nbformat 4.5)."""
+        """Return the cell as Jupyter stores it (nbformat 4.5)."""
         cell: dict[str, Any] = {
             "cell_type": self.kind,
             "id": f"bknb-{number}",
@@ -49,7 +49,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cells are about.
+    """Names, ranges and summary that the cell templates use.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ _SPECIAL: Final = re.compile(r"[\\`*_\[\]<>&$|#~!]|:(?=//)")
 
 
 def harmless(text: str) -> str:
-    """A model's words as Markdown that shows them and does nothing else: no links, pictures, HTML or formulas.
+    """Return a model's words as inert Markdown: no links, pictures, HTML or formulas.
 
     Examples
     --------
@@ -91,17 +91,17 @@ def harmless(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Harmless words as a quotation, line by line."""
+    """Return text as a Markdown quotation, made inert, line by line."""
     return "\n".join(f"> {harmless(line)}".rstrip() for line in text.splitlines())
 
 
 def moment(when: int) -> str:
-    """A moment as ``add_frame`` and ``%frame`` read it."""
+    """Return a moment as text that ``add_frame`` and ``%frame`` read."""
     return exact_text(when)
 
 
 def _text(value: str) -> str:
-    """A text as Python writes it."""
+    """Return a text as a Python literal."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
 
 
@@ -109,7 +109,7 @@ def _text(value: str) -> str:
 
 
 def title_cell(*, setting: Setting) -> str:
-    """What this notebook is."""
+    """Return the title of the notebook."""
     return (
         f"# Proposals of {harmless(setting.optimizer)} for {harmless(setting.symbol)}\n\n"
         f"Written by {harmless(setting.model)} from the data of {len(setting.train)} training ranges, checked and "
@@ -120,17 +120,17 @@ def title_cell(*, setting: Setting) -> str:
 
 
 def setup_cell(*, setting: Setting) -> str:  # noqa: ARG001 -- one template may need it
-    """What every notebook needs."""
+    """Return the import of bknb and its extension."""
     return "import bknb\n\n%load_ext bknb"
 
 
 def exchange_cell(*, setting: Setting) -> str:
-    """Where the candles come from."""
+    """Return the registration of the exchange."""
     return f"bknb.add_exchange({_text(setting.exchange)}, get_candles={setting.exchange_code});"
 
 
 def frames_cell(*, setting: Setting) -> str:
-    """The ranges: those the model saw, and the one it did not."""
+    """Return the registrations of the training and test ranges as frames."""
     lines = [
         f"bknb.add_frame({_text(setting.train_frame(at))}, start={_text(moment(each.start))}, "
         f"end={_text(moment(each.end))})"
@@ -143,7 +143,7 @@ def frames_cell(*, setting: Setting) -> str:
 
 
 def about_cell(*, setting: Setting, proposal: Proposal, numbers: str) -> str:  # noqa: ARG001
-    """What a proposal says about itself, and what it came to."""
+    """Return title, rationale, figures and parameters of a proposal as Markdown."""
     draft = proposal.draft
     lines = [f"## {harmless(draft.name)}: {harmless(draft.title)}", "", quoted(draft.rationale), "", numbers, ""]
     if draft.parameters:
@@ -156,13 +156,13 @@ def about_cell(*, setting: Setting, proposal: Proposal, numbers: str) -> str:  #
 
 
 def strategy_cell(*, setting: Setting, proposal: Proposal) -> str:  # noqa: ARG001 -- one template may need it
-    """The strategy, ready to run."""
+    """Return the ``%%strategy`` cell of a proposal."""
     draft = proposal.draft
     return f"%%strategy {draft.name} --interval {draft.interval}\n{draft.code}"
 
 
 def backtest_cell(*, setting: Setting, proposal: Proposal) -> str:
-    """The strategy on the test range."""
+    """Return the ``%backtest`` of a strategy on the test range."""
     return (
         f"%backtest {setting.symbol} --strategy {proposal.draft.name} --exchange {setting.exchange} "
         f"--frame {setting.test_frame}"
@@ -170,7 +170,7 @@ def backtest_cell(*, setting: Setting, proposal: Proposal) -> str:
 
 
 def walker_cell(*, setting: Setting, strategies: Sequence[str]) -> str:
-    """All strategies on the test range, side by side."""
+    """Return a walker over all strategies on the test range."""
     names = ", ".join(_text(name) for name in strategies)
     walker = _text(f"{setting.optimizer}-walker")
     return (
@@ -203,7 +203,7 @@ def for_insertion(
     *,
     backtests: bool = True,
 ) -> list[Cell]:
-    """The cells that go into the user's own notebook: for each proposal its text, its strategy and a backtest.
+    """Return the cells for the user's own notebook: text, strategy and backtest of each proposal.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def for_notebook(
     ranked: Sequence[tuple[Proposal, str, dict[str, Any]]],
     templates: Mapping[str, Callable[..., str]],
 ) -> list[Cell]:
-    """The cells of a notebook of its own, which runs from top to bottom."""
+    """Return the cells of a separate notebook, which runs from top to bottom."""
     cells = [Cell(kind="markdown", source=fill(templates, "title_cell", setting=setting))]
     first = ("setup_cell", "exchange_cell", "frames_cell")
     cells += [Cell(kind="code", source=fill(templates, name, setting=setting)) for name in first]
@@ -244,7 +244,7 @@ def for_notebook(
 
 
 def notebook(cells: Sequence[Cell], *, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """A notebook as Jupyter stores it, with where it comes from in its metadata."""
+    """Return a notebook as Jupyter stores it, with its provenance in the metadata."""
     return {
         "cells": [cell.as_notebook(number) for number, cell in enumerate(cells, 1)],
         "metadata": {
@@ -261,7 +261,7 @@ _MAGIC: Final = re.compile(r"%%strategy (\S+) --interval (\S+)\n(.*)", re.DOTALL
 
 
 def program(cells: Sequence[Cell]) -> str:
-    """The same as one Python program, in the cell format editors know (``# %%``)."""
+    """Return the cells as one Python program in the ``# %%`` cell format."""
     parts = []
     for cell in cells:
         if cell.kind == "markdown":

@@ -1,4 +1,4 @@
-"""Writing what was generated: a notebook, and the candles it needs where nothing else can provide them."""
+"""Writing proposals to files: a notebook, and the candles it needs where no exchange provides them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Indicators of a series of candles: TA-Lib's where it is installed, else the same formulas here.
+"""Indicators of candles: TA-Lib's where it is installed, else the same formulas in numpy.
 
 Formulas: J. W. Wilder, *New Concepts in Technical Trading Systems* (1978) for RSI, ATR, DI and ADX; G. Appel for MACD;
 J. Bollinger for the bands; G. Lane for the stochastic. Every value at a candle uses that candle and earlier ones only.
@@ -49,7 +49,7 @@ _MICRO: Final = Lengths(rsi=9, macd=(8, 21, 5), adx=9, atr=9, bands=8, fast=8, s
 
 
 def lengths_for(interval_ms: int) -> Lengths:
-    """Windows that suit an interval: short ones up to 15 minutes, long ones above."""
+    """Return the windows for an interval: short ones up to 15 minutes, long ones above."""
     if interval_ms <= 3 * 60_000:
         return _MICRO
     return _SHORT if interval_ms <= 15 * 60_000 else _LONG
@@ -61,7 +61,7 @@ def has_talib() -> bool:
 
 
 def columns(candles: Any, lengths: Lengths, *, talib: bool | None = None) -> dict[str, Floats]:
-    """Indicators of candles by column name; NaN where there is not enough before.
+    """Return indicators of candles by column name; NaN during warm-up.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ _ORDER: Final = (
 
 
 def legend(lengths: Lengths, *, talib: bool | None = None) -> Mapping[str, str]:
-    """What each column means, with its window."""
+    """Return the meaning of each column, with its window."""
     fast, slow, signal = lengths.macd
     own = "TA-Lib" if (has_talib() if talib is None else talib) else "bknb's own formulas"
     return {
@@ -204,7 +204,7 @@ def _extreme(values: Floats, length: int, which: Any) -> Floats:
 
 
 def _smoothed(values: Floats, length: int, weight: float) -> Floats:
-    """An exponential average that begins with the plain average of its first ``length`` values."""
+    """Return an exponential average that starts with the plain average of its first ``length`` values."""
     made = np.full(len(values), np.nan)
     known = np.flatnonzero(~np.isnan(values))
     if len(known) < length:

@@ -1,4 +1,4 @@
-"""Reading a proposed strategy without running it: what it uses, what it must not, and what its shape is.
+"""Static checks of a proposed strategy: imports, forbidden constructs, signature and parameters.
 
 The rules allow; they do not forbid. Names, modules and node types that are not in the tables of
 :mod:`bknb.sandbox.allowlist` are refused, whatever they are. This is the first of two fences; the second is the
@@ -30,7 +30,7 @@ _REPEATED_SIGNS: Final = re.compile(r"(?:[-+~]\s*){20}|(?:\bnot\s+){20}|(?:\*\*[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linted:
-    """Code that was read, and what is wrong with it.
+    """Code that was checked, and the objections to it.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Linted:
 
 
 def lint(code: str, *, parameters: Sequence[Parameter] = ()) -> Linted:
-    r"""Read a proposed strategy; nothing of it is run.
+    r"""Check a proposed strategy without running it.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def lint(code: str, *, parameters: Sequence[Parameter] = ()) -> Linted:
 
 
 def _too_big(code: str) -> str | None:
-    """Why this text is not even given to the parser; deep nesting can exhaust it."""
+    """Return why the code is too large to be parsed, if it is; deep nesting can exhaust the parser."""
     if len(code) > LONGEST_CODE:
         return f"the code has {len(code):,} characters; at most {LONGEST_CODE:,} are allowed"
     if code.count("\n") >= MOST_LINES:
@@ -133,7 +133,7 @@ def _parsed(code: str) -> ast.Module | Objection:
 
 
 def _shape(tree: ast.Module) -> list[Objection]:
-    """What is wrong with ``get_signal`` itself."""
+    """Return what is wrong with the signature and body of ``get_signal``."""
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     named = [node for node in functions if node.name == "get_signal"]
     if not named:
@@ -173,7 +173,7 @@ def _answers(function: ast.FunctionDef) -> list[Objection]:
 
 
 def _parameters(tree: ast.Module, parameters: Sequence[Parameter]) -> list[Objection]:
-    """Constants whose value is not what the list of parameters says."""
+    """Return constants whose value differs from the list of parameters."""
     values: dict[str, float] = {}
     for node in tree.body:
         match node:

@@ -1,4 +1,4 @@
-"""Optimizers: a language model reads the data of training ranges and proposes strategies; each is tried out first."""
+"""Running optimizers: tasks, the ``Optimizer`` facade, and proposals as cells."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from ..runs.task import Task
 from ..user_code import where_it_failed
 from ..version import __version__
 from . import cells, prompt
-from .attempt_ledger import AttemptBook
+from .attempt_ledger import AttemptLedger
 from .proposals import Proposals
-from .registration import Assignment, OwnCall, get_optimizer
+from .registration import OptimizerSpec, OwnCall, get_optimizer
 from .study import Attempt, Step, Study
 from .study import Task as Work
-from .trial import Bench
+from .trial import DraftTrials
 
 
 class OptimizerTask(Task[Proposals, Step]):
@@ -39,57 +39,57 @@ class OptimizerTask(Task[Proposals, Step]):
 
     kind = "optimizer"
 
-    def __init__(self, symbol: str, assignment: Assignment) -> None:
+    def __init__(self, symbol: str, spec: OptimizerSpec) -> None:
         given: object = symbol
         if not (isinstance(given, str) and given):
             raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
-        super().__init__(symbol, assignment.name)
-        self.assignment = assignment
-        self.exchange: Exchange = _exchange(assignment)
+        super().__init__(symbol, spec.name)
+        self.spec = spec
+        self.exchange: Exchange = _exchange(spec)
         self.settings: Settings = get_config()
-        model = as_model(assignment.model)
+        model = as_model(spec.model)
         self.model: Model = model.about(symbol) if isinstance(model, OwnCall) else model
-        self.said: list[Step] = []
+        self._steps: list[Step] = []
         self.processed = 0
         self._streamed = 0  # characters of the answer that is arriving
-        self.total = len(assignment.range_train) * (len(assignment.sources) + assignment.drafts)
+        self.total = len(spec.range_train) * (len(spec.sources) + spec.drafts)
         self._inner: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = ""
-        self.bench = Bench(
+        self.trials = DraftTrials(
             symbol=symbol,
             exchange=self.exchange,
             settings=self.settings,
-            execution=assignment.execution,
-            limits=assignment.limits,
-            lead_days=assignment.lead_days,
+            execution=spec.execution,
+            limits=spec.limits,
+            lead_days=spec.lead_days,
         )
-        self.book = None if assignment.ledger is None else AttemptBook(assignment.ledger, assignment.name, symbol)
+        self.attempt_ledger = None if spec.ledger is None else AttemptLedger(spec.ledger, spec.name, symbol)
         self._study: Study | None = Study(
             Work(
-                optimizer=assignment.name,
+                optimizer=spec.name,
                 symbol=symbol,
-                sources=assignment.sources,
-                train=assignment.range_train,
-                test=assignment.range_test,
-                facts=_facts(self.settings, assignment.lead_days),
-                drafts=assignment.drafts,
-                tries=assignment.tries,
-                tokens=assignment.tokens,
-                seed=assignment.seed,
-                templates=assignment.templates,
+                sources=spec.sources,
+                train=spec.range_train,
+                test=spec.range_test,
+                facts=_facts(self.settings, spec.lead_days),
+                drafts=spec.drafts,
+                tries=spec.tries,
+                tokens=spec.tokens,
+                seed=spec.seed,
+                templates=spec.templates,
             ),
             model=self.model,
-            try_out=self.bench,
-            keep=self._keep,
-            tell=self._step,
+            run_trial=self.trials,
+            save=self._save,
+            emit=self._step,
             now=SystemClock().now,
             exchange=self.exchange,
-            on_rows=assignment.callbacks.get("on_source_data"),
+            on_rows=spec.callbacks.get("on_source_data"),
         )
 
     async def _work(self) -> Proposals:
-        assignment = self.assignment
+        spec = self.spec
         earlier = self._earlier_codes()
         self._loop = asyncio.get_running_loop()
         assert self._study is not None  # until its candles are let go  # noqa: S101
@@ -103,39 +103,39 @@ class OptimizerTask(Task[Proposals, Step]):
             findings.end_early("stopped")
         made = Proposals(
             findings,
-            optimizer=assignment.name,
+            optimizer=spec.name,
             symbol=self.symbol,
             model=self.model.name,
-            train=assignment.range_train,
-            test=assignment.range_test,
+            train=spec.range_train,
+            test=spec.range_test,
             earlier_looks=len(earlier - {each.code_sha256 for each in findings.attempts}),
-            token_budget=assignment.tokens,
+            token_budget=spec.tokens,
         )
-        _call(assignment, "on_data", self.symbol, made)
+        _call(spec, "on_data", self.symbol, made)
         return made
 
     def _earlier_codes(self) -> set[str]:
-        """Codes that earlier runs tried on this very test range."""
-        if self.book is None:
+        """Return hashes of the codes that earlier studies tried on the same test range."""
+        if self.attempt_ledger is None:
             return set()
-        test = self.assignment.range_test
+        test = self.spec.range_test
         seen: set[str] = set()
-        for line in self.book.lines():
+        for line in self.attempt_ledger.lines():
             where = line.get("test") or {}
             same = (where.get("start"), where.get("end")) == (test.start, test.end)
             if same and line.get("status") == "proposed":
                 seen.add(str(line.get("code_sha256")))
         return seen
 
-    def _keep(self, attempt: Attempt) -> None:
-        if self.book is not None:
-            self.book.add(attempt)
+    def _save(self, attempt: Attempt) -> None:
+        if self.attempt_ledger is not None:
+            self.attempt_ledger.add(attempt)
 
     def _step(self, step: Step) -> None:
         if step.kind in ("text", "thinking"):
             self._streamed += len(step.text)
         else:
-            self.said.append(step)
+            self._steps.append(step)
             self._streamed = 0
         self.processed = step.processed
         self._hear(step)
@@ -151,49 +151,49 @@ class OptimizerTask(Task[Proposals, Step]):
             )
 
     def _announce_done(self) -> None:
-        """The last step of ``progress_optimizer`` says it."""
+        """Emit nothing: the last ``progress_optimizer`` event marks the end."""
 
     def _labels(self) -> messages.RunLabels:
-        """Symbol, optimizer and exchange by name, as the events of the study carry them; there is no frame."""
+        """Return symbol, optimizer and exchange for the study's events; there is no frame."""
         return messages.RunLabels(symbol=self.symbol, strategy=self.strategy, exchange=self.exchange.name, frame=None)
 
     def _candle_bytes(self) -> int:
-        """The memory of the candles it tried drafts on, bytes."""
-        return self.bench.candle_bytes()
+        """Return the memory of the candles of its trials, bytes."""
+        return self.trials.candle_bytes()
 
     def _lighter(self, result: Proposals) -> Callable[[], Proposals]:
-        """A function that makes the proposals again; their results read candles when they are asked for."""
+        """Return a function that makes the proposals again; their results read candles when needed."""
         bare = result.with_results(lambda each: each.run_record.light(exchange=unheld(self.exchange)))
         return lambda: bare.with_results(lambda make: Result(make()))
 
     def _let_go(self) -> None:
-        """Hold no candles any more, once it is over."""
+        """Release the candles once the study is over."""
         super()._let_go()
-        self.bench.let_go()
+        self.trials.let_go()
         self._study = self._inner = None
 
     @property
     def progress(self) -> float:
-        """Part of the study that is behind, 0.0 to 1.0."""
+        """Fraction of the study that is done, 0.0 to 1.0."""
         return self.processed / self.total
 
     def facts_so_far(self) -> list[str]:
-        """What it is doing, in a few words."""
+        """Return what it is doing, as short texts."""
         answered = [f"{self._streamed:,} characters so far"] if self._streamed else []
-        return [*(step.text[:140] for step in self.said[-1:]), *answered]
+        return [*(step.text[:140] for step in self._steps[-1:]), *answered]
 
     def ending(self) -> str:
-        """What it came to, in one sentence."""
+        """Return its outcome in one sentence."""
         proposals = self.result()
         return (f"{proposals.problem.splitlines()[0]}; " if proposals.problem else "") + proposals.summary
 
     @property
     def stopping(self) -> str:
-        """``""``, ``"entries"`` once it asks for no further draft, ``"now"`` once it leaves as soon as possible."""
+        """``""``, ``"entries"`` once it asks for no further draft, ``"now"`` once it ends as soon as possible."""
         return self._stopping
 
     def stop(self, *, now: bool = False) -> None:
-        """Ask for no further draft; ``now`` also ends the question or trial that is under way."""
+        """Ask for no further draft; ``now`` also ends the question or trial in progress."""
         if self._study is not None:
             self._study.stop()
         self._stopping = "now" if now else (self._stopping or "entries")
@@ -201,20 +201,20 @@ class OptimizerTask(Task[Proposals, Step]):
             self._loop.call_soon_threadsafe(self._inner.cancel)
 
 
-def _exchange(assignment: Assignment) -> Exchange:
-    if assignment.exchange is not None:
-        return resolve_exchange(assignment.exchange)
+def _exchange(spec: OptimizerSpec) -> Exchange:
+    if spec.exchange is not None:
+        return resolve_exchange(spec.exchange)
     own = list(registry.exchanges.items)
     if len(own) > 1:
         raise UsageError(
             f"several exchanges are registered: {', '.join(own)}\n"
-            f"say which one: bknb.add_optimizer({assignment.name!r}, ..., exchange={own[0]!r})"
+            f"say which one: bknb.add_optimizer({spec.name!r}, ..., exchange={own[0]!r})"
         )
     return resolve_exchange(own[0] if own else "demo")
 
 
 def _facts(settings: Settings, lead_days: int) -> dict[str, Any]:
-    """What the model must know about the rules of this run."""
+    """Return the rules of this run that the prompt states."""
     return {
         "min_take_profit": settings.min_take_profit_distance_percent,
         "min_stop_loss": settings.min_stop_loss_distance_percent,
@@ -224,8 +224,8 @@ def _facts(settings: Settings, lead_days: int) -> dict[str, Any]:
     }
 
 
-def _call(assignment: Assignment, name: str, *values: object) -> None:
-    function = assignment.callbacks.get(name)
+def _call(spec: OptimizerSpec, name: str, *values: object) -> None:
+    function = spec.callbacks.get(name)
     if function is None:
         return
     try:
@@ -236,7 +236,7 @@ def _call(assignment: Assignment, name: str, *values: object) -> None:
                 kind="callback",
                 message=f"{type(error).__name__}: {error}",
                 where=where_it_failed(error),
-                strategy=assignment.name,
+                strategy=spec.name,
             )
         )
 
@@ -245,7 +245,7 @@ BOOK: Final[TaskBook[OptimizerTask]] = TaskBook("study")
 
 
 class Optimizer:
-    """Studies of registered optimizers: run them, and take what they propose.
+    """Studies of registered optimizers: run them, and get their proposals.
 
     A study runs once for a symbol; ``get_data`` starts it when it has not run yet. Nothing it proposes is executed in
     this process: drafts are tried in one of their own, and cells are only written.
@@ -263,17 +263,17 @@ class Optimizer:
 
     @staticmethod
     async def run(symbol: str, optimizer: str) -> AsyncIterator[Step]:
-        """What happens in a study, as it happens; leaving the loop early stops it."""
+        """Yield the steps of a study as they happen; leaving the loop early stops it."""
         async with aclosing(BOOK.add(OptimizerTask(symbol, get_optimizer(optimizer))).follow()) as steps:
             async for step in steps:
                 yield step
 
     @staticmethod
     def background(symbol: str, optimizer: str) -> OptimizerTask:
-        """Start a study and return at once; one that is under way is given back."""
-        assignment = get_optimizer(optimizer)
-        running = BOOK.running(symbol, optimizer, lambda known: known.assignment is assignment)
-        return running or BOOK.start(OptimizerTask(symbol, assignment))
+        """Start a study and return its task at once; a running one is returned."""
+        spec = get_optimizer(optimizer)
+        running = BOOK.running(symbol, optimizer, lambda known: known.spec is spec)
+        return running or BOOK.start(OptimizerTask(symbol, spec))
 
     @staticmethod
     def stop(symbol: str, optimizer: str, *, now: bool = False) -> None:
@@ -287,15 +287,15 @@ class Optimizer:
 
     @staticmethod
     def get_data(symbol: str, optimizer: str, *, again: bool = False) -> Proposals:
-        """The proposals; runs the study when it has not run (well) yet, or ``again``."""
-        known, assignment = BOOK.find(symbol, optimizer), get_optimizer(optimizer)
-        if known is None or again or known.status == "rejected" or known.assignment is not assignment:
+        """Return the proposals; runs the study when it has not run, or failed, or ``again``."""
+        known, spec = BOOK.find(symbol, optimizer), get_optimizer(optimizer)
+        if known is None or again or known.status == "rejected" or known.spec is not spec:
             known = Optimizer.background(symbol, optimizer)
         return known.wait_or_stop()
 
     @staticmethod
     def get_code(symbol: str, optimizer: str) -> str:
-        """Everything as one Python program: exchange, frames, strategies and a walker on the test range."""
+        """Return everything as one Python program: exchange, frames, strategies and a walker on the test range."""
         text = cells.program(_cells(symbol, optimizer, folder=None))
         _call(get_optimizer(optimizer), "on_code", symbol, text)
         return text
@@ -333,7 +333,7 @@ class Optimizer:
 
 
 class ProposalCells:
-    """Proposals on their way into a notebook.
+    """Proposals as cells that can be inserted into a notebook.
 
     Attributes
     ----------
@@ -391,7 +391,7 @@ def _ranked(symbol: str, optimizer: str) -> list[tuple[Any, str, dict[str, Any]]
 
 def _insertable(symbol: str, optimizer: str) -> list[cells.Cell]:
     setting = _setting(symbol, optimizer, exchange_code="")
-    templates = BOOK.get(symbol, optimizer).assignment.templates
+    templates = BOOK.get(symbol, optimizer).spec.templates
     frames = prompt.fill(templates, "frames_cell", setting=setting)
     first = cells.Cell(kind="code", source=frames)
     known = setting.exchange in registry.exchanges.names()  # else a backtest cell could not name it
@@ -403,11 +403,11 @@ def _cells(symbol: str, optimizer: str, *, folder: Path | None) -> list[cells.Ce
     task = BOOK.get(symbol, optimizer)
     code = _exchange_code(task, folder)
     setting = _setting(symbol, optimizer, exchange_code=code)
-    return cells.for_notebook(setting, _ranked(symbol, optimizer), task.assignment.templates)
+    return cells.for_notebook(setting, _ranked(symbol, optimizer), task.spec.templates)
 
 
 def _exchange_code(task: OptimizerTask, folder: Path | None) -> str:
-    """How the source of candles is written in Python; where it cannot be, the candles go into a file."""
+    """Return the source of candles as a Python expression; where it has none, the candles go into a file."""
     from ..market.demo import DemoSource
     from .export import write_candles
 
@@ -417,13 +417,13 @@ def _exchange_code(task: OptimizerTask, folder: Path | None) -> str:
     if folder is not None:
         with ThreadPoolExecutor(1) as aside:  # a notebook's kernel has a loop of its own in this thread
             aside.submit(asyncio.run, _fetch_all(task)).result()
-        name = write_candles(folder, (task.strategy, task.symbol), task.bench.together()).name
+        name = write_candles(folder, (task.strategy, task.symbol), task.trials.all_candles()).name
     return f'bknb.exchanges.from_csv("{name}", symbol="{task.symbol}")'
 
 
 async def _fetch_all(task: OptimizerTask) -> None:
-    for each in (*task.assignment.range_train, task.assignment.range_test):
-        await task.bench.candles(each)
+    for each in (*task.spec.range_train, task.spec.range_test):
+        await task.trials.candles(each)
 
 
 def _provenance(symbol: str, optimizer: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a model is told: who it is, what the data are, what it must send. Every piece can be replaced alone."""
+"""Prompts of an optimizer, from templates that can be replaced one by one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Template = Callable[..., str]
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of time, UTC ms at both ends, and a word about it."""
+    """A range of time, UTC ms at both ends, with a note."""
 
     start: int
     end: int
@@ -60,23 +60,23 @@ Rules for the code:
 
 
 def system(*, symbol: str, facts: Mapping[str, Any]) -> str:
-    """What the model is and what it must send."""
+    """Return the system message: the model's role and the rules of an answer."""
     return _SYSTEM.format(symbol=symbol, **facts)
 
 
 def user(*, symbol: str, source: Source, rows: Sequence[Row], table: Table, range: Range) -> str:  # noqa: A002, ARG001
-    """One source, as the user shows it."""
+    """Return the user message that shows one source."""
     about = f" {source.note}" if source.note else ""
     return f"{source.name} of {symbol}, {range}.{about} Read it and answer with one word.\n\n{table.text}"
 
 
 def assistant(*, symbol: str, source: Source, rows: Sequence[Row]) -> str:  # noqa: ARG001
-    """What the model is taken to have answered to a source."""
+    """Return the assistant message after a source."""
     return f"Read: {len(rows)} rows of {source.name}."
 
 
 def request(*, symbol: str, range: Range, number: int, proposed: Sequence[str]) -> str:  # noqa: A002
-    """What the model is asked for in the end."""
+    """Return the final request for a strategy."""
     text = (
         f"Now propose one strategy for {symbol}. Say in the rationale what the data of {range} show: where support and "
         "resistance lie, in which conditions one should buy or sell, how far target and stop belong, which side is "
@@ -90,7 +90,7 @@ def request(*, symbol: str, range: Range, number: int, proposed: Sequence[str]) 
 
 
 def refusal(*, objections: Sequence[Objection], left: int) -> str:
-    """Why a reply was not taken, told to the model."""
+    """Return the message that says why a reply was refused."""
     reasons = "\n".join(f"- {objection}" for objection in objections[:12])
     more = f"\n({len(objections) - 12} further reasons are left out.)" if len(objections) > 12 else ""
     tries = "This is the last try." if left <= 1 else f"{left} tries are left."
@@ -108,7 +108,7 @@ DEFAULT: Final[Mapping[str, Template]] = {
 
 
 def chosen(templates: Mapping[str, Template] | None, known: Mapping[str, Template]) -> dict[str, Template]:
-    """The default templates with some replaced.
+    """Return the default templates with some replaced.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def chosen(templates: Mapping[str, Template] | None, known: Mapping[str, Templat
 
 
 def fill(templates: Mapping[str, Template], name: str, **values: Any) -> str:
-    """The text of one template.
+    """Return the text of one template.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def fill(templates: Mapping[str, Template], name: str, **values: Any) -> str:
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """One source as it was shown: how much of it, and at what cost in tokens."""
+    """How much of a source was shown, and its cost in tokens."""
 
     source: str
     rows: int
@@ -163,22 +163,22 @@ def pair(
     range: Range,  # noqa: A002 -- the word traders use
     budget: int,
 ) -> tuple[list[Message], Shown]:
-    """A source as a user's message and the model's answer to it, within a budget of tokens.
+    """Return a source as a user message and the assistant's answer to it, within a budget of tokens.
 
     A text of the user's own making that is too long is cut at its beginning, where the oldest rows are.
     """
     table = render(rows, legend=source.legend, budget=budget)
     if source.user is not None:
-        said = _own(source.user, symbol, rows, source.name)
+        content = _own(source.user, symbol, rows, source.name)
     else:
-        said = fill(templates, "user", symbol=symbol, source=source, rows=rows, table=table, range=range)
+        content = fill(templates, "user", symbol=symbol, source=source, rows=rows, table=table, range=range)
     if source.assistant is not None:
         answered = _own(source.assistant, symbol, rows, source.name)
     else:
         answered = fill(templates, "assistant", symbol=symbol, source=source, rows=rows)
-    said = cut(said, budget + 200)
-    messages = [{"role": "user", "content": said}, {"role": "assistant", "content": answered}]
-    tokens = count_tokens(said) + count_tokens(answered)
+    content = cut(content, budget + 200)
+    messages = [{"role": "user", "content": content}, {"role": "assistant", "content": answered}]
+    tokens = count_tokens(content) + count_tokens(answered)
     return messages, Shown(source=source.name, rows=len(rows), shown=table.shown, tokens=tokens)
 
 
@@ -193,7 +193,7 @@ def _own(function: Callable[..., str], symbol: str, rows: Sequence[Row], name: s
 
 
 def cut(text: str, budget: int) -> str:
-    r"""A text within a budget of tokens, its first line kept and the lines after it dropped from the top.
+    r"""Return a text within a budget of tokens: its first line, and as many of its last lines as fit.
 
     Examples
     --------
@@ -203,11 +203,11 @@ def cut(text: str, budget: int) -> str:
     if count_tokens(text) <= budget:
         return text
     head, *lines = text.splitlines()
-    kept: list[str] = []
+    newest: list[str] = []
     left = budget - count_tokens(head)
     for line in reversed(lines):
         left -= count_tokens(line) + 1
         if left < 0:
             break
-        kept.append(line)
-    return "\n".join([head[: budget * 4], "(cut to stay within the token budget)", *reversed(kept)])
+        newest.append(line)
+    return "\n".join([head[: budget * 4], "(cut to stay within the token budget)", *reversed(newest)])

@@ -1,4 +1,4 @@
-"""What an optimizer came to: proposals in order, what is left of them after counting the search, and every attempt."""
+"""The outcome of a study: ranked proposals, deflated for the number of tries, and every attempt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..runs.result import Result
 
 FENCES: Final = ("processor time", "memory", "file size", "system calls", "audit events")
-"""What a trial is fenced in by, where the system can do it."""
+"""Limits of a trial, where the system supports them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Proposal:
         The Sharpe ratio on the test range with the number of tries taken into account; ``luck.p_value`` is the chance
         that the best of as many worthless strategies looks as good.
     notes : tuple of str
-        What went wrong on the test range.
+        Errors on the test range.
     """
 
     rank: int
@@ -65,11 +65,11 @@ class Proposal:
     @property
     def numbers(self) -> str:
         """Training and test result in one sentence."""
-        return f"Training range: {_spoken(self.train)}. Test range: {_spoken(self.test)}. {self.verdict}"
+        return f"Training range: {_sentence(self.train)}. Test range: {_sentence(self.test)}. {self.verdict}"
 
     @property
     def verdict(self) -> str:
-        """What the number of tries leaves of the test result, in one sentence."""
+        """The test result deflated for the number of tries, in one sentence."""
         if self.notes:
             return "On the test range it failed: " + "; ".join(self.notes)
         if self.luck.p_value is None:
@@ -81,7 +81,7 @@ class Proposal:
         return f"<{self.rank}. {self.name}: {self.title}; {self.numbers}>"
 
 
-def _spoken(result: Result | None) -> str:
+def _sentence(result: Result | None) -> str:
     if result is None:
         return "no result"
     stats = result.stats
@@ -102,7 +102,7 @@ def _sharpe(values: Sequence[float]) -> float | None:
 
 
 def ranked(passed: Sequence[Passed], *, earlier: int) -> list[Proposal]:
-    """Proposals, best first; every look at the test range counts as a try, also those of ``earlier`` runs.
+    """Return proposals, best first; every look at the test range counts as a try, also those of ``earlier`` runs.
 
     Those with enough trades come first, by their deflated Sharpe ratio; then the others by their total result; last
     those that failed on the test range.
@@ -144,7 +144,7 @@ def ranked(passed: Sequence[Passed], *, earlier: int) -> list[Proposal]:
 
 
 class Proposals(Sequence[Proposal]):
-    """What an optimizer proposes, best first. It shows itself: the ranking, and how it came about.
+    """Proposals of an optimizer, best first; in a notebook it shows itself as a table.
 
     Attributes
     ----------
@@ -185,7 +185,7 @@ class Proposals(Sequence[Proposal]):
         self._ranked = ranked(findings.proposals, earlier=earlier_looks)
 
     def with_results(self, change: Callable[[Any], Any]) -> Proposals:
-        """The same proposals with every result replaced by ``change(result)``."""
+        """Return the same proposals with every result replaced by ``change(result)``."""
         made: dict[int, Any] = {}
 
         def changed(result: Any) -> Any:
@@ -214,7 +214,7 @@ class Proposals(Sequence[Proposal]):
         return len(self._ranked)
 
     def __getitem__(self, item: Any) -> Any:
-        """A proposal by its place (0 is the best) or by its name."""
+        """Return a proposal by its place (0 is the best) or by its name."""
         if isinstance(item, str):
             for proposal in self._ranked:
                 if proposal.name == item:
@@ -253,7 +253,7 @@ class Proposals(Sequence[Proposal]):
 
     @property
     def tokens(self) -> Mapping[str, int | None]:
-        """What was spent.
+        """Tokens that were spent.
 
         ``budget`` of the data and ``counted`` in the largest conversation, by our count; ``read`` and ``written`` in
         all, by the model's own count, ``None`` where it does not say.
@@ -269,13 +269,13 @@ class Proposals(Sequence[Proposal]):
 
     @property
     def fences(self) -> tuple[str, ...]:
-        """Which limits held in every trial of a proposal; see the page about the optimizer."""
+        """Limits that were in force in every trial of a proposal; see the page about the optimizer."""
         held = [set(verdict.fences) for each in self._ranked for verdict in (each.passed.train, each.passed.test)]
         every = set.intersection(*held) if held else set()
         return tuple(name for name in FENCES if name in every)
 
     def conversation(self, range_: int = 1) -> list[Message]:
-        """The messages of a training range, counted from 1: the last request, with the answer."""
+        """Return the messages of a training range, counted from 1: the last request, with the answer."""
         known = [str(each) for each in self.train]
         if not 1 <= range_ <= len(known) or known[range_ - 1] not in self._conversations:
             raise UnknownName("conversation", str(range_), known=[str(at) for at in range(1, len(known) + 1)])
@@ -283,7 +283,7 @@ class Proposals(Sequence[Proposal]):
 
     @property
     def summary(self) -> str:
-        """One sentence."""
+        """Counts of proposals, answers and looks, in one sentence."""
         refused = sum(attempt.status == "refused" for attempt in self.attempts)
         failed = sum(attempt.status == "failed" for attempt in self.attempts)
         looks = len(self) + self.earlier_looks

@@ -1,4 +1,4 @@
-"""Registering optimizers: everything that is said about one is checked here, before a model is asked."""
+"""Registering optimizers: every option is checked here, before a model is asked."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _TEMPLATES: Final = {**prompt.DEFAULT, **cells.DEFAULT}
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
-    """A registered optimizer: what is shown to whom, and where the answers are tried."""
+class OptimizerSpec:
+    """A registered optimizer: sources, ranges, model, and the limits of its trials."""
 
     name: str
     sources: tuple[Source, ...]
@@ -46,7 +46,7 @@ class Assignment:
     ledger: Path | None = None
 
 
-_registered: Final[Shelf[Assignment]] = registry.optimizers
+_registered: Final[Shelf[OptimizerSpec]] = registry.optimizers
 
 
 def add_optimizer(
@@ -69,8 +69,8 @@ def add_optimizer(
     lead_days: int = 30,
     ledger: str | Path | None = "./dump/optimizer",
     strict: bool = False,
-) -> Assignment:
-    """Register an optimizer.
+) -> OptimizerSpec:
+    """Register an optimizer and return its spec.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def add_optimizer(
         model = OwnCall(get_prompt)
     elif model is not None:
         as_model(model)
-    made = Assignment(
+    made = OptimizerSpec(
         name=name,
         sources=tuple(_source(each, at) for at, each in enumerate(_listed(sources, "sources"), 1)),
         range_train=train,
@@ -161,7 +161,7 @@ def add_optimizer(
 
 
 def list_optimizers() -> list[str]:
-    """Names of the registered optimizers, in order of registration.
+    """Return the names of the registered optimizers, in order of registration.
 
     Examples
     --------
@@ -172,8 +172,8 @@ def list_optimizers() -> list[str]:
     return _registered.names()
 
 
-def get_optimizer(name: str) -> Assignment:
-    """The optimizer of that name.
+def get_optimizer(name: str) -> OptimizerSpec:
+    """Return the optimizer of that name.
 
     Examples
     --------
@@ -251,7 +251,7 @@ def _limits(given: Mapping[str, Any] | None) -> Limits:
 
 
 class OwnCall:
-    """The user's ``get_prompt`` as a model."""
+    """The user's ``get_prompt`` function as a model."""
 
     def __init__(self, function: Callable[..., Any], *, symbol: str = "") -> None:
         if not callable(function):
@@ -261,7 +261,7 @@ class OwnCall:
         self._function = function
 
     def about(self, symbol: str) -> OwnCall:
-        """The same function, asked about a symbol."""
+        """Return the same function for a symbol."""
         return OwnCall(self._function, symbol=symbol)
 
     async def chat(
@@ -272,15 +272,15 @@ class OwnCall:
         seed: int | None = None,  # noqa: ARG002
         on_text: Callable[[str, str], object] | None = None,
     ) -> ModelReply:
-        """What the function returns."""
+        """Return what the function answers."""
         try:
             text = self._function(self.symbol, [dict(message) for message in messages])
             if inspect.isawaitable(text):
                 text = await text
         except Exception as error:
             where = where_it_failed(error)
-            said = f"get_prompt failed: {type(error).__name__}: {error}" + (f"\n{where}" if where else "")
-            raise ModelError(said) from error
+            text = f"get_prompt failed: {type(error).__name__}: {error}" + (f"\n{where}" if where else "")
+            raise ModelError(text) from error
         if not isinstance(text, str):
             raise ModelError(f"get_prompt must return text, got {type(text).__name__}")
         if on_text is not None:

@@ -1,4 +1,4 @@
-"""What a model must answer: one definition gives the JSON Schema it is held to and the reading of what it sent."""
+"""The reply of a model: one definition gives its JSON Schema and its decoder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_PARAMETERS: Final = 12
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """One number of a strategy: a constant at the top of the code."""
+    """A number of a strategy: a constant at the top of the code."""
 
     name: str
     value: float
@@ -39,7 +39,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_reply(text: str) -> Reply | list[Objection]:
-    """A model's answer as a :class:`Reply`, or every reason why it is none.
+    """Return a model's answer as a :class:`Reply`, or the objections to it.
 
     Markdown around the JSON or around the code is taken off. An answer that is nothing but a block of Python is
     taken as code without a rationale.

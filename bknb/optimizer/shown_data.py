@@ -1,4 +1,4 @@
-"""What an optimizer shows its model: candles with indicators, trades of a result, or anything of your own.
+"""Sources of an optimizer: candles with indicators, trades of a result, or any function.
 
 Examples
 --------
@@ -28,7 +28,7 @@ __all__ = ["Source", "candles", "function", "trades"]
 
 
 def candles(interval: str, *, with_indicators: bool = True, exchange: Any = None) -> Source:
-    """Candles of one interval, with indicators whose windows suit it.
+    """Return a source of candles of one interval, with indicators for it.
 
     RSI, MACD, ADX with DI, ATR, Bollinger bands, averages, rate of change, volume against its average, support and
     resistance: by TA-Lib where it is installed, else by formulas of our own that agree with it.
@@ -125,7 +125,7 @@ _TRADE_LEGEND: dict[str, str] = {
 
 
 def trades(result: Result, *, name: str = "") -> Source:
-    """The trades of a result, so that a model can see what an earlier strategy did well and badly.
+    """Return a source of the trades of a result.
 
     Only trades that were closed within a training range are shown for it.
 
@@ -174,7 +174,7 @@ def function(
     user: Callable[..., str] | None = None,
     assistant: Callable[..., str] | None = None,
 ) -> Source:
-    """A source of your own.
+    """Return a source that calls a function.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a model is shown: rows from anywhere, page by page, each once."""
+"""Reading a source of an optimizer, page by page, each row once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OFFERED: Final = ("symbol", "start", "end", "limit", "offset", "exchange")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One thing a model is shown about a stretch of time.
+    """Rows about a range of time that a model is shown.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ _FIELDS: Final = ("name", "fetch", "note", "legend", "user", "assistant")
 
 
 def as_source(given: object, *, number: int) -> Source:
-    """A source as it is, a mapping with its fields, or a function.
+    """Return a source, a mapping with its fields, or a function as a :class:`Source`.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def _needed(function: Callable[..., Any]) -> list[str]:
 
 
 async def read_rows(source: Source, *, symbol: str, start: datetime, end: datetime, exchange: Any = None) -> list[Row]:
-    """Every row of a source between two moments: page after page, each id once, the first occurrence kept.
+    """Return every row of a source between two moments, page after page, each id once.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A strategy as one function: what stands in a cell must not share its constants with the next cell.
+"""A strategy as one function, so that its constants do not clash with those of other cells.
 
 Two cells of a notebook live in one namespace. Constants and small functions of a proposed strategy therefore move into
 its ``get_signal``; imports stay where they are. Comments and docstrings are dropped: what is run is what was checked.
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 
 def standalone(code: str) -> str:
-    r"""The code with everything but imports inside ``get_signal``, in its own layout where that is safe.
+    r"""Return the code with everything but imports inside ``get_signal``, in its own layout where that is safe.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def _is_import(node: ast.stmt) -> bool:
 
 
 def _moved(tree: ast.Module) -> ast.Module:
-    """The tree with constants and functions moved into ``get_signal``; ``tree`` is not changed."""
+    """Return the tree with constants and functions moved into ``get_signal``; ``tree`` is not changed."""
     function = _signal(tree)
     if function is None:
         return tree
@@ -69,7 +69,7 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 
 
 def docstrings(tree: ast.AST) -> Iterator[tuple[ast.Module | ast.FunctionDef, ast.Expr]]:
-    """Every docstring with what it belongs to."""
+    """Yield every docstring with its owner."""
     for node in ast.walk(tree):
         if not isinstance(node, (ast.Module, ast.FunctionDef)) or not node.body:
             continue
@@ -79,7 +79,7 @@ def docstrings(tree: ast.AST) -> Iterator[tuple[ast.Module | ast.FunctionDef, as
 
 
 def _in_its_own_layout(code: str, bare: ast.Module) -> str | None:
-    """The same with the author's line breaks; None where comments cannot be told from code."""
+    """Return the same code with the author's line breaks; None where comments cannot be separated from code."""
     lines: list[str | None] = [*code.splitlines()]  # None: a line that is dropped
     try:
         for token in tokenize.generate_tokens(io.StringIO(code).readline):
@@ -117,7 +117,7 @@ def _in_its_own_layout(code: str, bare: ast.Module) -> str | None:
 
 
 def _tight(lines: Sequence[str | None]) -> list[str]:
-    """Lines without dropped ones, without empty ones at both ends, and never two empty ones in a row."""
+    """Return lines without dropped ones, without empty ones at both ends, and never two empty ones in a row."""
     kept: list[str] = []
     for line in lines:
         if line is not None and (line.strip() or (kept and kept[-1])):

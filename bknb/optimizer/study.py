@@ -1,4 +1,4 @@
-"""The loop: show the data of a range, ask, check, send back what is wrong, try out, rank what is left."""
+"""A study: show the data of a range, ask, check, send back objections, run, and collect proposals."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SCHEMA: Final = schema_of(Reply)
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer of a model and what became of it; a line of the ledger.
+    """One answer of a model and its outcome; a line of the ledger.
 
     Parameters
     ----------
     number
         Counted from 1 within a study.
     optimizer, symbol, draft
-        What it was for; ``draft`` is the name of the strategy it wants to become.
+        Names; ``draft`` is the name the strategy gets if it passes.
     range, test
         The training range whose data were shown, and the range the result is measured on.
     try_
@@ -82,7 +82,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A strategy that passed the checks and may be tried out."""
+    """A strategy that passed the static checks."""
 
     name: str
     title: str
@@ -95,7 +95,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a trial on one range came to.
+    """The outcome of a trial on one range.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class Verdict:
     result : object
         The result of the run, where there is one.
     figures : mapping
-        The figures the ledger keeps.
+        The figures that go into the ledger.
     data_sha256 : str
     fences : tuple of str
         Which limits held.
@@ -117,11 +117,11 @@ class Verdict:
     fences: tuple[str, ...] = ()
 
 
-class TryOut(Protocol):
-    """Runs a draft on a range, somewhere safe."""
+class RunTrial(Protocol):
+    """Runs a draft on a range, in a sandbox."""
 
     def __call__(self, draft: Draft, range_: Range, /, *, look_ahead: bool) -> Awaitable[Verdict]:
-        """What the draft comes to there."""
+        """Return the verdict of the draft on the range."""
         ...
 
 
@@ -145,7 +145,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Something that happened in a study; for progress and for the conversation on screen."""
+    """A step of a study, for progress and for the conversation on screen."""
 
     kind: Literal["source", "ask", "thinking", "text", "retry", "refused", "trial", "proposed", "given up", "end"]
     text: str
@@ -155,7 +155,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a study is to do."""
+    """The ranges, sources and limits of a study."""
 
     optimizer: str
     symbol: str
@@ -172,7 +172,7 @@ class Task:
 
 @dataclass(slots=True)
 class Findings:
-    """What a study has found so far."""
+    """Proposals, attempts and conversations of a study so far."""
 
     proposals: list[Proposal] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
@@ -182,7 +182,7 @@ class Findings:
     problem: str = ""
 
     def end_early(self, problem: str) -> None:
-        """Say why it ended early; what was said first stays."""
+        """Set why the study ended early; the first reason stays."""
         self.problem = self.problem or problem
 
 
@@ -192,21 +192,21 @@ class Study:
     Parameters
     ----------
     task
-        What to do.
+        The ranges, sources and limits of the study.
     model
-        Who is asked.
-    try_out
-        Runs a draft somewhere safe.
-    keep
-        Told every attempt as soon as it is over; writes the ledger.
-    tell
-        Told every step.
+        The model that is asked.
+    run_trial
+        Runs a draft in a sandbox.
+    save
+        Called with every attempt as soon as it is over; writes the ledger.
+    emit
+        Called with every step.
     now
         The present, UTC ms; for the ledger only.
     exchange
-        Handed to sources that ask for it.
+        Passed to sources with a parameter ``exchange``.
     on_rows
-        Told ``(symbol, source, rows, start, end)`` when a source was read.
+        Called with ``(symbol, source, rows, start, end)`` when a source was read.
     """
 
     def __init__(
@@ -214,9 +214,9 @@ class Study:
         task: Task,
         *,
         model: Model,
-        try_out: TryOut,
-        keep: Callable[[Attempt], object],
-        tell: Callable[[Step], object],
+        run_trial: RunTrial,
+        save: Callable[[Attempt], object],
+        emit: Callable[[Step], object],
         now: Callable[[], int],
         exchange: Any = None,
         on_rows: Callable[..., object] | None = None,
@@ -224,9 +224,9 @@ class Study:
         self.task = task
         self.model = model
         self.findings = Findings()
-        self._try_out = try_out
-        self._keep = keep
-        self._hear = tell
+        self._run_trial = run_trial
+        self._save = save
+        self._on_step = emit
         self._now = now
         self._exchange = exchange
         self._on_rows = on_rows
@@ -235,14 +235,14 @@ class Study:
         self._leave = False
 
     def stop(self) -> None:
-        """Begin no further draft; from any thread."""
+        """Start no further draft; from any thread."""
         self._leave = True
 
-    def _tell(self, kind: Any, text: str) -> None:
-        self._hear(Step(kind=kind, text=text, processed=self._processed, total=self._total))
+    def _emit(self, kind: Any, text: str) -> None:
+        self._on_step(Step(kind=kind, text=text, processed=self._processed, total=self._total))
 
     async def run(self) -> Findings:
-        """Go through the training ranges; what is found so far is in ``findings`` all the time.
+        """Return the findings after all training ranges; ``findings`` holds them in the meantime.
 
         Raises
         ------
@@ -265,7 +265,7 @@ class Study:
                 raise
             self.findings.end_early(str(error))
         self._processed = self._processed if self._leave or self.findings.problem else self._total
-        self._tell("end", f"{len(self.findings.proposals)} proposals from {len(self.findings.attempts)} answers")
+        self._emit("end", f"{len(self.findings.proposals)} proposals from {len(self.findings.attempts)} answers")
         return self.findings
 
     # --- showing ------------------------------------------------------------------------------------------------
@@ -277,13 +277,13 @@ class Study:
         shown: list[Shown] = []
         start, end = (datetime.fromtimestamp(when / 1000, UTC) for when in (range_.start, range_.end))
         for at, source in enumerate(task.sources):
-            self._tell("source", f"reading {source.name} of {range_}")
+            self._emit("source", f"reading {source.name} of {range_}")
             rows = await read_rows(source, symbol=task.symbol, start=start, end=end, exchange=self._exchange)
             if self._on_rows is not None:
                 self._on_rows(task.symbol, source.name, rows, start, end)
             budget = max(left // (len(task.sources) - at), 0)
-            said, cost = pair(task.templates, source, rows, symbol=task.symbol, range=range_, budget=budget)
-            messages += said
+            pair_messages, cost = pair(task.templates, source, rows, symbol=task.symbol, range=range_, budget=budget)
+            messages += pair_messages
             shown.append(cost)
             left -= cost.tokens
             self._processed += 1
@@ -295,21 +295,21 @@ class Study:
     # --- asking -------------------------------------------------------------------------------------------------
 
     async def _draft(self, name: str, range_: Range, messages: Sequence[Message], *, number: int) -> None:
-        """Ask for one strategy, and again with the reasons when it cannot be taken."""
+        """Ask for one strategy, and again with the objections when it is refused."""
         task = self.task
         proposed = [proposal.draft.title for proposal in self.findings.proposals if proposal.draft.title]
         words = fill(task.templates, "request", symbol=task.symbol, range=range_, number=number, proposed=proposed)
         talk = [*messages, {"role": "user", "content": words}]
         seed = None if task.seed is None else task.seed + len(self.findings.attempts)
         for try_ in range(1, task.tries + 1):
-            self._tell("ask", f"{name}: asking {self.model.name}, try {try_} of {task.tries}")
-            reply = await self.model.chat(talk, schema=SCHEMA, seed=seed, on_text=self._tell)
+            self._emit("ask", f"{name}: asking {self.model.name}, try {try_} of {task.tries}")
+            reply = await self.model.chat(talk, schema=SCHEMA, seed=seed, on_text=self._emit)
             objections = await self._judge(name, range_, talk, reply, seed=seed, try_=try_)
             if not objections:
                 break
-            self._tell("refused", f"{name}: " + "; ".join(map(str, objections[:3])))
+            self._emit("refused", f"{name}: " + "; ".join(map(str, objections[:3])))
             if try_ == task.tries:
-                self._tell("given up", f"{name}: no usable answer in {task.tries} tries")
+                self._emit("given up", f"{name}: no usable answer in {task.tries} tries")
                 break
             back = fill(task.templates, "refusal", objections=objections, left=task.tries - try_)
             talk = [*talk, {"role": "assistant", "content": reply.text[:20_000]}, {"role": "user", "content": back}]
@@ -328,7 +328,7 @@ class Study:
         seed: int | None,
         try_: int,
     ) -> Sequence[Objection]:
-        """Check an answer, try it out when it may be, and write down what became of it."""
+        """Check an answer, run it when it passes, and save the attempt; returns the objections."""
         read = read_reply(reply.text)
         linted, draft = None, None
         if isinstance(read, Reply):
@@ -340,12 +340,12 @@ class Study:
         status: Status = "refused"
         train, test = Verdict(), Verdict()
         if draft is not None and not objections:
-            self._tell("trial", f"{name}: trying it out on {range_}")
-            train = await self._try_out(draft, range_, look_ahead=True)
+            self._emit("trial", f"{name}: trying it out on {range_}")
+            train = await self._run_trial(draft, range_, look_ahead=True)
             objections, status = train.objections, "failed"
             if not objections:
-                self._tell("trial", f"{name}: once on the test range {self.task.test}")
-                test = await self._try_out(draft, self.task.test, look_ahead=False)
+                self._emit("trial", f"{name}: once on the test range {self.task.test}")
+                test = await self._run_trial(draft, self.task.test, look_ahead=False)
                 status = "proposed"
                 self.findings.proposals.append(Proposal(draft=draft, range=range_, train=train, test=test))
         code = linted.code if linted is not None else ""
@@ -379,13 +379,13 @@ class Study:
             at=self._now(),
         )
         self.findings.attempts.append(attempt)
-        self._keep(attempt)
+        self._save(attempt)
         if status == "proposed":
-            self._tell("proposed", f"{name}: {read.title if isinstance(read, Reply) else ''}")
+            self._emit("proposed", f"{name}: {read.title if isinstance(read, Reply) else ''}")
         return objections
 
     def _seen_before(self, linted: Linted) -> list[Objection]:
-        """The same code once more is no second try."""
+        """Return an objection when the code repeats an earlier proposal."""
         if linted.objections:
             return []
         shape = ast.dump(ast.parse(linted.code))
@@ -409,7 +409,7 @@ def _draft(name: str, reply: Reply, linted: Linted) -> Draft:
 
 
 def plain(text: str) -> str:
-    r"""A model's words without control characters.
+    r"""Return a model's words without control characters.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Trying a proposed strategy: its answers come from a process of their own, its numbers from our engine.
+"""Trials of drafts: answers come from the sandbox, figures from the engine.
 
 The other process only says what the strategy answered, moment by moment. These answers are then played through the
 same engine as any backtest, here; what a result says was not computed where the foreign code ran.
@@ -28,7 +28,7 @@ from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..runs.result import Result
 from ..runs.run_record import record_of
-from ..sandbox.process import Job, Limits, Outcome, try_out
+from ..sandbox.process import Job, Limits, Outcome, run_job
 from .prompt import Range
 from .study import Draft, Verdict
 
@@ -41,8 +41,8 @@ _FIGURES: Final = (
 
 
 @dataclass(slots=True)
-class Bench:
-    """Where drafts are tried: one symbol, the candles of the ranges, and the limits.
+class DraftTrials:
+    """Runs drafts on one symbol, with the candles of the ranges and the limits.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Bench:
     _candles: dict[tuple[int, int], Candles] = field(default_factory=dict)
 
     async def candles(self, range_: Range) -> Candles:
-        """The minutes of a range with those before it; fetched once, and nothing after the range."""
+        """Return the minutes of a range and those before it; fetched once, and nothing after the range."""
         key = (range_.start, range_.end)
         if key not in self._candles:
             feed = Feed(self.exchange.source, self.settings, allow_gaps=True, now=SystemClock().now)
@@ -74,31 +74,31 @@ class Bench:
         return self._candles[key]
 
     def candle_bytes(self) -> int:
-        """The memory of the candles fetched so far, bytes: once here, and once where drafts were run on them."""
+        """Return the memory of the candles fetched so far, bytes: once here, and once in the results."""
         return 2 * 48 * sum(len(candles) for candles in self._candles.values())
 
     def let_go(self) -> None:
-        """Forget the candles; they are fetched again when they are needed."""
+        """Release the candles; they are fetched again when needed."""
         self._candles.clear()
 
-    def together(self) -> Candles:
-        """All candles fetched so far, each minute once, oldest first."""
+    def all_candles(self) -> Candles:
+        """Return all candles fetched so far, each minute once, oldest first."""
         parts = sorted(self._candles.values(), key=lambda part: int(part.timestamp[0]))
-        kept: list[Candles] = []
+        series: list[Candles] = []
         until = -1
         for part in parts:
             rest = part[int(part.timestamp.searchsorted(until, side="right")) :]
             if len(rest):
-                kept.append(rest)
+                series.append(rest)
                 until = int(rest.timestamp[-1])
-        return Candles.concat(kept)
+        return Candles.concat(series)
 
     async def __call__(self, draft: Draft, range_: Range, /, *, look_ahead: bool) -> Verdict:
-        """What a draft comes to on a range."""
+        """Return the verdict of a draft on a range."""
         candles = await self.candles(range_)
         block = candles.block.tobytes()
         digest = hashlib.sha256(block).hexdigest()
-        outcome = await try_out(
+        outcome = await run_job(
             Job(
                 code=draft.code,
                 name=draft.name,
@@ -118,13 +118,13 @@ class Bench:
         verdict = Verdict(objections=tuple(objections), data_sha256=digest, fences=outcome.fences)
         if objections and look_ahead:
             return verdict
-        result = await self._played(draft, range_, candles, dict(outcome.answers))
+        result = await self._backtest(draft, range_, candles, dict(outcome.answers))
         figures = {name: _number(result.stats.get(name)) for name in _FIGURES if name in result.stats}
-        found = (*objections, *_lost(outcome, result))
+        found = (*objections, *_without_trades(outcome, result))
         return Verdict(objections=found, result=result, figures=figures, data_sha256=digest, fences=outcome.fences)
 
-    async def _played(self, draft: Draft, range_: Range, candles: Candles, answers: Mapping[int, Signal]) -> Result:
-        """The answers through the engine; a backtest like any other."""
+    async def _backtest(self, draft: Draft, range_: Range, candles: Candles, answers: Mapping[int, Signal]) -> Result:
+        """Return the result of a backtest that replays the recorded answers."""
 
         def recorded(ctx: Any) -> Signal | None:
             return answers.get(ctx.when_ms)
@@ -150,7 +150,7 @@ def _number(value: Any) -> float | None:
 
 
 def _objections(outcome: Outcome, range_: Range, lead_days: int) -> list[Objection]:
-    """Why an outcome is not good enough, in words for the user and the model."""
+    """Return the objections to an outcome, in words for the user and the model."""
     found = [Objection(code="touched", text=f"it tried {what}; a strategy only computes") for what in outcome.touched]
     if outcome.problem:
         return [*found, Objection(code="trial", text=outcome.problem)]
@@ -177,8 +177,8 @@ def _objections(outcome: Outcome, range_: Range, lead_days: int) -> list[Objecti
     return found
 
 
-def _lost(outcome: Outcome, result: Result) -> list[Objection]:
-    """Signals that led to nothing."""
+def _without_trades(outcome: Outcome, result: Result) -> list[Objection]:
+    """Return an objection when no signal became a trade."""
     if outcome.answers and not len(result.trades) and not len(result.rejected):
         return [Objection(code="idle", text="none of its signals became a trade: the entry prices were not reached")]
     return []

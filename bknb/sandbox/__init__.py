@@ -1,1 +1,1 @@
-"""Run code nobody has looked at: in a process of its own, with limits, without files or network."""
+"""A sandbox for unreviewed strategies: a child process with limits, without files or network."""

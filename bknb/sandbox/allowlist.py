@@ -1,4 +1,4 @@
-"""What a proposed strategy may use: a list of what is allowed, because a list of what is not is never complete."""
+"""The allowlist of a proposed strategy: builtins, modules and names it may use."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What the child process asks Python for, reported and refused by an audit hook."""
+"""An audit hook that refuses and records what a sandboxed strategy attempts."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any, Final
 
-# What Python itself announces while a strategy does nothing but compute.
+# Events that Python raises while a strategy only computes.
 _QUIET: Final = frozenset(
     {
         "array.__new__",
@@ -33,7 +33,7 @@ _QUIET: Final = frozenset(
 )
 
 
-_SAYINGS: Final = (
+_ACTIONS: Final = (
     (("open", "os.listdir", "os.scandir", "glob", "shutil", "tempfile", "os.mkdir"), "to use files"),
     (("socket", "urllib", "http", "ftplib", "smtplib", "poplib", "imaplib", "telnetlib"), "to use the network"),
     (("subprocess", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "pty"), "to start a program"),
@@ -44,14 +44,14 @@ _SAYINGS: Final = (
 )
 
 
-class Watch:
-    """Python's audit events, refused while a strategy runs.
+class AuditHook:
+    """Refuses Python's audit events while a strategy runs, and records those it caused.
 
     Parameters
     ----------
     filename
-        The file name the strategy's code was compiled under: what it causes is remembered in ``seen``, also when it
-        catches the refusal; what happens without it (a traceback that wants to quote a line) is only refused.
+        The file name the strategy's code was compiled under: what it attempts is recorded in ``seen``, also when it
+        catches the error; an event that Python causes (a traceback that quotes a line) is only refused.
     """
 
     def __init__(self, filename: str) -> None:
@@ -60,10 +60,10 @@ class Watch:
         self._busy = False
 
     def begin(self) -> None:
-        """Refuse from here on, for the life of this process."""
-        sys.addaudithook(self._hear)
+        """Install the hook; it stays for the life of this process."""
+        sys.addaudithook(self._on_event)
 
-    def _hear(self, event: str, _arguments: tuple[Any, ...]) -> None:
+    def _on_event(self, event: str, _arguments: tuple[Any, ...]) -> None:
         if self._busy:
             return
         self._busy = True
@@ -75,13 +75,13 @@ class Watch:
             return
         if event in ("builtins.id", "array.__new__", "time.sleep", "sys.excepthook", "_thread.start_new_thread"):
             return
-        what = next((saying for starts, saying in _SAYINGS if event.startswith(starts)), "something it may not")
+        what = next((action for starts, action in _ACTIONS if event.startswith(starts)), "something it may not")
         if by_strategy:
             self.seen.append(what)
         raise PermissionError(f"a strategy that is tried out tried {what} ({event})")
 
     def _is_on_the_stack(self, event: str) -> bool:
-        """Whether the strategy's own code caused this, close by for what Python does all the time."""
+        """Whether the strategy's code caused this event; for quiet events only its direct calls count."""
         frame: Any = sys._getframe(2)
         depth = 0
         direct = event in _QUIET

@@ -1,4 +1,4 @@
-"""The inside of a trial: runs in a process of its own, started by :mod:`bknb.sandbox.process`."""
+"""The sandbox child: reads a job, runs the strategy, and writes the outcome; started by :mod:`bknb.sandbox.process`."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ from .process import LENGTH, Job, Outcome, Trouble
 FILENAME: Final = "<proposed strategy>"
 _MOST_TROUBLES: Final = 20
 _MOST_ANSWERS: Final = 200_000
-_ENOUGH: Final = 25  # errors without a single answer
+_ENOUGH: Final = 25  # errors without a single answer, after which the run ends
 
 
 def main() -> None:
-    """Read a job from standard input, do it behind the fences, and write the outcome to standard output."""
+    """Read a job from standard input, run it under the sandbox's limits, and write the outcome to standard output."""
     source, sink = sys.stdin.buffer, _private_output()
     job = msgspec.msgpack.decode(_message(source), type=Job)
     loop = asyncio.new_event_loop()
     _warm_up(job, loop)
     fences = [*seccomp.limit(seconds=job.limits.seconds, memory_mb=job.limits.memory_mb)]
-    watch = audit_hook.Watch(FILENAME)
+    hook = audit_hook.AuditHook(FILENAME)
     _send(sink, b"ready")
     if seccomp.refuse_system_calls():
         fences.append("system calls")
-    watch.begin()
+    hook.begin()
     fences.append("audit events")
-    outcome = _outcome(job, loop, watch)
+    outcome = _outcome(job, loop, hook)
     _send(sink, msgspec.msgpack.encode(msgspec.structs.replace(outcome, fences=tuple(fences))))
-    os._exit(0)  # nothing of the strategy runs once more on the way out
+    os._exit(0)  # no exit handler of the strategy runs
 
 
 def _private_output() -> BinaryIO:
-    """The pipe to the parent under another number; what a strategy prints goes nowhere."""
-    kept = os.fdopen(os.dup(1), "wb", closefd=False)
+    """Return the pipe to the parent under another descriptor; what a strategy prints is discarded."""
+    answers = os.fdopen(os.dup(1), "wb", closefd=False)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 1)
-    return kept
+    return answers
 
 
 def _message(source: BinaryIO) -> bytes:
@@ -73,7 +73,7 @@ def _send(sink: BinaryIO, message: bytes) -> None:
 
 
 def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
-    """Have in memory whatever a run imports on the way: afterwards no file can be opened."""
+    """Import and run everything a backtest needs: files cannot be opened afterwards."""
     for name in job.packages:
         if name in MODULES:
             importlib.import_module(name)
@@ -93,7 +93,7 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
     failing = Strategy(name="practice", interval="1h", get_signal=practice, ask=lambda _: 1 / 0)
     for strategy in (several, failing):
         frame = Frame(None, job.start, min(job.start + 6 * 3_600_000, job.end))
-        loop.run_until_complete(_through(BacktestRun(_plan(job, strategy, source, frame))))
+        loop.run_until_complete(_run_to_end(BacktestRun(_plan(job, strategy, source, frame))))
     if job.look_ahead:
         _look_ahead(job, several)
 
@@ -128,7 +128,7 @@ def _plan(job: Job, strategy: Strategy, source: FrameSource, frame: Frame) -> Pl
     )
 
 
-async def _through(run: BacktestRun) -> None:
+async def _run_to_end(run: BacktestRun) -> None:
     async for _ in run.results():
         pass
 
@@ -137,14 +137,14 @@ async def _through(run: BacktestRun) -> None:
 
 
 def _import(name: str, *rest: Any, **more: Any) -> Any:
-    """``import`` for a strategy: modules that are allowed, and nothing else."""
+    """Import a module for a strategy; raises ``ImportError`` unless it is on the allowlist."""
     if name.partition(".")[0] not in MODULES:
         raise ImportError(f"a strategy may not import {name}")
     return __import__(name, *rest, **more)
 
 
 def _load(job: Job) -> Callable[..., Any]:
-    """The ``get_signal`` of the code."""
+    """Return the ``get_signal`` of the code."""
     linecache.cache[FILENAME] = (len(job.code), None, job.code.splitlines(keepends=True), FILENAME)
     allowed = {name: getattr(builtins, name) for name in BUILTINS if hasattr(builtins, name)}
     names: dict[str, Any] = {"__builtins__": {**allowed, "__import__": _import}, "__name__": "strategy"}
@@ -153,18 +153,18 @@ def _load(job: Job) -> Callable[..., Any]:
     return function
 
 
-class _Sitting:
-    """One strategy, asked through a whole range; what it answers is written down."""
+class _Run:
+    """A backtest of one strategy over the range, with its answers recorded."""
 
     def __init__(self, job: Job, function: Callable[..., Any]) -> None:
         self.answers: list[tuple[int, Signal]] = []
         self.asked = 0
         self._raised = 0
         self._ask = asker(function)
-        strategy = Strategy(name=job.name, interval=job.interval, get_signal=function, ask=self._listen)
+        strategy = Strategy(name=job.name, interval=job.interval, get_signal=function, ask=self._answer)
         self.run = BacktestRun(_plan(job, strategy, _source(job), Frame(None, job.start, job.end)))
 
-    def _listen(self, ctx: Any) -> Any:
+    def _answer(self, ctx: Any) -> Any:
         self.asked += 1
         try:
             answer = self._ask(ctx)
@@ -175,7 +175,7 @@ class _Sitting:
         except Exception:
             self._raised += 1
             if self._raised >= _ENOUGH and not self.answers:
-                self.run.stop(now=True)  # it will go on like this
+                self.run.stop(now=True)  # every further question would fail too
             raise
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
             raise RuntimeError(f"it tried to leave with {type(error).__name__}") from None
@@ -191,7 +191,7 @@ class _Sitting:
         return signal
 
     def troubles(self) -> tuple[Trouble, ...]:
-        """What went wrong on the way."""
+        """Errors and rejected signals of the run."""
         records = self.run.records
         found = [
             Trouble(kind=failure.kind, message=failure.message[:300], where=failure.where[:200], count=failure.count)
@@ -203,37 +203,37 @@ class _Sitting:
         return tuple(found)
 
 
-def _outcome(job: Job, loop: asyncio.AbstractEventLoop, watch: audit_hook.Watch) -> Outcome:
+def _outcome(job: Job, loop: asyncio.AbstractEventLoop, hook: audit_hook.AuditHook) -> Outcome:
     try:
         function = _load(job)
-        sitting = _Sitting(job, function)
+        recorded = _Run(job, function)
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 -- foreign code may raise anything
         problem = f"it fails as soon as it is read: {type(error).__name__}: {error}"
-        return Outcome(problem=problem[:400], touched=_distinct(watch.seen))
+        return Outcome(problem=problem[:400], touched=_distinct(hook.seen))
     problem = ""
     try:
-        loop.run_until_complete(_through(sitting.run))
+        loop.run_until_complete(_run_to_end(recorded.run))
     except (_OutOfMemory, MemoryError):
         problem = f"it needed more than {job.limits.memory_mb} MB of memory"
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
         where = where_it_failed(error)
         problem = f"{type(error).__name__}: {error}"[:300] + (f" ({where})" if where else "")
-    if len(sitting.answers) >= _MOST_ANSWERS:
+    if len(recorded.answers) >= _MOST_ANSWERS:
         problem = f"it gave {_MOST_ANSWERS:,} signals and went on; a strategy waits now and then"
     if problem:
-        return Outcome(problem=problem, asked=sitting.asked, touched=_distinct(watch.seen))
-    peeks = _peeks(job, function) if job.look_ahead and sitting.answers else ()
+        return Outcome(problem=problem, asked=recorded.asked, touched=_distinct(hook.seen))
+    peeks = _peeks(job, function) if job.look_ahead and recorded.answers else ()
     return Outcome(
-        asked=sitting.asked,
-        answers=tuple(sitting.answers),
-        troubles=sitting.troubles(),
-        touched=_distinct(watch.seen),
+        asked=recorded.asked,
+        answers=tuple(recorded.answers),
+        troubles=recorded.troubles(),
+        touched=_distinct(hook.seen),
         peeks=peeks,
     )
 
 
 def _plain(signal: Signal) -> Signal:
-    """The same signal in Python's own numbers, so that it can be sent."""
+    """Return the same signal with plain Python numbers, for encoding."""
     return Signal(
         position=signal.position,
         price_take_profit=float(signal.price_take_profit),
@@ -249,7 +249,7 @@ def _distinct(texts: list[str]) -> tuple[str, ...]:
 
 
 class _OutOfMemory(BaseException):
-    """Ends the trial at once: a strategy that has used up the memory will do it again at the next question."""
+    """Ends the run: a strategy that has used up its memory would do so again at the next question."""
 
 
 def _look_ahead(job: Job, strategy: Strategy) -> tuple[str, ...]:
@@ -265,7 +265,7 @@ def _look_ahead(job: Job, strategy: Strategy) -> tuple[str, ...]:
 
 
 def _peeks(job: Job, function: Callable[..., Any]) -> tuple[str, ...]:
-    """What the look-ahead check found; asked on the bare function, whose variables it looks into."""
+    """Return the findings of the look-ahead check on the bare function, whose variables it examines."""
     strategy = Strategy(name=job.name, interval=job.interval, get_signal=function, ask=asker(function))
     try:
         return _look_ahead(job, strategy)

@@ -1,8 +1,8 @@
-"""Trying a proposed strategy out in a process of its own, which has the candles of one range and nothing else.
+"""Running a proposed strategy in a child process that has the candles of one range and nothing else.
 
 The process begins with an empty folder, a bare environment and an interpreter that ignores the user's settings; it
 then gives up files, network and processes (:mod:`bknb.sandbox.seccomp`) before it reads a line of the strategy.
-What comes back is data: the moments at which it was asked, and what it answered.
+It sends back data only: the moments at which the strategy was asked, and its answers.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ..domain.signal import Signal
 LENGTH: Final = struct.Struct("<Q")
 _START_SECONDS: Final = 90.0
 _MOST_BYTES: Final = 32 * 1024 * 1024
-_KEPT_ENVIRONMENT: Final = ("SYSTEMROOT", "LD_LIBRARY_PATH")
+_INHERITED: Final = ("SYSTEMROOT", "LD_LIBRARY_PATH")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trial may use.
+    """Limits of a trial.
 
     Parameters
     ----------
@@ -44,14 +44,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What is tried: a strategy on one symbol over one range, and the candles it may see.
+    """A strategy on one symbol over one range, with the candles it may use.
 
     Parameters
     ----------
     candles
         Symbol -> the block of :class:`~bknb.market.candles.Candles`, float64 of shape (6, n), as bytes.
     packages
-        Packages to have in memory before files cannot be opened any more.
+        Packages to import before files can no longer be opened.
     """
 
     code: str
@@ -69,7 +69,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that went wrong while the strategy was asked, and how often."""
+    """An error while the strategy was asked, and how often it came."""
 
     kind: str
     message: str
@@ -78,24 +78,24 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back from a trial.
+    """What the child process sent back.
 
     Parameters
     ----------
     problem
-        Why it did not come to an end; empty when it did.
+        Why the run did not end; empty when it did.
     asked
         How often the strategy was asked.
     answers
         Moments (UTC ms) and what it answered.
     troubles
-        What went wrong on the way.
+        Errors of the run.
     touched
-        What it tried to reach and may not.
+        What the strategy attempted and is not allowed.
     peeks
         Evidence that an answer used candles of the future.
     fences
-        Which limits held.
+        Limits that were in force.
     """
 
     problem: str = ""
@@ -110,8 +110,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 _START: Final = "import sys; sys.path[:0] = sys.argv[1:]; from bknb.sandbox.child import main; main()"
 
 
-def _places() -> list[str]:
-    """Where this interpreter's packages are; not the folder of the notebook, where anything may lie."""
+def _import_paths() -> list[str]:
+    """Return the folders of this interpreter's packages, without that of the notebook."""
     ours = str(Path(__file__).resolve().parent.parent.parent)
     known = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
     packages = [place for place in sys.path if place in known or place.endswith(("site-packages", "dist-packages"))]
@@ -120,18 +120,18 @@ def _places() -> list[str]:
 
 def _environment(folder: str) -> dict[str, str]:
     one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
-    return {**kept, **one, "HOME": folder, "TMPDIR": folder, "LC_ALL": "C.UTF-8"}
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {**inherited, **one, "HOME": folder, "TMPDIR": folder, "LC_ALL": "C.UTF-8"}
 
 
-async def try_out(job: Job) -> Outcome:
-    """Run a trial; it always comes back within its limits, whatever the strategy does.
+async def run_job(job: Job) -> Outcome:
+    """Run a job in a child process and return its outcome, always within its limits.
 
     Cancelling the coroutine ends the process.
     """
     with tempfile.TemporaryDirectory(prefix="bknb-trial-") as folder:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-B", "-X", "utf8", "-c", _START, *_places()),
+            *(sys.executable, "-I", "-B", "-X", "utf8", "-c", _START, *_import_paths()),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -141,7 +141,7 @@ async def try_out(job: Job) -> Outcome:
             limit=_MOST_BYTES,
         )
         try:
-            return await _talk(process, job)
+            return await _run_in(process, job)
         finally:
             _end(process)
             await process.wait()
@@ -159,10 +159,10 @@ def _end(process: asyncio.subprocess.Process) -> None:
         return
 
 
-async def _talk(process: asyncio.subprocess.Process, job: Job) -> Outcome:
+async def _run_in(process: asyncio.subprocess.Process, job: Job) -> Outcome:
     assert process.stdin is not None  # all three are pipes  # noqa: S101
     assert process.stdout is not None  # noqa: S101
-    complaints = asyncio.create_task(_complaints(process))
+    errors = asyncio.create_task(_errors_of(process))
     seconds = job.limits.seconds
     try:
         try:
@@ -180,11 +180,11 @@ async def _talk(process: asyncio.subprocess.Process, job: Job) -> Outcome:
     except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError):
         _close(process)
         await process.wait()
-        return Outcome(problem=_death(process.returncode, await complaints, job))
+        return Outcome(problem=_death(process.returncode, await errors, job))
     except (msgspec.MsgspecError, ValueError):
         return Outcome(problem="it sent something that is no result")
     finally:
-        complaints.cancel()
+        errors.cancel()
 
 
 def _close(process: asyncio.subprocess.Process) -> None:
@@ -199,22 +199,22 @@ async def _read(stream: asyncio.StreamReader) -> bytes:
     return await stream.readexactly(length)
 
 
-async def _complaints(process: asyncio.subprocess.Process) -> str:
+async def _errors_of(process: asyncio.subprocess.Process) -> str:
     assert process.stderr is not None  # a pipe  # noqa: S101
-    kept = b""
+    tail = b""
     while piece := await process.stderr.read(65_536):
-        kept = (kept + piece)[-4_000:]
-    return kept.decode("utf-8", "replace")
+        tail = (tail + piece)[-4_000:]
+    return tail.decode("utf-8", "replace")
 
 
-def _death(code: int | None, said: str, job: Job) -> str:
-    """Why a process ended without a result, as far as that can be known from outside."""
+def _death(code: int | None, stderr: str, job: Job) -> str:
+    """Return why a process ended without a result, from its exit code and standard error."""
     name = signal.Signals(-code).name if code is not None and code < 0 else ""
     if name in ("SIGXCPU", "SIGKILL"):
         return f"it used up its {job.limits.seconds:g} s of processor time, or the machine's memory, and was ended"
-    if "MemoryError" in said:
+    if "MemoryError" in stderr:
         return f"it needed more than {job.limits.memory_mb} MB of memory"
     if name:
         return f"it crashed its process ({name})"
-    last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
+    last = next((line for line in reversed(stderr.splitlines()) if line.strip()), "")
     return f"its process ended by itself: {last[:200]}" if last else "its process ended by itself"

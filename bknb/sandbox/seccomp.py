@@ -1,4 +1,4 @@
-"""Taking away from this very process what a tried-out strategy has no business with.
+"""Limits of the sandbox child: resource limits, and a seccomp filter on Linux.
 
 What it is: limits of the operating system on memory, processor time and file size; on Linux (x86-64, arm64) a filter
 in the kernel that refuses to open files, use sockets, start processes or signal others; and Python's audit events,
@@ -69,7 +69,7 @@ _KILL: Final = 0x80000000
 
 
 def limit(*, seconds: float, memory_mb: int) -> tuple[str, ...]:
-    """Set the operating system's limits; returns which ones hold.
+    """Set the operating system's resource limits of this process; returns the names of those in force.
 
     Both count from here: on top of what this process has used already.
     """
@@ -100,7 +100,7 @@ def _address_space() -> int | None:
 
 
 def refuse_system_calls() -> bool:
-    """Have the kernel refuse files, sockets, processes and signals from here on; whether that was possible."""
+    """Install the seccomp filter against files, sockets, processes and signals; returns whether it is in force."""
     known = _MACHINES.get(platform.machine())
     if not sys.platform.startswith("linux") or known is None:
         return False
@@ -112,7 +112,7 @@ def refuse_system_calls() -> bool:
 
 
 def _program(machine: int, table: str, clone: int) -> list[tuple[int, int, int, int]]:
-    """The filter, in the kernel's own little language (classic BPF over ``struct seccomp_data``)."""
+    """Return the filter as classic BPF over ``struct seccomp_data``."""
     words = table.split()
     refused = sorted({int(number) for number in words[1::2]})
     load, equal, at_least, masked, answer = 0x20, 0x15, 0x35, 0x45, 0x06
