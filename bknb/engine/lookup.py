@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..domain.sizing import Sizing
-from .registry import Exchange, Frame, Lineup, Risk, Strategy, registry
+from .registry import Exchange, Frame, Risk, Strategy, WalkerSpec, registry
 
 
 def list_exchanges() -> list[str]:
@@ -129,7 +129,7 @@ def get_risk(name: str) -> Risk:
     return registry.risks.get(name)
 
 
-def get_walker(name: str) -> Lineup:
+def get_walker(name: str) -> WalkerSpec:
     """The walker of that name.
 
     Examples

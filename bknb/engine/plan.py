@@ -62,13 +62,13 @@ FrameLike: TypeAlias = str | Frame | tuple[object, object]
 
 def plan_backtest(
     symbol: str,
-    *,
     strategy: StrategyLike,
     exchange: ExchangeLike,
     frame: FrameLike,
     interval: str | None = None,
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
+    *,
     allow_gaps: bool = False,
 ) -> Plan:
     """Resolve every name of a backtest, or say which one is unknown."""

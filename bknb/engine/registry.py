@@ -101,7 +101,7 @@ class Risk:
 
 
 @dataclass(frozen=True, slots=True)
-class Lineup:
+class WalkerSpec:
     """Strategies to compare over one frame; what is named is looked up when the comparison starts."""
 
     name: str
@@ -189,7 +189,7 @@ class Registry:
         self.strategies: Shelf[Strategy] = Shelf("strategy")
         self.frames: Shelf[Frame] = Shelf("frame")
         self.risks: Shelf[Risk] = Shelf("risk")
-        self.walkers: Shelf[Lineup] = Shelf("walker")
+        self.walkers: Shelf[WalkerSpec] = Shelf("walker")
         self.sizings: Shelf[Sizing] = Shelf("sizing")
         self.sizing_callbacks: Shelf[AnyFunction] = Shelf("sizing callback")
         self.optimizers: Shelf[Any] = Shelf("optimizer", article="an")

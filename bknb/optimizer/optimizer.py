@@ -21,7 +21,7 @@ from ..market.clock import SystemClock
 from ..ports import Model
 from ..runs.book import TaskBook
 from ..runs.result import Result
-from ..runs.run_record import unheld
+from ..runs.run_record import with_weak_source
 from ..runs.task import Task
 from ..user_code import where_it_failed
 from ..version import __version__
@@ -138,7 +138,7 @@ class OptimizerTask(Task[Proposals, Step]):
             self._steps.append(step)
             self._streamed = 0
         self.processed = step.processed
-        self._hear(step)
+        self._emit(step)
         if step.kind in ("source", "ask", "end") and subjects.progress_optimizer.heard:
             subjects.progress_optimizer.emit(
                 messages.Progress(
@@ -161,13 +161,11 @@ class OptimizerTask(Task[Proposals, Step]):
         """Return the memory of the candles of its trials, bytes."""
         return self.trials.candle_bytes()
 
-    def _lighter(self, result: Proposals) -> Callable[[], Proposals]:
-        """Return a function that makes the proposals again; their results read candles when needed."""
-        bare = result.with_results(lambda each: each.run_record.light(exchange=unheld(self.exchange)))
+    def _rebuilder(self, result: Proposals) -> Callable[[], Proposals]:
+        bare = result.with_results(lambda each: each.run_record.rebuilder(exchange=with_weak_source(self.exchange)))
         return lambda: bare.with_results(lambda make: Result(make()))
 
     def _let_go(self) -> None:
-        """Release the candles once the study is over."""
         super()._let_go()
         self.trials.let_go()
         self._study = self._inner = None

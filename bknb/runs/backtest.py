@@ -1,39 +1,39 @@
-"""Starting backtests: plainly, in the background, or trade by trade."""
+"""Backtests: blocking, in the background, or trade by trade."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from ..config import Settings
-from ..domain.signal import Cancelled, Closed, Event
+from ..domain.signal import Cancelled, Closed
 from ..engine.backtest import BacktestRun
-from ..engine.plan import ExchangeLike, FrameLike, Plan, Stopping, StrategyLike, plan_backtest
-from ..engine.records import Records
+from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..events import messages, subjects
 from ..market.candles import Candles
 from ..stores.atomic import write_report
 from .book import TaskBook
 from .make_card import code_of
 from .result import Result
-from .run_record import record_of, unheld
-from .task import Task
+from .run_record import record_of, with_weak_source
+from .run_task import RunTask
+from .task import Counted
 
 
-class BacktestTask(Task[Result, Closed | Cancelled]):
+class BacktestTask(Counted, RunTask[Closed | Cancelled]):
     """A backtest that runs in the background.
 
     Attributes
     ----------
     progress : float
-        Part of the frame that is behind, 0.0 to 1.0.
+        Fraction of the frame that is done, 0.0 to 1.0.
     """
 
     kind = "backtest"
-    can_pause = True
+    _run: BacktestRun
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
@@ -43,60 +43,30 @@ class BacktestTask(Task[Result, Closed | Cancelled]):
 
     async def _work(self) -> Result:
         async for result in self._run.results():
-            self._hear(result)
+            self._emit(result)
         return Result(record_of(self._run))
 
     def _announce_done(self) -> None:
         subjects.done_backtest.emit(messages.Done(**self.plan.labels(), mode="backtest"))
 
     def _candle_bytes(self) -> int:
-        """The memory of the candles it ran over, bytes."""
+        """Return the memory of the candles it ran over, bytes."""
         return 0 if self._run.window is None else self._run.window.candle_bytes
 
-    def _lighter(self, result: Result) -> Callable[[], Result]:
-        """A function that makes the result again; it reads the candles when they are asked for."""
-        make = result.run_record.light()
-        return lambda: Result(make())
-
     def _let_go(self) -> None:
-        """Hold no candles any more, once it is over."""
         super()._let_go()
-        self.plan = replace(self.plan, exchange=unheld(self.plan.exchange))
+        self.plan = replace(self.plan, exchange=with_weak_source(self.plan.exchange))
         self._run.let_go(self.plan)
-
-    def _warn(self, text: str) -> None:
-        self._run.records.warnings.append(text)
 
     @property
     def processed(self) -> int:
-        """Moments of the frame that are behind."""
+        """Moments of the frame that are done."""
         return self._run.processed
 
     @property
     def total(self) -> int:
         """Moments of the frame."""
         return self._run.total
-
-    @property
-    def progress(self) -> float:
-        """Part of the frame that is behind, 0.0 to 1.0."""
-        return self._run.processed / self._run.total
-
-    @property
-    def records(self) -> Records:
-        """Everything it has told up to now; it goes on growing."""
-        return self._run.records
-
-    @property
-    def trades_so_far(self) -> list[Closed]:
-        """The trades closed up to now."""
-        return list(self._run.records.closed)
-
-    @property
-    def events_so_far(self) -> list[Event]:
-        """Everything told up to now, each kind in order; results of quiet minutes are not kept."""
-        records = self._run.records.snapshot()
-        return [*records.events, *records.milestones, *records.refused, *records.rejected]
 
     @property
     def candles(self) -> Candles:
@@ -107,25 +77,11 @@ class BacktestTask(Task[Result, Closed | Cancelled]):
             return record_of(self._run).minutes
         return Candles.empty()
 
-    def stop(self, *, now: bool = False) -> None:
-        """Open nothing new and watch an open position to its end; ``now`` leaves at the next minute."""
-        self._run.stop(now=now)
-
-    @property
-    def stopping(self) -> Stopping:
-        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves at the next minute."""
-        return self._run.stopping
-
-    @property
-    def paused(self) -> bool:
-        """Whether the strategy is not being asked for new entries."""
-        return self._run.paused
-
     def pause(self) -> None:
         """Ask for no new entry until ``resume``; what is open or scheduled is watched to its end.
 
-        The run then stands still before its next question, and so does time in the frame: a pause changes nothing
-        in what the run comes to. The result says in its warnings where it was paused.
+        The run then waits before its next question, and so does time in the frame: a pause does not change the
+        result. The result says in its warnings where it was paused.
 
         Examples
         --------
@@ -139,11 +95,7 @@ class BacktestTask(Task[Result, Closed | Cancelled]):
         >>> len(task.result().trades)
         0
         """
-        self._run.pause()
-
-    def resume(self) -> None:
-        """Go on asking where ``pause`` left off."""
-        self._run.resume()
+        super().pause()
 
     def __repr__(self) -> str:
         return f"<backtest of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
@@ -204,16 +156,7 @@ def backtest(
     >>> len(result.trades) > 0
     True
     """
-    plan = plan_backtest(
-        symbol,
-        strategy=strategy,
-        exchange=exchange,
-        frame=frame,
-        interval=interval,
-        execution=execution,
-        settings=settings,
-        allow_gaps=allow_gaps,
-    )
+    plan = plan_backtest(symbol, strategy, exchange, frame, interval, execution, settings, allow_gaps=allow_gaps)
     return BOOK.start(BacktestTask(plan)).wait_or_stop()
 
 
@@ -221,7 +164,7 @@ BOOK: Final[TaskBook[BacktestTask]] = TaskBook("backtest")
 
 
 class Backtest:
-    """Backtests as they happen, in the background, and those of before.
+    """Backtests: trade by trade, in the background, and the results of earlier ones.
 
     Examples
     --------

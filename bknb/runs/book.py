@@ -12,11 +12,11 @@ from .task import Task
 
 T = TypeVar("T", bound=Task[Any, Any])
 
-_END_SECONDS: Final = 10.0  # a task that is told to leave has this long
+_END_SECONDS: Final = 10.0  # at most, for a stopped task to end
 
 
 class TaskBook(Generic[T]):
-    """The newest task of every symbol and name, of one kind of work.
+    """The latest task of every symbol and name, of one kind of work.
 
     Parameters
     ----------
@@ -30,16 +30,16 @@ class TaskBook(Generic[T]):
         at_reset(self.end_and_forget)
 
     def add(self, task: T) -> T:
-        """Remember a task, in place of the one of that symbol and name before it."""
+        """Add a task, in place of the earlier one of that symbol and name; returns it."""
         self._tasks[task.symbol, task.strategy] = task
         return task
 
     def find(self, symbol: str, name: str) -> T | None:
-        """The newest task of a symbol and a name, if there is one."""
+        """Return the latest task of a symbol and a name, or None."""
         return self._tasks.get((symbol, name))
 
     def get(self, symbol: str, name: str) -> T:
-        """The newest task of a symbol and a name, or ``UnknownName`` with those there are."""
+        """Return the latest task of a symbol and a name; raises ``UnknownName`` with those there are."""
         task = self.find(symbol, name)
         if task is None:
             known = [f"{each} on {traded}" for traded, each in self._tasks]
@@ -47,21 +47,21 @@ class TaskBook(Generic[T]):
         return task
 
     def all(self) -> list[T]:
-        """The newest task of every symbol and name, in order of their first time."""
+        """Return the latest task of every symbol and name, in order of their first time."""
         return list(self._tasks.values())
 
     def running(self, symbol: str, name: str, same: Callable[[T], bool]) -> T | None:
-        """The task of a symbol and a name, if it is going on and the ``same`` as what is asked for."""
+        """Return the pending task of a symbol and a name for which ``same(task)`` holds, else None."""
         task = self.find(symbol, name)
         return task if task is not None and task.status == "pending" and same(task) else None
 
     def start(self, task: T) -> T:
-        """Remember a task and start it."""
+        """Add a task and start it; returns it."""
         self.add(task).start()
         return task
 
     def end_and_forget(self) -> None:
-        """Stop all tasks, wait for each, and forget them."""
+        """Stop all tasks, wait up to 10 s for each, and remove them."""
         running = [task for task in self.all() if task.status == "pending"]
         for task in running:
             task.stop(now=True)

@@ -1,4 +1,4 @@
-"""How much memory the candles of finished work may take, and who lets go first when it is too much."""
+"""A limit on the memory of the candles of finished tasks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Final
 
 CANDLE_BYTES: Final = 256 * 2**20
-"""Candles that finished tasks keep in memory altogether; about nine years of minutes."""
+"""Memory for the candles of all finished tasks, bytes; about nine years of minutes."""
 
 
 class CandleMemory:
-    """Bounds the candles of work that is over: beyond ``limit`` bytes the oldest lets go of its own.
+    """Bounds the candles of finished tasks: beyond ``limit`` bytes the oldest release theirs.
 
-    The newest always keeps its candles. Work that nobody holds any more counts no more.
+    The newest task always keeps its candles. A task that was garbage collected does not count.
     """
 
     def __init__(self, limit: int = CANDLE_BYTES) -> None:
@@ -23,9 +23,9 @@ class CandleMemory:
         self._held: dict[int, tuple[weakref.WeakMethod[Callable[[], None]], int]] = {}  # oldest first
 
     def add(self, let_go: Callable[[], None], size: int) -> None:
-        """Count candles of ``size`` bytes, and have the oldest let go until the limit holds.
+        """Count candles of ``size`` bytes, and let the oldest tasks release theirs until the limit holds.
 
-        ``let_go`` is a method of whoever holds them.
+        ``let_go`` is a method of the task that holds them.
         """
         with self._lock:
             method = weakref.WeakMethod(let_go, self._forget)

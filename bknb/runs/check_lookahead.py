@@ -1,4 +1,4 @@
-"""Asking a strategy in worlds with another future, and telling what it could not have known."""
+"""The look-ahead check: asks a strategy again after future candles were changed, and compares its answers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from ..research.tracing import Held, Witness, held, spoken_clocks
 if TYPE_CHECKING:
     from ..config import Settings
 
-_SCANNED: Final = 2000  # moments asked once, to find those with a signal
+_SCANNED: Final = 2000  # moments at which the strategy is asked once, to find those with a signal
 _FEWEST_ROWS: Final = 30  # fewer candles cannot be cut anywhere
 _OUTSIDE: Final = 12  # moments at which variables are replaced
 _LOOK_SECONDS: Final = 0.05
@@ -69,7 +69,7 @@ def check_lookahead(
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
 ) -> LookaheadReport:
-    """Find out whether a strategy uses what it cannot have known.
+    """Find out whether a strategy uses data it could not have had at that moment.
 
     The strategy is asked at moments of the frame, half of them with a signal, and asked again after the future was cut
     off and after it was changed: an answer that changes leaked. Data in its variables (DataFrames, candles, rows with
@@ -77,8 +77,8 @@ def check_lookahead(
     watched for clocks, files and the network. Rows of a ``get_signals`` are compared with those computed from fewer
     candles.
 
-    A number computed beforehand from the whole sample and kept in a variable cannot be told from a setting; do such
-    things inside the function, from its candles.
+    A number computed beforehand from the whole sample and stored in a variable looks like a setting; compute it inside
+    the function, from its candles.
 
     Parameters
     ----------
@@ -116,28 +116,20 @@ def check_lookahead(
     >>> bknb.check_lookahead(get_signal, exchange="demo", frame="2024-01-01:2024-01-15", interval="1h").ok
     True
     """
-    plan = plan_backtest(
-        symbol,
-        strategy=strategy,
-        exchange=exchange,
-        frame=frame,
-        interval=interval,
-        settings=settings,
-        allow_gaps=allow_gaps,
-    )
+    plan = plan_backtest(symbol, strategy, exchange, frame, interval, settings=settings, allow_gaps=allow_gaps)
     if moments < 2:
         raise UsageError(f"moments must be at least 2, got {moments}")
-    return _in_thread(lambda: _Inquiry(plan, moments=moments, seed=seed).report())
+    return _in_thread(lambda: _Check(plan, moments=moments, seed=seed).report())
 
 
 def _in_thread(work: Callable[[], T]) -> T:
-    """Do the work in a thread of its own: a notebook's has a loop, and tracing of the user's."""
-    told: list[T] = []
+    """Return what ``work`` returns, from another thread: a notebook's has a loop, and perhaps a tracer."""
+    results: list[T] = []
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
-            told.append(work())
+            results.append(work())
         except BaseException as error:  # noqa: BLE001 -- raised again below
             failed.append(error)
 
@@ -148,10 +140,10 @@ def _in_thread(work: Callable[[], T]) -> T:
         thread.join(_LOOK_SECONDS)
     if failed:
         raise failed[0]
-    return told[0]
+    return results[0]
 
 
-class _Other(Remembered):
+class _OtherWorld(Remembered):
     """Candles of a window, with another future or another beginning."""
 
     def __init__(self, window: Window, world: World) -> None:
@@ -159,12 +151,12 @@ class _Other(Remembered):
         self._world = world
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
-        """Those of the window, altered."""
+        """Return the candles of the window, altered."""
         series = await self.window.load(symbol, interval, since)
         return self.altered(series.candles, series.step, since, limit)
 
     def altered(self, candles: Candles, step: int, since: int, limit: int) -> Candles:
-        """Up to ``limit`` candles from ``since`` on, as they are in this world."""
+        """Return up to ``limit`` candles from ``since`` on, as they are in this world."""
         world = self._world
         if world.changed_after is not None:
             place = int(np.searchsorted(candles.timestamp, world.changed_after - step, side="right"))
@@ -173,8 +165,8 @@ class _Other(Remembered):
         return self.part(candles, max(since, world.since or since), limit, before=before)
 
 
-class _Spied:
-    """A source in a variable of the strategy: what it hands out is compared with the moment of the question."""
+class _RecordingSource:
+    """A source in a variable of the strategy; records candles that had not closed at the moment of the question."""
 
     def __init__(self, source: Any, when: int, seen: list[tuple[str, int]]) -> None:
         self._source, self._when, self._seen = source, when, seen
@@ -183,7 +175,7 @@ class _Spied:
         return getattr(self._source, name)
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Any:
-        """What the source answers; later candles are noted."""
+        """Return the answer of the source; later candles are recorded."""
         answer = await self._source.get_candles(symbol, interval, since, limit)
         if isinstance(answer, Candles) and len(answer):
             late = answer.timestamp[answer.timestamp + interval_ms(interval) > self._when]
@@ -192,18 +184,18 @@ class _Spied:
         return answer
 
 
-class _Looked(Window):
-    """A window that remembers how far back a strategy looked."""
+class _RecordingWindow(Window):
+    """A window that records how far back a strategy looked."""
 
     reach = 0
     looked = ""
 
     def hold(self, symbol: str, candles: Candles, since: int) -> None:
-        """Have these minutes in memory."""
+        """Put these minutes into memory."""
         self._series[symbol, "1m"] = Series(candles, step=MINUTE_MS, since=since, until=self.horizon)
 
     def newest(self, symbol: str, interval: str, limit: int, when: int) -> Candles:
-        """As always."""
+        """Return the newest candles, and record how far back they reach."""
         candles = super().newest(symbol, interval, limit, when)
         reach = len(candles) * interval_ms(interval)
         if reach > self.reach:
@@ -211,8 +203,8 @@ class _Looked(Window):
         return candles
 
 
-class _Inquiry:
-    """One strategy, asked over and over."""
+class _Check:
+    """The experiments with one strategy."""
 
     def __init__(self, plan: Plan, *, moments: int, seed: int) -> None:
         self.plan = plan
@@ -220,7 +212,7 @@ class _Inquiry:
         self.count = moments
         self.seed = seed
         self.slot = interval_ms(plan.strategy.interval)
-        self.window = _Looked(
+        self.window = _RecordingWindow(
             Feed(plan.exchange.source, plan.settings, allow_gaps=plan.allow_gaps, now=SystemClock().now),
             horizon=plan.frame.last + 2 * MINUTE_MS,
         )
@@ -234,21 +226,21 @@ class _Inquiry:
         if world not in self._worlds:
             if len(self._worlds) > 4:
                 self._worlds = {AsIs: self.window}
-            other = _Other(self.window, world)
+            other = _OtherWorld(self.window, world)
             feed = Feed(other, self.plan.settings, allow_gaps=self.plan.allow_gaps)
-            made = self._worlds[world] = _Looked(feed, horizon=self.window.horizon)
+            made = self._worlds[world] = _RecordingWindow(feed, horizon=self.window.horizon)
             minutes = self.window.minutes(self.plan.symbol)  # in memory in every run, so in every world
             candles = other.altered(minutes.candles, MINUTE_MS, minutes.since, len(minutes.candles))
             made.hold(self.plan.symbol, candles, max(minutes.since, world.since or 0))
         return self._worlds[world]
 
     def ask(self, when: int, world: World = AsIs) -> Answer:
-        """The answer at a moment in a world."""
+        """Return the answer at a moment in a world."""
         window = self._window(world if (world.until, world.changed_after, world.since) != (None,) * 3 else AsIs)
         context = Context(self.plan.symbol, when, "backtest", window.newest, window.average_price, window.source)
         token = current.set(context)
-        # the strategy's own chance, saved and brought back
-        chance = (random.getstate(), np.random.get_state()) if world.seed else None  # noqa: NPY002
+        # the state of the user's random generators, restored afterwards
+        states = (random.getstate(), np.random.get_state()) if world.seed else None  # noqa: NPY002
         try:
             if world.seed:
                 random.seed(world.seed)
@@ -265,15 +257,15 @@ class _Inquiry:
             return ("error", type(error).__name__)
         finally:
             current.reset(token)
-            if chance is not None:
-                random.setstate(chance[0])
-                np.random.set_state(chance[1])  # noqa: NPY002
+            if states is not None:
+                random.setstate(states[0])
+                np.random.set_state(states[1])  # noqa: NPY002
         return _as_answer(answer)
 
     # --- the whole ----------------------------------------------------------------------------------------------
 
     def report(self) -> LookaheadReport:
-        """Everything that can be tried."""
+        """Run all experiments and return their findings."""
         fetch_now(self.window.load_run(self.plan.symbol, self.plan.frame.start))
         scanned = self._moments()
         answers = {when: self.ask(when) for when in scanned}
@@ -313,14 +305,14 @@ class _Inquiry:
         try:
             rows = begin + np.flatnonzero(signal_rows(self.strategy, candles.copy()).position[begin:])
         except StrategyError:
-            return some  # it will say what it raises when it is asked
+            return some  # it raises again when it is asked
         self._row_signals = min(len(rows), max(self.count // 2, 1))
         step = max(-(-len(rows) // self.count), 1)
         signals = (candles.timestamp[rows[::step]] + self.slot).tolist()
         return sorted({*some, *(when for when in signals if when <= frame.last)})
 
     def _candles(self) -> tuple[Candles, int]:
-        """The candles whose rows a backtest would look up, and the place of the first in the frame."""
+        """Return the candles whose rows a backtest would look up, and the place of the first in the frame."""
         strategy = self.strategy
         since = floor_to(self.plan.frame.start, self.slot) - strategy.lookback * self.slot
         candles = fetch_now(self.window.load(self.plan.symbol, strategy.interval, since)).candles
@@ -351,7 +343,7 @@ class _Inquiry:
         return check_answers(self.ask, chosen, history_ms=lengths)
 
     def _watched(self, chosen: Sequence[int]) -> list[Finding]:
-        """Clocks and files."""
+        """Return findings about clocks and files the strategy used."""
         witness = Witness()
         for when in chosen:
             with witness.watching():
@@ -417,7 +409,7 @@ class _Inquiry:
         return None
 
     def _leaked(self, variable: Held, data: Any, when: int, truth: Answer) -> int | None:
-        """The last row that has to be there for the answer to be what it is."""
+        """Return when the last row opens that the answer depends on, UTC ms."""
         later = np.unique(data.known_at[data.known_at > when])
         low, high = -1, len(later) - 1
         while high - low > 1:
@@ -432,10 +424,10 @@ class _Inquiry:
         for when in moments:
             seen: list[tuple[str, int]] = []
             inside = value.source if isinstance(value, Exchange) else value
-            spied: Any = _Spied(inside, when, seen)
+            recording: Any = _RecordingSource(inside, when, seen)
             if isinstance(value, Exchange):
-                spied = Exchange(value.name, spied, value.callbacks)
-            with variable.replaced(spied):
+                recording = Exchange(value.name, recording, value.callbacks)
+            with variable.replaced(recording):
                 answer = self.ask(when)
             if seen:
                 symbol, candle = seen[0]

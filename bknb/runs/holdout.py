@@ -1,4 +1,4 @@
-"""A hold-out: time a strategy was not chosen on, looked at once, and every look remembered."""
+"""Hold-out runs: each look at held-out data is written to a ledger before its result is shown."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from .run_record import record_of
 from .task import Task
 
 OPENINGS: Final = "./dump/holdout/openings.jsonl"
-"""Where looks at held-out data are remembered."""
+"""Default path of the hold-out ledger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Holdout:
-    """A look at held-out data: the result, and who looked before.
+    """A look at held-out data: the result, and earlier looks.
 
     Attributes
     ----------
     result : Result
     opened_at : int
-        When this strategy opened this data for the first time, UTC ms. A look that an older bknb remembered counts as
+        When this strategy opened this data for the first time, UTC ms. A look that an older bknb recorded counts as
         its own when the name of the strategy is the same.
     earlier : tuple of Opening
         Looks at the same data, or at a part of the same time on the same exchange and symbol, before this one.
     strategies : int
-        Different strategies that have looked by now, this one included. Rather too many than too few: one that an older
-        bknb remembered counts as another one.
+        Different strategies that have looked by now, this one included. An upper bound: one that an older bknb
+        recorded counts as another one.
     path : Path
-        The file that remembers.
+        The hold-out ledger.
     """
 
     result: Result
@@ -50,12 +50,12 @@ class Holdout:
 
     @property
     def first(self) -> bool:
-        """Whether nobody had looked before."""
+        """Whether this is the first look."""
         return not self.earlier
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """Whether the data is still held out, in one sentence."""
         if self.first:
             return "opened for the first time: the figures were not chosen on this data"
         times = len(self.earlier)
@@ -80,7 +80,7 @@ class Holdout:
         ]
 
     def report(self) -> str:
-        """The look, and the report of the run, as Markdown."""
+        """Return the look and the report of the run as Markdown."""
         head = ["# Hold-out", "", *figures(self._pairs()), ""]
         looks = ((minute_text(each.opened_at), cell(f"{each.strategy} on {each.symbol}")) for each in self.earlier)
         head += [f"- {when} UTC: {who}" for when, who in looks]
@@ -105,9 +105,9 @@ def open_holdout(
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
 ) -> Holdout:
-    """Run a strategy over data that was kept back, and remember for ever that it was looked at.
+    """Run a strategy over held-out data, and record the look in the hold-out ledger.
 
-    The first look is worth something because nothing was chosen by it. Every later look, also with a changed strategy,
+    At the first look, nothing was chosen on this data. Every later look, also with a changed strategy,
     is shown as well, and marked with when the data was opened and by how many strategies. A look is on the disk before
     its result is shown.
 
@@ -116,7 +116,7 @@ def open_holdout(
     strategy, symbol, exchange, frame, interval, execution, settings, allow_gaps
         As for ``bknb.backtest``; the frame is the hold-out.
     path
-        The file that remembers. Keep it with the notebook; nothing in it is ever changed.
+        The hold-out ledger. Keep it with the notebook; it is append-only.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def open_holdout(
     Raises
     ------
     StateError
-        When the look cannot be remembered, or the file cannot be read; then nothing is shown.
+        When the look cannot be written, or the file cannot be read; then nothing is shown.
 
     Examples
     --------
@@ -136,16 +136,7 @@ def open_holdout(
     ...     bknb.open_holdout(lambda: None, **look).first, bknb.open_holdout(lambda: None, **look).first
     (True, False)
     """
-    plan = plan_backtest(
-        symbol,
-        strategy=strategy,
-        exchange=exchange,
-        frame=frame,
-        interval=interval,
-        execution=execution,
-        settings=settings,
-        allow_gaps=allow_gaps,
-    )
+    plan = plan_backtest(symbol, strategy, exchange, frame, interval, execution, settings, allow_gaps=allow_gaps)
     task = _HoldoutTask(plan, Openings(Path(path)))
     task.start()
     task.wait()
@@ -153,7 +144,7 @@ def open_holdout(
 
 
 class _HoldoutTask(Task[Holdout, None]):
-    """One look: candles, note on the disk, run."""
+    """One look: fetch candles, write the look to the ledger, run the backtest."""
 
     kind = "hold-out"
 
@@ -195,22 +186,22 @@ class _HoldoutTask(Task[Holdout, None]):
         )
 
     def stop(self, *, now: bool = False) -> None:
-        """Leave; the look counts all the same."""
+        """Stop the run; the look counts all the same."""
         if self._run is not None:
             self._run.stop(now=now)
 
     def _announce_done(self) -> None:
-        """Whoever waits has the result."""
+        """Emit nothing: a hold-out has no event."""
 
 
 def _same_data(one: Opening, other: Opening) -> bool:
-    """The same candles, or candles of the same time of the same market."""
+    """Whether two looks are at the same candles, or at overlapping frames of the same market."""
     market = (one.symbol, one.exchange) == (other.symbol, other.exchange)
     return one.data == other.data or (market and one.start <= other.end and other.start <= one.end)
 
 
 def _may_be_same_strategy(one: Opening, other: Opening) -> bool:
-    """The same hash; or, where the hashes are of different versions and so cannot be compared, the same name."""
+    """Whether the hashes are equal; the names, where hashes of different versions cannot be compared."""
     if version_of(one.strategy_hash) == version_of(other.strategy_hash):
         return one.strategy_hash == other.strategy_hash
     return one.strategy == other.strategy

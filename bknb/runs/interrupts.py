@@ -1,4 +1,4 @@
-"""Telling an interrupt from the keyboard apart from any other cancellation of a coroutine."""
+"""Distinguishing an interrupt from the keyboard from any other cancellation of a coroutine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from types import FrameType
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Notice SIGINT while the block runs; the function it gives says whether one has come since it was last asked.
+    """Watch for SIGINT while the block runs; the yielded function returns whether one has come since its last call.
 
     ``asyncio.run`` and a notebook kernel turn an interrupt into the cancellation of the coroutine that runs, which
-    looks like any other cancellation. Their handler is called as before; this only listens in front of it. Outside
-    the main thread nothing can be noticed.
+    looks like any other cancellation. Their handler is called as before. Outside the main thread
+    SIGINT is not seen.
 
     Examples
     --------

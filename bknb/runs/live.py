@@ -1,8 +1,8 @@
-"""Starting live runs: in the background, or result by result; looking at them, and stopping them."""
+"""Live runs: in the background, or result by result."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from contextvars import Context as Variables
 from pathlib import Path
@@ -15,7 +15,6 @@ from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Opened, Sche
 from ..engine.build import as_moment
 from ..engine.lookup import get_risk
 from ..engine.plan import ExchangeLike, StrategyLike, checked_symbol, chosen_settings
-from ..engine.records import Records
 from ..engine.resolve import resolve_exchange, resolve_strategy
 from ..errors import UsageError
 from ..events import messages, subjects
@@ -31,17 +30,17 @@ from .book import TaskBook
 from .make_card import code_of
 from .result import Result
 from .run_record import record_of
-from .task import Task
+from .run_task import RunTask
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 _WALL_CLOCK = SystemClock()  # one for all: runs with the same clock share their candles
-_LATE_WITH_BROKER = 1  # nobody fills an order at a price of long ago
+_LATE_WITH_BROKER = 1  # an order at an old price would not be filled
 
 
-class LiveTask(Task[Result, TickResult]):
+class LiveTask(RunTask[TickResult]):
     """A live run in the background.
 
     Attributes
@@ -54,19 +53,19 @@ class LiveTask(Task[Result, TickResult]):
 
     kind = "live run"
     mode = "live"
-    can_pause = True
+    _run: LiveRun
 
     def __init__(self, plan: LivePlan) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
         self.plan = plan
-        self._run = LiveRun(plan, FLOOR, hear=self._hear_event, code=code_of(plan))
+        self._run = LiveRun(plan, FLOOR, hear=self._emit_result, code=code_of(plan))
 
-    def _hear_event(self, event: Event) -> None:
+    def _emit_result(self, event: Event) -> None:
         if isinstance(event, Idle | Scheduled | Opened | Active | Closed | Cancelled):
-            self._hear(event)
+            self._emit(event)
 
     def _begin(self, variables: Variables) -> None:
-        FLOOR.start(self._run_on_floor(), variables)
+        FLOOR.start(self._run_on_shared_loop(), variables)
 
     async def _work(self) -> Result:
         await self._run.run()
@@ -76,46 +75,17 @@ class LiveTask(Task[Result, TickResult]):
         subjects.done_live.emit(messages.Done(**self.plan.labels(), mode="live"))
 
     def _candle_bytes(self) -> int:
-        """The memory of the candles it still has, bytes."""
+        """Return the memory of its candles, bytes."""
         return sum(series.candle_bytes for series in self._run.series().values())
 
-    def _lighter(self, result: Result) -> Callable[[], Result]:
-        """A function that makes the result again; it reads the candles when they are asked for."""
-        make = result.run_record.light()
-        return lambda: Result(make())
-
     def _let_go(self) -> None:
-        """Hold no candles any more, once it is over."""
         super()._let_go()
         self._run.let_go()
-
-    def _warn(self, text: str) -> None:
-        self._run.records.warn(text)
-
-    @property
-    def stopping(self) -> str:
-        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves."""
-        return self._run.stopping
-
-    @property
-    def paused(self) -> bool:
-        """Whether it asks for no new entries at present."""
-        return self._run.paused
 
     @property
     def now(self) -> int:
         """The moment up to which everything is done, UTC ms."""
         return self._run.last
-
-    @property
-    def records(self) -> Records:
-        """Everything it has told up to now; it goes on growing."""
-        return self._run.records
-
-    @property
-    def trades_so_far(self) -> list[Closed]:
-        """The trades closed up to now, those of earlier lives of the run included."""
-        return list(self._run.records.closed)
 
     @property
     def orders(self) -> pd.DataFrame:
@@ -125,37 +95,23 @@ class LiveTask(Task[Result, TickResult]):
         return pd.DataFrame([] if self._run.orders is None else self._run.orders.rows())
 
     @property
-    def events_so_far(self) -> list[Event]:
-        """Everything told up to now, each kind in order; results of quiet minutes are not kept."""
-        records = self._run.records.snapshot()
-        return [*records.events, *records.milestones, *records.refused, *records.rejected]
-
-    @property
     def candles(self) -> Candles:
-        """The one-minute candles that are still in memory; none before the first minute."""
+        """The one-minute candles in memory; none before the first minute."""
         return record_of(self._run).candles.minutes
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a dashboard says of it beside its events: where its state is, and whether it asks for entries."""
+        """Facts for a dashboard: where its state is stored, and whether it asks for entries."""
         entries = "paused" if self.paused else "none, it was stopped" if self._run.stopped else "asked for"
         return {"State on disk": repr(self.plan.store), "Entries": entries}
 
     def snapshot(self) -> Result:
-        """What the run has come to up to now."""
+        """Return the result up to now."""
         return self.result() if self.status == "fulfilled" else Result(record_of(self._run))
-
-    def pause(self) -> None:
-        """Ask for no new entries until ``resume``; what is open is watched on."""
-        self._run.pause()
-
-    def resume(self) -> None:
-        """Ask for entries again."""
-        self._run.resume()
 
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk."""
-        self._run.stop(now=now)
+        super().stop(now=now)
 
 
 def plan_live(
@@ -174,7 +130,7 @@ def plan_live(
     broker: Broker | None = None,
     quantity: Quantity | None = None,
 ) -> LivePlan:
-    """Resolve every name of a live run, or say which one is unknown."""
+    """Return the plan of a live run with every name resolved; raises ``UnknownName`` or ``UsageError``."""
     picked = resolve_strategy(strategy, interval=interval)
     if picked.risk is not None:
         get_risk(picked.risk)
@@ -206,7 +162,7 @@ BOOK: Final[TaskBook[LiveTask]] = TaskBook("live run")
 
 
 def _new_task(plan: LivePlan) -> LiveTask:
-    """A task for the plan; two runs of one strategy on one symbol would take each other's state."""
+    """Return a new task; raises ``UsageError`` while that strategy runs on that symbol: they would share state."""
     running = BOOK.find(plan.symbol, plan.strategy.name)
     if running is not None and running.status == "pending" and not running.worked:
         symbol, strategy = plan.symbol, plan.strategy.name
@@ -220,8 +176,8 @@ def _new_task(plan: LivePlan) -> LiveTask:
 class Live:
     """Live runs: the strategy of a backtest on the running clock, minute by minute.
 
-    What it is doing is on disk before anybody hears of it. Start it again after a crash, a restart of the kernel or
-    of the machine, and it goes on from there.
+    Its state is on disk before an event is emitted. Start it again after a crash, a restart of the kernel or of the
+    machine, and it continues from there.
 
     Examples
     --------
@@ -241,7 +197,7 @@ class Live:
     async def run(
         symbol: str, *, strategy: StrategyLike, exchange: ExchangeLike, **options: Any
     ) -> AsyncIterator[TickResult]:
-        """All six results as they happen; leaving the loop early leaves the run and keeps its state.
+        """All six results as they happen; leaving the loop early ends the run and keeps its state.
 
         Options as in :meth:`background`.
         """

@@ -1,4 +1,4 @@
-"""Run cards of results, and running a card again."""
+"""Making run cards of results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ALWAYS = ("numpy", "pandas", "msgspec")
 
 
 def code_of(plan: Plan | LivePlan) -> Code:
-    """Source text of what a plan will call: the strategy, its risk rules, callbacks, and what they call."""
+    """Return the source text of what a plan calls: the strategy, its risk rules, callbacks, and what they call."""
     strategy = plan.strategy
     parameters = dict(strategy.params)
     code = read_code(*functions_of(strategy).values(), *filter(callable, parameters.values()))
@@ -36,7 +36,7 @@ def code_of(plan: Plan | LivePlan) -> Code:
 
 
 def card_of(result: Result) -> Card:
-    """The card of a finished run."""
+    """Return the card of a finished run."""
     record = result.run_record
     plan, code = record.plan, record.code or code_of(record.plan)
     candles = {key: series.candles for key, series in record.candles.series.items()}
@@ -75,7 +75,7 @@ def card_of(result: Result) -> Card:
 
 
 def made_with(packages: tuple[str, ...] = ()) -> dict[str, str]:
-    """Versions of Python, bknb and packages, and the platform."""
+    """Return versions of Python, bknb and packages, and the platform."""
     found = {
         "python": platform.python_version(),
         "platform": f"{sys.platform} {platform.machine()}",
@@ -103,7 +103,7 @@ def _distribution(module: str) -> str | None:
 
 @functools.cache
 def _own_digest() -> str:
-    """The first digits of a digest of bknb's own source: a version number alone does not tell two states apart."""
+    """Return the first digits of the digest of bknb's source, which differ between checkouts of one version."""
     folder = Path(__file__).parent.parent
     made = hashlib.sha256()
     for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):

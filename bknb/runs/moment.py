@@ -1,7 +1,7 @@
-"""One minute of a run, stepped into: what the strategy could see then, what was open, and its answer asked for again.
+"""Stepping into one minute of a run: candles and state at that moment, and asking the strategy again.
 
-Nothing here knows more than the strategy knew: candles come from the same window with the same moment, and what was
-open is told from the events before it.
+Nothing here looks ahead: candles come from the same window with the same moment, and the state from the events before
+it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _SHOWN: Final = 5  # minutes in the table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a strategy answered when it was asked again.
+    """The answer of a strategy that was asked again.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Asked:
 
 
 class Moment:
-    """One minute of a run, as the strategy saw it. ``result.at(...)`` makes it.
+    """One minute of a run, as the strategy saw it; made by ``result.at(...)``.
 
     Attributes
     ----------
@@ -159,22 +159,22 @@ class Moment:
         return self.context.price
 
     def candles(self, interval: str, limit: int) -> Candles:
-        """The ``limit`` newest candles of the symbol that had closed; the same answer, or error, as in the run."""
+        """Return the ``limit`` newest closed candles of the symbol; the same answer, or error, as in the run."""
         return self.context.candles(interval, limit)
 
     def get_candles(self, symbol: str, interval: str, limit: int) -> Candles:
-        """The same for any symbol."""
+        """Return the same for any symbol."""
         return self.context.get_candles(symbol, interval, limit)
 
     @property
     def why(self) -> str:
-        """The story of what was open or scheduled, as far as it had gone; empty when nothing was."""
+        """The events of the open or scheduled signal up to this moment; empty when there is none."""
         if self.signal is None:
             return ""
         return "\n".join(story(self._records, self.signal.id, before=self.when_ms))
 
     def _known(self) -> tuple[State, OpenSignal | ScheduledSignal | None]:
-        """What the events before this moment leave open; a candle that opens now has not closed yet."""
+        """Return state and signal from the events before this moment; a candle that opens now has not closed yet."""
         latest = None
         for event in self._records.events:
             if event.when >= self.when_ms:
@@ -201,7 +201,7 @@ class Moment:
     # --- asking -------------------------------------------------------------------------------------------------
 
     def ask(self, strategy: str | Strategy | Callable[..., Any] | None = None) -> Asked:
-        """Ask the strategy again, here and now: in this thread, so prints and the debugger work as in any cell.
+        """Ask the strategy again at this moment, in this thread, so prints and the debugger work as in any cell.
 
         Parameters
         ----------
@@ -218,8 +218,8 @@ class Moment:
         -----
         What the function raises is raised here with its own traceback, so ``%debug`` leads to its line;
         ``import pdb; pdb.set_trace()`` in it stops there, and in JupyterLab ``breakpoint()`` stops in its own debugger
-        when that is switched on. A strategy that keeps something between questions remembers the run it has been
-        through.
+        when that is switched on. A strategy that keeps state between questions has the state of the whole
+        run.
         """
         chosen = self._chosen(strategy)
         token = current.set(self.context)
@@ -243,7 +243,7 @@ class Moment:
         return replace(own, get_signal=strategy, ask=asker(partial(strategy, **bound) if bound else strategy))
 
     def _judged(self, strategy: Strategy, answer: object) -> Asked:
-        """What the run would do with an answer, by the rules it ran with."""
+        """Return the outcome of an answer by the rules of the run."""
         when = self.when_ms
         if answer is None:
             return Asked(when_ms=when, answer=None, signal=None, event=None)
@@ -262,17 +262,17 @@ class Moment:
             reasons = (Reason("risk", f"risk profile {event.risk!r} refuses: {event.note}"),)
         return Asked(when_ms=when, answer=answer, signal=signal, event=event, reasons=reasons)
 
-    def _verdict(self, strategy: Strategy, asked: Any) -> Any:
-        """The risk profile's answer with nothing else open; its callbacks hear nothing of it."""
+    def _verdict(self, strategy: Strategy, request: Any) -> Any:
+        """Return the risk profile's answer with nothing else open; its callbacks are not called."""
         assert strategy.risk is not None  # only a profile asks for a place  # noqa: S101
-        return run_here(RiskBook(replace(get_risk(strategy.risk), callbacks={})).ask(asked))
+        return run_here(RiskBook(replace(get_risk(strategy.risk), callbacks={})).ask(request))
 
     def _last_id(self) -> str | None:
-        """The signal that had been opened last."""
+        """Return the id of the signal that was opened last."""
         past = (event for event in reversed(self._records.events) if event.when < self.when_ms)
         return next((event.signal.id for event in past if isinstance(event, Opened)), None)
 
-    # --- as the strategy's surroundings -------------------------------------------------------------------------
+    # --- as context manager -------------------------------------------------------------------------------------
 
     def __enter__(self) -> Moment:
         self._tokens.append(current.set(self.context))
@@ -284,7 +284,7 @@ class Moment:
     # --- showing ------------------------------------------------------------------------------------------------
 
     def _recent(self) -> Candles | None:
-        """The last few minutes, or as many as there are."""
+        """Return the last few minutes, or as many as there are."""
         for limit in range(_SHOWN, 0, -1):
             try:
                 return self.candles("1m", limit)

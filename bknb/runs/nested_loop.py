@@ -1,4 +1,4 @@
-"""Calling bknb's blocking functions from inside one's own coroutine, for those who ask for it."""
+"""Running a coroutine from blocking code while an event loop is running in the same thread."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def _kernel_version() -> tuple[int, ...] | None:
 
 
 def run_here(awaitable: Awaitable[T]) -> T:
-    """Run something awaitable to its end in this very thread, also where a loop is running in it already.
+    """Run an awaitable to its end in this thread, also where a loop is already running in it; returns its result.
 
-    In a notebook every cell runs inside the kernel's loop. That loop stands still while any plain cell is busy; here
-    another loop takes its place for as long, and neither sees the other.
+    In a notebook every cell runs inside the kernel's loop, which waits while a plain cell is busy; here another loop
+    takes its place for that time, and neither sees the other.
     """
 
     async def arrive() -> T:

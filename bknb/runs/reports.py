@@ -1,8 +1,8 @@
-"""Reports over the runs of this process: many symbols, signals that waited, and how long things took.
+"""Reports over the runs of this process: one strategy on many symbols, scheduled signals, and durations.
 
 ``Heat`` and ``Schedule`` read the last backtest, or the last live run, of every symbol and strategy
-(``bknb.Backtest.list()``, ``bknb.Live.list()``), or results they are given; they keep nothing themselves.
-``Performance`` listens between ``start()`` and ``stop()`` and keeps the newest durations of every symbol and strategy.
+(``bknb.Backtest.list()``, ``bknb.Live.list()``), or results they are given; they store nothing.
+``Performance`` listens between ``start()`` and ``stop()`` and stores the newest durations of every symbol and strategy.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from .result import Result
 if TYPE_CHECKING:
     from ..engine.records import Records
 
-KEPT: Final = 10_000
-"""Durations that are kept for each symbol and strategy."""
+MOST_DURATIONS: Final = 10_000
+"""Durations that are stored for each symbol and strategy."""
 
 
 Mode: TypeAlias = Literal["backtest", "live"]
 
 
 def _results(mode: Mode) -> list[Result]:
-    """The results of one mode: of backtests those that are over, of live runs what they came to up to now."""
+    """Return the results of one mode: of backtests those that are over, of live runs those up to now."""
     if mode == "backtest":
         return [task.result() for task in Backtest.list() if task.status == "fulfilled"]
     if mode != "live":
@@ -105,7 +105,7 @@ class Heat:
 
 
 class Schedule:
-    """What became of the signals that waited for their entry price, in the last backtest of a strategy on a symbol.
+    """Outcomes of the signals that waited for their entry price, in the last backtest of a strategy on a symbol.
 
     Examples
     --------
@@ -136,57 +136,57 @@ class Schedule:
         return write_report(Path(path), (strategy, symbol, mode), Schedule.get_report(symbol, strategy, mode=mode))
 
 
-class _Kept:
+class _Durations:
     """The newest durations by symbol and strategy."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[tuple[str, str], deque[messages.Performance]] = {}
+        self._events: dict[tuple[str, str], deque[messages.Performance]] = {}
         self._listening: Any = None
 
     def listen(self) -> None:
-        """Begin to listen, once."""
+        """Subscribe to the performance events, once."""
         with self._lock:
             if self._listening is None:
-                self._listening = subjects.performance.listen(self._hear)
+                self._listening = subjects.performance.listen(self._add)
 
     def leave(self) -> None:
-        """Listen no more; what was heard stays."""
+        """End the subscription; durations so far stay."""
         with self._lock:
             if self._listening is not None:
                 self._listening()
                 self._listening = None
 
-    def _hear(self, event: messages.Performance) -> None:
+    def _add(self, event: messages.Performance) -> None:
         with self._lock:
-            self._kept.setdefault((event.symbol, event.strategy), deque(maxlen=KEPT)).append(event)
+            self._events.setdefault((event.symbol, event.strategy), deque(maxlen=MOST_DURATIONS)).append(event)
 
     def of(self, symbol: str, strategy: str) -> list[messages.Performance]:
-        """What was heard, oldest first."""
+        """Return the durations of a strategy on a symbol, oldest first."""
         events.drain()
         with self._lock:
-            return [*self._kept.get((symbol, strategy), ())]
+            return [*self._events.get((symbol, strategy), ())]
 
     def known(self) -> list[tuple[str, str]]:
-        """Symbols and strategies of which something was heard."""
+        """Return symbols and strategies that have durations."""
         with self._lock:
-            return [*self._kept]
+            return [*self._events]
 
     def forget(self, symbol: str, strategy: str) -> None:
-        """Forget one symbol and strategy, and nothing else."""
+        """Remove the durations of one symbol and strategy."""
         events.drain()
         with self._lock:
-            self._kept.pop((symbol, strategy), None)
+            self._events.pop((symbol, strategy), None)
 
     def start_again(self) -> None:
-        """Listen no more and forget everything."""
+        """End the subscription and remove all durations."""
         self.leave()
         with self._lock:
-            self._kept.clear()
+            self._events.clear()
 
 
-_kept = _Kept()
-at_reset(_kept.start_again)
+_durations = _Durations()
+at_reset(_durations.start_again)
 
 
 class Performance:
@@ -211,19 +211,19 @@ class Performance:
     @staticmethod
     def start() -> None:
         """Measure the runs that start from now on."""
-        _kept.listen()
+        _durations.listen()
 
     @staticmethod
     def stop() -> None:
         """Measure no more; what was measured stays."""
-        _kept.leave()
+        _durations.leave()
 
     @staticmethod
     def get_data(symbol: str, strategy: str) -> PerformanceInfo:
         """What was measured of a strategy on a symbol."""
-        heard = _kept.of(symbol, strategy)
-        if not heard:
-            known = [f"{name} on {traded}" for traded, name in _kept.known()]
+        measured = _durations.of(symbol, strategy)
+        if not measured:
+            known = [f"{name} on {traded}" for traded, name in _durations.known()]
             ran = any((task.symbol, task.strategy) == (symbol, strategy) for task in Backtest.list())
             if ran or not known:
                 raise UsageError(
@@ -231,7 +231,7 @@ class Performance:
                     "runs are measured that start after bknb.Performance.start(): run it again"
                 )
             raise UnknownName("measured run", f"{strategy} on {symbol}", known=known)
-        return performance_info(strategy, symbol, heard, limit=KEPT)
+        return performance_info(strategy, symbol, measured, limit=MOST_DURATIONS)
 
     @staticmethod
     def get_report(symbol: str, strategy: str) -> str:
@@ -246,7 +246,7 @@ class Performance:
     @staticmethod
     def clear(symbol: str, strategy: str) -> None:
         """Forget what was measured of a strategy on a symbol."""
-        _kept.forget(symbol, strategy)
+        _durations.forget(symbol, strategy)
 
 
 _EVERY = "all runs"
@@ -301,8 +301,6 @@ class Partial:
         symbol: str | None = None, strategy: str | None = None, *, path: str | Path = "./dump/partial"
     ) -> Path:  # fmt: skip
         """Write the report into a folder and return its path; the name holds strategy and symbol."""
-        from ..stores.atomic import write_report
-
         return write_report(Path(path), _names(symbol, strategy), Partial.get_report(symbol, strategy))
 
 
@@ -335,6 +333,4 @@ class Risk:
         symbol: str | None = None, strategy: str | None = None, *, path: str | Path = "./dump/risk"
     ) -> Path:  # fmt: skip
         """Write the report into a folder and return its path; the name holds strategy and symbol."""
-        from ..stores.atomic import write_report
-
         return write_report(Path(path), _names(symbol, strategy), Risk.get_report(symbol, strategy))

@@ -1,4 +1,4 @@
-"""What a run came to: trades, numbers, reasons."""
+"""The result of a run: trades, statistics, events, and reports."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _TIMES = ("scheduled_at", "pending_at", "closed_at", "when")
 
 
 class Result:
-    """What a backtest or a live run came to. It shows itself: text in a terminal, curve and tables in a notebook.
+    """The result of a backtest or a live run; shows itself as text in a terminal, as curve and tables in a notebook.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Result:
 
     @cached_property
     def rejected(self) -> pd.DataFrame:
-        """One row per answer of the strategy that broke rules, with every broken one."""
+        """One row per answer of the strategy that broke rules, with all rules it broke."""
         rows = [
             {
                 "when": event.when,
@@ -125,7 +125,7 @@ class Result:
 
     @property
     def errors(self) -> list[Failure]:
-        """What went wrong in the strategy, a callback or the exchange; counted by place. The run went on."""
+        """Failures of the strategy, a callback or the exchange, counted by place; the run went on."""
         return self._records.failures
 
     @property
@@ -134,7 +134,7 @@ class Result:
         return self.run_record.minutes
 
     def rows(self) -> list[dict[str, Any]]:
-        """Trades, then cancelled signals, as plain mappings; moments are UTC ms."""
+        """Return trades, then cancelled signals, as plain mappings; moments are UTC ms."""
         return [
             *(_trade(event) for event in self._records.closed),
             *(_cancelled(e) for e in self._records.cancelled),
@@ -155,7 +155,7 @@ class Result:
         return self.statistics()
 
     def statistics(self, *, leave_out: Sequence[str] = ()) -> Statistics:
-        """The statistics without trades of some close reasons, such as ``["frame_end", "data_end"]``."""
+        """Return the statistics without trades of some close reasons, such as ``["frame_end", "data_end"]``."""
         from ..metrics.statistics import statistics
 
         return statistics([_trade(event) for event in self._records.closed if event.close_reason not in leave_out])
@@ -175,17 +175,17 @@ class Result:
     # --- reasons ------------------------------------------------------------------------------------------------
 
     def why(self, signal_id: str) -> str:
-        """The story of one signal: every event with its moment, price and reason.
+        """Return the events of one signal, one line each, with moment, price and reason.
 
         Raises
         ------
         UnknownName
             When the run has no such signal.
         """
-        told = story(self._records, signal_id)
-        if not told:
+        lines = story(self._records, signal_id)
+        if not lines:
             raise UnknownName("signal", str(signal_id), known=self._signal_ids())
-        return "\n".join(told)
+        return "\n".join(lines)
 
     def at(self, moment: object) -> Moment:
         """Step into one minute of the run: what the strategy could see then, and ask it again from here.
@@ -227,7 +227,7 @@ class Result:
         return Moment(self.run_record, self._minute(moment))
 
     def _minute(self, moment: object) -> int:
-        """The minute (UTC ms) that a moment or the id of a signal names."""
+        """Return the minute (UTC ms) of a moment or of the id of a signal."""
         if isinstance(moment, str):
             signals: dict[str, OpenSignal | ScheduledSignal] = {
                 event.signal.id: event.signal for event in reversed(history(self._records))
@@ -254,13 +254,13 @@ class Result:
     # --- showing ------------------------------------------------------------------------------------------------
 
     def report(self) -> str:
-        """The run as a Markdown report."""
+        """Return the run as a Markdown report."""
         from ..reports.backtest import backtest_report
 
         return backtest_report(self)
 
     def figure(self) -> Any:
-        """A plotly figure: equity with drawdown below, trades marked, the price behind."""
+        """Return a plotly figure: equity with drawdown below, trades marked, the price behind."""
         from ..reports.plots import equity_figure
 
         return equity_figure(self)

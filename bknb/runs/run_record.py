@@ -1,4 +1,4 @@
-"""What a run leaves behind for its result: plan, records, and candles that are in memory or can be read again."""
+"""The record of a run behind its result: plan, events, and candles that are in memory or can be read again."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ P = TypeVar("P", "Plan", "LivePlan")
 
 
 class Loaded(NamedTuple):
-    """Candles in memory: the window of a backtest, and the series it held when the run was over."""
+    """Candles in memory: the window of a backtest, and the series at the end of the run."""
 
     window: Window | None
     series: Mapping[Key, Series]
 
 
 class RunCandles:
-    """The candles of a run.
+    """The candles of a run, loaded at the first use.
 
     Parameters
     ----------
     symbol
         The symbol of the run.
     load
-        Gives them; called once, when somebody first asks.
+        Returns them; called once, at the first use.
     """
 
     def __init__(self, symbol: str, load: Callable[[], Loaded]) -> None:
@@ -60,12 +60,12 @@ class RunCandles:
 
     @property
     def window(self) -> Window | None:
-        """The window of a backtest; ``None`` for a live run, and for a backtest that never had candles."""
+        """The window of a backtest; ``None`` for a live run, and for a backtest without candles."""
         return self._loaded.window
 
     @property
     def series(self) -> Mapping[Key, Series]:
-        """What was in memory when the run was over, by symbol and interval."""
+        """The series in memory at the end of the run, by symbol and interval."""
         return self._loaded.series
 
     @property
@@ -79,7 +79,7 @@ class RunCandles:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One series that can be read again, and proof that it is the same."""
+    """One series that can be read again, with the digest of its candles."""
 
     symbol: str
     interval: str
@@ -88,20 +88,20 @@ class _Part:
 
 
 @dataclass(frozen=True, slots=True)
-class _ReadAgain:
-    """How the candles of a run are read once more."""
+class _Reload:
+    """Reads the candles of a run again."""
 
     plan: Plan | LivePlan
     horizon: int
     parts: tuple[_Part, ...]
 
     def __call__(self) -> Loaded:
-        """Read them.
+        """Return the candles.
 
         Raises
         ------
         DataError
-            When they cannot be had any more, or are not what they were.
+            When they cannot be read any more, or have changed.
         """
         plan = self.plan
         source = plan.exchange.source
@@ -121,8 +121,8 @@ class _ReadAgain:
         return Loaded(window, series)
 
 
-class _Unheld:
-    """A source that holds its candles in memory, without keeping it there."""
+class _WeakSource:
+    """A source with a weak reference to candles in memory."""
 
     def __init__(self, source: CandleSource) -> None:
         self.name = source.name
@@ -132,7 +132,7 @@ class _Unheld:
         self._source = weakref.ref(source)
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
-        """What the source answers, as long as somebody holds it."""
+        """Return the candles of the source; raises ``DataError`` once it was garbage collected."""
         source = self._source()
         if source is None:
             raise DataError(
@@ -142,43 +142,43 @@ class _Unheld:
         return await source.get_candles(symbol, interval, since, limit)
 
     def format_price(self, symbol: str, price: float) -> str:
-        """A price as the source writes it."""
+        """Return a price as the source writes it."""
         source = self._source()
         return plain_number(price) if source is None else source.format_price(symbol, price)
 
     def format_quantity(self, symbol: str, quantity: float) -> str:
-        """A quantity as the source writes it."""
+        """Return a quantity as the source writes it."""
         source = self._source()
         return plain_number(quantity) if source is None else source.format_quantity(symbol, quantity)
 
 
-def unheld(exchange: Exchange) -> Exchange:
-    """The same exchange; a source that is nothing but candles in memory is not kept there by it."""
+def with_weak_source(exchange: Exchange) -> Exchange:
+    """Return the same exchange; a source that holds candles in memory is referenced weakly."""
     if not getattr(exchange.source, "in_memory", False):
         return exchange
-    return replace(exchange, source=_Unheld(exchange.source))
+    return replace(exchange, source=_WeakSource(exchange.source))
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What a backtest or a live run leaves behind.
+    """The record of a backtest or a live run.
 
     Attributes
     ----------
     plan
-        What was run.
+        The plan that was run.
     records
-        Events and failures.
+        Events, failures and warnings.
     mode, frame, start, last, stopped, seconds
         As the result has them; moments in UTC ms.
     candles
-        What the run saw.
+        The candles of the run.
     candles_from
-        Kind and name of the source, as a card says it.
+        Kind and name of the source, as on a run card.
     code
-        Source text of the user's functions, where somebody read it before the run.
+        Source text of the user's functions, where it was read before the run.
     rules
-        What held for a backtest; ``None`` for a live run.
+        The rules of a backtest; ``None`` for a live run.
     """
 
     plan: Plan | LivePlan
@@ -193,11 +193,11 @@ class RunRecord:
     candles_from: str
     code: Any = None
     rules: Rules | None = None
-    counted: int | None = None  # minutes of the run, where its candles were let go
+    counted: int | None = None  # minutes of the run, where its candles were released
 
     @property
     def minute_count(self) -> int:
-        """How many minutes there are from the first to the last moment; reads nothing again."""
+        """Number of minutes from the first to the last moment, without reading candles again."""
         return len(self.minutes) if self.counted is None else self.counted
 
     @property
@@ -207,17 +207,17 @@ class RunRecord:
         first, last = (int(candles.timestamp.searchsorted(moment)) for moment in (self.start, self.last + 1))
         return candles[first:last]
 
-    def light(
+    def rebuilder(
         self, *, exchange: Exchange | None = None, digests: dict[int, str] | None = None
     ) -> Callable[[], RunRecord]:
-        """A function that gives this record again without holding its candles: they are read when asked for.
+        """Return a function that makes this record again and holds no candles: they are read when needed.
 
         Parameters
         ----------
         exchange
-            Where they are read; by default where the run had them from.
+            The exchange to read them from; by default that of the run.
         digests
-            Digests that are known already, by ``id`` of the series; runs that share candles share the work.
+            Digests by ``id`` of the series, filled in; runs that share candles compute each once.
         """
         known = {} if digests is None else digests
         window, series = self.candles.window, self.candles.series
@@ -229,8 +229,8 @@ class RunRecord:
         )
         ends = [int(each.candles.timestamp[-1]) + MINUTE_MS for each in series.values() if len(each.candles)]
         horizon = window.horizon if window is not None else max(ends, default=0)
-        plan = replace(self.plan, exchange=exchange or unheld(self.plan.exchange))
-        load = _ReadAgain(plan, horizon, parts) if parts else _nothing
+        plan = replace(self.plan, exchange=exchange or with_weak_source(self.plan.exchange))
+        load = _Reload(plan, horizon, parts) if parts else _nothing
         candles = RunCandles(plan.symbol, load)
         return partial(_with_candles, replace(self, plan=plan, candles=candles, counted=self.minute_count))
 
@@ -240,12 +240,12 @@ def _nothing() -> Loaded:
 
 
 def _with_candles(record: RunRecord) -> RunRecord:
-    """The record with candles of its own, which whoever gets it holds."""
+    """Return the record with its own, not yet loaded candles."""
     return replace(record, candles=RunCandles(record.plan.symbol, record.candles._load))
 
 
 def record_of(run: BacktestRun | LiveRun) -> RunRecord:
-    """What a run has left behind up to now."""
+    """Return the record of a run up to now."""
     window = run.window if isinstance(run, BacktestRun) else None
     loaded = Loaded(window, run.series())
     source = run.plan.exchange.source

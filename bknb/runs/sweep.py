@@ -1,4 +1,4 @@
-"""Sweeps: a strategy tried with many combinations of parameters."""
+"""Sweeps: a strategy run with many combinations of parameters."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ..sweeps.search import Search, Space, checked_search
 from ..sweeps.sweep_run import SweepPlan, SweepRun
 from ..sweeps.trial_ledger import TrialFile, TrialMemory
 from .sweep_result import SweepResult
-from .task import Task
+from .task import Counted, Task
 
 LedgerLike: TypeAlias = str | Path | TrialLedger | None
 ProgressCallback: TypeAlias = Callable[[int, int], object]
 
 
-class SweepTask(Task[SweepResult, tuple[int, int]]):
+class SweepTask(Counted, Task[SweepResult, tuple[int, int]]):
     """A sweep that runs in the background.
 
     Attributes
     ----------
     progress : float
-        Part of the combinations that are behind, 0.0 to 1.0.
+        Fraction of the combinations that is done, 0.0 to 1.0.
     """
 
     kind = "sweep"
@@ -35,13 +35,13 @@ class SweepTask(Task[SweepResult, tuple[int, int]]):
     def __init__(self, plan: SweepPlan, ledger: TrialLedger, progress: ProgressCallback | None = None) -> None:
         super().__init__(", ".join(plan.symbols), plan.plans[0].strategy.name)
         self.plan = plan
-        self._told = progress
+        self._progress = progress
         self._run = SweepRun(plan, ledger, progress=self._advanced)
 
     def _advanced(self, processed: int, total: int) -> None:
-        if self._told is not None:
-            self._told(processed, total)
-        self._hear((processed, total))
+        if self._progress is not None:
+            self._progress(processed, total)
+        self._emit((processed, total))
 
     async def _work(self) -> SweepResult:
         import asyncio
@@ -50,14 +50,14 @@ class SweepTask(Task[SweepResult, tuple[int, int]]):
         return SweepResult(self._run)
 
     def _announce_done(self) -> None:
-        """The progress event with everything behind says it."""
+        """Emit nothing: the last progress event marks the end."""
 
     def _warn(self, text: str) -> None:
         self._run.warnings.append(text)
 
     @property
     def processed(self) -> int:
-        """Combinations (times symbols) that are behind."""
+        """Combinations (times symbols) that are done."""
         return self._run.processed
 
     @property
@@ -65,13 +65,8 @@ class SweepTask(Task[SweepResult, tuple[int, int]]):
         """Combinations times symbols."""
         return self._run.total
 
-    @property
-    def progress(self) -> float:
-        """Part of the combinations that are behind, 0.0 to 1.0."""
-        return self._run.processed / self._run.total if self._run.total else 1.0
-
     def stop(self, *, now: bool = False) -> None:  # noqa: ARG002 -- a combination takes milliseconds
-        """Try nothing more; the result holds what was tried."""
+        """Start no further combination; the result holds those that are done."""
         self._run.stop()
 
     def __repr__(self) -> str:
@@ -96,22 +91,13 @@ def plan_sweep(
     settings: Settings | dict[str, Any] | None,
     allow_gaps: bool,
 ) -> SweepPlan:
-    """Resolve every name of a sweep, or say which one is unknown."""
+    """Return the plan of a sweep with every name resolved; raises ``UnknownName`` or ``UsageError``."""
     checked_search(search, metric, trials)
     symbols = [symbol] if isinstance(symbol, str) else list(symbol)
     if not symbols or len(set(symbols)) != len(symbols):
         raise UsageError(f"symbol must be a text, or a list of different ones, got {symbol!r:.80}")
     plans = tuple(
-        plan_backtest(
-            one,
-            strategy=strategy,
-            exchange=exchange,
-            frame=frame,
-            interval=interval,
-            execution=execution,
-            settings=settings,
-            allow_gaps=allow_gaps,
-        )
+        plan_backtest(one, strategy, exchange, frame, interval, execution, settings, allow_gaps=allow_gaps)
         for one in symbols
     )
     space = Space(params)
@@ -182,12 +168,12 @@ def sweep(
         ``dask.distributed.Client``. A pool with ``submit`` (or ``map``) whose workers can read this machine's files.
         The result is the same, bit for bit.
     ledger
-        A path: everything that was ever tried is kept there, so that a sweep that was cut off goes on where it was,
-        and the number of trials is known when luck has to be judged.
+        A path: every trial is saved there, so that an interrupted sweep continues where it stopped, and the number of
+        trials is known for deflated statistics.
     keep_trades
         Keep all trades of all combinations in memory.
     progress
-        Called with the numbers of combinations behind and in all, in a worker thread.
+        Called with the number of combinations done and their total, in a worker thread.
 
     Raises
     ------
@@ -237,7 +223,7 @@ def sweep(
 
 
 def open_ledger(ledger: LedgerLike) -> TrialLedger:
-    """A path as a ledger on disk, a ledger as it is, nothing as one in memory."""
+    """Return the ledger for an option ``ledger=``: a path gives one on disk, ``None`` one in memory."""
     if ledger is None:
         return TrialMemory()
     if isinstance(ledger, (str, Path)):

@@ -1,4 +1,4 @@
-"""What a sweep came to: a row per combination, daily returns, and the best of them."""
+"""The result of a sweep: a row per combination, daily returns, and the best combination."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class SweepResult:
-    """The outcome of ``bknb.sweep``.
+    """The result of ``bknb.sweep``.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class SweepResult:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The best combination: its number, its parameters, its figures; ``None`` when none has the metric."""
+        """The best combination: number, parameters and figures; ``None`` when none has the metric."""
         ranked = self.ranking[self.metric].dropna()
         if ranked.empty:
             return None
@@ -147,7 +147,7 @@ class SweepResult:
 
     @cached_property
     def returns(self) -> pd.DataFrame:
-        """Net daily returns, days x combinations: what the trades that closed on a day (UTC) made, as a fraction.
+        """Net daily returns, days x combinations: of the trades that closed on each day (UTC), as a fraction.
 
         Every calendar day of the frame is a row, 0.0 when nothing closed; with several symbols their mean. This is
         the matrix that the probability of backtest overfitting is computed from.
@@ -171,7 +171,7 @@ class SweepResult:
     # --- one combination --------------------------------------------------------------------------------------------
 
     def trades(self, combination: int | None = None, symbol: str | None = None) -> pd.DataFrame:
-        """The trades of one combination (the best one by default); made again unless ``keep_trades`` kept them."""
+        """Return the trades of one combination (default: the best); computed again unless ``keep_trades`` was given."""
         number, at = self._which(combination, symbol)
         ends = self._run.outcomes[number, at].ends
         if ends is None:
@@ -188,7 +188,7 @@ class SweepResult:
         return _trade_table(ends)
 
     def run(self, combination: int | None = None, symbol: str | None = None) -> Result:
-        """One combination (the best one by default) through the event engine: a result with everything."""
+        """Return the result of one combination (the best one by default) from the event engine."""
         from dataclasses import replace
 
         from .backtest import BacktestTask
@@ -216,13 +216,13 @@ class SweepResult:
     # --- showing ----------------------------------------------------------------------------------------------------
 
     def heatmap(self, x: str | None = None, y: str | None = None, *, value: str | None = None) -> Any:
-        """A plotly figure of a figure (the metric by default) over two parameters; over others the best is shown."""
+        """Return a plotly heatmap of a figure (default: the metric); over other parameters the best is shown."""
         from ..reports.heatmap import heatmap_figure, heatmap_info
 
         return heatmap_figure(heatmap_info(self, x, y, value=value))
 
     def report(self) -> str:
-        """The sweep as a Markdown report."""
+        """Return the sweep as a Markdown report."""
         from ..reports.sweep import sweep_report
 
         return sweep_report(self)
@@ -259,7 +259,7 @@ _TRADES = {
 
 
 def _trade_table(ends: NDArray[np.float64]) -> pd.DataFrame:
-    """The closed positions of a table of ends, as ``Result.trades`` names them."""
+    """Return the closed positions of a table of ends, with the columns of ``Result.trades``."""
     import pandas as pd
 
     closed = ends[ends[:, kernel.REASON] < kernel.FIRST_CANCEL]

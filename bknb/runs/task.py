@@ -1,7 +1,7 @@
-"""Work in the background: its status, its result, and how to stop it.
+"""Tasks: work in the background with a status and a result, which can be awaited, followed and stopped.
 
-Work lives in a worker thread with an event loop of its own, so the same call works in a script, in a notebook cell
-and inside a coroutine, and never touches the loop of a notebook kernel.
+A task runs in a worker thread with its own event loop, so the same call works in a script, in a notebook cell and
+inside a coroutine, and never uses the loop of a notebook kernel.
 """
 
 from __future__ import annotations
@@ -26,39 +26,52 @@ from .candle_memory import MEMORY
 from .interrupts import interrupts
 
 Status: TypeAlias = Literal["ready", "pending", "fulfilled", "rejected"]
-R = TypeVar("R")  # what it comes to
-E = TypeVar("E")  # what happens on the way
+R = TypeVar("R")  # the result
+E = TypeVar("E")  # the events that ``follow`` yields
 
-LOOK_SECONDS = 0.05  # a waiting main thread looks this often whether it was interrupted
+LOOK_SECONDS = 0.05  # between two looks of a waiting thread at the end of the work
 _SHOW_SECONDS = 0.125
-_DRAIN_SECONDS = 60.0  # listeners have this long to work off their queues at the end of a run
+_DRAIN_SECONDS = 60.0  # at most, for listeners to empty their queues at the end of a run
 
 
-def _go_on() -> None:
-    """Take back the cancellation that an interrupt was turned into."""
-    waiting = asyncio.current_task()
-    assert waiting is not None  # only a task can be cancelled  # noqa: S101
-    waiting.uncancel()
+class _StopOnInterrupt:
+    """Stops a task at the first interrupt of the coroutine that waits for it, and lets that coroutine go on."""
+
+    def __init__(self, task: Task[Any, Any], interrupted: Callable[[], bool]) -> None:
+        self._task = task
+        self._interrupted = interrupted
+        self._stopped = False
+
+    def handles_cancellation(self) -> bool:
+        """Stop the task and take back the cancellation; False where it was no interrupt, or not the first."""
+        if self._stopped or not self._interrupted():
+            return False
+        self._stopped = True
+        waiting = asyncio.current_task()
+        assert waiting is not None  # only a task can be cancelled  # noqa: S101
+        waiting.uncancel()
+        self._task.stop(now=True)
+        return True
 
 
 @contextmanager
-def _regularly(loop: asyncio.AbstractEventLoop, look: Callable[[], None]) -> Iterator[None]:
-    """Look again and again while the block waits for something else."""
+def _every_so_often(loop: asyncio.AbstractEventLoop, show: Callable[[], None]) -> Iterator[None]:
+    """Call ``show`` every 0.125 s while the block runs."""
 
-    async def again() -> None:
+    async def repeat() -> None:
         while True:
             await asyncio.sleep(_SHOW_SECONDS)
-            look()
+            show()
 
-    looking = loop.create_task(again())
+    repeating = loop.create_task(repeat())
     try:
         yield
     finally:
-        looking.cancel()
+        repeating.cancel()
 
 
-class _Light(Generic[R]):
-    """A result that is made again when nobody holds it any more."""
+class _Rebuilt(Generic[R]):
+    """A weakly held result, made again when it was garbage collected."""
 
     def __init__(self, result: R, make: Callable[[], R]) -> None:
         self._known = weakref.ref(result)
@@ -66,7 +79,7 @@ class _Light(Generic[R]):
         self._lock = threading.Lock()
 
     def get(self) -> R:
-        """The result that somebody still holds, else a new one."""
+        """Return the result that is still referenced somewhere, else a new one."""
         with self._lock:
             result = self._known()
             if result is None:
@@ -75,8 +88,8 @@ class _Light(Generic[R]):
             return result
 
 
-def _forget_variables(error: BaseException) -> None:
-    """Let go of what the functions an error came through had in their variables; its traceback stays."""
+def _clear_variables(error: BaseException) -> None:
+    """Clear the local variables that an error's traceback holds; the traceback itself stays."""
     seen: list[BaseException] = []
     following: BaseException | None = error
     while following is not None and following not in seen:
@@ -85,8 +98,35 @@ def _forget_variables(error: BaseException) -> None:
         following = following.__cause__ or following.__context__
 
 
+class Counted(ABC):
+    """Work in a known number of steps.
+
+    Attributes
+    ----------
+    processed, total : int
+        Steps that are done, and all.
+    progress : float
+        Fraction of the work that is done, 0.0 to 1.0.
+    """
+
+    @property
+    @abstractmethod
+    def processed(self) -> int:
+        """Steps that are done."""
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """All steps."""
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the work that is done, 0.0 to 1.0."""
+        return self.processed / self.total if self.total else 1.0
+
+
 class Task(ABC, Generic[R, E]):
-    """Work that goes on in the background: a backtest, a live run, a comparison.
+    """Work in the background: a backtest, a live run, a comparison.
 
     Attributes
     ----------
@@ -113,31 +153,31 @@ class Task(ABC, Generic[R, E]):
         self.symbol = symbol
         self.strategy = strategy
         self.worked = False
-        """Whether the work is done and only listeners have to hear of it."""
+        """Whether the work is done and only its events are still to be delivered."""
         self._started = False
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._result: R | None = None
-        self._light: _Light[R] | None = None  # what stands for the result once its candles were let go
-        self._heard: Callable[[E | None], None] | None = None
+        self._rebuilt: _Rebuilt[R] | None = None  # replaces the result once its candles were released
+        self._on_event: Callable[[E | None], None] | None = None
 
     # --- what each kind of work does --------------------------------------------------------------------------------
 
     @abstractmethod
     async def _work(self) -> R:
-        """Do the work on the loop of its thread; everything worth hearing goes to ``self._hear``."""
+        """Do the work on the loop of its thread and return the result; events go to ``self._emit``."""
 
     @abstractmethod
     def _announce_done(self) -> None:
-        """Tell the subject of this kind of work that it is over."""
+        """Emit the event that says that this kind of work is over."""
 
     @abstractmethod
     def stop(self, *, now: bool = False) -> None:
-        """Begin nothing new and end what is under way; ``now`` leaves as soon as possible. From any thread."""
+        """Start nothing new and end what is in progress; ``now`` ends as soon as possible. From any thread."""
 
     @property
     def stopping(self) -> str:
-        """``""``, ``"entries"`` once it begins nothing new any more, ``"now"`` once it leaves as soon as possible."""
+        """``""``, ``"entries"`` once it starts nothing new, ``"now"`` once it ends as soon as possible."""
         return ""
 
     @property
@@ -156,35 +196,35 @@ class Task(ABC, Generic[R, E]):
         raise UsageError(f"a {self.kind} cannot be paused\nstop it instead: task.stop()")
 
     def resume(self) -> None:
-        """Go on after ``pause``. From any thread."""
+        """Continue after ``pause``. From any thread."""
         raise UsageError(f"a {self.kind} cannot be paused, so there is nothing to resume")
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
     def _candle_bytes(self) -> int:
-        """The memory that candles take which are held here and can be let go, bytes."""
+        """Return the memory of the candles that are held here and can be released, bytes."""
         return 0
 
-    def _lighter(self, result: R) -> Callable[[], R] | None:  # noqa: ARG002 -- for those who can
-        """A function that gives the result again without holding its candles meanwhile; ``None``: there is none."""
+    def _rebuilder(self, result: R) -> Callable[[], R] | None:  # noqa: ARG002 -- for subclasses
+        """Return a function that makes the result again without holding its candles; ``None``: there is none."""
         return None
 
     def _let_go(self) -> None:
-        """Hold no candles any more, once it is over; ``result()`` reads them again when somebody asks for them.
+        """Release the candles once the work is over; ``result()`` reads them again when they are needed.
 
-        Whoever holds the result itself keeps its candles, and gets the same result again.
+        A result that is still referenced keeps its candles, and ``result()`` returns it.
         """
         if self._error is not None:
-            _forget_variables(self._error)
-        elif self._result is not None and (make := self._lighter(self._result)) is not None:
-            self._light = _Light(self._result, make)
+            _clear_variables(self._error)
+        elif self._result is not None and (make := self._rebuilder(self._result)) is not None:
+            self._rebuilt = _Rebuilt(self._result, make)
             self._result = None
 
     # --- running ----------------------------------------------------------------------------------------------------
 
-    def start(self, heard: Callable[[E | None], None] | None = None) -> Task[R, E]:
-        """Start working; ``heard`` gets everything that happens, in the worker thread, and ``None`` at the end."""
-        self._heard = heard
+    def start(self, on_event: Callable[[E | None], None] | None = None) -> Task[R, E]:
+        """Start the work; ``on_event`` is called with each event in the worker thread, and with ``None`` at the end."""
+        self._on_event = on_event
         self._started = True
         self._begin(contextvars.copy_context())  # prints of a strategy land in the cell that started the run
         return self
@@ -197,26 +237,26 @@ class Task(ABC, Generic[R, E]):
     def _run_in_thread(self) -> None:
         try:
             self._result = asyncio.run(self._work())
-        except BaseException as error:  # noqa: BLE001 -- told to whoever waits, and on the exit subject
+        except BaseException as error:  # noqa: BLE001 -- raised by ``result()`` and emitted on the exit subject
             self._fail(error)
         finally:
             self._end()
 
-    async def _run_on_floor(self) -> None:
-        """The same on a loop that carries other work too."""
+    async def _run_on_shared_loop(self) -> None:
+        """Run on a loop that other tasks use too."""
         try:
             self._result = await self._work()
-        except BaseException as error:  # noqa: BLE001 -- told to whoever waits, and on the exit subject
+        except BaseException as error:  # noqa: BLE001 -- raised by ``result()`` and emitted on the exit subject
             self._fail(error)
         finally:
             self.worked = True
-            # A daemon: a listener that never comes to an end must not keep the process from ending.
+            # A daemon: a listener that never returns must not keep the process alive.
             end = contextvars.copy_context().run
             threading.Thread(target=end, args=(self._end,), name="bknb-end", daemon=True).start()
 
-    def _hear(self, happened: E) -> None:
-        if self._heard is not None:
-            self._heard(happened)
+    def _emit(self, event: E) -> None:
+        if self._on_event is not None:
+            self._on_event(event)
 
     def _fail(self, error: BaseException) -> None:
         self._error = error
@@ -233,7 +273,7 @@ class Task(ABC, Generic[R, E]):
             )
 
     def _end(self) -> None:
-        """Wait until everybody has heard everything, then announce the end; blocks."""
+        """Wait until all events are delivered, then announce the end; blocks."""
         try:
             if not events.drain(timeout=_DRAIN_SECONDS):
                 self._warn(f"a listener did not come to an end within {_DRAIN_SECONDS:g} s after the run; it was left")
@@ -242,11 +282,11 @@ class Task(ABC, Generic[R, E]):
                 MEMORY.add(self._let_go, size)
         finally:
             self._over.set()
-            if self._heard is not None:
-                self._heard(None)
+            if self._on_event is not None:
+                self._on_event(None)
 
     def _warn(self, text: str) -> None:
-        """What a reader of the result should know."""
+        """Add a warning to the result."""
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -283,64 +323,58 @@ class Task(ABC, Generic[R, E]):
             )
         if self._error is not None:
             raise self._error
-        result, light = self._result, self._light
+        result, rebuilt = self._result, self._rebuilt
         if result is None:
-            assert light is not None  # work that did not fail has one or the other  # noqa: S101
-            result = light.get()
+            assert rebuilt is not None  # work that did not fail has one or the other  # noqa: S101
+            result = rebuilt.get()
         return result
 
     def wait_or_stop(self) -> R:
-        """Wait for the result in the foreground; an interrupt from the keyboard stops the work and gives what is."""
+        """Wait for the result; an interrupt from the keyboard stops the work and returns what there is."""
         return frontend().wait(self)
 
     def __await__(self) -> Generator[Any, None, R]:
         return self._arrive().__await__()
 
     async def _arrive(self) -> R:
-        """Wait on the caller's loop. An interrupt stops the work and gives what is; another cancellation leaves it."""
-        left = False
+        """Wait on the caller's loop; an interrupt stops the work, any other cancellation only ends the waiting."""
         with interrupts() as interrupted, frontend().awaited(self) as look:
+            first = _StopOnInterrupt(self, interrupted)
             while not self._over.is_set():
                 look()
                 try:
                     await asyncio.sleep(LOOK_SECONDS)
                 except asyncio.CancelledError:
-                    if left or not interrupted():
+                    if not first.handles_cancellation():
                         raise
-                    left = True
-                    _go_on()
-                    self.stop(now=True)
         return self.result()
 
     def _ipython_display_(self) -> None:
         frontend().show_task(self)
 
     async def follow(self) -> AsyncGenerator[E, None]:
-        """Start, and give what happens as it happens; leaving the loop early stops the work, an interrupt ends both."""
+        """Start the work and yield its events; leaving the loop early stops the work, an interrupt ends both."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[E | None] = asyncio.Queue()
 
-        def heard(happened: E | None) -> None:
-            with suppress(RuntimeError):  # the caller's loop is closed already: nobody listens any more
-                loop.call_soon_threadsafe(queue.put_nowait, happened)
+        def on_event(event: E | None) -> None:
+            with suppress(RuntimeError):  # the caller's loop is closed already
+                loop.call_soon_threadsafe(queue.put_nowait, event)
 
-        self.start(heard)
-        left = False
+        self.start(on_event)
         try:
-            with interrupts() as interrupted, frontend().awaited(self) as look, _regularly(loop, look):
+            with interrupts() as interrupted, frontend().awaited(self) as look, _every_so_often(loop, look):
+                first = _StopOnInterrupt(self, interrupted)
                 while True:
                     try:
-                        happened = await queue.get()
+                        event = await queue.get()
                     except asyncio.CancelledError:
-                        if left or not interrupted():
+                        if not first.handles_cancellation():
                             raise
-                        left = True
-                        _go_on()
-                        self.stop(now=True)
                         continue
-                    if happened is None:
+                    if event is None:
                         break
-                    yield happened
+                    yield event
             self.result()
         finally:
             self.stop(now=True)

@@ -1,4 +1,4 @@
-"""Running a card again: the same result, or what differs and why."""
+"""Verifying run cards: run a card again and list what differs."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What came of running a card again. True where nothing differs.
+    """The outcome of running a card again; true where nothing differs.
 
     Attributes
     ----------
     card : Card
         The card that was verified.
     result : Result
-        The result of here and now.
+        The result of the new run.
     differences : tuple of Difference
-        Candles, lines, values, settings and outcomes that are not what they were.
+        Candles, lines, values, settings and outcomes that differ from the card.
     surroundings : tuple of Difference
-        Versions and platform that are not what they were, which is no fault by itself.
+        Versions and platform that differ from the card, which is no fault by itself.
 
     Examples
     --------
@@ -55,7 +55,7 @@ class Verification:
 
     @property
     def same(self) -> bool:
-        """Whether the same was run on the same candles and came to the same."""
+        """Whether inputs and outcome are the same."""
         return not self.differences
 
     @property
@@ -101,7 +101,7 @@ def verify(
     execution: str | None = None,
     settings: Settings | dict[str, Any] | None = None,
 ) -> Verification:
-    """Run a card again, here and now, and say exactly what differs.
+    """Run a card again, here and now, and return what differs.
 
     Strategy, exchange and frame are looked up by the names on the card; settings are those of ``get_config()``, with
     what the original call set itself. So a line, a candle or a setting that was changed since is found and named.

@@ -1,4 +1,4 @@
-"""Judging a strategy on time it was not chosen on: walk-forward, and a hold-out that is opened once."""
+"""Walk-forward: parameters chosen on one stretch of time are tested on the next."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ..research.walk_forward_report import Fold, Stretch, WalkForward, choose, c
 from ..sweeps.evaluate import Evaluator, goes_compiled, prepare
 from .result import Result
 from .run_record import record_of
-from .task import Task
+from .task import Counted, Task
 
 
-class WalkForwardTask(Task[WalkForward, Fold]):
+class WalkForwardTask(Counted, Task[WalkForward, Fold]):
     """A walk-forward that runs in the background.
 
     Attributes
     ----------
     progress : float
-        Part of the folds that is behind, 0.0 to 1.0.
+        Fraction of the folds that is done, 0.0 to 1.0.
     """
 
     kind = "walk-forward"
@@ -55,29 +55,24 @@ class WalkForwardTask(Task[WalkForward, Fold]):
 
     @property
     def processed(self) -> int:
-        """Folds that are behind."""
+        """Folds that are done."""
         return len(self.folds)
 
-    @property
-    def progress(self) -> float:
-        """Part of the folds that is behind, 0.0 to 1.0."""
-        return self.processed / self.total
-
     def stop(self, *, now: bool = False) -> None:  # noqa: ARG002 -- a set takes milliseconds
-        """Try nothing more; the walk holds the folds that are done."""
+        """Start no further combination; the walk holds the folds that are done."""
         self._stopped = True
 
     async def _work(self) -> WalkForward:
         plan = self.plan
         base = open_window(plan, warn=self._warnings.append)
-        # Every stretch has a window of its own over the same memory, so that no choice can see beyond its end.
+        # Every stretch has its own window over the same candles, so that no choice can look beyond its end.
         plan = replace(plan, exchange=Exchange(plan.exchange.name, Remembered(base)))
         for step in self.steps:
             fold = await asyncio.to_thread(self._fold, plan, step)
             if fold is None:
                 break
             self.folds.append(fold)
-            self._hear(fold)
+            self._emit(fold)
         return WalkForward(
             strategy=plan.strategy.name,
             symbol=plan.symbol,
@@ -113,7 +108,7 @@ class WalkForwardTask(Task[WalkForward, Fold]):
         )
 
     def _try_all(self, train: Plan) -> list[dict[str, Any]] | None:
-        """The statistics of every set on one stretch; None when the walk was stopped."""
+        """Return the statistics of every set on one stretch; None when the walk was stopped."""
         evaluator = self._evaluator(train)
         window = None if evaluator is not None else open_window(train, warn=self._warnings.append)
         found = []
@@ -124,7 +119,7 @@ class WalkForwardTask(Task[WalkForward, Fold]):
         return found
 
     def _evaluator(self, train: Plan) -> Evaluator | None:
-        """The compiled loop, for what can go through it and where it knows the figure that chooses."""
+        """Return the compiled evaluator, where it can run the strategy and computes the metric; else None."""
         if not goes_compiled(train.strategy) or self.metric not in FIGURES:
             return None
         try:
@@ -133,11 +128,11 @@ class WalkForwardTask(Task[WalkForward, Fold]):
             return None
 
     def _announce_done(self) -> None:
-        """Whoever waits has the result."""
+        """Emit nothing: a walk has no event."""
 
 
 def _frame(plan: Plan, start: int, end: int) -> Frame:
-    """The moments in ``[start, end)``, but the last: what is open then closes in the minute that ends at ``end``."""
+    """Return a frame of the moments in ``[start, end)`` but the last, in which an open position closes."""
     return Frame(None, start, end - 2 * MINUTE_MS, plan.frame.interval)
 
 
@@ -224,16 +219,7 @@ def walk_forward(
     (3, True)
     """
     rankable(metric)
-    plan = plan_backtest(
-        symbol,
-        strategy=strategy,
-        exchange=exchange,
-        frame=frame,
-        interval=interval,
-        execution=execution,
-        settings=settings,
-        allow_gaps=allow_gaps,
-    )
+    plan = plan_backtest(symbol, strategy, exchange, frame, interval, execution, settings, allow_gaps=allow_gaps)
     sets = combinations_of(params)
     for each in sets:
         with_params(plan.strategy, each)

@@ -1,4 +1,4 @@
-"""Walkers: strategies compared over one frame, one after the other, over candles that are loaded once."""
+"""Walkers: strategies compared over one frame, with candles that are loaded once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..config import Settings
 from ..engine.backtest import BacktestRun
 from ..engine.build import checked_callbacks, checked_name
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
-from ..engine.registry import WALKER_CALLBACKS, Lineup, registry
+from ..engine.registry import WALKER_CALLBACKS, WalkerSpec, registry
 from ..errors import UsageError
 from ..events import messages, subjects
 from ..events.messages import WalkerStep
@@ -22,7 +22,7 @@ from ..stores.atomic import write_report
 from ..user_code import where_it_failed
 from .book import TaskBook
 from .result import Result
-from .run_record import record_of, unheld
+from .run_record import record_of, with_weak_source
 from .task import Task
 
 
@@ -35,7 +35,7 @@ def add_walker(
     metric: str = "sharpe_ratio",
     callbacks: Mapping[str, Callable[..., Any]] | None = None,
     strict: bool = False,
-) -> Lineup:
+) -> WalkerSpec:
     """Register strategies to compare over one frame.
 
     Parameters
@@ -62,18 +62,18 @@ def add_walker(
     ('fast', 'slow')
     """
     checked_name("walker", name)
-    made = _lineup(name, exchange, frame, strategies, metric, callbacks)
+    made = _spec(name, exchange, frame, strategies, metric, callbacks)
     return registry.walkers.add(name, made, strict=strict)
 
 
-def _lineup(
+def _spec(
     name: str,
     exchange: Any,
     frame: Any,
     strategies: object,
     metric: str,
     callbacks: Mapping[str, Callable[..., Any]] | None,
-) -> Lineup:
+) -> WalkerSpec:
     rankable(metric)
     if isinstance(strategies, (str, bytes)) or not isinstance(strategies, Sequence) or not strategies:
         raise UsageError(f"strategies must be a list of names or functions, at least one, got {strategies!r:.80}")
@@ -82,7 +82,7 @@ def _lineup(
     if twice:
         raise UsageError(f"strategy {twice[0]!r} is there twice; each can be compared once")
     chosen = checked_callbacks("walker", callbacks, WALKER_CALLBACKS)
-    return Lineup(name, exchange, frame, tuple(strategies), metric, chosen)
+    return WalkerSpec(name, exchange, frame, tuple(strategies), metric, chosen)
 
 
 class WalkerTask(Task[Comparison, WalkerStep]):
@@ -93,14 +93,14 @@ class WalkerTask(Task[Comparison, WalkerStep]):
     walker : str
         Its name; the same as ``strategy``.
     progress : float
-        Part of the work that is behind, 0.0 to 1.0.
+        Fraction of the work that is done, 0.0 to 1.0.
     """
 
     kind = "comparison"
 
-    def __init__(self, lineup: Lineup, plans: Sequence[Plan]) -> None:
-        super().__init__(plans[0].symbol, lineup.name)
-        self.lineup = lineup
+    def __init__(self, spec: WalkerSpec, plans: Sequence[Plan]) -> None:
+        super().__init__(plans[0].symbol, spec.name)
+        self.spec = spec
         self.plans = tuple(plans)
         self.entries: list[Entry] = []
         self.results: dict[str, Result] = {}
@@ -115,7 +115,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         return self.strategy
 
     def _labels(self) -> messages.RunLabels:
-        """Symbol, walker, exchange and frame by name, as the events of the comparison carry them."""
+        """Return symbol, walker, exchange and frame by name, for the events of the comparison."""
         labels = self.plans[0].labels()
         labels["strategy"] = self.walker
         return labels
@@ -132,28 +132,28 @@ class WalkerTask(Task[Comparison, WalkerStep]):
 
     @property
     def progress(self) -> float:
-        """Part of the work that is behind, the strategy under way included."""
+        """Fraction of the work that is done, the running strategy included."""
         current = self._current
         part = 0.0 if current is None else current.processed / current.total
         return min((self.processed + part) / self.total, 1.0)
 
     @property
     def trades_so_far(self) -> list[Any]:
-        """The trades of the strategies that are done, and of the one under way."""
+        """The trades of the strategies that are done, and of the running one."""
         current = self._current
         results = self.result().results if self.status == "fulfilled" else self.results
         done = [trade for result in results.values() for trade in result.run_record.records.closed]
         return done if current is None else [*done, *current.records.closed]
 
     def stop(self, *, now: bool = False) -> None:
-        """Begin no other strategy; ``now`` also leaves the one under way, which is then not in the ranking."""
+        """Start no other strategy; ``now`` also stops the running one, which is then not in the ranking."""
         self._stopped = True
         self._leave = self._leave or now
         current = self._current
         if now and current is not None:
             current.stop(now=True)
 
-    # --- working ------------------------------------------------------------------------------------------------
+    # --- work ---------------------------------------------------------------------------------------------------
 
     async def _work(self) -> Comparison:
         window = open_window(self.plans[0], warn=self._warn)
@@ -167,9 +167,9 @@ class WalkerTask(Task[Comparison, WalkerStep]):
             entry = await self._entry(run)
             self._current = None
             if entry is None:
-                break  # left in the middle: a part of a frame is not compared with whole ones
+                break  # stopped early: part of a frame is not compared with whole ones
             self.entries.append(entry)
-            await self._tell(entry)
+            await self._emit_step(entry)
         self._current = None
         comparison = self._comparison()
         await self._call_back("on_complete", comparison)
@@ -177,7 +177,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         return comparison
 
     async def _entry(self, run: BacktestRun) -> Entry | None:
-        """Run one strategy over the frame; whatever it raises is its own failure."""
+        """Return the entry of one strategy; an exception of the strategy goes into the entry. None when stopped."""
         name = run.plan.strategy.name
         try:
             async for _ in run.results():
@@ -187,16 +187,16 @@ class WalkerTask(Task[Comparison, WalkerStep]):
             result = Result(record_of(run))
             self.results[name] = result
             stats = dict(result.stats)
-        except Exception as error:  # noqa: BLE001 -- one strategy's failure is told, and the others go on
+        except Exception as error:  # noqa: BLE001 -- one strategy's failure goes into its entry, and the others run
             self._announce_failure(run.plan, error)
             await self._call_back("on_strategy_error", name, run.plan.symbol, error)
             return Entry(strategy=name, stats={}, value=None, error=failure_text(error))
         broken = questions_failed(result)
-        value = stats.get(self.lineup.metric)
+        value = stats.get(self.spec.metric)
         return Entry(strategy=name, stats=stats, value=None if value is None else float(value), error=broken)
 
-    async def _tell(self, entry: Entry) -> None:
-        plan, first = self.plans[0], ranked(self.entries, self.lineup.metric)[0]
+    async def _emit_step(self, entry: Entry) -> None:
+        plan, first = self.plans[0], ranked(self.entries, self.spec.metric)[0]
         step = WalkerStep(
             walker=self.walker,
             symbol=plan.symbol,
@@ -204,7 +204,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
             frame=plan.frame.name,
             strategy=entry.strategy,
             stats=dict(entry.stats),
-            metric=self.lineup.metric,
+            metric=self.spec.metric,
             value=entry.value,
             error=entry.error,
             best_strategy=first.strategy if first.value is not None else None,
@@ -224,7 +224,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
             )
         await self._call_back("on_strategy_complete", step)
         subjects.walker.emit(step)
-        self._hear(step)
+        self._emit(step)
 
     def _comparison(self) -> Comparison:
         plan = self.plans[0]
@@ -235,8 +235,8 @@ class WalkerTask(Task[Comparison, WalkerStep]):
             frame=plan.frame.name,
             start=plan.frame.start,
             end=plan.frame.last,
-            metric=self.lineup.metric,
-            entries=tuple(ranked(self.entries, self.lineup.metric)),
+            metric=self.spec.metric,
+            entries=tuple(ranked(self.entries, self.spec.metric)),
             total=self.total,
             stopped=len(self.entries) < self.total,
             warnings=tuple(dict.fromkeys(self._warnings)),
@@ -244,13 +244,13 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         )
 
     async def _call_back(self, name: str, *values: object) -> None:
-        function = self.lineup.callbacks.get(name)
+        function = self.spec.callbacks.get(name)
         if function is None:
             return
         try:
-            said = function(*values)
-            if inspect.isawaitable(said):
-                await said
+            answer = function(*values)
+            if inspect.isawaitable(answer):
+                await answer
         except Exception as error:  # noqa: BLE001 -- a callback never stops a comparison
             self._warnings.append(f"callback {name} failed: {failure_text(error)}")
             self._emit_error("callback", error, self.plans[0])
@@ -274,23 +274,21 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         subjects.done_walker.emit(messages.Done(**self._labels(), mode="backtest"))
 
     def _candle_bytes(self) -> int:
-        """The memory of the candles its strategies ran over, each counted once, bytes."""
+        """Return the memory of the candles its strategies ran over, each counted once, bytes."""
         every = [each for result in self.results.values() for each in result.run_record.candles.series.values()]
         return sum(each.candle_bytes for each in {id(each): each for each in every}.values())
 
-    def _lighter(self, result: Comparison) -> Callable[[], Comparison]:
-        """A function that makes the comparison again; its results read candles when they are asked for."""
+    def _rebuilder(self, result: Comparison) -> Callable[[], Comparison]:
         digests: dict[int, str] = {}
-        made = {name: one.run_record.light(digests=digests) for name, one in self.results.items()}
+        made = {name: one.run_record.rebuilder(digests=digests) for name, one in self.results.items()}
         bare = replace(result, results={})
         return lambda: replace(bare, results={name: Result(make()) for name, make in made.items()})
 
     def _let_go(self) -> None:
-        """Hold no candles any more, once it is over."""
         super()._let_go()
         self.results = {}
-        self.plans = tuple(replace(plan, exchange=unheld(plan.exchange)) for plan in self.plans)
-        self.lineup = replace(self.lineup, exchange=self.plans[0].exchange)
+        self.plans = tuple(replace(plan, exchange=with_weak_source(plan.exchange)) for plan in self.plans)
+        self.spec = replace(self.spec, exchange=self.plans[0].exchange)
 
     def _warn(self, text: str) -> None:
         self._warnings.append(text)
@@ -304,7 +302,7 @@ BOOK: Final[TaskBook[WalkerTask]] = TaskBook("comparison")
 
 def _plan(
     symbol: str,
-    walker: str | Lineup | None,
+    walker: str | WalkerSpec | None,
     *,
     exchange: ExchangeLike | None,
     frame: FrameLike | None,
@@ -314,45 +312,37 @@ def _plan(
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
 ) -> WalkerTask:
-    """Resolve every name of a comparison, or say which one is unknown."""
+    """Return the task of a comparison with every name resolved; raises ``UnknownName`` or ``UsageError``."""
     if walker is None or (isinstance(walker, str) and strategies is not None):
         if exchange is None or frame is None or strategies is None:
             raise UsageError(
                 "a comparison needs the name of a walker, or exchange, frame and strategies\n"
                 'such as bknb.walker("BTCUSDT", exchange="demo", frame="jan", strategies=["a", "b"])'
             )
-        lineup = _lineup(walker or UNNAMED, exchange, frame, strategies, metric or "sharpe_ratio", None)
+        spec = _spec(walker or UNNAMED, exchange, frame, strategies, metric or "sharpe_ratio", None)
     else:
-        lineup = registry.walkers.get(walker) if isinstance(walker, str) else walker
+        spec = registry.walkers.get(walker) if isinstance(walker, str) else walker
         given: dict[str, Any] = {"exchange": exchange, "frame": frame, "metric": metric}
         if strategies is not None:
             given["strategies"] = tuple(strategies)
-        lineup = replace(lineup, **{key: value for key, value in given.items() if value is not None})
-        rankable(lineup.metric)
+        spec = replace(spec, **{key: value for key, value in given.items() if value is not None})
+        rankable(spec.metric)
     plans = [
-        plan_backtest(
-            symbol,
-            strategy=strategy,
-            exchange=lineup.exchange,
-            frame=lineup.frame,
-            execution=execution,
-            settings=settings,
-            allow_gaps=allow_gaps,
-        )
-        for strategy in lineup.strategies
+        plan_backtest(symbol, strategy, spec.exchange, spec.frame, None, execution, settings, allow_gaps=allow_gaps)
+        for strategy in spec.strategies
     ]
     names = [plan.strategy.name for plan in plans]
     twice = [name for at, name in enumerate(names) if name in names[:at]]
     if twice:
         raise UsageError(f"two strategies are called {twice[0]!r}\nregister them under different names")
     shared = [replace(plan, exchange=plans[0].exchange, frame=plans[0].frame) for plan in plans]
-    return WalkerTask(lineup, shared)
+    return WalkerTask(spec, shared)
 
 
 def walker(
     symbol: str,
     *,
-    walker: str | Lineup | None = None,
+    walker: str | WalkerSpec | None = None,
     exchange: ExchangeLike | None = None,
     frame: FrameLike | None = None,
     strategies: Sequence[StrategyLike] | None = None,
@@ -387,7 +377,7 @@ def walker(
     Notes
     -----
     An interrupt from the keyboard ends the comparison; the strategies that are done are ranked, and ``.stopped`` is
-    true. A strategy that fails is told in the ranking, and the others go on.
+    true. A strategy that fails is shown with its error in the ranking, and the others run.
 
     Examples
     --------
@@ -418,7 +408,7 @@ def walker(
 
 
 class Walker:
-    """Comparisons of strategies as they happen, in the background, and those of before.
+    """Comparisons of strategies: step by step, in the background, and the results of earlier ones.
 
     Examples
     --------
@@ -430,15 +420,15 @@ class Walker:
     """
 
     @staticmethod
-    async def run(symbol: str, *, walker: str | Lineup | None = None, **options: Any) -> AsyncIterator[WalkerStep]:
-        """What each strategy came to, as they are done; leaving the loop early stops the comparison."""
+    async def run(symbol: str, *, walker: str | WalkerSpec | None = None, **options: Any) -> AsyncIterator[WalkerStep]:
+        """Yield a step for each strategy that is done; leaving the loop early stops the comparison."""
         task = BOOK.add(_plan(symbol, walker, **_complete(options)))
         async with aclosing(task.follow()) as steps:
             async for step in steps:
                 yield step
 
     @staticmethod
-    def background(symbol: str, *, walker: str | Lineup | None = None, **options: Any) -> WalkerTask:
+    def background(symbol: str, *, walker: str | WalkerSpec | None = None, **options: Any) -> WalkerTask:
         """Start a comparison and return at once; options as in ``bknb.walker``."""
         task = _plan(symbol, walker, **_complete(options))
         running = BOOK.running(task.symbol, task.walker, lambda known: known.plans == task.plans)

@@ -1,0 +1,75 @@
+"""The common part of backtest and live run tasks: records so far, pause, resume and stop of one engine run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from ..domain.signal import Closed, Event
+from ..engine.records import Records
+from .result import Result
+from .task import Task
+
+if TYPE_CHECKING:
+    from ..engine.backtest import BacktestRun
+    from ..live.run import LiveRun
+
+E = TypeVar("E")
+
+
+class RunTask(Task[Result, E]):
+    """A task around one run of the engine.
+
+    Attributes
+    ----------
+    paused : bool
+        Whether the strategy is not asked for new entries at present.
+    """
+
+    can_pause = True
+    _run: BacktestRun | LiveRun
+
+    def _rebuilder(self, result: Result) -> Callable[[], Result]:
+        make = result.run_record.rebuilder()
+        return lambda: Result(make())
+
+    def _warn(self, text: str) -> None:
+        self._run.records.warn(text)
+
+    @property
+    def records(self) -> Records:
+        """Events, failures and warnings up to now; grows while the run goes on."""
+        return self._run.records
+
+    @property
+    def trades_so_far(self) -> list[Closed]:
+        """The trades closed up to now; of a live run also those before its last restart."""
+        return list(self._run.records.closed)
+
+    @property
+    def events_so_far(self) -> list[Event]:
+        """All events up to now, each kind in order; results of quiet minutes are not recorded."""
+        records = self._run.records.snapshot()
+        return [*records.events, *records.milestones, *records.refused, *records.rejected]
+
+    def stop(self, *, now: bool = False) -> None:
+        """Open nothing new and watch an open position to its end; ``now`` ends the run at the next minute."""
+        self._run.stop(now=now)
+
+    @property
+    def stopping(self) -> str:
+        """``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves."""
+        return self._run.stopping
+
+    @property
+    def paused(self) -> bool:
+        """Whether the strategy is not asked for new entries at present."""
+        return self._run.paused
+
+    def pause(self) -> None:
+        """Ask for no new entries until ``resume``; what is open is watched on."""
+        self._run.pause()
+
+    def resume(self) -> None:
+        """Ask for entries again."""
+        self._run.resume()
