@@ -146,6 +146,20 @@ def test_every_file_a_page_names_exists(page: Path) -> None:
     assert not missing, f"{page.name} names {missing}"
 
 
+def walks() -> list[str]:
+    """The sections of docs/architecture.md that follow something through the code."""
+    return re.findall(
+        r"^## (From .*?)(?=^## |\Z)", text(ROOT / "docs" / "architecture.md"), flags=re.MULTILINE | re.DOTALL
+    )
+
+
+@pytest.mark.parametrize("walk", walks(), ids=lambda walk: walk.splitlines()[0])
+def test_a_walk_says_how_many_files_it_passes(walk: str) -> None:
+    files = {path for path in PATHS.findall(walk) if path.endswith(".py")}
+    rooms = {path.split("/")[1] for path in files}
+    assert f"passes {len(files)} files in {len(rooms)} rooms" in walk
+
+
 def test_the_rooms_are_listed_from_the_ground_floor_up() -> None:
     page = text(ROOT / "docs" / "architecture.md")
     listed = re.findall(r"^\| `bknb/(\w+)(?:\.py|/)` \|", page, flags=re.MULTILINE)
@@ -153,6 +167,7 @@ def test_the_rooms_are_listed_from_the_ground_floor_up() -> None:
 
 
 def test_there_are_pages() -> None:
+    assert len(walks()) == 3
     assert {page.name for page in PAGES} >= {
         "architecture.md",
         "contributing.md",

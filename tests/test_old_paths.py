@@ -20,7 +20,7 @@ OLD: dict[str, tuple[str, tuple[str, ...]]] = {
 def test_an_old_path_warns_who_imports_it_and_names_the_new_one(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, path, raising=False)
     home, names = OLD[path]
-    with pytest.warns(DeprecationWarning) as told:
+    with pytest.warns(DeprecationWarning, match=f"{path} is an old path") as told:
         exec(compile(f"from {path} import {names[-1]}", "cell.py", "exec"), {})  # noqa: S102
     (warning,) = told
     assert warning.filename == "cell.py"
@@ -50,7 +50,8 @@ def test_what_is_sealed_with_the_old_name_is_opened_with_the_new_one() -> None:
 
 
 def test_nothing_of_bknb_imports_an_old_path() -> None:
-    script = "import bknb, bknb.stores, bknb.testing.stores, bknb.testing.llm, bknb.testing.faults, sys; print([*sys.modules])"
+    testing = "bknb.testing.stores, bknb.testing.llm, bknb.testing.faults"
+    script = f"import bknb, bknb.stores, {testing}, sys; print([*sys.modules])"
     python = [sys.executable, "-W", "error", "-c", script]
     loaded = subprocess.run(python, capture_output=True, text=True, check=True).stdout
     assert not [path for path in ("bknb.adapters", *OLD) if f"'{path}'" in loaded]
