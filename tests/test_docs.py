@@ -146,6 +146,20 @@ def test_every_file_a_page_names_exists(page: Path) -> None:
     assert not missing, f"{page.name} names {missing}"
 
 
+NAMED_IN = re.compile(r"`(?P<path>bknb/\S+\.py)`\s\(`(?P<name>[\w.]+)`\)")
+NAMED_BEFORE = re.compile(r"`(?P<name>[\w.]+)`\)?\s(?:in|of)\s`(?P<path>bknb/\S+\.py)`")
+
+
+def test_every_function_a_page_names_is_in_the_file_it_names() -> None:
+    page = text(ROOT / "docs" / "architecture.md")
+    found = [match for pattern in (NAMED_IN, NAMED_BEFORE) for match in pattern.finditer(page)]
+    assert len(found) > 15
+    for match in found:
+        last = match["name"].rpartition(".")[2]
+        source = text(ROOT / match["path"])
+        assert re.search(rf"^\s*(?:async def|def|class) {last}\b", source, re.MULTILINE), match[0]
+
+
 def walks() -> list[str]:
     """The sections of docs/architecture.md that follow something through the code."""
     return re.findall(
