@@ -77,7 +77,7 @@ STATES = [
 ]
 ASKED = Signal(position="long", price_take_profit=110.0, price_stop_loss=90.0, minute_estimated_time=5)
 INPUTS = [
-    life.Answer(0, 100.0, ASKED), CANDLE, life.Verdict(True), life.Stretch(100.0, 100.0),  # noqa: FBT003
+    life.Answer(0, 100.0, ASKED), CANDLE, life.Verdict(True), life.SkippedMinutes(100.0, 100.0),  # noqa: FBT003
     life.DataEnd(0, 100.0), life.Halt(0, 100.0),
 ]  # fmt: skip
 LEGAL = {
@@ -85,7 +85,7 @@ LEGAL = {
     "Asking": {"Verdict"},
     "Waiting": {"Minute", "DataEnd", "Halt"},
     "Entering": {"Verdict"},
-    "Holding": {"Stretch", "Minute", "DataEnd"},
+    "Holding": {"SkippedMinutes", "Minute", "DataEnd"},
 }
 RULES = life.Rules("BTCUSDT", "s", "e", None, "live", execution_model("touch"), Settings())
 

@@ -19,7 +19,7 @@ from worlds import SETTINGS, signals, walk
 import bknb
 from bknb.domain.signal import Rejected
 from bknb.engine.records import Records
-from bknb.live.runtime import FLOOR
+from bknb.live.runtime import RUNTIME
 from bknb.market.candles import Candles
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 
@@ -299,7 +299,7 @@ def test_candles_and_warnings_are_those_of_the_runs_that_need_them() -> None:
     options: dict[str, Any] = {"exchange": exchange, "clock": clock, "settings": patient, "until": None}
     tasks = [start(bknb.add_strategy(n, interval="1m", get_signal=lambda: None), **options) for n in ("a", "b", "c")]
     assert clock.held.wait(20)
-    (tape,) = (tape for _, tape in FLOOR._tapes if tape.clock is clock)
+    (stream,) = (stream for _, stream in RUNTIME._streams if stream.clock is clock)
     tasks[0].stop(now=True)
     tasks[0].result(20)
     exchange.wrong = True
@@ -312,7 +312,7 @@ def test_candles_and_warnings_are_those_of_the_runs_that_need_them() -> None:
         task.stop(now=True)
         assert "the line is dead" in task.result(20).warnings[0]
     assert not tasks[0].snapshot().warnings
-    assert tape not in [kept for _, kept in FLOOR._tapes]
+    assert stream not in [kept for _, kept in RUNTIME._streams]
 
 
 def test_places_are_read_again_when_another_process_may_have_changed_them() -> None:

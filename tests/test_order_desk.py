@@ -11,10 +11,10 @@ import pytest
 from order_events import MINUTE, cancelled, closed, held, opened, scheduled, waiting
 
 from bknb.brokers.paper_broker import PaperBroker, Trouble
-from bknb.domain.orders import MOST_CLOSES, client_id
+from bknb.domain.orders import MAX_CLOSES, client_id
 from bknb.errors import BrokerError, StateError, UsageError
-from bknb.live.order_desk import LONGEST_REST_SECONDS, OrderDesk
-from bknb.live.order_store import KEPT_SIGNALS
+from bknb.live.order_desk import LONGEST_PAUSE_SECONDS, OrderDesk
+from bknb.live.order_store import MAX_FINISHED_SIGNALS
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.faults import FaultyDisk
@@ -45,7 +45,7 @@ class Life:
             strategy="sma",
             symbol="BTCUSDT",
             quantity=self.quantity,
-            tell=lambda kind, text: self.told.append((kind, text)),
+            on_problem=lambda kind, text: self.told.append((kind, text)),
             sleep=self.sleep,
             **self.more,
         )
@@ -56,14 +56,14 @@ class Life:
 
     async def hear(self, *events):
         for event in events:
-            self.desk.intend(event)
+            self.desk.follow(event)
             assert await self.desk.settle(5.0)
 
-    async def restart(self, holding=None, untold=()):
+    async def restart(self, holding=None, undelivered=()):
         """End as a crash does, and start again."""
         await self.desk.close(0.0)
         self.desk = self.made()
-        await self.desk.start(holding, when=50 * MINUTE, untold=untold)
+        await self.desk.start(holding, when=50 * MINUTE, undelivered=undelivered)
         assert await self.desk.settle(5.0)
 
     def live(self, play):
@@ -161,7 +161,7 @@ def test_a_partly_filled_entry_is_closed_by_exactly_that():
     async def play():
         await life.hear(scheduled())
         life.broker.fill(ENTRY, 0.5)
-        life.desk.intend(opened(opened=5))
+        life.desk.follow(opened(opened=5))
         assert not await life.desk.settle(0.02)  # it goes on asking
         await life.hear(closed(opened=5))
 
@@ -203,8 +203,8 @@ def test_a_lost_reply_is_asked_for_and_nothing_is_sent_twice():
     assert all("nobody knows" in text or "did not say" in text for _, text in life.told)
 
 
-def test_an_entry_that_never_arrived_is_lost_after_patience_and_never_sent_again():
-    life = lives(opened(), closed(), broker=script(place=["lost_request"]), patience=4)
+def test_an_entry_that_never_arrived_is_lost_after_several_answers_and_never_sent_again():
+    life = lives(opened(), closed(), broker=script(place=["lost_request"]), max_unknown_answers=4)
     assert life.statuses == {ENTRY: "lost"}
     assert life.broker.orders == {}
     assert life.slept == [1.0, 2.0, 4.0]
@@ -227,11 +227,11 @@ def test_a_closing_order_cut_short_is_made_up_for():
 
 def test_a_position_that_cannot_be_closed_is_left_to_people():
     life = lives(opened(), closed(), broker=script(place=[None, *["refuse"] * 20]))
-    assert sum(order.purpose == "close" for order in life.desk.orders) == MOST_CLOSES
+    assert sum(order.purpose == "close" for order in life.desk.orders) == MAX_CLOSES
     assert life.desk.position() == 2.0
     assert "2 BTCUSDT of 'a' are open after 8 closing orders: close them by hand" in life.told[-1][1]
     assert life.slept == sorted(life.slept)
-    assert len(life.slept) == MOST_CLOSES - 1
+    assert len(life.slept) == MAX_CLOSES - 1
 
 
 def test_a_broker_that_is_away_is_asked_ever_more_seldom_and_told_once():
@@ -247,14 +247,14 @@ def test_a_broker_that_is_away_is_asked_ever_more_seldom_and_told_once():
     life = Life(broker=broker)
 
     async def play():
-        life.desk.intend(opened())
+        life.desk.follow(opened())
         while len(life.slept) < 10:
             assert not await life.desk.settle(0.001)
         broker.away = False
         await life.hear(closed())
 
     life.live(play)
-    assert life.slept[:8] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_REST_SECONDS, LONGEST_REST_SECONDS]
+    assert life.slept[:8] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
     assert life.broker.position("BTCUSDT") == 0.0
     assert sum("did not say what became" in text for _, text in life.told) == 1
 
@@ -270,9 +270,9 @@ def test_a_slow_broker_delays_nobody_and_what_came_meanwhile_is_done_after():
     life = Life(broker=Slow())
 
     async def play():
-        life.desk.intend(opened())
+        life.desk.follow(opened())
         assert not await life.desk.settle(0.01)
-        life.desk.intend(closed())  # decided while the entry is still on its way
+        life.desk.follow(closed())  # decided while the entry is still on its way
         assert life.statuses == {ENTRY: "sent"}
         gate.set()
         assert await life.desk.settle(5.0)
@@ -287,7 +287,7 @@ def test_a_desk_that_closes_carries_out_what_is_due_first():
 
     async def play():
         await life.hear(opened())
-        life.desk.intend(closed())
+        life.desk.follow(closed())
         await life.desk.close(5.0)
         assert life.broker.position("BTCUSDT") == 0.0
 
@@ -310,9 +310,9 @@ def test_an_entry_over_before_it_was_sent_is_never_sent():
     life = Life()
 
     async def play():
-        life.desk.intend(scheduled())
-        life.desk.intend(opened(opened=3))
-        life.desk.intend(closed(opened=3))
+        life.desk.follow(scheduled())
+        life.desk.follow(opened(opened=3))
+        life.desk.follow(closed(opened=3))
         assert await life.desk.settle(5.0)
 
     life.live(play)
@@ -368,8 +368,8 @@ def test_every_order_is_saved_before_it_is_sent():
     life = Life(store=store, broker=Watching())
 
     async def play():
-        life.desk.intend(opened())
-        assert saved_in(store) == {ENTRY: "intended"}  # when intend() is back, and before anything was sent
+        life.desk.follow(opened())
+        assert saved_in(store) == {ENTRY: "intended"}  # when follow() is back, and before anything was sent
         assert seen == []
         await life.hear(closed())
 
@@ -403,7 +403,7 @@ def test_what_cannot_be_saved_is_not_sent_until_it_can(tmp_path, bad):
 
     async def play():
         for event in (opened(), closed()):
-            life.desk.intend(event)
+            life.desk.follow(event)
             await life.desk.settle(0.02)
         # the order that could not be saved was not sent
         assert len(life.broker.orders) == (bad > 2) + (bad > 6)
@@ -438,7 +438,7 @@ def test_a_saved_order_that_is_damaged_stops_the_start():
 
 def test_old_orders_are_forgotten_and_recent_ones_not_made_twice():
     life = Life()
-    total = KEPT_SIGNALS + 5
+    total = MAX_FINISHED_SIGNALS + 5
 
     async def play():
         for number in range(total):
@@ -455,7 +455,7 @@ def test_old_orders_are_forgotten_and_recent_ones_not_made_twice():
     life.live(play)
     with life.store:
         # the oldest goes with the next write
-        assert len(saved_in(life.store)) <= 2 * (KEPT_SIGNALS + 1)
+        assert len(saved_in(life.store)) <= 2 * (MAX_FINISHED_SIGNALS + 1)
     assert len(life.broker.orders) == 2 * total
     assert life.broker.position("BTCUSDT") == 0.0
     assert life.told == []
@@ -504,7 +504,7 @@ def test_what_was_never_sent_is_decided_again_when_the_record_lost_it():
     life = Life()
 
     async def play():
-        life.desk.intend(opened())
+        life.desk.follow(opened())
         await life.restart(None)  # the process ended before the worker's turn
         assert life.desk.orders == []
         await life.hear(opened())
@@ -518,7 +518,7 @@ def test_what_was_never_sent_is_sent_after_a_restart_when_the_record_has_it():
     life = Life()
 
     async def play():
-        life.desk.intend(opened())
+        life.desk.follow(opened())
         await life.restart(held())
 
     life.live(play)
@@ -529,10 +529,10 @@ def test_events_that_were_saved_and_never_heard_are_made_up_for():
     life = Life()
 
     async def play():
-        await life.restart(held(), untold=[opened()])
+        await life.restart(held(), undelivered=[opened()])
         assert life.broker.position("BTCUSDT") == 2.0
-        await life.restart(None, untold=[opened(), closed()])
-        await life.restart(None, untold=[closed()])
+        await life.restart(None, undelivered=[opened(), closed()])
+        await life.restart(None, undelivered=[closed()])
 
     life.live(play)
     assert life.received == {ENTRY: 1, closing(): 1}
@@ -612,7 +612,7 @@ def test_wrong_use():
         with pytest.raises(UsageError, match="a quantity is a number above 0"):
             Life(quantity=quantity)
     with pytest.raises(UsageError, match=r"start\(\) first"):
-        Life().desk.intend(opened())
+        Life().desk.follow(opened())
 
     async def twice(life):
         await life.desk.start(when=0)
@@ -658,7 +658,7 @@ def test_a_broker_may_raise_anything():
 
     async def play():
         await life.hear(opened(), closed(), scheduled("b", at=20))
-        life.desk.intend(cancelled("b", at=20, ended=30))
+        life.desk.follow(cancelled("b", at=20, ended=30))
         assert not await life.desk.settle(0.02)
 
     life.live(play)

@@ -88,18 +88,18 @@ async def live(which: str, folder: Path, disk: Disk, at: int | None = None) -> l
             strategy="sma",
             symbol="BTCUSDT",
             quantity=QUANTITY,
-            tell=lambda kind, text: told.append(text),
+            on_problem=lambda kind, text: told.append(text),
             sleep=sleep,
         )
         done = int(store.read("signal", ("sma", "BTCUSDT")) or b"0")
         last, holding, _ = LIFE[done - 1] if done else (None, None, None)
-        await desk.start(holding, when=99 * MINUTE, untold=[last] if last else [])
+        await desk.start(holding, when=99 * MINUTE, undelivered=[last] if last else [])
         assert await desk.settle(10.0), f"the start is not settled: {told}"
         for number in range(done, len(LIFE)):
             event, _, (low, high) = LIFE[number]
             paper.saw("BTCUSDT", low=low, high=high)
             store.write("signal", ("sma", "BTCUSDT"), b"%d" % (number + 1))
-            desk.intend(event)
+            desk.follow(event)
             assert await desk.settle(10.0), f"{event} is not settled: {told}"
         await desk.close()
     return broker.moments

@@ -57,7 +57,7 @@ def test_nothing_is_sent_twice_and_nothing_is_left_unsaid(seed):
             strategy="sma",
             symbol="BTCUSDT",
             quantity=2.0,
-            tell=lambda kind, text: told.append(text),
+            on_problem=lambda kind, text: told.append(text),
             sleep=sleep,
         )
 
@@ -77,13 +77,13 @@ async def live(chance, broker, desk):
     for event, holding in story(chance):
         if chance.random() < 0.5:
             broker.saw("BTCUSDT", low=99.0, high=101.0)
-        now.intend(event)
+        now.follow(event)
         if chance.random() < 0.3:
             for _ in range(chance.randrange(40)):
                 await asyncio.sleep(0)
             await now.close(0.0)
             now = desk()
-            await now.start(holding, when=event.when + MINUTE, untold=[event])
+            await now.start(holding, when=event.when + MINUTE, undelivered=[event])
         elif chance.random() < 0.7:
             await now.settle(0.01)
     assert await now.settle(10.0)

@@ -11,24 +11,24 @@ from msgspec.structs import replace
 from order_events import MINUTE, cancelled, closed, held, opened, scheduled, waiting
 
 from bknb.domain.orders import (
-    MOST_CLOSES,
-    Ask,
+    MAX_CLOSES,
     Cancel,
-    Keep,
     Order,
     Place,
+    Query,
     Report,
+    Save,
+    after_report,
     client_id,
     ended,
     finished,
     left_open,
-    next_deed,
-    nonsense,
+    next_action,
     orders_after,
     own_prefix,
-    told,
+    report_problem,
 )
-from bknb.domain.reconcile import reconcile, to_ask
+from bknb.domain.reconcile import reconcile, to_query
 from bknb.domain.signal import Idle
 
 KEY = ("a", MINUTE)
@@ -49,10 +49,10 @@ def entry(event=None, **more) -> Order:
 
 def closing(of: Order, attempt=1, **more) -> Order:
     over = replace(ended(of, 9 * MINUTE, 110.0), status="filled", filled_quantity=2.0)
-    deed = next_deed([over])
-    assert isinstance(deed, Keep)
+    action = next_action([over])
+    assert isinstance(action, Save)
     name = client_id("sma", "BTCUSDT", of.key, "close", attempt)
-    return replace(deed.order, attempt=attempt, client_id=name, **more)
+    return replace(action.order, attempt=attempt, client_id=name, **more)
 
 
 # Names
@@ -146,11 +146,11 @@ def test_an_id_of_the_users_own_may_come_twice():
 # From orders to deeds. (status of the entry, opened, over) -> what is next
 
 DEEDS = {
-    ("intended", False): Place, ("intended", True): Keep,
-    ("sent", False): Ask, ("sent", True): Ask,
-    ("unknown", False): Ask, ("unknown", True): Ask,
-    ("accepted", False): Ask, ("accepted", True): Cancel,
-    ("partly_filled", False): Ask, ("partly_filled", True): Cancel,
+    ("intended", False): Place, ("intended", True): Save,
+    ("sent", False): Query, ("sent", True): Query,
+    ("unknown", False): Query, ("unknown", True): Query,
+    ("accepted", False): Query, ("accepted", True): Cancel,
+    ("partly_filled", False): Query, ("partly_filled", True): Cancel,
     ("filled", False): None, ("filled", True): None,
     ("lost", False): None, ("lost", True): None,
     ("rejected", False): None, ("rejected", True): None,
@@ -161,32 +161,32 @@ DEEDS = {
 @pytest.mark.parametrize(("status", "over"), DEEDS)
 def test_what_is_next_for_an_entry(status, over):
     order = entry(status=status)
-    deed = next_deed([ended(order, 9, 1.0) if over else order])
-    assert type(deed) is (DEEDS[status, over] or type(None))
+    action = next_action([ended(order, 9, 1.0) if over else order])
+    assert type(action) is (DEEDS[status, over] or type(None))
     assert {status for status, _ in DEEDS} == set(STATUSES)
     if status == "intended" and over:
-        assert deed.order.status == "cancelled"
+        assert action.order.status == "cancelled"
 
 
 def test_a_resting_order_is_left_alone_until_its_signal_opens():
     resting = entry(scheduled(), status="accepted")
-    assert next_deed([resting]) is None
-    assert next_deed([replace(resting, opened_at=5)]) == Ask(replace(resting, opened_at=5))
+    assert next_action([resting]) is None
+    assert next_action([replace(resting, opened_at=5)]) == Query(replace(resting, opened_at=5))
 
 
 @pytest.mark.parametrize("status", ["filled", "cancelled", "rejected", "lost"])
 @pytest.mark.parametrize("filled", [0.0, 0.5, 2.0])
 def test_exactly_what_was_filled_is_closed(status, filled):
     over = ended(entry(status=status, filled_quantity=filled), 9 * MINUTE, 110.0)
-    deed = next_deed([over])
+    action = next_action([over])
     if filled == 0.0:
-        assert deed is None
+        assert action is None
         assert finished([over])
         return
-    order = deed.order
+    order = action.order
     assert (order.purpose, order.side, order.kind, order.quantity) == ("close", "sell", "market", filled)
     assert (order.record_price, order.created_at, order.reduces_only) == (110.0, 9 * MINUTE, True)
-    assert next_deed([over, order]) == Place(order)
+    assert next_action([over, order]) == Place(order)
     assert left_open([over, replace(order, status="filled", filled_quantity=filled)]) == 0.0
 
 
@@ -194,24 +194,24 @@ def test_exactly_what_was_filled_is_closed(status, filled):
 def test_what_is_next_for_a_closing_order(status):
     over = ended(entry(status="filled", filled_quantity=2.0), 9, 110.0)
     order = closing(over, status=status, filled_quantity={"filled": 2.0, "partly_filled": 0.5}.get(status, 0.0))
-    deed = next_deed([over, order])
+    action = next_action([over, order])
     if status == "intended":
-        assert deed == Place(order)
+        assert action == Place(order)
     elif status in ("sent", "unknown", "accepted", "partly_filled"):
-        assert deed == Ask(order)
+        assert action == Query(order)
     elif status == "filled":
-        assert deed is None
+        assert action is None
         assert finished([over, order])
     else:  # it certainly did not close: another order, under another name
-        assert (deed.order.attempt, deed.order.quantity, deed.order.status) == (2, 2.0, "intended")
-        assert deed.order.client_id != order.client_id
+        assert (action.order.attempt, action.order.quantity, action.order.status) == (2, 2.0, "intended")
+        assert action.order.client_id != order.client_id
 
 
 def test_closing_is_given_up_after_so_many_orders():
     over = ended(entry(status="filled", filled_quantity=2.0), 9, 110.0)
-    tries = [closing(over, attempt, status="rejected") for attempt in range(1, MOST_CLOSES + 1)]
-    assert next_deed([over, *tries[:-1]]).order.attempt == MOST_CLOSES
-    assert next_deed([over, *tries]) is None
+    tries = [closing(over, attempt, status="rejected") for attempt in range(1, MAX_CLOSES + 1)]
+    assert next_action([over, *tries[:-1]]).order.attempt == MAX_CLOSES
+    assert next_action([over, *tries]) is None
     assert not finished([over, *tries])
 
 
@@ -230,21 +230,21 @@ def report(order: Order, status, filled=0.0, **more) -> Report:
 
 def test_what_was_filled_stays_filled():
     order = entry(status="partly_filled", filled_quantity=1.5, average_price=100.0)
-    late = told(order, report(order, "partly_filled", 0.5, average_price=90.0))
+    late = after_report(order, report(order, "partly_filled", 0.5, average_price=90.0))
     assert (late.filled_quantity, late.average_price) == (1.5, 100.0)
-    assert told(replace(order, status="cancelled"), report(order, "accepted")).status == "cancelled"
-    assert told(replace(order, status="lost"), report(order, "accepted")).status == "accepted"
-    late = told(replace(order, status="cancelled"), report(order, "filled", 2.0))
+    assert after_report(replace(order, status="cancelled"), report(order, "accepted")).status == "cancelled"
+    assert after_report(replace(order, status="lost"), report(order, "accepted")).status == "accepted"
+    late = after_report(replace(order, status="cancelled"), report(order, "filled", 2.0))
     assert (late.status, late.filled_quantity) == ("filled", 2.0)
 
 
 @pytest.mark.parametrize("filled", [float("nan"), float("inf"), -0.1, 2.1])
 def test_a_report_that_cannot_be_right(filled):
     order = entry(status="sent")
-    assert nonsense(order, report(order, "partly_filled", filled))
-    assert nonsense(order, report(order, "filled", 1.0))
-    assert nonsense(replace(order, client_id="other"), report(order, "filled", 2.0))
-    assert not nonsense(order, report(order, "filled", 2.0))
+    assert report_problem(order, report(order, "partly_filled", filled))
+    assert report_problem(order, report(order, "filled", 1.0))
+    assert report_problem(replace(order, client_id="other"), report(order, "filled", 2.0))
+    assert not report_problem(order, report(order, "filled", 2.0))
 
 
 # After a restart. status of the saved entry, what the broker says -> status then; None: forgotten
@@ -280,12 +280,12 @@ def restart(*orders, reports=None, working=(), holding=None, when=99 * MINUTE):
 def test_an_order_after_a_restart(status, says):
     order = entry(status=status)
     found = restart(order, reports=answers(order, says), holding=held())
-    (new,) = found.keep or (order,)
+    (new,) = found.save or (order,)
     assert new.status == RESTARTS[status][says]
-    assert not found.forget
+    assert not found.discard
     assert not found.cancel
     # and what may have left is never sent again
-    assert (type(next_deed([new])) is Place) == (status == "intended")
+    assert (type(next_action([new])) is Place) == (status == "intended")
     assert bool(found.problems) == (status == "lost" and new.status != "lost")
 
 
@@ -296,9 +296,9 @@ def test_an_order_whose_signal_the_record_does_not_hold(status, says):
     for holding in (None, held("b"), waiting("a", at=7)):
         found = restart(order, reports=answers(order, says), holding=holding)
         if status == "intended":
-            assert found.forget == (order,)
+            assert found.discard == (order,)
             continue
-        (new,) = found.keep
+        (new,) = found.save
         assert (new.ended_at, new.exit_price) == (99 * MINUTE, 100.0)
         assert any("does not hold its signal" in problem or "turned up" in problem for problem in found.problems)
 
@@ -308,20 +308,20 @@ def test_a_restart_is_settled_the_second_time():
         for says in SAYS:
             order = entry(status=status)
             first = restart(order, reports=answers(order, says), holding=held("b"))
-            if not first.forget:
-                again = restart(*first.keep, reports=answers(order, says), holding=held("b"))
-                assert again.keep == ()
+            if not first.discard:
+                again = restart(*first.save, reports=answers(order, says), holding=held("b"))
+                assert again.save == ()
 
 
 def test_an_order_that_waits_learns_that_its_signal_is_open():
     order = entry(scheduled(), status="accepted")
     found = restart(order, reports={order.client_id: report(order, "accepted")}, holding=held(opened=5))
-    assert found.keep == (replace(order, opened_at=5 * MINUTE),)
+    assert found.save == (replace(order, opened_at=5 * MINUTE),)
 
 
 def test_only_what_may_have_changed_is_asked_about():
     orders = [entry(opened(status), status=status) for status in STATUSES]
-    asked = {order.status for order in to_ask(orders)}
+    asked = {order.status for order in to_query(orders)}
     assert asked == {"sent", "unknown", "lost", "accepted", "partly_filled"}
 
 
@@ -338,7 +338,7 @@ def test_a_leftover_is_cancelled_and_a_stranger_told():
 
 def test_a_position_without_an_order_is_told():
     found = restart(holding=held())
-    assert (found.keep, found.cancel) == ((), ())
+    assert (found.save, found.cancel) == ((), ())
     assert "no order was ever made" in found.problems[0]
 
 
@@ -346,5 +346,5 @@ def test_a_closing_order_is_found_again():
     over = ended(entry(status="filled", filled_quantity=2.0), 9, 110.0)
     order = closing(over, status="sent")
     found = restart(over, order, reports={order.client_id: report(order, "filled", 2.0)})
-    assert [new.status for new in found.keep] == ["filled"]
+    assert [new.status for new in found.save] == ["filled"]
     assert found.problems == ()

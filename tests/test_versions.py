@@ -22,7 +22,7 @@ from bknb.exchanges.bundle import read_manifest
 from bknb.history.partition import arrow
 from bknb.history.store import CandleStore, SeriesName
 from bknb.live.order_store import SavedOrders
-from bknb.live.persistence import Saving, save_places, saved_places
+from bknb.live.persistence import StateSaver, save_places, saved_places
 from bknb.llm.recordings import RecordedModel
 from bknb.market.candles import Candles
 from bknb.provenance.card import Card
@@ -168,7 +168,7 @@ def advance_row(folder: Path) -> None:
 
 
 def saved_orders(store: FileStore) -> SavedOrders:
-    return SavedOrders(store, *PLACE, tell=lambda _kind, _text: None)
+    return SavedOrders(store, *PLACE, on_problem=lambda _kind, _text: None)
 
 
 def write_orders(folder: Path) -> None:
@@ -203,7 +203,7 @@ def write_live(folder: Path) -> None:
 
 def read_live(folder: Path) -> object:
     with FileStore(folder) as store:
-        return Saving(store, OWNER, heard=lambda: True).restore()
+        return StateSaver(store, OWNER, all_delivered=lambda: True).restore()
 
 
 def write_candles(folder: Path) -> None:

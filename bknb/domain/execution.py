@@ -1,7 +1,7 @@
-"""The named execution models: which price fills, in which order, and what a candle cannot tell.
+"""The named execution models: which price fills, and in which order when a candle is ambiguous.
 
 A one-minute candle does not say in which order it traded. Each model is one consistent answer; every run names
-the one it used. ``pessimistic`` is the default and the honest one; ``touch`` resolves doubt in favour of the
+the one it used. ``pessimistic`` is the default: it resolves doubt against the trader, ``touch`` in favour of the
 trader; ``vwap`` watches only the five-minute average price and equals backtest-kit since mid-2026.
 """
 
@@ -77,7 +77,7 @@ class ExecutionModel(NamedTuple):
         return price if self.better_of_market_and_limit else price_open
 
     def entry(self, signal: ScheduledSignal, minute: Minute) -> Entry | None:
-        """What this candle does to a waiting signal; stop before entry, ``None``: it goes on waiting."""
+        """The effect of a candle on a scheduled signal; the stop goes before the entry, ``None``: it still waits."""
         if signal.position == "long":
             entered = minute.low <= signal.price_open
             stopped = minute.low <= signal.price_stop_loss
@@ -91,7 +91,7 @@ class ExecutionModel(NamedTuple):
         return "open" if entered else None
 
     def exit(self, signal: OpenSignal, minute: Minute) -> Exit | None:
-        """How this candle ends an open position by target or stop, if it does."""
+        """The exit of an open position at target or stop in a candle; ``None`` when neither is hit."""
         if self.watches == "average":
             best = worst = minute.price
         elif signal.position == "long":
@@ -115,7 +115,7 @@ class ExecutionModel(NamedTuple):
         return None
 
     def extremes(self, minute: Minute) -> tuple[float, float]:
-        """Highest and lowest price this model lets a position see in a candle."""
+        """The highest and lowest price of a candle (quote currency) that this model goes by."""
         if self.watches == "average":
             return minute.price, minute.price
         return minute.high, minute.low

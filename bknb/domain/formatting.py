@@ -1,4 +1,4 @@
-"""Moments and numbers as people and exchanges write them: the one place where either becomes text.
+"""Moments and numbers as text, for reports and messages; no other module formats them.
 
 Moments are UTC milliseconds. What is missing (None, and NaN where a number is expected) is :data:`MISSING`.
 """
@@ -191,7 +191,7 @@ def percent_text(value: float | None, *, signed: bool = True) -> str:
 
 
 def price_decimals(price: float) -> int:
-    """How many decimals a price is worth: 2 from 1 upwards, two more for each decade below, at most 8.
+    """The number of decimals to show of a price: 2 from 1 upwards, two more for each decade below, at most 8.
 
     Examples
     --------
@@ -199,14 +199,14 @@ def price_decimals(price: float) -> int:
     (2, 4, 8)
     """
     size = abs(price)
-    for decimals, floor in ((2, 1.0), (4, 0.1), (6, 0.01)):
-        if size >= floor:
+    for decimals, least in ((2, 1.0), (4, 0.1), (6, 0.01)):
+        if size >= least:
             return decimals
     return 2 if size == 0.0 or not math.isfinite(size) else 8
 
 
 def price_text(price: float) -> str:
-    """A price with as many decimals as its size deserves.
+    """A price with the decimals of :func:`price_decimals`.
 
     Examples
     --------

@@ -12,7 +12,7 @@ Asking     Verdict          Flat, Waiting or Holding                     RiskRef
 Waiting    Minute           Waiting, Entering, Holding or Flat           Cancelled / Opened [Closed] / (Active)
 Waiting    DataEnd, Halt    Flat                                         Cancelled
 Entering   Verdict          Holding or Flat                              RiskRefused Cancelled / Opened [Closed]
-Holding    Stretch          Holding
+Holding    SkippedMinutes   Holding
 Holding    Minute           Holding or Flat                              Milestone … / Closed / (Active)
 Holding    DataEnd          Flat                                         Closed
 ========== ================ ============================================ =====================================
@@ -56,7 +56,7 @@ from .validation import broken_rules, shown
 
 
 class Rules(NamedTuple):
-    """What holds for a whole run.
+    """The parameters of a run that the lifecycle depends on.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ State: TypeAlias = Flat | Asking | Waiting | Entering | Holding
 
 
 class Answer(NamedTuple):
-    """The strategy's answer at moment ``when``; ``price`` is the average price then."""
+    """The signal a strategy returned at moment ``when`` (UTC ms); ``price`` is the average price then."""
 
     when: int
     price: float
@@ -143,15 +143,15 @@ class Answer(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the risk profile said about the candidate."""
+    """The decision of the risk profile on the candidate, its note, and how many places were taken."""
 
     allowed: bool
     note: str = ""
     open_positions: int = 0
 
 
-class Stretch(NamedTuple):
-    """Minutes in which nothing could happen, told as the extreme prices seen in them."""
+class SkippedMinutes(NamedTuple):
+    """The highest and lowest price (quote currency) of minutes in which the state could not change."""
 
     highest: float
     lowest: float
@@ -171,14 +171,14 @@ class Halt(NamedTuple):
     price: float
 
 
-Input: TypeAlias = Answer | Minute | Verdict | Stretch | DataEnd | Halt
+Input: TypeAlias = Answer | Minute | Verdict | SkippedMinutes | DataEnd | Halt
 
 
 # --- results ----------------------------------------------------------------------------------------------------
 
 
 class Reserve(NamedTuple):
-    """Command: ask the risk profile for a place, and keep it when granted."""
+    """Command: ask the risk profile for a place, which is taken when it is granted."""
 
     candidate: OpenSignal | ScheduledSignal
     when: int
@@ -209,7 +209,7 @@ def step(state: Asking | Entering, given: Verdict, rules: Rules) -> Step: ...
 @overload
 def step(state: Waiting, given: Minute | DataEnd | Halt, rules: Rules) -> Step: ...
 @overload
-def step(state: Holding, given: Stretch | Minute | DataEnd, rules: Rules) -> Step: ...
+def step(state: Holding, given: SkippedMinutes | Minute | DataEnd, rules: Rules) -> Step: ...
 def step(state: State, given: Input, rules: Rules) -> Step:
     """The next state of a signal's life, with the events and commands on the way.
 
@@ -294,7 +294,7 @@ def _flat_answer(state: Flat, given: Answer, rules: Rules) -> Step:
 
 
 def rejection(rules: Rules, when: int, price: float, reasons: tuple[Reason, ...], signal: object) -> Rejected:
-    """The event that tells why an answer was no signal."""
+    """The event for an answer that was no valid signal, with the reasons."""
     return Rejected(**_where(rules), when=when, price=price, reasons=reasons, signal=shown(signal, 400))
 
 
@@ -418,7 +418,7 @@ def _close(state: Holding, when: int, price: float, end: Exit, rules: Rules) -> 
     return Step(Flat(last_id=signal.id), (closed,), release)
 
 
-def _holding_stretch(state: Holding, given: Stretch, _rules: Rules) -> Step:
+def _holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> Step:
     seen = msgspec.structs.replace(
         state, highest=max(state.highest, given.highest), lowest=min(state.lowest, given.lowest)
     )
@@ -478,7 +478,7 @@ _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Waiting, DataEnd): _waiting_data_end,
     (Waiting, Halt): _waiting_halt,
     (Entering, Verdict): _entering_verdict,
-    (Holding, Stretch): _holding_stretch,
+    (Holding, SkippedMinutes): _holding_skipped,
     (Holding, Minute): _holding_minute,
     (Holding, DataEnd): _holding_data_end,
 }
@@ -492,7 +492,7 @@ def _takes(state: type) -> list[str]:
 
 
 def story(state: State, rules: Rules) -> str:
-    """How this state came about, in one sentence.
+    """A sentence on the state and how it came about, for messages.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Orders at a broker: what a strategy's record asks for, what is known of each, and what to do next.
+"""Orders at a broker: which ones the record of a strategy needs, what is known of each, and the next action.
 
 The record (what the candles say a strategy would have done) decides; the broker follows. Each signal has one entry
 order and, once it is over, closing orders for exactly what was filled:
@@ -48,7 +48,7 @@ OrderStatus: TypeAlias = Literal["intended", "sent", "unknown", "lost"] | Report
 SignalKey: TypeAlias = tuple[str, int]
 """A signal's id and the moment it was decided at: an id of the user's own may come twice."""
 
-MOST_CLOSES: Final = 8
+MAX_CLOSES: Final = 8
 """How many closing orders are tried for one signal before somebody is asked to close by hand."""
 
 _DONE: Final = frozenset({"filled", "rejected", "cancelled", "lost"})
@@ -61,7 +61,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     client_id
-        Our name for it at the broker; see :func:`client_id`.
+        The id it has at the broker; see :func:`client_id`.
     signal_id, decided_at
         The signal it belongs to, and when that was decided (UTC ms).
     purpose
@@ -87,7 +87,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     attempt
         Which closing order of the signal this is, counted from 1.
     said
-        On the entry of a signal that is over: whether it was told what the broker did differently.
+        On the entry of a signal that is over: whether what the broker did differently has been reported.
     note
         The last trouble with it.
     """
@@ -138,7 +138,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a broker says of one order now.
+    """The state of one order as a broker reports it.
 
     Attributes
     ----------
@@ -165,7 +165,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def client_id(strategy: str, symbol: str, key: SignalKey, purpose: Purpose, attempt: int = 1) -> str:
-    """Our name for an order at the broker: the same whenever it is worked out, and no other order's.
+    """The client id of an order: the same whenever it is computed, and unique to the order.
 
     At most 30 letters and digits (what even narrow exchanges take): ``bk``, the beginning of the strategy's name, five
     characters for strategy and symbol, ``o`` (open) or ``c`` (close), and 80 bits of a hash of everything.
@@ -180,7 +180,7 @@ def client_id(strategy: str, symbol: str, key: SignalKey, purpose: Purpose, atte
 
 
 def own_prefix(strategy: str, symbol: str) -> str:
-    """What the names of all orders of one strategy on one symbol begin with."""
+    """The prefix of the client ids of all orders of one strategy on one symbol."""
     readable = re.sub(r"[^A-Za-z0-9]", "", strategy)[:6]
     return f"bk{readable}{_hashed((strategy, symbol), 5)[:5]}"
 
@@ -198,7 +198,7 @@ def orders_after(
     orders: Mapping[SignalKey, Sequence[Order]],
     quantity_of: Callable[[OpenSignal | ScheduledSignal], float],
 ) -> tuple[Order, ...]:
-    """The orders that are new or changed after an event; none when the event was heard before.
+    """The orders that are new or changed after an event; none when the event was followed before.
 
     Parameters
     ----------
@@ -226,12 +226,12 @@ def orders_after(
 
 
 def ended(entry: Order, when: int, price: float) -> Order:
-    """The entry order of a signal that is over: what is filled of it has to be closed."""
+    """The entry order with the end of its signal set (UTC ms, quote currency); its fills have to be closed."""
     return msgspec.structs.replace(entry, ended_at=when, exit_price=price)
 
 
 def key_of(signal: OpenSignal | ScheduledSignal) -> SignalKey:
-    """What tells a signal from every other one of its strategy and symbol."""
+    """The key of a signal among all of its strategy and symbol: its id and the moment it was decided at (UTC ms)."""
     return signal.id, signal.scheduled_at
 
 
@@ -283,7 +283,7 @@ def _closing_order(entry: Order, quantity: float, attempt: int) -> Order:
     )
 
 
-# --- from orders to deeds ---------------------------------------------------------------------------------------
+# --- from orders to actions ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,24 +301,24 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask the broker what became of this order."""
+class Query:
+    """Query the broker for the state of this order."""
 
     order: Order
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
-    """Save this order as it is here."""
+class Save:
+    """Save this order."""
 
     order: Order
 
 
-Deed: TypeAlias = Place | Cancel | Ask | Keep
+Action: TypeAlias = Place | Cancel | Query | Save
 
 
-def next_deed(orders: Sequence[Order]) -> Deed | None:
-    """What is to be done next for one signal; ``None``: nothing before the next event.
+def next_action(orders: Sequence[Order]) -> Action | None:
+    """The next action for the orders of one signal; ``None``: nothing before the next event.
 
     Parameters
     ----------
@@ -327,35 +327,35 @@ def next_deed(orders: Sequence[Order]) -> Deed | None:
     """
     entry = orders[0]
     if not entry.done:
-        return _entry_deed(entry)
+        return _entry_action(entry)
     if entry.ended_at is None:
         return None
     last = orders[-1] if len(orders) > 1 else None
     if last is not None and not last.done:
-        return Place(last) if last.status == "intended" else Ask(last)
+        return Place(last) if last.status == "intended" else Query(last)
     rest = left_open(orders)
     attempt = 1 if last is None else last.attempt + 1
-    if rest == 0.0 or attempt > MOST_CLOSES:
+    if rest == 0.0 or attempt > MAX_CLOSES:
         return None
-    return Keep(_closing_order(entry, rest, attempt))
+    return Save(_closing_order(entry, rest, attempt))
 
 
-def _entry_deed(entry: Order) -> Deed | None:
+def _entry_action(entry: Order) -> Action | None:
     over = entry.ended_at is not None
     if entry.status == "intended":
         if over:
             note = "the signal was over before this was sent"
-            return Keep(msgspec.structs.replace(entry, status="cancelled", note=note))
+            return Save(msgspec.structs.replace(entry, status="cancelled", note=note))
         return Place(entry)
     if not entry.working:
-        return Ask(entry)
+        return Query(entry)
     if over:
         return Cancel(entry)
-    return Ask(entry) if entry.opened_at is not None else None
+    return Query(entry) if entry.opened_at is not None else None
 
 
 def left_open(orders: Sequence[Order]) -> float:
-    """How much of a signal's entry is filled and not closed again, in base currency; dust counts as nothing."""
+    """How much of a signal's entry is filled and not closed again, in base currency; below 1e-9 of it: nothing."""
     entry = orders[0]
     rest = entry.filled_quantity - math.fsum(order.filled_quantity for order in orders[1:])
     return rest if rest > entry.quantity * 1e-9 else 0.0
@@ -367,8 +367,8 @@ def finished(orders: Sequence[Order]) -> bool:
     return settled and orders[0].ended_at is not None and left_open(orders) == 0.0
 
 
-def told(order: Order, report: Report) -> Order:
-    """An order after a report; what was filled stays filled, and what was done stays done unless it had been lost."""
+def after_report(order: Order, report: Report) -> Order:
+    """An order updated by a report; fills are never taken back, a final status only when it was ``lost``."""
     filled = max(order.filled_quantity, report.filled_quantity)
     back = order.done and order.status != "lost" and report.status in _WORKING
     return msgspec.structs.replace(
@@ -381,8 +381,8 @@ def told(order: Order, report: Report) -> Order:
     )
 
 
-def nonsense(order: Order, report: Report) -> str:
-    """What is wrong with a report; empty when it can be believed."""
+def report_problem(order: Order, report: Report) -> str:
+    """What is wrong with a report, as a sentence; empty when it is valid."""
     if report.client_id != order.client_id:
         return f"it is about {report.client_id!r}"
     filled = report.filled_quantity
@@ -393,13 +393,14 @@ def nonsense(order: Order, report: Report) -> str:
     return ""
 
 
-def named(order: Order) -> str:
-    """An order for a sentence.
+def order_text(order: Order) -> str:
+    """An order as text, for messages.
 
     Examples
     --------
-    >>> named(Order(client_id="bk1", signal_id="s", decided_at=0, symbol="BTCUSDT", strategy="sma", exchange="demo",
-    ...     purpose="close", side="sell", kind="market", quantity=0.5, price=None, record_price=1.0, created_at=0))
+    >>> order_text(Order(client_id="bk1", signal_id="s", decided_at=0, symbol="BTCUSDT", strategy="sma",
+    ...     exchange="demo", purpose="close", side="sell", kind="market", quantity=0.5, price=None, record_price=1.0,
+    ...     created_at=0))
     "the order to close 's' (sell 0.5 BTCUSDT, bk1)"
     """
     what = f"{order.side} {plain_number(order.quantity)} {order.symbol}"

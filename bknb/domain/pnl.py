@@ -1,4 +1,4 @@
-"""Money: what a trade made, with slippage and fees taken apart."""
+"""Profit and loss of a trade in percent, with its gross move, slippage and fees."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def net_percentage(position: Position, price_open: float, price_close: float, sl
 
 
 def trade_pnl(position: Position, price_open: float, price_close: float, *, slippage: float, fee: float) -> Pnl:
-    """The same, with its parts: gross is the raw price move, ``gross - fee - slippage = net``.
+    """Net result of a trade in percent, with its parts: gross is the raw price move, ``gross - fee - slippage = net``.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""After a restart: saved orders, what the broker says of them, and the restored record, brought together.
+"""Reconciliation after a restart: saved orders, the broker's reports of them, and the restored record.
 
 One pure function decides it all; nothing in it sends an order. Called again on what it led to, it changes nothing.
 """
@@ -11,23 +11,23 @@ from typing import NamedTuple
 import msgspec
 
 from .formatting import plain_number
-from .orders import Order, Report, ended, key_of, left_open, named, nonsense, told
+from .orders import Order, Report, after_report, ended, key_of, left_open, order_text, report_problem
 from .signal import OpenSignal, ScheduledSignal
 
 
-def to_ask(orders: Iterable[Order]) -> list[Order]:
-    """Those the broker must be asked about after a restart: all that left and may have changed since."""
+def to_query(orders: Iterable[Order]) -> list[Order]:
+    """The orders the broker is queried about after a restart: all that were sent and may have changed since."""
     return [order for order in orders if order.working or order.status in ("sent", "unknown", "lost")]
 
 
 class Reconciled(NamedTuple):
-    """What a restart has to do about orders.
+    """The changes a restart makes to orders.
 
     Attributes
     ----------
-    keep
+    save
         Orders whose saved value changes.
-    forget
+    discard
         Orders that never left, for a signal the record does not have: it will decide again.
     cancel
         Orders that work at the broker although they are over for us.
@@ -35,8 +35,8 @@ class Reconciled(NamedTuple):
         Where record and broker differ, as sentences.
     """
 
-    keep: tuple[Order, ...]
-    forget: tuple[Order, ...]
+    save: tuple[Order, ...]
+    discard: tuple[Order, ...]
     cancel: tuple[Order, ...]
     problems: tuple[str, ...]
 
@@ -50,9 +50,9 @@ def reconcile(
     when: int,
     prefix: str,
 ) -> Reconciled:
-    """Bring saved orders, the broker's reports and the restored record together.
+    """Reconcile saved orders, the broker's reports and the restored record.
 
-    Nothing here sends anything again: an order still ``intended`` is left to :func:`next_deed`, and one that may have
+    Nothing here sends anything again: an order still ``intended`` is left to :func:`next_action`, and one that may have
     left is asked about until the broker has answered.
 
     Parameters
@@ -60,7 +60,7 @@ def reconcile(
     orders
         All saved orders of one strategy on one symbol.
     reports
-        The broker's answers to :func:`to_ask`, by client id; ``None``: it knows no such order. One it did not
+        The broker's answers to :func:`to_query`, by client id; ``None``: it knows no such order. One it did not
         answer about is not in here.
     working
         All orders that work at the broker on this symbol.
@@ -72,24 +72,24 @@ def reconcile(
         What our client ids begin with; see :func:`own_prefix`.
     """
     orders = list(orders)
-    keep: list[Order] = []
-    forget: list[Order] = []
+    save: list[Order] = []
+    discard: list[Order] = []
     cancel: list[Order] = []
     problems: list[str] = []
     at_broker = {report.client_id: report for report in working}
     for old in orders:
         if _never_left(old) and (held is None or old.key != key_of(held)):
-            forget.append(old)
+            discard.append(old)
             continue
-        new, problem = _found(old, reports)
+        new, problem = _after_answer(old, reports)
         if old.client_id in at_broker and old.done and old.status != "lost":
             cancel.append(old)
-            problem = f"{named(old)} is {old.status} for us and still works at the broker; it is cancelled"
+            problem = f"{order_text(old)} is {old.status} for us and still works at the broker; it is cancelled"
         if new.purpose == "open":
             new, more = _as_recorded(new, held, when)
             problem = problem or more
         if new != old:
-            keep.append(new)
+            save.append(new)
         if problem:
             problems.append(problem)
     known = {order.client_id for order in orders}
@@ -100,41 +100,43 @@ def reconcile(
     )
     if held is not None and all(order.key != key_of(held) for order in orders):
         problems.append(f"the record holds {held.id!r}, for which no order was ever made; none is made now")
-    return Reconciled(tuple(keep), tuple(forget), tuple(cancel), tuple(problems))
+    return Reconciled(tuple(save), tuple(discard), tuple(cancel), tuple(problems))
 
 
 def _never_left(order: Order) -> bool:
     return order.status == "intended" and order.purpose == "open" and order.ended_at is None
 
 
-def _found(old: Order, reports: Mapping[str, Report | None]) -> tuple[Order, str]:
-    """An order after what the broker said about it, and what there is to tell."""
+def _after_answer(old: Order, reports: Mapping[str, Report | None]) -> tuple[Order, str]:
+    """An order updated by the broker's answer, and the problem to report, if any."""
     if old.status == "lost" and reports.get(old.client_id) is None:
         return old, ""
     if not (old.working or old.status in ("sent", "unknown", "lost")):
         return old, ""
     report = reports.get(old.client_id)
-    if report is not None and not nonsense(old, report):
-        new = told(old, report)
-        return new, f"{named(new)} was lost and has turned up: {new.status}" if old.status == "lost" else ""
+    if report is not None and not report_problem(old, report):
+        new = after_report(old, report)
+        return new, f"{order_text(new)} was lost and has turned up: {new.status}" if old.status == "lost" else ""
     if old.working and old.client_id not in reports:
-        return old, ""  # nobody answered; what we know still holds
+        return old, ""  # no answer; the saved state still holds
     return msgspec.structs.replace(old, status="unknown"), ""
 
 
 def _as_recorded(entry: Order, held: OpenSignal | ScheduledSignal | None, when: int) -> tuple[Order, str]:
-    """An entry order after a look at what the restored record holds."""
+    """An entry order brought in line with the restored record, and the problem to report, if any."""
     if held is not None and entry.key == key_of(held):
         if isinstance(held, OpenSignal) and entry.opened_at is None:
             return msgspec.structs.replace(entry, opened_at=held.pending_at), ""
         return entry, ""
     if entry.ended_at is not None:
         return entry, ""
-    return ended(entry, when, entry.record_price), f"{named(entry)}: the record does not hold its signal; it is ended"
+    return ended(
+        entry, when, entry.record_price
+    ), f"{order_text(entry)}: the record does not hold its signal; it is ended"
 
 
 def differences(orders: Sequence[Order]) -> Iterator[str]:
-    """Where the broker came to something else than the record with one signal, once all of the moment is done."""
+    """Sentences on where the broker differs from the record for one signal, once its orders are settled for now."""
     entry = orders[0]
     if not entry.done:
         return
@@ -142,11 +144,11 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
     why = f": {entry.note}" if entry.note else ""
     missed = entry.quantity - entry.filled_quantity > entry.quantity * 1e-9
     if missed and entry.opened_at is not None:
-        yield f"{named(entry)} is {entry.status}, {filled}; the record opened it{why}"
+        yield f"{order_text(entry)} is {entry.status}, {filled}; the record opened it{why}"
     elif missed and entry.ended_at is None:
-        yield f"{named(entry)} is {entry.status}, {filled}; the record waits for it to open{why}"
+        yield f"{order_text(entry)} is {entry.status}, {filled}; the record waits for it to open{why}"
     elif entry.opened_at is None and entry.ended_at is not None and entry.filled_quantity > 0:
-        yield f"{named(entry)}: {filled}; the record never opened it, so it is closed again"
+        yield f"{order_text(entry)}: {filled}; the record never opened it, so it is closed again"
     rest = left_open(orders)
     if entry.ended_at is not None and rest:
         tried = f"{len(orders) - 1} closing orders"

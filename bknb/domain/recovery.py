@@ -1,7 +1,7 @@
-"""What a live run keeps on disk, and the state it wakes up in after a crash.
+"""The saved state of a live run on disk, and the state it is restored to after a crash.
 
 A turn of the lifecycle may touch several files. Each carries the number of its turn, and files are written in an order
-in which the newest turn tells the truth wherever the process ends in between:
+in which the newest turn is the valid one wherever the process ends in between:
 
 * the milestones before the position they belong to (with the levels from before, should the position not follow),
 * the open position before its scheduled signal is removed,
@@ -20,12 +20,12 @@ from .lifecycle import Flat, Holding, State, Waiting
 from .risk import OpenPosition
 from .signal import Cancelled, Closed, Opened, OpenSignal, Scheduled, ScheduledSignal
 
-Turning: TypeAlias = Scheduled | Opened | Closed | Cancelled
+StateChange: TypeAlias = Scheduled | Opened | Closed | Cancelled
 """The results that change what is open or scheduled."""
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose state it is."""
+    """The strategy, exchange, symbol and execution model that saved state belongs to."""
 
     strategy: str
     exchange: str
@@ -34,7 +34,7 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
-    """The open position of a strategy on a symbol, or that there is none.
+    """The open position of a strategy on a symbol; ``signal`` is ``None`` when there is none.
 
     Attributes
     ----------
@@ -42,9 +42,9 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
         Whose it is.
     turn
         How many turns came before; the highest on disk is the newest.
-    fed
-        Open time of the last minute that was looked at (UTC ms).
-    asked
+    last_minute
+        Open time of the last minute that was processed (UTC ms).
+    last_asked
         Moment of the last question to the strategy (UTC ms), ``None`` before the first.
     last_id
         The signal that was opened last.
@@ -52,19 +52,19 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
         The open position.
     highest, lowest
         Extreme prices it has seen.
-    untold
-        Results of this turn; listeners may not have heard them when the process ended.
+    undelivered
+        Results of this turn that may not have reached the listeners when the process ended.
     """
 
     owner: Owner
     turn: int
-    fed: int
-    asked: int | None = None
+    last_minute: int = msgspec.field(name="fed")
+    last_asked: int | None = msgspec.field(default=None, name="asked")
     last_id: str | None = None
     signal: OpenSignal | None = None
     highest: float = 0.0
     lowest: float = 0.0
-    untold: tuple[Turning, ...] = ()
+    undelivered: tuple[StateChange, ...] = msgspec.field(default=(), name="untold")
 
 
 class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,11 +72,11 @@ class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
     owner: Owner
     turn: int
-    fed: int
+    last_minute: int = msgspec.field(name="fed")
     signal: ScheduledSignal
-    asked: int | None = None
+    last_asked: int | None = msgspec.field(default=None, name="asked")
     last_id: str | None = None
-    untold: tuple[Turning, ...] = ()
+    undelivered: tuple[StateChange, ...] = msgspec.field(default=(), name="untold")
 
 
 class SavedPartial(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,16 +99,16 @@ class SavedPlaces(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """What a live run wakes up with.
+    """The state a live run goes on from.
 
     Attributes
     ----------
     state
         Flat, waiting or holding.
-    turn, fed, asked
-        As saved; ``fed`` is ``None`` when nothing was saved.
-    untold
-        Results that listeners may not have heard.
+    turn, last_minute, last_asked
+        As saved; ``last_minute`` is ``None`` when nothing was saved.
+    undelivered
+        Results that may not have reached the listeners.
     stale_schedule
         Whether the scheduled signal on disk was overtaken by what came after it, and is to be removed.
     partial
@@ -117,15 +117,15 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
 
     state: State
     turn: int = 0
-    fed: int | None = None
-    asked: int | None = None
-    untold: tuple[Turning, ...] = ()
+    last_minute: int | None = None
+    last_asked: int | None = None
+    undelivered: tuple[StateChange, ...] = ()
     stale_schedule: bool = False
     partial: SavedPartial | None = None
 
 
 def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial: SavedPartial | None) -> Restored:
-    """The state that these files tell of; each may be missing.
+    """The state that the saved values lead to; each may be missing.
 
     Examples
     --------
@@ -136,9 +136,9 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
         return Restored(
             state=Waiting(signal=schedule.signal, last_id=schedule.last_id),
             turn=schedule.turn,
-            fed=schedule.fed,
-            asked=schedule.asked,
-            untold=schedule.untold,
+            last_minute=schedule.last_minute,
+            last_asked=schedule.last_asked,
+            undelivered=schedule.undelivered,
         )
     if signal is None:
         return Restored(state=Flat())
@@ -161,9 +161,9 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
     return Restored(
         state=state,
         turn=signal.turn,
-        fed=signal.fed,
-        asked=signal.asked,
-        untold=signal.untold,
+        last_minute=signal.last_minute,
+        last_asked=signal.last_asked,
+        undelivered=signal.undelivered,
         stale_schedule=schedule is not None,
         partial=mended,
     )

@@ -1,4 +1,4 @@
-"""The retry policy: how long to wait after an attempt that failed, or to give up."""
+"""The retry policy: the pause after a failed attempt, or the reason to give up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a risk profile is asked, and what it can see: the candidate and every position that holds a place."""
+"""The request a risk profile decides on: the candidate and every position that holds a place."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class OpenPosition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One question to a risk profile.
+    """A candidate signal for a risk profile to allow or refuse.
 
     Attributes
     ----------
     symbol, strategy, exchange
-        Who asks.
+        The run that asks.
     when : int
         The moment, UTC ms.
     price : float

@@ -1,4 +1,4 @@
-"""What a strategy returns, the rows the engine keeps, and the events the life of a signal consists of.
+"""The signal a strategy returns, its scheduled and open form, and the events of its lifecycle.
 
 Prices are in quote currency, moments are UTC milliseconds, a percentage of 1.5 means 1.5 %.
 """
@@ -96,8 +96,8 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-class Happening(msgspec.Struct, frozen=True, kw_only=True):
-    """What every event says: who, where, when (UTC ms), and the average price then."""
+class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of every event: the run, the moment (UTC ms), and the average price then (quote currency)."""
 
     symbol: str
     strategy: str
@@ -108,7 +108,7 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
     price: float
 
 
-class Idle(Happening, frozen=True, kw_only=True, tag_field="action", tag="idle"):
+class Idle(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="idle"):
     """A minute with nothing open or scheduled.
 
     Examples
@@ -121,7 +121,7 @@ class Idle(Happening, frozen=True, kw_only=True, tag_field="action", tag="idle")
     action: ClassVar[Literal["idle"]] = "idle"
 
 
-class Scheduled(Happening, frozen=True, kw_only=True, tag_field="action", tag="scheduled"):
+class Scheduled(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="scheduled"):
     """A signal was accepted and waits for its entry price.
 
     Examples
@@ -135,7 +135,7 @@ class Scheduled(Happening, frozen=True, kw_only=True, tag_field="action", tag="s
     signal: ScheduledSignal
 
 
-class Opened(Happening, frozen=True, kw_only=True, tag_field="action", tag="opened"):
+class Opened(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="opened"):
     """A position was opened at ``signal.price_open``.
 
     Examples
@@ -149,7 +149,7 @@ class Opened(Happening, frozen=True, kw_only=True, tag_field="action", tag="open
     signal: OpenSignal
 
 
-class Active(Happening, frozen=True, kw_only=True, tag_field="action", tag="active"):
+class Active(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="active"):
     """A minute with a scheduled signal or an open position; both percentages are 0 while scheduled.
 
     Examples
@@ -165,7 +165,7 @@ class Active(Happening, frozen=True, kw_only=True, tag_field="action", tag="acti
     percent_sl: float
 
 
-class Closed(Happening, frozen=True, kw_only=True, tag_field="action", tag="closed"):
+class Closed(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="closed"):
     """A position ended; ``closed_at`` is the open time of the candle that decided it.
 
     Examples
@@ -186,7 +186,7 @@ class Closed(Happening, frozen=True, kw_only=True, tag_field="action", tag="clos
     ambiguous: bool
 
 
-class Cancelled(Happening, frozen=True, kw_only=True, tag_field="action", tag="cancelled"):
+class Cancelled(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="cancelled"):
     """A scheduled signal ended without ever opening.
 
     Examples
@@ -204,10 +204,10 @@ class Cancelled(Happening, frozen=True, kw_only=True, tag_field="action", tag="c
 
 
 TickResult: TypeAlias = Idle | Scheduled | Opened | Active | Closed | Cancelled
-"""The six things a minute can come to, told apart by ``action``."""
+"""The six possible results of a minute, distinguished by ``action``."""
 
 
-class Rejected(Happening, frozen=True, kw_only=True):
+class Rejected(RunEvent, frozen=True, kw_only=True):
     """A strategy's answer broke rules; ``signal`` is the answer as text.
 
     Examples
@@ -220,7 +220,7 @@ class Rejected(Happening, frozen=True, kw_only=True):
     signal: str
 
 
-class RiskRefused(Happening, frozen=True, kw_only=True):
+class RiskRefused(RunEvent, frozen=True, kw_only=True):
     """A risk profile refused a candidate; ``note`` says which rule and why.
 
     Examples
@@ -235,7 +235,7 @@ class RiskRefused(Happening, frozen=True, kw_only=True):
     open_positions: int
 
 
-class Milestone(Happening, frozen=True, kw_only=True):
+class Milestone(RunEvent, frozen=True, kw_only=True):
     """A position has come ``level`` percent of the way to its target (profit) or its stop (loss).
 
     Examples

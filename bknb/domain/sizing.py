@@ -1,4 +1,4 @@
-"""How much to buy: three methods and their limits. Plain numbers in, a quantity out.
+"""Position sizing: three methods and their limits; plain numbers in, a quantity out.
 
 A quantity is in units of what is traded, not rounded to an exchange's steps. Limits are applied in this order: the
 floor, then the share of the balance, then the ceiling, so that a limit on risk has the last word.

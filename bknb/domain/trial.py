@@ -1,4 +1,4 @@
-"""One combination that was tried, as the ledger keeps it."""
+"""One tried combination of parameters, as it is saved in the ledger."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     sharpe
         Mean over deviation of the trades' results, where there are enough.
     figures
-        The figures of the outcome in the order of ``kernels.score.FIGURES``.
+        The figures of the outcome in the order of ``kernels.metrics.FIGURES``.
     daily
-        Net return of each day of the frame; see ``engine.combination.pack_days``.
+        Net return of each day of the frame; see ``sweeps.evaluate.pack_days``.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Validation of what a strategy returned: every rule is checked, every broken one is told."""
+"""Validation of the answer of a strategy: every rule is checked, every broken one is listed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
 
 
 def shown(value: object, length: int) -> str:
-    """A user's value as text of at most ``length`` characters, even when it cannot show itself.
+    """A user's value as text of at most ``length`` characters, even when its ``repr`` raises.
 
     Examples
     --------

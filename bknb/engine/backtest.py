@@ -1,7 +1,7 @@
 """The backtest driver: asks the strategy slot by slot and feeds the lifecycle the minutes that matter.
 
 Between two questions nothing is looked at; while something is open or scheduled a scan jumps to the next minute at
-which it can change. What was jumped over reaches the lifecycle as one ``Stretch``, so that skipping and stepping
+which it can change. What was jumped over reaches the lifecycle as one ``SkippedMinutes``, so that skipping and stepping
 give the same events.
 """
 
@@ -23,16 +23,16 @@ from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..market.window import Series, Window
 from .lookup import get_risk
-from .minute_walk import Course, next_question
+from .minute_walk import MinuteWalk, next_question
 from .plan import Plan, Stopping, open_window
 from .records import Records
 from .registry import Strategy
 from .risk_book import RiskBook
-from .strategy_loop import Desk, watched
+from .strategy_loop import StrategyLoop, time_limited
 from .vectorised import LookedUp, first_row, rows_begin, signal_rows, unsteady_rows
 
-_REPORTS: Final = 200  # progress is told this often in a run
-_HOLD_SECONDS: Final = 0.02  # a paused run looks this often whether it goes on
+_REPORTS: Final = 200  # progress is emitted this often in a run
+_POLL_SECONDS: Final = 0.02  # a paused run checks this often whether it goes on
 
 
 class BacktestRun:
@@ -47,7 +47,7 @@ class BacktestRun:
     stopped
         Whether the run was stopped before its end.
     paused
-        Whether it holds still before its next question.
+        Whether it waits before its next question.
     stopping
         ``""``, ``"entries"`` once it opens nothing new any more, ``"now"`` once it leaves at the next minute.
     """
@@ -71,7 +71,7 @@ class BacktestRun:
         self.seconds = 0.0
         self._every_minute = every_minute
         self.paused = False
-        self._silent = silent  # no listener hears of it
+        self._silent = silent  # nothing is emitted to listeners
         self._no_entries = False
         self._leave = False
         self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
@@ -97,13 +97,13 @@ class BacktestRun:
         """The candles in memory, by symbol and interval."""
         return {} if self.window is None else self.window.series()
 
-    def let_go(self, plan: Plan) -> None:
-        """Keep the records alone of a run that is over: no candles, and a plan that holds none."""
+    def release_candles(self, plan: Plan) -> None:
+        """Drop the candles of a run that is over; the plan given in place of its own holds none either."""
         self.plan, self.window = plan, None
 
     @property
     def stopping(self) -> Stopping:
-        """Whether the run was told to stop, and how."""
+        """Whether the run is to be stopped, and how."""
         if self._leave:
             return "now"
         return "entries" if self._no_entries else ""
@@ -124,7 +124,7 @@ class BacktestRun:
     # --- the run ------------------------------------------------------------------------------------------------
 
     async def results(self) -> AsyncIterator[Closed | Cancelled]:
-        """Run, and give every closed and cancelled result as it happens."""
+        """Run, and yield every closed and cancelled result as it happens."""
         plan = self.plan
         began = stopwatch()
         records = self.records
@@ -132,16 +132,16 @@ class BacktestRun:
         lookup = await self._rows(window)
         series = await window.load_run(plan.symbol, plan.frame.start)
         self.check_coverage(series)
-        desk = self._desk(window, plan.strategy if lookup is None else replace(plan.strategy, ask=lookup))
-        course = Course(
+        loop = self._make_loop(window, plan.strategy if lookup is None else replace(plan.strategy, ask=lookup))
+        walk = MinuteWalk(
             series,
             window.average_prices(plan.symbol),
-            desk,
+            loop,
             every_minute=self._every_minute,
             sessions=window.sessions,
         )
-        async with watched(desk, plan.settings.max_signal_generation_seconds):
-            async for result in self._course(course, desk):
+        async with time_limited(loop, plan.settings.max_signal_generation_seconds):
+            async for result in self._walk(walk, loop):
                 yield result
         self.seconds = stopwatch() - began
         self._report(self.processed if self.stopped else self.total)
@@ -168,7 +168,7 @@ class BacktestRun:
 
     @property
     def rules(self) -> Rules:
-        """What holds for the whole run."""
+        """The parameters of the run for the lifecycle."""
         plan = self.plan
         return Rules(
             symbol=plan.symbol,
@@ -184,14 +184,14 @@ class BacktestRun:
             or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
         )
 
-    def _desk(self, window: Window, strategy: Strategy) -> Desk:
+    def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:
         book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
-        return Desk(
+        return StrategyLoop(
             rules=self.rules, strategy=strategy, window=window, book=book, records=self.records, silent=self._silent
         )
 
     def check_coverage(self, series: Series) -> None:
-        """Refuse a frame without data, and note where the data begins late or ends early."""
+        """Raise ``NotEnoughData`` for a frame without data; add a warning where the data begins late or ends early."""
         plan, candles = self.plan, series.candles
         first, end = plan.frame.start, plan.frame.last
         where = f"{plan.symbol} on {plan.exchange.name}"
@@ -212,75 +212,75 @@ class BacktestRun:
             early = (end - last) // MINUTE_MS
             self.records.warnings.append(f"the data of {where} ends {early} minutes before the end of the frame")
 
-    async def _course(self, course: Course, desk: Desk) -> AsyncIterator[Closed | Cancelled]:
+    async def _walk(self, walk: MinuteWalk, loop: StrategyLoop) -> AsyncIterator[Closed | Cancelled]:
         """Question after question; after each that opened or scheduled something, minutes until it is over."""
         records, frame = self.records, self.plan.frame
         slot_ms, step_ms = interval_ms(self.plan.strategy.interval), interval_ms(frame.interval)
         report_every = max(self.total // _REPORTS, 1) * step_ms
-        start, last, quiet = frame.start, frame.last, desk.rules.quiet  # looked up once, not for every question
+        start, last, quiet = frame.start, frame.last, loop.rules.quiet  # looked up once, not for every question
         report_at = when = start
-        told = 0
+        delivered = 0
         while when <= last and not self._no_entries:
             if when >= report_at:
                 self._report((when - start) // step_ms)
                 report_at = when + report_every
                 await asyncio.sleep(0)
-            if course.ready is not None and not course.asks_at(when):
-                opens = course.next_question(when)
+            if walk.ready is not None and not walk.asks_at(when):
+                opens = walk.next_question(when)
                 if opens is None:
                     break  # the market does not open again in these data
                 when = start + ceil_to(opens - start, step_ms)
                 continue
-            index = course.index_at(when)
-            if index >= course.count:
+            index = walk.index_at(when)
+            if index >= walk.count:
                 break  # the data ends here: nobody could fill what the strategy asks for
             after = when
             if self.paused:
                 await self._hold(when)
                 continue  # asks here when it goes on, and stops here when it was stopped meanwhile
-            if when == start or (index > 0 and course.time_of(index - 1) == when - MINUTE_MS):
+            if when == start or (index > 0 and walk.time_of(index - 1) == when - MINUTE_MS):
                 if quiet:
-                    await course.idle_until(index)
-                after = await self._ask(course, desk, when=when, index=index)
-                while told < len(ends := records.ends):
-                    yield ends[told]
-                    told += 1
-                if not isinstance(desk.state, Flat):
+                    await walk.idle_until(index)
+                after = await self._ask(walk, loop, when=when, index=index)
+                while delivered < len(ends := records.ends):
+                    yield ends[delivered]
+                    delivered += 1
+                if not isinstance(loop.state, Flat):
                     break  # left in the middle
             when = next_question(start, step_ms, after=after, asked=when, slot_ms=slot_ms)
         if not self._no_entries:
-            await course.idle_until(course.index_at(last + 1))
+            await walk.idle_until(walk.index_at(last + 1))
         self.stopped = self._no_entries
         self.processed = self.total if not self.stopped else self.processed
 
     async def _hold(self, when: int) -> None:
-        """Stand still before the question at ``when`` until the run is resumed or stopped.
+        """Wait before the question at ``when`` until the run is resumed or stopped.
 
-        Time in the frame stands still too, so a pause never changes what a run comes to.
+        Time in the frame waits too, so a pause never changes the result of a run.
         """
         frame, warnings = self.plan.frame, self.records.warnings
         self._report((when - frame.start) // interval_ms(frame.interval))
         while self.paused and not self._no_entries:  # noqa: ASYNC110 -- the flags are set in other threads
-            await asyncio.sleep(_HOLD_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         end = "stopped there" if self.paused else "resumed there: no question was left out"
         warnings.append(f"new entries were paused at {utc_text(when)} and {end}")
 
-    async def _ask(self, course: Course, desk: Desk, *, when: int, index: int) -> int:
+    async def _ask(self, walk: MinuteWalk, loop: StrategyLoop, *, when: int, index: int) -> int:
         """One question and all that follows from it; returns the last minute it took (UTC ms)."""
         timing = subjects.performance.heard and not self._silent
         began = stopwatch() if timing else 0.0
-        await desk.ask(when)
+        await loop.ask(when)
         after = when
-        if not isinstance(desk.state, Flat):
+        if not isinstance(loop.state, Flat):
             opened = stopwatch() if timing else 0.0
-            after = await course.until_flat(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
+            after = await walk.until_flat(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
             if timing:
                 self._time("backtest_signal", stopwatch() - opened)
         if timing:
             self._time("backtest_timeframe", stopwatch() - began)
         return after
 
-    # --- telling ------------------------------------------------------------------------------------------------
+    # --- events -------------------------------------------------------------------------------------------------
 
     def _report(self, processed: int) -> None:
         self.processed = processed

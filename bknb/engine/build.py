@@ -15,7 +15,7 @@ from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..errors import UnknownName, UsageError
 from ..market.sources import FunctionSource
 from ..ports import CandleSource
-from .call_by_name import asker
+from .call_by_name import calling_by_name
 from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
 from .vectorised import DEFAULT_LOOKBACK, is_vectorised, windowed
 
@@ -83,14 +83,14 @@ def make_strategy(
         raise UsageError(f"lookback must be a whole number of candles above 0, got {lookback!r}")
     chosen = checked_params(name, function, params)
     if get_signals is None:
-        asked: AnyFunction = function
-        ask = asker(partial(function, **chosen) if chosen else function)
+        called: AnyFunction = function
+        ask = calling_by_name(partial(function, **chosen) if chosen else function)
     else:
-        asked = ask = windowed(get_signals, name=name, interval=interval, lookback=lookback, params=chosen)
+        called = ask = windowed(get_signals, name=name, interval=interval, lookback=lookback, params=chosen)
     return Strategy(
         name=name,
         interval=interval,
-        get_signal=asked,
+        get_signal=called,
         ask=ask,
         risk=risk,
         execution=execution,

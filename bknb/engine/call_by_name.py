@@ -11,7 +11,7 @@ from ..market.context import Context
 
 Ask = Callable[[Context], Any]
 
-_OFFERED: Final[dict[str, Callable[[Context], Any]]] = {
+_ARGUMENTS: Final[dict[str, Callable[[Context], Any]]] = {
     "ctx": lambda ctx: ctx,
     "symbol": lambda ctx: ctx.symbol,
     "when": lambda ctx: ctx.when,
@@ -19,7 +19,7 @@ _OFFERED: Final[dict[str, Callable[[Context], Any]]] = {
 }
 
 
-def asker(function: Callable[..., Any]) -> Ask:
+def calling_by_name(function: Callable[..., Any]) -> Ask:
     """A function of one context that calls ``function`` with what its parameters ask for.
 
     Raises
@@ -35,15 +35,15 @@ def asker(function: Callable[..., Any]) -> Ask:
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        if parameter.name in _OFFERED and parameter.kind != parameter.POSITIONAL_ONLY:
+        if parameter.name in _ARGUMENTS and parameter.kind != parameter.POSITIONAL_ONLY:
             wanted.append(parameter.name)
         elif parameter.default is parameter.empty:
             name = getattr(function, "__name__", "get_signal")
             raise UsageError(
-                f"{name} asks for {parameter.name!r}\na strategy may ask for any of {', '.join(_OFFERED)} by name; "
+                f"{name} asks for {parameter.name!r}\na strategy may ask for any of {', '.join(_ARGUMENTS)} by name; "
                 "give other parameters a default"
             )
     if wanted == ["ctx"]:
         return lambda ctx: function(ctx=ctx)
-    getters = [(name, _OFFERED[name]) for name in wanted]
+    getters = [(name, _ARGUMENTS[name]) for name in wanted]
     return lambda ctx: function(**{name: get(ctx) for name, get in getters})

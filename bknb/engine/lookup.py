@@ -1,4 +1,4 @@
-"""What is registered: list_* and get_* for every kind."""
+"""Look-up of registered items: ``list_*`` and ``get_*`` for every kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which minute of a run must be looked at next, and which minutes are ready."""
+"""The walk over the minutes of a backtest: which minute can change something, and when a strategy can be asked."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from ..domain.execution import Minute
 from ..domain.interval import MINUTE_MS, ceil_to
-from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Stretch, Waiting
+from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, SkippedMinutes, Waiting
 from ..domain.milestones import LEVEL_STEP
 from ..kernels.first_touch import first_outside
 from ..market.window import Series
-from .strategy_loop import Desk
+from .strategy_loop import StrategyLoop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _NEVER: Final = math.inf
 
 
-_EARLY: Final = 1e-9  # a milestone is looked for a hair early: the lifecycle decides, the scan must not be late
+_EARLY: Final = (
+    1e-9  # relative; milestones are looked for slightly early: the lifecycle decides, the scan must not be late
+)
 
 
 def next_question(start: int, step_ms: int, *, after: int, asked: int, slot_ms: int) -> int:
@@ -46,22 +48,22 @@ def next_question(start: int, step_ms: int, *, after: int, asked: int, slot_ms: 
 
 
 def ready_minutes(times: NDArray[np.int64], sessions: Sessions, count: int) -> NDArray[np.bool_]:
-    """Minutes (UTC ms) at which, with sessions declared, a strategy can be asked: an average price is to be had.
+    """Minutes (UTC ms) at which, with sessions declared, a strategy can be asked: an average price exists.
 
-    A price made before the market closed is not to be had when it opens: wait for one of this session.
+    An average price of the session before does not count: the window must lie in the open session.
     """
     ready: NDArray[np.bool_] = sessions.open_minutes(times - count * MINUTE_MS, count * MINUTE_MS) == count
     return ready
 
 
-class Course:
+class MinuteWalk:
     """The minutes of a run as arrays, and the walk over them while something is open or scheduled."""
 
     def __init__(
         self,
         series: Series,
         price: NDArray[np.float64],
-        desk: Desk,
+        loop: StrategyLoop,
         *,
         every_minute: bool,
         sessions: Sessions | None = None,
@@ -72,13 +74,13 @@ class Course:
         self._high, self._low, self._price = candles.high, candles.low, price
         self._prices = candles.block[1:5]
         self.count = len(candles)
-        self._desk = desk
-        self._every_minute = every_minute or desk.rules.quiet
-        self._fed: int | None = None
-        self._average = desk.rules.model.watches == "average"
+        self._loop = loop
+        self._every_minute = every_minute or loop.rules.quiet
+        self._next_index: int | None = None
+        self._average = loop.rules.model.watches == "average"
         self.ready: NDArray[np.bool_] | None = None
         if sessions is not None:
-            self.ready = ready_minutes(self._times, sessions, desk.rules.settings.avg_price_candles_count)
+            self.ready = ready_minutes(self._times, sessions, loop.rules.settings.avg_price_candles_count)
 
     def asks_at(self, when: int) -> bool:
         """Whether, with sessions declared, a strategy can be asked at a moment."""
@@ -111,50 +113,50 @@ class Course:
         return Minute(int(self._times[index]), open_, high, low, close, float(self._price[index]))
 
     async def idle_until(self, index: int) -> None:
-        """Where somebody listens to quiet minutes, feed those before ``index`` too."""
-        if self._desk.rules.quiet and self._fed is not None:
-            for i in range(self._fed, index):
-                await self._desk.take(self.minute(i))
-        self._fed = index
+        """Feed the quiet minutes before ``index`` to the lifecycle when their results are wanted."""
+        if self._loop.rules.quiet and self._next_index is not None:
+            for i in range(self._next_index, index):
+                await self._loop.take(self.minute(i))
+        self._next_index = index
 
     async def until_flat(self, index: int, *, leave: Callable[[], bool], stopping: Callable[[], bool]) -> int:
-        """Feed minutes from ``index`` on until nothing is open or scheduled; returns the last minute fed (UTC ms)."""
-        desk = self._desk
+        """Feed minutes from ``index`` on until nothing is open or scheduled; returns the last of them (UTC ms)."""
+        loop = self._loop
         jumps = 0
-        while not isinstance(desk.state, Flat):
+        while not isinstance(loop.state, Flat):
             jumps += 1
             if jumps % 64 == 0:
                 await asyncio.sleep(0)  # lets a stop request and the listeners' loop in
             if leave():
                 break
-            if stopping() and isinstance(desk.state, Waiting):
-                await desk.take(Halt(self.time_of(min(index, self.count - 1)), self._last_price(index)))
+            if stopping() and isinstance(loop.state, Waiting):
+                await loop.take(Halt(self.time_of(min(index, self.count - 1)), self._last_price(index)))
                 break
             target = index if self._every_minute else self._next(index)
-            if target > index and isinstance(desk.state, Holding):
-                await desk.take(self._stretch(index, target))
+            if target > index and isinstance(loop.state, Holding):
+                await loop.take(self._skipped(index, target))
             if target >= self.count:
                 last = self.count - 1
-                await desk.take(DataEnd(self.time_of(last), float(self._price[last])))
+                await loop.take(DataEnd(self.time_of(last), float(self._price[last])))
                 index = self.count
                 break
-            await desk.take(self.minute(target))
+            await loop.take(self.minute(target))
             index = target + 1
-        self._fed = index
+        self._next_index = index
         return self.time_of(max(index - 1, 0))
 
     def _last_price(self, index: int) -> float:
         return float(self._price[max(index - 1, 0)])
 
-    def _stretch(self, start: int, stop: int) -> Stretch:
+    def _skipped(self, start: int, stop: int) -> SkippedMinutes:
         if self._average:
             part = self._price[start:stop]
-            return Stretch(float(part.max()), float(part.min()))
-        return Stretch(float(self._high[start:stop].max()), float(self._low[start:stop].min()))
+            return SkippedMinutes(float(part.max()), float(part.min()))
+        return SkippedMinutes(float(self._high[start:stop].max()), float(self._low[start:stop].min()))
 
     def _next(self, index: int) -> int:
         """The next minute at which the state can change; never later than the first such minute."""
-        state, rules = self._desk.state, self._desk.rules
+        state, rules = self._loop.state, self._loop.rules
         assert rules.frame_last is not None  # a backtest always has a frame  # noqa: S101
         if isinstance(state, Waiting):
             waiting = state.signal

@@ -1,4 +1,4 @@
-"""What a run is: names and values of a call, checked and made into one plan."""
+"""The plan of a backtest: names and values of a call, checked and resolved."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Plan:
     execution: str
     settings: Settings
     allow_gaps: bool = False
-    given: tuple[str, ...] = ()  # what the call said itself: "interval", "execution", "setting percent_fee"
+    given: tuple[str, ...] = ()  # what the call gave itself: "interval", "execution", "setting percent_fee"
 
     def labels(self) -> RunLabels:
         """Symbol, strategy, exchange and frame by name, as the events of the run carry them."""

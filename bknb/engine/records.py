@@ -1,4 +1,4 @@
-"""What a run leaves behind: events in order, and everything that went wrong, counted."""
+"""The records of a run: its events in order, and its failures, counted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FailureKind = Literal["warm-up", "strategy", "exchange", "callback", "timeout", 
 
 @dataclass(slots=True)
 class Failure:
-    """Something that went wrong at least once, and the run went on.
+    """A failure that happened at least once, and the run went on.
 
     Attributes
     ----------
     kind
         ``"warm-up"``: not enough history yet. ``"strategy"``, ``"callback"``: user code raised. ``"exchange"``:
-        candles could not be had. ``"timeout"``: a strategy thought too long. In live also ``"state"``: something could
+        candles could not be had. ``"timeout"``: a strategy took too long. In live also ``"state"``: something could
         not be saved; ``"broker"``: an order did not go as the record says; ``"late"``: a question was too old to ask.
     message
         The first error's type and text.
@@ -42,7 +42,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Records:
-    """Everything a run told; trades and cancelled are the ends among the events."""
+    """The events, warnings and failures of a run; ``ends`` holds its closed and cancelled results."""
 
     events: list[TickResult] = field(default_factory=list)
     closed: list[Closed] = field(default_factory=list)
@@ -53,19 +53,19 @@ class Records:
     milestones: list[Milestone] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
-    _limit: int | None = None  # of what was only said; what was done is kept for ever
+    _limit: int | None = None  # of warnings, rejections and refusals; events are never dropped
 
     def warn(self, text: str) -> None:
-        """Keep a warning."""
-        self._keep(self.warnings, text)
+        """Add a warning."""
+        self._append(self.warnings, text)
 
-    def _keep(self, notes: list[N], note: N) -> None:
+    def _append(self, notes: list[N], note: N) -> None:
         notes.append(note)
         if self._limit is not None and len(notes) > 2 * self._limit:
             del notes[: -self._limit]
 
     def add(self, event: Event) -> None:
-        """Keep one event; quiet minutes (idle, active) are not kept."""
+        """Add one event; results of quiet minutes (idle, active) are left out."""
         match event:
             case Idle() | Active():
                 return
@@ -73,10 +73,10 @@ class Records:
                 self.milestones.append(event)
                 return
             case Rejected():
-                self._keep(self.rejected, event)
+                self._append(self.rejected, event)
                 return
             case RiskRefused():
-                self._keep(self.refused, event)
+                self._append(self.refused, event)
                 return
             case Closed():
                 self.closed.append(event)

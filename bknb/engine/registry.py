@@ -1,4 +1,4 @@
-"""Everything that is registered by name, of every kind, and wired when a run starts."""
+"""The registry: exchanges, strategies, frames, risk profiles and more, by name."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ class WalkerSpec:
 T = TypeVar("T")
 
 
-class Shelf(Generic[T]):
-    """The registered things of one kind, in order of registration."""
+class Table(Generic[T]):
+    """The registered items of one kind, in order of registration."""
 
     def __init__(self, kind: str, *, article: str = "a") -> None:
         self.kind = kind
@@ -125,7 +125,7 @@ class Shelf(Generic[T]):
         self.built_in: dict[str, Callable[[], T]] = {}
 
     def add(self, name: str, item: T, *, strict: bool) -> T:
-        """Put it on the shelf; an item of that name is replaced, and a notice says so."""
+        """Add an item; one of that name is replaced, and a notice says so."""
         self.refuse_second(name, strict=strict)
         if name in self.items:
             log.info(f"{self.kind} {name!r} replaced")
@@ -141,7 +141,7 @@ class Shelf(Generic[T]):
             )
 
     def replace_all(self, items: Mapping[str, T]) -> None:
-        """Have exactly these items registered."""
+        """Register exactly these items."""
         self.items = dict(items)
 
     def get(self, name: str) -> T:
@@ -164,7 +164,7 @@ def _demo() -> Exchange:
 
 
 class Snapshot(NamedTuple):
-    """What was registered at some time: the items of each shelf, and the middleware."""
+    """The registered items of each table, and the middleware, at one moment."""
 
     items: tuple[dict[str, Any], ...]
     middleware: tuple[Callable[[Exchange], Exchange], ...]
@@ -180,32 +180,32 @@ class Registry:
     sizing_callbacks
         ``on_calculate`` of sizings that have one, by name.
     middleware
-        What every exchange goes through, in order, before a run uses it: other candles in its place, a record.
+        Functions applied in order to every exchange before a run uses it, for example to replace or record candles.
     """
 
     def __init__(self) -> None:
-        self.exchanges: Shelf[Exchange] = Shelf("exchange")
+        self.exchanges: Table[Exchange] = Table("exchange")
         self.exchanges.built_in["demo"] = _demo
-        self.strategies: Shelf[Strategy] = Shelf("strategy")
-        self.frames: Shelf[Frame] = Shelf("frame")
-        self.risks: Shelf[Risk] = Shelf("risk")
-        self.walkers: Shelf[WalkerSpec] = Shelf("walker")
-        self.sizings: Shelf[Sizing] = Shelf("sizing")
-        self.sizing_callbacks: Shelf[AnyFunction] = Shelf("sizing callback")
-        self.optimizers: Shelf[Any] = Shelf("optimizer", article="an")
+        self.strategies: Table[Strategy] = Table("strategy")
+        self.frames: Table[Frame] = Table("frame")
+        self.risks: Table[Risk] = Table("risk")
+        self.walkers: Table[WalkerSpec] = Table("walker")
+        self.sizings: Table[Sizing] = Table("sizing")
+        self.sizing_callbacks: Table[AnyFunction] = Table("sizing callback")
+        self.optimizers: Table[Any] = Table("optimizer", article="an")
         self.middleware: list[Callable[[Exchange], Exchange]] = []
 
-    def _shelves(self) -> list[Shelf[Any]]:
-        return [each for each in vars(self).values() if isinstance(each, Shelf)]
+    def _tables(self) -> list[Table[Any]]:
+        return [each for each in vars(self).values() if isinstance(each, Table)]
 
     def snapshot(self) -> Snapshot:
         """What is registered now, for ``restore``."""
-        return Snapshot(tuple(dict(shelf.items) for shelf in self._shelves()), tuple(self.middleware))
+        return Snapshot(tuple(dict(table.items) for table in self._tables()), tuple(self.middleware))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Bring a snapshot back."""
-        for shelf, items in zip(self._shelves(), snapshot.items, strict=True):
-            shelf.replace_all(items)
+        for table, items in zip(self._tables(), snapshot.items, strict=True):
+            table.replace_all(items)
         self.middleware[:] = snapshot.middleware
 
 

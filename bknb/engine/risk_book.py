@@ -1,4 +1,4 @@
-"""Asking a risk profile: check and reserve are one step, whoever asks at the same time."""
+"""The places of a risk profile: a candidate is checked and its place taken in one step, also under concurrency."""
 
 from __future__ import annotations
 
@@ -25,74 +25,74 @@ class RiskBook:
         The profile.
     taken
         Places that are taken already.
-    keep
-        Called with all places after every change, before anybody acts on it; live writes them to disk.
+    save
+        Called with all places after every change, before it takes effect; live writes them to disk.
     """
 
     def __init__(
         self,
         risk: Risk,
         taken: Iterable[OpenPosition] = (),
-        keep: Callable[[tuple[OpenPosition, ...]], None] | None = None,
+        save: Callable[[tuple[OpenPosition, ...]], None] | None = None,
     ) -> None:
         self.risk = risk
         self.places: dict[Place, OpenPosition] = {_key(place): place for place in taken}
-        self._keep = keep
+        self._save_places = save
         self._one_at_a_time = asyncio.Lock()
 
     def use(self, risk: Risk) -> None:
-        """Go by these rules from now on; the places stay."""
+        """Replace the risk profile; the places stay."""
         self.risk = risk
 
-    async def ask(self, asked: Reserve) -> Verdict:
+    async def ask(self, command: Reserve) -> Verdict:
         """Ask every rule in order about a candidate, and take its place when all allow it."""
-        candidate = asked.candidate
+        candidate = command.candidate
         async with self._one_at_a_time:
-            place = place_of(candidate, asked.when)
+            place = place_of(candidate, command.when)
             others = tuple(taken for key, taken in self.places.items() if key != _key(place))
             request = RiskRequest(
                 symbol=candidate.symbol,
                 strategy=candidate.strategy,
                 exchange=candidate.exchange,
-                when=asked.when,
-                price=asked.price,
+                when=command.when,
+                price=command.price,
                 signal=candidate,
                 open_positions=others,
             )
             note = await self._refusal(request)
             if note is None:
                 self.take(place)
-            await self._tell("on_allowed" if note is None else "on_rejected", request)
+            await self._call_back("on_allowed" if note is None else "on_rejected", request)
         return Verdict(note is None, note or "", len(others))
 
     async def _refusal(self, request: RiskRequest) -> str | None:
         """The note of the first rule that refuses, or ``None``."""
         for rule in self.risk.validations:
             try:
-                said = rule.validate(request)
-                if inspect.isawaitable(said):
-                    said = await said
+                answer = rule.validate(request)
+                if inspect.isawaitable(answer):
+                    answer = await answer
             except Exception as error:  # noqa: BLE001 -- a rule refuses by raising whatever it likes
-                said = str(error) or type(error).__name__
-            if isinstance(said, str) and said:
-                return f"{rule.note}: {said}" if rule.note else said
-            if said is False:
+                answer = str(error) or type(error).__name__
+            if isinstance(answer, str) and answer:
+                return f"{rule.note}: {answer}" if rule.note else answer
+            if answer is False:
                 return rule.note or getattr(rule.validate, "__name__", "a rule") + " refused"
         return None
 
-    async def _tell(self, callback: str, request: RiskRequest) -> None:
+    async def _call_back(self, callback: str, request: RiskRequest) -> None:
         function = self.risk.callbacks.get(callback)
         if function is None:
             return
         try:
-            said = function(request)
-            if inspect.isawaitable(said):
-                await said
+            answer = function(request)
+            if inspect.isawaitable(answer):
+                await answer
         except Exception as error:  # noqa: BLE001 -- a callback never stops a run
             log.warning("callback %s of risk profile %r failed: %r", callback, self.risk.name, error)
 
     def take(self, place: OpenPosition) -> None:
-        """Take a place; when it cannot be kept, nothing was taken."""
+        """Take a place; when it cannot be saved, the places stay as they were."""
         before = dict(self.places)
         self.places[_key(place)] = place
         try:
@@ -107,8 +107,8 @@ class RiskBook:
             self._save()
 
     def _save(self) -> None:
-        if self._keep is not None:
-            self._keep(tuple(self.places.values()))
+        if self._save_places is not None:
+            self._save_places(tuple(self.places.values()))
 
 
 def _key(place: OpenPosition) -> Place:

@@ -39,7 +39,7 @@ def add_sizing(
         Refuse to replace a sizing of that name.
     **parameters
         Those of the method, and the limits ``max_position_percentage`` (percent of the balance),
-        ``min_position_size`` and ``max_position_size`` (units). The floor is applied first, then the two others.
+        ``min_position_size`` and ``max_position_size`` (units). The minimum is applied first, then the two others.
 
     Raises
     ------
@@ -84,7 +84,7 @@ class PositionSize:
         quantity = rules.fixed_percentage(
             chosen, balance=balance, price_open=price_open, price_stop_loss=price_stop_loss
         )
-        return _told(
+        return _calculated(
             chosen,
             quantity,
             {"symbol": symbol, "balance": balance, "price_open": price_open, "price_stop_loss": price_stop_loss},
@@ -104,21 +104,23 @@ class PositionSize:
         chosen = _sizing(sizing)
         odds = {"win_rate": win_rate, "win_loss_ratio": win_loss_ratio}
         quantity = rules.kelly_criterion(chosen, balance=balance, price_open=price_open, **odds)
-        return _told(chosen, quantity, {"symbol": symbol, "balance": balance, "price_open": price_open, **odds})
+        return _calculated(chosen, quantity, {"symbol": symbol, "balance": balance, "price_open": price_open, **odds})
 
     @staticmethod
     def atr_based(symbol: str, *, balance: float, price_open: float, atr: float, sizing: str | Sizing) -> float:
         """Units whose loss over some average true ranges (quote currency) is a fixed part of the balance."""
         chosen = _sizing(sizing)
         quantity = rules.atr_based(chosen, balance=balance, price_open=price_open, atr=atr)
-        return _told(chosen, quantity, {"symbol": symbol, "balance": balance, "price_open": price_open, "atr": atr})
+        return _calculated(
+            chosen, quantity, {"symbol": symbol, "balance": balance, "price_open": price_open, "atr": atr}
+        )
 
 
 def _sizing(sizing: str | Sizing) -> Sizing:
     return sizing if isinstance(sizing, Sizing) else registry.sizings.get(sizing)
 
 
-def _told(sizing: Sizing, quantity: float, inputs: dict[str, Any]) -> float:
+def _calculated(sizing: Sizing, quantity: float, inputs: dict[str, Any]) -> float:
     on_calculate = registry.sizing_callbacks.items.get(sizing.name)
     if on_calculate is not None and registry.sizings.items.get(sizing.name) == sizing:
         on_calculate(quantity, inputs)

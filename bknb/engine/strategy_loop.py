@@ -1,7 +1,7 @@
-"""One strategy on one symbol: asks it, feeds the lifecycle, carries out what comes back, tells everybody.
+"""The loop of one strategy on one symbol: asks it, feeds the lifecycle, carries out commands, emits events.
 
-Backtest and live use the same desk. They differ in who feeds it minutes, and in ``keep``: live writes the state to
-disk there, before any event leaves.
+Backtest and live use the same loop. They differ in who feeds it minutes, and in ``save``: live writes the state to
+disk there, before any event is emitted.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ _CALLBACK_OF = {
 }
 
 
-class Desk:
-    """A strategy at work on one symbol.
+class StrategyLoop:
+    """One strategy on one symbol, with its lifecycle state, records and candles.
 
     Parameters
     ----------
     rules
-        What holds for the whole run.
+        The parameters of the run.
     strategy
-        Who is asked.
+        The strategy to ask.
     window
         The candles in memory.
     book
         The risk profile's places, when the strategy has a profile.
-    keep
-        Called with the new state and its events before they leave; live writes them to disk. When it raises, the input
-        has not been taken.
-    hear
-        Called with every event after everybody else.
+    save
+        Called with the new state and its events before they are emitted; live writes them to disk. When it raises, the
+        input has not been taken.
+    on_event
+        Called with every event, after records, callbacks and listeners.
     silent
-        Whether no listener is told: the combinations of a sweep are nobody's news.
+        Whether nothing is emitted to listeners, as for the combinations of a sweep.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class Desk:
         records: Records,
         book: RiskBook | None = None,
         state: State | None = None,
-        keep: Callable[[State, tuple[Event, ...]], None] | None = None,
-        hear: Callable[[Event], None] | None = None,
+        save: Callable[[State, tuple[Event, ...]], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
         silent: bool = False,
     ) -> None:
         self.rules = rules
@@ -79,23 +79,23 @@ class Desk:
         self.state: State = Flat() if state is None else state
         self.records = records
         self.now = 0  # the moment or minute that is being worked on, UTC ms
-        self.thinking = 0  # counts questions; a watchdog sees by it that one takes long
+        self.thinking = 0  # odd while a question is being answered; grows with each, so that a long one is recognised
         self.silent = silent
-        self._keep = keep
-        self._hear = hear
-        self._asked: asyncio.Task[object] | None = None
+        self._save = save
+        self._on_event = on_event
+        self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = False
         self._newest = window.newest
         self._average = window.average_price
 
     def move_to(self, when: int) -> None:
-        """Work on the minute ``when`` (UTC ms) from now on; what fails is told of it."""
+        """Work on the minute ``when`` (UTC ms) from now on; failures carry it."""
         self.now = when
 
     # --- asking -------------------------------------------------------------------------------------------------
 
     def context(self, when: int) -> Context:
-        """What the strategy can see at a moment."""
+        """The context of the strategy at a moment (UTC ms)."""
         rules = self.rules
         return Context(rules.symbol, when, rules.mode, self._newest, self._average, self.window.source)
 
@@ -116,19 +116,19 @@ class Desk:
             if answer is None:
                 return
             if inspect.isawaitable(answer):
-                self._asked = asyncio.current_task()
+                self._asking_task = asyncio.current_task()
                 answer = await answer
                 if answer is None:
                     return
             price = self._average(self.rules.symbol, when)
         except asyncio.CancelledError as error:
-            if self._asked is None or not (self._abandoned or not self._asked.cancelling()):
+            if self._asking_task is None or not (self._abandoned or not self._asking_task.cancelling()):
                 raise
             if not self._abandoned:  # nobody cancelled the run: the strategy awaited something it had cancelled
                 self.fail("strategy", error, when)
                 return
             self._abandoned = False
-            self._asked.uncancel()
+            self._asking_task.uncancel()
             limit = self.rules.settings.max_signal_generation_seconds
             text = f"the strategy thought longer than max_signal_generation_seconds = {limit}"
             self.fail("timeout", TimeoutError(text), when)
@@ -147,20 +147,20 @@ class Desk:
         await self._answered(answer, when, price)
 
     def abandon(self) -> None:
-        """Give up the question that is being thought about; the slot passes without a signal."""
-        if self._asked is not None and self.thinking % 2:
+        """Cancel the question that is being answered; the slot passes without a signal."""
+        if self._asking_task is not None and self.thinking % 2:
             self._abandoned = True
-            self._asked.cancel()
+            self._asking_task.cancel()
 
     async def _answered(self, answer: object, when: int, price: float) -> None:
         signal = read_answer(answer)
         if isinstance(signal, Signal):
             await self.take(Answer(when, price, signal))
         else:
-            await self.tell((rejection(self.rules, when, price, (signal,), answer),))
+            await self.deliver((rejection(self.rules, when, price, (signal,), answer),))
 
     def fail(self, kind: FailureKind, error: BaseException, when: int | None) -> None:
-        """Count something that went wrong, and announce it; the run goes on."""
+        """Count a failure, and emit it on ``error``; the run goes on."""
         where = where_it_failed(error)
         failure = self.records.fail(kind, error, where=where, when=self.now if when is None else when)
         if subjects.error.heard and not self.silent:
@@ -185,14 +185,14 @@ class Desk:
     async def take(self, given: Input) -> None:
         """Feed one input to the lifecycle and carry out everything it leads to."""
         result = _step(self.state, given, self.rules)
-        if self._keep is not None:
-            self._keep(result.state, result.events)
+        if self._save is not None:
+            self._save(result.state, result.events)
         before, self.state = self.state, result.state
         for command in result.commands:
             if not isinstance(command, Reserve):
                 self._release(command.signal_id)
         if result.events:
-            await self.tell(result.events)
+            await self.deliver(result.events)
         for command in result.commands:
             if isinstance(command, Reserve):
                 assert self.book is not None  # rules.risk is set exactly when there is a book  # noqa: S101
@@ -206,7 +206,7 @@ class Desk:
                     raise
 
     def _release(self, signal_id: str) -> None:
-        """Give the place back; should that not reach the disk, a restart sees that its signal is gone."""
+        """Give the place back; when that is not saved, a restart finds that its signal is over."""
         if self.book is None:
             return
         try:
@@ -214,24 +214,24 @@ class Desk:
         except StateError as error:
             self.fail("state", error, None)
 
-    async def _verdict(self, book: RiskBook, asked: Reserve) -> Input:
-        token = current.set(self.context(asked.when))
+    async def _verdict(self, book: RiskBook, request: Reserve) -> Input:
+        token = current.set(self.context(request.when))
         try:
-            return await book.ask(asked)
+            return await book.ask(request)
         finally:
             current.reset(token)
 
-    async def tell(self, told: tuple[Event, ...], *, record: bool = True) -> None:
-        """Records first, then the strategy's own callbacks, then listeners."""
-        for event in told:
+    async def deliver(self, events: tuple[Event, ...], *, record: bool = True) -> None:
+        """Deliver events in order, each to the records, the strategy's callbacks, then listeners."""
+        for event in events:
             if record:
                 self.records.add(event)
             if self.strategy.callbacks:
                 await self._call_back(event)
             if not self.silent:
                 self._emit(event)
-            if self._hear is not None:
-                self._hear(event)
+            if self._on_event is not None:
+                self._on_event(event)
 
     async def _call_back(self, event: Event) -> None:
         names = [_CALLBACK_OF.get(type(event).__name__, "")]
@@ -245,9 +245,9 @@ class Desk:
                 continue
             token = current.set(self.context(event.when))
             try:
-                said = function(event)
-                if inspect.isawaitable(said):
-                    await said
+                answer = function(event)
+                if inspect.isawaitable(answer):
+                    await answer
             except Exception as error:  # noqa: BLE001 -- a callback never stops a run
                 self.fail("callback", error, event.when)
             finally:
@@ -271,12 +271,12 @@ def _step(state: State, given: Input, rules: Rules) -> Step:
 
 
 @asynccontextmanager
-async def watched(desk: Desk, limit_seconds: float) -> AsyncIterator[None]:
-    """Watch the questions of a desk while the block runs; costs nothing per question.
+async def time_limited(loop: StrategyLoop, limit_seconds: float) -> AsyncIterator[None]:
+    """A context in which questions that exceed the time limit are cancelled; it costs nothing per question.
 
-    Only a strategy that awaits can be abandoned; one that computes without end holds its thread.
+    Only a strategy that awaits can be cancelled; one that computes without end blocks its thread.
     """
-    guard = asyncio.create_task(_guard(desk, limit_seconds))
+    guard = asyncio.create_task(_cancel_overdue(loop, limit_seconds))
     try:
         yield
     finally:
@@ -285,15 +285,15 @@ async def watched(desk: Desk, limit_seconds: float) -> AsyncIterator[None]:
             await guard
 
 
-async def _guard(desk: Desk, limit_seconds: float) -> None:
-    """Abandon a question that is still the same after the limit; looks eight times per limit."""
+async def _cancel_overdue(loop: StrategyLoop, limit_seconds: float) -> None:
+    """Cancel a question that is still the same after the limit; looks eight times per limit."""
     seen, looks = -1, 0
     while True:
         await asyncio.sleep(limit_seconds / 8)
-        if desk.thinking != seen:
-            seen, looks = desk.thinking, 0
+        if loop.thinking != seen:
+            seen, looks = loop.thinking, 0
             continue
         looks += 1
         if looks >= 8 and seen % 2:  # odd: in the middle of a question
-            desk.abandon()
+            loop.abandon()
             seen, looks = -1, 0

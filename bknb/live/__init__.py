@@ -1,1 +1,1 @@
-"""The live engine: minute by minute, saved before it is emitted, with the orders at a broker."""
+"""The live engine: state saved before events are emitted, and orders at a broker."""

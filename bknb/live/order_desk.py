@@ -1,7 +1,7 @@
-"""The orders of one strategy on one symbol: saved before they are sent, carried out beside the run, found again.
+"""The orders of one strategy on one symbol: saved before they are sent, carried out in a task of their own.
 
-The run tells what its record decided (:meth:`OrderDesk.intend`) and never waits for the broker; a task of its own
-carries out what is due, in order. Whatever the broker does, the record goes on: where the two differ, the run is told.
+The run hands over its events (:meth:`OrderDesk.follow`) and never waits for the broker; a task carries out what is due,
+in order. Whatever the broker does, the record goes on; where the two differ, ``on_problem`` is called.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ import msgspec
 
 from ..domain.formatting import plain_number
 from ..domain.orders import (
-    Ask,
+    Action,
     Cancel,
-    Deed,
-    Keep,
     Order,
     OrderStatus,
     Place,
+    Query,
     Report,
+    Save,
     SignalKey,
+    after_report,
     finished,
     left_open,
-    named,
-    next_deed,
-    nonsense,
+    next_action,
+    order_text,
     orders_after,
     own_prefix,
-    told,
+    report_problem,
 )
-from ..domain.reconcile import differences, reconcile, to_ask
+from ..domain.reconcile import differences, reconcile, to_query
 from ..domain.signal import Event, OpenSignal, ScheduledSignal
 from ..errors import BrokerError, UsageError
 from ..log import log
 from ..ports import Broker, PaperMarket, StateStore
 from .order_store import SavedOrders
 
-LONGEST_REST_SECONDS: Final = 60.0
+LONGEST_PAUSE_SECONDS: Final = 60.0
 
 _Answer = TypeVar("_Answer")
 Quantity = float | Callable[[OpenSignal | ScheduledSignal], float]
 
 
 class OrderDesk:
-    """Lets a broker follow the record of one strategy on one symbol.
+    """Orders at a broker that follow the record of one strategy on one symbol.
 
     Parameters
     ----------
@@ -59,14 +59,14 @@ class OrderDesk:
         Whose orders these are.
     quantity : float or callable
         How much to trade per signal, in base currency; a callable gets the signal.
-    tell : callable
+    on_problem : callable
         Called with a kind (``"broker"`` or ``"state"``) and a sentence for every trouble.
     sleep : callable
         How to wait for so many seconds before asking again.
     answer_seconds
         How long one call of the broker may take before its outcome counts as unknown.
-    patience
-        How often a broker must say that it does not know an order before that is believed, with growing pauses.
+    max_unknown_answers
+        How often a broker must answer that it does not know an order, with growing pauses, before it counts as lost.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class OrderDesk:
     >>> async def trade():
     ...     with MemoryStore() as store:
     ...         desk = OrderDesk(broker=PaperBroker(), store=store, strategy="sma", symbol="BTCUSDT", quantity=0.5,
-    ...             tell=print)
+    ...             on_problem=print)
     ...         await desk.start(when=0)
     ...         await desk.settle(1.0)
     ...         await desk.close()
@@ -92,10 +92,10 @@ class OrderDesk:
         strategy: str,
         symbol: str,
         quantity: Quantity,
-        tell: Callable[[str, str], object],
+        on_problem: Callable[[str, str], object],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         answer_seconds: float = 30.0,
-        patience: int = 5,
+        max_unknown_answers: int = 5,
     ) -> None:
         if not isinstance(broker, Broker):
             raise UsageError(
@@ -107,26 +107,26 @@ class OrderDesk:
         self._prefix = own_prefix(strategy, symbol)
         self._symbol = symbol
         self._quantity = quantity
-        self._tell_run = tell
+        self._on_problem = on_problem
         self._sleep = sleep
         self._answer_seconds = answer_seconds
-        self._patience = patience
-        self._saved = SavedOrders(store, strategy, symbol, tell=self._tell)
+        self._max_unknown_answers = max_unknown_answers
+        self._saved = SavedOrders(store, strategy, symbol, on_problem=self._report_problem)
         self._signals = self._saved.signals
-        self._unseen: dict[str, int] = {}
-        self._resting: dict[SignalKey, int] = {}  # how often in a row this signal had to wait
+        self._unknown_answers: dict[str, int] = {}
+        self._pauses: dict[SignalKey, int] = {}  # pauses in a row for this signal
         self._waiting: set[SignalKey] = set()
         self._paused: dict[SignalKey, int] = {}  # before which closing order a pause was made
-        self._said: dict[SignalKey, set[str]] = {}
+        self._reported: dict[SignalKey, set[str]] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
-        self._nap: asyncio.Task[None] | None = None
+        self._pause_task: asyncio.Task[None] | None = None
         self._worker: asyncio.Task[None] | None = None
 
     # --- for the run --------------------------------------------------------------------------------------------
 
     async def start(
-        self, held: OpenSignal | ScheduledSignal | None = None, *, when: int, untold: Iterable[Event] = ()
+        self, held: OpenSignal | ScheduledSignal | None = None, *, when: int, undelivered: Iterable[Event] = ()
     ) -> None:
         """Read the saved orders, ask the broker about those that left, and begin to carry out what is due.
 
@@ -138,65 +138,69 @@ class OrderDesk:
             The signal the restored record has open or scheduled. Every other signal with orders is over.
         when
             Now (UTC ms).
-        untold
-            Events of the restored record that :meth:`intend` may not have heard before the end of the last process.
+        undelivered
+            Events of the restored record that :meth:`follow` may not have got before the end of the last process.
 
         Raises
         ------
         StateError
-            When saved orders cannot be read: then nobody knows what is at the broker.
+            When saved orders cannot be read: what is at the broker is then unknown.
         """
         if self._worker is not None:
             raise UsageError("the orders of this run are being carried out already")
         self._saved.load()
-        for event in untold:
-            self._note(event)
+        for event in undelivered:
+            self._save_orders_of(event)
         orders = self.orders
         reports: dict[str, Report | None] = {}
-        for order in to_ask(orders):
+        for order in to_query(orders):
             try:
                 reports[order.client_id] = await self._call(self._broker.report(order.client_id, order.symbol))
             except Exception as error:  # noqa: BLE001 -- whatever a broker raises, it did not answer
-                self._tell("broker", f"{named(order)}: the broker did not say what became of it: {_text(error)}")
+                self._report_problem(
+                    "broker", f"{order_text(order)}: the broker did not say what became of it: {_text(error)}"
+                )
         working: Iterable[Report] = ()
         try:
             working = await self._call(self._broker.open_orders(self._symbol))
         except Exception as error:  # noqa: BLE001
-            self._tell("broker", f"{self._broker.name} did not list its open orders on {self._symbol}: {_text(error)}")
+            self._report_problem(
+                "broker", f"{self._broker.name} did not list its open orders on {self._symbol}: {_text(error)}"
+            )
         found = reconcile(orders, reports, working=working, held=held, when=when, prefix=self._prefix)
         for problem in found.problems:
-            self._tell("broker", problem)
-        for order in found.keep:
+            self._report_problem("broker", problem)
+        for order in found.save:
             self._saved.put(order)
-        for order in found.forget:
-            self._saved.forget(order.key)
+        for order in found.discard:
+            self._saved.discard(order.key)
         for order in found.cancel:
             await self._cancel(order)
         self._wake.set()
         self._worker = asyncio.create_task(self._work())
 
-    def intend(self, event: Event) -> None:
-        """Save what an event means for the orders; it is carried out beside the run.
+    def follow(self, event: Event) -> None:
+        """Save the orders an event leads to; they are carried out in a task of their own.
 
-        Heard twice, an event changes nothing. Call it when the event itself is saved and before anybody else hears of
-        it; after a crash in between, give it to :meth:`start` as untold.
+        An event that comes twice changes nothing. Call it when the event itself is saved and before it is emitted;
+        after a crash in between, give it to :meth:`start` as undelivered.
         """
         if self._worker is None:
             raise UsageError("call start() first: until then nobody knows which orders exist")
-        if self._note(event):
+        if self._save_orders_of(event):
             self._idle.clear()
             self._wake.set()
 
-    def _note(self, event: Event) -> bool:
-        """Save what an event means for the orders; whether it means anything."""
+    def _save_orders_of(self, event: Event) -> bool:
+        """Save the orders an event leads to; returns whether there are any."""
         try:
             changed = orders_after(event, self._signals, self._quantity_of)
         except Exception as error:  # noqa: BLE001 -- the user's function of the quantity raised
-            self._tell("broker", f"no order was made: the quantity could not be worked out: {_text(error)}")
+            self._report_problem("broker", f"no order was made: the quantity could not be worked out: {_text(error)}")
             return False
         for order in changed:
             self._waiting.discard(order.key)
-            self._resting.pop(order.key, None)
+            self._pauses.pop(order.key, None)
             self._saved.put(order)
         return bool(changed)
 
@@ -225,11 +229,11 @@ class OrderDesk:
         if seconds > 0 and self._worker is not None:
             await self.settle(seconds)
         worker, self._worker = self._worker, None
-        for task in (worker, self._nap):
+        for task in (worker, self._pause_task):
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})
-        self._nap = None
+        self._pause_task = None
 
     @property
     def orders(self) -> list[Order]:
@@ -255,12 +259,14 @@ class OrderDesk:
                     try:
                         await self._carry_out(key)
                     except Exception as error:  # noqa: BLE001 -- one order must not end the carrying out of all others
-                        self._tell("broker", f"the orders of {key[0]!r} could not be carried out: {_text(error)}")
-                        self._rest(key)
+                        self._report_problem(
+                            "broker", f"the orders of {key[0]!r} could not be carried out: {_text(error)}"
+                        )
+                        self._defer(key)
             if self._wake.is_set():
                 continue
             if self._waiting:
-                await self._rest_or_wake()
+                await self._pause_or_wake()
                 continue
             self._saved.tidy()
             self._idle.set()
@@ -268,48 +274,48 @@ class OrderDesk:
 
     async def _carry_out(self, key: SignalKey) -> None:
         """Do for one signal what is due, until there is nothing or it has to wait."""
-        before: Deed | None = None
+        before: Action | None = None
         while True:
             orders = self._signals[key]
-            if not self._saved.save(quiet=key in self._resting):
-                self._rest(key)
+            if not self._saved.save(quiet=key in self._pauses):
+                self._defer(key)
                 return
-            deed = next_deed(orders)
-            if deed is None or deed == before:
+            action = next_action(orders)
+            if action is None or action == before:
                 break
-            if isinstance(deed, Keep) and deed.order.attempt > 1 and self._paused.get(key) != deed.order.attempt:
-                self._paused[key] = deed.order.attempt
-                self._rest(key)  # closing failed: the next try comes after a pause
+            if isinstance(action, Save) and action.order.attempt > 1 and self._paused.get(key) != action.order.attempt:
+                self._paused[key] = action.order.attempt
+                self._defer(key)  # closing failed: the next try comes after a pause
                 return
-            await self._do(deed)
-            before = deed
-        if deed is not None:
-            self._rest(key)
+            await self._do(action)
+            before = action
+        if action is not None:
+            self._defer(key)
             return
-        self._resting.pop(key, None)
+        self._pauses.pop(key, None)
         orders = self._signals[key]
         for difference in differences(orders):
-            said = self._said.setdefault(key, set())
-            if difference not in said:
-                said.add(difference)
-                self._tell("broker", difference)
+            reported = self._reported.setdefault(key, set())
+            if difference not in reported:
+                reported.add(difference)
+                self._report_problem("broker", difference)
         if finished(orders):
-            if key in self._said and not orders[0].said:
+            if key in self._reported and not orders[0].said:
                 self._saved.put(msgspec.structs.replace(orders[0], said=True))
             self._saved.over.add(key)
-            self._said.pop(key, None)
+            self._reported.pop(key, None)
             self._paused.pop(key, None)
 
-    async def _do(self, deed: Deed) -> None:
-        match deed:
-            case Keep(order):
+    async def _do(self, action: Action) -> None:
+        match action:
+            case Save(order):
                 self._saved.put(order)
             case Place(order):
                 await self._place(order)
             case Cancel(order):
                 await self._cancel(order)
-            case Ask(order):
-                await self._ask(order)
+            case Query(order):
+                await self._query(order)
 
     async def _place(self, order: Order) -> None:
         sent = _with(order, "sent")
@@ -322,56 +328,60 @@ class OrderDesk:
             refused = isinstance(error, BrokerError) and error.refused
             self._change(sent, status="rejected" if refused else "unknown", note=_text(error))
             if not refused:
-                self._tell("broker", f"{named(order)}: nobody knows whether it arrived ({_text(error)}); asking")
+                self._report_problem(
+                    "broker", f"{order_text(order)}: nobody knows whether it arrived ({_text(error)}); asking"
+                )
             elif order.purpose == "close":
-                self._tell("broker", f"{named(order)} was refused: {_text(error)}")
+                self._report_problem("broker", f"{order_text(order)} was refused: {_text(error)}")
             return
-        self._believe(sent, report)
+        self._apply_report(sent, report)
 
     async def _cancel(self, order: Order) -> None:
         try:
             report = await self._call(self._broker.cancel(order.client_id, order.symbol))
         except Exception as error:  # noqa: BLE001
-            self._tell("broker", f"{named(order)} may not be cancelled ({_text(error)}); asking")
-            await self._ask(order)
+            self._report_problem("broker", f"{order_text(order)} may not be cancelled ({_text(error)}); asking")
+            await self._query(order)
             return
-        self._believe(order, report)
+        self._apply_report(order, report)
 
-    async def _ask(self, order: Order) -> None:
+    async def _query(self, order: Order) -> None:
         try:
             report = await self._call(self._broker.report(order.client_id, order.symbol))
         except Exception as error:  # noqa: BLE001
-            if self._resting.get(order.key, 0) == 0:
-                self._tell("broker", f"{named(order)}: the broker did not say what became of it: {_text(error)}")
+            if self._pauses.get(order.key, 0) == 0:
+                self._report_problem(
+                    "broker", f"{order_text(order)}: the broker did not say what became of it: {_text(error)}"
+                )
             return
         if report is not None:
-            self._unseen.pop(order.client_id, None)
-            self._believe(order, report)
+            self._unknown_answers.pop(order.client_id, None)
+            self._apply_report(order, report)
             return
-        self._unseen[order.client_id] = unseen = self._unseen.get(order.client_id, 0) + 1
-        if unseen >= self._patience:
+        self._unknown_answers[order.client_id] = unknown = self._unknown_answers.get(order.client_id, 0) + 1
+        if unknown >= self._max_unknown_answers:
             self._change(order, status="lost", note="the broker has no such order")
         elif order.status != "unknown":
             self._change(order, status="unknown", note=order.note)
 
-    def _believe(self, order: Order, report: Report) -> None:
+    def _apply_report(self, order: Order, report: Report) -> None:
         order = self._known(order)
-        problem = nonsense(order, report)
+        problem = report_problem(order, report)
         if problem:
-            self._tell("broker", f"{named(order)}: its report cannot be right: {problem}")
+            self._report_problem("broker", f"{order_text(order)}: its report cannot be right: {problem}")
             if order.status == "sent":
                 self._change(order, status="unknown", note=problem)
             return
-        after = told(order, report)
+        after = after_report(order, report)
         if after != order:
-            self._resting.pop(order.key, None)
+            self._pauses.pop(order.key, None)
             self._saved.put(after)
 
     def _change(self, order: Order, *, status: OrderStatus, note: str) -> None:
         self._saved.put(msgspec.structs.replace(self._known(order), status=status, note=note))
 
     def _known(self, order: Order) -> Order:
-        """The order as it is now: the run may have ended its signal while the broker was thinking."""
+        """The order as it is now: the run may have ended its signal while the broker was working on it."""
         return next((now for now in self._signals[order.key] if now.client_id == order.client_id), order)
 
     async def _call(self, answer: Awaitable[_Answer]) -> _Answer:
@@ -380,27 +390,32 @@ class OrderDesk:
 
     # --- waiting ------------------------------------------------------------------------------------------------
 
-    def _rest(self, key: SignalKey) -> None:
+    def _defer(self, key: SignalKey) -> None:
         self._waiting.add(key)
-        rested = self._resting[key] = self._resting.get(key, 0) + 1
+        pauses = self._pauses[key] = self._pauses.get(key, 0) + 1
         orders = self._signals[key]
         entry = orders[0]
-        if rested == self._patience and entry.working and entry.opened_at is not None and entry.ended_at is None:
+        if (
+            pauses == self._max_unknown_answers
+            and entry.working
+            and entry.opened_at is not None
+            and entry.ended_at is None
+        ):
             filled = f"{plain_number(entry.filled_quantity)} of {plain_number(entry.quantity)}"
-            self._tell("broker", f"{named(entry)}: the record has it open; {filled} are filled")
+            self._report_problem("broker", f"{order_text(entry)}: the record has it open; {filled} are filled")
 
-    async def _rest_or_wake(self) -> None:
-        if self._nap is None:
-            rested = min(self._resting.get(key, 1) for key in self._waiting)
-            seconds = min(2.0 ** min(rested - 1, 10), LONGEST_REST_SECONDS)
-            self._nap = asyncio.create_task(self._pause(seconds))
+    async def _pause_or_wake(self) -> None:
+        if self._pause_task is None:
+            pauses = min(self._pauses.get(key, 1) for key in self._waiting)
+            seconds = min(2.0 ** min(pauses - 1, 10), LONGEST_PAUSE_SECONDS)
+            self._pause_task = asyncio.create_task(self._pause(seconds))
         woken = asyncio.create_task(self._woken())
         try:
-            await asyncio.wait({self._nap, woken}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({self._pause_task, woken}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             woken.cancel()
-        if self._nap.done():
-            self._nap = None
+        if self._pause_task.done():
+            self._pause_task = None
             self._waiting.clear()
 
     async def _woken(self) -> None:
@@ -409,13 +424,13 @@ class OrderDesk:
     async def _pause(self, seconds: float) -> None:
         await self._sleep(seconds)
 
-    # --- telling ------------------------------------------------------------------------------------------------
+    # --- problems -----------------------------------------------------------------------------------------------
 
-    def _tell(self, kind: str, message: str) -> None:
+    def _report_problem(self, kind: str, message: str) -> None:
         try:
-            self._tell_run(kind, message)
-        except Exception as error:  # noqa: BLE001 -- who is told must not stop the orders
-            log.warning("%s: %s (and telling it failed: %r)", kind, message, error)
+            self._on_problem(kind, message)
+        except Exception as error:  # noqa: BLE001 -- a callback must not stop the orders
+            log.warning("%s: %s (and reporting it failed: %r)", kind, message, error)
 
     def _quantity_of(self, signal: OpenSignal | ScheduledSignal) -> float:
         return _checked(self._quantity(signal) if callable(self._quantity) else self._quantity)

@@ -1,4 +1,4 @@
-"""The orders of one strategy on one symbol, here and on the disk."""
+"""The saved orders of one strategy on one symbol, in memory and on the disk."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..ports import StateStore
 from ..stores.versions import read_json
 
 KIND: Final = "order"
-KEPT_SIGNALS: Final = 5
-"""How many signals that are over keep their orders, for the table and against hearing an event twice."""
+MAX_FINISHED_SIGNALS: Final = 5
+"""How many finished signals keep their orders, for the table and in case an event comes twice."""
 
 
 _READERS: Final[Mapping[int, Callable[[bytes], list[Order]]]] = {1: partial(msgspec.json.decode, type=list[Order])}
@@ -30,15 +30,17 @@ class SavedOrders:
     signals
         All of them.
     over
-        The signals of which nothing is left to do.
+        The signals with no action left.
     """
 
-    def __init__(self, store: StateStore, strategy: str, symbol: str, *, tell: Callable[[str, str], object]) -> None:
+    def __init__(
+        self, store: StateStore, strategy: str, symbol: str, *, on_problem: Callable[[str, str], object]
+    ) -> None:
         self.signals: dict[SignalKey, list[Order]] = {}
         self.over: set[SignalKey] = set()
         self._store = store
         self._address = (strategy, symbol)
-        self._tell = tell
+        self._on_problem = on_problem
         self._unsaved = False
 
     def load(self) -> None:
@@ -63,10 +65,10 @@ class SavedOrders:
             ) from None
         for order in found:
             self.signals.setdefault(order.key, []).append(order)
-        self.over = {key for key, orders in self.signals.items() if finished(orders) and _nothing_to_say(orders)}
+        self.over = {key for key, orders in self.signals.items() if finished(orders) and _all_reported(orders)}
 
     def put(self, order: Order, *, quiet: bool = False) -> bool:
-        """Keep an order, here and on the disk; ``False``: not on the disk yet, and nothing may leave."""
+        """Save an order in memory and on the disk; ``False``: not on the disk yet, so nothing may be sent."""
         orders = self.signals.setdefault(order.key, [])
         for place, known in enumerate(orders):
             if known.client_id == order.client_id:
@@ -79,7 +81,7 @@ class SavedOrders:
         return self.save(quiet=quiet)
 
     def save(self, *, quiet: bool = False) -> bool:
-        """Write what could not be written before; whether everything is on the disk."""
+        """Write orders that are not on the disk yet; returns whether everything is on the disk."""
         if not self._unsaved:
             return True
         everything = [order for orders in self.signals.values() for order in orders]
@@ -87,22 +89,24 @@ class SavedOrders:
             self._store.write(KIND, self._address, msgspec.json.encode(everything))
         except StateError as error:
             if not quiet:
-                self._tell("state", f"the orders of {'/'.join(self._address)} wait until they can be saved: {error}")
+                self._on_problem(
+                    "state", f"the orders of {'/'.join(self._address)} wait until they can be saved: {error}"
+                )
             return False
         self._unsaved = False
         return True
 
-    def forget(self, key: SignalKey) -> None:
-        """Leave a signal out from now on; on the disk with the next order that changes."""
+    def discard(self, key: SignalKey) -> None:
+        """Remove the orders of a signal; on the disk with the next order that changes."""
         del self.signals[key]
         self.over.discard(key)
 
     def tidy(self) -> None:
-        """Forget all but the last few signals that are over."""
+        """Remove the orders of finished signals but the last few."""
         over = [key for key, orders in self.signals.items() if finished(orders)]
-        for key in over[:-KEPT_SIGNALS]:
-            self.forget(key)
+        for key in over[:-MAX_FINISHED_SIGNALS]:
+            self.discard(key)
 
 
-def _nothing_to_say(orders: list[Order]) -> bool:
+def _all_reported(orders: list[Order]) -> bool:
     return orders[0].said or not any(differences(orders))

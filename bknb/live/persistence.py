@@ -9,7 +9,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..domain.lifecycle import Asking, Entering, Flat, Holding, State, Waiting
-from ..domain.recovery import Owner, Restored, SavedPartial, SavedPlaces, SavedSchedule, SavedSignal, Turning, restore
+from ..domain.recovery import (
+    Owner,
+    Restored,
+    SavedPartial,
+    SavedPlaces,
+    SavedSchedule,
+    SavedSignal,
+    StateChange,
+    restore,
+)
 from ..domain.risk import OpenPosition
 from ..domain.signal import Cancelled, Closed, Event, Opened, Scheduled
 from ..errors import StateError
@@ -17,13 +26,13 @@ from ..ports import StateStore
 from ..stores.versions import read_json
 
 S = TypeVar("S", SavedSignal, SavedSchedule, SavedPartial, SavedPlaces)
-_UNTOLD_KEPT = 64  # a listener that never comes to an end must not let the file grow
+_MAX_UNDELIVERED = 64  # a listener that never comes to an end must not let the file grow
 _ENDED = "ended"
 _ENDING: Any = Closed | Cancelled  # a union is no type for a type checker
 
 
-class Saving:
-    """Saves one strategy on one symbol, and finds again what was saved.
+class StateSaver:
+    """Saves and restores the state of one strategy on one symbol.
 
     Parameters
     ----------
@@ -31,25 +40,25 @@ class Saving:
         Where to; acquired by the caller.
     owner
         Whose state it is.
-    heard
-        Whether listeners have heard everything that was told; until then results stay on disk as untold.
+    all_delivered
+        Whether every emitted result has reached its listeners; until then results stay on disk as undelivered.
     """
 
-    def __init__(self, store: StateStore, owner: Owner, *, heard: Callable[[], bool]) -> None:
+    def __init__(self, store: StateStore, owner: Owner, *, all_delivered: Callable[[], bool]) -> None:
         self.store = store
         self.owner = owner
-        self._heard = heard
+        self._all_delivered = all_delivered
         self.turn = 0
-        self.fed: int | None = None
-        self.asked: int | None = None
+        self.last_minute: int | None = None
+        self.last_asked: int | None = None
         self._key = (owner.strategy, owner.symbol)
         self._saved: State = Flat()
-        self._untold: tuple[Turning, ...] = ()  # on disk as such
+        self._undelivered: tuple[StateChange, ...] = ()  # on disk as such
 
-    # --- finding again ------------------------------------------------------------------------------------------
+    # --- restoring ----------------------------------------------------------------------------------------------
 
     def restore(self) -> Restored:
-        """What was saved, after a look at whose it is; files that a crash left half-way are brought in order.
+        """The saved state, once its owner is checked; files that a crash left out of step are brought in order.
 
         Raises
         ------
@@ -67,12 +76,12 @@ class Saving:
             self.store.delete("schedule", self._key)
         if found.partial is not None:
             self._write("partial", found.partial)
-        self.turn, self.fed, self.asked = found.turn, found.fed, found.asked
-        self._saved, self._untold = found.state, found.untold
+        self.turn, self.last_minute, self.last_asked = found.turn, found.last_minute, found.last_asked
+        self._saved, self._undelivered = found.state, found.undelivered
         return found
 
     def ended(self) -> list[Closed | Cancelled]:
-        """What ended in earlier lives of this run, in order."""
+        """The closed and cancelled results of earlier processes of this run, in order."""
         found: list[Closed | Cancelled] = []
         for key in self.store.keys(_ENDED, self._key):
             payload = self.store.read(_ENDED, key)
@@ -89,16 +98,16 @@ class Saving:
         if saved == mine:
             return
         names = [name for name in Owner.__struct_fields__ if getattr(saved, name) != getattr(mine, name)]
-        told = "; ".join(f"{name} {getattr(saved, name)!r} is not {getattr(mine, name)!r}" for name in names)
+        differences = "; ".join(f"{name} {getattr(saved, name)!r} is not {getattr(mine, name)!r}" for name in names)
         raise StateError(
-            f"the saved state of {self.owner.strategy!r} on {self.owner.symbol} belongs to another run: {told}\n"
+            f"the saved state of {self.owner.strategy!r} on {self.owner.symbol} belongs to another run: {differences}\n"
             "start it as it was saved, give the strategy another name, or choose another store"
         )
 
     # --- saving -------------------------------------------------------------------------------------------------
 
-    def keep(self, state: State, events: tuple[Event, ...], *, fed: int, asked: int | None) -> None:
-        """Save a state and what happened on the way to it; returns when it is on the disk.
+    def save(self, state: State, events: tuple[Event, ...], *, last_minute: int, last_asked: int | None) -> None:
+        """Save a state and the events that led to it; returns when they are on the disk.
 
         Raises
         ------
@@ -107,27 +116,27 @@ class Saving:
         """
         if isinstance(state, Asking | Entering):
             return  # nothing was decided yet
-        untold = tuple(event for event in events if isinstance(event, Scheduled | Opened | Closed | Cancelled))
-        for event in untold:
+        undelivered = tuple(event for event in events if isinstance(event, Scheduled | Opened | Closed | Cancelled))
+        for event in undelivered:
             if isinstance(event, Closed | Cancelled):
                 self._write_ended(event)
-        if self._untold and not self._heard():
-            untold = (*self._untold, *untold)[-_UNTOLD_KEPT:]
-        quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and asked == self.asked
-        if quiet and untold == self._untold:
-            return  # the next life of this run looks at this minute once more
+        if self._undelivered and not self._all_delivered():
+            undelivered = (*self._undelivered, *undelivered)[-_MAX_UNDELIVERED:]
+        quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and last_asked == self.last_asked
+        if quiet and undelivered == self._undelivered:
+            return  # a restarted run processes this minute once more
         self.turn += 1
         match state:
             case Waiting():
-                self._write_schedule(state, untold, fed=fed, asked=asked)
+                self._write_schedule(state, undelivered, last_minute=last_minute, last_asked=last_asked)
             case Holding():
                 self._write_levels(state)
-                self._write_signal(state, untold, fed=fed, asked=asked)
+                self._write_signal(state, undelivered, last_minute=last_minute, last_asked=last_asked)
             case Flat():
-                self._write_signal(state, untold, fed=fed, asked=asked)
+                self._write_signal(state, undelivered, last_minute=last_minute, last_asked=last_asked)
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
-        self.fed, self.asked, self._saved, self._untold = fed, asked, state, untold
+        self.last_minute, self.last_asked, self._saved, self._undelivered = last_minute, last_asked, state, undelivered
 
     def _write(self, kind: str, value: SavedSignal | SavedSchedule | SavedPartial) -> None:
         self.store.write(kind, self._key, msgspec.json.encode(value))
@@ -137,30 +146,34 @@ class Saving:
         key = (*self._key, f"{event.when:015d}-{event.signal.id}")
         self.store.write(_ENDED, key, msgspec.json.encode(event))
 
-    def _write_schedule(self, state: Waiting, untold: tuple[Turning, ...], *, fed: int, asked: int | None) -> None:
+    def _write_schedule(
+        self, state: Waiting, undelivered: tuple[StateChange, ...], *, last_minute: int, last_asked: int | None
+    ) -> None:
         saved = SavedSchedule(
             owner=self.owner,
             turn=self.turn,
-            fed=fed,
-            asked=asked,
+            last_minute=last_minute,
+            last_asked=last_asked,
             signal=state.signal,
             last_id=state.last_id,
-            untold=untold,
+            undelivered=undelivered,
         )
         self._write("schedule", saved)
 
-    def _write_signal(self, state: Flat | Holding, untold: tuple[Turning, ...], *, fed: int, asked: int | None) -> None:
+    def _write_signal(
+        self, state: Flat | Holding, undelivered: tuple[StateChange, ...], *, last_minute: int, last_asked: int | None
+    ) -> None:
         held = state if isinstance(state, Holding) else None
         saved = SavedSignal(
             owner=self.owner,
             turn=self.turn,
-            fed=fed,
-            asked=asked,
+            last_minute=last_minute,
+            last_asked=last_asked,
             last_id=state.signal.id if isinstance(state, Holding) else state.last_id,
             signal=None if held is None else held.signal,
             highest=0.0 if held is None else held.highest,
             lowest=0.0 if held is None else held.lowest,
-            untold=untold,
+            undelivered=undelivered,
         )
         self._write("signal", saved)
 

@@ -1,7 +1,7 @@
-"""The trading floor: where all live runs of a process meet.
+"""The live runtime: one thread and one event loop for all live runs of a process.
 
-One thread with one event loop carries them all, so that a busy notebook cell never delays a minute. Runs share the
-candles of their exchange and the places of their risk profiles.
+A busy notebook cell never delays a minute. Runs share the candles of their exchange and the places of their risk
+profiles.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..log import log
 from ..market.loop_thread import LoopThread
 from ..ports import Clock, StateStore
 from ..process import after_fork
-from .candle_tape import Tape
+from .candle_stream import CandleStream
 from .persistence import save_places, saved_places
 
 _SWITCH_SECONDS: Final = 0.0005
@@ -28,66 +28,66 @@ _SWITCH_SECONDS: Final = 0.0005
 the disk and each answer of a thread has to get it back."""
 
 
-class Floor:
-    """A thread with a loop, and what its runs share."""
+class Runtime:
+    """The thread and event loop of live runs, with the candle streams, stores and risk books they share."""
 
     def __init__(self) -> None:
-        self._thread = LoopThread("bknb-live", failed=_goes_on, stop_at_exit=True)
-        self._begin_empty()
+        self._thread = LoopThread("bknb-live", failed=_log_failure, stop_at_exit=True)
+        self._reset()
 
-    def _begin_empty(self) -> None:
-        self._tapes: list[tuple[tuple[object, ...], Tape]] = []  # a source need not be hashable
+    def _reset(self) -> None:
+        self._streams: list[tuple[tuple[object, ...], CandleStream]] = []  # a source need not be hashable
         self._books: dict[tuple[int, str], tuple[StateStore, RiskBook]] = {}
         self._stores: dict[int, tuple[StateStore, int]] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._patience = sys.getswitchinterval()
+        self._switch_interval = sys.getswitchinterval()
 
     def start(self, work: Coroutine[Any, Any, None], variables: Variables) -> None:
-        """Run a coroutine on the floor's loop, with the context variables of whoever started it. From any thread."""
+        """Run a coroutine on the runtime's loop, with the context variables of whoever started it. From any thread."""
         self._thread.loop().call_soon_threadsafe(self._begin, work, variables)
 
     def call(self, function: Callable[[], object]) -> None:
-        """Have the floor's loop call a function soon. From any thread."""
+        """Have the runtime's loop call a function soon. From any thread."""
         self._thread.loop().call_soon_threadsafe(function)
 
     def _begin(self, work: Coroutine[Any, Any, None], variables: Variables) -> None:
         task = asyncio.get_running_loop().create_task(work, context=variables)
         if not self._running:
-            self._patience = sys.getswitchinterval()
-            sys.setswitchinterval(min(self._patience, _SWITCH_SECONDS))
+            self._switch_interval = sys.getswitchinterval()
+            sys.setswitchinterval(min(self._switch_interval, _SWITCH_SECONDS))
         self._running.add(task)  # a loop itself keeps only weak references
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not self._running:
-            sys.setswitchinterval(self._patience)
+            sys.setswitchinterval(self._switch_interval)
 
     def restart_in_child(self) -> None:
         """After a fork: the thread stayed with the parent, and so did its runs."""
-        self._begin_empty()
+        self._reset()
 
     # --- shared -------------------------------------------------------------------------------------------------
 
-    def tape(
+    def candle_stream(
         self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock, warn: Callable[[str], None]
-    ) -> Tape:
-        """The tape of an exchange for one more run; the first that needs one makes it."""
+    ) -> CandleStream:
+        """The candle stream of an exchange for one more run; the first that needs one makes it."""
         key = (exchange.source, tuple(exchange.callbacks.items()), settings, allow_gaps, clock)
-        for known, tape in self._tapes:
+        for known, stream in self._streams:
             if known[0] is key[0] and known[1:4] == key[1:4] and known[4] is key[4]:
-                tape.readers.append(warn)
-                return tape
-        made = Tape(exchange, settings, allow_gaps=allow_gaps, clock=clock)
-        self._tapes.append((key, made))
+                stream.readers.append(warn)
+                return stream
+        made = CandleStream(exchange, settings, allow_gaps=allow_gaps, clock=clock)
+        self._streams.append((key, made))
         made.readers.append(warn)
         return made
 
-    def put_back(self, tape: Tape, warn: Callable[[str], None]) -> None:
-        """A run needs its tape no longer; what nobody reads is forgotten with its candles."""
-        tape.readers.remove(warn)
-        if not tape.readers:
-            self._tapes = [entry for entry in self._tapes if entry[1] is not tape]
+    def release_stream(self, stream: CandleStream, warn: Callable[[str], None]) -> None:
+        """A run needs its candle stream no longer; one without readers is dropped with its candles."""
+        stream.readers.remove(warn)
+        if not stream.readers:
+            self._streams = [entry for entry in self._streams if entry[1] is not stream]
 
     # --- stores -------------------------------------------------------------------------------------------------
 
@@ -124,18 +124,18 @@ class Floor:
         key = (id(store), risk.name)
         if key not in self._books:
 
-            def keep(positions: tuple[OpenPosition, ...]) -> None:
+            def save(positions: tuple[OpenPosition, ...]) -> None:
                 save_places(store, risk.name, positions)
 
-            self._books[key] = store, RiskBook(risk, saved_places(store, risk.name), keep)
+            self._books[key] = store, RiskBook(risk, saved_places(store, risk.name), save)
         book = self._books[key][1]
         book.use(risk)  # the rules as they were registered last
         return book
 
 
-def _goes_on(error: BaseException) -> None:
+def _log_failure(error: BaseException) -> None:
     log.warning("a task of a live run raised %r; the others go on", error)
 
 
-FLOOR: Final = Floor()
-after_fork(FLOOR.restart_in_child)
+RUNTIME: Final = Runtime()
+after_fork(RUNTIME.restart_in_child)

@@ -14,37 +14,37 @@ from ..engine.registry import Strategy
 from ..market.context import Context
 
 
-def thinking_aside(strategy: Strategy) -> Strategy:
-    """The strategy with its questions and callbacks answered in threads of their own.
+def in_threads(strategy: Strategy) -> Strategy:
+    """The strategy with its function and its callbacks called in threads of their own.
 
-    A strategy that computes for long delays nobody, and one that never ends can be abandoned; a callback that talks to
-    the network holds only its own run. Coroutine functions stay on the loop: what they await may belong to it.
+    A strategy that computes for long delays no other run, and one that never ends can be abandoned; a callback that
+    uses the network delays only its own run. Coroutine functions stay on the loop: what they await may belong to it.
     """
-    callbacks = {name: _aside(function) for name, function in strategy.callbacks.items()}
+    callbacks = {name: _threaded(function) for name, function in strategy.callbacks.items()}
     if inspect.iscoroutinefunction(strategy.get_signal):
         return replace(strategy, callbacks=callbacks)
     ask = strategy.ask
 
-    async def aside(context: Context) -> Any:
+    async def ask_in_thread(context: Context) -> Any:
         answer = await _in_thread(lambda: ask(context))
         return await answer if inspect.isawaitable(answer) else answer
 
-    return replace(strategy, ask=aside, callbacks=callbacks)
+    return replace(strategy, ask=ask_in_thread, callbacks=callbacks)
 
 
-def _aside(function: Callable[..., Any]) -> Callable[..., Any]:
+def _threaded(function: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(function):
         return function
 
-    async def aside(event: Any) -> Any:
-        said = await _in_thread(lambda: function(event))
-        return await said if inspect.isawaitable(said) else said
+    async def call_in_thread(event: Any) -> Any:
+        answer = await _in_thread(lambda: function(event))
+        return await answer if inspect.isawaitable(answer) else answer
 
-    return aside
+    return call_in_thread
 
 
 async def _in_thread(function: Callable[[], Any]) -> Any:
-    """Call a function in a daemon thread; unlike in a pool, one that never returns holds nobody's place."""
+    """Call a function in a daemon thread; unlike in a pool, one that never returns blocks no other call."""
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[Any] = loop.create_future()
     variables = copy_context()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..domain.execution import execution_model
-from ..engine.registry import Shelf, registry
+from ..engine.registry import Table, registry
 from ..engine.resolve import resolve_frame
 from ..errors import ModelError, UnknownName, UsageError
 from ..llm.ask import as_model
@@ -46,7 +46,7 @@ class OptimizerSpec:
     ledger: Path | None = None
 
 
-_registered: Final[Shelf[OptimizerSpec]] = registry.optimizers
+_registered: Final[Table[OptimizerSpec]] = registry.optimizers
 
 
 def add_optimizer(

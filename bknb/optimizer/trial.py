@@ -17,7 +17,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.signal import Signal
 from ..engine.backtest import BacktestRun
-from ..engine.call_by_name import asker
+from ..engine.call_by_name import calling_by_name
 from ..engine.plan import Plan
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import NotEnoughData
@@ -132,7 +132,9 @@ class DraftTrials:
         source = FrameSource({self.symbol: candles}, name=self.exchange.name)
         plan = Plan(
             symbol=self.symbol,
-            strategy=Strategy(name=draft.name, interval=draft.interval, get_signal=recorded, ask=asker(recorded)),
+            strategy=Strategy(
+                name=draft.name, interval=draft.interval, get_signal=recorded, ask=calling_by_name(recorded)
+            ),
             exchange=Exchange(self.exchange.name, source),
             frame=Frame(None, range_.start, range_.end),
             execution=self.execution,

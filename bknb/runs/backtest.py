@@ -56,7 +56,7 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
     def _let_go(self) -> None:
         super()._let_go()
         self.plan = replace(self.plan, exchange=with_weak_source(self.plan.exchange))
-        self._run.let_go(self.plan)
+        self._run.release_candles(self.plan)
 
     @property
     def processed(self) -> int:

@@ -20,7 +20,7 @@ from ..errors import UsageError
 from ..events import messages, subjects
 from ..live.order_desk import Quantity
 from ..live.run import LivePlan, LiveRun
-from ..live.runtime import FLOOR
+from ..live.runtime import RUNTIME
 from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..ports import Broker, Clock, StateStore
@@ -58,14 +58,14 @@ class LiveTask(RunTask[TickResult]):
     def __init__(self, plan: LivePlan) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
         self.plan = plan
-        self._run = LiveRun(plan, FLOOR, hear=self._emit_result, code=code_of(plan))
+        self._run = LiveRun(plan, RUNTIME, on_event=self._emit_result, code=code_of(plan))
 
     def _emit_result(self, event: Event) -> None:
         if isinstance(event, Idle | Scheduled | Opened | Active | Closed | Cancelled):
             self._emit(event)
 
     def _begin(self, variables: Variables) -> None:
-        FLOOR.start(self._run_on_shared_loop(), variables)
+        RUNTIME.start(self._run_on_shared_loop(), variables)
 
     async def _work(self) -> Result:
         await self._run.run()
@@ -80,7 +80,7 @@ class LiveTask(RunTask[TickResult]):
 
     def _let_go(self) -> None:
         super()._let_go()
-        self._run.let_go()
+        self._run.release_candles()
 
     @property
     def now(self) -> int:

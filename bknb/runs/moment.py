@@ -31,7 +31,7 @@ from ..domain.signal import (
     Signal,
 )
 from ..domain.validation import read_answer
-from ..engine.call_by_name import asker
+from ..engine.call_by_name import calling_by_name
 from ..engine.lookup import get_risk
 from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
@@ -240,7 +240,7 @@ class Moment:
         if not callable(strategy):
             raise UsageError(f"strategy must be a function, a registered name or a strategy, got {strategy!r:.80}")
         bound = {name: value for name, value in own.params.items() if name in _parameters(strategy)}
-        return replace(own, get_signal=strategy, ask=asker(partial(strategy, **bound) if bound else strategy))
+        return replace(own, get_signal=strategy, ask=calling_by_name(partial(strategy, **bound) if bound else strategy))
 
     def _judged(self, strategy: Strategy, answer: object) -> Asked:
         """Return the outcome of an answer by the rules of the run."""

@@ -18,7 +18,7 @@ from ..domain.execution import execution_model
 from ..domain.signal import Signal
 from ..domain.validation import read_answer
 from ..engine.backtest import BacktestRun
-from ..engine.call_by_name import asker
+from ..engine.call_by_name import calling_by_name
 from ..engine.plan import Plan
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import BknbError
@@ -89,7 +89,7 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
         )
 
     source = _source(job)
-    several = Strategy(name="practice", interval="1h", get_signal=practice, ask=asker(practice))
+    several = Strategy(name="practice", interval="1h", get_signal=practice, ask=calling_by_name(practice))
     failing = Strategy(name="practice", interval="1h", get_signal=practice, ask=lambda _: 1 / 0)
     for strategy in (several, failing):
         frame = Frame(None, job.start, min(job.start + 6 * 3_600_000, job.end))
@@ -160,7 +160,7 @@ class _Run:
         self.answers: list[tuple[int, Signal]] = []
         self.asked = 0
         self._raised = 0
-        self._ask = asker(function)
+        self._ask = calling_by_name(function)
         strategy = Strategy(name=job.name, interval=job.interval, get_signal=function, ask=self._answer)
         self.run = BacktestRun(_plan(job, strategy, _source(job), Frame(None, job.start, job.end)))
 
@@ -266,7 +266,7 @@ def _look_ahead(job: Job, strategy: Strategy) -> tuple[str, ...]:
 
 def _peeks(job: Job, function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the findings of the look-ahead check on the bare function, whose variables it examines."""
-    strategy = Strategy(name=job.name, interval=job.interval, get_signal=function, ask=asker(function))
+    strategy = Strategy(name=job.name, interval=job.interval, get_signal=function, ask=calling_by_name(function))
     try:
         return _look_ahead(job, strategy)
     except BknbError as error:

@@ -15,7 +15,7 @@ from ..market.window import Window
 from ..ports import Clock
 
 
-class Tape:
+class CandleStream:
     """The candles of one exchange as they come in; shared by all runs with the same settings.
 
     Parameters
@@ -27,12 +27,12 @@ class Tape:
     allow_gaps
         Whether missing minutes are accepted.
     clock
-        What time it is.
+        The clock of the runs.
 
     Attributes
     ----------
     readers
-        The runs that use it, each with a function that is told what was repaired.
+        The runs that use it, each with a function that gets every warning.
     """
 
     def __init__(self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock) -> None:
