@@ -37,7 +37,7 @@ def test_a_drain_gives_up_after_its_timeout_and_leaves_nothing_behind(channel: C
 
 def test_a_drain_does_not_wait_for_what_is_emitted_after_it_began(channel: Channel) -> None:
     def endless(event: int) -> None:
-        if channel.subject.heard:
+        if channel.subject.subscribed:
             channel.subject.emit(event + 1)
 
     stop = channel.subject.listen(endless)

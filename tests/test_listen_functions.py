@@ -51,11 +51,11 @@ def test_each_subject_has_its_two_functions(name: str) -> None:
     assert events.drain(subject, timeout=PATIENCE)
     stop()
     assert (seen, once) == ([0, 1, 2, 3], [2])
-    assert not subject.heard
+    assert not subject.subscribed
     for function in (listen, listen_once):
         text = pydoc.plain(pydoc.render_doc(function))
         assert f"{function.__name__}(" in text
-        assert "Hear " in text
+        assert "Call a function " in text
         assert "Returns" in text
 
 
@@ -87,8 +87,8 @@ def test_the_functions_are_decorators_too() -> None:
     assert plain.listener.__name__ == plain.name == "plain"
     for stop in (plain, limited, minute):
         stop()
-    assert not subjects.done_live.heard
-    assert not subjects.signal.heard
+    assert not subjects.done_live.subscribed
+    assert not subjects.signal.subscribed
 
 
 def test_failures_arrive_at_listen_error() -> None:

@@ -193,7 +193,7 @@ def test_once_fires_exactly_once_when_many_threads_emit(channel: Channel) -> Non
         assert channel.drain()
         assert len(seen) == 1
         assert seen[0] >= 100
-        assert (stop.active, stop.delivered, channel.subject.heard) == (False, 1, False)
+        assert (stop.active, stop.delivered, channel.subject.subscribed) == (False, 1, False)
 
 
 @pytest.mark.parametrize("fn", [raises, raises_later])
@@ -259,9 +259,9 @@ def test_quiet_results_reach_those_who_want_them(channel: Channel) -> None:
     assert wanted() == (True, False)
     stops["live"]()
     assert wanted() == (False, False)
-    assert channel.subject.heard
+    assert channel.subject.subscribed
     stops["never"]()
-    assert not channel.subject.heard
+    assert not channel.subject.subscribed
 
 
 # -- wrong use --------------------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ async def coroutine(event: int) -> bool:
 def test_wrong_use_is_answered(channel: Channel, fn: Any, options: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError, match=text):
         channel.subject.listen(fn, **options)
-    assert not channel.subject.heard
+    assert not channel.subject.subscribed
 
 
 # -- processes --------------------------------------------------------------------------------------------------------

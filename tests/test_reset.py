@@ -81,7 +81,7 @@ LEFT: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "comparison": (compared, bknb.Walker.list),
     "study": (lambda: (optimizer(), bknb.Optimizer.background("BTCUSDT", "left")), bknb.Optimizer.list),
     "durations": (measured, durations),
-    "listener": (lambda: bknb.listen_signal(print), lambda: [subject.heard for subject in subjects.ALL]),
+    "listener": (lambda: bknb.listen_signal(print), lambda: [subject.subscribed for subject in subjects.ALL]),
 }
 
 

@@ -29,7 +29,7 @@ def test_unsubscribing_inside_the_listener_ends_it_after_this_call(channel: Chan
     assert channel.drain()
     assert seen == [0, 1]
     channel.subject.emit(5)
-    assert (stop.active, stop.pending, channel.subject.heard) == (False, 0, False)
+    assert (stop.active, stop.pending, channel.subject.subscribed) == (False, 0, False)
     assert "no longer listens" in repr(stop)
 
 

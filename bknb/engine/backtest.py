@@ -267,7 +267,7 @@ class BacktestRun:
 
     async def _ask(self, walk: MinuteWalk, loop: StrategyLoop, *, when: int, index: int) -> int:
         """One question and all that follows from it; returns the last minute it took (UTC ms)."""
-        timing = subjects.performance.heard and not self._silent
+        timing = subjects.performance.subscribed and not self._silent
         began = stopwatch() if timing else 0.0
         await loop.ask(when)
         after = when
@@ -284,7 +284,7 @@ class BacktestRun:
 
     def _report(self, processed: int) -> None:
         self.processed = processed
-        if subjects.progress_backtest.heard and not self._silent:
+        if subjects.progress_backtest.subscribed and not self._silent:
             subjects.progress_backtest.emit(
                 messages.Progress(
                     kind="backtest",
@@ -296,7 +296,7 @@ class BacktestRun:
             )
 
     def _time(self, metric: str, seconds: float) -> None:
-        if subjects.performance.heard and not self._silent:
+        if subjects.performance.subscribed and not self._silent:
             subjects.performance.emit(
                 messages.Performance(
                     metric=metric,

@@ -163,7 +163,7 @@ class StrategyLoop:
         """Count a failure, and emit it on ``error``; the run goes on."""
         where = where_it_failed(error)
         failure = self.records.fail(kind, error, where=where, when=self.now if when is None else when)
-        if subjects.error.heard and not self.silent:
+        if subjects.error.subscribed and not self.silent:
             rules = self.rules
             subjects.error.emit(
                 messages.ErrorEvent(

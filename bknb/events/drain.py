@@ -1,4 +1,4 @@
-"""Waiting until queues have been worked off, without two listeners waiting for each other for ever."""
+"""Waiting until queues are empty, without deadlock between listeners that wait for each other."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Queue(Protocol):
-    """What can be waited for: something that works off what it was given, in order."""
+    """A queue that can be waited for; it handles what it accepted in order."""
 
     def attach(self, wait: Wait) -> bool:
         """Call ``wait.settle`` once all accepted so far is done; False when it is already."""
 
     def detach(self, wait: Wait) -> None:
-        """Forget a wait that was given up."""
+        """Remove a wait that was given up."""
 
 
 # The waits that are under way form a graph: the queue that waits -> the queues it waits for.
@@ -51,7 +51,7 @@ class Wait:
         self.settle(None)
 
     def settle(self, queue: Queue | None) -> None:
-        """Note that ``queue`` got there."""
+        """Note that ``queue`` has handled everything up to the position of this wait."""
         with _lock:
             if queue is not None:
                 self.outstanding.discard(queue)
@@ -94,7 +94,7 @@ class Drain:
 
     def __init__(self, stages: Iterable[Callable[[], Iterable[Queue]]], *, owner: Queue | None) -> None:
         self._future: Future[None] = Future()
-        self._future.set_running_or_notify_cancel()  # from here on nobody can cancel it under our hands
+        self._future.set_running_or_notify_cancel()  # from here on it cannot be cancelled from outside
         self._stages: Iterator[Callable[[], Iterable[Queue]]] = iter(stages)
         self._owner = owner
         self._wait: Wait | None = None
@@ -133,8 +133,8 @@ class Drain:
         return bool(finished)
 
 
-def forget_all_waits() -> None:
-    """Start anew in a forked child, whose waiting threads do not exist."""
+def clear_waits() -> None:
+    """Remove every wait in a forked child, where the waiting threads do not exist."""
     global _lock  # noqa: PLW0603 -- the old one may be held by a thread that stayed with the parent
     _lock = threading.Lock()
     _waits.clear()

@@ -1,4 +1,4 @@
-"""What listeners are blamed for: an exception, or being slower than their events."""
+"""Failures of listeners: an exception, or a full queue."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ListenerFailure(msgspec.Struct, frozen=True, kw_only=True, tag_field="even
 
 
 class ListenerOverflow(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="listener_overflow"):
-    """A listener's queue was full and lost its first event; told once per subscription.
+    """A listener's queue was full and lost its first event; emitted once per subscription.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class ListenerOverflow(msgspec.Struct, frozen=True, kw_only=True, tag_field="eve
 
 
 def failure_of(error: BaseException, *, kind: Part, subject: str, listener: str, function: object) -> ListenerFailure:
-    """Describe what ``function`` raised."""
+    """The failure event for an exception that a listener or predicate raised."""
     return ListenerFailure(
         kind=kind,
         subject=subject,
@@ -74,7 +74,7 @@ def failure_of(error: BaseException, *, kind: Part, subject: str, listener: str,
 
 
 def overflow_of(*, subject: str, listener: str, limit: int, overflow: Overflow) -> ListenerOverflow:
-    """Describe the first loss of an event."""
+    """The event for the first loss of an event by a full queue."""
     message = (
         f"{listener} is slower than the events of {subject}: its queue of {limit} is full and loses the "
         f"{overflow.removeprefix('drop_')}; .dropped of its subscription counts them"

@@ -1,4 +1,4 @@
-"""What bknb announces, on which subject, and the functions to listen to it.
+"""The functions ``listen_*``: subscribe a function to the events of bknb.
 
 ==========================  ======================================  ==========================================
 subject                     event                                   when
@@ -104,15 +104,15 @@ __all__ = [
 
 
 def drain(*chosen: Subject[Any], timeout: float | None = None) -> bool:
-    """Block until everything emitted so far has been handled by everybody who listens.
+    """Block until everything emitted so far has been handled by every listener.
 
-    Without ``chosen`` all are meant; then what failing listeners report on ``error`` meanwhile is waited
+    Without ``chosen`` every subject counts; then what failing listeners report on ``error`` meanwhile is waited
     for too. A call from inside a listener does not wait for that listener, so it cannot hang on itself.
 
     Parameters
     ----------
     chosen
-        Whose listeners; none: everybody.
+        The subjects whose listeners are waited for; none: all.
     timeout
         Seconds; ``None`` waits as long as it takes.
 
@@ -159,7 +159,7 @@ class Listen(Protocol[T]):
 
 
 class ListenResults(Protocol):
-    """A function ``listen_signal...``: as :class:`Listen`, with a word about quiet minutes."""
+    """A function ``listen_signal...``: as :class:`Listen`, with the option ``quiet``."""
 
     __name__: str
 
@@ -246,7 +246,7 @@ _HOW_ONCE = """
     """
 
 
-def _listen(name: str, subject: Subject[T], summary: str) -> Listen[T]:
+def _listen(subject: Subject[T], summary: str) -> Listen[T]:
     def listen(
         fn: Callable[[T], object] | None = None,
         *,
@@ -257,10 +257,10 @@ def _listen(name: str, subject: Subject[T], summary: str) -> Listen[T]:
             return lambda given: subject.listen(given, limit=limit, overflow=overflow)
         return subject.listen(fn, limit=limit, overflow=overflow)
 
-    return cast("Listen[T]", _named(listen, name, summary + _HOW.format(name=name, quiet="")))
+    return cast("Listen[T]", _named(listen, f"listen_{subject.name}", summary + _HOW, quiet=""))
 
 
-def _listen_results(name: str, subject: Subject[TickResult], summary: str) -> ListenResults:
+def _listen_results(subject: Subject[TickResult], summary: str) -> ListenResults:
     def listen(
         fn: Callable[[TickResult], object] | None = None,
         *,
@@ -272,10 +272,10 @@ def _listen_results(name: str, subject: Subject[TickResult], summary: str) -> Li
             return lambda given: subject.listen(given, quiet=quiet, limit=limit, overflow=overflow)
         return subject.listen(fn, quiet=quiet, limit=limit, overflow=overflow)
 
-    return cast("ListenResults", _named(listen, name, summary + _HOW.format(name=name, quiet=_QUIET)))
+    return cast("ListenResults", _named(listen, f"listen_{subject.name}", summary + _HOW, quiet=_QUIET))
 
 
-def _listen_once(name: str, subject: Subject[T], summary: str) -> ListenOnce[T]:
+def _listen_once(subject: Subject[T], summary: str) -> ListenOnce[T]:
     def listen(
         predicate: Callable[[T], object], fn: Callable[[T], object] | None = None
     ) -> Subscription[T] | Callable[[Callable[[T], object]], Subscription[T]]:
@@ -283,110 +283,101 @@ def _listen_once(name: str, subject: Subject[T], summary: str) -> ListenOnce[T]:
             return lambda given: subject.listen(given, where=predicate, once=True)
         return subject.listen(fn, where=predicate, once=True)
 
-    return cast("ListenOnce[T]", _named(listen, name, summary + _HOW_ONCE.format(name=name)))
+    return cast("ListenOnce[T]", _named(listen, f"listen_{subject.name}_once", summary + _HOW_ONCE))
 
 
-def _named(function: Callable[..., object], name: str, doc: str) -> Callable[..., object]:
+def _named(function: Callable[..., object], name: str, doc: str, **parts: str) -> Callable[..., object]:
+    """The function with this name, and with this docstring after ``{name}`` and other ``parts`` are filled in."""
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc
+    function.__doc__ = doc.format(name=name, **parts)
     return function
 
 
-listen_signal = _listen_results("listen_signal", subjects.signal, "Hear every tick result, of backtests and live runs.")
+listen_signal = _listen_results(subjects.signal, "Call a function with every tick result, of backtests and live runs.")
 listen_signal_once = _listen_once(
-    "listen_signal_once", subjects.signal, "Hear one tick result of any run; quiet minutes count in live runs only."
+    subjects.signal,
+    "Call a function with one tick result of any run; quiet minutes count in live runs only.",
 )
 listen_signal_backtest = _listen_results(
-    "listen_signal_backtest", subjects.signal_backtest, "Hear the tick results of backtests."
+    subjects.signal_backtest, "Call a function with the tick results of backtests."
 )
 listen_signal_backtest_once = _listen_once(
-    "listen_signal_backtest_once",
     subjects.signal_backtest,
-    "Hear one tick result of a backtest; quiet minutes do not count.",
+    "Call a function with one tick result of a backtest; quiet minutes do not count.",
 )
-listen_signal_live = _listen_results("listen_signal_live", subjects.signal_live, "Hear the tick results of live runs.")
+listen_signal_live = _listen_results(subjects.signal_live, "Call a function with the tick results of live runs.")
 listen_signal_live_once = _listen_once(
-    "listen_signal_live_once", subjects.signal_live, "Hear one tick result of a live run, quiet minutes included."
+    subjects.signal_live,
+    "Call a function with one tick result of a live run, quiet minutes included.",
 )
 listen_partial_profit = _listen(
-    "listen_partial_profit",
     subjects.partial_profit,
-    "Hear when a position has come 10, 20 ... 100 % of the way to its target.",
+    "Call a function when a position has come 10, 20 ... 100 % of the way to its target.",
 )
 listen_partial_profit_once = _listen_once(
-    "listen_partial_profit_once", subjects.partial_profit, "Hear one milestone on the way to a target."
+    subjects.partial_profit, "Call a function with one milestone on the way to a target."
 )
 listen_partial_loss = _listen(
-    "listen_partial_loss",
     subjects.partial_loss,
-    "Hear when a position has come 10, 20 ... 100 % of the way to its stop.",
+    "Call a function when a position has come 10, 20 ... 100 % of the way to its stop.",
 )
 listen_partial_loss_once = _listen_once(
-    "listen_partial_loss_once", subjects.partial_loss, "Hear one milestone on the way to a stop."
+    subjects.partial_loss, "Call a function with one milestone on the way to a stop."
 )
-listen_risk = _listen("listen_risk", subjects.risk, "Hear when a risk profile refuses a candidate, and why.")
-listen_risk_once = _listen_once("listen_risk_once", subjects.risk, "Hear one refusal of a risk profile.")
-listen_validation = _listen(
-    "listen_validation", subjects.validation, "Hear when a signal breaks rules, and all of them."
-)
-listen_validation_once = _listen_once("listen_validation_once", subjects.validation, "Hear one rejected signal.")
+listen_risk = _listen(subjects.risk, "Call a function when a risk profile refuses a candidate, with the reason.")
+listen_risk_once = _listen_once(subjects.risk, "Call a function with one refusal of a risk profile.")
+listen_validation = _listen(subjects.validation, "Call a function when a signal breaks rules, with all of them.")
+listen_validation_once = _listen_once(subjects.validation, "Call a function with one rejected signal.")
 listen_error = _listen(
-    "listen_error", subjects.error, "Hear what failed while a run went on: strategies, exchanges, state, listeners."
+    subjects.error,
+    "Call a function with failures during a run: of strategies, exchanges, state, listeners.",
 )
-listen_error_once = _listen_once("listen_error_once", subjects.error, "Hear one failure.")
-listen_exit = _listen("listen_exit", subjects.exit, "Hear of a failure that ended a background run.")
-listen_exit_once = _listen_once("listen_exit_once", subjects.exit, "Hear of one failure that ended a background run.")
+listen_error_once = _listen_once(subjects.error, "Call a function with one failure during a run.")
+listen_exit = _listen(subjects.exit, "Call a function when a failure has ended a background run.")
+listen_exit_once = _listen_once(subjects.exit, "Call a function with one failure that ended a background run.")
 listen_done_backtest = _listen(
-    "listen_done_backtest",
     subjects.done_backtest,
-    "Hear when a background backtest is over and all its events are heard.",
+    "Call a function when a background backtest is over and all its events are handled.",
 )
 listen_done_backtest_once = _listen_once(
-    "listen_done_backtest_once", subjects.done_backtest, "Hear the end of one background backtest."
+    subjects.done_backtest, "Call a function at the end of one background backtest."
 )
 listen_done_live = _listen(
-    "listen_done_live", subjects.done_live, "Hear when a live run is over and all its events are heard."
+    subjects.done_live, "Call a function when a live run is over and all its events are handled."
 )
-listen_done_live_once = _listen_once("listen_done_live_once", subjects.done_live, "Hear the end of one live run.")
-listen_done_walker = _listen(
-    "listen_done_walker", subjects.done_walker, "Hear when a comparison of strategies is over."
-)
+listen_done_live_once = _listen_once(subjects.done_live, "Call a function at the end of one live run.")
+listen_done_walker = _listen(subjects.done_walker, "Call a function when a comparison of strategies is over.")
 listen_done_walker_once = _listen_once(
-    "listen_done_walker_once", subjects.done_walker, "Hear the end of one comparison of strategies."
+    subjects.done_walker, "Call a function at the end of one comparison of strategies."
 )
 listen_progress_backtest = _listen(
-    "listen_progress_backtest", subjects.progress_backtest, "Hear how far backtests have come, in moments."
+    subjects.progress_backtest,
+    "Call a function with the progress of backtests, in moments.",
 )
 listen_progress_backtest_once = _listen_once(
-    "listen_progress_backtest_once", subjects.progress_backtest, "Hear when a backtest has come as far as you ask."
+    subjects.progress_backtest, "Call a function with one progress of a backtest."
 )
 listen_progress_walker = _listen(
-    "listen_progress_walker", subjects.progress_walker, "Hear how far comparisons have come, in strategies."
+    subjects.progress_walker,
+    "Call a function with the progress of comparisons, in strategies.",
 )
 listen_progress_walker_once = _listen_once(
-    "listen_progress_walker_once", subjects.progress_walker, "Hear when a comparison has come as far as you ask."
+    subjects.progress_walker, "Call a function with one progress of a comparison."
 )
 listen_progress_optimizer = _listen(
-    "listen_progress_optimizer",
     subjects.progress_optimizer,
-    "Hear how far an optimizer has come, in sources and drafts.",
+    "Call a function with the progress of optimizers, in sources and drafts.",
 )
 listen_progress_optimizer_once = _listen_once(
-    "listen_progress_optimizer_once", subjects.progress_optimizer, "Hear when an optimizer has come as far as you ask."
+    subjects.progress_optimizer, "Call a function with one progress of an optimizer."
 )
-listen_performance = _listen("listen_performance", subjects.performance, "Hear how long things take.")
-listen_performance_once = _listen_once("listen_performance_once", subjects.performance, "Hear one measured duration.")
-listen_walker = _listen("listen_walker", subjects.walker, "Hear what each strategy of a comparison came to.")
-listen_walker_once = _listen_once(
-    "listen_walker_once", subjects.walker, "Hear what one strategy of a comparison came to."
-)
-listen_walker_complete = _listen(
-    "listen_walker_complete", subjects.walker_complete, "Hear the ranking of a comparison."
-)
+listen_performance = _listen(subjects.performance, "Call a function with measured durations.")
+listen_performance_once = _listen_once(subjects.performance, "Call a function with one measured duration.")
+listen_walker = _listen(subjects.walker, "Call a function with the result of each strategy of a comparison.")
+listen_walker_once = _listen_once(subjects.walker, "Call a function with the result of one strategy of a comparison.")
+listen_walker_complete = _listen(subjects.walker_complete, "Call a function with the ranking of each comparison.")
 listen_walker_complete_once = _listen_once(
-    "listen_walker_complete_once", subjects.walker_complete, "Hear the ranking of one comparison."
+    subjects.walker_complete, "Call a function with the ranking of one comparison."
 )
-listen_resumed = _listen("listen_resumed", subjects.resumed, "Hear when a live run goes on from its saved state.")
-listen_resumed_once = _listen_once(
-    "listen_resumed_once", subjects.resumed, "Hear of one live run that goes on from its saved state."
-)
+listen_resumed = _listen(subjects.resumed, "Call a function when a live run goes on from its saved state.")
+listen_resumed_once = _listen_once(subjects.resumed, "Call a function when one live run goes on from its saved state.")

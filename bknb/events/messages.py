@@ -1,4 +1,4 @@
-"""What travels on a subject besides the results of minutes."""
+"""The events of subjects besides the results of minutes: errors, progress, ends of runs, timings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .failures import ListenerFailure, ListenerOverflow
 
 
 class RunLabels(TypedDict):
-    """What says which run an event is of."""
+    """The fields that identify the run of an event."""
 
     symbol: str
     strategy: str
@@ -24,7 +24,7 @@ class RunLabels(TypedDict):
 
 
 class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="error"):
-    """Something of a run failed: its strategy, its exchange, a callback, a state file, ...
+    """A failure in a run: its strategy, its exchange, a callback, a state file, ...
 
     Parameters
     ----------
@@ -55,9 +55,7 @@ class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
 
 
 Problem: TypeAlias = ErrorEvent | ListenerFailure | ListenerOverflow
-
-
-"""What the subject ``error`` announces."""
+"""The events of the subject ``error``."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="progress"):
@@ -86,7 +84,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="done"):
-    """A background run is over and everybody has heard all of it; ``strategy`` names the walker for a walker."""
+    """A background run is over and all its events have been handled; ``strategy`` names the walker for a walker."""
 
     symbol: str
     strategy: str
@@ -135,7 +133,7 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     signal
         What was open or scheduled, if anything.
     told_again
-        How many results follow that listeners may have heard before.
+        How many results are emitted again because listeners may not have received them.
     """
 
     symbol: str

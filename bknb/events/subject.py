@@ -1,4 +1,4 @@
-"""Subjects and queued listeners: who emits never waits, who listens gets everything one at a time, in order."""
+"""Subjects and queued listeners: emitting never waits, each listener gets its events one at a time, in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import UsageError
 from ..process import after_fork
-from .drain import Drain, forget_all_waits
+from .drain import Drain, clear_waits
 from .failures import ListenerFailure, ListenerOverflow, Overflow, name_of
 from .subscription import Subscription, waiting_listener
 
@@ -25,21 +25,21 @@ QUEUE_LIMIT = 100_000
 
 
 class Subject(Generic[T]):
-    """Something that is announced, and those who listen to it.
+    """A named stream of events, and its subscriptions.
 
     Parameters
     ----------
     name
         For messages.
     errors
-        Where failures of listeners are announced; ``None``: they are only logged.
+        Where failures of listeners are emitted; ``None``: they are only logged.
 
     Examples
     --------
     >>> subject = Subject("demo")
-    >>> subject.heard
+    >>> subject.subscribed
     False
-    >>> subject.emit("nobody hears this")
+    >>> subject.emit("without a subscription it is dropped")
     """
 
     def __init__(self, name: str, *, errors: Subject[Any] | None = None) -> None:
@@ -50,35 +50,35 @@ class Subject(Generic[T]):
         self._all: tuple[Subscription[T], ...] = ()  # replaced, never changed: emit() reads it without a lock
         self._in_backtest: tuple[Subscription[T], ...] = ()
         self._in_live: tuple[Subscription[T], ...] = ()
-        self._leaving: tuple[Subscription[T], ...] = ()  # listen no more, but in their last call
+        self._leaving: tuple[Subscription[T], ...] = ()  # unsubscribed, but in their last call
         _subjects.add(self)
 
     def __repr__(self) -> str:
         return f"<subject {self.name!r}, {len(self._all)} listening>"
 
     @property
-    def heard(self) -> bool:
-        """Whether anybody listens; what nobody hears need not be made."""
+    def subscribed(self) -> bool:
+        """Whether there is any subscription; without one an event need not be made."""
         return bool(self._all)
 
     @property
     def subscriptions(self) -> tuple[Subscription[T], ...]:
-        """Those who listen, in the order in which they came."""
+        """The subscriptions, oldest first."""
         return self._all
 
     def wants_quiet(self, mode: Mode) -> bool:
-        """Whether anybody wants the results of quiet minutes in ``mode``."""
+        """Whether any subscription takes the results of quiet minutes in ``mode``."""
         return bool(self._in_live if mode == "live" else self._in_backtest)
 
     def emit(self, event: T, *, quiet: bool = False, live: bool = False) -> None:
-        """Queue ``event`` for everybody who listens; never waits for a listener and never raises.
+        """Queue ``event`` for every subscription; never waits for a listener and never raises.
 
         Parameters
         ----------
         event
-            What happened.
+            The event.
         quiet, live
-            ``quiet`` marks the result of a minute in which nothing happened; it reaches only those who want
+            ``quiet`` marks the result of a minute in which nothing happened; it reaches only subscriptions to
             such results in a live run (``live``) or in a backtest.
         """
         for subscription in (self._in_live if live else self._in_backtest) if quiet else self._all:
@@ -108,7 +108,7 @@ class Subject(Generic[T]):
             Results of quiet minutes too: always, never, or (``None``) only in live runs.
         limit, overflow
             At most ``limit`` events wait; then ``"drop_oldest"`` loses the oldest that waits and
-            ``"drop_newest"`` the one that came. The first loss is announced, all are counted.
+            ``"drop_newest"`` the one that came. The first loss is emitted as an error, all are counted.
 
         Returns
         -------
@@ -128,19 +128,19 @@ class Subject(Generic[T]):
         return subscription
 
     def remove(self, subscription: Subscription[T]) -> None:
-        """Give it no more events; a call of it may still be running."""
+        """Stop delivering events to a subscription; a call of its listener may still be running."""
         with self._lock:
             if self._quiet.pop(subscription, _ABSENT) is not _ABSENT:
                 self._leaving = (*self._leaving, subscription)
                 self._publish()
 
     def left(self, subscription: Subscription[T]) -> None:
-        """Nobody needs to wait for it any more."""
+        """Exclude a subscription from drains."""
         with self._lock:
             self._leaving = tuple(each for each in self._leaving if each is not subscription)
 
     def queues(self) -> tuple[Subscription[T], ...]:
-        """Everybody a drain waits for."""
+        """The subscriptions a drain waits for."""
         with self._lock:
             return (*self._all, *self._leaving)
 
@@ -149,10 +149,10 @@ class Subject(Generic[T]):
         self._in_live = tuple(each for each, quiet in self._quiet.items() if quiet is not False)
         self._all = tuple(self._quiet)
 
-    def tell(self, report: ListenerFailure | ListenerOverflow) -> None:
-        """Announce what one of those who listen is blamed for."""
+    def report(self, failure: ListenerFailure | ListenerOverflow) -> None:
+        """Emit a failure of a listener on the subject for errors."""
         if self.errors is not None:
-            self.errors.emit(report)
+            self.errors.emit(failure)
 
     def _restart_in_child(self) -> None:
         self._lock = threading.Lock()
@@ -165,7 +165,7 @@ _subjects: weakref.WeakSet[Subject[Any]] = weakref.WeakSet()
 
 
 def drain(subjects: Iterable[Subject[Any]], *, timeout: float | None = None) -> bool:
-    """Block until everything emitted so far has been handled by everybody who listens to ``subjects``.
+    """Block until everything emitted so far has been handled by every listener of ``subjects``.
 
     Failures that listeners report meanwhile are waited for too, when the subject they are reported on is among
     ``subjects``. Never waits for the listener it is called from (also through a run or a thread which that
@@ -175,7 +175,7 @@ def drain(subjects: Iterable[Subject[Any]], *, timeout: float | None = None) -> 
     Parameters
     ----------
     subjects
-        Whose queues.
+        The subjects whose queues are waited for.
     timeout
         Seconds; ``None`` waits as long as it takes.
 
@@ -218,6 +218,6 @@ def _check(fn: object, *, where: object, limit: object, overflow: object) -> Non
 
 @after_fork
 def _restart_in_child() -> None:
-    forget_all_waits()
+    clear_waits()
     for subject in tuple(_subjects):
         subject._restart_in_child()

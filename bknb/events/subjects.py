@@ -1,4 +1,4 @@
-"""The subjects bknb announces things on, and what it announces besides the results of minutes."""
+"""The subjects of bknb, by name."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ ALL: tuple[Subject[Any], ...] = (
 
 @at_reset
 def unsubscribe_all() -> None:
-    """End all that listens to these subjects; a call that is running ends by itself."""
+    """End every subscription of these subjects; a call that is running may finish."""
     for subject in ALL:
         for subscription in subject.subscriptions:
             subscription()
 
 
 def wants_quiet(mode: Mode) -> bool:
-    """Whether anybody wants the results of quiet minutes (``Idle``, ``Active``) of runs in ``mode``.
+    """Whether any subscription takes the results of quiet minutes (``Idle``, ``Active``) of runs in ``mode``.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def wants_quiet(mode: Mode) -> bool:
 
 
 def emit_result(result: TickResult) -> None:
-    """Announce a tick result: on the subject of its mode, then on ``signal``."""
+    """Emit a tick result: on the subject of its mode, then on ``signal``."""
     live = result.mode == "live"
     quiet = isinstance(result, Idle | Active)
     (signal_live if live else signal_backtest).emit(result, quiet=quiet, live=live)

@@ -1,4 +1,4 @@
-"""One listener on one subject: a queue of its own, a thread of its own, one event at a time."""
+"""A subscription: one listener on one subject, with its own queue and thread."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ T = TypeVar("T")
 IDLE_SECONDS = 30.0  # a listener's thread without events ends after this; the next event starts another
 
 
-class Home(Protocol[T]):
-    """What a subscription needs of its subject."""
+class Publisher(Protocol[T]):
+    """The part of a subject that its subscriptions use."""
 
     name: str
 
     def remove(self, subscription: Subscription[T]) -> None:
-        """Give it no more events; a call of it may still be running."""
+        """Stop delivering events to a subscription; a call of its listener may still be running."""
 
     def left(self, subscription: Subscription[T]) -> None:
-        """Nobody needs to wait for it any more."""
+        """Exclude a subscription from drains."""
 
-    def tell(self, report: ListenerFailure | ListenerOverflow) -> None:
-        """Announce that it failed."""
+    def report(self, failure: ListenerFailure | ListenerOverflow) -> None:
+        """Emit a failure of a listener."""
 
 
 class _Execution:
@@ -81,13 +81,13 @@ class Subscription(Generic[T]):
     >>> seen, stop
     ([1], <'append' listens to 'demo': 1 delivered, 0 pending, 0 dropped>)
     >>> stop()
-    >>> subject.heard
+    >>> subject.subscribed
     False
     """
 
     def __init__(
         self,
-        subject: Home[T],
+        subject: Publisher[T],
         listener: Callable[[T], object],
         *,
         where: Callable[[T], object] | None,
@@ -180,7 +180,7 @@ class Subscription(Generic[T]):
             if self._worker is None:
                 self._start()
             elif self._wake is not None:
-                self._rouse()
+                self._wake_worker()
         if lost == 1:
             self._report_overflow()
 
@@ -193,7 +193,7 @@ class Subscription(Generic[T]):
             self._worker = None
             log.error("no thread for the listener %s of %s: %s", self.name, self.subject, error)
 
-    def _rouse(self) -> None:
+    def _wake_worker(self) -> None:
         wake, self._wake = self._wake, None
         if wake is not None:
             try:
@@ -206,7 +206,7 @@ class Subscription(Generic[T]):
         with self._lock:
             self._retired = True
             self._queue.clear()
-            self._rouse()
+            self._wake_worker()
             reached = self._reached()
         self._settle(reached)
 
@@ -221,7 +221,7 @@ class Subscription(Generic[T]):
             return True
 
     def detach(self, wait: Wait) -> None:
-        """Forget a wait that was given up."""
+        """Remove a wait that was given up."""
         with self._lock:
             self._waits = [entry for entry in self._waits if entry[1] is not wait]
 
@@ -247,7 +247,7 @@ class Subscription(Generic[T]):
         _local.subscription = self
         try:
             while self._sleep():
-                answer = self._turn()
+                answer = self._deliver_next()
                 if answer is not None:  # it is asynchronous: from now on this thread is its event loop
                     with asyncio.Runner() as runner:
                         runner.run(self._work_async(answer))
@@ -266,7 +266,7 @@ class Subscription(Generic[T]):
                 await asyncio.wait({task})
             if not await self._sleep_async(loop):
                 return
-            answer = self._turn()
+            answer = self._deliver_next()
 
     def _sleep(self) -> bool:
         """Block until there is an event; False when this thread should end."""
@@ -295,8 +295,8 @@ class Subscription(Generic[T]):
                 if len(asyncio.all_tasks()) == 1:
                     return False
 
-    def _turn(self) -> Awaitable[object] | None:
-        """Hand over the next event; the rest of the call when the listener is asynchronous."""
+    def _deliver_next(self) -> Awaitable[object] | None:
+        """Call the listener with the next event; returns the awaitable of an asynchronous listener, else ``None``."""
         execution = _Execution(self)
         with self._lock:
             if not self._queue:
@@ -321,7 +321,7 @@ class Subscription(Generic[T]):
             kind = "listener"
             self._delivered += 1
             return self.listener(event)
-        except BaseException as error:  # noqa: BLE001 -- also sys.exit() in a listener ends nothing
+        except BaseException as error:  # noqa: BLE001 -- also sys.exit() in a listener ends only its call
             self._report(error, kind)
             return None
 
@@ -360,12 +360,12 @@ class Subscription(Generic[T]):
         function = self.listener if kind == "listener" else self._where
         failure = failure_of(error, kind=kind, subject=self.subject, listener=self.name, function=function)
         log.warning("%s %s of %s raised %s (%s)", kind, self.name, self.subject, failure.message, failure.where)
-        self._subject.tell(failure)
+        self._subject.report(failure)
 
     def _report_overflow(self) -> None:
         report = overflow_of(subject=self.subject, listener=self.name, limit=self._limit, overflow=self._overflow)
         log.warning("%s", report.message)
-        self._subject.tell(report)
+        self._subject.report(report)
 
     def restart_in_child(self) -> None:
         """After a fork: the thread stayed with the parent, and so did the events that were waiting."""
@@ -378,7 +378,7 @@ class Subscription(Generic[T]):
 
 
 def waiting_listener(*, in_thread: bool) -> Subscription[Any] | None:
-    """The listener that cannot go on while the caller waits.
+    """The listener that is blocked while the caller waits; ``None`` outside of listeners.
 
     Parameters
     ----------

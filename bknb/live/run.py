@@ -451,7 +451,7 @@ class LiveRun:
     # --- events -------------------------------------------------------------------------------------------------
 
     def _time(self, seconds: float) -> None:
-        if subjects.performance.heard:
+        if subjects.performance.subscribed:
             subjects.performance.emit(
                 messages.Performance(
                     metric="live_tick",

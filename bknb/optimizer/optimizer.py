@@ -139,7 +139,7 @@ class OptimizerTask(Task[Proposals, Step]):
             self._streamed = 0
         self.processed = step.processed
         self._emit(step)
-        if step.kind in ("source", "ask", "end") and subjects.progress_optimizer.heard:
+        if step.kind in ("source", "ask", "end") and subjects.progress_optimizer.subscribed:
             subjects.progress_optimizer.emit(
                 messages.Progress(
                     kind="optimizer",

@@ -260,7 +260,7 @@ class Task(ABC, Generic[R, E]):
 
     def _fail(self, error: BaseException) -> None:
         self._error = error
-        if subjects.exit.heard:
+        if subjects.exit.subscribed:
             subjects.exit.emit(
                 messages.ErrorEvent(
                     kind="run",

@@ -212,7 +212,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
             tested=self.processed,
             total=self.total,
         )
-        if subjects.progress_walker.heard:
+        if subjects.progress_walker.subscribed:
             subjects.progress_walker.emit(
                 messages.Progress(
                     kind="walker",
@@ -259,7 +259,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         self._emit_error("strategy", error, plan)
 
     def _emit_error(self, kind: str, error: Exception, plan: Plan) -> None:
-        if subjects.error.heard:
+        if subjects.error.subscribed:
             subjects.error.emit(
                 messages.ErrorEvent(
                     kind=kind,

@@ -211,7 +211,7 @@ class SweepRun:
     def _report(self) -> None:
         if self._progress is not None:
             self._progress(self.processed, self.total)
-        if subjects.progress_walker.heard:
+        if subjects.progress_walker.subscribed:
             labels = self.plan.plans[0].labels()
             labels["symbol"] = ", ".join(self.plan.symbols)
             subjects.progress_walker.emit(
