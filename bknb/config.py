@@ -1,4 +1,4 @@
-"""Settings: one frozen, documented value; ``set_config`` validates all of it, or changes nothing."""
+"""Settings of runs: a frozen struct; ``set_config`` validates all of it, or changes nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_signal_lifetime_minutes
         The longest ``minute_estimated_time`` a signal may ask for.
     max_signal_generation_seconds
-        A strategy that thinks longer than this is abandoned for that slot.
+        A strategy that takes longer than this is abandoned for that slot.
     get_candles_retry_count, get_candles_retry_delay_ms
         Attempts to fetch candles, and the pause between two attempts.
     get_candles_price_anomaly_threshold_factor
@@ -151,7 +151,7 @@ _current = Settings()
 
 
 @at_reset
-def _default_again() -> None:
+def _reset() -> None:
     global _current  # noqa: PLW0603 -- beside set_config the one place where settings change
     _current = Settings()
 

@@ -12,7 +12,7 @@
     │   └── NotEnoughData       fewer closed candles exist than were asked for
     ├── InvalidSignal           a strategy's answer breaks the rules (all of them are listed)
     ├── StrategyError           the user's strategy raised; holds minute, symbol and cell line
-    ├── InvalidTransition       a step the life of a signal does not have; tells its story
+    ├── InvalidTransition       a step the life of a signal does not have; holds its story
     ├── StateError              saved state is corrupt or belongs to somebody else
     ├── ModelError              the language model did not answer usefully
     │   └── ReplyRefused        it answered, and the answer broke the rules

@@ -1,4 +1,4 @@
-"""How results, tasks and progress are shown: as text in a terminal, as widgets and pictures in a notebook.
+"""The display of results, tasks and progress: text in a terminal, widgets and pictures in a notebook.
 
 Modules that compute call :func:`frontend` and know no other way to show something. In a Jupyter kernel it gives the
 notebook's front end, which is imported by its name and only there; everywhere else the terminal's.
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 class Work(Protocol[R_co]):
-    """What a front end must know of a task to wait for it."""
+    """A task as a front end waits for it."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over; returns whether it is."""
@@ -28,7 +28,7 @@ class Work(Protocol[R_co]):
         """End it early."""
 
     def result(self) -> R_co:
-        """What it came to; raises what it failed with."""
+        """The result of the task; raises what it failed with."""
 
 
 class ProgressLine(Protocol):
@@ -42,7 +42,7 @@ class ProgressLine(Protocol):
 
 
 class Frontend(Protocol):
-    """What can be shown, and how a call waits for a task meanwhile."""
+    """The display functions of a terminal or notebook, and waiting for a task."""
 
     def progress_line(self, label: str) -> ProgressLine:
         """A line that follows work of known size."""
@@ -51,7 +51,7 @@ class Frontend(Protocol):
         """The result of a task; an interrupt from the keyboard stops the task and gives what there is."""
 
     def awaited(self, task: Any) -> AbstractContextManager[Callable[[], None]]:
-        """What is shown while a coroutine awaits a task: a function to call now and then."""
+        """A context around awaiting a task; it gives a function to call now and then to update the display."""
 
     def show_task(self, task: Any) -> None:
         """Show a running task; ``NotImplementedError`` lets IPython show its text."""

@@ -1,4 +1,4 @@
-"""Where bknb writes what it has to say: the standard logger ``bknb``, or one of your own."""
+"""Logging: to the standard logger ``bknb``, or to one of your own."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class Log(Protocol):
     """What a logger must offer; every :class:`logging.Logger` does."""
 
     def debug(self, message: str, /, *values: object) -> object:
-        """Say something only a developer wants to know."""
+        """Log at level DEBUG."""
 
     def info(self, message: str, /, *values: object) -> object:
-        """Say what is going on."""
+        """Log at level INFO."""
 
     def warning(self, message: str, /, *values: object) -> object:
-        """Say that something needs a look."""
+        """Log at level WARNING."""
 
     def error(self, message: str, /, *values: object) -> object:
-        """Say that something failed."""
+        """Log at level ERROR."""
 
 
 class _Logger:
-    """Passes every message on to the logger of the day; a logger that raises never stops a run."""
+    """Passes every message on to the chosen logger; a logger that raises never stops a run."""
 
     def __init__(self) -> None:
         self.own = logging.getLogger("bknb")
@@ -38,21 +38,21 @@ class _Logger:
 
     def debug(self, message: str, /, *values: object) -> None:
         """Log at level DEBUG; ``values`` fill the ``%`` places of ``message``."""
-        self._say("debug", message, values)
+        self._log("debug", message, values)
 
     def info(self, message: str, /, *values: object) -> None:
         """Log at level INFO."""
-        self._say("info", message, values)
+        self._log("info", message, values)
 
     def warning(self, message: str, /, *values: object) -> None:
         """Log at level WARNING."""
-        self._say("warning", message, values)
+        self._log("warning", message, values)
 
     def error(self, message: str, /, *values: object) -> None:
         """Log at level ERROR."""
-        self._say("error", message, values)
+        self._log("error", message, values)
 
-    def _say(self, method: str, message: str, values: tuple[object, ...]) -> None:
+    def _log(self, method: str, message: str, values: tuple[object, ...]) -> None:
         try:
             getattr(self.target, method)(message, *values)
         except Exception:  # noqa: BLE001 -- a foreign logger may raise anything
@@ -97,5 +97,5 @@ def set_logger(logger: Log | None) -> None:
 
 
 @at_reset
-def _standard_again() -> None:
+def _reset() -> None:
     set_logger(None)

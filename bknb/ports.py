@@ -1,4 +1,4 @@
-"""The small doors to the outside: what an exchange, a clock, ... must offer to be plugged in.
+"""The ports of bknb: the protocols an exchange, a clock, a store, a broker, ... must implement.
 
 Each port has a shipped implementation and a shipped contract suite in :mod:`bknb.testing`.
 """
@@ -53,7 +53,7 @@ class CandleSource(Protocol):
 
 @runtime_checkable
 class Clock(Protocol):
-    """What time it is, for a live run."""
+    """The clock of a live run."""
 
     def now(self) -> int:
         """The present, UTC milliseconds; may be asked from any thread."""
@@ -66,7 +66,7 @@ class Clock(Protocol):
 
 @runtime_checkable
 class StateStore(Protocol):
-    """Where a live run keeps what must survive it: open and scheduled signals, risk positions, milestones.
+    """A store for the state a live run is resumed from: open and scheduled signals, risk positions, milestones.
 
     A value is JSON (bytes) under a *kind* (a short lower-case word such as ``"signal"``) and a *key* (a tuple of any
     names such as ``("sma", "BTCUSDT")``). Calls block until they are done and may come from any thread. An
@@ -113,7 +113,7 @@ class StateStore(Protocol):
         ...
 
     def delete(self, kind: str, key: tuple[str, ...]) -> None:
-        """Forget a value, if there is one; also settles what was moved aside under this key (and keeps it).
+        """Delete a value, if there is one; also settles what was moved aside under this key (which stays on the disk).
 
         Raises
         ------
@@ -137,14 +137,14 @@ class StateStore(Protocol):
 
 @runtime_checkable
 class Broker(Protocol):
-    """Who carries out orders: an account at an exchange, or paper.
+    """A broker that carries out orders: an account at an exchange, or paper.
 
     An order is known by the client id it was placed with, here and there. An implementation passes
     :class:`bknb.testing.brokers.BrokerContract`. Any call may raise; what that says is the same for all:
 
     * :class:`~bknb.errors.BrokerError` with ``refused=True``: the broker said no, and nothing happened.
-    * everything else (a timeout, a lost connection, a bug): nobody knows what happened. It is asked about with
-      ``report``, and never sent again. In doubt, let the error of your library through.
+    * everything else (a timeout, a lost connection, a bug): the outcome is unknown. It is queried with ``report``,
+      and the order is never sent again. In doubt, let the error of your library through.
 
     Attributes
     ----------
@@ -178,7 +178,7 @@ class Broker(Protocol):
         ...
 
     async def report(self, client_id: str, symbol: str) -> Report | None:
-        """What became of an order; ``None`` when the exchange answers that it has never seen it.
+        """The state of an order; ``None`` when the exchange answers that it has never seen it.
 
         A missing answer is not ``None`` but an error. An order that is done must be found for days, not only while it
         works.
@@ -192,7 +192,7 @@ class Broker(Protocol):
 
 @runtime_checkable
 class PaperMarket(Protocol):
-    """A broker that has no market of its own and is told what the candles saw, to fill resting orders by it."""
+    """A broker without a market of its own, which fills resting orders by the prices of the candles."""
 
     def saw(self, symbol: str, *, low: float, high: float) -> None:
         """The market traded between these two prices (quote currency) since the last call."""
@@ -201,7 +201,7 @@ class PaperMarket(Protocol):
 
 @runtime_checkable
 class TrialLedger(Protocol):
-    """Where it is written down what was tried, so that nothing is tried twice and luck can be counted."""
+    """A record of tried parameter combinations: none is tried twice, and their number corrects for selection."""
 
     def get(self, key: str) -> Trial | None:
         """The trial of that key, if it was made."""
@@ -212,20 +212,20 @@ class TrialLedger(Protocol):
         ...
 
     def add(self, trials: Iterable[Trial]) -> None:
-        """Add trials; when this returns they are safe."""
+        """Add trials; they are on the disk when this returns."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReply:
-    """What a language model answered.
+    """The answer of a language model.
 
     Attributes
     ----------
     text : str
         The answer; JSON where a schema was asked for.
     thinking : str
-        What the model thought aloud before it answered; empty where it does not show that.
+        The reasoning of the model before its answer; empty where it does not show that.
     model : str
         The model that answered.
     tokens_in, tokens_out : int or None
@@ -270,8 +270,8 @@ class Model(Protocol):
         seed
             For models that can repeat themselves.
         on_text
-            Told ``(kind, piece)`` while the answer arrives; ``kind`` is ``"thinking"``, ``"text"``, or ``"retry"``
-            when everything so far is void.
+            Called with ``(kind, piece)`` while the answer arrives; ``kind`` is ``"thinking"``, ``"text"``, or
+            ``"retry"`` when everything so far is void.
 
         Raises
         ------

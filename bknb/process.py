@@ -1,4 +1,4 @@
-"""What bknb keeps for a whole process: each module says how its part returns to the start, and survives a fork."""
+"""Process-wide state: functions that reset it, and functions that restore it after a fork."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final, TypeVar
 
 F = TypeVar("F", bound=Callable[[], object])
 
-_undoing: Final[list[Callable[[], object]]] = []
+_resets: Final[list[Callable[[], object]]] = []
 
 
 def at_reset(undo: F) -> F:
-    """Register a function that brings one process-wide thing back to its start; usable as a decorator.
+    """Register a function that resets one piece of process-wide state; usable as a decorator.
 
     Parameters
     ----------
@@ -22,12 +22,12 @@ def at_reset(undo: F) -> F:
     Examples
     --------
     >>> chosen = ["a store"]
-    >>> forget = at_reset(chosen.clear)
-    >>> return_to_start()
+    >>> reset = at_reset(chosen.clear)
+    >>> reset_all()
     >>> chosen
     []
     """
-    _undoing.append(undo)
+    _resets.append(undo)
     return undo
 
 
@@ -42,7 +42,7 @@ def after_fork(restart: F) -> F:
     return restart
 
 
-def return_to_start() -> None:
-    """Call every function of ``at_reset``, those registered last first: what builds upon others goes before them."""
-    for undo in reversed(_undoing):
+def reset_all() -> None:
+    """Call every function of ``at_reset``, those registered last first: dependents before what they depend on."""
+    for undo in reversed(_resets):
         undo()

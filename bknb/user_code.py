@@ -1,7 +1,7 @@
-"""Which code is the user's own, and where in it an error arose.
+"""Recognising the user's own code, and the line in it at which an error arose.
 
 The user's own is what is neither Python, nor bknb, nor an installed package: files, notebook cells, text given to
-``exec``. Everything in bknb that needs to know asks here.
+``exec``. Every other module of bknb asks here.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def is_users(thing: types.FunctionType | types.ModuleType | type) -> bool:
 def where_it_failed(error: BaseException) -> str:
     """The innermost line of a traceback that is not bknb's, with its text; empty when there is none.
 
-    So an error that bknb raised is told at the user's line that called it.
+    So an error that bknb raised is reported at the user's line that called it.
     """
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if is_bknb_file(frame.filename) or not frame.lineno:

@@ -116,7 +116,7 @@ def test_a_live_run_is_stopped_and_its_state_stays() -> None:
 def test_what_was_registered_last_is_undone_first(monkeypatch: pytest.MonkeyPatch) -> None:
     from bknb import process
 
-    monkeypatch.setattr(process, "_undoing", [])
+    monkeypatch.setattr(process, "_resets", [])
     order: list[int] = []
     at_reset(lambda: order.append(1))
     at_reset(lambda: order.append(2))

@@ -26,7 +26,7 @@ from bknb.kernels import metrics
 from bknb.kernels import simulate as kernel
 from bknb.metrics.statistics import statistics
 from bknb.runs.result import _trade
-from bknb.sweeps.evaluate import Evaluator, Prepared, ends_of, prepare, terms_of
+from bknb.sweeps.evaluate import Evaluator, Prepared, ends_of, prepare, rule_numbers
 
 if sys.modules.get("numba", 0) is not None:  # a test takes it away
     pytest.importorskip("numba")
@@ -294,5 +294,5 @@ def test_without_numba_the_answer_is_what_to_install() -> None:
 
 
 def test_terms_name_the_reasons_of_each_model() -> None:
-    assert [terms_of(plan_for(1, model)).frame_end for model in MODELS] == [
+    assert [rule_numbers(plan_for(1, model)).frame_end for model in MODELS] == [
         kernel.FRAME_END, kernel.FRAME_END, kernel.TIME_EXPIRED]  # fmt: skip

@@ -16,12 +16,12 @@ def paper(
     seed: int = 0,
     price_of: Callable[[str], float] | None = None,
 ) -> PaperBroker:
-    """A broker on paper: fills at the record's prices, and makes the trouble it is told to make.
+    """A paper broker: fills at the prices of the record, and simulates the failures it is given.
 
     Parameters
     ----------
     journal : str or Path, optional
-        A file that keeps its orders over restarts; without one they end with the process.
+        A file in which its orders survive restarts; without one they end with the process.
     script : mapping or callable, optional
         Trouble call by call, such as ``{"place": [None, Trouble(kind="lost_reply")]}`` for the second order.
     rates : mapping, optional

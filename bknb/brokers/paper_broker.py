@@ -1,6 +1,6 @@
-"""A broker on paper: it fills, and it makes all the trouble a real one can make, on command.
+"""The paper broker: fills orders, and simulates the failures of a real broker on request.
 
-The trouble is given call by call, or by chance from a seed, so every run of a script is the same run.
+Failures are given call by call, or drawn from a seed, so that every run of a script is the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TroubleKind: TypeAlias = Literal["delay", "refuse", "lost_request", "lost_reply"
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes wrong in one call.
+    """The simulated failure of one call.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ and number of the call, counted from 1 over calls of that kind with that id."""
 
 
 class PaperOrder(msgspec.Struct, kw_only=True):
-    """One order as the broker on paper sees it; ``received`` counts how often it was placed."""
+    """One order as the paper broker has it; ``received`` counts how often it was placed."""
 
     client_id: str
     broker_id: str
@@ -70,7 +70,7 @@ class PaperOrder(msgspec.Struct, kw_only=True):
     note: str = ""
 
     def report(self) -> Report:
-        """What the broker tells about it."""
+        """The report of the broker on the order."""
         return Report(
             client_id=self.client_id,
             symbol=self.symbol,
@@ -95,8 +95,8 @@ class PaperBroker:
     Parameters
     ----------
     journal : str or Path, optional
-        A file that keeps everything the broker has seen, one line of JSON per change of an order, forced to the disk
-        line by line: a restarted process meets the same orders. One process at a time.
+        A file with everything the broker has received, one line of JSON per change of an order, forced to the disk
+        line by line: a restarted process finds the same orders. One process at a time.
     script : mapping or callable, optional
         The trouble, call by call; see :data:`Script`.
     rates : mapping, optional
@@ -156,7 +156,7 @@ class PaperBroker:
         self._journal = None if journal is None else Journal(Path(journal), disk=disk)
         if self._journal is not None:
             found = _orders_in(self._journal)
-            if self._journal.drop_torn_line():  # nobody was told of its order
+            if self._journal.drop_torn_line():  # its order was never confirmed
                 found = _orders_in(self._journal)
             self.orders.update((order.client_id, order) for order in found)
 
@@ -174,7 +174,7 @@ class PaperBroker:
             known = self._receive(order, trouble)
         else:
             known.received += 1
-        self._keep(known)
+        self._save(known)
         return await self._on_the_way_back(trouble, f"place {order.client_id}", known.report())
 
     async def cancel(self, client_id: str, symbol: str) -> Report:
@@ -186,18 +186,18 @@ class PaperBroker:
             raise BrokerError(f"no order {client_id!r} on {symbol} was ever placed here", refused=True)
         if order.status in ("accepted", "partly_filled"):
             order.status = "cancelled"
-            self._keep(order)
+            self._save(order)
         return await self._on_the_way_back(trouble, f"cancel {client_id}", order.report())
 
     async def report(self, client_id: str, symbol: str) -> Report | None:
-        """What became of an order; see :meth:`bknb.ports.Broker.report`."""
+        """The state of an order; see :meth:`bknb.ports.Broker.report`."""
         trouble = self._trouble("report", client_id)
         await self._on_the_way(trouble, f"report {client_id}")
         order = self._find(client_id, symbol)
         return await self._on_the_way_back(trouble, f"report {client_id}", None if order is None else order.report())
 
     async def open_orders(self, symbol: str) -> list[Report]:
-        """What works on a symbol; see :meth:`bknb.ports.Broker.open_orders`."""
+        """The open orders on a symbol; see :meth:`bknb.ports.Broker.open_orders`."""
         trouble = self._trouble("open_orders", symbol)
         await self._on_the_way(trouble, f"open_orders {symbol}")
         working = [order.report() for order in self._working(symbol)]
@@ -231,10 +231,10 @@ class PaperBroker:
         if at is None:
             raise UsageError(f"{client_id!r} is a market order: say at which price it is filled")
         _fill(order, rest if quantity is None else min(quantity, rest), at)
-        self._keep(order)
+        self._save(order)
 
     def position(self, symbol: str) -> float:
-        """What all fills on a symbol add up to, in base currency; negative when short."""
+        """The sum of all fills on a symbol, in base currency; negative when short."""
         filled = [order for order in self.orders.values() if order.symbol == symbol]
         total = sum(order.filled_quantity if order.side == "buy" else -order.filled_quantity for order in filled)
         return 0.0 if abs(total) < 1e-12 else total
@@ -305,7 +305,7 @@ class PaperBroker:
             raise TimeoutError(f"no answer to {what}")
         return answer
 
-    def _keep(self, order: PaperOrder) -> None:
+    def _save(self, order: PaperOrder) -> None:
         if self._journal is not None:
             self._journal.append([msgspec.json.encode(order)])
 

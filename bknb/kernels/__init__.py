@@ -1,1 +1,1 @@
-"""Loops over arrays: each has a plain-Python twin that is its specification."""
+"""Loops over arrays: each has a plain-Python version that is its specification."""

@@ -1,7 +1,7 @@
-"""Where to look next: from minute i on, the first minute at which something can happen.
+"""The first minute, from a given one on, at which a price can change the state of a signal.
 
 The answer may be early, never late: the driver feeds that minute to the lifecycle, which decides. Every function
-here has a plain-Python twin (``*_plain``) that is its specification.
+here has a plain-Python version (``*_plain``) that is its specification.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_FIRST_CHUNK: Final = 64
-_LAST_CHUNK: Final = 8192
+_FIRST_BATCH: Final = 64
+_LAST_BATCH: Final = 8192
 
 
 def first_outside(
@@ -40,7 +40,7 @@ def first_outside(
     >>> first_outside(high, low, high, 0, 3, above=4.5, below=0.0, price_above=inf, price_below=-inf)
     2
     """
-    size = _FIRST_CHUNK
+    size = _FIRST_BATCH
     while start < stop:
         end = min(start + size, stop)
         hit = high[start:end] >= above
@@ -52,7 +52,7 @@ def first_outside(
         if hit[at]:
             return start + at
         start = end
-        size = min(size * 4, _LAST_CHUNK)
+        size = min(size * 4, _LAST_BATCH)
     return stop
 
 

@@ -30,18 +30,18 @@ def compiled(function: Callable[..., Any], names: Mapping[str, Any], pieces: Seq
             import numba  # noqa: F401
         except ImportError:
             raise MissingDependency("numba", purpose="a sweep", extra="sweep") from None
-        world = dict(names)
+        namespace = dict(names)
         for piece in pieces:
-            world[piece] = _jit(world[piece], world)
-        _made[key] = _jit(function, world)
+            namespace[piece] = _jit(namespace[piece], namespace)
+        _made[key] = _jit(function, namespace)
     return _made[key]
 
 
-def _jit(function: Any, world: dict[str, Any]) -> Any:
-    """Compile on first call; the function sees ``world`` as its module."""
+def _jit(function: Any, namespace: dict[str, Any]) -> Any:
+    """Compile on first call; the function sees ``namespace`` as its module."""
     import numba
 
-    moved = FunctionType(function.__code__, world, function.__name__, function.__defaults__)
+    moved = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
     moved.__module__, moved.__qualname__ = function.__module__, function.__qualname__
     try:
         return numba.njit(moved, cache=True, error_model="numpy")

@@ -95,8 +95,8 @@ class Rows(NamedTuple):
     limit: NDArray[np.float64]
 
 
-class Terms(NamedTuple):
-    """An execution model and the settings that decide, as numbers."""
+class RuleNumbers(NamedTuple):
+    """The rules of a simulation: an execution model and settings, as numbers."""
 
     watches_average: bool
     stop_first: bool
@@ -144,7 +144,7 @@ def _first_at(times: Any, regular: bool, moment: int) -> Any:  # noqa: FBT001 --
 
 
 def _next_question(start: int, step: int, after: int, asked: int, slot: int) -> int:
-    """``engine.backtest.next_question``."""
+    """``engine.minute_walk.next_question``."""
     earliest = (asked // slot + 1) * slot
     if earliest <= after:
         earliest = after + 1
@@ -163,44 +163,44 @@ def _newest_row(times: Any, slot: int, when: int) -> Any:
     return int(np.searchsorted(times, when - slot, side="right")) - 1
 
 
-def _entry(side: int, price: float, limit: float, terms: Any) -> tuple[float, bool]:
+def _entry(side: int, price: float, limit: float, rules: Any) -> tuple[float, bool]:
     """Entry price, and whether the signal has to wait for it; ``ExecutionModel.market_fill``."""
     if np.isnan(limit):
         return price, False
     reached = price <= limit if side > 0 else price >= limit
     if not reached:
         return limit, True
-    return (price if terms.better_of_both else limit), False
+    return (price if rules.better_of_both else limit), False
 
 
-def _is_valid(side: int, price: float, target: float, stop: float, minutes: float, limit: float, terms: Any) -> bool:
-    """Whether no rule of ``domain.rules`` is broken."""
+def _is_valid(side: int, price: float, target: float, stop: float, minutes: float, limit: float, rules: Any) -> bool:
+    """Whether no rule of ``domain.validation`` is broken."""
     if side not in (1, -1) or not (_is_price(price) and _is_price(target) and _is_price(stop)):
         return False
     if not (np.isnan(limit) or _is_price(limit)):
         return False
-    if not (0 < minutes <= terms.longest_minutes) or minutes != np.floor(minutes):
+    if not (0 < minutes <= rules.longest_minutes) or minutes != np.floor(minutes):
         return False
-    entry, waits = _entry(side, price, limit, terms)
+    entry, waits = _entry(side, price, limit, rules)
     if side * (target - entry) <= 0 or side * (entry - stop) <= 0:
         return False
     if not waits and (side * (price - stop) <= 0 or side * (target - price) <= 0):
         return False
     to_target = (target - entry) / entry * 100 if side > 0 else (entry - target) / entry * 100
     to_stop = (entry - stop) / entry * 100 if side > 0 else (stop - entry) / entry * 100
-    if to_target < terms.least_target or to_stop < terms.least_stop or to_stop > terms.most_stop:
+    if to_target < rules.least_target or to_stop < rules.least_stop or to_stop > rules.most_stop:
         return False
-    return _net(side, entry, target, terms.slippage, terms.fee) > 0
+    return _net(side, entry, target, rules.slippage, rules.fee) > 0
 
 
-def _exit(side: int, target: float, stop: float, open_: float, best: float, worst: float, terms: Any) -> Any:
+def _exit(side: int, target: float, stop: float, open_: float, best: float, worst: float, rules: Any) -> Any:
     """Reason (-1: none), price and doubt; ``ExecutionModel.exit``."""
     if side > 0:
         won, lost, gapped = best >= target, worst <= stop, open_ <= stop
     else:
         won, lost, gapped = best <= target, worst >= stop, open_ >= stop
-    if lost and (terms.stop_first or not won):
-        gap = terms.gap_fills and gapped
+    if lost and (rules.stop_first or not won):
+        gap = rules.gap_fills and gapped
         return STOP_LOSS, (open_ if gap else stop), won and not gap
     if won:
         return TAKE_PROFIT, target, lost
@@ -209,22 +209,22 @@ def _exit(side: int, target: float, stop: float, open_: float, best: float, wors
 
 def _write(
     end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, target: float,
-    stop: float, price: float, reason: int, highest: float, lowest: float, doubt: float, terms: Any,
+    stop: float, price: float, reason: int, highest: float, lowest: float, doubt: float, rules: Any,
 ) -> None:  # fmt: skip
     """One closed position; ``lifecycle._close`` and ``pnl.trade_pnl``."""
     highest, lowest = max(highest, price), min(lowest, price)
     best, worst = (highest, lowest) if side > 0 else (lowest, highest)
-    paid = entry * (1 + side * terms.slippage / 100)
-    got = price * (1 - side * terms.slippage / 100)
+    paid = entry * (1 + side * rules.slippage / 100)
+    got = price * (1 - side * rules.slippage / 100)
     slipped = (got - paid) / paid * 100 * side
-    fees = terms.fee * (1 + got / paid)
+    fees = rules.fee * (1 + got / paid)
     gross = (price - entry) / entry * 100 * side
     end[ROW], end[SIDE], end[SCHEDULED_AT], end[PENDING_AT], end[CLOSED_AT] = (
         row, side, scheduled_at, pending_at, closed_at)  # fmt: skip
     end[OPEN], end[TARGET], end[STOP], end[CLOSE], end[REASON] = entry, target, stop, price, reason
     end[NET], end[GROSS], end[FEE], end[SLIPPAGE] = slipped - fees, gross, fees, gross - slipped
-    end[PEAK] = _net(side, entry, best, terms.slippage, terms.fee)
-    end[TROUGH] = _net(side, entry, worst, terms.slippage, terms.fee)
+    end[PEAK] = _net(side, entry, best, rules.slippage, rules.fee)
+    end[TROUGH] = _net(side, entry, worst, rules.slippage, rules.fee)
     end[AMBIGUOUS] = doubt
 
 
@@ -239,7 +239,7 @@ def _write_cancelled(
     end[AMBIGUOUS] = 0.0
 
 
-def _wait(market: Any, terms: Any, last: int, side: int, stop: float, limit: float, when: int, at: int) -> Any:
+def _wait(market: Any, rules: Any, last: int, side: int, stop: float, limit: float, when: int, at: int) -> Any:
     """Minutes of a scheduled signal from index ``at`` on.
 
     Returns reason, index of the deciding minute, and whether that minute reached the stop too. A reason of -1 is an
@@ -249,8 +249,8 @@ def _wait(market: Any, terms: Any, last: int, side: int, stop: float, limit: flo
     for i in range(at, count):
         t = market.times[i]
         if t > last:
-            return terms.frame_end_cancel, i, False
-        if t - when >= terms.await_ms:
+            return rules.frame_end_cancel, i, False
+        if t - when >= rules.await_ms:
             return TIMEOUT, i, False
         if side > 0:
             entered, stopped = market.low[i] <= limit, market.low[i] <= stop
@@ -259,7 +259,7 @@ def _wait(market: Any, terms: Any, last: int, side: int, stop: float, limit: flo
             entered, stopped = market.high[i] >= limit, market.high[i] >= stop
             gapped = market.open[i] >= stop
         if stopped:
-            if terms.fills_on_the_way and not gapped:
+            if rules.fills_on_the_way and not gapped:
                 return -1, i, True
             return PRICE_REJECT, i, True
         if entered:
@@ -268,7 +268,7 @@ def _wait(market: Any, terms: Any, last: int, side: int, stop: float, limit: flo
 
 
 def _hold_plain(
-    market: Any, _blocks: Any, terms: Any, last: int, side: int, entry: float, target: float, stop: float,
+    market: Any, _blocks: Any, rules: Any, last: int, side: int, entry: float, target: float, stop: float,
     deadline: int, at: int,
 ) -> Any:  # fmt: skip
     """Minutes of an open position from index ``at`` on, one by one.
@@ -280,15 +280,15 @@ def _hold_plain(
     for i in range(at, count):
         t = market.times[i]
         if t > last:
-            return terms.frame_end, i, market.average[i], False, highest, lowest
+            return rules.frame_end, i, market.average[i], False, highest, lowest
         if t >= deadline:
             return TIME_EXPIRED, i, market.average[i], False, highest, lowest
-        if terms.watches_average:
+        if rules.watches_average:
             high = low = market.average[i]
         else:
             high, low = market.high[i], market.low[i]
         best, worst = (high, low) if side > 0 else (low, high)
-        reason, price, doubt = _exit(side, target, stop, market.open[i], best, worst, terms)
+        reason, price, doubt = _exit(side, target, stop, market.open[i], best, worst, rules)
         if reason >= 0:
             return reason, i, price, doubt, highest, lowest
         highest, lowest = max(highest, high), min(lowest, low)
@@ -296,7 +296,7 @@ def _hold_plain(
 
 
 def _hold(
-    market: Any, blocks: Any, terms: Any, last: int, side: int, entry: float, target: float, stop: float,
+    market: Any, blocks: Any, rules: Any, last: int, side: int, entry: float, target: float, stop: float,
     deadline: int, at: int,
 ) -> Any:  # fmt: skip
     """``_hold_plain``, jumping over whole blocks that reach neither level."""
@@ -304,8 +304,8 @@ def _hold(
     count = len(market.times)
     over = _first_at(market.times, market.regular, min(deadline, last + 1))
     upper, lower = max(target, stop), min(target, stop)
-    highs = market.average if terms.watches_average else market.high
-    lows = market.average if terms.watches_average else market.low
+    highs = market.average if rules.watches_average else market.high
+    lows = market.average if rules.watches_average else market.low
     i = at
     while i < over:
         if i % BLOCK == 0 and i + BLOCK <= over:
@@ -318,7 +318,7 @@ def _hold(
         high, low = highs[i], lows[i]
         if high >= upper or low <= lower:
             best, worst = (high, low) if side > 0 else (low, high)
-            reason, price, doubt = _exit(side, target, stop, market.open[i], best, worst, terms)
+            reason, price, doubt = _exit(side, target, stop, market.open[i], best, worst, rules)
             if reason >= 0:
                 return reason, i, price, doubt, highest, lowest
         highest, lowest = max(highest, high), min(lowest, low)
@@ -326,17 +326,17 @@ def _hold(
     if i >= count:
         return DATA_END, count - 1, market.average[count - 1], False, highest, lowest
     if market.times[i] > last:
-        return terms.frame_end, i, market.average[i], False, highest, lowest
+        return rules.frame_end, i, market.average[i], False, highest, lowest
     return TIME_EXPIRED, i, market.average[i], False, highest, lowest
 
 
 # --- the run ------------------------------------------------------------------------------------------------------
 
 
-def _run(market: Any, blocks: Any, grid: Any, rows: Any, terms: Any) -> Any:  # noqa: C901 -- one pass, one place
+def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # noqa: C901 -- one pass, one place
     """Question after question; after each that opened or scheduled something, minutes until it is over."""
     ends = np.empty((256, WIDTH))
-    told = rejected = 0
+    ended = rejected = 0
     count, candles = len(market.times), len(rows.times)
     when = grid.start
     while when <= grid.last:
@@ -370,34 +370,34 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, terms: Any) -> Any:  # 
         if seen and index >= grid.average_count:
             side, limit, minutes = int(rows.position[row]), rows.limit[row], rows.minutes[row]
             target, stop, price = rows.target[row], rows.stop[row], market.average[index - 1]
-            if not _is_valid(side, price, target, stop, minutes, limit, terms):
+            if not _is_valid(side, price, target, stop, minutes, limit, rules):
                 rejected += 1
             else:
-                if told == len(ends):
-                    longer = np.empty((2 * told, WIDTH))
-                    longer[:told] = ends
+                if ended == len(ends):
+                    longer = np.empty((2 * ended, WIDTH))
+                    longer[:ended] = ends
                     ends = longer
-                entry, waits = _entry(side, price, limit, terms)
+                entry, waits = _entry(side, price, limit, rules)
                 pending_at, decided, reason, stopped = when, index - 1, -1, False
                 if waits:
-                    reason, decided, stopped = _wait(market, terms, grid.last, side, stop, limit, when, index)
+                    reason, decided, stopped = _wait(market, rules, grid.last, side, stop, limit, when, index)
                     pending_at = market.times[decided]
                 if reason >= 0:
-                    _write_cancelled(ends[told], row, side, when, pending_at, entry, target, stop,
+                    _write_cancelled(ends[ended], row, side, when, pending_at, entry, target, stop,
                                      market.average[decided], reason)  # fmt: skip
                 elif stopped:
-                    _write(ends[told], row, side, when, pending_at, pending_at, entry, target, stop, stop, STOP_LOSS,
-                           entry, entry, 1.0, terms)  # fmt: skip
+                    _write(ends[ended], row, side, when, pending_at, pending_at, entry, target, stop, stop, STOP_LOSS,
+                           entry, entry, 1.0, rules)  # fmt: skip
                 else:
                     deadline = pending_at + int(minutes) * MINUTE
                     reason, decided, price, doubt, highest, lowest = _hold(
-                        market, blocks, terms, grid.last, side, entry, target, stop, deadline, decided + 1)  # fmt: skip
-                    _write(ends[told], row, side, when, pending_at, market.times[decided], entry, target, stop, price,
-                           reason, highest, lowest, 1.0 if doubt else 0.0, terms)  # fmt: skip
-                told += 1
+                        market, blocks, rules, grid.last, side, entry, target, stop, deadline, decided + 1)  # fmt: skip
+                    _write(ends[ended], row, side, when, pending_at, market.times[decided], entry, target, stop, price,
+                           reason, highest, lowest, 1.0 if doubt else 0.0, rules)  # fmt: skip
+                ended += 1
                 after = market.times[decided]
         when = _next_question(grid.start, grid.step, after, when, grid.slot)
-    return ends[:told].copy(), rejected
+    return ends[:ended].copy(), rejected
 
 
 _PIECES: Final = (
@@ -423,7 +423,9 @@ def blocks_of(market: Market, *, watches_average: bool) -> Blocks:
     )
 
 
-def simulate(market: Market, blocks: Blocks, grid: Grid, rows: Rows, terms: Terms) -> tuple[NDArray[np.float64], int]:
+def simulate(
+    market: Market, blocks: Blocks, grid: Grid, rows: Rows, rules: RuleNumbers
+) -> tuple[NDArray[np.float64], int]:
     """All positions a strategy would have had.
 
     Parameters
@@ -434,7 +436,7 @@ def simulate(market: Market, blocks: Blocks, grid: Grid, rows: Rows, terms: Term
         When the strategy is asked.
     rows
         What it answers.
-    terms
+    rules
         Execution model and settings.
 
     Returns
@@ -449,15 +451,15 @@ def simulate(market: Market, blocks: Blocks, grid: Grid, rows: Rows, terms: Term
     MissingDependency
         Without numba.
     """
-    ends, rejected = compiled(_run, globals(), _PIECES)(market, blocks, grid, rows, terms)
+    ends, rejected = compiled(_run, globals(), _PIECES)(market, blocks, grid, rows, rules)
     return ends, int(rejected)
 
 
 def simulate_plain(
-    market: Market, blocks: Blocks, grid: Grid, rows: Rows, terms: Terms
+    market: Market, blocks: Blocks, grid: Grid, rows: Rows, rules: RuleNumbers
 ) -> tuple[NDArray[np.float64], int]:
     """The specification of ``simulate``: plain Python, minute by minute."""
-    return _plainly(market, blocks, grid, rows, terms)  # type: ignore[no-any-return]  # the loop is untyped
+    return _plainly(market, blocks, grid, rows, rules)  # type: ignore[no-any-return]  # the loop is untyped
 
 
 def _plain_run() -> Any:

@@ -1,1 +1,1 @@
-"""Candles, where they come from, and the only window a strategy has on them."""
+"""Candles: sources, fetching, checks, sessions, and the window a strategy reads them through."""

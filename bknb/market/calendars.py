@@ -73,7 +73,7 @@ def week(name: str) -> Week:
 
 
 def covered(name: str) -> tuple[int | None, int | None]:
-    """The first moment and the end of what is known of an exchange, UTC ms; ``None``: its rules hold without end."""
+    """The first moment and the end of the days a calendar covers, UTC ms; ``None``: no limit."""
     first, last = _known(name)[1]
     return (
         None if first is None else _utc_ms(first),
@@ -141,10 +141,10 @@ def _calendar(name: str, since: date, until: date) -> Any:
         try:
             return package.get_calendar(name, start=since.isoformat(), end=until.isoformat())
         except Exception as error:  # whatever it raises, this calendar cannot be made
-            said = (str(error).splitlines() or [""])[0][:160]
+            failure = (str(error).splitlines() or [""])[0][:160]
             raise DataError(
                 f"exchange_calendars {package.__version__} cannot make the calendar {name!r} of {since} .. {until}\n"
-                f"{type(error).__name__}: {said}\n"
+                f"{type(error).__name__}: {failure}\n"
                 "update it, or write the hours down: bknb.Sessions.weekly(zone, hours, closed=[...])"
             ) from error
 
@@ -170,7 +170,7 @@ def _package() -> Any:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what newer releases of pandas and numpy have to say to the authors of exchange_calendars."""
+    """A context without deprecation warnings of pandas and numpy about code of exchange_calendars."""
     with warnings.catch_warnings():
         for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)

@@ -1,4 +1,4 @@
-"""The only place that reads a clock. Everything else is told what time it is."""
+"""The system clock; every other module gets the time as an argument."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class SystemClock:
 
 
 def stopwatch() -> float:
-    """Seconds on a clock that only measures distances; for progress and timings, never for decisions."""
+    """Seconds of a monotonic clock, for progress and timings; never for decisions."""
     return time.perf_counter()

@@ -1,7 +1,7 @@
-"""The only window a strategy has on the world: a moment, a symbol, and candles that have closed.
+"""The context of a strategy: a moment, a symbol, and candles that have closed.
 
-A strategy may take a ``ctx``; the functions of this module do the same for whoever it calls (``bknb.get_candles``
-and friends). They follow ``await``, ``gather`` and tasks; a thread the strategy starts is outside, and is told so.
+A strategy may take a ``ctx``; the functions of this module do the same for the code it calls (``bknb.get_candles``
+and friends). They follow ``await``, ``gather`` and tasks; in a thread the strategy starts they raise ``UsageError``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .candles import Candles
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
-    """One question to a strategy: which symbol, at which moment, and what can be known then.
+    """The symbol and moment a strategy is asked about, and the candles known then.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
         return self._newest(symbol, interval, limit, self.when_ms)
 
     def candles(self, interval: str, limit: int) -> Candles:
-        """The same for the symbol of this question."""
+        """The ``limit`` newest closed candles of the symbol of this question."""
         return self._newest(self.symbol, interval, limit, self.when_ms)
 
     def get_average_price(self, symbol: str | None = None) -> float:

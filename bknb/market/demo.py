@@ -1,4 +1,4 @@
-"""A market that does not exist: deterministic, endless, offline.
+"""A synthetic market: deterministic, endless, offline.
 
 Every number comes from a counter-based hash of (symbol, purpose, position), so any minute can be made without the
 ones before it, and the same minute is the same in whatever range it is asked for.
@@ -70,7 +70,7 @@ _ERAS, _MIDPOINTS, _STEPS, _JUMPS, _SWINGS, _TREND, _WICKS, _VOLUME, _MOODS = ra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Market:
-    """What one symbol is like."""
+    """The parameters of one symbol."""
 
     price: float  # around which it moves, in quote currency
     decimals: int  # of a price
@@ -140,7 +140,7 @@ def _market(symbol: str) -> _Market:
 
 
 class DemoSource:
-    """One-minute candles of a market that does not exist.
+    """One-minute candles of a synthetic market.
 
     Deterministic on every platform, endless in both directions, any symbol. ``BTCUSDT`` stays between 20 000 and
     100 000. It looks like a market (clustered volatility, fat tails, trends and ranges, hours and weekends), but

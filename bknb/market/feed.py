@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from .sessions import Sessions
 
 
-class _OnlyMinutes(Exception):  # noqa: N818 -- a finding on the way, never an error for anybody
+class _OnlyMinutes(Exception):  # noqa: N818 -- control flow inside this module, never an error for a user
     """The source answered minutes although a higher interval was asked for."""
 
 
 class Feed:
-    """The one way candles come into a run.
+    """The candles of a run: fetched from a source, checked, and resampled where needed.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Feed:
         self.settings = settings
         self.allow_gaps = allow_gaps
         self.sessions: Sessions | None = getattr(source, "sessions", None)
-        self._warn = warn if warn is not None else _say_nothing
+        self._warn = warn if warn is not None else _no_warning
         self._sleep = sleep
         self._now = now
         self._answers_itself: set[str] = {"1m"}
@@ -158,7 +158,7 @@ class Feed:
         unsure = self.source.intervals is None and asked.interval not in self._answers_itself
         if unsure and asked.until - asked.since < 2 * asked.step:
             # One candle alone does not show its length: a function that has only minutes would answer with
-            # one minute, and nothing would tell. So ask for the candle before it, too.
+            # one minute, and nothing would show it. So ask for the candle before it, too.
             asked = replace(asked, since=asked.since - asked.step)
         parts, repairs = await self._pages(asked, now=now)
         candles = parts[0] if len(parts) == 1 else Candles.concat(parts)
@@ -179,7 +179,7 @@ class Feed:
             rest = replace(asked, since=at)
             limit = min(size, (asked.until - at) // asked.step)
             answer = await self._ask(rest, limit=limit)
-            self._look_at_spacing(answer, asked)
+            self._check_spacing(answer, asked)
             try:
                 page, found = audit(answer, rest, settings=self.settings, now=now)
             except NotEnoughData:
@@ -215,13 +215,13 @@ class Feed:
         limit = self.source.page_limit
         if limit is not None:
             return max(1, min(limit, self.settings.max_candles_per_request))
-        if self.source.intervals is None:  # a user's function: nobody knows what it can take
+        if self.source.intervals is None:  # a user's function: its limit is unknown
             return self.settings.max_candles_per_request
         return (asked.until - asked.since) // asked.step
 
     async def _ask(self, asked: Asked, *, limit: int) -> Candles:
         attempts, delay_ms = max(1, self.settings.get_candles_retry_count), self.settings.get_candles_retry_delay_ms
-        patience = Patience(attempts=attempts, first_pause_ms=delay_ms, longest_pause_ms=delay_ms)
+        policy = Patience(attempts=attempts, first_pause_ms=delay_ms, longest_pause_ms=delay_ms)
         attempt = 0
         while True:
             attempt += 1
@@ -230,16 +230,16 @@ class Feed:
             except (UsageError, MissingDependency, DataError, StateError):
                 raise  # trying again cannot help, or the source has tried often enough itself
             except Exception as error:
-                said = f"{type(error).__name__}: {error}"
-                pause = patience.after(attempt)
+                failure = f"{type(error).__name__}: {error}"
+                pause = policy.after(attempt)
                 if isinstance(pause, GiveUp):
                     end = utc_text(asked.since + limit * asked.step)
                     raise DataError(
                         f"{asked}: no answer for {utc_text(asked.since)} .. {end} after {attempts_text(attempt)}\n"
-                        f"the last one failed with {said}"
+                        f"the last one failed with {failure}"
                     ) from error
                 next_one = f"next one in {pause / 1000:g} s"
-                self._warn(f"{asked}: attempt {attempt} of {attempts} failed with {said}; {next_one}")
+                self._warn(f"{asked}: attempt {attempt} of {attempts} failed with {failure}; {next_one}")
                 await self._sleep(pause / 1000)
             else:
                 if not isinstance(answer, Candles):
@@ -250,8 +250,8 @@ class Feed:
                     for note in self._take_notes():
                         self._warn(note)
 
-    def _look_at_spacing(self, answer: Candles, asked: Asked) -> None:
-        """See whether a function whose intervals nobody knows answers the interval it was asked for."""
+    def _check_spacing(self, answer: Candles, asked: Asked) -> None:
+        """Raise ``_OnlyMinutes`` when a function of unknown intervals does not answer the interval asked for."""
         if self.source.intervals is not None or asked.interval in self._answers_itself or len(answer) < 2:
             return
         steps = np.diff(np.unique(answer.timestamp))
@@ -271,5 +271,5 @@ def _is_behind(answer: Candles, at: int) -> bool:
     return bool(len(answer)) and int(answer.timestamp.max()) < at
 
 
-def _say_nothing(_: str) -> None:
+def _no_warning(_: str) -> None:
     return None

@@ -1,4 +1,4 @@
-"""One background thread with one event loop for everything that fetches.
+"""The event loop of all fetching, in one background thread.
 
 Sources may be asynchronous, strategies ask synchronously: a strategy that needs candles which are not in memory yet
 waits here while the loop fetches them.
@@ -19,7 +19,7 @@ _THREAD: Final = LoopThread("bknb-io")
 
 
 def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
-    """Run a coroutine on the fetching loop; the caller decides how to wait."""
+    """Run a coroutine on the fetching loop; returns its future."""
     return asyncio.run_coroutine_threadsafe(work, _THREAD.loop())
 
 

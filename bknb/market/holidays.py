@@ -2,8 +2,8 @@
 
 The rules are those of NYSE Rule 7.2 and of the holidays and early closings that the exchange has published since; what
 no rule foresees stands in tables. A test holds every day from 1990 on equal to the calendar ``XNYS`` of the package
-``exchange_calendars``, which is not needed here. Before 1990 nothing is claimed: other rules held. Late openings and
-interruptions of a running session (snow, circuit breakers) are not told; the trades of such days are.
+``exchange_calendars``, which is not needed here. Before 1990 other rules held, which are not covered. Late openings and
+interruptions of a running session (snow, circuit breakers) are not covered; the trades of such days are.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _last_monday_of_may(year: int) -> date:
 
 
 def _observed(day: date) -> date:
-    """On a weekend it moves to the nearest weekday."""
+    """The day a holiday is observed: the nearest weekday when it falls on a weekend."""
     if day.weekday() == _SATURDAY:
         return day - timedelta(days=1)
     return day + timedelta(days=1) if day.weekday() == _SUNDAY else day

@@ -21,9 +21,9 @@ class LoopThread:
     name
         Of the thread.
     failed
-        Told what a task raised besides ordinary errors, in the loop's thread.
+        Called with what a task raised besides ordinary errors, in the loop's thread.
     stop_at_exit
-        Whether the loop stops when the process begins to end, so that nothing begins in a dying process.
+        Whether the loop stops when the process begins to end, so that nothing begins while the process ends.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class LoopThread:
         self._stop_at_exit = stop_at_exit
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        after_fork(self._forget)
+        after_fork(self._reset)
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop, running. From any thread."""
@@ -66,6 +66,6 @@ class LoopThread:
             else:
                 return
 
-    def _forget(self) -> None:
-        """In a forked child the thread is not there any more: the first use starts another."""
+    def _reset(self) -> None:
+        """Drop the loop in a forked child, which has no such thread: the first use starts another."""
         self._lock, self._loop = threading.Lock(), None

@@ -1,4 +1,4 @@
-"""Can these candles be trusted? Pure checks over what a source answered.
+"""Checks of the candles a source answered: what is repaired, and what is refused.
 
 What is repaired, what is ignored and what is refused:
 
@@ -42,12 +42,12 @@ _GAPS_SPELLED_OUT = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a source was asked for; every message names it.
+    """The request to a source: exchange, symbol, interval and range; every message names it.
 
     Attributes
     ----------
     exchange, symbol, interval : str
-        Where, what, and how long the candles are.
+        The exchange, the symbol, and the interval of the candles.
     since, until : int
         The half-open range of open times, UTC milliseconds, on the grid of the interval.
     """
@@ -68,13 +68,13 @@ class Asked:
 
     @property
     def range_text(self) -> str:
-        """The asked range in words."""
+        """The requested range as text."""
         return f"{utc_text(self.since)} .. {utc_text(self.until)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """Something that was put right without asking; the feed turns it into a warning.
+    """A repair of an answer; the feed turns it into a warning.
 
     Attributes
     ----------
@@ -141,19 +141,19 @@ def audit(
 def _closed(candles: Candles, asked: Asked, *, now: int | None) -> Candles:
     if now is None or not len(candles):
         return candles
-    keep = candles.timestamp <= now - asked.step
-    return candles if keep.all() else candles.take(keep)
+    closed = candles.timestamp <= now - asked.step
+    return candles if closed.all() else candles.take(closed)
 
 
 def _inside(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
     times = candles.timestamp
     if not len(candles) or (int(times.min()) >= asked.since and int(times.max()) < asked.until):
         return candles
-    keep = (times >= asked.since) & (times < asked.until)
-    if not keep.any():
+    inside = (times >= asked.since) & (times < asked.until)
+    if not inside.any():
         raise _foreign(times, asked)
-    repairs.append(_repair("ignored outside the asked range", times[~keep]))
-    return candles.take(keep)
+    repairs.append(_repair("ignored outside the asked range", times[~inside]))
+    return candles.take(inside)
 
 
 def _foreign(times: NDArray[np.int64], asked: Asked) -> DataError:
@@ -211,7 +211,7 @@ def _unique(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
 
 
 def check_order(candles: Candles, asked: Asked) -> None:
-    """Refuse candles that are off the grid, out of order, or there twice.
+    """Raise ``BadCandle`` for candles that are off the grid, out of order, or there twice.
 
     Raises
     ------
@@ -225,7 +225,7 @@ def check_order(candles: Candles, asked: Asked) -> None:
 
 
 def check_values(candles: Candles, asked: Asked) -> None:
-    """Refuse values no market can have.
+    """Raise ``BadCandle`` for values no market can have.
 
     Numbers must be finite, prices above 0, the volume not negative, and high and low must enclose open and
     close (to a relative 1e-9).
@@ -250,7 +250,7 @@ def check_values(candles: Candles, asked: Asked) -> None:
 
 
 def check_anomalies(candles: Candles, asked: Asked, *, settings: Settings) -> None:
-    """Refuse prices so low that the candle must be unfinished.
+    """Raise ``BadCandle`` for prices so low that the candle must be unfinished.
 
     The reference is the upper median of all prices when there are at least
     ``get_candles_min_candles_for_median`` candles, else their mean; a price strictly below
@@ -304,7 +304,7 @@ def gaps(timestamps: NDArray[np.int64], step: int) -> tuple[tuple[int, int], ...
 
 
 def in_sessions(candles: Candles, asked: Asked, sessions: Sessions) -> tuple[Candles, Repair | None]:
-    """The candles in which the market was open, and what had to be left out."""
+    """The candles in which the market was open, and the repair that names the others, if any."""
     closed = sessions.open_minutes(candles.timestamp, asked.step) == 0
     if not closed.any():
         return candles, None
@@ -313,7 +313,7 @@ def in_sessions(candles: Candles, asked: Asked, sessions: Sessions) -> tuple[Can
 
 
 def check_gaps(candles: Candles, asked: Asked, *, sessions: Sessions | None = None) -> None:
-    """Refuse candles with others missing between them; where sessions are declared, only while the market is open.
+    """Raise ``GapError`` for missing candles between others; with sessions, only while the market is open.
 
     Raises
     ------
@@ -365,7 +365,7 @@ def _refuse(broken: NDArray[np.bool_], candles: Candles, asked: Asked, rule: str
 
 
 def describe(candles: Candles, at: int) -> str:
-    """One candle in words, for a message."""
+    """One candle as text, for a message."""
     moment = utc_text(int(candles.timestamp[at]))
     names = ("open", "high", "low", "close", "volume")
     values = (f"{name} {float(column[at]):.12g}" for name, column in zip(names, _values(candles), strict=True))

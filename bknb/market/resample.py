@@ -27,7 +27,7 @@ def resample(
     """Candles of a higher interval, made of one-minute candles.
 
     Open is the first minute's, close the last one's, high and low the extremes, volume the sum, added minute
-    by minute in order (so that it equals the plain-Python twin to the last bit).
+    by minute in order (so that it equals the plain-Python version to the last bit).
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def resample_plainly(
     until: int | None = None,
     sessions: Sessions | None = None,
 ) -> Candles:
-    """The specification of :func:`resample`: the same, candle by candle, without cleverness.
+    """The specification of :func:`resample`: the same, candle by candle.
 
     Examples
     --------

@@ -101,7 +101,7 @@ class Sessions:
         closed: Iterable[str | date] = (),
         short: Mapping[str, str] | None = None,
     ) -> Sessions:
-        """Hours as one writes them down.
+        """Sessions from weekly hours as text.
 
         Parameters
         ----------

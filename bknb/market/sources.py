@@ -123,7 +123,7 @@ class FunctionSource:
         return plain_number(quantity) if self._format_quantity is None else self._format_quantity(symbol, quantity)
 
 
-class Remembered:
+class WindowSource:
     """The candles of a window as a source: what is asked twice is fetched once.
 
     Parameters

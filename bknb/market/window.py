@@ -1,4 +1,4 @@
-"""The candles a run holds in memory, and the one question a strategy may ask of them.
+"""The candles of a run in memory, and the read access a strategy has to them.
 
 ``Window.newest`` answers with candles that have closed, in memory of their own: what it hands out cannot lead back
 to anything later, not even through the base of an array.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
 _BYTES_PER_CANDLE: Final = 7 * 8  # six columns, and an average price
-_KEPT: Final = 1_440  # a live run keeps at least as many candles of every series
+_MIN_CANDLES: Final = 1_440  # a live run holds at least as many candles of every series
 
 
 class Series:
@@ -38,7 +38,7 @@ class Series:
 
     def __init__(self, candles: Candles, *, step: int, since: int, until: int, span: int | None = None) -> None:
         times = candles.timestamp
-        self.span = len(candles) if span is None else span  # how many were asked for at first; a live run keeps as many
+        self.span = len(candles) if span is None else span  # how many were asked for at first; a live run holds as many
         self.averages: NDArray[np.float64] | None = None  # average price of the window that ends with each candle
         self.candles = candles
         self.step = step
@@ -60,10 +60,10 @@ class Series:
 
 
 class Window:
-    """Everything a run has in memory.
+    """The candles of a run in memory, loaded from its feed when needed.
 
-    ``horizon`` is the end of what it may load (UTC ms, exclusive). For a backtest it stands still. For a live run
-    (``growing``) it moves along, and every series grows up to it when it is next asked for.
+    ``horizon`` is the end of what it may load (UTC ms, exclusive). For a backtest it is fixed. For a live run
+    (``growing``) it moves on, and every series grows up to it when it is next asked for.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Window:
         self.horizon = max(self.horizon, horizon)
 
     async def load(self, symbol: str, interval: str, since: int) -> Series:
-        """Have the candles from ``since`` to the horizon in memory."""
+        """The candles from ``since`` (UTC ms) to the horizon, loaded when they are not in memory."""
         async with self._loading.setdefault((symbol, interval), asyncio.Lock()):
             series = self._series.get((symbol, interval))
             if series is None or series.since > since:
@@ -113,9 +113,9 @@ class Window:
         if behind == len(fresh):
             return series  # nothing new yet: what has not arrived is asked for again
         candles, since = Candles.concat([known, fresh[behind:]]), series.since
-        kept = max(series.span, _KEPT)
-        spare = min(len(candles) - kept, int(np.searchsorted(candles.timestamp, wanted)))
-        if spare > kept:
+        held = max(series.span, _MIN_CANDLES)
+        spare = min(len(candles) - held, int(np.searchsorted(candles.timestamp, wanted)))
+        if spare > held:
             candles = candles[spare:].copy()
             since = int(candles.timestamp[0])
         return Series(candles, step=series.step, since=since, until=_end_of(candles, series.step), span=series.span)
@@ -159,7 +159,7 @@ class Window:
         return series
 
     def known(self, symbol: str, interval: str) -> Series | None:
-        """What is in memory, if anything is."""
+        """The series in memory; ``None`` when there is none."""
         return self._series.get((symbol, interval))
 
     def minutes(self, symbol: str) -> Series:

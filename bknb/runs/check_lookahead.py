@@ -24,7 +24,7 @@ from ..market.clock import SystemClock
 from ..market.context import Context, current
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
-from ..market.sources import Remembered
+from ..market.sources import WindowSource
 from ..market.window import Series, Window
 from ..research.lookahead_checks import (
     NOTHING,
@@ -143,7 +143,7 @@ def _in_thread(work: Callable[[], T]) -> T:
     return results[0]
 
 
-class _OtherWorld(Remembered):
+class _OtherWorld(WindowSource):
     """Candles of a window, with another future or another beginning."""
 
     def __init__(self, window: Window, world: World) -> None:

@@ -14,7 +14,7 @@ from ..engine.build import with_params
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
 from ..engine.registry import Exchange, Frame
 from ..kernels.metrics import FIGURES
-from ..market.sources import Remembered
+from ..market.sources import WindowSource
 from ..market.window import Window
 from ..research.comparison import rankable
 from ..research.walk_forward_report import Fold, Stretch, WalkForward, choose, combinations_of, span_ms, stretches
@@ -66,7 +66,7 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         plan = self.plan
         base = open_window(plan, warn=self._warnings.append)
         # Every stretch has its own window over the same candles, so that no choice can look beyond its end.
-        plan = replace(plan, exchange=Exchange(plan.exchange.name, Remembered(base)))
+        plan = replace(plan, exchange=Exchange(plan.exchange.name, WindowSource(base)))
         for step in self.steps:
             fold = await asyncio.to_thread(self._fold, plan, step)
             if fold is None:

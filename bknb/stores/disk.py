@@ -1,4 +1,4 @@
-"""The few system calls saved state rests on, each in one place.
+"""The system calls that saved state depends on, each in one place.
 
 Everything that changes a disk goes through one :class:`Disk`, so that a test can let any single call fail, stop
 half-way or end the process (:mod:`bknb.testing.faults`).
@@ -129,7 +129,7 @@ def write_all(disk: Disk, handle: int, data: bytes) -> None:
 
 
 def refusal(doing: str, path: Path, error: OSError, *, outcome: str) -> StateError:
-    """The error for a disk that did not do what it was told.
+    """The error for a system call on the disk that failed.
 
     Parameters
     ----------

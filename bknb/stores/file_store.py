@@ -1,4 +1,4 @@
-"""Saved state in files (the default) and in memory.
+"""Saved state in files, the default.
 
 ::
 
@@ -80,7 +80,7 @@ class FileStore(Acquired):
             if not self._lock.acquire():
                 return
             try:
-                self._settle_in()
+                self._prepare()
             except OSError as error:
                 self._lock.release()
                 raise refusal("use the folder", self._root, error, outcome=_advice(error)) from None
@@ -164,10 +164,10 @@ class FileStore(Acquired):
         path = self._root.joinpath(*folders, f"{name}.json")
         with self._held():
             if self._folds_case:
-                self._refuse_twin(path)
+                self._refuse_case_collision(path)
             yield path
 
-    def _settle_in(self) -> None:
+    def _prepare(self) -> None:
         self._folds_case = self._disk.folds_case(self._root / "bknb.lock")
         # A crash may have left names that are visible and not yet on the disk: what is read now must stay true.
         for folder in self._root.parents[:2]:
@@ -177,12 +177,12 @@ class FileStore(Acquired):
         for name in self._disk.names(self._root):
             kind = decode_name(name)
             if kind is not None and (self._root / name).is_dir():
-                self._sweep(self._root / name)
+                self._remove_leftovers(self._root / name)
 
-    def _sweep(self, folder: Path) -> None:
+    def _remove_leftovers(self, folder: Path) -> None:
         for path in self._entries(folder):
             if path.is_dir():
-                self._sweep(path)
+                self._remove_leftovers(path)
             elif is_temporary(path.name):
                 self._disk.unlink(path)
         self._disk.sync_folder(folder)
@@ -266,7 +266,7 @@ class FileStore(Acquired):
             raise self._unreadable(problem, path, f"{kind} {'/'.join(names)}") from None
         return None
 
-    def _refuse_twin(self, path: Path) -> None:
+    def _refuse_case_collision(self, path: Path) -> None:
         folder = self._root
         for part in path.relative_to(self._root).parts:
             for other in self._entries(folder):

@@ -29,7 +29,7 @@ class BadLine(NamedTuple):
     reason : str
         What is wrong with it.
     torn : bool
-        Whether it is the last one and has no line feed: its write was cut off, so nobody was told that it is there.
+        Whether it is the last one and has no line feed: its write was cut off, so it was never confirmed.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""A lock file that knows its holder and survives a fork."""
+"""Lock files: exclusive use of saved state, and short locks; safe under fork."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class StateLock:
     """One owner at a time for one place of saved state.
 
     The lock is the kernel's (``flock``; on Windows a locked byte), so it ends with the process however that ends, and
-    nobody has to guess whether a process number is still alive. The lock file stays behind; its content only tells the
-    next one whom to look for. Not thread-safe by itself: the store that owns it is.
+    no process number has to be checked for being alive. The lock file stays behind; its content only names the holder
+    for messages. Not thread-safe by itself: the store that owns it is.
 
     Parameters
     ----------
@@ -188,8 +188,8 @@ class StateLock:
         if self._close is not None:
             self._close()
 
-    def _left_behind(self) -> None:
-        # Closing our copy does not unlock the parent's; keeping it would hold the lock beyond the parent's death.
+    def _release_in_child(self) -> None:
+        # Closing our copy does not unlock the parent's; keeping it would hold the lock beyond the parent's end.
         self._give_back()
         self._forked = True
 
@@ -245,7 +245,7 @@ _HELD: weakref.WeakSet[StateLock] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for lock in list(_HELD):
-        lock._left_behind()
+        lock._release_in_child()
 
 
 if sys.platform == "win32":

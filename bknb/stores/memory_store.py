@@ -14,7 +14,7 @@ from .record import Key, Unreadable, check_address, check_kind, describe, seal, 
 class MemoryStore(Acquired):
     """Saved state that ends with the process: for tests and for trading on paper.
 
-    It keeps the same sealed bytes as the other stores and treats damage alike; there is nothing to lock.
+    It holds the same sealed bytes as the other stores and treats damage alike; there is nothing to lock.
 
     Examples
     --------

@@ -166,7 +166,7 @@ class Evaluator:
         self.keep_ends = keep_ends
         model = execution_model(plan.execution)
         self.first_day, self.days = frame_days(plan)
-        self._terms = terms_of(plan)
+        self._rules = rule_numbers(plan)
         self._grid = kernel.Grid(
             plan.frame.start,
             interval_ms(plan.frame.interval),
@@ -208,7 +208,7 @@ class Evaluator:
         assert self._blocks is not None  # compiled  # noqa: S101
         columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
         table = kernel.Rows(_fixed(prepared.candles.timestamp), *map(_fixed, columns))
-        return kernel.simulate(prepared.market, self._blocks, self._grid, table, self._terms)
+        return kernel.simulate(prepared.market, self._blocks, self._grid, table, self._rules)
 
     def _run_events(self, strategy: Strategy) -> tuple[NDArray[np.float64], int]:
         plan = replace(self.plan, strategy=replace(strategy, callbacks={}))
@@ -227,10 +227,10 @@ def _fixed(array: Any) -> Any:
     return fixed
 
 
-def terms_of(plan: Plan) -> kernel.Terms:
-    """Return the execution model and the settings of a plan as numbers for the kernel."""
+def rule_numbers(plan: Plan) -> kernel.RuleNumbers:
+    """The execution model and the settings of a plan, as numbers."""
     model, settings = execution_model(plan.execution), plan.settings
-    return kernel.Terms(
+    return kernel.RuleNumbers(
         model.watches == "average",
         model.stop_first,
         model.gap_fills,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..process import return_to_start
+from ..process import reset_all
 
 __all__ = ["reset"]
 
@@ -35,4 +35,4 @@ def reset() -> None:
     >>> bknb.list_frames(), bknb.get_config().percent_fee
     ([], 0.1)
     """
-    return_to_start()
+    reset_all()
