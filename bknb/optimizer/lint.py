@@ -108,13 +108,13 @@ def _parsed(code: str) -> ast.Module | Objection:
     try:
         tree = ast.parse(code)
     except SyntaxError as error:
-        said = error.msg
+        reason = error.msg
         line = (error.text or "").strip()
         if line.startswith(("%", "!", "?")):
-            said = "notebook commands (%, !) are not Python and not allowed"
+            reason = "notebook commands (%, !) are not Python and not allowed"
         elif line.startswith("```"):
-            said = "Markdown is not Python; send the code alone"
-        return Objection(code="syntax", text=f"this is not Python: {said}", line=error.lineno)
+            reason = "Markdown is not Python; send the code alone"
+        return Objection(code="syntax", text=f"this is not Python: {reason}", line=error.lineno)
     except (RecursionError, MemoryError, ValueError) as error:
         return Objection(code="size", text=f"the code cannot be read: {str(error) or 'it is nested too deep'}")
     nodes, level, below = 0, 0, [tree]

@@ -13,7 +13,6 @@ Interval: TypeAlias = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", 
 
 # Lengths are checked after reading. In the schema they would make the grammars of some servers explode.
 LONGEST_RATIONALE: Final = 4_000
-LONGEST_TITLE: Final = 80
 MOST_PARAMETERS: Final = 12
 
 

@@ -183,7 +183,7 @@ def function(
         ``limit`` and ``offset`` (pages), ``exchange``; sync or async. Returns mappings with a unique ``id``, oldest
         first, or a DataFrame.
     name, note, legend
-        What the model is told about the rows.
+        Explanation of the rows for the model.
     user, assistant
         ``(symbol, rows, name) -> text``, in place of the table and of the model's answer to it.
 

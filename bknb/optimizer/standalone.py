@@ -28,9 +28,9 @@ def standalone(code: str) -> str:
     """
     bare = _without_docstrings(ast.parse(code))
     moved = _moved(bare)
-    kept = _in_its_own_layout(code, bare)
-    if kept is not None and _same(kept, moved):
-        return kept
+    text = _in_its_own_layout(code, bare)
+    if text is not None and _same(text, moved):
+        return text
     return ast.unparse(ast.fix_missing_locations(moved))
 
 
@@ -118,10 +118,10 @@ def _in_its_own_layout(code: str, bare: ast.Module) -> str | None:
 
 def _tight(lines: Sequence[str | None]) -> list[str]:
     """Return lines without dropped ones, without empty ones at both ends, and never two empty ones in a row."""
-    kept: list[str] = []
+    tight: list[str] = []
     for line in lines:
-        if line is not None and (line.strip() or (kept and kept[-1])):
-            kept.append(line.rstrip())
-    while kept and not kept[-1]:
-        kept.pop()
-    return kept
+        if line is not None and (line.strip() or (tight and tight[-1])):
+            tight.append(line.rstrip())
+    while tight and not tight[-1]:
+        tight.pop()
+    return tight

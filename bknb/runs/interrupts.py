@@ -23,11 +23,11 @@ def interrupts() -> Iterator[Callable[[], bool]]:
     ...     interrupted()
     False
     """
-    came = threading.Event()
+    seen = threading.Event()
 
     def interrupted() -> bool:
-        was = came.is_set()
-        came.clear()
+        was = seen.is_set()
+        seen.clear()
         return was
 
     before = signal.getsignal(signal.SIGINT)
@@ -36,12 +36,12 @@ def interrupts() -> Iterator[Callable[[], bool]]:
         return
 
     def notice(number: int, frame: FrameType | None) -> None:
-        came.set()
+        seen.set()
         before(number, frame)
 
     signal.signal(signal.SIGINT, notice)
     try:
         yield interrupted
     finally:
-        if signal.getsignal(signal.SIGINT) is notice:  # somebody else's handler is not ours to take away
+        if signal.getsignal(signal.SIGINT) is notice:  # not a handler that was set meanwhile
             signal.signal(signal.SIGINT, before)

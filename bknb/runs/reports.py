@@ -193,7 +193,7 @@ class Performance:
     """How long things take, by metric: whole backtests, questions to a strategy, signals, live ticks.
 
     It measures the runs that begin between ``start()`` and ``stop()``; others are not slowed down. At most 10 000
-    durations are kept for each symbol and strategy.
+    durations are stored for each symbol and strategy.
 
     Examples
     --------

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..domain.formatting import plain_number
 from ..domain.interval import MINUTE_MS
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ..live.run import LivePlan, LiveRun
 
 Key: TypeAlias = tuple[str, str]  # symbol, interval
-P = TypeVar("P", "Plan", "LivePlan")
 
 
 class Loaded(NamedTuple):

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from ..domain.signal import Closed, Event
 from ..engine.records import Records
-from .result import Result
 from .task import Task
 
 if TYPE_CHECKING:
     from ..engine.backtest import BacktestRun
     from ..live.run import LiveRun
 
+R = TypeVar("R")
 E = TypeVar("E")
 
 
-class RunTask(Task[Result, E]):
+class RunTask(Task[R, E]):
     """A task around one run of the engine.
 
     Attributes
@@ -28,10 +27,6 @@ class RunTask(Task[Result, E]):
 
     can_pause = True
     _run: BacktestRun | LiveRun
-
-    def _rebuilder(self, result: Result) -> Callable[[], Result]:
-        make = result.run_record.rebuilder()
-        return lambda: Result(make())
 
     def _warn(self, text: str) -> None:
         self._run.records.warn(text)

@@ -222,9 +222,9 @@ class Task(ABC, Generic[R, E]):
 
     # --- running ----------------------------------------------------------------------------------------------------
 
-    def start(self, on_event: Callable[[E | None], None] | None = None) -> Task[R, E]:
-        """Start the work; ``on_event`` is called with each event in the worker thread, and with ``None`` at the end."""
-        self._on_event = on_event
+    def start(self, heard: Callable[[E | None], None] | None = None) -> Task[R, E]:
+        """Start the work; ``heard`` is called with each event in the worker thread, and with ``None`` at the end."""
+        self._on_event = heard
         self._started = True
         self._begin(contextvars.copy_context())  # prints of a strategy land in the cell that started the run
         return self

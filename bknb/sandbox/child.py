@@ -148,7 +148,7 @@ def _load(job: Job) -> Callable[..., Any]:
     linecache.cache[FILENAME] = (len(job.code), None, job.code.splitlines(keepends=True), FILENAME)
     allowed = {name: getattr(builtins, name) for name in BUILTINS if hasattr(builtins, name)}
     names: dict[str, Any] = {"__builtins__": {**allowed, "__import__": _import}, "__name__": "strategy"}
-    exec(compile(job.code, FILENAME, "exec", dont_inherit=True), names)  # noqa: S102 -- behind the fences
+    exec(compile(job.code, FILENAME, "exec", dont_inherit=True), names)  # noqa: S102 -- inside the sandbox
     function: Callable[..., Any] = names["get_signal"]
     return function
 

@@ -69,7 +69,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """An error while the strategy was asked, and how often it came."""
+    """An error while the strategy was asked, with its count."""
 
     kind: str
     message: str

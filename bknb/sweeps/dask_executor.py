@@ -15,7 +15,7 @@ from .work import TRIES, Batch, WorkDir, unpacked
 if TYPE_CHECKING:
     from ..engine.plan import Plan
 
-_AHEAD: Final = 4  # tasks per thread of the cluster that are under way at a time
+_AHEAD: Final = 4  # submitted tasks per thread of the cluster
 _evaluators: dict[tuple[str, str], Evaluator] = {}
 
 

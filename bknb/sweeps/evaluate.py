@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from ..engine.registry import Strategy
     from ..engine.vectorised import SignalRows
 
-COUNTS: Final = ("rejected",)
-"""What is counted besides ``FIGURES``."""
-
 _CODES: Final = {text: code for code, text in kernel.REASONS.items() if code < kernel.FIRST_CANCEL}
 _CANCEL_CODES: Final = {text: code for code, text in kernel.REASONS.items() if code >= kernel.FIRST_CANCEL}
 

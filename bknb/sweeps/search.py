@@ -114,7 +114,6 @@ class Sampled:
             raise MissingDependency("optuna", purpose="search='optuna'", extra="optuna") from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
-        self._worst = math.inf if lower_is_better else -math.inf
         self._study: Any = optuna.create_study(
             direction="minimize" if lower_is_better else "maximize",
             sampler=optuna.samplers.TPESampler(seed=seed, multivariate=False),

@@ -103,7 +103,6 @@ class WorkerPool:
         self._folder = str(work_dir.folder)
         self.workers = workers
         self.processes: list[Worker | None] = [None] * workers
-        self.deaths = 0
 
     def run(self, batches: Sequence[Batch], stopping: Callable[[], bool]) -> Iterator[tuple[Batch, Any]]:
         """Yield each batch with its outcomes, until ``stopping()`` is true."""
@@ -148,7 +147,6 @@ class WorkerPool:
                 return
             worker.end()
             self.processes[slot] = None
-            self.deaths += 1
             batch.tries += 1
             if batch.tries < TRIES:
                 todo.append(batch)
