@@ -67,7 +67,7 @@ def test_no_block_can_be_written_to(how):
 def test_recorded_candles_cannot_be_written_to():
     record = Record()
     for part in (minutes(4)[:3], minutes(4)[1:]):
-        record.keep("demo", "X", "1m", part)
+        record.add("demo", "X", "1m", part)
     merged = record.merged()["demo", "X", "1m"]
     assert merged == minutes(4)
     assert not merged.block.flags.writeable

@@ -1,4 +1,4 @@
-"""Is the data sound? Gaps, oddities, longer candles against minutes, and the health of what is stored."""
+"""Audit of stored candles: gaps, outliers, longer candles compared with minutes, and the health of a store."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from .factories import ccxt
 
 _SHOWN: Final = 5
 _FLAT_MINUTES: Final = 60  # that long without a trade is worth a look
-_WILD: Final = 40.0  # a move that many times the usual one is worth a look
+_WILD_MULTIPLE: Final = 40.0  # a move that many times the usual one is worth a look
 _TOLERANCE: Final = 1e-9  # exchanges add volumes in an order of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing an audit found.
+    """One finding of an audit.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What an audit found; it shows itself.
+    """Result of an audit; printing or displaying it lists the findings.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ def audit(
     compare: str | Iterable[str] = (),
     folder: str | Path = DEFAULT_FOLDER,
 ) -> Audit:
-    """Look over stored minutes: what is missing, what is odd, and whether longer candles agree with them.
+    """Audit stored minutes: what is missing, what is unusual, and whether longer candles agree with them.
 
     Minutes are not fetched; :func:`bknb.download` does that.
 
@@ -161,7 +161,7 @@ def audit(
         series = fetch_now(source.series(symbol, "1m"))
         minutes = source.store.read(series, since, until)
         hashes[series.symbol] = content_hash(minutes)
-        found = _gaps(source, series, since, until) + _odd(series.symbol, minutes)
+        found = _gaps(source, series, since, until) + _outliers(series.symbol, minutes)
         for interval in intervals:
             if interval not in (source.intervals or ()):
                 raise UsageError(f"{source.name!r} has no {interval} candles of its own to compare with")
@@ -196,13 +196,13 @@ def _gaps(source: StoredSource, series: SeriesName, since: int, until: int) -> l
     ]
 
 
-def _odd(symbol: str, minutes: Candles) -> list[Finding]:
-    """Long stretches without a trade, and moves far beyond the usual."""
+def _outliers(symbol: str, minutes: Candles) -> list[Finding]:
+    """Findings for long stretches without a trade, and for moves far beyond the usual."""
     if len(minutes) < 2:
         return []
     times = minutes.timestamp
-    still = np.concatenate([[0], (minutes.volume == 0).astype(np.int64), [0]])
-    edges = np.diff(still)
+    flat = np.concatenate([[0], (minutes.volume == 0).astype(np.int64), [0]])
+    edges = np.diff(flat)
     runs = [
         (int(times[first]), int(times[last - 1]) + MINUTE_MS)
         for first, last in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
@@ -213,7 +213,7 @@ def _odd(symbol: str, minutes: Candles) -> list[Finding]:
     # The usual move is the median of those that are one; a night or a weekend between two candles is no minute.
     moves[np.diff(times) != MINUTE_MS] = 0.0
     usual = float(np.median(moves[moves > 0])) if (moves > 0).any() else 0.0
-    for at in np.flatnonzero(moves > max(_WILD * usual, 0.02)):
+    for at in np.flatnonzero(moves > max(_WILD_MULTIPLE * usual, 0.02)):
         percent = 100 * (minutes.close[at + 1] / minutes.close[at] - 1)
         text = f"{utc_text(int(times[at + 1]))}: {percent:+.2f} % in a minute, {moves[at] / usual:.0f} times the usual"
         found.append(Finding(symbol=symbol, kind="wild", when=int(times[at + 1]), text=text))
@@ -223,7 +223,7 @@ def _odd(symbol: str, minutes: Candles) -> list[Finding]:
 def _differences(
     symbol: str, interval: str, minutes: Candles, theirs: Candles, sessions: Sessions | None
 ) -> tuple[list[Finding], int]:
-    """Where a longer candle of the exchange is not what its minutes make."""
+    """Findings where a longer candle of the exchange is not what its minutes make, and how many were compared."""
     ours = resample(minutes, interval, sessions=sessions)
     _, mine, other = np.intersect1d(ours.timestamp, theirs.timestamp, assume_unique=True, return_indices=True)
     found: dict[int, list[str]] = {}
@@ -252,7 +252,7 @@ def _span(span: tuple[int, int]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreHealth:
-    """How a folder of stored candles is.
+    """Health of a folder of stored candles.
 
     Attributes
     ----------
@@ -306,7 +306,7 @@ def clock_skew_ms(exchange: str = "binance", *, timeout_seconds: float = 5.0) ->
     Raises
     ------
     DataError
-        The exchange does not tell its time, or did not answer.
+        The exchange does not publish its time, or did not answer.
     MissingDependency
         ccxt is not installed.
     """

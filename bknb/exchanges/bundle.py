@@ -1,4 +1,4 @@
-"""Candles that travel with a notebook: what its runs were given, recorded, written beside it, and served from there."""
+"""Candle bundles of shared notebooks: the candles its runs were given, recorded, written to files, and served again."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class CandleFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a shared folder holds, as ``bknb-share.json`` says it."""
+    """Contents of a shared folder, as written in ``bknb-share.json``."""
 
     bknb_share: int = FORMAT
     notebook: str
@@ -63,7 +63,7 @@ _READERS: Final[Mapping[int, Callable[[bytes], Manifest]]] = {1: partial(msgspec
 
 
 class RecordingSource:
-    """A source that remembers every candle it hands out; everything else is the source's own business.
+    """A source that records every candle it returns; every other attribute is the wrapped source's own.
 
     Parameters
     ----------
@@ -84,41 +84,41 @@ class RecordingSource:
         return getattr(self._source, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _itself, (self._source,)  # another process gets the source; what it is asked there is not recorded
+        return _unwrapped, (self._source,)  # another process gets the source; requests there are not recorded
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type:  # whoever asks what kind of source it is means the source
+    def __class__(self) -> type:  # isinstance means the wrapped source
         return type(self._source)
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
-        """The source's answer, remembered as far as it was asked for."""
+        """The source's answer; the part inside the requested range is recorded."""
         answer = await self._source.get_candles(symbol, interval, since, limit)
         if isinstance(answer, Candles):
-            self._record.keep(self._exchange, symbol, interval, _asked(answer, interval, since, limit))
+            self._record.add(self._exchange, symbol, interval, _inside(answer, interval, since, limit))
         return answer
 
 
-def _itself(source: CandleSource) -> CandleSource:
+def _unwrapped(source: CandleSource) -> CandleSource:
     return source
 
 
-def _asked(answer: Candles, interval: str, since: int, limit: int) -> Candles:
+def _inside(answer: Candles, interval: str, since: int, limit: int) -> Candles:
     times = answer.timestamp
     step = interval_ms(interval)
     if len(times) > 1 and interval != "1m" and int(np.median(np.diff(np.unique(times)))) == MINUTE_MS:
-        return Candles.empty()  # a function that has only minutes; it is asked for them next
+        return Candles.empty()  # a function that has only minutes; they are requested next
     inside = (times >= since) & (times < since + limit * step)
     return answer.take(inside)
 
 
 class Record:
-    """Candles by exchange, symbol and interval, as they were handed out."""
+    """Recorded candles by exchange, symbol and interval."""
 
     def __init__(self) -> None:
         self._parts: dict[tuple[str, str, str], list[Candles]] = {}
         self._sources: dict[tuple[str, int], tuple[CandleSource, RecordingSource]] = {}
 
-    def listen(self, exchange: Any) -> Any:
+    def wrap(self, exchange: Any) -> Any:
         """The same exchange with a source that is recorded here."""
         key = (exchange.name, id(exchange.source))
         known = self._sources.get(key)
@@ -127,8 +127,8 @@ class Record:
             self._sources[key] = known
         return replace(exchange, source=known[1])
 
-    def keep(self, exchange: str, symbol: str, interval: str, candles: Candles) -> None:
-        """Remember some candles."""
+    def add(self, exchange: str, symbol: str, interval: str, candles: Candles) -> None:
+        """Record some candles."""
         if len(candles):
             self._parts.setdefault((exchange, symbol, interval), []).append(candles)
 
@@ -154,9 +154,9 @@ def _merged(parts: list[Candles], key: tuple[str, str, str]) -> Candles:
             f"exchange {key[0]!r} gave two different candles of {key[1]} {key[2]} at {utc_text(int(times[other[0]]))}\n"
             "the notebook has two sources of that name: give each its own, bknb.add_exchange(name, get_candles=source)"
         )
-    keep = np.ones(len(times), dtype=bool)
-    keep[again + 1] = False
-    return every.take(keep)
+    first = np.ones(len(times), dtype=bool)
+    first[again + 1] = False
+    return every.take(first)
 
 
 # --- files ------------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def write_candles(
 
 
 def csv_bytes(candles: Candles) -> bytes:
-    """Candles as compressed CSV; every float in the shortest text that gives it back exactly.
+    """Candles as gzipped CSV; every float in the shortest text that reads back exactly.
 
     Examples
     --------
@@ -208,7 +208,7 @@ def csv_bytes(candles: Candles) -> bytes:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What a shared folder holds.
+    """The manifest of a shared folder.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 class BundleSource:
-    """The candles of one exchange from a shared folder.
+    """A source over the candles of one exchange in a shared folder.
 
     Attributes
     ----------
@@ -274,11 +274,11 @@ class BundleSource:
         return candles[int(first) : int(end)]
 
     def format_price(self, symbol: str, price: float) -> str:
-        """As the exchange itself writes it; in plain decimals where that cannot be known here."""
+        """The number as the exchange formats it; in plain decimals where its rules are not available."""
         return self._formatted("format_price", symbol, price)
 
     def format_quantity(self, symbol: str, quantity: float) -> str:
-        """As the exchange itself writes it; in plain decimals where that cannot be known here."""
+        """The number as the exchange formats it; in plain decimals where its rules are not available."""
         return self._formatted("format_quantity", symbol, quantity)
 
     def _formatted(self, how: str, symbol: str, number: float) -> str:
@@ -290,7 +290,7 @@ class BundleSource:
 
 
 class Bundle:
-    """Candles beside a notebook, in place of the exchanges they came from.
+    """Candles of a shared folder, served in place of the exchanges they came from.
 
     Attributes
     ----------
@@ -308,7 +308,7 @@ class Bundle:
         self.manifest = read_manifest(folder)
         self._series: dict[str, dict[tuple[str, str], Candles]] = {}
         self._sources: dict[tuple[str, int], tuple[Any, BundleSource]] = {}
-        self._through: list[Any] = []
+        self._middleware: list[Any] = []
         for file in self.manifest.candles:
             self._series.setdefault(file.exchange, {})[file.symbol, file.interval] = _read(folder, file, explain)
 
@@ -318,7 +318,7 @@ class Bundle:
         return tuple(self._series)
 
     def substitute(self, exchange: Any) -> Any:
-        """The exchange as it is here: with the recorded candles, when its name is one of ours."""
+        """The exchange with the recorded candles as its source, when the bundle holds its name; else unchanged."""
         series = self._series.get(exchange.name)
         if series is None:
             return exchange
@@ -330,13 +330,13 @@ class Bundle:
         return replace(exchange, source=known[1])
 
     def serve(self, middleware: list[Any]) -> None:
-        """Take the place of the exchanges, and of an earlier bundle; ``middleware`` is the registry's."""
+        """Serve these candles instead of the exchanges and of an earlier bundle; ``middleware`` is the registry's."""
         middleware[:] = [step for step in middleware if not isinstance(getattr(step, "__self__", None), Bundle)]
         middleware.insert(0, self.substitute)
         self._middleware = middleware
 
     def leave(self) -> None:
-        """Let the exchanges answer themselves again."""
+        """Stop serving: the exchanges answer themselves again."""
         self._middleware[:] = [step for step in self._middleware if getattr(step, "__self__", None) is not self]
 
     def __repr__(self) -> str:

@@ -1,13 +1,13 @@
-"""Any exchange that ccxt knows as a source of candles: its own page size, its rate limit, its errors, its number rules.
+"""A source over any exchange ccxt knows: its page size, its rate limit, its errors, its price and quantity steps.
 
-One client per source, on the fetching loop, whoever asks. Which errors are worth another attempt:
+Each source has one client, on the fetch loop. Which errors are retried:
 
 ==============================  ==========================================================================
-no connection, time-out, 5xx    asked again after a pause
-418, 429                        asked again, not before ``Retry-After``; everybody on this source waits
-an answer that is no answer     asked again (cut off, not JSON, rows that are no candles)
-unknown symbol                  refused at once, with the nearest known ones
-anything else                   refused at once: asking the same again cannot help
+no connection, time-out, 5xx    retried after a pause
+418, 429                        retried, not before ``Retry-After``; every request of this source waits
+a malformed answer              retried (cut off, not JSON, rows that are no candles)
+unknown symbol                  raised at once, with the nearest known ones
+anything else                   raised at once: a retry cannot help
 ==============================  ==========================================================================
 """
 
@@ -41,7 +41,7 @@ from ..stores.record import Unreadable, seal, unseal
 
 _RULES_ARE_FRESH_MS: Final = 24 * 3_600_000
 _FALLBACK_PAGE: Final = 500
-_CLOCK_TRIES: Final = 3
+_CLOCK_SAMPLES: Final = 3
 # Not on the UTC grid of bknb at every exchange; made of minutes instead.
 _NEVER_NATIVE: Final = frozenset({"3d"})
 
@@ -49,7 +49,7 @@ _retry_after: ContextVar[int | None] = ContextVar("bknb_retry_after", default=No
 
 
 class MarketRule(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How one market writes numbers, and what it is called there."""
+    """Names and number steps of one market."""
 
     id: str
     kind: str
@@ -69,11 +69,11 @@ class MarketRules(msgspec.Struct, frozen=True):
 
 
 class BrokenAnswer(Exception):  # noqa: N818 -- never reaches a user
-    """An answer that is no answer."""
+    """A malformed answer of an exchange."""
 
 
 class CcxtSource:
-    """Candles straight from an exchange; :func:`bknb.exchanges.ccxt` puts a store of candles before it.
+    """Candles straight from an exchange; :func:`bknb.exchanges.ccxt` puts a candle store in front.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ class CcxtSource:
     config
         Handed to ccxt's client as it is: ``urls``, ``options``, ``timeout``, proxies, keys.
     intervals
-        Those asked of the exchange; others are made of minutes. By default all it offers on the UTC grid.
+        Those requested from the exchange; others are made of minutes. By default all it offers on the UTC grid.
     patience
-        Attempts and pauses.
+        Retry policy: attempts and pauses.
     rules_folder
-        Where the market rules are remembered between sessions; ``None``: nowhere.
+        Where the market rules are cached between sessions; ``None``: nowhere.
     seed
         Of the jitter in the pauses; by default another one in each process.
     sleep
@@ -121,14 +121,14 @@ class CcxtSource:
         self._client = getattr(self._ccxt, exchange)(dict(config or {}))
         if not self._client.has.get("fetchOHLCV"):
             raise UsageError(f"{exchange} gives no candles through ccxt; choose another exchange")
-        self._client.handle_errors = _listening(self._client.handle_errors, now)
+        self._client.handle_errors = _with_retry_after(self._client.handle_errors, now)
         self.intervals: tuple[str, ...] | None = _intervals(self._client, intervals)
         self.page_limit: int | None = _page_limit(self._client)
         self._now = now
-        self._patience = patience or Patience()
-        self._chance = Random(os.getpid() if seed is None else seed)  # noqa: S311 -- pauses, not secrets
+        self._retry_policy = patience or Patience()
+        self._random = Random(os.getpid() if seed is None else seed)  # noqa: S311 -- pauses, not secrets
         self._sleep = sleep
-        self._quiet_until = 0
+        self._blocked_until = 0
         self._rules: MarketRules | None = None
         self._rules_path = None if rules_folder is None else rules_folder / encode_name(exchange) / "markets.json"
         self._notes: list[str] = []
@@ -140,7 +140,7 @@ class CcxtSource:
         return f"CcxtSource({self.name!r})"
 
     def take_notes(self) -> list[str]:
-        """What had to be tried again since this was last asked; each is told once."""
+        """Notes about retries since the last call; each is returned once."""
         notes, self._notes = self._notes, []
         return notes
 
@@ -156,13 +156,15 @@ class CcxtSource:
         UsageError
             The exchange has no such interval.
         DataError
-            It did not answer, however often it was asked, or refused.
+            It did not answer after every retry, or refused.
         """
         offered = self.intervals or ()
         if interval not in offered:
             interval_ms(interval)
             raise UsageError(f"{self.name!r} has no {interval} candles; it has: {' '.join(offered)}")
-        page: Candles = await self._here(self._page(symbol, interval, since, min(limit, self.page_limit or limit)))
+        page: Candles = await self._on_fetch_loop(
+            self._page(symbol, interval, since, min(limit, self.page_limit or limit))
+        )
         return page
 
     async def _page(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
@@ -172,52 +174,52 @@ class CcxtSource:
             rows = await self._client.fetch_ohlcv(market, interval, since, limit)
             return _candles(rows)
 
-        page: Candles = await self._patiently(ask, f"{symbol} {interval} from {self.name!r}")
+        page: Candles = await self._with_retries(ask, f"{symbol} {interval} from {self.name!r}")
         return page
 
     async def canonical(self, symbol: str) -> str:
-        """What ccxt calls a symbol: ``BTC/USDT`` for ``BTCUSDT``."""
-        name: str = await self._here(self._resolved(symbol))
+        """The symbol in ccxt's spelling: ``BTC/USDT`` for ``BTCUSDT``."""
+        name: str = await self._on_fetch_loop(self._resolved(symbol))
         return name
 
-    async def _here(self, work: Any) -> Any:
-        """Carry something out on the fetching loop, where the client lives, from whatever loop."""
+    async def _on_fetch_loop(self, work: Any) -> Any:
+        """Await a coroutine on the fetch loop, where the client lives."""
         return await asyncio.wrap_future(submit(work))
 
-    async def _patiently(self, ask: Callable[[], Awaitable[Any]], what: str) -> Any:
-        patience = self._patience
+    async def _with_retries(self, ask: Callable[[], Awaitable[Any]], what: str) -> Any:
+        policy = self._retry_policy
         attempt = 0
         while True:
             attempt += 1
-            await self._quiet()
+            await self._wait_for_rate_limit()
             _retry_after.set(None)
             try:
                 self.requests += 1
                 return await ask()
             except Exception as error:
-                said = f"{type(error).__name__}: {_short(error)}"
-                if not self._worth_another_try(error):
-                    raise self._final(error, what) from error
+                reason = f"{type(error).__name__}: {_short(error)}"
+                if not self._is_retryable(error):
+                    raise self._final_error(error, what) from error
                 wanted = _retry_after.get()
-                pause = patience.after(attempt, chance=self._chance.random(), retry_after_ms=wanted)
+                pause = policy.after(attempt, chance=self._random.random(), retry_after_ms=wanted)
                 if isinstance(pause, GiveUp):
-                    raise DataError(f"{what}: {_given_up(pause, attempt, wanted, said)}") from error
+                    raise DataError(f"{what}: {_failure_text(pause, attempt, wanted, reason)}") from error
                 if wanted is not None:
-                    self._quiet_until = max(self._quiet_until, self._now() + pause)
-                count = f"attempt {attempt} of {patience.attempts}"
-                self._notes.append(f"{what}: {count} failed with {said}; next one in {pause / 1000:g} s")
+                    self._blocked_until = max(self._blocked_until, self._now() + pause)
+                count = f"attempt {attempt} of {policy.attempts}"
+                self._notes.append(f"{what}: {count} failed with {reason}; next one in {pause / 1000:g} s")
                 if wanted is None:
                     await self._sleep(pause / 1000)
 
-    async def _quiet(self) -> None:
-        """Wait as long as the exchange asked everybody here to."""
-        until = self._quiet_until
+    async def _wait_for_rate_limit(self) -> None:
+        """Wait until the ``Retry-After`` of an earlier answer is over."""
+        until = self._blocked_until
         if (left := until - self._now()) > 0:
             await self._sleep(left / 1000)
-        if self._quiet_until == until:
-            self._quiet_until = 0
+        if self._blocked_until == until:
+            self._blocked_until = 0
 
-    def _worth_another_try(self, error: Exception) -> bool:
+    def _is_retryable(self, error: Exception) -> bool:
         ccxt = self._ccxt
         if isinstance(error, (UnknownName, UsageError, MissingDependency)):
             return False
@@ -229,7 +231,7 @@ class CcxtSource:
         # What ccxt does not expect inside an answer ends as one of these.
         return isinstance(error, (TypeError, ValueError, KeyError, IndexError, AttributeError, asyncio.TimeoutError))
 
-    def _final(self, error: Exception, what: str) -> Exception:
+    def _final_error(self, error: Exception, what: str) -> Exception:
         if isinstance(error, (UnknownName, UsageError, MissingDependency, DataError)):
             return error
         return DataError(f"{what}: refused: {type(error).__name__}: {_short(error)}\nasking again cannot help")
@@ -244,27 +246,27 @@ class CcxtSource:
         Raises
         ------
         DataError
-            The exchange does not tell its time, or did not answer.
+            The exchange does not publish its time, or did not answer.
         """
         return fetch_now(self._skew())
 
     async def measure_skew_ms(self) -> int:
-        """The same for whoever runs in an event loop."""
-        skew: int = await self._here(self._skew())
+        """The same as :meth:`clock_skew_ms`, as a coroutine."""
+        skew: int = await self._on_fetch_loop(self._skew())
         return skew
 
     @property
-    def tells_its_time(self) -> bool:
-        """Whether the exchange can be asked for its time."""
+    def has_clock(self) -> bool:
+        """Whether the exchange publishes its time."""
         return bool(self._client.has.get("fetchTime"))
 
     async def _skew(self) -> int:
-        if not self.tells_its_time:
+        if not self.has_clock:
             raise DataError(f"{self.name!r} does not tell its time; compare this clock with a time server instead")
         best: tuple[int, int] | None = None
-        for _ in range(_CLOCK_TRIES):
+        for _ in range(_CLOCK_SAMPLES):
             before = self._now()
-            there = await self._patiently(self._server_time, f"time of {self.name!r}")
+            there = await self._with_retries(self._server_time, f"time of {self.name!r}")
             after = self._now()
             answer = (after - before, (before + after) // 2 - there)
             best = answer if best is None else min(best, answer)
@@ -280,7 +282,7 @@ class CcxtSource:
     # --- how it writes numbers ----------------------------------------------------------------------------------
 
     def format_price(self, symbol: str, price: float) -> str:
-        """A price on the market's tick, the nearest one.
+        """The price rounded to the market's tick.
 
         Raises
         ------
@@ -289,17 +291,17 @@ class CcxtSource:
         UsageError
             The price is no finite number, or nothing of it is left on the market's grid.
         """
-        return self._written(symbol, price, "price")
+        return self._formatted(symbol, price, "price")
 
     def format_quantity(self, symbol: str, quantity: float) -> str:
-        """A quantity on the market's step, never more than was given."""
-        return self._written(symbol, quantity, "quantity")
+        """The quantity rounded down to the market's step."""
+        return self._formatted(symbol, quantity, "quantity")
 
-    def _written(self, symbol: str, value: float, what: str) -> str:
+    def _formatted(self, symbol: str, value: float, what: str) -> str:
         if not math.isfinite(value):
             raise UsageError(f"a {what} must be a finite number, got {value!r}")
         rules = self._rules if self._rules is not None else fetch_now(self._loaded())
-        rule = rules.markets[_found(rules, symbol, exchange=self.name)]
+        rule = rules.markets[_ccxt_symbol(rules, symbol, exchange=self.name)]
         step = rule.price if what == "price" else rule.quantity
         tools = importlib.import_module("ccxt.base.decimal_to_precision")
         text = tools.number_to_string(float(value))
@@ -315,38 +317,38 @@ class CcxtSource:
         given: object = symbol
         if not (isinstance(given, str) and given):
             raise UsageError(f"symbol must be a non-empty text such as 'BTC/USDT', got {symbol!r}")
-        return _found(await self._loaded(), symbol, exchange=self.name)
+        return _ccxt_symbol(await self._loaded(), symbol, exchange=self.name)
 
     async def _loaded(self) -> MarketRules:
-        """The market rules: of this session, remembered and fresh, or asked for now."""
+        """The market rules: of this session, from a fresh cache, or fetched now."""
         if self._rules is not None:
             return self._rules
-        remembered = self._remembered()
-        if remembered is not None and 0 <= self._now() - remembered.read_at < _RULES_ARE_FRESH_MS:
-            self._rules = remembered
-            return remembered
+        cached = self._cached_rules()
+        if cached is not None and 0 <= self._now() - cached.read_at < _RULES_ARE_FRESH_MS:
+            self._rules = cached
+            return cached
         try:
-            await self._patiently(self._client.load_markets, f"markets of {self.name!r}")
+            await self._with_retries(self._client.load_markets, f"markets of {self.name!r}")
         except DataError as error:
-            if remembered is None:
+            if cached is None:
                 raise
             self._notes.append(f"the market rules of {self.name!r} are old: {str(error).splitlines()[0]}")
-            self._rules = remembered
-            return remembered
+            self._rules = cached
+            return cached
         self._rules = _rules_of(self._client, self._now())
-        self._remember(self._rules)
+        self._cache_rules(self._rules)
         return self._rules
 
-    def _remembered(self) -> MarketRules | None:
+    def _cached_rules(self) -> MarketRules | None:
         if self._rules_path is None:
             return None
         try:
             sealed = self._rules_path.read_bytes()
             return msgspec.json.decode(unseal(sealed, "markets", (self.name,)), type=MarketRules)
         except (OSError, Unreadable, msgspec.DecodeError):
-            return None  # only a memory: the exchange tells it again
+            return None  # only a cache: the rules are fetched again
 
-    def _remember(self, rules: MarketRules) -> None:
+    def _cache_rules(self, rules: MarketRules) -> None:
         path = self._rules_path
         if path is None:
             return
@@ -380,21 +382,21 @@ def _page_limit(client: Any) -> int:
     return int(limit) if limit else _FALLBACK_PAGE
 
 
-def _listening(handle_errors: Callable[..., Any], now: Callable[[], int]) -> Callable[..., Any]:
-    """The look of ccxt itself at an answer, after the pause it asks for was noted."""
+def _with_retry_after(handle_errors: Callable[..., Any], now: Callable[[], int]) -> Callable[..., Any]:
+    """The error handler of ccxt, which first notes the ``Retry-After`` of an answer."""
 
-    def listening(code: int, reason: str, url: str, method: str, headers: Any, *rest: Any) -> Any:
+    def handle(code: int, reason: str, url: str, method: str, headers: Any, *rest: Any) -> Any:
         if code >= 400:
-            _retry_after.set(_asked_pause_ms(headers or {}, now))
+            _retry_after.set(_retry_after_ms(headers or {}, now))
         elif len(rest) > 1 and rest[1] is None:
-            # ccxt would take a text that is no JSON for an answer without candles.
+            # ccxt would read a text that is no JSON as an answer without candles.
             raise BrokenAnswer(f"the answer is not JSON: {str(rest[0])[:60]!r}")
         return handle_errors(code, reason, url, method, headers, *rest)
 
-    return listening
+    return handle
 
 
-def _asked_pause_ms(headers: Mapping[str, str], now: Callable[[], int]) -> int | None:
+def _retry_after_ms(headers: Mapping[str, str], now: Callable[[], int]) -> int | None:
     text = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
     if text.isdecimal():
         return int(text) * 1000
@@ -404,13 +406,13 @@ def _asked_pause_ms(headers: Mapping[str, str], now: Callable[[], int]) -> int |
         return None
 
 
-def _given_up(why: GiveUp, attempt: int, wanted: int | None, said: str) -> str:
+def _failure_text(why: GiveUp, attempt: int, wanted: int | None, reason: str) -> str:
     if why is GiveUp.RETRY_AFTER and wanted is not None:
         return (
-            f"the exchange asks to wait {wanted / 1000:g} s ({said})\n"
+            f"the exchange asks to wait {wanted / 1000:g} s ({reason})\n"
             "that is longer than this waits; try again after that time"
         )
-    return f"no answer after {attempts_text(attempt)}\nthe last one failed with {said}"
+    return f"no answer after {attempts_text(attempt)}\nthe last one failed with {reason}"
 
 
 def _candles(rows: Any) -> Candles:
@@ -427,8 +429,8 @@ def _candles(rows: Any) -> Candles:
         raise BrokenAnswer(f"rows that are no candles: {str(rows[0])[:60]} ({error})") from None
 
 
-def _found(rules: MarketRules, symbol: str, *, exchange: str) -> str:
-    """The symbol of ccxt for what a user wrote: that itself, the exchange's own name, or base and quote together."""
+def _ccxt_symbol(rules: MarketRules, symbol: str, *, exchange: str) -> str:
+    """The symbol of ccxt for a symbol as ccxt, as the exchange, or as base and quote together spell it."""
     markets = rules.markets
     if symbol in markets:
         return symbol
@@ -468,13 +470,13 @@ _open: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def _close(client: Any) -> None:
-    """Give the connections of a source that is gone back."""
+    """Close the connections of a source that was collected."""
     if client.session is not None:
         submit(client.close())
 
 
 def _close_all() -> None:
-    """The same for those that are left when the process ends; nobody else would."""
+    """Close the connections of every source when the process ends."""
     with contextlib.suppress(Exception):
         for closing in [submit(client.close()) for client in list(_open) if client.session is not None]:
             closing.result(timeout=2)

@@ -1,6 +1,6 @@
-"""History of a market: downloaded once, looked over, and shared by every run.
+"""Download of a market's history: fetched once, stored, and shared by every run.
 
-The work is done on the fetching loop; the caller waits, sees how far it is, and may interrupt it: what came is kept.
+The work is done on the fetch loop; the caller waits, sees the progress, and may interrupt it: what came stays stored.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from ..ports import CandleSource
 from .factories import ccxt, stored
 
 _TITLES: Final = ("symbol", "candles", "new", "absent", "missing", "hash")
-_LOOK_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.1
 _AFTER_MS: Final = 5 * MINUTE_MS  # what a run over the same range looks at after its last moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadProgress:
-    """How far a download is.
+    """Progress of a download.
 
     Attributes
     ----------
     fraction : float
         0 to 1, of the time that was missing at the start.
     candles : int
-        Places of candles that were asked for so far.
+        Candles requested so far, absent ones included.
     seconds : float
-        How long it took so far.
+        Time since it began.
     """
 
     fraction: float
@@ -67,9 +67,9 @@ class DownloadedSeries:
     added : int
         How many of them are new.
     absent : tuple of (int, int)
-        Ranges the exchange was asked about and has no candles for, UTC ms.
+        Ranges that were requested and for which the exchange has no candles, UTC ms.
     missing : tuple of (int, int)
-        Ranges that are still unknown, UTC ms: not asked, or too young to be stored.
+        Ranges that are still unknown, UTC ms: not requested, or too young to be stored.
     content_hash : str
         Name of exactly these candles; see :func:`bknb.content_hash`.
     """
@@ -84,7 +84,7 @@ class DownloadedSeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloaded:
-    """What a download did; it shows itself as a table.
+    """Result of a download; printing or displaying it shows a table.
 
     Attributes
     ----------
@@ -161,10 +161,10 @@ def download(
     at_once: int = 4,
     progress: bool | Callable[[DownloadProgress], object] = True,
 ) -> Downloaded:
-    """Have the history of one or more symbols on disk.
+    """Download the history of one or more symbols to disk.
 
     Only what is not there yet is fetched, so a download that was interrupted goes on where it was, and one that is
-    complete returns at once. ``Ctrl-C`` ends it; what came is kept.
+    complete returns at once. ``Ctrl-C`` ends it; what came stays stored.
 
     Parameters
     ----------
@@ -180,16 +180,16 @@ def download(
     interval
         Which candles; runs need ``"1m"``.
     folder
-        Where candles are kept, for an exchange that has no store yet.
+        Where candles are stored, for an exchange that has no store yet.
     warmup_minutes
         How much before ``start`` is fetched too, so that a backtest over the range can look back.
     again
         Fetch all of the range even where it is known; what the exchange answers differently replaces what was stored,
-        and is told.
+        and is reported.
     at_once
         How many parts are fetched at the same time; the exchange's rate limit holds for all of them together.
     progress
-        Whether to show a bar, or a function that is told how far it is.
+        Whether to show a bar, or a function called with :class:`DownloadProgress`.
 
     Returns
     -------
@@ -200,9 +200,9 @@ def download(
     BadCandle
         A candle breaks a rule or contradicts a stored one. Nothing that was stored before was changed.
     DataError
-        The exchange did not answer. What came before is kept.
+        The exchange did not answer. What came before stays stored.
     KeyboardInterrupt
-        It was interrupted. What came before is kept.
+        It was interrupted. What came before stays stored.
 
     Examples
     --------
@@ -236,7 +236,7 @@ def download(
 
 
 def as_stored(exchange: Any, *, folder: str | Path = DEFAULT_FOLDER) -> StoredSource:
-    """What a user calls an exchange, as a source with a store before it."""
+    """The exchange a user named or passed, as a source with a store in front."""
     if isinstance(exchange, str):
         try:
             source: CandleSource = resolve_exchange(exchange).source
@@ -248,7 +248,7 @@ def as_stored(exchange: Any, *, folder: str | Path = DEFAULT_FOLDER) -> StoredSo
 
 
 def as_range(start: object, end: object, frame: Any, step: int) -> Range:
-    """The range ``[start, end)`` a user means, UTC ms."""
+    """The range ``[start, end)`` that the arguments describe, UTC ms."""
     if frame is not None:
         if start is not None or end is not None:
             raise UsageError("a range is either a frame, or start and end, not both")
@@ -264,7 +264,7 @@ def as_range(start: object, end: object, frame: Any, step: int) -> Range:
 
 
 def as_symbols(symbols: str | Iterable[str]) -> tuple[str, ...]:
-    """One or more symbols, each once."""
+    """The symbols of a text or an iterable, each once."""
     given = symbols.split(",") if isinstance(symbols, str) else list(symbols)
     names = tuple(dict.fromkeys(name.strip() for name in given))
     if not names or not all(names):
@@ -274,7 +274,7 @@ def as_symbols(symbols: str | Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class _Download:
-    """A download under way."""
+    """A running download."""
 
     source: StoredSource
     symbols: tuple[str, ...]
@@ -319,7 +319,7 @@ class _Download:
         if self.again:
             return
         for symbol, series in zip(self.symbols, self.series, strict=True):
-            # Silence at the end of a part proves nothing by itself; now the parts after it are there.
+            # An empty end of a part proves nothing by itself; now the parts after it are there.
             if await self.source.missing(series, self.since, self.until):
                 filled = await self.source.fill(series, symbol, self.since, self.until)
                 self._count(series, filled.added)
@@ -328,14 +328,14 @@ class _Download:
         async with places:
             reached = part[0]
 
-            def tell(_: int, moment: int) -> None:
+            def advance(_: int, moment: int) -> None:
                 nonlocal reached
                 self.done_ms += max(0, moment - reached)
                 reached = max(reached, moment)
 
-            filled = await self.source.fill(series, symbol, *part, again=self.again, tell=tell)
+            filled = await self.source.fill(series, symbol, *part, again=self.again, on_progress=advance)
             self._count(series, filled.added)
-            tell(part[0], part[1])
+            advance(part[0], part[1])
 
     def _count(self, series: SeriesName, added: int) -> None:
         self.added[series] = self.added.get(series, 0) + added
@@ -346,7 +346,7 @@ class _Download:
             fraction=min(fraction, 1.0), candles=self.done_ms // interval_ms(self.interval), seconds=seconds
         )
 
-    def _looked_at(self, series: SeriesName) -> DownloadedSeries:
+    def _summary(self, series: SeriesName) -> DownloadedSeries:
         store, since, until = self.source.store, self.start, self.end
         candles = store.read(series, since, until)
         absent = store.absent(series, since, until)
@@ -367,7 +367,7 @@ class _Download:
             interval=self.interval,
             start=self.start,
             end=self.end,
-            series=tuple(self._looked_at(series) for series in self.series),
+            series=tuple(self._summary(series) for series in self.series),
             requests=self.source.pages - self.pages_before,
             warnings=tuple(self.notes),
             stopped=self.stopped,
@@ -375,7 +375,7 @@ class _Download:
 
 
 def _parts(missing: Ranges, step: int) -> list[Range]:
-    """Ranges cut where the store's files end, so that they can be fetched side by side."""
+    """Ranges split at the borders of the store's files, so that they can be fetched concurrently."""
     return [(max(first, low), min(end, high)) for low, high in missing for _, first, end in periods(low, high, step)]
 
 
@@ -384,14 +384,14 @@ def _wait(work: _Download, *, label: str, progress: bool | Callable[[DownloadPro
     began = stopwatch()
     future = submit(work.run())
     try:
-        while not work.over.wait(_LOOK_SECONDS):
+        while not work.over.wait(_POLL_SECONDS):
             state = work.progress(stopwatch() - began)
             if bar is not None and work.total_ms:
                 bar.update(state.fraction, seconds=state.seconds, facts=[f"{state.candles:,} candles"])
             elif callable(progress):
                 progress(state)
         future.result()
-    except BaseException as error:  # noqa: BLE001 -- told below, and raised again
+    except BaseException as error:  # noqa: BLE001 -- reported below, and raised again
         future.cancel()
         work.over.wait()  # what came is being stored
         work.stopped = isinstance(error, (KeyboardInterrupt, CancelledError))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def demo() -> DemoSource:
-    """A market that does not exist: endless one-minute candles, offline, the same on every machine.
+    """A simulated market: endless one-minute candles, offline, the same on every machine.
 
     Any symbol has a market; ``BTCUSDT``, ``ETHUSDT``, ``SOLUSDT``, ``BNBUSDT`` and ``XRPUSDT`` have familiar prices.
 
@@ -44,7 +44,7 @@ def ccxt(
     patience: Patience | None = None,
     settle_minutes: int = 3,
 ) -> StoredSource | CcxtSource:
-    """Any exchange ccxt knows, with everything it answered kept on disk.
+    """Any exchange ccxt knows, with everything it answered saved on disk.
 
     Candles are fetched when a run or :func:`bknb.download` first needs them, with the exchange's own page size and
     rate limit, and are read from disk from then on. Symbols may be written as ccxt does (``"BTC/USDT"``), as the
@@ -56,7 +56,7 @@ def ccxt(
     exchange
         What ccxt calls it.
     cache
-        The folder of stored candles, shared by all runs and processes; ``None`` keeps nothing.
+        The folder of stored candles, shared by all runs and processes; ``None`` saves nothing.
     config
         Handed to ccxt's client as it is: ``urls``, ``options``, ``timeout`` (ms), proxies.
     intervals
@@ -89,12 +89,12 @@ def ccxt(
 
 
 def stored(source: CandleSource, *, folder: str | Path = DEFAULT_FOLDER, settle_minutes: int = 3) -> StoredSource:
-    """Any source, with everything it answered kept on disk.
+    """Any source, with everything it answered saved on disk.
 
     Parameters
     ----------
     source
-        Whom to ask for what is not stored yet; its name is the name of the exchange in the store.
+        Where candles that are not stored yet are fetched; its name is the name of the exchange in the store.
     folder
         The folder of stored candles, shared by all runs and processes.
     settle_minutes
@@ -114,7 +114,7 @@ def stored(source: CandleSource, *, folder: str | Path = DEFAULT_FOLDER, settle_
 
 
 def from_store(folder: str | Path = DEFAULT_FOLDER, *, exchange: str | None = None) -> ShelfSource:
-    """What was stored before, and nothing else: no network, no package for an exchange.
+    """A source over stored candles alone: no network, no package for an exchange.
 
     Parameters
     ----------
@@ -136,15 +136,15 @@ def from_store(folder: str | Path = DEFAULT_FOLDER, *, exchange: str | None = No
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     market = stored(demo(), folder=folder)
     ...     _ = asyncio.run(market.get_candles("BTCUSDT", "1m", 1_641_038_400_000, 60))
-    ...     shelf = from_store(folder)
-    >>> shelf.name, shelf.symbols
+    ...     source = from_store(folder)
+    >>> source.name, source.symbols
     ('demo', ('BTCUSDT',))
     """
     return ShelfSource(CandleStore(folder), exchange=exchange)
 
 
 def in_sessions(source: CandleSource | Callable[..., Any], sessions: Sessions | str) -> SessionSource:
-    """Any source or ``get_candles`` function, told when its market is open.
+    """Any source or ``get_candles`` function, with the hours when its market is open.
 
     While the market is closed a missing candle is no gap, a strategy is not asked and nothing is filled; the candle
     after it is a gap open.

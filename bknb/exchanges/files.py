@@ -1,4 +1,4 @@
-"""Candles that are already here: a DataFrame, a CSV file, a Parquet file."""
+"""Sources over candles of your own: a DataFrame, a CSV file, a Parquet file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FrameSource:
     Attributes
     ----------
     warnings : tuple of str
-        What was repaired on the way in; a feed passes it on.
+        What was repaired on loading; a feed reports it.
 
     Raises
     ------
@@ -53,7 +53,7 @@ class FrameSource:
 
     intervals: tuple[str, ...] | None = ("1m",)
     page_limit: int | None = None
-    in_memory = True  # who lets go of the source lets go of its candles
+    in_memory = True  # its candles live as long as the source
 
     def __init__(
         self, candles: Candles | Mapping[str, Candles], *, name: str = "frame", sessions: Sessions | str | None = None
@@ -161,13 +161,10 @@ def from_csv(
     ----------
     path
         The file; it is read once, now.
-    symbol
-        ``None``: the candles are served under every symbol. Otherwise only this symbol is served.
     name
         For reports and messages; by default the file's name.
-    sessions
-        When the market is open: ``"fx"``, ``"us-equities"``, an exchange's calendar such as ``"XLON"``, or
-        :class:`bknb.Sessions`; ``None``: always.
+    symbol, sessions
+        As in :func:`from_frame`.
 
     Raises
     ------
@@ -190,19 +187,12 @@ def from_csv(
 
     file = _existing(path)
     try:
-        # Blank lines are kept (and dropped below), so that messages can name the true line.
+        # Blank lines are dropped below, after messages could name the true line.
         frame = pd.read_csv(file, low_memory=False, skip_blank_lines=False, **exact_floats(pd.__version__))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, OSError, EOFError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read as CSV: {str(error).strip()}") from error
     frame = frame.dropna(how="all")
-    return _source(
-        frame,
-        symbol=symbol,
-        name=name or file.name,
-        where=str(file),
-        place=lambda row: f"line {row + 2}",
-        sessions=sessions,
-    )
+    return _file_source(file, frame, lambda row: f"line {row + 2}", symbol=symbol, name=name, sessions=sessions)
 
 
 def from_parquet(
@@ -216,15 +206,8 @@ def from_parquet(
 
     Parameters
     ----------
-    path
-        The file; it is read once, now.
-    symbol
-        ``None``: the candles are served under every symbol. Otherwise only this symbol is served.
-    name
-        For reports and messages; by default the file's name.
-    sessions
-        When the market is open: ``"fx"``, ``"us-equities"``, an exchange's calendar such as ``"XLON"``, or
-        :class:`bknb.Sessions`; ``None``: always.
+    path, symbol, name, sessions
+        As in :func:`from_csv`.
 
     Raises
     ------
@@ -250,14 +233,7 @@ def from_parquet(
         frame = pd.read_parquet(file, engine="pyarrow")
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read as Parquet: {str(error).strip().splitlines()[0]}") from error
-    return _source(
-        frame,
-        symbol=symbol,
-        name=name or file.name,
-        where=str(file),
-        place=lambda row: f"row {row}",
-        sessions=sessions,
-    )
+    return _file_source(file, frame, lambda row: f"row {row}", symbol=symbol, name=name, sessions=sessions)
 
 
 def exact_floats(version: str) -> dict[str, Any]:
@@ -275,6 +251,12 @@ def _existing(path: str | Path) -> Path:
         what = "is a folder, not a file" if file.is_dir() else f"does not exist (looked from {Path.cwd()})"
         raise UsageError(f"{file}: {what}")
     return file
+
+
+def _file_source(
+    file: Path, frame: pd.DataFrame, place: Callable[[Any], str], *, name: str | None, **options: Any
+) -> FrameSource:
+    return _source(frame, name=name or file.name, where=str(file), place=place, **options)
 
 
 def _source(

@@ -1,4 +1,4 @@
-"""Candles from a query: DuckDB, SQLite, or any database Python can talk to."""
+"""A source over the candles of a query: DuckDB, SQLite, or any database with a Python driver."""
 
 from __future__ import annotations
 
@@ -36,13 +36,8 @@ def from_query(
         it answers the candles of many. For their values see :func:`bknb.exchanges.from_frame`.
     parameters
         For the placeholders of the query, as the database takes them.
-    symbol
-        ``None``: one series of candles is served under every symbol. Otherwise only this symbol is served.
-    name
-        For reports and messages.
-    sessions
-        When the market is open: ``"fx"``, ``"us-equities"``, an exchange's calendar such as ``"XLON"``, or
-        :class:`bknb.Sessions`; ``None``: always.
+    symbol, name, sessions
+        As in :func:`bknb.exchanges.from_frame`.
 
     Raises
     ------
@@ -67,9 +62,9 @@ def from_query(
         try:
             frame = _answer(connection, sql, parameters)
         except Exception as error:  # every database has errors of its own
-            said = (str(error).strip().splitlines() or [""])[0]
+            text = (str(error).strip().splitlines() or [""])[0]
             raise UsageError(
-                f"{name}: the query failed: {type(error).__name__}: {said[:200]}\n"
+                f"{name}: the query failed: {type(error).__name__}: {text[:200]}\n"
                 "it must be one SELECT of timestamp, open, high, low, close, volume"
             ) from error
     return from_frame(frame, symbol=symbol, name=name, sessions=sessions)

@@ -1,8 +1,8 @@
-"""Fetching what a store does not have: page after page, checked, proven, and kept as it comes.
+"""Backfill of a candle store: missing ranges are fetched page by page, checked, and saved as they come.
 
-A moment without a candle counts as *absent* only when the exchange was asked twice and has shown a later candle;
-silence at the end of the data proves nothing and is asked about again next time. Candles that closed a moment ago are
-handed out and not stored: an exchange may still correct them.
+A moment without a candle counts as *absent* only when two requests did not return it and the exchange has shown a later
+candle; an empty end of the data proves nothing and is requested again next time. Candles that closed less than the
+settling time ago are returned and not stored: an exchange may still correct them.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ..ports import CandleSource
 from .partition import SeriesName
 from .store import CandleStore, Stored, united
 
-_KEEP_EVERY_PAGES: Final = 10
+_SAVE_EVERY_PAGES: Final = 10
 _FALLBACK_PAGE: Final = 1000
 
 
 @dataclass(slots=True)
-class Filled:
-    """What one filling did.
+class BackfillResult:
+    """Result of one backfill.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Filled:
     revised, late : list of int
         Open times (UTC ms); see :class:`bknb.history.store.Stored`.
     pages : int
-        Answers that were asked for.
+        Requests that were made.
     fresh : Candles
         Closed candles too young to be stored.
     notes : list of str
@@ -56,31 +56,31 @@ class Filled:
     notes: list[str] = field(default_factory=list)
 
     def count(self, stored: Stored) -> None:
-        """Add what the store said."""
+        """Add the result of one :meth:`CandleStore.put`."""
         self.added += stored.added
         self.revised.extend(stored.revised)
         self.late.extend(stored.late)
 
 
-class Filler:
-    """Fetches ranges of one series into a store.
+class Backfill:
+    """A backfill: fetches ranges of one series into a store.
 
     Parameters
     ----------
     source, symbol
-        Whom to ask, and what the source calls it.
+        Where candles are fetched, and the symbol in the source's spelling.
     store, series
-        Where it goes.
+        Where candles are saved.
     now
-        The present at the exchange, UTC ms, fixed for this filling.
+        The present at the exchange, UTC ms, fixed for this backfill.
     settle_ms
         Candles that closed less than this ago are not stored.
     settings
         For the check of anomalies.
     revise
         Whether other values replace stored ones.
-    tell
-        Called with the moment that is reached in a range: ``tell(first, reached)``.
+    on_progress
+        Called with the start of a range and the moment reached in it: ``on_progress(first, reached)``, UTC ms.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Filler:
         settle_ms: int,
         settings: Settings,
         revise: bool = False,
-        tell: Callable[[int, int], object] | None = None,
+        on_progress: Callable[[int, int], object] | None = None,
     ) -> None:
         self._source = source
         self._symbol = symbol
@@ -105,18 +105,18 @@ class Filler:
         self._settled = floor_to(now - settle_ms, series.step)
         self._settings = settings
         self._revise = revise
-        self._tell = tell if tell is not None else _tell_nobody
+        self._on_progress = on_progress if on_progress is not None else _ignore
         self._parts: list[Candles] = []
         self._known: list[Range] = []
-        self.filled = Filled()
+        self.result = BackfillResult()
 
-    async def fill(self, ranges: tuple[Range, ...]) -> Filled:
-        """Fetch the ranges; whatever ends this early, the pages that came are kept.
+    async def fill(self, ranges: tuple[Range, ...]) -> BackfillResult:
+        """Fetch the ranges; whatever ends this early, the pages that came are saved.
 
         Raises
         ------
         BadCandle
-            A candle breaks a rule, twice; or it contradicts a stored one. The pages before it are kept.
+            A candle breaks a rule, twice; or it contradicts a stored one. The pages before it are saved.
         DataError
             The source did not answer.
         """
@@ -127,36 +127,36 @@ class Filler:
                 if since < until:
                     await self._walk(since, until)
         finally:
-            self._keep()
-        return self.filled
+            self._save()
+        return self.result
 
     async def _walk(self, since: int, until: int) -> None:
         step, size = self._series.step, self._size()
-        at = since  # everything before is asked
-        proven = since  # everything before is proven
+        at = since  # everything before was requested
+        proven = since  # everything before has a candle or is absent
         while at < until:
             limit = min(size, (until - at) // step)
             page, beyond = await self._page(at, until, limit=limit)
             if len(page) or beyond:
                 reached = until if beyond and not len(page) else int(page.timestamp[-1]) + step
                 if self._holes(page, proven, reached):
-                    page = await self._again(page, proven, reached)
+                    page = await self._refetched(page, proven, reached)
                 self._take(page, (proven, reached))
                 at = proven = reached
-                self._tell(since, at)
-                if len(self._known) >= _KEEP_EVERY_PAGES:
-                    await asyncio.to_thread(self._keep)
+                self._on_progress(since, at)
+                if len(self._known) >= _SAVE_EVERY_PAGES:
+                    await asyncio.to_thread(self._save)
                 continue
             at += limit * step
-            self._tell(since, min(at, until))
-            if at < until and not await self._anything_later(max(at, until - size * step), until):
+            self._on_progress(since, min(at, until))
+            if at < until and not await self._shows_later(max(at, until - size * step), until):
                 break
         if proven < until and self._has_later(until):
-            # The store knows what comes after the silence: the silence is the answer. Asked a second time.
+            # The store holds a later candle: what a second request does not return either is absent.
             page, _ = await self._page(proven, until, limit=min(size, (until - proven) // step))
             self._take(page, (proven, until))
 
-    async def _anything_later(self, since: int, until: int) -> bool:
+    async def _shows_later(self, since: int, until: int) -> bool:
         page, beyond = await self._page(since, until, limit=(until - since) // self._series.step)
         return bool(len(page)) or beyond
 
@@ -174,8 +174,8 @@ class Filler:
         edges = [(since, first[0]), *gaps(page.timestamp, step)]
         return bool(self._sessions.open_part(edges, step))
 
-    async def _again(self, page: Candles, since: int, until: int) -> Candles:
-        """A page with holes is asked for twice; what neither answer holds is absent."""
+    async def _refetched(self, page: Candles, since: int, until: int) -> Candles:
+        """The page with the candles of a second request; what neither answer holds is absent."""
         limit = min(self._size(), (until - since) // self._series.step)
         second, _ = await self._page(since, until, limit=limit)
         return united(page, second)
@@ -183,13 +183,13 @@ class Filler:
     async def _page(self, at: int, until: int, *, limit: int) -> tuple[Candles, bool]:
         """The usable candles of one answer, and whether it showed a candle after the range."""
         for last in (False, True):
-            self.filled.pages += 1
+            self.result.pages += 1
             answer = await self._source.get_candles(self._symbol, self._series.interval, at, limit)
             times = answer.timestamp
             beyond = bool((times >= until).any())
             if len(times) and not ((times >= at) & (times < until)).any():
                 if not beyond and not (times % self._series.step == 0).all():
-                    audit(answer, self._asked(at, until), settings=self._settings)  # says what is wrong
+                    audit(answer, self._asked(at, until), settings=self._settings)  # raises, with the reason
                 return Candles.empty(), beyond
             if beyond or (len(times) and int(times.min()) < at):
                 answer = _inside(answer, at, until)
@@ -200,10 +200,10 @@ class Filler:
             except BadCandle:
                 if last:
                     raise
-                continue  # an answer can be garbled on the way; what comes twice is meant
+                continue  # an answer may be garbled in transit; the same twice is the exchange's
             for repair in repairs:
                 noun = "candle" if repair.count == 1 else "candles"
-                self.filled.notes.append(
+                self.result.notes.append(
                     f"{self._series}: {repair.rule}: {repair.count} {noun}, the first at {utc_text(repair.first)}"
                 )
             return page, beyond
@@ -221,15 +221,15 @@ class Filler:
         self._parts.append(page[:split])
         self._known.append((known[0], min(known[1], max(self._settled, known[0]))))
         if split < len(page):
-            self.filled.fresh = Candles.concat([self.filled.fresh, page[split:]])
+            self.result.fresh = Candles.concat([self.result.fresh, page[split:]])
 
-    def _keep(self) -> None:
-        """Put what came so far into the store."""
+    def _save(self) -> None:
+        """Save the pages that came so far."""
         parts, known = self._parts, self._known
         self._parts, self._known = [], []
         if known:
             # Ranges come in order of time, and so do their pages.
-            self.filled.count(
+            self.result.count(
                 self._store.put(self._series, Candles.concat(parts), known=known, now=self._now, revise=self._revise)
             )
 
@@ -238,5 +238,5 @@ def _inside(candles: Candles, since: int, until: int) -> Candles:
     return candles.take((candles.timestamp >= since) & (candles.timestamp < until))
 
 
-def _tell_nobody(_: int, __: int) -> None:
+def _ignore(_: int, __: int) -> None:
     return None

@@ -1,4 +1,4 @@
-"""A source with a memory: what was fetched once is read from disk, for a backtest and live alike."""
+"""Sources over a candle store: a source that fetches what the store lacks, and one that serves the store alone."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from ..errors import DataError, UnknownName, UsageError
 from ..market.candles import COLUMNS, Candles
 from ..market.sessions import Sessions
 from ..ports import CandleSource
-from .backfill import Filled, Filler
+from .backfill import Backfill, BackfillResult
 from .partition import SeriesName
 from .store import CandleStore
 
 _MEASURE_EVERY_MS: Final = 3_600_000
 _NEAR_PRESENT_MS: Final = 24 * 3_600_000
-_REMEMBERED: Final = 64  # fresh candles kept to notice that one was corrected
+_REMEMBERED: Final = 64  # fresh candles remembered to notice that one was corrected
 
 
 class StoredSource:
-    """Any source, with a store of candles before it.
+    """Any source, with a candle store in front.
 
-    A question is answered from the disk; what was never asked is fetched, checked and stored first. Candles that
-    closed less than ``settle_minutes`` ago are asked for every time: exchanges correct them, and a correction is told
-    as a note. After an outage the next question fetches what was missed.
+    A request is answered from disk; what was never requested is fetched, checked and stored first. Candles that
+    closed less than ``settle_minutes`` ago are fetched every time: exchanges correct them, and a correction becomes
+    a note. After an outage the next request fetches what was missed.
 
     Parameters
     ----------
     source
-        Whom to ask.
+        Where missing candles are fetched.
     store
-        Where candles are kept.
+        Where candles are stored.
     now
-        The present on this computer, UTC ms; corrected by the exchange's own clock where it tells its time.
+        The present on this computer, UTC ms; corrected by the exchange's own clock where it publishes its time.
     settle_minutes
-        How long a closed candle is taken for provisional.
+        How long a closed candle counts as provisional, minutes.
     settings
         For the check of anomalies.
 
@@ -71,7 +71,7 @@ class StoredSource:
         self.source = source
         self.store = store
         self.name = source.name
-        # A function whose intervals nobody knows is asked for minutes only.
+        # A function that does not list its intervals is called for minutes only.
         self.intervals: tuple[str, ...] | None = source.intervals if source.intervals is not None else ("1m",)
         self.pages = 0
         self.sessions: Sessions | None = getattr(source, "sessions", None)
@@ -90,7 +90,7 @@ class StoredSource:
         return f"StoredSource({self.source!r}, {self.store!r})"
 
     def take_notes(self) -> list[str]:
-        """What was repaired, tried again or corrected since this was last asked; each is told once."""
+        """Notes about repairs, retries and corrections since the last call; each is returned once."""
         inner = getattr(self.source, "take_notes", None)
         notes, self._notes = self._notes, []
         return [*notes, *(inner() if inner is not None else ())]
@@ -103,7 +103,7 @@ class StoredSource:
         Raises
         ------
         UsageError
-            The source does not answer this interval.
+            The source does not have this interval.
         BadCandle
             What the source answered breaks a rule or contradicts what is stored. Nothing stored was changed.
         DataError
@@ -124,12 +124,12 @@ class StoredSource:
         return _joined(candles, filled.fresh)
 
     async def series(self, symbol: str, interval: str) -> SeriesName:
-        """Under which name a symbol is stored."""
+        """The name under which a symbol is stored."""
         canonical = getattr(self.source, "canonical", None)
         return SeriesName(self.name, symbol if canonical is None else await canonical(symbol), interval)
 
     async def missing(self, series: SeriesName, since: int, until: int) -> Ranges:
-        """What of a range would have to be fetched, without the candles that have not closed."""
+        """The parts of a range that would have to be fetched, without candles that have not closed."""
         until = min(until, floor_to(self.present(), series.step))
         if since >= until:
             return ()
@@ -143,15 +143,18 @@ class StoredSource:
         until: int,
         *,
         again: bool = False,
-        tell: Callable[[int, int], object] | None = None,
-    ) -> Filled:
-        """Fetch and store what is missing in a range; with ``again`` all of it, and new values replace stored ones."""
-        await self._look_at_the_clock(until)
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> BackfillResult:
+        """Fetch and store what is missing in a range; with ``again`` all of it, and new values replace stored ones.
+
+        ``on_progress`` is called as in :class:`bknb.history.backfill.Backfill`.
+        """
+        await self._measure_clock(until)
         closed = min(until, floor_to(self.present(), series.step))
         ranges = ((since, closed),) if again and since < closed else await self.missing(series, since, until)
         if not ranges:
-            return Filled()
-        filler = Filler(
+            return BackfillResult()
+        backfill = Backfill(
             self.source,
             symbol,
             self.store,
@@ -160,14 +163,14 @@ class StoredSource:
             settle_ms=self._settle_ms,
             settings=self._settings,
             revise=again,
-            tell=tell,
+            on_progress=on_progress,
         )
         try:
-            await filler.fill(ranges)
+            await backfill.fill(ranges)
         finally:
-            self.pages += filler.filled.pages
-            self._note(series, filler.filled)
-        return filler.filled
+            self.pages += backfill.result.pages
+            self._note(series, backfill.result)
+        return backfill.result
 
     def _lock(self, series: SeriesName) -> asyncio.Lock:
         locks = self._locks.setdefault(asyncio.get_running_loop(), {})
@@ -175,21 +178,21 @@ class StoredSource:
 
     # --- corrections --------------------------------------------------------------------------------------------
 
-    def _note(self, series: SeriesName, filled: Filled) -> None:
-        self._notes.extend(filled.notes)
-        for times, what in ((filled.revised, "revised by the exchange"), (filled.late, "came late")):
+    def _note(self, series: SeriesName, result: BackfillResult) -> None:
+        self._notes.extend(result.notes)
+        for times, what in ((result.revised, "revised by the exchange"), (result.late, "came late")):
             if times:
                 noun = "candle" if len(times) == 1 else "candles"
                 self._notes.append(f"{series}: {len(times)} {noun} {what}, the first at {utc_text(times[0])}")
         before = self._fresh.get(series, {})
-        seen = {int(row[0]): tuple(row[1:]) for row in _rows(filled.fresh)}
+        seen = {int(row[0]): tuple(row[1:]) for row in _rows(result.fresh)}
         corrected = [time for time, values in seen.items() if before.get(time, values) != values]
         settled = [time for time in before if time not in seen]
         if settled:
             stored = self.store.read(series, min(settled), max(settled) + series.step)
-            kept = {int(row[0]): tuple(row[1:]) for row in _rows(stored)}
-            corrected += [time for time in settled if kept.get(time, before[time]) != before[time]]
-            before = {time: values for time, values in before.items() if time not in kept}
+            final = {int(row[0]): tuple(row[1:]) for row in _rows(stored)}
+            corrected += [time for time in settled if final.get(time, before[time]) != before[time]]
+            before = {time: values for time, values in before.items() if time not in final}
         if corrected:
             noun = "candle" if len(corrected) == 1 else "candles"
             self._notes.append(
@@ -202,14 +205,14 @@ class StoredSource:
     # --- the clock ----------------------------------------------------------------------------------------------
 
     def present(self) -> int:
-        """The present at the exchange, UTC ms, as far as it is known."""
+        """The present on the exchange's clock, UTC ms; this computer's where that is unknown."""
         return self._now() - self._skew_ms
 
-    async def _look_at_the_clock(self, until: int) -> None:
-        """Near the present it matters what the exchange's clock says: only there a candle can still be forming."""
+    async def _measure_clock(self, until: int) -> None:
+        """Measure the exchange's clock at most hourly, and only for requests near the present, where a candle may form."""
         now = self._now()
         measure = getattr(self.source, "measure_skew_ms", None)
-        if measure is None or not getattr(self.source, "tells_its_time", True) or until < now - _NEAR_PRESENT_MS:
+        if measure is None or not getattr(self.source, "has_clock", True) or until < now - _NEAR_PRESENT_MS:
             return
         if self._skew_at is not None and 0 <= now - self._skew_at < _MEASURE_EVERY_MS:
             return
@@ -222,7 +225,7 @@ class StoredSource:
         Raises
         ------
         DataError
-            The source does not tell its time, or did not answer.
+            The source does not publish its time, or did not answer.
         """
         measure = getattr(self.source, "clock_skew_ms", None)
         if measure is None:
@@ -230,19 +233,19 @@ class StoredSource:
         skew: int = measure()
         return skew
 
-    # --- how it writes numbers ----------------------------------------------------------------------------------
+    # --- number formats ----------------------------------------------------------------------------------------
 
     def format_price(self, symbol: str, price: float) -> str:
-        """A price as the source writes it."""
+        """The price as the source formats it."""
         return self.source.format_price(symbol, price)
 
     def format_quantity(self, symbol: str, quantity: float) -> str:
-        """A quantity as the source writes it."""
+        """The quantity as the source formats it."""
         return self.source.format_quantity(symbol, quantity)
 
 
 class ShelfSource:
-    """What a store of candles holds of one exchange; nothing is fetched. See :func:`bknb.exchanges.from_store`."""
+    """A source over the stored candles of one exchange; nothing is fetched. See :func:`bknb.exchanges.from_store`."""
 
     page_limit: int | None = None
 
@@ -286,7 +289,7 @@ class ShelfSource:
             raise UsageError(f"{self.store.root} has no {interval} candles of {self.name!r}")
         series = SeriesName(self.name, self._stored_symbol(symbol), interval)
         until = since + limit * step
-        holes = await asyncio.to_thread(self._never_asked, series, since, until)
+        holes = await asyncio.to_thread(self._unknown, series, since, until)
         if holes:
             first, end = holes[0]
             raise DataError(
@@ -296,7 +299,7 @@ class ShelfSource:
             )
         return await asyncio.to_thread(self.store.read, series, since, until)
 
-    def _never_asked(self, series: SeriesName, since: int, until: int) -> Ranges:
+    def _unknown(self, series: SeriesName, since: int, until: int) -> Ranges:
         known = self.store.known(series)
         if not known:
             return ()

@@ -1,8 +1,8 @@
-"""One file of stored candles: a month of minutes (or a year of hours) as Parquet, with what is known about it.
+"""One partition of a candle store: a month of minutes (or a year of hours) as a Parquet file with its own label.
 
-Beside the six columns a file says, in its own metadata under ``bknb.candles``, whose candles it holds, which moments
-the exchange was asked about (``known``), and their content hash. Candles and knowledge are therefore replaced together.
-The same candles and knowledge make the same bytes (with the same version of pyarrow).
+Beside the six columns a file holds, in its metadata under ``bknb.candles``, the name of its series, which moments were
+requested from the exchange (``known``), and the content hash of the candles. Candles and known ranges are therefore
+replaced together. The same candles and ranges make the same bytes (with the same version of pyarrow).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _YEARLY_FROM_MS: Final = INTERVAL_MS["1h"]
 
 
 class SeriesName(msgspec.Struct, frozen=True, order=True):
-    """Which candles: where they are from, of what, and how long one is."""
+    """Name of a series of candles: exchange, symbol and interval."""
 
     exchange: str
     symbol: str
@@ -53,14 +53,14 @@ class SeriesName(msgspec.Struct, frozen=True, order=True):
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file says about its candles: the moments asked about, and the content hash."""
+    """Label of a partition: the ranges that were requested from the exchange, and the content hash."""
 
     known: Ranges
     content: str
 
 
 def period_of(when: int, step: int) -> tuple[str, int, int]:
-    """The partition a candle belongs to: its name, its first moment and its end (UTC ms).
+    """Name, first moment and end (UTC ms) of the partition a candle belongs to.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def periods(since: int, until: int, step: int) -> Iterator[tuple[str, int, int]]
 
 
 def encoded(series: SeriesName, candles: Candles, known: Ranges) -> bytes:
-    """The bytes of a file. Times are delta-packed and the bytes of the floats split: about half of plain columns."""
+    """The bytes of a partition: times delta-packed, bytes of the floats split; about half the size of plain columns."""
     pa, pq = arrow()
     label = seal(_KIND, series.key, msgspec.json.encode(Label(known=known, content=content_hash(candles))))
     kinds = [pa.timestamp("ms", tz="UTC")] + [pa.float64()] * (len(COLUMNS) - 1)
@@ -118,7 +118,7 @@ def encoded(series: SeriesName, candles: Candles, known: Ranges) -> bytes:
 
 
 class CandleFile:
-    """A file that is open for reading (memory-mapped); what it says about itself is checked at once.
+    """A partition open for reading (memory-mapped); its label is checked at once.
 
     Raises
     ------
@@ -174,7 +174,7 @@ class CandleFile:
             raise damaged(self.path, "its content hash does not match its candles")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
         self._map.close()
 
@@ -186,7 +186,7 @@ class CandleFile:
 
 
 def arrow() -> tuple[Any, Any]:
-    """``pyarrow`` and ``pyarrow.parquet``, when they are needed.
+    """The modules ``pyarrow`` and ``pyarrow.parquet``.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def arrow() -> tuple[Any, Any]:
 
 
 def damaged(path: Path, why: str) -> StateError:
-    """The error for a file of candles that cannot be used."""
+    """The error for a partition that cannot be used."""
     return StateError(
         f"{path}: stored candles cannot be used: {why}\n"
         "nothing was changed; move the file away, and its range is downloaded again"
@@ -221,7 +221,7 @@ def _fill(values: Any, column: Any, kind: Any) -> None:
 
 
 def series_in(path: Path) -> SeriesName:
-    """Whose candles a file holds, as it says itself."""
+    """The series a partition holds, read from its label."""
     pa, pq = arrow()
     try:
         address = address_of((pq.read_metadata(path).metadata or {}).get(_KEY, b""))

@@ -1,12 +1,12 @@
-"""Candles on disk: fetched once, complete, and shared by every run, notebook and process.
+"""The candle store: one folder of Parquet files, shared by every run, notebook and process.
 
 ::
 
     dump/candles/
         binance/BTC%2FUSDT/1m/2024-01.parquet     a month of minutes; hours and longer by the year
-        binance/BTC%2FUSDT/1m/.lock               held while somebody writes this series
+        binance/BTC%2FUSDT/1m/.lock               held while a process writes this series
 
-A partition is replaced as a whole: written beside its place, forced to the disk, renamed. So readers need no lock and
+A partition is replaced as a whole: written to a temporary file, flushed to disk, renamed. So readers need no lock and
 find the old file or the new one, and appending a day rewrites one month. Names become file names as in
 :mod:`bknb.stores.record`; what a file holds is in :mod:`bknb.history.partition`.
 """
@@ -45,7 +45,7 @@ _NOTHING_CHANGED: Final = "what was stored before is untouched"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What a :meth:`CandleStore.put` did.
+    """Result of :meth:`CandleStore.put`.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Stored:
 
 @dataclass(slots=True)
 class _Partition:
-    """One file as it will be."""
+    """A partition with new candles, not written yet."""
 
     path: Path
     candles: Candles
@@ -74,14 +74,14 @@ class _Partition:
 
 
 class CandleStore:
-    """Candles on disk; any number of processes and threads may read and write at once.
+    """A store of candles on disk; any number of processes and threads may read and write at once.
 
     Parameters
     ----------
     root : str or Path
         The folder, made when something is stored. A relative one is relative to the working directory of now.
     disk : Disk, optional
-        Who carries out the system calls.
+        The system calls; another one in tests.
     wait_seconds : float
         How long to wait for another writer of the same series.
 
@@ -120,7 +120,7 @@ class CandleStore:
         known: Sequence[Range] | None = None,
         revise: bool = False,
     ) -> Stored:
-        """Add candles and what is known about the moments between them; it is on the disk when this returns.
+        """Add candles and the ranges they were requested for; they are on disk when this returns.
 
         Candles that are there already are compared. Everything is checked before anything is written.
 
@@ -133,7 +133,7 @@ class CandleStore:
         now
             The present at the exchange, UTC ms: what has not closed by then is not stored.
         known
-            The moments the exchange was asked about, as ranges; a moment in them without a candle is absent. By
+            The ranges requested from the exchange; a moment in them without a candle is absent. By
             default the candles themselves.
         revise
             Whether other values replace stored ones; by default they are refused.
@@ -172,7 +172,7 @@ class CandleStore:
     def _acceptable(
         self, series: SeriesName, candles: Candles, known: Sequence[Range] | None, closed: int
     ) -> tuple[Candles, Ranges]:
-        """The closed candles and ranges, once it is clear that every rule is kept."""
+        """The closed candles and ranges, after every check."""
         step = series.step
         candles = candles[: int(np.searchsorted(candles.timestamp, closed))]
         times = candles.timestamp
@@ -242,7 +242,7 @@ class CandleStore:
             raise refusal("write", path, error, outcome=_NOTHING_CHANGED) from None
 
     def _sweep(self, folder: Path) -> None:
-        """Remove what a killed writer left; nobody else writes here now."""
+        """Remove the temporary files of a killed writer; the lock of the series is held."""
         for name in self._disk.names(folder):
             if is_temporary(name):
                 with contextlib.suppress(FileNotFoundError):
@@ -274,7 +274,7 @@ class CandleStore:
         return candles[first:end]
 
     def known(self, series: SeriesName, since: int | None = None, until: int | None = None) -> Ranges:
-        """The moments the exchange was asked about, as few ranges as possible."""
+        """The ranges that were requested from the exchange, merged."""
         ranges: list[Range] = []
         for file in self._files(series, since, until):
             with file:
@@ -283,16 +283,16 @@ class CandleStore:
         return found if since is None or until is None else within(found, since, until)
 
     def missing(self, series: SeriesName, since: int, until: int) -> Ranges:
-        """What of ``[since, until)`` was never asked."""
+        """The parts of ``[since, until)`` that were never requested."""
         return without([(since, until)], self.known(series, since, until))
 
     def absent(self, series: SeriesName, since: int, until: int) -> Ranges:
-        """What of ``[since, until)`` the exchange was asked about and has no candles for."""
+        """The parts of ``[since, until)`` that were requested and for which the exchange has no candles."""
         times = self.read(series, since, until).timestamp
         return _absent(times, self.known(series, since, until), series.step)
 
     def series(self) -> list[SeriesName]:
-        """Everything that is stored, sorted."""
+        """The stored series, sorted."""
         found = []
         for folder in self.root.glob("*/*/*"):
             exchange, symbol = folder.parent.parent.name, folder.parent.name
@@ -306,11 +306,11 @@ class CandleStore:
         name = None if is_shortened(encoded_name) else decode_name(encoded_name)
         if name is not None:
             return name
-        series = series_in(self._partitions(folder)[0])  # a long name is cut, and only the file knows the rest
+        series = series_in(self._partitions(folder)[0])  # a long name is shortened; the label holds all of it
         return series.exchange if of == 0 else series.symbol
 
     def problems(self) -> list[str]:
-        """Every file that cannot be used, one sentence each; reads the whole store."""
+        """Problems of files that cannot be used, one sentence each; reads the whole store."""
         found = []
         for series in self.series():
             for path in self._partitions(self._folder(series)):
@@ -344,7 +344,7 @@ class CandleStore:
 
 
 def _runs(times: NDArray[np.int64], step: int) -> Ranges:
-    """The moments that candles without a gap between them cover."""
+    """The ranges that runs of candles without a gap cover."""
     if not len(times):
         return ()
     breaks = np.flatnonzero(np.diff(times) != step)
@@ -359,7 +359,7 @@ def _touched(ranges: Ranges, step: int) -> list[tuple[str, int, int]]:
 
 
 def united(old: Candles, new: Candles) -> Candles:
-    """Both, oldest first; where both have a candle, the new one."""
+    """The union of two series, oldest first; where both have a candle, the new one."""
     both = Candles.concat([new, old])
     _, places = np.unique(both.timestamp, return_index=True)
     return both.take(places)

@@ -51,7 +51,7 @@ class Witness:
         self.opened: dict[str, None] = {}
         self.offline = offline
         self.began = SystemClock().now()
-        registry.middleware.append(self.record.listen)
+        registry.middleware.append(self.record.wrap)
         sys.addaudithook(self._heard)
 
     def _heard(self, event: str, details: tuple[Any, ...]) -> None:
