@@ -209,7 +209,7 @@ class StoredSource:
         return self._now() - self._skew_ms
 
     async def _measure_clock(self, until: int) -> None:
-        """Measure the exchange's clock at most hourly, and only for requests near the present, where a candle may form."""
+        """Measure the clock of the exchange: at most hourly, and only for requests near the present."""
         now = self._now()
         measure = getattr(self.source, "measure_skew_ms", None)
         if measure is None or not getattr(self.source, "has_clock", True) or until < now - _NEAR_PRESENT_MS:
