@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -31,18 +33,23 @@ def compiled(function: Callable[..., Any], names: Mapping[str, Any], pieces: Seq
         except ImportError:
             raise MissingDependency("numba", purpose="a sweep", extra="sweep") from None
         namespace = dict(names)
+        version = hashlib.blake2b(Path(names["__file__"]).read_bytes(), digest_size=4).hexdigest()
         for piece in pieces:
-            namespace[piece] = _jit(namespace[piece], namespace)
-        _made[key] = _jit(function, namespace)
+            namespace[piece] = _jit(namespace[piece], namespace, version)
+        _made[key] = _jit(function, namespace, version)
     return _made[key]
 
 
-def _jit(function: Any, namespace: dict[str, Any]) -> Any:
-    """Compile on first call; the function sees ``namespace`` as its module."""
+def _jit(function: Any, namespace: dict[str, Any], version: str) -> Any:
+    """Compile on first call; the function sees ``namespace`` as its module.
+
+    Its name ends in the ``version`` of the source: numba unpickles the index of its cache before it looks whether the
+    index is of this source, and fails where that names a class which a later version no longer has.
+    """
     import numba
 
     moved = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
-    moved.__module__, moved.__qualname__ = function.__module__, function.__qualname__
+    moved.__module__, moved.__qualname__ = function.__module__, f"{function.__qualname__}_{version}"
     try:
         return numba.njit(moved, cache=True, error_model="numpy")
     except RuntimeError:  # no folder for the cache can be written
