@@ -53,5 +53,10 @@ def test_a_run_needs_no_charts_and_no_frames(name: str) -> None:
     assert pulled(f"import bknb\nbknb.{name}") & SLOW == set()
 
 
+def test_a_backtest_loads_no_store() -> None:
+    run = "bknb.backtest('BTCUSDT', strategy=lambda: None, exchange='demo', frame='2024-01-01:2024-01-02')"
+    assert pulled(f"import bknb\n{run}") & {"sqlite3"} == set()
+
+
 def test_the_measure_sees_a_heavy_import() -> None:
     assert "numpy" in pulled("import numpy")

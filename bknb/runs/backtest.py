@@ -14,7 +14,6 @@ from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..events import messages, subjects
 from ..market.candles import Candles
-from ..stores.atomic import write_report
 from .book import TaskBook
 from .make_card import code_of
 from .result import Result
@@ -232,4 +231,6 @@ class Backtest:
     @staticmethod
     def dump(symbol: str, strategy: str, path: str | Path = "./dump/backtest") -> Path:
         """Write the Markdown report into a folder and return its path; the name holds strategy and symbol."""
+        from ..stores.atomic import write_report  # a backtest alone needs none of what stores need
+
         return write_report(Path(path), (strategy, symbol), Backtest.get_report(symbol, strategy))
