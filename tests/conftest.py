@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,8 +34,10 @@ os.environ.pop("PYTEST_ADDOPTS", None)  # read by now, and not meant for every p
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fewer random examples when only the quick tests were asked for."""
+    """Fewer random examples when only the quick tests were asked for; interrupts are heard in the background too."""
     settings.load_profile(QUICK if config.option.markexpr == QUICK else "bknb")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts with "&"
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
