@@ -130,16 +130,14 @@ def test_an_error_keeps_what_came_and_the_next_call_goes_on(server: LocalBinance
 def test_an_interrupt_keeps_what_came(server: LocalBinance, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     server.slow_s = 0.3
     server.faults.extend([None, *["slow"] * 40])  # type: ignore[list-item]
-    answered, interrupted = server._rows, []
+    interrupted = []
 
-    def then_interrupt(*given: Any) -> Any:
-        rows = answered(*given)
+    def interrupt() -> None:
         if len(server.asked("klines")) >= 3 and not interrupted:
             interrupted.append(True)
             _thread.interrupt_main()
-        return rows
 
-    server._rows = then_interrupt  # type: ignore[method-assign]
+    server.on_klines = interrupt
     with pytest.raises(KeyboardInterrupt):
         download(server, tmp_path, at_once=1, progress=True, end=at(15_000))
     assert len(CandleStore(tmp_path).read(SERIES)) >= 900
@@ -233,23 +231,22 @@ bknb.download("BTCUSDT", exchange=binance, start={start}, end={end}, warmup_minu
 def test_a_download_that_is_killed_goes_on_where_it_was(server: LocalBinance, tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     script = KILLED.format(url=server.url, folder=str(killed), start=at(0), end=at(28_000))
-    answered, children = server._rows, []
+    children: list[subprocess.Popen[bytes]] = []
     seen = threading.Event()
 
-    def then_kill(*given: Any) -> Any:
+    def kill() -> None:
         if len(server.asked("klines")) == 24 and children:
             os.kill(children[0].pid, signal.SIGKILL)
             seen.set()
-        return answered(*given)
 
-    server._rows = then_kill  # type: ignore[method-assign]
+    server.on_klines = kill
     children.append(subprocess.Popen([sys.executable, "-c", script]))
     assert children[0].wait(60) == -signal.SIGKILL
     assert seen.is_set()
     kept = CandleStore(killed)
     assert kept.problems() == []
     assert len(kept.read(SERIES)) > 0
-    server._rows = answered  # type: ignore[method-assign]
+    server.on_klines = None
     asked = len(server.asked("klines"))
     assert download(server, killed, end=at(28_000)).complete
     assert len(server.asked("klines")) - asked < 20

@@ -409,7 +409,7 @@ def test_what_cannot_be_saved_is_not_sent_until_it_can(tmp_path, bad):
         assert len(life.broker.orders) == (bad > 2) + (bad > 6)
         saved = saved_in(life.store)
         assert len(saved) == (bad > 1) + (bad > 5)
-        disk._at = None
+        disk.at = None
         assert await life.desk.settle(5.0)
 
     life.live(play)

@@ -313,9 +313,9 @@ def test_a_delete_that_fails_says_so(tmp_path):
         with FileStore(tmp_path) as store:
             store.write("signal", PLACE, b"1")
         store = FileStore(tmp_path, disk=disk)
-        disk._only = ("nothing",)
+        disk.only = ("nothing",)
         with store:
-            disk._only = ("unlink", "sync_folder")
+            disk.only = ("unlink", "sync_folder")
             with pytest.raises(StateError, match=r"(?s)cannot delete .*it may come back"):
                 store.delete("signal", PLACE)
 

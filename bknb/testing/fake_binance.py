@@ -96,6 +96,8 @@ class LocalBinance:
         What goes wrong with the next answers to ``klines``, one each; ``None`` answers well.
     corrections : dict
         ``(symbol, open time) -> close``: what the server says instead of the source.
+    on_klines : callable or None
+        Called without arguments before each answer to ``klines`` leaves, in a thread of the server.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class LocalBinance:
         self.absent = list(absent)
         self.retry_after_s = retry_after_s
         self.slow_s = slow_s
+        self.on_klines: Callable[[], object] | None = None
         self.requests: list[Request] = []
         self.faults: deque[Fault | None] = deque()
         self.corrections: dict[tuple[str, int], float] = {}
@@ -222,6 +225,8 @@ class LocalBinance:
             self._send(http, {"code": -1120, "msg": "Invalid interval."}, status=400)
             return
         rows = _spoiled(self._rows(market, query), fault)
+        if self.on_klines is not None:
+            self.on_klines()
         text = json.dumps(rows)
         if fault == "cut off":
             self._send_text(http, text[: len(text) // 2], promised=len(text))

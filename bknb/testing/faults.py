@@ -42,6 +42,13 @@ class FaultyDisk(Disk):
     most : int, optional
         Longest piece one ``write`` takes, in bytes.
 
+    Attributes
+    ----------
+    calls : list of str
+        What was counted, in order.
+    at, only
+        As given; they can be changed while the disk is in use.
+
     Examples
     --------
     >>> import errno, tempfile
@@ -68,10 +75,10 @@ class FaultyDisk(Disk):
         if (at is None) != (fault is None):
             raise UsageError("a faulty disk needs both `at` (which change) and `fault` (what goes wrong), or neither")
         self.calls: list[str] = []
-        self._at = at
+        self.at = at
         self._fault = fault
         self._lasting = lasting
-        self._only = only
+        self.only = only
         self._most = most
         self._count = 0
 
@@ -135,11 +142,11 @@ class FaultyDisk(Disk):
         return super().statement(connection, sql, values)
 
     def _before(self, name: str, what: object, *, half: Callable[[], object] | None = None) -> None:
-        if self._only and name not in self._only:
+        if self.only and name not in self.only:
             return
         self.calls.append(f"{name} {what}")
         self._count += 1
-        if self._at is None or self._count < self._at or (self._count > self._at and not self._lasting):
+        if self.at is None or self._count < self.at or (self._count > self.at and not self._lasting):
             return
         if isinstance(self._fault, OSError):
             raise self._fault
