@@ -120,7 +120,7 @@ def test_what_was_registered_last_is_undone_first(monkeypatch: pytest.MonkeyPatc
     order: list[int] = []
     at_reset(lambda: order.append(1))
     at_reset(lambda: order.append(2))
-    process.return_to_start()
+    process.reset_all()
     assert order == [2, 1]
 
 

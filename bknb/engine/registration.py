@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 from ..domain.execution import execution_model
 from ..domain.interval import interval_ms
@@ -12,6 +12,30 @@ from ..ports import CandleSource
 from .build import as_source, as_validation, checked_callbacks, checked_name, make_frame, make_strategy
 from .registry import EXCHANGE_CALLBACKS, RISK_CALLBACKS, AnyFunction, Exchange, F, Frame, Risk, Strategy, registry
 from .vectorised import DEFAULT_LOOKBACK
+
+
+class _RiskOptions(TypedDict, total=False):
+    """Options of ``add_risk``, as its overloads take them."""
+
+    callbacks: Mapping[str, AnyFunction] | None
+    strict: bool
+
+
+class _ExchangeOptions(_RiskOptions, total=False):
+    """Options of ``add_exchange``, as its overloads take them."""
+
+    format_price: AnyFunction | None
+    format_quantity: AnyFunction | None
+    intervals: Iterable[str] | None
+
+
+class _StrategyOptions(_RiskOptions, total=False):
+    """Options of ``add_strategy``, as its overloads take them."""
+
+    params: Mapping[str, Any] | None
+    lookback: int
+    risk: str | None
+    execution: str
 
 
 def _decorator(register: Callable[[Any], object]) -> Callable[[F], F]:
@@ -29,22 +53,14 @@ def add_exchange(
     name: str,
     *,
     get_candles: AnyFunction | CandleSource,
-    format_price: AnyFunction | None = None,
-    format_quantity: AnyFunction | None = None,
-    intervals: Iterable[str] | None = None,
-    callbacks: Mapping[str, AnyFunction] | None = None,
-    strict: bool = False,
+    **options: Unpack[_ExchangeOptions],
 ) -> Exchange: ...
 @overload
 def add_exchange(
     name: str,
     *,
     get_candles: None = None,
-    format_price: AnyFunction | None = None,
-    format_quantity: AnyFunction | None = None,
-    intervals: Iterable[str] | None = None,
-    callbacks: Mapping[str, AnyFunction] | None = None,
-    strict: bool = False,
+    **options: Unpack[_ExchangeOptions],
 ) -> Callable[[F], F]: ...
 def add_exchange(
     name: str,
@@ -107,12 +123,7 @@ def add_strategy(
     interval: str,
     get_signal: AnyFunction,
     get_signals: None = None,
-    params: Mapping[str, Any] | None = None,
-    lookback: int = DEFAULT_LOOKBACK,
-    risk: str | None = None,
-    execution: str = "pessimistic",
-    callbacks: Mapping[str, AnyFunction] | None = None,
-    strict: bool = False,
+    **options: Unpack[_StrategyOptions],
 ) -> Strategy: ...
 @overload
 def add_strategy(
@@ -121,12 +132,7 @@ def add_strategy(
     interval: str,
     get_signal: None = None,
     get_signals: AnyFunction,
-    params: Mapping[str, Any] | None = None,
-    lookback: int = DEFAULT_LOOKBACK,
-    risk: str | None = None,
-    execution: str = "pessimistic",
-    callbacks: Mapping[str, AnyFunction] | None = None,
-    strict: bool = False,
+    **options: Unpack[_StrategyOptions],
 ) -> Strategy: ...
 @overload
 def add_strategy(
@@ -135,12 +141,7 @@ def add_strategy(
     interval: str,
     get_signal: None = None,
     get_signals: None = None,
-    params: Mapping[str, Any] | None = None,
-    lookback: int = DEFAULT_LOOKBACK,
-    risk: str | None = None,
-    execution: str = "pessimistic",
-    callbacks: Mapping[str, AnyFunction] | None = None,
-    strict: bool = False,
+    **options: Unpack[_StrategyOptions],
 ) -> Callable[[F], F]: ...
 def add_strategy(
     name: str,
@@ -283,16 +284,14 @@ def add_risk(
     name: str,
     *,
     validations: Iterable[object] | AnyFunction,
-    callbacks: Mapping[str, AnyFunction] | None = None,
-    strict: bool = False,
+    **options: Unpack[_RiskOptions],
 ) -> Risk: ...
 @overload
 def add_risk(
     name: str,
     *,
     validations: None = None,
-    callbacks: Mapping[str, AnyFunction] | None = None,
-    strict: bool = False,
+    **options: Unpack[_RiskOptions],
 ) -> Callable[[F], F]: ...
 def add_risk(
     name: str,

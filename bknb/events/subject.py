@@ -171,18 +171,7 @@ def drain(subjects: Iterable[Subject[Any]], *, timeout: float | None = None) -> 
     ``subjects``. Never waits for the listener it is called from (also through a run or a thread which that
     listener started with its context), nor for one that in turn waits for that listener, nor for those who
     have unsubscribed.
-
-    Parameters
-    ----------
-    subjects
-        The subjects whose queues are waited for.
-    timeout
-        Seconds; ``None`` waits as long as it takes.
-
-    Returns
-    -------
-    bool
-        False when the time was not enough.
+    Returns False when ``timeout`` seconds were not enough; ``None`` waits without limit.
     """
     return Drain(_stages(subjects), owner=waiting_listener(in_thread=True)).wait(timeout)
 

@@ -91,8 +91,6 @@ class LiveRun:
         Whether it was asked to stop.
     paused
         Whether no new entries are asked for at present.
-    restored
-        The state an earlier process saved.
     orders
         The orders at the broker, when there is one.
     """
@@ -106,7 +104,6 @@ class LiveRun:
         self.paused = False
         self.seconds = 0.0
         self.start = self.last = plan.clock.now()
-        self.restored: Restored | None = None
         self.orders: OrderDesk | None = None
         self.code = code  # source text of the user's functions, where somebody read it before the run
         self._runtime = runtime
@@ -229,7 +226,7 @@ class LiveRun:
 
     async def _restore(self) -> None:
         plan = self.plan
-        found = self.restored = self._saving.restore()
+        found = self._saving.restore()
         open_id = found.state.signal.id if isinstance(found.state, Waiting | Holding) else None
         for ended in self._saving.ended():
             if ended.signal.id != open_id:  # saved at its end, but still open on disk: this run comes to that end again
