@@ -4,7 +4,7 @@
 
     BknbError
     ├── UsageError              a call that cannot mean anything
-    │   └── UnknownName         a name nobody registered; lists the known ones and the nearest
+    │   └── UnknownName         a name that is not registered; lists the known ones and the nearest
     ├── MissingDependency       an optional package is needed; the text holds the install line
     ├── DataError               candles that cannot be trusted
     │   ├── GapError            minutes are missing; the text holds the ranges
@@ -12,8 +12,8 @@
     │   └── NotEnoughData       fewer closed candles exist than were asked for
     ├── InvalidSignal           a strategy's answer breaks the rules (all of them are listed)
     ├── StrategyError           the user's strategy raised; holds minute, symbol and cell line
-    ├── InvalidTransition       a step the life of a signal does not have; holds its story
-    ├── StateError              saved state is corrupt or belongs to somebody else
+    ├── InvalidTransition       a step the lifecycle of a signal does not have; the text holds its history
+    ├── StateError              saved state is corrupt or belongs to another run or process
     ├── ModelError              the language model did not answer usefully
     │   └── ReplyRefused        it answered, and the answer broke the rules
     └── BrokerError             the broker refused or did not answer
@@ -49,7 +49,7 @@ class UsageError(BknbError):
 
 
 class UnknownName(UsageError):
-    """A name nobody registered.
+    """A name that is not registered.
 
     Examples
     --------
@@ -142,11 +142,11 @@ class StrategyError(BknbError):
 
 
 class InvalidTransition(BknbError):
-    """A step the life of a signal does not have."""
+    """A step the lifecycle of a signal does not have."""
 
 
 class StateError(BknbError):
-    """Saved state is corrupt or belongs to somebody else."""
+    """Saved state is corrupt or belongs to another run or process."""
 
 
 class ModelError(BknbError):

@@ -35,7 +35,7 @@ class ProgressLine(Protocol):
     """A line that follows work of known size."""
 
     def update(self, fraction: float, *, seconds: float, facts: list[str]) -> None:
-        """Show the part behind (0 to 1), with the seconds it took and what else there is to say."""
+        """Show the finished part (0 to 1), the seconds it took, and further facts."""
 
     def close(self, text: str) -> None:
         """Leave a sentence in place of the line."""

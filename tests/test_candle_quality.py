@@ -10,7 +10,7 @@ import pytest
 from bknb.config import Settings
 from bknb.errors import BadCandle, DataError, GapError, NotEnoughData
 from bknb.market.candles import Candles
-from bknb.market.quality import Asked, Repair, audit, check_gaps, gaps
+from bknb.market.quality import CandleRequest, Repair, audit, check_gaps, gaps
 
 START = 1_641_038_400_000  # 2022-01-01 12:00 UTC
 MINUTE = 60_000
@@ -22,8 +22,8 @@ def row(minute: float, price: float = 100.0, **changes: float) -> tuple[float, .
     return (START + int(minute * MINUTE), *values.values())
 
 
-def asked(count: int = 10, interval: str = "1m", step: int = MINUTE) -> Asked:
-    return Asked(exchange="mine", symbol="BTCUSDT", interval=interval, since=START, until=START + count * step)
+def asked(count: int = 10, interval: str = "1m", step: int = MINUTE) -> CandleRequest:
+    return CandleRequest(exchange="mine", symbol="BTCUSDT", interval=interval, since=START, until=START + count * step)
 
 
 def audited(*rows: tuple[float, ...], count: int = 10, now: int | None = None) -> tuple[list[int], tuple[Repair, ...]]:

@@ -12,7 +12,7 @@ import bknb.exchanges
 from bknb.domain.interval import MINUTE_MS
 from bknb.exchanges.bundle import Record
 from bknb.market.candles import Candles
-from bknb.market.quality import Asked, in_sessions
+from bknb.market.quality import CandleRequest, in_sessions
 from bknb.market.sessions import Sessions
 
 
@@ -47,7 +47,7 @@ CHOSEN = {
     "take": lambda c: c.take(c.volume > 5),
     "in_sessions": lambda c: in_sessions(
         c,
-        Asked(exchange="demo", symbol="X", interval="1m", since=0, until=4 * MINUTE_MS),
+        CandleRequest(exchange="demo", symbol="X", interval="1m", since=0, until=4 * MINUTE_MS),
         Sessions.weekly("UTC", {"thu": "00:00-00:02"}),
     )[0],
 }

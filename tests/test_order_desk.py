@@ -549,7 +549,7 @@ def test_a_difference_is_told_once_over_restarts_and_never_kept_back():
         assert len(life.told) == 1
         # saved as it is when the process ended just before it was told
         (refused,) = life.desk.orders
-        unsaid = msgspec.structs.replace(refused, said=False)
+        unsaid = msgspec.structs.replace(refused, reported=False)
         life.store.write("order", ("sma", "BTCUSDT"), msgspec.json.encode([unsaid]))
         await life.restart()
         await life.restart()

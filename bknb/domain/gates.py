@@ -1,4 +1,4 @@
-"""From where on a figure says something: the thresholds of all statistics, and of the compiled loop of a sweep."""
+"""Gates: the least samples from which a figure is given, for all statistics and the compiled loop of a sweep."""
 
 from __future__ import annotations
 
@@ -46,4 +46,4 @@ GATES: Final = Gates(
 )
 
 MIN_DAYS: Final = 40
-"""Fewer daily returns than this say nothing about overfitting."""
+"""The least number of daily returns for figures on overfitting."""

@@ -13,7 +13,7 @@ Closed      the entry is cancelled as far as it is unfilled; what was filled of 
 =========== ===================================================================================
 
 Closing orders are market orders. There are no protective orders at the broker: target, stop and deadline are watched
-here, and while nothing runs, nobody watches them.
+here, and only while the process runs.
 
 ::
 
@@ -49,7 +49,7 @@ SignalKey: TypeAlias = tuple[str, int]
 """A signal's id and the moment it was decided at: an id of the user's own may come twice."""
 
 MAX_CLOSES: Final = 8
-"""How many closing orders are tried for one signal before somebody is asked to close by hand."""
+"""Closing orders tried for one signal before a message asks to close by hand."""
 
 _DONE: Final = frozenset({"filled", "rejected", "cancelled", "lost"})
 _WORKING: Final = frozenset({"accepted", "partly_filled"})
@@ -75,7 +75,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     created_at
         When it was intended (UTC ms).
     status
-        ``"lost"``: it was sent, nobody answered, and the broker says again and again that it has no such order.
+        ``"lost"``: it was sent, no answer came, and the broker answered several times that it has no such order.
     filled_quantity, average_price
         What the broker reported last.
     broker_id
@@ -86,7 +86,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         On the entry: when the record ended the signal (UTC ms), and at which price.
     attempt
         Which closing order of the signal this is, counted from 1.
-    said
+    reported
         On the entry of a signal that is over: whether what the broker did differently has been reported.
     note
         The last trouble with it.
@@ -113,7 +113,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: int | None = None
     exit_price: float | None = None
     attempt: int = 1
-    said: bool = False
+    reported: bool = msgspec.field(default=False, name="said")
     note: str = ""
 
     @property

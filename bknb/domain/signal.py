@@ -55,7 +55,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A signal that kept every rule, with whose it is, where it enters, and since when (UTC ms) it stands."""
+    """A valid signal with its run, its entry price (quote currency) and the moment it was decided at (UTC ms)."""
 
     id: str
     symbol: str

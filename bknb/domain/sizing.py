@@ -1,7 +1,7 @@
 """Position sizing: three methods and their limits; plain numbers in, a quantity out.
 
 A quantity is in units of what is traded, not rounded to an exchange's steps. Limits are applied in this order: the
-floor, then the share of the balance, then the ceiling, so that a limit on risk has the last word.
+minimum, then the share of the balance, then the maximum, so that a limit on risk comes last.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def kelly_criterion(
     stake = max(0.0, (win_rate * win_loss_ratio - (1 - win_rate)) / win_loss_ratio)
     quantity = balance * stake * sizing.kelly_multiplier / price_open
     if quantity == 0:
-        return 0.0  # nothing to gain: no floor makes that a position
+        return 0.0  # nothing to gain: no minimum makes that a position
     return _limited(quantity, sizing, balance=balance, price_open=price_open)
 
 

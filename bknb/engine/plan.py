@@ -71,7 +71,7 @@ def plan_backtest(
     *,
     allow_gaps: bool = False,
 ) -> Plan:
-    """Resolve every name of a backtest, or say which one is unknown."""
+    """The plan of a backtest, with every name resolved; ``UnknownName`` for one that is not registered."""
     chosen = resolve_strategy(strategy, interval=interval)
     if chosen.risk is not None:
         get_risk(chosen.risk)

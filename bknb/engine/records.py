@@ -21,7 +21,7 @@ class Failure:
     kind
         ``"warm-up"``: not enough history yet. ``"strategy"``, ``"callback"``: user code raised. ``"exchange"``:
         candles could not be had. ``"timeout"``: a strategy took too long. In live also ``"state"``: something could
-        not be saved; ``"broker"``: an order did not go as the record says; ``"late"``: a question was too old to ask.
+        not be saved; ``"broker"``: an order differs from the record; ``"late"``: a question was too old to ask.
     message
         The first error's type and text.
     where
@@ -119,5 +119,5 @@ class Records:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 -- a user's exception may be unable to say anything
+    except Exception:  # noqa: BLE001 -- a user's exception may raise in its own text
         return "(it has no text)"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .registry import Strategy
 
 DEFAULT_LOOKBACK: Final = 500
-"""Candles a row may depend on, when the strategy does not say."""
+"""Candles a row may depend on, by default."""
 
 INVALID: Final = 2
 """The code of a position that is none of 1, 0, -1 and NaN."""
@@ -43,7 +43,7 @@ _COLUMNS: Final = (*_REQUIRED, "price_open")
 _SHAPE: Final = "get_signals returns a DataFrame or a mapping of arrays, one row per candle"
 _SIDES: Final = {1: "long", -1: "short", INVALID: "neither 1, 0 nor -1"}
 _SAMPLES: Final = 12  # rows that a backtest compares with what live would have seen
-_SAME: Final = 1e-6  # prices nearer than this, relatively, are the same: averages that never forget differ a little
+_SAME: Final = 1e-6  # prices nearer than this, relatively, are the same: recursive averages depend on their start
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class Drain:
             self._give_up()
         return True
 
-    async def wait_async(self, timeout: float | None) -> bool:  # noqa: ASYNC109 -- the twin of wait()
+    async def wait_async(self, timeout: float | None) -> bool:  # noqa: ASYNC109 -- as wait()
         """Like :meth:`wait`, without blocking the running loop."""
         try:
             finished, _ = await asyncio.wait({asyncio.wrap_future(self._future)}, timeout=timeout)

@@ -20,7 +20,7 @@ from ..domain.interval import floor_to
 from ..domain.ranges import Range
 from ..errors import BadCandle, NotEnoughData
 from ..market.candles import Candles
-from ..market.quality import Asked, audit, gaps
+from ..market.quality import CandleRequest, audit, gaps
 from ..market.sessions import Sessions
 from ..ports import CandleSource
 from .partition import SeriesName
@@ -209,9 +209,11 @@ class Backfill:
             return page, beyond
         raise AssertionError("unreachable")
 
-    def _asked(self, since: int, until: int) -> Asked:
+    def _asked(self, since: int, until: int) -> CandleRequest:
         series = self._series
-        return Asked(exchange=series.exchange, symbol=series.symbol, interval=series.interval, since=since, until=until)
+        return CandleRequest(
+            exchange=series.exchange, symbol=series.symbol, interval=series.interval, since=since, until=until
+        )
 
     def _size(self) -> int:
         return max(1, self._source.page_limit or max(_FALLBACK_PAGE, self._settings.max_candles_per_request))

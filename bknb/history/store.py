@@ -27,7 +27,7 @@ from ..domain.interval import INTERVAL_MS, floor_to, interval_ms
 from ..domain.ranges import Range, Ranges, merged, within, without
 from ..errors import BadCandle, StateError, UsageError
 from ..market.candles import COLUMNS, Candles
-from ..market.quality import Asked, check_order, check_values, describe, gaps
+from ..market.quality import CandleRequest, check_order, check_values, describe, gaps
 from ..stores.atomic import is_temporary, replace_file
 from ..stores.disk import Disk, make_folders, refusal
 from ..stores.file_names import decode_name, encode_name, is_shortened
@@ -177,7 +177,7 @@ class CandleStore:
         candles = candles[: int(np.searchsorted(candles.timestamp, closed))]
         times = candles.timestamp
         ranges = _runs(times, step) if known is None else within(known, 0, closed)
-        asked = Asked(
+        asked = CandleRequest(
             exchange=series.exchange,
             symbol=series.symbol,
             interval=series.interval,

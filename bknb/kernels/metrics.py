@@ -201,7 +201,7 @@ def score(ends: NDArray[np.float64], gates: Any) -> NDArray[np.float64]:
     ends : ndarray of float64, shape (k, WIDTH)
         See ``kernels.simulate``.
     gates : Gates
-        From where on a figure says something: :data:`bknb.domain.gates.GATES`.
+        The gates of the figures: :data:`bknb.domain.gates.GATES`.
     """
     figures: NDArray[np.float64] = compiled(_score, globals(), _PIECES)(ends, gates)
     return figures

@@ -365,7 +365,7 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
         if index >= count:
             break  # the data ends here: nobody could fill what the strategy asks for
         after = when
-        # Asked is where the minute before has been seen; before the first average price there is nothing to say.
+        # The strategy is asked where the minute before is in the data, and from the first average price on.
         seen = index > 0 and (when == grid.start or market.times[index - 1] == when - MINUTE)
         if seen and index >= grid.average_count:
             side, limit, minutes = int(rows.position[row]), rows.limit[row], rows.minutes[row]

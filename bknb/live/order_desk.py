@@ -300,8 +300,8 @@ class OrderDesk:
                 reported.add(difference)
                 self._report_problem("broker", difference)
         if finished(orders):
-            if key in self._reported and not orders[0].said:
-                self._saved.put(msgspec.structs.replace(orders[0], said=True))
+            if key in self._reported and not orders[0].reported:
+                self._saved.put(msgspec.structs.replace(orders[0], reported=True))
             self._saved.over.add(key)
             self._reported.pop(key, None)
             self._paused.pop(key, None)
@@ -449,7 +449,7 @@ def _checked(quantity: object) -> float:
 def _text(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    except Exception:  # noqa: BLE001 -- a broker library's exception may be unable to say anything
+    except Exception:  # noqa: BLE001 -- a broker library's exception may raise in its own text
         return type(error).__name__
 
 

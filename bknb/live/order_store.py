@@ -109,4 +109,4 @@ class SavedOrders:
 
 
 def _all_reported(orders: list[Order]) -> bool:
-    return orders[0].said or not any(differences(orders))
+    return orders[0].reported or not any(differences(orders))

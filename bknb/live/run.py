@@ -402,7 +402,7 @@ class LiveRun:
         before, self._last_asked = self._last_asked, when
         try:
             if self.paused:
-                pass  # for good: whoever goes on later must not open what was not to be opened now
+                pass  # not asked later either: a resumed run must not open what was not to be opened now
             elif late is not None and self.plan.clock.now() - when > late * MINUTE_MS:
                 self._strategy_loop.fail(
                     "late", NotEnoughData(f"the question is older than late_minutes = {late}"), when

@@ -13,7 +13,7 @@ from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.retry import GiveUp, Patience, attempts_text
 from ..errors import DataError, MissingDependency, NotEnoughData, StateError, UsageError
 from .candles import Candles
-from .quality import Asked, Repair, audit, check_gaps, in_sessions
+from .quality import CandleRequest, Repair, audit, check_gaps, in_sessions
 from .resample import resample
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Feed:
             until = min(until, floor_to(now, step))
         if since >= until:
             return Candles.empty()
-        asked = Asked(exchange=self.source.name, symbol=symbol, interval=interval, since=since, until=until)
+        asked = CandleRequest(exchange=self.source.name, symbol=symbol, interval=interval, since=since, until=until)
         if self._is_native(interval):
             try:
                 return await self._native(asked, now=now)
@@ -143,7 +143,7 @@ class Feed:
             f"it has: {' '.join(known)}"
         )
 
-    async def _resampled(self, asked: Asked, *, now: int | None) -> Candles:
+    async def _resampled(self, asked: CandleRequest, *, now: int | None) -> Candles:
         return resample(
             await self._native(replace(asked, interval="1m"), now=now),
             asked.interval,
@@ -153,7 +153,7 @@ class Feed:
             sessions=self.sessions,
         )
 
-    async def _native(self, asked: Asked, *, now: int | None) -> Candles:
+    async def _native(self, asked: CandleRequest, *, now: int | None) -> Candles:
         wanted = asked
         unsure = self.source.intervals is None and asked.interval not in self._answers_itself
         if unsure and asked.until - asked.since < 2 * asked.step:
@@ -170,7 +170,7 @@ class Feed:
             check_gaps(candles, asked, sessions=self.sessions)
         return candles[int(np.searchsorted(candles.timestamp, wanted.since)) :]
 
-    async def _pages(self, asked: Asked, *, now: int | None) -> tuple[list[Candles], list[Repair]]:
+    async def _pages(self, asked: CandleRequest, *, now: int | None) -> tuple[list[Candles], list[Repair]]:
         parts: list[Candles] = []
         repairs: list[Repair] = []
         size = self._page_size(asked)
@@ -205,13 +205,13 @@ class Feed:
                 break
         return parts, repairs
 
-    async def _anything_at_the_end(self, rest: Asked, *, size: int, after: int) -> bool:
+    async def _anything_at_the_end(self, rest: CandleRequest, *, size: int, after: int) -> bool:
         since = max(after, rest.until - size * rest.step)
         answer = await self._ask(replace(rest, since=since), limit=(rest.until - since) // rest.step)
         times = answer.timestamp
         return bool(((times >= since) & (times < rest.until)).any())
 
-    def _page_size(self, asked: Asked) -> int:
+    def _page_size(self, asked: CandleRequest) -> int:
         limit = self.source.page_limit
         if limit is not None:
             return max(1, min(limit, self.settings.max_candles_per_request))
@@ -219,7 +219,7 @@ class Feed:
             return self.settings.max_candles_per_request
         return (asked.until - asked.since) // asked.step
 
-    async def _ask(self, asked: Asked, *, limit: int) -> Candles:
+    async def _ask(self, asked: CandleRequest, *, limit: int) -> Candles:
         attempts, delay_ms = max(1, self.settings.get_candles_retry_count), self.settings.get_candles_retry_delay_ms
         policy = Patience(attempts=attempts, first_pause_ms=delay_ms, longest_pause_ms=delay_ms)
         attempt = 0
@@ -250,7 +250,7 @@ class Feed:
                     for note in self._take_notes():
                         self._warn(note)
 
-    def _check_spacing(self, answer: Candles, asked: Asked) -> None:
+    def _check_spacing(self, answer: Candles, asked: CandleRequest) -> None:
         """Raise ``_OnlyMinutes`` when a function of unknown intervals does not answer the interval asked for."""
         if self.source.intervals is not None or asked.interval in self._answers_itself or len(answer) < 2:
             return
@@ -259,7 +259,7 @@ class Feed:
             raise _OnlyMinutes
         self._answers_itself.add(asked.interval)
 
-    def _report(self, asked: Asked, repairs: list[Repair]) -> None:
+    def _report(self, asked: CandleRequest, repairs: list[Repair]) -> None:
         for rule in dict.fromkeys(repair.rule for repair in repairs):
             same = [repair for repair in repairs if repair.rule == rule]
             count, first = sum(repair.count for repair in same), min(repair.first for repair in same)

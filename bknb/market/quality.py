@@ -41,7 +41,7 @@ _GAPS_SPELLED_OUT = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class CandleRequest:
     """The request to a source: exchange, symbol, interval and range; every message names it.
 
     Attributes
@@ -92,7 +92,7 @@ class Repair:
 
 
 def audit(
-    candles: Candles, asked: Asked, *, settings: Settings, now: int | None = None
+    candles: Candles, asked: CandleRequest, *, settings: Settings, now: int | None = None
 ) -> tuple[Candles, tuple[Repair, ...]]:
     """The candles of an answer that can be used, oldest first, and what had to be repaired.
 
@@ -122,7 +122,7 @@ def audit(
     --------
     >>> from bknb.config import Settings
     >>> rows = [(60_000, 2.0, 2.0, 2.0, 2.0, 1.0), (0, 1.0, 1.0, 1.0, 1.0, 1.0)]
-    >>> asked = Asked(exchange="mine", symbol="BTCUSDT", interval="1m", since=0, until=120_000)
+    >>> asked = CandleRequest(exchange="mine", symbol="BTCUSDT", interval="1m", since=0, until=120_000)
     >>> candles, repairs = audit(Candles.from_rows(rows), asked, settings=Settings())
     >>> candles.timestamp.tolist(), repairs
     ([0, 60000], (Repair(rule='sorted', count=1, first=0),))
@@ -138,14 +138,14 @@ def audit(
     return candles, tuple(repairs)
 
 
-def _closed(candles: Candles, asked: Asked, *, now: int | None) -> Candles:
+def _closed(candles: Candles, asked: CandleRequest, *, now: int | None) -> Candles:
     if now is None or not len(candles):
         return candles
     closed = candles.timestamp <= now - asked.step
     return candles if closed.all() else candles.take(closed)
 
 
-def _inside(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
+def _inside(candles: Candles, asked: CandleRequest, repairs: list[Repair]) -> Candles:
     times = candles.timestamp
     if not len(candles) or (int(times.min()) >= asked.since and int(times.max()) < asked.until):
         return candles
@@ -156,7 +156,7 @@ def _inside(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
     return candles.take(inside)
 
 
-def _foreign(times: NDArray[np.int64], asked: Asked) -> DataError:
+def _foreign(times: NDArray[np.int64], asked: CandleRequest) -> DataError:
     first, last = int(times.min()), int(times.max())
     came = f"{len(times)} came, {utc_text(first)} .. {utc_text(last)}, none of them inside"
     if first >= asked.until:
@@ -171,7 +171,7 @@ def _foreign(times: NDArray[np.int64], asked: Asked) -> DataError:
     return DataError(f"{asked}: asked for {asked.range_text}; {came}\n{advice}")
 
 
-def _check_grid(candles: Candles, asked: Asked) -> None:
+def _check_grid(candles: Candles, asked: CandleRequest) -> None:
     times = candles.timestamp
     off = times % asked.step != 0
     if not off.any():
@@ -192,7 +192,7 @@ def _sorted(candles: Candles, repairs: list[Repair]) -> Candles:
     return candles.take(np.argsort(times, kind="stable"))
 
 
-def _unique(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
+def _unique(candles: Candles, asked: CandleRequest, repairs: list[Repair]) -> Candles:
     times = candles.timestamp
     again = times[1:] == times[:-1]
     if not again.any():
@@ -210,7 +210,7 @@ def _unique(candles: Candles, asked: Asked, repairs: list[Repair]) -> Candles:
     return candles.take(np.concatenate([[True], ~again]))
 
 
-def check_order(candles: Candles, asked: Asked) -> None:
+def check_order(candles: Candles, asked: CandleRequest) -> None:
     """Raise ``BadCandle`` for candles that are off the grid, out of order, or there twice.
 
     Raises
@@ -224,7 +224,7 @@ def check_order(candles: Candles, asked: Asked) -> None:
     _refuse(back[: len(times)], candles, asked, "its open time must be later than that of the candle before it")
 
 
-def check_values(candles: Candles, asked: Asked) -> None:
+def check_values(candles: Candles, asked: CandleRequest) -> None:
     """Raise ``BadCandle`` for values no market can have.
 
     Numbers must be finite, prices above 0, the volume not negative, and high and low must enclose open and
@@ -249,7 +249,7 @@ def check_values(candles: Candles, asked: Asked) -> None:
     _refuse(low > np.minimum(open_, close) * slack, candles, asked, "low must not be above open or close")
 
 
-def check_anomalies(candles: Candles, asked: Asked, *, settings: Settings) -> None:
+def check_anomalies(candles: Candles, asked: CandleRequest, *, settings: Settings) -> None:
     """Raise ``BadCandle`` for prices so low that the candle must be unfinished.
 
     The reference is the upper median of all prices when there are at least
@@ -303,7 +303,7 @@ def gaps(timestamps: NDArray[np.int64], step: int) -> tuple[tuple[int, int], ...
     return tuple((int(timestamps[i]) + step, int(timestamps[i + 1])) for i in breaks)
 
 
-def in_sessions(candles: Candles, asked: Asked, sessions: Sessions) -> tuple[Candles, Repair | None]:
+def in_sessions(candles: Candles, asked: CandleRequest, sessions: Sessions) -> tuple[Candles, Repair | None]:
     """The candles in which the market was open, and the repair that names the others, if any."""
     closed = sessions.open_minutes(candles.timestamp, asked.step) == 0
     if not closed.any():
@@ -312,7 +312,7 @@ def in_sessions(candles: Candles, asked: Asked, sessions: Sessions) -> tuple[Can
     return candles.take(~closed), left_out
 
 
-def check_gaps(candles: Candles, asked: Asked, *, sessions: Sessions | None = None) -> None:
+def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | None = None) -> None:
     """Raise ``GapError`` for missing candles between others; with sessions, only while the market is open.
 
     Raises
@@ -356,7 +356,7 @@ def _gap_text(first: int, end: int, step: int) -> str:
     return f"{utc_text(first)} .. {utc_text(end - step)} ({(end - first) // step})"
 
 
-def _refuse(broken: NDArray[np.bool_], candles: Candles, asked: Asked, rule: str) -> None:
+def _refuse(broken: NDArray[np.bool_], candles: Candles, asked: CandleRequest, rule: str) -> None:
     if not broken.any():
         return
     at, others = int(np.argmax(broken)), int(np.count_nonzero(broken)) - 1

@@ -32,7 +32,7 @@ _MIN_CANDLES: Final = 1_440  # a live run holds at least as many candles of ever
 
 
 class Series:
-    """Candles of one symbol and interval in memory: ``since`` and ``until`` say what was asked of the source."""
+    """Candles of one symbol and interval in memory: ``since`` and ``until`` are the requested range (UTC ms)."""
 
     __slots__ = ("averages", "candles", "regular", "since", "span", "start", "step", "until")
 

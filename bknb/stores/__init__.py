@@ -1,7 +1,7 @@
 """Where live runs keep their state; each can be passed as ``store=``, or chosen for all with ``bknb.set_store``.
 
 A store of your own is any object with the methods of :class:`bknb.ports.StateStore` that passes
-:class:`bknb.testing.stores.StateStoreContract`. It keeps what ``seal`` makes of a value, gives back what ``unseal``
+:class:`bknb.testing.stores.StateStoreContract`. It saves what ``seal`` makes of a value, returns what ``unseal``
 finds in it, and refuses bad kinds and keys with ``check_kind`` and ``check_address``.
 
 Examples

@@ -59,7 +59,7 @@ def sqlite(path: str | Path = DEFAULT_DATABASE) -> SqliteStore:
 
 
 def _once(kind: type[S], path: str | Path) -> S:
-    """The store of a place: the same object whoever asks, for one process may have a place only once."""
+    """The store of a place: always the same object, since a process may hold a place only once."""
     place = Path(path).absolute()
     with _mutex:
         store = _opened.setdefault((kind, place), kind(place))

@@ -123,7 +123,7 @@ class FileStore(Acquired):
                 raise refusal("make sure of", path, error, outcome=outcome) from None
 
     def delete(self, kind: str, key: Key) -> None:
-        """Forget a value; see :meth:`bknb.ports.StateStore.delete`."""
+        """Delete a value; see :meth:`bknb.ports.StateStore.delete`."""
         with self._at(kind, key) as path:
             try:
                 for moved in self._undecided(path):

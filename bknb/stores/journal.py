@@ -138,7 +138,7 @@ class Journal:
         return entries
 
     def drop_torn_line(self) -> bool:
-        """Remove what follows the last line feed, and say whether there was anything.
+        """Remove what follows the last line feed; returns whether there was anything.
 
         Only for a file that one process at a time uses: another one may be in the middle of its line.
         """

@@ -70,7 +70,7 @@ class MemoryStore(Acquired):
             self.sealed[place] = sealed
 
     def delete(self, kind: str, key: Key) -> None:
-        """Forget a value; see :meth:`bknb.ports.StateStore.delete`."""
+        """Delete a value; see :meth:`bknb.ports.StateStore.delete`."""
         with self._at(kind, key) as place:
             self.settled.setdefault(place, []).extend(self.aside.pop(place, []))
             self.sealed.pop(place, None)

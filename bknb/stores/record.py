@@ -74,7 +74,7 @@ class _Address(msgspec.Struct, frozen=True):
 
 
 def check_address(kind: object, key: object) -> None:
-    """Refuse a kind or a key that no store could keep.
+    """Raise ``UsageError`` for a kind or a key that no store can save.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def check_kind(kind: object) -> None:
 
 
 def seal(kind: str, key: Key, payload: bytes) -> bytes:
-    """The bytes to keep for a value: with format, kind, key and checksum, so that damage and a wrong place are noticed.
+    """The bytes to save for a value: with format, kind, key and checksum, so that damage and a wrong place are noticed.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def unseal(sealed: bytes, kind: str, key: Key) -> bytes:
     Parameters
     ----------
     sealed : bytes
-        What was kept.
+        The saved bytes.
     kind, key
         Where it was found; it must belong there.
 
@@ -182,7 +182,7 @@ def unseal(sealed: bytes, kind: str, key: Key) -> bytes:
 
 
 def address_of(sealed: bytes) -> tuple[str, Key] | None:
-    """Where an intact value says it belongs; ``None`` for a value that is not intact."""
+    """The kind and key inside an intact value; ``None`` for a value that is not intact."""
     try:
         address = msgspec.json.decode(sealed, type=_Address)
     except (msgspec.DecodeError, UnicodeDecodeError):

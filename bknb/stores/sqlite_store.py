@@ -126,7 +126,7 @@ class SqliteStore(Acquired):
             self._run("INSERT OR REPLACE INTO state VALUES (?, ?, 0, ?)", (*place, sealed))
 
     def delete(self, kind: str, key: Key) -> None:
-        """Forget a value; see :meth:`bknb.ports.StateStore.delete`."""
+        """Delete a value; see :meth:`bknb.ports.StateStore.delete`."""
         with self._at(kind, key, doing="delete") as place, self._transaction():
             self._run("UPDATE state SET aside = -aside WHERE kind = ? AND key = ? AND aside > 0", place)
             self._run("DELETE FROM state WHERE kind = ? AND key = ? AND aside = 0", place)
