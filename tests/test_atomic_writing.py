@@ -183,7 +183,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def keep_answer(folder: Path) -> None:
-    AnswerFolder(folder).keep("ab12", ModelReply(text="x", model="m"))
+    AnswerFolder(folder).save("ab12", ModelReply(text="x", model="m"))
 
 
 def record_answers(folder: Path) -> None:

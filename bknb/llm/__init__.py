@@ -1,4 +1,4 @@
-"""Language models: behind Ollama, or recorded; and asking one inside a strategy.
+"""Language models: served by Ollama, or recorded; and a request to one inside a strategy.
 
 Any object with a ``name`` and an asynchronous ``chat`` can be passed wherever these can (:class:`bknb.ports.Model`).
 

@@ -1,4 +1,4 @@
-"""Models made from a name or a file, and asking one inside a strategy."""
+"""Functions that make language models, and the request for a signal inside a strategy."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ import msgspec
 from ..domain.formatting import exact_text, minute_text
 from ..domain.signal import Signal
 from ..errors import ModelError, ReplyRefused, UsageError
+from .ollama_client import DEFAULT_MODEL, OllamaModel
 
 if TYPE_CHECKING:
     from ..ports import Model, ModelReply
-    from .ollama_client import OllamaModel
     from .recordings import RecordedModel, RecordingModel
-
-
-DEFAULT_MODEL: Final = "deepseek-v3.1:671b"
 
 
 def ollama(
@@ -30,7 +27,7 @@ def ollama(
     Parameters
     ----------
     name
-        The model. ``deepseek-v3.1:671b`` and names ending in ``-cloud`` are asked in the cloud, others on
+        The model. ``deepseek-v3.1:671b`` and names ending in ``-cloud`` run in the cloud, others on
         ``OLLAMA_HOST`` or this machine.
     host
         The host's address, such as ``"http://10.0.0.5:11434"``.
@@ -45,20 +42,18 @@ def ollama(
     >>> ollama("qwen3:8b", host="http://127.0.0.1:11434", retries=1)
     OllamaModel('qwen3:8b', host='http://127.0.0.1:11434')
     """
-    from .ollama_client import OllamaModel
-
     return OllamaModel(name, host=host, key=key, **options)
 
 
 def recorded(replies: str | Path | Iterable[str | Mapping[str, Any]], *, strict: bool = False) -> RecordedModel:
-    """A model that repeats recorded answers; offline, the same each time.
+    """A model that replays recorded replies; offline, the same each time.
 
     Parameters
     ----------
     replies
-        A file written by ``bknb.llm.recording``, or the answers themselves.
+        A file written by ``bknb.llm.recording``, or the replies themselves.
     strict
-        Give an answer only to the very question it was recorded for; otherwise they are given in order.
+        Give a reply only to the messages it was recorded for; otherwise they are given in order.
 
     Examples
     --------
@@ -71,7 +66,7 @@ def recorded(replies: str | Path | Iterable[str | Mapping[str, Any]], *, strict:
 
 
 def recording(model: Model, path: str | Path) -> RecordingModel:
-    """A model whose answers are written to a file, for ``bknb.llm.recorded``.
+    """A model whose replies are written to a file, for ``bknb.llm.recorded``.
 
     Examples
     --------
@@ -87,7 +82,7 @@ def recording(model: Model, path: str | Path) -> RecordingModel:
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model must answer when it is asked for a signal."""
+    """The reply a model must give to a request for a signal."""
 
     position: Literal["wait", "long", "short"]
     note: str
@@ -121,30 +116,30 @@ async def ask_model(
 ) -> Signal | None:
     """Ask a language model for a signal, inside ``get_signal``; ``None`` when it says "wait".
 
-    The answer is kept on disk under the fingerprint of everything that was asked, so a backtest repeats itself
-    without a model, to the last trade.
+    The reply is saved on disk under the fingerprint of the whole request, so a backtest repeats itself without a
+    model, to the last trade.
 
     Parameters
     ----------
     instructions
         The strategy in words.
     model
-        Who is asked: from ``bknb.llm``, or the name of a model behind Ollama. ``None``: only what is in the cache.
+        The model: from ``bknb.llm``, or the name of a model behind Ollama. ``None``: only what is in the cache.
     candles
         Interval -> how many of the newest closed candles to show. By default 24 of 1h, 15m and 5m, and 30 of 1m.
     cache
-        Folder of the answers; ``None``: ask every time.
+        Folder of the saved replies; ``None``: none are saved.
     timeout_seconds
-        An answer that takes longer is given up, and the question counts as failed.
+        A reply that takes longer is cancelled, and the request counts as failed.
     seed
-        For models that can repeat themselves.
+        For models that support one.
 
     Raises
     ------
     ModelError
-        When there is no answer in time, or none in the cache and no model.
+        When there is no reply in time, or none in the cache and no model.
     ReplyRefused
-        When the answer is not what was asked for.
+        When the reply is not a signal.
     UsageError
         Outside a strategy.
 
@@ -170,32 +165,32 @@ async def ask_model(
     from .recordings import AnswerFolder, fingerprint
     from .structured import schema_of
 
-    messages = _questions(instructions, candles if candles is not None else _WINDOWS)
+    messages = _messages(instructions, candles if candles is not None else _WINDOWS)
     schema = schema_of(Advice)
-    asked = None if model is None else as_model(model)
-    name = None if asked is None else asked.name
+    chosen = None if model is None else as_model(model)
+    name = None if chosen is None else chosen.name
     folder = AnswerFolder(cache) if cache is not None else None
     question = fingerprint(messages, schema=schema, seed=seed)
     reply = folder.find(question, model=name) if folder is not None else None
     if reply is None:
-        if asked is None:
+        if chosen is None:
             raise ModelError(
                 f"no answer to this question in {cache}, and there is no model to ask\n"
                 "run once with a model, or pass the folder of a run that had one"
             )
         try:
             async with asyncio.timeout(timeout_seconds):
-                reply = await asked.chat(messages, schema=schema, seed=seed)
+                reply = await chosen.chat(messages, schema=schema, seed=seed)
         except TimeoutError:
             raise ModelError(f"{name} gave no answer within {timeout_seconds:g} s") from None
-        signal = _signal(reply)  # only what can be read is kept
+        signal = _signal(reply)  # only what can be read is saved
         if folder is not None:
-            folder.keep(question, dataclasses.replace(reply, model=asked.name))
+            folder.save(question, dataclasses.replace(reply, model=chosen.name))
         return signal
     return _signal(reply)
 
 
-def _questions(instructions: str, windows: Mapping[str, int]) -> list[dict[str, str]]:
+def _messages(instructions: str, windows: Mapping[str, int]) -> list[dict[str, str]]:
     from ..config import get_config
     from ..market.context import get_average_price, get_candles, get_symbol, get_when
     from .tables import render
@@ -217,12 +212,12 @@ def _questions(instructions: str, windows: Mapping[str, int]) -> list[dict[str, 
         ]
         messages.append({"role": "user", "content": f"{interval} candles of {symbol}\n\n{render(rows).text}"})
         messages.append({"role": "assistant", "content": f"{interval} candles read."})
-    asked = (
+    request = (
         f"It is {minute_text(when)} UTC, {symbol} is at {price:.8g}. "
         f"Decide by this strategy: {instructions.strip()}\n"
         'When the picture is weak or contradictory, the position is "wait".'
     )
-    messages.append({"role": "user", "content": asked})
+    messages.append({"role": "user", "content": request})
     return messages
 
 
@@ -248,7 +243,7 @@ def _signal(reply: ModelReply) -> Signal | None:
 
 
 def _check(model: object) -> None:
-    """Refuse what cannot be asked."""
+    """Raise UsageError for an object that is no model."""
     if not (hasattr(model, "chat") and hasattr(model, "name")):
         raise UsageError(
             f"model must be from bknb.llm (ollama, recorded), the name of an Ollama model, or have name and chat; "
@@ -257,7 +252,7 @@ def _check(model: object) -> None:
 
 
 def as_model(model: Model | str | None) -> Model:
-    """A model as it is, the name of one behind Ollama, or the default one.
+    """The model for a model, the name of one on Ollama, or ``None`` (the default model).
 
     Examples
     --------

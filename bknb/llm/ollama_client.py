@@ -1,4 +1,4 @@
-"""Ollama, on this machine, in a company's cellar, or in Ollama's cloud: one streamed chat with limits and retries."""
+"""A client of Ollama, local, on any host or in Ollama's cloud: a streamed chat with limits and retries."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ LOCAL: Final = "http://127.0.0.1:11434"
 DEFAULT_MODEL: Final = "deepseek-v3.1:671b"
 
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-_LONGEST_REPLY: Final = 400_000  # characters; a model that goes round in circles is cut off here
+_LONGEST_REPLY: Final = 400_000  # characters; a model that repeats itself without end is stopped here
 
 
-class _TryAgain(Exception):  # noqa: N818 -- a finding on the way; whoever asks sees a ModelError
-    """An attempt failed with something that may be over in a moment."""
+class _Retryable(Exception):  # noqa: N818 -- internal; a caller sees a ModelError
+    """A failed attempt that is worth a retry."""
 
 
 @dataclass(slots=True)
-class _Heard:
-    """What has arrived so far of one answer."""
+class _PartialReply:
+    """The part of a reply that has arrived so far."""
 
     text: list[str] = field(default_factory=list)
     thinking: list[str] = field(default_factory=list)
@@ -54,9 +54,9 @@ class OllamaModel:
     think
         ``True``, ``False``, ``"low"``, ``"medium"``, ``"high"``; ``None`` leaves it to the model.
     timeout_seconds
-        For one attempt, from the request to the last word.
+        For one attempt, from the request to the end of the reply, seconds.
     silence_seconds
-        An answer that pauses longer than this is taken for dead.
+        A reply that pauses longer than this counts as failed.
     retries
         Further attempts when the host is busy (429, 5xx), cannot be reached, falls silent, or breaks off.
     options
@@ -112,30 +112,30 @@ class OllamaModel:
         on_text: Callable[[str, str], object] | None = None,
     ) -> ModelReply:
         """Answer a conversation; see :class:`bknb.ports.Model`."""
-        tell = on_text or _say_nothing
-        patience = Patience(attempts=self.retries + 1, first_pause_ms=1000, longest_pause_ms=30_000)
+        report = on_text or _ignore
+        policy = Patience(attempts=self.retries + 1, first_pause_ms=1000, longest_pause_ms=30_000)
         attempt = 0
         while True:
             attempt += 1
             try:
-                heard = await self._once(messages, schema=schema, seed=seed, tell=tell)
-            except _TryAgain as problem:
-                pause = patience.after(attempt)
+                partial = await self._once(messages, schema=schema, seed=seed, report=report)
+            except _Retryable as problem:
+                pause = policy.after(attempt)
                 if isinstance(pause, GiveUp):
                     tried = attempts_text(attempt)
                     raise ModelError(
                         f"{self.name} at {self.host} gave no complete answer in {tried}; the last one: {problem}\n"
                         "ask again later, raise timeout_seconds or retries, or use another model"
                     ) from None
-                tell("retry", f"{problem}; attempt {attempt + 1} of {patience.attempts} follows")
+                report("retry", f"{problem}; attempt {attempt + 1} of {policy.attempts} follows")
                 await self._sleep(pause / 1000)
             else:
                 return ModelReply(
-                    text="".join(heard.text),
-                    thinking="".join(heard.thinking),
+                    text="".join(partial.text),
+                    thinking="".join(partial.thinking),
                     model=self.name,
-                    tokens_in=heard.tokens_in,
-                    tokens_out=heard.tokens_out,
+                    tokens_in=partial.tokens_in,
+                    tokens_out=partial.tokens_out,
                 )
 
     # --- one attempt --------------------------------------------------------------------------------------------
@@ -146,29 +146,29 @@ class OllamaModel:
         *,
         schema: Mapping[str, Any] | None,
         seed: int | None,
-        tell: Callable[[str, str], object],
-    ) -> _Heard:
+        report: Callable[[str, str], object],
+    ) -> _PartialReply:
         client = self._client()
-        heard = _Heard()
+        partial = _PartialReply()
         try:
             async with asyncio.timeout(self.timeout_seconds):
-                await self._stream(client, heard, messages, schema=schema, seed=seed, tell=tell)
+                await self._stream(client, partial, messages, schema=schema, seed=seed, report=report)
         except TimeoutError:
-            raise _TryAgain(f"no end after {self.timeout_seconds:g} s") from None
-        except (ModelError, _TryAgain):
+            raise _Retryable(f"no end after {self.timeout_seconds:g} s") from None
+        except (ModelError, _Retryable):
             raise
         except Exception as error:  # noqa: BLE001 -- whatever the client raises is explained
             raise self._explained(error) from None
         finally:
             await client.close()
-        if heard.reason == "length":
+        if partial.reason == "length":
             raise ModelError(
                 f"{self.name} was cut off: its answer did not fit into the context it was given\n"
                 "lower the token budget, or raise it: bknb.llm.ollama(..., options={'num_ctx': 65536})"
             )
-        if not heard.done:
-            raise _TryAgain("the answer broke off in the middle")
-        return heard
+        if not partial.done:
+            raise _Retryable("the answer broke off in the middle")
+        return partial
 
     def _client(self) -> Any:
         try:
@@ -179,8 +179,8 @@ class OllamaModel:
         limits = httpx.Timeout(self.silence_seconds, connect=min(15.0, self.silence_seconds))
         return ollama.AsyncClient(host=self.host, timeout=limits, headers=self._headers())
 
-    def _room(self, messages: Sequence[Mapping[str, str]]) -> dict[str, int]:
-        """A context that holds the conversation and an answer: a host of one's own would silently cut its beginning."""
+    def _context_size(self, messages: Sequence[Mapping[str, str]]) -> dict[str, int]:
+        """The option ``num_ctx`` that holds messages and reply: Ollama would silently cut the beginning otherwise."""
         if self.host == CLOUD:
             return {}
         letters = sum(len(message["content"]) for message in messages)
@@ -188,24 +188,24 @@ class OllamaModel:
 
     def _headers(self) -> dict[str, str]:
         known = os.environ.get("OLLAMA_API_KEY")
-        at_home = (urlsplit(self.host).hostname or "").removeprefix("www.") == "ollama.com"
-        key = self._key or (known if at_home else None)
+        is_cloud = (urlsplit(self.host).hostname or "").removeprefix("www.") == "ollama.com"
+        key = self._key or (known if is_cloud else None)
         if key:
             return {"authorization": f"Bearer {key}"}
-        # The client would add the key of Ollama's cloud to requests for any host; that key is nobody else's business.
+        # The client would add the key of Ollama's cloud to requests for any host; no other host may see it.
         return {"authorization": "none"} if known else {}
 
     async def _stream(
         self,
         client: Any,
-        heard: _Heard,
+        partial: _PartialReply,
         messages: Sequence[Mapping[str, str]],
         *,
         schema: Mapping[str, Any] | None,
         seed: int | None,
-        tell: Callable[[str, str], object],
+        report: Callable[[str, str], object],
     ) -> None:
-        options = {**self._room(messages), **self.options, **({} if seed is None else {"seed": seed})}
+        options = {**self._context_size(messages), **self.options, **({} if seed is None else {"seed": seed})}
         parts = await client.chat(
             model=self.name,
             messages=[dict(message) for message in messages],
@@ -216,23 +216,23 @@ class OllamaModel:
         )
         async for part in parts:
             thinking, text = part.message.thinking or "", part.message.content or ""
-            for kind, piece, pieces in (("thinking", thinking, heard.thinking), ("text", text, heard.text)):
+            for kind, piece, pieces in (("thinking", thinking, partial.thinking), ("text", text, partial.text)):
                 if piece:
                     pieces.append(piece)
-                    tell(kind, piece)
-            heard.length += len(thinking) + len(text)
-            if heard.length > _LONGEST_REPLY:
+                    report(kind, piece)
+            partial.length += len(thinking) + len(text)
+            if partial.length > _LONGEST_REPLY:
                 raise ModelError(
                     f"{self.name} wrote more than {_LONGEST_REPLY:,} characters and was stopped\nuse another model"
                 )
             if part.done:
-                heard.done, heard.reason = True, part.done_reason
-                heard.tokens_in, heard.tokens_out = part.prompt_eval_count, part.eval_count
+                partial.done, partial.reason = True, part.done_reason
+                partial.tokens_in, partial.tokens_out = part.prompt_eval_count, part.eval_count
 
     # --- what went wrong ----------------------------------------------------------------------------------------
 
     def _explained(self, error: Exception) -> Exception:
-        """What an error of the client means: something to try again, or something to tell the user."""
+        """The error to raise for an error of the client: one to retry, or one for the user."""
         import httpx
         import ollama
 
@@ -240,21 +240,21 @@ class OllamaModel:
             case ollama.ResponseError():
                 return self._refused(error.status_code, str(error.error).strip()[:200])
             case httpx.TimeoutException():
-                return _TryAgain(f"silent for {self.silence_seconds:g} s")
+                return _Retryable(f"silent for {self.silence_seconds:g} s")
             case ConnectionError() | httpx.ConnectError():
-                return _TryAgain("the host cannot be reached; is Ollama running there?")
+                return _Retryable("the host cannot be reached; is Ollama running there?")
             case httpx.InvalidURL() | httpx.UnsupportedProtocol():
                 return UsageError(f"{self.host!r} is not the address of an Ollama host; expected such as {LOCAL}")
             case httpx.TransportError():
-                return _TryAgain("the answer broke off in the middle")
+                return _Retryable("the answer broke off in the middle")
             case json.JSONDecodeError() | UnicodeDecodeError():
-                return _TryAgain("the host sent something that is not Ollama's protocol")
+                return _Retryable("the host sent something that is not Ollama's protocol")
             case ValueError() | TypeError() | AttributeError():  # pieces that are JSON, but not of a chat
-                return _TryAgain("the host sent something that is not Ollama's protocol")
+                return _Retryable("the host sent something that is not Ollama's protocol")
             case _:
                 return ModelError(f"{self.name} at {self.host} failed: {type(error).__name__}: {error}")
 
-    def _refused(self, status: int, said: str) -> Exception:
+    def _refused(self, status: int, reason: str) -> Exception:
         if status in (401, 403):
             has = "the key was refused" if self._key or os.environ.get("OLLAMA_API_KEY") else "it needs a key"
             return ModelError(
@@ -262,13 +262,13 @@ class OllamaModel:
                 "set OLLAMA_API_KEY, or pass key=...; a local model needs none: bknb.llm.ollama('qwen3:8b')"
             )
         if status == 404:
-            return ModelError(f"{self.host} has no model {self.name!r}: {said}\nget it with: ollama pull {self.name}")
+            return ModelError(f"{self.host} has no model {self.name!r}: {reason}\nget it with: ollama pull {self.name}")
         if status in _BUSY:
-            return _TryAgain(f"{'too many requests' if status == 429 else 'the host failed'} ({status}): {said}")
+            return _Retryable(f"{'too many requests' if status == 429 else 'the host failed'} ({status}): {reason}")
         if status == -1:  # an error that came in the middle of the stream
-            return _TryAgain(f"the host gave up in the middle: {said}")
-        return ModelError(f"{self.host} refused the request ({status}): {said}")
+            return _Retryable(f"the host gave up in the middle: {reason}")
+        return ModelError(f"{self.host} refused the request ({status}): {reason}")
 
 
-def _say_nothing(_kind: str, _piece: str) -> None:
+def _ignore(_kind: str, _piece: str) -> None:
     return None

@@ -1,4 +1,4 @@
-"""Answers of a language model that are already here: recorded to a file and played back, or cached by content."""
+"""Recorded replies of language models: written to a file and replayed, or cached by the request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FORMAT: Final = "bknb replies "
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One answer in a file; ``question`` is the fingerprint of what was asked, empty for any question."""
+    """One reply in a file; ``question`` is the fingerprint of the request, empty for any request."""
 
     text: str
     question: str = ""
@@ -35,7 +35,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def of(cls, reply: ModelReply, question: str) -> Recorded:
-        """A reply as it is written down."""
+        """The record of a reply to the request with that fingerprint."""
         return cls(
             text=reply.text,
             question=question,
@@ -46,7 +46,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def as_reply(self, model: str) -> ModelReply:
-        """The reply that was written down, of the model of that name."""
+        """The recorded reply, under the name of a model."""
         return ModelReply(
             text=self.text,
             thinking=self.thinking,
@@ -60,42 +60,42 @@ class _Named(msgspec.Struct):
     format: str
 
 
-class _Book(msgspec.Struct, kw_only=True):
+class _RepliesFile(msgspec.Struct, kw_only=True):
     format: str
     replies: list[Recorded]
 
 
-_READERS: Final[Mapping[int, Callable[[bytes], _Book]]] = {1: partial(msgspec.json.decode, type=_Book)}
+_READERS: Final[Mapping[int, Callable[[bytes], _RepliesFile]]] = {1: partial(msgspec.json.decode, type=_RepliesFile)}
 """Format of a file of replies -> the function that reads it."""
 
 
 def fingerprint(
     messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, Any] | None, seed: int | None, model: str = ""
 ) -> str:
-    """SHA-256 of what is asked, 64 hexadecimal digits; the same question has the same on every machine.
+    """SHA-256 of a request, 64 hexadecimal digits; the same on every machine.
 
     Examples
     --------
     >>> fingerprint([{"role": "user", "content": "hello"}], schema=None, seed=1)[:8]
     '5cc46f2a'
     """
-    asked = {"messages": [dict(message) for message in messages], "schema": schema, "seed": seed, "model": model}
-    text = json.dumps(asked, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    request = {"messages": [dict(message) for message in messages], "schema": schema, "seed": seed, "model": model}
+    text = json.dumps(request, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class RecordedModel:
-    """A language model that repeats what was recorded; offline, the same each time.
+    """A language model that replays recorded replies; offline, the same each time.
 
-    An answer recorded for exactly this question is given first; otherwise the answers are given in order.
+    A reply recorded for exactly this request is given first; otherwise the replies are given in order.
 
     Parameters
     ----------
     replies
-        Path of a file that :class:`RecordingModel` wrote, or the answers themselves: texts, or mappings with
+        Path of a file that :class:`RecordingModel` wrote, or the replies themselves: texts, or mappings with
         ``text`` and perhaps ``thinking``, ``tokens_in``, ``tokens_out``.
     strict
-        Give an answer only to the question it was recorded for.
+        Give a reply only to the request it was recorded for.
 
     Raises
     ------
@@ -133,19 +133,19 @@ class RecordedModel:
         seed: int | None = None,
         on_text: Callable[[str, str], object] | None = None,
     ) -> ModelReply:
-        """The recorded answer; see :class:`bknb.ports.Model`.
+        """The recorded reply; see :class:`bknb.ports.Model`.
 
         Raises
         ------
         ModelError
             When there is none (left).
         """
-        reply = self._next(fingerprint(messages, schema=schema, seed=seed))
+        reply = self._next(fingerprint(messages, schema=schema, seed=seed)).as_reply(self.name)
         if on_text is not None:
             for kind, piece in (("thinking", reply.thinking), ("text", reply.text)):
                 if piece:
                     on_text(kind, piece)
-        return reply.as_reply(self.name)
+        return reply
 
     def _next(self, question: str) -> Recorded:
         for at, reply in enumerate(self._replies):
@@ -165,14 +165,14 @@ class RecordedModel:
 
 
 class RecordingModel:
-    """Passes every question on to another model and keeps the answers in a file.
+    """Passes every request on to another model and writes the replies to a file.
 
     Parameters
     ----------
     model
-        Who answers.
+        The model that answers.
     path
-        The file; answers are added to those it holds, an answer to the same question replaces the earlier one.
+        The file; replies are appended, a reply to the same request replaces the earlier one.
     """
 
     def __init__(self, model: Model, path: str | Path) -> None:
@@ -188,7 +188,7 @@ class RecordingModel:
         seed: int | None = None,
         on_text: Callable[[str, str], object] | None = None,
     ) -> ModelReply:
-        """Ask, and write the answer down; see :class:`bknb.ports.Model`."""
+        """Ask the model and write its reply to the file; see :class:`bknb.ports.Model`."""
         reply = await self.model.chat(messages, schema=schema, seed=seed, on_text=on_text)
         question = fingerprint(messages, schema=schema, seed=seed)
         known = _read(self.path) if self.path.is_file() else []
@@ -197,14 +197,14 @@ class RecordingModel:
 
 
 class AnswerFolder:
-    """Answers on disk under the fingerprint of their question: a folder for each model, one small file each.
+    """A cache of replies on disk by the fingerprint of the request: a folder for each model, one file for each reply.
 
     Examples
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     answers = AnswerFolder(folder)
-    ...     answers.keep("ab12", ModelReply(text="wait", model="qwen3:8b"))
+    ...     answers.save("ab12", ModelReply(text="wait", model="qwen3:8b"))
     ...     answers.find("ab12").text, answers.find("ab12", model="llama3"), answers.models()
     ('wait', None, ['qwen3:8b'])
     """
@@ -213,7 +213,7 @@ class AnswerFolder:
         self.folder = Path(folder)
 
     def models(self) -> list[str]:
-        """Whose answers are here."""
+        """Names of the models with saved replies."""
         if not self.folder.is_dir():
             return []
         return sorted(unquote(place.name) for place in self.folder.iterdir() if place.is_dir())
@@ -222,7 +222,7 @@ class AnswerFolder:
         return self.folder / (quote(model, safe=" -_+=()") or "model") / question[:2] / f"{question}.json"
 
     def find(self, question: str, *, model: str | None = None) -> ModelReply | None:
-        """The answer to that question that can be read; of one model, or of the only one that gave any.
+        """The readable reply to that request, of one model, or of the only one that answered it; else ``None``.
 
         Raises
         ------
@@ -238,13 +238,13 @@ class AnswerFolder:
 
     def _read(self, question: str, model: str) -> ModelReply | None:
         try:
-            kept = msgspec.json.decode(self._path(question, model).read_bytes(), type=Recorded)
+            saved = msgspec.json.decode(self._path(question, model).read_bytes(), type=Recorded)
         except (OSError, msgspec.MsgspecError):
             return None
-        return kept.as_reply(kept.model)
+        return saved.as_reply(saved.model)
 
-    def keep(self, question: str, reply: ModelReply) -> None:
-        """Write an answer down; whole or not at all."""
+    def save(self, question: str, reply: ModelReply) -> None:
+        """Save a reply; whole or not at all."""
         write_whole(self._path(question, reply.model), msgspec.json.encode(Recorded.of(reply, question)))
 
 
@@ -272,6 +272,6 @@ def _read(path: Path) -> list[Recorded]:
 
 def _write(path: Path, replies: list[Recorded]) -> None:
     text = msgspec.json.format(
-        msgspec.json.encode(_Book(format=f"{_FORMAT}{max(_READERS)}", replies=replies)), indent=1
+        msgspec.json.encode(_RepliesFile(format=f"{_FORMAT}{max(_READERS)}", replies=replies)), indent=1
     )
     write_whole(path, text + b"\n")

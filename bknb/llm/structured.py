@@ -1,4 +1,4 @@
-"""A typed answer out of a model's text, and what to object to it."""
+"""Typed values read from a model's reply, and the objections to a reply that does not fit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Objection(msgspec.Struct, frozen=True, kw_only=True):
-    """One reason why a reply was not taken.
+    """One reason why a reply was refused.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Objection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _strict(node: Any, definitions: dict[str, Any]) -> Any:
-    """A schema without references, in which nothing may be left out or added: not every server follows references."""
+    """The schema without references (not every server resolves them), every property required and no other allowed."""
     if isinstance(node, list):
         return [_strict(item, definitions) for item in node]
     if not isinstance(node, dict):
@@ -63,14 +63,14 @@ LONGEST_REPLY: Final = 100_000
 
 
 def without_thinking(text: str) -> str:
-    """The answer alone; some models write what they think in front of it."""
+    """The reply without the thinking that some models write in front of it."""
     for tag in ("</think>", "</thinking>"):
         text = text.rpartition(tag)[2]
     return text.strip()
 
 
 def code_blocks(text: str) -> tuple[list[tuple[str, str]], str]:
-    """The blocks of code in a Markdown text, each with its language, and the words around them."""
+    """Code blocks of a Markdown text as ``(language, code)``, and the text around them."""
     blocks: list[tuple[str, str]] = []
     words: list[str] = []
     language = ""
@@ -89,7 +89,7 @@ def code_blocks(text: str) -> tuple[list[tuple[str, str]], str]:
 
 
 def _texts(text: str) -> list[str]:
-    """Where the JSON may be: the whole, inside a fence, from the first brace to the last."""
+    """Candidate places of the JSON: the whole text, a fenced block, from the first brace to the last."""
     found = [text, *(body for language, body in code_blocks(text)[0] if language in ("", "json"))]
     first, last = text.find("{"), text.rfind("}")
     if 0 <= first < last:
@@ -98,7 +98,7 @@ def _texts(text: str) -> list[str]:
 
 
 def unfenced(code: str) -> str:
-    r"""Code without the Markdown around it; of several blocks the one that defines ``get_signal``.
+    r"""The code without Markdown fences; of several blocks the one that defines ``get_signal``.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def unfenced(code: str) -> str:
 
 
 def read(text: str, kind: type[Any]) -> Any:
-    """What a model sent as a ``kind``, or an :class:`Objection` that says what is wrong with it."""
+    """The reply decoded as ``kind``, or an :class:`Objection` with the reason why it cannot be."""
     if len(text) > LONGEST_REPLY:
         return Objection(code="size", text=f"the answer has {len(text):,} characters; at most {LONGEST_REPLY:,} may be")
     text = without_thinking(text)

@@ -1,4 +1,4 @@
-"""Rows as compact tables for a model, and how many tokens a text will cost."""
+"""Compact tables of rows for a model, and an estimate of the tokens of a text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LETTERS_PER_TOKEN: Final = 5
 
 
 def count_tokens(text: str) -> int:
-    """About how many tokens a text is, without the model's own vocabulary.
+    """Estimate of the tokens of a text, without the model's own vocabulary.
 
     Counted as current tokenizers split: numbers in groups of up to three digits, words in pieces, signs one by one or
     in pairs. The model's own count arrives with its answer and is shown beside this one.

@@ -1,4 +1,4 @@
-"""The contract every language model keeps, as a suite to run against your own.
+"""Contract suite for language models, to run against your own.
 
 In pytest, subclass :class:`ModelContract`.
 """
@@ -16,7 +16,7 @@ SCHEMA = {
     "required": ["answer"],
     "additionalProperties": False,
 }
-"""What the model is asked to answer in."""
+"""JSON Schema the contract asks a model to answer in."""
 
 QUESTION = (
     {"role": "system", "content": "Answer with one JSON object."},
@@ -25,7 +25,7 @@ QUESTION = (
 
 
 class ModelContract:
-    """Subclass it and override :meth:`make`; the model may be a real one, and is asked a few times.
+    """Contract tests of a language model: subclass it and override :meth:`make`; a real model gets a few requests.
 
     Examples
     --------
@@ -58,30 +58,30 @@ class ModelContract:
             _must(count is None or count >= 0, f"tokens are a number of at least 0 or None, got {count!r}")
 
     def test_it_tells_the_text_as_it_comes(self) -> None:
-        """The pieces after the last ``retry`` are the reply; nothing but text, thinking and retry is told."""
-        heard: list[tuple[str, str]] = []
+        """The pieces after the last ``retry`` are the reply; their kinds are text, thinking and retry."""
+        pieces: list[tuple[str, str]] = []
         reply = asyncio.run(
-            self.make().chat(QUESTION, schema=SCHEMA, seed=1, on_text=lambda kind, piece: heard.append((kind, piece)))
+            self.make().chat(QUESTION, schema=SCHEMA, seed=1, on_text=lambda kind, piece: pieces.append((kind, piece)))
         )
-        strange = {kind for kind, _ in heard} - {"text", "thinking", "retry"}
-        _must(not strange, f"on_text is told text, thinking and retry, not {strange}")
-        last = max((at for at, (kind, _) in enumerate(heard) if kind == "retry"), default=-1)
-        told = "".join(piece for kind, piece in heard[last + 1 :] if kind == "text")
-        _must(told == reply.text, f"told {told!r:.80}, replied {reply.text!r:.80}")
+        strange = {kind for kind, _ in pieces} - {"text", "thinking", "retry"}
+        _must(not strange, f"on_text is called with text, thinking and retry, not {strange}")
+        last = max((at for at, (kind, _) in enumerate(pieces) if kind == "retry"), default=-1)
+        text = "".join(piece for kind, piece in pieces[last + 1 :] if kind == "text")
+        _must(text == reply.text, f"on_text got {text!r:.80}, the reply is {reply.text!r:.80}")
 
     def test_it_leaves_the_conversation_alone(self) -> None:
-        """What it was given is not changed."""
+        """It does not change the messages it gets."""
         messages = [dict(message) for message in QUESTION]
         asyncio.run(self.make().chat(messages, schema=SCHEMA, seed=1))
         _must(messages == [dict(message) for message in QUESTION], "the messages were changed")
 
     def test_it_can_be_asked_from_one_loop_after_another(self) -> None:
-        """Nothing in it belongs to the loop that asked first."""
+        """It can be used from more than one event loop."""
         model = self.make()
         for _ in range(2):
             _must(bool(asyncio.run(model.chat(QUESTION, schema=SCHEMA, seed=1)).text), "no answer")
 
 
-def _must(kept: bool, otherwise: str) -> None:  # noqa: FBT001 -- a promise and what it says when it is broken
-    if not kept:
+def _must(holds: bool, otherwise: str) -> None:  # noqa: FBT001 -- a condition and the text of its failure
+    if not holds:
         raise AssertionError(otherwise)
