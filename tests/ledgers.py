@@ -12,7 +12,7 @@ from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.orders import Order
 from bknb.domain.trial import Trial
 from bknb.optimizer.attempt_ledger import AttemptLedger
-from bknb.research.holdout_ledger import Opening, Openings
+from bknb.research.holdout_ledger import HoldoutLook, HoldoutLedger
 from bknb.stores.disk import Disk
 from bknb.sweeps.trial_ledger import TrialFile
 
@@ -35,8 +35,8 @@ def trial(number: int) -> Trial:
     )
 
 
-def opening(number: int) -> Opening:
-    return Opening(
+def opening(number: int) -> HoldoutLook:
+    return HoldoutLook(
         opened_at=number, data="d", strategy_hash="s", strategy="sma", symbol="BTCUSDT", exchange="demo", start=0, end=1
     )
 
@@ -114,8 +114,8 @@ LEDGERS = (
     Ledger(
         "openings",
         "openings.jsonl",
-        lambda folder, number, disk: Openings(folder / "openings.jsonl", disk=disk).add(opening(number)),
-        lambda folder: [each.opened_at for each in Openings(folder / "openings.jsonl").all()],
+        lambda folder, number, disk: HoldoutLedger(folder / "openings.jsonl", disk=disk).add(opening(number)),
+        lambda folder: [each.opened_at for each in HoldoutLedger(folder / "openings.jsonl").all()],
         strict=True,
     ),
     Ledger(

@@ -30,7 +30,7 @@ from bknb.reports.milestones_and_refusals import milestone_tally, refusal_tally
 from bknb.reports.performance import performance_info
 from bknb.reports.run_view import PANELS
 from bknb.research.comparison import Entry
-from bknb.research.holdout_ledger import Opening
+from bknb.research.holdout_ledger import HoldoutLook
 from bknb.research.lookahead_checks import Finding as Leak
 from bknb.research.lookahead_checks import LookaheadReport
 from bknb.research.walk_forward_report import Fold, Stretch, WalkForward
@@ -126,7 +126,7 @@ def verification() -> Any:
 
 
 def holdout() -> Any:
-    look = Opening(
+    look = HoldoutLook(
         **dict.fromkeys(("data", "strategy_hash", "strategy", "symbol", "exchange"), EVIL), opened_at=0, start=0, end=1
     )
     return Holdout(result=run(), opened_at=0, earlier=(look,), strategies=2, path=Path("x"))

@@ -6,7 +6,7 @@ import pytest
 from following import follow
 
 import bknb
-from bknb.research.holdout_ledger import Opening, Openings
+from bknb.research.holdout_ledger import HoldoutLook, HoldoutLedger
 
 
 def look(path, strategy=follow, **options):
@@ -64,11 +64,11 @@ def test_the_look_is_remembered_before_the_strategy_is_asked(tmp_path):
 
 def opening(**changes):
     values = {"opened_at": 1, "data": "d", "strategy_hash": "s", "strategy": "n", "symbol": "B", "exchange": "e"}
-    return Opening(**values | {"start": 0, "end": 1} | changes)
+    return HoldoutLook(**values | {"start": 0, "end": 1} | changes)
 
 
 def test_a_torn_last_line_is_no_look_and_is_not_built_upon(tmp_path):
-    book = Openings(tmp_path / "openings.jsonl")
+    book = HoldoutLedger(tmp_path / "openings.jsonl")
     book.add(opening())
     whole = book.path.read_bytes()
     book.path.write_bytes(whole + whole[: len(whole) // 2])

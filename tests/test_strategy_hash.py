@@ -18,7 +18,7 @@ import bknb
 from bknb.engine.build import make_strategy
 from bknb.provenance.source_code import read_code, source_hash
 from bknb.provenance.strategy_hash import fingerprint
-from bknb.research.holdout_ledger import Opening, Openings
+from bknb.research.holdout_ledger import HoldoutLook, HoldoutLedger
 from bknb.sweeps.trial_ledger import TrialFile
 
 HELPERS = """
@@ -774,11 +774,11 @@ def test_looks_of_an_older_bknb_are_told_and_flatter_nobody(load: Callable[[str,
     path = tmp_path / "openings.jsonl"
     get_signal = load(ROWS, HELPERS).get_signal
     fresh = look(path, get_signal)
-    (now,) = Openings(path).all()
+    (now,) = HoldoutLedger(path).all()
     path.unlink()
     for number, (name, old_hash) in enumerate((("get_signal", "ab12"), ("get_signal", "ab12"), ("other", "cd34"))):
-        Openings(path).add(
-            Opening(
+        HoldoutLedger(path).add(
+            HoldoutLook(
                 opened_at=1_700_000_000_000 + number, data=now.data, strategy_hash=old_hash, strategy=name,
                 symbol=now.symbol, exchange=now.exchange, start=now.start, end=now.end,
             )

@@ -1,4 +1,4 @@
-"""Is it more than luck: everything that bears on that question, in one place."""
+"""Evidence against luck: deflated Sharpe ratio, bootstrap intervals and backtest overfitting of one result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TITLES: Final = ("Figure", "Value", "Low", "High", "Winning side")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Belief:
-    """How far a result can be believed.
+    """Statistical evidence for a result.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Belief:
     deflated : DeflatedSharpe
         The Sharpe ratio of the trades, with the search behind it counted.
     intervals : Intervals
-        How the main figures would wander if history were dealt again.
+        Bootstrap intervals of the main figures.
     overfitting : Overfitting or None
         Of the search, where its daily returns are known.
     """
@@ -45,14 +45,14 @@ class Belief:
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """The evidence in one sentence."""
         chance = self.deflated.p_value
         tried = self.deflated.trials
         of = "one strategy" if tried == 1 else f"the best of {tried:,.0f}"
         if chance is None:
             return "too few trades (fewer than ten), or all alike: nothing can be said"
-        said = f"by luck alone {of} would look at least this good in {share_text(chance)} of all searches"
-        return f"{said}: {'that may well be luck' if chance > _LUCK else 'luck alone rarely does that'}"
+        text = f"by luck alone {of} would look at least this good in {share_text(chance)} of all searches"
+        return f"{text}: {'that may well be luck' if chance > _LUCK else 'luck alone rarely does that'}"
 
     def to_pandas(self) -> pd.DataFrame:
         """The intervals as a table."""
@@ -90,7 +90,7 @@ class Belief:
         )
 
     def report(self) -> str:
-        """Everything as Markdown, with the sources of the formulas."""
+        """The evidence as Markdown, with the sources of the formulas."""
         lines = [f"# How far to believe: {cell(self.name)}", "", *figures(self._pairs()), ""]
         lines += [f"## {self._how()}", "", *markdown_table(_TITLES, self._rows()), "", "## Sources", ""]
         return "\n".join([*lines, *(f"- {source}" for source in SOURCES)]) + "\n"
@@ -125,7 +125,7 @@ def belief(
     resamples: int = 2000,
     block: float | None = None,
 ) -> Belief:
-    """Say how likely a result is to be luck, and how far its figures would wander.
+    """The evidence for a result: how likely it is luck, and how uncertain its figures are.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def _results(result: Any) -> tuple[Any, str]:
 
 
 def _search(trials: Any) -> tuple[Any, float | None, Any]:
-    """The Sharpe ratios of what was tried, how many that stands for, and daily returns."""
+    """Sharpe ratios of the trials, how many trials they stand for, and daily returns."""
     ratios = getattr(trials, "trial_sharpes", None)
     if ratios is not None:  # a sweep
         count = float(max(trials.trials, 1))

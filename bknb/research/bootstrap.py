@@ -1,4 +1,4 @@
-"""How far a figure would wander if history were dealt again: block bootstrap intervals.
+"""Block bootstrap intervals of the main figures.
 
 * Stationary bootstrap (blocks of random length): D. N. Politis and J. P. Romano, The Stationary Bootstrap, Journal of
   the American Statistical Association 89, 1994. Circular (blocks of one length): the same authors, A Circular
@@ -34,7 +34,7 @@ _NORMAL: Final = NormalDist()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """Where a figure lies, as far as the sample can tell.
+    """Bootstrap interval of one figure.
 
     Attributes
     ----------
@@ -155,7 +155,7 @@ MAIN: Final[dict[str, Callable[[Rows], Rows]]] = {
     "max_drawdown": _drawdown,
 }
 """The figures that have intervals, by their names in ``bknb.statistics``; each takes resamples as rows. The drawdown is
-that of closed trades: troughs inside a trade are not dealt again."""
+that of closed trades: troughs inside a trade are not resampled."""
 
 
 _EDGES: Final[dict[str, float | None]] = {
@@ -163,11 +163,11 @@ _EDGES: Final[dict[str, float | None]] = {
     "equity_final": 1.0,
     "win_rate": None,
     "max_drawdown": None,
-}  # where winning begins, for figures where that is not 0
+}  # values above it count as winning, where that is not 0
 
 
 def block_length(returns: Any) -> float:
-    """Mean length of a block that suits a sample, for the stationary bootstrap.
+    """Mean block length for the stationary bootstrap of a sample.
 
     Politis and White 2004 with the correction of 2009: the longer the memory of the sample, the longer the blocks; 1
     for a sample without memory.
@@ -205,7 +205,7 @@ def block_length(returns: Any) -> float:
 
 
 def resample(count: int, *, resamples: int, block: float, method: str, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Which observations each resample takes, shape (resamples, count); the end is joined to the beginning."""
+    """Indices of the observations of each resample, shape (resamples, count); blocks wrap around the end."""
     if method == "circular":
         size = max(1, round(block))
         starts = rng.integers(count, size=(resamples, ceil(count / size)))
@@ -231,7 +231,7 @@ def bootstrap(
 ) -> Intervals:
     """Intervals of the main figures, by resampling blocks of results.
 
-    Blocks keep what neighbouring results have to do with each other. The intervals are percentiles of the resamples,
+    Blocks preserve the dependence of neighbouring results. The intervals are percentiles of the resamples,
     widened for small samples (Hesterberg 2015). For ``equity_final``, ``total_pnl`` and ``max_drawdown`` they tell how
     the same kind of trades could have turned out, not where a fixed unknown number lies.
 
@@ -333,7 +333,7 @@ def _interval(
 
 
 def _tail(alpha: float, count: int, block: float) -> float:
-    """The percentile that leaves ``alpha`` outside once the sample's smallness is counted.
+    """The percentile that leaves ``alpha`` outside, corrected for a small sample.
 
     Hesterberg's ``Phi(-sqrt(n / (n - 1)) * t)`` with Student's t of n - 1 degrees of freedom, n being the number of
     blocks; the quantile of t by the expansion of Cornish and Fisher (1938), which is exact enough from ten blocks on.

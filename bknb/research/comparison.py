@@ -1,4 +1,4 @@
-"""Strategies side by side: ranked by one statistic, with what the search itself makes of the winner."""
+"""Comparison of strategies: ranked by one statistic, the winner corrected for the search."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def rankable(metric: str) -> Definition:
 
 
 def ranked(entries: Sequence[Entry], metric: str) -> list[Entry]:
-    """The best first: by the direction in which the figure is better, those without it last, ties as they came.
+    """The entries, best first: those without the figure last, ties in their order.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def ranked(entries: Sequence[Entry], metric: str) -> list[Entry]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Comparison:
-    """What the strategies of a walker came to over one frame.
+    """Ranking of the strategies of a walker over one frame.
 
     Attributes
     ----------
@@ -210,7 +210,7 @@ class Comparison:
         best = self.best
         if best is None:
             return [("Best", f"no strategy has a {DEFINITIONS[self.metric].label}")]
-        said = [
+        rows = [
             ("Best", best.strategy),
             (DEFINITIONS[self.metric].label, figure_text(DEFINITIONS[self.metric], best.value)),
             ("Trades", str(best.stats.get("n", 0))),
@@ -218,15 +218,15 @@ class Comparison:
         deflated, over = self.deflated, self.overfitting
         if deflated is not None and deflated.p_value is not None:
             luck = f"{share_text(deflated.p_value)}, when the best of {deflated.trials:.1f} independent ones is taken"
-            said += [
+            rows += [
                 ("Deflated Sharpe ratio", share_text(deflated.deflated)),
                 ("Chance that luck alone looks this good", luck),
             ]
         if over is not None:
-            said.append(
+            rows.append(
                 ("Probability of backtest overfitting", f"{share_text(over.probability)} ({over.splits} splits)")
             )
-        return said
+        return rows
 
     def _columns(self) -> tuple[list[str], list[str]]:
         names = [self.metric, *(name for name in COLUMNS if name != self.metric)]
@@ -276,9 +276,9 @@ class Comparison:
             lines.append(f"  PARTIAL   stopped after {len(self.entries)} of {self.total} strategies")
         width = max((len(entry.strategy) for entry in self.entries), default=0)
         for place, entry in enumerate(self.entries, start=1):
-            said = f"failed: {entry.error}" if entry.error else figure_text(own, entry.value)
+            value = f"failed: {entry.error}" if entry.error else figure_text(own, entry.value)
             trades = "" if entry.error else f"  {entry.stats.get('n', 0)} trades"
-            lines.append(f"  {place:>2}  {entry.strategy:<{width}}  {said}{trades}")
+            lines.append(f"  {place:>2}  {entry.strategy:<{width}}  {value}{trades}")
         lines += [f"  {label}: {text}" for label, text in self._winner()[3:]]
         lines += [f"  warning   {warning}" for warning in self.warnings]
         return "\n".join(lines)
@@ -316,7 +316,7 @@ _SEARCH_WORDS: Final = (
 
 
 def failure_text(error: BaseException) -> str:
-    r"""An exception in one line.
+    r"""Class and first line of an exception.
 
     Examples
     --------
@@ -328,7 +328,7 @@ def failure_text(error: BaseException) -> str:
 
 
 def questions_failed(result: Any) -> str:
-    """Why a strategy that raised, and never had a trade or a signal, counts as failed; empty when it does not."""
+    """The error of a strategy that raised and never had a trade or a signal; empty when it counts as run."""
     if len(result.trades) or len(result.cancelled) or len(result.rejected):
         return ""
     for failure in result.errors:

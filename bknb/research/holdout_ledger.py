@@ -1,4 +1,4 @@
-"""A file that remembers when held-out data was looked at, and with what."""
+"""The hold-out ledger: every look at held-out data, one JSON line each, append-only."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..stores.versions import read_json
 _VERSION: Final = 1
 
 
-class Opening(msgspec.Struct, frozen=True, kw_only=True):
+class HoldoutLook(msgspec.Struct, frozen=True, kw_only=True):
     """One look at held-out data.
 
     Parameters
     ----------
     opened_at
-        When, UTC ms on the computer's clock.
+        Moment of the look, UTC ms on the computer's clock.
     data
         Hash of the candles.
     strategy_hash
@@ -48,21 +48,21 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     version: int = _VERSION
 
 
-class Openings:
-    """Every look at held-out data, one line each; nothing is ever changed or taken out.
+class HoldoutLedger:
+    """A hold-out ledger in one file; lines are appended and never changed.
 
     Parameters
     ----------
     path
         The file; it is made with its folder when the first look is written.
     disk
-        Who carries out the system calls.
+        The system calls; another one in tests.
 
     Examples
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Openings(Path(folder) / "openings.jsonl").all()
+    ...     HoldoutLedger(Path(folder) / "openings.jsonl").all()
     []
     """
 
@@ -70,13 +70,13 @@ class Openings:
         self.path = path
         self._journal = Journal(path, disk=disk)
 
-    def all(self) -> list[Opening]:
-        """The looks so far, oldest first; a torn last line is none: it was cut off before anything was shown.
+    def all(self) -> list[HoldoutLook]:
+        """The looks so far, oldest first; a torn last line does not count: nothing was shown before it was complete.
 
         Raises
         ------
         StateError
-            When a line cannot be read (an opening that cannot be counted must not pass for none), or a newer bknb
+            When a line cannot be read (a look that cannot be counted must not pass for none), or a newer bknb
             wrote it.
         """
         return self._journal.read_strictly(
@@ -84,10 +84,10 @@ class Openings:
             advice="it remembers who looked at held-out data; repair the line, or keep the file and use another path",
         )
 
-    def add(self, opening: Opening) -> None:
-        """Write a look; it is on the disk when this returns."""
+    def add(self, look: HoldoutLook) -> None:
+        """Append a look; it is on disk when this returns."""
         try:
-            self._journal.append([msgspec.json.encode(opening)])
+            self._journal.append([msgspec.json.encode(look)])
         except OSError as error:
             raise StateError(
                 f"the opening could not be written to {self.path}: {error}\n"
@@ -95,4 +95,4 @@ class Openings:
             ) from None
 
 
-_READERS: Final[Mapping[int, Callable[[bytes], Opening]]] = {1: partial(msgspec.json.decode, type=Opening)}
+_READERS: Final[Mapping[int, Callable[[bytes], HoldoutLook]]] = {1: partial(msgspec.json.decode, type=HoldoutLook)}

@@ -1,4 +1,4 @@
-"""Finding what a strategy cannot have known: the future is cut off, and changed, and the answers are compared.
+"""Look-ahead checks: the future is cut off or changed, and the strategy's answers are compared.
 
 Everything here takes callables and answers; who builds the worlds in which a strategy is asked is
 :mod:`bknb.runs.check_lookahead`. An answer is what decides a trade (side, prices, minutes); a note is not compared.
@@ -40,17 +40,17 @@ _SAME_HISTORY: Final = 1e-6  # averages that never forget differ a little with t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing a strategy must not depend on, and does.
+    """One finding of a look-ahead check: something a strategy must not depend on, and does.
 
     Attributes
     ----------
     kind : {"future", "clock", "chance", "memory", "outside", "history"}
     when : int or None
-        The moment whose answer gave it away, UTC ms.
+        The moment whose answer differed, UTC ms.
     candle : int or None
         Open time of the candle that leaked, UTC ms.
     signal : str
-        The answer, and what became of it.
+        The answer, and the one it became.
     what : str
         What was read: a number of candles ahead, a variable, a file, a function.
     how : str
@@ -80,7 +80,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookaheadReport:
-    """What was tried on a strategy, and what it gave away.
+    """Result of a look-ahead check.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class LookaheadReport:
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """The result in one sentence."""
         if self.failure:
             return f"it raised at every moment, so nothing could be compared: {self.failure}"
         kinds = list(dict.fromkeys(finding.kind for finding in self.findings))
@@ -148,7 +148,7 @@ class LookaheadReport:
         return rows
 
     def report(self) -> str:
-        """The check as Markdown."""
+        """The report as Markdown."""
         lines = [f"# Look-ahead check: {cell(self.strategy)} on {cell(self.symbol)}", "", *figures(self._pairs()), ""]
         if self.findings:
             lines += [*markdown_table(_TITLES, self._cells()), ""]
@@ -218,7 +218,7 @@ def answer_text(answer: Answer) -> str:
 
 
 def change_text(before: Answer, after: Answer) -> str:
-    """What became of an answer."""
+    """A changed answer in words."""
     return f"{answer_text(before)} became {answer_text(after)}"
 
 
@@ -226,7 +226,7 @@ def change_text(before: Answer, after: Answer) -> str:
 
 
 class Rows(Protocol):
-    """The answer of a vectorised strategy, one row per candle."""
+    """Answers of a vectorised strategy, one row per candle."""
 
     @property
     def position(self) -> NDArray[np.int8]:
@@ -309,7 +309,7 @@ def perturbed(candles: Candles, start: int, *, seed: int) -> Candles:
 def check_rows(
     evaluate: Evaluate, candles: Candles, *, step_ms: int, moments: int, seed: int, first: int = 0
 ) -> list[Finding]:
-    """Rows that change when later candles are cut off, or changed.
+    """Findings for rows that change when later candles are cut off, or changed.
 
     Parameters
     ----------
@@ -332,26 +332,26 @@ def check_rows(
     chosen = choose(live, max(first, min(20, count // 5)), count - 1, count=moments, seed=seed)
     found: dict[str, list[tuple[int, int, Rows]]] = {"cut off": [], "changed": []}
     for number, row in enumerate(chosen):
-        keep = row + 1
+        length = row + 1
         for how in ("cut off",) if found["cut off"] else ("cut off", "changed"):
-            world = candles[:keep].copy() if how == "cut off" else perturbed(candles, keep, seed=seed + number)
+            world = candles[:length].copy() if how == "cut off" else perturbed(candles, length, seed=seed + number)
             rows = _attempt(evaluate, world)
             if rows is None:
                 continue
-            apart = differing(whole, rows, keep)
+            apart = differing(whole, rows, length)
             if len(apart):
-                found[how].append((keep, int(apart[-1]), rows))
+                found[how].append((length, int(apart[-1]), rows))
     how = "cut off" if found["cut off"] else "changed"
     if not found[how]:
         return []
-    keep, row, rows = next((each for each in found[how] if whole.position[each[1]] != 0), found[how][0])
-    leaked = _leaking(evaluate, candles, whole, row, keep) if how == "cut off" else None
+    length, row, rows = next((each for each in found[how] if whole.position[each[1]] != 0), found[how][0])
+    leaked = _leaking(evaluate, candles, whole, row, length) if how == "cut off" else None
     ahead = "" if leaked is None else f"{leaked - row} candle{'' if leaked - row == 1 else 's'} ahead"
     return [
         Finding(
             kind="future",
             what=f"the row reads {ahead}" if ahead else "the row depends on candles after its own",
-            how=f"the candles after {utc_text(int(candles.timestamp[keep - 1]) + step_ms)} were {how}",
+            how=f"the candles after {utc_text(int(candles.timestamp[length - 1]) + step_ms)} were {how}",
             when=int(candles.timestamp[row]) + step_ms,
             candle=None if leaked is None else int(candles.timestamp[leaked]),
             signal=change_text(row_answer(whole, row), row_answer(rows, row)),
@@ -367,17 +367,17 @@ def _attempt(evaluate: Evaluate, candles: Candles) -> Rows | None:
         return None
 
 
-def _leaking(evaluate: Evaluate, candles: Candles, whole: Rows, row: int, keep: int) -> int | None:
-    """The last candle that has to be there for the row to be what it is."""
+def _leaking(evaluate: Evaluate, candles: Candles, whole: Rows, row: int, length: int) -> int | None:
+    """Place of the last candle that the row depends on."""
 
-    def settled(length: int) -> bool:
-        rows = _attempt(evaluate, candles[:length].copy())
+    def settled(count: int) -> bool:
+        rows = _attempt(evaluate, candles[:count].copy())
         return rows is not None and same(row_answer(rows, row), row_answer(whole, row))
 
-    for near in range(keep + 1, min(keep + 9, len(candles)) + 1):
+    for near in range(length + 1, min(length + 9, len(candles)) + 1):
         if settled(near):
             return near - 1
-    low, high = min(keep + 8, len(candles)), len(candles)  # not settled, settled
+    low, high = min(length + 8, len(candles)), len(candles)  # not settled, settled
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if settled(middle) else (middle, high)
@@ -387,7 +387,7 @@ def _leaking(evaluate: Evaluate, candles: Candles, whole: Rows, row: int, keep: 
 def check_row_history(
     evaluate: Evaluate, candles: Candles, *, lookback: int, step_ms: int, moments: int, seed: int
 ) -> list[Finding]:
-    """Rows that are others when only the newest ``lookback`` candles are there, as in a live run."""
+    """Findings for rows that differ when only the newest ``lookback`` candles are there, as in a live run."""
     whole = evaluate(candles)
     chosen = choose(np.flatnonzero(whole.position), lookback, len(candles), count=moments, seed=seed)
     apart: list[tuple[int, Answer]] = []
@@ -416,7 +416,7 @@ def check_row_history(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A world in which a strategy is asked.
+    """A variant of the data in which a strategy is asked.
 
     Attributes
     ----------
@@ -441,19 +441,19 @@ Asked: TypeAlias = Callable[[int, World], Answer]
 
 
 def check_answers(ask: Asked, moments: Sequence[int], *, history_ms: Sequence[int]) -> list[Finding]:
-    """Answers that change with the future, with chance, with the order of questions, or with less history.
+    """Findings for answers that change with the future, with chance, with the order of calls, or with less history.
 
     Parameters
     ----------
     ask
         The answer at a moment (UTC ms) in a world.
     moments
-        In order of time; the answers of a first pass over all of them are the truth that others are held against.
+        In order of time; the answers of a first pass over all of them are the reference.
     history_ms
         Lengths of history to try.
     """
     first = {when: ask(when, AsIs) for when in moments}
-    unsteady = _unsteady(ask, moments, first)
+    unsteady = _not_repeatable(ask, moments, first)
     if unsteady:
         return unsteady  # answers that change by themselves prove nothing about the future
     findings = []
@@ -464,7 +464,7 @@ def check_answers(ask: Asked, moments: Sequence[int], *, history_ms: Sequence[in
     for how, world in worlds:
         apart = [(when, seen) for when in moments if not same(first[when], seen := ask(when, world(when)))]
         if apart:
-            findings.append(_told("future", "candles that had not closed", how, first, apart))
+            findings.append(_finding("future", "candles that had not closed", how, first, apart))
             break
     for length in history_ms:
         apart = []
@@ -475,13 +475,13 @@ def check_answers(ask: Asked, moments: Sequence[int], *, history_ms: Sequence[in
         if apart:
             days = f"{length / 86_400_000:.3g} days"
             text = f"more history than the {days} before the moment, without saying so"
-            findings.append(_told("history", text, f"the data began {days} earlier", first, apart))
+            findings.append(_finding("history", text, f"the data began {days} earlier", first, apart))
             break
     return findings
 
 
-def _unsteady(ask: Asked, moments: Sequence[int], first: dict[int, Answer]) -> list[Finding]:
-    """Answers that are others when asked again: in the same order, or backwards."""
+def _not_repeatable(ask: Asked, moments: Sequence[int], first: dict[int, Answer]) -> list[Finding]:
+    """Findings for answers that differ when asked again, in the same order or backwards."""
     again = {when: ask(when, AsIs) for when in moments}
     backwards = {when: ask(when, AsIs) for when in reversed(moments)}
     apart = [(when, seen) for when in moments for seen in (again[when], backwards[when]) if not same(first[when], seen)]
@@ -491,12 +491,12 @@ def _unsteady(ask: Asked, moments: Sequence[int], first: dict[int, Answer]) -> l
     steady = all(same(seeded[0][when], seeded[1][when]) for when in moments)
     moved = any(not same(seeded[0][when], other[when]) for other in seeded[2:] for when in moments)
     if steady and moved:
-        return [_told("chance", "random numbers of the process", "the same question was asked again", first, apart)]
+        return [_finding("chance", "random numbers of the process", "the same question was asked again", first, apart)]
     text = "something it keeps between two questions, or numbers drawn without a seed"
-    return [_told("memory", text, "the same questions were asked again, forwards and backwards", first, apart)]
+    return [_finding("memory", text, "the same questions were asked again, forwards and backwards", first, apart)]
 
 
-def _told(kind: Kind, what: str, how: str, first: dict[int, Answer], apart: list[tuple[int, Answer]]) -> Finding:
+def _finding(kind: Kind, what: str, how: str, first: dict[int, Answer], apart: list[tuple[int, Answer]]) -> Finding:
     when, seen = apart[0]
     times = len({moment for moment, _ in apart})
     return Finding(kind=kind, what=what, how=how, when=when, signal=change_text(first[when], seen), times=times)

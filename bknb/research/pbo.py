@@ -1,4 +1,4 @@
-"""How often the best of many strategies in one half of the past is a poor one in the other half.
+"""Probability of backtest overfitting: how often the best of one half of the periods is poor in the other half.
 
 D. H. Bailey, J. M. Borwein, M. López de Prado and Q. J. Zhu, The Probability of Backtest Overfitting, Journal of
 Computational Finance 20(4), 2016 (working paper 2015): combinatorially symmetric cross-validation.
@@ -24,7 +24,7 @@ _DUST: Final = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Overfitting:
-    """What choosing the best in one half of the periods came to in the other half.
+    """Result of combinatorially symmetric cross-validation.
 
     Attributes
     ----------

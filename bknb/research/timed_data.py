@@ -1,4 +1,4 @@
-"""Data with moments in it, whatever shape it has: cut off after a moment, or told that it has no moments."""
+"""Time-stamped data of any shape (pandas, numpy, mappings, rows), to be cut off after a moment."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _MANY: Final = 100  # fewer numbers than this are settings, not a history
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Rows with a moment each.
+    """Rows of data with a time stamp each.
 
     Attributes
     ----------
     known_at : ndarray of int64
         When each row is complete, UTC ms: a candle when it has closed.
     opens_at : ndarray of int64
-        The moment the row bears, UTC ms.
+        The time stamp of the row, UTC ms.
     take : callable
         The same data with only the rows of a mask.
     """
@@ -40,7 +40,7 @@ class Timed:
 
 
 def timed(value: Any) -> Timed | None:
-    """Rows with moments, when that is what ``value`` is."""
+    """The time-stamped rows of ``value``; ``None`` when it has none."""
     if isinstance(value, Candles):
         return _timed(value.timestamp, value.take, candles=True)
     if hasattr(value, "iloc") and hasattr(value, "index"):
@@ -55,7 +55,7 @@ def timed(value: Any) -> Timed | None:
 
 
 def is_row_of_numbers(value: Any) -> bool:
-    """Whether it is a long row (or table) of numbers that says nothing about when."""
+    """Whether ``value`` is a long row (or table) of numbers without time stamps."""
     if isinstance(value, (list, tuple)):
         return len(value) >= _MANY and all(isinstance(one, (int, float)) for one in value[:_MANY])
     array = getattr(value, "values", value) if hasattr(value, "iloc") else value
@@ -63,7 +63,7 @@ def is_row_of_numbers(value: Any) -> bool:
 
 
 def scrambled_half(value: Any) -> Any:
-    """The same row with its second half turned round and moved: whoever looks there sees something else."""
+    """The same row with its second half reversed and rescaled."""
     if hasattr(value, "iloc"):
         changed = value.copy()
         changed.iloc[len(value) // 2 :] = scrambled_half(value.to_numpy())[len(value) // 2 :]
@@ -84,7 +84,7 @@ def _timed(times: Any, take: Callable[[NDArray[np.bool_]], Any], *, candles: boo
 
 
 def _ms(values: Any) -> NDArray[np.int64] | None:
-    """Moments as UTC ms, when that is what they are."""
+    """Time stamps as UTC ms; ``None`` when the values are none."""
     import pandas as pd
 
     if pd.api.types.is_datetime64_any_dtype(values):
@@ -120,7 +120,7 @@ def _of_mapping(value: Mapping[Any, Any]) -> Timed | None:
     if times is None:
         return None
     return _timed(
-        times, lambda mask: {key: value[key] for key, kept in zip(keys, mask, strict=True) if kept}, candles=False
+        times, lambda mask: {key: value[key] for key, chosen in zip(keys, mask, strict=True) if chosen}, candles=False
     )
 
 
@@ -157,4 +157,4 @@ def _of_rows(value: Sequence[Any]) -> Timed | None:
         return None
     if moments is None:
         return None
-    return _timed(moments, lambda mask: [row for row, kept in zip(value, mask, strict=True) if kept], candles=candles)
+    return _timed(moments, lambda mask: [row for row, own in zip(value, mask, strict=True) if own], candles=candles)

@@ -1,4 +1,4 @@
-"""What a strategy touches besides its candles: clocks and files while it runs, and the data its variables hold."""
+"""Tracing of what a strategy reads besides its candles: clocks and files while it runs, and data in its variables."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ _REACHES: Final = {
 
 
 @dataclass(slots=True)
-class Witness:
-    """What was seen while a strategy was asked.
+class Tracer:
+    """Clocks and files that a strategy read while it was traced.
 
     Attributes
     ----------
     clocks, files : dict of str to str
-        What was read, and the line that read it.
+        Name of the clock or file, and the line that read it.
     """
 
     clocks: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watch what this thread does."""
+    def active(self) -> Iterator[None]:
+        """Trace this thread inside the ``with`` block."""
         _install()
         before = sys.getprofile()
-        _witnesses[threading.get_ident()] = self
+        _tracers[threading.get_ident()] = self
         sys.setprofile(self._called)
         try:
             yield
         finally:
             sys.setprofile(before)
-            del _witnesses[threading.get_ident()]
+            del _tracers[threading.get_ident()]
 
     def _called(self, frame: FrameType, event: str, arg: Any) -> None:
         if event != "c_call" or not is_users_file(frame.f_code.co_filename):
@@ -65,15 +65,15 @@ class Witness:
         elif name in _CLOCKS and getattr(owner, "__name__", "") == "time":
             self.clocks.setdefault(f"time.{name}", _line(frame))
 
-    def audited(self, event: str, args: tuple[Any, ...]) -> None:
-        """A file was opened, or something outside was reached for, in the thread that is watched."""
+    def on_audit_event(self, event: str, args: tuple[Any, ...]) -> None:
+        """Note an audit event of the traced thread: a file opened, or the network or another program used."""
         path = _data_file(args) if event == "open" else _REACHES.get(event, "")
         if not path:
             return
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and not is_users_file(frame.f_code.co_filename):
             if is_bknb_file(frame.f_code.co_filename) and "tracing" not in frame.f_code.co_filename:
-                return  # a source of ours that fetches candles
+                return  # one of bknb's own sources fetches candles
             frame = frame.f_back
         if frame is not None:
             self.files.setdefault(path, _line(frame))
@@ -93,35 +93,35 @@ def _line(frame: FrameType) -> str:
     return f"{name if name.startswith('<') else Path(name).name}, line {frame.f_lineno}"
 
 
-_witnesses: dict[int, Witness] = {}
+_tracers: dict[int, Tracer] = {}
 _installed = threading.Event()
 
 
 def _install() -> None:
-    """Hear what Python audits; a hook cannot be taken out again, so there is one, silent while nobody watches.
+    """Install the audit hook once; Python cannot remove one, so it does nothing while no tracer is active.
 
-    It is heard until the process is gone, when this module's names are None already: so it has its own.
+    It runs until the process ends, when this module's names are None already: so it holds its own references.
     """
     if _installed.is_set():
         return
     _installed.set()
-    reaches, witnesses, thread = _REACHES, _witnesses, threading.get_ident
+    reaches, tracers, thread = _REACHES, _tracers, threading.get_ident
 
-    def heard(event: str, args: tuple[Any, ...]) -> None:
+    def on_event(event: str, args: tuple[Any, ...]) -> None:
         if event == "open" or event in reaches:
-            witness = witnesses.get(thread())
-            if witness is not None:
-                witness.audited(event, args)
+            tracer = tracers.get(thread())
+            if tracer is not None:
+                tracer.on_audit_event(event, args)
 
-    sys.addaudithook(heard)
+    sys.addaudithook(on_event)
 
 
 # -- variables -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A value a strategy can reach by a name, and how to put another one in its place for a moment."""
+class Variable:
+    """A value a strategy can reach by a name, and the function that sets another one in its place."""
 
     name: str
     value: Any
@@ -129,7 +129,7 @@ class Held:
 
     @contextmanager
     def replaced(self, value: Any) -> Iterator[None]:
-        """Let the strategy find ``value`` there."""
+        """Set ``value`` there inside the ``with`` block."""
         self.put(value)
         try:
             yield
@@ -137,9 +137,9 @@ class Held:
             self.put(self.value)
 
 
-def held(function: Callable[..., Any]) -> list[Held]:
-    """The data a function reaches: globals, closures, defaults and attributes, also those of functions it calls."""
-    found: dict[str, Held] = {}
+def variables(function: Callable[..., Any]) -> list[Variable]:
+    """The variables a function reaches: globals, closures, defaults, attributes, also those of functions it calls."""
+    found: dict[str, Variable] = {}
     for one in functions(function):
         for each in _of_function(one):
             found.setdefault(each.name, each)
@@ -175,7 +175,7 @@ def functions(function: Callable[..., Any]) -> list[FunctionType]:
             continue
         found[id(one)] = one
         waiting += [one.__globals__[name] for name in _names(one.__code__) if name in one.__globals__]
-        waiting += [cell.cell_contents for cell in one.__closure__ or () if _filled(cell)]
+        waiting += [cell.cell_contents for cell in one.__closure__ or () if _has_value(cell)]
     return list(found.values())
 
 
@@ -196,7 +196,7 @@ def _owner(function: Any) -> Any:
     return function if _is_own_instance(function) else None
 
 
-def _filled(cell: Any) -> bool:
+def _has_value(cell: Any) -> bool:
     try:
         cell.cell_contents  # noqa: B018 -- an empty cell raises
     except ValueError:
@@ -212,13 +212,13 @@ def _names(code: CodeType) -> set[str]:
     return names
 
 
-def _of_function(function: FunctionType) -> Iterator[Held]:
+def _of_function(function: FunctionType) -> Iterator[Variable]:
     space = function.__globals__
     for name in sorted(_names(function.__code__)):
         if name in space:
             yield from _of_value(space[name], name, partial(space.__setitem__, name))
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        if _filled(cell):
+        if _has_value(cell):
             yield from _of_value(cell.cell_contents, name, partial(setattr, cell, "cell_contents"))
     defaults = function.__defaults__ or ()
     for at, value in enumerate(defaults):
@@ -235,27 +235,27 @@ def _put_default(function: FunctionType, at: int, value: Any) -> None:
     function.__defaults__ = tuple(defaults)
 
 
-def _of_value(value: Any, name: str, put: Callable[[Any], None]) -> Iterator[Held]:
+def _of_value(value: Any, name: str, put: Callable[[Any], None]) -> Iterator[Variable]:
     if isinstance(value, (ModuleType, FunctionType, MethodType, type, str, bytes, int, float, bool, type(None))):
         return
     if _is_own_instance(value):
         yield from _of_object(value, name)
         return
-    yield Held(name, value, put)
+    yield Variable(name, value, put)
     if isinstance(value, MutableMapping):
         for key in list(value)[:50]:
             if isinstance(key, str) and hasattr(value[key], "__len__"):
-                yield Held(f"{name}[{key!r}]", value[key], partial(value.__setitem__, key))
+                yield Variable(f"{name}[{key!r}]", value[key], partial(value.__setitem__, key))
 
 
-def _of_object(owner: Any, name: str) -> Iterator[Held]:
+def _of_object(owner: Any, name: str) -> Iterator[Variable]:
     for key, value in list(vars(owner).items()):
         if not isinstance(value, (ModuleType, FunctionType, MethodType, type, str, bytes, int, float, type(None))):
-            yield Held(f"{name}.{key}", value, partial(setattr, owner, key))
+            yield Variable(f"{name}.{key}", value, partial(setattr, owner, key))
 
 
-def spoken_clocks(function: Callable[..., Any]) -> dict[str, str]:
-    """Calls such as ``pd.Timestamp.now()`` that are written in the user's code, wherever they can be seen there."""
+def clock_calls(function: Callable[..., Any]) -> dict[str, str]:
+    """Calls of a clock, such as ``pd.Timestamp.now()``, in the source text of the user's code."""
     found: dict[str, str] = {}
     for one in functions(function):
         try:
@@ -266,9 +266,9 @@ def spoken_clocks(function: Callable[..., Any]) -> dict[str, str]:
             if not isinstance(node, ast.Call):
                 continue
             name = ast.unparse(node.func)
-            said = any(isinstance(word, ast.Constant) and word.value in ("now", "today") for word in node.args)
+            is_now = any(isinstance(word, ast.Constant) and word.value in ("now", "today") for word in node.args)
             if name.split(".")[-1] in _NOW and "." in name:
                 found.setdefault(name, f"{one.__name__}")
-            elif said and name.split(".")[-1] in ("datetime64", "Timestamp", "to_datetime"):
+            elif is_now and name.split(".")[-1] in ("datetime64", "Timestamp", "to_datetime"):
                 found.setdefault(f"{name}('now')", f"{one.__name__}")
     return found

@@ -44,7 +44,7 @@ from ..research.lookahead_checks import (
     sort_findings,
 )
 from ..research.timed_data import is_row_of_numbers, scrambled_half, timed
-from ..research.tracing import Held, Witness, held, spoken_clocks
+from ..research.tracing import Tracer, Variable, clock_calls, variables
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -344,18 +344,18 @@ class _Check:
 
     def _watched(self, chosen: Sequence[int]) -> list[Finding]:
         """Return findings about clocks and files the strategy used."""
-        witness = Witness()
+        tracer = Tracer()
         for when in chosen:
-            with witness.watching():
+            with tracer.active():
                 self.ask(when)
-        clocks = witness.clocks or spoken_clocks(self._function())
+        clocks = tracer.clocks or clock_calls(self._function())
         found = [
             Finding(kind="clock", what=f"{name} ({where})", how="it was watched while it was asked", when=chosen[0])
             for name, where in clocks.items()
         ]
         found += [
             Finding(kind="outside", what=f"{name} ({where})", how="it was watched while it was asked", when=chosen[0])
-            for name, where in witness.files.items()
+            for name, where in tracer.files.items()
         ]
         return found
 
@@ -368,13 +368,13 @@ class _Check:
     def _held(self, chosen: Sequence[int], answers: dict[int, Answer]) -> list[Finding]:
         some = chosen[:: max(1, len(chosen) // (2 * _OUTSIDE))]
         found = []
-        for variable in held(self._function()):
+        for variable in variables(self._function()):
             finding = self._variable(variable, some, answers)
             if finding is not None:
                 found.append(finding)
         return found
 
-    def _variable(self, variable: Held, moments: Sequence[int], answers: dict[int, Answer]) -> Finding | None:
+    def _variable(self, variable: Variable, moments: Sequence[int], answers: dict[int, Answer]) -> Finding | None:
         value = variable.value
         if isinstance(value, Exchange) or (hasattr(value, "get_candles") and hasattr(value, "intervals")):
             return self._source_in(variable, moments)
@@ -408,7 +408,7 @@ class _Check:
                     )
         return None
 
-    def _leaked(self, variable: Held, data: Any, when: int, truth: Answer) -> int | None:
+    def _leaked(self, variable: Variable, data: Any, when: int, truth: Answer) -> int | None:
         """Return when the last row opens that the answer depends on, UTC ms."""
         later = np.unique(data.known_at[data.known_at > when])
         low, high = -1, len(later) - 1
@@ -419,7 +419,7 @@ class _Check:
             low, high = (low, middle) if settled else (middle, high)
         return int(data.opens_at[data.known_at == later[high]][0]) if len(later) else None
 
-    def _source_in(self, variable: Held, moments: Sequence[int]) -> Finding | None:
+    def _source_in(self, variable: Variable, moments: Sequence[int]) -> Finding | None:
         value = variable.value
         for when in moments:
             seen: list[tuple[str, int]] = []

@@ -14,7 +14,7 @@ from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_wind
 from ..market.clock import SystemClock
 from ..provenance.strategy_hash import VERSION, fingerprint, params_text, version_of
 from ..reports.markup import Html, cell, figures, fragment, html_figures
-from ..research.holdout_ledger import Opening, Openings
+from ..research.holdout_ledger import HoldoutLedger, HoldoutLook
 from .result import Result
 from .run_record import record_of
 from .task import Task
@@ -33,7 +33,7 @@ class Holdout:
     opened_at : int
         When this strategy opened this data for the first time, UTC ms. A look that an older bknb recorded counts as
         its own when the name of the strategy is the same.
-    earlier : tuple of Opening
+    earlier : tuple of HoldoutLook
         Looks at the same data, or at a part of the same time on the same exchange and symbol, before this one.
     strategies : int
         Different strategies that have looked by now, this one included. An upper bound: one that an older bknb
@@ -44,7 +44,7 @@ class Holdout:
 
     result: Result
     opened_at: int
-    earlier: tuple[Opening, ...]
+    earlier: tuple[HoldoutLook, ...]
     strategies: int
     path: Path
 
@@ -137,7 +137,7 @@ def open_holdout(
     (True, False)
     """
     plan = plan_backtest(symbol, strategy, exchange, frame, interval, execution, settings, allow_gaps=allow_gaps)
-    task = _HoldoutTask(plan, Openings(Path(path)))
+    task = _HoldoutTask(plan, HoldoutLedger(Path(path)))
     task.start()
     task.wait()
     return task.result()
@@ -148,10 +148,10 @@ class _HoldoutTask(Task[Holdout, None]):
 
     kind = "hold-out"
 
-    def __init__(self, plan: Plan, openings: Openings) -> None:
+    def __init__(self, plan: Plan, ledger: HoldoutLedger) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
         self.plan = plan
-        self.openings = openings
+        self.ledger = ledger
         self._run: BacktestRun | None = None
 
     async def _work(self) -> Holdout:
@@ -161,7 +161,7 @@ class _HoldoutTask(Task[Holdout, None]):
         series = await window.load_run(plan.symbol, plan.frame.start)
         times = series.candles.timestamp
         held = series.candles[int(times.searchsorted(plan.frame.start)) : int(times.searchsorted(plan.frame.last + 1))]
-        opening = Opening(
+        look = HoldoutLook(
             opened_at=SystemClock().now(),
             data=hashlib.sha256(held.copy().block.tobytes()).hexdigest(),
             strategy_hash=_hash_of(plan),
@@ -171,18 +171,18 @@ class _HoldoutTask(Task[Holdout, None]):
             start=plan.frame.start,
             end=plan.frame.last,
         )
-        earlier = [each for each in self.openings.all() if _same_data(each, opening)]
-        self.openings.add(opening)
+        earlier = [each for each in self.ledger.all() if _same_data(each, look)]
+        self.ledger.add(look)
         run = self._run = BacktestRun(plan, silent=True, window=window)
         await run.through()
         run.records.warnings.extend(warnings)
-        own = [each.opened_at for each in earlier if _may_be_same_strategy(each, opening)]
+        own = [each.opened_at for each in earlier if _may_be_same_strategy(each, look)]
         return Holdout(
             result=Result(record_of(run)),
-            opened_at=min([*own, opening.opened_at]),
+            opened_at=min([*own, look.opened_at]),
             earlier=tuple(earlier),
-            strategies=len({each.strategy_hash for each in [*earlier, opening]}),
-            path=self.openings.path,
+            strategies=len({each.strategy_hash for each in [*earlier, look]}),
+            path=self.ledger.path,
         )
 
     def stop(self, *, now: bool = False) -> None:
@@ -194,13 +194,13 @@ class _HoldoutTask(Task[Holdout, None]):
         """Emit nothing: a hold-out has no event."""
 
 
-def _same_data(one: Opening, other: Opening) -> bool:
+def _same_data(one: HoldoutLook, other: HoldoutLook) -> bool:
     """Whether two looks are at the same candles, or at overlapping frames of the same market."""
     market = (one.symbol, one.exchange) == (other.symbol, other.exchange)
     return one.data == other.data or (market and one.start <= other.end and other.start <= one.end)
 
 
-def _may_be_same_strategy(one: Opening, other: Opening) -> bool:
+def _may_be_same_strategy(one: HoldoutLook, other: HoldoutLook) -> bool:
     """Whether the hashes are equal; the names, where hashes of different versions cannot be compared."""
     if version_of(one.strategy_hash) == version_of(other.strategy_hash):
         return one.strategy_hash == other.strategy_hash
