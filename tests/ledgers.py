@@ -12,7 +12,7 @@ from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.orders import Order
 from bknb.domain.trial import Trial
 from bknb.optimizer.attempt_ledger import AttemptLedger
-from bknb.research.holdout_ledger import HoldoutLook, HoldoutLedger
+from bknb.research.holdout_ledger import HoldoutLedger, HoldoutLook
 from bknb.stores.disk import Disk
 from bknb.sweeps.trial_ledger import TrialFile
 

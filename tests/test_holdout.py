@@ -6,7 +6,7 @@ import pytest
 from following import follow
 
 import bknb
-from bknb.research.holdout_ledger import HoldoutLook, HoldoutLedger
+from bknb.research.holdout_ledger import HoldoutLedger, HoldoutLook
 
 
 def look(path, strategy=follow, **options):

@@ -18,7 +18,7 @@ import bknb
 from bknb.engine.build import make_strategy
 from bknb.provenance.source_code import read_code, source_hash
 from bknb.provenance.strategy_hash import fingerprint
-from bknb.research.holdout_ledger import HoldoutLook, HoldoutLedger
+from bknb.research.holdout_ledger import HoldoutLedger, HoldoutLook
 from bknb.sweeps.trial_ledger import TrialFile
 
 HELPERS = """
