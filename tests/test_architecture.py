@@ -53,7 +53,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "exchanges": ("history", "provenance", "engine", "market", "stores", "domain", "errors", "ports", "frontend"),
     "runs": (
         *("live", "sweeps", "provenance", "research", "reports", "metrics", "engine", "events", "market", "kernels"),
-        *("stores", "domain", "config", "errors", "log", "ports", "process", "user_code", "frontend", "version"),
+        *("stores", "domain", "config", "errors", "log", "ports", "process", "frontend", "version"),
     ),
     "sandbox": ("runs", "exchanges", "engine", "market", "domain", "config", "errors", "user_code"),
     "diagnostics": ("runs", "history", "stores", "engine", "domain", "errors"),

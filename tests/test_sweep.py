@@ -19,7 +19,7 @@ import pytest
 import bknb
 from bknb.engine.build import make_strategy
 from bknb.provenance.strategy_hash import fingerprint
-from bknb.runs.sweep import SweepTask, open_ledger, plan_sweep
+from bknb.runs.sweep import SweepOptions, SweepTask, open_ledger, plan_sweep
 from bknb.sweeps import worker_pool
 from bknb.sweeps.search import Space, make_search
 from bknb.sweeps.trial_ledger import TrialFile
@@ -522,10 +522,9 @@ def die_after(path: str, count: int) -> Any:
 
 
 def test_a_ledger_of_ones_own_is_taken() -> None:
-    plan = plan_sweep(
-        get_signals, executor=None, keep_trades=True, search="grid", trials=None, seed=0, execution=None, settings=None,
-        allow_gaps=False, **options()
-    )  # fmt: skip
+    given = options()
+    over = [given.pop(name) for name in ("params", "symbol", "exchange", "frame")]
+    plan = plan_sweep(get_signals, *over, SweepOptions(keep_trades=True, **given))
     ledger = open_ledger(None)
     task = SweepTask(plan, ledger)
     task.start()

@@ -11,6 +11,7 @@ from ..domain.signal import (
     OpenSignal,
     ScheduledSignal,
 )
+from ..user_code import where_it_failed
 from .failures import ListenerFailure, ListenerOverflow
 
 
@@ -52,6 +53,29 @@ class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     mode: Mode | None = None
     when: int | None = None
     count: int = 1
+
+
+def error_of(
+    error: BaseException,
+    kind: str,
+    *,
+    symbol: str | None = None,
+    strategy: str | None = None,
+    exchange: str | None = None,
+    frame: str | None = None,
+    mode: Mode | None = None,
+) -> ErrorEvent:
+    """Return the event for an exception; the run as far as it is known."""
+    return ErrorEvent(
+        kind=kind,
+        message=f"{type(error).__name__}: {error}",
+        where=where_it_failed(error),
+        symbol=symbol,
+        strategy=strategy,
+        exchange=exchange,
+        frame=frame,
+        mode=mode,
+    )
 
 
 Problem: TypeAlias = ErrorEvent | ListenerFailure | ListenerOverflow

@@ -23,7 +23,6 @@ from ..runs.book import TaskBook
 from ..runs.result import Result
 from ..runs.run_record import with_weak_source
 from ..runs.task import Task
-from ..user_code import where_it_failed
 from ..version import __version__
 from . import cells, prompt
 from .attempt_ledger import AttemptLedger
@@ -229,14 +228,7 @@ def _call(spec: OptimizerSpec, name: str, *values: object) -> None:
     try:
         function(*values)
     except Exception as error:  # noqa: BLE001 -- a callback never costs a study its result
-        subjects.error.emit(
-            messages.ErrorEvent(
-                kind="callback",
-                message=f"{type(error).__name__}: {error}",
-                where=where_it_failed(error),
-                strategy=spec.name,
-            )
-        )
+        subjects.error.emit(messages.error_of(error, "callback", strategy=spec.name))
 
 
 BOOK: Final[TaskBook[OptimizerTask]] = TaskBook("study")

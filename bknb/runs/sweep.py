@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -73,33 +74,37 @@ class SweepTask(Counted, Task[SweepResult, tuple[int, int]]):
         return f"<sweep of {self.strategy!r} on {self.symbol}: {self.status}, {self.progress:.0%}>"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOptions:
+    """The options of a sweep beside what is run on what, with their defaults; as in ``bknb.sweep``."""
+
+    metric: str = "sharpe_ratio"
+    search: str = "grid"
+    trials: int | None = None
+    seed: int = 0
+    executor: object = None
+    keep_trades: bool = False
+    interval: str | None = None
+    execution: str | None = None
+    settings: Settings | dict[str, Any] | None = None
+    allow_gaps: bool = False
+
+
 def plan_sweep(
     strategy: StrategyLike,
-    *,
     params: Mapping[str, Any],
     symbol: str | Iterable[str],
     exchange: ExchangeLike,
     frame: FrameLike,
-    metric: str,
-    search: str,
-    trials: int | None,
-    seed: int,
-    executor: object,
-    keep_trades: bool,
-    interval: str | None,
-    execution: str | None,
-    settings: Settings | dict[str, Any] | None,
-    allow_gaps: bool,
+    options: SweepOptions,
 ) -> SweepPlan:
     """Return the plan of a sweep with every name resolved; raises ``UnknownName`` or ``UsageError``."""
-    checked_search(search, metric, trials)
+    checked_search(options.search, options.metric, options.trials)
     symbols = [symbol] if isinstance(symbol, str) else list(symbol)
     if not symbols or len(set(symbols)) != len(symbols):
         raise UsageError(f"symbol must be a text, or a list of different ones, got {symbol!r:.80}")
-    plans = tuple(
-        plan_backtest(one, strategy, exchange, frame, interval, execution, settings, allow_gaps=allow_gaps)
-        for one in symbols
-    )
+    common = (strategy, exchange, frame, options.interval, options.execution, options.settings)
+    plans = tuple(plan_backtest(one, *common, allow_gaps=options.allow_gaps) for one in symbols)
     space = Space(params)
     from ..engine.build import checked_params
 
@@ -108,13 +113,13 @@ def plan_sweep(
     return SweepPlan(
         plans=plans,
         space=space,
-        search=search,
-        trials=trials,
-        seed=seed,
-        metric=metric,
-        lower_is_better=lower_is_better(metric),
-        executor=executor,
-        keep_trades=keep_trades,
+        search=options.search,
+        trials=options.trials,
+        seed=options.seed,
+        metric=options.metric,
+        lower_is_better=lower_is_better(options.metric),
+        executor=options.executor,
+        keep_trades=options.keep_trades,
     )
 
 
@@ -200,12 +205,7 @@ def sweep(
     >>> len(found.table), sorted(found.best["params"])
     (4, ['length'])
     """
-    plan = plan_sweep(
-        strategy,
-        params=params,
-        symbol=symbol,
-        exchange=exchange,
-        frame=frame,
+    options = SweepOptions(
         metric=metric,
         search=search,
         trials=trials,
@@ -217,6 +217,7 @@ def sweep(
         settings=settings,
         allow_gaps=allow_gaps,
     )
+    plan = plan_sweep(strategy, params, symbol, exchange, frame, options)
     task = SweepTask(plan, open_ledger(ledger), progress)
     task.start()
     return task.wait_or_stop()
@@ -261,24 +262,10 @@ class Sweep:
         **options: Any,
     ) -> SweepTask:
         """Start a sweep and return at once; options as in ``bknb.sweep``."""
-        chosen: dict[str, Any] = {**_DEFAULTS, **options}
-        if unknown := sorted(set(chosen) - set(_DEFAULTS)):
-            raise UsageError(f"a sweep has no option {unknown[0]!r}\nits options: {', '.join(_DEFAULTS)}")
-        plan = plan_sweep(strategy, params=params, symbol=symbol, exchange=exchange, frame=frame, **chosen)
+        known = [each.name for each in fields(SweepOptions)]
+        if unknown := sorted(set(options) - set(known)):
+            raise UsageError(f"a sweep has no option {unknown[0]!r}\nits options: {', '.join(known)}")
+        plan = plan_sweep(strategy, params, symbol, exchange, frame, SweepOptions(**options))
         task = SweepTask(plan, open_ledger(ledger), progress)
         task.start()
         return task
-
-
-_DEFAULTS: dict[str, Any] = {
-    "metric": "sharpe_ratio",
-    "search": "grid",
-    "trials": None,
-    "seed": 0,
-    "executor": None,
-    "keep_trades": False,
-    "interval": None,
-    "execution": None,
-    "settings": None,
-    "allow_gaps": False,
-}

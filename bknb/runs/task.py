@@ -21,7 +21,6 @@ from ..errors import UsageError
 from ..events import listen as events
 from ..events import messages, subjects
 from ..frontend import frontend
-from ..user_code import where_it_failed
 from .candle_memory import MEMORY
 from .interrupts import interrupts
 
@@ -262,14 +261,7 @@ class Task(ABC, Generic[R, E]):
         self._error = error
         if subjects.exit.subscribed:
             subjects.exit.emit(
-                messages.ErrorEvent(
-                    kind="run",
-                    message=f"{type(error).__name__}: {error}",
-                    where=where_it_failed(error),
-                    symbol=self.symbol,
-                    strategy=self.strategy,
-                    mode=self.mode,
-                )
+                messages.error_of(error, "run", symbol=self.symbol, strategy=self.strategy, mode=self.mode)
             )
 
     def _end(self) -> None:

@@ -19,7 +19,6 @@ from ..events import messages, subjects
 from ..events.messages import WalkerStep
 from ..research.comparison import UNNAMED, Comparison, Entry, failure_text, questions_failed, rankable, ranked
 from ..stores.atomic import write_report
-from ..user_code import where_it_failed
 from .book import TaskBook
 from .result import Result
 from .run_record import record_of, with_weak_source
@@ -188,7 +187,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
             self.results[name] = result
             stats = dict(result.stats)
         except Exception as error:  # noqa: BLE001 -- one strategy's failure goes into its entry, and the others run
-            self._announce_failure(run.plan, error)
+            self._emit_error("strategy", error, run.plan)
             await self._call_back("on_strategy_error", name, run.plan.symbol, error)
             return Entry(strategy=name, stats={}, value=None, error=failure_text(error))
         broken = questions_failed(result)
@@ -255,20 +254,9 @@ class WalkerTask(Task[Comparison, WalkerStep]):
             self._warnings.append(f"callback {name} failed: {failure_text(error)}")
             self._emit_error("callback", error, self.plans[0])
 
-    def _announce_failure(self, plan: Plan, error: Exception) -> None:
-        self._emit_error("strategy", error, plan)
-
     def _emit_error(self, kind: str, error: Exception, plan: Plan) -> None:
         if subjects.error.subscribed:
-            subjects.error.emit(
-                messages.ErrorEvent(
-                    kind=kind,
-                    message=f"{type(error).__name__}: {error}",
-                    where=where_it_failed(error),
-                    **plan.labels(),
-                    mode="backtest",
-                )
-            )
+            subjects.error.emit(messages.error_of(error, kind, **plan.labels(), mode="backtest"))
 
     def _announce_done(self) -> None:
         subjects.done_walker.emit(messages.Done(**self._labels(), mode="backtest"))
