@@ -25,9 +25,8 @@ from bknb import cli
 from bknb.engine.registry import Exchange, registry
 from bknb.exchanges.bundle import Bundle, Record, csv_bytes, read_manifest
 from bknb.market.candles import Candles
-from bknb.sharing import recorder
-from bknb.sharing import secrets as leaks
-from bknb.sharing.folder import Parcel
+from bknb.sharing import recorder, secrets
+from bknb.sharing.folder import SharedFolder
 from bknb.sharing.pins import imports_of, make_pins
 from bknb.sharing.secrets import Guard
 
@@ -163,7 +162,7 @@ def test_the_first_cell_says_where_the_candles_come_from(shared: bknb.Shared) ->
     assert "bknb.exchanges.bundled()" in code[0].source
     assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5]
     assert "nothing is fetched" in code[0].outputs[0].data["text/plain"]
-    assert not [cell for cell in node.cells if "__witness" in cell.source]
+    assert not [cell for cell in node.cells if "__recorder" in cell.source]
 
 
 # --- pins -------------------------------------------------------------------------------------------------------
@@ -279,9 +278,9 @@ def test_pins_that_cannot_be_installed_are_not_shared(
 def test_an_environment_that_lacks_something_is_told(small: Path, tmp_path: Path) -> None:
     """The environment has what a kernel needs and not what the notebook imports."""
     node = nbformat.read(small, as_version=4)
-    testimony = recorder.Testimony(began=0, inside=(), outside=(), modules=(), candles=(), made_with={})
-    parcel = Parcel(tmp_path / "folder", small, node, testimony, Guard(small.parent, frozenset()))
-    parcel.path.mkdir()
+    inputs = recorder.NotebookInputs(began=0, inside=(), outside=(), modules=(), candles=(), made_with={})
+    shared = SharedFolder(tmp_path / "folder", small, node, inputs, Guard(small.parent, frozenset()))
+    shared.path.mkdir()
 
     def without_bknb(copy: Path, place: Path) -> Path:
         venv.create(place, with_pip=False, symlinks=True)
@@ -291,7 +290,7 @@ def test_an_environment_that_lacks_something_is_told(small: Path, tmp_path: Path
         return place / "bin" / "python"
 
     with pytest.raises(bknb.UsageError, match=r"not shared: in a fresh environment made from its pins, .*bknb"):
-        parcel.check([], timeout=60, make_environment=without_bknb)
+        shared.check([], timeout=60, make_environment=without_bknb)
 
 
 def test_an_unknown_way_of_checking_is_refused(tmp_path: Path) -> None:
@@ -437,7 +436,7 @@ def test_a_secret_in_an_output_a_module_or_of_dotenv_is_refused(tmp_path: Path) 
 def test_a_finding_can_be_accepted_and_dotenv_is_left_at_home(tmp_path: Path) -> None:
     path = write(tmp_path / "nb", f"api_key = '{KEY}'\nopen('.env').close()")
     (path.parent / ".env").write_text("QUIET=never-in-the-notebook\n")
-    (mark,) = {leak.fingerprint for leak in leaks.find_leaks(f"api_key = '{KEY}'", "x")}
+    (mark,) = {leak.fingerprint for leak in secrets.find_secrets(f"api_key = '{KEY}'", "x")}
     made = bknb.share(path, tmp_path / "out", accept=[mark], check=False)
     assert not (tmp_path / "out" / ".env").exists()
     assert "it reads .env, which is not included" in repr(made)
@@ -558,7 +557,7 @@ SECRETS = [
 
 @pytest.mark.parametrize("line", SECRETS)
 def test_a_secret_is_found(line: str) -> None:
-    (first, *_) = leaks.find_leaks(f"\n{line}", "cell [1]")
+    (first, *_) = secrets.find_secrets(f"\n{line}", "cell [1]")
     assert first.place == "cell [1], line 2"
     assert LETTERS[:12] not in str(first)
 
@@ -582,14 +581,14 @@ def test_a_secret_is_found(line: str) -> None:
     ],
 )
 def test_ordinary_lines_are_left_alone(line: str) -> None:
-    assert leaks.find_leaks(line, "cell [1]") == []
+    assert secrets.find_secrets(line, "cell [1]") == []
 
 
 @pytest.mark.slow
 def test_the_notebooks_of_this_repository_hold_no_secret() -> None:
     for path in (Path(__file__).parent.parent / "notebooks").glob("*.ipynb"):
-        for place, text in leaks.notebook_texts(nbformat.read(path, as_version=4)):
-            assert leaks.find_leaks(text, f"{path.name} {place}") == []
+        for place, text in secrets.notebook_texts(nbformat.read(path, as_version=4)):
+            assert secrets.find_secrets(text, f"{path.name} {place}") == []
 
 
 # --- candles ----------------------------------------------------------------------------------------------------
@@ -626,7 +625,7 @@ def record_of(*answers: tuple[int, Candles]) -> Record:
 
         format_quantity = format_price
 
-    exchange = record.listen(Exchange("given", Source()))
+    exchange = record.wrap(Exchange("given", Source()))
     assert exchange.source.format_price("x", 1.0) == "exact"
     assert isinstance(exchange.source, Source)
     for since, _ in answers:

@@ -1,1 +1,1 @@
-"""``bknb.doctor``: what works on this machine, what does not, and what to do about it."""
+"""``bknb.doctor``: checks of this machine, and advice for those that fail."""

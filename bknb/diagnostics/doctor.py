@@ -1,4 +1,4 @@
-"""``bknb doctor``: what works here, what does not, and what to do about it."""
+"""``bknb doctor``: checks of Python, packages, JupyterLab, Ollama, clocks and saved files, with advice."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _EXTRAS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes
     ----------
     what : str
-        What was looked at.
+        What was checked.
     state : {"ok", "note", "bad"}
         ``"note"``: worth knowing, only part of bknb needs it. ``"bad"``: something will not work.
     found : str
@@ -63,7 +63,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checkup:
-    """What ``bknb.doctor`` found; true where nothing is bad.
+    """Findings of ``bknb.doctor``; true where nothing is bad.
 
     Attributes
     ----------
@@ -105,9 +105,9 @@ class Checkup:
 
 
 def doctor(*, state: str | Path = STATE_FOLDER, candles: str | Path = CANDLE_FOLDER, network: bool = True) -> Checkup:
-    """Look at what bknb stands on, and say what to do about what is wrong.
+    """Check the environment of bknb, with advice for whatever is wrong.
 
-    Looked at are versions of Python and of every package, the cache of compiled kernels, JupyterLab with its widgets
+    Checked are versions of Python and of every package, the cache of compiled kernels, JupyterLab with its widgets
     and its kernel, Ollama, the clocks of registered exchanges, stored candles, and the folder of saved state. Nothing
     is changed.
 
@@ -135,7 +135,7 @@ def doctor(*, state: str | Path = STATE_FOLDER, candles: str | Path = CANDLE_FOL
     for part in parts:
         try:
             found += part()
-        except Exception as error:  # noqa: BLE001 -- a doctor must not fall ill: the rest is looked at all the same
+        except Exception as error:  # noqa: BLE001 -- one check that fails must not end the others
             name = getattr(part, "__name__", "").strip("_<>") or "state"
             found.append(
                 Finding(
@@ -148,18 +148,18 @@ def doctor(*, state: str | Path = STATE_FOLDER, candles: str | Path = CANDLE_FOL
     return Checkup(tuple(found))
 
 
+def _judged(what: str, fits: bool, found: str, *, advice: str, otherwise: State = "bad") -> Finding:  # noqa: FBT001
+    """An "ok" finding when it fits; else one in another state, with advice."""
+    return Finding(what=what, state="ok" if fits else otherwise, found=found, advice="" if fits else advice)
+
+
 # --- packages ---------------------------------------------------------------------------------------------------
 
 
 def _python() -> Iterator[Finding]:
     found = f"{platform.python_version()} on {sys.platform} {platform.machine()}"
     fits = sys.version_info >= _OLDEST_PYTHON
-    yield Finding(
-        what="Python",
-        state="ok" if fits else "bad",
-        found=found,
-        advice="" if fits else "bknb needs Python 3.11 or newer",
-    )
+    yield _judged("Python", fits, found, advice="bknb needs Python 3.11 or newer")
     versions = made_with()
     yield Finding(what="bknb", state="ok", found=f"{versions['bknb']}, code {versions['bknb code']}")
 
@@ -188,8 +188,8 @@ def _group(
     if old:
         return Finding(what=what, state="bad", found=f"too old: {', '.join(old)}", advice=install)
     if missing:
-        told = f"not installed: {', '.join(missing)}" + (f" ({purpose})" if purpose else "")
-        return Finding(what=what, state="bad" if always else "note", found=told, advice=install)
+        found = f"not installed: {', '.join(missing)}" + (f" ({purpose})" if purpose else "")
+        return Finding(what=what, state="bad" if always else "note", found=found, advice=install)
     return Finding(what=what, state="ok", found=", ".join(f"{name} {installed(name)}" for name, _ in needed))
 
 
@@ -199,11 +199,12 @@ def _kernel_cache() -> Iterator[Finding]:
     folder = environment.kernel_cache()
     there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     writable = environment.can_write(there)
-    yield Finding(
-        what="kernel cache",
-        state="ok" if writable else "note",
-        found=f"{folder} {'can' if writable else 'cannot'} be written",
-        advice="" if writable else "set NUMBA_CACHE_DIR to a folder of yours, or every process compiles anew",
+    yield _judged(
+        "kernel cache",
+        writable,
+        f"{folder} {'can' if writable else 'cannot'} be written",
+        otherwise="note",
+        advice="set NUMBA_CACHE_DIR to a folder of yours, or every process compiles anew",
     )
 
 
@@ -213,7 +214,7 @@ def _kernel_cache() -> Iterator[Finding]:
 def _jupyter() -> Iterator[Finding]:
     lab, widgets, kernel = (installed(name) for name in ("jupyterlab", "ipywidgets", "ipykernel"))
     if lab is None:
-        return  # told with the packages of [notebook]
+        return  # reported with the packages of [notebook]
     found = f"JupyterLab {lab}, ipykernel {kernel or 'none'}, ipywidgets {widgets or 'none'}"
     yield Finding(what="JupyterLab", state="ok", found=f"{found}, anywidget {installed('anywidget') or 'none'}")
     extensions = environment.lab_extensions()
@@ -232,16 +233,12 @@ def _jupyter() -> Iterator[Finding]:
         yield Finding(what="kernel", state="bad", found="there is no kernel called python3", advice=advice)
     else:
         same = Path(python).resolve() == Path(sys.executable).resolve() or Path(python) == Path(sys.executable)
-        yield Finding(
-            what="kernel",
-            state="ok" if same else "note",
-            found="python3 runs this Python" if same else f"python3 runs {python}, which is not this Python",
-            advice="" if same else "start JupyterLab with: bknb lab",
-        )
+        found = "python3 runs this Python" if same else f"python3 runs {python}, which is not this Python"
+        yield _judged("kernel", same, found, otherwise="note", advice="start JupyterLab with: bknb lab")
 
 
 def _widgets(lab: int, widgets: str, extensions: dict[str, str]) -> Finding:
-    """JupyterLab 3 and 4 draw ipywidgets 8 through jupyterlab_widgets 3, ipywidgets 7 through version 1."""
+    """Whether ipywidgets and JupyterLab's widget extension fit: ipywidgets 8 needs jupyterlab_widgets 3."""
     front = extensions.get("@jupyter-widgets/jupyterlab-manager")
     if front is None:
         return Finding(
@@ -251,15 +248,15 @@ def _widgets(lab: int, widgets: str, extensions: dict[str, str]) -> Finding:
             advice="pip install --force-reinstall jupyterlab_widgets, then reload the page",
         )
     fits = major(widgets) >= 8 and major(front) >= 5 and lab >= 4
-    return Finding(
-        what="widgets",
-        state="ok" if fits else "bad",
-        found=f"ipywidgets {widgets} with JupyterLab extension {front}{'' if fits else ': they do not fit'}",
-        advice="" if fits else "pip install -U 'jupyterlab>=4.2' 'ipywidgets>=8.1.5' jupyterlab_widgets",
+    return _judged(
+        "widgets",
+        fits,
+        f"ipywidgets {widgets} with JupyterLab extension {front}{'' if fits else ': they do not fit'}",
+        advice="pip install -U 'jupyterlab>=4.2' 'ipywidgets>=8.1.5' jupyterlab_widgets",
     )
 
 
-# --- the world --------------------------------------------------------------------------------------------------
+# --- services --------------------------------------------------------------------------------------------------
 
 
 def _ollama() -> Iterator[Finding]:
@@ -274,9 +271,8 @@ def _ollama() -> Iterator[Finding]:
             advice="only %optimize needs it: start it with 'ollama serve', or set OLLAMA_HOST",
         )
         return
-    told = f"{host} has {len(models)} model{'' if len(models) == 1 else 's'}"
-    advice = "" if models else "fetch one: ollama pull NAME"
-    yield Finding(what="Ollama", state="ok" if models else "note", found=told, advice=advice)
+    found = f"{host} has {len(models)} model{'' if len(models) == 1 else 's'}"
+    yield _judged("Ollama", bool(models), found, otherwise="note", advice="fetch one: ollama pull NAME")
 
 
 def _clocks() -> Iterator[Finding]:
@@ -295,12 +291,11 @@ def _clocks() -> Iterator[Finding]:
                 advice="look at the network and the exchange's status",
             )
             continue
-        fits = abs(skew) <= _SKEW_MS
-        yield Finding(
-            what=f"clock of {name}",
-            state="ok" if fits else "bad",
-            found=f"this machine is {abs(skew)} ms {'ahead of' if skew > 0 else 'behind'} the exchange",
-            advice="" if fits else "let the system set its clock from the network (NTP)",
+        yield _judged(
+            f"clock of {name}",
+            abs(skew) <= _SKEW_MS,
+            f"this machine is {abs(skew)} ms {'ahead of' if skew > 0 else 'behind'} the exchange",
+            advice="let the system set its clock from the network (NTP)",
         )
 
 
@@ -329,7 +324,7 @@ def _stored_candles(folder: Path) -> Iterator[Finding]:
 
 
 def _gaps(name: SeriesName, *, unknown: Ranges, absent: Ranges) -> Finding:
-    """Between the first and the last candle: stretches that were never asked for, and those without candles."""
+    """The finding for gaps of a series: ranges never requested, and those without candles at the exchange."""
     parts = []
     if unknown:
         parts.append(f"{len(unknown)} never asked for, the first at {utc_text(unknown[0][0])}")
@@ -345,24 +340,24 @@ def _saved_state(root: Path) -> Iterator[Finding]:
         return
     good, damaged, aside = environment.state_health(root)
     holder = environment.state_holder(root)
-    told = f"{good} value{'' if good == 1 else 's'} in {root}"
-    told += f", in use by {holder}" if holder else ""
+    found = f"{good} value{'' if good == 1 else 's'} in {root}"
+    found += f", in use by {holder}" if holder else ""
     if not environment.can_write(root):
         yield Finding(
             what="saved state",
             state="bad",
-            found=f"{told}; cannot be written",
+            found=f"{found}; cannot be written",
             advice="give yourself the right to write",
         )
     elif damaged:
         yield Finding(
             what="saved state",
             state="bad",
-            found=f"{told}; damaged: {', '.join(damaged[:3])}",
+            found=f"{found}; damaged: {', '.join(damaged[:3])}",
             advice="look at your exchange before the next live run: what was open there is not known here",
         )
     else:
-        yield Finding(what="saved state", state="ok", found=told)
+        yield Finding(what="saved state", state="ok", found=found)
     if aside:
         yield Finding(
             what="moved aside",

@@ -1,4 +1,4 @@
-"""What bknb finds around itself: packages, JupyterLab's extensions, the kernel, Ollama, folders. It looks, only."""
+"""The environment of bknb, read only: packages, JupyterLab's extensions, the kernel, Ollama, folders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..stores.lock import StateLock
 from ..stores.record import address_of
 
 _OLLAMA: Final = "http://127.0.0.1:11434"
-_PATIENCE_SECONDS: Final = 2.0
+_TIMEOUT_SECONDS: Final = 2.0
 
 
 def installed(package: str) -> str | None:
@@ -41,7 +41,7 @@ def installed(package: str) -> str | None:
 
 
 def is_older(have: str, lowest: str) -> bool:
-    """Whether a version comes before another one, as pip orders them; what is no version is not.
+    """Whether a version comes before another one in pip's order; False for a text that is no version.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def is_older(have: str, lowest: str) -> bool:
 
 
 def major(text: str) -> int:
-    """The first number of a version; 0 for what is no version.
+    """The first number of a version; 0 for a text that is no version.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def major(text: str) -> int:
 
 
 def needs(package: str = "bknb") -> Iterator[tuple[str, str, str]]:
-    """What a package needs here: name, lowest version, and the extra it belongs to (empty: always needed)."""
+    """Requirements of a package here: name, lowest version, and the extra it belongs to (empty: always needed)."""
     try:
         described = metadata(package)
     except PackageNotFoundError:
@@ -88,7 +88,7 @@ def needs(package: str = "bknb") -> Iterator[tuple[str, str, str]]:
 
 
 def lab_extensions() -> dict[str, str]:
-    """Installed front-end extensions of JupyterLab and their versions."""
+    """Installed front-end extensions of JupyterLab: name to version."""
     try:
         from jupyter_core.paths import jupyter_path
     except ImportError:
@@ -118,7 +118,7 @@ def kernel_python() -> str | None:
 
 
 def can_write(folder: Path) -> bool:
-    """Whether a file can be made in a folder, tried; a folder that does not exist is not made."""
+    """Whether a file can be made in a folder, by making a temporary one; the folder itself is not made."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True
@@ -127,7 +127,7 @@ def can_write(folder: Path) -> bool:
 
 
 def kernel_cache() -> Path:
-    """Where numba keeps what it compiled."""
+    """The folder of numba's compiled kernels."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     return Path(chosen) if chosen else Path(__file__).resolve().parent.parent / "kernels" / "__pycache__"
 
@@ -155,7 +155,7 @@ def ollama_models(host: str) -> list[str]:
     if not host.startswith(("http://", "https://")):
         raise OSError(f"{host} is no address")
     try:
-        with urlopen(request, timeout=_PATIENCE_SECONDS) as answer:  # noqa: S310 -- the scheme is known
+        with urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 -- the scheme is known
             models: list[Any] = json.load(answer)["models"]
             return [str(model["name"]) for model in models]
     except (URLError, ValueError, KeyError, TypeError) as error:
@@ -163,7 +163,7 @@ def ollama_models(host: str) -> list[str]:
 
 
 def state_holder(root: Path) -> str | None:
-    """Who uses a state folder now; ``None`` when nobody does. It is used for a moment, to find out."""
+    """The process that holds a state folder now; ``None`` when none does. Its lock is taken for a moment."""
     if not (root / "bknb.lock").exists():
         return None
     lock = StateLock(root / "bknb.lock", place=root)
@@ -176,7 +176,7 @@ def state_holder(root: Path) -> str | None:
 
 
 def state_health(root: Path) -> tuple[int, list[str], list[str]]:
-    """Saved values in order, damaged ones, and those that were moved aside and wait for a decision."""
+    """Number of intact values, paths of damaged ones, and paths of those moved aside that wait for a decision."""
     good, damaged = 0, []
     for path in sorted(root.glob("*/**/*.json")):
         try:

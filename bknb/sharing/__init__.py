@@ -1,1 +1,1 @@
-"""Handing a notebook to somebody else: its candles, code and versions go along, and it is proven to run again."""
+"""Sharing of notebooks: a folder with candles, code and pinned packages, verified to give the same results."""

@@ -1,4 +1,4 @@
-"""Notebooks from a shell: execute one with this interpreter, and show it as one HTML file that needs no network."""
+"""Execution of notebooks with one interpreter, and their export as one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Failure:
 
 
 def read_notebook(path: Path) -> Any:
-    """The notebook at ``path``, as nbformat's own node.
+    """The notebook at ``path`` as a node of nbformat.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def execute(
     on_summary: Callable[[int, str], None],
     python: Path | None = None,
 ) -> Failure | None:
-    """Run every cell of ``notebook`` in place, in a kernel of this very interpreter or of another one.
+    """Run every cell of ``notebook`` in place, in a kernel of this interpreter or of another one.
 
     Parameters
     ----------
@@ -109,9 +109,9 @@ def execute(
     timeout_seconds
         Longest time for one cell; ``None`` for no limit.
     on_summary
-        Told ``(cell number, text)`` for every bknb result, as soon as its cell is done.
+        Called with ``(cell number, text)`` for every bknb result, as soon as its cell is done.
     python
-        The interpreter of the kernel; this very one by default.
+        The interpreter of the kernel; this one by default.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def execute(
         on_cell_executed=done,
     )
     try:
-        # what the kernel process itself has to say is not about the notebook; what cells write arrives as output
+        # the log of the kernel process is not about the notebook; what cells write arrives as output
         _until_done(client.async_execute(env=_kernel_environment(python), stderr=subprocess.DEVNULL))
     except CellExecutionError as error:
         return Failure(cell=number, text=_ANSI.sub("", f"{error.ename}: {error.evalue}"))
@@ -202,7 +202,7 @@ def summaries(cell: Any) -> list[str]:
 
 
 def to_html(notebook: Any, *, title: str) -> str:
-    """One HTML page that holds everything it shows, and opens without a network.
+    """The notebook as one HTML page that opens without a network.
 
     plotly figures stay interactive: plotly.js is embedded once. Without JavaScript their static picture is shown.
 
@@ -236,10 +236,10 @@ def _with_figure(data: dict[str, Any], figure: dict[str, Any], *, element_id: st
     # "<" cannot end the script element early when it is written as an escape
     spec = json.dumps({**figure, "config": {"responsive": True, **figure.get("config", {})}}).replace("<", "\\u003c")
     picture = data.get("image/png")
-    still = picture and element("img", alt=alt, src=f"data:image/png;base64,{picture.strip()}")
+    image = picture and element("img", alt=alt, src=f"data:image/png;base64,{picture.strip()}")
     html = fragment(
         element("div", id=element_id, role="img", aria_label=alt, style=f"height:{height}px;width:100%"),
-        still and element("noscript", still),
+        image and element("noscript", image),
         element("script", Html(f'Plotly.newPlot("{element_id}", {spec});')),
     )
     return {"text/html": html, "text/plain": data.get("text/plain", "")}
@@ -254,16 +254,15 @@ def _plotly_js() -> str:
 
 
 def _kernel_environment(python: Path | None) -> dict[str, str]:
-    """What the kernel inherits: figures as data rather than pages of script, and no debugger chatter."""
+    """Environment variables of the kernel: figures as data, no debugger warnings."""
     quiet = {"PLOTLY_RENDERER": "plotly_mimetype", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     return {**(os.environ if python is None else clean_environment()), **quiet}
 
 
 def _kernel_manager_of(python: str) -> type:
-    """A kernel manager that cannot pick another Python.
+    """A kernel manager class that always starts ``python``.
 
-    The kernel called ``python3`` is whatever somebody installed under that name, possibly in the user's home and
-    without bknb; the notebook must run where it was meant to.
+    The kernel spec ``python3`` may belong to another Python, possibly without bknb.
     """
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager

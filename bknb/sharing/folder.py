@@ -1,4 +1,4 @@
-"""The folder that is handed over: notebook, candles, files, requirements, binder, README."""
+"""The shared folder: notebook, candles, files, requirements, binder, README."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ..runs.make_card import made_with
 from . import secrets
 from .fresh_environment import NoFreshEnvironment
 from .pins import make_pins
-from .recorder import Testimony
+from .recorder import NotebookInputs
 from .secrets import Guard
-from .verify_notebook import cards_in, compared, execute_watched
+from .verify_notebook import cards_in, compared, execute_recorded
 from .wheel import write_wheel
 
 Checked = Literal["fresh", "here", "no"]
@@ -55,13 +55,13 @@ _LARGEST_SCANNED: Final = 5_000_000
 
 
 @dataclass(slots=True)
-class Parcel:
-    """The folder while it is made."""
+class SharedFolder:
+    """A shared folder while it is built."""
 
     path: Path
     source: Path
     node: Any
-    testimony: Testimony
+    inputs: NotebookInputs
     guard: Guard
     notes: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -69,17 +69,17 @@ class Parcel:
 
     @property
     def manifest(self) -> Manifest:
-        """What is in it."""
+        """The manifest of the folder."""
         return Manifest(
             notebook=self.source.name,
-            candles=self.testimony.candles,
+            candles=self.inputs.candles,
             files=tuple(self.files),
             cards=tuple(self.cards),
             made_with=made_with(),
         )
 
     def write(self, *, repository: str | None, ref: str, seen: Path) -> None:
-        """Everything but the final outputs of the notebook."""
+        """Write everything but the notebook; ``seen`` holds the recorded candles."""
         if (seen / "candles").is_dir():
             shutil.copytree(seen / "candles", self.path / "candles")
         self._copy_files()
@@ -102,16 +102,14 @@ class Parcel:
             a or b for cell in self.node.cells if cell.cell_type == "markdown" for a, b in _PICTURE.findall(cell.source)
         ]
         local = [name for name in pictures if "://" not in name and not name.startswith(("data:", "attachment:"))]
-        # a database or a Parquet file may be read by code that Python does not see: what a cell names is taken along
-        spoken = [
-            name for name in _LITERAL.findall(text) if Path(name).suffix in _DATA and not Path(name).is_absolute()
-        ]
-        for name in dict.fromkeys([*self.testimony.inside, *local, *spoken]):
+        # compiled code may read a database or a Parquet file without an audit event: files named in cells go along
+        named = [name for name in _LITERAL.findall(text) if Path(name).suffix in _DATA and not Path(name).is_absolute()]
+        for name in dict.fromkeys([*self.inputs.inside, *local, *named]):
             file = folder / name
             if name == self.source.name or not file.is_file() or not file.resolve().is_relative_to(folder):
                 continue
-            if file.stat().st_ctime_ns // 1_000_000 >= self.testimony.began:
-                continue  # the notebook made it itself, and will again
+            if file.stat().st_ctime_ns // 1_000_000 >= self.inputs.began:
+                continue  # the notebook wrote it, and will again
             if _NEVER.search(name):
                 self.notes.append(f"it reads {name}, which is not included: its reader needs one of their own")
                 continue
@@ -120,7 +118,7 @@ class Parcel:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, self.path / name)
             self.files.append(name)
-        away = [name for name in self.testimony.outside if name.endswith(_DATA) and Path(name).name in text]
+        away = [name for name in self.inputs.outside if name.endswith(_DATA) and Path(name).name in text]
         if away:
             raise UsageError(
                 f"the notebook reads {away[0]}, which is outside its folder {folder}\n"
@@ -142,7 +140,7 @@ class Parcel:
         cells = [cell.source for cell in self.node.cells if cell.cell_type == "code"]
         made = make_pins(
             [*cells, *((self.path / name).read_text("utf-8", errors="replace") for name in modules)],
-            loaded=self.testimony.modules,
+            loaded=self.inputs.modules,
             local=[Path(name).parts[0].removesuffix(".py") for name in modules],
         )
         self.notes += made.notes
@@ -161,13 +159,13 @@ class Parcel:
     def check(
         self, before: list[Card], *, timeout: int | None, make_environment: Callable[[Path, Path], Path] | None
     ) -> Checked:
-        """Execute the copy without a network; it must give the same.
+        """Execute a copy without a network and compare the results.
 
         Parameters
         ----------
         make_environment
-            Called with the copy and a path; gives the Python of an environment it made there. ``None`` for the
-            environment of here.
+            Called with the copy and a path; returns the Python of an environment it made there. ``None``: the
+            environment of this process.
 
         Returns
         -------
@@ -191,8 +189,14 @@ class Parcel:
                 except NoFreshEnvironment as reason:
                     where = f"; ONLY in the environment of its author, as {reason}: its pins were not tried"
             try:
-                after = execute_watched(
-                    self.node, copy, Path(seen), offline=True, timeout=timeout, told=lambda _c, _t: None, python=python
+                after = execute_recorded(
+                    self.node,
+                    copy,
+                    Path(seen),
+                    offline=True,
+                    timeout=timeout,
+                    on_summary=lambda _c, _t: None,
+                    python=python,
                 )
             except UsageError as error:
                 if python is None:
@@ -228,7 +232,7 @@ class Parcel:
         link = f"https://mybinder.org/v2/gh/{repository or 'OWNER/REPOSITORY'}/{ref}?urlpath=lab/tree/{quote(name)}"
         candles = [
             f"| {file.exchange} | {file.symbol} | {file.interval} | {file.count:,} | `{file.path}` |"
-            for file in self.testimony.candles
+            for file in self.inputs.candles
         ]
         launch = (
             f"[![Launch on Binder](https://mybinder.org/badge_logo.svg)]({link})"

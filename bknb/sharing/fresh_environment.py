@@ -1,4 +1,4 @@
-"""A new virtual environment made from the pins of a shared folder, as its reader makes one."""
+"""A new virtual environment with the pinned packages of a shared folder."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _OF_THIS_ENVIRONMENT: Final = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYV
 
 
 class NoFreshEnvironment(Exception):  # noqa: N818 -- no fault of the notebook: its text is a reason, "as ..."
-    """Nothing can be installed here, which says nothing about the pins; the text says why."""
+    """No environment can be made here, whatever the pins are; the text is the reason."""
 
 
 def make_environment(folder: Path, place: Path) -> Path:
-    """The Python of a virtual environment in ``place`` that holds what a shared folder pins.
+    """Make a virtual environment with the pins of a shared folder in ``place``; returns its Python.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ def make_environment(folder: Path, place: Path) -> Path:
 
 
 def clean_environment() -> dict[str, str]:
-    """The variables of this process without those that would lead another Python to the packages of this one."""
-    kept = {name: value for name, value in os.environ.items() if name not in _OF_THIS_ENVIRONMENT}
-    return {**kept, "PYTHONNOUSERSITE": "1"}
+    """Environment variables for another Python: those of this process without paths to its own packages."""
+    others = {name: value for name, value in os.environ.items() if name not in _OF_THIS_ENVIRONMENT}
+    return {**others, "PYTHONNOUSERSITE": "1"}
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

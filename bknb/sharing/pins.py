@@ -14,7 +14,7 @@ _ALWAYS: Final = (
     *("numpy", "pandas", "msgspec", "matplotlib", "plotly"),
     *("jupyterlab", "ipykernel", "ipywidgets", "anywidget", "nbclient", "nbconvert", "nbformat"),
 )
-# What a notebook says, and the extra of bknb it needs for that, also where a ledger or a store spared it here.
+# An extra of bknb, and the text in a notebook that needs it, also where a ledger or a store made it unnecessary here.
 _NEEDS: Final = (
     ("sweep", re.compile(r"\b(sweep|walk_forward)\(|^\s*%%?sweep\b", re.MULTILINE)),
     ("parquet", re.compile(r"\.parquet\b|\bto_parquet\(|\bread_parquet\(")),
@@ -25,19 +25,19 @@ _OF_ONE_PLATFORM: Final = ("sys_platform", "platform_system", "os_name")
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """Lines of a requirements file, and what a reader has to know about packages that are not among them."""
+    """Lines of a requirements file, and notes about packages that are not pinned."""
 
     lines: tuple[str, ...]
     notes: tuple[str, ...]
 
 
 def make_pins(texts: Iterable[str], *, loaded: Iterable[str], local: Iterable[str]) -> Pins:
-    """The pins of a notebook, as its packages are installed here.
+    """Pinned requirements of a notebook, in the versions installed here.
 
     Parameters
     ----------
     texts
-        Source of its cells and of the Python files that go along.
+        Source of its cells and of the Python files shared with it.
     loaded
         Top-level modules that were loaded when it had run.
     local

@@ -1,4 +1,4 @@
-"""What a notebook uses while it runs: candles, files, packages; seen from inside its kernel, for ``bknb share``."""
+"""The recorder of ``bknb share``: candles, files and packages a notebook uses, recorded inside its kernel."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..market.clock import SystemClock
 from ..provenance.candle_fingerprint import fingerprint
 from ..runs.make_card import made_with
 
-TESTIMONY: Final = "testimony.json"
+INPUTS: Final = "inputs.json"
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0", "", None})  # noqa: S104 -- compared, not bound
 _SKIPPED: Final = frozenset({"__pycache__", ".ipynb_checkpoints", ".git", ".venv", "node_modules"})
 
 
-class Testimony(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen: files read (relative to the notebook's folder), files outside it, modules, candles, versions.
+class NotebookInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """Inputs of a notebook: files read (relative to its folder), files outside it, modules, candles, versions.
 
-    ``began`` is when it began to look (UTC ms): a file that changed later was made by the notebook itself.
+    ``began`` is when recording began (UTC ms): a file that changed later was written by the notebook.
     """
 
     began: int
@@ -36,13 +36,13 @@ class Testimony(msgspec.Struct, frozen=True, kw_only=True):
     made_with: dict[str, str]
 
 
-class Witness:
-    """Watches one process from its start on; made in the first, unseen cell of a notebook that is shared.
+class Recorder:
+    """Records the inputs of one process from its start on; made in a hidden first cell of a shared notebook.
 
     Parameters
     ----------
     offline
-        Refuse every connection that leaves this machine.
+        Whether to refuse every connection that leaves this machine.
     """
 
     def __init__(self, *, offline: bool = False) -> None:
@@ -52,9 +52,9 @@ class Witness:
         self.offline = offline
         self.began = SystemClock().now()
         registry.middleware.append(self.record.wrap)
-        sys.addaudithook(self._heard)
+        sys.addaudithook(self._audit_hook)
 
-    def _heard(self, event: str, details: tuple[Any, ...]) -> None:
+    def _audit_hook(self, event: str, details: tuple[Any, ...]) -> None:
         if event == "open":
             path, mode = details[0], details[1]
             if isinstance(path, (str, os.PathLike)) and not set(str(mode or "r")) & set("wax+"):
@@ -67,11 +67,11 @@ class Witness:
             if host not in _LOOPBACK and not (isinstance(address, str) and address.startswith("/")):
                 raise ConnectionRefusedError(f"a shared notebook runs without a network; it asked for {host}")
 
-    def testify(self, folder: str) -> None:
-        """Write what was seen into a folder."""
+    def write(self, folder: str) -> None:
+        """Write the recorded inputs into a folder."""
         target = Path(folder)
         inside, outside = self._files()
-        testimony = Testimony(
+        inputs = NotebookInputs(
             began=self.began,
             inside=inside,
             outside=outside,
@@ -79,7 +79,7 @@ class Witness:
             candles=write_candles(target, self.record.merged(), fingerprint=fingerprint_of),
             made_with=made_with(),
         )
-        (target / TESTIMONY).write_bytes(msgspec.json.encode(testimony))
+        (target / INPUTS).write_bytes(msgspec.json.encode(inputs))
 
     def _files(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]

@@ -1,7 +1,7 @@
-"""Secrets in what is about to be shared: keys, tokens, passwords, private keys, and the values of a ``.env`` file.
+"""Search for secrets in shared notebooks: keys, tokens, passwords, private keys, and the values of a ``.env`` file.
 
-Looked for are the shapes of known keys, and long random-looking texts beside a name that speaks of a key. A finding
-shows where it is and a fingerprint, never the secret.
+Found are texts in the format of known keys, and long random-looking texts beside a name such as ``api_key``. A
+finding shows its place and a fingerprint, never the secret.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ _HARMLESS: Final = re.compile(
     r"(?i)^(?:your|my|the|a|an|example|test|dummy|fake|changeme|xxx+|\*+|<.*>|\{.*\}|\$.*)|[\s/]"
 )
 _KEY_LIKE: Final = re.compile(r"(?i)key|secret|token|passw|passphrase|credential")
-_ENTROPY: Final = 3.0  # bits per character; English words in snake case stay below
+_ENTROPY: Final = 3.0  # bits per character; English words in snake case are below
 _SHORTEST_VALUE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Leak:
+class Secret:
     """A secret that was found.
 
     Attributes
@@ -72,7 +72,7 @@ class Leak:
     what : str
         What it looks like.
     fingerprint : str
-        Eight digits to accept it by, when it is no secret after all.
+        Eight hexadecimal digits, to accept it when it is no secret.
     """
 
     place: str
@@ -95,7 +95,7 @@ def entropy(text: str) -> float:
     return -sum(n / total * math.log2(n / total) for n in Counter(text).values()) + 0.0 if total else 0.0
 
 
-def find_leaks(text: str, place: str, *, known: Mapping[str, str] | None = None) -> list[Leak]:
+def find_secrets(text: str, place: str, *, known: Mapping[str, str] | None = None) -> list[Secret]:
     r"""Secrets in a text, line by line.
 
     Parameters
@@ -108,14 +108,14 @@ def find_leaks(text: str, place: str, *, known: Mapping[str, str] | None = None)
 
     Examples
     --------
-    >>> [str(leak) for leak in find_leaks("x = 1\napi_key = 'Zx9Qm2Lp7Rt4Vw8Ky3Nd'", "cell [1]")]
+    >>> [str(secret) for secret in find_secrets("x = 1\napi_key = 'Zx9Qm2Lp7Rt4Vw8Ky3Nd'", "cell [1]")]
     ['cell [1], line 2: a value of api_key [17a43e7f]']
     """
-    found: dict[tuple[int, str], Leak] = {}
+    found: dict[tuple[int, str], Secret] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         for what, value in _in_line(line, known or {}):
             mark = hashlib.sha256(value.encode()).hexdigest()[:8]
-            found.setdefault((number, mark), Leak(f"{place}, line {number}", what, mark))
+            found.setdefault((number, mark), Secret(f"{place}, line {number}", what, mark))
     return list(found.values())
 
 
@@ -151,7 +151,7 @@ def known_values(env_text: str, *, origin: str) -> dict[str, str]:
 
 
 def secret_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Values of environment variables whose name speaks of a key."""
+    """Values of environment variables whose name is that of a key, to their origin."""
     return {
         value: f"the environment variable {name}"
         for name, value in environment.items()
@@ -160,7 +160,7 @@ def secret_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def notebook_texts(notebook: Any) -> Iterator[tuple[str, str]]:
-    """Every text of a notebook that a reader could see, with its place."""
+    """Every visible text of a notebook, with its place."""
     number = 0
     for position, cell in enumerate(notebook.cells, start=1):
         number += cell.cell_type == "code"
@@ -180,7 +180,7 @@ def _output_texts(output: Any) -> Iterable[str]:
 
 
 def _strings(data: Any) -> str:
-    """The texts inside JSON, each on a line of its own; packed numbers are no text."""
+    """The texts inside JSON, each on a line of its own, without packed numbers."""
     if isinstance(data, str):
         return data
     if isinstance(data, Mapping):
@@ -195,7 +195,7 @@ def _strings(data: Any) -> str:
 
 
 class Guard:
-    """Looks for secrets, and refuses."""
+    """A check for secrets that raises UsageError when it finds one."""
 
     def __init__(self, folder: Path, accepted: frozenset[str]) -> None:
         self._accepted = accepted
@@ -213,14 +213,14 @@ class Guard:
         UsageError
             With every place.
         """
-        found: dict[str, Leak] = {}
+        found: dict[str, Secret] = {}
         for place, text in texts:
-            for leak in find_leaks(text, place, known=self._known):
-                if leak.fingerprint not in self._accepted:
-                    found.setdefault(str(leak), leak)
+            for secret in find_secrets(text, place, known=self._known):
+                if secret.fingerprint not in self._accepted:
+                    found.setdefault(str(secret), secret)
         if not found:
             return
-        marks = " ".join(dict.fromkeys(f"--accept {leak.fingerprint}" for leak in found.values()))
+        marks = " ".join(dict.fromkeys(f"--accept {secret.fingerprint}" for secret in found.values()))
         raise UsageError(
             f"not shared, there may be secrets in it: {'; '.join(found)}\n"
             "read them from the environment, clear the output, and replace the key: it was in a file\n"

@@ -1,4 +1,4 @@
-"""``bknb.share``: make a folder with which somebody else gets the same numbers."""
+"""``bknb.share``: a folder with which somebody else gets the same results."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ..errors import UsageError
 from ..exchanges.bundle import MANIFEST, Manifest
 from ..stores.atomic import replace_folder, write_whole
 from . import execute, secrets
-from .folder import Checked, Parcel
+from .folder import Checked, SharedFolder
 from .fresh_environment import make_environment
-from .recorder import TESTIMONY, Testimony
+from .recorder import INPUTS, NotebookInputs
 from .secrets import Guard
-from .verify_notebook import Told, execute_watched
+from .verify_notebook import OnSummary, execute_recorded
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A notebook that was made ready for somebody else.
+    """Result of sharing a notebook.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Shared:
     manifest : Manifest
         What is in it.
     notes : tuple of str
-        What its reader has to know.
+        Notes for its reader.
     checked : {"fresh", "here", "no"}
         Where the copy was executed and gave the same: in a fresh environment made from its pins, or only in the
         environment of its author, because that was asked for or nothing could be installed.
@@ -68,7 +68,7 @@ def share(
     accept: Sequence[str] = (),
     check: bool | Literal["fresh", "here"] = True,
     timeout_seconds: int | None = None,
-    on_summary: Told | None = None,
+    on_summary: OnSummary | None = None,
 ) -> Shared:
     """Make a folder (or zip file) with which somebody else gets the same numbers, without a network.
 
@@ -95,7 +95,7 @@ def share(
     timeout_seconds
         Longest time for one cell.
     on_summary
-        Told ``(cell number, text)`` for every result, as soon as its cell is done.
+        Called with ``(cell number, text)`` for every result, as soon as its cell is done.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def share(
     if check not in (True, False, "fresh", "here"):
         raise UsageError(f"check must be True, False, 'fresh' or 'here', got {check!r:.80}")
     source = Path(notebook)
-    told = on_summary or (lambda _cell, _text: None)
+    report = on_summary or (lambda _cell, _text: None)
     node = execute.read_notebook(source)
     target = _target(source, to)
     guard = Guard(source.resolve().parent, frozenset(accept))
@@ -123,10 +123,12 @@ def share(
         folder, seen = Path(scratch, "share"), Path(scratch, "seen")
         folder.mkdir()
         seen.mkdir()
-        before = execute_watched(node, source.resolve().parent, seen, offline=False, timeout=timeout_seconds, told=told)
-        testimony = msgspec.json.decode((seen / TESTIMONY).read_bytes(), type=Testimony)
+        before = execute_recorded(
+            node, source.resolve().parent, seen, offline=False, timeout=timeout_seconds, on_summary=report
+        )
+        inputs = msgspec.json.decode((seen / INPUTS).read_bytes(), type=NotebookInputs)
         guard.check(secrets.notebook_texts(node))
-        made = Parcel(folder, source, node, testimony, guard)
+        made = SharedFolder(folder, source, node, inputs, guard)
         made.write(repository=repository, ref=ref, seen=seen)
         checked: Checked = "no"
         if check:

@@ -1,4 +1,4 @@
-"""Running a notebook again, and comparing every result with the run card that is stored beside it."""
+"""``bknb.verify_notebook``: execute a notebook again and compare its results with their stored run cards."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ..exchanges.bundle import read_manifest
 from ..provenance.card import Card, Difference
 from . import execute
 
-_BEGIN: Final = "from bknb.sharing.recorder import Witness as __witness\n__witness = __witness(offline={offline})"
-_FINISH: Final = "__witness.testify({folder!r})"
+_BEGIN: Final = "from bknb.sharing.recorder import Recorder as __recorder\n__recorder = __recorder(offline={offline})"
+_FINISH: Final = "__recorder.write({folder!r})"
 
-Told = Callable[[int, str], None]
+OnSummary = Callable[[int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class NotebookVerification:
-    """What came of running a notebook again; true where every result is what it was.
+    """Result of verifying a notebook; true where every result is the same.
 
     Attributes
     ----------
     differences : dict of str to tuple of Difference
         By result: everything but versions.
     surroundings : tuple of Difference
-        Versions and platform that are not what they were.
+        Changed versions and platform.
 
     Examples
     --------
@@ -54,7 +54,7 @@ class NotebookVerification:
 
 
 def verify_notebook(
-    notebook: str | Path, *, timeout_seconds: int | None = None, on_summary: Told | None = None
+    notebook: str | Path, *, timeout_seconds: int | None = None, on_summary: OnSummary | None = None
 ) -> NotebookVerification:
     """Execute a notebook again and compare every result with the run card that is stored in it.
 
@@ -85,8 +85,8 @@ def verify_notebook(
     before = cards_in(node)
     if not before:
         raise UsageError(f"{path} holds no run card\nrun it with bknb, save it with its outputs, then verify it")
-    told = on_summary or (lambda _cell, _text: None)
-    failure = execute.execute(node, folder=path.resolve().parent, timeout_seconds=timeout_seconds, on_summary=told)
+    report = on_summary or (lambda _cell, _text: None)
+    failure = execute.execute(node, folder=path.resolve().parent, timeout_seconds=timeout_seconds, on_summary=report)
     if failure is not None:
         raise UsageError(failed_text(failure, path.name))
     return compared(before, cards_in(node))
@@ -104,7 +104,7 @@ def cards_in(node: Any) -> list[Card]:
 
 
 def compared(before: list[Card], after: list[Card]) -> NotebookVerification:
-    """What differs between the results of a notebook and those of another run of it, one by one."""
+    """Differences between the results of a notebook and those of another run of it."""
     differences: dict[str, tuple[Difference, ...]] = {}
     surroundings: dict[str, Difference] = {}
     for number, card in enumerate(before, start=1):
@@ -120,10 +120,17 @@ def compared(before: list[Card], after: list[Card]) -> NotebookVerification:
     return NotebookVerification(differences, tuple(surroundings.values()))
 
 
-def execute_watched(
-    node: Any, folder: Path, seen: Path, *, offline: bool, timeout: int | None, told: Told, python: Path | None = None
+def execute_recorded(
+    node: Any,
+    folder: Path,
+    seen: Path,
+    *,
+    offline: bool,
+    timeout: int | None,
+    on_summary: OnSummary,
+    python: Path | None = None,
 ) -> list[Card]:
-    """Run the notebook between two cells nobody sees, which watch what it uses; gives its run cards.
+    """Execute a notebook between two hidden cells that record its inputs; returns its run cards.
 
     The kernel is one of this Python, or of ``python``.
     """
@@ -141,13 +148,13 @@ def execute_watched(
         node,
         folder=folder,
         timeout_seconds=timeout,
-        on_summary=lambda cell, text: told(cell - 1, text),
+        on_summary=lambda cell, text: on_summary(cell - 1, text),
         python=python,
     )
     node.cells = shown
     if failure is not None:
         if failure.cell > 1 + sum(cell.cell_type == "code" for cell in shown):
-            raise UsageError(failure.text.partition(": ")[2])  # ours, after the last of the notebook
+            raise UsageError(failure.text.partition(": ")[2])  # the hidden last cell
         raise UsageError(failed_text(execute.Failure(cell=failure.cell - 1, text=failure.text), "the notebook"))
     for cell in shown:
         for part in (cell, *cell.get("outputs", ())):

@@ -1,4 +1,4 @@
-"""The bknb that is running, as a wheel: a shared notebook brings the code that made its numbers."""
+"""A wheel of the running bknb: a shared notebook brings the code that made its results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
-_MOMENT: Final = (1980, 1, 1, 0, 0, 0)  # the first a zip file knows: the same code gives the same bytes
+_MOMENT: Final = (1980, 1, 1, 0, 0, 0)  # the earliest of a zip file: the same code gives the same bytes
 _TAG: Final = "py3-none-any"
 _LEFT_OUT: Final = ("__pycache__", ".ipynb_checkpoints")
 
