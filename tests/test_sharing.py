@@ -638,7 +638,7 @@ def test_sources_of_a_shared_notebook_reach_another_process(shared: bknb.Shared,
     import pickle
 
     demo = Exchange("demo", bknb.exchanges.demo())
-    recorded = pickle.loads(pickle.dumps(Record().listen(demo).source))  # noqa: S301 -- our own
+    recorded = pickle.loads(pickle.dumps(Record().wrap(demo).source))  # noqa: S301 -- our own
     assert type(recorded) is type(demo.source)
     bundle = Bundle(shared.path, explain=lambda file, candles: "")
     served = pickle.loads(pickle.dumps(bundle.substitute(demo).source))  # noqa: S301

@@ -1,1 +1,1 @@
-"""What a result was made of: source code, candles and strategy as hashes, and the card that holds them."""
+"""Provenance of results: source code, candles and strategy as hashes, and the run card that holds them."""

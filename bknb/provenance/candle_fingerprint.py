@@ -1,4 +1,4 @@
-"""What candles were, in a few bytes: a digest that proves they are the same, and sums that find the ones that are not.
+"""Fingerprint of candles: a digest that proves they are the same, and daily sums that locate changed ones.
 
 The digest is SHA-256 of the columns as little-endian bytes. Beside it every UTC day keeps three sums over its
 candles, modulo 2**64: of ``h``, of ``i h`` and of ``i i h``, where ``i`` is the position of a candle in its day and
@@ -44,7 +44,7 @@ class Day(msgspec.Struct, frozen=True, array_like=True):
 
 
 class CandleRange(msgspec.Struct, frozen=True, kw_only=True):
-    """Candles of one symbol and interval that a run had.
+    """Fingerprint of the candles of one symbol and interval in a run.
 
     Attributes
     ----------
@@ -72,12 +72,12 @@ class CandleRange(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Symbol and interval, for messages."""
         return f"{self.symbol} {self.interval} ({self.exchange})"
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """Candles that are not what they were: open times (UTC ms), or a whole day when there are many."""
+    """Changed candles: their open times (UTC ms), or a whole day when there are many."""
 
     moments: tuple[int, ...]
     day: str | None = None
@@ -86,7 +86,7 @@ class Changed(msgspec.Struct, frozen=True):
 
 
 def fingerprint(candles: Candles, *, exchange: str, symbol: str, interval: str) -> CandleRange:
-    """Digest, gaps and daily sums of candles.
+    """The fingerprint of candles: digest, gaps and daily sums.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def _days(candles: Candles, step: int) -> Iterator[tuple[str, Day]]:
 
 
 def compare(before: CandleRange, after: CandleRange) -> list[Changed]:
-    """Which candles are not what they were, day by day."""
+    """The changed candles, day by day."""
     if before.digest == after.digest:
         return []
     step = interval_ms(before.interval)
@@ -190,7 +190,7 @@ def locate(old: Day, new: Day, *, positions: int) -> tuple[int, ...] | None:
 
 
 def changes(before: CandleRange, after: CandleRange) -> list[str]:
-    """Which candles are not what they were, as sentences."""
+    """The changed candles as sentences."""
     return [_change_text(before, change) for change in compare(before, after)]
 
 
@@ -205,7 +205,7 @@ def _change_text(part: CandleRange, change: Changed) -> str:
 
 
 def explain(stored: dict[str, Any], candles: Candles) -> str:
-    """What is different in candles whose fingerprint was stored as plain data."""
+    """The changes of candles against a fingerprint stored as plain data, in words."""
     try:
         before = msgspec.convert(stored, CandleRange)
     except msgspec.ValidationError:

@@ -1,4 +1,4 @@
-"""The run card: what was run, on which candles, with what, what came of it; and what differs between two of them."""
+"""The run card: strategy, candles, settings, versions and outcome of a run; and the differences of two cards."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _SHOWN: Final = 8  # lines of one kind in a report of differences
 _ROWS_SHOWN: Final = 4
 _COLUMNS_SHOWN: Final = 4
 _CLOSE: Final = 1e-9
-_HARDLY_TOLD: Final = (NOT_COMPARED, "characters, sha256")  # values of which one reader tells more than another
+_INCOMPLETE: Final = (NOT_COMPARED, "characters, sha256")  # values of which one reader shows more than another
 
 Kind = Literal["candles", "code", "value", "setting", "run", "outcome", "with"]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run came to.
+    """Outcome of a run.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is not what it was.
+    """One difference between two cards.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """What was run, on which candles, with what, and what came of it.
+    """Run card: strategy, candles, settings, versions and outcome of a run.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     risk : str or None
     allow_gaps, stopped : bool
     given : tuple of str
-        What the call said itself, and did not take from the strategy or the configuration.
+        Options given in the call, not taken from the strategy or the configuration.
     settings : dict
     code : Code
         Source text of the strategy, of the risk rules, and of what they call.
@@ -170,7 +170,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     # --- comparing ----------------------------------------------------------------------------------------------
 
     def diff(self, other: Card) -> list[Difference]:
-        """What is different in ``other``, in words; what comes first explains what comes later."""
+        """The differences of ``other``; earlier ones explain later ones."""
         return [
             *_run_differences(self, other),
             *_setting_differences(self, other),
@@ -182,7 +182,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def verify(self, **changes: Any) -> Any:
-        """Run it again, here and now, and say what differs; see ``bknb.verify``."""
+        """Run it again and compare; see ``bknb.verify``."""
         from .. import verify
 
         return verify(self, **changes)
@@ -292,11 +292,11 @@ def _run_differences(old: Card, new: Card) -> list[Difference]:
 def _setting_differences(old: Card, new: Card) -> list[Difference]:
     names = [*old.settings, *(name for name in new.settings if name not in old.settings)]
 
-    def told(card: Card, name: str) -> str:
+    def text(card: Card, name: str) -> str:
         return f"{card.settings[name]:g}" if name in card.settings else "not known"
 
     return [
-        _changed("setting", f"setting {name}", told(old, name), told(new, name))
+        _changed("setting", f"setting {name}", text(old, name), text(new, name))
         for name in names
         if old.settings.get(name) != new.settings.get(name)
     ]
@@ -318,7 +318,7 @@ def _code_differences(old: Code, new: Code) -> list[Difference]:
 
 
 def _code_differences_of_readers(old: Code, new: Code) -> list[Difference]:
-    """What differs in the text of functions that both cards hold: one of them was read by a reader that saw less."""
+    """Differences in the text of functions that both cards hold, where one was made by an older reader."""
     found: list[Difference] = []
     before, after = (_by_plain_name({each.name: each.text for each in code.functions}) for code in (old, new))
     for name in before if old.reader < new.reader else after:
@@ -372,13 +372,13 @@ def _value_differences(old: Code, new: Code) -> list[Difference]:
 
 
 def _value_differences_of_readers(old: Code, new: Code) -> list[Difference]:
-    """What differs in values that both cards hold in full."""
+    """Differences in values that both cards hold in full."""
     before, after = _by_plain_name(old.values), _by_plain_name(new.values)
     found = []
     for name in sorted(before if old.reader < new.reader else after):
         was, now = before.get(name, ["not read"]), after.get(name, ["not read"])
-        told = not any(part in text for part in _HARDLY_TOLD for text in (*was, *now))
-        if told and set(was).isdisjoint(now):
+        comparable = not any(part in text for part in _INCOMPLETE for text in (*was, *now))
+        if comparable and set(was).isdisjoint(now):
             found.append(_changed("value", name, was[0], now[0]))
     return found
 
@@ -416,7 +416,7 @@ def _outcome_differences(old: Outcome, new: Outcome) -> list[Difference]:
 
 
 def _rows_by_number(old: Outcome, new: Outcome) -> list[str]:
-    """Which rows changed, where only their marks are known."""
+    """Differences in rows of which only the digests are known."""
     return [
         f"row {number + 1} of {len(old.marks)} is not what it was"
         for number, (was, now) in enumerate(zip(old.marks, new.marks, strict=False))
@@ -476,7 +476,7 @@ def _some(lines: list[str], what: str, *, shown: int = _SHOWN) -> list[str]:
 
 
 def card_markdown(card: Card) -> str:
-    """The card for people."""
+    """The card as Markdown."""
     span = f"{utc_text(card.start)} .. {utc_text(card.end)}"
     result = card.outcome
     counts = f"{result.trades} trades, {result.cancelled} cancelled"

@@ -1,4 +1,4 @@
-"""What a function reads from outside itself: globals, its closure, defaults, and what it imports while it runs."""
+"""Names a function reads from outside: globals, its closure, defaults, and its own imports."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Name(NamedTuple):
         return bool(self.module or self.level)
 
 
-# Reading instructions costs a millisecond; the code objects kept here make sure that an id means one code.
+# Reading instructions costs a millisecond; holding the code objects here keeps their ids unique.
 _known: dict[int, tuple[types.CodeType, tuple[Name, ...]]] = {}
 
 

@@ -1,4 +1,4 @@
-"""What functions, classes, objects and modules of the user's are made of: what they wrap, hold and define."""
+"""Parts of the user's functions, classes, objects and modules: what they wrap, hold and define."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def members_of(thing: type) -> Iterator[tuple[str, Any]]:
                 yield key, member
 
 
-def told_by_class(function: types.FunctionType, thing: type) -> bool:
-    """Whether the text of a class tells a method: it stands there, or a dataclass made it."""
+def defined_by_class(function: types.FunctionType, thing: type) -> bool:
+    """Whether the text of a class determines a method: it is written there, or a dataclass made it."""
     made = wrapped_by(function) is None and function.__qualname__.startswith(f"{thing.__qualname__}.")
     return made or is_written_in(function, thing)

@@ -26,7 +26,7 @@ import msgspec
 
 from ..user_code import is_users
 from .names_read import Name, closure_of, defaults_of, names_read
-from .parts import leads_to_own, members_of, own_module, state_of, told_by_class, wrapped_by
+from .parts import defined_by_class, leads_to_own, members_of, own_module, state_of, wrapped_by
 from .source_text import digest_of, text_of_class, text_of_code
 from .value_text import Spelled, spell
 
@@ -292,7 +292,7 @@ class _Walk:
         short = thing.__qualname__.rpartition("<locals>.")[2]
         for key, member in members_of(thing):
             function = getattr(member, "__func__", member)
-            if text and isinstance(function, types.FunctionType) and told_by_class(function, thing):
+            if text and isinstance(function, types.FunctionType) and defined_by_class(function, thing):
                 self._reads(function)
             else:
                 self._later(member, f"{short}.{key}")

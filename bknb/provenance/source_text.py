@@ -15,7 +15,7 @@ from typing import Any, Final
 
 _KEPT: Final = 1_024
 
-# Reading text costs a millisecond; the code objects kept here make sure that an id means one code.
+# Reading text costs a millisecond; holding the code objects here keeps their ids unique.
 _texts: dict[int, tuple[types.CodeType, str]] = {}
 _files: dict[str, tuple[tuple[int, int], dict[str, list[types.CodeType]]]] = {}
 
@@ -125,7 +125,7 @@ def _by_name(module: types.CodeType) -> dict[str, list[types.CodeType]]:
 
 
 def _meaning(code: types.CodeType) -> tuple[Any, ...]:
-    """What compiled code does, without the lines it stands in."""
+    """Compiled code as text, without line numbers."""
     constants = tuple(
         _meaning(part)
         if isinstance(part, types.CodeType)

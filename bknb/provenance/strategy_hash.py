@@ -1,4 +1,4 @@
-"""What a strategy is, as a hash: its source code with that of all it calls, and the values it reads."""
+"""Hash of a strategy: its source code with that of all it calls, and the values it reads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLAIN: Final = (int, float, complex, str, bytes, bool, type(None))
 
 
 def fingerprint(strategy: Strategy) -> str:
-    """A hash that changes when the strategy would: not by its name, not by a comment elsewhere in the file.
+    """The hash of a strategy; its name and comments elsewhere in the file do not change it.
 
     It is that of everything :func:`functions_of` lists, with what these call and read (see
     :mod:`bknb.provenance.source_code`), and of the interval and the length of a window. What comes from an installed

@@ -1,4 +1,4 @@
-"""Values as text that is the same on every machine, and what they hold that no text can tell: functions, objects."""
+"""Values as text that is the same on every machine, and the functions, classes and objects in them."""
 
 from __future__ import annotations
 
@@ -171,8 +171,8 @@ class _Speller:
         if pickled[0].digest and pickled[0].digest == pickled[1].digest:
             self.inside += [(f"{place} part {at}", part) for at, part in enumerate(pickled[0].found, start=1)]
             return f"{name}, state sha256 {pickled[0].digest}"
-        said = _steady_repr(value)
-        return f"{name} {said}" if said else _unknown(value)
+        text = _steady_repr(value)
+        return f"{name} {text}" if text else _unknown(value)
 
 
 _KINDS: Final[tuple[tuple[Any, Callable[[Any, Any, str], str]], ...]] = (
@@ -209,13 +209,13 @@ class _StatePickler(pickle.Pickler):
 
 
 class _Sink:
-    """Where a pickle goes that nobody wants to keep."""
+    """A file that hashes what is written to it."""
 
     def __init__(self) -> None:
         self.hash = hashlib.sha256()
 
     def write(self, data: Any) -> None:
-        """Take a part of it."""
+        """Hash a part."""
         self.hash.update(data)
 
 
@@ -238,13 +238,13 @@ def _pickled(value: Any) -> _Pickled:
 
 
 def _steady_repr(value: Any) -> str:
-    """Its repr, when that says something and always the same."""
+    """The repr of a value where it is its own and stable; else empty."""
     kind: Any = type(value)
     if kind.__repr__ is object.__repr__:
         return ""
     try:
-        said = repr(value)
-        return said if said == repr(value) and "0x" not in said else ""
+        text = repr(value)
+        return text if text == repr(value) and "0x" not in text else ""
     except Exception:  # noqa: BLE001 -- as above
         return ""
 

@@ -1,4 +1,4 @@
-"""Contract suites, simulated clock and fault injection for everybody who writes an adapter; ``reset`` between tests."""
+"""Contract suites, simulated clocks and fault injection for tests of your own adapters; ``reset`` between tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["reset"]
 
 
 def reset() -> None:
-    """Bring bknb back to how it is when a process has just imported it.
+    """Reset bknb to its state right after import.
 
     Runs in the background and live runs are stopped, waited for (at most 10 seconds each) and forgotten; their saved
     state stays where it is. Every listener is unsubscribed. Registered strategies, exchanges, frames, risk profiles,

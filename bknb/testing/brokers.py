@@ -1,4 +1,4 @@
-"""What every broker must do, as tests to inherit; and a broker that ends the process at any call.
+"""Contract suite for brokers, to inherit; and a broker that ends the process at any call.
 
 Examples
 --------
@@ -35,7 +35,7 @@ _Answer = TypeVar("_Answer")
 
 
 class BrokerContract:
-    """Tests a broker must pass; inherit, and say how to make one.
+    """Contract tests of a broker; inherit, and override :meth:`make_broker`.
 
     They trade ``quantity`` of ``symbol`` a few times to and fro: run them on paper or in a sandbox.
     """
@@ -43,7 +43,7 @@ class BrokerContract:
     symbol = "BTCUSDT"
     quantity = 1.0
     price = 100.0
-    """About where the market is, in quote currency."""
+    """Approximate market price, quote currency."""
 
     durable = True
     """Whether a second broker object made with the same folder meets the orders of the first one."""
@@ -53,7 +53,7 @@ class BrokerContract:
 
     looks = 20
     pause_seconds = 0.0
-    """How often, and with which pause, an order is asked about until it is filled or cancelled."""
+    """Number of status requests, and the pause between them, until an order is filled or cancelled."""
 
     def make_broker(self, folder: Path) -> Broker:
         """A broker; the same folder is the same account."""
@@ -216,7 +216,7 @@ class BrokerContract:
 class FaultyBroker:
     """A broker that ends the process at its n-th moment, as SIGKILL does.
 
-    Every call has two moments: before it is made, and after it was carried out and before anybody hears of it.
+    Every call has two moments: before it is made, and after it was carried out but before it returns.
 
     Parameters
     ----------
@@ -251,11 +251,11 @@ class FaultyBroker:
         return await self._around(f"cancel {client_id}", lambda: self._broker.cancel(client_id, symbol))
 
     async def report(self, client_id: str, symbol: str) -> Report | None:
-        """What became of an order."""
+        """The report of an order."""
         return await self._around(f"report {client_id}", lambda: self._broker.report(client_id, symbol))
 
     async def open_orders(self, symbol: str) -> list[Report]:
-        """What works on a symbol."""
+        """The open orders of a symbol."""
         return await self._around(f"open_orders {symbol}", lambda: self._broker.open_orders(symbol))
 
     async def _around(self, what: str, call: Callable[[], Awaitable[_Answer]]) -> _Answer:

@@ -1,4 +1,4 @@
-"""Clocks that do not wait: for live runs over recorded minutes, and for weeks in seconds.
+"""Simulated clocks: for live runs over recorded minutes, and for weeks in seconds.
 
 Examples
 --------
@@ -18,7 +18,7 @@ from ..market.clock import stopwatch
 
 
 class SimulatedClock:
-    """A clock that jumps to whatever is waited for.
+    """A clock that jumps to the moment that is waited for.
 
     Several runs may share one: it never goes back, and a run that finds that more than a minute has passed catches up.
 
@@ -42,18 +42,18 @@ class SimulatedClock:
         return self._now
 
     def advance(self, when: int) -> None:
-        """Let it be ``when`` (UTC ms), unless it is later already."""
+        """Advance to ``when`` (UTC ms), unless it is later already."""
         with self._mutex:
             self._now = max(self._now, when)
 
     async def sleep_until(self, when: int) -> None:
-        """Let it be ``when``, after everybody else on the loop had a turn."""
+        """Advance to ``when`` (UTC ms) after the other tasks of the loop had a turn."""
         await asyncio.sleep(0)
         self.advance(when)
 
 
 class AcceleratedClock:
-    """A clock that runs many times as fast as the one on the wall.
+    """A clock that runs many times as fast as real time.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""An exchange on this computer: a loopback HTTP server that behaves like Binance's public REST.
+"""A local exchange: a loopback HTTP server that behaves like Binance's public REST API.
 
 It answers ``/api/v3/time``, ``/api/v3/exchangeInfo`` and ``/api/v3/klines`` from any source of candles, with Binance's
 limits, error bodies and status codes, and misbehaves on command. The real ccxt client talks to it::
@@ -47,7 +47,7 @@ Fault = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
-    """One symbol of the server: what it is called and how it writes numbers."""
+    """One symbol of the server: its names and number steps."""
 
     base: str
     quote: str = "USDT"
@@ -64,7 +64,7 @@ class Market:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request as it came."""
+    """One received request."""
 
     path: str
     query: dict[str, str]
@@ -126,13 +126,13 @@ class LocalBinance:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address of the server."""
         assert self._server is not None, "the server has not been started"  # noqa: S101
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def ccxt_config(self) -> dict[str, Any]:
-        """What points ccxt's binance client here."""
+        """Configuration of ccxt's binance client for this server."""
         return {
             "urls": {
                 "api": {
@@ -145,7 +145,7 @@ class LocalBinance:
         }
 
     def asked(self, path: str) -> list[Request]:
-        """The requests whose path ends so."""
+        """The requests whose path has this ending."""
         return [request for request in self.requests if request.path.endswith(path)]
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Disks that fail on command: for proving that saved state survives.
+"""Fault injection for disks: tests that saved state survives.
 
 :class:`FaultyDisk` ends the process, or reports an error, at the n-th change of the disk; :class:`PowerCutDisk` tells
 what would be left if the power had gone at any moment; :func:`killed_at_system_call` ends a real process at its n-th
@@ -24,7 +24,7 @@ Fault = Literal["kill", "torn"] | OSError | None
 
 
 class FaultyDisk(Disk):
-    """A disk whose n-th change goes wrong.
+    """A disk whose n-th change fails.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ class FaultyDisk(Disk):
         return super().create(path)
 
     def open_to_append(self, path: Path) -> int:
-        """Open a file to write at its end."""
+        """Open a file for appending."""
         self._before("open_to_append", path)
         return super().open_to_append(path)
 
     def truncate(self, path: Path, size: int) -> None:
-        """Cut a file off."""
+        """Truncate a file."""
         self._before("truncate", path)
         super().truncate(path, size)
 
@@ -108,7 +108,7 @@ class FaultyDisk(Disk):
         return super().write(handle, data[: self._most])
 
     def sync(self, handle: int) -> None:
-        """Force a file to the disk."""
+        """Flush a file to disk."""
         self._before("sync", handle)
         super().sync(handle)
 
@@ -130,7 +130,7 @@ class FaultyDisk(Disk):
         super().unlink(path)
 
     def sync_folder(self, folder: Path) -> None:
-        """Force a folder to the disk."""
+        """Flush a folder to disk."""
         self._before("sync_folder", folder)
         super().sync_folder(folder)
 
@@ -163,7 +163,7 @@ def end_process() -> None:
 
 
 class PowerCutDisk(Disk):
-    """A disk that remembers what it was told and works out what a power cut would leave of it.
+    """A disk that records every call and computes what a power cut would leave.
 
     What was not forced to the disk may be lost: bytes without ``sync``, names without ``sync_folder``. Names may also
     get there early, before the bytes they stand for. Only what happens below ``root`` is followed.
@@ -204,14 +204,14 @@ class PowerCutDisk(Disk):
         return handle
 
     def open_to_append(self, path: Path) -> int:
-        """Open a file to write at its end."""
+        """Open a file for appending."""
         handle = super().open_to_append(path)
         self._open[handle] = path
         self.calls.append(("open_to_append", path, 0))
         return handle
 
     def truncate(self, path: Path, size: int) -> None:
-        """Cut a file off."""
+        """Truncate a file."""
         super().truncate(path, size)
         self.calls.append(("truncate", path, size))
 
@@ -222,7 +222,7 @@ class PowerCutDisk(Disk):
         return count
 
     def sync(self, handle: int) -> None:
-        """Force a file to the disk."""
+        """Flush a file to disk."""
         super().sync(handle)
         self.calls.append(("sync", self._open[handle], 0))
 
@@ -237,7 +237,7 @@ class PowerCutDisk(Disk):
         self.calls.append(("unlink", path, 0))
 
     def sync_folder(self, folder: Path) -> None:
-        """Force a folder to the disk."""
+        """Flush a folder to disk."""
         super().sync_folder(folder)
         self.calls.append(("sync_folder", folder, 0))
 
@@ -256,7 +256,7 @@ class PowerCutDisk(Disk):
         return files.left(files.forced), files.left(files.visible)
 
     def every_moment(self) -> Iterator[tuple[int, dict[Path, bytes | None]]]:
-        """Each number of calls with each of its two outcomes."""
+        """Every number of calls with each of its two outcomes."""
         for calls in range(len(self.calls) + 1):
             for remains in self.remains(calls):
                 yield calls, remains
@@ -291,8 +291,8 @@ class _Files:
         elif name == "unlink":
             del self.visible[path]
         else:
-            kept = {other: content for other, content in self.forced.items() if other.parent != path}
-            self.forced = kept | {other: content for other, content in self.visible.items() if other.parent == path}
+            others = {other: content for other, content in self.forced.items() if other.parent != path}
+            self.forced = others | {other: content for other, content in self.visible.items() if other.parent == path}
 
     def left(self, names: dict[Path, _Content]) -> dict[Path, bytes | None]:
         left: dict[Path, bytes | None] = {}

@@ -1,4 +1,4 @@
-"""The contract every source of candles keeps, as a suite to run against your own.
+"""Contract suite for sources of candles, to run against your own.
 
 In pytest, subclass :class:`CandleSourceContract`; elsewhere ``await check_candle_source(source, "BTCUSDT", since)``.
 """
@@ -23,7 +23,7 @@ _LIMIT = 12
 
 
 async def check_candle_source(source: CandleSource, symbol: str, since: int) -> None:
-    """Hold a source to the whole contract.
+    """Check a source against the whole contract.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ async def _begins_at_since(source: CandleSource, symbol: str, since: int) -> Non
     _must(between == whole[1:], "`since` within a minute must begin with the next full minute: open time >= since")
 
 
-async def _keeps_the_limit(source: CandleSource, symbol: str, since: int) -> None:
+async def _respects_the_limit(source: CandleSource, symbol: str, since: int) -> None:
     whole = await _minutes(source, symbol, since, _LIMIT)
     _must(await _minutes(source, symbol, since, 1) == whole[:1], "limit=1 must give the candle that opens at `since`")
 
@@ -142,9 +142,9 @@ async def _writes_numbers(source: CandleSource, symbol: str, since: int) -> None
     _must("e" not in (written + quantity).lower(), "no exponents: exchanges do not read them")
 
 
-def _must(kept: object, promise: str) -> None:
-    # Not an assert statement: the suite has to bite under ``python -O``, too.
-    if not kept:
+def _must(holds: object, promise: str) -> None:
+    # Not an assert statement: the suite must fail under ``python -O``, too.
+    if not holds:
         raise AssertionError(promise)
 
 
@@ -159,7 +159,7 @@ PROMISES: tuple[Callable[[CandleSource, str, int], Awaitable[None]], ...] = (
     _answers_what_was_asked,
     _has_sound_values,
     _begins_at_since,
-    _keeps_the_limit,
+    _respects_the_limit,
     _joins_pages,
     _repeats_itself,
     _protects_its_memory,
@@ -169,7 +169,7 @@ PROMISES: tuple[Callable[[CandleSource, str, int], Awaitable[None]], ...] = (
 
 
 class CandleSourceContract:
-    """The contract as pytest tests: subclass it, and say what to test in :meth:`source`.
+    """The contract as pytest tests: subclass it, and override :meth:`source`.
 
     Attributes
     ----------
@@ -223,18 +223,18 @@ class CandleSourceContract:
 
     def test_it_keeps_the_limit(self) -> None:
         """Never more than ``limit`` candles, and the oldest of them."""
-        self._hold(_keeps_the_limit)
+        self._hold(_respects_the_limit)
 
     def test_it_joins_pages(self) -> None:
-        """Pages laid side by side are one answer."""
+        """Two pages joined equal one answer."""
         self._hold(_joins_pages)
 
     def test_it_repeats_itself(self) -> None:
-        """The same question has the same answer, also at the same time."""
+        """The same request has the same answer, also concurrently."""
         self._hold(_repeats_itself)
 
     def test_it_protects_its_memory(self) -> None:
-        """Nobody can write into what it hands out."""
+        """Returned candles are read-only."""
         self._hold(_protects_its_memory)
 
     def test_it_answers_only_its_intervals(self) -> None:

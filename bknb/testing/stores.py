@@ -1,4 +1,4 @@
-"""What every state store must do, as tests to inherit.
+"""Contract suite for state stores, to inherit.
 
 Examples
 --------
@@ -63,13 +63,13 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 class StateStoreContract:
-    """Tests a state store must pass; inherit, and say how to make one."""
+    """Contract tests of a state store; inherit, and override the methods that make one."""
 
     durable = True
     """Whether a second store object on the same folder sees what the first one saved."""
 
     def make_store(self, folder: Path) -> StateStore:
-        """A store that keeps everything below ``folder`` (which exists); the same folder is the same state."""
+        """A store that saves everything below ``folder`` (which exists); the same folder is the same state."""
         raise NotImplementedError
 
     def stored(self, store: StateStore, kind: str, key: tuple[str, ...]) -> bytes:
@@ -155,7 +155,7 @@ class StateStoreContract:
         store.release()
 
     def test_refuses_what_it_cannot_keep(self, tmp_path: Path) -> None:
-        """Mistakes of the caller are told at once and save nothing."""
+        """Mistakes of the caller raise at once and save nothing."""
         store = self.acquired(tmp_path)
         for kind in ("", "Signal", "../signal", "a b", "x" * 33):
             refused(UsageError, lambda kind=kind: store.write(kind, PLACE, b"1"))  # type: ignore[misc]
@@ -224,7 +224,7 @@ class StateStoreContract:
         again.release()
 
     def test_has_one_owner(self, tmp_path: Path) -> None:
-        """A second store object on the same place is refused until the first is released, and told who has it."""
+        """A second store object on the same place is refused while the first is acquired; the error names the holder."""
         self.only_durable()
         first, second = self.acquired(tmp_path), self.make_store(tmp_path)
         text = refused(StateError, second.acquire)
@@ -238,7 +238,7 @@ class StateStoreContract:
 
     @pytest.mark.parametrize("way", sorted(DAMAGES))
     def test_damage_is_told_and_kept(self, tmp_path: Path, way: str) -> None:
-        """Damage is an error until somebody decides, over restarts too; what was found is not overwritten."""
+        """Damage is an error until a user decides, over restarts too; the damaged bytes are not overwritten."""
         store = self.acquired(tmp_path)
         store.write("signal", ("rsi", "BTCUSDT"), b"7")
         self.spoil(store, DAMAGES[way])
@@ -291,7 +291,7 @@ class StateStoreContract:
         return self.acquired(folder)
 
     def spoil(self, store: StateStore, change: Callable[[bytes], bytes]) -> None:
-        """Save a price, damage it, and expect to be told so at every look."""
+        """Save a price, damage it, and expect an error at every read."""
         store.write("signal", PLACE, b'{"price":100}')
         self.damage(store, "signal", PLACE, change(self.stored(store, "signal", PLACE)))
         for _ in range(2):
