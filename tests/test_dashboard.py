@@ -24,7 +24,7 @@ from bknb.jupyter.dashboard.dashboard import Dashboard
 from bknb.jupyter.dashboard.event_pump import Pump
 from bknb.jupyter.dashboard.updates import Frames
 from bknb.market.candles import Candles
-from bknb.reports import equity_curve as equity
+from bknb.reports import equity_arrays as equity
 from bknb.reports import panel_data as panels
 from bknb.reports import plots as figures
 from bknb.reports.ohlc_bars import bar_length, bars

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import bknb
 from bknb.domain.formatting import price_decimals
-from bknb.reports.equity_curve import POINTS_PER_TRACE, EquityInfo
+from bknb.reports.equity_arrays import POINTS_PER_TRACE, EquityInfo
 from bknb.reports.plots import decimate, equity_figure, equity_info, equity_png, figure_json
 
 YEAR = "2024-01-01:2024-12-31"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import UsageError
-from ..market.context import Context
+from ..market.strategy_context import Context
 
 Ask = Callable[[Context], Any]
 

@@ -17,7 +17,7 @@ from ..domain.signal import Event, Milestone, Rejected, RiskRefused, Signal
 from ..domain.validation import read_answer
 from ..errors import NotEnoughData, StateError
 from ..events import messages, subjects
-from ..market.context import Context, current
+from ..market.strategy_context import Context, current
 from ..user_code import where_it_failed
 from .records import FailureKind, Records
 from .registry import Strategy

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..market.candles import Candles
-    from ..market.context import Context
     from ..market.sessions import Sessions
+    from ..market.strategy_context import Context
     from ..market.window import Series
     from .registry import Strategy
 

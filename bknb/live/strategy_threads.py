@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..engine.registry import Strategy
-from ..market.context import Context
+from ..market.strategy_context import Context
 
 
 def in_threads(strategy: Strategy) -> Strategy:

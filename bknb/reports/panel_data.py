@@ -10,7 +10,7 @@ import numpy as np
 from ..domain.formatting import duration_text, minute_text, percent_text, price_text
 from ..metrics.definitions import DEFINITIONS
 from .backtest_info import FIGURES, figures_of
-from .equity_curve import EquityInfo, Floats, Times, decimate, drawdown_path
+from .equity_arrays import EquityInfo, Floats, Times, decimate, drawdown_path
 from .ohlc_bars import bars
 from .progress_text import left_text, speed_text
 from .run_view import Watch

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..domain.formatting import minute_text, price_decimals
 from ..errors import MissingDependency
-from .equity_curve import EquityInfo, Floats, Times, decimate, equity_info, extremes
+from .equity_arrays import EquityInfo, Floats, Times, decimate, equity_info, extremes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

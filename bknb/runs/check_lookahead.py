@@ -21,10 +21,10 @@ from ..engine.vectorised import signal_rows
 from ..errors import NotEnoughData, StrategyError, UsageError
 from ..market.candles import Candles
 from ..market.clock import SystemClock
-from ..market.context import Context, current
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
 from ..market.sources import WindowSource
+from ..market.strategy_context import Context, current
 from ..market.window import Series, Window
 from ..research.lookahead_checks import (
     NOTHING,

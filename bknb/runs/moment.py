@@ -37,7 +37,7 @@ from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
 from ..engine.risk_book import RiskBook
 from ..errors import NotEnoughData, UsageError
-from ..market.context import Context, current
+from ..market.strategy_context import Context, current
 from ..reports.signal_story import story
 from .nested_loop import run_here
 
