@@ -42,7 +42,7 @@ board.show()
 BYTES = """
 import json
 from ipywidgets.widgets.widget import _remove_buffers
-state, _, buffers = _remove_buffers(board.surface.get_state())
+state, _, buffers = _remove_buffers(board.widget.get_state())
 program = len(state["_esm"]) + len(state["_css"])
 data, metadata = board._bundle()
 print(program, len(json.dumps(state)) - program, sum(len(b) for b in buffers), len(json.dumps(data)), round(kernel_ms))
@@ -90,7 +90,7 @@ def year(*, watched: bool) -> tuple[float, float, int, int]:
     task = bknb.Backtest.background("BTCUSDT", strategy=get_signal, interval="15m", exchange=DEMO, frame=YEAR)
     board = bknb.dashboard(task) if watched else None
     if board is not None:
-        board.surface  # noqa: B018 -- a front end looks
+        board.widget  # noqa: B018 -- a front end looks
     task._over.wait()
     used = time.process_time() - used
     result = task.result()

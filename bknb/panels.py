@@ -1,4 +1,4 @@
-"""Each panel of a dashboard alone: ``bknb.panels.price(task)``, ``bknb.panels.trades(result)``, ...
+"""Dashboards of a single panel: ``bknb.panels.price(task)``, ``bknb.panels.trades(result)``, ...
 
 Every function takes what :func:`bknb.dashboard` takes, and shows one panel of it.
 
@@ -41,7 +41,7 @@ def _alone(panel: str, shown: Any) -> Dashboard:
 
 
 def status(shown: Any = None) -> Dashboard:
-    """State, part behind, rate and time left; of a live run the last tick and the state on disk."""
+    """Status, progress, rate and time left; of a live run the last tick and the state on disk."""
     return _alone("status", shown)
 
 
@@ -66,7 +66,7 @@ def signals(shown: Any = None) -> Dashboard:
 
 
 def trades(shown: Any = None) -> Dashboard:
-    """The trades, to sort and filter; a chosen one tells its story."""
+    """The trades, to sort and filter; a selected one shows its events."""
     return _alone("trades", shown)
 
 
@@ -76,7 +76,7 @@ def statistics(shown: Any = None) -> Dashboard:
 
 
 def risk(shown: Any = None) -> Dashboard:
-    """What risk profiles have refused, and why."""
+    """Signals that risk profiles have refused, and why."""
     return _alone("risk", shown)
 
 
@@ -91,7 +91,7 @@ def problems(shown: Any = None) -> Dashboard:
 
 
 def timings(shown: Any = None) -> Dashboard:
-    """How long things take."""
+    """Measured durations by kind."""
     return _alone("timings", shown)
 
 
@@ -101,5 +101,5 @@ def walker(shown: Any = None) -> Dashboard:
 
 
 def runs(shown: Any = None) -> Dashboard:
-    """Every run there is."""
+    """The list of all runs."""
     return _alone("runs", shown)

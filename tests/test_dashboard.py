@@ -1,4 +1,4 @@
-"""Panels without a browser: bars that keep every extreme, rows rebuilt from events, frames that tell only news."""
+"""Panels without a browser: bars that keep every extreme, rows rebuilt from events, updates of changed panels only."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ import bknb
 from bknb.domain import signal as signals
 from bknb.events import messages, subjects
 from bknb.events.failures import ListenerFailure, ListenerOverflow
-from bknb.jupyter.dashboard import static_html as still
+from bknb.jupyter.dashboard import static_html
 from bknb.jupyter.dashboard.dashboard import Dashboard
-from bknb.jupyter.dashboard.event_pump import Pump
-from bknb.jupyter.dashboard.updates import Frames
+from bknb.jupyter.dashboard.event_pump import EventPump
+from bknb.jupyter.dashboard.updates import Updates
 from bknb.market.candles import Candles
 from bknb.reports import equity_arrays as equity
 from bknb.reports import panel_data as panels
 from bknb.reports import plots as figures
 from bknb.reports.ohlc_bars import bar_length, bars
-from bknb.reports.run_view import _TAKES, PANELS, Watch
-from bknb.reports.run_views import Board
+from bknb.reports.run_view import _HANDLERS, PANELS, RunView
+from bknb.reports.run_views import RunViews
 
 WHERE: dict[str, Any] = {"symbol": "BTCUSDT", "strategy": "sma", "exchange": "demo", "frame": None}
 ROW: dict[str, Any] = {
@@ -78,10 +78,10 @@ def result(strategy: str) -> bknb.Result:
     return bknb.backtest("BTCUSDT", strategy=strategy, **RUN)
 
 
-def watch_of(board: Dashboard) -> Watch:
-    watch = board._board.watch
-    assert watch is not None
-    return watch
+def view_of(board: Dashboard) -> RunView:
+    view = board._views.view
+    assert view is not None
+    return view
 
 
 # -- bars ----------------------------------------------------------------------------------------------------------
@@ -161,8 +161,8 @@ def test_a_bar_is_never_so_short_that_the_screen_overflows(span: int, points: in
 
 @pytest.mark.slow
 def test_events_alone_give_what_the_result_gives(result: bknb.Result) -> None:
-    watch = watch_of(bknb.dashboard(result))
-    own, known = panels.equity_info(watch), equity.equity_info(result)
+    view = view_of(bknb.dashboard(result))
+    own, known = panels.equity_info(view), equity.equity_info(result)
     assert len(own) == len(known) > 20
     for name in ("time_ms", "opened_ms", "closed_ms", "price_open", "price_close", "pnl_percent", "drawdown_time_ms"):
         assert getattr(own, name).tolist() == getattr(known, name).tolist()
@@ -170,16 +170,16 @@ def test_events_alone_give_what_the_result_gives(result: bknb.Result) -> None:
     assert own.drawdown_percent == pytest.approx(known.drawdown_percent)
     assert (own.sides, own.reasons) == (known.sides, known.reasons)
     assert figures.equity_png(own).startswith(b"\x89PNG")
-    assert {row[0]: row[2] for row in panels.statistics_panel(watch)}[
+    assert {row[0]: row[2] for row in panels.statistics_panel(view)}[
         "total_pnl"
     ] == f"{result.stats['total_pnl']:+.2f} %"
     for signal in [*result.trades["signal_id"][:5], *result.cancelled["signal_id"][:5]]:
-        assert watch.why(signal) == result.why(signal)
-    assert watch.why("nobody") == "nothing was heard of a signal 'nobody'"
-    assert watch.counts["risk"] == len(result.refused) > 0
-    assert watch.counts["milestones"] == len(result.milestones) > 0
-    assert len(watch.cancelled) == len(result.cancelled) > 0
-    assert not watch.levels
+        assert view.why(signal) == result.why(signal)
+    assert view.why("nobody") == "nothing was heard of a signal 'nobody'"
+    assert view.counts["risk"] == len(result.refused) > 0
+    assert view.counts["milestones"] == len(result.milestones) > 0
+    assert len(view.cancelled) == len(result.cancelled) > 0
+    assert not view.levels
 
 
 def test_a_followed_run_ends_as_its_result_looks(strategy: str) -> None:
@@ -187,7 +187,7 @@ def test_a_followed_run_ends_as_its_result_looks(strategy: str) -> None:
     followed = bknb.dashboard(task)
     assert followed.wait(60)
     finished = bknb.dashboard(task.result())
-    told, known = watch_of(followed), watch_of(finished)
+    told, known = view_of(followed), view_of(finished)
     assert [e.signal.id for e in told.trades.events] == [e.signal.id for e in known.trades.events]
     assert told.counts == known.counts
     for name in ("price", "equity", "trades"):
@@ -213,11 +213,11 @@ def test_a_dashboard_opened_late_has_missed_nothing(strategy: str) -> None:
     task = bknb.Backtest.background("BTCUSDT", strategy=slow, interval="15m", **RUN)
     assert reached.wait(30)
     board = bknb.dashboard(task)
-    assert len(watch_of(board).trades) > 0
+    assert len(view_of(board).trades) > 0
     gate.set()
     assert board.wait(60)
-    assert [e.signal.id for e in watch_of(board).trades.events] == task.result().trades["signal_id"].tolist()
-    assert watch_of(board).counts["milestones"] == len(task.result().milestones)
+    assert [e.signal.id for e in view_of(board).trades.events] == task.result().trades["signal_id"].tolist()
+    assert view_of(board).counts["milestones"] == len(task.result().milestones)
 
 
 def test_a_run_is_the_same_whether_one_looks_or_not(strategy: str, result: bknb.Result) -> None:
@@ -259,7 +259,7 @@ def test_a_failed_run_says_so(strategy: str) -> None:
     board = bknb.dashboard(task)
     assert board.wait(60)
     assert ": failed · 0 trades" in repr(board)
-    (row,) = panels.table_panel(watch_of(board), "problems")["rows"]
+    (row,) = panels.table_panel(view_of(board), "problems")["rows"]
     assert row[0] == "run"
 
 
@@ -278,8 +278,8 @@ def test_everything_that_runs_is_found(strategy: str) -> None:
         tasks = [bknb.Backtest.background(symbol, strategy=strategy, **RUN) for symbol in ("BTCUSDT", "ETHUSDT")]
         for task in tasks:
             task.result()
-        assert until(lambda: [row["status"] for row in board._board.runs()] == ["fulfilled"] * 2)
-        found = {row["key"][1]: row["trades"] for row in board._board.runs()}
+        assert until(lambda: [row["status"] for row in board._views.runs()] == ["fulfilled"] * 2)
+        found = {row["key"][1]: row["trades"] for row in board._views.runs()}
         assert found == {task.symbol: len(task.result().trades) for task in tasks}
     finally:
         board.close()
@@ -306,16 +306,16 @@ def test_a_live_run_is_followed_through_its_quiet_minutes() -> None:
     )
     board = bknb.dashboard(task)
     assert board.wait(60)
-    watch = watch_of(board)
-    assert watch.mode == "live"
-    assert len(watch.series()) >= 170
-    (level,) = watch.levels.values()
+    view = view_of(board)
+    assert view.mode == "live"
+    assert len(view.series()) >= 170
+    (level,) = view.levels.values()
     assert level.is_open
     assert level.percent_tp > 0 or level.percent_sl > 0
-    status = panels.status_panel(watch, 0.0)
+    status = panels.status_panel(view, 0.0)
     assert status["facts"]["State on disk"].startswith("MemoryStore")
     assert status["facts"]["Last tick"].startswith("2024-01-01 0")
-    assert "target" in still.still_html(watch, PANELS)
+    assert "target" in static_html.static_html(view, PANELS)
 
 
 @pytest.mark.slow
@@ -333,13 +333,13 @@ def test_a_comparison_is_ranked_as_it_goes(strategy: str) -> None:
     assert board.panels == ["status", "problems", "walker"]
     assert board.wait(60)
     assert ": done · 3 of 3 strategies" in repr(board)
-    watch = watch_of(board)
+    view = view_of(board)
     comparison = task.result()
-    assert [row["Strategy"] for row in watch.ranking] == [entry.strategy for entry in comparison.entries]
-    rows = panels.table_panel(watch, "walker")["rows"]
+    assert [row["Strategy"] for row in view.ranking] == [entry.strategy for entry in comparison.entries]
+    rows = panels.table_panel(view, "walker")["rows"]
     assert rows[0][:3] == [1, strategy, f"{comparison.entries[0].stats['n']:,}"]
-    assert panels.table_panel(watch_of(bknb.dashboard(comparison)), "walker")["rows"] == rows
-    assert "Ranking (3)" in still.still_html(watch, board.panels)
+    assert panels.table_panel(view_of(bknb.dashboard(comparison)), "walker")["rows"] == rows
+    assert "Ranking (3)" in static_html.static_html(view, board.panels)
 
 
 # -- single events -------------------------------------------------------------------------------------------------
@@ -351,37 +351,37 @@ def opened(**more: Any) -> signals.Opened:
 
 
 def test_the_way_to_target_and_stop_follows_quiet_minutes_and_milestones() -> None:
-    watch = Watch("BTCUSDT", "sma", mode="live")
-    watch.take(opened())
-    (row,) = panels.signals_panel(watch)["rows"]
+    view = RunView("BTCUSDT", "sma", mode="live")
+    view.take(opened())
+    (row,) = panels.signals_panel(view)["rows"]
     assert (row["percent_tp"], row["percent_sl"], row["open"]) == (0.0, 0.0, True)
     held = opened().signal
     active = signals.Active(
         **WHERE, mode="live", when=120_000, price=104.0, signal=held, percent_tp=40.0, percent_sl=0.0
     )
-    watch.take(active)
-    assert panels.signals_panel(watch)["rows"][0]["percent_tp"] == 40.0
-    watch.take(signals.Milestone(**WHERE, mode="live", when=180_000, price=97.0, side="loss", level=60, signal=held))
-    row = panels.signals_panel(watch)["rows"][0]
+    view.take(active)
+    assert panels.signals_panel(view)["rows"][0]["percent_tp"] == 40.0
+    view.take(signals.Milestone(**WHERE, mode="live", when=180_000, price=97.0, side="loss", level=60, signal=held))
+    row = panels.signals_panel(view)["rows"][0]
     assert (row["percent_tp"], row["percent_sl"]) == (0.0, 60.0)
-    assert panels.table_panel(watch, "milestones")["rows"][0][2] == "▼ 60 % to the stop"
+    assert panels.table_panel(view, "milestones")["rows"][0][2] == "▼ 60 % to the stop"
 
 
 def test_every_event_there_is_finds_its_panel() -> None:
     kinds = {*signals.Event.__args__, messages.ErrorEvent, messages.Progress, messages.Done, messages.Performance}
     kinds |= {messages.WalkerStep, ListenerFailure, ListenerOverflow}
-    assert kinds == set(_TAKES)
+    assert kinds == set(_HANDLERS)
 
 
 def test_errors_are_counted_by_place() -> None:
-    watch = Watch("BTCUSDT", "sma")
+    view = RunView("BTCUSDT", "sma")
     for at in (1, 2, 3):
-        watch.take(
+        view.take(
             messages.ErrorEvent(kind="strategy", message="ValueError: no", where="cell, line 3", count=at, when=at)
         )
-    watch.take(ListenerFailure(kind="listener", subject="signal", listener="mine", message="KeyError: x", where=""))
-    watch.warn(["the data begins late"])
-    rows = panels.table_panel(watch, "problems")["rows"]
+    view.take(ListenerFailure(kind="listener", subject="signal", listener="mine", message="KeyError: x", where=""))
+    view.warn(["the data begins late"])
+    rows = panels.table_panel(view, "problems")["rows"]
     assert [row[:2] for row in rows] == [
         ["warning", "the data begins late"],
         ["strategy", "ValueError: no"],
@@ -395,16 +395,16 @@ def progress(processed: int) -> messages.Progress:
 
 
 def test_rate_and_time_left_are_those_of_the_last_seconds() -> None:
-    watch = Watch("BTCUSDT", "sma", interval="1h")
-    assert watch.pace(0.0) == (None, None)
+    view = RunView("BTCUSDT", "sma", interval="1h")
+    assert view.pace(0.0) == (None, None)
     for second in range(6):
-        watch.take(progress(100 * second))
-        watch.pace(float(second))
+        view.take(progress(100 * second))
+        view.pace(float(second))
     for second in range(6, 11):  # ten times as fast from here on
-        watch.take(progress(500 + 1000 * (second - 5)))
-        rate, left = watch.pace(float(second))
+        view.take(progress(500 + 1000 * (second - 5)))
+        rate, left = view.pace(float(second))
     assert (rate, left) == (60_000.0, pytest.approx(4.5))
-    text = panels.status_panel(watch, 10.0)["text"]
+    text = panels.status_panel(view, 10.0)["text"]
     assert text == "running · 55 % · 0 trades · 60 k minutes/s · 0:04 left"
 
 
@@ -412,28 +412,28 @@ def test_rate_and_time_left_are_those_of_the_last_seconds() -> None:
 
 
 def test_each_run_hears_its_own_events() -> None:
-    board = Board()
+    views = RunViews()
     idle = {**WHERE, "mode": "live", "when": 60_000, "price": 1.0}
     for symbol in ("BTCUSDT", "ETHUSDT", "BTCUSDT"):
-        board.take(signals.Idle(**{**idle, "symbol": symbol}))
-    assert [watch.symbol for watch in board.watches.values()] == ["BTCUSDT", "ETHUSDT"]
-    assert board.selected == ("live", "BTCUSDT", "sma")
-    board.take(messages.ErrorEvent(kind="run", message="StateError: torn", symbol="ETHUSDT", strategy="sma"))
-    assert [row["status"] for row in board.runs()] == ["pending", "rejected"]
-    board.take(signals.Idle(**{**idle, "symbol": "ETHUSDT"}))  # it was started again
-    assert [row["status"] for row in board.runs()] == ["pending", "pending"]
+        views.take(signals.Idle(**{**idle, "symbol": symbol}))
+    assert [view.symbol for view in views.views.values()] == ["BTCUSDT", "ETHUSDT"]
+    assert views.selected == ("live", "BTCUSDT", "sma")
+    views.take(messages.ErrorEvent(kind="run", message="StateError: torn", symbol="ETHUSDT", strategy="sma"))
+    assert [row["status"] for row in views.runs()] == ["pending", "rejected"]
+    views.take(signals.Idle(**{**idle, "symbol": "ETHUSDT"}))  # it was started again
+    assert [row["status"] for row in views.runs()] == ["pending", "pending"]
 
 
 def test_a_dashboard_of_one_run_does_not_hear_others() -> None:
-    board = Board(Watch("BTCUSDT", "sma", mode="live"))
-    board.take(signals.Idle(**{**WHERE, "symbol": "ETHUSDT", "mode": "live", "when": 0, "price": 1.0}))
-    board.take(signals.Idle(**WHERE, mode="backtest", when=0, price=1.0))
-    assert len(board.watches) == 1
-    assert board.watch is not None
-    assert board.watch.last_ms is None
+    views = RunViews(RunView("BTCUSDT", "sma", mode="live"))
+    views.take(signals.Idle(**{**WHERE, "symbol": "ETHUSDT", "mode": "live", "when": 0, "price": 1.0}))
+    views.take(signals.Idle(**WHERE, mode="backtest", when=0, price=1.0))
+    assert len(views.views) == 1
+    assert views.view is not None
+    assert views.view.last_ms is None
 
 
-# -- frames --------------------------------------------------------------------------------------------------------
+# -- updates -------------------------------------------------------------------------------------------------------
 
 
 class Ticking:
@@ -448,33 +448,33 @@ class Ticking:
 
 
 def test_a_frame_tells_only_what_has_changed(result: bknb.Result) -> None:
-    watch = watch_of(bknb.dashboard(result))
-    frames = Frames(Board(watch), PANELS, seconds=lambda: 0.0)
-    first = frames.next()
+    view = view_of(bknb.dashboard(result))
+    updates = Updates(RunViews(view), PANELS, seconds=lambda: 0.0)
+    first = updates.next()
     assert {"head", "bars", "equity", "trades", "signals", "figures", "tables", "runs"} == set(first)
-    assert frames.next() == {}
-    watch.take(messages.Performance(**WHERE, mode="backtest", metric="tick", duration_ms=1.5, at=0))
-    assert set(frames.next()) == {"tables", "head", "runs"}
+    assert updates.next() == {}
+    view.take(messages.Performance(**WHERE, mode="backtest", metric="tick", duration_ms=1.5, at=0))
+    assert set(updates.next()) == {"tables", "head", "runs"}
 
 
 def test_a_costly_panel_is_not_made_in_every_frame(result: bknb.Result) -> None:
-    watch = watch_of(bknb.dashboard(result))
+    view = view_of(bknb.dashboard(result))
     clock = Ticking(0.05)
-    frames = Frames(Board(watch), ["statistics"], seconds=clock)
-    assert "figures" in frames.next()
-    watch.version["statistics"] += 1
-    assert "figures" not in frames.next()
-    assert frames.more
+    updates = Updates(RunViews(view), ["statistics"], seconds=clock)
+    assert "figures" in updates.next()
+    view.version["statistics"] += 1
+    assert "figures" not in updates.next()
+    assert updates.more
     clock.now += 10
-    assert "figures" in frames.next()
-    watch.version["statistics"] += 1
-    assert "figures" in frames.next(everything=True)
+    assert "figures" in updates.next()
+    view.version["statistics"] += 1
+    assert "figures" in updates.next(everything=True)
 
 
 def test_a_window_shows_the_candles_themselves(result: bknb.Result) -> None:
-    frames = Frames(Board(watch_of(bknb.dashboard(result))), ["price", "equity"], seconds=lambda: 0.0)
+    updates = Updates(RunViews(view_of(bknb.dashboard(result))), ["price", "equity"], seconds=lambda: 0.0)
     start = result.start + 86_400_000
-    found = frames.window(start_ms=start, end_ms=start + 3_600_000, points=400)
+    found = updates.window(start_ms=start, end_ms=start + 3_600_000, points=400)
     candles = result.candles
     first = int(candles.timestamp.searchsorted(start))
     assert found["bars"]["close"].tolist() == candles.close[first : first + 61].tolist()
@@ -495,7 +495,7 @@ def test_a_flood_of_events_becomes_few_frames_and_none_is_lost() -> None:
             return None
         return False
 
-    pump = Pump(frame)
+    pump = EventPump(frame)
     pump.start()
     for at in range(1, 5001):
         subjects.progress_backtest.emit(
@@ -533,8 +533,8 @@ class Tags(HTMLParser):
 
 
 def test_the_saved_dashboard_is_plain_html(result: bknb.Result) -> None:
-    watch = watch_of(bknb.dashboard(result))
-    html = still.still_html(watch, PANELS, png=still.still_png(watch))
+    view = view_of(bknb.dashboard(result))
+    html = static_html.static_html(view, PANELS, png=static_html.static_png(view))
     tags = Tags(html)
     assert not tags.open
     assert "script" not in tags.seen
@@ -548,7 +548,7 @@ def test_the_saved_dashboard_is_plain_html(result: bknb.Result) -> None:
 
 
 def test_a_dashboard_of_nothing_says_so() -> None:
-    assert "nothing is running" in still.still_html(None, PANELS)
+    assert "nothing is running" in static_html.static_html(None, PANELS)
 
 
 def test_what_cannot_be_shown_is_refused_with_what_can() -> None:
@@ -589,9 +589,9 @@ def test_the_bundle_is_small_and_needs_no_network() -> None:
 
 def test_arrays_travel_as_bytes(result: bknb.Result) -> None:
     pytest.importorskip("anywidget")
-    surface = bknb.dashboard(result).surface
-    data = surface.get_state()
+    widget = bknb.dashboard(result).widget
+    data = widget.get_state()
     times = np.frombuffer(data["trades"]["closed"]["f8"], dtype="<f8")
-    assert times.tolist() == [event.closed_at for event in watch_of(bknb.dashboard(result)).trades.events]
+    assert times.tolist() == [event.closed_at for event in view_of(bknb.dashboard(result)).trades.events]
     assert data["trades"]["pnl"].keys() == {"f4"}
     assert all(isinstance(data["bars"][name]["f8"], bytes) for name in ("time", "open", "high", "low", "close"))

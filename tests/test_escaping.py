@@ -338,8 +338,8 @@ def test_hostile_text_is_text_in_tallies() -> None:
 def test_hostile_text_is_text_in_a_saved_dashboard_and_beside_a_picture() -> None:
     found = run()
     board = bknb.dashboard(found)
-    watch = board._board.watch
-    page = static_html.still_html(watch, PANELS, png=b"1", hint=EVIL, place="x")
+    view = board._views.view
+    page = static_html.static_html(view, PANELS, png=b"1", hint=EVIL, place="x")
     numbers = display.numbers(found, hint=EVIL)[0]["text/html"]
     figure = _with_figure(
         {"image/png": "abc"}, {"layout": {"title": "</script><script>"}}, element_id="figure-0", alt=EVIL

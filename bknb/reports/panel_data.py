@@ -1,4 +1,4 @@
-"""What each panel shows of a run: rows of text and plain arrays, made from a :class:`~bknb.reports.run_view.Watch`."""
+"""What each panel shows: rows of text and plain arrays, made from a :class:`~bknb.reports.run_view.RunView`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .backtest_info import FIGURES, figures_of
 from .equity_arrays import EquityInfo, Floats, Times, decimate, drawdown_path
 from .ohlc_bars import bars
 from .progress_text import left_text, speed_text
-from .run_view import Watch
+from .run_view import RunView
 
 TRADES_SHOWN: Final = 20_000
 """Most trades a table in the browser holds; the newest."""
 ROWS_SHOWN: Final = 200
 """Most rows of any other table; the newest."""
 POINTS: Final = 1000
-"""Points of a line while nobody has said how wide the screen is."""
+"""Points of a line until the width of the screen is known."""
 
 TABLES: Final = ("risk", "milestones", "problems", "timings", "walker")
 """Panels that are plain tables."""
@@ -29,54 +29,54 @@ TABLES: Final = ("risk", "milestones", "problems", "timings", "walker")
 # -- the head ----------------------------------------------------------------------------------------------------
 
 
-_SAID: Final = {"pending": "running", "fulfilled": "done", "rejected": "failed", "stopped": "stopped early"}
+_STATUS_TEXT: Final = {"pending": "running", "fulfilled": "done", "rejected": "failed", "stopped": "stopped early"}
 
 
-def status_panel(watch: Watch, seconds: float) -> dict[str, Any]:
+def status_panel(view: RunView, seconds: float) -> dict[str, Any]:
     """Where the run is: state, part behind, rate, time left, last tick, state on disk.
 
     Parameters
     ----------
-    watch : Watch
+    view : RunView
     seconds : float
         The caller's stopwatch.
     """
-    rate, left = watch.pace(seconds)
-    fraction = watch.processed / watch.total if watch.total else None
-    if watch.status == "fulfilled" and watch.mode != "live":
+    rate, left = view.pace(seconds)
+    fraction = view.processed / view.total if view.total else None
+    if view.status == "fulfilled" and view.mode != "live":
         fraction = 1.0
-    total = sum(watch.trades.pnl)
-    trades = len(watch.trades)
-    parts = [_SAID.get(watch.status, watch.status)]
-    if fraction is not None and not watch.over:
+    total = sum(view.trades.pnl)
+    trades = len(view.trades)
+    parts = [_STATUS_TEXT.get(view.status, view.status)]
+    if fraction is not None and not view.over:
         parts.append(f"{min(int(100 * fraction), 99)} %")
-    if watch.mode == "walker":
-        parts.append(f"{watch.processed} of {watch.total} strategies")
+    if view.mode == "walker":
+        parts.append(f"{view.processed} of {view.total} strategies")
     else:
         parts.append(f"{trades:,} trade{'' if trades == 1 else 's'}")
     if trades:
         parts.append(f"{_sign(total)} {percent_text(total)} in all")
-    if not watch.over and watch.mode == "backtest":
+    if not view.over and view.mode == "backtest":
         parts += [text for text in (speed_text(rate), left_text(left)) if text]
-    facts = {"Last tick": f"{minute_text(watch.last_ms)} UTC" if watch.last_ms is not None else "none yet"}
-    if watch.last_price is not None:
-        facts["Last price"] = price_text(watch.last_price)
+    facts = {"Last tick": f"{minute_text(view.last_ms)} UTC" if view.last_ms is not None else "none yet"}
+    if view.last_price is not None:
+        facts["Last price"] = price_text(view.last_price)
     return {
-        "title": watch.title,
-        "status": watch.status,
-        "mode": watch.mode,
+        "title": view.title,
+        "status": view.status,
+        "mode": view.mode,
         "fraction": fraction,
         "text": " · ".join(parts),
-        "facts": {**facts, **watch.state} if watch.mode == "live" else watch.state,
-        "span": list(watch.span()),
+        "facts": {**facts, **view.state} if view.mode == "live" else view.state,
+        "span": list(view.span()),
         "counts": {
             "trades": trades,
-            "signals": len(watch.levels),
-            "risk": watch.counts["risk"],
-            "milestones": watch.counts["milestones"],
-            "problems": len(watch.troubles) + len(watch.rejected) + len(watch.warnings),
-            "timings": len(watch.timings),
-            "walker": len(watch.ranking),
+            "signals": len(view.levels),
+            "risk": view.counts["risk"],
+            "milestones": view.counts["milestones"],
+            "problems": len(view.troubles) + len(view.rejected) + len(view.warnings),
+            "timings": len(view.timings),
+            "walker": len(view.ranking),
         },
     }
 
@@ -89,10 +89,10 @@ def _sign(value: float) -> str:
 
 
 def price_panel(
-    watch: Watch, *, start_ms: int | None = None, end_ms: int | None = None, points: int = POINTS
+    view: RunView, *, start_ms: int | None = None, end_ms: int | None = None, points: int = POINTS
 ) -> dict[str, Any]:
     """Bars of a window, at most ``points`` of them, with every highest and lowest price among them."""
-    found = bars(watch.series(), start_ms=start_ms, end_ms=end_ms, points=points)
+    found = bars(view.series(), start_ms=start_ms, end_ms=end_ms, points=points)
     return {
         "step": found.step_ms,
         "length": duration_text(found.step_ms / 60_000),
@@ -114,25 +114,25 @@ class _Lines:
     drawdown_percent: Floats
 
 
-def _lines(watch: Watch) -> _Lines:
-    trades = watch.trades
+def _lines(view: RunView) -> _Lines:
+    trades = view.trades
     count = len(trades)
     closed = np.array(trades.closed_ms[:count]).astype(np.int64)
     equity = np.concatenate(([1.0], np.cumprod(1.0 + np.array(trades.pnl[:count]) / 100.0)))
-    times = np.concatenate((np.asarray([watch.span()[0]], dtype=np.int64), closed))
+    times = np.concatenate((np.asarray([view.span()[0]], dtype=np.int64), closed))
     return _Lines(times, equity, *drawdown_path(times, equity, np.array(trades.trough[:count])))
 
 
-def equity_info(watch: Watch, *, price_points: int = POINTS) -> EquityInfo:
+def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
     """The arrays of the whole run, as :func:`bknb.reports.plots.equity_png` takes them."""
-    trades = watch.trades
+    trades = view.trades
     count = len(trades)
-    first, last = watch.span()
-    lines = _lines(watch)
-    series = watch.series()
+    first, last = view.span()
+    lines = _lines(view)
+    series = view.series()
     price_time, price = decimate(series.timestamp, series.close, max(price_points, 4))
     return EquityInfo(
-        title=watch.title,
+        title=view.title,
         start_ms=first,
         end_ms=last,
         time_ms=lines.time_ms,
@@ -161,12 +161,12 @@ def _window(
 
 
 def equity_panel(
-    watch: Watch, *, start_ms: int | None = None, end_ms: int | None = None, points: int = POINTS
+    view: RunView, *, start_ms: int | None = None, end_ms: int | None = None, points: int = POINTS
 ) -> dict[str, Any]:
     """Equity and drawdown in percent, at most ``points`` each, every extreme among them."""
-    info = _lines(watch)
+    info = _lines(view)
     newest = int(info.time_ms[-1])
-    reached = watch.span()[1] if watch.over else max(watch.last_ms or newest, newest)
+    reached = view.span()[1] if view.over else max(view.last_ms or newest, newest)
     times = np.append(info.time_ms, reached)
     percent = (np.append(info.equity, info.equity[-1]) - 1.0) * 100.0
     deep_times = np.append(info.drawdown_time_ms, reached)
@@ -180,7 +180,7 @@ def equity_panel(
         "drawdown": drawdown,
         "text": (
             f"equity {percent_text(float(percent[-1]))}, deepest drawdown {percent_text(float(deep.min()))}, "
-            f"{len(watch.trades):,} trades"
+            f"{len(view.trades):,} trades"
         ),
     }
 
@@ -188,9 +188,9 @@ def equity_panel(
 # -- the tables --------------------------------------------------------------------------------------------------
 
 
-def trades_panel(watch: Watch, *, limit: int = TRADES_SHOWN) -> dict[str, Any]:
+def trades_panel(view: RunView, *, limit: int = TRADES_SHOWN) -> dict[str, Any]:
     """The newest ``limit`` trades as columns."""
-    trades = watch.trades
+    trades = view.trades
     count = len(trades)
     first = max(count - limit, 0)
     events = trades.events[first:count]
@@ -221,10 +221,10 @@ def trades_panel(watch: Watch, *, limit: int = TRADES_SHOWN) -> dict[str, Any]:
     }
 
 
-def signals_panel(watch: Watch) -> dict[str, Any]:
+def signals_panel(view: RunView) -> dict[str, Any]:
     """Open and scheduled signals, newest first, each with its way to target and stop."""
     rows = []
-    for level in list(watch.levels.values())[::-1][:ROWS_SHOWN]:
+    for level in list(view.levels.values())[::-1][:ROWS_SHOWN]:
         row = level.row
         rows.append(
             {
@@ -246,16 +246,16 @@ def signals_panel(watch: Watch) -> dict[str, Any]:
     missed = [
         {"id": event.signal.id, "side": event.signal.position, "from": event.signal.scheduled_at}
         | {"to": event.closed_at, "price": event.signal.price_open, "reason": event.reason}
-        for event in watch.cancelled[-ROWS_SHOWN:]
+        for event in view.cancelled[-ROWS_SHOWN:]
     ]
     return {"rows": rows, "missed": missed}
 
 
-def statistics_panel(watch: Watch) -> list[list[str]]:
+def statistics_panel(view: RunView) -> list[list[str]]:
     """Key, label, value and direction of every figure."""
     from ..metrics.statistics import statistics
 
-    trades = watch.trades
+    trades = view.trades
     count = len(trades)
     columns = (trades.opened_ms, trades.closed_ms, trades.pnl, trades.price_close, trades.peak, trades.trough)
     names = ("pending_at", "closed_at", "pnl_percentage", "price_close", "peak_percentage", "trough_percentage")
@@ -265,60 +265,60 @@ def statistics_panel(watch: Watch) -> list[list[str]]:
 
 def meanings() -> dict[str, str]:
     """What each figure means, by its key: formula, source, and when it is not available."""
-    said = {}
+    texts = {}
     for key in FIGURES:
         known = DEFINITIONS[key]
         unless = f" Not available when: {known.null_when}." if known.null_when else ""
-        said[key] = f"{known.formula}.{unless} Source: {known.source}."
-    return said
+        texts[key] = f"{known.formula}.{unless} Source: {known.source}."
+    return texts
 
 
 Table = dict[str, list[Any]]
 
 
-def table_panel(watch: Watch, name: str) -> Table:
+def table_panel(view: RunView, name: str) -> Table:
     """Columns and rows of one of :data:`TABLES`, newest first."""
-    return _TABLES[name](watch)
+    return _TABLES[name](view)
 
 
-def _risk(watch: Watch) -> Table:
+def _risk(view: RunView) -> Table:
     rows = [
         [minute_text(e.when), e.symbol, e.risk, e.signal.position, price_text(e.price), e.open_positions, e.note]
-        for e in list(watch.refused)[::-1][:ROWS_SHOWN]
+        for e in list(view.refused)[::-1][:ROWS_SHOWN]
     ]
     return {"columns": ["When (UTC)", "Symbol", "Profile", "Side", "Price", "Open then", "Reason"], "rows": rows}
 
 
-def _milestones(watch: Watch) -> Table:
+def _milestones(view: RunView) -> Table:
     goals = {"profit": ("▲", "target"), "loss": ("▼", "stop")}
     rows = []
-    newest = sorted(watch.milestones, key=lambda event: (event.when, event.level), reverse=True)
+    newest = sorted(view.milestones, key=lambda event: (event.when, event.level), reverse=True)
     for event in newest[:ROWS_SHOWN]:  # profit and loss come on ways of their own
         sign, goal = goals[event.side]
-        way = f"{sign} {event.level} % to the {goal}"
-        rows.append([minute_text(event.when), event.signal.id, way, price_text(event.price)])
+        distance = f"{sign} {event.level} % to the {goal}"
+        rows.append([minute_text(event.when), event.signal.id, distance, price_text(event.price)])
     return {"columns": ["When (UTC)", "Signal", "Way", "Price"], "rows": rows}
 
 
-def _problems(watch: Watch) -> Table:
-    rows: list[list[Any]] = [["warning", text, "", 1, ""] for text in watch.warnings]
-    for trouble in [*watch.troubles.values(), *watch.rejected.values()][:ROWS_SHOWN]:
+def _problems(view: RunView) -> Table:
+    rows: list[list[Any]] = [["warning", text, "", 1, ""] for text in view.warnings]
+    for trouble in [*view.troubles.values(), *view.rejected.values()][:ROWS_SHOWN]:
         last = minute_text(trouble.when) if trouble.when is not None else ""
         rows.append([trouble.kind, trouble.message, trouble.where, trouble.count, last])
     return {"columns": ["What", "Text", "Where", "Times", "Last (UTC)"], "rows": rows}
 
 
-def _timings(watch: Watch) -> Table:
+def _timings(view: RunView) -> Table:
     rows = [
         [name, t.count, f"{t.total_ms / t.count:,.2f}", f"{t.longest_ms:,.2f}", f"{t.last_ms:,.2f}"]
-        for name, t in watch.timings.items()
+        for name, t in view.timings.items()
     ]
     return {"columns": ["Timed", "Times", "Mean, ms", "Longest, ms", "Last, ms"], "rows": rows}
 
 
-def _walker(watch: Watch) -> Table:
-    columns = [str(name) for name in watch.ranking[0]] if watch.ranking else []
-    return {"columns": ["Rank", *columns], "rows": [[at, *row.values()] for at, row in enumerate(watch.ranking, 1)]}
+def _walker(view: RunView) -> Table:
+    columns = [str(name) for name in view.ranking[0]] if view.ranking else []
+    return {"columns": ["Rank", *columns], "rows": [[at, *row.values()] for at, row in enumerate(view.ranking, 1)]}
 
 
 _TABLES: Final = {

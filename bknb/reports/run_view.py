@@ -1,6 +1,6 @@
-"""One run as its events tell it: everything the panels show, rebuilt from events and nothing else.
+"""The state of one run as the panels show it, rebuilt from its events alone.
 
-A :class:`Watch` takes the events of one run in the order in which they come and keeps rows and arrays. It knows no
+A :class:`RunView` takes the events of one run in the order in which they arrive and holds rows and arrays. It knows no
 widget, no clock and no engine, so it shows a live run, a backtest and a finished result alike.
 """
 
@@ -31,23 +31,23 @@ from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
 from ..metrics.definitions import DEFINITIONS, figure_text, lower_is_better
 from .progress_text import interval_minutes
-from .signal_story import RANK, tell
+from .signal_story import RANK, event_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Key: TypeAlias = tuple[str, str, str]
-"""Mode, symbol and strategy: what tells one run from another at any moment."""
+"""Mode, symbol and strategy: together they identify a run at any moment."""
 
-KEPT: Final = 500
-"""Rows a list of refusals or milestones keeps; older ones are only counted."""
+ROWS_HELD: Final = 500
+"""Rows in the list of refusals or of milestones; older ones are only counted."""
 _RATE_SECONDS: Final = 4.0
 """The rate of a run is measured over this long: steady for the eye, and true again soon after a pause."""
 
 
 @dataclass(slots=True)
 class Level:
-    """A signal that waits or is open, and how far it has come.
+    """A scheduled or open signal, and how far it has come.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Level:
     price : float
         The price they were measured at.
     when : int
-        UTC milliseconds of the last word about it.
+        UTC milliseconds of the last event about it.
     """
 
     row: OpenSignal | ScheduledSignal
@@ -68,13 +68,13 @@ class Level:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is a position rather than a plan."""
+        """Whether it is an open position, not a scheduled entry."""
         return isinstance(self.row, OpenSignal)
 
 
 @dataclass(slots=True)
 class Trouble:
-    """Something that went wrong at least once."""
+    """One kind of error or rejection, and how often it occurred."""
 
     kind: str
     message: str
@@ -93,14 +93,14 @@ class Timing:
     last_ms: float = 0.0
 
     def add(self, duration_ms: float) -> None:
-        """Count one more."""
+        """Count one duration, in milliseconds."""
         self.count += 1
         self.total_ms += duration_ms
         self.longest_ms = max(self.longest_ms, duration_ms)
         self.last_ms = duration_ms
 
 
-def way(row: OpenSignal | ScheduledSignal, price: float) -> tuple[float, float]:
+def target_and_stop_percent(row: OpenSignal | ScheduledSignal, price: float) -> tuple[float, float]:
     """Part of the way from the entry to the target and to the stop, in percent, 0 to 100; one of them is 0.
 
     Examples
@@ -109,7 +109,7 @@ def way(row: OpenSignal | ScheduledSignal, price: float) -> tuple[float, float]:
     >>> row = OpenSignal(id="a", symbol="BTCUSDT", strategy="s", exchange="demo", position="long", price_open=100.0,
     ...                  price_take_profit=110.0, price_stop_loss=95.0, minute_estimated_time=60, note="",
     ...                  scheduled_at=0, pending_at=0)
-    >>> way(row, 105.0), way(row, 96.0)
+    >>> target_and_stop_percent(row, 105.0), target_and_stop_percent(row, 96.0)
     ((50.0, 0.0), (0.0, 80.0))
     """
 
@@ -157,8 +157,8 @@ class Trades:
 def _ranked(each: Any, metric: str) -> dict[str, str]:
     """One row of a ranking."""
     figures = dict.fromkeys((metric, "n", "total_pnl", "win_rate", "max_drawdown"))
-    told = {DEFINITIONS[key].label: figure_text(DEFINITIONS[key], each.stats.get(key)) for key in figures}
-    return {"Strategy": each.strategy, **told, "Failed": each.error}
+    texts = {DEFINITIONS[key].label: figure_text(DEFINITIONS[key], each.stats.get(key)) for key in figures}
+    return {"Strategy": each.strategy, **texts, "Failed": each.error}
 
 
 @runtime_checkable
@@ -171,8 +171,8 @@ class Ranked(Protocol):
     warnings: Sequence[str]
 
 
-class Watch:
-    """A watch over one run.
+class RunView:
+    """The state of one run as a dashboard shows it.
 
     Attributes
     ----------
@@ -194,10 +194,10 @@ class Watch:
 
     Examples
     --------
-    >>> watch = Watch("BTCUSDT", "sma", mode="live")
-    >>> watch.take(Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=60_000,
+    >>> view = RunView("BTCUSDT", "sma", mode="live")
+    >>> view.take(Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=60_000,
     ...                 price=100.0))
-    >>> watch.last_ms, watch.last_price
+    >>> view.last_ms, view.last_price
     (60000, 100.0)
     """
 
@@ -221,8 +221,8 @@ class Watch:
         self.trades = Trades()
         self.levels: dict[str, Level] = {}
         self.cancelled: list[Cancelled] = []
-        self.refused: deque[RiskRefused] = deque(maxlen=KEPT)
-        self.milestones: deque[Milestone] = deque(maxlen=KEPT)
+        self.refused: deque[RiskRefused] = deque(maxlen=ROWS_HELD)
+        self.milestones: deque[Milestone] = deque(maxlen=ROWS_HELD)
         self.rejected: dict[str, Trouble] = {}
         self.troubles: dict[tuple[str, str, str], Trouble] = {}
         self.warnings: list[str] = []
@@ -237,35 +237,35 @@ class Watch:
         self.price_ms: array[float] = array("d")
         self.prices: array[float] = array("d")
         self.version: dict[str, int] = dict.fromkeys(PANELS, 0)
-        self._told: dict[str, list[Any]] = {}
+        self._signal_events: dict[str, list[Any]] = {}
         self._paces: deque[tuple[float, int]] = deque()
 
     @property
     def key(self) -> Key:
-        """Which run this is."""
+        """Mode, symbol and strategy of the run."""
         return (self.mode, self.symbol, self.strategy)
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the run has ended."""
         return self.status != "pending"
 
     def _changed(self, *panels: str) -> None:
         for panel in panels:
             self.version[panel] += 1
 
-    # -- taking ------------------------------------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------------------------
 
     def take(self, event: Any) -> None:
-        """Take one event of this run, of whatever kind."""
-        take = _TAKES.get(type(event))
-        if take is not None:
-            take(self, event)
+        """Apply one event of this run; kinds no panel shows are ignored."""
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
         elif isinstance(event, Ranked):
-            self.compared(event)
+            self.set_comparison(event)
 
     def take_all(self, events: Iterable[Any]) -> None:
-        """Take many events."""
+        """Apply many events, in order."""
         for event in events:
             self.take(event)
 
@@ -279,8 +279,8 @@ class Watch:
             self._changed("price")
         self._changed("status")
 
-    def _tell(self, event: Any) -> None:
-        self._told.setdefault(event.signal.id, []).append(event)
+    def _remember(self, event: Any) -> None:
+        self._signal_events.setdefault(event.signal.id, []).append(event)
 
     def _idle(self, event: Idle) -> None:
         self._at(event)
@@ -292,38 +292,40 @@ class Watch:
 
     def _scheduled(self, event: Scheduled) -> None:
         self._at(event)
-        self._tell(event)
+        self._remember(event)
         self.levels[event.signal.id] = Level(event.signal, 0.0, 0.0, event.price, event.when)
         self._changed("signals")
 
     def _opened(self, event: Opened) -> None:
         self._at(event)
-        self._tell(event)
-        self.levels[event.signal.id] = Level(event.signal, *way(event.signal, event.price), event.price, event.when)
+        self._remember(event)
+        self.levels[event.signal.id] = Level(
+            event.signal, *target_and_stop_percent(event.signal, event.price), event.price, event.when
+        )
         self._changed("signals")
 
     def _closed(self, event: Closed) -> None:
         self._at(event)
-        self._tell(event)
+        self._remember(event)
         self.levels.pop(event.signal.id, None)
         self.trades.add(event)
         self._changed("signals", "trades", "equity", "statistics")
 
     def _cancelled(self, event: Cancelled) -> None:
         self._at(event)
-        self._tell(event)
+        self._remember(event)
         self.levels.pop(event.signal.id, None)
         self.cancelled.append(event)
         self.counts["cancelled"] += 1
         self._changed("signals")
 
     def _milestone(self, event: Milestone) -> None:
-        self._tell(event)
+        self._remember(event)
         self.milestones.append(event)
         self.counts["milestones"] += 1
         level = self.levels.get(event.signal.id)
         if level is not None:
-            level.percent_tp, level.percent_sl = way(level.row, event.price)
+            level.percent_tp, level.percent_sl = target_and_stop_percent(level.row, event.price)
             if event.side == "profit":
                 level.percent_tp = max(level.percent_tp, float(event.level))
             else:
@@ -333,7 +335,7 @@ class Watch:
         self._changed("milestones")
 
     def _refused(self, event: RiskRefused) -> None:
-        self._tell(event)
+        self._remember(event)
         self.refused.append(event)
         self.counts["risk"] += 1
         self._changed("risk")
@@ -371,20 +373,20 @@ class Watch:
         self._changed("problems")
 
     def failure(self, failure: Any) -> None:
-        """Take a failure that a result has counted."""
+        """Add a failure that a result has counted."""
         key = (failure.kind, failure.message.split(":")[0], failure.where)
         self.troubles[key] = Trouble(failure.kind, failure.message, failure.where, failure.count, failure.last_at)
         self._changed("problems")
 
     def failed(self, message: str) -> None:
-        """Say what ended it, where no event has said so."""
+        """Set the status to ``rejected``, with the error where no event has reported it."""
         if not any(trouble.kind == "run" for trouble in self.troubles.values()):
             self.troubles["run", message, ""] = Trouble("run", message, "", 1, self.last_ms)
             self._changed("problems")
         self.ended("rejected")
 
     def warn(self, texts: Iterable[str]) -> None:
-        """Take what a reader of the numbers should know."""
+        """Replace the warnings of the run."""
         self.warnings = [str(text) for text in texts]
         self._changed("problems")
 
@@ -402,7 +404,7 @@ class Watch:
         self._changed("status", "signals")
 
     def _step(self, step: Any) -> None:
-        """One strategy of a comparison is done; ranked by its figure, those without one last."""
+        """Add one strategy of a comparison to the ranking: by its figure, those without one last."""
         self._steps[step.strategy] = step
         worse = -1.0 if lower_is_better(step.metric) else 1.0
         order = sorted(self._steps.values(), key=lambda each: (each.value is None, -worse * (each.value or 0.0)))
@@ -410,30 +412,30 @@ class Watch:
         self.ranking = [_ranked(each, step.metric) for each in order]
         self._changed("walker", "status")
 
-    def compared(self, comparison: Ranked) -> None:
-        """Take a whole comparison: the ranking is its own."""
+    def set_comparison(self, comparison: Ranked) -> None:
+        """Replace the ranking by that of a finished comparison."""
         self.processed, self.total = len(comparison.entries), comparison.total
         self.ranking = [_ranked(entry, comparison.metric) for entry in comparison.entries]
         self.warn(comparison.warnings)
         self._changed("walker", "status")
 
-    def say_state(self, facts: Mapping[str, str]) -> None:
-        """Take what a live run says of itself, such as its state on disk."""
+    def set_state(self, facts: Mapping[str, str]) -> None:
+        """Replace the facts a live run reports, such as its state on disk."""
         self.state = dict(facts)
         self._changed("status")
 
     def ended(self, status: str) -> None:
-        """Say how it ended."""
+        """Set the final status."""
         self.status = status
         self._changed("status")
 
-    def found_candles(self, candles: Any) -> None:
-        """Give the candles, once they are there; a live run may give newer ones again."""
+    def set_candles(self, candles: Any) -> None:
+        """Set the candles, once they are loaded; a live run may set newer ones again."""
         if len(candles) and candles is not self.candles:
             self.candles = candles
             self._changed("price")
 
-    # -- asking ------------------------------------------------------------------------------------------------------
+    # -- queries -----------------------------------------------------------------------------------------------------
 
     def pace(self, seconds: float) -> tuple[float | None, float | None]:
         """Minutes of history per second, and seconds left; None while they cannot be known.
@@ -456,14 +458,14 @@ class Watch:
         return rate * self.step_minutes, (self.total - self.processed) / rate if self.total else None
 
     def why(self, signal_id: str) -> str:
-        """The story of one signal; a sentence when nothing was heard of it."""
-        told = self._told.get(signal_id)
-        if not told:
+        """The events of one signal, one per line; a sentence when there are none."""
+        events = self._signal_events.get(signal_id)
+        if not events:
             return f"nothing was heard of a signal {signal_id!r}"
-        return "\n".join(tell(event) for event in sorted(told, key=lambda e: (e.when, RANK[type(e)])))
+        return "\n".join(event_line(event) for event in sorted(events, key=lambda e: (e.when, RANK[type(e)])))
 
     def series(self) -> Any:
-        """The prices to draw: candles, and where a live run has none (any more) the prices it has told."""
+        """The prices to draw: candles, and where a live run has none (any more) the prices of its events."""
         if self.candles is None:
             return _Line.of(self.price_ms, self.prices)
         return _Line.around(self.candles, self.price_ms, self.prices) if self.price_ms else self.candles
@@ -493,20 +495,20 @@ class _Line:
 
     @classmethod
     def of(cls, times: array[float], prices: array[float]) -> _Line:
-        """Told prices: candles without height."""
+        """Prices of events as candles without height."""
         count = len(times)
-        told = np.array(prices[:count], dtype=np.float64)
-        return cls(np.array(times[:count], dtype=np.int64), told, told, told, told)
+        close = np.array(prices[:count], dtype=np.float64)
+        return cls(np.array(times[:count], dtype=np.int64), close, close, close, close)
 
     @classmethod
     def around(cls, candles: Any, times: array[float], prices: array[float]) -> _Line:
-        """Candles, with told prices before and after them."""
-        told = cls.of(times, prices)
-        before = int(np.searchsorted(told.timestamp, candles.timestamp[0]))
-        after = int(np.searchsorted(told.timestamp, candles.timestamp[-1], side="right"))
+        """Candles, with the prices of events before and after them."""
+        line = cls.of(times, prices)
+        before = int(np.searchsorted(line.timestamp, candles.timestamp[0]))
+        after = int(np.searchsorted(line.timestamp, candles.timestamp[-1], side="right"))
 
         def joined(name: str) -> NDArray[Any]:
-            own = getattr(told, name)
+            own = getattr(line, name)
             return np.concatenate((own[:before], getattr(candles, name), own[after:]))
 
         return cls(joined("timestamp"), joined("open"), joined("high"), joined("low"), joined("close"))
@@ -528,21 +530,21 @@ PANELS: Final = (
 )
 """Names of the panels, in the order in which a dashboard shows them."""
 
-_TAKES: Final[dict[type, Callable[[Watch, Any], None]]] = {
-    Idle: Watch._idle,
-    Active: Watch._active,
-    Scheduled: Watch._scheduled,
-    Opened: Watch._opened,
-    Closed: Watch._closed,
-    Cancelled: Watch._cancelled,
-    Milestone: Watch._milestone,
-    RiskRefused: Watch._refused,
-    Rejected: Watch._rejected,
-    ErrorEvent: Watch._error,
-    ListenerFailure: Watch._listener,
-    ListenerOverflow: Watch._listener,
-    Progress: Watch._progress,
-    Performance: Watch._performance,
-    Done: Watch._done,
-    WalkerStep: Watch._step,
+_HANDLERS: Final[dict[type, Callable[[RunView, Any], None]]] = {
+    Idle: RunView._idle,
+    Active: RunView._active,
+    Scheduled: RunView._scheduled,
+    Opened: RunView._opened,
+    Closed: RunView._closed,
+    Cancelled: RunView._cancelled,
+    Milestone: RunView._milestone,
+    RiskRefused: RunView._refused,
+    Rejected: RunView._rejected,
+    ErrorEvent: RunView._error,
+    ListenerFailure: RunView._listener,
+    ListenerOverflow: RunView._listener,
+    Progress: RunView._progress,
+    Performance: RunView._performance,
+    Done: RunView._done,
+    WalkerStep: RunView._step,
 }

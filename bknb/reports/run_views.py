@@ -1,4 +1,4 @@
-"""Many runs at once: hands each event to the watch of its run."""
+"""The views of many runs: each event is applied to the view of its run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from ..domain.formatting import percent_text
 from ..events.messages import Done
-from .run_view import Key, Watch
+from .run_view import Key, RunView
 
 _MODES: Final = ("backtest", "live", "walker")
 
 
 def key_of(event: Any) -> Key | None:
-    """Which run an event belongs to; None when it does not say.
+    """The run an event belongs to; None when it names none.
 
     Examples
     --------
@@ -30,17 +30,17 @@ def key_of(event: Any) -> Key | None:
     return (mode, symbol, strategy)
 
 
-class Board:
-    """The watches of a dashboard.
+class RunViews:
+    """The run views of a dashboard, by run.
 
     Parameters
     ----------
-    only : Watch or None
-        The one run it shows; None: every run that is heard of.
+    only : RunView or None
+        The one run it shows; None: every run that emits events.
 
     Attributes
     ----------
-    watches : dict of Key to Watch
+    views : dict of Key to RunView
     selected : Key or None
         The run whose panels are shown.
     version : int
@@ -49,69 +49,69 @@ class Board:
     Examples
     --------
     >>> from bknb.domain.signal import Idle
-    >>> board = Board()
-    >>> board.take(Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=1.0))
-    >>> board.selected, len(board.watches)
+    >>> views = RunViews()
+    >>> views.take(Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=1.0))
+    >>> views.selected, len(views.views)
     (('live', 'BTCUSDT', 'sma'), 1)
     """
 
-    def __init__(self, only: Watch | None = None) -> None:
+    def __init__(self, only: RunView | None = None) -> None:
         self.only = only
-        self.watches: dict[Key, Watch] = {}
+        self.views: dict[Key, RunView] = {}
         self.selected: Key | None = None
         self.version = 0
         if only is not None:
             self.add(only)
 
     @property
-    def watch(self) -> Watch | None:
-        """The watch whose panels are shown."""
-        return self.watches.get(self.selected) if self.selected is not None else None
+    def view(self) -> RunView | None:
+        """The view of the selected run, whose panels are shown."""
+        return self.views.get(self.selected) if self.selected is not None else None
 
-    def add(self, watch: Watch) -> None:
-        """Show one more run; it takes the place of an earlier one of the same key."""
-        self.watches[watch.key] = watch
-        self.selected = self.selected or watch.key
+    def add(self, view: RunView) -> None:
+        """Add a run; it replaces an earlier one of the same key."""
+        self.views[view.key] = view
+        self.selected = self.selected or view.key
         self.version += 1
 
     def take(self, event: Any) -> None:
-        """Hand an event to its watch; what belongs to no run is shown with the selected one."""
+        """Apply an event to the view of its run; one that belongs to no run goes to the selected one."""
         key = key_of(event)
         if key is None:
             self._unclear(event)
             return
-        if isinstance(event, Done) and key not in self.watches:
+        if isinstance(event, Done) and key not in self.views:
             key = ("walker", *key[1:])  # a comparison ends in the name of its walker
-        watch = self.watches.get(key)
-        if self.only is None and watch is None and isinstance(event, Done):
+        view = self.views.get(key)
+        if self.only is None and view is None and isinstance(event, Done):
             return
-        if self.only is None and (watch is None or (watch.over and not isinstance(event, Done))):
-            watch = Watch(key[1], key[2], mode=key[0])
-            self.add(watch)
-        if watch is not None:
-            watch.take(event)
+        if self.only is None and (view is None or (view.over and not isinstance(event, Done))):
+            view = RunView(key[1], key[2], mode=key[0])
+            self.add(view)
+        if view is not None:
+            view.take(event)
 
     def _unclear(self, event: Any) -> None:
         symbol, strategy = getattr(event, "symbol", None), getattr(event, "strategy", None)
         if symbol is None and strategy is None:
-            if self.watch is not None:
-                self.watch.take(event)
+            if self.view is not None:
+                self.view.take(event)
             return
-        for watch in self.watches.values():
-            if watch.symbol == symbol and watch.strategy in (strategy, None):
-                watch.take(event)
+        for view in self.views.values():
+            if view.symbol == symbol and view.strategy in (strategy, None):
+                view.take(event)
 
     def runs(self) -> list[dict[str, Any]]:
-        """One row for each run."""
+        """One row per run, for the list of runs."""
         return [
             {
-                "key": list(watch.key),
-                "title": watch.title,
-                "status": watch.status,
-                "percent": round(100 * watch.processed / watch.total) if watch.total else None,
-                "trades": len(watch.trades),
-                "total": percent_text(sum(watch.trades.pnl)),
-                "selected": watch.key == self.selected,
+                "key": list(view.key),
+                "title": view.title,
+                "status": view.status,
+                "percent": round(100 * view.processed / view.total) if view.total else None,
+                "trades": len(view.trades),
+                "total": percent_text(sum(view.trades.pnl)),
+                "selected": view.key == self.selected,
             }
-            for watch in self.watches.values()
+            for view in self.views.values()
         ]

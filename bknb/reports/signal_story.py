@@ -1,4 +1,4 @@
-"""The story of a signal: each of its events as one line."""
+"""The events of a signal as lines of text."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ RANK: Final[dict[type, int]] = {
 
 
 def history(records: Any) -> list[Any]:
-    """All events that carry a signal row, in order of time; within a minute in order of happening.
+    """All events that carry a signal row, in order of time; within a minute by :data:`RANK`.
 
     Parameters
     ----------
     records : Records
         With ``events`` (without idle minutes), ``milestones`` and ``refused``.
     """
-    told = [*records.events, *records.milestones, *records.refused]
-    return sorted(told, key=lambda event: (event.when, RANK[type(event)]))
+    events = [*records.events, *records.milestones, *records.refused]
+    return sorted(events, key=lambda event: (event.when, RANK[type(event)]))
 
 
 def story(records: Any, signal_id: str, *, before: int | None = None) -> list[str]:
     """The events of one signal as lines; only those that were known at a moment (UTC ms) when it is given."""
-    told = [event for event in history(records) if event.signal.id == signal_id]
-    return [tell(event) for event in told if before is None or event.when < before]
+    events = [event for event in history(records) if event.signal.id == signal_id]
+    return [event_line(event) for event in events if before is None or event.when < before]
 
 
-def tell(event: Any) -> str:
-    """One event as a line of a story."""
+def event_line(event: Any) -> str:
+    """One event as a line of text."""
     when = minute_text(event.when)
     signal = event.signal
     levels = f"target {signal.price_take_profit:.8g}, stop {signal.price_stop_loss:.8g}"

@@ -13,18 +13,18 @@ from ...errors import MissingDependency, UsageError
 from ...market.clock import stopwatch
 from ...reports.markup import day_text
 from ...reports.panel_data import meanings
-from ...reports.run_view import PANELS, Watch
-from ...reports.run_views import Board
+from ...reports.run_view import PANELS, RunView
+from ...reports.run_views import RunViews
 from ..kernel import cell_id, execution_id, front_end_draws, in_kernel, ipython
 from ..run_controls import Switch, hear
 from . import static_html
-from .event_pump import Pump
-from .updates import Frames
+from .event_pump import EventPump
+from .updates import Updates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .widget import Surface
+    from .widget import DashboardWidget
 
 WIDGET_MIME: Final = "application/vnd.jupyter.widget-view+json"
 _HINT: Final = "a dashboard that moves needs anywidget: pip install 'bknb[notebook]'"
@@ -91,44 +91,44 @@ def _title(strategy: str, symbol: str, frame: Any, start: int | None, end: int |
     return " · ".join(part for part in (strategy, symbol, named) if part)
 
 
-def _watch_result(result: Any) -> Watch:
-    """A finished run, told from its records."""
+def _view_of_result(result: Any) -> RunView:
+    """The view of a finished run, built from its records."""
     title = _title(result.strategy, result.symbol, result.frame, result.start, result.end)
-    watch = Watch(result.symbol, result.strategy, start_ms=result.start, end_ms=result.end, title=title)
-    watch.take_all(result.events)
-    watch.take_all([*result.milestones, *result.refused, *result.rejections])
-    _complete(watch, result)
-    return watch
+    view = RunView(result.symbol, result.strategy, start_ms=result.start, end_ms=result.end, title=title)
+    view.take_all(result.events)
+    view.take_all([*result.milestones, *result.refused, *result.rejections])
+    _complete(view, result)
+    return view
 
 
-def _complete(watch: Watch, result: Any) -> None:
-    """What only the end of a run can tell."""
-    watch.found_candles(result.candles)
+def _complete(view: RunView, result: Any) -> None:
+    """Add what is known only at the end of a run: candles, errors, warnings, status."""
+    view.set_candles(result.candles)
     for failure in result.errors:
-        watch.failure(failure)
-    watch.warn(result.warnings)
-    watch.ended("stopped" if result.stopped else "fulfilled")
+        view.failure(failure)
+    view.warn(result.warnings)
+    view.ended("stopped" if result.stopped else "fulfilled")
 
 
-def _watch_comparison(comparison: Any) -> Watch:
-    """A finished comparison."""
+def _view_of_comparison(comparison: Any) -> RunView:
+    """The view of a finished comparison."""
     title = _title(comparison.walker, comparison.symbol, comparison.frame, comparison.start, comparison.end)
-    watch = Watch(comparison.symbol, comparison.walker, mode="walker", title=title)
-    watch.compared(comparison)
-    watch.ended("stopped" if comparison.stopped else "fulfilled")
-    return watch
+    view = RunView(comparison.symbol, comparison.walker, mode="walker", title=title)
+    view.set_comparison(comparison)
+    view.ended("stopped" if comparison.stopped else "fulfilled")
+    return view
 
 
 def _mode(task: Any) -> str:
-    """What is watched: a backtest, a live run or a comparison."""
+    """The mode of a task: ``backtest``, ``live`` or ``walker`` (a comparison)."""
     return "walker" if task.kind == "comparison" else str(task.mode)
 
 
-def _watch_task(task: Any) -> Watch:
-    """A task as far as it has come."""
+def _view_of_task(task: Any) -> RunView:
+    """The view of a task that runs, with its progress so far."""
     frame = getattr(getattr(task, "plan", None), "frame", None)
     start, end = getattr(frame, "start", None), getattr(frame, "last", None)
-    watch = Watch(
+    view = RunView(
         task.symbol,
         task.strategy,
         mode=_mode(task),
@@ -137,12 +137,12 @@ def _watch_task(task: Any) -> Watch:
         interval=getattr(frame, "interval", "1m"),
         title=_title(task.strategy, task.symbol, getattr(frame, "name", None), start, end),
     )
-    watch.processed, watch.total = getattr(task, "processed", 0), getattr(task, "total", 0)
-    return watch
+    view.processed, view.total = getattr(task, "processed", 0), getattr(task, "total", 0)
+    return view
 
 
 def _tasks() -> list[Any]:
-    """The newest task of every run there is, of whatever kind."""
+    """The newest task of every backtest, live run and comparison."""
     return [*bknb.Backtest.list(), *bknb.Live.list(), *bknb.Walker.list()]
 
 
@@ -164,27 +164,27 @@ class Dashboard:
         self._task: Any = None
         self._tasks: dict[int, Any] = {}
         self._ended: set[int] = set()
-        self._known: dict[int, Any] = {}  # events told by a task itself; those heard again are left out
-        self._surface: Surface | None = None
+        self._known: dict[int, Any] = {}  # events taken from the task; listeners deliver them again
+        self._widget: DashboardWidget | None = None
         self._handles: list[Any] = []
         self._lock = threading.RLock()
         self._over = threading.Event()
-        self._pump: Pump | None = None
+        self._pump: EventPump | None = None
         if shown is None:
-            self._board = Board()
+            self._views = RunViews()
         elif hasattr(shown, "trades") and hasattr(shown, "candles") and hasattr(shown, "stats"):
-            self._board = Board(_watch_result(shown))
+            self._views = RunViews(_view_of_result(shown))
         elif hasattr(shown, "status") and hasattr(shown, "symbol") and hasattr(shown, "done"):
             self._task = shown
-            self._board = Board(_watch_task(shown))
+            self._views = RunViews(_view_of_task(shown))
         elif hasattr(shown, "walker") and hasattr(shown, "entries"):
-            self._board = Board(_watch_comparison(shown))
+            self._views = RunViews(_view_of_comparison(shown))
         else:
             raise UsageError(
                 f"a dashboard shows a task, a result, or (without one) everything that runs; got {shown!r:.80}\n"
                 "a task comes from bknb.Backtest.background(...), a result from bknb.backtest(...)"
             )
-        self._frames = Frames(self._board, panels, seconds=stopwatch)
+        self._updates = Updates(self._views, panels, seconds=stopwatch)
         _register(self)
         if self._task is None and shown is not None:
             self._over.set()
@@ -194,49 +194,49 @@ class Dashboard:
     # -- following ---------------------------------------------------------------------------------------------------
 
     def _follow(self) -> None:
-        """Listen first, then catch up: nothing can fall between the two."""
-        self._pump = Pump(self._frame)
+        """Subscribe first, then take the events so far: none can be lost between the two."""
+        self._pump = EventPump(self._frame)
         with self._lock:
             self._pump.start()
             for task in [self._task] if self._task is not None else [each for each in _tasks() if not each.done]:
                 self._catch_up(task)
 
     def _catch_up(self, task: Any) -> None:
-        watch = self._board.only
-        if watch is None:
-            watch = _watch_task(task)
-            self._board.add(watch)
-        self._tasks[id(watch)] = task
+        view = self._views.only
+        if view is None:
+            view = _view_of_task(task)
+            self._views.add(view)
+        self._tasks[id(view)] = task
         for event in getattr(task, "events_so_far", ()):
             self._known[id(event)] = event
-            watch.take(event)
+            view.take(event)
 
     def _frame(self, events: list[Any]) -> bool | None:
-        """One beat of the pump: take what was heard, tell the browser; None at the end of the run."""
+        """Apply the events since the last frame and update the widget; None at the end of the run."""
         try:
             return self._take(events)
         except BaseException:
-            self._over.set()  # nobody waits for a picture that will not come
+            self._over.set()  # wait() must not block after a failure
             raise
 
     def _take(self, events: list[Any]) -> bool | None:
         with self._lock:
             for event in events:
                 if self._known.pop(id(event), None) is None:
-                    self._board.take(event)
-            self._look_after_tasks()
-            only = self._board.only
+                    self._views.take(event)
+            self._update_tasks()
+            only = self._views.only
             over = only is not None and (only.over or self._task.done)
-            if self._surface is not None:
-                self._surface.show(self._news(everything=over))
+            if self._widget is not None:
+                self._widget.show(self._changes(everything=over))
         if over:
-            self._settle()
+            self._store_final()
             return None
-        return self._frames.more
+        return self._updates.more
 
-    def _news(self, *, everything: bool = False) -> dict[str, Any]:
-        """What has changed since the last frame, the buttons of the run among it."""
-        state = self._frames.next(everything=everything)
+    def _changes(self, *, everything: bool = False) -> dict[str, Any]:
+        """The widget state that has changed since the last frame, the buttons of the run included."""
+        state = self._updates.next(everything=everything)
         buttons = self._buttons()
         if buttons != self._pressed:
             self._pressed = state["controls"] = buttons
@@ -245,54 +245,54 @@ class Dashboard:
     _pressed: dict[str, Any] | None = None
 
     def _buttons(self) -> dict[str, Any]:
-        """The buttons of the run that is shown, as ``controls.js`` draws them; none for a finished one."""
-        task = self._tasks.get(id(self._board.watch))
+        """The state of the buttons of the selected run for ``controls.js``; empty for a finished one."""
+        task = self._tasks.get(id(self._views.view))
         if task is None or "status" not in self.panels:
             return {}
         if id(task) not in self._switches:
             self._switches[id(task)] = Switch(task)
         return self._switches[id(task)].state()
 
-    def _look_after_tasks(self) -> None:
-        """The candles of each run, once they are loaded, and its result, once it is over: both asked for once."""
-        for watch in self._board.watches.values():
-            task = self._tasks.get(id(watch))
+    def _update_tasks(self) -> None:
+        """Set the candles of each run once they are loaded, and its result once it is over."""
+        for view in self._views.views.values():
+            task = self._tasks.get(id(view))
             if task is None:
-                task = next((t for t in _tasks() if (_mode(t), t.symbol, t.strategy) == watch.key), None)
+                task = next((t for t in _tasks() if (_mode(t), t.symbol, t.strategy) == view.key), None)
                 if task is None:
                     continue
-                self._tasks[id(watch)] = task
-                told = _watch_task(task)
-                watch.start_ms, watch.end_ms, watch.title = told.start_ms, told.end_ms, told.title
-                watch.step_minutes = told.step_minutes
-            if hasattr(task, "candles") and (watch.candles is None or (watch.mode == "live" and not watch.over)):
-                watch.found_candles(task.candles)
+                self._tasks[id(view)] = task
+                fresh = _view_of_task(task)
+                view.start_ms, view.end_ms, view.title = fresh.start_ms, fresh.end_ms, fresh.title
+                view.step_minutes = fresh.step_minutes
+            if hasattr(task, "candles") and (view.candles is None or (view.mode == "live" and not view.over)):
+                view.set_candles(task.candles)
             facts = getattr(task, "facts", None)
-            if facts is not None and facts != watch.state:
-                watch.say_state(facts)
-            if (watch.over or task.done) and id(watch) not in self._ended:
-                self._ended.add(id(watch))
-                self._heard_the_end(watch, task)
+            if facts is not None and facts != view.state:
+                view.set_state(facts)
+            if (view.over or task.done) and id(view) not in self._ended:
+                self._ended.add(id(view))
+                self._add_result(view, task)
 
-    def _heard_the_end(self, watch: Watch, task: Any) -> None:
+    def _add_result(self, view: RunView, task: Any) -> None:
         task.wait(_DONE_SECONDS)
         if task.status == "fulfilled":
             result = task.result()
-            if watch.mode == "walker":
-                watch.compared(result)
-                watch.ended("stopped" if result.stopped else "fulfilled")
+            if view.mode == "walker":
+                view.set_comparison(result)
+                view.ended("stopped" if result.stopped else "fulfilled")
             elif hasattr(result, "candles"):
-                _complete(watch, result)
+                _complete(view, result)
             else:
-                watch.ended("fulfilled")
+                view.ended("fulfilled")
         elif task.status == "rejected":
             try:
                 task.result()
             except BaseException as error:  # noqa: BLE001 -- shown, whatever it is; the task still has it
-                watch.failed(f"{type(error).__name__}: {error}")
+                view.failed(f"{type(error).__name__}: {error}")
 
-    def _settle(self) -> None:
-        """Leave the final picture in the notebook."""
+    def _store_final(self) -> None:
+        """Replace the stored output by the final picture."""
         try:
             for handle in self._handles:
                 self._update(handle)
@@ -301,7 +301,7 @@ class Dashboard:
 
     @property
     def live(self) -> bool:
-        """Whether it still listens."""
+        """Whether it is subscribed to events."""
         return self._pump is not None and self._pump.listening
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -309,19 +309,19 @@ class Dashboard:
         return self._over.wait(timeout)
 
     def close(self) -> None:
-        """Listen no more; what is shown stays, and is stored as it is now."""
+        """Unsubscribe; the output stays, stored as it is now."""
         if self.live:
             self.leave()
-            self._settle()
+            self._store_final()
         _forget(self)
 
     def leave(self) -> None:
-        """Listen no more; for a cell that is run again and has forgotten what it showed."""
+        """Unsubscribe and close the widget; for a cell that is run again."""
         if self._pump is not None:
             self._pump.close()
         self._over.set()
-        if self._surface is not None:
-            self._surface.close()
+        if self._widget is not None:
+            self._widget.close()
 
     # -- showing -----------------------------------------------------------------------------------------------------
 
@@ -352,36 +352,36 @@ class Dashboard:
 
     def __repr__(self) -> str:
         with self._lock:
-            return static_html.still_text(self._board.watch)
+            return static_html.static_text(self._views.view)
 
     def _bundle(self, *, drawn: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The dashboard for a notebook: what remains without it, in whose place the widget steps while it lives.
+        """The mimebundle and its metadata: static HTML, which the widget replaces on the page while the kernel runs.
 
         The picture is left out unless ``drawn``.
         """
         hint = place = ""
         if front_end_draws():
             try:
-                place = self.surface.place
+                place = self.widget.place
             except MissingDependency:
                 hint = _HINT
         with self._lock:
-            watch = self._board.watch
+            view = self._views.view
             charts = drawn and {"price", "equity"} & set(self.panels)
-            png = static_html.still_png(watch) if charts and watch is not None else None
-            html = static_html.still_html(watch, self.panels, png=png, hint=hint, place=place)
-            data: dict[str, Any] = {"text/plain": static_html.still_text(watch), "text/html": html}
+            png = static_html.static_png(view) if charts and view is not None else None
+            html = static_html.static_html(view, self.panels, png=png, hint=hint, place=place)
+            data: dict[str, Any] = {"text/plain": static_html.static_text(view), "text/html": html}
         metadata: dict[str, Any] = {}
         if png is not None:
             data["image/png"] = base64.b64encode(png).decode("ascii")
             metadata["image/png"] = {"alt": data["text/plain"]}
         if place and not _finds_places():
-            data[WIDGET_MIME] = {"version_major": 2, "version_minor": 0, "model_id": self.surface.model_id}
+            data[WIDGET_MIME] = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
         return data, metadata
 
     @property
-    def surface(self) -> Surface:
-        """The widget that draws.
+    def widget(self) -> DashboardWidget:
+        """The anywidget that draws the panels.
 
         Raises
         ------
@@ -389,64 +389,66 @@ class Dashboard:
             When anywidget is not installed.
         """
         with self._lock:
-            if self._surface is None:
+            if self._widget is None:
                 try:
-                    from .widget import Surface, packed
+                    from .widget import DashboardWidget, packed
                 except ImportError:
                     raise MissingDependency("anywidget", purpose="a dashboard that moves", extra="notebook") from None
-                self._frames.again()
-                state = self._news(everything=True)
-                said = meanings() if "statistics" in self.panels else {}
-                self._surface = Surface(place=uuid4().hex, panels=self.panels, meanings=said, **packed(state))
-                self._surface.on_msg(self._asked)
-            return self._surface
+                self._updates.again()
+                state = self._changes(everything=True)
+                figures = meanings() if "statistics" in self.panels else {}
+                self._widget = DashboardWidget(place=uuid4().hex, panels=self.panels, meanings=figures, **packed(state))
+                self._widget.on_msg(self._on_message)
+            return self._widget
 
-    # -- questions of the browser --------------------------------------------------------------------------------------
+    # -- messages of the browser ---------------------------------------------------------------------------------------
 
-    def _asked(self, surface: Any, content: dict[str, Any], _buffers: Any) -> None:
-        """A view wants a window in detail, the story of a signal, another run, or bars for its width."""
-        hear(surface, content)
+    def _on_message(self, widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+        """Answer a browser view: a window in detail, the events of a signal, another run, bars for its width."""
+        hear(widget, content)
         with self._lock:
             match content.get("kind"):
                 case "bknb-press":
-                    surface.show(self._news())
+                    widget.show(self._changes())
                 case "window":
                     points = min(max(int(content["points"]), 50), 6000)
-                    found = self._frames.window(start_ms=int(content["from"]), end_ms=int(content["to"]), points=points)
-                    surface.answer({"kind": "window", "ask": content["ask"], "view": content["view"], **found})
+                    found = self._updates.window(
+                        start_ms=int(content["from"]), end_ms=int(content["to"]), points=points
+                    )
+                    widget.answer({"kind": "window", "ask": content["ask"], "view": content["view"], **found})
                 case "why":
-                    watch = self._board.watch
-                    told = watch.why(content["id"]) if watch is not None else ""
-                    surface.answer({"kind": "why", "id": content["id"], "view": content["view"], "text": told})
+                    view = self._views.view
+                    text = view.why(content["id"]) if view is not None else ""
+                    widget.answer({"kind": "why", "id": content["id"], "view": content["view"], "text": text})
                 case "select":
                     key = tuple(content["key"])
-                    if key in self._board.watches:
-                        self._board.selected = key
-                        self._board.version += 1
-                        surface.show(self._news(everything=True))
+                    if key in self._views.views:
+                        self._views.selected = key
+                        self._views.version += 1
+                        widget.show(self._changes(everything=True))
                 case "width":
                     points = min(max(int(content["points"]), 200), 4000)
-                    if points > self._frames.points * 1.25:
-                        self._frames.points = points
-                        self._frames.again()
-                        surface.show(self._news(everything=True))
+                    if points > self._updates.points * 1.25:
+                        self._updates.points = points
+                        self._updates.again()
+                        widget.show(self._changes(everything=True))
                 case _:
                     pass
 
 
-# -- who is there --------------------------------------------------------------------------------------------------
+# -- one dashboard per cell ----------------------------------------------------------------------------------------
 
 _cells: dict[str, tuple[str, list[Dashboard]]] = {}
 """The dashboards of each notebook cell, with the execution that made them."""
 
 
 def _finds_places() -> bool:
-    """Whether the front end runs widgets that no output refers to: JupyterLab and Notebook 7 do."""
+    """Whether the front end runs widgets that no output refers to, as JupyterLab and Notebook 7 do."""
     return ":" not in cell_id()  # VS Code names its cells by addresses
 
 
 def _register(board: Dashboard) -> None:
-    """A cell that is run again replaces what it made before."""
+    """Register a dashboard with its cell; those of an earlier execution are closed."""
     cell, execution = cell_id(), execution_id()
     if not cell:
         return

@@ -1,4 +1,4 @@
-"""From listeners to frames: events are put aside as they come, and looked at no more than ten times a second."""
+"""Events from listeners to frames: queued as they arrive, handed over at most ten times a second."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 FRAME_SECONDS: Final = 0.1
 """Time between two frames: ten a second are enough for the eye, and far from what a Jupyter server drops."""
 _SHARE: Final = 4.0
-"""After a frame that took a while the pump rests at least this many times as long."""
+"""After a frame the pump rests at least this many times as long as the frame took."""
 _LONGEST_SECONDS: Final = 0.5
 _REST_SECONDS: Final = 0.05
-"""A listener with nothing more to hear rests this long: its thread is woken twenty times a second, not per event."""
+"""A listener with no pending events rests this long: its thread is woken twenty times a second, not per event."""
 
 _RESULTS: Final = (bknb.listen_signal_backtest, bknb.listen_signal_live)
 _OTHERS: Final = (
@@ -41,8 +41,8 @@ _OTHERS: Final = (
 )
 
 
-class Pump:
-    """A thread that hands over what was heard, frame by frame.
+class EventPump:
+    """A thread that hands the events of all runs over, frame by frame.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Pump:
 
     Notes
     -----
-    A listener only puts its event aside, so a run pays the same for one open dashboard whatever it shows.
+    A listener only queues its event, so a run pays the same for one open dashboard whatever it shows.
     """
 
     def __init__(self, frame: Callable[[list[Any]], bool | None]) -> None:
@@ -64,7 +64,7 @@ class Pump:
         self.frames = 0
 
     def start(self) -> None:
-        """Listen, and hand over from now on."""
+        """Subscribe to all events and start the thread."""
         self._stops = [self._listen(listen) for listen in (*_RESULTS, *_OTHERS)]
         self._wake.set()
         context = contextvars.copy_context()  # what is displayed later belongs to the cell that started it
@@ -72,11 +72,11 @@ class Pump:
 
     @property
     def listening(self) -> bool:
-        """Whether anything is heard."""
+        """Whether it is subscribed."""
         return bool(self._stops)
 
     def close(self) -> None:
-        """Listen no more; a frame that is being made is finished."""
+        """Unsubscribe; a frame that is being made is finished."""
         stops, self._stops = self._stops, []
         for stop in stops:
             stop()
@@ -86,29 +86,29 @@ class Pump:
     def _listen(self, listen: Callable[..., Any]) -> Callable[[], None]:
         own: list[Any] = []
 
-        def put_aside(event: Any) -> None:
+        def enqueue(event: Any) -> None:
             self._events.append(event)
             if not self._wake.is_set():
                 self._wake.set()
             if own and own[0].pending <= 1:
                 self._closed.wait(_REST_SECONDS)
 
-        own.append(listen(put_aside))
+        own.append(listen(enqueue))
         stop: Callable[[], None] = own[0]
         return stop
 
     def taken(self) -> list[Any]:
-        """The events put aside, oldest first; they are handed out once."""
+        """The queued events, oldest first; the queue is empty afterwards."""
         events = self._events
         return [events.popleft() for _ in range(len(events))]
 
     def _work(self) -> None:
         try:
-            self._beat()
+            self._run_frames()
         finally:
-            self.close()  # also when a frame failed: nobody listens for nothing
+            self.close()  # also when a frame failed
 
-    def _beat(self) -> None:
+    def _run_frames(self) -> None:
         while not self._closed.is_set():
             self._wake.wait()
             self._wake.clear()

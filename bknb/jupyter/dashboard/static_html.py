@@ -1,4 +1,4 @@
-"""What remains of a dashboard where nothing moves: a picture and tables, readable without a kernel and without bknb."""
+"""Static HTML of a dashboard: a picture and tables, readable without a kernel and without bknb."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ...reports.plots import equity_png
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...reports.run_view import Watch
+    from ...reports.run_view import RunView
 
-TRADES_KEPT: Final = 100
+TRADES_SAVED: Final = 100
 """Trades a saved notebook shows: the newest."""
 
 _TITLES: Final = {
@@ -30,20 +30,20 @@ _LEFT: Final = "text-align:left"
 _SCROLL: Final = "max-height:320px;overflow:auto"
 
 
-def still_text(watch: Watch | None) -> str:
-    """One line for those who see neither picture nor table."""
-    if watch is None:
+def static_text(view: RunView | None) -> str:
+    """The dashboard in one line of text: title and status."""
+    if view is None:
         return "dashboard: nothing is running"
-    status = panel_data.status_panel(watch, 0.0)
+    status = panel_data.status_panel(view, 0.0)
     return f"dashboard of {status['title']}: {status['text']}"
 
 
-def still_png(watch: Watch) -> bytes | None:
+def static_png(view: RunView) -> bytes | None:
     """Equity, drawdown and price as a PNG; None where there is nothing to draw or nothing to draw with."""
-    if not len(watch.series()):
+    if not len(view.series()):
         return None
     try:
-        return equity_png(panel_data.equity_info(watch))
+        return equity_png(panel_data.equity_info(view))
     except MissingDependency:
         return None
 
@@ -59,8 +59,8 @@ def _details(title: str, inside: Html, *, is_open: bool = True) -> Html:
     return element("details", element("summary", title), inside, open=is_open)
 
 
-def _trades(watch: Watch) -> Html:
-    events = watch.trades.events[-TRADES_KEPT:][::-1]
+def _trades(view: RunView) -> Html:
+    events = view.trades.events[-TRADES_SAVED:][::-1]
     rows = [
         [
             f"{'▲' if e.pnl.pnl_percentage > 0 else '▼' if e.pnl.pnl_percentage < 0 else '•'} "
@@ -77,12 +77,12 @@ def _trades(watch: Watch) -> Html:
         for e in events
     ]
     columns = ("Result", "Side", "Opened (UTC)", "Closed (UTC)", "Entry", "Exit", "Why closed", "Note", "Signal")
-    count = len(watch.trades)
+    count = len(view.trades)
     which = f"the newest {len(rows):,} of {count:,} trades" if count > len(rows) else f"{count:,} trades"
     return _details(which, _table(columns, rows, label="Trades"))
 
 
-def _levels(watch: Watch) -> Html:
+def _levels(view: RunView) -> Html:
     rows = [
         [
             "open" if level.is_open else "◇ scheduled",
@@ -93,20 +93,20 @@ def _levels(watch: Watch) -> Html:
             f"▲ {level.percent_tp:.0f} %" if level.percent_tp >= level.percent_sl else f"▼ {level.percent_sl:.0f} %",
             level.row.id,
         ]
-        for level in watch.levels.values()
+        for level in view.levels.values()
     ]
     columns = ("State", "Side", "Entry", "Target", "Stop", "Way to target ▲ or stop ▼", "Signal")
     return fragment(element("p", "Open and scheduled"), _table(columns, rows, label="Open and scheduled signals"))
 
 
-def still_html(
-    watch: Watch | None, shown: Sequence[str], *, png: bytes | None = None, hint: str = "", place: str = ""
+def static_html(
+    view: RunView | None, shown: Sequence[str], *, png: bytes | None = None, hint: str = "", place: str = ""
 ) -> Html:
     """Picture, figures and tables as HTML without scripts.
 
     Parameters
     ----------
-    watch : Watch or None
+    view : RunView or None
     shown : sequence of str
         The panels of the dashboard; tables of others are left out.
     png : bytes or None
@@ -114,34 +114,34 @@ def still_html(
     hint : str
         What to install, or another sentence for the reader.
     place : str
-        The place a living widget takes on the page.
+        The identifier by which the widget finds this HTML on the page and replaces it.
     """
     of = f"bknb-still bknb-of-{place}" if place else "bknb-still"
-    if watch is None:
-        return element("div", element("p", still_text(None)), class_=of)
-    status = panel_data.status_panel(watch, 0.0)
+    if view is None:
+        return element("div", element("p", static_text(None)), class_=of)
+    status = panel_data.status_panel(view, 0.0)
     parts = [element("p", element("b", status["title"]), element("br"), status["text"])]
     if status["facts"]:
         parts.append(element("p", " · ".join(f"{name}: {text}" for name, text in status["facts"].items())))
     if png is not None:
         data = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-        parts.append(element("img", alt=_alt(watch), style="max-width:100%", src=data))
-    if "statistics" in shown and len(watch.trades):
-        rows = [row[1:3] for row in panel_data.statistics_panel(watch)[:HEADLINES]]
+        parts.append(element("img", alt=_alt(view), style="max-width:100%", src=data))
+    if "statistics" in shown and len(view.trades):
+        rows = [row[1:3] for row in panel_data.statistics_panel(view)[:HEADLINES]]
         parts.append(_details("figures", _table(("Figure", "Value"), rows, label="Figures")))
-    if "signals" in shown and watch.levels:
-        parts.append(_levels(watch))
-    if "trades" in shown and watch.mode != "walker":
-        parts.append(_trades(watch) if len(watch.trades) else element("p", "No trade was closed."))
+    if "signals" in shown and view.levels:
+        parts.append(_levels(view))
+    if "trades" in shown and view.mode != "walker":
+        parts.append(_trades(view) if len(view.trades) else element("p", "No trade was closed."))
     for name in panel_data.TABLES:
-        table = panel_data.table_panel(watch, name) if name in shown else None
+        table = panel_data.table_panel(view, name) if name in shown else None
         if table is not None and table["rows"]:
-            said = _table(table["columns"], table["rows"], label=_TITLES[name])
-            parts.append(_details(f"{_TITLES[name]} ({len(table['rows']):,})", said, is_open=name == "walker"))
+            inside = _table(table["columns"], table["rows"], label=_TITLES[name])
+            parts.append(_details(f"{_TITLES[name]} ({len(table['rows']):,})", inside, is_open=name == "walker"))
     if hint:
         parts.append(element("p", hint))
     return element("div", *parts, class_=of)
 
 
-def _alt(watch: Watch) -> str:
-    return f"Equity, drawdown and price of {watch.title}: {panel_data.equity_panel(watch, points=4)['text']}."
+def _alt(view: RunView) -> str:
+    return f"Equity, drawdown and price of {view.title}: {panel_data.equity_panel(view, points=4)['text']}."

@@ -1,4 +1,4 @@
-"""The widget a dashboard draws on: one for all its panels, with everything it needs inside."""
+"""The anywidget of a dashboard: one for all its panels, its JavaScript included."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KINDS: Final = {"f": {8: "f8", 4: "f4"}, "i": {1: "i1"}}
 
 
 def packed(value: Any) -> Any:
-    """Arrays inside a value as ``{"f8": bytes}``, so that they travel as they lie in memory.
+    """The value with its arrays as ``{"f8": bytes}``, sent without conversion to text.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def packed(value: Any) -> Any:
 
 
 def in_message(value: Any, buffers: list[bytes]) -> Any:
-    """The same for a message: ``{"f8": number of a buffer}``, and the bytes in ``buffers``.
+    """The value with its arrays as ``{"f8": index}``; their bytes are appended to ``buffers``.
 
     Examples
     --------
@@ -45,10 +45,10 @@ def in_message(value: Any, buffers: list[bytes]) -> Any:
     return {key: in_message(each, buffers) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-class Surface(anywidget.AnyWidget):
-    """What the browser shows; every trait is what one part of it was last told.
+class DashboardWidget(anywidget.AnyWidget):
+    """The widget in the browser; every trait is the last state sent to one part of it.
 
-    On a page it looks for elements of the class ``bknb-of-`` and ``place``, and takes the place of what they hold.
+    On a page it looks for elements of the class ``bknb-of-`` and ``place``, and replaces their content.
     """
 
     _esm = source("controls.js", "dashboard.js")
@@ -69,12 +69,12 @@ class Surface(anywidget.AnyWidget):
     runs: Any = traitlets.List().tag(sync=True)
 
     def show(self, state: dict[str, Any]) -> None:
-        """Tell the browser what has changed, in one message."""
+        """Send the changed traits to the browser in one message."""
         with self.hold_sync():
             for name, value in state.items():
                 setattr(self, name, packed(value))
 
     def answer(self, content: dict[str, Any]) -> None:
-        """Answer a question of one view."""
+        """Send the answer to a message of one browser view."""
         buffers: list[bytes] = []
         self.send(in_message(content, buffers), buffers)
