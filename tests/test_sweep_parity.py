@@ -148,7 +148,7 @@ def by_kernel(plan: Any, simulate: Any = None) -> tuple[np.ndarray, int]:
         rows = read_rows(get_signals(prepared.candles, **plan.strategy.params), len(prepared.candles), "")
         columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
         table = kernel.Rows(prepared.candles.timestamp, *columns)
-        ends, rejected = simulate(prepared.market, evaluator._blocks, evaluator._grid, table, evaluator._terms)
+        ends, rejected = simulate(prepared.market, evaluator._blocks, evaluator._grid, table, evaluator._rules)
         return ends, rejected
     outcome = evaluator.evaluate({})
     assert not outcome.error
