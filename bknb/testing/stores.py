@@ -224,7 +224,7 @@ class StateStoreContract:
         again.release()
 
     def test_has_one_owner(self, tmp_path: Path) -> None:
-        """A second store object on the same place is refused while the first is acquired; the error names the holder."""
+        """A second store object on the same place is refused while the first has it; the error names the holder."""
         self.only_durable()
         first, second = self.acquired(tmp_path), self.make_store(tmp_path)
         text = refused(StateError, second.acquire)
