@@ -1,4 +1,4 @@
-"""Completion of magics: options, and the names that are known."""
+"""Completion of magics: options, and registered names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXECUTIONS: Final = ("pessimistic", "touch", "vwap")
 
 
 def completions(command: Command, written: str, *, names: Mapping[str, Any], session: Session) -> list[str]:
-    """What could stand at the cursor.
+    """The completions at the cursor.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def completions(command: Command, written: str, *, names: Mapping[str, Any], ses
 
 
 def _place(command: Command, words: list[str]) -> Option | None:
-    """The value without a name that comes next."""
+    """The next positional value of the line."""
     taken, after_option = 0, False
     for word in words:
         option = command.option(word.partition("=")[0]) if word.startswith("--") else None
@@ -80,12 +80,12 @@ def values(option: Option, fragment: str, words: list[str], *, names: Mapping[st
 
 
 def _is_own(name: str) -> bool:
-    """Whether a variable is the user's, and not one that IPython put there."""
+    """Whether a variable is the user's, not one of IPython."""
     return not name.startswith("_") and name not in ("In", "Out", "exit", "quit", "get_ipython", "open")
 
 
 def _known(kind: str, words: list[str], names: Mapping[str, Any], session: Session) -> Iterable[str]:
-    """Every value of a kind that is known here and now."""
+    """All known values of a kind."""
     match kind:
         case "exchange" | "strategy" | "frame" | "risk" | "walker":
             lists = (bknb.list_exchanges, bknb.list_strategies, bknb.list_frames, bknb.list_risks, bknb.list_walkers)
@@ -169,7 +169,7 @@ def matcher(session: Session) -> Any:
 
 
 def _command_at(session: Session, line: str, *, first: bool) -> tuple[Command | None, str]:
-    """The magic whose line this is, and what is written after its name."""
+    """The magic of this line, and the text after its name."""
     head, mark, rest = line.partition("%")
     if not mark or (head.strip() and not head.rstrip().endswith("=")):
         return None, ""

@@ -12,7 +12,7 @@ from .completion import matcher
 from .kernel import ipython
 from .magics import backtest, compare, dashboard, data, live, optimize, register, runs, share, sweep
 from .magics.arguments import parse
-from .magics.output import say
+from .magics.output import echo
 from .session import Action, Session
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _answer(session: Session, name: str, line: str, cell: str | None = None) -> 
     command = session.commands[name]
     call = parse(command, line, names=session.names, body=cell or "")
     if call.wants_help:
-        say(command.help())
+        echo(command.help())
         return None
     return _ACTIONS[name](session, call)
 
@@ -89,21 +89,21 @@ def unload_ipython_extension(shell: Any) -> None:
 
 
 class ReplacedNotices(logging.Handler):
-    """Prints what the registry says when a name is registered again; in a notebook that should not pass unseen."""
+    """A log handler that prints the registry's notice when a name is registered again."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(logging.INFO)
         self.session = session
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a notice, unless a magic is about to say it better."""
+        """Print a notice, unless a magic reports it itself."""
         text = record.getMessage()
         if text.endswith(" replaced") and not self.session.quiet:
-            say(text)
+            echo(text)
 
 
 def attach(session: Session) -> None:
-    """Let completion and notices of replaced names work in a shell."""
+    """Add completion and notices of replaced names to a shell."""
     session.shell.Completer.custom_matchers.append(matcher(session))
     session.listener = ReplacedNotices(session)
     log = logging.getLogger("bknb")

@@ -1,4 +1,4 @@
-"""What a notebook shows in place of the terminal's text; :func:`bknb.frontend.notebook` looks it up here."""
+"""The notebook front end: widgets and pictures; :func:`bknb.frontend.notebook` looks it up here."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Notebook:
         self._terminal = terminal
 
     def progress_line(self, label: str) -> ProgressLine:
-        """A line of HTML with a bar, and a sentence in its place at the end."""
+        """A line of HTML with a bar, replaced by a sentence at the end."""
         return HtmlLine(label) if in_kernel() else self._terminal.progress_line(label)
 
     def wait(self, task: Work[R]) -> R:
-        """The result of a task, with buttons while a front end looks."""
+        """The result of a task, with buttons where a front end shows widgets."""
         if not in_kernel():
             return self._terminal.wait(task)
         result: R = wait.wait_shown(task)
@@ -44,15 +44,15 @@ class Notebook:
         return wait.shown(task)
 
     def show_task(self, task: Any) -> None:
-        """A running task with its buttons."""
+        """Show a running task with its buttons."""
         wait.show_task(task)
 
     def show_result(self, result: Any) -> None:
-        """Picture, numbers and trades; once where a magic shows its result and returns it too."""
+        """Show picture, numbers and trades; once per cell where a magic shows its result and also returns it."""
         display.show(result)
 
     def show_proposals(self, proposed: Any) -> None:
-        """A card whose buttons insert cells."""
+        """Show a card whose buttons insert cells."""
         proposal_card.show(proposed)
 
 

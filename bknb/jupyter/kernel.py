@@ -1,4 +1,4 @@
-"""What IPython knows of the place where a cell runs: kernel or terminal, which front end, which cell."""
+"""Where a cell runs, as IPython reports it: kernel or terminal, front end, cell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def ipython(module: str) -> Any:
 
 
 def in_kernel() -> bool:
-    """Whether a notebook (rather than a terminal) is looking."""
+    """Whether the code runs in a notebook kernel, not in a terminal."""
     return _kernel() is not None
 
 
@@ -25,17 +25,17 @@ def _kernel() -> Any:
 
 
 def cell_id() -> str:
-    """The cell that is running, as JupyterLab and Notebook 7 say; empty where no front end is looking."""
+    """The id of the running cell, as JupyterLab and Notebook 7 send it; empty elsewhere."""
     return str((_parent().get("metadata") or {}).get("cellId") or "")
 
 
 def execution_id() -> str:
-    """The execution of the cell that is running; empty where nobody knows."""
+    """The id of the execution of the running cell; empty where it is unknown."""
     return str((_parent().get("header") or {}).get("msg_id") or "")
 
 
 def _parent() -> dict[str, Any]:
-    """The message that asked for what is being executed."""
+    """The message that requested the current execution."""
     kernel = _kernel()
     try:
         return kernel.get_parent() or {} if kernel is not None else {}

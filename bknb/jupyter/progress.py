@@ -11,40 +11,40 @@ from typing import Any, Final
 from ..reports.markup import Html, element
 from ..reports.progress_text import progress_text
 from .kernel import front_end_draws, in_kernel, ipython
-from .run_controls import Switch, hear, source
+from .run_controls import RunControls, on_message, source
 
 _TRACK: Final = "height:8px;max-width:420px;border-radius:4px;background:rgba(128,128,128,0.25)"
 _FILLED: Final = "height:8px;border-radius:4px;background:#3b82d6"
 
 
 class ProgressLine(ABC):
-    """One output of a cell that follows work, and becomes a sentence when it is over.
+    """A progress line in the output of a cell, replaced by a sentence at the end.
 
     Parameters
     ----------
     label : str
-        What is going on, such as ``backtest sma-cross BTCUSDT``.
+        What runs, such as ``backtest sma-cross BTCUSDT``.
     """
 
     def __init__(self, label: str) -> None:
         self.label = label
 
     def update(self, fraction: float, *, seconds: float, facts: list[str]) -> None:
-        """Show the part behind (0 to 1), what else there is to say, and how long it still takes."""
+        """Show progress (0 to 1), facts, and the time left."""
         percent, text = progress_text(fraction, seconds=seconds, facts=facts)
         self.show(text, percent=percent)
 
     @abstractmethod
     def show(self, text: str, *, percent: int | None) -> None:
-        """Show a text, with a bar where the part behind is known; called a few times a second."""
+        """Show a text, with a bar where ``percent`` is given; called a few times a second."""
 
     @abstractmethod
     def close(self, text: str) -> None:
-        """Leave a sentence in place of it, so that a saved notebook shows nothing half-way and nothing dead."""
+        """Replace the line by a sentence, which a saved notebook shows."""
 
 
 class HtmlLine(ProgressLine):
-    """A line of HTML with a bar. Outside of a kernel nothing is shown: a terminal cannot take an output back."""
+    """A line of HTML with a bar. Outside of a kernel nothing is shown: a terminal cannot replace an output."""
 
     def __init__(self, label: str) -> None:
         super().__init__(label)
@@ -52,7 +52,7 @@ class HtmlLine(ProgressLine):
         self._last = ""
 
     def show(self, text: str, *, percent: int | None) -> None:
-        """Show a text, and a bar under it where the part behind is known."""
+        """Show a text, and a bar under it where ``percent`` is given."""
         text = f"{self.label}: {text}"
         bar = None if percent is None else self._bar(percent)
         html = element("div", element("span", text, role="status"), bar)
@@ -64,7 +64,7 @@ class HtmlLine(ProgressLine):
         return element("div", filled, role="progressbar", **values, aria_label=self.label, style=_TRACK)
 
     def close(self, text: str) -> None:
-        """Leave a sentence in place of the line."""
+        """Replace the line by a sentence."""
         self._display(_sentence(f"{self.label}: {text}"))
 
     def _display(self, data: dict[str, Any]) -> None:
@@ -82,13 +82,13 @@ class ControlBar(ProgressLine):
 
     Parameters
     ----------
-    switch : Switch
+    switch : RunControls
         The run's buttons.
     always : bool
         Whether the sentence is left also when the run was over before there was a bar.
     """
 
-    def __init__(self, switch: Switch, *, always: bool = False) -> None:
+    def __init__(self, switch: RunControls, *, always: bool = False) -> None:
         super().__init__(switch.label)
         self.switch = switch
         self._always = always
@@ -96,7 +96,7 @@ class ControlBar(ProgressLine):
         self._handle: Any = None
 
     def show(self, text: str, *, percent: int | None) -> None:
-        """Show how far the run is, beside its buttons."""
+        """Show the progress of the run beside its buttons."""
         state = self.switch.state(text=text, percent=percent)
         if self._widget is None:
             self._open(state)
@@ -105,7 +105,7 @@ class ControlBar(ProgressLine):
 
     def _open(self, state: dict[str, Any]) -> None:
         self._widget = _widget_class()(controls=state)
-        self._widget.on_msg(hear)
+        self._widget.on_msg(on_message)
         view = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
         running = f"{self.label}: was running when this was saved"
         data = {
@@ -116,7 +116,7 @@ class ControlBar(ProgressLine):
         self._handle = ipython("display").display(data, raw=True, display_id=True)
 
     def close(self, text: str) -> None:
-        """Leave a sentence in place of the buttons."""
+        """Replace the buttons by a sentence."""
         data = _sentence(f"{self.label}: {text}")
         if self._widget is not None:
             self._handle.update(data, raw=True)
@@ -127,14 +127,14 @@ class ControlBar(ProgressLine):
 
 
 def _sentence(text: str) -> dict[str, Any]:
-    """What stays of a line when the work is over."""
+    """The mimebundle of the final sentence."""
     html = element("div", text, role="status", style="opacity:0.75;font-size:90%")
     return {"text/html": html, "text/plain": text}
 
 
 @cache
 def _widget_class() -> type[Any]:
-    """The widget; made when the first one is shown, because ipywidgets takes a while to import."""
+    """The widget class; made when the first one is shown, because anywidget takes a while to import."""
     anywidget = importlib.import_module("anywidget")
     traitlets = importlib.import_module("traitlets")
     members = {
@@ -150,7 +150,7 @@ def buttons_work() -> bool:
     return importlib.util.find_spec("anywidget") is not None and front_end_draws()
 
 
-def line_of(task: Any, label: str | None = None) -> ProgressLine:
-    """What follows a task that a cell waits for: buttons where a front end looks, else a line."""
-    switch = Switch(task, label=label, foreground=True)
+def progress_line(task: Any, label: str | None = None) -> ProgressLine:
+    """The progress line of a task that a cell waits for: with buttons where a front end shows widgets."""
+    switch = RunControls(task, label=label, foreground=True)
     return ControlBar(switch, always=True) if buttons_work() else HtmlLine(switch.label)

@@ -20,7 +20,7 @@ def _card_class() -> Any:
     traitlets = importlib.import_module("traitlets")
 
     class ProposalCard(anywidget.AnyWidget):  # type: ignore[name-defined,misc]
-        """The widget; everything it shows was written by bknb."""
+        """The widget of a proposal card; everything it shows was written by bknb."""
 
         _esm = _SCRIPT
         panel = traitlets.Unicode("").tag(sync=True)
@@ -41,7 +41,7 @@ def card(proposed: Any, *, cell: str) -> Any:
 
 
 def static(proposed: Any) -> dict[str, Any]:
-    """What is stored in the notebook, and shown where there is no card."""
+    """The static HTML stored in the notebook, shown where the widget is not."""
     html = proposed.proposals._repr_html_()
     where = element("div", "Everything as a notebook: ", element("code", str(proposed.path)))
     return {"text/html": fragment(html, where), "text/plain": repr(proposed)}

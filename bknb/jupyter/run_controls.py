@@ -5,11 +5,11 @@ subshell, or not at all, when the front end had to interrupt the kernel instead 
 
 A widget of another module gets the same buttons with a trait and a listener::
 
-    switch = Switch(task)
+    switch = RunControls(task)
     class Dashboard(anywidget.AnyWidget):
         _esm = source("controls.js", "dashboard.js")   # there: mountControls({ model, el })
         controls = traitlets.Dict().tag(sync=True)     # set it to switch.state(...) whenever something has changed
-    dashboard.on_msg(hear)
+    dashboard.on_msg(on_message)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 State: TypeAlias = Literal["running", "paused", "stopping", "leaving", "over"]
 
 _STATIC: Final = Path(__file__).parent / "static"
-_SAID: Final[dict[State, str]] = {
+_STATUS_TEXT: Final[dict[State, str]] = {
     "running": "Running",
     "paused": "Paused: nothing new is opened, what is open is watched on",
     "stopping": "Stopping: nothing new is opened, an open position is watched to its end",
@@ -35,10 +35,10 @@ _SAID: Final[dict[State, str]] = {
 _FINISHING: Final = "Stopping: what is under way is finished first"  # work without positions
 _VIEWS_REMEMBERED: Final = 32
 
-_switches: WeakValueDictionary[str, Switch] = WeakValueDictionary()
+_controls: WeakValueDictionary[str, RunControls] = WeakValueDictionary()
 
 
-class Switch:
+class RunControls:
     """What the buttons of one task do, and what they show.
 
     Parameters
@@ -55,7 +55,7 @@ class Switch:
     >>> import bknb
     >>> task = bknb.Backtest.background("BTCUSDT", strategy=lambda: None, exchange="demo",
     ...                                 frame=("2024-01-01", "2024-01-02"))
-    >>> switch = Switch(task)
+    >>> switch = RunControls(task)
     >>> switch.press("stop"), switch.state()["label"]
     (True, 'backtest <lambda> BTCUSDT')
     """
@@ -67,10 +67,10 @@ class Switch:
         self.id = uuid.uuid4().hex[:12]
         self._pressed: dict[str, int] = {}
         self._stopped = ""
-        _switches[self.id] = self
+        _controls[self.id] = self
 
     def press(self, action: str, *, view: str = "", number: int | None = None) -> bool:
-        """Do what a button says; a press that is older than the last one of its view is not done again."""
+        """Apply an action; a press not newer than the last one of its view is ignored. Returns whether it is known."""
         if number is not None:
             if number <= self._pressed.get(view, 0):
                 return True
@@ -94,25 +94,25 @@ class Switch:
 
     @property
     def status(self) -> State:
-        """What the run is doing, as far as its buttons are concerned."""
+        """The state of the run: ``running``, ``paused``, ``stopping``, ``leaving`` or ``over``."""
         task = self.task
         if task.done:
             return "over"
-        stopping = task.stopping or self._stopped  # not every kind of work can tell
+        stopping = task.stopping or self._stopped  # not every kind of work reports it
         if stopping:
             return "leaving" if stopping == "now" else "stopping"
         return "paused" if task.paused else "running"
 
-    def state(self, *, text: str = "", percent: int | None = None, said: str | None = None) -> dict[str, Any]:
-        """What ``mountControls`` draws; ``text`` and ``percent`` tell how far the run is."""
+    def state(self, *, text: str = "", percent: int | None = None, status_text: str | None = None) -> dict[str, Any]:
+        """The state that ``mountControls`` draws; ``text`` and ``percent`` are the progress of the run."""
         status = self.status
-        if said is None:
-            said = _FINISHING if status == "stopping" and not self.task.can_pause else _SAID[status]
+        if status_text is None:
+            status_text = _FINISHING if status == "stopping" and not self.task.can_pause else _STATUS_TEXT[status]
         return {
             "id": self.id,
             "label": self.label,
             "state": status,
-            "said": said,
+            "said": status_text,
             "text": text,
             "percent": percent,
             "foreground": self.foreground,
@@ -121,25 +121,27 @@ class Switch:
 
 
 def label_of(task: Any) -> str:
-    """A task in three words."""
+    """Kind, strategy and symbol of a task."""
     return f"{task.kind} {task.strategy} {task.symbol}"
 
 
 def press(given: str | Mapping[str, Any]) -> bool:
-    """Do what a press says, as a mapping or as JSON; whether there was somebody to do it.
+    """Apply the press of a button, given as a mapping or as JSON; returns whether its run was found.
 
     Examples
     --------
     >>> press('{"id": "nobody", "action": "stop"}')
     False
     """
-    said = json.loads(given) if isinstance(given, str) else given
-    switch = _switches.get(said["id"])
-    return switch is not None and switch.press(said["action"], view=said.get("view", ""), number=said.get("number"))
+    message = json.loads(given) if isinstance(given, str) else given
+    controls = _controls.get(message["id"])
+    if controls is None:
+        return False
+    return controls.press(message["action"], view=message.get("view", ""), number=message.get("number"))
 
 
-def hear(widget: Any, content: Any, _buffers: Any = None) -> None:
-    """Listen to a widget's messages: do what a press says and tell the front end that it was heard."""
+def on_message(widget: Any, content: Any, _buffers: Any = None) -> None:
+    """Handle a message of a widget: apply a press and acknowledge it to the front end."""
     if isinstance(content, Mapping) and content.get("kind") == "bknb-press":
         press(content)
         widget.send({"kind": "bknb-heard", "view": content.get("view"), "number": content.get("number")})
@@ -147,5 +149,5 @@ def hear(widget: Any, content: Any, _buffers: Any = None) -> None:
 
 @cache
 def source(*names: str) -> str:
-    """JavaScript of this folder as one module; ``controls.js`` comes first and offers ``mountControls``."""
+    """The named files of ``static/`` as one JavaScript module; ``controls.js`` comes first."""
     return "\n".join((_STATIC / name).read_text(encoding="utf-8") for name in names)

@@ -1,4 +1,4 @@
-"""What one notebook session remembers: its magics and its runs."""
+"""The state of one notebook session: its magics and its runs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from .magics.arguments import Call, Command
 
 Action: TypeAlias = "Callable[[Session, Call], Any]"
-"""What a magic does; what it returns is the value of the cell."""
+"""The function of a magic; it returns the value of the cell."""
 
-RUNS_KEPT: Final = 20
-"""How many finished runs a session keeps."""
+RUNS_HELD: Final = 20
+"""The number of runs a session holds."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Run:
     task: Any = None
 
     def finished(self) -> Any:
-        """The result if there is one by now; its task keeps it, and reads candles again that it let go."""
+        """The result, or None while the run is not over; the task reloads candles it has released."""
         if self.result is None and self.task is not None and self.task.done:
             return self.task.result()
         return self.result
@@ -69,7 +69,7 @@ class Session:
 
     @contextmanager
     def quietly(self) -> Iterator[None]:
-        """Keep the registry's notices back while a magic registers something and tells of it itself."""
+        """Suppress the registry's notices while a magic registers a name and reports it itself."""
         self.quiet = True
         try:
             yield
@@ -77,14 +77,14 @@ class Session:
             self.quiet = False
 
     def add(self, label: str, *, result: Any = None, task: Any = None) -> Run:
-        """Remember a run; the oldest is forgotten when there are too many."""
+        """Add a run; the oldest is dropped beyond :data:`RUNS_HELD`."""
         self.counted += 1
         run = Run(number=self.counted, label=label, result=result, task=task)
-        self.runs = [*self.runs, run][-RUNS_KEPT:]
+        self.runs = [*self.runs, run][-RUNS_HELD:]
         return run
 
     def run(self, number: Any = None) -> Run:
-        """The run of that number, or the newest.
+        """The run of a number, or the newest.
 
         Raises
         ------

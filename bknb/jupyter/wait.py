@@ -1,4 +1,4 @@
-"""Waiting for a run in a notebook: the run has its own thread, this one looks, tells and can be interrupted."""
+"""Waiting for a run in a notebook: the run has its own thread, this one shows progress and can be interrupted."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, Any, Final
 from ..market.clock import stopwatch
 from ..reports.markup import minute_text
 from ..reports.progress_text import clock_text, interval_minutes, speed_text
-from .progress import ControlBar, ProgressLine, buttons_work, line_of
-from .run_controls import Switch
+from .progress import ControlBar, ProgressLine, buttons_work, progress_line
+from .run_controls import RunControls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LOOK_EVERY_SECONDS: Final = 0.125
 SHORT_SECONDS: Final = 0.3
-"""A run that is over sooner is not worth a bar of its own."""
-PATIENCE_SECONDS: Final = 10.0
+"""A run that ends sooner shows no bar."""
+INTERRUPT_SECONDS: Final = 10.0
 """How long an interrupted run may take to come to its next minute before it is left behind."""
 
 
 class Follower:
-    """Shows one task while somebody waits for it: with buttons where a front end looks, else as a line or not at all.
+    """The progress of one task: with buttons where a front end shows widgets, else as a line or not at all.
 
     Parameters
     ----------
     task : Task
     label : str, optional
-        What the line says.
+        The label of the line.
     foreground : bool
         Whether a cell waits for the task.
     line : bool
@@ -54,20 +54,20 @@ class Follower:
         self.task = task
         self._line: ProgressLine | None = None
         if line:
-            self._line = line_of(task, label)
+            self._line = progress_line(task, label)
         elif buttons_work():
-            self._line = ControlBar(Switch(task, label=label, foreground=foreground))
+            self._line = ControlBar(RunControls(task, label=label, foreground=foreground))
         self._quiet, self._buttons_only = quiet, buttons_only
         self._began = stopwatch()
         self._looked = -1.0
 
     @property
     def seconds(self) -> float:
-        """Since it began to follow."""
+        """Seconds since it began to follow."""
         return stopwatch() - self._began
 
-    def look(self) -> None:
-        """Tell how far the run is; more often than eight times a second is not needed and not done."""
+    def refresh(self) -> None:
+        """Show the progress of the run, at most eight times a second."""
         seconds = self.seconds
         if self._line is None or seconds < self._quiet or seconds - self._looked < 0.8 * LOOK_EVERY_SECONDS:
             return
@@ -81,26 +81,26 @@ class Follower:
             self._line.update(fraction, seconds=seconds, facts=self._facts(seconds))
 
     def _facts(self, seconds: float) -> list[str]:
-        """What there is to say besides how far it is."""
+        """The facts shown beside the progress: trades and speed, or what the work reports."""
         task, minutes = self.task, _minutes_behind(self.task)
-        said = getattr(task, "facts_so_far", None)
-        if said is not None:  # work that is not counted in minutes and trades
-            return list(said())
+        reported = getattr(task, "facts_so_far", None)
+        if reported is not None:  # work that is not counted in minutes and trades
+            return list(reported())
         if minutes is None:
             return [f"{task.processed:,} of {task.total:,}"]
         facts = [_trades(len(task.trades_so_far))]
-        if task.progress > 0 and not task.paused:  # while it stands still, its speed is only the clock going on
+        if task.progress > 0 and not task.paused:  # a paused run has no speed
             facts.append(_speed(minutes, seconds))
         return facts
 
     def close(self, text: str = "") -> None:
-        """Leave a sentence: the given one, or what the task came to."""
+        """Replace the progress by a final sentence: the given one, or the outcome of the task."""
         if self._line is not None:
             self._line.close(text or _note(self.task, self.seconds))
 
 
 def _minutes_behind(task: Any) -> float | None:
-    """Minutes of history a backtest has behind it; None for any other work."""
+    """Minutes of history a backtest has processed; None for any other work."""
     frame = getattr(getattr(task, "plan", None), "frame", None)
     if frame is None:
         return None
@@ -112,17 +112,17 @@ def _speed(minutes: float, seconds: float) -> str:
 
 
 def wait(task: Any, label: str) -> Any:
-    """The result of a background run, with a bar while it goes.
+    """The result of a background run, with a progress bar while it runs.
 
     ``KeyboardInterrupt`` (the notebook's stop button) ends the run at its next minute; the result so far is returned
-    and says that it is partial.
+    and is marked as partial.
 
     Parameters
     ----------
     task : Task
         What ``bknb.Backtest.background`` returned.
     label : str
-        What the bar says.
+        The label of the bar.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def wait(task: Any, label: str) -> Any:
 
 
 def wait_shown(task: Any) -> Any:
-    """The same for a plain call: with buttons where a front end looks, and without a word where none does."""
+    """The result of a task, with buttons where a front end shows widgets and without output elsewhere."""
     return _wait(task, Follower(task, quiet=SHORT_SECONDS))
 
 
@@ -149,8 +149,8 @@ def _wait(task: Any, follower: Follower) -> Any:
         try:
             if task.wait(LOOK_EVERY_SECONDS):
                 break
-            follower.look()
-            if stopped_at is not None and follower.seconds - stopped_at > PATIENCE_SECONDS:
+            follower.refresh()
+            if stopped_at is not None and follower.seconds - stopped_at > INTERRUPT_SECONDS:
                 follower.close("interrupted; the strategy did not give the run back")
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
@@ -159,21 +159,21 @@ def _wait(task: Any, follower: Follower) -> Any:
             stopped_at = follower.seconds
             task.stop(now=True)
     follower.close()
-    return task.result()  # raises what the run died of
+    return task.result()  # raises the error of the run
 
 
 @contextmanager
 def shown(task: Any) -> Iterator[Callable[[], None]]:
-    """Buttons while a cell awaits a task; the function it gives tells how far the task is."""
+    """Buttons while a cell awaits a task; yields the function that refreshes the progress."""
     follower = Follower(task, quiet=SHORT_SECONDS)
     try:
-        yield follower.look
+        yield follower.refresh
     finally:
         follower.close("" if task.done else "goes on in the background")
 
 
 def show_task(task: Any, *, buttons_only: bool = False) -> None:
-    """Show a task that is running with its buttons, and how far it is unless something else shows that.
+    """Show the buttons of a running task, and its progress unless ``buttons_only``.
 
     Raises
     ------
@@ -183,19 +183,19 @@ def show_task(task: Any, *, buttons_only: bool = False) -> None:
     if task.status != "pending" or not buttons_work():
         raise NotImplementedError
     follower = Follower(task, foreground=False, buttons_only=buttons_only)
-    follower.look()
+    follower.refresh()
     context = contextvars.copy_context()  # what it shows belongs to the cell that showed the task
     threading.Thread(target=context.run, args=(_follow, follower), name="bknb-bar", daemon=True).start()
 
 
 def _follow(follower: Follower) -> None:
     while not follower.task.wait(LOOK_EVERY_SECONDS):
-        follower.look()
+        follower.refresh()
     follower.close()
 
 
 def _so_far(task: Any, seconds: float) -> str:
-    """How far a task without an end in sight is."""
+    """The progress of a task without a known end: time, last minute, trades."""
     parts = [f"{clock_text(seconds)} so far"]
     now = getattr(task, "now", None)
     if now is not None:
@@ -211,7 +211,7 @@ def _trades(count: int) -> str:
 
 
 def _note(task: Any, seconds: float) -> str:
-    """What a task came to, in half a sentence."""
+    """The outcome of a task: how it ended, time taken, trades."""
     if task.status == "rejected":
         return "failed"
     if getattr(task, "progress", None) is None:

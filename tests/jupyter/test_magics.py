@@ -548,9 +548,9 @@ def test_it_can_be_unloaded_and_loaded_again(shell: InteractiveShell, cell: Call
 
 def test_old_runs_are_forgotten(shell: InteractiveShell) -> None:
     state = shell.bknb_session
-    for _ in range(session.RUNS_KEPT + 5):
+    for _ in range(session.RUNS_HELD + 5):
         state.add("run")
-    assert [run.number for run in state.runs] == list(range(6, session.RUNS_KEPT + 6))
+    assert [run.number for run in state.runs] == list(range(6, session.RUNS_HELD + 6))
 
 
 def test_a_cell_leaves_its_lines_for_tracebacks() -> None:

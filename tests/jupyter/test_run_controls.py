@@ -38,12 +38,12 @@ def task() -> Iterator[BacktestTask]:
     running.result(20)
 
 
-def message(switch: controls.Switch, action: str, number: int, view: str = "v") -> dict[str, Any]:
+def message(switch: controls.RunControls, action: str, number: int, view: str = "v") -> dict[str, Any]:
     return {"kind": "bknb-press", "id": switch.id, "action": action, "view": view, "number": number}
 
 
 def test_every_button_sets_its_flag_and_the_state_follows(task: BacktestTask) -> None:
-    switch = controls.Switch(task)
+    switch = controls.RunControls(task)
     assert switch.state(text="3 %", percent=3) == {
         "id": switch.id,
         "label": "backtest get_signal BTCUSDT",
@@ -65,7 +65,7 @@ def test_every_button_sets_its_flag_and_the_state_follows(task: BacktestTask) ->
 
 
 def test_a_press_that_arrives_twice_or_late_is_not_obeyed_again(task: BacktestTask) -> None:
-    switch = controls.Switch(task)
+    switch = controls.RunControls(task)
     assert controls.press(message(switch, "pause", 1))
     assert controls.press(message(switch, "resume", 2))
     assert controls.press(message(switch, "pause", 1))  # the slow way, after the quick one
@@ -75,7 +75,7 @@ def test_a_press_that_arrives_twice_or_late_is_not_obeyed_again(task: BacktestTa
 
 
 def test_presses_of_many_browsers_are_not_remembered_for_ever(task: BacktestTask) -> None:
-    switch = controls.Switch(task)
+    switch = controls.RunControls(task)
     for view in range(500):
         controls.press(message(switch, "pause", 1, view=str(view)))
     assert len(switch._pressed) < 100
@@ -83,7 +83,7 @@ def test_presses_of_many_browsers_are_not_remembered_for_ever(task: BacktestTask
 
 @pytest.mark.slow
 def test_nobody_hears_a_press_for_a_run_that_is_gone(task: BacktestTask) -> None:
-    switch = controls.Switch(task)
+    switch = controls.RunControls(task)
     late = message(switch, "stop_now", 1)
     assert not controls.press({**late, "action": "dance"})
     del switch
@@ -100,10 +100,10 @@ def test_any_widget_can_listen_and_answers_each_press(task: BacktestTask) -> Non
         def send(self, content: Any) -> None:
             self.sent.append(content)
 
-    widget, switch = Widget(), controls.Switch(task)
-    controls.hear(widget, message(switch, "pause", 7), [])
-    controls.hear(widget, {"kind": "something else"}, [])
-    controls.hear(widget, "text", [])
+    widget, switch = Widget(), controls.RunControls(task)
+    controls.on_message(widget, message(switch, "pause", 7), [])
+    controls.on_message(widget, {"kind": "something else"}, [])
+    controls.on_message(widget, "text", [])
     assert task.paused
     assert widget.sent == [{"kind": "bknb-heard", "view": "v", "number": 7}]
 
@@ -122,7 +122,7 @@ def test_what_cannot_be_paused_has_no_such_button_and_says_so() -> None:
         def stop(self, *, now: bool = False) -> None: ...
 
     other = Other("BTCUSDT", "mine")
-    assert controls.Switch(other).state()["can_pause"] is False
+    assert controls.RunControls(other).state()["can_pause"] is False
     for act in (other.pause, other.resume):
         with pytest.raises(bknb.UsageError, match="a sweep cannot be paused"):
             act()

@@ -16,7 +16,7 @@ from ...reports.panel_data import meanings
 from ...reports.run_view import PANELS, RunView
 from ...reports.run_views import RunViews
 from ..kernel import cell_id, execution_id, front_end_draws, in_kernel, ipython
-from ..run_controls import Switch, hear
+from ..run_controls import RunControls, on_message
 from . import static_html
 from .event_pump import EventPump
 from .updates import Updates
@@ -160,7 +160,7 @@ class Dashboard:
 
     def __init__(self, shown: Any, *, panels: list[str]) -> None:
         self.panels = panels
-        self._switches: dict[int, Switch] = {}
+        self._controls: dict[int, RunControls] = {}
         self._task: Any = None
         self._tasks: dict[int, Any] = {}
         self._ended: set[int] = set()
@@ -249,9 +249,9 @@ class Dashboard:
         task = self._tasks.get(id(self._views.view))
         if task is None or "status" not in self.panels:
             return {}
-        if id(task) not in self._switches:
-            self._switches[id(task)] = Switch(task)
-        return self._switches[id(task)].state()
+        if id(task) not in self._controls:
+            self._controls[id(task)] = RunControls(task)
+        return self._controls[id(task)].state()
 
     def _update_tasks(self) -> None:
         """Set the candles of each run once they are loaded, and its result once it is over."""
@@ -405,7 +405,7 @@ class Dashboard:
 
     def _on_message(self, widget: Any, content: dict[str, Any], _buffers: Any) -> None:
         """Answer a browser view: a window in detail, the events of a signal, another run, bars for its width."""
-        hear(widget, content)
+        on_message(widget, content)
         with self._lock:
             match content.get("kind"):
                 case "bknb-press":

@@ -54,7 +54,7 @@ class Option:
 
     @property
     def usage(self) -> str:
-        """How it is written in a usage line."""
+        """The option as written in a usage line."""
         if not self.is_named:
             return self.name if self.required else f"[{self.name}]"
         value = "" if self.flag else f" {self.kind.upper()}"
@@ -97,7 +97,7 @@ class Command:
         return tuple(option for option in self.options if not option.is_named)
 
     def usage(self) -> str:
-        """How the magic is written, in one line."""
+        """The usage of the magic, in one line."""
         return " ".join([self.name, *(option.usage for option in self.options)])
 
     def help(self) -> str:
@@ -126,7 +126,7 @@ HELP: Final = Option(name="--help", help="say this", flag=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What was written on a magic's line.
+    """The parsed line of a magic.
 
     Attributes
     ----------
@@ -175,7 +175,7 @@ def split(line: str) -> list[str]:
 
 
 def resolve(word: str, names: Mapping[str, Any]) -> Any:
-    """A word with the variables in braces put in; a word that is nothing but one variable keeps its type.
+    """A word with the variables in braces replaced; a word that is only one variable gives its value unchanged.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def _refuse(command: Command, problem: str) -> UsageError:
 
 
 def parse(command: Command, line: str, *, names: Mapping[str, Any], body: str = "") -> Call:
-    """What a magic's line says.
+    """The values on a magic's line.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from .. import display
 from ..session import Action, Session
 from ..wait import wait
 from .arguments import Call, Command, Option
-from .output import keep, say
+from .output import assign_out, echo
 from .register import EXECUTION, INTERVAL, LOOKBACK, PARAMS, RISK, register_strategy
 
 _SYMBOL: Final = Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True)
@@ -63,7 +63,7 @@ COMMANDS: Final = (
 
 
 def _run(session: Session, call: Call, *, strategy: Any, execution: str | None = None) -> Any:
-    """Start a run, follow it, show and remember its result."""
+    """Start a run, show its progress and result, and add it to the session."""
     symbol, where = call.values["symbol"], call.values["frame"]
     _refuse_a_second(symbol, strategy)
     task = bknb.Backtest.background(
@@ -79,19 +79,19 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
     listed = f"{task.strategy} on {symbol}, {where}, {chosen}"
     if call.get("background"):
         run = session.add(listed, task=task)
-        say(f"run {run.number} goes on in the background: {label}; %runs shows how far it is")
-        keep(session, call, task)
+        echo(f"run {run.number} goes on in the background: {label}; %runs shows how far it is")
+        assign_out(session, call, task)
         return task
     result = wait(task, label)
     session.add(listed, task=task)
     session.shown = None
     display.show(result)
-    keep(session, call, result)
+    assign_out(session, call, result)
     return result
 
 
 def _refuse_a_second(symbol: Any, strategy: Any) -> None:
-    """Two runs of one strategy on one symbol at a time would be taken for each other."""
+    """Raise when the strategy already runs on the symbol: their events could not be told apart."""
     if any(task.symbol == symbol and task.strategy == strategy and not task.done for task in bknb.Backtest.list()):
         raise bknb.UsageError(
             f"a backtest of {strategy!r} on {symbol} is running already\n"

@@ -30,7 +30,7 @@ def _parsed(head: str, body: str, filename: str) -> ast.Module:
 
 
 def _at_fault(error: BaseException, filename: str) -> int | None:
-    """The last line of the cell that was running when ``error`` came."""
+    """The last line of the cell in the traceback of ``error``."""
     trace, line = error.__traceback__, None
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == filename:
@@ -122,7 +122,7 @@ def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any])
     Raises
     ------
     UsageError
-        When the cell does not parse or defines neither or both; the text says what it does define.
+        When the cell does not parse or defines neither or both; the message names what it defines.
     StrategyError
         When the cell raises.
 

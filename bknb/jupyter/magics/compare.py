@@ -8,7 +8,7 @@ import bknb
 
 from ..kernel import ipython
 from .arguments import Call, Command, Option, whole
-from .output import keep, kept_or_returned, say, wait_with_line
+from .output import assign_or_return, assign_out, echo, wait_with_line
 
 if TYPE_CHECKING:
     from ..session import Action, Session
@@ -61,11 +61,11 @@ def walker(session: Session, call: Call) -> Any:
         given["strategies"] = strategies
     task = bknb.Walker.background(call.values["symbol"], **given)
     if call.get("background"):
-        say(f"{task!r}; task.result() waits for it")
-        return kept_or_returned(session, call, task)
+        echo(f"{task!r}; task.result() waits for it")
+        return assign_or_return(session, call, task)
     comparison = _wait(task)
     ipython("display").display(comparison)
-    keep(session, call, comparison)
+    assign_out(session, call, comparison)
     return None
 
 
@@ -74,11 +74,11 @@ def lookahead(session: Session, call: Call) -> Any:
     given = {key: call.values[key] for key in ("exchange", "frame", "settings") if key in call.values}
     found = bknb.check_lookahead(call.values["strategy"], call.values["symbol"], **given, **whole(call, "moments"))
     ipython("display").display(found)
-    keep(session, call, found)
+    assign_out(session, call, found)
 
 
 def _wait(task: Any) -> Any:
-    """The comparison, with a line while it comes."""
+    """The comparison, with a progress line while it runs."""
     name = "" if task.walker == "walker" else f"{task.walker} "
     return wait_with_line(
         task,

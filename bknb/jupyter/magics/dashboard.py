@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .arguments import Call, Command, Option
-from .output import keep
+from .output import assign_out
 
 if TYPE_CHECKING:
     from ..session import Action, Session
@@ -35,7 +35,7 @@ def dashboard(session: Session, call: Call) -> None:
     given = call.get("panels")
     panels = [panel.strip() for panel in given.split(",")] if isinstance(given, str) else given
     board = bknb.dashboard(shown, panels=panels)
-    keep(session, call, board)
+    assign_out(session, call, board)
     board.show()
 
 

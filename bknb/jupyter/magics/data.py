@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .arguments import Call, Command, Option
-from .output import keep
+from .output import assign_out
 
 if TYPE_CHECKING:
     from ..session import Action, Session
@@ -57,7 +57,7 @@ COMMANDS: Final = (
 
 
 def _range(call: Call) -> dict[str, Any]:
-    """``start`` and ``end``, whichever way they were written."""
+    """``start`` and ``end`` of ``--frame``, or of ``--start`` and ``--end``."""
     if "frame" not in call.values:
         if "start" not in call.values:
             raise bknb.UsageError("say which range: --frame START:END, or --start and --end")
@@ -73,8 +73,8 @@ def download(session: Session, call: Call) -> Any:
     try:
         done = bknb.download(call.values["symbol"], exchange=call.values["exchange"], **_range(call), **options)
     except KeyboardInterrupt:
-        return None  # the line has said what is kept
-    keep(session, call, done)
+        return None  # the progress line has shown the summary
+    assign_out(session, call, done)
     return done
 
 
@@ -85,7 +85,7 @@ def audit(session: Session, call: Call) -> Any:
     found = bknb.audit(
         call.values["symbol"], exchange=call.values["exchange"], compare=compare, **_range(call), **options
     )
-    keep(session, call, found)
+    assign_out(session, call, found)
     return found
 
 

@@ -8,7 +8,7 @@ import bknb
 
 from ...reports.markup import minute_text
 from .arguments import Call, Command, Option
-from .output import kept_or_returned, say
+from .output import assign_or_return, echo
 
 if TYPE_CHECKING:
     from ..session import Action, Session
@@ -43,19 +43,19 @@ def live(session: Session, call: Call) -> Any:
     """``%live``."""
     symbol, strategy = call.get("symbol"), call.get("strategy")
     if symbol is None:
-        say("\n".join(_line(task) for task in bknb.Live.list()) or "no live run has been started in this session")
+        echo("\n".join(_line(task) for task in bknb.Live.list()) or "no live run has been started in this session")
         return None
     if strategy is None:
         raise bknb.UsageError(f"%live {symbol} needs --strategy\nregistered: {', '.join(bknb.list_strategies())}")
     if call.get("stop"):
         task = bknb.Live.stop(symbol, strategy, now=bool(call.get("now")))
-        say(f"{task.strategy} on {task.symbol}: " + ("leaving" if call.get("now") else "no new entries from now on"))
+        echo(f"{task.strategy} on {task.symbol}: " + ("leaving" if call.get("now") else "no new entries from now on"))
         return None
     if "exchange" not in call.values:
         raise bknb.UsageError(f"%live {symbol} needs --exchange\nknown: {', '.join(bknb.list_exchanges())}")
     task = bknb.Live.background(symbol, **_options(call))
-    say(f"live: {task.strategy} on {task.symbol}; %live tells how it is, %live {symbol} --strategy {strategy} --stop")
-    return kept_or_returned(session, call, task)
+    echo(f"live: {task.strategy} on {task.symbol}; %live tells how it is, %live {symbol} --strategy {strategy} --stop")
+    return assign_or_return(session, call, task)
 
 
 def _options(call: Call) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ..kernel import ipython
 from ..session import Action, Session
 from ..wait import wait
 from .arguments import Call, Command, Option
-from .output import keep, kept_or_returned, say
+from .output import assign_or_return, assign_out, echo
 
 COMMANDS: Final = (
     Command(
@@ -37,12 +37,12 @@ def optimize(session: Session, call: Call) -> Any:
     if task is None or call.get("again") or task.status == "rejected":
         task = bknb.Optimizer.background(symbol, name)
     if call.get("background"):
-        say(f"optimizer {name!r} goes on in the background; %optimize {symbol} --optimizer {name} shows it")
-        return kept_or_returned(session, call, task)
+        echo(f"optimizer {name!r} goes on in the background; %optimize {symbol} --optimizer {name} shows it")
+        return assign_or_return(session, call, task)
     proposals = wait(task, f"optimizer {name} {symbol}")
     path = call.get("path", "./dump/optimizer")
     ipython("display").display(bknb.Optimizer.cells(symbol, name, path))
-    keep(session, call, proposals)
+    assign_out(session, call, proposals)
     return None
 
 

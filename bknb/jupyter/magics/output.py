@@ -1,11 +1,11 @@
-"""What the magics have in common when they answer: printing, keeping a value, and a line while a task runs."""
+"""Shared output of the magics: printing, assigning to ``--out``, and a progress line while a task runs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from ...market.clock import stopwatch
-from ..progress import line_of
+from ..progress import progress_line
 from ..wait import LOOK_EVERY_SECONDS
 
 if TYPE_CHECKING:
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from .arguments import Call
 
 
-def say(text: str) -> None:
-    """Print a text under the cell."""
+def echo(text: str) -> None:
+    """Print a text in the output of the cell."""
     print(text)  # noqa: T201 -- the notebook's own output
 
 
-def keep(session: Session, call: Call, value: Any) -> None:
-    """Give a value to the variable that ``--out`` names, if it names one."""
+def assign_out(session: Session, call: Call, value: Any) -> None:
+    """Assign a value to the variable of ``--out``, if given."""
     if call.out is not None:
         session.names[call.out] = value
 
 
-def kept_or_returned(session: Session, call: Call, value: Any) -> Any:
-    """The value for the cell to return: ``None`` when a variable has received it."""
-    keep(session, call, value)
+def assign_or_return(session: Session, call: Call, value: Any) -> Any:
+    """The value of the cell: ``None`` where ``--out`` has assigned it to a variable."""
+    assign_out(session, call, value)
     return value if call.out is None else None
 
 
@@ -41,23 +41,23 @@ def wait_with_line(
     partial: str,
     stop_now: bool,
 ) -> Any:
-    """The result of a task, with a progress line while it runs; an interrupt ends the task and gives what there is.
+    """The result of a task, with a progress line while it runs; an interrupt ends the task with a partial result.
 
     Parameters
     ----------
     task : Task
     label : str
-        What the line says.
+        The label of the line.
     facts : callable
-        From the seconds so far to what the line says besides how far it is.
+        From the seconds so far to the facts shown beside the progress.
     sizes : callable
-        From the result to what the last sentence says of its size.
+        From the result to its size, for the final sentence.
     partial : str
-        What the last sentence calls a result that was stopped early.
+        The name of a result that was stopped early, for the final sentence.
     stop_now : bool
         Whether an interrupt ends what is under way, too.
     """
-    line = line_of(task, label)
+    line = progress_line(task, label)
     began = stopwatch()
     while True:
         try:
@@ -69,7 +69,7 @@ def wait_with_line(
             task.stop(now=stop_now)
     if task.status == "rejected":
         line.close("failed")
-        return task.result()  # raises what the task died of
+        return task.result()  # raises the error of the task
     result = task.result()
     how = f"stopped early, {partial}" if result.stopped else "done"
     line.close(f"{how} in {stopwatch() - began:.1f} s · {sizes(result)}")

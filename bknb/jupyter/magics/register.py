@@ -9,7 +9,7 @@ import bknb
 from ..session import Action, Session
 from .arguments import Call, Command, Option, whole
 from .cell_body import risk_rules, strategy_function
-from .output import say
+from .output import echo
 
 _NAME: Final = Option(name="NAME", help="its name", required=True)
 INTERVAL: Final = Option(name="--interval", help="how often the strategy is asked", kind="interval", required=True)
@@ -57,7 +57,7 @@ COMMANDS: Final = (
 
 
 def register_strategy(session: Session, call: Call, *, name: str) -> None:
-    """Make the cell's function a strategy and say whether it took another one's place."""
+    """Register the cell's function as a strategy and print whether it replaced another."""
     if not isinstance(name, str):
         raise bknb.UsageError(f"the name of a strategy must be text, got {type(name).__name__}")
     function: dict[str, Any] = strategy_function(call.head, call.body, name=name, names=session.names)
@@ -70,7 +70,7 @@ def register_strategy(session: Session, call: Call, *, name: str) -> None:
         strategy = bknb.add_strategy(name, **function, **options)
     what = f"interval {strategy.interval}, execution {strategy.execution}"
     what += f", risk {strategy.risk}" if strategy.risk else ""
-    say(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
+    echo(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
 
 
 def strategy(session: Session, call: Call) -> None:
@@ -86,11 +86,11 @@ def risk(session: Session, call: Call) -> None:
     with session.quietly():
         profile = bknb.add_risk(name, validations=rules)
     count = len(profile.validations)
-    say(f"risk {name!r} {'replaced' if known else 'registered'} ({count} rule{'' if count == 1 else 's'})")
+    echo(f"risk {name!r} {'replaced' if known else 'registered'} ({count} rule{'' if count == 1 else 's'})")
 
 
 def _source(given: Any) -> Any:
-    """What ``--get-candles`` says: the demo, a file, or something of the user's."""
+    """The candle source of ``--get-candles``: the demo, a file, or the user's object."""
     if not isinstance(given, str):
         return given
     if given == "demo":
@@ -109,7 +109,7 @@ def exchange(session: Session, call: Call) -> None:
     """``%exchange``."""
     name = call.get("name")
     if name is None:
-        say("\n".join(bknb.list_exchanges()))
+        echo("\n".join(bknb.list_exchanges()))
         return
     given = {key: value for key, value in call.values.items() if key not in ("name", "get_candles")}
     if "get_candles" not in call.values:
@@ -119,29 +119,29 @@ def exchange(session: Session, call: Call) -> None:
             )
         source = bknb.get_exchange(name).source
         symbols = getattr(source, "symbols", None)
-        say(f"exchange {name!r}: {type(source).__name__}" + (f", symbols {', '.join(symbols)}" if symbols else ""))
+        echo(f"exchange {name!r}: {type(source).__name__}" + (f", symbols {', '.join(symbols)}" if symbols else ""))
         return
     known = name in bknb.list_exchanges()
     with session.quietly():
         bknb.add_exchange(name, get_candles=_source(call.values["get_candles"]), **given)
-    say(f"exchange {name!r} {'replaced' if known else 'registered'}")
+    echo(f"exchange {name!r} {'replaced' if known else 'registered'}")
 
 
 def frame(session: Session, call: Call) -> None:
     """``%frame``."""
     name = call.get("name")
     if name is None:
-        say("\n".join(str(bknb.get_frame(known)) for known in bknb.list_frames()) or "no frame is registered yet")
+        echo("\n".join(str(bknb.get_frame(known)) for known in bknb.list_frames()) or "no frame is registered yet")
         return
     if "start" not in call.values:
-        say(str(bknb.get_frame(name)))
+        echo(str(bknb.get_frame(name)))
         return
     if "end" not in call.values:
         raise bknb.UsageError(f"%frame {name} needs an end\nusage: %frame NAME START END [--interval INTERVAL]")
     known = name in bknb.list_frames()
     with session.quietly():
         made = bknb.add_frame(name, **{key: value for key, value in call.values.items() if key != "name"})
-    say(f"frame {made} {'replaced' if known else 'registered'}")
+    echo(f"frame {made} {'replaced' if known else 'registered'}")
 
 
 ACTIONS: Final[dict[str, Action]] = {

@@ -13,7 +13,7 @@ from ..completion import signals_of
 from ..kernel import ipython
 from ..session import Action, Run, Session
 from .arguments import Call, Command, Option
-from .output import say
+from .output import echo
 
 _RUN: Final = Option(name="--run", help="number of the run (the newest by default); see %runs", kind="run")
 
@@ -63,13 +63,13 @@ def runs(session: Session, call: Call) -> None:
         run = session.run(call.values["run"])
         result = run.finished()
         if result is None:
-            say(f"run {run.number}: {run.label}: {_state(run)}")
+            echo(f"run {run.number}: {run.label}: {_state(run)}")
         else:
             session.shown = None
             display.show(result)
         return
     lines = [f"{run.number:>3}  {run.label}: {_state(run)}" for run in session.runs]
-    say("\n".join(lines) or "nothing has run in this session yet")
+    echo("\n".join(lines) or "nothing has run in this session yet")
 
 
 def _result(run: Run) -> Any:
@@ -92,7 +92,7 @@ def why(session: Session, call: Call) -> None:
         raise bknb.UsageError("that run has not finished yet\nask again when it is done; %runs shows how far it is")
     for result in finished:
         try:
-            say(result.why(signal))
+            echo(result.why(signal))
         except bknb.UnknownName:
             continue
         return
@@ -111,13 +111,13 @@ def report(session: Session, call: Call) -> None:
     result = _result(session.run(call.get("run")))
     path = call.get("path")
     if call.get("card") and path is not None:
-        say(f"run card written to {result.card.save(path)}")
+        echo(f"run card written to {result.card.save(path)}")
         return
     text = result.card.report() if call.get("card") else result.report()
     if path is not None:
         from ...stores.atomic import write_whole
 
-        say(f"report written to {write_whole(Path(path), text.encode())}")
+        echo(f"report written to {write_whole(Path(path), text.encode())}")
         return
     ipython("display").display({"text/markdown": text, "text/plain": text}, raw=True)
 

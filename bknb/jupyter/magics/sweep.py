@@ -9,7 +9,7 @@ import bknb
 
 from ..kernel import ipython
 from .arguments import Call, Command, Option, whole
-from .output import keep, kept_or_returned, say, wait_with_line
+from .output import assign_or_return, assign_out, echo, wait_with_line
 
 if TYPE_CHECKING:
     from ..session import Action, Session
@@ -39,7 +39,7 @@ SWEEP: Final = Command(
 
 
 def written_params(text: Any) -> Any:
-    """Parameters as they are written on a line; what is no text is a mapping already.
+    """Parameters parsed from the text of a line; a mapping is returned as it is.
 
     Raises
     ------
@@ -93,16 +93,16 @@ def sweep(session: Session, call: Call) -> Any:
         **whole(call, "seed"),
     )
     if call.get("background"):
-        say(f"{task!r}; task.result() waits for it")
-        return kept_or_returned(session, call, task)
+        echo(f"{task!r}; task.result() waits for it")
+        return assign_or_return(session, call, task)
     result = _wait(task)
     ipython("display").display(result)
-    keep(session, call, result)
+    assign_out(session, call, result)
     return None
 
 
 def _wait(task: Any) -> Any:
-    """The result, with a line while it comes; an interrupt lets the combinations under way come to their end."""
+    """The result, with a progress line; an interrupt finishes the running combinations."""
 
     def facts(seconds: float) -> list[str]:
         return [
