@@ -136,7 +136,7 @@ def _sharing_parsers(commands: Any) -> None:
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Our arguments, and the options of JupyterLab behind ``bknb lab [NOTEBOOK]``."""
+    """The own arguments, and the options for JupyterLab behind ``bknb lab [NOTEBOOK]``."""
     if arguments[:1] == ["lab"]:
         for position, argument in enumerate(arguments):
             if argument.startswith("-") and argument not in {"-h", "--help"}:
@@ -165,7 +165,7 @@ def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: in
         notebook,
         folder=path.resolve().parent,
         timeout_seconds=timeout_seconds,
-        on_summary=lambda cell, text: _say(f"[{cell}] {text}\n"),
+        on_summary=lambda cell, text: _echo(f"[{cell}] {text}\n"),
     )
     try:
         write_whole(target, execute.to_html(notebook, title=path.stem).encode())
@@ -176,7 +176,7 @@ def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: in
     if failure is not None:
         _complain(_failure_lines(path, failure, target))
         return NOT_FINISHED
-    _say(f"written: {target}")
+    _echo(f"written: {target}")
     return DONE
 
 
@@ -189,9 +189,9 @@ def _failure_lines(path: Path, failure: Failure, target: Path) -> list[str]:
 
 def _doctor(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in ("state", "candles") if getattr(options, name) is not None}
-    checkup = bknb.doctor(network=not options.offline, **given)
-    _say(repr(checkup))
-    return DONE if checkup else NOT_FINISHED
+    report = bknb.doctor(network=not options.offline, **given)
+    _echo(repr(report))
+    return DONE if report else NOT_FINISHED
 
 
 def _share(options: argparse.Namespace) -> int:
@@ -205,9 +205,9 @@ def _share(options: argparse.Namespace) -> int:
         accept=options.accept,
         check=not options.no_check,
         timeout_seconds=options.timeout,
-        on_summary=lambda cell, text: _say(f"[{cell}] {text}\n"),
+        on_summary=lambda cell, text: _echo(f"[{cell}] {text}\n"),
     )
-    _say(repr(shared))
+    _echo(repr(shared))
     return DONE
 
 
@@ -215,7 +215,7 @@ def _verify(path: Path, *, timeout_seconds: int | None) -> int:
     for package in ("ipykernel", "nbclient", "nbformat"):
         _need(package, purpose="bknb verify")
     verification = bknb.verify_notebook(path, timeout_seconds=timeout_seconds)
-    _say(repr(verification))
+    _echo(repr(verification))
     return DONE if verification else NOT_FINISHED
 
 
@@ -237,7 +237,7 @@ def _need(package: str, *, purpose: str) -> None:
         raise MissingDependency(package, purpose=purpose, extra="notebook")
 
 
-def _say(text: str) -> None:
+def _echo(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

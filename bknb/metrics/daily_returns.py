@@ -1,4 +1,4 @@
-"""Results by day: what comparisons of strategies over the same time need."""
+"""Daily returns, for comparisons of strategies over the same days."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every figure means: its formula, its unit, and when it is not available."""
+"""The definition of every figure: formula, unit, and when it is not available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures that know what they mean: mappings with definitions, explanations and a table."""
+"""Figures by name: mappings with definitions, explanations and a table."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def heat_statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> HeatS
     HeatStatistics
         A mapping with ``total_symbols``, the portfolio figures (``portfolio_total_pnl``,
         ``portfolio_sharpe_ratio``, ``portfolio_total_trades``, ...) and ``per_symbol``: symbol to `Statistics`,
-        by Sharpe ratio descending, symbols without one last. ``.definitions`` says what each figure means.
+        by Sharpe ratio descending, symbols without one last. ``.definitions`` holds the meaning of each figure.
         Two figures differ from `statistics` when a sample holds break-even trades only: the win rate, and
         the expectancy of a symbol, are None.
 

@@ -1,4 +1,4 @@
-"""What the closing prices of trades say about the market they were made in."""
+"""Steps, pressure and trend of the closing prices of trades."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_PROFILE_POINTS: Final = 10
-"""Fewer closing prices than this tell nothing."""
+"""Fewer closing prices than this give no profile."""
 
 _MIN_CONFIDENCE: Final = 0.30
 _NEUTRAL_STEPS: Final = 0.25

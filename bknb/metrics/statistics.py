@@ -52,7 +52,7 @@ def statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Statistics
     -------
     Statistics
         A mapping from name to figure, None where not available; ``.definitions`` and ``.explain(name)``
-        say what each figure means. ``trades_per_year`` is 0.0 when nothing is annualised. Without any
+        hold the meaning of each figure. ``trades_per_year`` is 0.0 when nothing is annualised. Without any
         usable row the counts are 0 and everything else is None.
 
     Raises

@@ -1,4 +1,4 @@
-"""Closed trades read from a table, whatever shape the table came in."""
+"""Closed trades read from a DataFrame or a list of mappings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a backtest, written for a terminal, as Markdown and as HTML.
+"""The report of a backtest as text for a terminal, as Markdown and as HTML.
 
 The writers only arrange; every word and number comes from :class:`bknb.reports.backtest_info.BacktestInfo`.
 """
@@ -41,7 +41,7 @@ def _total(pairs: Iterable[tuple[str, int]]) -> int:
 
 
 def summary_text(result: Any) -> str:
-    """A few lines for a terminal: what ran, what came of it, and what to be careful about.
+    """The summary for a terminal, a few lines: the run, its figures, its warnings.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def summary_text(result: Any) -> str:
 
 
 def _sharpe(info: BacktestInfo) -> str:
-    """The ratio, or why there is none."""
+    """The Sharpe ratio as text, or why it is not available."""
     text = info.figure("sharpe_ratio").text
     if text != MISSING:
         return f"{text} per trade"
@@ -130,14 +130,14 @@ def backtest_report(result: Any) -> str:
     lines += ["", "## What did not become a trade, and what to be careful about", ""]
     lines += [f"**Ambiguous exits:** {info.ambiguous:,} (stop and target lie in one candle)", ""]
     lines += _counts("Cancelled signals", info.cancelled) + _counts("Rejected signals", info.rejected)
-    lines += _said("Errors", info.errors) + _said("Warnings", info.warnings) + _said("Notes", info.notes)
+    lines += _bullets("Errors", info.errors) + _bullets("Warnings", info.warnings) + _bullets("Notes", info.notes)
     lines += ["## Settings", "", *markdown_table(("Setting", "Value"), info.settings), ""]
     lines += ["## What the figures mean", ""]
     lines += [f"- **{figure.label}**: {_cell(figure.meaning)}" for figure in info.figures]
     return "\n".join(lines) + "\n"
 
 
-def _said(title: str, texts: Sequence[str]) -> list[str]:
+def _bullets(title: str, texts: Sequence[str]) -> list[str]:
     return [f"**{title}:** {len(texts):,}", "", *[f"- {_cell(text)}" for text in texts], *([""] if texts else [])]
 
 
@@ -213,7 +213,7 @@ def _short(text: str) -> str:
 
 
 def summary_html(result: Any) -> Html:
-    """Numbers, complaints and trades as HTML without scripts, for a notebook.
+    """Figures, errors, warnings and trades as HTML without scripts, for a notebook.
 
     Nothing is coloured by the page's colours, so it reads the same in light and dark themes. Each figure explains
     itself when the pointer rests on its name. At most 200 trades are shown: the first and the last hundred.

@@ -1,4 +1,4 @@
-"""What there is to say about one backtest: facts, figures, rows and complaints, apart from how they are written.
+"""The content of a backtest report: facts, figures, rows, errors and warnings, without their layout.
 
 :mod:`bknb.reports.backtest` writes this as text, Markdown and HTML.
 """
@@ -55,7 +55,7 @@ FIGURES: Final = (
     "pressure_imbalance",
     "median_step_size",
 )
-"""The figures of a report, the most asked for first."""
+"""The figures of a report, the most important first."""
 
 HEADLINES: Final = 15
 """How many of them are shown before "more figures" is opened."""
@@ -89,7 +89,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestInfo:
-    """Everything a report of one backtest says, as text cells and counts.
+    """The content of the report of one backtest, as text cells and counts.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class BacktestInfo:
         Trades whose stop and target lie in one and the same candle.
     cancelled, rejected : tuple of (str, int)
         Reasons with the number of signals, most frequent first; rejections go together that broke the same rules, and
-        are told by the words of the first of them.
+        are described by the text of the first of them.
     errors, warnings, notes : tuple of str
         One line each; a note is nothing to worry about, such as the first minutes without enough history.
     """
@@ -223,10 +223,10 @@ def _counted(reasons: Iterable[str]) -> tuple[tuple[str, int], ...]:
 def _rejected(rejected: Any) -> tuple[tuple[str, int], ...]:
     """Rejections grouped by their rules: the texts hold prices, so no two of them are alike."""
     codes = [_joined(codes, ", ") for codes in rejected["codes"]]
-    told: dict[str, str] = {}
+    first: dict[str, str] = {}
     for rules, reasons in zip(codes, rejected["reasons"], strict=True):
-        told.setdefault(rules, _joined(reasons, "; "))
-    return tuple((f"{rules} (first: {told[rules]})", count) for rules, count in _counted(codes))
+        first.setdefault(rules, _joined(reasons, "; "))
+    return tuple((f"{rules} (first: {first[rules]})", count) for rules, count in _counted(codes))
 
 
 def _joined(texts: Any, separator: str) -> str:
@@ -268,7 +268,7 @@ def _partial(result: Any) -> str:
 
 
 def backtest_info(result: Any) -> BacktestInfo:
-    """Facts, figures, rows and complaints of one backtest.
+    """Facts, figures, rows, errors and warnings of one backtest.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the picture of a backtest is made of: plain arrays, and the rule that thins a line without losing a peak."""
+"""The arrays of the equity plot of a backtest, and the decimation that keeps every peak of a line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POINTS_PER_TRACE: Final = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EquityInfo:
-    """What the picture of a backtest is made of: plain arrays, no drawing library.
+    """The arrays of the equity plot of a backtest; :mod:`bknb.reports.plots` draws them.
 
     Attributes
     ----------
@@ -86,8 +86,8 @@ def extremes(y: NDArray[Any], points: int) -> NDArray[np.intp]:
     lowest = np.where(missing, np.inf, table).argmin(axis=1)
     highest = np.where(missing, -np.inf, table).argmax(axis=1)
     line = np.arange(buckets)
-    kept = np.concatenate(([0], rows[line, lowest], rows[line, highest], [count - 1]))
-    return np.unique(kept)
+    indices = np.concatenate(([0], rows[line, lowest], rows[line, highest], [count - 1]))
+    return np.unique(indices)
 
 
 def decimate(x: NDArray[Any], y: NDArray[Any], points: int = POINTS_PER_TRACE) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -128,8 +128,8 @@ def decimate(x: NDArray[Any], y: NDArray[Any], points: int = POINTS_PER_TRACE) -
         raise UsageError(f"decimate keeps at least 4 points; got points={points!r}")
     if y.shape[0] <= points:
         return x, y
-    kept = extremes(y, points)
-    return x[kept], y[kept]
+    indices = extremes(y, points)
+    return x[indices], y[indices]
 
 
 # -- the info object ---------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def _ms(column: Any) -> Times:
 
 
 def drawdown_path(times: Times, equity: Floats, trough_percent: Floats) -> tuple[Times, Floats]:
-    """The drawdown line; ``equity`` holds the start and one value for each trade."""
+    """Times and values of the drawdown line; ``equity`` holds the start and one value per trade."""
     before, after = equity[:-1], equity[1:]
     peak_before = np.maximum.accumulate(equity)[:-1]
     peak_after = np.maximum(peak_before, after)
@@ -158,7 +158,7 @@ def drawdown_path(times: Times, equity: Floats, trough_percent: Floats) -> tuple
 
 
 def equity_info(result: Any) -> EquityInfo:
-    """Everything the picture of a backtest shows, as arrays.
+    """The arrays of the equity plot of a backtest.
 
     Parameters
     ----------

@@ -118,13 +118,13 @@ def heat_info(strategy: str, results: Iterable[Any]) -> HeatInfo:
 def _differences(results: list[Any]) -> list[str]:
     if len(results) < _FEWEST:
         return []
-    said = []
+    notes = []
     if len({(result.start, result.end) for result in results}) > 1:
-        said.append("the runs are over different times; see the list of runs")
+        notes.append("the runs are over different times; see the list of runs")
     if len({result.execution for result in results}) > 1:
-        said.append("the runs have different execution models")
+        notes.append("the runs have different execution models")
     if len({result.settings for result in results}) > 1:
-        said.append("the runs have different settings")
+        notes.append("the runs have different settings")
     if any(result.stopped for result in results):
-        said.append(f"stopped before their end: {', '.join(r.symbol for r in results if r.stopped)}")
-    return said
+        notes.append(f"stopped before their end: {', '.join(r.symbol for r in results if r.stopped)}")
+    return notes

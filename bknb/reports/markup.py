@@ -78,7 +78,7 @@ def text_figures(title: str, pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Html:
-    """The same as HTML without scripts; the first ``left`` columns are text, the others numbers: right-aligned, whole.
+    """An HTML table without scripts; the first ``left`` columns are text, the others numbers: right-aligned, whole.
 
     Examples
     --------

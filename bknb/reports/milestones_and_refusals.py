@@ -1,4 +1,4 @@
-"""What happened besides trades: milestones that were passed, candidates that were refused."""
+"""Milestones that positions passed, and signals that risk profiles refused, as tables and reports."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class MilestoneTally:
 
     @property
     def profits(self) -> int:
-        """How many lay on the way to a target."""
+        """The number of milestones towards a target."""
         return sum(event.side == "profit" for event in self.milestones)
 
     @property
     def losses(self) -> int:
-        """How many lay on the way to a stop."""
+        """The number of milestones towards a stop."""
         return len(self.milestones) - self.profits
 
     @property
@@ -75,7 +75,7 @@ class MilestoneTally:
 
 @dataclass(frozen=True, slots=True)
 class RefusalTally:
-    """Candidates that risk profiles refused, oldest first.
+    """Signals that risk profiles refused, oldest first.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class RefusalTally:
 
     @property
     def by_note(self) -> dict[str, int]:
-        """How often each rule refused, the busiest first."""
+        """The number of refusals per rule, most frequent first."""
         return dict(Counter(event.note for event in self.refusals).most_common())
 
     @property

@@ -1,4 +1,4 @@
-"""Candles thinned to what a screen can show: fewer, longer bars that keep every highest and lowest price."""
+"""Candles resampled for a screen: fewer, longer bars with every highest and lowest price."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LADDER: Final = tuple(minutes * _MINUTE for minutes in (*_MINUTES, *(days * _DA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bars:
-    """Candles of one length, oldest first; only those that hold something.
+    """Candles of one length, oldest first, without empty ones.
 
     Attributes
     ----------
@@ -57,11 +57,11 @@ def bar_length(span_ms: int, points: int) -> int:
     >>> bar_length(60 * 60_000, 100) // 60_000, bar_length(365 * 86_400_000, 1000) // 60_000
     (1, 720)
     """
-    room = points - 2  # a window that begins and ends inside a bar touches two more
+    fit = points - 2  # a window that begins and ends inside a bar touches two more
     for length in _LADDER:
-        if span_ms <= length * room:
+        if span_ms <= length * fit:
             return length
-    return -(-span_ms // (room * _LADDER[-1])) * _LADDER[-1]
+    return -(-span_ms // (fit * _LADDER[-1])) * _LADDER[-1]
 
 
 def bars(candles: Any, *, start_ms: int | None = None, end_ms: int | None = None, points: int = 1000) -> Bars:
@@ -74,12 +74,12 @@ def bars(candles: Any, *, start_ms: int | None = None, end_ms: int | None = None
         First and last moment of the window, UTC milliseconds; None: that of the candles. The first and the last bar
         may reach beyond it: a bar is always whole.
     points : int
-        The most bars to give, at least 3: as many as the screen has room for.
+        The most bars to give, at least 3: as many as fit on the screen.
 
     Returns
     -------
     Bars
-        The highest high and the lowest low of the window are among theirs; where there is room for every candle, these
+        The highest high and the lowest low of the window are among theirs; where every candle fits, these
         are the candles themselves.
 
     Raises

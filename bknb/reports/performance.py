@@ -1,4 +1,4 @@
-"""How long things took: durations by metric, and how far they lie apart."""
+"""Durations by metric: totals, quantiles, and the waits between them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceInfo:
-    """How long things took in the runs of one strategy on one symbol.
+    """Durations in the runs of one strategy on one symbol.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class PerformanceInfo:
     timings : tuple of Timing
         The longest in total first. Metrics lie within one another, so totals are not added up.
     events : int
-        Durations that were heard; the oldest are forgotten when there are more than ``limit``.
+        Durations received; beyond ``limit`` the oldest are dropped.
     limit : int
     """
 
@@ -102,7 +102,7 @@ class PerformanceInfo:
         ]
 
     def report(self) -> str:
-        """Everything as Markdown."""
+        """The report as Markdown."""
         lines = [f"# Performance: {cell(self.strategy)} on {cell(self.symbol)}", ""]
         if not self.timings:
             return "\n".join([*lines, "Nothing was timed."]) + "\n"

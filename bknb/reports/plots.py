@@ -64,13 +64,13 @@ def _hover(info: EquityInfo, index: int) -> str:
 
 
 def _pick(info: EquityInfo, chosen: NDArray[np.bool_], limit: int = MARKS_PER_TRACE) -> NDArray[np.intp]:
-    """Which of the chosen trades are drawn: all, or those that keep the best and the worst of each stretch."""
+    """The trades to draw: all, or those that keep the best and the worst of each stretch."""
     rows = np.flatnonzero(chosen)
     return rows[extremes(info.pnl_percent[rows], limit)]
 
 
 def _size(count: int) -> int:
-    """Marks shrink as they grow many, so that the line under them stays visible."""
+    """The size of a mark: smaller the more there are, so that the line stays visible."""
     return 9 if count <= 100 else 7 if count <= 300 else 5
 
 
@@ -164,7 +164,7 @@ def _line(name: str, x: NDArray[Any], y: NDArray[Any], **look: Any) -> dict[str,
 
 
 def _to_end(info: EquityInfo, times: Times, values: Floats) -> tuple[Times, Floats]:
-    """A line carried on to the end of the run."""
+    """A line extended to the end of the run."""
     if info.end_ms <= int(times[-1]):
         return times, values
     return np.append(times, info.end_ms), np.append(values, values[-1])
@@ -247,7 +247,7 @@ def _layout(info: EquityInfo) -> dict[str, Any]:
 
 
 def _stored(value: Any) -> Any:
-    """An array the way plotly 6 and later write it: base64 of its bytes, a third of what digits would take."""
+    """An array as plotly 6 and later write it: base64 of its bytes, a third of what digits would take."""
     if not isinstance(value, np.ndarray):
         return value
     import base64

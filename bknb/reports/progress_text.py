@@ -1,4 +1,4 @@
-"""The words of a progress line: part behind, facts, speed, time left."""
+"""The text of a progress line: percent, facts, speed, time left."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def left_text(seconds: float | None) -> str:
 
 
 def progress_text(fraction: float, *, seconds: float, facts: list[str]) -> tuple[int, str]:
-    """How far something is: whole percent, never 100, and the same as a line with facts and the time left.
+    """Whole percent (never 100), and the progress line with facts and the time left.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def progress_text(fraction: float, *, seconds: float, facts: list[str]) -> tuple
     seconds : float
         How long it took so far.
     facts : list of str
-        What else there is to say.
+        Further facts for the line.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What an optimizer proposed, as a panel: ranking, reasons, tokens, conversation. Plain HTML, readable when saved."""
+"""The proposals of an optimizer as static HTML: ranking, reasons, tokens, conversation."""
 
 from __future__ import annotations
 
@@ -127,8 +127,8 @@ def conversation_html(messages: Sequence[Any]) -> Html:
         cut = f"\n… {len(text) - _LONGEST:,} more characters" if len(text) > _LONGEST else ""
         thinking = message.get("thinking")
         before = thinking and _details("thinking", element("pre", thinking[:_LONGEST], style=_PRE))
-        said = element("pre", text[:_LONGEST], cut, style=_PRE)
-        parts.append(element("div", element("b", message["role"]), before, said))
+        content = element("pre", text[:_LONGEST], cut, style=_PRE)
+        parts.append(element("div", element("b", message["role"]), before, content))
     return fragment(*parts)
 
 
@@ -142,7 +142,7 @@ def _tokens(tokens: Any) -> str:
 
 
 def panel_html(proposals: Any) -> Html:
-    """Everything about a study."""
+    """The whole panel of a study as HTML."""
     named = f" for {proposals.symbol}, model: {proposals.model}. {proposals.summary}"
     notes = [f"Test range {proposals.test}; {_tokens(proposals.tokens)}."]
     if len(proposals):

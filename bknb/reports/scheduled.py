@@ -1,4 +1,4 @@
-"""Signals that waited for their entry price: how many were filled, how many not, and how long they waited."""
+"""Scheduled signals: how many were filled or cancelled, and how long they waited."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TITLES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleRow:
-    """Something that happened to a signal that waits; ``minutes`` is how long it had waited, None while it begins."""
+    """One event of a scheduled signal; ``minutes`` is its waiting time so far, None when it is scheduled."""
 
     when: int
     action: str
@@ -46,7 +46,7 @@ class ScheduleRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleInfo:
-    """What became of the signals that waited for their entry price.
+    """The outcome of the scheduled signals of a run.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class ScheduleInfo:
     reasons: tuple[tuple[str, int], ...]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row for each thing that happened."""
+        """One row per event."""
         import pandas as pd
 
         made = pd.DataFrame([[getattr(row, name) for name in _FIELDS] for row in self.rows], columns=list(_FIELDS))
@@ -115,7 +115,7 @@ class ScheduleInfo:
         ]
 
     def report(self) -> str:
-        """Everything as Markdown."""
+        """The report as Markdown."""
         lines = [f"# Scheduled signals: {cell(self.strategy)} on {cell(self.symbol)}", ""]
         if not self.rows:
             return "\n".join([*lines, "No signal was scheduled."]) + "\n"
@@ -145,7 +145,7 @@ def _minutes(value: float | None) -> str:
 
 
 def schedule_info(strategy: str, symbol: str, events: Iterable[Any]) -> ScheduleInfo:
-    """Collect what happened to scheduled signals from the tick results of a run.
+    """The outcome of scheduled signals, collected from the tick results of a run.
 
     Examples
     --------

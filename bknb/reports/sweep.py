@@ -1,4 +1,4 @@
-"""What is known of a sweep, written for a terminal, as Markdown and as HTML."""
+"""The report of a sweep as text for a terminal, as Markdown and as HTML."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _text(value: object) -> str:
 
 
 def facts(result: Any) -> list[tuple[str, str]]:
-    """What was swept, as pairs of name and text."""
+    """The facts of a sweep, as pairs of name and text."""
     frame = result.frame
     errors = int((result.table["error"] != "").sum())
     pairs = [
@@ -65,12 +65,12 @@ def _caution(result: Any) -> str:
 
 
 def sweep_text(result: Any) -> str:
-    """A few lines for a terminal."""
-    told = dict(facts(result))
+    """The summary for a terminal, a few lines."""
+    known = dict(facts(result))
     symbols = ", ".join(result.symbols)
-    tried = f"{told['Combinations']} combinations, {told['Search']}, {told['Time']}"
+    tried = f"{known['Combinations']} combinations, {known['Search']}, {known['Time']}"
     tried += f", {result.trials:,} trials on this data"
-    lines = [f"sweep {result.strategy} on {symbols}, {told['Frame']}, {result.execution}", f"  {tried}"]
+    lines = [f"sweep {result.strategy} on {symbols}, {known['Frame']}, {result.execution}", f"  {tried}"]
     names, rows = _lines(result)
     widths = [max(len(cell) for cell in column) for column in zip(names, *rows, strict=True)]
     lines += [
@@ -78,14 +78,14 @@ def sweep_text(result: Any) -> str:
     ]
     if len(result) > SHOWN:
         lines.append(f"  ... {len(result) - SHOWN:,} more in result.table")
-    if "Failed" in told:
-        lines.append(f"  {told['Failed']}")
+    if "Failed" in known:
+        lines.append(f"  {known['Failed']}")
     lines += [f"  warning   {warning}" for warning in result.warnings]
     return "\n".join(lines)
 
 
 def sweep_report(result: Any) -> str:
-    """The sweep as Markdown: what was tried, the best combinations, a map of two parameters, and what to doubt."""
+    """The sweep as Markdown: trials, the best combinations, a map of two parameters, and warnings."""
     lines = [f"# Sweep: {cell(result.strategy)}", "", "| | |", "|---|---|"]
     lines += [_row(pair) for pair in facts(result)]
     names, rows = _lines(result)
@@ -111,7 +111,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _map(result: Any) -> HeatmapInfo | None:
-    """The map of the first two varied parameters, when it is small enough to be read."""
+    """The map of the first two varied parameters, when it is small enough to read."""
     if not len(result) or not result.params:
         return None
     info = heatmap_info(result)
