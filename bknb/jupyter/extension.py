@@ -24,7 +24,7 @@ _ACTIONS: Final[dict[str, Action]] = {name: action for module in _MODULES for na
 
 
 def _answer(session: Session, name: str, line: str, cell: str | None = None) -> Any:
-    """What a magic does when its cell is run."""
+    """The value of a magic's cell: its help or the result of its action."""
     command = session.commands[name]
     call = parse(command, line, names=session.names, body=cell or "")
     if call.wants_help:

@@ -39,7 +39,7 @@ _controls: WeakValueDictionary[str, RunControls] = WeakValueDictionary()
 
 
 class RunControls:
-    """What the buttons of one task do, and what they show.
+    """The buttons of one task: their actions and their state.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Figures of closed trades: formulas, definitions, and the tables they come from and go to."""
+"""Figures of closed trades: formulas, definitions, and the tables of trades they are computed from."""

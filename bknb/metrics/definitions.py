@@ -283,7 +283,7 @@ HEAT_DEFINITIONS: Final[dict[str, Definition]] = {
 
 
 def lower_is_better(figure: str) -> bool:
-    """Whether a lower value of a figure is the better one; of a plain count, which has no definition, it is not.
+    """Whether a lower value of a figure is better; False for a plain count, which has no definition.
 
     Examples
     --------

@@ -345,7 +345,7 @@ def _draw(info: EquityInfo, top: Any, middle: Any, bottom: Any) -> None:
 
 
 def equity_png(result_or_info: Any, *, width_inches: float = 9.0, dots_per_inch: int = 100) -> bytes:
-    """The same picture as a PNG with a clear background, readable on light and dark pages.
+    """The equity plot as a PNG with a clear background, readable on light and dark pages.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ _RATE_SECONDS: Final = 4.0
 
 @dataclass(slots=True)
 class Level:
-    """A scheduled or open signal, and how far it has come.
+    """A scheduled or open signal, and its progress to target and stop.
 
     Attributes
     ----------

@@ -31,7 +31,7 @@ def history(records: Any) -> list[Any]:
 
 
 def story(records: Any, signal_id: str, *, before: int | None = None) -> list[str]:
-    """The events of one signal as lines; only those that were known at a moment (UTC ms) when it is given."""
+    """The events of one signal as lines; ``before`` leaves out those at or after a moment (UTC ms)."""
     events = [event for event in history(records) if event.signal.id == signal_id]
     return [event_line(event) for event in events if before is None or event.when < before]
 

@@ -19,7 +19,7 @@ _ASSIGNED: Final = re.compile(r"^\s*([A-Za-z_]\w*)\s*<<\s*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One value a magic takes.
+    """One option or positional value of a magic.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A magic: its name, what it does, what it takes.
+    """A magic: its name, summary and options.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ class Call:
 
 
 def split(line: str) -> list[str]:
-    """The words of a line; quotes hold words together and are taken off, backslashes are plain characters.
+    """The words of a line; quotes group words and are removed, backslashes are plain characters.
 
     Raises
     ------

@@ -103,7 +103,7 @@ def _found(tree: ast.Module) -> str:
 def _fresh(
     head: str, body: str, *, filename: str, names: dict[str, Any], wanted: Sequence[str]
 ) -> tuple[ast.Module, dict[str, Any]]:
-    """Run a body and give the wanted names it made; what an earlier cell left under them is not taken for its own."""
+    """Run a body and return the wanted names it defined; values left by earlier cells are not returned."""
     before = {name: names.pop(name, _ABSENT) for name in wanted}
     made: dict[str, Any] = {}
     try:

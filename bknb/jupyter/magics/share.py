@@ -1,4 +1,4 @@
-"""``%share``, ``%verify`` and ``%doctor``: handing a notebook over, and seeing whether everything is well."""
+"""``%share``, ``%verify`` and ``%doctor``: sharing a notebook, verifying a run card, checking the installation."""
 
 from __future__ import annotations
 
