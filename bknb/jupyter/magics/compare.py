@@ -8,7 +8,7 @@ import bknb
 
 from ..kernel import ipython
 from .arguments import Call, Command, Option, whole
-from .output import assign_or_return, assign_out, echo, wait_with_line
+from .output import assign_out, task_or_result, wait_with_line
 
 if TYPE_CHECKING:
     from ..session import Action, Session
@@ -60,13 +60,7 @@ def walker(session: Session, call: Call) -> Any:
     if strategies is not None:
         given["strategies"] = strategies
     task = bknb.Walker.background(call.values["symbol"], **given)
-    if call.get("background"):
-        echo(f"{task!r}; task.result() waits for it")
-        return assign_or_return(session, call, task)
-    comparison = _wait(task)
-    ipython("display").display(comparison)
-    assign_out(session, call, comparison)
-    return None
+    return task_or_result(session, call, task, wait=_wait)
 
 
 def lookahead(session: Session, call: Call) -> Any:

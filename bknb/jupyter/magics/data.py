@@ -20,19 +20,24 @@ _EXCHANGE: Final = Option(
 )
 _FRAME: Final = Option(name="--frame", help="a name, or START:END such as 2024-01-01:2024-02-01", kind="frame")
 _OUT: Final = Option(name="--out", help="variable that receives what was found; NAME << does the same", kind="variable")
+_FOLDER: Final = Option(name="--folder", help="where candles are kept; ./dump/candles by default", kind="path")
+_WHICH: Final = (
+    _SYMBOLS,
+    _EXCHANGE,
+    _FRAME,
+    Option(name="--start", help="first moment, in place of --frame; UTC"),
+    Option(name="--end", help="last moment; now by default"),
+)
+"""The options that name the candles."""
 
 COMMANDS: Final = (
     Command(
         name="%download",
         summary="Has the history of one or more symbols on disk; fetches only what is not there yet.",
         options=(
-            _SYMBOLS,
-            _EXCHANGE,
-            _FRAME,
-            Option(name="--start", help="first moment, in place of --frame; UTC"),
-            Option(name="--end", help="last moment; now by default"),
+            *_WHICH,
             Option(name="--interval", help="length of a candle; 1m by default", kind="interval"),
-            Option(name="--folder", help="where candles are kept; ./dump/candles by default", kind="path"),
+            _FOLDER,
             Option(name="--again", help="fetch what is known, too, and replace what differs", flag=True),
             _OUT,
         ),
@@ -42,13 +47,9 @@ COMMANDS: Final = (
         name="%audit",
         summary="Looks over stored minutes: gaps, oddities, and longer candles against minutes.",
         options=(
-            _SYMBOLS,
-            _EXCHANGE,
-            _FRAME,
-            Option(name="--start", help="first moment, in place of --frame; UTC"),
-            Option(name="--end", help="last moment; now by default"),
+            *_WHICH,
             Option(name="--compare", help="longer intervals of the exchange, such as 1h,1d", kind="interval"),
-            Option(name="--folder", help="where candles are kept; ./dump/candles by default", kind="path"),
+            _FOLDER,
             _OUT,
         ),
         twin='bknb.audit("BTCUSDT", exchange="binance", start="2024-01-01", end="2024-02-01", compare="1h")',

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...market.clock import stopwatch
+from ..kernel import ipython
 from ..progress import progress_line
 from ..wait import LOOK_EVERY_SECONDS
 
@@ -30,6 +31,17 @@ def assign_or_return(session: Session, call: Call, value: Any) -> Any:
     """The value of the cell: ``None`` where ``--out`` has assigned it to a variable."""
     assign_out(session, call, value)
     return value if call.out is None else None
+
+
+def task_or_result(session: Session, call: Call, task: Any, *, wait: Callable[[Any], Any]) -> Any:
+    """The value of a cell that has started a task: the task with ``--background``; else its result is shown."""
+    if call.get("background"):
+        echo(f"{task!r}; task.result() waits for it")
+        return assign_or_return(session, call, task)
+    result = wait(task)
+    ipython("display").display(result)
+    assign_out(session, call, result)
+    return None
 
 
 def wait_with_line(

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from ..kernel import ipython
 from .arguments import Call, Command, Option, whole
-from .output import assign_or_return, assign_out, echo, wait_with_line
+from .output import task_or_result, wait_with_line
 
 if TYPE_CHECKING:
     from ..session import Action, Session
@@ -92,13 +91,7 @@ def sweep(session: Session, call: Call) -> Any:
         **whole(call, "trials"),
         **whole(call, "seed"),
     )
-    if call.get("background"):
-        echo(f"{task!r}; task.result() waits for it")
-        return assign_or_return(session, call, task)
-    result = _wait(task)
-    ipython("display").display(result)
-    assign_out(session, call, result)
-    return None
+    return task_or_result(session, call, task, wait=_wait)
 
 
 def _wait(task: Any) -> Any:
