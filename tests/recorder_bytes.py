@@ -278,11 +278,19 @@ class Ears:
                 f"{event.metric} {event.symbol} {event.strategy} {event.mode}" for event in self.heard[name]
             ]
         else:
-            said = [self._shown(event) for event in self.heard[name]]
+            said = [self._shown(event) for event in self.heard[name] if not self._is_replayed(name, event)]
         return f"--- {name}\n".encode() + lines(said)
+
+    def _is_replayed(self, name: str, event: Any) -> bool:
+        """A result of an earlier life: how many are replayed depends on how fast that life's listeners were."""
+        since = max((each.behind_since for each in self.heard["resumed"]), default=0)
+        return name in {"signal", "signal_live"} and event.when < since
 
     @staticmethod
     def _shown(event: Any) -> Any:
         if isinstance(event, msgspec.Struct):
-            return json.loads(_LINE.sub("line", cleaned(msgspec.json.encode(event).decode())))
+            shown = json.loads(_LINE.sub("line", cleaned(msgspec.json.encode(event).decode())))
+            if "told_again" in shown:
+                shown["told_again"] = "<normalised>"
+            return shown
         return untimed(cleaned(repr(event)))
