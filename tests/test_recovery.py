@@ -28,11 +28,11 @@ WAITS, OPEN = ScheduledSignal(**ROW), OpenSignal(**ROW, pending_at=60_000)
 
 
 def signal(turn: int, held: OpenSignal | None = None) -> SavedSignal:
-    return SavedSignal(owner=OWNER, turn=turn, fed=turn, asked=0, signal=held, highest=104.0, lowest=99.0, last_id="a")
+    return SavedSignal(owner=OWNER, turn=turn, last_minute=turn, last_asked=0, signal=held, highest=104.0, lowest=99.0, last_id="a")
 
 
 def schedule(turn: int) -> SavedSchedule:
-    return SavedSchedule(owner=OWNER, turn=turn, fed=turn, asked=0, signal=WAITS, last_id="before")
+    return SavedSchedule(owner=OWNER, turn=turn, last_minute=turn, last_asked=0, signal=WAITS, last_id="before")
 
 
 def partial(turn: int, signal_id: str = "a") -> SavedPartial:
@@ -68,7 +68,7 @@ def test_the_newest_turn_is_believed(row: tuple[Any, ...]) -> None:
     assert found.state == state
     assert found.stale_schedule is stale
     saved = schedule if isinstance(state, Waiting) else signal
-    assert (found.turn, found.fed) == ((0, None) if saved is None else (saved.turn, saved.fed))
+    assert (found.turn, found.last_minute) == ((0, None) if saved is None else (saved.turn, saved.last_minute))
 
 
 def test_milestones_that_ran_ahead_are_put_back() -> None:
