@@ -28,7 +28,9 @@ WAITS, OPEN = ScheduledSignal(**ROW), OpenSignal(**ROW, pending_at=60_000)
 
 
 def signal(turn: int, held: OpenSignal | None = None) -> SavedSignal:
-    return SavedSignal(owner=OWNER, turn=turn, last_minute=turn, last_asked=0, signal=held, highest=104.0, lowest=99.0, last_id="a")
+    return SavedSignal(
+        owner=OWNER, turn=turn, last_minute=turn, last_asked=0, signal=held, highest=104.0, lowest=99.0, last_id="a"
+    )
 
 
 def schedule(turn: int) -> SavedSchedule:

@@ -13,11 +13,15 @@ MemoryStore(0 values)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .choose import files, memory, set_store, sqlite
 from .file_store import FileStore
 from .memory_store import MemoryStore
 from .record import Unreadable, check_address, check_kind, seal, unseal
-from .sqlite_store import SqliteStore
+
+if TYPE_CHECKING:
+    from .sqlite_store import SqliteStore
 
 __all__ = [
     "FileStore",
@@ -33,3 +37,13 @@ __all__ = [
     "sqlite",
     "unseal",
 ]
+
+
+if not TYPE_CHECKING:  # a type checker must see a wrong name as wrong
+
+    def __getattr__(name: str) -> Any:
+        if name == "SqliteStore":  # loads sqlite3, which most runs do not need
+            from .sqlite_store import SqliteStore
+
+            return SqliteStore
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

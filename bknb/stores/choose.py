@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ..errors import UsageError
 from ..ports import StateStore
 from ..process import at_reset
 from .file_store import FileStore
 from .memory_store import MemoryStore
-from .sqlite_store import SqliteStore
+
+if TYPE_CHECKING:
+    from .sqlite_store import SqliteStore
 
 DEFAULT_FOLDER: Final = "./dump/data"
 DEFAULT_DATABASE: Final = "./dump/state.db"
 
-S = TypeVar("S", FileStore, SqliteStore)
+S = TypeVar("S", FileStore, "SqliteStore")
 
 _opened: dict[tuple[type, Path], FileStore | SqliteStore] = {}
 _mutex = threading.Lock()
@@ -55,6 +57,8 @@ def sqlite(path: str | Path = DEFAULT_DATABASE) -> SqliteStore:
     >>> bknb.stores.sqlite("./dump/state.db") is bknb.stores.sqlite()
     True
     """
+    from .sqlite_store import SqliteStore  # sqlite3 is loaded by those who use it
+
     return _once(SqliteStore, path)
 
 
