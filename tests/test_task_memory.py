@@ -275,6 +275,7 @@ def test_a_live_run_that_is_over_keeps_its_minutes_alone(windows: weakref.WeakSe
     MEMORY.limit = 0
     run("ETHUSDT")
     gc.collect()
+    assert task.candles == candles  # read again
     assert task.result().candles == candles
     assert task.snapshot().report() == task.result().report()
 

@@ -100,7 +100,9 @@ class LiveTask(RunTask[Result, TickResult]):
 
     @property
     def candles(self) -> Candles:
-        """The one-minute candles in memory; none before the first minute."""
+        """The one-minute candles; those in memory while it runs (none before the first minute), then the result's."""
+        if self.status == "fulfilled":
+            return self.result().candles
         return record_of(self._run).candles.minutes
 
     @property
