@@ -172,6 +172,17 @@ def test_a_folder_that_cannot_be_copied_leaves_the_old_one(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.rglob("*")] == ["shared", "old.txt"]
 
 
+def test_a_folder_that_a_crash_left_beside_its_place_is_not_lost_when_the_next_copy_fails(tmp_path: Path) -> None:
+    write_whole(tmp_path / ".shared.bknb-old" / "old.txt", b"the only copy")
+    write_whole(tmp_path / ".shared.bknb-new" / "half.txt", b"left by a crash")
+    with pytest.raises(OSError, match="nowhere"):
+        replace_folder(tmp_path / "nowhere", tmp_path / "shared")
+    assert [path.name for path in tmp_path.rglob("*")] == ["shared", "old.txt"]
+    write_whole(tmp_path / "made" / "new.txt", b"new")
+    replace_folder(tmp_path / "made", tmp_path / "shared")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["made", "new.txt", "new.txt", "shared"]
+
+
 # --- modes --------------------------------------------------------------------------------------------------------
 
 

@@ -101,7 +101,7 @@ def replace_folder(source: Path, target: Path) -> None:
     """Put a copy of a folder in place of another one, or of none.
 
     The copy is made beside its place and renamed. A crash leaves the old folder, the new one, or (between two renames)
-    neither under its name but both beside it; the next call removes what is left there.
+    neither under its name but both beside it; the next call puts the old one back first, and removes what else is left.
 
     Raises
     ------
@@ -110,6 +110,8 @@ def replace_folder(source: Path, target: Path) -> None:
     """
     new, old = (target.with_name(f".{target.name}.bknb-{what}") for what in ("new", "old"))
     target.parent.mkdir(parents=True, exist_ok=True)
+    if old.exists() and not target.exists():
+        old.replace(target)
     for leftover in (new, old):
         if leftover.exists():
             shutil.rmtree(leftover)
