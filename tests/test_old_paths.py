@@ -12,6 +12,7 @@ import pytest
 OLD: dict[str, tuple[str, tuple[str, ...]]] = {
     "bknb.adapters.envelope": ("bknb.stores", ("Unreadable", "check_address", "check_kind", "seal", "unseal")),
     "bknb.adapters.state": ("bknb.stores", ("FileStore", "MemoryStore")),
+    "bknb.testing.binance": ("bknb.testing.fake_binance", ("Fault", "LocalBinance", "Market")),
     "bknb.testing.language": ("bknb.testing.llm", ("ModelContract",)),
 }
 
@@ -50,7 +51,7 @@ def test_what_is_sealed_with_the_old_name_is_opened_with_the_new_one() -> None:
 
 
 def test_nothing_of_bknb_imports_an_old_path() -> None:
-    testing = "bknb.testing.stores, bknb.testing.llm, bknb.testing.faults"
+    testing = "bknb.testing.stores, bknb.testing.fake_binance, bknb.testing.llm, bknb.testing.faults"
     script = f"import bknb, bknb.stores, {testing}, sys; print([*sys.modules])"
     python = [sys.executable, "-W", "error", "-c", script]
     loaded = subprocess.run(python, capture_output=True, text=True, check=True).stdout
