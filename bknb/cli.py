@@ -167,12 +167,14 @@ def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: in
         timeout_seconds=timeout_seconds,
         on_summary=lambda cell, text: _echo(f"[{cell}] {text}\n"),
     )
+    written = target
     try:
         write_whole(target, execute.to_html(notebook, title=path.stem).encode())
         if save is not None:
+            written = save
             execute.write_notebook(notebook, save)
-    except OSError as error:
-        raise UsageError(f"cannot write {error.filename or target}: {error.strerror}") from None
+    except OSError as error:  # its own file name may be that of a temporary file
+        raise UsageError(f"cannot write {written}: {error.strerror or error}") from None
     if failure is not None:
         _complain(_failure_lines(path, failure, target))
         return NOT_FINISHED

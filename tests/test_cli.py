@@ -216,6 +216,18 @@ def test_a_missing_folder_is_told_before_anything_runs(
     assert not ran.exists()
 
 
+@pytest.mark.kernel
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody can make a file")
+def test_a_file_that_cannot_be_written_is_told_by_its_own_name(
+    notebook: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = notebook("1")
+    assert cli.main(["run", str(path), "--out", "/proc/page.html"]) == 2
+    assert "cannot write /proc/page.html: " in capsys.readouterr().err
+    assert cli.main(["run", str(path), "--out", str(tmp_path / "page.html"), "--save", "/proc/saved.ipynb"]) == 2
+    assert "cannot write /proc/saved.ipynb: " in capsys.readouterr().err
+
+
 def test_a_missing_package_is_told_with_its_install_line(
     notebook: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
