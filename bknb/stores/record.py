@@ -22,8 +22,6 @@ from ..errors import StateError, UsageError
 from .file_names import encode_name
 from .versions import written_by_newer
 
-FORMAT: Final = 1
-
 Key = tuple[str, ...]
 
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -235,6 +233,9 @@ def _payload_1(sealed: bytes, kind: str, key: Key) -> bytes | None:
 
 _READERS: Final[Mapping[int, Callable[[bytes, str, Key], bytes | None]]] = {1: _payload_1}
 """Format -> the function that reads it."""
+
+FORMAT: Final = max(_READERS)
+"""The format that is written."""
 
 
 def _explained(sealed: bytes) -> Unreadable:
