@@ -531,3 +531,16 @@ def test_a_ledger_of_ones_own_is_taken() -> None:
     assert len(task.result().table) == 12
     assert len(ledger.all()) == 12
     assert len(task.result().trades(3)) == task.result().table.loc[3, "n"]
+
+
+def test_a_module_that_cannot_be_sent_leaves_no_other_one_registered() -> None:
+    from types import ModuleType
+
+    import cloudpickle
+
+    from bknb.sweeps.work import _pickled
+
+    before = set(cloudpickle.list_registry_pickle_by_value())
+    with pytest.raises(ValueError, match="nowhere"):
+        _pickled(None, [sys.modules[__name__], ModuleType("nowhere")])
+    assert cloudpickle.list_registry_pickle_by_value() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -111,13 +112,11 @@ def _pickled(content: Any, modules: Sequence[ModuleType]) -> bytes:
     """Return pickled content; functions of ``modules`` are pickled by value, not by import path."""
     import cloudpickle
 
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        return bytes(cloudpickle.dumps(content))
-    finally:
+    with ExitStack() as registered:
         for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
+            cloudpickle.register_pickle_by_value(module)
+            registered.callback(cloudpickle.unregister_pickle_by_value, module)
+        return bytes(cloudpickle.dumps(content))
 
 
 def _module_of(function: Any) -> str:
