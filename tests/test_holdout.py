@@ -62,6 +62,16 @@ def test_the_look_is_remembered_before_the_strategy_is_asked(tmp_path):
     assert b'"strategy":"get_signal"' in seen[0]
 
 
+def test_a_look_whose_hash_was_edited_by_hand_counts_as_another_strategy(tmp_path):
+    path = tmp_path / "openings.jsonl"
+    look(path)
+    path.write_bytes(path.read_bytes().replace(b'"strategy_hash":"2:', b'"strategy_hash":"x:'))
+    again = look(path)
+    assert not again.first
+    assert again.strategies == 2
+    assert "NOT A HOLD-OUT ANY MORE: opened 1 time before" in again.verdict
+
+
 def opening(**changes):
     values = {"opened_at": 1, "data": "d", "strategy_hash": "s", "strategy": "n", "symbol": "B", "exchange": "e"}
     return HoldoutLook(**values | {"start": 0, "end": 1} | changes)

@@ -39,14 +39,17 @@ def fingerprint(strategy: Strategy) -> str:
 
 
 def version_of(strategy_hash: str) -> int:
-    """The version of a hash.
+    """The version of a hash; 0 for one whose version is no number, which bknb never writes.
 
     Examples
     --------
-    >>> version_of("2:ab12"), version_of("ab12")
-    (2, 1)
+    >>> version_of("2:ab12"), version_of("ab12"), version_of("x:ab12")
+    (2, 1, 0)
     """
-    return int(strategy_hash.rpartition(":")[0] or 1)
+    try:
+        return int(strategy_hash.rpartition(":")[0] or 1)
+    except ValueError:
+        return 0
 
 
 def functions_of(strategy: Strategy) -> dict[str, Callable[..., Any]]:
