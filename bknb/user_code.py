@@ -74,10 +74,16 @@ def is_users(thing: types.FunctionType | types.ModuleType | type) -> bool:
     if top in ("bknb", "builtins"):
         return False
     module = thing if isinstance(thing, types.ModuleType) else sys.modules.get(str(name))
-    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    file = _file_of(module) or _file_of(sys.modules.get(top))  # a package may make modules without a file
     if file is None:  # compiled into Python, or made while it runs
         return top not in sys.stdlib_module_names
-    return is_users_file(str(file))
+    return is_users_file(file)
+
+
+def _file_of(module: types.ModuleType | None) -> str | None:
+    """The file of a module, or the first folder of a package without one."""
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", None) or ()), None)
+    return None if file is None else str(file)
 
 
 def where_it_failed(error: BaseException) -> str:
@@ -103,7 +109,10 @@ def _bknb() -> tuple[str, ...]:
 def _libraries() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return _below(*folders, *site.getsitepackages(), site.getusersitepackages())
+    for name in ("getsitepackages", "getusersitepackages"):
+        found = getattr(site, name, list)()  # a frozen application may have a site module without them
+        folders += [found] if isinstance(found, str) else found or []
+    return _below(*(folder for folder in folders if folder))
 
 
 def _below(*folders: str) -> tuple[str, ...]:

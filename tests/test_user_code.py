@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import site
 import sysconfig
 import types
 from collections.abc import Callable
@@ -15,7 +16,8 @@ import pandas as pd
 import pytest
 
 import bknb
-from bknb.user_code import is_users, is_users_file, where_it_failed
+from bknb import user_code
+from bknb.user_code import is_installed_file, is_users, is_users_file, where_it_failed
 
 PACKAGE = Path(bknb.__file__).parent
 FILES = {
@@ -67,12 +69,31 @@ THINGS: list[tuple[Any, bool]] = [
     (made("calendar", __file__="/home/me/calendar.py"), True),  # the user's, though Python has one of that name
     (made("together", __path__=["/opt/lib/python3.12/site-packages/together"]), False),
     (made("_json"), False),
+    (made("pandas.moves", __path__=[]), False),  # made by an installed package, as six.moves is
+    (made("numpy.moves"), False),
+    (made("test_user_code.moves"), True),  # made by a module of the user's
 ]
 
 
 @pytest.mark.parametrize(("thing", "users"), THINGS)
 def test_a_function_class_or_module_is_the_users_or_it_is_not(thing: Any, users: bool) -> None:  # noqa: FBT001
     assert is_users(thing) is users
+
+
+def test_a_class_in_a_module_that_its_package_made_is_the_packages() -> None:
+    assert not is_users(type("Moved", (), {"__module__": "numpy.moves"}))
+
+
+def test_a_frozen_application_has_no_list_of_site_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(site, "getsitepackages")
+    monkeypatch.delattr(site, "getusersitepackages")
+    monkeypatch.setattr(user_code, "_libraries", user_code._libraries.__wrapped__)
+    is_installed_file.cache_clear()
+    try:
+        assert not is_users_file(json.__file__)
+        assert is_users_file("/home/me/levels.py")
+    finally:
+        is_installed_file.cache_clear()
 
 
 def failing() -> None:
