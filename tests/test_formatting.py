@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import bknb
@@ -24,7 +24,9 @@ from bknb.domain.formatting import (
 )
 
 PACKAGE = Path(bknb.__file__).parent
-MOMENTS = st.integers(min_value=-2_000_000_000_000, max_value=250_000_000_000_000)
+YEAR_1, YEAR_1000, YEAR_10000 = (int(np.datetime64(year, "ms").astype(int)) for year in ("0001", "1000", "10000"))
+MOMENTS = st.integers(min_value=YEAR_1000, max_value=YEAR_10000 - 1)
+TOO_FAR = st.integers(max_value=YEAR_1 - 1) | st.integers(min_value=YEAR_10000)
 
 
 @given(MOMENTS)
@@ -34,15 +36,21 @@ def test_every_form_is_what_numpy_says(when: int) -> None:
     assert second_text(when) == exact[:19]
     assert day_text(when) == exact[:10]
     assert stamp_text(when) == exact[:16].replace("-", "").replace(":", "").replace(" ", "T")
-    assert (
-        exact_text(when) == exact.removesuffix(".000").removesuffix(":00") if when % 60_000 == 0 else exact_text(when)
-    )
+    seconds = exact.removesuffix(".000")
+    assert exact_text(when) == (seconds.removesuffix(":00") if when % 60_000 == 0 else seconds)
     assert utc_text(when) == f"{exact_text(when)} UTC"
 
 
 @given(MOMENTS)
 def test_an_exact_text_can_be_read_back(when: int) -> None:
     assert np.datetime64(exact_text(when).replace(" ", "T"), "ms").astype(int) == when
+
+
+@given(TOO_FAR)
+@example(10**18 + 500)
+@example(10**18)
+def test_beyond_the_calendar_a_moment_is_written_in_milliseconds(when: int) -> None:
+    assert minute_text(when) == second_text(when) == exact_text(when) == utc_text(when) == f"{when} ms"
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,8 @@ def exact_text(when: int) -> str:
     """
     if not when % 60_000:
         return minute_text(when)
-    return second_text(when) + (f".{when % 1000:03d}" if when % 1000 else "")
+    text = second_text(when)
+    return text if text.endswith(" ms") or not when % 1000 else f"{text}.{when % 1000:03d}"
 
 
 def utc_text(when: int) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Child: TypeAlias = str | bool | None
-"""What an element may hold: text, :class:`Html`, or nothing (None, True and False leave no trace)."""
+Child: TypeAlias = str | float | bool | None
+"""What an element may hold: text, :class:`Html`, a number, or nothing (None, True and False leave no trace)."""
 Value: TypeAlias = str | float | bool | None
 """What an attribute may be."""
 
@@ -31,12 +31,14 @@ class Html(str):
 
 
 def fragment(*children: Child) -> Html:
-    """Children one after the other as HTML; a plain str is escaped.
+    """Children one after the other as HTML; a plain str is escaped, a number is written as ``str`` gives it.
 
     Examples
     --------
     >>> fragment("R&D ", element("b", "<new>"), None)
     'R&amp;D <b>&lt;new&gt;</b>'
+    >>> fragment("trades: ", 12)
+    'trades: 12'
     """
     return Html("".join(_child(child) for child in children))
 
@@ -48,8 +50,8 @@ def element(tag: str, /, *children: Child, **attributes: Value) -> Html:
     ----------
     tag : str
         Name of the element.
-    *children : str, Html or None
-        What stands inside, in order. None and False vanish, so ``note and element("p", note)`` is a child.
+    *children : str, Html, int, float, bool or None
+        What stands inside, in order. None, True and False vanish, so ``note and element("p", note)`` is a child.
     **attributes : str, int, float, bool or None
         Attributes in order; ``class_`` is ``class`` and ``aria_label`` is ``aria-label``. True leaves the bare name,
         None and False leave nothing.
@@ -81,7 +83,7 @@ def elements(tag: str, texts: Iterable[str], /, **attributes: Value) -> Html:
 def _child(child: Child) -> str:
     if isinstance(child, Html):
         return child
-    return escape(child) if isinstance(child, str) else ""
+    return "" if child is None or isinstance(child, bool) else escape(str(child))
 
 
 def _attribute(name: str, value: Value) -> str:
