@@ -56,6 +56,7 @@ def test_a_run_needs_no_charts_and_no_frames(name: str) -> None:
 def test_a_backtest_loads_no_store() -> None:
     run = "bknb.backtest('BTCUSDT', strategy=lambda: None, exchange='demo', frame='2024-01-01:2024-01-02')"
     assert pulled(f"import bknb\n{run}") & {"sqlite3"} == set()
+    assert pulled("import bknb\nbknb.exchanges.demo()\nbknb.exchanges.CandleStore") & {"sqlite3"} == set()
 
 
 def test_the_measure_sees_a_heavy_import() -> None:
