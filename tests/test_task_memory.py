@@ -12,6 +12,7 @@ from hostile_replies import HONEST, reply
 
 import bknb
 from bknb.engine.registry import registry
+from bknb.jupyter import display
 from bknb.market.candles import Candles
 from bknb.market.window import Window
 from bknb.runs.book import TaskBook
@@ -149,13 +150,15 @@ def test_candles_that_changed_at_the_exchange_are_not_taken_for_those_of_the_run
         run(f"COIN{number}USDT")
     result = bknb.Backtest.get_data("BTCUSDT", "eager")
     assert len(result.candles) == 2 * DAY + 1
+    data = result.card.data
     del result
     gc.collect()
     found[0] = market(2)
     changed = bknb.Backtest.get_data("BTCUSDT", "eager")
     assert "2,881 one-minute candles" in changed.report()
     with pytest.raises(bknb.DataError, match=r"has other 1m candles of BTCUSDT now than the run was made on"):
-        _ = changed.card
+        _ = changed.candles
+    assert changed.card.data == data  # the card says what the run was made on
 
 
 @pytest.mark.slow
@@ -178,6 +181,40 @@ def test_a_frame_that_nobody_else_holds_is_not_kept(windows: weakref.WeakSet[Win
     assert "2,881 one-minute candles" in lost.report()
     with pytest.raises(bknb.DataError, match="no longer in memory"):
         _ = lost.candles
+    assert lost.card.data[0].count > 2 * DAY
+
+
+@pytest.mark.slow
+def test_a_run_whose_source_is_gone_has_its_card_and_is_shown_without_a_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ipython = pytest.importorskip("IPython.display")
+    MEMORY.limit = 0
+    card = run("BTCUSDT", bknb.exchanges.from_frame(market(3))).card
+    run("ETHUSDT")
+    gc.collect()
+    lost = bknb.Backtest.get_data("BTCUSDT", "eager")
+    assert lost.card.data == card.data
+    assert lost.card.outcome == card.outcome
+    shown: list[Any] = []
+    monkeypatch.setattr(display, "in_kernel", lambda: True)
+    monkeypatch.setattr(ipython, "display", lambda data, **options: shown.append(data))
+    display.show(lost)
+    (numbers,) = shown
+    assert "no equity curve: the candles of this run were in 'frame', which is no longer" in numbers["text/plain"]
+    assert "no equity curve" in numbers["text/html"]
+
+
+@pytest.mark.slow
+def test_who_holds_the_source_in_sessions_keeps_the_candles_of_a_released_run() -> None:
+    MEMORY.limit = 0
+    source = bknb.exchanges.from_frame(market(3))
+    candles = run("BTCUSDT", bknb.exchanges.in_sessions(source, "fx")).candles
+    run("ETHUSDT")
+    gc.collect()
+    again = bknb.Backtest.get_data("BTCUSDT", "eager")
+    assert again.candles == candles
+    assert again.run_record.plan.exchange.source.sessions.zone == "America/New_York"
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import importlib.util
 import json
 from typing import Any, Final
 
-from ..errors import MissingDependency
+from ..errors import DataError, MissingDependency
 from ..reports import plots
 from ..reports.backtest import backtest_info, summary_html, summary_text
 from ..reports.markup import element, fragment
@@ -67,7 +67,8 @@ def numbers(result: Any, *, hint: str = "") -> tuple[dict[str, Any], dict[str, A
 def show(result: Any) -> None:
     """Show a result: its picture, then its numbers and trades; in a terminal its summary.
 
-    A magic shows its result and also returns it; the second showing in the same cell is left out.
+    A magic shows its result and also returns it; the second showing in the same cell is left out. Where the candles
+    of the run were released and cannot be read again, a hint stands in place of the picture.
 
     Parameters
     ----------
@@ -84,10 +85,15 @@ def show(result: Any) -> None:
         print(summary_text(result))  # noqa: T201 -- a terminal shows text
         return
     display = ipython("display").display
-    drawn = picture(result)
+    hint = ""
+    try:
+        drawn = picture(result)
+        hint = _HINT if drawn is None else ""
+    except DataError as error:  # its candles were released and cannot be read again
+        drawn, hint = None, f"no equity curve: {str(error).partition(chr(10))[0]}"
     if drawn is not None:
         if front_end_draws() and importlib.util.find_spec("plotly") is not None:
             drawn[0].pop("image/png", None)
         display(drawn[0], metadata=drawn[1], raw=True)
-    data, metadata = numbers(result, hint="" if drawn is not None else _HINT)
+    data, metadata = numbers(result, hint=hint)
     display(data, metadata=metadata, raw=True)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..provenance.candle_fingerprint import fingerprint
 from ..provenance.card import Card, outcome_of
 from ..provenance.source_code import Code, read_code
 from ..provenance.strategy_hash import functions_of
@@ -39,9 +38,6 @@ def card_of(result: Result) -> Card:
     """Return the card of a finished run."""
     record = result.run_record
     plan, code = record.plan, record.code or code_of(record.plan)
-    candles = {key: series.candles for key, series in record.candles.series.items()}
-    if result.mode == "live":
-        candles = {(result.symbol, "1m"): result.candles}
     outcome = outcome_of(
         result.rows(), trades=len(result.trades), rejected=len(result.rejected), refused=len(result.refused)
     )
@@ -64,10 +60,7 @@ def card_of(result: Result) -> Card:
         # all as floats: a notebook's front end writes 20.0 as 20, and the checksum must not care
         settings={name: float(value) for name, value in msgspec.structs.asdict(plan.settings).items()},
         code=code,
-        data=tuple(
-            fingerprint(part, exchange=plan.exchange.name, symbol=symbol, interval=interval)
-            for (symbol, interval), part in sorted(candles.items())
-        ),
+        data=record.fingerprints(),
         made_with={**made_with(code.packages), "candles from": record.candles_from},
         outcome=outcome,
         notes=code.notes,

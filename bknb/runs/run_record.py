@@ -21,9 +21,10 @@ from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
+from ..market.sources import SessionSource
 from ..market.window import Series, Window
 from ..ports import CandleSource
-from ..provenance.candle_fingerprint import digest
+from ..provenance.candle_fingerprint import CandleRange, digest, fingerprint
 
 if TYPE_CHECKING:
     from ..live.run import LivePlan, LiveRun
@@ -153,9 +154,15 @@ class _WeakSource:
 
 def with_weak_source(exchange: Exchange) -> Exchange:
     """Return the same exchange; a source that holds candles in memory is referenced weakly."""
-    if not getattr(exchange.source, "in_memory", False):
-        return exchange
-    return replace(exchange, source=_WeakSource(exchange.source))
+    return replace(exchange, source=_weakened(exchange.source))
+
+
+def _weakened(source: CandleSource) -> CandleSource:
+    if not getattr(source, "in_memory", False):
+        return source
+    if isinstance(source, SessionSource):  # made anew: who holds the source in it keeps the candles
+        return SessionSource(_weakened(source.source), source.sessions)
+    return _WeakSource(source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +200,7 @@ class RunRecord:
     code: Any = None
     rules: Rules | None = None
     counted: int | None = None  # minutes of the run, where its candles were released
+    released: tuple[CandleRange, ...] | None = None  # fingerprints of the candles, where they were released
 
     @property
     def minute_count(self) -> int:
@@ -206,8 +214,30 @@ class RunRecord:
         first, last = (int(candles.timestamp.searchsorted(moment)) for moment in (self.start, self.last + 1))
         return candles[first:last]
 
+    def fingerprints(self, known: dict[int, CandleRange] | None = None) -> tuple[CandleRange, ...]:
+        """Return the fingerprints of its candles for a run card, without reading candles again.
+
+        Parameters
+        ----------
+        known
+            Fingerprints by ``id`` of the series, filled in; runs that share candles compute each once.
+        """
+        if self.released is not None:
+            return self.released
+        if self.mode == "live":
+            return (self._fingerprint((self.plan.symbol, "1m"), self.minutes),)
+        made = {} if known is None else known
+        series = sorted(self.candles.series.items())
+        for key, each in series:
+            if id(each) not in made:
+                made[id(each)] = self._fingerprint(key, each.candles)
+        return tuple(made[id(each)] for _, each in series)
+
+    def _fingerprint(self, key: Key, candles: Candles) -> CandleRange:
+        return fingerprint(candles, exchange=self.plan.exchange.name, symbol=key[0], interval=key[1])
+
     def rebuilder(
-        self, *, exchange: Exchange | None = None, digests: dict[int, str] | None = None
+        self, *, exchange: Exchange | None = None, known: dict[int, CandleRange] | None = None
     ) -> Callable[[], RunRecord]:
         """Return a function that makes this record again and holds no candles: they are read when needed.
 
@@ -215,23 +245,23 @@ class RunRecord:
         ----------
         exchange
             The exchange to read them from; by default that of the run.
-        digests
-            Digests by ``id`` of the series, filled in; runs that share candles compute each once.
+        known
+            Fingerprints by ``id`` of the series, filled in; runs that share candles compute each once.
         """
-        known = {} if digests is None else digests
+        made = {} if known is None else known
         window, series = self.candles.window, self.candles.series
-        for each in series.values():
-            if id(each) not in known:
-                known[id(each)] = digest(each.candles)
+        released = self.fingerprints(made)
         parts = tuple(
-            _Part(symbol, interval, each.since, known[id(each)]) for (symbol, interval), each in series.items()
+            _Part(*key, each.since, made[id(each)].digest if id(each) in made else digest(each.candles))
+            for key, each in series.items()
         )
         ends = [int(each.candles.timestamp[-1]) + MINUTE_MS for each in series.values() if len(each.candles)]
         horizon = window.horizon if window is not None else max(ends, default=0)
         plan = replace(self.plan, exchange=exchange or with_weak_source(self.plan.exchange))
         load = _Reload(plan, horizon, parts) if parts else _nothing
         candles = RunCandles(plan.symbol, load)
-        return partial(_with_candles, replace(self, plan=plan, candles=candles, counted=self.minute_count))
+        bare = replace(self, plan=plan, candles=candles, counted=self.minute_count, released=released)
+        return partial(_with_candles, bare)
 
 
 def _nothing() -> Loaded:

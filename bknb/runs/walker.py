@@ -17,6 +17,7 @@ from ..engine.registry import WALKER_CALLBACKS, WalkerSpec, registry
 from ..errors import UsageError
 from ..events import messages, subjects
 from ..events.messages import WalkerStep
+from ..provenance.candle_fingerprint import CandleRange
 from ..research.comparison import UNNAMED, Comparison, Entry, failure_text, questions_failed, rankable, ranked
 from ..stores.atomic import write_report
 from .book import TaskBook
@@ -267,8 +268,8 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         return sum(each.candle_bytes for each in {id(each): each for each in every}.values())
 
     def _rebuilder(self, result: Comparison) -> Callable[[], Comparison]:
-        digests: dict[int, str] = {}
-        made = {name: one.run_record.rebuilder(digests=digests) for name, one in self.results.items()}
+        known: dict[int, CandleRange] = {}
+        made = {name: one.run_record.rebuilder(known=known) for name, one in self.results.items()}
         bare = replace(result, results={})
         return lambda: replace(bare, results={name: Result(make()) for name, make in made.items()})
 
