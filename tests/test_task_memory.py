@@ -354,6 +354,25 @@ def test_the_oldest_lets_go_first_and_the_newest_never() -> None:
     assert [task.gone for task in (*small, big)] == [True, True, True, False]
 
 
+class Stuck(Heavy):
+    """Work whose candles cannot be released."""
+
+    def _let_go(self) -> None:
+        raise RuntimeError("stuck")
+
+
+def test_a_release_that_fails_is_logged_and_the_next_is_released(caplog: pytest.LogCaptureFixture) -> None:
+    MEMORY.limit = 10
+    tasks = TaskBook[Heavy]("heavy work")
+    tasks.start(Stuck("a", 5)).result(10)
+    second = tasks.start(Heavy("b", 5))
+    second.result(10)
+    big = tasks.start(Heavy("c", 100))
+    assert big.result(10) == [1]
+    assert second.gone
+    assert "could not be released: RuntimeError('stuck')" in caplog.text
+
+
 @pytest.mark.slow
 def test_a_task_that_was_replaced_counts_no_more() -> None:
     MEMORY.limit = 10

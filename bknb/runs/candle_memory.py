@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
+from ..log import log
+
 CANDLE_BYTES: Final = 256 * 2**20
 """Memory for the candles of all finished tasks, bytes; about nine years of minutes."""
 
@@ -32,7 +34,10 @@ class CandleMemory:
             self._held[id(method)] = method, size
             oldest = self._over_the_limit()
         for each in oldest:
-            each()
+            try:
+                each()
+            except Exception as error:  # noqa: BLE001 -- the task that ends now has no part in it
+                log.warning("the candles of an earlier task could not be released: %r", error)
 
     def _forget(self, method: weakref.WeakMethod[Callable[[], None]]) -> None:
         self._held.pop(id(method), None)
