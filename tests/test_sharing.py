@@ -27,6 +27,7 @@ from bknb.exchanges.bundle import Bundle, Record, csv_bytes, read_manifest
 from bknb.market.candles import Candles
 from bknb.sharing import recorder, secrets
 from bknb.sharing.folder import SharedFolder
+from bknb.sharing.fresh_environment import NoFreshEnvironment, make_environment, registry_unreachable
 from bknb.sharing.pins import imports_of, make_pins
 from bknb.sharing.secrets import Guard
 
@@ -258,6 +259,55 @@ def test_without_a_registry_the_check_says_where_it_ran(
     made = bknb.share(small, tmp_path / "out")
     assert made.checked == "here"
     assert "ONLY in the environment of its author, as the package registry cannot be reached" in repr(made)
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_a_fresh_environment_that_is_asked_for_is_demanded(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"CONFIG_FILE": os.devnull, "INDEX_URL": "http://127.0.0.1:9/simple", "FIND_LINKS": ""}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    with pytest.raises(bknb.UsageError, match=r"as the package registry cannot be reached\n.* check=True"):
+        bknb.share(small, tmp_path / "out", check="fresh")
+    assert not (tmp_path / "out").exists()
+
+
+BROKEN = "after connection broken by 'NewConnectionError('Failed to establish a new connection')': /simple"
+RETRIED = f"WARNING: Retrying (Retry(total=1, connect=None, read=None, redirect=None, status=None)) {BROKEN}/sma-lines/"
+GIVEN_UP = RETRIED.replace("total=1", "total=0")
+NONE = """ERROR: Could not find a version that satisfies the requirement SMA.lines==1.0 (from x) (from versions: none)
+ERROR: No matching distribution found for SMA.lines==1.0"""
+UNREACHABLE = {
+    "nothing there": (NONE, False),
+    "nothing there, after a repeated attempt": (f"{RETRIED}\n{NONE}", False),
+    "another version, after a repeated attempt": (f"{GIVEN_UP}\n{NONE.replace('none', '0.9, 1.1')}", False),
+    "given up for another package": (f"{GIVEN_UP.replace('sma-lines', 'numpy')}\n{NONE}", False),
+    "conflict, after a repeated attempt": (
+        f"{RETRIED}\nERROR: ResolutionImpossible: for help visit",
+        False,
+    ),
+    "given up": (f"{RETRIED}\n{GIVEN_UP}\n{NONE}", True),
+    "given up while downloading": (
+        "ERROR: Could not install packages due to an OSError: HTTPSConnectionPool(host='x'): Max retries exceeded",
+        True,
+    ),
+    "stopped while downloading": (
+        "ERROR: Exception:\nTraceback\nReadTimeoutError: Pool: Read timed out.",
+        True,
+    ),
+    "nothing written": ("", False),
+}
+
+
+@pytest.mark.parametrize(("output", "unreachable"), UNREACHABLE.values(), ids=UNREACHABLE)
+def test_a_registry_out_of_reach_is_told_from_pins_that_do_not_exist(output: str, *, unreachable: bool) -> None:
+    assert registry_unreachable(output) == unreachable
+
+
+def test_an_environment_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(NoFreshEnvironment, match=r"venv took longer than 0\.001 seconds"):
+        make_environment(tmp_path, tmp_path / "environment", timeout_seconds=0.001)
 
 
 @pytest.mark.kernel

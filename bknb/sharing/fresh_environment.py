@@ -6,15 +6,24 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
+
+from packaging.utils import canonicalize_name
 
 from ..errors import UsageError
 
 REQUIREMENTS: Final = "binder/requirements.txt"
-_UNREACHABLE: Final = re.compile(
-    r"Retrying \(Retry\(|connection broken by|NewConnectionError|Max retries exceeded|ConnectTimeout|ReadTimeout"
+_LONGEST_SECONDS: Final = 1800.0
+_NO_CONNECTION: Final = re.compile(
+    r"connection broken by|NewConnectionError|Max retries exceeded|ConnectTimeout|ReadTimeout|Read timed out"
     r"|ProxyError|name resolution|Network is unreachable"
+)
+_GIVEN_UP: Final = re.compile(r"Retrying \(Retry\(total=0\b.*/(?P<name>[^/\s]+)/?$")
+"""Pip's last attempt to get the page of a package."""
+_NOTHING_FOUND: Final = re.compile(
+    r"satisfies the requirement (?P<name>[A-Za-z0-9][A-Za-z0-9._-]*).*\(from versions: none\)$"
 )
 _OF_THIS_ENVIRONMENT: Final = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 
@@ -23,7 +32,7 @@ class NoFreshEnvironment(Exception):  # noqa: N818 -- no fault of the notebook: 
     """No environment can be made here, whatever the pins are; the text is the reason."""
 
 
-def make_environment(folder: Path, place: Path) -> Path:
+def make_environment(folder: Path, place: Path, *, timeout_seconds: float = _LONGEST_SECONDS) -> Path:
     """Make a virtual environment with the pins of a shared folder in ``place``; returns its Python.
 
     Parameters
@@ -32,15 +41,17 @@ def make_environment(folder: Path, place: Path) -> Path:
         A folder with ``binder/requirements.txt``, and the wheel of bknb it names.
     place
         Where to make the environment; it must not exist.
+    timeout_seconds
+        Longest time for making it, and for installing into it.
 
     Raises
     ------
     NoFreshEnvironment
-        This Python cannot make environments, or the package registry cannot be reached.
+        This Python cannot make environments, the package registry cannot be reached, or it takes too long.
     UsageError
         The registry was reached, and what is pinned cannot be installed.
     """
-    made = _run([sys.executable, "-m", "venv", str(place)], folder)
+    made = _run([sys.executable, "-m", "venv", str(place)], folder, timeout_seconds)
     if made.returncode:
         raise NoFreshEnvironment(f"this Python cannot make a virtual environment ({_last_line(made)})")
     python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -55,9 +66,9 @@ def make_environment(folder: Path, place: Path) -> Path:
         "-r",
         REQUIREMENTS,
     ]
-    installed = _run([str(python), *install], folder)
+    installed = _run([str(python), *install], folder, timeout_seconds)
     if installed.returncode:
-        if _UNREACHABLE.search(installed.stdout):
+        if registry_unreachable(installed.stdout):
             raise NoFreshEnvironment("the package registry cannot be reached")
         raise UsageError(
             f"not shared: its pins cannot be installed. {_last_line(installed)}\n"
@@ -66,23 +77,49 @@ def make_environment(folder: Path, place: Path) -> Path:
     return python
 
 
+def registry_unreachable(output: str) -> bool:
+    """Whether pip failed because it reached no registry, from what it wrote; attempts that it repeated do not count.
+
+    Without a connection pip says the same as of a package that does not exist. The two are told apart by whether it
+    had given up getting the page of that very package.
+
+    Examples
+    --------
+    >>> registry_unreachable("ERROR: No matching distribution found for sma==1.0")
+    False
+    """
+    lines = [line.strip() for line in output.splitlines()]
+    first = next((number for number, line in enumerate(lines) if line.startswith("ERROR")), len(lines))
+    told = [line for line in lines[first:] if not line.startswith("WARNING")]
+    if any(_NO_CONNECTION.search(line) for line in told):
+        return True
+    given_up = {canonicalize_name(found["name"]) for line in lines if (found := _GIVEN_UP.search(line))}
+    missing = {canonicalize_name(found["name"]) for line in told if (found := _NOTHING_FOUND.search(line))}
+    return not given_up.isdisjoint(missing)
+
+
 def clean_environment() -> dict[str, str]:
     """Environment variables for another Python: those of this process without paths to its own packages."""
     others = {name: value for name, value in os.environ.items() if name not in _OF_THIS_ENVIRONMENT}
     return {**others, "PYTHONNOUSERSITE": "1"}
 
 
-def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 -- Python and pip, with a file that was just written
-        command,
-        cwd=folder,
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+def _run(command: list[str], folder: Path, timeout_seconds: float) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryFile() as output:  # no pipe: what a stopped pip had started may hold it open
+        try:
+            ended = subprocess.run(  # noqa: S603 -- Python and pip, with a file that was just written
+                command,
+                cwd=folder,
+                env=clean_environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=timeout_seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise NoFreshEnvironment(f"{command[2]} took longer than {timeout_seconds:g} seconds") from None
+        output.seek(0)
+        return subprocess.CompletedProcess(command, ended.returncode, output.read().decode(errors="replace"))
 
 
 def _last_line(ended: subprocess.CompletedProcess[str]) -> str:

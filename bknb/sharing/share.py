@@ -17,7 +17,7 @@ from ..exchanges.bundle import MANIFEST, Manifest
 from ..stores.atomic import replace_folder, write_whole
 from . import execute, secrets
 from .folder import Checked, SharedFolder
-from .fresh_environment import make_environment
+from .fresh_environment import NoFreshEnvironment, make_environment
 from .recorder import INPUTS, NotebookInputs
 from .secrets import Guard
 from .verify_notebook import OnSummary, execute_recorded
@@ -89,9 +89,10 @@ def share(
     accept
         Fingerprints of findings that are no secrets after all.
     check
-        Whether to execute the copy and compare. ``True`` or ``"fresh"``: in a new virtual environment made from the
-        pins, which takes about a minute; when no package registry can be reached it is executed in this environment
-        only, and ``.notes`` and ``.checked`` say so. ``"here"``: in this environment. ``False``: not at all.
+        Whether to execute the copy and compare. ``True``: in a new virtual environment made from the pins, which takes
+        about a minute; when no package registry can be reached it is executed in this environment only, and ``.notes``
+        and ``.checked`` say so. ``"fresh"``: in a new environment, or it is not shared. ``"here"``: in this
+        environment. ``False``: not at all.
     timeout_seconds
         Longest time for one cell.
     on_summary
@@ -101,7 +102,8 @@ def share(
     ------
     UsageError
         A secret was found (with its place), a cell failed, a file outside the folder is read, the target holds
-        something else, the pins cannot be installed, or the copy does not give the same.
+        something else, the pins cannot be installed, ``"fresh"`` was asked for and no environment can be made, or the
+        copy does not give the same.
 
     Examples
     --------
@@ -132,11 +134,22 @@ def share(
         made.write(repository=repository, ref=ref, seen=seen)
         checked: Checked = "no"
         if check:
-            environment = None if check == "here" else make_environment
+            wanted = _fresh_environment if check == "fresh" else make_environment
+            environment = None if check == "here" else wanted
             checked = made.check(before, timeout=timeout_seconds, make_environment=environment)
         made.finish()
         _deliver(folder, target)
     return Shared(target, made.manifest, tuple(made.notes), checked)
+
+
+def _fresh_environment(folder: Path, place: Path) -> Path:
+    try:
+        return make_environment(folder, place)
+    except NoFreshEnvironment as reason:
+        raise UsageError(
+            f"not shared: no fresh environment can be made, as {reason}\n"
+            "try again with a package registry in reach, or share with check=True, which falls back to this environment"
+        ) from None
 
 
 def _target(source: Path, to: str | Path | None) -> Path:
