@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import bknb
 import bknb.exchanges
 from bknb.domain.interval import MINUTE_MS
 from bknb.exchanges.bundle import Record
-from bknb.market.candles import Candles
+from bknb.market.candles import COLUMNS, Candles
 from bknb.market.quality import CandleRequest, in_sessions
 from bknb.market.sessions import Sessions
 
@@ -39,12 +41,41 @@ def test_take_by_mask_and_by_place():
         candles.take(np.array([4]))
 
 
+def test_take_accepts_any_sequence():
+    candles = minutes(4)
+    assert candles.take([0, 2]) == candles.take(np.array([0, 2]))
+    assert candles.take((True, False, False, True)) == candles.take([0, 3])
+    assert candles.take([]) == Candles.empty() == Candles.empty().take([])
+    assert candles.take(np.array([3], dtype=np.uint64)) == candles[3:]
+
+
+@pytest.mark.parametrize("which", [[True], np.ones(5, dtype=bool), np.ones((4, 1), dtype=bool), [0.5], 1, [[0]], "ab"])
+def test_take_refuses_what_is_neither_mask_nor_places(which):
+    with pytest.raises(bknb.UsageError, match="mask"):
+        minutes(4).take(which)
+
+
+def test_candles_cannot_be_given_another_block():
+    candles = minutes(4)
+    with pytest.raises(AttributeError, match="cannot be set"):
+        candles.block = 3
+    with pytest.raises(AttributeError, match="cannot be set"):
+        candles.close = candles.open
+    with pytest.raises(AttributeError, match="cannot be deleted"):
+        del candles.block
+    assert candles == minutes(4)
+
+
 CHOSEN = {
     "from_rows": lambda c: c,
     "slice": lambda c: c[1:3],
     "copy": Candles.copy,
     "concat": lambda c: Candles.concat([c, c[:1]]),
     "take": lambda c: c.take(c.volume > 5),
+    "constructor": lambda c: Candles(c.block.copy()),
+    "pickle": lambda c: pickle.loads(pickle.dumps(c)),
+    "copy.copy": copy.copy,
+    "copy.deepcopy": copy.deepcopy,
     "in_sessions": lambda c: in_sessions(
         c,
         CandleRequest(exchange="demo", symbol="X", interval="1m", since=0, until=4 * MINUTE_MS),
@@ -58,6 +89,7 @@ def test_no_block_can_be_written_to(how):
     candles = CHOSEN[how](minutes(4))
     assert len(candles) > 1
     assert not candles.block.flags.writeable
+    assert not any(getattr(candles, name).flags.writeable for name in COLUMNS)
     with pytest.raises(ValueError, match="read-only"):
         candles.block[1, 0] = 1.0
     with pytest.raises(ValueError, match="read-only"):

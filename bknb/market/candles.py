@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex, overload
 
 import numpy as np
 
@@ -25,14 +25,15 @@ class Candles:
 
     Parameters
     ----------
-    block
-        Becomes the attribute of that name; not copied. Whoever makes it has made it read-only.
+    block : ndarray of float64, shape (6, n)
+        Becomes the attribute of that name; not copied. Of an array that can be written to, a read-only view is taken.
 
     Attributes
     ----------
     block : ndarray of float64, shape (6, n)
         All candles at once, read-only. Rows 1 to 5 are open, high, low, close (quote currency) and volume (base
         currency); row 0 holds the open times, UTC milliseconds, as the 8 bytes of an int64: read it as ``timestamp``.
+        Neither it nor its values can be set: AttributeError and ValueError.
     timestamp : ndarray of int64, shape (n,)
         Open time of each candle, UTC milliseconds.
     open, high, low, close : ndarray of float64, shape (n,)
@@ -53,8 +54,24 @@ class Candles:
 
     __slots__ = ("block",)
 
+    block: NDArray[np.float64]  # a slot, not a property: a strategy reads it for each decision
+
     def __init__(self, block: NDArray[np.float64]) -> None:
-        self.block = block  # a plain slot: a property would cost each decision of a strategy more than the slice does
+        if block.flags.writeable:
+            block = block.view()
+            block.setflags(write=False)
+        _set_block(self, block)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(
+            f"candles cannot be changed, so {name!r} cannot be set; make others with Candles.from_columns"
+        )
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"candles cannot be changed, so {name!r} cannot be deleted")
+
+    def __reduce__(self) -> tuple[type[Candles], tuple[NDArray[np.float64]]]:
+        return Candles, (self.block,)
 
     def _row(self, row: int) -> NDArray[np.float64]:
         column: NDArray[np.float64] = self.block[row]
@@ -147,7 +164,9 @@ class Candles:
     def __getitem__(self, item: slice | SupportsIndex) -> Candles | dict[str, float]:
         """A slice gives ``Candles`` (a view); an index gives one candle as a mapping."""
         if isinstance(item, slice):
-            return Candles(self.block[:, item])
+            part = _new(Candles)  # a view of a read-only block is read-only: no need to look
+            _set_block(part, self.block[:, item])
+            return part
         column = self.block[:, item]
         values = column.tolist()
         values[0] = int(column[:1].copy().view(np.int64)[0])
@@ -178,18 +197,35 @@ class Candles:
         block.setflags(write=False)
         return Candles(block)
 
-    def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Candles:
+    def take(self, which: ArrayLike) -> Candles:
         """The candles that a mask of length n chooses, or those at some places, in that order (copied).
+
+        Parameters
+        ----------
+        which : array-like of bool, shape (n,), or of int
+            A mask, or places: counted from 0, or from the end where negative.
+
+        Raises
+        ------
+        UsageError
+            When it is neither, or a mask of another length.
+        IndexError
+            When there is no candle at a place.
 
         Examples
         --------
         >>> candles = Candles.from_rows([(0, 10.0, 12.0, 9.0, 11.0, 5.0), (60_000, 11.0, 11.5, 10.5, 11.0, 2.0)])
-        >>> candles.take(candles.volume > 3).timestamp.tolist(), candles.take(np.array([1, 0])).timestamp.tolist()
+        >>> candles.take(candles.volume > 3).timestamp.tolist(), candles.take([1, 0]).timestamp.tolist()
         ([0], [60000, 0])
         """
-        places = np.flatnonzero(which) if which.dtype == np.bool_ else which
-        block = self.block.take(places, axis=1)
-        block.setflags(write=False)
+        chosen = np.asarray(which)
+        if chosen.dtype == np.bool_:
+            if chosen.shape != (len(self),):
+                raise UsageError(f"a mask for {len(self)} candles needs the shape ({len(self)},), got {chosen.shape}")
+            chosen = np.flatnonzero(chosen)
+        elif chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            raise UsageError(f"take needs a mask or a sequence of whole numbers, got {which!r}")
+        block = self.block.take(chosen.astype(np.intp, copy=False), axis=1)
         return Candles(block)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -198,6 +234,10 @@ class Candles:
 
         index = pd.to_datetime(self.timestamp, unit="ms", utc=True).rename("timestamp")
         return pd.DataFrame({name: getattr(self, name).copy() for name in COLUMNS[1:]}, index=index)
+
+
+_new: Final = object.__new__
+_set_block: Final = Candles.__dict__["block"].__set__
 
 
 def content_hash(candles: Candles) -> str:
