@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 import bknb
@@ -363,6 +364,12 @@ def test_text_and_attributes_are_escaped_and_html_is_not() -> None:
     assert element("p", element("b", "&")) == "<p><b>&amp;</b></p>"
     assert fragment(made, "&") == made + "&amp;"
     assert elements("li", ["<", Html("<br>")]) == "<li>&lt;</li><li><br></li>"
+
+
+def test_a_number_is_text_and_truth_and_nothing_vanish() -> None:
+    assert fragment(12, " of ", 0, " at ", 1.5) == "12 of 0 at 1.5"
+    assert fragment(np.int64(3), np.float64(0.5)) == "30.5"  # type: ignore[arg-type]
+    assert fragment(None, True, False, np.bool_(True)) == ""  # type: ignore[arg-type]  # noqa: FBT003
 
 
 def test_joining_html_as_text_makes_it_text() -> None:

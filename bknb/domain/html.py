@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from numbers import Number
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def elements(tag: str, texts: Iterable[str], /, **attributes: Value) -> Html:
 def _child(child: Child) -> str:
     if isinstance(child, Html):
         return child
-    return "" if child is None or isinstance(child, bool) else escape(str(child))
+    return escape(str(child)) if isinstance(child, (str, Number)) and not isinstance(child, bool) else ""
 
 
 def _attribute(name: str, value: Value) -> str:
