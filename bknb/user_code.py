@@ -110,7 +110,9 @@ def _libraries() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     for name in ("getsitepackages", "getusersitepackages"):
-        found = getattr(site, name, list)()  # a frozen application may have a site module without them
+        found: str | list[str] | None = getattr(
+            site, name, list
+        )()  # a frozen application may have a site module without them
         folders += [found] if isinstance(found, str) else found or []
     return _below(*(folder for folder in folders if folder))
 

@@ -73,7 +73,7 @@ CHOSEN = {
     "concat": lambda c: Candles.concat([c, c[:1]]),
     "take": lambda c: c.take(c.volume > 5),
     "constructor": lambda c: Candles(c.block.copy()),
-    "pickle": lambda c: pickle.loads(pickle.dumps(c)),
+    "pickle": lambda c: pickle.loads(pickle.dumps(c)),  # noqa: S301 -- its own bytes
     "copy.copy": copy.copy,
     "copy.deepcopy": copy.deepcopy,
     "in_sessions": lambda c: in_sessions(

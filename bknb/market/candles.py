@@ -63,12 +63,10 @@ class Candles:
         _set_block(self, block)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(
-            f"candles cannot be changed, so {name!r} cannot be set; make others with Candles.from_columns"
-        )
+        raise AttributeError(f"candles are read-only, so {name!r} cannot be set; make others with Candles.from_columns")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"candles cannot be changed, so {name!r} cannot be deleted")
+        raise AttributeError(f"candles are read-only, so {name!r} cannot be deleted")
 
     def __reduce__(self) -> tuple[type[Candles], tuple[NDArray[np.float64]]]:
         return Candles, (self.block,)
