@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Final, Protocol, TypeVar
 
+from .process import at_reset
+
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
@@ -149,6 +151,11 @@ def register(chosen: Frontend | None) -> None:
     """Show everything through ``chosen`` from now on; ``None`` goes back to what this process is."""
     global _registered  # noqa: PLW0603 -- one front end for the process
     _registered = chosen
+
+
+@at_reset
+def _reset() -> None:
+    register(None)
 
 
 def frontend() -> Frontend:

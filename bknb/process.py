@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 F = TypeVar("F", bound=Callable[[], object])
 
 _resets: Final[list[Callable[[], object]]] = []
+_resetting = threading.RLock()
 
 
 def at_reset(undo: F) -> F:
@@ -17,7 +19,7 @@ def at_reset(undo: F) -> F:
     Parameters
     ----------
     undo
-        Called without arguments, at most once for every reset, never concurrently with itself.
+        Called without arguments, once for every reset, never in two threads at a time.
 
     Examples
     --------
@@ -43,6 +45,29 @@ def after_fork(restart: F) -> F:
 
 
 def reset_all() -> None:
-    """Call every function of ``at_reset``, those registered last first: dependents before what they depend on."""
-    for undo in reversed(_resets):
-        undo()
+    """Call every function of ``at_reset``, those registered last first: dependents before what they depend on.
+
+    Another thread that resets meanwhile waits for its turn.
+
+    Raises
+    ------
+    Exception
+        What a function raised, after all were called; an ExceptionGroup when several did.
+    """
+    errors: list[Exception] = []
+    with _resetting:
+        for undo in reversed([*_resets]):
+            try:
+                undo()
+            except Exception as error:  # noqa: BLE001 -- raised below, when the others were called
+                errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExceptionGroup("parts of bknb could not be reset", errors)
+
+
+@after_fork
+def _new_lock() -> None:
+    global _resetting  # noqa: PLW0603 -- another thread of the parent may have held it
+    _resetting = threading.RLock()

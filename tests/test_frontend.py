@@ -48,6 +48,18 @@ def test_a_kernel_gets_the_notebooks_front_end_by_itself() -> None:
     assert printed(code) == ["Terminal", "Notebook"]
 
 
+def test_in_a_kernel_the_extension_shows_results_in_the_notebook_after_a_reset_too() -> None:
+    pytest.importorskip("ipykernel")
+    code = """
+import ipykernel
+from bknb import frontend, testing
+frontend.register(frontend.notebook())  # as %load_ext bknb does
+testing.reset()
+print(type(frontend.frontend()).__name__)
+"""
+    assert printed(code) == ["Notebook"]
+
+
 def test_a_shell_with_a_kernel_is_a_notebook_whatever_the_kernel_is(monkeypatch: pytest.MonkeyPatch) -> None:
     getipython = pytest.importorskip("IPython.core.getipython")
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)

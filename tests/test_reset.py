@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import bknb
 import bknb.exchanges
 import bknb.stores
+from bknb import frontend, process
 from bknb.events import subjects
 from bknb.log import log
 from bknb.process import at_reset
@@ -36,6 +38,10 @@ class Quiet:
     def debug(self, *said: object) -> None: ...
 
     info = warning = error = debug
+
+
+class Shown(frontend.Terminal):
+    pass
 
 
 def nothing(ctx: Any) -> None:
@@ -81,6 +87,7 @@ LEFT: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "comparison": (compared, bknb.Walker.list),
     "study": (lambda: (optimizer(), bknb.Optimizer.background("BTCUSDT", "left")), bknb.Optimizer.list),
     "durations": (measured, durations),
+    "front end": (lambda: frontend.register(Shown()), frontend.frontend),
     "listener": (lambda: bknb.listen_signal(print), lambda: [subject.subscribed for subject in subjects.ALL]),
 }
 
@@ -114,14 +121,57 @@ def test_a_live_run_is_stopped_and_its_state_stays() -> None:
 
 
 def test_what_was_registered_last_is_undone_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bknb import process
-
     monkeypatch.setattr(process, "_resets", [])
     order: list[int] = []
     at_reset(lambda: order.append(1))
     at_reset(lambda: order.append(2))
     process.reset_all()
     assert order == [2, 1]
+
+
+def test_a_reset_that_fails_does_not_keep_the_others_from_being_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_resets", [])
+    done: list[str] = []
+
+    def broken() -> None:
+        done.append("broken")
+        raise RuntimeError("no")
+
+    for undo in (lambda: done.append("first"), broken, lambda: done.append("last")):
+        at_reset(undo)
+    with pytest.raises(RuntimeError, match="no"):
+        process.reset_all()
+    assert done == ["last", "broken", "first"]
+    at_reset(broken)
+    with pytest.raises(ExceptionGroup) as caught:
+        process.reset_all()
+    assert [str(error) for error in caught.value.exceptions] == ["no", "no"]
+
+
+def test_two_threads_do_not_reset_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_resets", [])
+    inside = threading.Semaphore(1)
+    entered, go_on = threading.Event(), threading.Event()
+    met: list[bool] = []
+
+    def slow() -> None:
+        alone = inside.acquire(blocking=False)
+        met.append(not alone)
+        entered.set()
+        go_on.wait(10)
+        if alone:
+            inside.release()
+
+    at_reset(slow)
+    threads = [threading.Thread(target=process.reset_all) for _ in range(2)]
+    threads[0].start()
+    assert entered.wait(10)
+    threads[1].start()
+    threads[1].join(0.2)  # without a lock it would be inside by now
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert met == [False, False]
 
 
 def test_a_process_that_has_used_nothing_can_be_reset() -> None:
