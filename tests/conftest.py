@@ -1,4 +1,4 @@
-"""What every test stands on: an empty house, the same random examples each time, and the reference data where it is."""
+"""For every test: bknb as right after import, the same random examples each time, the reference data where it is."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
 @pytest.fixture(autouse=True)
-def _house_as_found() -> Iterator[None]:
+def _reset_after_each_test() -> Iterator[None]:
     """Nothing of one test is there in the next."""
     yield
     reset()

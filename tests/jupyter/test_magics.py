@@ -469,7 +469,7 @@ def offered(shell: InteractiveShell, code: str) -> list[str]:
 
 
 @pytest.fixture
-def house(fine: Callable[[str], Answer]) -> None:
+def registered_names(fine: Callable[[str], Answer]) -> None:
     fine(f"%%strategy sma-cross --interval 1h\n{TRADER}")
     fine(f"%%strategy sma-slow --interval 1h\n{PATIENT}")
     fine("%frame january 2024-01-01 2024-02-01")
@@ -477,7 +477,7 @@ def house(fine: Callable[[str], Answer]) -> None:
     fine("my_span = ('2024-01-01', '2024-01-03')")
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("registered_names")
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
@@ -503,7 +503,7 @@ def test_tab_completes_options_and_values(code: str, expected: list[str], shell:
     assert offered(shell, code) == expected
 
 
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("registered_names")
 def test_tab_offers_no_option_twice(shell: InteractiveShell) -> None:
     found = offered(shell, "%backtest BTCUSDT --strategy sma-cross --exchange=demo --")
     assert "--strategy" not in found
@@ -517,7 +517,7 @@ def test_tab_offers_the_signals_of_the_newest_run(ran: bknb.Result, shell: Inter
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("house")
+@pytest.mark.usefixtures("registered_names")
 @pytest.mark.parametrize("code", ["%%strategy x --interval 1h\n%frame x --strategy sma", "sma", "a % frame --stra"])
 def test_tab_leaves_other_lines_alone(code: str, shell: InteractiveShell) -> None:
     assert not {"sma-cross", "--strategy"} & set(offered(shell, code))
