@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
 import importlib
+import io
 import json
 import linecache
 import subprocess
@@ -467,6 +469,28 @@ def test_arrays_frames_and_long_texts_are_digests() -> None:
     assert value_text(array) != value_text(array + 1)
     assert value_text(pd.DataFrame({"a": [1, 2]})) != value_text(pd.DataFrame({"a": [1, 3]}))
     assert "sha256" in value_text("x" * 5000)
+
+
+@pytest.mark.parametrize(("size", "times"), [(1_000, 2), (2 * 2**20, 1), (20 * 2**20, 1)])
+def test_the_state_of_a_large_object_is_written_once(size: int, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+
+    def reduced(value: io.BytesIO) -> Any:
+        written.append(1)
+        return io.BytesIO, (value.getvalue(),)
+
+    monkeypatch.setitem(copyreg.dispatch_table, io.BytesIO, reduced)
+    assert "state sha256" in value_text(io.BytesIO(b"x" * size))
+    assert len(written) == times
+
+
+def test_the_state_of_an_object_is_compared_up_to_16_mb() -> None:
+    large = b"x" * (20 * 2**20)
+    text = value_text(io.BytesIO(large))
+    assert text.endswith("(its content is not compared beyond 16 MB)")
+    assert value_text(io.BytesIO(large[:-1] + b"y")) == text
+    assert value_text(io.BytesIO(b"y" + large[1:])) != text
+    assert "not compared" not in value_text(io.BytesIO(large[: 15 * 2**20]))
 
 
 # --- cards of 0.1.0 ---------------------------------------------------------------------------------------------

@@ -21,6 +21,9 @@ from .source_text import digest_of
 
 NOT_COMPARED: Final = "(its content is not compared)"
 _LONGEST: Final = 2_000
+_BEYOND: Final = "its content is not compared beyond 16 MB"
+_STATE_BYTES: Final = 16 * 2**20  # of the state of an object; what is beyond is not compared
+_TWICE_BYTES: Final = 2**20  # a state up to this size is written twice, to see whether it is steady
 _LARGE: Final = 1_000  # values of a table; a larger one of mixed columns is read column by column
 _PLAIN: Final = (bool, int, float, complex, str, bytes)
 _REPEATABLE: Final = (
@@ -167,10 +170,12 @@ class _Speller:
         if is_users(kind):
             return f"a {kind.__qualname__}"
         name = f"a {kind.__module__}.{kind.__qualname__}"
-        pickled = [_pickled(value) for _ in range(2)]  # some say something else every time
-        if pickled[0].digest and pickled[0].digest == pickled[1].digest:
-            self.inside += [(f"{place} part {at}", part) for at, part in enumerate(pickled[0].found, start=1)]
-            return f"{name}, state sha256 {pickled[0].digest}"
+        pickled = _pickled(value)
+        # some say something else every time
+        if pickled.digest and (pickled.size > _TWICE_BYTES or pickled.digest == _pickled(value).digest):
+            self.inside += [(f"{place} part {at}", part) for at, part in enumerate(pickled.found, start=1)]
+            beyond = f" ({_BEYOND})" if pickled.size > _STATE_BYTES else ""
+            return f"{name}, state sha256 {pickled.digest}{beyond}"
         text = _steady_repr(value)
         return f"{name} {text}" if text else _unknown(value)
 
@@ -208,19 +213,29 @@ class _StatePickler(pickle.Pickler):
         return f"own {len(self.found)}"
 
 
+class _FullError(Exception):
+    """Ends the writing of a state that is longer than what is compared."""
+
+
 class _Sink:
-    """A file that hashes what is written to it."""
+    """A file that hashes what is written to it, up to ``_STATE_BYTES``."""
 
     def __init__(self) -> None:
         self.hash = hashlib.sha256()
+        self.size = 0
 
     def write(self, data: Any) -> None:
-        """Hash a part."""
-        self.hash.update(data)
+        """Hash a part; raises ``_FullError`` at the limit."""
+        part = memoryview(data).cast("B")
+        self.hash.update(part[: _STATE_BYTES - self.size])
+        self.size += part.nbytes
+        if self.size > _STATE_BYTES:
+            raise _FullError
 
 
 class _Pickled(NamedTuple):
     digest: str
+    size: int  # bytes written; more than ``_STATE_BYTES`` where the writing was ended
     found: list[Any]
 
 
@@ -231,10 +246,12 @@ def _pickled(value: Any) -> _Pickled:
         pickler = _StatePickler(value, sink, fast=fast)
         try:
             pickler.dump(value)
+        except _FullError:
+            pass
         except Exception:  # noqa: BLE001, S112 -- whatever an object of somebody else raises: it cannot be written
             continue
-        return _Pickled(sink.hash.hexdigest()[:16], pickler.found)
-    return _Pickled("", [])
+        return _Pickled(sink.hash.hexdigest()[:16], sink.size, pickler.found)
+    return _Pickled("", 0, [])
 
 
 def _steady_repr(value: Any) -> str:
