@@ -31,22 +31,17 @@ class Run:
         Counted from 1.
     label : str
         Strategy, symbol and frame.
-    result : Result or None
-        A result that came without a task.
-    task : object or None
+    task : Task
         The task, running or over.
     """
 
     number: int
     label: str
-    result: Any = None
-    task: Any = None
+    task: Any
 
     def finished(self) -> Any:
         """The result, or None while the run is not over; the task reloads candles it has released."""
-        if self.result is None and self.task is not None and self.task.done:
-            return self.task.result()
-        return self.result
+        return self.task.result() if self.task.done else None
 
 
 @dataclass(slots=True)
@@ -76,10 +71,10 @@ class Session:
         finally:
             self.quiet = False
 
-    def add(self, label: str, *, result: Any = None, task: Any = None) -> Run:
+    def add(self, label: str, *, task: Any) -> Run:
         """Add a run; the oldest is dropped beyond :data:`RUNS_HELD`."""
         self.counted += 1
-        run = Run(number=self.counted, label=label, result=result, task=task)
+        run = Run(number=self.counted, label=label, task=task)
         self.runs = [*self.runs, run][-RUNS_HELD:]
         return run
 

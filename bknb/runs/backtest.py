@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from .run_task import RunTask
 from .task import Counted
 
 
-class BacktestTask(Counted, RunTask[Result, Closed | Cancelled]):
+class BacktestTask(Counted, RunTask[Closed | Cancelled]):
     """A backtest that runs in the background.
 
     Attributes
@@ -51,10 +51,6 @@ class BacktestTask(Counted, RunTask[Result, Closed | Cancelled]):
     def _candle_bytes(self) -> int:
         """Return the memory of the candles it ran over, bytes."""
         return 0 if self._run.window is None else self._run.window.candle_bytes
-
-    def _rebuilder(self, result: Result) -> Callable[[], Result]:
-        make = result.run_record.rebuilder()
-        return lambda: Result(make())
 
     def _let_go(self) -> None:
         super()._let_go()

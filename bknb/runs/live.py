@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from contextvars import Context as Variables
 from pathlib import Path
@@ -40,7 +40,7 @@ _WALL_CLOCK = SystemClock()  # one for all: runs with the same clock share their
 _LATE_WITH_BROKER = 1  # an order at an old price would not be filled
 
 
-class LiveTask(RunTask[Result, TickResult]):
+class LiveTask(RunTask[TickResult]):
     """A live run in the background.
 
     Attributes
@@ -77,10 +77,6 @@ class LiveTask(RunTask[Result, TickResult]):
     def _candle_bytes(self) -> int:
         """Return the memory of its candles, bytes."""
         return sum(series.candle_bytes for series in self._run.series().values())
-
-    def _rebuilder(self, result: Result) -> Callable[[], Result]:
-        make = result.run_record.rebuilder()
-        return lambda: Result(make())
 
     def _let_go(self) -> None:
         super()._let_go()

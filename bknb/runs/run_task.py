@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..domain.signal import Closed, Event
 from ..engine.records import Records
+from .result import Result
 from .task import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..engine.backtest import BacktestRun
     from ..live.run import LiveRun
 
-R = TypeVar("R")
 E = TypeVar("E")
 
 
-class RunTask(Task[R, E]):
+class RunTask(Task[Result, E]):
     """A task around one run of the engine.
 
     Attributes
@@ -30,6 +32,10 @@ class RunTask(Task[R, E]):
 
     def _warn(self, text: str) -> None:
         self._run.records.warn(text)
+
+    def _rebuilder(self, result: Result) -> Callable[[], Result]:
+        make = result.run_record.rebuilder()
+        return lambda: Result(make())
 
     @property
     def records(self) -> Records:

@@ -93,7 +93,7 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
     failing = Strategy(name="practice", interval="1h", get_signal=practice, ask=lambda _: 1 / 0)
     for strategy in (several, failing):
         frame = Frame(None, job.start, min(job.start + 6 * 3_600_000, job.end))
-        loop.run_until_complete(_run_to_end(BacktestRun(_plan(job, strategy, source, frame))))
+        loop.run_until_complete(BacktestRun(_plan(job, strategy, source, frame)).through())
     if job.look_ahead:
         _look_ahead(job, several)
 
@@ -126,11 +126,6 @@ def _plan(job: Job, strategy: Strategy, source: FrameSource, frame: Frame) -> Pl
         settings=job.settings,
         allow_gaps=True,
     )
-
-
-async def _run_to_end(run: BacktestRun) -> None:
-    async for _ in run.results():
-        pass
 
 
 # --- the strategy -----------------------------------------------------------------------------------------------
@@ -212,7 +207,7 @@ def _outcome(job: Job, loop: asyncio.AbstractEventLoop, hook: audit_hook.AuditHo
         return Outcome(problem=problem[:400], touched=_distinct(hook.seen))
     problem = ""
     try:
-        loop.run_until_complete(_run_to_end(recorded.run))
+        loop.run_until_complete(recorded.run.through())
     except (_OutOfMemory, MemoryError):
         problem = f"it needed more than {job.limits.memory_mb} MB of memory"
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001

@@ -31,7 +31,7 @@ def dashboard(session: Session, call: Call) -> None:
     shown: Any = call.get("run")
     if isinstance(shown, str):
         run = session.run(shown)
-        shown = run.task if run.task is not None and run.task.status != "fulfilled" else run.finished()
+        shown = run.task if run.task.status != "fulfilled" else run.finished()
     given = call.get("panels")
     panels = [panel.strip() for panel in given.split(",")] if isinstance(given, str) else given
     board = bknb.dashboard(shown, panels=panels)
