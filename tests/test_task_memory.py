@@ -354,6 +354,50 @@ def test_the_oldest_lets_go_first_and_the_newest_never() -> None:
     assert [task.gone for task in (*small, big)] == [True, True, True, False]
 
 
+def test_candles_that_tasks_share_are_counted_once() -> None:
+    MEMORY.limit = 10
+    tasks = TaskBook[Heavy]("heavy work")
+    series = object()
+    shared = [tasks.start(Sharing(symbol, 6, series)) for symbol in "abc"]
+    for task in shared:
+        task.result(10)
+    tasks.start(Heavy("d", 4)).result(10)
+    assert not any(task.gone for task in shared)  # 6 + 4
+    tasks.start(Heavy("e", 4)).result(10)
+    assert all(task.gone for task in shared)  # none of them frees memory alone
+
+
+class Sharing(Heavy):
+    """Work whose candles other work holds too."""
+
+    def __init__(self, symbol: str, size: int, series: object) -> None:
+        super().__init__(symbol, size)
+        self.series = series
+
+    def _shared_candles(self) -> object:
+        return self.series
+
+
+@pytest.mark.slow
+def test_live_runs_on_one_stream_share_their_minutes() -> None:
+    def waits(ctx: Any) -> None: ...
+
+    def rests(ctx: Any) -> None: ...
+
+    clock, store, exchange = SimulatedClock(ORIGIN), bknb.stores.memory(), bknb.exchanges.demo()
+    tasks = [
+        bknb.Live.background(
+            "BTCUSDT", strategy=strategy, exchange=exchange, clock=clock, until="2024-01-01 00:10", store=store
+        )
+        for strategy in (waits, rests)
+    ]
+    MEMORY.limit = 1_000  # the minutes of one of them take 896
+    for task in tasks:
+        task.result(timeout=60)
+    assert len({id(task._shared_candles()) for task in tasks}) == 1
+    assert all(task._shared_candles() is not None for task in tasks)  # neither has released its own
+
+
 class Stuck(Heavy):
     """Work whose candles cannot be released."""
 

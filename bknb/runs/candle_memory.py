@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..log import log
 
@@ -13,25 +14,34 @@ CANDLE_BYTES: Final = 256 * 2**20
 """Memory for the candles of all finished tasks, bytes; about nine years of minutes."""
 
 
+class _Held(NamedTuple):
+    """The candles of a task: how it releases them, their size in bytes, and the ``id`` of what holds them."""
+
+    method: weakref.WeakMethod[Callable[[], None]]
+    size: int
+    candles: int
+
+
 class CandleMemory:
     """Bounds the candles of finished tasks: beyond ``limit`` bytes the oldest release theirs.
 
-    The newest task always keeps its candles. A task that was garbage collected does not count.
+    The newest task always keeps its candles. Candles that several tasks share are counted once. A task that was garbage
+    collected does not count.
     """
 
     def __init__(self, limit: int = CANDLE_BYTES) -> None:
         self.limit = limit
         self._lock = threading.Lock()
-        self._held: dict[int, tuple[weakref.WeakMethod[Callable[[], None]], int]] = {}  # oldest first
+        self._held: dict[int, _Held] = {}  # oldest first
 
-    def add(self, let_go: Callable[[], None], size: int) -> None:
+    def add(self, let_go: Callable[[], None], size: int, *, shared: object = None) -> None:
         """Count candles of ``size`` bytes, and let the oldest tasks release theirs until the limit holds.
 
-        ``let_go`` is a method of the task that holds them.
+        ``let_go`` is a method of the task that holds them; ``shared`` is what several tasks hold together.
         """
         with self._lock:
             method = weakref.WeakMethod(let_go, self._forget)
-            self._held[id(method)] = method, size
+            self._held[id(method)] = _Held(method, size, id(method if shared is None else shared))
             oldest = self._over_the_limit()
         for each in oldest:
             try:
@@ -44,14 +54,19 @@ class CandleMemory:
 
     def _over_the_limit(self) -> list[Callable[[], None]]:
         held = list(self._held.items())
-        total = sum(size for _, (_, size) in held)
+        sizes = {each.candles: each.size for _, each in held}
+        holders = Counter(each.candles for _, each in held)
+        newest, total = held[-1][1], sum(sizes.values())
         found = []
-        for key, (method, size) in held[:-1]:
+        for key, each in held:
             if total <= self.limit:
                 break
-            total -= size
+            if each.candles == newest.candles:
+                continue  # they stay in memory anyhow
+            holders[each.candles] -= 1
+            total -= 0 if holders[each.candles] else each.size
             self._held.pop(key, None)
-            if (let_go := method()) is not None:
+            if (let_go := each.method()) is not None:
                 found.append(let_go)
         return found
 

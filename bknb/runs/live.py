@@ -78,6 +78,10 @@ class LiveTask(RunTask[TickResult]):
         """Return the memory of its candles, bytes."""
         return sum(series.candle_bytes for series in self._run.series().values())
 
+    def _shared_candles(self) -> object:
+        """Return the series of its minutes: runs with the same exchange, settings and clock read one stream."""
+        return next(iter(self._run.series().values()), None)
+
     def _let_go(self) -> None:
         super()._let_go()
         self._run.release_candles()

@@ -204,6 +204,10 @@ class Task(ABC, Generic[R, E]):
         """Return the memory of the candles that are held here and can be released, bytes."""
         return 0
 
+    def _shared_candles(self) -> object:
+        """Return the candles that other tasks may hold too; ``None``: those of this task are its own."""
+        return None
+
     def _rebuilder(self, result: R) -> Callable[[], R] | None:  # noqa: ARG002 -- for subclasses
         """Return a function that makes the result again without holding its candles; ``None``: there is none."""
         return None
@@ -271,7 +275,7 @@ class Task(ABC, Generic[R, E]):
                 self._warn(f"a listener did not come to an end within {_DRAIN_SECONDS:g} s after the run; it was left")
             self._announce_done()
             if size := self._candle_bytes():
-                MEMORY.add(self._let_go, size)
+                MEMORY.add(self._let_go, size, shared=self._shared_candles())
         finally:
             self._over.set()
             if self._on_event is not None:
