@@ -236,6 +236,35 @@ def test_a_package_that_is_on_no_registry_is_named(tmp_path: Path, monkeypatch: 
     assert made.notes == ("it uses my-levels 1.0, which is installed from a file or a repository: not pinned",)
 
 
+NEEDED = {
+    "of one platform": ('lines; sys_platform == "win32"', False),
+    "of one platform and every Python": ('lines; os_name == "nt" and python_version >= "3"', False),
+    "everywhere": ("lines>=1.0", True),
+    "everywhere, in brackets": ("lines (>=1.0)", True),
+    "on every platform": ('lines; os_name == "posix" or os_name == "nt"', True),
+    "on no platform we know": ('lines; sys_platform == "plan9"', True),
+    "of an extra alone": ('lines; extra == "fast" and sys_platform == "win32"', True),
+    "of no extra, by a name that holds the word": ('lines; os_name == "nt" and platform_machine != "extra"', False),
+}
+
+
+@pytest.mark.parametrize(("requirement", "is_pinned"), NEEDED.values(), ids=NEEDED)
+def test_what_another_package_needs_is_read_as_pip_reads_it(
+    requirement: str, *, is_pinned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, needs in (("Fast.Charts", f"Requires-Dist: {requirement}\n"), ("lines", "")):
+        place = tmp_path / f"{name}-1.0.dist-info"
+        place.mkdir()
+        module = name.lower().replace(".", "_")
+        (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}")
+        (place / "RECORD").write_text(f"{module}.py,,\n")
+        (place / "top_level.txt").write_text(f"{module}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = make_pins(["import fast_charts"], loaded=("lines",), local=()).lines
+    assert "Fast.Charts==1.0" in lines
+    assert ("lines==1.0" in lines) == is_pinned
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     return write(tmp_path / "nb", "import bknb", CHANCE.replace("random.random()", "price % 7"))

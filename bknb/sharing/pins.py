@@ -6,9 +6,14 @@ import ast
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
 from typing import Final
+
+from packaging.markers import Marker
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 _ALWAYS: Final = (
     *("numpy", "pandas", "msgspec", "matplotlib", "plotly"),
@@ -20,7 +25,11 @@ _NEEDS: Final = (
     ("parquet", re.compile(r"\.parquet\b|\bto_parquet\(|\bread_parquet\(")),
 )
 _IMPORTING: Final = ("import_module", "__import__")
-_OF_ONE_PLATFORM: Final = ("sys_platform", "platform_system", "os_name")
+_PLATFORMS: Final = (
+    {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"},
+    {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix"},
+    {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,11 @@ def make_pins(texts: Iterable[str], *, loaded: Iterable[str], local: Iterable[st
     names |= {name: True for module in imported - ours for name in homes.get(module, ())}
     needed = [extra for extra, says in _NEEDS if any(says.search(text) for text in whole)]
     names |= dict.fromkeys([*_ALWAYS, *(name for extra in needed for name in _requirements_of_extra(extra))], True)
-    found = {_plain(one.name): (one, asked) for name, asked in names.items() if (one := _installed(name)) is not None}
+    found = {
+        canonicalize_name(one.name): (one, asked)
+        for name, asked in names.items()
+        if (one := _installed(name)) is not None
+    }
     found.pop("bknb", None)
     elsewhere = _needed_on_some_platforms([one for one, _ in found.values()])
     lines, notes = [], []
@@ -109,15 +122,10 @@ def _installed(name: str) -> Distribution | None:
         return None
 
 
-def _plain(name: str) -> str:
-    """A name as registries compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def _requirements_of_extra(extra: str) -> list[str]:
     bknb = _installed("bknb")
-    lines = [] if bknb is None else bknb.requires or []
-    return [_name_in(line) for line in lines if re.search(rf"extra\s*==\s*['\"]{extra}['\"]", line)]
+    needed = [] if bknb is None else _requirements(bknb)
+    return [one.name for one in needed if not _holds(one.marker) and _holds(one.marker, extra)]
 
 
 def _needed_on_some_platforms(packages: list[Distribution]) -> set[str]:
@@ -125,14 +133,22 @@ def _needed_on_some_platforms(packages: list[Distribution]) -> set[str]:
     some: set[str] = set()
     everywhere: set[str] = set()
     for package in packages:
-        for line in package.requires or []:
-            requirement, _, marker = line.partition(";")
-            if "extra" not in marker:
-                found = some if any(word in marker for word in _OF_ONE_PLATFORM) else everywhere
-                found.add(_plain(_name_in(requirement)))
+        for one in _requirements(package):
+            by_platform = {_holds(one.marker, **platform) for platform in _PLATFORMS}
+            if True in by_platform:
+                found = some if False in by_platform else everywhere
+                found.add(canonicalize_name(one.name))
     return some - everywhere
 
 
-def _name_in(requirement: str) -> str:
-    found = re.match(r"[\w.-]+", requirement.strip())
-    return found[0] if found else ""
+def _requirements(package: Distribution) -> list[Requirement]:
+    """What a package says it needs; lines that follow no standard, as of very old packages, are passed over."""
+    found = []
+    for line in package.requires or []:
+        with suppress(InvalidRequirement):
+            found.append(Requirement(line))
+    return found
+
+
+def _holds(marker: Marker | None, extra: str = "", **environment: str) -> bool:
+    return marker is None or marker.evaluate({"extra": extra, **environment})
