@@ -60,12 +60,9 @@ def make_pins(texts: Iterable[str], *, loaded: Iterable[str], local: Iterable[st
     names |= {name: True for module in imported - ours for name in homes.get(module, ())}
     needed = [extra for extra, says in _NEEDS if any(says.search(text) for text in whole)]
     names |= dict.fromkeys([*_ALWAYS, *(name for extra in needed for name in _requirements_of_extra(extra))], True)
-    found = {
-        canonicalize_name(one.name): (one, asked)
-        for name, asked in names.items()
-        if (one := _installed(name)) is not None
-    }
-    found.pop("bknb", None)
+    here = [(one, asked) for name, asked in names.items() if (one := _installed(name)) is not None]
+    found = {canonicalize_name(one.name): (one, asked) for one, asked in here}
+    found.pop(canonicalize_name("bknb"), None)
     elsewhere = _needed_on_some_platforms([one for one, _ in found.values()])
     lines, notes = [], []
     for name, (one, asked) in sorted(found.items()):
