@@ -485,6 +485,8 @@ def test_a_torn_or_flipped_ledger_is_read_as_far_as_it_holds(inline: bknb.SweepR
     path.write_bytes(bytes(flipped))
     file = TrialFile(path)
     assert (file.damaged, len(file.all())) == (1, 11)
+    result = bknb.sweep(get_signals, **options(ledger=path))
+    assert f"1 line of the ledger {path} cannot be read; what they held is run again" in result.warnings
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..events import messages, subjects
 from ..frontend import frontend
 from ..llm.ask import as_model
+from ..log import log
 from ..market.clock import SystemClock
 from ..ports import Model
 from ..runs.book import TaskBook
@@ -119,7 +120,14 @@ class OptimizerTask(Task[Proposals, Step]):
             return set()
         test = self.spec.range_test
         seen: set[str] = set()
-        for line in self.attempt_ledger.lines():
+        lines = self.attempt_ledger.lines()
+        if self.attempt_ledger.damaged:
+            log.warning(
+                "the ledger %s holds lines that cannot be read: %d; what they tried does not count as an earlier look",
+                self.attempt_ledger.path,
+                self.attempt_ledger.damaged,
+            )
+        for line in lines:
             where = line.get("test") or {}
             same = (where.get("start"), where.get("end")) == (test.start, test.end)
             if same and line.get("status") == "proposed":

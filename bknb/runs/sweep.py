@@ -38,6 +38,11 @@ class SweepTask(Counted, Task[SweepResult, tuple[int, int]]):
         self.plan = plan
         self._progress = progress
         self._run = SweepRun(plan, ledger, progress=self._advanced)
+        if isinstance(ledger, TrialFile) and ledger.damaged:
+            lines = "line" if ledger.damaged == 1 else "lines"
+            self._warn(
+                f"{ledger.damaged} {lines} of the ledger {ledger.path} cannot be read; what they held is run again"
+            )
 
     def _advanced(self, processed: int, total: int) -> None:
         if self._progress is not None:
