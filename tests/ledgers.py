@@ -115,7 +115,7 @@ LEDGERS = (
         "openings",
         "openings.jsonl",
         lambda folder, number, disk: HoldoutLedger(folder / "openings.jsonl", disk=disk).add(opening(number)),
-        lambda folder: [each.opened_at for each in HoldoutLedger(folder / "openings.jsonl").all()],
+        lambda folder: [each.opened_at for each in HoldoutLedger(folder / "openings.jsonl").all() if not each.cut_off],
         strict=True,
     ),
     Ledger(

@@ -77,15 +77,32 @@ def opening(**changes):
     return HoldoutLook(**values | {"start": 0, "end": 1} | changes)
 
 
-def test_a_torn_last_line_is_no_look_and_is_not_built_upon(tmp_path):
+@pytest.mark.parametrize("kept", [1, 20, 0.5, -2])
+def test_a_look_whose_record_was_cut_off_counts_and_locks_nobody_out(tmp_path, kept):
+    path = tmp_path / "openings.jsonl"
+    book = HoldoutLedger(path)
+    book.add(opening(opened_at=1_700_000_000_000))
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: int(len(whole) * kept) if kept == 0.5 else kept])
+    assert [each.cut_off for each in book.all()] == [False, True]
+    first = look(path)
+    assert [each.cut_off for each in book.all()] == [False, True, False]  # its line is closed, and still counts
+    assert not first.first
+    assert first.strategies == 2
+    assert "1 of them a look whose record was cut off: it counts as another strategy" in first.verdict
+    assert look(path).strategies == 2
+    assert "a look whose record was cut off\n" in first.report()
+    path.write_bytes(path.read_bytes() + whole[:30])
+    assert look(path).strategies == 3  # nobody can say that the two are one
+
+
+@pytest.mark.parametrize("line", [b'{"opened_at":x}', b'{"opened_at":1}', b"[1", b"x", b'{"a":1}}'])
+def test_any_other_line_that_cannot_be_read_is_named(tmp_path, line):
     book = HoldoutLedger(tmp_path / "openings.jsonl")
     book.add(opening())
-    whole = book.path.read_bytes()
-    book.path.write_bytes(whole + whole[: len(whole) // 2])
-    assert book.all() == [opening()]
-    book.add(opening(opened_at=2))
-    with pytest.raises(bknb.StateError, match=r"line 2 of .* cannot be read"):
-        book.all()  # now that something follows, nobody can tell what it was
+    book.path.write_bytes(book.path.read_bytes() + line + b"\n")
+    with pytest.raises(bknb.StateError, match=r"line 2 of .*openings\.jsonl cannot be read"):
+        book.all()
 
 
 def test_a_look_that_cannot_be_remembered_is_not_shown(tmp_path):

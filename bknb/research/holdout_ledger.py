@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..stores.journal import Journal
 from ..stores.versions import read_json
 
 _VERSION: Final = 1
+_MOMENT: Final = re.compile(rb'\{"opened_at":([0-9]{1,13}),')
 
 
 class HoldoutLook(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +49,11 @@ class HoldoutLook(msgspec.Struct, frozen=True, kw_only=True):
     end: int
     version: int = _VERSION
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether its record was cut off by a crash: a look of an unknown strategy, which may be at any data."""
+        return not self.strategy_hash
+
 
 class HoldoutLedger:
     """A hold-out ledger in one file; lines are appended and never changed.
@@ -71,17 +78,35 @@ class HoldoutLedger:
         self._journal = Journal(path, disk=disk)
 
     def all(self) -> list[HoldoutLook]:
-        """The looks so far, oldest first; a torn last line does not count: nothing was shown before it was complete.
+        """The looks so far, oldest first; a line that a crash cut off counts as a look of an unknown strategy.
 
         Raises
         ------
         StateError
-            When a line cannot be read (a look that cannot be counted must not pass for none), or a newer bknb
+            When another line cannot be read (a look that cannot be counted must not pass for none), or a newer bknb
             wrote it.
         """
         return self._journal.read_strictly(
-            lambda line: read_json(_READERS, line, what=str(self.path)),
+            self._look,
             advice="it remembers who looked at held-out data; repair the line, or keep the file and use another path",
+        )
+
+    def _look(self, line: bytes) -> HoldoutLook:
+        try:
+            return read_json(_READERS, line, what=str(self.path))
+        except msgspec.DecodeError as error:
+            if not (line.startswith(b"{") and "truncated" in str(error)):
+                raise
+        moment = _MOMENT.match(line)
+        return HoldoutLook(
+            opened_at=0 if moment is None else int(moment[1]),
+            data="",
+            strategy_hash="",
+            strategy="a look whose record was cut off",
+            symbol="",
+            exchange="",
+            start=0,
+            end=0,
         )
 
     def add(self, look: HoldoutLook) -> None:

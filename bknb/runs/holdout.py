@@ -59,15 +59,18 @@ class Holdout:
         if self.first:
             return "opened for the first time: the figures were not chosen on this data"
         times = len(self.earlier)
-        looked = f"{times} time{'' if times == 1 else 's'} before, first {minute_text(self.earlier[0].opened_at)} UTC"
-        older = sum(version_of(each.strategy_hash) < VERSION for each in self.earlier)
+        looked = f"{times} time{'' if times == 1 else 's'} before, first {_moment(self.earlier[0])}"
+        older = sum(version_of(each.strategy_hash) < VERSION for each in self.earlier if not each.cut_off)
+        cut_off = sum(each.cut_off for each in self.earlier)
+        unknown = f" ({cut_off} of them a look whose record was cut off: it counts as another strategy)"
         uncertain = (
             f" (the strategy of {older} earlier look{'' if older == 1 else 's'} was hashed by an older bknb and cannot "
             "be compared: it counts as another one)"
         )
         return (
             f"NOT A HOLD-OUT ANY MORE: opened {looked}, by {self.strategies} "
-            f"{'strategy' if self.strategies == 1 else 'strategies'} up to now{uncertain if older else ''}; "
+            f"{'strategy' if self.strategies == 1 else 'strategies'} up to now{uncertain if older else ''}"
+            f"{unknown if cut_off else ''}; "
             f"count them as trials (bknb.belief(..., trials={self.strategies}))"
         )
 
@@ -82,8 +85,8 @@ class Holdout:
     def report(self) -> str:
         """Return the look and the report of the run as Markdown."""
         head = ["# Hold-out", "", *figures(self._pairs()), ""]
-        looks = ((minute_text(each.opened_at), cell(f"{each.strategy} on {each.symbol}")) for each in self.earlier)
-        head += [f"- {when} UTC: {who}" for when, who in looks]
+        who = (each.strategy if each.cut_off else f"{each.strategy} on {each.symbol}" for each in self.earlier)
+        head += [f"- {_moment(each)}: {cell(name)}" for each, name in zip(self.earlier, who, strict=True)]
         return "\n".join([*head, ""]) + "\n" + self.result.report()
 
     def __repr__(self) -> str:
@@ -181,7 +184,8 @@ class _HoldoutTask(Task[Holdout, None]):
             result=Result(record_of(run)),
             opened_at=min([*own, look.opened_at]),
             earlier=tuple(earlier),
-            strategies=len({each.strategy_hash for each in [*earlier, look]}),
+            strategies=len({each.strategy_hash for each in [*earlier, look] if not each.cut_off})
+            + sum(each.cut_off for each in earlier),
             path=self.ledger.path,
         )
 
@@ -194,10 +198,14 @@ class _HoldoutTask(Task[Holdout, None]):
         """Emit nothing: a hold-out has no event."""
 
 
+def _moment(look: HoldoutLook) -> str:
+    return f"{minute_text(look.opened_at)} UTC" if look.opened_at else "at an unknown moment"
+
+
 def _same_data(one: HoldoutLook, other: HoldoutLook) -> bool:
-    """Whether two looks are at the same candles, or at overlapping frames of the same market."""
+    """Whether two looks are (or may be) at the same candles, or at overlapping frames of the same market."""
     market = (one.symbol, one.exchange) == (other.symbol, other.exchange)
-    return one.data == other.data or (market and one.start <= other.end and other.start <= one.end)
+    return one.cut_off or one.data == other.data or (market and one.start <= other.end and other.start <= one.end)
 
 
 def _may_be_same_strategy(one: HoldoutLook, other: HoldoutLook) -> bool:
