@@ -109,10 +109,8 @@ def _bknb() -> tuple[str, ...]:
 def _libraries() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    for name in ("getsitepackages", "getusersitepackages"):
-        found: str | list[str] | None = getattr(
-            site, name, list
-        )()  # a frozen application may have a site module without them
+    for name in ("getsitepackages", "getusersitepackages"):  # a frozen application may lack them
+        found: str | list[str] | None = getattr(site, name, list)()
         folders += [found] if isinstance(found, str) else found or []
     return _below(*(folder for folder in folders if folder))
 
