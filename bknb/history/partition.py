@@ -19,6 +19,7 @@ from ..domain.interval import INTERVAL_MS
 from ..domain.ranges import Ranges
 from ..errors import MissingDependency, StateError
 from ..market.candles import COLUMNS, Candles, content_hash
+from ..market.quality import series_text
 from ..stores.record import Unreadable, address_of, seal, unseal
 from ..stores.versions import read_json
 
@@ -49,7 +50,7 @@ class SeriesName(msgspec.Struct, frozen=True, order=True):
         return INTERVAL_MS[self.interval]
 
     def __str__(self) -> str:
-        return f"{self.symbol} {self.interval} from {self.exchange!r}"
+        return series_text(self.symbol, self.interval, self.exchange)
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,17 @@ _RELATIVE_TOLERANCE = 1e-9
 _GAPS_SPELLED_OUT = 5
 
 
+def series_text(symbol: str, interval: str, exchange: str) -> str:
+    """The name of a series of candles in messages.
+
+    Examples
+    --------
+    >>> series_text("BTCUSDT", "1h", "demo")
+    "BTCUSDT 1h from 'demo'"
+    """
+    return f"{symbol} {interval} from {exchange!r}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandleRequest:
     """The request to a source: exchange, symbol, interval and range; every message names it.
@@ -64,7 +75,7 @@ class CandleRequest:
         return interval_ms(self.interval)
 
     def __str__(self) -> str:
-        return f"{self.symbol} {self.interval} from {self.exchange!r}"
+        return series_text(self.symbol, self.interval, self.exchange)
 
     @property
     def range_text(self) -> str:

@@ -95,11 +95,6 @@ def quoted(text: str) -> str:
     return "\n".join(f"> {harmless(line)}".rstrip() for line in text.splitlines())
 
 
-def moment(when: int) -> str:
-    """Return a moment as text that ``add_frame`` and ``%frame`` read."""
-    return exact_text(when)
-
-
 def _text(value: str) -> str:
     """Return a text as a Python literal."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
@@ -132,12 +127,12 @@ def exchange_cell(*, setting: Setting) -> str:
 def frames_cell(*, setting: Setting) -> str:
     """Return the registrations of the training and test ranges as frames."""
     lines = [
-        f"bknb.add_frame({_text(setting.train_frame(at))}, start={_text(moment(each.start))}, "
-        f"end={_text(moment(each.end))})"
+        f"bknb.add_frame({_text(setting.train_frame(at))}, start={_text(exact_text(each.start))}, "
+        f"end={_text(exact_text(each.end))})"
         for at, each in enumerate(setting.train, 1)
     ]
     test = setting.test
-    start, end = _text(moment(test.start)), _text(moment(test.end))
+    start, end = _text(exact_text(test.start)), _text(exact_text(test.end))
     lines.append(f"bknb.add_frame({_text(setting.test_frame)}, start={start}, end={end});")
     return "\n".join(lines)
 
