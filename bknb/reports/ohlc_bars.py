@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MINUTE: Final = 60_000
-_DAY: Final = 1440
+_MINUTES_PER_DAY: Final = DAY_MS // MINUTE_MS
 _MINUTES: Final = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1080)
 _DAYS: Final = (1, 2, 3, 5, 7, 14, 28, 56, 112, 224, 448)
-_LADDER: Final = tuple(minutes * _MINUTE for minutes in (*_MINUTES, *(days * _DAY for days in _DAYS)))
+_LADDER: Final = tuple(minutes * MINUTE_MS for minutes in (*_MINUTES, *(days * _MINUTES_PER_DAY for days in _DAYS)))
 """Lengths a bar may have; each at most twice the one before, so a screen is never less than half used."""
 
 
@@ -46,7 +46,9 @@ class Bars:
 
 
 _EMPTY: Final = np.empty(0)
-_NONE: Final = Bars(step_ms=_MINUTE, time_ms=np.empty(0, np.int64), open=_EMPTY, high=_EMPTY, low=_EMPTY, close=_EMPTY)
+_NONE: Final = Bars(
+    step_ms=MINUTE_MS, time_ms=np.empty(0, np.int64), open=_EMPTY, high=_EMPTY, low=_EMPTY, close=_EMPTY
+)
 
 
 def bar_length(span_ms: int, points: int) -> int:
@@ -103,7 +105,7 @@ def bars(candles: Any, *, start_ms: int | None = None, end_ms: int | None = None
         return _NONE
     start = int(times[0]) if start_ms is None else max(start_ms, int(times[0]))
     end = int(times[-1]) if end_ms is None else min(end_ms, int(times[-1]))
-    own = int(times[1] - times[0]) if times.shape[0] > 1 else _MINUTE
+    own = int(times[1] - times[0]) if times.shape[0] > 1 else MINUTE_MS
     step = max(bar_length(max(end - start, 1), points), own)
     first = int(np.searchsorted(times, start // step * step))
     last = int(np.searchsorted(times, end // step * step + step))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import minute_text, price_decimals
+from ..domain.interval import MINUTE_MS
 from ..errors import MissingDependency
 from .equity_arrays import EquityInfo, Floats, Times, decimate, equity_info, extremes
 
@@ -235,7 +236,7 @@ def _layout(info: EquityInfo) -> dict[str, Any]:
         "xaxis": {
             "type": "date",
             "anchor": "y3",
-            "range": [info.start_ms, max(info.end_ms, info.start_ms + 60_000)],
+            "range": [info.start_ms, max(info.end_ms, info.start_ms + MINUTE_MS)],
             "gridcolor": _GRID,
             "zeroline": False,
             "title": {"text": "UTC", "font": {"size": 11}},
@@ -384,7 +385,7 @@ def equity_png(result_or_info: Any, *, width_inches: float = 9.0, dots_per_inch:
         _dress(axes, label)
     for axes in (top, middle):
         axes.tick_params(labelbottom=False)
-    start, end = info.start_ms, max(info.end_ms, info.start_ms + 60_000)
+    start, end = info.start_ms, max(info.end_ms, info.start_ms + MINUTE_MS)
     top.set_xlim(np.datetime64(start, "ms"), np.datetime64(end, "ms"))
     locator = dates.AutoDateLocator()
     bottom.xaxis.set_major_locator(locator)

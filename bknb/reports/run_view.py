@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_check
 
 import numpy as np
 
+from ..domain.interval import MINUTE_MS
 from ..domain.signal import (
     Active,
     Cancelled,
@@ -477,7 +478,7 @@ class RunView:
         last = self.end_ms if self.end_ms is not None else (int(times[-1]) if len(times) else first)
         if self.trades.closed_ms:
             last = max(last, int(self.trades.closed_ms[-1]))
-        return first, max(last, first + 60_000)
+        return first, max(last, first + MINUTE_MS)
 
 
 @dataclass(frozen=True, slots=True)
