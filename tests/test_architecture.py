@@ -595,7 +595,7 @@ def _all_of(path: Path) -> frozenset[str]:
 
 # modules of more than 400 lines, and the one idea each holds
 LARGE: dict[str, str] = {
-    "domain.lifecycle": "the life of a signal: one table of transitions and one pure step",
+    "domain.lifecycle": "the lifecycle of a signal: one table of transitions and one pure step",
     "domain.orders": "what the record of a strategy asks of a broker, order by order",
     "exchanges.ccxt_source": "ccxt as a source: pages, limits, errors, number formats",
     "exchanges.download": "the public download and what it reports",

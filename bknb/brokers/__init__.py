@@ -1,7 +1,7 @@
-"""Ready-made brokers: who carries out the orders of a strategy that runs live.
+"""Ready-made brokers, which execute the orders of a live strategy.
 
-``paper()`` needs nothing. One of your own is any object with the four calls of :class:`bknb.ports.Broker`; it should
-pass :class:`bknb.testing.brokers.BrokerContract`.
+``paper()`` needs nothing. A broker of your own is any object with the four methods of :class:`bknb.ports.Broker`; it
+should pass :class:`bknb.testing.brokers.BrokerContract`.
 
 Examples
 --------

@@ -1,4 +1,4 @@
-"""The life of a signal: idle → scheduled → opened → active → closed / cancelled, decided in one place.
+"""The lifecycle of a signal: idle → scheduled → opened → active → closed / cancelled, decided in one place.
 
 ``step(state, input, rules)`` is a pure function. Backtest, live and paper feed it the same inputs; they differ only
 in who supplies the minutes and who carries out the commands.
@@ -211,7 +211,7 @@ def step(state: Waiting, given: Minute | DataEnd | Halt, rules: Rules) -> Step: 
 @overload
 def step(state: Holding, given: SkippedMinutes | Minute | DataEnd, rules: Rules) -> Step: ...
 def step(state: State, given: Input, rules: Rules) -> Step:
-    """The next state of a signal's life, with the events and commands on the way.
+    """The next state in the lifecycle of a signal, with the events and commands on the way.
 
     Raises
     ------

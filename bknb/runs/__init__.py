@@ -1,1 +1,1 @@
-"""The verbs: backtest, live, walker, sweep, walk_forward, verify; their tasks and results."""
+"""Runs of strategies, with their tasks and results: backtest, live, walker, sweep, walk_forward, verify."""
