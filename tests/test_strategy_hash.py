@@ -628,6 +628,48 @@ def test_callbacks_and_rules_of_the_risk_profile_count() -> None:
     assert found[0] == found[2] != found[1]
 
 
+def test_what_callbacks_and_rules_collect_from_run_to_run_does_not_count() -> None:
+    log: list[int] = []
+
+    class AtMost:
+        def __init__(self, limit: int) -> None:
+            self.limit = limit
+            self.calls = 0
+
+        def __call__(self, request: Any) -> bool:
+            self.calls += 1
+            return self.calls < self.limit
+
+    def made_of_nothing() -> None:
+        return None
+
+    def noted(*what: Any) -> None:
+        log.append(len(what))
+
+    rule = AtMost(3)
+    bknb.add_risk("counted", validations=[rule])
+    more: dict[str, Any] = {"risk": "counted", "callbacks": {"on_open": noted}}
+    before = hashed(made_of_nothing, **more)
+    rule(None)
+    noted(1)
+    assert hashed(made_of_nothing, **more) == before
+    bknb.add_risk("counted", validations=[AtMost(4)])
+    assert hashed(made_of_nothing, **more) != before  # what a rule is made with counts
+
+
+def test_a_changed_helper_of_a_rule_counts_without_another_registration() -> None:
+    space: dict[str, Any] = {"LIMIT": 3}
+    exec("def rule(request):\n    return request.count < LIMIT", space)  # noqa: S102
+    bknb.add_risk("helped", validations=[space["rule"]])
+
+    def made_of_nothing() -> None:
+        return None
+
+    before = hashed(made_of_nothing, risk="helped")
+    space["LIMIT"] = 4
+    assert hashed(made_of_nothing, risk="helped") != before
+
+
 def test_a_name_a_module_and_a_later_process_do_not_count(load: Callable[[str, str], Any]) -> None:
     text = HEAD + "def get_signal(price): return helpers.target(price)"
     in_file = load(text, HELPERS).get_signal

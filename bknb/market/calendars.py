@@ -118,7 +118,7 @@ def _known(name: str) -> tuple[Week, tuple[date | None, date | None]]:
 
 def _regular_hours(calendar: Any) -> tuple[Ranges, ...]:
     opens, closes, pauses, resumes = (
-        None if not times else times[-1][1].hour * 60 + times[-1][1].minute  # the newest of them, in local time
+        None if not times or times[-1][1] is None else times[-1][1].hour * 60 + times[-1][1].minute  # the newest, local
         for times in (calendar.open_times, calendar.close_times, calendar.break_start_times, calendar.break_end_times)
     )
     opens += calendar.open_offset * _DAY

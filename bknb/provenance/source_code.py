@@ -97,7 +97,7 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
         return max((int(version or 1) for version in versions), default=READER)
 
 
-def read_code(*starts: AnyFunction) -> Code:
+def read_code(*starts: AnyFunction | CodeOnly) -> Code:
     """The text of some functions and of what they call.
 
     Installed packages are named, not followed.
@@ -131,7 +131,7 @@ def source_hash(*starts: Any) -> str:
     return hashlib.sha256("\n".join(_walked(starts).steps).encode(errors="backslashreplace")).hexdigest()
 
 
-def own_modules(*starts: AnyFunction) -> list[types.ModuleType]:
+def own_modules(*starts: AnyFunction | CodeOnly) -> list[types.ModuleType]:
     """The user's modules that some functions and what they call come from, without the notebook itself."""
     return [sys.modules[name] for name in sorted(_walked(starts).modules - {"__main__"}) if name in sys.modules]
 
@@ -139,8 +139,24 @@ def own_modules(*starts: AnyFunction) -> list[types.ModuleType]:
 def _walked(starts: tuple[Any, ...]) -> _Walk:
     walk = _Walk()
     for start in starts:
-        walk.follow(start, getattr(start, "__name__", type(start).__name__))
+        code_only = isinstance(start, CodeOnly)
+        walk.values_read = (start.constants and _CONSTANTS) or () if code_only else (object,)
+        thing = start.function if code_only else start
+        walk.follow(thing, getattr(thing, "__name__", type(thing).__name__))
     return walk
+
+
+class CodeOnly(NamedTuple):
+    """A function of which the code is read and no state: what it collects from run to run makes no other strategy.
+
+    With ``constants``, numbers, texts and tuples that it reads count as well.
+    """
+
+    function: AnyFunction
+    constants: bool = False
+
+
+_CONSTANTS: Final = (int, float, complex, str, bytes, tuple, frozenset, type(None))
 
 
 class _Unwrapped(NamedTuple):
@@ -162,6 +178,7 @@ class _Walk:
         self.modules: set[str] = set()
         self.notes: list[str] = []
         self.steps: list[str] = []
+        self.values_read: tuple[type, ...] = (object,)
         self._names: set[str] = set()
         self._numbers: dict[object, int] = {}
         self._spelled: dict[int, Spelled] = {}
@@ -206,6 +223,8 @@ class _Walk:
     # --- values and objects -------------------------------------------------------------------------------------
 
     def _value(self, thing: Any, name: str) -> None:
+        if not isinstance(thing, self.values_read):
+            return
         spelled = self._spelled.get(id(thing))
         if spelled is None:
             spelled = self._spelled[id(thing)] = spell(thing)
@@ -221,6 +240,8 @@ class _Walk:
             return
         self.steps.append(f"{name}: object")
         self._later(type(thing), type(thing).__qualname__)
+        if self.values_read != (object,):
+            return
         for key, value in sorted(state_of(thing).items()):
             self._later(value, f"{name}.{key}")
         if not hasattr(thing, "__dict__") or isinstance(thing, _WITH_CONTENT):

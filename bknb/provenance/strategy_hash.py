@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.registry import registry
-from .source_code import READER, source_hash
+from .source_code import READER, CodeOnly, source_hash
 
 if TYPE_CHECKING:
-    from ..engine.registry import Strategy
+    from ..engine.registry import Risk, Strategy
 
 VERSION: Final = READER
 """Version of the hash, in front of every one; those of 0.1.0 have none. Different versions cannot be compared."""
@@ -34,8 +34,31 @@ def fingerprint(strategy: Strategy) -> str:
     ('2:', True)
     """
     functions = functions_of(strategy)
-    parts = (strategy.interval, strategy.lookback, strategy.risk, list(functions)[1:], source_hash(*functions.values()))
+    source = source_hash(
+        *(
+            CodeOnly(part, constants=True) if name.startswith("rule ") and not isinstance(part, CodeOnly) else part
+            for name, part in functions.items()
+        )
+    )
+    parts = (strategy.interval, strategy.lookback, strategy.risk, list(functions)[1:], source, _rules_hash(strategy))
     return f"{VERSION}:{hashlib.sha256(repr(parts).encode()).hexdigest()}"
+
+
+def _rules_hash(strategy: Strategy) -> str:
+    """The hash of the rules of a risk profile with their state when first seen: what they count in runs is left out."""
+    risk = None if strategy.risk is None else registry.risks.items.get(strategy.risk)
+    if risk is None:
+        return ""
+    known = _RULES.get(id(risk))
+    if known is None or known[0] is not risk:
+        if len(_RULES) >= _RULES_HELD:
+            _RULES.clear()
+        known = _RULES[id(risk)] = risk, source_hash(*(rule.validate for rule in risk.validations))
+    return known[1]
+
+
+_RULES: Final[dict[int, tuple[Risk, str]]] = {}  # by identity, each profile held so that the identity stays its own
+_RULES_HELD: Final = 64
 
 
 def version_of(strategy_hash: str) -> int:
@@ -52,17 +75,18 @@ def version_of(strategy_hash: str) -> int:
         return 0
 
 
-def functions_of(strategy: Strategy) -> dict[str, Callable[..., Any]]:
+def functions_of(strategy: Strategy) -> dict[str, Callable[..., Any] | CodeOnly]:
     """What a run calls of the user's, by what it is: the strategy, its callbacks, the rules and callbacks of its risk.
 
-    The strategy comes first, and the rules in their order.
+    The strategy comes first, and the rules in their order. Of callbacks only the code counts: what they collect from
+    run to run decides nothing.
     """
-    found: dict[str, Callable[..., Any]] = {"strategy": strategy.get_signals or strategy.get_signal}
+    found: dict[str, Callable[..., Any] | CodeOnly] = {"strategy": strategy.get_signals or strategy.get_signal}
     risk = None if strategy.risk is None else registry.risks.items.get(strategy.risk)
     if risk is not None:
         found |= {f"rule {number}": rule.validate for number, rule in enumerate(risk.validations, start=1)}
-        found |= dict(sorted(risk.callbacks.items()))
-    return found | dict(sorted(strategy.callbacks.items()))
+        found |= {name: CodeOnly(function) for name, function in sorted(risk.callbacks.items())}
+    return found | {name: CodeOnly(function) for name, function in sorted(strategy.callbacks.items())}
 
 
 def params_text(params: Mapping[str, Any]) -> str:
