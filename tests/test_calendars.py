@@ -229,4 +229,4 @@ def test_a_calendar_on_which_the_package_fails() -> None:
 
 
 def test_a_break_that_was_abolished_is_none() -> None:
-    assert Sessions.of_exchange("XKRX").hours[0] == ((9 * 60, 15 * 60 + 30),)
+    assert bknb.Sessions.of_exchange("XKRX").hours[0] == ((9 * 60, 15 * 60 + 30),)
