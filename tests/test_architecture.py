@@ -60,7 +60,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "sharing": ("stores.atomic", "runs", "exchanges", "provenance", "engine", "market", "domain", "errors"),
     "optimizer": (
         *("sandbox", "runs", "exchanges", "llm", "research", "reports", "engine", "events", "market", "stores"),
-        *("domain", "config", "errors", "ports", "user_code", "frontend", "version"),
+        *("domain", "config", "errors", "log", "ports", "user_code", "frontend", "version"),
     ),
     "sources": ("optimizer.shown_data",),
     "jupyter": ("PUBLIC", "reports", "market", "stores.atomic", "errors", "frontend"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import aclosing
 
 import pytest
@@ -52,12 +53,21 @@ def test_trade_by_trade_and_in_the_background_come_to_the_same(plain):
 
 
 def test_leaving_the_loop_early_ends_the_run():
+    asked = []
+
+    def patient(price):  # gives a second answer when the loop was left
+        asked.append(price)
+        until = time.monotonic() + 20
+        while len(asked) > 1 and time.monotonic() < until and not any(each.stopping for each in bknb.Backtest.list()):
+            time.sleep(0.001)
+        return eager(price)
+
     async def first():
-        async with aclosing(bknb.Backtest.run("BTCUSDT", strategy=eager, **CALL)) as trades:
+        async with aclosing(bknb.Backtest.run("BTCUSDT", strategy=patient, **CALL)) as trades:
             return await anext(trades)
 
     assert asyncio.run(first()).action == "closed"
-    (task,) = [task for task in bknb.Backtest.list() if task.strategy == "eager"]
+    (task,) = [task for task in bknb.Backtest.list() if task.strategy == "patient"]
     assert task.done
     assert task.result().stopped
 

@@ -125,8 +125,16 @@ def changed(candles: Candles, **new: Any) -> Candles:
     return Candles.from_columns(**(columns(candles) | new))
 
 
+class WriteableCandles(Candles):
+    """Candles that hand out what can be written to, as those of bknb never do."""
+
+    @property
+    def close(self) -> np.ndarray:
+        return super().close.copy()
+
+
 def writeable(candles: Candles, since: int, limit: int) -> Candles:
-    return Candles(candles[:limit].block.copy())
+    return WriteableCandles(candles[:limit].block)
 
 
 BREAKAGES: list[tuple[str, Callable[[Candles, int, int], Candles]]] = [

@@ -87,7 +87,7 @@ LEFT: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "comparison": (compared, bknb.Walker.list),
     "study": (lambda: (optimizer(), bknb.Optimizer.background("BTCUSDT", "left")), bknb.Optimizer.list),
     "durations": (measured, durations),
-    "front end": (lambda: frontend.register(Shown()), frontend.frontend),
+    "front end": (lambda: frontend.register(Shown()), lambda: type(frontend.frontend())),
     "listener": (lambda: bknb.listen_signal(print), lambda: [subject.subscribed for subject in subjects.ALL]),
 }
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..domain.signal import Closed, Event
 from ..engine.records import Records
-from .result import Result
 from .task import Task
 
 if TYPE_CHECKING:
@@ -14,11 +13,12 @@ if TYPE_CHECKING:
 
     from ..engine.backtest import BacktestRun
     from ..live.run import LiveRun
+    from .result import Result
 
 E = TypeVar("E")
 
 
-class RunTask(Task[Result, E]):
+class RunTask(Task["Result", E]):
     """A task around one run of the engine.
 
     Attributes
@@ -35,7 +35,8 @@ class RunTask(Task[Result, E]):
 
     def _rebuilder(self, result: Result) -> Callable[[], Result]:
         make = result.run_record.rebuilder()
-        return lambda: Result(make())
+        kind = type(result)
+        return lambda: kind(make())
 
     @property
     def records(self) -> Records:

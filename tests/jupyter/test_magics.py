@@ -549,7 +549,7 @@ def test_it_can_be_unloaded_and_loaded_again(shell: InteractiveShell, cell: Call
 def test_old_runs_are_forgotten(shell: InteractiveShell) -> None:
     state = shell.bknb_session
     for _ in range(session.RUNS_HELD + 5):
-        state.add("run")
+        state.add("run", task=None)
     assert [run.number for run in state.runs] == list(range(6, session.RUNS_HELD + 6))
 
 
