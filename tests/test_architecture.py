@@ -27,6 +27,7 @@ PACKAGE = Path(__file__).parent.parent / "bknb"
 DOORS: dict[str, tuple[str, ...]] = {
     "errors": (),
     "version": (),
+    "lazy_names": (),
     "process": (),
     "user_code": (),
     "frontend": ("process",),
@@ -38,19 +39,22 @@ DOORS: dict[str, tuple[str, ...]] = {
     "metrics": ("domain", "errors"),
     "events": ("domain", "errors", "log", "process", "user_code"),
     "market": ("domain", "kernels", "config", "errors", "ports", "process"),
-    "stores": ("errors", "ports", "process"),
+    "stores": ("errors", "ports", "process", "lazy_names"),
     "adapters": ("stores",),  # old paths
     "reports": ("metrics", "events", "domain", "errors"),
     "engine": ("market", "events", "kernels", "domain", "config", "errors", "log", "ports", "process", "user_code"),
     "history": ("stores", "market", "domain", "config", "errors", "ports"),
     "research": ("user_code", "reports", "metrics", "market", "stores", "domain", "errors"),
-    "llm": ("stores", "market", "domain", "config", "errors", "ports"),
-    "brokers": ("stores", "domain", "errors"),
+    "llm": ("stores", "market", "domain", "config", "errors", "ports", "lazy_names"),
+    "brokers": ("stores", "domain", "errors", "lazy_names"),
     "live": ("stores.versions", "engine", "events", "market", "domain", "config", "errors", "log", "ports", "process"),
     "provenance": ("user_code", "stores", "engine", "market", "domain", "errors"),
     "testing": ("stores", "market", "domain", "errors", "ports", "process"),
     "sweeps": ("provenance", "engine", "events", "market", "kernels", "stores", "domain", "errors", "ports"),
-    "exchanges": ("history", "provenance", "engine", "market", "stores", "domain", "errors", "ports", "frontend"),
+    "exchanges": (
+        *("history", "provenance", "engine", "market", "stores", "domain", "errors", "ports", "frontend"),
+        "lazy_names",
+    ),
     "runs": (
         *("live", "sweeps", "provenance", "research", "reports", "metrics", "engine", "events", "market", "kernels"),
         *("stores", "domain", "config", "errors", "log", "ports", "process", "frontend", "version"),
@@ -66,7 +70,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "jupyter": ("PUBLIC", "reports", "market", "stores.atomic", "errors", "frontend"),
     "panels": ("jupyter",),
     "cli": ("PUBLIC", "sharing", "errors"),
-    "": ("jupyter.extension", "version"),  # bknb/__init__.py: lazy_loader hands out the public names
+    "": ("jupyter.extension", "version", "lazy_names"),  # bknb/__init__.py: lazy_names hands out the public names
 }
 
 # one module -> one more door, and why; at most two
@@ -94,7 +98,7 @@ SMALL_PACKAGES: dict[str, str] = {
     "diagnostics": "what bknb doctor looks at, apart from how it tells",
 }
 
-# the packages that are a public namespace each: what stands in __all__ is what a user writes behind the dot
+# the packages that are a public namespace each: what its stub imports is what a user writes behind the dot
 NAMESPACES = ("brokers", "exchanges", "llm", "stores")
 
 # what the kernels may take from outside the standard library; domain takes msgspec alone
@@ -206,6 +210,10 @@ class Import:
     at_import: bool  # runs when the module is imported
 
 
+def stub_of(package: Path) -> ast.Module:
+    return ast.parse((package / "__init__.pyi").read_text(encoding="utf-8"))
+
+
 @cache
 def modules() -> tuple[Module, ...]:
     found = []
@@ -213,7 +221,10 @@ def modules() -> tuple[Module, ...]:
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         is_package = parts[-1] == "__init__"
         name = ".".join(parts[:-1] if is_package else parts)
-        found.append(Module(name, ast.parse(path.read_text(encoding="utf-8"), filename=str(path)), is_package))
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        if name.removeprefix("bknb.") in NAMESPACES:  # imports, too, when a name is asked for
+            tree.body += stub_of(path.parent).body
+        found.append(Module(name, tree, is_package))
     return tuple(found)
 
 
@@ -262,12 +273,11 @@ def _called(node: ast.Call) -> str:
     return function.id if isinstance(function, ast.Name) else ""
 
 
-def homes() -> dict[str, str]:
+def homes(package: Path = PACKAGE) -> dict[str, str]:
     """Public name -> the module it comes from, as ``__init__.pyi`` lists them; empty for a public namespace."""
-    stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
     return {
         alias.name: node.module or ""
-        for node in stub.body
+        for node in stub_of(package).body
         if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
     }
@@ -581,16 +591,8 @@ def test_a_module_of_a_namespace_does_not_bear_the_name_of_a_function_in_it() ->
     for name in ("", *NAMESPACES):
         package = PACKAGE / name
         below = {path.stem for path in package.iterdir() if path.suffix == ".py" or path.is_dir()}
-        public = PUBLIC if not name else _all_of(package / "__init__.py")
-        both = below & public - {*NAMESPACES, "panels", "sources"}
+        both = below & {*homes(package)} - {*NAMESPACES, "panels", "sources"}
         assert not both, f"bknb.{name}: {both} would be the module for some and the function for others"
-
-
-def _all_of(path: Path) -> frozenset[str]:
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return frozenset(ast.literal_eval(node.value))
-    raise AssertionError(f"{path} has no literal __all__")
 
 
 # modules of more than 400 lines, and the one idea each holds

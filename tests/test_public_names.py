@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
+import pickle
+import pydoc
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 
 import bknb
+from bknb.lazy_names import read_stub
 
 ROOT = Path(__file__).parent.parent
 
@@ -175,20 +179,73 @@ def test_the_list_is_pinned() -> None:
     assert sorted(bknb.__all__) == PUBLIC_NAMES
 
 
-def homes() -> dict[str, str]:
-    """Public name -> module below bknb it comes from; empty for the public namespaces."""
-    stub = ast.parse((ROOT / "bknb" / "__init__.pyi").read_text(encoding="utf-8"))
+def stub_of(package: str) -> Path:
+    return ROOT / package.replace(".", "/") / "__init__.pyi"
+
+
+def written(package: str) -> dict[str, str]:
+    """Public name -> module it comes from, as type checkers understand the stub of a package."""
     return {
-        alias.name: node.module or ""
-        for node in stub.body
+        alias.asname or alias.name: "." * node.level + (node.module or "")
+        for node in ast.parse(stub_of(package).read_text(encoding="utf-8")).body
         if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
     }
 
 
-def test_type_checkers_and_the_run_time_read_one_list() -> None:
-    assert sorted(homes()) == sorted(bknb.__all__)
-    assert not (ROOT / "bknb" / "__init__.py").read_text(encoding="utf-8").count("TYPE_CHECKING")
+def homes() -> dict[str, str]:
+    """Public name -> module below bknb it comes from; empty for the public namespaces."""
+    return {name: module.removeprefix(".") for name, module in written("bknb").items()}
+
+
+NAMESPACES = ["bknb.brokers", "bknb.exchanges", "bknb.llm", "bknb.stores"]
+
+
+@pytest.mark.parametrize("package", ["bknb", *NAMESPACES])
+def test_type_checkers_and_the_run_time_read_one_list(package: str) -> None:
+    assert read_stub(str(stub_of(package))) == written(package)
+    assert sorted(written(package)) == importlib.import_module(package).__all__
+    assert not stub_of(package).with_suffix(".py").read_text(encoding="utf-8").count("TYPE_CHECKING")
+
+
+def test_a_stub_is_read_however_its_lines_are_broken(tmp_path: Path) -> None:
+    lines = [
+        '"""Names as they are known."""',
+        "from . import panels as panels",
+        "from .config import Settings as Settings, get_config as get_config",
+        "from ..domain.retry import (",
+        "    Patience as Patience,  # of a source",
+        ")",
+    ]
+    stub = tmp_path / "__init__.pyi"
+    stub.write_text("\n".join(lines), encoding="utf-8")
+    assert read_stub(str(stub)) == {
+        "panels": ".",
+        "Settings": ".config",
+        "get_config": ".config",
+        "Patience": "..domain.retry",
+    }
+
+
+@pytest.mark.parametrize("package", NAMESPACES)
+def test_a_namespace_shows_its_names(package: str) -> None:
+    namespace = importlib.import_module(package)
+    assert {*written(package)} <= {*dir(namespace)}
+    page = pydoc.plain(pydoc.render_doc(namespace))
+    for name, module in written(package).items():
+        value = getattr(namespace, name)
+        assert value.__module__ == importlib.util.resolve_name(module, package)
+        assert inspect.getdoc(value)
+        assert pickle.loads(pickle.dumps(value)) is value  # noqa: S301 - what was written just now
+        assert name in page
+
+
+@pytest.mark.parametrize("package", NAMESPACES)
+def test_a_namespace_refuses_an_unknown_name(package: str) -> None:
+    namespace = importlib.import_module(package)
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'papr'") as refused:
+        namespace.papr  # noqa: B018
+    assert (refused.value.name, refused.value.obj) == ("papr", namespace)  # Python suggests names by them
 
 
 @pytest.mark.parametrize(("name", "module"), [(name, module) for name, module in homes().items() if module])

@@ -12,7 +12,6 @@ PaperBroker(0 orders)
 
 from __future__ import annotations
 
-from .factories import paper
-from .paper_broker import PaperBroker, Trouble
+from .. import lazy_names
 
-__all__ = ["PaperBroker", "Trouble", "paper"]
+__getattr__, __dir__, __all__ = lazy_names.attach(__name__, __file__)

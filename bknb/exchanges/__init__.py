@@ -14,31 +14,6 @@ Examples
 
 from __future__ import annotations
 
-from ..domain.retry import Patience
-from ..history.cached_source import ShelfSource, StoredSource
-from ..history.store import CandleStore
-from ..market.demo import DemoSource
-from ..market.sources import SessionSource
-from .factories import bundled, ccxt, demo, from_store, in_sessions, stored
-from .files import FrameSource, from_csv, from_frame, from_parquet
-from .sql import from_query
+from .. import lazy_names
 
-__all__ = [
-    "CandleStore",
-    "DemoSource",
-    "FrameSource",
-    "Patience",
-    "SessionSource",
-    "ShelfSource",
-    "StoredSource",
-    "bundled",
-    "ccxt",
-    "demo",
-    "from_csv",
-    "from_frame",
-    "from_parquet",
-    "from_query",
-    "from_store",
-    "in_sessions",
-    "stored",
-]
+__getattr__, __dir__, __all__ = lazy_names.attach(__name__, __file__)

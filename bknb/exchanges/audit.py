@@ -22,7 +22,7 @@ from ..market.fetch_loop import fetch_now
 from ..market.resample import resample
 from ..market.sessions import Sessions
 from .download import as_range, as_stored, as_symbols
-from .factories import ccxt
+from .stored_sources import ccxt
 
 _SHOWN: Final = 5
 _FLAT_MINUTES: Final = 60  # that long without a trade is worth a look

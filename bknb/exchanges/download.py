@@ -28,7 +28,7 @@ from ..market.candles import content_hash
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..ports import CandleSource
-from .factories import ccxt, stored
+from .stored_sources import ccxt, stored
 
 _TITLES: Final = ("symbol", "candles", "new", "absent", "missing", "hash")
 _POLL_SECONDS: Final = 0.1

@@ -11,6 +11,6 @@ Examples
 
 from __future__ import annotations
 
-from .ask import ask_model, ollama, recorded, recording
+from .. import lazy_names
 
-__all__ = ["ask_model", "ollama", "recorded", "recording"]
+__getattr__, __dir__, __all__ = lazy_names.attach(__name__, __file__)

@@ -48,7 +48,7 @@ def _metadata(version: str) -> str:
     try:
         return str(metadata("bknb"))
     except PackageNotFoundError:  # run from a checkout
-        names = ("lazy_loader", "msgspec", "numpy", "packaging", "pandas", "tqdm")
+        names = ("msgspec", "numpy", "packaging", "pandas", "tqdm")
         needs = "\n".join(f"Requires-Dist: {name}" for name in names)
         return f"Metadata-Version: 2.1\nName: bknb\nVersion: {version}\n{needs}\n"
 

@@ -13,37 +13,6 @@ MemoryStore(0 values)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from .. import lazy_names
 
-from .choose import files, memory, set_store, sqlite
-from .file_store import FileStore
-from .memory_store import MemoryStore
-from .record import Unreadable, check_address, check_kind, seal, unseal
-
-if TYPE_CHECKING:
-    from .sqlite_store import SqliteStore
-
-__all__ = [
-    "FileStore",
-    "MemoryStore",
-    "SqliteStore",
-    "Unreadable",
-    "check_address",
-    "check_kind",
-    "files",
-    "memory",
-    "seal",
-    "set_store",
-    "sqlite",
-    "unseal",
-]
-
-
-if not TYPE_CHECKING:  # a type checker must see a wrong name as wrong
-
-    def __getattr__(name: str) -> Any:
-        if name == "SqliteStore":  # loads sqlite3, which most runs do not need
-            from .sqlite_store import SqliteStore
-
-            return SqliteStore
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_names.attach(__name__, __file__)

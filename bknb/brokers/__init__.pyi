@@ -1,0 +1,11 @@
+"""The public names of ``bknb.brokers``, each with the module it lives in: the one list of them."""
+
+from .factories import (
+    paper as paper,
+)
+from .paper_broker import (
+    PaperBroker as PaperBroker,
+)
+from .paper_broker import (
+    Trouble as Trouble,
+)

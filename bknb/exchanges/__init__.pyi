@@ -1,0 +1,53 @@
+"""The public names of ``bknb.exchanges``, each with the module it lives in: the one list of them."""
+
+from ..domain.retry import (
+    Patience as Patience,
+)
+from ..history.cached_source import (
+    ShelfSource as ShelfSource,
+)
+from ..history.cached_source import (
+    StoredSource as StoredSource,
+)
+from ..history.store import (
+    CandleStore as CandleStore,
+)
+from ..market.demo import (
+    DemoSource as DemoSource,
+)
+from ..market.sources import (
+    SessionSource as SessionSource,
+)
+from .factories import (
+    bundled as bundled,
+)
+from .factories import (
+    demo as demo,
+)
+from .factories import (
+    in_sessions as in_sessions,
+)
+from .files import (
+    FrameSource as FrameSource,
+)
+from .files import (
+    from_csv as from_csv,
+)
+from .files import (
+    from_frame as from_frame,
+)
+from .files import (
+    from_parquet as from_parquet,
+)
+from .sql import (
+    from_query as from_query,
+)
+from .stored_sources import (
+    ccxt as ccxt,
+)
+from .stored_sources import (
+    from_store as from_store,
+)
+from .stored_sources import (
+    stored as stored,
+)
