@@ -12,6 +12,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -454,6 +455,7 @@ def test_what_functions_call_each_other_ends() -> None:
         (-0.0, "0.0"),
         ({"b": (1, 2), "a": {3}}, "{'b': (1, 2), 'a': {3}}"),
         (np.array(3), "3"),
+        (Fraction(1, 3), "Fraction(1, 3)"),
         (threading.Event(), "a threading.Event (its content is not compared)"),
     ],
 )

@@ -31,8 +31,41 @@ def pulled(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
+def loaded(code: str) -> set[str]:
+    """Modules that ``code`` loads in a process of its own."""
+    script = f"import sys\nbefore = {{*sys.modules}}\n{code}\nprint(*{{*sys.modules}} - before)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def ours(names: set[str]) -> set[str]:
+    return {name for name in names if name.split(".")[0] == "bknb"}
+
+
 def test_import_pulls_nothing_heavy() -> None:
     assert pulled("import bknb") & HEAVY == set()
+
+
+def test_import_reads_the_names_and_nothing_else() -> None:
+    found = loaded("import bknb")
+    assert ours(found) == {"bknb", "bknb.lazy_names", "bknb.version"}
+    assert found & {"ast", "dataclasses", "pathlib", "re", "typing"} == set()
+    assert len(found) <= 15, sorted(found)
+
+
+@pytest.mark.parametrize("namespace", ["brokers", "exchanges", "llm", "stores"])
+def test_a_namespace_loads_what_is_asked_for(namespace: str) -> None:
+    code = f"import bknb.{namespace}\ndir(bknb.{namespace})"
+    assert ours(loaded(code)) == {"bknb", "bknb.lazy_names", "bknb.version", f"bknb.{namespace}"}
+
+
+def test_the_names_of_a_run_load_no_disk_and_no_other_source() -> None:
+    found = loaded("import bknb\nbknb.backtest, bknb.Signal, bknb.add_strategy, bknb.exchanges.demo")
+    rooms = {name.split(".")[1] for name in ours(found) if "." in name}
+    assert rooms & {"brokers", "history", "jupyter", "live", "llm", "optimizer", "sandbox", "stores", "sweeps"} == set()
+    assert {name for name in found if name.startswith("bknb.exchanges.")} == {"bknb.exchanges.factories"}
+    assert found & {"fractions", "shutil", "sqlite3"} == set()
+    assert len(ours(found)) <= 90, sorted(ours(found))
 
 
 def test_looking_at_the_names_pulls_nothing_heavy() -> None:

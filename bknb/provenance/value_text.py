@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import fractions
 import functools
 import hashlib
 import pathlib
@@ -28,7 +27,7 @@ _LARGE: Final = 1_000  # values of a table; a larger one of mixed columns is rea
 _PLAIN: Final = (bool, int, float, complex, str, bytes)
 _REPEATABLE: Final = (
     *(datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo),
-    *(decimal.Decimal, fractions.Fraction, pathlib.PurePath, range, type(...)),
+    *(decimal.Decimal, pathlib.PurePath, range, type(...)),
 )
 
 
@@ -97,7 +96,9 @@ class _Speller:
             return self._table(value, place)
         if hasattr(value, "dtype") and hasattr(value, "tobytes"):
             return self._array(value, place)
-        return repr(value) if isinstance(value, _REPEATABLE) else self._state(value, place)
+        from fractions import Fraction  # needed for unusual values alone
+
+        return repr(value) if isinstance(value, (*_REPEATABLE, Fraction)) else self._state(value, place)
 
     def _mapping(self, value: Mapping[Any, Any], place: str) -> str:
         factory = getattr(value, "default_factory", None)

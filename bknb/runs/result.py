@@ -25,7 +25,6 @@ from ..engine.records import Failure
 from ..errors import UnknownName, UsageError
 from ..frontend import frontend
 from ..reports.signal_story import history, story
-from .moment import Moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from ..market.candles import Candles
     from ..metrics.statistics import Statistics
     from ..provenance.card import Card
+    from .moment import Moment
     from .run_record import RunRecord
 
 _TIMES = ("scheduled_at", "pending_at", "closed_at", "when")
@@ -224,6 +224,8 @@ class Result:
                 "only a backtest can be stepped into: a live run does not keep its candles\n"
                 "run a backtest of the same strategy over that time, and step into its result"
             )
+        from .moment import Moment  # loaded by those who step into a run
+
         return Moment(self.run_record, self._minute(moment))
 
     def _minute(self, moment: object) -> int:

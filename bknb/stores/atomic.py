@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -108,6 +107,8 @@ def replace_folder(source: Path, target: Path) -> None:
     OSError
         When the disk did not take it.
     """
+    import shutil  # with its archive formats; a run replaces no folder
+
     new, old = (target.with_name(f".{target.name}.bknb-{what}") for what in ("new", "old"))
     target.parent.mkdir(parents=True, exist_ok=True)
     if old.exists() and not target.exists():
