@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..provenance.card import Card, outcome_of
 from ..provenance.source_code import Code, read_code
 from ..provenance.strategy_hash import functions_of
 from ..provenance.value_text import value_text
@@ -20,6 +19,7 @@ from ..version import __version__
 if TYPE_CHECKING:
     from ..engine.plan import Plan
     from ..live.run import LivePlan
+    from ..provenance.card import Card
     from .result import Result
 
 _ALWAYS = ("numpy", "pandas", "msgspec")
@@ -36,6 +36,8 @@ def code_of(plan: Plan | LivePlan) -> Code:
 
 def card_of(result: Result) -> Card:
     """Return the card of a finished run."""
+    from ..provenance.card import Card, outcome_of  # every run reads its code; few make a card
+
     record = result.run_record
     plan, code = record.plan, record.code or code_of(record.plan)
     outcome = outcome_of(
