@@ -234,7 +234,9 @@ def remember_markets(folder: Path) -> None:
     from bknb.exchanges.ccxt_source import CcxtSource
 
     with LocalBinance(DemoSource(), now=lambda: NOW) as server:
-        source = CcxtSource("binance", now=lambda: NOW, config=server.ccxt_config, rules_folder=folder)
+        source = CcxtSource(
+            "binance", now=lambda: NOW, config={**server.ccxt_config, "rateLimit": 1}, rules_folder=folder
+        )
         asyncio.run(source.get_candles("BTCUSDT", "1m", NOW - 600_000, 3))
 
 
@@ -286,12 +288,15 @@ IN_PLACE = {
 }
 METHODS = {"write_text", "write_bytes", "NamedTemporaryFile", "mkstemp", "chmod", "copyfile", "copy2", "savefig"}
 FUNCTIONS = {"np.save", "zipfile.ZipFile", "nbformat.write"}
+ENDINGS = {"open", *(name.rpartition(".")[2] for name in FUNCTIONS)}
 
 
 def writes(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name not in METHODS | ENDINGS:
+                continue
             first = ast.unparse(node.func)
             given = {ast.unparse(argument).strip("'") for argument in node.args[:2]}
             opened = name == "open" and bool(given & {"w", "a", "x", "wb", "ab", "xb", "r+b", "w+b", "a+b", "wt", "at"})

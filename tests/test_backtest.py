@@ -204,6 +204,7 @@ def test_risk_is_asked_once_per_candidate_and_again_at_activation():
     assert len(asked) == len(scheduled) + len(opened) + 1
 
 
+@pytest.mark.slow
 def test_a_strategy_that_never_answers_is_abandoned_for_its_slot():
     async def get_signal(when):
         if when.hour == 1:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from quick import first_quick
 
 import bknb
 import bknb.exchanges
@@ -86,6 +87,7 @@ def test_days_that_were_announced(day: str, ends: int | None) -> None:
     assert us_short_days(there.year).get(there, None if ends != 0 else 0) == ends
 
 
+@pytest.mark.slow
 def test_the_rule_is_the_calendar_of_the_exchange_from_1990_on() -> None:
     pytest.importorskip("exchange_calendars")
     since, until = ms("1990-01-01 00:00"), ms(f"{LAST}-01-01 00:00")
@@ -144,7 +146,7 @@ def test_the_days_of_an_exchange(name: str, moment: str, is_open: bool) -> None:
     assert known(name).is_open(ms(moment)) is is_open
 
 
-@pytest.mark.parametrize("name", ["XLON", "XHKG", "XTKS", "CMES", "24/5"])
+@pytest.mark.parametrize("name", first_quick(["XLON", "XHKG", "XTKS", "CMES", "24/5"]))
 def test_sessions_are_those_of_the_package_minute_by_minute(name: str) -> None:
     package = pytest.importorskip("exchange_calendars")
     sessions, since = known(name), ms("2019-12-20 00:00")
@@ -228,5 +230,7 @@ def test_a_calendar_on_which_the_package_fails() -> None:
         package.deregister_calendar("XENDED")
 
 
+@pytest.mark.slow
 def test_a_break_that_was_abolished_is_none() -> None:
+    pytest.importorskip("exchange_calendars")
     assert bknb.Sessions.of_exchange("XKRX").hours[0] == ((9 * 60, 15 * 60 + 30),)

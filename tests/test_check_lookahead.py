@@ -373,7 +373,14 @@ HONEST = [
 ]
 
 
-@pytest.mark.parametrize("function", HONEST, ids=lambda function: getattr(function, "__name__", "Limit"))
+LONG = [crossing_in_rows, exponential, strength, breakout, several_intervals, finished_days_only, waiting_for_something]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [pytest.param(each, marks=[pytest.mark.slow] if each in LONG else []) for each in HONEST],
+    ids=lambda function: getattr(function, "__name__", "Limit"),
+)
 def test_an_honest_strategy_passes(function):
     report = check(function)
     assert report.ok, report

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ def text(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
+@cache
 def known_tests() -> set[str]:
     """Every test function and method of this repository, the shipped contracts included."""
     files = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "bknb" / "testing").glob("*.py")]

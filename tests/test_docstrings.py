@@ -15,10 +15,13 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 OLD_PATHS = "ignore:bknb.* is an old path:DeprecationWarning"
 
 MODULES = ["bknb", *(found.name for found in pkgutil.walk_packages(bknb.__path__, "bknb."))]
+COMPILES = "bknb.runs.sweep"  # its examples compile the loop of a sweep
 
 
 @pytest.mark.filterwarnings(OLD_PATHS)
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == COMPILES else []) for name in MODULES]
+)
 def test_examples(name: str) -> None:
     try:
         module = importlib.import_module(name)

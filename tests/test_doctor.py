@@ -160,7 +160,7 @@ def ollama(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Ollama]]:
         pass
 
     server = HTTPServer(("127.0.0.1", 0), Mine)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.server_port}")
     yield Mine

@@ -127,6 +127,7 @@ def test_an_error_keeps_what_came_and_the_next_call_goes_on(server: LocalBinance
     assert {name: data for name, data in files(tmp_path).items() if "at once" not in name} == files(whole)
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_came(server: LocalBinance, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     server.slow_s = 0.3
     server.faults.extend([None, *["slow"] * 40])  # type: ignore[list-item]
@@ -146,6 +147,7 @@ def test_an_interrupt_keeps_what_came(server: LocalBinance, tmp_path: Path, caps
     assert download(server, tmp_path, end=at(15_000)).complete
 
 
+@pytest.mark.slow
 def test_progress_is_told_and_ends_at_the_end(server: LocalBinance, tmp_path: Path) -> None:
     told: list[DownloadProgress] = []
     server.slow_s = 0.15
@@ -287,6 +289,7 @@ def shell() -> Iterator[Any]:
     atexit.unregister(made.atexit_operations)
 
 
+@pytest.mark.slow
 def test_in_a_notebook_cell(
     server: LocalBinance, tmp_path: Path, shell: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

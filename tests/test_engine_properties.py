@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quick import first_quick
 from scenarios import MINUTE, ORIGIN
 from worlds import LENGTH, MODELS, SEEDS, run, walk
 
@@ -25,19 +26,19 @@ def told(done: BacktestRun, *, before: int | None = None) -> bytes:
     return msgspec.json.encode([event for event in everything if before is None or event.when < before])
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 @given(seed=SEEDS)
 def test_skipping_minutes_changes_nothing(model: str, seed: int) -> None:
     assert told(run(seed, model)) == told(run(seed, model, every_minute=True))
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 @given(seed=SEEDS)
 def test_a_run_is_the_same_to_the_byte_when_repeated(model: str, seed: int) -> None:
     assert told(run(seed, model)) == told(run(seed, model))
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 @given(seed=SEEDS, at=st.integers(1, LENGTH))
 def test_nothing_depends_on_what_comes_later(model: str, seed: int, at: int) -> None:
     before = ORIGIN + at * MINUTE

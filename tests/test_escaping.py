@@ -276,8 +276,9 @@ OBJECTS: dict[str, Callable[[], Any]] = {
 def showing() -> set[str]:
     """Every class of the package that shows itself as HTML."""
     found = set()
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    sources = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")]
+    for source in sources:
+        for node in ast.walk(ast.parse(source)) if "_repr_html_" in source else ():
             if isinstance(node, ast.ClassDef):
                 names = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
                 found |= {node.name} if "_repr_html_" in names else set()

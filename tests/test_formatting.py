@@ -85,7 +85,10 @@ def test_nothing_else_writes_moments() -> None:
     found: dict[str, list[int]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        source = path.read_text(encoding="utf-8")
+        if not any(word in source for word in ("strftime", "datetime_as_string", "datetime64", "%Y")):
+            continue
+        for node in ast.walk(ast.parse(source)):
             writes = isinstance(node, ast.Attribute) and node.attr in ("strftime", "datetime_as_string")
             form = node.format_spec if isinstance(node, ast.FormattedValue) else None
             sliced = isinstance(node, ast.Subscript) and ast.unparse(node.value).startswith("str(np.datetime64(")

@@ -237,6 +237,7 @@ def test_a_strategy_that_raises_passes_its_slot() -> None:
     assert [(error.kind, error.count) for error in result.errors] == [("strategy", 4)]
 
 
+@pytest.mark.slow
 def test_a_strategy_that_never_answers_is_abandoned_for_its_slot() -> None:
     never, calls = threading.Event(), []
 
@@ -366,7 +367,6 @@ def test_lost_places_are_taken_again() -> None:
 # --- risk across strategies -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
 @given(
     limit=st.integers(1, 4), asks=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5)), min_size=1, max_size=40)
 )  # fmt: skip
@@ -413,6 +413,7 @@ def _candidate(strategy: str, signal_id: str) -> OpenSignal:
     )
 
 
+@pytest.mark.slow
 def test_many_strategies_and_symbols_share_one_limit() -> None:
     taken: list[int] = []
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 from worlds import LENGTH, MODELS, SEEDS, SETTINGS, signals, walk
 
@@ -83,7 +84,7 @@ def test_random_worlds(model: str, seed: int, calm: str, *, jumping: bool) -> No
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("recorded", ["btc-perp-1m-2022-01", "synth-0-1m", "synth-2-1m"])
+@pytest.mark.parametrize("recorded", first_quick(["btc-perp-1m-2022-01", "synth-0-1m", "synth-2-1m"]))
 def test_recorded_minutes(shared: Path, recorded: str, model: str, calm: str) -> None:
     exchange = bknb.exchanges.from_csv(shared / "data" / f"{recorded}.csv.gz")
     times = asyncio.run(exchange.get_candles("BTCUSDT", "1m", 0, 10**8)).timestamp

@@ -741,6 +741,7 @@ SWEEP: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_a_sweep_after_a_changed_helper_module_is_no_sweep_of_before(
     load: Callable[[str, str], Any], tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
@@ -165,14 +166,14 @@ def assert_same(events: BacktestRun, ends: np.ndarray, rejected: int) -> None:
     assert rejected == len(events.records.rejected)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 @given(seed=SEEDS)
 def test_kernel_trades_are_the_engines(model: str, seed: int) -> None:
     plan = plan_for(seed, model)
     assert_same(by_events(plan), *by_kernel(plan))
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 @given(seed=SEEDS)
 def test_the_kernel_equals_its_specification(model: str, seed: int) -> None:
     plan = plan_for(seed, model)
@@ -196,7 +197,7 @@ def test_the_worlds_hold_every_kind_of_end() -> None:
     assert rejected > 100
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 @given(seed=SEEDS)
 def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
     plan = plan_for(seed, model)
@@ -216,6 +217,7 @@ def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
                 assert value == pytest.approx(known, rel=1e-9, abs=1e-9), name
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 def test_daily_returns_compound_to_the_equity(seed: int) -> None:
     plan = plan_for(seed, "touch")
