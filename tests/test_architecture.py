@@ -229,6 +229,11 @@ def modules() -> tuple[Module, ...]:
 
 
 @cache
+def nodes(module: Module) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(module.tree))
+
+
+@cache
 def imports(module: Module) -> list[Import]:
     found: list[Import] = []
 
@@ -324,7 +329,7 @@ def public_attributes(module: Module) -> list[str]:
         return []
     return [
         f"{module.name}:{node.lineno} bknb.{node.attr} is not a public name"
-        for node in ast.walk(module.tree)
+        for node in nodes(module)
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and node.value.id == "bknb"
@@ -354,7 +359,7 @@ def purity(module: Module) -> list[str]:
         for edge in imports(module)
         if edge.target.split(".")[0] in IMPURE_MODULES
     ]
-    for node in ast.walk(module.tree):
+    for node in nodes(module):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
             found.append(f"{module.name}:{node.lineno} domain must not call {node.func.id}")
         elif isinstance(node, (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)):
@@ -367,7 +372,7 @@ def wall_clock(module: Module) -> list[str]:
     if module.name == CLOCK_MODULE:
         return []
     origins: dict[str, str] = {}
-    for node in ast.walk(module.tree):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             origins.update({alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names})
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -379,7 +384,7 @@ def wall_clock(module: Module) -> list[str]:
         return f"{origin(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
 
     found = []
-    for node in ast.walk(module.tree):
+    for node in nodes(module):
         if isinstance(node, (ast.Attribute, ast.Name)) and origin(node) in CLOCK_READS:
             found.append(f"{module.name}:{node.lineno} reads a clock: {origin(node)}")
         elif isinstance(node, ast.Call):
@@ -396,7 +401,7 @@ def class_names(module: Module) -> list[str]:
     """Classes whose name says that the design is not finished."""
     return [
         f"{module.name}:{node.lineno} class {node.name}"
-        for node in ast.walk(module.tree)
+        for node in nodes(module)
         if isinstance(node, ast.ClassDef)
         and BAD_CLASS_WORDS & set(re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+", node.name))
     ]
@@ -433,7 +438,7 @@ PROTOCOLS = frozenset({"_repr_html_", "_repr_mimebundle_", "_replace", "_asdict"
 def private_of_others(module: Module) -> list[str]:
     """Names with a leading underscore that belong to another module: of an object, of a module, or imported."""
     own: set[str] = set()
-    for node in ast.walk(module.tree):
+    for node in nodes(module):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             own.add(node.name)
         elif isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Store):
@@ -442,7 +447,7 @@ def private_of_others(module: Module) -> list[str]:
             own.add(node.value)  # __slots__
     found = [
         f"{module.name}:{node.lineno} uses {ast.unparse(node)}"
-        for node in ast.walk(module.tree)
+        for node in nodes(module)
         if isinstance(node, ast.Attribute)
         and re.match(r"_[a-zA-Z]", node.attr)
         and node.attr not in own | PROTOCOLS

@@ -532,6 +532,7 @@ class Tags(HTMLParser):
         self.said.append(data)
 
 
+@pytest.mark.slow
 def test_the_saved_dashboard_is_plain_html(result: bknb.Result) -> None:
     view = view_of(bknb.dashboard(result))
     html = static_html.static_html(view, PANELS, png=static_html.static_png(view))

@@ -45,7 +45,7 @@ def test_nothing_depends_on_what_comes_later(model: str, seed: int, at: int) -> 
     assert told(run(seed, model), before=before) == told(run(seed, model, changed_from=at), before=before)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 @given(seed=SEEDS)
 def test_every_signal_has_one_beginning_and_one_end(model: str, seed: int) -> None:
     events = run(seed, model).records.events
@@ -65,7 +65,7 @@ def test_every_signal_has_one_beginning_and_one_end(model: str, seed: int) -> No
     assert set(count.values()) <= {1}
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 @given(seed=SEEDS)
 def test_gross_less_fees_less_slippage_is_net(model: str, seed: int) -> None:
     for event in run(seed, model).records.closed:

@@ -83,7 +83,7 @@ def test_random_worlds(model: str, seed: int, calm: str, *, jumping: bool) -> No
     assert told(result, before=until) == told(backtest, before=until)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 @pytest.mark.parametrize("recorded", first_quick(["btc-perp-1m-2022-01", "synth-0-1m", "synth-2-1m"]))
 def test_recorded_minutes(shared: Path, recorded: str, model: str, calm: str) -> None:
     exchange = bknb.exchanges.from_csv(shared / "data" / f"{recorded}.csv.gz")
