@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import MissingDependency, UnknownName, UsageError
+from ..errors import UnknownName, UsageError
 from ..metrics.definitions import lower_is_better
+from .plots import graph_objects
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,10 +97,7 @@ def heatmap_figure(info: HeatmapInfo) -> Any:
     MissingDependency
         Without plotly.
     """
-    try:
-        import plotly.graph_objects as go
-    except ImportError:
-        raise MissingDependency("plotly", purpose="a figure", extra="notebook") from None
+    go = graph_objects()
     xs, ys = [str(one) for one in info.x_values], [str(one) for one in info.y_values]
     trace: Any
     if info.y:

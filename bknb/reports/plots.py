@@ -16,7 +16,7 @@ from ..errors import MissingDependency
 from .equity_arrays import EquityInfo, Floats, Times, decimate, equity_info, extremes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -75,37 +75,41 @@ def _size(count: int) -> int:
     return 9 if count <= 100 else 7 if count <= 300 else 5
 
 
-def _marks(name: str, x: NDArray[Any], y: NDArray[Any], **look: Any) -> dict[str, Any]:
-    return {"type": "scatter", "mode": "markers", "name": name, "x": _numbers(x), "y": y, **look}
-
-
-def _counted(name: str, shown: int, total: int) -> str:
-    return name if shown == total else f"{name} ({shown:,} of {total:,} drawn)"
+def _marks(
+    info: EquityInfo,
+    name: str,
+    chosen: NDArray[np.bool_],
+    points: tuple[NDArray[Any], NDArray[Any]],
+    *,
+    texts: Callable[[EquityInfo, int], str] | None = None,
+    **look: Any,
+) -> list[dict[str, Any]]:
+    """One trace with a mark for each trade that is chosen, at its point; none where no trade is."""
+    rows = _pick(info, chosen)
+    total = int(chosen.sum())
+    if not total:
+        return []
+    x, y = (values[rows] for values in points)
+    shown = name if rows.size == total else f"{name} ({rows.size:,} of {total:,} drawn)"
+    trace: dict[str, Any] = {"type": "scatter", "mode": "markers", "name": shown, "x": _numbers(x), "y": y}
+    if texts is not None:
+        trace["text"] = [texts(info, int(row)) for row in rows]
+    return [trace | look]
 
 
 def _trade_traces(info: EquityInfo) -> list[dict[str, Any]]:
     """Trades on the equity line: ▲ where money was made, ▼ where it was lost."""
     traces: list[dict[str, Any]] = []
     won = info.pnl_percent > 0
-    percent = (info.equity[1:] - 1.0) * 100.0
+    percent = _percents((info.equity[1:] - 1.0) * 100.0)
     for name, sign, colour, chosen in (
         ("win ▲", "triangle-up", _WIN, won),
         ("loss ▼", "triangle-down", _LOSS, ~won),
     ):
-        rows = _pick(info, chosen)
-        if not rows.size:
-            continue
-        traces.append(
-            _marks(
-                _counted(name, rows.size, int(chosen.sum())),
-                info.closed_ms[rows],
-                _percents(percent[rows]),
-                text=[_hover(info, int(row)) for row in rows],
-                hovertemplate="%{text}<extra></extra>",
-                marker={"symbol": sign, "size": _size(len(info)), "color": colour, "line": {"width": 0}},
-                yaxis="y",
-            )
-        )
+        look = {"symbol": sign, "size": _size(len(info)), "color": colour, "line": {"width": 0}}
+        hover = "%{text}<extra></extra>"
+        points = (info.closed_ms, percent)
+        traces += _marks(info, name, chosen, points, texts=_hover, hovertemplate=hover, marker=look, yaxis="y")
     return traces
 
 
@@ -130,38 +134,25 @@ def _price_traces(info: EquityInfo) -> list[dict[str, Any]]:
             | {"hoverinfo": "skip", "showlegend": False, "connectgaps": False}
         )
     sides = np.asarray(info.sides)
+    when = "<br>%{x|%Y-%m-%d %H:%M}<extra></extra>"
     for name, sign, side in (("long entry ▶", "triangle-right", "long"), ("short entry ◀", "triangle-left", "short")):
-        chosen = sides == side
-        rows = _pick(info, chosen)
-        if not rows.size:
-            continue
-        traces.append(
-            _marks(
-                _counted(name, rows.size, int(chosen.sum())),
-                info.opened_ms[rows],
-                info.price_open[rows],
-                hovertemplate=f"{side} opened at %{{y:.{places}f}}<br>%{{x|%Y-%m-%d %H:%M}}<extra></extra>",
-                marker={"symbol": sign, "size": _size(len(info)), "color": _EQUITY, "line": {"width": 0}},
-                yaxis="y3",
-            )
-        )
-    rows = _pick(info, np.ones(len(info), dtype=np.bool_))
-    traces.append(
-        _marks(
-            _counted("exit ✕", rows.size, len(info)),
-            info.closed_ms[rows],
-            info.price_close[rows],
-            hovertemplate=f"closed at %{{y:.{places}f}}<br>%{{x|%Y-%m-%d %H:%M}}<extra></extra>",
-            marker={"symbol": "x-thin", "size": _size(len(info)) - 2, "line": {"width": 1, "color": _TEXT}},
-            yaxis="y3",
-        )
-    )
-    return traces
+        hover = f"{side} opened at %{{y:.{places}f}}{when}"
+        look = {"symbol": sign, "size": _size(len(info)), "color": _EQUITY, "line": {"width": 0}}
+        points = (info.opened_ms, info.price_open)
+        traces += _marks(info, name, sides == side, points, hovertemplate=hover, marker=look, yaxis="y3")
+    all_of_them = np.ones(len(info), dtype=np.bool_)
+    hover = f"closed at %{{y:.{places}f}}{when}"
+    look = {"symbol": "x-thin", "size": _size(len(info)) - 2, "line": {"width": 1, "color": _TEXT}}
+    points = (info.closed_ms, info.price_close)
+    return traces + _marks(info, "exit ✕", all_of_them, points, hovertemplate=hover, marker=look, yaxis="y3")
 
 
-def _line(name: str, x: NDArray[Any], y: NDArray[Any], **look: Any) -> dict[str, Any]:
-    kept_x, kept_y = decimate(x, y)
-    return {"type": "scatter", "mode": "lines", "name": name, "x": _numbers(kept_x), "y": kept_y, **look}
+def _line(name: str, points: tuple[NDArray[Any], NDArray[Any]], axis: str, value: str, **look: Any) -> dict[str, Any]:
+    """A line on one of the axes; ``value`` is plotly's template for the value under the pointer."""
+    kept_x, kept_y = decimate(*points)
+    trace = {"type": "scatter", "mode": "lines", "name": name, "x": _numbers(kept_x), "y": kept_y, **look}
+    hover = f"{value}<br>%{{x|%Y-%m-%d %H:%M}}<extra>{name}</extra>"
+    return {**trace, "yaxis": axis, "hovertemplate": hover, "showlegend": False}
 
 
 def _to_end(info: EquityInfo, times: Times, values: Floats) -> tuple[Times, Floats]:
@@ -175,37 +166,15 @@ def _traces(info: EquityInfo) -> list[dict[str, Any]]:
     times, percent = _to_end(info, info.time_ms, (info.equity - 1.0) * 100.0)
     low_times, low = _to_end(info, info.drawdown_time_ms, info.drawdown_percent)
     places = price_decimals(float(info.price[0])) if info.price.size else 2
+    price = {"color": _PRICE, "width": 1}
+    below = {"color": _DRAWDOWN, "width": 1.2, "shape": "hv"}
+    equity = {"color": _EQUITY, "width": 2, "shape": "hv"}
+    filled = {"fill": "tozeroy", "fillcolor": "rgba(176,101,122,0.25)"}
     return [
-        _line(
-            "price",
-            info.price_time_ms,
-            info.price,
-            line={"color": _PRICE, "width": 1},
-            yaxis="y3",
-            hovertemplate=f"%{{y:.{places}f}}<br>%{{x|%Y-%m-%d %H:%M}}<extra>price</extra>",
-            showlegend=False,
-        ),
+        _line("price", (info.price_time_ms, info.price), "y3", f"%{{y:.{places}f}}", line=price),
         *_price_traces(info),
-        _line(
-            "drawdown",
-            low_times,
-            _percents(low),
-            line={"color": _DRAWDOWN, "width": 1.2, "shape": "hv"},
-            fill="tozeroy",
-            fillcolor="rgba(176,101,122,0.25)",
-            yaxis="y2",
-            hovertemplate="%{y:.2f} %<br>%{x|%Y-%m-%d %H:%M}<extra>drawdown</extra>",
-            showlegend=False,
-        ),
-        _line(
-            "equity",
-            times,
-            _percents(percent),
-            line={"color": _EQUITY, "width": 2, "shape": "hv"},
-            yaxis="y",
-            hovertemplate="%{y:+.2f} %<br>%{x|%Y-%m-%d %H:%M}<extra>equity</extra>",
-            showlegend=False,
-        ),
+        _line("drawdown", (low_times, _percents(low)), "y2", "%{y:.2f} %", line=below, **filled),
+        _line("equity", (times, _percents(percent)), "y", "%{y:+.2f} %", line=equity),
         *_trade_traces(info),
     ]
 
@@ -279,6 +248,15 @@ def figure_json(result_or_info: Any) -> dict[str, Any]:
     }
 
 
+def graph_objects() -> Any:
+    """The module of plotly with figures and traces; raises ``MissingDependency`` where plotly is not installed."""
+    try:
+        import plotly.graph_objects as go
+    except ImportError:
+        raise MissingDependency("plotly", purpose="a figure", extra="notebook") from None
+    return go
+
+
 def equity_figure(result_or_info: Any) -> Any:
     """Equity with drawdown and price below it, each trade marked, as a plotly figure.
 
@@ -295,10 +273,7 @@ def equity_figure(result_or_info: Any) -> Any:
     MissingDependency
         When plotly is not installed.
     """
-    try:
-        import plotly.graph_objects as go
-    except ImportError:
-        raise MissingDependency("plotly", purpose="a figure", extra="notebook") from None
+    go = graph_objects()
     info = _as_info(result_or_info)
     figure = go.Figure(data=_traces(info), layout=_layout(info))
     figure.layout.template = None
