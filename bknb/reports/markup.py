@@ -18,6 +18,7 @@ __all__ = [
     "element",
     "elements",
     "figures",
+    "figures_report",
     "fragment",
     "html_figures",
     "html_table",
@@ -63,6 +64,20 @@ def figures(pairs: Iterable[tuple[str, str]]) -> list[str]:
     ['- **Trades:** 12']
     """
     return [f"- **{cell(label)}:** {cell(text)}" for label, text in pairs]
+
+
+def figures_report(
+    title: str, pairs: Iterable[tuple[str, str]], table: Sequence[str], after: Sequence[str], *, empty: str
+) -> str:
+    """A Markdown report: title, figures, a table and what follows it; one sentence where there is no table.
+
+    Examples
+    --------
+    >>> figures_report("Waits", [], [], ["In minutes."], empty="Nothing waited.").splitlines()
+    ['# Waits', '', 'Nothing waited.']
+    """
+    body = [*figures(pairs), "", *table, "", *after] if table else [empty]
+    return "\n".join([f"# {cell(title)}", "", *body]) + "\n"
 
 
 def text_figures(title: str, pairs: Iterable[tuple[str, str]]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import minute_text, price_text
 from ..domain.signal import Milestone, RiskRefused
@@ -13,6 +14,32 @@ from .markup import cell, markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# columns of the tables, and where an event has what is not under the column's own name
+_MILESTONE_FIELDS: Final = ("when", "symbol", "strategy", "signal_id", "position", "side", "level", "price", "mode")
+_REFUSAL_FIELDS: Final = (
+    "when", "symbol", "strategy", "risk", "note", "position", "price", "open_positions", "mode",
+)  # fmt: skip
+_PLACES: Final = {"signal_id": "signal.id", "position": "signal.position"}
+
+# columns of the reports, and the text of an event in each
+_MILESTONE_COLUMNS: Final = ("When (UTC)", "Symbol", "Strategy", "Signal", "Position", "Level", "Price", "Mode")
+_REFUSAL_COLUMNS: Final = (
+    "When (UTC)", "Symbol", "Strategy", "Profile", "Why", "Position", "Price", "Open then", "Mode",
+)  # fmt: skip
+_TEXTS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "When (UTC)": lambda event: minute_text(event.when),
+    "Symbol": attrgetter("symbol"),
+    "Strategy": attrgetter("strategy"),
+    "Signal": attrgetter("signal.id"),
+    "Position": attrgetter("signal.position"),
+    "Level": lambda event: f"{'+' if event.side == 'profit' else '-'}{event.level} %",
+    "Price": lambda event: price_text(event.price),
+    "Profile": attrgetter("risk"),
+    "Why": attrgetter("note"),
+    "Open then": lambda event: f"{event.open_positions:,}",
+    "Mode": attrgetter("mode"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +69,13 @@ class MilestoneTally:
     @property
     def table(self) -> pd.DataFrame:
         """One row per milestone: ``when`` (UTC), whose, which way, ``level`` (%), ``price``."""
-        rows = [
-            (
-                *(event.when, event.symbol, event.strategy, event.signal.id, event.signal.position, event.side),
-                *(event.level, event.price, event.mode),
-            )
-            for event in self.milestones
-        ]
-        columns = ["when", "symbol", "strategy", "signal_id", "position", "side", "level", "price", "mode"]
-        return _table(columns, rows)
+        return _table(_MILESTONE_FIELDS, self.milestones)
 
     def report(self) -> str:
         """The milestones as Markdown."""
-        rows = [
-            (
-                minute_text(event.when),
-                event.symbol,
-                event.strategy,
-                event.signal.id,
-                event.signal.position,
-                f"{'+' if event.side == 'profit' else '-'}{event.level} %",
-                price_text(event.price),
-                event.mode,
-            )
-            for event in self.milestones
-        ]
-        columns = ("When (UTC)", "Symbol", "Strategy", "Signal", "Position", "Level", "Price", "Mode")
         counts = f"**Milestones:** {len(self.milestones):,} ({self.profits:,} to a target, {self.losses:,} to a stop)"
         empty = "No position has come a tenth of the way to its target or stop yet."
-        return _report(f"Partial milestones: {self.title}", columns, rows, [counts], empty=empty)
+        return _report(f"Partial milestones: {self.title}", _MILESTONE_COLUMNS, self.milestones, [counts], empty=empty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,37 +100,14 @@ class RefusalTally:
     @property
     def table(self) -> pd.DataFrame:
         """One row per refusal: ``when`` (UTC), symbol, strategy, risk, note, position, price, open_positions, mode."""
-        rows = [
-            (
-                *(event.when, event.symbol, event.strategy, event.risk, event.note, event.signal.position),
-                *(event.price, event.open_positions, event.mode),
-            )
-            for event in self.refusals
-        ]
-        columns = ["when", "symbol", "strategy", "risk", "note", "position", "price", "open_positions", "mode"]
-        return _table(columns, rows)
+        return _table(_REFUSAL_FIELDS, self.refusals)
 
     def report(self) -> str:
         """The refusals as Markdown."""
-        rows = [
-            (
-                minute_text(event.when),
-                event.symbol,
-                event.strategy,
-                event.risk,
-                event.note,
-                event.signal.position,
-                price_text(event.price),
-                f"{event.open_positions:,}",
-                event.mode,
-            )
-            for event in self.refusals
-        ]
-        columns = ("When (UTC)", "Symbol", "Strategy", "Profile", "Why", "Position", "Price", "Open then", "Mode")
         counts = [f"- {count:,} x {cell(note)}" for note, count in self.by_note.items()]
         total = f"**Refusals:** {len(self.refusals):,}"
-        after = [total, "", *counts]
-        return _report(f"Risk refusals: {self.title}", columns, rows, after, empty="No candidate was refused yet.")
+        after, empty = [total, "", *counts], "No candidate was refused yet."
+        return _report(f"Risk refusals: {self.title}", _REFUSAL_COLUMNS, self.refusals, after, empty=empty)
 
 
 def milestone_tally(title: str, milestones: Iterable[Milestone]) -> MilestoneTally:
@@ -150,17 +132,17 @@ def refusal_tally(title: str, refusals: Iterable[RiskRefused]) -> RefusalTally:
     return RefusalTally(title, tuple(sorted(refusals, key=lambda event: event.when)))
 
 
-def _table(columns: list[str], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+def _table(fields: Sequence[str], events: Iterable[Any]) -> pd.DataFrame:
     import pandas as pd
 
-    table = pd.DataFrame(rows, columns=columns)
+    read = attrgetter(*(_PLACES.get(name, name) for name in fields))
+    table = pd.DataFrame([read(event) for event in events], columns=list(fields))
     table["when"] = pd.to_datetime(table["when"].astype("int64"), unit="ms", utc=True)
     return table
 
 
-def _report(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], after: Sequence[str], *, empty: str
-) -> str:
-    """A title, a table and what follows it; one sentence where the table has no row."""
+def _report(title: str, columns: Sequence[str], events: Sequence[Any], after: Sequence[str], *, empty: str) -> str:
+    """A title, a table of the events and what follows it; one sentence where there are none."""
+    rows = [[_TEXTS[name](event) for name in columns] for event in events]
     body = [*markdown_table(columns, rows), "", *after] if rows else [empty]
     return "\n".join([f"# {cell(title)}", "", *body, ""])

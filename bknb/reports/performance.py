@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import number_text
-from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table, text_figures
+from .markup import Html, cell, figures_report, fragment, html_figures, html_table, markdown_table, text_figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,19 +103,14 @@ class PerformanceInfo:
 
     def report(self) -> str:
         """The report as Markdown."""
-        lines = [f"# Performance: {cell(self.strategy)} on {cell(self.symbol)}", ""]
-        if not self.timings:
-            return "\n".join([*lines, "Nothing was timed."]) + "\n"
-        lines += [*figures(self._pairs()), "", *markdown_table(_TITLES, self._cells()), ""]
-        lines += [f"- **{cell(timing.metric)}**: {MEANING.get(timing.metric, '')}" for timing in self.timings]
-        lines += [
-            "",
-            (
-                "Metrics lie within one another, so their totals must not be added. Percentiles are interpolated; the "
-                "standard deviation divides by n - 1. A wait is the time from the end of one to the end of the next."
-            ),
-        ]
-        return "\n".join(lines) + "\n"
+        title = f"Performance: {self.strategy} on {self.symbol}"
+        table = markdown_table(_TITLES, self._cells()) if self.timings else []
+        meanings = [f"- **{cell(timing.metric)}**: {MEANING.get(timing.metric, '')}" for timing in self.timings]
+        method = (
+            "Metrics lie within one another, so their totals must not be added. Percentiles are interpolated; the "
+            "standard deviation divides by n - 1. A wait is the time from the end of one to the end of the next."
+        )
+        return figures_report(title, self._pairs(), table, [*meanings, "", method], empty="Nothing was timed.")
 
     def __repr__(self) -> str:
         return text_figures(f"performance of {self.strategy} on {self.symbol}", self._pairs())

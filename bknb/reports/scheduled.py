@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import MISSING, minute_text, number_text, price_text
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Cancelled, Opened, Scheduled
-from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table, text_figures
+from .markup import Html, figures_report, fragment, html_figures, html_table, markdown_table, text_figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _FIELDS: Final = (
     "when", "action", "symbol", "signal_id", "position", "note", "price", "price_open", "price_take_profit",
     "price_stop_loss", "minutes", "reason", "scheduled_at",
+)  # fmt: skip
+_OF_THE_SIGNAL: Final = (
+    "symbol", "position", "note", "price_open", "price_take_profit", "price_stop_loss", "scheduled_at",
 )  # fmt: skip
 _TITLES: Final = (
     "Time (UTC)", "Action", "Symbol", "Signal ID", "Position", "Note", "Price", "Entry price", "Take profit",
@@ -116,17 +119,13 @@ class ScheduleInfo:
 
     def report(self) -> str:
         """The report as Markdown."""
-        lines = [f"# Scheduled signals: {cell(self.strategy)} on {cell(self.symbol)}", ""]
-        if not self.rows:
-            return "\n".join([*lines, "No signal was scheduled."]) + "\n"
-        lines += [*figures(self._pairs()), "", *markdown_table(_TITLES, self._cells()), ""]
-        lines += [
-            (
-                "The rates are of the signals whose fate is known: opened / (opened + cancelled) and its opposite. "
-                "A signal that opened at once was never scheduled."
-            ),
-        ]
-        return "\n".join(lines) + "\n"
+        title = f"Scheduled signals: {self.strategy} on {self.symbol}"
+        table = markdown_table(_TITLES, self._cells()) if self.rows else []
+        rates = (
+            "The rates are of the signals whose fate is known: opened / (opened + cancelled) and its opposite. "
+            "A signal that opened at once was never scheduled."
+        )
+        return figures_report(title, self._pairs(), table, [rates], empty="No signal was scheduled.")
 
     def __repr__(self) -> str:
         return text_figures(f"scheduled signals of {self.strategy} on {self.symbol}", self._pairs())
@@ -194,19 +193,6 @@ def _mean(rows: list[ScheduleRow]) -> float | None:
 
 
 def _row(event: Any, action: str, *, minutes: float | None, reason: str = "") -> ScheduleRow:
-    signal = event.signal
-    return ScheduleRow(
-        when=event.when,
-        action=action,
-        symbol=signal.symbol,
-        signal_id=signal.id,
-        position=signal.position,
-        note=signal.note,
-        price=event.price,
-        price_open=signal.price_open,
-        price_take_profit=signal.price_take_profit,
-        price_stop_loss=signal.price_stop_loss,
-        minutes=minutes,
-        reason=reason,
-        scheduled_at=signal.scheduled_at,
-    )
+    signal = {name: getattr(event.signal, name) for name in _OF_THE_SIGNAL}
+    own = {"when": event.when, "action": action, "signal_id": event.signal.id, "price": event.price}
+    return ScheduleRow(**own, **signal, minutes=minutes, reason=reason)
