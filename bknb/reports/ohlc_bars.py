@@ -11,6 +11,8 @@ from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from array import array
+
     from numpy.typing import NDArray
 
 _MINUTES_PER_DAY: Final = DAY_MS // MINUTE_MS
@@ -21,7 +23,20 @@ _LADDER: Final = tuple(minutes * MINUTE_MS for minutes in (*_MINUTES, *(days * _
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bars:
+class _Prices:
+    """First, highest, lowest and last price of every step."""
+
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return int(self.close.shape[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars(_Prices):
     """Candles of one length, oldest first, without empty ones.
 
     Attributes
@@ -36,13 +51,33 @@ class Bars:
 
     step_ms: int
     time_ms: NDArray[np.int64]
-    open: NDArray[np.float64]
-    high: NDArray[np.float64]
-    low: NDArray[np.float64]
-    close: NDArray[np.float64]
 
-    def __len__(self) -> int:
-        return int(self.time_ms.shape[0])
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceLine(_Prices):
+    """Prices in the shape of candles."""
+
+    timestamp: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, times: array[float], prices: array[float]) -> PriceLine:
+        """Prices of events as candles without height."""
+        count = len(times)
+        close = np.array(prices[:count], dtype=np.float64)
+        return cls(timestamp=np.array(times[:count], dtype=np.int64), open=close, high=close, low=close, close=close)
+
+    @classmethod
+    def around(cls, candles: Any, times: array[float], prices: array[float]) -> PriceLine:
+        """Candles, with the prices of events before and after them."""
+        line = cls.of(times, prices)
+        before = int(np.searchsorted(line.timestamp, candles.timestamp[0]))
+        after = int(np.searchsorted(line.timestamp, candles.timestamp[-1], side="right"))
+
+        def joined(name: str) -> NDArray[Any]:
+            own = getattr(line, name)
+            return np.concatenate((own[:before], getattr(candles, name), own[after:]))
+
+        return cls(**{name: joined(name) for name in ("timestamp", "open", "high", "low", "close")})
 
 
 _EMPTY: Final = np.empty(0)

@@ -10,9 +10,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
-
-import numpy as np
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import (
@@ -31,11 +29,9 @@ from ..domain.signal import (
 from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
 from ..metrics.definitions import DEFINITIONS, figure_text, lower_is_better
+from .ohlc_bars import PriceLine
 from .progress_text import interval_minutes
 from .signal_story import RANK, event_line
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Key: TypeAlias = tuple[str, str, str]
 """Mode, symbol and strategy: together they identify a run at any moment."""
@@ -468,8 +464,8 @@ class RunView:
     def series(self) -> Any:
         """The prices to draw: candles, and where a live run has none (any more) the prices of its events."""
         if self.candles is None:
-            return _Line.of(self.price_ms, self.prices)
-        return _Line.around(self.candles, self.price_ms, self.prices) if self.price_ms else self.candles
+            return PriceLine.of(self.price_ms, self.prices)
+        return PriceLine.around(self.candles, self.price_ms, self.prices) if self.price_ms else self.candles
 
     def span(self) -> tuple[int, int]:
         """First and last moment to draw, UTC milliseconds."""
@@ -479,40 +475,6 @@ class RunView:
         if self.trades.closed_ms:
             last = max(last, int(self.trades.closed_ms[-1]))
         return first, max(last, first + MINUTE_MS)
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """Prices in the shape of candles."""
-
-    timestamp: NDArray[np.int64]
-    open: NDArray[np.float64]
-    high: NDArray[np.float64]
-    low: NDArray[np.float64]
-    close: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return int(self.timestamp.shape[0])
-
-    @classmethod
-    def of(cls, times: array[float], prices: array[float]) -> _Line:
-        """Prices of events as candles without height."""
-        count = len(times)
-        close = np.array(prices[:count], dtype=np.float64)
-        return cls(np.array(times[:count], dtype=np.int64), close, close, close, close)
-
-    @classmethod
-    def around(cls, candles: Any, times: array[float], prices: array[float]) -> _Line:
-        """Candles, with the prices of events before and after them."""
-        line = cls.of(times, prices)
-        before = int(np.searchsorted(line.timestamp, candles.timestamp[0]))
-        after = int(np.searchsorted(line.timestamp, candles.timestamp[-1], side="right"))
-
-        def joined(name: str) -> NDArray[Any]:
-            own = getattr(line, name)
-            return np.concatenate((own[:before], getattr(candles, name), own[after:]))
-
-        return cls(joined("timestamp"), joined("open"), joined("high"), joined("low"), joined("close"))
 
 
 PANELS: Final = (
