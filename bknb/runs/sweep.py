@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..metrics.definitions import lower_is_better
 from ..ports import TrialLedger
 from ..sweeps.search import Search, Space, checked_search
-from ..sweeps.sweep_run import SweepPlan, SweepRun
+from ..sweeps.sweep_run import SearchOptions, SweepPlan, SweepRun
 from ..sweeps.trial_ledger import TrialFile, TrialMemory
 from .sweep_result import SweepResult
 from .task import Counted, Task
@@ -80,15 +80,9 @@ class SweepTask(Counted, Task[SweepResult, tuple[int, int]]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepOptions:
+class SweepOptions(SearchOptions):
     """The options of a sweep beside what is run on what, with their defaults; as in ``bknb.sweep``."""
 
-    metric: str = "sharpe_ratio"
-    search: str = "grid"
-    trials: int | None = None
-    seed: int = 0
-    executor: object = None
-    keep_trades: bool = False
     interval: str | None = None
     execution: str | None = None
     settings: Settings | dict[str, Any] | None = None
@@ -115,17 +109,8 @@ def plan_sweep(
 
     chosen = plans[0].strategy
     checked_params(chosen.name, chosen.get_signals or chosen.get_signal, space.values)
-    return SweepPlan(
-        plans=plans,
-        space=space,
-        search=options.search,
-        trials=options.trials,
-        seed=options.seed,
-        metric=options.metric,
-        lower_is_better=lower_is_better(options.metric),
-        executor=options.executor,
-        keep_trades=options.keep_trades,
-    )
+    searched = {each.name: getattr(options, each.name) for each in fields(SearchOptions)}
+    return SweepPlan(plans=plans, space=space, lower_is_better=lower_is_better(options.metric), **searched)
 
 
 def sweep(

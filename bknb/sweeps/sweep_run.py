@@ -40,7 +40,19 @@ _SAVE: Final = 256  # trials that are written to disk at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepPlan:
+class SearchOptions:
+    """How a sweep searches and what it keeps, with the defaults; as in ``bknb.sweep``."""
+
+    metric: str = "sharpe_ratio"
+    search: str = "grid"
+    trials: int | None = None
+    seed: int = 0
+    executor: object = None
+    keep_trades: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPlan(SearchOptions):
     """The resolved options of a sweep.
 
     Attributes
@@ -51,13 +63,7 @@ class SweepPlan:
 
     plans: tuple[Plan, ...]
     space: Space
-    search: str
-    trials: int | None
-    seed: int
-    metric: str
     lower_is_better: bool
-    executor: object = None
-    keep_trades: bool = False
 
     @property
     def symbols(self) -> tuple[str, ...]:
