@@ -66,21 +66,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bknb {bknb.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    run = commands.add_parser(
+    run = _notebook_parser(
+        commands,
         "run",
-        help="execute a notebook, print its backtests, write one HTML file",
+        does="execute a notebook, print its backtests, write one HTML file",
         description="Execute a notebook with this Python, print each backtest's summary, and write everything it "
         "shows to one HTML file that opens without a network. The notebook itself is not changed.",
-        epilog="example: bknb run notebooks/01-first-backtest.ipynb --out first-backtest.html",
+        example="notebooks/01-first-backtest.ipynb --out first-backtest.html",
     )
-    run.add_argument("notebook", metavar="NOTEBOOK.ipynb", type=Path)
     run.add_argument("--out", metavar="FILE.html", type=Path, help="default: the notebook's name, here")
     run.add_argument(
         "--save", metavar="FILE.ipynb", type=Path, help="also write the notebook with its outputs and run cards"
     )
-    run.add_argument(
-        "--timeout", metavar="SECONDS", type=_seconds, help="longest time for one cell (default: no limit)"
-    )
+    _add_timeout(run)
     _sharing_parsers(commands)
     lab = commands.add_parser(
         "lab",
@@ -94,16 +92,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _notebook_parser(commands: Any, name: str, *, does: str, description: str, example: str) -> argparse.ArgumentParser:
+    """A command that executes one notebook, given by its path."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=does, description=description, epilog=f"example: bknb {name} {example}"
+    )
+    parser.add_argument("notebook", metavar="NOTEBOOK.ipynb", type=Path)
+    return parser
+
+
+def _add_timeout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, help="longest time for one cell (default: no limit)"
+    )
+
+
 def _sharing_parsers(commands: Any) -> None:
-    share = commands.add_parser(
+    share = _notebook_parser(
+        commands,
         "share",
-        help="make a folder with which somebody else gets the same numbers",
+        does="make a folder with which somebody else gets the same numbers",
         description="Execute a notebook and write it to a folder with exactly the candles it used, the files it read, "
         "pinned requirements, binder/ and a README; then execute that copy without a network and compare. Secrets are "
         "looked for, and refused. The notebook itself is not changed.",
-        epilog="example: bknb share notebooks/01-first-backtest.ipynb --to first.zip --repository me/strategies",
+        example="notebooks/01-first-backtest.ipynb --to first.zip --repository me/strategies",
     )
-    share.add_argument("notebook", metavar="NOTEBOOK.ipynb", type=Path)
     share.add_argument("--to", metavar="FOLDER|FILE.zip", type=Path, help="default: NOTEBOOK-share, here")
     share.add_argument("--repository", metavar="OWNER/NAME", help="where it will be on GitHub, for the launch link")
     share.add_argument("--ref", metavar="BRANCH", default="HEAD", help="branch or commit there (default: HEAD)")
@@ -111,14 +124,14 @@ def _sharing_parsers(commands: Any) -> None:
         "--accept", metavar="FINGERPRINT", action="append", default=[], help="a finding that is no secret"
     )
     share.add_argument("--no-check", action="store_true", help="do not execute the copy")
-    verify = commands.add_parser(
+    verify = _notebook_parser(
+        commands,
         "verify",
-        help="execute a notebook again and say what differs from the results stored in it",
+        does="execute a notebook again and say what differs from the results stored in it",
         description="Execute a notebook (or the one in a shared folder) and compare every result with the run card "
         "stored beside it: candles, lines of the strategy, settings, every trade. The notebook itself is not changed.",
-        epilog="example: bknb verify notebooks/01-first-backtest.ipynb",
+        example="notebooks/01-first-backtest.ipynb",
     )
-    verify.add_argument("notebook", metavar="NOTEBOOK.ipynb", type=Path)
     doctor = commands.add_parser(
         "doctor",
         help="say what works here, what does not, and what to do",
@@ -130,9 +143,7 @@ def _sharing_parsers(commands: Any) -> None:
     doctor.add_argument("--candles", metavar="FOLDER", type=Path, help="stored candles (default: ./dump/candles)")
     doctor.add_argument("--offline", action="store_true", help="ask neither Ollama nor exchanges")
     for parser in (share, verify):
-        parser.add_argument(
-            "--timeout", metavar="SECONDS", type=_seconds, help="longest time for one cell (default: no limit)"
-        )
+        _add_timeout(parser)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

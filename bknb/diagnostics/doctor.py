@@ -241,12 +241,9 @@ def _widgets(lab: int, widgets: str, extensions: dict[str, str]) -> Finding:
     """Whether ipywidgets and JupyterLab's widget extension fit: ipywidgets 8 needs jupyterlab_widgets 3."""
     front = extensions.get("@jupyter-widgets/jupyterlab-manager")
     if front is None:
-        return Finding(
-            what="widgets",
-            state="bad",
-            found=f"ipywidgets {widgets}, but JupyterLab has no extension that draws widgets",
-            advice="pip install --force-reinstall jupyterlab_widgets, then reload the page",
-        )
+        found = f"ipywidgets {widgets}, but JupyterLab has no extension that draws widgets"
+        advice = "pip install --force-reinstall jupyterlab_widgets, then reload the page"
+        return Finding(what="widgets", state="bad", found=found, advice=advice)
     fits = major(widgets) >= 8 and major(front) >= 5 and lab >= 4
     return _judged(
         "widgets",
@@ -264,12 +261,9 @@ def _ollama() -> Iterator[Finding]:
     try:
         models = environment.ollama_models(host)
     except OSError as error:
-        yield Finding(
-            what="Ollama",
-            state="note",
-            found=f"{host} does not answer: {error}",
-            advice="only %optimize needs it: start it with 'ollama serve', or set OLLAMA_HOST",
-        )
+        found = f"{host} does not answer: {error}"
+        advice = "only %optimize needs it: start it with 'ollama serve', or set OLLAMA_HOST"
+        yield Finding(what="Ollama", state="note", found=found, advice=advice)
         return
     found = f"{host} has {len(models)} model{'' if len(models) == 1 else 's'}"
     yield _judged("Ollama", bool(models), found, otherwise="note", advice="fetch one: ollama pull NAME")

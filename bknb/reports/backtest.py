@@ -41,17 +41,7 @@ def _total(pairs: Iterable[tuple[str, int]]) -> int:
 
 
 def summary_text(result: Any) -> str:
-    """The summary for a terminal, a few lines: the run, its figures, its warnings.
-
-    Parameters
-    ----------
-    result : Result or BacktestInfo
-
-    Returns
-    -------
-    str
-        Without a newline at the end.
-    """
+    """The summary of a Result or BacktestInfo for a terminal, a few lines: the run, its figures, its warnings."""
     info = _as_info(result)
     facts = dict(info.facts)
     lines = [
@@ -106,16 +96,8 @@ def backtest_report(result: Any) -> str:
     """The whole report of a backtest as Markdown.
 
     It names what was run, on which data, under which execution model and settings; lists every trade; gives every
-    figure with its definition; and counts what did not become a trade.
-
-    Parameters
-    ----------
-    result : Result or BacktestInfo
-
-    Returns
-    -------
-    str
-        Ends with one newline. The same result always gives the same text.
+    figure with its definition; and counts what did not become a trade. The text ends with one newline; the same Result
+    or BacktestInfo always gives the same.
     """
     info = _as_info(result)
     lines = [f"# {info.kind.capitalize()} report: {_cell(info.strategy)} on {_cell(info.symbol)}", ""]

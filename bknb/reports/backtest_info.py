@@ -268,17 +268,7 @@ def _partial(result: Any) -> str:
 
 
 def backtest_info(result: Any) -> BacktestInfo:
-    """Facts, figures, rows, errors and warnings of one backtest.
-
-    Parameters
-    ----------
-    result : Result
-        What :func:`bknb.backtest` returned.
-
-    Returns
-    -------
-    BacktestInfo
-    """
+    """Facts, figures, rows, errors and warnings of one Result, as :func:`bknb.backtest` returns it."""
     import msgspec
 
     settings = msgspec.structs.asdict(result.settings)

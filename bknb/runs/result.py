@@ -104,19 +104,7 @@ class Result:
     @cached_property
     def rejected(self) -> pd.DataFrame:
         """One row per answer of the strategy that broke rules, with all rules it broke."""
-        rows = [
-            {
-                "when": event.when,
-                "symbol": event.symbol,
-                "strategy": event.strategy,
-                "price": event.price,
-                "codes": ", ".join(reason.code for reason in event.reasons),
-                "reasons": "; ".join(reason.text for reason in event.reasons),
-                "signal": event.signal,
-            }
-            for event in self._records.rejected
-        ]
-        return _table(rows, ("when", "symbol", "strategy", "price", "codes", "reasons", "signal"))
+        return _table([_rejected(event) for event in self._records.rejected], _REJECTED_COLUMNS)
 
     @property
     def rejections(self) -> list[Rejected]:
@@ -320,6 +308,9 @@ _CANCELLED_COLUMNS = (
 )
 
 
+_REJECTED_COLUMNS = ("when", "symbol", "strategy", "price", "codes", "reasons", "signal")
+
+
 def _row(signal: OpenSignal | ScheduledSignal) -> dict[str, Any]:
     return {
         "signal_id": signal.id,
@@ -357,6 +348,18 @@ def _cancelled(event: Cancelled) -> dict[str, Any]:
         "price_close": event.price,
         "reason": event.reason,
         "note": event.note or event.signal.note,
+    }
+
+
+def _rejected(event: Rejected) -> dict[str, Any]:
+    return {
+        "when": event.when,
+        "symbol": event.symbol,
+        "strategy": event.strategy,
+        "price": event.price,
+        "codes": ", ".join(reason.code for reason in event.reasons),
+        "reasons": "; ".join(reason.text for reason in event.reasons),
+        "signal": event.signal,
     }
 
 
