@@ -240,7 +240,7 @@ def test_a_file_without_replies_is_refused(content: str, tmp_path: Path) -> None
 def test_the_magic_runs_shows_and_keeps(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("IPython")
     from bknb.jupyter.magics.arguments import parse
-    from bknb.jupyter.magics.optimize import COMMANDS, optimize
+    from bknb.jupyter.magics.optimize import MAGICS, optimize
 
     class Desk:
         def __init__(self) -> None:
@@ -248,7 +248,7 @@ def test_the_magic_runs_shows_and_keeps(capsys: pytest.CaptureFixture[str]) -> N
 
     desk: Any = Desk()
     add()
-    (command,) = COMMANDS
+    ((command, _action),) = MAGICS
     call = parse(command, "BTCUSDT --optimizer ideas --path made --out found", names={})
     assert optimize(desk, call) is None
     assert desk.names["found"][0].name == "ideas-1"

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MODULES: Final = (register, backtest, runs, dashboard, live, share, sweep, compare, data, optimize)
-COMMANDS: Final = tuple(command for module in _MODULES for command in module.COMMANDS)
-_ACTIONS: Final[dict[str, Action]] = {name: action for module in _MODULES for name, action in module.ACTIONS.items()}
+COMMANDS: Final = tuple(command for module in _MODULES for command, _action in module.MAGICS)
+_ACTIONS: Final[dict[str, Action]] = {command.name: action for module in _MODULES for command, action in module.MAGICS}
 
 
 def _answer(session: Session, name: str, line: str, cell: str | None = None) -> Any:

@@ -7,59 +7,31 @@ from typing import Any, Final
 import bknb
 
 from .. import display
-from ..session import Action, Session
+from ..session import Session
 from ..wait import wait
-from .arguments import Call, Command, Option
+from .arguments import Call, Option
+from .options import (
+    BACKGROUND,
+    EXCHANGE,
+    EXECUTION,
+    FRAME,
+    INTERVAL,
+    LOOKBACK,
+    PARAMS,
+    RISK,
+    SETTINGS,
+    STRATEGY,
+    SYMBOL,
+    helped,
+)
 from .output import assign_out, echo
-from .register import EXECUTION, INTERVAL, LOOKBACK, PARAMS, RISK, register_strategy
+from .register import register_strategy
+from .table import Magics
 
-_SYMBOL: Final = Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True)
-_EXCHANGE: Final = Option(
-    name="--exchange", help="where candles come from: a name or {source}", kind="exchange", required=True
-)
-_FRAME: Final = Option(
-    name="--frame", help="a name, or START:END such as 2024-01-01:2024-02-01", kind="frame", required=True
-)
-_SETTINGS: Final = Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable")
 _OUT: Final = Option(name="--out", help="variable that receives the result", kind="variable")
-_BACKGROUND: Final = Option(name="--background", help="return at once; %runs shows how far it is", flag=True)
+_BACKGROUND: Final = helped(BACKGROUND, "return at once; %runs shows how far it is")
 
-COMMANDS: Final = (
-    Command(
-        name="%%backtest",
-        summary="Registers the get_signal, or get_signals, in the cell and runs it over history.",
-        options=(
-            _SYMBOL,
-            _EXCHANGE,
-            _FRAME,
-            INTERVAL,
-            Option(name="--name", help="name of the strategy; 'cell' by default", kind="strategy"),
-            PARAMS,
-            LOOKBACK,
-            RISK,
-            EXECUTION,
-            _SETTINGS,
-            _OUT,
-            _BACKGROUND,
-        ),
-        twin='bknb.backtest("BTCUSDT", strategy=get_signal, exchange="demo", frame="2024-01-01:2024-02-01")',
-    ),
-    Command(
-        name="%backtest",
-        summary="Runs a registered strategy over history.",
-        options=(
-            _SYMBOL,
-            Option(name="--strategy", help="a registered strategy", kind="strategy", required=True),
-            _EXCHANGE,
-            _FRAME,
-            EXECUTION,
-            _SETTINGS,
-            _OUT,
-            _BACKGROUND,
-        ),
-        twin='bknb.backtest("BTCUSDT", strategy="sma-cross", exchange="demo", frame="2024-01-01:2024-02-01")',
-    ),
-)
+MAGICS: Final = Magics()
 
 
 def _run(session: Session, call: Call, *, strategy: Any, execution: str | None = None) -> Any:
@@ -99,16 +71,25 @@ def _refuse_a_second(symbol: Any, strategy: Any) -> None:
         )
 
 
+@MAGICS.add(
+    "%%backtest",
+    *(SYMBOL, EXCHANGE, FRAME, INTERVAL),
+    Option(name="--name", help="name of the strategy; 'cell' by default", kind="strategy"),
+    *(PARAMS, LOOKBACK, RISK, EXECUTION, SETTINGS, _OUT, _BACKGROUND),
+    twin='bknb.backtest("BTCUSDT", strategy=get_signal, exchange="demo", frame="2024-01-01:2024-02-01")',
+)
 def backtest_cell(session: Session, call: Call) -> Any:
-    """``%%backtest``."""
+    """Registers the get_signal, or get_signals, in the cell and runs it over history."""
     name = call.get("name", "cell")
     register_strategy(session, call, name=name)
     return _run(session, call, strategy=name)
 
 
+@MAGICS.add(
+    "%backtest",
+    *(SYMBOL, STRATEGY, EXCHANGE, FRAME, EXECUTION, SETTINGS, _OUT, _BACKGROUND),
+    twin='bknb.backtest("BTCUSDT", strategy="sma-cross", exchange="demo", frame="2024-01-01:2024-02-01")',
+)
 def backtest(session: Session, call: Call) -> Any:
-    """``%backtest``."""
+    """Runs a registered strategy over history."""
     return _run(session, call, strategy=call.values["strategy"], execution=call.get("execution"))
-
-
-ACTIONS: Final[dict[str, Action]] = {"%%backtest": backtest_cell, "%backtest": backtest}

@@ -2,57 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
 from ..kernel import ipython
-from .arguments import Call, Command, Option, whole
+from .arguments import Call, Option, whole
+from .options import BACKGROUND, EXCHANGE, EXECUTION, FRAME, METRIC, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
 from .output import assign_out, task_or_result, wait_with_line
+from .table import Magics
 
 if TYPE_CHECKING:
-    from ..session import Action, Session
+    from ..session import Session
 
-_SYMBOL: Final = Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True)
-_SETTINGS: Final = Option(name="--settings", help="costs and limits, as {settings}", kind="variable")
-_OUT: Final = Option(name="--out", help="variable that receives the result; NAME << does the same", kind="variable")
+_FRAME: Final = helped(FRAME, "a name, or START:END")
+_SETTINGS: Final = helped(SETTINGS, "costs and limits, as {settings}")
+_OUT: Final = out("the result")
 
-WALKER: Final = Command(
-    name="%walker",
-    summary="Compares strategies over one frame and ranks them.",
-    options=(
-        _SYMBOL,
-        Option(name="--walker", help="a registered walker; or give the next three", kind="walker"),
-        Option(name="--strategies", help="names with commas, or {strategies}", kind="strategy"),
-        Option(name="--exchange", help="where candles come from: a name or {source}", kind="exchange"),
-        Option(name="--frame", help="a name, or START:END", kind="frame"),
-        Option(name="--metric", help="figure to rank by; sharpe_ratio by default", kind="metric"),
-        Option(name="--execution", help="pessimistic, touch or vwap, for all of them", kind="execution"),
-        _SETTINGS,
-        _OUT,
-        Option(name="--background", help="return at once, with a task", flag=True),
-    ),
+MAGICS: Final = Magics()
+
+
+@MAGICS.add(
+    "%walker",
+    SYMBOL,
+    Option(name="--walker", help="a registered walker; or give the next three", kind="walker"),
+    Option(name="--strategies", help="names with commas, or {strategies}", kind="strategy"),
+    optional(EXCHANGE),
+    optional(_FRAME),
+    replace(METRIC, kind="metric"),
+    helped(EXECUTION, "pessimistic, touch or vwap, for all of them"),
+    *(_SETTINGS, _OUT, BACKGROUND),
     twin='bknb.walker("BTCUSDT", strategies=["fast", "slow"], exchange="demo", frame="2024-01-01:2024-02-01")',
 )
-
-LOOKAHEAD: Final = Command(
-    name="%lookahead",
-    summary="Finds out whether a strategy uses what it cannot have known.",
-    options=(
-        _SYMBOL,
-        Option(name="--strategy", help="a registered strategy", kind="strategy", required=True),
-        Option(name="--exchange", help="where candles come from: a name or {source}", kind="exchange", required=True),
-        Option(name="--frame", help="a name, or START:END", kind="frame", required=True),
-        Option(name="--moments", help="how many moments to look at closely; 40 by default"),
-        _SETTINGS,
-        _OUT,
-    ),
-    twin='bknb.check_lookahead("sma-cross", "BTCUSDT", exchange="demo", frame="2024-01-01:2024-02-01")',
-)
-
-
 def walker(session: Session, call: Call) -> Any:
-    """``%walker``."""
+    """Compares strategies over one frame and ranks them."""
     given = {key: value for key, value in call.values.items() if key not in ("symbol", "strategies", "background")}
     strategies = call.get("strategies")
     if isinstance(strategies, str):
@@ -63,8 +47,15 @@ def walker(session: Session, call: Call) -> Any:
     return task_or_result(session, call, task, wait=_wait)
 
 
+@MAGICS.add(
+    "%lookahead",
+    *(SYMBOL, STRATEGY, EXCHANGE, _FRAME),
+    Option(name="--moments", help="how many moments to look at closely; 40 by default"),
+    *(_SETTINGS, _OUT),
+    twin='bknb.check_lookahead("sma-cross", "BTCUSDT", exchange="demo", frame="2024-01-01:2024-02-01")',
+)
 def lookahead(session: Session, call: Call) -> Any:
-    """``%lookahead``."""
+    """Finds out whether a strategy uses what it cannot have known."""
     given = {key: call.values[key] for key in ("exchange", "frame", "settings") if key in call.values}
     found = bknb.check_lookahead(call.values["strategy"], call.values["symbol"], **given, **whole(call, "moments"))
     ipython("display").display(found)
@@ -82,7 +73,3 @@ def _wait(task: Any) -> Any:
         partial="partial comparison",
         stop_now=True,
     )
-
-
-COMMANDS: Final = (WALKER, LOOKAHEAD)
-ACTIONS: Final[dict[str, Action]] = {"%walker": walker, "%lookahead": lookahead}

@@ -6,28 +6,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from .arguments import Call, Command, Option
+from .arguments import Call, Option
+from .options import out
 from .output import assign_out
+from .table import Magics
 
 if TYPE_CHECKING:
-    from ..session import Action, Session
+    from ..session import Session
 
-COMMANDS: Final = (
-    Command(
-        name="%dashboard",
-        summary="Shows panels of a run as it happens; without one, of everything that is running and starts later.",
-        options=(
-            Option(name="RUN", help="number of a run (see %runs), {task} or {result}", kind="run"),
-            Option(name="--panels", help="which, such as price,trades; all that fit by default"),
-            Option(name="--out", help="variable that receives the dashboard; NAME << does the same", kind="variable"),
-        ),
-        twin="bknb.dashboard(task)",
-    ),
+MAGICS: Final = Magics()
+
+
+@MAGICS.add(
+    "%dashboard",
+    Option(name="RUN", help="number of a run (see %runs), {task} or {result}", kind="run"),
+    Option(name="--panels", help="which, such as price,trades; all that fit by default"),
+    out("the dashboard"),
+    twin="bknb.dashboard(task)",
 )
-
-
 def dashboard(session: Session, call: Call) -> None:
-    """``%dashboard``."""
+    """Shows panels of a run as it happens; without one, of everything that is running and starts later."""
     shown: Any = call.get("run")
     if isinstance(shown, str):
         run = session.run(shown)
@@ -37,6 +35,3 @@ def dashboard(session: Session, call: Call) -> None:
     board = bknb.dashboard(shown, panels=panels)
     assign_out(session, call, board)
     board.show()
-
-
-ACTIONS: Final[dict[str, Action]] = {"%dashboard": dashboard}

@@ -6,55 +6,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from .arguments import Call, Command, Option
+from .arguments import Call, Option
+from .options import EXCHANGE, FRAME, SYMBOL, helped, optional, out
 from .output import assign_out
+from .table import Magics
 
 if TYPE_CHECKING:
-    from ..session import Action, Session
+    from ..session import Session
 
-_SYMBOLS: Final = Option(
-    name="SYMBOL", help="BTCUSDT, or several with commas between them", kind="symbol", required=True
-)
-_EXCHANGE: Final = Option(
-    name="--exchange", help="a name, {source}, or any exchange ccxt knows", kind="exchange", required=True
-)
-_FRAME: Final = Option(name="--frame", help="a name, or START:END such as 2024-01-01:2024-02-01", kind="frame")
-_OUT: Final = Option(name="--out", help="variable that receives what was found; NAME << does the same", kind="variable")
 _FOLDER: Final = Option(name="--folder", help="where candles are kept; ./dump/candles by default", kind="path")
+_OUT: Final = out("what was found")
 _WHICH: Final = (
-    _SYMBOLS,
-    _EXCHANGE,
-    _FRAME,
+    helped(SYMBOL, "BTCUSDT, or several with commas between them"),
+    helped(EXCHANGE, "a name, {source}, or any exchange ccxt knows"),
+    optional(FRAME),
     Option(name="--start", help="first moment, in place of --frame; UTC"),
     Option(name="--end", help="last moment; now by default"),
 )
 """The options that name the candles."""
 
-COMMANDS: Final = (
-    Command(
-        name="%download",
-        summary="Has the history of one or more symbols on disk; fetches only what is not there yet.",
-        options=(
-            *_WHICH,
-            Option(name="--interval", help="length of a candle; 1m by default", kind="interval"),
-            _FOLDER,
-            Option(name="--again", help="fetch what is known, too, and replace what differs", flag=True),
-            _OUT,
-        ),
-        twin='bknb.download("BTCUSDT", exchange="binance", start="2024-01-01", end="2024-02-01")',
-    ),
-    Command(
-        name="%audit",
-        summary="Looks over stored minutes: gaps, oddities, and longer candles against minutes.",
-        options=(
-            *_WHICH,
-            Option(name="--compare", help="longer intervals of the exchange, such as 1h,1d", kind="interval"),
-            _FOLDER,
-            _OUT,
-        ),
-        twin='bknb.audit("BTCUSDT", exchange="binance", start="2024-01-01", end="2024-02-01", compare="1h")',
-    ),
-)
+MAGICS: Final = Magics()
 
 
 def _range(call: Call) -> dict[str, Any]:
@@ -68,8 +39,17 @@ def _range(call: Call) -> dict[str, Any]:
     return {"frame": call.values["frame"]}
 
 
+@MAGICS.add(
+    "%download",
+    *_WHICH,
+    Option(name="--interval", help="length of a candle; 1m by default", kind="interval"),
+    _FOLDER,
+    Option(name="--again", help="fetch what is known, too, and replace what differs", flag=True),
+    _OUT,
+    twin='bknb.download("BTCUSDT", exchange="binance", start="2024-01-01", end="2024-02-01")',
+)
 def download(session: Session, call: Call) -> Any:
-    """``%download``."""
+    """Has the history of one or more symbols on disk; fetches only what is not there yet."""
     options = {name: call.values[name] for name in ("interval", "folder", "again") if name in call.values}
     try:
         done = bknb.download(call.values["symbol"], exchange=call.values["exchange"], **_range(call), **options)
@@ -79,8 +59,16 @@ def download(session: Session, call: Call) -> Any:
     return done
 
 
+@MAGICS.add(
+    "%audit",
+    *_WHICH,
+    Option(name="--compare", help="longer intervals of the exchange, such as 1h,1d", kind="interval"),
+    _FOLDER,
+    _OUT,
+    twin='bknb.audit("BTCUSDT", exchange="binance", start="2024-01-01", end="2024-02-01", compare="1h")',
+)
 def audit(session: Session, call: Call) -> Any:
-    """``%audit``."""
+    """Looks over stored minutes: gaps, oddities, and longer candles against minutes."""
     options = {name: call.values[name] for name in ("folder",) if name in call.values}
     compare = tuple(part.strip() for part in call.values["compare"].split(",")) if "compare" in call.values else ()
     found = bknb.audit(
@@ -88,6 +76,3 @@ def audit(session: Session, call: Call) -> Any:
     )
     assign_out(session, call, found)
     return found
-
-
-ACTIONS: Final[dict[str, Action]] = {"%download": download, "%audit": audit}

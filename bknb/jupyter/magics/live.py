@@ -7,40 +7,33 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from ...reports.markup import minute_text
-from .arguments import Call, Command, Option
+from .arguments import Call, Option
+from .options import EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
 from .output import assign_or_return, echo
+from .table import Magics
 
 if TYPE_CHECKING:
-    from ..session import Action, Session
+    from ..session import Session
 
-COMMANDS: Final = (
-    Command(
-        name="%live",
-        summary="Runs a registered strategy on the running clock; alone, lists the live runs.",
-        options=(
-            Option(
-                name="SYMBOL", help="what is traded, such as BTCUSDT; left out, the live runs are listed", kind="symbol"
-            ),
-            Option(name="--strategy", help="a registered strategy", kind="strategy"),
-            Option(name="--exchange", help="where candles come from: a name or {source}", kind="exchange"),
-            Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution"),
-            Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable"),
-            Option(name="--store", help="a folder, a .db file or {store}; ./dump/data by default", kind="path"),
-            Option(name="--clock", help="{clock}; the computer's by default", kind="variable"),
-            Option(name="--until", help="moment at which it leaves, such as 2024-01-31; UTC"),
-            Option(name="--broker", help="{broker} that carries out orders", kind="variable"),
-            Option(name="--quantity", help="how much per signal, in base currency; for a broker"),
-            Option(name="--stop", help="open nothing new, watch an open position to its end", flag=True),
-            Option(name="--now", help="with --stop: leave at once and keep the state for the next run", flag=True),
-            Option(name="--out", help="variable that receives the task; NAME << does the same", kind="variable"),
-        ),
-        twin='bknb.Live.background("BTCUSDT", strategy="sma-cross", exchange="demo")',
-    ),
+MAGICS: Final = Magics()
+
+
+@MAGICS.add(
+    "%live",
+    optional(helped(SYMBOL, f"{SYMBOL.help}; left out, the live runs are listed")),
+    *(optional(STRATEGY), optional(EXCHANGE), EXECUTION, SETTINGS),
+    Option(name="--store", help="a folder, a .db file or {store}; ./dump/data by default", kind="path"),
+    Option(name="--clock", help="{clock}; the computer's by default", kind="variable"),
+    Option(name="--until", help="moment at which it leaves, such as 2024-01-31; UTC"),
+    Option(name="--broker", help="{broker} that carries out orders", kind="variable"),
+    Option(name="--quantity", help="how much per signal, in base currency; for a broker"),
+    Option(name="--stop", help="open nothing new, watch an open position to its end", flag=True),
+    Option(name="--now", help="with --stop: leave at once and keep the state for the next run", flag=True),
+    out("the task"),
+    twin='bknb.Live.background("BTCUSDT", strategy="sma-cross", exchange="demo")',
 )
-
-
 def live(session: Session, call: Call) -> Any:
-    """``%live``."""
+    """Runs a registered strategy on the running clock; alone, lists the live runs."""
     symbol, strategy = call.get("symbol"), call.get("strategy")
     if symbol is None:
         echo("\n".join(_line(task) for task in bknb.Live.list()) or "no live run has been started in this session")
@@ -92,6 +85,3 @@ def _line(task: Any) -> str:
     total = f", {money:+.2f} % in all" if trades else ""
     count = f"{len(trades):,} trade{'' if len(trades) == 1 else 's'}"
     return f"{task.strategy} on {task.symbol}: {state}, up to {minute_text(task.now)} UTC, {count}{total}"
-
-
-ACTIONS: Final[dict[str, Action]] = {"%live": live}

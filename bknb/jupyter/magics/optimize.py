@@ -7,30 +7,28 @@ from typing import Any, Final
 import bknb
 
 from ..kernel import ipython
-from ..session import Action, Session
+from ..session import Session
 from ..wait import wait
-from .arguments import Call, Command, Option
+from .arguments import Call, Option
+from .options import BACKGROUND, SYMBOL, helped, out
 from .output import assign_or_return, assign_out, echo
+from .table import Magics
 
-COMMANDS: Final = (
-    Command(
-        name="%optimize",
-        summary="Asks a model for strategies, tries them out, and shows the proposals; nothing is run here.",
-        options=(
-            Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True),
-            Option(name="--optimizer", help="a registered optimizer", kind="optimizer", required=True),
-            Option(name="--path", help="folder of the notebook it writes; ./dump/optimizer by default", kind="path"),
-            Option(name="--again", help="ask again, also when it has run already", flag=True),
-            Option(name="--out", help="variable that receives the proposals; NAME << does the same", kind="variable"),
-            Option(name="--background", help="return at once; bknb.Optimizer.list() shows how far it is", flag=True),
-        ),
-        twin='bknb.Optimizer.cells("BTCUSDT", "ideas")',
-    ),
+MAGICS: Final = Magics()
+
+
+@MAGICS.add(
+    "%optimize",
+    SYMBOL,
+    Option(name="--optimizer", help="a registered optimizer", kind="optimizer", required=True),
+    Option(name="--path", help="folder of the notebook it writes; ./dump/optimizer by default", kind="path"),
+    Option(name="--again", help="ask again, also when it has run already", flag=True),
+    out("the proposals"),
+    helped(BACKGROUND, "return at once; bknb.Optimizer.list() shows how far it is"),
+    twin='bknb.Optimizer.cells("BTCUSDT", "ideas")',
 )
-
-
 def optimize(session: Session, call: Call) -> Any:
-    """``%optimize``."""
+    """Asks a model for strategies, tries them out, and shows the proposals; nothing is run here."""
     symbol, name = call.values["symbol"], call.values["optimizer"]
     known = {(task.symbol, task.strategy): task for task in bknb.Optimizer.list()}
     task = known.get((symbol, name))
@@ -44,6 +42,3 @@ def optimize(session: Session, call: Call) -> Any:
     ipython("display").display(bknb.Optimizer.cells(symbol, name, path))
     assign_out(session, call, proposals)
     return None
-
-
-ACTIONS: Final[dict[str, Action]] = {"%optimize": optimize}

@@ -6,54 +6,16 @@ from typing import Any, Final
 
 import bknb
 
-from ..session import Action, Session
-from .arguments import Call, Command, Option, whole
+from ..session import Session
+from .arguments import Call, Option, whole
 from .cell_body import risk_rules, strategy_function
+from .options import EXECUTION, INTERVAL, LOOKBACK, PARAMS, RISK, helped, optional
 from .output import echo
+from .table import Magics
 
 _NAME: Final = Option(name="NAME", help="its name", required=True)
-INTERVAL: Final = Option(name="--interval", help="how often the strategy is asked", kind="interval", required=True)
-RISK: Final = Option(name="--risk", help="risk profile that every signal must pass", kind="risk")
-EXECUTION: Final = Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution")
-PARAMS: Final = Option(name="--params", help="values for the function's parameters, as {params}", kind="variable")
-LOOKBACK: Final = Option(name="--lookback", help="candles a row of get_signals depends on; 500 by default")
 
-COMMANDS: Final = (
-    Command(
-        name="%%strategy",
-        summary="The get_signal, or get_signals, in the cell becomes a registered strategy.",
-        options=(_NAME, INTERVAL, PARAMS, LOOKBACK, RISK, EXECUTION),
-        twin='bknb.add_strategy("sma-cross", interval="15m", get_signal=get_signal)',
-    ),
-    Command(
-        name="%%risk",
-        summary="The functions in the cell (or its list validations) become a risk profile; each sees a request.",
-        options=(_NAME,),
-        twin='bknb.add_risk("calm", validations=[at_most_three])',
-    ),
-    Command(
-        name="%exchange",
-        summary="Registers where candles come from; without a name, lists what is registered.",
-        options=(
-            Option(name="NAME", help="its name", kind="exchange"),
-            Option(name="--get-candles", help="demo, ccxt:binance, a .csv or .parquet file, {function}", kind="source"),
-            Option(name="--format-price", help="{function} of symbol and price", kind="variable"),
-            Option(name="--format-quantity", help="{function} of symbol and quantity", kind="variable"),
-        ),
-        twin='bknb.add_exchange("demo", get_candles=bknb.exchanges.demo())',
-    ),
-    Command(
-        name="%frame",
-        summary="Registers a stretch of time; without a name, lists what is registered.",
-        options=(
-            Option(name="NAME", help="its name", kind="frame"),
-            Option(name="START", help="first moment, such as 2024-01-01; UTC"),
-            Option(name="END", help="last moment; UTC"),
-            Option(name="--interval", help="distance of two moments; 1m by default", kind="interval"),
-        ),
-        twin='bknb.add_frame("january", start="2024-01-01", end="2024-02-01")',
-    ),
-)
+MAGICS: Final = Magics()
 
 
 def register_strategy(session: Session, call: Call, *, name: str) -> None:
@@ -73,13 +35,19 @@ def register_strategy(session: Session, call: Call, *, name: str) -> None:
     echo(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
 
 
+@MAGICS.add(
+    "%%strategy",
+    *(_NAME, INTERVAL, PARAMS, LOOKBACK, RISK, EXECUTION),
+    twin='bknb.add_strategy("sma-cross", interval="15m", get_signal=get_signal)',
+)
 def strategy(session: Session, call: Call) -> None:
-    """``%%strategy``."""
+    """The get_signal, or get_signals, in the cell becomes a registered strategy."""
     register_strategy(session, call, name=call.values["name"])
 
 
+@MAGICS.add("%%risk", _NAME, twin='bknb.add_risk("calm", validations=[at_most_three])')
 def risk(session: Session, call: Call) -> None:
-    """``%%risk``."""
+    """The functions in the cell (or its list validations) become a risk profile; each sees a request."""
     name = call.values["name"]
     rules = risk_rules(call.head, call.body, name=name, names=session.names)
     known = name in bknb.list_risks()
@@ -105,8 +73,16 @@ def _source(given: Any) -> Any:
     )
 
 
+@MAGICS.add(
+    "%exchange",
+    Option(name="NAME", help="its name", kind="exchange"),
+    Option(name="--get-candles", help="demo, ccxt:binance, a .csv or .parquet file, {function}", kind="source"),
+    Option(name="--format-price", help="{function} of symbol and price", kind="variable"),
+    Option(name="--format-quantity", help="{function} of symbol and quantity", kind="variable"),
+    twin='bknb.add_exchange("demo", get_candles=bknb.exchanges.demo())',
+)
 def exchange(session: Session, call: Call) -> None:
-    """``%exchange``."""
+    """Registers where candles come from; without a name, lists what is registered."""
     name = call.get("name")
     if name is None:
         echo("\n".join(bknb.list_exchanges()))
@@ -127,8 +103,16 @@ def exchange(session: Session, call: Call) -> None:
     echo(f"exchange {name!r} {'replaced' if known else 'registered'}")
 
 
+@MAGICS.add(
+    "%frame",
+    Option(name="NAME", help="its name", kind="frame"),
+    Option(name="START", help="first moment, such as 2024-01-01; UTC"),
+    Option(name="END", help="last moment; UTC"),
+    helped(optional(INTERVAL), "distance of two moments; 1m by default"),
+    twin='bknb.add_frame("january", start="2024-01-01", end="2024-02-01")',
+)
 def frame(session: Session, call: Call) -> None:
-    """``%frame``."""
+    """Registers a stretch of time; without a name, lists what is registered."""
     name = call.get("name")
     if name is None:
         echo("\n".join(str(bknb.get_frame(known)) for known in bknb.list_frames()) or "no frame is registered yet")
@@ -142,11 +126,3 @@ def frame(session: Session, call: Call) -> None:
     with session.quietly():
         made = bknb.add_frame(name, **{key: value for key, value in call.values.items() if key != "name"})
     echo(f"frame {made} {'replaced' if known else 'registered'}")
-
-
-ACTIONS: Final[dict[str, Action]] = {
-    "%%strategy": strategy,
-    "%%risk": risk,
-    "%exchange": exchange,
-    "%frame": frame,
-}

@@ -11,36 +11,14 @@ import bknb
 from .. import display
 from ..completion import signals_of
 from ..kernel import ipython
-from ..session import Action, Run, Session
-from .arguments import Call, Command, Option
+from ..session import Run, Session
+from .arguments import Call, Option
 from .output import echo
+from .table import Magics
 
 _RUN: Final = Option(name="--run", help="number of the run (the newest by default); see %runs", kind="run")
 
-COMMANDS: Final = (
-    Command(
-        name="%runs",
-        summary="Lists the runs of this session; with a number, shows that one.",
-        options=(Option(name="RUN", help="number of a run", kind="run"),),
-        twin="result",
-    ),
-    Command(
-        name="%why",
-        summary="Tells the whole story of one signal.",
-        options=(Option(name="SIGNAL_ID", help="see result.trades", kind="signal", required=True), _RUN),
-        twin="print(result.why(signal_id))",
-    ),
-    Command(
-        name="%report",
-        summary="Shows the report of a run as Markdown, or writes it to a file.",
-        options=(
-            _RUN,
-            Option(name="--path", help="file to write", kind="path"),
-            Option(name="--card", help="the run card in place of the report; --path writes it as JSON", flag=True),
-        ),
-        twin="result.report()",
-    ),
-)
+MAGICS: Final = Magics()
 
 
 def _state(run: Run) -> str:
@@ -57,8 +35,9 @@ def _state(run: Run) -> str:
     return f"{trades:,} trade{'' if trades == 1 else 's'}{money}{partial}"
 
 
+@MAGICS.add("%runs", Option(name="RUN", help="number of a run", kind="run"), twin="result")
 def runs(session: Session, call: Call) -> None:
-    """``%runs``."""
+    """Lists the runs of this session; with a number, shows that one."""
     if "run" in call.values:
         run = session.run(call.values["run"])
         result = run.finished()
@@ -81,8 +60,14 @@ def _result(run: Run) -> Any:
     return result
 
 
+@MAGICS.add(
+    "%why",
+    Option(name="SIGNAL_ID", help="see result.trades", kind="signal", required=True),
+    _RUN,
+    twin="print(result.why(signal_id))",
+)
 def why(session: Session, call: Call) -> None:
-    """``%why``."""
+    """Tells the whole story of one signal."""
     signal = str(call.values["signal_id"])
     number = call.get("run")
     session.run(number)
@@ -106,8 +91,15 @@ def why(session: Session, call: Call) -> None:
     )
 
 
+@MAGICS.add(
+    "%report",
+    _RUN,
+    Option(name="--path", help="file to write", kind="path"),
+    Option(name="--card", help="the run card in place of the report; --path writes it as JSON", flag=True),
+    twin="result.report()",
+)
 def report(session: Session, call: Call) -> None:
-    """``%report``."""
+    """Shows the report of a run as Markdown, or writes it to a file."""
     result = _result(session.run(call.get("run")))
     path = call.get("path")
     if call.get("card") and path is not None:
@@ -120,6 +112,3 @@ def report(session: Session, call: Call) -> None:
         echo(f"report written to {write_whole(Path(path), text.encode())}")
         return
     ipython("display").display({"text/markdown": text, "text/plain": text}, raw=True)
-
-
-ACTIONS: Final[dict[str, Action]] = {"%runs": runs, "%why": why, "%report": report}

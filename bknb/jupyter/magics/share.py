@@ -8,46 +8,27 @@ from typing import Any, Final
 
 import bknb
 
-from ..session import Action, Session
-from .arguments import Call, Command, Option
+from ..session import Session
+from .arguments import Call, Option
+from .table import Magics
 
 _NOTEBOOK: Final = Option(name="NOTEBOOK", help="the saved notebook; this one by default", kind="path")
 
-COMMANDS: Final = (
-    Command(
-        name="%share",
-        summary="Makes a folder with which somebody else gets the same numbers, and runs that copy without a network.",
-        options=(
-            _NOTEBOOK,
-            Option(name="--to", help="folder, or file ending in .zip; NAME-share by default", kind="path"),
-            Option(name="--repository", help="OWNER/NAME on GitHub, for the launch link"),
-            Option(name="--ref", help="branch or commit there; HEAD by default"),
-            Option(name="--accept", help="fingerprint of a finding that is no secret"),
-            Option(name="--no-check", help="do not run the copy", flag=True),
-        ),
-        twin='bknb.share("strategy.ipynb", "strategy-share")',
-    ),
-    Command(
-        name="%verify",
-        summary="Runs a saved run card again, here and now, and says exactly what differs.",
-        options=(Option(name="CARD", help="file of %report --card --path", kind="path", required=True),),
-        twin='bknb.verify("card.json")',
-    ),
-    Command(
-        name="%doctor",
-        summary="Says what works here, what does not, and what to do about it.",
-        options=(
-            Option(name="--state", help="folder of saved state; ./dump/data by default", kind="path"),
-            Option(name="--candles", help="folder of stored candles; ./dump/candles by default", kind="path"),
-            Option(name="--offline", help="ask neither Ollama nor exchanges", flag=True),
-        ),
-        twin="bknb.doctor()",
-    ),
+MAGICS: Final = Magics()
+
+
+@MAGICS.add(
+    "%share",
+    _NOTEBOOK,
+    Option(name="--to", help="folder, or file ending in .zip; NAME-share by default", kind="path"),
+    Option(name="--repository", help="OWNER/NAME on GitHub, for the launch link"),
+    Option(name="--ref", help="branch or commit there; HEAD by default"),
+    Option(name="--accept", help="fingerprint of a finding that is no secret"),
+    Option(name="--no-check", help="do not run the copy", flag=True),
+    twin='bknb.share("strategy.ipynb", "strategy-share")',
 )
-
-
 def share(_session: Session, call: Call) -> Any:
-    """``%share``."""
+    """Makes a folder with which somebody else gets the same numbers, and runs that copy without a network."""
     given = {name: call.values[name] for name in ("repository", "ref") if name in call.values}
     accept = str(call.get("accept", "")).split(",") if call.get("accept") else []
     return bknb.share(_notebook(call), call.get("to"), accept=accept, check=not call.get("no_check"), **given)
@@ -65,15 +46,24 @@ def _notebook(call: Call) -> Path:
     )
 
 
+@MAGICS.add(
+    "%verify",
+    Option(name="CARD", help="file of %report --card --path", kind="path", required=True),
+    twin='bknb.verify("card.json")',
+)
 def verify(_session: Session, call: Call) -> Any:
-    """``%verify``."""
+    """Runs a saved run card again, here and now, and says exactly what differs."""
     return bknb.verify(str(call.values["card"]))
 
 
+@MAGICS.add(
+    "%doctor",
+    Option(name="--state", help="folder of saved state; ./dump/data by default", kind="path"),
+    Option(name="--candles", help="folder of stored candles; ./dump/candles by default", kind="path"),
+    Option(name="--offline", help="ask neither Ollama nor exchanges", flag=True),
+    twin="bknb.doctor()",
+)
 def doctor(_session: Session, call: Call) -> Any:
-    """``%doctor``."""
+    """Says what works here, what does not, and what to do about it."""
     given = {name: str(call.values[name]) for name in ("state", "candles") if name in call.values}
     return bknb.doctor(network=not call.get("offline"), **given)
-
-
-ACTIONS: Final[dict[str, Action]] = {"%share": share, "%verify": verify, "%doctor": doctor}

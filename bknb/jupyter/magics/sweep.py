@@ -7,34 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from .arguments import Call, Command, Option, whole
+from .arguments import Call, Option, whole
+from .options import BACKGROUND, EXCHANGE, EXECUTION, FRAME, METRIC, SETTINGS, STRATEGY, SYMBOL, helped, out
 from .output import task_or_result, wait_with_line
+from .table import Magics
 
 if TYPE_CHECKING:
-    from ..session import Action, Session
+    from ..session import Session
 
-SWEEP: Final = Command(
-    name="%sweep",
-    summary="Tries a strategy with many parameters and ranks them.",
-    options=(
-        Option(name="SYMBOL", help="what is traded; several with commas", kind="symbol", required=True),
-        Option(name="--strategy", help="a registered strategy", kind="strategy", required=True),
-        Option(name="--params", help='"fast=range(5, 50, 5), slow=[100, 200]", or a variable: {grid}', required=True),
-        Option(name="--exchange", help="where candles come from: a name or {source}", kind="exchange", required=True),
-        Option(name="--frame", help="a name, or START:END", kind="frame", required=True),
-        Option(name="--metric", help="figure to rank by; sharpe_ratio by default"),
-        Option(name="--search", help="grid (default), random or optuna"),
-        Option(name="--trials", help="how many combinations, where the search does not say"),
-        Option(name="--seed", help="of a random search; 0 by default"),
-        Option(name="--executor", help="inline (default), processes, a number of workers, or {client}"),
-        Option(name="--ledger", help="file that keeps everything that was ever tried", kind="path"),
-        Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution"),
-        Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable"),
-        Option(name="--out", help="variable that receives the result; NAME << does the same", kind="variable"),
-        Option(name="--background", help="return at once, with a task", flag=True),
-    ),
-    twin='bknb.sweep("sma-cross", params={"fast": range(5, 50, 5)}, symbol="BTCUSDT", exchange="demo", frame="jan")',
-)
+MAGICS: Final = Magics()
 
 
 def written_params(text: Any) -> Any:
@@ -70,8 +51,22 @@ def _value(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
+@MAGICS.add(
+    "%sweep",
+    helped(SYMBOL, "what is traded; several with commas"),
+    STRATEGY,
+    Option(name="--params", help='"fast=range(5, 50, 5), slow=[100, 200]", or a variable: {grid}', required=True),
+    *(EXCHANGE, helped(FRAME, "a name, or START:END"), METRIC),
+    Option(name="--search", help="grid (default), random or optuna"),
+    Option(name="--trials", help="how many combinations, where the search does not say"),
+    Option(name="--seed", help="of a random search; 0 by default"),
+    Option(name="--executor", help="inline (default), processes, a number of workers, or {client}"),
+    Option(name="--ledger", help="file that keeps everything that was ever tried", kind="path"),
+    *(EXECUTION, SETTINGS, out("the result"), BACKGROUND),
+    twin='bknb.sweep("sma-cross", params={"fast": range(5, 50, 5)}, symbol="BTCUSDT", exchange="demo", frame="jan")',
+)
 def sweep(session: Session, call: Call) -> Any:
-    """``%sweep``."""
+    """Tries a strategy with many parameters and ranks them."""
     symbol, executor = call.values["symbol"], call.get("executor")
     if isinstance(symbol, str) and "," in symbol:
         symbol = [one.strip() for one in symbol.split(",") if one.strip()]
@@ -111,7 +106,3 @@ def _wait(task: Any) -> Any:
         partial="partial result",
         stop_now=False,
     )
-
-
-COMMANDS: Final = (SWEEP,)
-ACTIONS: Final[dict[str, Action]] = {"%sweep": sweep}

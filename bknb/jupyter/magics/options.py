@@ -1,0 +1,58 @@
+"""Options that several magics have, each written once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from .arguments import Option
+
+SYMBOL: Final = Option(name="SYMBOL", help="what is traded, such as BTCUSDT", kind="symbol", required=True)
+STRATEGY: Final = Option(name="--strategy", help="a registered strategy", kind="strategy", required=True)
+EXCHANGE: Final = Option(
+    name="--exchange", help="where candles come from: a name or {source}", kind="exchange", required=True
+)
+FRAME: Final = Option(
+    name="--frame", help="a name, or START:END such as 2024-01-01:2024-02-01", kind="frame", required=True
+)
+INTERVAL: Final = Option(name="--interval", help="how often the strategy is asked", kind="interval", required=True)
+PARAMS: Final = Option(name="--params", help="values for the function's parameters, as {params}", kind="variable")
+LOOKBACK: Final = Option(name="--lookback", help="candles a row of get_signals depends on; 500 by default")
+RISK: Final = Option(name="--risk", help="risk profile that every signal must pass", kind="risk")
+EXECUTION: Final = Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution")
+METRIC: Final = Option(name="--metric", help="figure to rank by; sharpe_ratio by default")
+SETTINGS: Final = Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable")
+BACKGROUND: Final = Option(name="--background", help="return at once, with a task", flag=True)
+
+
+def optional(option: Option) -> Option:
+    """The same option for a magic that can do without it.
+
+    Examples
+    --------
+    >>> EXCHANGE.usage, optional(EXCHANGE).usage
+    ('--exchange EXCHANGE', '[--exchange EXCHANGE]')
+    """
+    return replace(option, required=False)
+
+
+def helped(option: Option, text: str) -> Option:
+    """The same option with another line of help.
+
+    Examples
+    --------
+    >>> helped(SETTINGS, "costs, as {settings}").help
+    'costs, as {settings}'
+    """
+    return replace(option, help=text)
+
+
+def out(what: str) -> Option:
+    """``--out`` of a magic whose value can also be assigned with ``NAME <<``.
+
+    Examples
+    --------
+    >>> out("the task").help
+    'variable that receives the task; NAME << does the same'
+    """
+    return Option(name="--out", help=f"variable that receives {what}; NAME << does the same", kind="variable")
