@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,14 +25,14 @@ from ..errors import StateError
 from .atomic import is_temporary, replace_file
 from .disk import Disk, make_folders, refusal
 from .file_names import decode_name, encode_name, is_shortened
-from .lock import Acquired, StateLock
+from .lock import LockedStore, StateLock
 from .record import Key, Unreadable, address_of, check_address, check_kind, describe, seal, unseal
 
 _SAVED = re.compile(r"(?P<name>.+)\.json(?P<aside>\.corrupt-(?P<number>[0-9]+)(?P<settled>\.settled)?)?")
 _INTACT = "what was saved before is untouched"
 
 
-class FileStore(Acquired):
+class FileStore(LockedStore):
     """Saved state as one small file per value; see :class:`bknb.ports.StateStore` for what it promises.
 
     A value is written to a temporary file beside its place, forced to the disk, renamed, and the folder forced to the
@@ -59,34 +58,15 @@ class FileStore(Acquired):
     [('sma', 'BTCUSDT')] b'{"id":"7"}'
     """
 
+    _argument = "root"
+
     def __init__(self, root: str | Path = "./dump/data", *, disk: Disk | None = None) -> None:
         self._root = Path(root).absolute()
-        self._disk = disk or Disk()
-        self._mutex = threading.RLock()
-        self._lock = StateLock(self._root / "bknb.lock", place=self._root)
+        super().__init__(StateLock(self._root / "bknb.lock", place=self._root), self._root, disk)
         self._folds_case = False
 
     def __repr__(self) -> str:
         return f"FileStore({str(self._root)!r})"
-
-    def acquire(self) -> None:
-        """Become the one who uses this folder; see :meth:`bknb.ports.StateStore.acquire`."""
-        self._lock.refuse_fork()
-        with self._mutex:
-            try:
-                make_folders(self._disk, self._root)
-            except OSError as error:
-                raise refusal("make the folder", self._root, error, outcome="choose another root") from None
-            if not self._lock.acquire():
-                return
-            try:
-                self._prepare()
-            except OSError as error:
-                self._lock.release()
-                raise refusal("use the folder", self._root, error, outcome=_advice(error)) from None
-            except BaseException:
-                self._lock.release()
-                raise
 
     def release(self) -> None:
         """Give the folder back; see :meth:`bknb.ports.StateStore.release`."""
@@ -150,14 +130,6 @@ class FileStore(Acquired):
             return sorted(key for key in found if key[: len(under)] == under)
 
     @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
-        # Before the mutex: in a forked process nobody may be left to release it.
-        self._lock.refuse_fork()
-        with self._mutex:
-            self._lock.check()
-            yield
-
-    @contextlib.contextmanager
     def _at(self, kind: str, key: Key) -> Iterator[Path]:
         check_address(kind, key)
         *folders, name = (encode_name(part) for part in (kind, *key))
@@ -166,6 +138,12 @@ class FileStore(Acquired):
             if self._folds_case:
                 self._refuse_case_collision(path)
             yield path
+
+    def _open(self) -> None:
+        try:
+            self._prepare()
+        except OSError as error:
+            raise refusal("use the folder", self._root, error, outcome=_advice(error)) from None
 
     def _prepare(self) -> None:
         self._folds_case = self._disk.folds_case(self._root / "bknb.lock")

@@ -6,18 +6,19 @@ import contextlib
 import os
 import socket
 import sys
+import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import msgspec
 
 from ..errors import StateError, UsageError
-from .disk import refusal
+from .disk import Disk, make_folders, refusal
 
 if sys.platform == "win32":
     import msvcrt
@@ -42,6 +43,59 @@ class Acquired(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+class LockedStore(Acquired):
+    """A store on a disk that one process uses at a time, by any of its threads.
+
+    Parameters
+    ----------
+    lock : StateLock
+        The lock of its place.
+    folder : Path
+        The folder of its place, made when it is missing.
+    disk : Disk, optional
+        Who carries out the system calls.
+    """
+
+    _argument: ClassVar[str]
+    """What the place is called where a store is made."""
+
+    def __init__(self, lock: StateLock, folder: Path, disk: Disk | None) -> None:
+        self._lock = lock
+        self._folder = folder
+        self._disk = disk or Disk()
+        self._mutex = threading.RLock()
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Make the place ready for use, now that the lock is held; when it raises, the lock is given back."""
+
+    def acquire(self) -> None:
+        """Become the one who uses this place; see :meth:`bknb.ports.StateStore.acquire`."""
+        self._lock.refuse_fork()
+        with self._mutex:
+            try:
+                make_folders(self._disk, self._folder)
+            except OSError as error:
+                outcome = f"choose another {self._argument}"
+                raise refusal("make the folder", self._folder, error, outcome=outcome) from None
+            if not self._lock.acquire():
+                return
+            try:
+                self._open()
+            except BaseException:
+                self._lock.release()
+                raise
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """A context in which this thread alone uses the store; it refuses one that is not acquired, or was forked."""
+        # Before the mutex: in a forked process nobody may be left to release it.
+        self._lock.refuse_fork()
+        with self._mutex:
+            self._lock.check()
+            yield
 
 
 class _Holder(msgspec.Struct, frozen=True):

@@ -14,15 +14,14 @@ import json
 import os
 import re
 import sqlite3
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import StateError
-from .disk import Disk, make_folders, refusal
-from .lock import Acquired, StateLock
+from .disk import Disk, refusal
+from .lock import LockedStore, StateLock
 from .record import Key, Unreadable, address_of, check_address, check_kind, claims, describe, seal, unseal
 from .versions import written_by_newer
 
@@ -45,7 +44,7 @@ _JOURNALS: Final = ("-journal", "-wal", "-shm")
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-class SqliteStore(Acquired):
+class SqliteStore(LockedStore):
     """Saved state in one SQLite file; see :class:`bknb.ports.StateStore` for what it promises.
 
     Every write is a transaction of its own, on the disk when it returns (``synchronous=FULL``). The file is checked
@@ -69,34 +68,15 @@ class SqliteStore(Acquired):
     [('sma', 'BTCUSDT')] b'{"id":"7"}'
     """
 
+    _argument = "path"
+
     def __init__(self, path: str | Path = "./dump/state.db", *, disk: Disk | None = None) -> None:
         self._path = Path(path).absolute()
-        self._disk = disk or Disk()
-        self._mutex = threading.RLock()
-        self._lock = StateLock(self._beside(".lock"), place=self._path)
+        super().__init__(StateLock(self._beside(".lock"), place=self._path), self._path.parent, disk)
         self._connection: sqlite3.Connection | None = None
 
     def __repr__(self) -> str:
         return f"SqliteStore({str(self._path)!r})"
-
-    def acquire(self) -> None:
-        """Become the one who uses this file; see :meth:`bknb.ports.StateStore.acquire`."""
-        self._lock.refuse_fork()
-        with self._mutex:
-            try:
-                make_folders(self._disk, self._path.parent)
-            except OSError as error:
-                raise refusal("make the folder", self._path.parent, error, outcome="choose another path") from None
-            if not self._lock.acquire():
-                return
-            try:
-                self._open()
-            except BaseException as error:
-                self._close()
-                self._lock.release()
-                if isinstance(error, OSError):
-                    raise refusal("open", self._path, error, outcome="nothing that was saved is lost") from None
-                raise
 
     def release(self) -> None:
         """Give the file back; see :meth:`bknb.ports.StateStore.release`."""
@@ -137,17 +117,14 @@ class SqliteStore(Acquired):
         # A key is a JSON list; longer ones go on behind the comma, and "-" is the letter after it.
         start = _text(under)[:-1] if under else ""
         place = (kind, f"{start},", f"{start}-") if under else (kind, "[", "\\")
-        with self._held(doing="list"):
+        with self._explained("list"):
             sql = "SELECT DISTINCT key FROM state WHERE kind = ? AND key >= ? AND key < ? AND aside >= 0"
             rows = self._run(sql, place)
             return sorted(tuple(json.loads(key)) for (key,) in rows)
 
     @contextlib.contextmanager
-    def _held(self, *, doing: str) -> Iterator[None]:
-        # Before the mutex: in a forked process nobody may be left to release it.
-        self._lock.refuse_fork()
-        with self._mutex:
-            self._lock.check()
+    def _explained(self, doing: str) -> Iterator[None]:
+        with self._held():
             try:
                 yield
             except (sqlite3.Error, UnicodeError) as error:
@@ -156,7 +133,7 @@ class SqliteStore(Acquired):
     @contextlib.contextmanager
     def _at(self, kind: str, key: Key, *, doing: str) -> Iterator[tuple[str, str]]:
         check_address(kind, key)
-        with self._held(doing=f"{doing} {kind} {describe(key)} in"):
+        with self._explained(f"{doing} {kind} {describe(key)} in"):
             yield kind, _text(key)
 
     @contextlib.contextmanager
@@ -179,6 +156,15 @@ class SqliteStore(Acquired):
         return self._path.with_name(self._path.name + ending)
 
     def _open(self) -> None:
+        try:
+            self._connect()
+        except BaseException as error:
+            self._close()
+            if isinstance(error, OSError):
+                raise refusal("open", self._path, error, outcome="nothing that was saved is lost") from None
+            raise
+
+    def _connect(self) -> None:
         for folder in (self._path.parent, *self._path.parent.parents[:2]):
             with contextlib.suppress(PermissionError):
                 self._disk.sync_folder(folder)
