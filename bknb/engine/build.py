@@ -28,7 +28,7 @@ def checked_name(kind: str, name: object) -> str:
 
 
 def checked_callbacks(
-    kind: str, callbacks: Mapping[str, AnyFunction] | None, known: Iterable[str]
+    kind: str, callbacks: Mapping[str, AnyFunction] | None, known: Iterable[str], *, article: str = "a"
 ) -> dict[str, AnyFunction]:
     """Callbacks by name, when all names are known and all values are functions."""
     chosen = dict(callbacks or {})
@@ -36,7 +36,7 @@ def checked_callbacks(
         if name not in known:
             raise UnknownName("callback", name, known=known)
         if not callable(function):
-            raise UsageError(f"callback {name} of a {kind} must be a function, got {function!r}")
+            raise UsageError(f"callback {name} of {article} {kind} must be a function, got {function!r:.80}")
     return chosen
 
 

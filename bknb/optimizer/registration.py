@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..domain.execution import execution_model
+from ..engine.build import checked_callbacks
 from ..engine.registry import Table, registry
 from ..engine.resolve import resolve_frame
 from ..errors import ModelError, UnknownName, UsageError
@@ -147,7 +148,7 @@ def add_optimizer(
         model=model,
         exchange=exchange,
         templates=prompt.chosen(templates, _TEMPLATES),
-        callbacks=_callbacks(callbacks),
+        callbacks=checked_callbacks("optimizer", callbacks, OPTIMIZER_CALLBACKS, article="an"),
         drafts=_count(drafts, "drafts"),
         tries=_count(tries, "tries"),
         tokens=_count(tokens, "tokens"),
@@ -221,16 +222,6 @@ def _source(given: object, number: int) -> Source:
 
         return candles(given)
     return as_source(given, number=number)
-
-
-def _callbacks(given: Mapping[str, Callable[..., Any]] | None) -> dict[str, Callable[..., Any]]:
-    chosen = dict(given or {})
-    for name, function in chosen.items():
-        if name not in OPTIMIZER_CALLBACKS:
-            raise UnknownName("callback", name, known=OPTIMIZER_CALLBACKS)
-        if not callable(function):
-            raise UsageError(f"callback {name} of an optimizer must be a function, got {function!r:.80}")
-    return chosen
 
 
 def _count(given: object, what: str) -> int:
