@@ -38,7 +38,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from .formatting import plain_number
-from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal
+from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal, labels_of
 
 Purpose: TypeAlias = Literal["open", "close"]
 Side: TypeAlias = Literal["buy", "sell"]
@@ -248,9 +248,7 @@ def _entry_order(
         client_id=client_id(signal.strategy, signal.symbol, key, "open"),
         signal_id=signal.id,
         decided_at=signal.scheduled_at,
-        symbol=signal.symbol,
-        strategy=signal.strategy,
-        exchange=signal.exchange,
+        **labels_of(signal),
         purpose="open",
         side="buy" if signal.position == "long" else "sell",
         kind="limit" if opened_at is None else "market",
@@ -287,31 +285,24 @@ def _closing_order(entry: Order, quantity: float, attempt: int) -> Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class _OnOrder:
+    order: Order
+
+
+class Place(_OnOrder):
     """Send this order; it provably never left before."""
 
-    order: Order
 
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(_OnOrder):
     """Cancel what is unfilled of this order."""
 
-    order: Order
 
-
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(_OnOrder):
     """Query the broker for the state of this order."""
 
-    order: Order
 
-
-@dataclass(frozen=True, slots=True)
-class Save:
+class Save(_OnOrder):
     """Save this order."""
-
-    order: Order
 
 
 Action: TypeAlias = Place | Cancel | Query | Save

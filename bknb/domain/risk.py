@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .signal import OpenSignal, Position, ScheduledSignal
+from .signal import OpenSignal, Position, ScheduledSignal, labels_of
 
 
 class OpenPosition(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,9 +74,7 @@ def place_of(signal: OpenSignal | ScheduledSignal, when: int) -> OpenPosition:
     """
     return OpenPosition(
         signal_id=signal.id,
-        symbol=signal.symbol,
-        strategy=signal.strategy,
-        exchange=signal.exchange,
+        **labels_of(signal),
         position=signal.position,
         price_open=signal.price_open,
         price_take_profit=signal.price_take_profit,

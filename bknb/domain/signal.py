@@ -5,7 +5,7 @@ Prices are in quote currency, moments are UTC milliseconds, a percentage of 1.5 
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, TypedDict
 
 import msgspec
 
@@ -68,6 +68,19 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     minute_estimated_time: int
     note: str
     scheduled_at: int
+
+
+class SignalLabels(TypedDict):
+    """The fields that identify the run of a signal."""
+
+    symbol: str
+    strategy: str
+    exchange: str
+
+
+def labels_of(signal: CheckedSignal) -> SignalLabels:
+    """Symbol, strategy and exchange of a signal, for a record that carries them too."""
+    return SignalLabels(symbol=signal.symbol, strategy=signal.strategy, exchange=signal.exchange)
 
 
 class ScheduledSignal(CheckedSignal, frozen=True, kw_only=True, gc=False):

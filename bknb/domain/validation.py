@@ -133,7 +133,6 @@ def _broken_lifetime(signal: Signal, settings: Settings) -> list[Reason]:
 
 def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
     """Rules on two exit levels and an entry that are known to be numbers above 0."""
-    found: list[Reason] = []
     fill = model.market_fill(signal.position, price, signal.price_open)
     waits = fill is None
     entry = signal.price_open if fill is None else fill
@@ -142,19 +141,19 @@ def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, setti
     long = signal.position == "long"
     above, below = ("above", "below") if long else ("below", "above")
     sign = 1 if long else -1
-    if sign * (target - entry) <= 0:
-        text = f"a {signal.position}'s price_take_profit {target:g} must be {above} its entry {entry:g}"
-        found.append(Reason("take_profit_side", text))
-    if sign * (entry - stop) <= 0:
-        text = f"a {signal.position}'s price_stop_loss {stop:g} must be {below} its entry {entry:g}"
-        found.append(Reason("stop_loss_side", text))
-    if not waits:
-        if sign * (price - stop) <= 0:
-            text = f"the market at {price:g} is already at or beyond price_stop_loss {stop:g}"
-            found.append(Reason("stopped_at_once", text))
-        if sign * (target - price) <= 0:
-            text = f"the market at {price:g} is already at or beyond price_take_profit {target:g}"
-            found.append(Reason("taken_at_once", text))
+    found: list[Reason] = []
+    for room, code, name, level, side in (
+        (target - entry, "take_profit_side", "price_take_profit", target, above),
+        (entry - stop, "stop_loss_side", "price_stop_loss", stop, below),
+    ):
+        if sign * room <= 0:
+            found.append(Reason(code, f"a {signal.position}'s {name} {level:g} must be {side} its entry {entry:g}"))
+    for room, code, name, level in (
+        (price - stop, "stopped_at_once", "price_stop_loss", stop),
+        (target - price, "taken_at_once", "price_take_profit", target),
+    ):
+        if not waits and sign * room <= 0:
+            found.append(Reason(code, f"the market at {price:g} is already at or beyond {name} {level:g}"))
     if sign * (target - entry) > 0:
         found += _broken_target(signal, entry=entry, settings=settings)
     if sign * (entry - stop) > 0:

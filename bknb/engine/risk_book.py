@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from ..domain.lifecycle import Reserve, Verdict
 from ..domain.risk import OpenPosition, RiskRequest, place_of
+from ..domain.signal import labels_of
 from ..log import log
 from .registry import Risk
 
@@ -51,13 +52,7 @@ class RiskBook:
             place = place_of(candidate, command.when)
             others = tuple(taken for key, taken in self.places.items() if key != _key(place))
             request = RiskRequest(
-                symbol=candidate.symbol,
-                strategy=candidate.strategy,
-                exchange=candidate.exchange,
-                when=command.when,
-                price=command.price,
-                signal=candidate,
-                open_positions=others,
+                **labels_of(candidate), when=command.when, price=command.price, signal=candidate, open_positions=others
             )
             note = await self._refusal(request)
             if note is None:

@@ -165,20 +165,19 @@ class StrategyLoop:
         failure = self.records.fail(kind, error, where=where, when=self.now if when is None else when)
         if subjects.error.subscribed and not self.silent:
             rules = self.rules
-            subjects.error.emit(
-                messages.ErrorEvent(
-                    kind=kind,
-                    message=failure.message,
-                    where=where,
-                    count=failure.count,
-                    symbol=rules.symbol,
-                    strategy=rules.strategy,
-                    exchange=rules.exchange,
-                    frame=rules.frame,
-                    mode=rules.mode,
-                    when=when,
-                )
+            labels = messages.RunLabels(
+                symbol=rules.symbol, strategy=rules.strategy, exchange=rules.exchange, frame=rules.frame
             )
+            event = messages.ErrorEvent(
+                **labels,
+                kind=kind,
+                message=failure.message,
+                where=where,
+                mode=rules.mode,
+                when=when,
+                count=failure.count,
+            )
+            subjects.error.emit(event)
 
     # --- the life of the signal ---------------------------------------------------------------------------------
 

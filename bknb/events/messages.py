@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 import msgspec
 
@@ -22,6 +22,16 @@ class RunLabels(TypedDict):
     strategy: str
     exchange: str
     frame: str | None
+
+
+class ErrorLabels(TypedDict, total=False):
+    """The fields that identify the run of a failure, as far as it is known."""
+
+    symbol: str | None
+    strategy: str | None
+    exchange: str | None
+    frame: str | None
+    mode: Mode | None
 
 
 class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="error"):
@@ -55,27 +65,9 @@ class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     count: int = 1
 
 
-def error_of(
-    error: BaseException,
-    kind: str,
-    *,
-    symbol: str | None = None,
-    strategy: str | None = None,
-    exchange: str | None = None,
-    frame: str | None = None,
-    mode: Mode | None = None,
-) -> ErrorEvent:
+def error_of(error: BaseException, kind: str, **run: Unpack[ErrorLabels]) -> ErrorEvent:
     """Return the event for an exception; the run as far as it is known."""
-    return ErrorEvent(
-        kind=kind,
-        message=f"{type(error).__name__}: {error}",
-        where=where_it_failed(error),
-        symbol=symbol,
-        strategy=strategy,
-        exchange=exchange,
-        frame=frame,
-        mode=mode,
-    )
+    return ErrorEvent(kind=kind, message=f"{type(error).__name__}: {error}", where=where_it_failed(error), **run)
 
 
 Problem: TypeAlias = ErrorEvent | ListenerFailure | ListenerOverflow

@@ -26,11 +26,8 @@ class FrameSource:
     ----------
     candles
         ``Candles`` that are served under every symbol, or a mapping from symbol to ``Candles``.
-    name
-        For reports and messages.
-    sessions
-        When the market is open: ``"fx"``, ``"us-equities"``, an exchange's calendar such as ``"XLON"``, or
-        :class:`bknb.Sessions`; ``None``: always.
+    name, sessions
+        As in :func:`from_frame`.
 
     Attributes
     ----------
