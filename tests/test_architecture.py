@@ -603,7 +603,6 @@ def test_a_module_of_a_namespace_does_not_bear_the_name_of_a_function_in_it() ->
 # modules of more than 400 lines, and the one idea each holds
 LARGE: dict[str, str] = {
     "domain.lifecycle": "the lifecycle of a signal: one table of transitions and one pure step",
-    "domain.orders": "what the record of a strategy asks of a broker, order by order",
     "exchanges.ccxt_source": "ccxt as a source: pages, limits, errors, number formats",
     "exchanges.download": "the public download and what it reports",
     "jupyter.dashboard.dashboard": "the public dashboard and its class",
