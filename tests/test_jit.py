@@ -58,3 +58,71 @@ def test_a_cache_that_names_a_class_which_is_gone_is_not_read(tmp_path: Path) ->
     assert list(tmp_path.rglob("*.nbi"))
     module.write_text(MODULE.format(factor=2.5).replace("Terms", "Rules"))
     assert said_by(tmp_path) == "5.0"
+
+
+PARTS = {
+    "__init__": "",
+    "levels": "UP = {factor}\n",
+    "steps": "from .levels import UP\n",
+    "terms": "from typing import NamedTuple\n\n\nclass Terms(NamedTuple):\n    {fields}\n",
+    "loops": """\
+from .steps import UP
+
+
+def loop(terms):
+    return terms.fee * UP
+
+
+def run(terms):
+    from bknb.kernels.jit import compiled
+
+    return compiled(loop, globals(), takes=(type(terms),))(terms)
+""",
+}
+
+
+def written(folder: Path, *, factor: float, fields: str = "fee: float") -> None:
+    """The package ``parts`` with another constant or class."""
+    (folder / "parts").mkdir(exist_ok=True)
+    for name, text in PARTS.items():
+        (folder / "parts" / f"{name}.py").write_text(text.replace("{factor}", str(factor)).replace("{fields}", fields))
+    (folder / "loops.py").write_text(
+        "from parts import loops, terms\n\n\n"
+        "def run():\n    given = {'fee': 2.0, 'least': 0.0}\n"
+        "    return loops.run(terms.Terms(**{name: given[name] for name in terms.Terms._fields}))\n"
+    )
+
+
+@pytest.mark.slow
+def test_machine_code_is_made_anew_when_a_module_it_takes_from_changes(tmp_path: Path) -> None:
+    written(tmp_path, factor=1.5)
+    assert said_by(tmp_path) == "3.0"
+    assert list(tmp_path.rglob("*.nbi"))
+    written(tmp_path, factor=2.5)
+    assert said_by(tmp_path) == "5.0"
+
+
+@pytest.mark.slow
+def test_machine_code_is_made_anew_when_the_class_of_an_argument_changes(tmp_path: Path) -> None:
+    written(tmp_path, factor=1.5)
+    assert said_by(tmp_path) == "3.0"
+    before = set(tmp_path.rglob("*.nbi"))
+    written(tmp_path, factor=1.5, fields="least: float\n    fee: float")
+    assert said_by(tmp_path) == "3.0"
+    assert set(tmp_path.rglob("*.nbi")) > before
+
+
+def test_the_version_of_the_figures_covers_the_modules_they_take_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bknb.domain.gates import Gates
+    from bknb.kernels import jit, metrics, simulate
+
+    read: list[str] = []
+    ours = Path.read_bytes
+
+    def noted(path: Path) -> bytes:
+        read.append(path.name)
+        return ours(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
+    jit.source_version(metrics.__name__, Gates.__module__)
+    assert {"metrics.py", "gates.py", Path(simulate.__file__).name} <= set(read)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import importlib.util
+import sys
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -10,16 +13,29 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingDependency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _made: dict[str, Any] = {}
 
 
-def compiled(function: Callable[..., Any], names: Mapping[str, Any], pieces: Sequence[str] = ()) -> Any:
-    """``function`` as machine code; ``pieces`` are the functions of its module ``names`` that it calls.
+def compiled(
+    function: Callable[..., Any], names: Mapping[str, Any], pieces: Sequence[str] = (), takes: Sequence[type] = ()
+) -> Any:
+    """``function`` as machine code.
 
     The source stays plain Python, which is what a reader and a test without numba see. The machine code is kept
     beside the module, or in the user's cache folder, or, when neither can be written, only in this process.
+
+    Parameters
+    ----------
+    function
+        The loop.
+    names
+        The names of its module.
+    pieces
+        Functions of its module that it calls.
+    takes
+        Classes of its arguments that are defined in modules its own does not import.
 
     Raises
     ------
@@ -33,11 +49,38 @@ def compiled(function: Callable[..., Any], names: Mapping[str, Any], pieces: Seq
         except ImportError:
             raise MissingDependency("numba", purpose="a sweep", extra="sweep") from None
         namespace = dict(names)
-        version = hashlib.blake2b(Path(names["__file__"]).read_bytes(), digest_size=4).hexdigest()
+        version = source_version(names["__name__"], *(kind.__module__ for kind in takes))
         for piece in pieces:
             namespace[piece] = _jit(namespace[piece], namespace, version)
         _made[key] = _jit(function, namespace, version)
     return _made[key]
+
+
+def source_version(*modules: str) -> str:
+    """A digest of the source of some modules and of those they import from their own package.
+
+    Machine code holds the constants and functions of other modules as they were when it was compiled.
+    """
+    found: dict[str, bytes] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is None or name in found:
+            continue
+        found[name] = Path(file).read_bytes()
+        waiting += _imports(found[name], name)
+    parts = (part for name in sorted(found) for part in (name.encode(), found[name]))
+    return hashlib.blake2b(b"\0".join(parts), digest_size=4).hexdigest()
+
+
+def _imports(source: bytes, module: str) -> Iterator[str]:
+    """The modules a module imports by ``from . import name`` and ``from .other import name``."""
+    package = sys.modules[module].__package__
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level and package:
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
 
 
 def _jit(function: Any, namespace: dict[str, Any], version: str) -> Any:

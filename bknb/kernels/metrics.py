@@ -203,7 +203,7 @@ def score(ends: NDArray[np.float64], gates: Any) -> NDArray[np.float64]:
     gates : Gates
         The gates of the figures: :data:`bknb.domain.gates.GATES`.
     """
-    figures: NDArray[np.float64] = compiled(_score, globals(), _PIECES)(ends, gates)
+    figures: NDArray[np.float64] = compiled(_score, globals(), _PIECES, takes=(type(gates),))(ends, gates)
     return figures
 
 
