@@ -163,7 +163,7 @@ def _seconds(text: str) -> int:
 
 def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: int | None) -> int:
     from .sharing import execute
-    from .stores.atomic import write_whole
+    from .stores.atomic import not_written, write_whole
 
     target = out if out is not None else Path(f"{path.stem}.html")
     notebook = execute.read_notebook(path)
@@ -185,7 +185,7 @@ def _run(path: Path, *, out: Path | None, save: Path | None, timeout_seconds: in
             written = save
             execute.write_notebook(notebook, save)
     except OSError as error:  # its own file name may be that of a temporary file
-        raise UsageError(f"cannot write {written}: {error.strerror or error}") from None
+        raise not_written(written, error) from None
     if failure is not None:
         _complain(_failure_lines(path, failure, target))
         return NOT_FINISHED

@@ -316,3 +316,66 @@ def test_a_folder_in_the_way_of_a_report_is_told(tmp_path: Path) -> None:
         bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02").card.save(
             tmp_path / "card.json"
         )
+
+
+def patient(price: float) -> bknb.Signal:
+    return bknb.Signal(
+        position="long",
+        price_open=price * 0.999,
+        price_take_profit=price * 1.01,
+        price_stop_loss=price * 0.98,
+        minute_estimated_time=240,
+    )
+
+
+WRITERS: dict[str, Callable[[object], object]] = {
+    "Backtest.dump": lambda path: bknb.Backtest.dump("BTCUSDT", "patient", path),  # type: ignore[arg-type]
+    "Heat.dump": lambda path: bknb.Heat.dump("patient", path),  # type: ignore[arg-type]
+    "Schedule.dump": lambda path: bknb.Schedule.dump("BTCUSDT", "patient", path),  # type: ignore[arg-type]
+    "Performance.dump": lambda path: bknb.Performance.dump("BTCUSDT", "patient", path),  # type: ignore[arg-type]
+    "Partial.dump": lambda path: bknb.Partial.dump("BTCUSDT", "patient", path=path),  # type: ignore[arg-type]
+    "Risk.dump": lambda path: bknb.Risk.dump("BTCUSDT", "patient", path=path),  # type: ignore[arg-type]
+    "Walker.dump": lambda path: bknb.Walker.dump("BTCUSDT", "all", path),  # type: ignore[arg-type]
+    "Card.save": lambda path: bknb.Backtest.get_data("BTCUSDT", "patient").card.save(path),  # type: ignore[arg-type]
+    "llm.recording": lambda path: asyncio.run(
+        bknb.llm.recording(bknb.llm.recorded(["yes"]), path).chat([{"role": "user", "content": "?"}])  # type: ignore[arg-type]
+    ),
+    "AnswerFolder.save": lambda path: AnswerFolder(path).save("ab12", ModelReply(text="x", model="m")),  # type: ignore[arg-type]
+}
+"""Public functions that write a file the user names; ``Live.dump`` writes as ``Backtest.dump`` does."""
+
+
+@pytest.fixture
+def ran() -> None:
+    bknb.Performance.start()
+    bknb.backtest("BTCUSDT", strategy=patient, exchange="demo", frame="2024-01-01:2024-01-02", interval="1h")
+    bknb.add_strategy("patient", interval="1h", get_signal=patient)
+    bknb.add_walker("all", strategies=["patient"], exchange="demo", frame="2024-01-01:2024-01-02")
+    bknb.walker("BTCUSDT", walker="all")
+
+
+@pytest.mark.usefixtures("ran")
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_that_cannot_be_written_is_told_with_its_path_and_what_to_do(name: str, tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    with pytest.raises(UsageError, match=r"cannot write .*file.*: Not a directory\nchoose another path"):
+        WRITERS[name](in_the_way / "deeper")
+
+
+@pytest.mark.usefixtures("ran")
+@pytest.mark.parametrize("path", [None, "", 7, "a\0b"])
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_is_no_path_is_told(name: str, path: object) -> None:
+    with pytest.raises(UsageError, match="a path must be a non-empty text or a pathlib.Path|cannot write"):
+        WRITERS[name](path)
+
+
+def test_a_full_disk_under_a_report_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_disk: Disk, _handle: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Disk, "write", full)
+    with pytest.raises(UsageError, match=r"cannot write .*sma\.md: No space left on device\nchoose another path"):
+        write_report(tmp_path, ("sma",), "# Report")
+    assert list(tmp_path.iterdir()) == []

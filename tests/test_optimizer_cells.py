@@ -170,7 +170,7 @@ def _frame() -> Any:
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     add()
-    with pytest.raises(bknb.UsageError, match="cannot be written"):
+    with pytest.raises(bknb.UsageError, match="cannot write"):
         bknb.Optimizer.dump("BTCUSDT", "ideas", tmp_path / "file")
     add(ledger=tmp_path / "file")
     with pytest.raises(bknb.UsageError, match=r"the ledger .* cannot be written"):

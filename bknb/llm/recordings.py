@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import ModelError, UsageError
 from ..ports import ModelReply
-from ..stores.atomic import write_whole
+from ..stores.atomic import as_path, write_named
 from ..stores.versions import read_version
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class RecordingModel:
 
     def __init__(self, model: Model, path: str | Path) -> None:
         self.model = model
-        self.path = Path(path)
+        self.path = as_path(path)
         self.name = model.name
 
     async def chat(
@@ -210,7 +210,7 @@ class AnswerFolder:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = as_path(folder)
 
     def models(self) -> list[str]:
         """Names of the models with saved replies."""
@@ -245,7 +245,7 @@ class AnswerFolder:
 
     def save(self, question: str, reply: ModelReply) -> None:
         """Save a reply; whole or not at all."""
-        write_whole(self._path(question, reply.model), msgspec.json.encode(Recorded.of(reply, question)))
+        write_named(self._path(question, reply.model), msgspec.json.encode(Recorded.of(reply, question)))
 
 
 def _recorded(reply: str | Mapping[str, Any]) -> Recorded:
@@ -274,4 +274,4 @@ def _write(path: Path, replies: list[Recorded]) -> None:
     text = msgspec.json.format(
         msgspec.json.encode(_RepliesFile(format=f"{_FORMAT}{max(_READERS)}", replies=replies)), indent=1
     )
-    write_whole(path, text + b"\n")
+    write_named(path, text + b"\n")

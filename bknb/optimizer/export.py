@@ -6,20 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
 from ..exchanges.bundle import csv_bytes
-from ..stores.atomic import write_whole
+from ..stores.atomic import write_named
 from ..stores.file_names import join_names
 
 if TYPE_CHECKING:
     from ..market.candles import Candles
-
-
-def _write(path: Path, content: bytes) -> Path:
-    try:
-        return write_whole(path, content)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}\npass another folder") from None
 
 
 def write_notebook(folder: Path, names: tuple[str, ...], notebook: dict[str, Any]) -> Path:
@@ -33,9 +25,9 @@ def write_notebook(folder: Path, names: tuple[str, ...], notebook: dict[str, Any
     'ideas@BTC%2FUSDT.ipynb'
     """
     text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-    return _write(folder / f"{join_names(names)}.ipynb", text.encode())
+    return write_named(folder / f"{join_names(names)}.ipynb", text.encode())
 
 
 def write_candles(folder: Path, names: tuple[str, ...], candles: Candles) -> Path:
     """Write ``folder/name@name.csv.gz`` for ``bknb.exchanges.from_csv``; the same candles give the same bytes."""
-    return _write(folder / f"{join_names(names)}.csv.gz", csv_bytes(candles))
+    return write_named(folder / f"{join_names(names)}.csv.gz", csv_bytes(candles))

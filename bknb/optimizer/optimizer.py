@@ -304,9 +304,10 @@ class Optimizer:
 
         Where the exchange cannot be written down as code, the candles are written beside the notebook.
         """
+        from ..stores.atomic import as_path
         from .export import write_notebook
 
-        folder = Path(path)
+        folder = as_path(path)
         made = _cells(symbol, optimizer, folder=folder)
         where = write_notebook(
             folder, (optimizer, symbol), cells.notebook(made, provenance=_provenance(symbol, optimizer))

@@ -127,14 +127,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
     def save(self, path: str | Path) -> Path:
         """Write the card as JSON with a checksum; returns the path."""
-        from ..stores.atomic import write_whole
+        from ..stores.atomic import write_named
 
-        target = Path(path)
-        try:
-            write_whole(target, msgspec.json.format(encode(self), indent=1) + b"\n")
-        except OSError as error:
-            raise UsageError(f"cannot write {target}: {error.strerror or error}") from None
-        return target
+        return write_named(path, msgspec.json.format(encode(self), indent=1) + b"\n")
 
     def to_json(self) -> str:
         """The card as one line of JSON with its checksum."""

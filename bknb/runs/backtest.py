@@ -229,4 +229,4 @@ class Backtest:
         """Write the Markdown report into a folder and return its path; the name holds strategy and symbol."""
         from ..stores.atomic import write_report  # a backtest alone needs none of what stores need
 
-        return write_report(Path(path), (strategy, symbol), Backtest.get_report(symbol, strategy))
+        return write_report(path, (strategy, symbol), Backtest.get_report(symbol, strategy))

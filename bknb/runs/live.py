@@ -292,4 +292,4 @@ class Live:
     @staticmethod
     def dump(symbol: str, strategy: str, path: str | Path = "./dump/live") -> Path:
         """Write the Markdown report into a folder and return its path; the name holds strategy and symbol."""
-        return write_report(Path(path), (strategy, symbol), Live.get_report(symbol, strategy))
+        return write_report(path, (strategy, symbol), Live.get_report(symbol, strategy))

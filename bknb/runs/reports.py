@@ -101,7 +101,7 @@ class Heat:
         results: Iterable[Result] | None = None,
     ) -> Path:
         """Write the Markdown report into a folder and return its path; the name holds strategy and mode."""
-        return write_report(Path(path), (strategy, mode), Heat.get_report(strategy, mode=mode, results=results))
+        return write_report(path, (strategy, mode), Heat.get_report(strategy, mode=mode, results=results))
 
 
 class Schedule:
@@ -133,7 +133,7 @@ class Schedule:
     @staticmethod
     def dump(symbol: str, strategy: str, path: str | Path = "./dump/schedule", *, mode: Mode = "backtest") -> Path:
         """Write the Markdown report into a folder and return its path; the name holds strategy, symbol and mode."""
-        return write_report(Path(path), (strategy, symbol, mode), Schedule.get_report(symbol, strategy, mode=mode))
+        return write_report(path, (strategy, symbol, mode), Schedule.get_report(symbol, strategy, mode=mode))
 
 
 class _Durations:
@@ -241,7 +241,7 @@ class Performance:
     @staticmethod
     def dump(symbol: str, strategy: str, path: str | Path = "./dump/performance") -> Path:
         """Write the Markdown report into a folder and return its path; the name holds strategy and symbol."""
-        return write_report(Path(path), (strategy, symbol), Performance.get_report(symbol, strategy))
+        return write_report(path, (strategy, symbol), Performance.get_report(symbol, strategy))
 
     @staticmethod
     def clear(symbol: str, strategy: str) -> None:
@@ -301,7 +301,7 @@ class Partial:
         symbol: str | None = None, strategy: str | None = None, *, path: str | Path = "./dump/partial"
     ) -> Path:  # fmt: skip
         """Write the report into a folder and return its path; the name holds strategy and symbol."""
-        return write_report(Path(path), _names(symbol, strategy), Partial.get_report(symbol, strategy))
+        return write_report(path, _names(symbol, strategy), Partial.get_report(symbol, strategy))
 
 
 class Risk:
@@ -333,4 +333,4 @@ class Risk:
         symbol: str | None = None, strategy: str | None = None, *, path: str | Path = "./dump/risk"
     ) -> Path:  # fmt: skip
         """Write the report into a folder and return its path; the name holds strategy and symbol."""
-        return write_report(Path(path), _names(symbol, strategy), Risk.get_report(symbol, strategy))
+        return write_report(path, _names(symbol, strategy), Risk.get_report(symbol, strategy))

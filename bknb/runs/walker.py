@@ -446,7 +446,7 @@ class Walker:
     @staticmethod
     def dump(symbol: str, walker: str, path: str | Path = "./dump/walker") -> Path:
         """Write the Markdown report into a folder and return its path; the name holds walker and symbol."""
-        return write_report(Path(path), (walker, symbol), Walker.get_report(symbol, walker))
+        return write_report(path, (walker, symbol), Walker.get_report(symbol, walker))
 
 
 def _complete(options: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import UsageError
 from ..exchanges.bundle import MANIFEST, Manifest
-from ..stores.atomic import replace_folder, write_whole
+from ..stores.atomic import not_written, replace_folder, write_whole
 from . import execute, secrets
 from .folder import Checked, SharedFolder
 from .fresh_environment import NoFreshEnvironment, make_environment
@@ -176,4 +176,4 @@ def _deliver(folder: Path, target: Path) -> None:
             return
         replace_folder(folder, target)
     except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror or error}") from None
+        raise not_written(target, error) from None

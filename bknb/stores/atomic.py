@@ -16,6 +16,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from ..errors import UsageError
 from .disk import Disk, make_folders, write_all
 from .file_names import join_names
 
@@ -56,6 +57,57 @@ def write_whole(path: Path, content: bytes, *, disk: Disk | None = None) -> Path
     return path
 
 
+def write_named(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write a file whose path the user gave, whole or not at all, and return its path.
+
+    Raises
+    ------
+    UsageError
+        When the path is none, or the disk did not take the file; the old content is there still.
+
+    Examples
+    --------
+    >>> write_named("/proc/report.md", b"# Report")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    bknb.errors.UsageError: cannot write /proc/report.md: ...
+    choose another path, or make room and allow writing there; what was there before is unchanged
+    """
+    place = as_path(path)
+    try:
+        return write_whole(place, content)
+    except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+        raise not_written(place, error) from None
+
+
+def as_path(path: object) -> Path:
+    """The path the user gave.
+
+    Raises
+    ------
+    UsageError
+        When it is neither a text nor a path.
+
+    Examples
+    --------
+    >>> as_path(None)
+    Traceback (most recent call last):
+        ...
+    bknb.errors.UsageError: a path must be a non-empty text or a pathlib.Path, got None
+    """
+    if not isinstance(path, (str, os.PathLike)) or not path:
+        raise UsageError(f"a path must be a non-empty text or a pathlib.Path, got {path!r:.80}")
+    return Path(path)
+
+
+def not_written(path: Path, error: Exception) -> UsageError:
+    """The error for a file or folder the user named and the disk did not take: path, reason, what to do."""
+    return UsageError(
+        f"cannot write {path}: {getattr(error, 'strerror', None) or error}\n"
+        "choose another path, or make room and allow writing there; what was there before is unchanged"
+    )
+
+
 def replace_file(disk: Disk, path: Path, content: bytes) -> None:
     """Put a file in its place, whole or not at all; its folder must exist, and is not forced to the disk yet."""
     handle, temporary = _created(disk, path)
@@ -83,8 +135,13 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def write_report(folder: Path, names: tuple[str, ...], text: str) -> Path:
+def write_report(folder: str | Path, names: tuple[str, ...], text: str) -> Path:
     """Write ``text`` to ``folder/name@name.md`` and return the path; no name can leave the folder.
+
+    Raises
+    ------
+    UsageError
+        When the path is none, or the disk did not take the file.
 
     Examples
     --------
@@ -93,7 +150,7 @@ def write_report(folder: Path, names: tuple[str, ...], text: str) -> Path:
     ...     write_report(Path(folder), ("sma/fast", "BTCUSDT"), "# Report").name
     'sma%2Ffast@BTCUSDT.md'
     """
-    return write_whole(folder / f"{join_names(names)}.md", text.encode())
+    return write_named(as_path(folder) / f"{join_names(names)}.md", text.encode())
 
 
 def replace_folder(source: Path, target: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Final
 
 import bknb
@@ -107,8 +106,8 @@ def report(session: Session, call: Call) -> None:
         return
     text = result.card.report() if call.get("card") else result.report()
     if path is not None:
-        from ...stores.atomic import write_whole
+        from ...stores.atomic import write_named
 
-        echo(f"report written to {write_whole(Path(path), text.encode())}")
+        echo(f"report written to {write_named(path, text.encode())}")
         return
     ipython("display").display({"text/markdown": text, "text/plain": text}, raw=True)
