@@ -28,6 +28,7 @@ from bknb.market.candles import Candles
 from bknb.market.demo import DemoSource
 from bknb.market.feed import Feed
 from bknb.market.resample import resample
+from bknb.stores.record import seal, unseal
 from bknb.testing.fake_binance import Fault, LocalBinance, Market
 from bknb.testing.sources import CandleSourceContract
 
@@ -102,6 +103,34 @@ def test_a_page_is_what_the_exchange_has(world: World) -> None:
     assert world.get(client, 0, 3000) == truth(0, 1000)  # never more than its own limit
     assert client.page_limit == 1000
     assert client.intervals == ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
+
+
+@pytest.mark.parametrize("newer", ["envelope", "rules"])
+def test_market_rules_of_a_newer_version_stay_as_they_are(world: World, newer: str) -> None:
+    world.get(world.client(), 0, 5)
+    (path,) = world.folder.rglob("markets.json")
+    changed = b'{"format":2,"what":"only the first member is promised"}\n'
+    if newer == "rules":
+        payload = unseal(path.read_bytes(), "markets", ("binance",))
+        changed = seal("markets", ("binance",), payload.replace(b"{", b'{"version":2,', 1))
+    path.write_bytes(changed)
+    client = world.client()
+    assert world.get(client, 0, 5) == world.get(client, 0, 5) == truth(0, 5)
+    assert path.read_bytes() == changed
+    (note,) = client.take_notes()
+    assert "markets.json was written by a newer bknb (format 2; this one reads up to 1)" in note
+    assert "it is left as it is, and the rules are fetched" in note
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]"])
+def test_damaged_market_rules_are_written_anew(world: World, content: bytes) -> None:
+    world.get(world.client(), 0, 5)
+    (path,) = world.folder.rglob("markets.json")
+    path.write_bytes(content)
+    client = world.client()
+    assert world.get(client, 0, 5) == truth(0, 5)
+    assert client.take_notes() == []
+    assert unseal(path.read_bytes(), "markets", ("binance",))
 
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "BTC/USDT"])

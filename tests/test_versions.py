@@ -23,8 +23,9 @@ from bknb.history.partition import arrow
 from bknb.history.store import CandleStore, SeriesName
 from bknb.live.order_store import SavedOrders
 from bknb.live.persistence import StateSaver, save_places, saved_places
-from bknb.llm.recordings import RecordedModel
+from bknb.llm.recordings import AnswerFolder, RecordedModel
 from bknb.market.candles import Candles
+from bknb.ports import ModelReply
 from bknb.provenance.card import Card
 from bknb.stores.atomic import write_whole
 from bknb.stores.disk import Disk
@@ -271,6 +272,11 @@ FORMATS = {
         lambda folder: repr(RecordedModel(folder / "replies.json")),
         in_file("replies.json", lambda _: b'{"format":"bknb replies 2","answers":{}}'),
     ),
+    "kept answers": Format(
+        lambda folder: AnswerFolder(folder).save("ab12", ModelReply(text="yes", model="m")),
+        lambda folder: AnswerFolder(folder).find("ab12"),
+        in_file("ab12.json", more_members),
+    ),
     "shared folders": Format(
         lambda folder: write_whole(folder / "bknb-share.json", b'{"bknb_share":1,"notebook":"story.ipynb"}'),
         read_manifest,
@@ -319,3 +325,13 @@ def test_a_torn_line_behind_a_newer_one_is_left_as_it_is(tmp_path: Path) -> None
     with pytest.raises(StateError, match=NEWER):
         PaperBroker(journal=path)
     assert path.read_bytes() == b'{"version":2}\n{"version":2,"ord'
+
+
+def test_a_kept_answer_of_a_newer_version_is_not_replaced(tmp_path: Path) -> None:
+    form = FORMATS["kept answers"]
+    form.write(tmp_path)
+    form.advance(tmp_path)
+    content = everything_in(tmp_path)
+    with pytest.raises(StateError, match=NEWER):
+        form.write(tmp_path)
+    assert everything_in(tmp_path) == content

@@ -23,6 +23,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -32,12 +33,13 @@ import numpy as np
 
 from ..domain.interval import INTERVAL_MS, interval_ms
 from ..domain.retry import GiveUp, Patience, attempts_text
-from ..errors import DataError, MissingDependency, UnknownName, UsageError
+from ..errors import DataError, MissingDependency, StateError, UnknownName, UsageError
 from ..market.candles import Candles
 from ..market.fetch_loop import fetch_now, submit
 from ..stores.atomic import write_whole
 from ..stores.file_names import encode_name
 from ..stores.record import Unreadable, seal, unseal
+from ..stores.versions import read_json
 
 _RULES_ARE_FRESH_MS: Final = 24 * 3_600_000
 _FALLBACK_PAGE: Final = 500
@@ -66,6 +68,10 @@ class MarketRules(msgspec.Struct, frozen=True):
     padding: int
     read_at: int
     markets: dict[str, MarketRule]
+
+
+_READERS: Final[Mapping[int, Callable[[bytes], MarketRules]]] = {1: partial(msgspec.json.decode, type=MarketRules)}
+"""Version of cached market rules -> the function that reads them."""
 
 
 class BrokenAnswer(Exception):  # noqa: N818 -- never reaches a user
@@ -342,11 +348,20 @@ class CcxtSource:
     def _cached_rules(self) -> MarketRules | None:
         if self._rules_path is None:
             return None
+        what = str(self._rules_path)
         try:
-            sealed = self._rules_path.read_bytes()
-            return msgspec.json.decode(unseal(sealed, "markets", (self.name,)), type=MarketRules)
-        except (OSError, Unreadable, msgspec.DecodeError):
-            return None  # only a cache: the rules are fetched again
+            payload = unseal(self._rules_path.read_bytes(), "markets", (self.name,))
+            return read_json(_READERS, payload, what=what)
+        except Unreadable as problem:
+            newer = problem.refused(what)
+        except StateError as refused:
+            newer = refused
+        except (OSError, ValueError, msgspec.DecodeError):
+            newer = None
+        if newer is not None:
+            self._notes.append(f"{str(newer).splitlines()[0]}; it is left as it is, and the rules are fetched")
+            self._rules_path = None
+        return None  # only a cache: the rules are fetched again
 
     def _cache_rules(self, rules: MarketRules) -> None:
         path = self._rules_path

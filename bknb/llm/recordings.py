@@ -15,7 +15,7 @@ import msgspec
 from ..errors import ModelError, UsageError
 from ..ports import ModelReply
 from ..stores.atomic import as_path, write_named
-from ..stores.versions import read_version
+from ..stores.versions import read_json, read_version
 
 if TYPE_CHECKING:
     from ..ports import Model
@@ -67,6 +67,10 @@ class _RepliesFile(msgspec.Struct, kw_only=True):
 
 _READERS: Final[Mapping[int, Callable[[bytes], _RepliesFile]]] = {1: partial(msgspec.json.decode, type=_RepliesFile)}
 """Format of a file of replies -> the function that reads it."""
+
+
+_ANSWERS: Final[Mapping[int, Callable[[bytes], Recorded]]] = {1: partial(msgspec.json.decode, type=Recorded)}
+"""Version of a kept answer -> the function that reads it; the first is written without a number."""
 
 
 def fingerprint(
@@ -226,6 +230,8 @@ class AnswerFolder:
 
         Raises
         ------
+        StateError
+            When a newer bknb wrote it.
         ModelError
             When no model is named and several have answered it.
         """
@@ -237,14 +243,24 @@ class AnswerFolder:
         return found[0] if found else None
 
     def _read(self, question: str, model: str) -> ModelReply | None:
+        path = self._path(question, model)
         try:
-            saved = msgspec.json.decode(self._path(question, model).read_bytes(), type=Recorded)
-        except (OSError, msgspec.MsgspecError):
+            saved = read_json(_ANSWERS, path.read_bytes(), what=str(path))
+        except (OSError, ValueError, msgspec.MsgspecError):
             return None
         return saved.as_reply(saved.model)
 
     def save(self, question: str, reply: ModelReply) -> None:
-        """Save a reply; whole or not at all."""
+        """Save a reply; whole or not at all.
+
+        Raises
+        ------
+        StateError
+            When a newer bknb has written one there; it is left as it is.
+        UsageError
+            When the disk does not take it.
+        """
+        self._read(question, reply.model)
         write_named(self._path(question, reply.model), msgspec.json.encode(Recorded.of(reply, question)))
 
 
