@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,34 @@ def test_a_frame_that_nobody_else_holds_is_not_kept(windows: weakref.WeakSet[Win
     with pytest.raises(bknb.DataError, match="no longer in memory"):
         _ = lost.candles
     assert lost.card.data[0].count > 2 * DAY
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sessions", [None, "fx"])
+def test_candles_of_a_file_are_read_again(
+    sessions: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MEMORY.limit = 0
+    monkeypatch.chdir(tmp_path)
+    Path("here").mkdir()
+    frame = market(3).to_pandas()
+    frame.to_csv("here/candles.csv")
+    candles = run("BTCUSDT", bknb.exchanges.from_csv("here/candles.csv", sessions=sessions)).candles
+    run("ETHUSDT")
+    gc.collect()
+    monkeypatch.chdir(tmp_path / "here")  # the file stays the same one
+    lost = bknb.Backtest.get_data("BTCUSDT", "eager")
+    assert lost.candles == candles
+    assert "no equity curve" not in lost.report()
+    run("ETHUSDT")
+    del lost
+    gc.collect()
+    frame.assign(volume=7.0).to_csv(tmp_path / "here/candles.csv")
+    with pytest.raises(bknb.DataError, match=r"other 1m candles of BTCUSDT now"):
+        _ = bknb.Backtest.get_data("BTCUSDT", "eager").candles
+    (tmp_path / "here/candles.csv").unlink()
+    with pytest.raises(bknb.DataError, match=r"'candles\.csv', which can no longer be read: .*does not exist"):
+        _ = bknb.Backtest.get_data("BTCUSDT", "eager").candles
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ class FrameSource:
     ----------
     warnings : tuple of str
         What was repaired on loading; a feed reports it.
+    reopen : callable or None
+        Reads its file again and returns another such source; ``None`` for candles that came from no file.
 
     Raises
     ------
@@ -57,6 +60,7 @@ class FrameSource:
     ) -> None:
         self.name = name
         self.sessions = as_sessions(sessions)
+        self.reopen: Callable[[], FrameSource] | None = None
         notes: list[str] = []
         self._every: Candles | None = None
         self._by_symbol: dict[str, Candles] = {}
@@ -189,7 +193,9 @@ def from_csv(
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, OSError, EOFError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read as CSV: {str(error).strip()}") from error
     frame = frame.dropna(how="all")
-    return _file_source(file, frame, lambda row: f"line {row + 2}", symbol=symbol, name=name, sessions=sessions)
+    return _file_source(
+        from_csv, file, frame, lambda row: f"line {row + 2}", symbol=symbol, name=name, sessions=sessions
+    )
 
 
 def from_parquet(
@@ -230,7 +236,9 @@ def from_parquet(
         frame = pd.read_parquet(file, engine="pyarrow")
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read as Parquet: {str(error).strip().splitlines()[0]}") from error
-    return _file_source(file, frame, lambda row: f"row {row}", symbol=symbol, name=name, sessions=sessions)
+    return _file_source(
+        from_parquet, file, frame, lambda row: f"row {row}", symbol=symbol, name=name, sessions=sessions
+    )
 
 
 def exact_floats(version: str) -> dict[str, Any]:
@@ -251,9 +259,17 @@ def _existing(path: str | Path) -> Path:
 
 
 def _file_source(
-    file: Path, frame: pd.DataFrame, place: Callable[[Any], str], *, name: str | None, **options: Any
+    read: Callable[..., FrameSource],
+    file: Path,
+    frame: pd.DataFrame,
+    place: Callable[[Any], str],
+    *,
+    name: str | None,
+    **options: Any,
 ) -> FrameSource:
-    return _source(frame, name=name or file.name, where=str(file), place=place, **options)
+    source = _source(frame, name=name or file.name, where=str(file), place=place, **options)
+    source.reopen = partial(read, file.resolve(), name=source.name, **options)
+    return source
 
 
 def _source(

@@ -16,7 +16,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan
 from ..engine.records import Records
 from ..engine.registry import Exchange
-from ..errors import DataError
+from ..errors import BknbError, DataError
 from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
@@ -105,6 +105,7 @@ class _Reload:
         """
         plan = self.plan
         source = plan.exchange.source
+        held = _held(source)  # a file is read once for all series
         feed = Feed(source, plan.settings, allow_gaps=plan.allow_gaps, now=SystemClock().now)
         window = Window(feed, horizon=self.horizon)
         for part in self.parts:
@@ -115,6 +116,7 @@ class _Reload:
                     "run was made on, and those are no longer in memory\n"
                     "run it again; the candles of a result stay in memory as long as you hold the result"
                 )
+        del held
         series = window.series()
         if (plan.symbol, "1m") in series:
             window.average_prices(plan.symbol)
@@ -122,24 +124,44 @@ class _Reload:
 
 
 class _WeakSource:
-    """A source with a weak reference to candles in memory."""
+    """A source with a weak reference to candles in memory; those of a file are read again when they are gone."""
 
     def __init__(self, source: CandleSource) -> None:
         self.name = source.name
         self.intervals = source.intervals
         self.page_limit = source.page_limit
         self.sessions = getattr(source, "sessions", None)
+        self._reopen: Callable[[], CandleSource] | None = getattr(source, "reopen", None)
         self._source = weakref.ref(source)
 
-    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
-        """Return the candles of the source; raises ``DataError`` once it was garbage collected."""
+    def held(self) -> CandleSource:
+        """Return the source, which lives as long as it is held; from its file once it was garbage collected.
+
+        Raises
+        ------
+        DataError
+            When it came from no file, or the file cannot be read any more.
+        """
         source = self._source()
-        if source is None:
-            raise DataError(
-                f"the candles of this run were in {self.name!r}, which is no longer in memory\n"
-                "run it again; the candles of a result stay in memory as long as you hold the result"
-            )
-        return await source.get_candles(symbol, interval, since, limit)
+        if source is not None:
+            return source
+        reason = "which is no longer in memory"
+        if self._reopen is not None:
+            try:
+                source = self._reopen()
+            except BknbError as error:
+                reason = f"which can no longer be read: {str(error).splitlines()[0]}"
+            else:
+                self._source = weakref.ref(source)
+                return source
+        raise DataError(
+            f"the candles of this run were in {self.name!r}, {reason}\n"
+            "run it again; the candles of a result stay in memory as long as you hold the result"
+        )
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        """Return the candles of the source; raises ``DataError`` as :meth:`held`."""
+        return await self.held().get_candles(symbol, interval, since, limit)
 
     def format_price(self, symbol: str, price: float) -> str:
         """Return a price as the source writes it."""
@@ -163,6 +185,12 @@ def _weakened(source: CandleSource) -> CandleSource:
     if isinstance(source, SessionSource):  # made anew: who holds the source in it keeps the candles
         return SessionSource(_weakened(source.source), source.sessions)
     return _WeakSource(source)
+
+
+def _held(source: CandleSource) -> CandleSource:
+    """Return what is referenced weakly in a source, or the source itself."""
+    inner = source.source if isinstance(source, SessionSource) else source
+    return inner.held() if isinstance(inner, _WeakSource) else inner
 
 
 @dataclass(frozen=True, slots=True)
