@@ -161,7 +161,7 @@ def from_csv(
     Parameters
     ----------
     path
-        The file; it is read once, now.
+        The file; it is read now, and again where a finished run needs candles that were released meanwhile.
     name
         For reports and messages; by default the file's name.
     symbol, sessions
