@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import linecache
 import os
@@ -834,3 +835,110 @@ def test_looks_of_an_older_bknb_are_told_and_flatter_nobody(load: Callable[[str,
     assert upgraded.opened_at == 1_700_000_000_000
     assert "opened 3 times before, first 2023-11-14 22:13 UTC, by 3 strategies" in upgraded.verdict
     assert "3 earlier looks was hashed by an older bknb" in upgraded.verdict
+
+
+class Link:
+    """One of a chain of objects."""
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+        self.next: Link | None = None
+
+
+def chain(count: int, *, last: int = 0) -> Callable[..., Any]:
+    links = [Link(0) for _ in range(count)]
+    for one, other in itertools.pairwise(links):
+        one.next = other
+    links[-1].level = last
+
+    def get_signal(price: float) -> Any:
+        return links[0].level * price
+
+    return get_signal
+
+
+def test_names_in_a_long_chain_of_objects_stay_short() -> None:
+    code = read_code(chain(2_000))
+    assert max(map(len, code.values)) < 250
+    assert len(code.values) >= 2_000
+    assert source_hash(chain(2_000)) == source_hash(chain(2_000)) != source_hash(chain(2_000, last=1))
+
+
+def test_equal_names_are_numbered() -> None:
+    functions = [lambda level=level: level for level in range(3)]
+    code = read_code(*functions)
+    name = f"{functions[0].__qualname__.rpartition('<locals>.')[2]}(level)"
+    assert code.values == {name: "0", f"{name} (2)": "1", f"{name} (3)": "2"}
+
+
+LOADING = """\
+def get_signal(price):
+    import importlib
+    from importlib import import_module as load
+    import builtins
+    {line}
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "return importlib.import_module('helpers').target(price)",
+        "h = importlib.import_module('helpers'); return h.target(price)",
+        "return load('helpers').target(price)",
+        "return __import__('helpers').target(price)",
+        "h = load(name='helpers'); return h.target(price)",
+        "return [load('helpers').target(p) for p in (1, 2)]",
+        "return getattr(importlib.import_module('helpers'), 'target')(price)",
+    ],
+)
+def test_a_helper_loaded_by_a_written_name_is_read(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for text in ("price * UP", "price / UP"):
+        (tmp_path / "helpers.py").write_text(HELPERS.replace("price * UP", text))
+        sys.modules.pop("helpers", None)
+        importlib.invalidate_caches()
+        space: dict[str, Any] = {"__name__": "__main__"}
+        exec(LOADING.replace("{line}", line), space)  # noqa: S102 -- as a cell is
+        code = read_code(space["get_signal"])
+        assert any("target" in written.name for written in code.functions), line
+        assert code.notes == ()
+        found.append(source_hash(space["get_signal"]))
+    sys.modules.pop("helpers", None)
+    assert found[0] != found[1]
+
+
+def test_a_helper_loaded_relative_to_its_package_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "__init__.py").write_text("")
+    (tmp_path / "own_package" / "helpers.py").write_text(HELPERS)
+    (tmp_path / "own_package" / "strategies.py").write_text(
+        "import importlib\ndef get_signal(price):\n"
+        "    return importlib.import_module('.helpers', __package__).target(price)\n"
+    )
+    code = read_code(importlib.import_module("own_package.strategies").get_signal)
+    for name in [name for name in sys.modules if name.startswith("own_package")]:
+        del sys.modules[name]
+    assert [written.name for written in code.functions][1:] == ["own_package.helpers.target"]
+    assert code.notes == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "return importlib.import_module(price.name)",
+        "return load('help' + price)",
+        "return __import__(price)",
+        "return list(map(load, price))",
+        "return load(f'helpers_{price}')",
+        "return __import__('helpers', globals())",
+        "return load('.helpers', price)",
+    ],
+)
+def test_a_helper_loaded_by_a_name_that_is_not_written_is_noted(line: str) -> None:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(LOADING.replace("{line}", line), space)  # noqa: S102 -- as a cell is
+    (note,) = read_code(space["get_signal"]).notes
+    assert note == "it loads a module whose name is not written in it: what that module holds is not compared"

@@ -10,6 +10,9 @@ from typing import Any, Final, NamedTuple
 
 _KEPT: Final = 1_024
 _STORES: Final = ("STORE_FAST", "STORE_DEREF", "STORE_NAME", "STORE_GLOBAL")
+_LOADERS: Final = (("import_module",), ("__import__",))
+_CALLS: Final = ("CALL", "CALL_KW", "CALL_FUNCTION", "CALL_FUNCTION_KW", "CALL_METHOD")
+_SILENT: Final = ("PUSH_NULL", "PRECALL", "KW_NAMES", "EXTENDED_ARG")
 _LOADS: Final = ("LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF", "STORE_FAST_LOAD_FAST")
 
 
@@ -24,11 +27,14 @@ class Name(NamedTuple):
         The module that is imported inside the function; empty for a global or a variable of a closure.
     level : int
         Dots in front of the module, as in ``from . import levels``.
+    computed : bool
+        Whether it loads a module, as ``importlib.import_module`` does, whose name is not written in the function.
     """
 
     parts: tuple[str, ...]
     module: str = ""
     level: int = 0
+    computed: bool = False
 
     @property
     def is_import(self) -> bool:
@@ -99,6 +105,13 @@ def _read(code: types.CodeType, free: frozenset[str], held: dict[str, Name]) -> 
             yield from _read(constant, free, reader.held)
 
 
+def _loaded(loader: Name, module: str) -> Name:
+    """What a call returns: ``__import__("a.b")`` the package, whose attribute the module is."""
+    level = len(module) - len(module.lstrip("."))
+    top, *parts = module.split(".") if loader.parts[-1] == "__import__" else [module[level:]]
+    return Name(tuple(parts), top, level)
+
+
 class _Reader:
     """Reads instruction after instruction.
 
@@ -108,19 +121,37 @@ class _Reader:
         What variables hold that was imported or read: ``h = helpers``, then ``h.target``.
     current : Name or None
         The name whose attributes are being read.
+    loader : Name or None
+        What loads a module, such as ``importlib.import_module``, while its arguments are read.
     """
 
     def __init__(self, free: frozenset[str], held: dict[str, Name]) -> None:
         self.held = held
         self.current: Name | None = None
+        self.loader: Name | None = None
+        self._written = ""  # the name of the module it is called with
+        self._relative = False  # whether it is called with the package it is relative to
         self._free = free
         self._source: Name | None = None  # what an import takes names from
         self._constants: list[Any] = [None, None]
 
     def read(self, operation: str, argument: Any) -> Iterator[Name]:
         """Names that are complete when this instruction comes."""
+        if self.loader is not None and operation not in _SILENT:
+            names = self._loading(self.loader, operation, argument)
+            if names is None:
+                return
+            yield from names
+        yield from self._plain(operation, argument)
+
+    def _plain(self, operation: str, argument: Any) -> Iterator[Name]:
         if operation in ("LOAD_ATTR", "LOAD_METHOD") and self.current is not None:
             self.current = self.current._replace(parts=(*self.current.parts, argument))
+            return
+        calls = operation not in _SILENT and not operation.startswith("STORE_")
+        if calls and self.current is not None and self.current.parts[-1:] in _LOADERS:
+            self.loader, self.current = self.current, None
+            yield from self.read(operation, argument)
             return
         if operation == "PUSH_NULL":
             return
@@ -142,6 +173,24 @@ class _Reader:
                     yield self.current
                 outside = "DEREF" in operation and variable in self._free
                 self.current = self.held.get(variable) or (Name((variable,)) if outside else None)
+
+    def _loading(self, loader: Name, operation: str, argument: Any) -> tuple[Name, ...] | None:
+        """Names that are complete when an argument of a loader, or its call, has come; None: read no further."""
+        if not self._written and operation == "LOAD_CONST" and isinstance(argument, str):
+            self._written = argument
+            return None
+        written, relative = self._written, self._relative
+        if written.startswith(".") and argument == "__package__" and not relative:
+            self._relative = True
+            return None
+        self.loader, self._written, self._relative = None, "", False
+        if not written or relative != written.startswith("."):
+            return (loader._replace(computed=True),)
+        if operation in _CALLS:
+            self.current = _loaded(loader, written)
+            return None
+        # perhaps with more arguments: then all of the module counts
+        return Name((), written), loader._replace(computed=True)
 
     def _store(self, variable: str) -> None:
         self.held.pop(variable, None)

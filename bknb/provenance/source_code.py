@@ -16,10 +16,9 @@ import functools
 import hashlib
 import importlib
 import importlib.util
-import itertools
 import sys
 import types
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -48,6 +47,13 @@ _UNSTEADY: Final = {
     "socket": "the network",
 }
 _WITH_CONTENT: Final = (str, bytes, int, float, list, tuple, set, frozenset, Mapping, msgspec.Struct)
+
+
+_PLAIN: Final = frozenset({int, float, complex, str, bytes, bool, type(None)})
+_LONGEST_NAME: Final = 200  # characters; a longer one is cut, with a number of its place in front
+
+
+_COMPUTED: Final = "it loads a module whose name is not written in it: what that module holds is not compared"
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +165,24 @@ class CodeOnly(NamedTuple):
 _CONSTANTS: Final = (int, float, complex, str, bytes, tuple, frozenset, type(None))
 
 
+class _Names:
+    """Names that are given once: ``name``, then ``name (2)`` and so on."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, int] = {}  # each name that was given, and the number to try when it comes again
+
+    def free(self, name: str) -> str:
+        """Take the name, or the first of its numbered ones that was not given yet."""
+        number = self._next.get(name)
+        if number is None:
+            self._next[name] = 2
+            return name
+        while f"{name} ({number})" in self._next:
+            number += 1
+        self._next[name] = number + 1
+        return self.free(f"{name} ({number})")
+
+
 class _Unwrapped(NamedTuple):
     """A function whose wrapped one was read before it."""
 
@@ -179,7 +203,8 @@ class _Walk:
         self.notes: list[str] = []
         self.steps: list[str] = []
         self.values_read: tuple[type, ...] = (object,)
-        self._names: set[str] = set()
+        self._names = _Names()
+        self._value_names = _Names()
         self._numbers: dict[object, int] = {}
         self._spelled: dict[int, Spelled] = {}
         self._alive: list[object] = []  # an id is only good while its object lives
@@ -195,17 +220,21 @@ class _Walk:
             self._waiting[found:] = reversed(self._waiting[found:])  # what was found first is followed first
 
     def _later(self, thing: Any, name: str) -> None:
+        if len(name) > _LONGEST_NAME:  # of a chain of objects each name would hold all names before it
+            name = f"{len(self._numbers)}:{name[-_LONGEST_NAME // 2 :]}"
         self._waiting.append((thing, name))
 
     def _visit(self, thing: Any, name: str) -> None:
+        if type(thing) in _PLAIN:
+            self._value(thing, name)
+            return
         for kind, read in _READ_AS:
             if isinstance(thing, kind):
                 read(self, thing, name)
                 return
-        wrapped = wrapped_by(thing)
         if is_users(type(thing)):
             self._object(thing, name)
-        elif wrapped is not None:  # compiled, or cached
+        elif (wrapped := wrapped_by(thing)) is not None:  # compiled, or cached
             self.steps.append(f"{name}: {type(thing).__qualname__}")
             self._later(wrapped, name)
         else:
@@ -229,7 +258,7 @@ class _Walk:
         if spelled is None:
             spelled = self._spelled[id(thing)] = spell(thing)
             self._alive.append(thing)
-        self.values[_free(name, self.values)] = spelled.text
+        self.values[self._value_names.free(name)] = spelled.text
         self.steps.append(f"{name} = {spelled.text}")
         for place, part in spelled.inside:
             if part is not thing:
@@ -323,8 +352,7 @@ class _Walk:
         if module not in (None, "__main__", "builtins"):
             self.modules.add(str(module))
             name = f"{module}.{name}"
-        name = _free(name, self._names)
-        self._names.add(name)
+        name = self._names.free(name)
         self.functions.append(Written(name=name, text=text, digest=f"{READER}:{digest}"))
 
     def _reads(self, function: types.FunctionType) -> None:
@@ -335,6 +363,8 @@ class _Walk:
         closure = closure_of(function)
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
         for name in names_read(function.__code__):
+            if name.computed:
+                self._note(_COMPUTED)
             if name.is_import:
                 self._imported(name, function.__globals__)
             elif name.parts[0] in closure:
@@ -403,13 +433,15 @@ class _Walk:
         elif isinstance(thing, types.BuiltinFunctionType) and leads_to_own(thing.__self__):
             self._later(thing.__self__, name)
 
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
     def _package(self, name: str) -> None:
         top = name.partition(".")[0]
         for unsteady, what in _UNSTEADY.items():
             if name == unsteady or name.startswith(f"{unsteady}."):
-                note = f"it uses {unsteady} ({what}): the same numbers cannot be promised"
-                if note not in self.notes:
-                    self.notes.append(note)
+                self._note(f"it uses {unsteady} ({what}): the same numbers cannot be promised")
         if top and top not in (_OURS, "builtins", "__main__"):
             self.packages.add(top)
 
@@ -425,9 +457,3 @@ _READ_AS: Final[tuple[tuple[Any, Callable[[_Walk, Any, str], None]], ...]] = (
     (functools.cached_property, lambda walk, thing, name: walk._later(thing.func, name)),
     (types.BuiltinFunctionType, _Walk._of_others),
 )
-
-
-def _free(name: str, taken: Container[str]) -> str:
-    """The name, or ``name (2)`` and so on when it is taken."""
-    names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
-    return next(one for one in names if one not in taken)
