@@ -61,11 +61,12 @@ class UnknownName(UsageError):
     there are 200: sma-0x, sma-1x, sma-2x, sma-3x, sma-4x, sma-5x, sma-6x, sma-7x, sma-8x, sma-9x, ...
     """
 
-    def __init__(self, kind: str, name: str, *, known: Iterable[str], listing: str | None = None) -> None:
+    def __init__(self, kind: str, name: object, *, known: Iterable[str], listing: str | None = None) -> None:
         self.kind = kind
         self.name = name
         self.known = tuple(known)
-        near = difflib.get_close_matches(name, self.known, n=3 if len(self.known) > _LISTED else 1, cutoff=0.5)
+        some = 3 if len(self.known) > _LISTED else 1
+        near = difflib.get_close_matches(name, self.known, n=some, cutoff=0.5) if isinstance(name, str) else []
         hint = f"; did you mean {_either(near)}?" if near else ""
         super().__init__(f"no {kind} is called {name!r}{hint}\n{self._listing() if listing is None else listing}")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -175,3 +178,45 @@ def test_missing_minutes_are_refused_or_allowed_and_nothing_fills_in_them():
     trade = run(get_signal, allow_gaps=True, **options).trades.iloc[0]
     assert (trade["close_reason"], trade["price_close"]) == ("stop_loss", 80.0)  # the open behind the gap
     assert trade["closed_at"] == pd.Timestamp("2024-01-01 01:30", tz="UTC")
+
+
+# --- arguments that are no such thing ------------------------------------------------------------------------------
+
+
+WRONG: dict[str, Callable[[Any], object]] = {
+    "get_exchange": bknb.get_exchange,
+    "get_frame": bknb.get_frame,
+    "get_optimizer": bknb.get_optimizer,
+    "get_risk": bknb.get_risk,
+    "get_sizing": bknb.get_sizing,
+    "get_strategy": bknb.get_strategy,
+    "get_walker": bknb.get_walker,
+    "content_hash": bknb.content_hash,
+    "verify": bknb.verify,
+    "Card.load": bknb.Card.load,
+    "Sessions.of_exchange": bknb.Sessions.of_exchange,
+    "Sessions.weekly": lambda wrong: bknb.Sessions.weekly(wrong, {"mon-fri": "09:30-16:00"}),
+    "exchanges.ccxt": bknb.exchanges.ccxt,
+    "exchanges.from_csv": bknb.exchanges.from_csv,
+    "exchanges.from_parquet": bknb.exchanges.from_parquet,
+    "exchanges.stored": bknb.exchanges.stored,
+    "exchanges.FrameSource": bknb.exchanges.FrameSource,
+    "llm.recorded": bknb.llm.recorded,
+    "Backtest.get_data": lambda wrong: bknb.Backtest.get_data(wrong, wrong),
+    "Live.get_data": lambda wrong: bknb.Live.get_data(wrong, wrong),
+    "Walker.get_data": lambda wrong: bknb.Walker.get_data(wrong, wrong),
+    "Optimizer.get_data": lambda wrong: bknb.Optimizer.get_data(wrong, wrong),
+    "Schedule.get_data": lambda wrong: bknb.Schedule.get_data(wrong, wrong),
+}
+
+
+@pytest.mark.parametrize("wrong", [None, 7, [1], {}], ids=repr)
+@pytest.mark.parametrize("name", WRONG)
+def test_an_argument_of_another_kind_is_told(name: str, wrong: Any) -> None:
+    if name in ("llm.recorded", "exchanges.FrameSource") and wrong == {}:
+        return  # no replies, no symbols
+    if name in ("exchanges.from_parquet", "Sessions.of_exchange", "exchanges.ccxt"):
+        packages = {"exchanges.from_parquet": "pyarrow", "exchanges.ccxt": "ccxt"}
+        pytest.importorskip(packages.get(name, "exchange_calendars"))
+    with pytest.raises(bknb.BknbError):
+        WRONG[name](wrong)

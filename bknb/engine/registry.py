@@ -146,10 +146,12 @@ class Table(Generic[T]):
 
     def get(self, name: str) -> T:
         """The item of that name, or ``UnknownName`` with the known ones and the nearest."""
-        if name in self.items:
-            return self.items[name]
-        if name in self.built_in:
-            return self.built_in[name]()
+        given: object = name
+        if isinstance(given, str):
+            if given in self.items:
+                return self.items[given]
+            if given in self.built_in:
+                return self.built_in[given]()
         raise UnknownName(self.kind, name, known=self.names())
 
     def names(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ from ..domain.interval import INTERVAL_MS, MINUTE_MS, interval_ms
 from ..errors import BadCandle, MissingDependency, UnknownName, UsageError
 from ..market.candles import COLUMNS, Candles, to_candles
 from ..market.sessions import Sessions, as_sessions
+from ..stores.atomic import as_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     import pandas as pd
 
@@ -66,6 +68,8 @@ class FrameSource:
         self._by_symbol: dict[str, Candles] = {}
         if isinstance(candles, Candles):
             self._every = _minutes(candles, name, notes)
+        elif not isinstance(candles, Mapping):
+            raise UsageError(f"a FrameSource needs bknb.Candles or a mapping from symbol to them, got {candles!r:.80}")
         else:
             self._by_symbol = {symbol: _minutes(part, f"{name}, {symbol}", notes) for symbol, part in candles.items()}
         self.warnings = tuple(notes)
@@ -251,7 +255,7 @@ def exact_floats(version: str) -> dict[str, Any]:
 
 
 def _existing(path: str | Path) -> Path:
-    file = Path(path).expanduser()
+    file = as_path(path).expanduser()
     if not file.is_file():
         what = "is a folder, not a file" if file.is_dir() else f"does not exist (looked from {Path.cwd()})"
         raise UsageError(f"{file}: {what}")

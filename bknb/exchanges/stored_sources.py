@@ -92,6 +92,9 @@ def stored(source: CandleSource, *, folder: str | Path = DEFAULT_FOLDER, settle_
     """
     if isinstance(source, (StoredSource, ShelfSource)):
         raise UsageError(f"{source.name!r} is stored already; give stored() the source behind it")
+    given: object = source
+    if not isinstance(given, CandleSource):
+        raise UsageError(f"stored needs a source such as bknb.exchanges.ccxt('binance'), got {given!r:.80}")
     return StoredSource(source, CandleStore(folder), now=SystemClock().now, settle_minutes=settle_minutes)
 
 

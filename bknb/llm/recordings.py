@@ -118,6 +118,8 @@ class RecordedModel:
         if isinstance(replies, (str, Path)):
             self.source = Path(replies).name
             self._replies = _read(Path(replies))
+        elif not isinstance(replies, Iterable):
+            raise UsageError(f"recorded replies are the path of a file or a list of texts, got {replies!r:.80}")
         else:
             self.source = "a list"
             self._replies = [_recorded(reply) for reply in replies]

@@ -254,6 +254,9 @@ def content_hash(candles: Candles) -> str:
     >>> content_hash(joined) == content_hash(Candles.from_rows(rows))
     True
     """
+    given: object = candles
+    if not isinstance(given, Candles):
+        raise UsageError(f"content_hash needs bknb.Candles, got {type(given).__name__}")
     total = hashlib.sha256(b"bknb candles 1\n")
     total.update(np.ascontiguousarray(candles.timestamp, dtype="<i8").view(np.uint8).data)
     for name in COLUMNS[1:]:

@@ -89,6 +89,9 @@ class Sessions:
         >>> london.is_open(1_735_043_340_000), london.is_open(1_735_043_400_000)  # Christmas Eve 2024, 12:29 and 12:30
         (True, False)
         """
+        given: object = name
+        if not isinstance(given, str):
+            raise UsageError(f"the name of an exchange must be a text such as 'XNYS', got {given!r:.80}")
         regular = calendars.week(name)
         return cls(zone=regular.zone, hours=regular.hours, calendar=name)
 
@@ -122,7 +125,7 @@ class Sessions:
         """
         try:
             ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+        except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
             raise UsageError(f"unknown time zone {zone!r}; expected a name such as 'America/New_York'") from None
         table: list[list[tuple[int, int]]] = [[] for _ in _DAYS]
         for days, text in hours.items():

@@ -151,7 +151,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         StateError
             It is not a run card, it was changed by hand, or a later bknb wrote it.
         """
-        file = Path(path)
+        from ..stores.atomic import as_path
+
+        file = as_path(path)
         try:
             content = file.read_bytes()
         except OSError as error:

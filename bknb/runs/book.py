@@ -36,7 +36,8 @@ class TaskBook(Generic[T]):
 
     def find(self, symbol: str, name: str) -> T | None:
         """Return the latest task of a symbol and a name, or None."""
-        return self._tasks.get((symbol, name))
+        given: tuple[object, object] = (symbol, name)
+        return self._tasks.get((symbol, name)) if all(isinstance(part, str) for part in given) else None
 
     def get(self, symbol: str, name: str) -> T:
         """Return the latest task of a symbol and a name; raises ``UnknownName`` with those there are."""
