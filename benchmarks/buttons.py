@@ -57,7 +57,7 @@ def measure(page: Page, code: str, times: int) -> tuple[list[float], str]:
         page.browser.run(CLICK)
         took.append(float(wait_for(lambda: page.browser.run("return window.bknbTook"), 30, "the end")))
         page.finish(cell)
-        way = wait_for(lambda: page.browser.run("return window.bknbBar.dataset.way ?? ''"), 5, "the way")
+        way = wait_for(lambda: page.browser.run("return window.bknbBar.dataset.route ?? ''"), 5, "the way")
     return took, way
 
 

@@ -131,7 +131,7 @@ window.painted = 0;
 const began = performance.now();
 const look = () => {
   const canvas = document.querySelector('.bknb-chart canvas');
-  const board = document.querySelector('.bknb-board');
+  const board = document.querySelector('.bknb-dashboard');
   if (board?.dataset.frames && canvas?.width) {
     const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
     if (data.some((value) => value > 0)) { window.painted = performance.now() - began; return; }
@@ -159,7 +159,7 @@ def browser() -> None:
         paints = []
         for _ in range(3):
             chromium.run("window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
-            wait_for(lambda: chromium.count(".bknb-board") == 0, 30, "an empty page")
+            wait_for(lambda: chromium.count(".bknb-dashboard") == 0, 30, "an empty page")
             notebook.scroll(1)
             chromium.run(PAINT)
             notebook.start(1)
@@ -181,7 +181,7 @@ def browser() -> None:
         notebook.run(0, 120)
         notebook.run(1)
         notebook.run(2)
-        frames = "return Number(document.querySelector('.bknb-board')?.dataset.frames ?? 0)"
+        frames = "return Number(document.querySelector('.bknb-dashboard')?.dataset.frames ?? 0)"
         notebook.scroll(2)
         wait_for(lambda: chromium.run(frames), 30, "the dashboard")
         before = chromium.run(frames)

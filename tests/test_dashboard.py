@@ -175,7 +175,7 @@ def test_events_alone_give_what_the_result_gives(result: bknb.Result) -> None:
     ] == f"{result.stats['total_pnl']:+.2f} %"
     for signal in [*result.trades["signal_id"][:5], *result.cancelled["signal_id"][:5]]:
         assert view.why(signal) == result.why(signal)
-    assert view.why("nobody") == "nothing was heard of a signal 'nobody'"
+    assert view.why("nobody") == "no event of a signal 'nobody'"
     assert view.counts["risk"] == len(result.refused) > 0
     assert view.counts["milestones"] == len(result.milestones) > 0
     assert len(view.cancelled) == len(result.cancelled) > 0

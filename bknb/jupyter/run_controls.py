@@ -112,7 +112,7 @@ class RunControls:
             "id": self.id,
             "label": self.label,
             "state": status,
-            "said": status_text,
+            "status_text": status_text,
             "text": text,
             "percent": percent,
             "foreground": self.foreground,
@@ -144,7 +144,7 @@ def on_message(widget: Any, content: Any, _buffers: Any = None) -> None:
     """Handle a message of a widget: apply a press and acknowledge it to the front end."""
     if isinstance(content, Mapping) and content.get("kind") == "bknb-press":
         press(content)
-        widget.send({"kind": "bknb-heard", "view": content.get("view"), "number": content.get("number")})
+        widget.send({"kind": "bknb-ack", "view": content.get("view"), "number": content.get("number")})
 
 
 @cache

@@ -458,7 +458,7 @@ class RunView:
         """The events of one signal, one per line; a sentence when there are none."""
         events = self._signal_events.get(signal_id)
         if not events:
-            return f"nothing was heard of a signal {signal_id!r}"
+            return f"no event of a signal {signal_id!r}"
         return "\n".join(event_line(event) for event in sorted(events, key=lambda e: (e.when, RANK[type(e)])))
 
     def series(self) -> Any:

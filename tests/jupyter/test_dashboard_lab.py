@@ -65,7 +65,7 @@ bknb.dashboard(live, panels=["status", "price"])
 BUSY = "began = time.monotonic()\nwhile time.monotonic() - began < 6: pass\nlive.stop(now=True)\nlive.wait(20)"
 
 BOARD = """
-const board = document.querySelector('.bknb-board');
+const board = document.querySelector('.bknb-dashboard');
 return board && JSON.stringify({...board.dataset, text: board.querySelector('.bknb-text')?.textContent,
     now: Number(board.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow')),
     trades: board.querySelectorAll('.bknb-trades tbody tr').length,
@@ -181,14 +181,14 @@ def test_a_run_is_seen_as_it_happens_chosen_from_and_kept(browser: Browser, addr
     notebook.restart()
     browser.open("about:blank")
     OpenNotebook(browser, f"{address}/run.ipynb").scroll(1)
-    still = "const i = document.querySelector('.bknb-still img'); return i && i.offsetWidth && i.naturalWidth"
+    still = "const i = document.querySelector('.bknb-static img'); return i && i.offsetWidth && i.naturalWidth"
     assert wait_for(lambda: browser.run(still), 30, "the picture after a restart") > 500
-    assert "hour" in browser.run("return document.querySelector('.bknb-still').textContent")
+    assert "hour" in browser.run("return document.querySelector('.bknb-static').textContent")
     command = [sys.executable, "-m", "nbconvert", "--to", "html", "--output", "page.html", str(saved)]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     browser.open((place / "work" / "page.html").as_uri())
     assert wait_for(lambda: browser.run(still), 30, "the picture on a page") > 500
-    assert "done · " in browser.run("return document.querySelector('.bknb-still').innerText")
+    assert "done · " in browser.run("return document.querySelector('.bknb-static').innerText")
 
 
 def stored(notebook: OpenNotebook, index: int) -> list[str]:
@@ -230,7 +230,7 @@ def test_a_cell_that_is_run_again_shows_one_dashboard_with_one_listener(
     notebook.run(2)
     assert notebook.printed(2) == once != "0\n"
     notebook.scroll(1)
-    wait_for(lambda: browser.count(".bknb-board") == 1, 20, "one dashboard")
-    browser.run("document.querySelector('.bknb-board .bknb-stop_now').click()")  # the buttons of a run are there too
+    wait_for(lambda: browser.count(".bknb-dashboard") == 1, 20, "one dashboard")
+    browser.run("document.querySelector('.bknb-dashboard .bknb-stop_now').click()")  # the buttons of a run are there too
     wait_for(lambda: board(browser).get("status") == "stopped", 30, "the end")
-    assert browser.count(".bknb-board .bknb-controls") == 0
+    assert browser.count(".bknb-dashboard .bknb-controls") == 0

@@ -48,7 +48,7 @@ def test_every_button_sets_its_flag_and_the_state_follows(task: BacktestTask) ->
         "id": switch.id,
         "label": "backtest get_signal BTCUSDT",
         "state": "running",
-        "said": "Running",
+        "status_text": "Running",
         "text": "3 %",
         "percent": 3,
         "foreground": False,
@@ -105,7 +105,7 @@ def test_any_widget_can_listen_and_answers_each_press(task: BacktestTask) -> Non
     controls.on_message(widget, {"kind": "something else"}, [])
     controls.on_message(widget, "text", [])
     assert task.paused
-    assert widget.sent == [{"kind": "bknb-heard", "view": "v", "number": 7}]
+    assert widget.sent == [{"kind": "bknb-ack", "view": "v", "number": 7}]
 
 
 def test_what_cannot_be_paused_has_no_such_button_and_says_so() -> None:

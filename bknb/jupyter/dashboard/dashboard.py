@@ -415,11 +415,11 @@ class Dashboard:
                     found = self._updates.window(
                         start_ms=int(content["from"]), end_ms=int(content["to"]), points=points
                     )
-                    widget.answer({"kind": "window", "ask": content["ask"], "view": content["view"], **found})
-                case "why":
+                    widget.answer({"kind": "window", "request": content["request"], "view": content["view"], **found})
+                case "story":
                     view = self._views.view
                     text = view.why(content["id"]) if view is not None else ""
-                    widget.answer({"kind": "why", "id": content["id"], "view": content["view"], "text": text})
+                    widget.answer({"kind": "story", "id": content["id"], "view": content["view"], "text": text})
                 case "select":
                     key = tuple(content["key"])
                     if key in self._views.views:

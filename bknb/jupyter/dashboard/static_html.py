@@ -116,7 +116,7 @@ def static_html(
     place : str
         The identifier by which the widget finds this HTML on the page and replaces it.
     """
-    of = f"bknb-still bknb-of-{place}" if place else "bknb-still"
+    of = f"bknb-static bknb-of-{place}" if place else "bknb-static"
     if view is None:
         return element("div", element("p", static_text(None)), class_=of)
     status = panel_data.status_panel(view, 0.0)

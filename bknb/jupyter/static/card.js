@@ -1,4 +1,4 @@
-// Proposals on a card: previews, and buttons that put cells into the notebook. Nothing is run, ever.
+// The card of proposals: previews, and buttons that insert cells into the notebook. No cell is run.
 function notebookOf(model) {
   try {
     const notebook = model.widget_manager.context.model;
@@ -15,8 +15,8 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
-// The cell this card stands in, found by its id, so that cells moved about meanwhile do not matter.
-function placeOf(shared, cellId) {
+// The index below the cell of this card. The cell is found by its id, because cells may have been moved.
+function indexBelow(shared, cellId) {
   const at = shared.cells.findIndex((cell) => cell.getId() === cellId);
   return at < 0 ? shared.cells.length : at + 1;
 }
@@ -25,14 +25,14 @@ function render({ model, el }) {
   const cells = model.get("cells");
   const names = [...new Set(cells.map((cell) => cell.strategy).filter(Boolean))];
   const notebook = notebookOf(model);
-  const said = element("div", { role: "status", "aria-live": "polite", style: "opacity:0.8;font-size:90%;min-height:1.4em" });
+  const status = element("div", { role: "status", "aria-live": "polite", style: "opacity:0.8;font-size:90%;min-height:1.4em" });
   const inserted = new Set();
   let end = null; // the last cell that was inserted: the next ones come after it
 
   function insert(wanted) {
     const chosen = cells.filter((cell) => cell.strategy === "" ? !inserted.has("") : wanted.includes(cell.strategy));
     const shared = notebook.sharedModel;
-    const at = placeOf(shared, end ?? model.get("cell_id"));
+    const at = indexBelow(shared, end ?? model.get("cell_id"));
     shared.insertCells(at, chosen.map((cell) => ({
       cell_type: cell.kind,
       source: cell.source,
@@ -40,7 +40,7 @@ function render({ model, el }) {
     })));
     end = shared.cells[at + chosen.length - 1].getId();
     ["", ...wanted].forEach((name) => inserted.add(name));
-    said.textContent = `${chosen.length} cells inserted below; none was run`;
+    status.textContent = `${chosen.length} cells inserted below; none was run`;
     refresh();
   }
 
@@ -48,9 +48,9 @@ function render({ model, el }) {
     const text = cells.filter((cell) => cell.strategy === name && cell.kind === "code").map((cell) => cell.source);
     try {
       await navigator.clipboard.writeText(text[0]);
-      said.textContent = `${name} copied`;
+      status.textContent = `${name} copied`;
     } catch {
-      said.textContent = "the browser does not allow copying here; the code is in the preview";
+      status.textContent = "the browser does not allow copying here; the code is in the preview";
     }
   }
 
@@ -77,17 +77,17 @@ function render({ model, el }) {
   const rows = element("div", { style: "margin-top:8px;border-top:1px solid rgba(128,128,128,0.25);padding-top:6px" });
   for (const name of names) {
     const row = element("div", { style: "display:flex;gap:8px;align-items:center;margin:3px 0" });
-    const copying = element("button", { type: "button", class: "jupyter-button", "aria-label": `Copy ${name}` }, "Copy");
-    copying.addEventListener("click", () => copy(name));
+    const copyButton = element("button", { type: "button", class: "jupyter-button", "aria-label": `Copy ${name}` }, "Copy");
+    copyButton.addEventListener("click", () => copy(name));
     if (notebook) row.append(insertButton(name, () => [name], `Insert ${name} as cells`));
-    row.append(copying, element("span", {}, name));
+    row.append(copyButton, element("span", {}, name));
     rows.append(row);
   }
   if (notebook && names.length > 1) {
     rows.append(element("div", { style: "margin-top:6px" }, insertButton("*", () => names, "Insert all proposals as cells")));
   }
-  if (!notebook) said.textContent = "this front end cannot take cells from a card";
-  card.append(rows, said, element("div", { style: "opacity:0.8;font-size:90%" }, `Everything as a notebook: ${model.get("path")}`));
+  if (!notebook) status.textContent = "this front end cannot take cells from a card";
+  card.append(rows, status, element("div", { style: "opacity:0.8;font-size:90%" }, `Everything as a notebook: ${model.get("path")}`));
   el.append(card);
   refresh();
 }

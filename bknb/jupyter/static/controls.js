@@ -1,16 +1,16 @@
 // Buttons of a run: stop, stop now, pause and resume, also while the kernel is busy with a cell.
 //
 // mountControls({ model, el, key }) draws them from model.get(key):
-//   { id, label, state, said, text, percent, foreground, can_pause }
+//   { id, label, state, status_text, text, percent, foreground, can_pause }
 // and takes them away again when the function it returns is called. A press tries, in this order:
-//   1. a message on the widget's own comm; the kernel answers when it has heard it;
+//   1. a message on the widget's own comm; the kernel acknowledges it;
 //   2. after 250 ms without an answer (100 ms while a cell runs) one silent line of Python in a subshell, or on the control channel
 //      where the kernel has no subshells;
-//   3. the kernel's interrupt, if this very run is what the cell waits for: it ends at its next minute.
-// Every press carries a number, so a message that arrives late is not obeyed twice.
+//   3. the kernel's interrupt, if the cell waits for this run: the run ends at its next minute.
+// Every press carries a number, so a message that arrives late is not applied twice.
 
-const BKNB_PATIENCE_MS = { idle: 250, busy: 100 };
-const BKNB_REPLY_MS = 2000;
+const BKNB_ACK_TIMEOUT_MS = { idle: 250, busy: 100 };
+const BKNB_REPLY_TIMEOUT_MS = 2000;
 
 const BKNB_STYLE = `
 .bknb-controls { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 8px; padding: 4px 0; max-width: 100%;
@@ -25,7 +25,7 @@ const BKNB_STYLE = `
 .bknb-controls button:hover:not([aria-disabled="true"]) { background: var(--jp-layout-color3, rgba(128, 128, 128, 0.25)); }
 .bknb-controls button:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
 .bknb-controls button[aria-disabled="true"] { opacity: 0.5; cursor: default; }
-.bknb-controls .bknb-said { flex: 1 1 12em; min-width: 0; color: var(--jp-ui-font-color2, inherit); }
+.bknb-controls .bknb-status { flex: 1 1 12em; min-width: 0; color: var(--jp-ui-font-color2, inherit); }
 `;
 
 function bknbWithin(promise, milliseconds) {
@@ -35,8 +35,8 @@ function bknbWithin(promise, milliseconds) {
   ]);
 }
 
-// One silent line of Python beside whatever the kernel is doing; true when the kernel answered "ok".
-async function bknbRunBeside(kernel, code) {
+// Run one silent line of Python while the kernel is busy; true when the kernel answered "ok".
+async function bknbRunOutOfBand(kernel, code) {
   const subshells = kernel.supportsSubshells && kernel.requestCreateSubshell;
   if (subshells ? !kernel.sendShellMessage : !kernel.sendControlMessage) {
     return false;
@@ -67,9 +67,9 @@ async function bknbRunBeside(kernel, code) {
     const reply = new Promise((resolve, reject) => {
       future.onReply = (answer) => (answer.content.status === "ok" ? resolve() : reject(answer.content));
     });
-    const heard = await bknbWithin(reply, BKNB_REPLY_MS);
+    const answered = await bknbWithin(reply, BKNB_REPLY_TIMEOUT_MS);
     future.dispose();
-    return heard;
+    return answered;
   } finally {
     if (subshells) {
       kernel.requestDeleteSubshell({ subshell_id: header.subshell_id }).done.catch(() => {});
@@ -80,32 +80,32 @@ async function bknbRunBeside(kernel, code) {
 let bknbPresses = 0;
 const bknbView = Math.random().toString(16).slice(2);
 
-// Carry one press to the kernel; resolves to the way that worked: "comm", "beside", "interrupt" or "" for none yet.
+// Send one press to the kernel; resolves to the route that worked: "comm", "out-of-band", "interrupt" or "" for none yet.
 async function bknbPress(model, controls, action) {
   const press = { kind: "bknb-press", id: controls.id, action, view: bknbView, number: ++bknbPresses };
   let stopListening = () => {};
-  const answered = new Promise((resolve) => {
-    const hear = (content) => {
-      if (content?.kind === "bknb-heard" && content.view === press.view && content.number === press.number) {
+  const acknowledged = new Promise((resolve) => {
+    const onMessage = (content) => {
+      if (content?.kind === "bknb-ack" && content.view === press.view && content.number === press.number) {
         resolve();
       }
     };
-    model.on("msg:custom", hear);
-    stopListening = () => model.off("msg:custom", hear);
+    model.on("msg:custom", onMessage);
+    stopListening = () => model.off("msg:custom", onMessage);
   });
   try {
     model.send(press);
     const kernel = model.widget_manager?.kernel;
-    if (await bknbWithin(answered, kernel?.status === "busy" ? BKNB_PATIENCE_MS.busy : BKNB_PATIENCE_MS.idle)) {
+    if (await bknbWithin(acknowledged, kernel?.status === "busy" ? BKNB_ACK_TIMEOUT_MS.busy : BKNB_ACK_TIMEOUT_MS.idle)) {
       return "comm";
     }
     if (!kernel) {
       return "";
     }
-    const given = JSON.stringify(JSON.stringify(press));
-    const code = `__import__("bknb.jupyter.run_controls", fromlist=["press"]).press(${given})`;
-    if (await bknbRunBeside(kernel, code).catch(() => false)) {
-      return "beside";
+    const argument = JSON.stringify(JSON.stringify(press));
+    const code = `__import__("bknb.jupyter.run_controls", fromlist=["press"]).press(${argument})`;
+    if (await bknbRunOutOfBand(kernel, code).catch(() => false)) {
+      return "out-of-band";
     }
     if (controls.foreground && (action === "stop" || action === "stop_now") && kernel.interrupt) {
       await kernel.interrupt();
@@ -131,11 +131,11 @@ export function mountControls({ model, el, key = "controls" }) {
   const track = make("div", "bknb-track", { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
   const fill = make("div", "bknb-fill");
   track.append(fill);
-  const said = make("span", "bknb-said", { role: "status" });
+  const statusLine = make("span", "bknb-status", { role: "status" });
 
-  let pressed = null; // what was asked for and has not shown in the state yet
-  let told = ""; // what this side has to say itself
-  const disable = (made, off) => made.setAttribute("aria-disabled", String(off)); // a button in use keeps the focus
+  let pressed = null; // the action that the state does not show yet
+  let notice = ""; // shown instead of the status text
+  const disable = (made, off) => made.setAttribute("aria-disabled", String(off)); // unlike disabled, this keeps the focus
   const button = (action, text, title) => {
     const made = make("button", `bknb-${action}`, { type: "button", title });
     made.textContent = text;
@@ -146,26 +146,26 @@ export function mountControls({ model, el, key = "controls" }) {
   const pause = button("pause", "Pause new entries", "Open nothing new; what is open is watched on");
   const stop = button("stop", "Stop", "Open nothing new, watch an open position to its end, then stop");
   const stopNow = button("stop_now", "Stop now", "Stop at the next minute and keep what there is");
-  bar.append(style, line, track, pause, stop, stopNow, said);
+  bar.append(style, line, track, pause, stop, stopNow, statusLine);
   el.append(bar);
 
   async function press(action) {
     const controls = model.get(key) ?? {};
     pressed = { action, state: controls.state };
-    told = { stop: "Stopping …", stop_now: "Stopping now …", pause: "Pausing …", resume: "Resuming …" }[action];
+    notice = { stop: "Stopping …", stop_now: "Stopping now …", pause: "Pausing …", resume: "Resuming …" }[action];
     draw();
-    const way = await bknbPress(model, controls, action);
-    bar.dataset.way = way; // which of the three ways worked
-    if (!way) {
-      told = controls.foreground
+    const route = await bknbPress(model, controls, action);
+    bar.dataset.route = route; // see bknbPress
+    if (!route) {
+      notice = controls.foreground
         ? "This kernel cannot be reached while its cell runs; Stop ends the run."
         : "The kernel is busy; this happens as soon as the running cell is over.";
     }
     pressed = null;
     draw();
-    if (way) {
-      told = "";
-      setTimeout(draw, BKNB_REPLY_MS);
+    if (route) {
+      notice = "";
+      setTimeout(draw, BKNB_REPLY_TIMEOUT_MS);
     }
   }
 
@@ -174,7 +174,7 @@ export function mountControls({ model, el, key = "controls" }) {
     const { state = "over", label = "", text = "", percent = null, can_pause = false } = controls;
     if (pressed && pressed.state !== state) {
       pressed = null;
-      told = "";
+      notice = "";
     }
     const over = state === "over";
     bar.dataset.state = state;
@@ -201,9 +201,9 @@ export function mountControls({ model, el, key = "controls" }) {
     disable(pause, ending || Boolean(waiting));
     disable(stop, ending || waiting === "stop" || waiting === "stop_now");
     disable(stopNow, state === "leaving" || waiting === "stop_now");
-    const status = told || controls.said || "";
-    if (said.textContent !== status) {
-      said.textContent = status;
+    const status = notice || controls.status_text || "";
+    if (statusLine.textContent !== status) {
+      statusLine.textContent = status;
     }
   }
 

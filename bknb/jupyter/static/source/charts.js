@@ -1,7 +1,7 @@
 // Price, equity and drawdown: three charts on one range of time.
 
 import uPlot from "uplot";
-import { count, el, moment, percent, price, say } from "./text.js";
+import { count, el, moment, percent, price, setText } from "./text.js";
 
 const WIN = "#1a9e77";
 const LOSS = "#d9622b";
@@ -10,11 +10,11 @@ const DEEP = "#b0657a";
 const MID = "#8a8a8a";
 const GRID = "rgba(128,128,128,0.2)";
 const AXIS = 72;
-const MANY = 120; // trades in view of which each is drawn with its way
+const MOST_DRAWN = 120; // up to so many trades in view, each is drawn with its line from entry to exit
 const MINUTE = 60000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
-// distance of two ticks, text, and what stands below it where a year, a month or a day begins
+// distance of two ticks, label, and the second line of the label where a year, a month or a day begins
 const DATES = [
   [365 * DAY, "{YYYY}", null, null, null, null, null, null, 1],
   [28 * DAY, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
@@ -23,7 +23,7 @@ const DATES = [
   [MINUTE, "{HH}:{mm}", "\n{DD} {MMM} {YYYY}", null, "\n{DD} {MMM}", null, null, null, 1],
 ];
 
-// What is looked at: null is everything. Whoever changes it tells all charts.
+// The range of time in view; null is everything. Every change calls `changed`, which redraws all charts.
 export class Range {
   constructor(changed) {
     this.full = { min: 0, max: 1 };
@@ -80,7 +80,7 @@ class Chart {
     this.range = range;
     this.host = el("div", { class: "bknb-plot" });
     this.height = height;
-    this.quiet = false;
+    this.updating = false;
     const styled = () => getComputedStyle(this.host).color;
     this.options = {
       width: 600,
@@ -128,7 +128,7 @@ class Chart {
         draw,
         setScale: [
           (u, key) => {
-            if (key !== "x" || this.quiet) return;
+            if (key !== "x" || this.updating) return;
             const { min, max } = u.scales.x;
             const now = range.now;
             if (min !== null && (Math.abs(min - now.min) > 1 || Math.abs(max - now.max) > 1)) range.set(min, max);
@@ -157,23 +157,23 @@ class Chart {
 
   draw() {
     const { min, max } = this.range.now;
-    this.quiet = true;
+    this.updating = true;
     this.plot.batch(() => {
       if (this.data) this.plot.setData(this.data, false);
       this.plot.setScale("x", { min, max });
     });
     // batch() commits in a microtask
     queueMicrotask(() => {
-      this.quiet = false;
+      this.updating = false;
     });
   }
 
   resize(width) {
     if (width > 0 && Math.abs(width - this.plot.width) > 1) {
-      this.quiet = true;
+      this.updating = true;
       this.plot.setSize({ width, height: this.height });
       queueMicrotask(() => {
-        this.quiet = false;
+        this.updating = false;
       });
     }
   }
@@ -209,7 +209,7 @@ const LEFT = Math.PI;
 const UP = -Math.PI / 2;
 
 export class PriceChart {
-  constructor(range, sync, store, chosen) {
+  constructor(range, sync, store, onSelect) {
     this.store = store;
     this.range = range;
     this.readout = el("span", { class: "bknb-readout", "aria-hidden": "true" });
@@ -219,13 +219,13 @@ export class PriceChart {
       series: [hidden, hidden, hidden, hidden],
       data: [[], [], [], [], []],
       values: price,
-      ranged: (u, low, high) => this.room(u, low, high),
+      ranged: (u, low, high) => this.priceRange(u, low, high),
       draw: [(u) => clipped(u, (ctx, dpr) => this.paint(u, ctx, dpr))],
-      onCursor: (u) => this.tell(u),
+      onCursor: (u) => this.showReadout(u),
     });
     this.chart.plot.over.addEventListener("click", (event) => {
       const at = this.near(event);
-      if (at >= 0) chosen(at);
+      if (at >= 0) onSelect(at);
     });
   }
 
@@ -233,8 +233,8 @@ export class PriceChart {
     return this.chart.host;
   }
 
-  // What lies in view, with the levels that matter now.
-  room(u, low, high) {
+  // The y range: the prices in view and the levels of open and selected trades.
+  priceRange(u, low, high) {
     if (low === null || high === null) return [0, 1];
     const { trades, signals, selected } = this.store;
     const { min, max } = this.range.now;
@@ -243,14 +243,14 @@ export class PriceChart {
       levels.push(trades.target[selected], trades.stop[selected]);
     }
     for (const row of signals.rows) if (row.since <= max) levels.push(row.target, row.stop, row.price_open);
-    // far levels must not flatten the line
+    // levels far away are left out; they would flatten the price line
     const reach = 1.5 * (high - low) + 1e-12;
     for (const level of levels) {
       if (level > high && level - high < reach) high = level;
       if (level < low && low - level < reach) low = level;
     }
-    const air = (high - low) * 0.06 || Math.abs(high) * 0.01 || 1;
-    return [low - air, high + air];
+    const padding = (high - low) * 0.06 || Math.abs(high) * 0.01 || 1;
+    return [low - padding, high + padding];
   }
 
   update() {
@@ -262,14 +262,14 @@ export class PriceChart {
     this.chart.set([time, open, high, low, close]);
   }
 
-  tell(u) {
+  showReadout(u) {
     const at = u.cursor.idx;
     if (at === null || at === undefined || !this.shown || at >= this.shown.time.length) {
-      say(this.readout, this.shown?.length ? `each bar ${this.shown.length}` : "");
+      setText(this.readout, this.shown?.length ? `each bar ${this.shown.length}` : "");
       return;
     }
     const { time, open, high, low, close, length } = this.shown;
-    say(
+    setText(
       this.readout,
       `${moment(time[at])} UTC (${length})  O ${price(open[at])}  H ${price(high[at])}  L ${price(low[at])}  C ${price(close[at])}`,
     );
@@ -305,14 +305,14 @@ export class PriceChart {
       first = last = lower(trades.closed, min);
       while (last < trades.closed.length && trades.opened[last] <= max) last += 1;
     }
-    const many = last - first > MANY;
+    const many = last - first > MOST_DRAWN;
     if (many) this.dots(u, ctx, dpr, first, last);
     this.candles(u, ctx, dpr);
     this.marks(u, ctx, dpr, many ? [] : [first, last]);
     this.levels(u, ctx, dpr);
   }
 
-  // Too many trades to draw each: small ▲ ▼ at the exits, behind the price.
+  // For more trades than MOST_DRAWN: small ▲ ▼ at the exits, behind the price.
   dots(u, ctx, dpr, first, last) {
     const { trades } = this.store;
     let [lastX, lastY] = [-1e9, -1e9];
@@ -366,7 +366,7 @@ export class PriceChart {
       ctx.lineTo(middle, y(low[at]));
       ctx.stroke();
       const tall = Math.max(bottom - top, 1);
-      // rising is hollow, falling is filled: the colour says nothing alone
+      // rising is hollow, falling is filled, so that colour is not the only sign
       if (rising) ctx.strokeRect(middle - body / 2, top, body, tall);
       else ctx.fillRect(middle - body / 2, top, body, tall);
     }
@@ -409,7 +409,7 @@ export class PriceChart {
     }
   }
 
-  // Target, stop and waiting entries: of the chosen trade, of everything open, of plans that came to nothing.
+  // Target, stop and entry levels: of the selected trade, of open and scheduled signals, of cancelled signals.
   levels(u, ctx, dpr) {
     const { trades, signals, selected } = this.store;
     const { min, max } = this.range.now;
@@ -461,7 +461,7 @@ export class EquityChart {
     this.range = range;
     this.readout = el("span", { class: "bknb-readout", "aria-hidden": "true" });
     const stepped = uPlot.paths.stepped({ align: 1 });
-    const air = (u, low, high) => {
+    const padding = (u, low, high) => {
       if (low === null || high === null) return [-1, 1];
       const more = (high - low) * 0.08 || 1;
       return [low - more, high + more];
@@ -472,9 +472,9 @@ export class EquityChart {
       data: [[], []],
       xAxis: false,
       values: (value) => `${+value.toFixed(4)} %`,
-      ranged: air,
+      ranged: padding,
       draw: [(u) => clipped(u, (ctx, dpr) => this.marks(u, ctx, dpr))],
-      onCursor: (u) => this.tell(u),
+      onCursor: (u) => this.showReadout(u),
     });
     this.drawdown = new Chart(range, sync, {
       height: 110,
@@ -483,8 +483,8 @@ export class EquityChart {
       values: (value) => `${+value.toFixed(4)} %`,
       ranged: (u, low, high) => {
         if (low === null) return [-1, 0];
-        const air = (high - low) * 0.1 || 0.1;
-        return [low - air, range.view ? Math.min(high + air, 0) : 0];
+        const padding = (high - low) * 0.1 || 0.1;
+        return [low - padding, range.view ? Math.min(high + padding, 0) : 0];
       },
     });
   }
@@ -498,13 +498,13 @@ export class EquityChart {
     this.drawdown.set([this.shown.drawdown_time, this.shown.drawdown]);
   }
 
-  tell(u) {
+  showReadout(u) {
     const at = u.cursor.idx;
     const text = at === null || at === undefined || !this.shown || at >= this.shown.time.length;
-    say(this.readout, text ? "" : `${moment(this.shown.time[at])} UTC  equity ${percent(this.shown.equity[at])}`);
+    setText(this.readout, text ? "" : `${moment(this.shown.time[at])} UTC  equity ${percent(this.shown.equity[at])}`);
   }
 
-  // Each trade on the line: ▲ where money was made, ▼ where it was lost.
+  // Each trade on the equity line: ▲ won, ▼ lost.
   marks(u, ctx, dpr) {
     const { trades } = this.store;
     const shown = this.shown;

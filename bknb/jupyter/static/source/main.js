@@ -3,7 +3,7 @@
 /* global mountControls */
 import { EquityChart, PriceChart, Range, describePrice } from "./charts.js";
 import { TradesTable, plainTable, runsTable, signalsTable, statisticsTable } from "./tables.js";
-import { array, el, moment, percent, say, sign } from "./text.js";
+import { array, el, moment, percent, setText, sign } from "./text.js";
 
 const TABS = {
   trades: "Trades",
@@ -23,10 +23,10 @@ const EMPTY = {
   walker: "No comparison has been ranked yet.",
 };
 const ONLY_WHEN_FILLED = ["walker"];
-const SPOKEN_MS = 10000;
+const ANNOUNCE_MS = 10000;
 let made = 0;
-// what a view looked at, for the next view of the same widget, where a front end makes a new one
-const looks = new WeakMap();
+// the range, tab and selection of a widget, kept for its next view
+const viewStates = new WeakMap();
 
 function bars(packed, buffers = null) {
   const out = { step: packed?.step ?? 60000, length: packed?.length ?? "" };
@@ -55,35 +55,35 @@ class View {
     this.id = `bknb-${(made += 1)}-${Math.random().toString(36).slice(2, 8)}`;
     this.dirty = new Set(["head", "bars", "equity", "trades", "signals", "figures", "tables", "runs"]);
     this.frames = 0;
-    this.spoken = 0;
-    this.asked = 0;
+    this.announcedAt = 0;
+    this.lastRequest = 0;
     this.store = { bars: bars(null), equity: equity(null), trades: null, signals: { rows: [], missed: [] }, selected: -1, detail: null };
-    this.range = new Range(() => this.ranged());
+    this.range = new Range(() => this.onRange());
     this.panels = model.get("panels");
-    this.root = el("div", { class: "bknb-board", role: "region", "aria-label": "bknb dashboard", id: this.id, "data-lm-suppress-shortcuts": "true" });
+    this.root = el("div", { class: "bknb-dashboard", role: "region", "aria-label": "bknb dashboard", id: this.id, "data-lm-suppress-shortcuts": "true" });
     host.append(this.root);
     this.build();
     this.bind();
-    this.recall();
+    this.restoreState();
     this.queue();
   }
 
-  recall() {
-    const look = looks.get(this.model);
-    if (!look) return;
-    this.range.view = look.view;
-    this.wanted = look.chosen;
-    if (look.opened && this.names?.includes(look.opened)) this.open(look.opened);
-    if (this.table && look.table) Object.assign(this.table, look.table);
+  restoreState() {
+    const state = viewStates.get(this.model);
+    if (!state) return;
+    this.range.view = state.view;
+    this.wantedTrade = state.trade;
+    if (state.opened && this.names?.includes(state.opened)) this.open(state.opened);
+    if (this.table && state.table) Object.assign(this.table, state.table);
   }
 
-  remember() {
-    const { sort, page, outcome, words } = this.table ?? {};
-    looks.set(this.model, {
+  saveState() {
+    const { sort, page, outcome, filter } = this.table ?? {};
+    viewStates.set(this.model, {
       view: this.range.view,
       opened: this.opened,
-      chosen: this.store.trades?.ids[this.store.selected],
-      table: this.table ? { sort, page, outcome, words } : null,
+      trade: this.store.trades?.ids[this.store.selected],
+      table: this.table ? { sort, page, outcome, filter } : null,
     });
   }
 
@@ -107,7 +107,7 @@ class View {
   buildHead() {
     this.title = el("div", { class: "bknb-title" });
     this.text = el("div", { class: "bknb-text", "aria-hidden": "true" });
-    this.voice = el("div", { class: "bknb-hidden", role: "status" });
+    this.announcer = el("div", { class: "bknb-hidden", role: "status" });
     this.fill = el("div");
     this.progress = el(
       "div",
@@ -118,16 +118,16 @@ class View {
     this.facts = el("dl", { class: "bknb-facts" });
     this.time = el("p", { class: "bknb-time" });
     this.time.hidden = true;
-    this.root.append(el("section", { class: "bknb-head", "aria-label": "Status" }, this.title, this.text, this.voice, this.progress, this.buttons, this.facts, this.time));
+    this.root.append(el("section", { class: "bknb-head", "aria-label": "Status" }, this.title, this.text, this.announcer, this.progress, this.buttons, this.facts, this.time));
     this.showButtons();
   }
 
-  // controls.js stands before this file and offers the buttons of a run.
+  // mountControls comes from controls.js, which precedes this file in the module of the widget.
   showButtons() {
     const { id, state } = this.model.get("controls") ?? {};
     const wanted = id && state !== "over" ? id : null;
-    if (wanted === this.switched) return;
-    this.switched = wanted;
+    if (wanted === this.controlsId) return;
+    this.controlsId = wanted;
     this.unmount?.();
     this.unmount = wanted && typeof mountControls === "function" ? mountControls({ model: this.model, el: this.buttons }) : null;
   }
@@ -173,7 +173,7 @@ class View {
   }
 
   buildPrice() {
-    this.price = new PriceChart(this.range, this.id, this.store, (at) => this.choose(at));
+    this.price = new PriceChart(this.range, this.id, this.store, (at) => this.selectTrade(at));
     this.priceBox = this.chartBox("Price", [this.price.host]);
     this.priceText = el("p", { class: "bknb-hidden" });
     this.root.append(
@@ -230,7 +230,7 @@ class View {
       section.append(this.pages[name]);
     }
     if (this.has("trades")) {
-      this.table = new TradesTable(this.store, (at) => this.choose(at));
+      this.table = new TradesTable(this.store, (at) => this.selectTrade(at));
       this.story = el("pre", { class: "bknb-story", role: "region", "aria-label": "Story of the chosen trade", "aria-live": "polite", tabindex: "0" });
       this.story.hidden = true;
       this.pages.trades.append(this.story, this.table.node);
@@ -248,24 +248,24 @@ class View {
       this.tabs[each].tabIndex = mine ? 0 : -1;
       this.pages[each].hidden = !mine;
     }
-    this.touch("trades", "signals", "figures", "tables");
+    this.markDirty("trades", "signals", "figures", "tables");
   }
 
-  // -- hearing -------------------------------------------------------------------------------------------------
+  // -- messages ------------------------------------------------------------------------------------------------
 
   bind() {
     const names = ["head", "bars", "equity", "trades", "signals", "figures", "tables", "runs"];
-    this.heard = names.map((name) => {
-      const hear = () => this.touch(name);
-      this.model.on(`change:${name}`, hear);
-      return [`change:${name}`, hear];
+    this.listeners = names.map((name) => {
+      const listener = () => this.markDirty(name);
+      this.model.on(`change:${name}`, listener);
+      return [`change:${name}`, listener];
     });
     const pressed = () => this.title && this.showButtons();
     this.model.on("change:controls", pressed);
-    this.heard.push(["change:controls", pressed]);
+    this.listeners.push(["change:controls", pressed]);
     const message = (content, buffers) => this.message(content, buffers);
     this.model.on("msg:custom", message);
-    this.heard.push(["msg:custom", message]);
+    this.listeners.push(["msg:custom", message]);
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.root);
     this.theme = new MutationObserver(() => this.draw());
@@ -276,13 +276,13 @@ class View {
     try {
       this.model.send({ ...content, view: this.id });
     } catch {
-      // the kernel is gone: what is here stays to be looked at
+      // the kernel is gone; the dashboard keeps what it has
     }
   }
 
   message(content, buffers) {
     if (content.view !== this.id) return;
-    if (content.kind === "window" && content.ask === this.asked) {
+    if (content.kind === "window" && content.request === this.lastRequest) {
       this.store.detail = {
         from: content.from,
         to: content.to,
@@ -291,17 +291,17 @@ class View {
       };
       this.draw();
       this.root.dataset.detail = String(this.store.detail.bars.step);
-    } else if (content.kind === "why" && this.store.trades?.ids[this.store.selected] === content.id) {
-      say(this.story, content.text);
+    } else if (content.kind === "story" && this.store.trades?.ids[this.store.selected] === content.id) {
+      setText(this.story, content.text);
     }
   }
 
-  // A notebook takes cells off the page that are scrolled far away, and puts them back.
-  wake() {
+  // A notebook removes cells that are scrolled far away from the page, and puts them back.
+  redrawIfDirty() {
     if (this.dirty.size) this.queue();
   }
 
-  touch(...names) {
+  markDirty(...names) {
     for (const name of names) this.dirty.add(name);
     this.queue();
   }
@@ -328,13 +328,13 @@ class View {
     }
     if (fresh("bars")) {
       store.bars = bars(model.get("bars"));
-      if (this.range.view && head.mode === "live") this.ask();
+      if (this.range.view && head.mode === "live") this.requestDetail();
     }
     if (fresh("equity")) {
       store.equity = equity(model.get("equity"));
       if (this.range.view && store.detail) store.detail.equity = null;
     }
-    if (fresh("trades")) this.keepChoice(() => (store.trades = trades(model.get("trades"))));
+    if (fresh("trades")) this.keepSelection(() => (store.trades = trades(model.get("trades"))));
     if (fresh("signals")) store.signals = model.get("signals")?.rows ? model.get("signals") : { rows: [], missed: [] };
     if (this.runs && fresh("runs")) this.runs.replaceChildren(runsTable(model.get("runs") ?? [], (key) => this.send({ kind: "select", key })));
     if (["head", "bars", "equity", "trades", "signals"].some(fresh)) this.draw();
@@ -342,27 +342,27 @@ class View {
     this.root.dataset.frames = String((this.frames += 1));
   }
 
-  keepChoice(replace) {
+  keepSelection(replace) {
     const { store } = this;
-    const id = store.trades?.ids[store.selected] ?? this.wanted;
+    const id = store.trades?.ids[store.selected] ?? this.wantedTrade;
     replace();
     store.selected = id === undefined || !store.trades ? -1 : store.trades.ids.indexOf(id);
-    if (this.wanted !== undefined && store.selected >= 0) {
-      this.wanted = undefined;
-      this.tellStory(store.selected);
-      if (this.range.view) this.ask();
+    if (this.wantedTrade !== undefined && store.selected >= 0) {
+      this.wantedTrade = undefined;
+      this.showStory(store.selected);
+      if (this.range.view) this.requestDetail();
     }
   }
 
   showHead(head) {
     for (const [name, tab] of Object.entries(this.tabs ?? {})) {
       const many = head.counts?.[name];
-      say(tab, many === undefined ? TABS[name] : `${TABS[name]} (${many})`);
+      setText(tab, many === undefined ? TABS[name] : `${TABS[name]} (${many})`);
       tab.hidden = ONLY_WHEN_FILLED.includes(name) && !many && this.names.length > 1;
     }
     if (!this.title) return;
-    say(this.title, head.title ?? "");
-    say(this.text, head.text ?? "");
+    setText(this.title, head.title ?? "");
+    setText(this.text, head.text ?? "");
     this.root.dataset.status = head.status ?? "";
     const known = head.fraction !== null && head.fraction !== undefined;
     this.progress.hidden = !known;
@@ -377,15 +377,15 @@ class View {
       this.facts.replaceChildren(...Object.entries(head.facts ?? {}).flatMap(([name, text]) => [el("dt", { text: name }), el("dd", { text })]));
     }
     this.followClock(head);
-    // a voice that speaks ten times a second says nothing
-    if (head.status !== this.said || performance.now() - this.spoken > SPOKEN_MS) {
-      this.said = head.status;
-      this.spoken = performance.now();
-      say(this.voice, `${head.title}: ${head.text}`);
+    // a screen reader is given a new text on a new status, or after ANNOUNCE_MS
+    if (head.status !== this.announcedStatus || performance.now() - this.announcedAt > ANNOUNCE_MS) {
+      this.announcedStatus = head.status;
+      this.announcedAt = performance.now();
+      setText(this.announcer, `${head.title}: ${head.text}`);
     }
   }
 
-  // A live run: what time it is, and how long ago it was last heard of.
+  // The clock of a live run, and the seconds since its last minute.
   followClock(head) {
     const live = head.mode === "live" && head.status === "pending";
     this.time.hidden = !live;
@@ -396,12 +396,12 @@ class View {
     }
     if (head.last !== this.lastTick) {
       this.lastTick = head.last;
-      this.heardAt = Date.now();
+      this.lastTickAt = Date.now();
     }
     const tick = () => {
-      const ago = Math.round((Date.now() - (this.heardAt ?? Date.now())) / 1000);
+      const ago = Math.round((Date.now() - (this.lastTickAt ?? Date.now())) / 1000);
       const late = ago > 150 ? "⚠ " : "";
-      say(this.time, `Clock ${moment(Date.now(), true)} UTC · ${late}last heard of ${ago} s ago`);
+      setText(this.time, `Clock ${moment(Date.now(), true)} UTC · ${late}last update ${ago} s ago`);
     };
     tick();
     this.clock ??= setInterval(tick, 1000);
@@ -436,7 +436,7 @@ class View {
     for (const chart of this.charts()) chart.resize(width);
     const before = this.width ?? this.model.get("points");
     this.width = width;
-    // the first bars were made for a screen nobody had seen yet
+    // the first bars were made before the width was known
     if (Math.abs(width - before) > 250) this.send({ kind: "width", points: width });
   }
 
@@ -450,48 +450,48 @@ class View {
     const { min, max } = this.range.now;
     this.root.dataset.from = String(Math.round(min));
     this.root.dataset.to = String(Math.round(max));
-    if (this.price) say(this.priceText, describePrice(this.store));
-    if (this.money) say(this.moneyText, this.money.describe());
+    if (this.price) setText(this.priceText, describePrice(this.store));
+    if (this.money) setText(this.moneyText, this.money.describe());
   }
 
-  ranged() {
+  onRange() {
     this.draw();
-    if (this.range.view) this.ask();
+    if (this.range.view) this.requestDetail();
   }
 
-  ask() {
+  requestDetail() {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       const { min, max } = this.range.now;
-      const more = (max - min) * 0.5; // so that a step aside is already there
-      this.asked += 1;
-      this.send({ kind: "window", ask: this.asked, from: min - more, to: max + more, points: Math.max(Math.round((this.width ?? 1000) / 2), 200) });
+      const more = (max - min) * 0.5; // so that a small move needs no new request
+      this.lastRequest += 1;
+      this.send({ kind: "window", request: this.lastRequest, from: min - more, to: max + more, points: Math.max(Math.round((this.width ?? 1000) / 2), 200) });
     }, 90);
   }
 
-  // -- choosing ------------------------------------------------------------------------------------------------
+  // -- selection -----------------------------------------------------------------------------------------------
 
-  choose(at) {
+  selectTrade(at) {
     const t = this.store.trades;
     if (!t || at < 0 || at >= t.ids.length) return;
     this.store.selected = at;
     this.root.dataset.selected = t.ids[at];
-    const lasted = t.closed[at] - t.opened[at];
-    const air = Math.max(1.5 * lasted, 30 * 60000);
-    this.range.set(t.opened[at] - air, t.closed[at] + air);
+    const duration = t.closed[at] - t.opened[at];
+    const margin = Math.max(1.5 * duration, 30 * 60000);
+    this.range.set(t.opened[at] - margin, t.closed[at] + margin);
     this.table?.update();
-    this.tellStory(at);
+    this.showStory(at);
   }
 
-  tellStory(at) {
+  showStory(at) {
     const t = this.store.trades;
     if (!this.story) return;
     this.story.hidden = false;
-    say(this.story, this.short(t, at));
-    this.send({ kind: "why", id: t.ids[at] });
+    setText(this.story, this.short(t, at));
+    this.send({ kind: "story", id: t.ids[at] });
   }
 
-  // What is known without asking; the whole story comes from Python.
+  // The first lines, shown until the whole story arrives from Python.
   short(t, at) {
     const side = t.side[at] > 0 ? "long" : "short";
     return `${t.ids[at]}\n${side} from ${moment(t.opened[at])} to ${moment(t.closed[at])} UTC, ${t.reasons[t.reason[at]].replaceAll("_", " ")}, ${sign(t.pnl[at])} ${percent(t.pnl[at])}`;
@@ -499,12 +499,12 @@ class View {
 
   destroy() {
     this.gone = true;
-    this.remember();
+    this.saveState();
     this.unmount?.();
     clearInterval(this.clock);
     cancelAnimationFrame(this.waiting);
     clearTimeout(this.timer);
-    for (const [name, hear] of this.heard) this.model.off(name, hear);
+    for (const [name, listener] of this.listeners) this.model.off(name, listener);
     this.observer.disconnect();
     this.theme.disconnect();
     for (const chart of this.charts()) chart.destroy();
@@ -512,37 +512,37 @@ class View {
   }
 }
 
-// A notebook stores the picture and the tables of a dashboard as plain HTML. Where the widget is alive, it takes their
-// place on the page: what is stored never needs it.
-class Places {
+// The stored outputs of a dashboard on the page: plain HTML with a picture and tables. While the widget is alive, a view
+// replaces each of them; without it they stay as stored.
+class StoredOutputs {
   constructor(model) {
     this.model = model;
     this.nodes = document.getElementsByClassName(`bknb-of-${model.get("place")}`);
     this.views = new Map();
     this.observer = new MutationObserver(() => {
-      this.waiting ??= requestAnimationFrame(() => this.look());
+      this.waiting ??= requestAnimationFrame(() => this.scan());
     });
     this.observer.observe(document.body, { childList: true, subtree: true });
-    this.look();
+    this.scan();
   }
 
-  look() {
+  scan() {
     this.waiting = null;
     for (const node of [...this.nodes]) {
       const view = this.views.get(node);
-      if (view) view.wake();
-      else this.take(node);
+      if (view) view.redrawIfDirty();
+      else this.mount(node);
     }
   }
 
-  take(node) {
+  mount(node) {
     for (const child of node.children) child.style.display = "none";
     for (const [old, view] of this.views) {
       if (old.isConnected) continue;
-      node.prepend(old.firstElementChild); // the notebook has written its output anew: the view moves over as it is
+      node.prepend(old.firstElementChild); // the notebook has rewritten the output: the view moves into the new element
       this.views.delete(old);
       this.views.set(node, view);
-      view.wake();
+      view.redrawIfDirty();
       return;
     }
     const host = el("div");
@@ -550,7 +550,7 @@ class Places {
     this.views.set(node, new View(this.model, host));
   }
 
-  leave(node, view) {
+  unmount(node, view) {
     view.destroy();
     this.views.delete(node);
     node.firstElementChild?.remove();
@@ -560,14 +560,14 @@ class Places {
   close() {
     this.observer.disconnect();
     cancelAnimationFrame(this.waiting);
-    for (const [node, view] of [...this.views]) this.leave(node, view);
+    for (const [node, view] of [...this.views]) this.unmount(node, view);
   }
 }
 
 export default {
   initialize({ model }) {
-    const places = new Places(model);
-    return () => places.close();
+    const outputs = new StoredOutputs(model);
+    return () => outputs.close();
   },
   render({ model, el: host }) {
     const view = new View(model, host);

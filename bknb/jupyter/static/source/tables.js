@@ -1,6 +1,6 @@
 // Trades, signals, statistics, and the plain tables.
 
-import { count, duration, el, moment, percent, price, say, sign } from "./text.js";
+import { count, duration, el, moment, percent, price, setText, sign } from "./text.js";
 
 const PAGE = 50;
 
@@ -32,13 +32,13 @@ const COLUMNS = [
 ];
 
 export class TradesTable {
-  constructor(store, chosen) {
+  constructor(store, onSelect) {
     this.store = store;
-    this.chosen = chosen;
+    this.onSelect = onSelect;
     this.sort = { key: "closed", down: true };
     this.page = 0;
     this.outcome = "";
-    this.words = "";
+    this.filter = "";
     const again = () => {
       this.page = 0;
       this.update();
@@ -48,7 +48,7 @@ export class TradesTable {
       placeholder: "Filter: side, reason, note, id",
       "aria-label": "Filter trades by side, reason, note or id",
       oninput: () => {
-        this.words = this.search.value.trim().toLowerCase();
+        this.filter = this.search.value.trim().toLowerCase();
         again();
       },
     });
@@ -76,11 +76,11 @@ export class TradesTable {
       el(
         "th",
         { scope: "col", class: number ? "bknb-number" : null },
-        el("button", { type: "button", text: name, onclick: () => this.order(key) }),
+        el("button", { type: "button", text: name, onclick: () => this.sortBy(key) }),
       ),
     );
     this.body = el("tbody", {
-      onclick: (event) => this.pick(event.target.closest("tr")),
+      onclick: (event) => this.select(event.target.closest("tr")),
       onkeydown: (event) => this.key(event),
     });
     this.node = el(
@@ -101,7 +101,7 @@ export class TradesTable {
     );
   }
 
-  order(key) {
+  sortBy(key) {
     this.sort = { key, down: this.sort.key === key ? !this.sort.down : key !== "id" };
     this.update();
   }
@@ -115,15 +115,15 @@ export class TradesTable {
     return (i) => t[key][i];
   }
 
-  found() {
+  filtered() {
     const t = this.store.trades;
     const all = [];
     for (let i = 0; i < t.closed.length; i += 1) {
       if (this.outcome === "won" && !(t.pnl[i] > 0)) continue;
       if (this.outcome === "lost" && !(t.pnl[i] < 0)) continue;
-      if (this.words) {
+      if (this.filter) {
         const text = `${t.side[i] > 0 ? "long" : "short"} ${t.reasons[t.reason[i]].replaceAll("_", " ")} ${t.notes[i] ?? ""} ${t.ids[i]}`;
-        if (!text.toLowerCase().includes(this.words)) continue;
+        if (!text.toLowerCase().includes(this.filter)) continue;
       }
       all.push(i);
     }
@@ -142,16 +142,16 @@ export class TradesTable {
       head.setAttribute("aria-sort", mine ? (this.sort.down ? "descending" : "ascending") : "none");
     });
     if (!t) return;
-    const found = this.found();
+    const found = this.filtered();
     const pages = Math.max(Math.ceil(found.length / PAGE), 1);
     this.page = Math.max(0, Math.min(this.page, pages - 1));
     const shown = found.slice(this.page * PAGE, (this.page + 1) * PAGE);
     const start = this.page * PAGE;
     const of = found.length === t.count ? "" : ` (${count(t.count)} in all)`;
-    say(this.where, found.length ? `${count(start + 1)}–${count(start + shown.length)} of ${count(found.length)}${of}` : "none");
+    setText(this.where, found.length ? `${count(start + 1)}–${count(start + shown.length)} of ${count(found.length)}${of}` : "none");
     this.back.disabled = this.page === 0;
     this.next.disabled = this.page === pages - 1;
-    // rows are filled anew, never replaced: what has the focus or the pointer stays where it is
+    // rows are updated in place, so that focus and pointer stay on them
     rows(this.body, shown.length, () => el("tr", { tabindex: "0" }));
     shown.forEach((at, place) => {
       const row = this.body.children[place];
@@ -160,21 +160,21 @@ export class TradesTable {
       row.setAttribute("aria-selected", String(at === this.store.selected));
       COLUMNS.forEach((column, c) => {
         const cell = row.children[c];
-        say(cell, column.text(t, at));
+        setText(cell, column.text(t, at));
         cell.className = column.key === "pnl" ? `bknb-number ${t.pnl[at] > 0 ? "bknb-won" : t.pnl[at] < 0 ? "bknb-lost" : ""}` : column.number ? "bknb-number" : "";
       });
     });
   }
 
-  pick(row) {
-    if (row?.dataset.at !== undefined) this.chosen(Number(row.dataset.at));
+  select(row) {
+    if (row?.dataset.at !== undefined) this.onSelect(Number(row.dataset.at));
   }
 
   key(event) {
     const row = event.target.closest("tr");
     if (!row) return;
     const to = { ArrowDown: row.nextElementSibling, ArrowUp: row.previousElementSibling }[event.key];
-    if (event.key === "Enter" || event.key === " ") this.pick(row);
+    if (event.key === "Enter" || event.key === " ") this.select(row);
     else if (to) to.focus();
     else return;
     event.preventDefault();

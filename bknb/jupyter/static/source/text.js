@@ -13,7 +13,7 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-export function say(node, text) {
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
@@ -59,7 +59,7 @@ export const sign = (value) => (value > 0 ? "▲" : value < 0 ? "▼" : "•");
 
 const KINDS = { f8: Float64Array, f4: Float32Array, i1: Int8Array };
 
-// An array as it came over the wire: {f8: bytes}, or {f8: number of a buffer} in a message.
+// An array as it was received: {f8: bytes}, or {f8: number of a buffer} in a message.
 export function array(packed, buffers = null) {
   if (!packed) return new Float64Array(0);
   const [kind, value] = Object.entries(packed)[0];
