@@ -36,6 +36,10 @@ class _Logger:
         self.own.addHandler(logging.NullHandler())
         self.target: Log = self.own
 
+    def use(self, logger: Log | None) -> None:
+        """Pass messages on to ``logger``; None: to the standard logger."""
+        self.target = self.own if logger is None else logger
+
     def debug(self, message: str, /, *values: object) -> None:
         """Log at level DEBUG; ``values`` fill the ``%`` places of ``message``."""
         self._log("debug", message, values)
@@ -84,7 +88,7 @@ def set_logger(logger: Log | None) -> None:
     >>> bknb.set_logger(None)
     """
     if logger is None:
-        log.target = log.own
+        log.use(None)
         return
     missing = [name for name in _METHODS if not callable(getattr(logger, name, None))]
     if missing:
@@ -93,7 +97,7 @@ def set_logger(logger: Log | None) -> None:
             f"{type(logger).__name__!r} lacks: {', '.join(missing)}\n"
             "pass a logging.Logger, or None for the standard one"
         )
-    log.target = logger
+    log.use(logger)
 
 
 @at_reset

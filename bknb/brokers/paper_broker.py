@@ -81,6 +81,28 @@ class PaperOrder(msgspec.Struct, kw_only=True):
             note=self.note,
         )
 
+    @property
+    def working(self) -> bool:
+        """Whether it can still be filled or cancelled."""
+        return self.status in ("accepted", "partly_filled")
+
+    def receive_again(self) -> None:
+        """Count one more request to place it."""
+        self.received += 1
+
+    def cancel(self) -> None:
+        """Cancel what is not filled."""
+        self.status = "cancelled"
+
+    def fill(self, quantity: float, price: float) -> None:
+        """Fill a quantity (base currency) at a price (quote currency); the average price follows."""
+        before = self.filled_quantity
+        # A remainder that is only an error of rounding is none.
+        after = before + quantity
+        self.filled_quantity = self.quantity if after >= self.quantity * (1 - 1e-12) else after
+        self.average_price = (before * (self.average_price or 0.0) + quantity * price) / (before + quantity)
+        self.status = "filled" if self.filled_quantity == self.quantity else "partly_filled"
+
 
 _READERS: Final[Mapping[int, Callable[[bytes], PaperOrder]]] = {1: partial(msgspec.json.decode, type=PaperOrder)}
 
@@ -173,7 +195,7 @@ class PaperBroker:
         if known is None:
             known = self._receive(order, trouble)
         else:
-            known.received += 1
+            known.receive_again()
         self._save(known)
         return await self._on_the_way_back(trouble, f"place {order.client_id}", known.report())
 
@@ -184,8 +206,8 @@ class PaperBroker:
         order = self._find(client_id, symbol)
         if order is None:
             raise BrokerError(f"no order {client_id!r} on {symbol} was ever placed here", refused=True)
-        if order.status in ("accepted", "partly_filled"):
-            order.status = "cancelled"
+        if order.working:
+            order.cancel()
             self._save(order)
         return await self._on_the_way_back(trouble, f"cancel {client_id}", order.report())
 
@@ -230,7 +252,7 @@ class PaperBroker:
             at = order.average_price
         if at is None:
             raise UsageError(f"{client_id!r} is a market order: say at which price it is filled")
-        _fill(order, rest if quantity is None else min(quantity, rest), at)
+        order.fill(rest if quantity is None else min(quantity, rest), at)
         self._save(order)
 
     def position(self, symbol: str) -> float:
@@ -254,13 +276,13 @@ class PaperBroker:
         if order.kind == "market":
             at = order.record_price if self._price_of is None else self._price_of(order.symbol)
             partly = trouble is not None and trouble.kind in ("partly", "partly_cancelled")
-            _fill(new, order.quantity * (trouble.part if trouble is not None and partly else 1.0), at)
+            new.fill(order.quantity * (trouble.part if trouble is not None and partly else 1.0), at)
             if trouble is not None and trouble.kind == "partly_cancelled":
-                new.status = "cancelled"
+                new.cancel()
         elif self._price_of is not None and order.price is not None:
             at = self._price_of(order.symbol)
             if _reaches(new, low=at, high=at):
-                _fill(new, order.quantity, at)
+                new.fill(order.quantity, at)
         self.orders[order.client_id] = new
         return new
 
@@ -269,11 +291,10 @@ class PaperBroker:
         return order if order is not None and order.symbol == symbol else None
 
     def _working(self, symbol: str) -> list[PaperOrder]:
-        mine = [order for order in self.orders.values() if order.symbol == symbol]
-        return [order for order in mine if order.status in ("accepted", "partly_filled")]
+        return [order for order in self.orders.values() if order.symbol == symbol and order.working]
 
     def _working_names(self) -> list[str]:
-        return [name for name, order in self.orders.items() if order.status in ("accepted", "partly_filled")]
+        return [name for name, order in self.orders.items() if order.working]
 
     def _trouble(self, call: Call, about: str) -> Trouble | None:
         key = (call, "" if isinstance(self._script, Mapping) else about)
@@ -321,12 +342,3 @@ def _reaches(order: PaperOrder, *, low: float, high: float) -> bool:
     if order.price is None:
         return False
     return low <= order.price if order.side == "buy" else high >= order.price
-
-
-def _fill(order: PaperOrder, quantity: float, price: float) -> None:
-    before = order.filled_quantity
-    # A remainder that is only an error of rounding is none.
-    after = before + quantity
-    order.filled_quantity = order.quantity if after >= order.quantity * (1 - 1e-12) else after
-    order.average_price = (before * (order.average_price or 0.0) + quantity * price) / (before + quantity)
-    order.status = "filled" if order.filled_quantity == order.quantity else "partly_filled"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Milestone, Rejected, RiskRefused, TickResult
@@ -12,7 +12,7 @@ N = TypeVar("N")
 FailureKind = Literal["warm-up", "strategy", "exchange", "callback", "timeout", "state", "broker", "late"]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A failure that happened at least once, and the run went on.
 
@@ -91,12 +91,12 @@ class Records:
     def fail(self, kind: FailureKind, error: BaseException, *, where: str, when: int) -> Failure:
         """Count an error; the same kind of error at the same place is one entry."""
         key = (kind, type(error).__name__, where)
-        failure = self._failures.get(key)
-        if failure is None:
-            message = f"{type(error).__name__}: {_text(error)}"
-            failure = self._failures[key] = Failure(kind, message, where, 0, when, when)
-        failure.count += 1
-        failure.last_at = when
+        known = self._failures.get(key)
+        if known is None:
+            failure = Failure(kind, f"{type(error).__name__}: {_text(error)}", where, 1, when, when)
+        else:
+            failure = Failure(kind, known.message, where, known.count + 1, known.first_at, when)
+        self._failures[key] = failure
         return failure
 
     def snapshot(self) -> Records:
@@ -104,11 +104,7 @@ class Records:
         lists: dict[str, Any] = {
             item.name: list(getattr(self, item.name)) for item in fields(self) if not item.name.startswith("_")
         }
-        return Records(
-            **lists,
-            _limit=self._limit,
-            _failures={key: replace(failure) for key, failure in list(self._failures.items())},
-        )
+        return Records(**lists, _limit=self._limit, _failures=dict(self._failures))
 
     @property
     def failures(self) -> list[Failure]:

@@ -47,6 +47,10 @@ class _Execution:
         self.subscription = subscription
         self.active = True
 
+    def end(self) -> None:
+        """Mark the call as over."""
+        self.active = False
+
 
 _executing: contextvars.ContextVar[_Execution | None] = contextvars.ContextVar("bknb_listener", default=None)
 _local = threading.local()
@@ -342,7 +346,7 @@ class Subscription(Generic[T]):
 
     def _end_call(self) -> list[Wait]:
         if self._execution is not None:
-            self._execution.active = False
+            self._execution.end()
             self._execution = None
         return self._reached()
 

@@ -124,10 +124,9 @@ class CcxtSource:
         if exchange not in self._ccxt.exchanges:
             raise UnknownName("exchange of ccxt", exchange, known=sorted(self._ccxt.exchanges))
         self.name = exchange
-        self._client = getattr(self._ccxt, exchange)(dict(config or {}))
+        self._client = _client_class(getattr(self._ccxt, exchange), now)(dict(config or {}))
         if not self._client.has.get("fetchOHLCV"):
             raise UsageError(f"{exchange} gives no candles through ccxt; choose another exchange")
-        self._client.handle_errors = _with_retry_after(self._client.handle_errors, now)
         self.intervals: tuple[str, ...] | None = _intervals(self._client, intervals)
         self.page_limit: int | None = _page_limit(self._client)
         self._now = now
@@ -397,18 +396,19 @@ def _page_limit(client: Any) -> int:
     return int(limit) if limit else _FALLBACK_PAGE
 
 
-def _with_retry_after(handle_errors: Callable[..., Any], now: Callable[[], int]) -> Callable[..., Any]:
-    """The error handler of ccxt, which first notes the ``Retry-After`` of an answer."""
+def _client_class(base: Any, now: Callable[[], int]) -> Any:
+    """A class of ccxt whose error handler first notes the ``Retry-After`` of an answer."""
 
-    def handle(code: int, reason: str, url: str, method: str, headers: Any, *rest: Any) -> Any:
-        if code >= 400:
-            _retry_after.set(_retry_after_ms(headers or {}, now))
-        elif len(rest) > 1 and rest[1] is None:
-            # ccxt would read a text that is no JSON as an answer without candles.
-            raise BrokenAnswer(f"the answer is not JSON: {str(rest[0])[:60]!r}")
-        return handle_errors(code, reason, url, method, headers, *rest)
+    class Client(base):  # type: ignore[misc]  # ccxt has no types
+        def handle_errors(self, code: int, reason: str, url: str, method: str, headers: Any, *rest: Any) -> Any:
+            if code >= 400:
+                _retry_after.set(_retry_after_ms(headers or {}, now))
+            elif len(rest) > 1 and rest[1] is None:
+                # ccxt would read a text that is no JSON as an answer without candles.
+                raise BrokenAnswer(f"the answer is not JSON: {str(rest[0])[:60]!r}")
+            return super().handle_errors(code, reason, url, method, headers, *rest)
 
-    return handle
+    return Client
 
 
 def _retry_after_ms(headers: Mapping[str, str], now: Callable[[], int]) -> int | None:

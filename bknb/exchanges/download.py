@@ -361,6 +361,10 @@ class _Download:
             content_hash=content_hash(candles),
         )
 
+    def fail(self, error: BaseException) -> None:
+        """Record the error that ended it; an interrupt counts as stopped."""
+        self.stopped = isinstance(error, (KeyboardInterrupt, CancelledError))
+
     def report(self) -> Downloaded:
         return Downloaded(
             exchange=self.source.name,
@@ -394,7 +398,7 @@ def _wait(work: _Download, *, label: str, progress: bool | Callable[[DownloadPro
     except BaseException as error:  # noqa: BLE001 -- reported below, and raised again
         future.cancel()
         work.over.wait()  # what came is being stored
-        work.stopped = isinstance(error, (KeyboardInterrupt, CancelledError))
+        work.fail(error)
         if bar is not None:
             how = "interrupted; what came is kept, the same call goes on from there"
             bar.close(how if work.stopped else "failed; what came before is kept")

@@ -61,6 +61,14 @@ class BackfillResult:
         self.revised.extend(stored.revised)
         self.late.extend(stored.late)
 
+    def count_request(self) -> None:
+        """Count one request of a page."""
+        self.pages += 1
+
+    def add_fresh(self, candles: Candles) -> None:
+        """Append closed candles that are too young to be stored."""
+        self.fresh = Candles.concat([self.fresh, candles])
+
 
 class Backfill:
     """A backfill: fetches ranges of one series into a store.
@@ -183,7 +191,7 @@ class Backfill:
     async def _page(self, at: int, until: int, *, limit: int) -> tuple[Candles, bool]:
         """The usable candles of one answer, and whether it showed a candle after the range."""
         for last in (False, True):
-            self.result.pages += 1
+            self.result.count_request()
             answer = await self._source.get_candles(self._symbol, self._series.interval, at, limit)
             times = answer.timestamp
             beyond = bool((times >= until).any())
@@ -223,7 +231,7 @@ class Backfill:
         self._parts.append(page[:split])
         self._known.append((known[0], min(known[1], max(self._settled, known[0]))))
         if split < len(page):
-            self.result.fresh = Candles.concat([self.result.fresh, page[split:]])
+            self.result.add_fresh(page[split:])
 
     def _save(self) -> None:
         """Save the pages that came so far."""

@@ -77,10 +77,8 @@ def show(result: Any) -> None:
     """
     shell = ipython("core.getipython").get_ipython()
     session = getattr(shell, "bknb_session", None)
-    if session is not None:
-        before, session.shown = session.shown, (result, shell.execution_count)
-        if before is not None and before[0] is result and before[1] == shell.execution_count:
-            return
+    if session is not None and not session.show_first(result, shell.execution_count):
+        return
     if not in_kernel():
         print(summary_text(result))  # noqa: T201 -- a terminal shows text
         return

@@ -105,11 +105,12 @@ class ReplacedNotices(logging.Handler):
 def attach(session: Session) -> None:
     """Add completion and notices of replaced names to a shell."""
     session.shell.Completer.custom_matchers.append(matcher(session))
-    session.listener = ReplacedNotices(session)
+    handler = ReplacedNotices(session)
+    session.listen(handler)
     log = logging.getLogger("bknb")
     if log.level == logging.NOTSET:
         log.setLevel(logging.INFO)
-    log.addHandler(session.listener)
+    log.addHandler(handler)
 
 
 def detach(session: Session) -> None:

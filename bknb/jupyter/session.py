@@ -71,6 +71,19 @@ class Session:
         finally:
             self.quiet = False
 
+    def show_first(self, result: Any, execution: int) -> bool:
+        """Note that a result is shown in an execution; False when the same one was shown in it before."""
+        before, self.shown = self.shown, (result, execution)
+        return before is None or before[0] is not result or before[1] != execution
+
+    def forget_shown(self) -> None:
+        """Let the next result be shown, whichever was shown before."""
+        self.shown = None
+
+    def listen(self, handler: logging.Handler) -> None:
+        """Hold the log handler that prints notices."""
+        self.listener = handler
+
     def add(self, label: str, *, task: Any) -> Run:
         """Add a run; the oldest is dropped beyond :data:`RUNS_HELD`."""
         self.counted += 1

@@ -38,6 +38,19 @@ class _PartialReply:
     tokens_in: int | None = None
     tokens_out: int | None = None
 
+    def add(self, thinking: str, text: str) -> None:
+        """Append the thinking and the text of one streamed part."""
+        if thinking:
+            self.thinking.append(thinking)
+        if text:
+            self.text.append(text)
+        self.length += len(thinking) + len(text)
+
+    def finish(self, reason: str | None, *, tokens_in: int | None, tokens_out: int | None) -> None:
+        """Record why the reply ended, and the numbers of tokens."""
+        self.done, self.reason = True, reason
+        self.tokens_in, self.tokens_out = tokens_in, tokens_out
+
 
 class OllamaModel:
     """A language model served by Ollama.
@@ -216,18 +229,16 @@ class OllamaModel:
         )
         async for part in parts:
             thinking, text = part.message.thinking or "", part.message.content or ""
-            for kind, piece, pieces in (("thinking", thinking, partial.thinking), ("text", text, partial.text)):
+            partial.add(thinking, text)
+            for kind, piece in (("thinking", thinking), ("text", text)):
                 if piece:
-                    pieces.append(piece)
                     report(kind, piece)
-            partial.length += len(thinking) + len(text)
             if partial.length > _LONGEST_REPLY:
                 raise ModelError(
                     f"{self.name} wrote more than {_LONGEST_REPLY:,} characters and was stopped\nuse another model"
                 )
             if part.done:
-                partial.done, partial.reason = True, part.done_reason
-                partial.tokens_in, partial.tokens_out = part.prompt_eval_count, part.eval_count
+                partial.finish(part.done_reason, tokens_in=part.prompt_eval_count, tokens_out=part.eval_count)
 
     # --- what went wrong ----------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ class Series:
     def __init__(self, candles: Candles, *, step: int, since: int, until: int, span: int | None = None) -> None:
         times = candles.timestamp
         self.span = len(candles) if span is None else span  # how many were asked for at first; a live run holds as many
-        self.averages: NDArray[np.float64] | None = None  # average price of the window that ends with each candle
+        self.averages: NDArray[np.float64] | None = None  # computed by average_prices
         self.candles = candles
         self.step = step
         self.since = since
@@ -51,6 +51,13 @@ class Series:
     def candle_bytes(self) -> int:
         """The memory its candles and average prices take, bytes."""
         return _BYTES_PER_CANDLE * len(self.candles)
+
+    def average_prices(self, count: int) -> NDArray[np.float64]:
+        """For each candle the average price of the ``count`` candles that end with it; computed once."""
+        if self.averages is None:
+            candles = self.candles
+            self.averages = average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
+        return self.averages
 
     def closed(self, when: int) -> int:
         """How many of the candles have closed at ``when``; may exceed their number where the data ends."""
@@ -235,11 +242,7 @@ class Window:
 
     def average_prices(self, symbol: str) -> NDArray[np.float64]:
         """For each one-minute candle in memory the average price of the window that ends with it."""
-        series = self.minutes(symbol)
-        if series.averages is None:
-            candles, count = series.candles, self.settings.avg_price_candles_count
-            series.averages = average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
-        return series.averages
+        return self.minutes(symbol).average_prices(self.settings.avg_price_candles_count)
 
     async def load_run(self, symbol: str, start: int) -> Series:
         """Load the minutes of a run that starts at ``start``, with what its first average price needs."""

@@ -146,9 +146,9 @@ def _walked(starts: tuple[Any, ...]) -> _Walk:
     walk = _Walk()
     for start in starts:
         code_only = isinstance(start, CodeOnly)
-        walk.values_read = (start.constants and _CONSTANTS) or () if code_only else (object,)
+        values: tuple[type, ...] = (start.constants and _CONSTANTS) or () if code_only else (object,)
         thing = start.function if code_only else start
-        walk.follow(thing, getattr(thing, "__name__", type(thing).__name__))
+        walk.follow(thing, getattr(thing, "__name__", type(thing).__name__), values=values)
     return walk
 
 
@@ -210,8 +210,9 @@ class _Walk:
         self._alive: list[object] = []  # an id is only good while its object lives
         self._waiting: list[tuple[Any, str]] = []
 
-    def follow(self, start: Any, name: str) -> None:
-        """Follow a function, or anything else that is read under ``name``, to its end."""
+    def follow(self, start: Any, name: str, *, values: tuple[type, ...]) -> None:
+        """Follow a function, or anything else that is read under ``name``, to its end; of values those types."""
+        self.values_read = values
         self._waiting.append((start, name))
         while self._waiting:
             thing, spoken = self._waiting.pop()

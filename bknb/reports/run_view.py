@@ -68,6 +68,15 @@ class Level:
         """Whether it is an open position, not a scheduled entry."""
         return isinstance(self.row, OpenSignal)
 
+    def pass_milestone(self, event: Milestone) -> None:
+        """Move to the price of a milestone; its percentage has been reached at least."""
+        self.percent_tp, self.percent_sl = target_and_stop_percent(self.row, event.price)
+        if event.side == "profit":
+            self.percent_tp = max(self.percent_tp, float(event.level))
+        else:
+            self.percent_sl = max(self.percent_sl, float(event.level))
+        self.price, self.when = event.price, event.when
+
 
 @dataclass(slots=True)
 class Trouble:
@@ -78,6 +87,11 @@ class Trouble:
     where: str
     count: int
     when: int | None
+
+    def add(self, when: int | None, *, at_least: int = 0) -> None:
+        """Count one occurrence (UTC ms, if known); the count is ``at_least`` that of the event."""
+        self.count = max(self.count + 1, at_least)
+        self.when = when
 
 
 @dataclass(slots=True)
@@ -322,12 +336,7 @@ class RunView:
         self.counts["milestones"] += 1
         level = self.levels.get(event.signal.id)
         if level is not None:
-            level.percent_tp, level.percent_sl = target_and_stop_percent(level.row, event.price)
-            if event.side == "profit":
-                level.percent_tp = max(level.percent_tp, float(event.level))
-            else:
-                level.percent_sl = max(level.percent_sl, float(event.level))
-            level.price, level.when = event.price, event.when
+            level.pass_milestone(event)
             self._changed("signals")
         self._changed("milestones")
 
@@ -343,8 +352,7 @@ class RunView:
         if trouble is None:
             text = "; ".join(reason.text for reason in event.reasons)
             trouble = self.rejected[codes] = Trouble("signal rejected", text, codes, 0, event.when)
-        trouble.count += 1
-        trouble.when = event.when
+        trouble.add(event.when)
         self.counts["rejected"] += 1
         self._changed("problems")
 
@@ -353,8 +361,7 @@ class RunView:
         trouble = self.troubles.get(key)
         if trouble is None:
             trouble = self.troubles[key] = Trouble(event.kind, event.message, event.where, 0, event.when)
-        trouble.count = max(trouble.count + 1, event.count)
-        trouble.when = event.when
+        trouble.add(event.when, at_least=event.count)
         if event.kind == "run":  # what ended it
             self.status = "rejected"
             self._changed("status")
@@ -366,7 +373,7 @@ class RunView:
         if trouble is None:
             where = f"{event.listener!r} listening to {event.subject!r}"
             trouble = self.troubles[key] = Trouble(event.kind, event.message, where, 0, None)
-        trouble.count += 1
+        trouble.add(None)
         self._changed("problems")
 
     def failure(self, failure: Any) -> None:
@@ -388,7 +395,7 @@ class RunView:
         self._changed("problems")
 
     def _progress(self, event: Any) -> None:
-        self.processed, self.total = event.processed, event.total
+        self.set_progress(event.processed, event.total)
         self._changed("status")
 
     def _performance(self, event: Any) -> None:
@@ -405,16 +412,25 @@ class RunView:
         self._steps[step.strategy] = step
         worse = -1.0 if lower_is_better(step.metric) else 1.0
         order = sorted(self._steps.values(), key=lambda each: (each.value is None, -worse * (each.value or 0.0)))
-        self.processed, self.total = step.tested, step.total
+        self.set_progress(step.tested, step.total)
         self.ranking = [_ranked(each, step.metric) for each in order]
         self._changed("walker", "status")
 
     def set_comparison(self, comparison: Ranked) -> None:
         """Replace the ranking by that of a finished comparison."""
-        self.processed, self.total = len(comparison.entries), comparison.total
+        self.set_progress(len(comparison.entries), comparison.total)
         self.ranking = [_ranked(entry, comparison.metric) for entry in comparison.entries]
         self.warn(comparison.warnings)
         self._changed("walker", "status")
+
+    def set_progress(self, processed: int, total: int) -> None:
+        """Set how many slots (of a comparison: strategies) are processed, and how many there are."""
+        self.processed, self.total = processed, total
+
+    def set_plan(self, planned: RunView) -> None:
+        """Take title, range and interval from the view of a task; events alone do not hold them."""
+        self.start_ms, self.end_ms, self.title = planned.start_ms, planned.end_ms, planned.title
+        self.step_minutes = planned.step_minutes
 
     def set_state(self, facts: Mapping[str, str]) -> None:
         """Replace the facts a live run reports, such as its state on disk."""

@@ -74,6 +74,11 @@ class RunViews:
         self.selected = self.selected or view.key
         self.version += 1
 
+    def select(self, key: Key) -> None:
+        """Select the run whose panels are shown."""
+        self.selected = key
+        self.version += 1
+
     def take(self, event: Any) -> None:
         """Apply an event to the view of its run; one that belongs to no run goes to the selected one."""
         key = key_of(event)

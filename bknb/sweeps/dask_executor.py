@@ -80,14 +80,13 @@ class DaskCluster:
             if future.status == "finished":
                 yield batch, future.result()
             else:
-                batch.tries += 1
                 # A dead worker may have held the only copy of the candles: they are sent again.
                 self._sent.clear()
                 self._plan = None
-                if batch.tries >= TRIES:
-                    yield batch, _error_text(future)
-                else:
+                if batch.fail():
                     waiting.append(batch)
+                else:
+                    yield batch, _error_text(future)
             launch()
         if running:
             self._client.cancel(list(running))

@@ -40,6 +40,11 @@ class Batch:
         self.params = [dict(one) for one in params]
         self.tries = 0
 
+    def fail(self) -> bool:
+        """Count one failed try; returns whether another is allowed."""
+        self.tries += 1
+        return self.tries < TRIES
+
 
 @dataclass(frozen=True, slots=True)
 class WorkDir:

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from .work import TRIES, Batch, WorkDir, try_batch
+from .work import Batch, WorkDir, try_batch
 
 if TYPE_CHECKING:
     from .evaluate import Outcome
@@ -147,8 +147,7 @@ class WorkerPool:
                 return
             worker.end()
             self.processes[slot] = None
-            batch.tries += 1
-            if batch.tries < TRIES:
+            if batch.fail():
                 todo.append(batch)
                 idle.wait(_LOOK_SECONDS)
             else:

@@ -268,6 +268,15 @@ class _Content:
         self.written = b""
         self.forced = b""
 
+    def append(self, more: bytes) -> None:
+        self.written += more
+
+    def truncate(self, size: int) -> None:
+        self.written = self.written[:size]
+
+    def sync(self) -> None:
+        self.forced = self.written
+
 
 class _Files:
     def __init__(self, root: Path) -> None:
@@ -281,11 +290,11 @@ class _Files:
         elif name == "open_to_append":
             self.visible.setdefault(path, _Content(folder=False))
         elif isinstance(more, bytes):
-            self.visible[path].written += more
+            self.visible[path].append(more)
         elif name == "truncate" and isinstance(more, int):
-            self.visible[path].written = self.visible[path].written[:more]
+            self.visible[path].truncate(more)
         elif name == "sync":
-            self.visible[path].forced = self.visible[path].written
+            self.visible[path].sync()
         elif isinstance(more, Path):
             self.visible[more] = self.visible.pop(path)
         elif name == "unlink":

@@ -137,7 +137,7 @@ def _view_of_task(task: Any) -> RunView:
         interval=getattr(frame, "interval", "1m"),
         title=_title(task.strategy, task.symbol, getattr(frame, "name", None), start, end),
     )
-    view.processed, view.total = getattr(task, "processed", 0), getattr(task, "total", 0)
+    view.set_progress(getattr(task, "processed", 0), getattr(task, "total", 0))
     return view
 
 
@@ -262,9 +262,7 @@ class Dashboard:
                 if task is None:
                     continue
                 self._tasks[id(view)] = task
-                fresh = _view_of_task(task)
-                view.start_ms, view.end_ms, view.title = fresh.start_ms, fresh.end_ms, fresh.title
-                view.step_minutes = fresh.step_minutes
+                view.set_plan(_view_of_task(task))
             if hasattr(task, "candles") and (view.candles is None or (view.mode == "live" and not view.over)):
                 view.set_candles(task.candles)
             facts = getattr(task, "facts", None)
@@ -423,14 +421,12 @@ class Dashboard:
                 case "select":
                     key = tuple(content["key"])
                     if key in self._views.views:
-                        self._views.selected = key
-                        self._views.version += 1
+                        self._views.select(key)
                         widget.show(self._changes(everything=True))
                 case "width":
                     points = min(max(int(content["points"]), 200), 4000)
                     if points > self._updates.points * 1.25:
-                        self._updates.points = points
-                        self._updates.again()
+                        self._updates.set_points(points)
                         widget.show(self._changes(everything=True))
                 case _:
                     pass

@@ -78,6 +78,11 @@ class Updates:
             self._runs = self.views.version
         return state
 
+    def set_points(self, points: int) -> None:
+        """Set the number of points of a chart; every panel is sent again."""
+        self.points = points
+        self.again()
+
     def again(self) -> None:
         """Send every panel again with the next frame."""
         self._sent = {}

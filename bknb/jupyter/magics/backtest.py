@@ -56,7 +56,7 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
         return task
     result = wait(task, label)
     session.add(listed, task=task)
-    session.shown = None
+    session.forget_shown()
     display.show(result)
     assign_out(session, call, result)
     return result

@@ -43,7 +43,7 @@ def runs(session: Session, call: Call) -> None:
         if result is None:
             echo(f"run {run.number}: {run.label}: {_state(run)}")
         else:
-            session.shown = None
+            session.forget_shown()
             display.show(result)
         return
     lines = [f"{run.number:>3}  {run.label}: {_state(run)}" for run in session.runs]
