@@ -486,7 +486,7 @@ def test_every_source_file_is_read() -> None:
     assert {"bknb", "bknb.errors", "bknb.domain.lifecycle", "bknb.market.candles"} <= names
 
 
-def test_the_top_holds_rooms_and_nothing_else() -> None:
+def test_the_top_level_holds_only_listed_rooms() -> None:
     top = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir() if path.name[0] not in "_."}
     assert top - {"py"} == {room for room in DOORS if room}
 
@@ -700,7 +700,7 @@ BITES: tuple[tuple[Callable[[Module], list[str]], str, str], ...] = (
 
 
 @pytest.mark.parametrize(("rule", "name", "source"), BITES)
-def test_each_rule_bites(rule: Callable[[Module], list[str]], name: str, source: str) -> None:
+def test_each_rule_finds_a_planted_violation(rule: Callable[[Module], list[str]], name: str, source: str) -> None:
     assert rule(Module(name, ast.parse(source)))
 
 
@@ -724,7 +724,7 @@ ALLOWED: tuple[tuple[str, str], ...] = (
 
 
 @pytest.mark.parametrize(("name", "source"), ALLOWED)
-def test_the_rules_leave_honest_code_alone(name: str, source: str) -> None:
+def test_the_rules_accept_valid_code(name: str, source: str) -> None:
     module = Module(name, ast.parse(source))
     assert [line for rule in RULES for line in rule(module)] == []
 

@@ -57,7 +57,7 @@ def test_wait_means_no_signal_and_an_answer_opens_a_position(tmp_path: Path) -> 
     assert set(result.trades["note"]) == {"why"}
 
 
-def test_what_it_sees() -> None:
+def test_the_request_holds_instructions_candles_and_schema() -> None:
     model = Counted(advice())
     run(model, None)
     messages, schema, seed = model.asked[0]
@@ -86,7 +86,7 @@ def test_the_same_backtest_again_needs_no_model(tmp_path: Path) -> None:
     assert len(first.trades) > 1
 
 
-def test_other_words_are_another_question(tmp_path: Path) -> None:
+def test_another_prompt_is_another_cache_key(tmp_path: Path) -> None:
     model = Counted(advice())
     run(model, tmp_path)
     asked = len(model.asked)
@@ -98,7 +98,7 @@ def test_other_words_are_another_question(tmp_path: Path) -> None:
     assert "no answer to this question" in without.errors[0].message
 
 
-def test_one_model_never_answers_for_another(tmp_path: Path) -> None:
+def test_the_cache_is_separate_for_each_model(tmp_path: Path) -> None:
     one, other = Counted(advice()), Counted(BUY)
     other.name = "other"
     assert len(run(one, tmp_path).trades) == 0
@@ -116,7 +116,7 @@ def test_one_model_never_answers_for_another(tmp_path: Path) -> None:
         (advice("long", price_take_profit="high"), "does not have the fields"),
     ],
 )
-def test_an_answer_that_is_none_is_counted_and_not_kept(answer: str, says: str, tmp_path: Path) -> None:
+def test_an_invalid_answer_is_counted_and_not_cached(answer: str, says: str, tmp_path: Path) -> None:
     result = run(Counted(answer), tmp_path)
     assert says in result.errors[0].message
     assert result.errors[0].count == 5
@@ -130,7 +130,7 @@ def test_an_answer_that_breaks_the_rules_is_rejected_by_the_engine(tmp_path: Pat
     assert len(result.trades) == 0
 
 
-def test_outside_a_strategy() -> None:
+def test_asking_outside_a_strategy_is_refused() -> None:
     import asyncio
 
     with pytest.raises(bknb.UsageError, match="works only while a strategy"):
@@ -163,7 +163,7 @@ def test_a_model_that_is_too_slow_costs_one_question(tmp_path: Path) -> None:
     assert len(result.trades) == 4
 
 
-def test_a_folder_that_holds_something_else_is_asked_anew(tmp_path: Path) -> None:
+def test_an_unreadable_cache_entry_is_asked_again(tmp_path: Path) -> None:
     model = Counted(advice())
     run(model, tmp_path)
     for path in tmp_path.rglob("*.json"):

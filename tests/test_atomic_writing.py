@@ -130,7 +130,7 @@ def test_killed_at_any_change_it_leaves_the_old_file_or_the_new(fault: str, tmp_
     assert temporaries(tmp_path) == []
 
 
-def test_a_leftover_of_the_same_process_number_is_not_in_the_way(tmp_path: Path) -> None:
+def test_a_leftover_temporary_file_of_the_same_process_number_is_replaced(tmp_path: Path) -> None:
     class Counting(Disk):
         def create(self, path: Path) -> int:
             if not seen:
@@ -310,7 +310,7 @@ def test_every_other_file_is_written_by_the_atomic_writer() -> None:
     assert [name for name in IN_PLACE if not found[name]] == []
 
 
-def test_a_folder_in_the_way_of_a_report_is_told(tmp_path: Path) -> None:
+def test_a_folder_at_the_path_of_a_report_is_reported(tmp_path: Path) -> None:
     (tmp_path / "card.json").mkdir()
     with pytest.raises(UsageError, match="cannot write"):
         bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02").card.save(

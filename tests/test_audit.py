@@ -102,7 +102,7 @@ def test_longer_candles_are_compared_with_minutes(server: LocalBinance, tmp_path
     assert "; close 50000, minutes make " in one.text
 
 
-def test_wrong_use_is_told(tmp_path: Path) -> None:
+def test_wrong_use_is_reported(tmp_path: Path) -> None:
     market = bknb.exchanges.stored(DemoSource(), folder=tmp_path)
     with pytest.raises(bknb.UsageError, match="has no 1h candles of its own"):
         bknb.audit("BTCUSDT", exchange=market, compare="1h", **DAY)
@@ -113,7 +113,7 @@ def test_wrong_use_is_told(tmp_path: Path) -> None:
 # --- the health of a folder ----------------------------------------------------------------------------------------
 
 
-def test_a_folder_tells_its_health(tmp_path: Path) -> None:
+def test_the_health_of_a_store_folder_is_reported(tmp_path: Path) -> None:
     assert store_health(tmp_path / "nothing").series == 0
     store = CandleStore(tmp_path)
     candles = demo()[:100]

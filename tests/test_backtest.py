@@ -90,7 +90,7 @@ def test_stop_watches_the_position_to_its_end_and_stop_now_leaves_it():
         assert tasks[0].status == "fulfilled"
 
 
-def test_a_run_that_fails_says_so_where_it_is_awaited():
+def test_a_failed_run_raises_where_it_is_awaited():
     task = bknb.Backtest.background("BTCUSDT", strategy=eager, exchange=lambda *_: [], frame=FRAME)
     with pytest.raises(bknb.NotEnoughData):
         task.result(timeout=20)
@@ -107,7 +107,7 @@ def test_reports_of_two_strategies_never_share_a_file(tmp_path):
         bknb.Backtest.get_data("BTCUSDT", "nobody")
 
 
-def test_callbacks_hear_everything_and_never_stop_a_run(plain):
+def test_callbacks_receive_every_event_and_never_stop_a_run(plain):
     opened, ticks = [], []
 
     def on_close(_):
@@ -130,7 +130,7 @@ def test_callbacks_hear_everything_and_never_stop_a_run(plain):
     assert (failure.kind, failure.count) == ("callback", len(plain.trades))
 
 
-def test_listeners_hear_the_events_of_the_run_in_order():
+def test_listeners_receive_the_events_of_the_run_in_order():
     heard, milestones, done, progress = [], [], [], []
     stops = [
         bknb.listen_signal_backtest(heard.append),
@@ -151,7 +151,7 @@ def test_listeners_hear_the_events_of_the_run_in_order():
     assert progress[-1] == 1.0
 
 
-def test_who_wants_quiet_minutes_hears_each_of_them_once(plain):
+def test_a_quiet_listener_receives_each_quiet_minute_once(plain):
     heard = []
     stop = bknb.listen_signal(heard.append, quiet=True)
     result = bknb.backtest("BTCUSDT", strategy=eager, **CALL)
@@ -216,7 +216,7 @@ def test_a_strategy_that_never_answers_is_abandoned_for_its_slot():
     assert not result.stopped
 
 
-def test_equity_compounds_and_why_tells_the_story(plain):
+def test_equity_compounds_and_why_lists_the_events(plain):
     value = 1.0
     for pnl in plain.trades["pnl_percentage"]:
         value *= 1 + pnl / 100
@@ -231,7 +231,7 @@ def test_equity_compounds_and_why_tells_the_story(plain):
     assert plain.stats["n"] == len(plain.trades)
 
 
-def test_registering_again_replaces_and_says_so(caplog):
+def test_registering_again_replaces_and_logs_it(caplog):
     with caplog.at_level("INFO", logger="bknb"):
         for _ in range(2):
             bknb.add_strategy("twice", interval="1h", get_signal=eager)

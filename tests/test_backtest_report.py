@@ -166,7 +166,7 @@ def test_too_little_history_is_a_note_and_no_error(month: bknb.Result) -> None:
 # -- text --------------------------------------------------------------------------------------------------------
 
 
-def test_the_terminal_hears_what_matters(month: bknb.Result) -> None:
+def test_the_terminal_summary_holds_result_and_warnings(month: bknb.Result) -> None:
     text = repr(month)
     stats = month.stats
     for part in (
@@ -185,19 +185,19 @@ def test_the_terminal_hears_what_matters(month: bknb.Result) -> None:
     assert text == summary_text(month)
 
 
-def test_a_few_trades_have_no_sharpe_ratio_and_it_says_why() -> None:
+def test_a_few_trades_have_no_sharpe_ratio_with_a_reason() -> None:
     result = run(signal, interval="1d", frame=("2024-01-01", "2024-01-06"))
     assert 0 < len(result.trades) < 10
     assert "Sharpe    n/a: fewer than 10 trades" in summary_text(result)
 
 
-def test_no_trade_at_all_is_said_shortly(nothing: bknb.Result) -> None:
+def test_the_summary_without_trades_is_short(nothing: bknb.Result) -> None:
     assert summary_text(nothing).splitlines()[2:] == ["  trades    0"]
     assert "No trade was closed." in backtest_report(nothing)
     assert "No trade was closed." in summary_html(nothing)
 
 
-def test_warnings_are_seen_everywhere(month: bknb.Result) -> None:
+def test_warnings_are_in_every_form_of_the_report(month: bknb.Result) -> None:
     source = bknb.exchanges.from_frame(month.candles.to_pandas())
     result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange=source, frame=("2024-01-31", "2024-02-05"))
     (warning,) = result.warnings
@@ -205,7 +205,7 @@ def test_warnings_are_seen_everywhere(month: bknb.Result) -> None:
         assert warning in text
 
 
-def test_a_run_that_was_stopped_says_that_it_is_partial() -> None:
+def test_the_report_of_a_stopped_run_is_marked_as_partial() -> None:
     def stopping(ctx: Any) -> None:
         if ctx.when.day == 3:
             task.stop(now=True)
@@ -237,7 +237,7 @@ def table_cells(line: str) -> int:
     return len(re.findall(r"(?<!\\)\|", line)) - 1
 
 
-def test_markdown_tables_survive_nasty_notes(month: bknb.Result) -> None:
+def test_notes_with_special_characters_do_not_break_markdown_tables(month: bknb.Result) -> None:
     lines = backtest_report(month).splitlines()
     start = lines.index("## Trades") + 2
     rows = lines[start : start + 2 + len(month.trades)]

@@ -45,12 +45,12 @@ def test_the_published_ratio_gathers_around_one_half_when_many_were_tried():
     assert np.mean(np.array(found) > 0.95) < 0.01  # one in twenty would be uniform: it is stricter
 
 
-def test_without_the_number_of_trials_noise_looks_like_skill():
+def test_without_the_number_of_trials_noise_has_a_high_ratio():
     found = best_of_noise(100, np.random.default_rng(6))
     assert np.mean([each.probabilistic > 0.95 for each in found]) > 0.9
 
 
-def test_skill_survives_the_deflation():
+def test_a_high_sharpe_ratio_stays_significant_after_deflation():
     rng = np.random.default_rng(7)
     table = rng.normal(size=(100, 500))
     table[13] += 0.4
@@ -95,7 +95,7 @@ def test_overfitting_is_one_half_for_useless_strategies_and_none_when_one_is_bet
     assert np.mean([each.slope for each in useless]) < 0  # choosing the best of noise leaves the worse rest
 
 
-def test_twins_share_their_ranks():
+def test_equal_strategies_share_their_ranks():
     rng = np.random.default_rng(10)
     twins = np.repeat(rng.normal(size=(320, 1)), 7, axis=1)
     assert overfitting(twins, blocks=8).probability == 0.5
@@ -155,7 +155,7 @@ def memory(rng: np.random.Generator, count: int, keep: float) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_blocks_keep_the_memory_that_single_draws_lose():
+def test_blocks_preserve_autocorrelation_that_single_draws_lose():
     rng = np.random.default_rng(12)
     samples = [memory(rng, 300, 0.5) for _ in range(200)]
     inside = {None: 0, 1.0: 0}
@@ -178,7 +178,7 @@ def test_every_observation_is_drawn_equally_often_and_blocks_are_as_long_as_aske
     assert follows == pytest.approx(0.8 + 0.2 / 50, abs=0.02)
 
 
-def test_the_seed_decides_and_parts_do_not(monkeypatch):
+def test_the_seed_decides_and_the_batch_size_does_not(monkeypatch):
     from bknb.research import bootstrap as module
 
     trades = np.random.default_rng(14).normal(size=80)
@@ -216,7 +216,7 @@ def test_figures_a_sample_cannot_have_are_missing():
 FRAME = ("2024-01-01", "2024-01-25")
 
 
-def test_belief_takes_what_there_is():
+def test_belief_of_a_result_equals_belief_of_its_trades():
     result = bknb.backtest("BTCUSDT", strategy=follow, exchange="demo", frame=FRAME, interval="1h")
     alone = bknb.belief(result)
     assert alone.deflated.observations == len(result.trades)

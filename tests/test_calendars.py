@@ -166,7 +166,7 @@ def test_sessions_are_those_of_the_package_minute_by_minute(name: str) -> None:
         ("24/7", "sat 00:00-24:00; sun 00:00-24:00 (UTC, 24/7)"),
     ],
 )
-def test_the_regular_week_is_told(name: str, text: str) -> None:
+def test_the_regular_week_is_described(name: str, text: str) -> None:
     pytest.importorskip("exchange_calendars")
     assert text in str(known(name))
 
@@ -183,7 +183,7 @@ def test_a_source_in_the_sessions_of_an_exchange() -> None:
     assert max(when for when in seen if when.day == 24) == datetime(2024, 12, 24, 12, tzinfo=UTC)
 
 
-def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "exchange_calendars", None)
     with pytest.raises(MissingDependency, match=r"pip install 'bknb\[calendars\]'"):
         as_sessions("XBUD")
@@ -191,7 +191,7 @@ def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.Monk
         as_sessions("us-futures")
 
 
-def test_a_calendar_nobody_has() -> None:
+def test_an_unknown_calendar_is_refused() -> None:
     pytest.importorskip("exchange_calendars")
     with pytest.raises(UnknownName, match=r"no exchange calendar is called 'XLOM'; did you mean .*'XLON'"):
         as_sessions("XLOM")

@@ -179,7 +179,7 @@ def test_seconds_are_recognised() -> None:
         audited(*rows)
 
 
-def test_the_forming_candle_is_dropped_in_silence() -> None:
+def test_the_forming_candle_is_dropped_without_a_note() -> None:
     rows = [row(0), row(1), row(2)]
     assert audited(*rows, now=START + 3 * MINUTE) == ([0, 1, 2], ())
     assert audited(*rows, now=START + 3 * MINUTE - 1) == ([0, 1], ())

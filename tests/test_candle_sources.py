@@ -155,7 +155,9 @@ BREAKAGES: list[tuple[str, Callable[[Candles, int, int], Candles]]] = [
 
 
 @pytest.mark.parametrize(("promise", "breakage"), BREAKAGES)
-def test_the_contract_bites(promise: str, breakage: Callable[[Candles, int, int], Candles]) -> None:
+def test_the_contract_rejects_faulty_implementations(
+    promise: str, breakage: Callable[[Candles, int, int], Candles]
+) -> None:
     with pytest.raises(AssertionError, match=promise):
         asyncio.run(check_candle_source(Broken(breakage), "BTCUSDT", START))
 
@@ -187,7 +189,7 @@ class Fickle(DemoSource):
         (Fickle(), "answered the same|must give the same"),
     ],
 )
-def test_the_contract_bites_in_other_places(source: DemoSource, promise: str) -> None:
+def test_the_contract_rejects_more_faulty_implementations(source: DemoSource, promise: str) -> None:
     with pytest.raises(AssertionError, match=promise):
         asyncio.run(check_candle_source(source, "BTCUSDT", START))
 
@@ -262,7 +264,7 @@ def test_a_later_change_of_the_frame_changes_nothing() -> None:
     assert served(source) == demo()
 
 
-def test_unsorted_is_sorted_and_said() -> None:
+def test_unsorted_candles_are_sorted_with_a_note() -> None:
     shuffled = pd.concat([milliseconds()[60:], milliseconds()[:60]])
     source = from_frame(shuffled, name="mine")
     assert served(source) == demo()
@@ -472,7 +474,7 @@ def hidden(symbol: str, interval: str, since: int, limit: int) -> Awaitable[list
 
 
 @pytest.mark.parametrize("function", [AsyncCall(), awaited, hidden])
-def test_async_in_every_disguise(function: Callable[..., Any]) -> None:
+def test_every_kind_of_async_function_is_accepted(function: Callable[..., Any]) -> None:
     assert len(served(FunctionSource(function), limit=4)) == 4
 
 
@@ -498,7 +500,7 @@ def test_a_stop_iteration_does_not_hang() -> None:
     [None, 7, "no", {"a": 1}, [1, 2], [(START, 1.0)], [{"timestamp": START}], [(START, "x", 1, 1, 1, 1)],
      [{"timestamp": START, "open": None, "high": 1, "low": 1, "close": 1, "volume": 1}]],
 )  # fmt: skip
-def test_nonsense_is_told_as_such(answer: Any) -> None:
+def test_meaningless_input_is_refused_with_a_reason(answer: Any) -> None:
     with pytest.raises(UsageError, match="exchange 'mine'"):
         served(FunctionSource(lambda *_: answer, name="mine"))
 

@@ -82,7 +82,7 @@ def test_what_was_put_can_be_read(tmp_path: Path) -> None:
     assert len(store.read(SeriesName("binance", "ETH/USDT", "1m"))) == 0
 
 
-def test_absent_is_not_never_asked(tmp_path: Path) -> None:
+def test_absent_candles_differ_from_candles_never_requested(tmp_path: Path) -> None:
     store = CandleStore(tmp_path)
     store.put(SERIES, tape(0, 1, 5), known=[span(0, 8), span(10, 12)], now=LATER)
     assert store.absent(SERIES, *span(0, 20)) == (span(2, 5), span(6, 8), span(10, 12))
@@ -106,7 +106,7 @@ def test_a_forming_candle_is_never_stored(tmp_path: Path) -> None:
     assert store.read(SERIES) == tape(0, 1, 2)
 
 
-def test_appending_rewrites_one_month_and_saying_the_same_writes_nothing(tmp_path: Path) -> None:
+def test_appending_rewrites_one_month_and_equal_candles_write_nothing(tmp_path: Path) -> None:
     store = CandleStore(tmp_path)
     store.put(SERIES, tape(*range(4000)), now=LATER)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
@@ -198,7 +198,7 @@ def test_a_contradiction_is_refused_and_nothing_of_the_call_is_stored(tmp_path: 
     assert store.read(SERIES, *span(2010, 2011)).volume.tolist() == [77.0]
 
 
-def test_a_late_candle_is_told(tmp_path: Path) -> None:
+def test_a_late_candle_is_reported(tmp_path: Path) -> None:
     store = CandleStore(tmp_path)
     store.put(SERIES, tape(0, 2), known=[span(0, 3)], now=LATER)
     stored = store.put(SERIES, tape(1), now=LATER)

@@ -110,7 +110,7 @@ def test_a_card_survives_its_file(card: Card, tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) > 50  # a person can read and diff it
 
 
-def test_it_says_what_was_run(card: Card) -> None:
+def test_the_card_names_what_was_run(card: Card) -> None:
     assert [written.name for written in card.code.functions] == ["test_cards.get_signal", "test_cards.mean"]
     assert "if mean(closes[-LENGTH:]) > mean(closes):" in card.code.functions[0].text
     assert card.code.values == {"LENGTH": "10"}
@@ -284,7 +284,7 @@ def test_a_changed_setting_is_named(card: Card) -> None:
     assert card.verify().same
 
 
-def test_what_the_call_said_itself_is_said_again(strategy: str) -> None:
+def test_verify_passes_the_arguments_of_the_call_again(strategy: str) -> None:
     card = bknb.backtest(
         "BTCUSDT", strategy=strategy, exchange="demo", frame=FRAME, execution="touch", settings={"percent_fee": 0.02}
     ).card
@@ -304,7 +304,7 @@ def test_the_text_is_that_of_the_run_not_of_a_later_cell() -> None:
     assert "closes.sum() / 31" in result.card.code.functions[0].text
 
 
-def test_other_versions_are_told_and_are_no_fault(card: Card) -> None:
+def test_other_versions_are_reported_and_are_no_difference(card: Card) -> None:
     import msgspec
 
     older = msgspec.structs.replace(card, made_with={**card.made_with, "numpy": "1.26.4"})
@@ -366,12 +366,12 @@ def test_a_card_of_a_later_bknb_is_refused() -> None:
         decode(b'{"bknb_card":99,"sha256":"x","card":{}}', where="x.json")
 
 
-def test_a_missing_file_is_told() -> None:
+def test_a_missing_file_is_reported() -> None:
     with pytest.raises(bknb.UsageError, match="cannot read the run card"):
         bknb.verify("nowhere.json")
 
 
-def test_an_unknown_strategy_is_told(minutes: Candles) -> None:
+def test_an_unknown_strategy_is_reported(minutes: Candles) -> None:
     card = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-02:2024-01-03").card
     with pytest.raises(bknb.UnknownName, match="no strategy is called '<lambda>'"):
         card.verify()
@@ -509,7 +509,7 @@ def carded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         sys.modules.pop(name, None)
 
 
-def test_a_card_of_0_1_0_is_verified_and_nothing_is_said_to_have_changed(carded: Any) -> None:
+def test_a_card_of_0_1_0_is_verified_without_differences(carded: Any) -> None:
     callbacks = {"on_open": lambda *_: None}
     bknb.add_strategy("carded", interval="1h", get_signal=carded.get_signal, callbacks=callbacks)
     card = Card.load(OLD / "card.json")

@@ -222,7 +222,7 @@ def test_a_ban_that_is_too_long_ends_at_once(tmp_path: Path) -> None:
         assert banned.pauses == []
 
 
-def test_nobody_asks_while_the_exchange_wants_quiet(tmp_path: Path) -> None:
+def test_no_request_is_sent_before_retry_after_has_passed(tmp_path: Path) -> None:
     busy = World(tmp_path, retry_after_s=20)
     with busy.server:
         client = busy.client()
@@ -321,7 +321,7 @@ def test_an_outage_of_the_exchange_is_absent_and_asked_twice(tmp_path: Path) -> 
         assert len(out.pages) == asked
 
 
-def test_before_the_listing_nothing_is_and_that_is_known(tmp_path: Path) -> None:
+def test_minutes_before_the_listing_are_stored_as_absent(tmp_path: Path) -> None:
     young = World(tmp_path, markets=[Market(base="BTC", listed_at=at(5000))])
     with young.server:
         assert young.get(young.source(), 0, 5100) == truth(5000, 5100)
@@ -383,7 +383,7 @@ def test_after_an_outage_what_was_missed_is_fetched(world: World) -> None:
     assert world.get(source, LAST - 20, LAST + 30) == truth(LAST - 20, LAST + 30)
 
 
-def test_a_correction_of_the_last_minutes_is_told(world: World) -> None:
+def test_a_correction_of_the_last_minutes_is_reported(world: World) -> None:
     source = world.source()
     first = world.get(source, LAST - 5, LAST)
     world.server.corrections["BTCUSDT", at(LAST - 1)] = float(first.close[-1]) * 1.001

@@ -381,7 +381,7 @@ LONG = [crossing_in_rows, exponential, strength, breakout, several_intervals, fi
     [pytest.param(each, marks=[pytest.mark.slow] if each in LONG else []) for each in HONEST],
     ids=lambda function: getattr(function, "__name__", "Limit"),
 )
-def test_an_honest_strategy_passes(function):
+def test_a_strategy_without_look_ahead_passes(function):
     report = check(function)
     assert report.ok, report
     assert report.signals > 5
@@ -391,13 +391,13 @@ def test_an_honest_strategy_passes(function):
 # -- the report ----------------------------------------------------------------------------------------------------
 
 
-def test_a_strategy_that_never_trades_proves_nothing():
+def test_a_strategy_that_never_trades_gives_no_verdict():
     report = check(lambda ctx: None)
     assert not report.ok
     assert "nothing to compare" in report.verdict
 
 
-def test_a_strategy_that_always_raises_says_so():
+def test_a_strategy_that_always_raises_is_reported():
     report = check(lambda ctx: 1 / 0)
     assert not report.ok
     assert "ZeroDivisionError" in report.verdict
@@ -454,7 +454,7 @@ def test_a_year_of_changed_minutes_stays_a_market():
         assert 0.05 < closes.min() < closes.max() < 20
 
 
-def test_only_the_experiments_that_can_tell_are_made():
+def test_no_further_experiment_follows_one_that_shows_look_ahead():
     asked = []
 
     def ask(when, world):
@@ -466,7 +466,7 @@ def test_only_the_experiments_that_can_tell_are_made():
     assert World(until=60_000) not in asked  # the first experiment has shown it
 
 
-def test_the_end_of_a_process_that_checked_a_strategy_is_silent():
+def test_a_process_that_checked_a_strategy_ends_without_output():
     """What is opened while the modules are taken down is heard by a hook that still has its names."""
     program = """
 import os as early, bknb.research.tracing as tracing

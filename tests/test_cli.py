@@ -83,7 +83,7 @@ def test_run_prints_each_backtest_and_writes_one_page(
 
 
 @pytest.mark.kernel
-def test_run_saves_the_executed_notebook_where_it_is_told(notebook: Callable[..., Path], tmp_path: Path) -> None:
+def test_run_saves_the_executed_notebook_at_the_given_path(notebook: Callable[..., Path], tmp_path: Path) -> None:
     path = notebook(RESULT.format(trades=3), WIDGET, widgets=WIDGET_STATE)
     page, saved = tmp_path / "page.html", tmp_path / "saved.ipynb"
     assert cli.main(["run", str(path), "--out", str(page), "--save", str(saved)]) == 0
@@ -119,7 +119,7 @@ def test_a_page_without_figures_is_small(notebook: Callable[..., Path], tmp_path
 
 
 @pytest.mark.kernel
-def test_a_failing_cell_is_told_in_three_lines_and_the_rest_is_kept(
+def test_a_failing_cell_is_reported_in_three_lines_and_the_rest_is_saved(
     notebook: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "page.html"
@@ -206,7 +206,7 @@ def test_a_notebook_in_another_language(notebook: Callable[..., Path], capsys: p
     assert "is written in julia" in capsys.readouterr().err
 
 
-def test_a_missing_folder_is_told_before_anything_runs(
+def test_a_missing_folder_is_reported_before_anything_runs(
     notebook: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran = tmp_path / "ran"
@@ -218,7 +218,7 @@ def test_a_missing_folder_is_told_before_anything_runs(
 
 @pytest.mark.kernel
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody can make a file")
-def test_a_file_that_cannot_be_written_is_told_by_its_own_name(
+def test_a_file_that_cannot_be_written_is_named(
     notebook: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = notebook("1")
@@ -228,7 +228,7 @@ def test_a_file_that_cannot_be_written_is_told_by_its_own_name(
     assert "cannot write /proc/saved.ipynb: " in capsys.readouterr().err
 
 
-def test_a_missing_package_is_told_with_its_install_line(
+def test_a_missing_package_is_reported_with_its_install_command(
     notebook: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = notebook("1")
@@ -244,7 +244,7 @@ def test_a_missing_package_is_told_with_its_install_line(
 
 
 @pytest.mark.parametrize("seconds", ["soon", "0", "-1", "1.5", ""])
-def test_a_time_limit_that_is_none(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_time_limit_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         cli.main(["run", "story.ipynb", "--timeout", seconds])
     assert left.value.code == 2
@@ -280,7 +280,7 @@ def test_lab_opens_the_first_notebook(
     ]
 
 
-def test_lab_on_a_notebook_that_is_not_there(started: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_lab_on_a_missing_notebook_is_refused(started: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["lab", "nowhere.ipynb"]) == 2
     assert "no notebook at nowhere.ipynb" in capsys.readouterr().err
     assert not started

@@ -182,7 +182,7 @@ def test_events_alone_give_what_the_result_gives(result: bknb.Result) -> None:
     assert not view.levels
 
 
-def test_a_followed_run_ends_as_its_result_looks(strategy: str) -> None:
+def test_a_followed_run_ends_equal_to_the_view_of_its_result(strategy: str) -> None:
     task = bknb.Backtest.background("BTCUSDT", strategy=strategy, **RUN)
     followed = bknb.dashboard(task)
     assert followed.wait(60)
@@ -201,7 +201,7 @@ def test_a_followed_run_ends_as_its_result_looks(strategy: str) -> None:
     assert repr(followed) == repr(finished)
 
 
-def test_a_dashboard_opened_late_has_missed_nothing(strategy: str) -> None:
+def test_a_dashboard_opened_late_shows_every_event(strategy: str) -> None:
     gate, reached = threading.Event(), threading.Event()
 
     def slow(price: float, when: Any) -> Any:
@@ -220,7 +220,7 @@ def test_a_dashboard_opened_late_has_missed_nothing(strategy: str) -> None:
     assert view_of(board).counts["milestones"] == len(task.result().milestones)
 
 
-def test_a_run_is_the_same_whether_one_looks_or_not(strategy: str, result: bknb.Result) -> None:
+def test_a_dashboard_does_not_change_the_run(strategy: str, result: bknb.Result) -> None:
     task = bknb.Backtest.background("BTCUSDT", strategy=strategy, **RUN)
     bknb.dashboard(task).wait(60)
     assert task.result().trades.equals(result.trades)
@@ -251,7 +251,7 @@ def test_a_dashboard_leaves_no_listener_behind(strategy: str) -> None:
     assert not every.live
 
 
-def test_a_failed_run_says_so(strategy: str) -> None:
+def test_a_failed_run_is_shown_as_failed(strategy: str) -> None:
     def empty(symbol: str, interval: str, since: int, limit: int) -> list[Any]:
         return []
 
@@ -264,7 +264,7 @@ def test_a_failed_run_says_so(strategy: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_stopped_run_says_so(strategy: str) -> None:
+def test_a_stopped_run_is_shown_as_stopped(strategy: str) -> None:
     task = bknb.Backtest.background("BTCUSDT", strategy=strategy, exchange="demo", frame=("2020-01-01", "2024-01-01"))
     board = bknb.dashboard(task)
     task.stop(now=True)
@@ -367,7 +367,7 @@ def test_the_way_to_target_and_stop_follows_quiet_minutes_and_milestones() -> No
     assert panels.table_panel(view, "milestones")["rows"][0][2] == "▼ 60 % to the stop"
 
 
-def test_every_event_there_is_finds_its_panel() -> None:
+def test_every_kind_of_event_has_a_handler() -> None:
     kinds = {*signals.Event.__args__, messages.ErrorEvent, messages.Progress, messages.Done, messages.Performance}
     kinds |= {messages.WalkerStep, ListenerFailure, ListenerOverflow}
     assert kinds == set(_HANDLERS)
@@ -411,7 +411,7 @@ def test_rate_and_time_left_are_those_of_the_last_seconds() -> None:
 # -- many runs -----------------------------------------------------------------------------------------------------
 
 
-def test_each_run_hears_its_own_events() -> None:
+def test_each_view_receives_the_events_of_its_run() -> None:
     views = RunViews()
     idle = {**WHERE, "mode": "live", "when": 60_000, "price": 1.0}
     for symbol in ("BTCUSDT", "ETHUSDT", "BTCUSDT"):
@@ -424,7 +424,7 @@ def test_each_run_hears_its_own_events() -> None:
     assert [row["status"] for row in views.runs()] == ["pending", "pending"]
 
 
-def test_a_dashboard_of_one_run_does_not_hear_others() -> None:
+def test_a_dashboard_of_one_run_ignores_other_runs() -> None:
     views = RunViews(RunView("BTCUSDT", "sma", mode="live"))
     views.take(signals.Idle(**{**WHERE, "symbol": "ETHUSDT", "mode": "live", "when": 0, "price": 1.0}))
     views.take(signals.Idle(**WHERE, mode="backtest", when=0, price=1.0))
@@ -447,7 +447,7 @@ class Ticking:
         return self.now
 
 
-def test_a_frame_tells_only_what_has_changed(result: bknb.Result) -> None:
+def test_a_frame_holds_only_changed_panels(result: bknb.Result) -> None:
     view = view_of(bknb.dashboard(result))
     updates = Updates(RunViews(view), PANELS, seconds=lambda: 0.0)
     first = updates.next()
@@ -482,7 +482,7 @@ def test_a_window_shows_the_candles_themselves(result: bknb.Result) -> None:
     assert len(found["equity"]["time"]) <= inside.sum() + 2
 
 
-def test_a_flood_of_events_becomes_few_frames_and_none_is_lost() -> None:
+def test_many_events_become_few_frames_and_none_is_lost() -> None:
     heard: list[Any] = []
     calls: list[int] = []
     done = threading.Event()
@@ -548,7 +548,7 @@ def test_the_saved_dashboard_is_plain_html(result: bknb.Result) -> None:
     assert len(html) < 400_000
 
 
-def test_a_dashboard_of_nothing_says_so() -> None:
+def test_an_empty_dashboard_shows_that_nothing_is_running() -> None:
     assert "nothing is running" in static_html.static_html(None, PANELS)
 
 

@@ -128,7 +128,7 @@ def returns(candles: Candles) -> np.ndarray:
 
 
 @pytest.mark.parametrize("symbol", FAMILIAR)
-def test_it_looks_like_a_market(symbol: str) -> None:
+def test_its_returns_have_the_statistics_of_a_market(symbol: str) -> None:
     candles = minutes(symbol, NEW_YEAR, 180 * 1440)
     moves = returns(candles)
     sizes = np.abs(moves)

@@ -168,7 +168,7 @@ def walks() -> list[str]:
 
 
 @pytest.mark.parametrize("walk", walks(), ids=lambda walk: walk.splitlines()[0])
-def test_a_walk_says_how_many_files_it_passes(walk: str) -> None:
+def test_a_walk_states_the_number_of_its_files(walk: str) -> None:
     files = {path for path in PATHS.findall(walk) if path.endswith(".py")}
     rooms = {path.split("/")[1] for path in files}
     assert f"passes {len(files)} files in {len(rooms)} rooms" in walk

@@ -38,7 +38,7 @@ def saved(root: Path) -> Path:
 # --- the whole --------------------------------------------------------------------------------------------------
 
 
-def test_each_line_that_is_not_well_says_what_to_do(tmp_path: Path) -> None:
+def test_each_finding_has_advice(tmp_path: Path) -> None:
     made = bknb.doctor(state=tmp_path / "none", network=False)
     assert {"Python", "bknb", "packages", "saved state"} <= {finding.what for finding in made.findings}
     assert all(finding.advice for finding in made.findings if finding.state != "ok")
@@ -56,7 +56,7 @@ def test_the_exit_status_says_whether_something_is_bad(tmp_path: Path, capsys: p
     assert "✘ saved state" in capsys.readouterr().out
 
 
-def test_a_check_that_falls_over_is_a_line_and_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_raises_is_one_line_and_the_rest_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def falls() -> Iterator[Any]:
         raise RuntimeError("no such thing")
 
@@ -99,7 +99,7 @@ with FileStore(sys.argv[1]):
 """
 
 
-def test_who_uses_the_state_is_told_and_not_disturbed(tmp_path: Path) -> None:
+def test_the_process_that_uses_the_state_is_named_and_not_disturbed(tmp_path: Path) -> None:
     saved(tmp_path)
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as holder:
@@ -115,7 +115,7 @@ def test_who_uses_the_state_is_told_and_not_disturbed(tmp_path: Path) -> None:
 # --- stored candles ---------------------------------------------------------------------------------------------
 
 
-def test_gaps_and_damage_of_stored_candles_are_told(tmp_path: Path) -> None:
+def test_gaps_and_damage_of_stored_candles_are_reported(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     from bknb.history.partition import SeriesName
     from bknb.history.store import CandleStore
@@ -263,12 +263,12 @@ Requires-Dist: some_desk[fast]; extra == "all"
     assert list(environment.needs("no-such-package")) == []
 
 
-def test_each_extra_says_what_it_is_for() -> None:
+def test_each_extra_has_a_description() -> None:
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert set(doctor._EXTRAS) == set(project["optional-dependencies"]) - {"test"}
 
 
-def test_widgets_that_do_not_fit_jupyterlab_are_told() -> None:
+def test_widgets_that_do_not_fit_jupyterlab_are_reported() -> None:
     manager = "@jupyter-widgets/jupyterlab-manager"
     assert doctor._widgets(4, "8.1.9", {manager: "5.0.16"}).state == "ok"
     assert doctor._widgets(4, "7.8.1", {manager: "3.1.1"}).state == "bad"

@@ -85,7 +85,7 @@ def test_several_symbols_are_complete_and_the_second_time_nothing_is_asked(
     assert [one.content_hash for one in again.series] == [one.content_hash for one in done.series]
 
 
-def test_it_says_what_it_did(server: LocalBinance, tmp_path: Path) -> None:
+def test_the_report_lists_what_was_downloaded(server: LocalBinance, tmp_path: Path) -> None:
     done = download(server, tmp_path)
     text = str(done)
     assert text.splitlines()[0].startswith(
@@ -148,7 +148,7 @@ def test_an_interrupt_keeps_what_came(server: LocalBinance, tmp_path: Path, caps
 
 
 @pytest.mark.slow
-def test_progress_is_told_and_ends_at_the_end(server: LocalBinance, tmp_path: Path) -> None:
+def test_progress_is_reported_up_to_the_end(server: LocalBinance, tmp_path: Path) -> None:
     told: list[DownloadProgress] = []
     server.slow_s = 0.15
     server.faults.extend(["slow"] * 8)
@@ -159,7 +159,7 @@ def test_progress_is_told_and_ends_at_the_end(server: LocalBinance, tmp_path: Pa
     assert 0 < fractions[len(fractions) // 2] < 1
 
 
-def test_again_replaces_what_the_exchange_answers_differently_and_tells(server: LocalBinance, tmp_path: Path) -> None:
+def test_again_replaces_changed_candles_and_reports_them(server: LocalBinance, tmp_path: Path) -> None:
     download(server, tmp_path)
     server.corrections["BTCUSDT", at(77)] = 50_000.0
     assert download(server, tmp_path).warnings == ()
@@ -184,7 +184,7 @@ def test_a_name_of_ccxt_is_enough(tmp_path: Path) -> None:
         ({"frame": "2024-01-01:2024-01-02"}, "not both"),
     ],
 )
-def test_wrong_use_is_told(server: LocalBinance, tmp_path: Path, wrong: dict[str, Any], says: str) -> None:
+def test_wrong_use_is_reported(server: LocalBinance, tmp_path: Path, wrong: dict[str, Any], says: str) -> None:
     given = {"symbols": "BTCUSDT", **wrong}
     with pytest.raises(bknb.UsageError, match=says):
         download(server, tmp_path, given.pop("symbols"), **given)

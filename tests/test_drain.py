@@ -208,7 +208,7 @@ def test_adrain_lets_the_loop_go_on(channel: Channel) -> None:
     assert asyncio.run(main()) == [False, True]
 
 
-def test_draining_with_nobody_listening_is_done_at_once() -> None:
+def test_draining_without_listeners_returns_at_once() -> None:
     assert listeners.drain([], timeout=0)
     assert listeners.drain([Subject("silence")], timeout=0)
 

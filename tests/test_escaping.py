@@ -194,7 +194,7 @@ def proposals() -> Any:
     draft = Draft(
         name=EVIL, title=EVIL, rationale=EVIL, interval=EVIL, parameters=(parameter,), code=EVIL, imports=(EVIL,)
     )
-    verdict = Verdict(objections=(), result=found, figures={}, data_sha256="", fences=("memory",))
+    verdict = Verdict(objections=(), result=found, figures={}, data_sha256="", enforced_limits=("memory",))
     attempt = Attempt(
         number=1,
         **dict.fromkeys(("optimizer", "symbol", "draft", "model", "reply", "thinking", "status", "code"), EVIL),
@@ -367,7 +367,7 @@ def test_text_and_attributes_are_escaped_and_html_is_not() -> None:
     assert elements("li", ["<", Html("<br>")]) == "<li>&lt;</li><li><br></li>"
 
 
-def test_a_number_is_text_and_truth_and_nothing_vanish() -> None:
+def test_numbers_are_text_and_booleans_and_none_are_left_out() -> None:
     assert fragment(12, " of ", 0, " at ", 1.5) == "12 of 0 at 1.5"
     assert fragment(np.int64(3), np.float64(0.5)) == "30.5"  # type: ignore[arg-type]
     assert fragment(None, True, False, np.bool_(True)) == ""  # type: ignore[arg-type]  # noqa: FBT003

@@ -229,7 +229,7 @@ def test_a_source_may_give_more_than_asked() -> None:
 # --- attempts ------------------------------------------------------------------------------------------------------
 
 
-def test_it_tries_again_and_says_so() -> None:
+def test_a_retry_is_noted() -> None:
     shop = Shop(tape(*range(5)), failures=[OSError("line down"), TimeoutError("slow")])
     watch = Watch(shop)
     assert watch.minutes(0, 5) == list(range(5))
@@ -409,7 +409,7 @@ def test_a_function_that_has_only_minutes_is_found_out(until: int) -> None:
 
 
 @pytest.mark.parametrize("until", [5, 50])
-def test_a_function_that_answers_the_interval_is_believed(until: int) -> None:
+def test_a_function_that_serves_the_interval_is_used_directly(until: int) -> None:
     calls: list[str] = []
 
     def native(symbol: str, interval: str, since: int, limit: int) -> list[tuple[float, ...]]:

@@ -30,7 +30,7 @@ TOO_FAR = st.integers(max_value=YEAR_1 - 1) | st.integers(min_value=YEAR_10000)
 
 
 @given(MOMENTS)
-def test_every_form_is_what_numpy_says(when: int) -> None:
+def test_every_form_equals_numpys(when: int) -> None:
     exact = str(np.datetime64(when, "ms")).replace("T", " ")
     assert minute_text(when) == exact[:16]
     assert second_text(when) == exact[:19]

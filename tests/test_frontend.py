@@ -126,10 +126,10 @@ print("tqdm" in sys.modules, multiprocessing.get_start_method(allow_none=True))
 
 
 @pytest.mark.parametrize(("seconds", "left"), [(1.0, "0:01 left"), (5000.0, "83:20 left"), (7200.0, "2.0 h left")])
-def test_the_time_left_is_said_the_same_way_everywhere(seconds: float, left: str) -> None:
+def test_the_time_left_has_one_format(seconds: float, left: str) -> None:
     assert progress_text(0.5, seconds=seconds, facts=["2 trades"]) == (50, f"50 % · 2 trades · {left}")
 
 
-def test_work_that_goes_on_is_never_said_to_be_done() -> None:
+def test_running_work_is_never_shown_as_done() -> None:
     assert progress_text(1.0, seconds=1.0, facts=[]) == (99, "99 % · 0:00 left")
     assert progress_text(0.0, seconds=1.0, facts=["3 tried"]) == (0, "0 % · 3 tried")

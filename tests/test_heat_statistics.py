@@ -54,7 +54,7 @@ def test_portfolio_means_are_weighted_by_trades_over_symbols_that_have_the_figur
     assert (heat["portfolio_peak_profit_pnl"], heat["portfolio_max_drawdown_pnl"]) == (7.0, -6.0)
 
 
-def test_the_heat_of_nothing() -> None:
+def test_the_heat_table_without_trades() -> None:
     heat = heat_statistics([])
     assert (heat["total_symbols"], heat["portfolio_total_trades"], heat["per_symbol"]) == (0, 0, {})
     assert heat["portfolio_total_pnl"] is None

@@ -14,7 +14,7 @@ def look(path, strategy=follow, **options):
     return bknb.open_holdout(strategy, "BTCUSDT", **call)
 
 
-def test_the_first_look_is_the_first_and_the_second_says_so(tmp_path):
+def test_a_second_look_is_reported_as_second(tmp_path):
     path = tmp_path / "kept" / "openings.jsonl"
     first = look(path)
     assert first.first
@@ -51,7 +51,7 @@ def test_a_part_of_it_is_not_new(tmp_path):
     assert look(path, frame=("2024-03-01", "2024-03-03")).first
 
 
-def test_the_look_is_remembered_before_the_strategy_is_asked(tmp_path):
+def test_the_look_is_recorded_before_the_strategy_is_asked(tmp_path):
     path = tmp_path / "openings.jsonl"
     seen = []
 
@@ -78,7 +78,7 @@ def opening(**changes):
 
 
 @pytest.mark.parametrize("kept", [1, 20, 0.5, -2])
-def test_a_look_whose_record_was_cut_off_counts_and_locks_nobody_out(tmp_path, kept):
+def test_a_look_whose_record_was_cut_off_counts_and_does_not_block_the_ledger(tmp_path, kept):
     path = tmp_path / "openings.jsonl"
     book = HoldoutLedger(path)
     book.add(opening(opened_at=1_700_000_000_000))
@@ -105,7 +105,7 @@ def test_any_other_line_that_cannot_be_read_is_named(tmp_path, line):
         book.all()
 
 
-def test_a_look_that_cannot_be_remembered_is_not_shown(tmp_path):
+def test_a_look_that_cannot_be_recorded_is_not_shown(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(bknb.StateError, match="shown only when its opening is remembered"):
         look(tmp_path / "file" / "openings.jsonl")

@@ -98,5 +98,5 @@ def test_a_backtest_loads_no_store() -> None:
     assert pulled("import bknb\nbknb.exchanges.demo()\nbknb.exchanges.CandleStore") & {"sqlite3"} == set()
 
 
-def test_the_measure_sees_a_heavy_import() -> None:
+def test_the_budget_detects_a_heavy_import() -> None:
     assert "numpy" in pulled("import numpy")

@@ -98,7 +98,7 @@ def test_an_error_of_the_reader_that_is_no_bad_line_is_not_swallowed(tmp_path: P
         journal.read(newer)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(StateError, match=r"cannot read .*file: "):
         Journal(tmp_path / "file").read(DECODE)
@@ -249,7 +249,7 @@ def test_killed_at_every_change_of_the_disk(ledger: Ledger, fault: str, tmp_path
 
 
 @by_ledger
-def test_a_power_cut_takes_nothing_that_was_told(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_power_cut_loses_nothing_that_was_confirmed(ledger: Ledger, tmp_path: Path) -> None:
     root = tmp_path / "disk"
     root.mkdir()
     disk = PowerCutDisk(root)

@@ -91,7 +91,7 @@ RULES = life.Rules("BTCUSDT", "s", "e", None, "live", execution_model("touch"), 
 
 
 @pytest.mark.parametrize(("state", "given"), list(product(STATES, INPUTS)), ids=lambda value: type(value).__name__)
-def test_a_step_that_does_not_exist_tells_the_story(state: Any, given: Any) -> None:
+def test_an_impossible_step_raises_with_the_events_of_the_signal(state: Any, given: Any) -> None:
     source, came = type(state).__name__, type(given).__name__
     if came in LEGAL[source]:
         assert life.check(life.step(state, given, RULES).state) == []

@@ -136,7 +136,7 @@ def test_events_can_be_stored_and_told_apart() -> None:
     assert msgspec.json.decode(msgspec.json.encode(given), type=list[events.Problem]) == given
 
 
-def test_the_engine_is_told_whether_anybody_wants_quiet_minutes_in_a_mode() -> None:
+def test_the_engine_knows_whether_a_mode_has_quiet_listeners() -> None:
     def wanted() -> tuple[bool, bool]:
         return events.wants_quiet("live"), events.wants_quiet("backtest")
 

@@ -86,7 +86,7 @@ def test_an_exception_whose_text_raises_is_reported_too(channel: Channel) -> Non
     assert channel.reports[0].message == "DarkError: (its text cannot be read)"
 
 
-def test_a_failing_error_listener_is_logged_and_not_told_to_itself(
+def test_a_failing_error_listener_is_logged_and_not_reported_to_itself(
     channel: Channel, caplog: pytest.LogCaptureFixture
 ) -> None:
     stop = channel.errors.listen(raises)

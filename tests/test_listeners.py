@@ -148,7 +148,7 @@ def test_a_slow_coroutine_delays_no_other_coroutine(channel: Channel) -> None:
 
 
 @pytest.mark.parametrize(("overflow", "kept"), [("drop_oldest", [0, 7, 8, 9]), ("drop_newest", [0, 1, 2, 3])])
-def test_a_full_queue_drops_by_its_policy_counts_and_tells_once(
+def test_a_full_queue_drops_by_its_policy_counts_and_reports_once(
     channel: Channel, overflow: Any, kept: list[int]
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()

@@ -116,7 +116,7 @@ def test_a_second_run_of_the_same_strategy_and_symbol_is_refused() -> None:
     clock.freed.set()
 
 
-def test_wrong_use_is_told() -> None:
+def test_wrong_use_is_reported() -> None:
     for options, text in [
         ({"store": 3}, "a store must be bknb.stores.files"),
         ({"clock": "noon"}, "a clock must have"),
@@ -216,7 +216,7 @@ class Flaky:
         return await self._source.get_candles(symbol, interval, since, limit)
 
 
-def test_an_exchange_that_fails_is_told_and_tried_again() -> None:
+def test_a_failing_exchange_is_reported_and_tried_again() -> None:
     patient = SETTINGS | {"get_candles_retry_count": 1, "get_candles_retry_delay_ms": 0}
     whole = start(signals(36), settings=patient).result(20)
     heard: list[Any] = []
@@ -253,7 +253,7 @@ def test_a_strategy_that_never_answers_is_abandoned_for_its_slot() -> None:
 
 
 @pytest.mark.slow
-def test_what_cannot_be_saved_is_not_told(tmp_path: Path) -> None:
+def test_an_event_that_cannot_be_saved_is_not_emitted(tmp_path: Path) -> None:
     whole = start(signals(36)).result(20)
     full = OSError(errno.ENOSPC, "No space left on device")
     for change in (9, 14, 30, 61, 98):
@@ -310,7 +310,7 @@ def test_state_of_another_exchange_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["signal", "schedule"])
 @pytest.mark.parametrize("damage", ["torn", "flipped", "foreign", "future"])
-def test_damaged_state_is_never_taken_for_no_position(tmp_path: Path, kind: str, damage: str) -> None:
+def test_damaged_state_is_never_read_as_no_position(tmp_path: Path, kind: str, damage: str) -> None:
     strategy = always(away=15) if kind == "schedule" else always()
     start(strategy, store=FileStore(tmp_path), until=ORIGIN + 5 * MINUTE).result(20)
     path = tmp_path / kind / encode_name("get_signal") / f"{encode_name('BTCUSDT')}.json"
@@ -343,7 +343,7 @@ def _of_the_future(sealed: bytes) -> bytes:
     return changed
 
 
-def test_lost_places_are_taken_again() -> None:
+def test_lost_reservations_are_made_again() -> None:
     def alone(request: bknb.RiskRequest) -> bool:
         return request.open_position_count == 0
 

@@ -16,7 +16,7 @@ LIFE = Path(__file__).with_name("live_life.py")
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
 @pytest.mark.parametrize(("where", "points"), [("disk", 250), ("broker", 30)])
-def test_killed_everywhere(folder_in_memory: Path, where: str, points: int) -> None:
+def test_a_live_run_killed_at_any_write_resumes_equal(folder_in_memory: Path, where: str, points: int) -> None:
     folders = [folder_in_memory / "odd", folder_in_memory / "even"]
     lives = []
     for first, folder in enumerate(folders, start=1):

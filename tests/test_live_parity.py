@@ -118,7 +118,7 @@ def test_recorded_minutes(shared: Path, recorded: str, model: str, calm: str) ->
 
 
 @pytest.mark.slow
-def test_a_machine_that_slept_for_a_week_misses_nothing() -> None:
+def test_a_live_run_catches_up_after_a_week_of_sleep() -> None:
     week = 7 * 1440 * MINUTE
     start = 1_704_067_200_000
 

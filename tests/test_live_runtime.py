@@ -77,7 +77,7 @@ def test_leaving_now_does_not_wait_for_a_strategy(tmp_path: Path) -> None:
     assert [told[:2] for told in story(again)] == [told[:2] for told in story(whole)]
 
 
-def test_whoever_hears_that_a_run_is_over_can_start_it_again() -> None:
+def test_a_listener_of_the_end_of_a_run_can_start_it_again() -> None:
     store = bknb.stores.memory()
     strategy = bknb.add_strategy("again", interval="1m", get_signal=always())
     found: list[Any] = []
@@ -249,7 +249,7 @@ def test_a_callback_that_waits_delays_only_its_own_run() -> None:
 
 
 @pytest.mark.parametrize("how", ["exit", "interrupt"])
-def test_a_strategy_that_says_exit_ends_nothing(how: str) -> None:
+def test_a_strategy_that_calls_exit_does_not_end_the_run(how: str) -> None:
     error = {"exit": SystemExit(1), "interrupt": KeyboardInterrupt()}[how]
 
     def get_signal() -> None:
@@ -259,7 +259,7 @@ def test_a_strategy_that_says_exit_ends_nothing(how: str) -> None:
     assert [(failure.kind, failure.count) for failure in result.errors] == [("strategy", 4)]
 
 
-def test_a_task_of_a_strategy_that_says_exit_does_not_end_the_others() -> None:
+def test_a_task_of_a_strategy_that_calls_exit_does_not_end_other_runs() -> None:
     left: list[Any] = []
 
     async def quits() -> None:
@@ -327,7 +327,7 @@ def test_places_are_read_again_when_another_process_may_have_changed_them() -> N
     assert start("b", store=store, until=ORIGIN + 5 * MINUTE).result(20).events
 
 
-def test_what_is_only_said_does_not_grow_for_ever() -> None:
+def test_warnings_and_rejections_of_a_live_run_are_bounded() -> None:
     records = Records(_limit=10)
     for minute in range(1_000):
         records.add(
@@ -367,7 +367,7 @@ def _in_the_child(pipe: Any) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_process_has_a_floor_of_its_own() -> None:
+def test_a_forked_process_has_its_own_runtime() -> None:
     start(lambda: None, until=ORIGIN + MINUTE).result(20)
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()

@@ -35,7 +35,7 @@ def paper() -> Paper:
     return paper
 
 
-def test_a_logger_of_ones_own_gets_the_messages(paper: Paper, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_user_logger_gets_the_messages(paper: Paper, caplog: pytest.LogCaptureFixture) -> None:
     log.debug("a %s", 1)
     log.info("b")
     log.warning("c %s %s", 2, 3)
@@ -43,7 +43,7 @@ def test_a_logger_of_ones_own_gets_the_messages(paper: Paper, caplog: pytest.Log
     assert caplog.records == []
 
 
-def test_a_logger_that_raises_stops_nothing(paper: Paper, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_logger_that_raises_does_not_stop_the_run(paper: Paper, caplog: pytest.LogCaptureFixture) -> None:
     log.error("disk %s", "full")
     assert "raised while saying: disk %s" in caplog.text
     assert "paper is full" in caplog.text

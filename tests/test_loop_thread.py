@@ -35,7 +35,7 @@ def end(thread: LoopThread) -> None:
     loop.close()
 
 
-def test_what_wants_to_end_the_process_reaches_who_waits_and_the_loop_goes_on() -> None:
+def test_a_system_exit_reaches_the_caller_and_the_loop_goes_on() -> None:
     told: list[BaseException] = []
     thread = LoopThread("leaving", failed=told.append)
     loop = thread.loop()
@@ -48,7 +48,7 @@ def test_what_wants_to_end_the_process_reaches_who_waits_and_the_loop_goes_on() 
     end(thread)
 
 
-def test_one_loop_for_everybody_who_asks_at_once() -> None:
+def test_concurrent_callers_share_one_loop() -> None:
     thread = LoopThread("asked at once")
     together, loops = threading.Barrier(8), []
 
@@ -67,7 +67,7 @@ def test_one_loop_for_everybody_who_asks_at_once() -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
-def test_a_source_that_leaves_does_not_leave_a_run_waiting(asynchronous: bool) -> None:  # noqa: FBT001
+def test_a_source_that_raises_system_exit_does_not_block_the_run(asynchronous: bool) -> None:  # noqa: FBT001
     async def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
         raise SystemExit(3)
 
@@ -103,7 +103,7 @@ print("both")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_child_fetches_on_a_loop_of_its_own() -> None:
+def test_a_forked_child_fetches_on_its_own_loop() -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(FORK)], capture_output=True, text=True, timeout=60, check=False
     )

@@ -133,7 +133,7 @@ def test_asking_again_is_the_same_to_the_last_digit(model: str, seed: int) -> No
 @pytest.mark.slow
 @given(seed=SEEDS, at=st.integers(0, LENGTH), model=st.sampled_from(MODELS))
 @settings(max_examples=25)
-def test_what_was_open_is_what_had_been_told_by_then(seed: int, at: int, model: str) -> None:
+def test_open_signals_of_a_moment_equal_the_events_before_it(seed: int, at: int, model: str) -> None:
     result = World(seed, model).result
     when = ORIGIN + at * MINUTE
     moment = result.at(when)
@@ -174,7 +174,7 @@ def test_no_candle_and_no_base_of_one_is_later_than_the_minute(
         candles.close[0] = 1.0
 
 
-def test_too_little_history_is_told_as_in_the_run() -> None:
+def test_too_little_history_is_reported_as_in_the_run() -> None:
     def greedy(ctx: Any) -> None:
         ctx.candles("15m", 50)
 
@@ -254,7 +254,7 @@ def test_what_an_asynchronous_strategy_leaves_behind_is_cleared_away() -> None:
     assert ended == [True]
 
 
-def test_the_block_is_the_strategys_surroundings(result: bknb.Result) -> None:
+def test_the_context_block_is_the_context_of_the_strategy(result: bknb.Result) -> None:
     moment = result.at("2024-01-02 06:00")
     with moment as same:
         assert same is moment
@@ -269,7 +269,7 @@ def test_the_block_is_the_strategys_surroundings(result: bknb.Result) -> None:
         bknb.get_when()
 
 
-def test_a_rejected_answer_lists_every_rule_and_a_risk_profile_has_its_word(result: bknb.Result) -> None:
+def test_a_rejected_answer_lists_every_rule_and_the_risk_profile_is_asked(result: bknb.Result) -> None:
     moment = result.at("2024-01-01 08:00")
     asked = moment.ask(lambda price: limit(price) if False else {**_fields(limit(price)), "price_stop_loss": price * 2})
     assert not asked.accepted
@@ -328,7 +328,7 @@ def test_columns_at_once_are_asked_again_too() -> None:
         assert moment.ask().event == moment.decision == event
 
 
-def test_a_live_run_cannot_be_stepped_into_and_says_what_can() -> None:
+def test_stepping_into_a_live_run_is_refused_with_advice() -> None:
     live = bknb.Live.background(
         "BTCUSDT",
         strategy=lambda: None,

@@ -70,7 +70,7 @@ def test_the_old_package_is_refused_where_it_loses_cells(version: tuple[int, ...
     assert said.endswith("True\n" if told else "False\n")  # whether asyncio is as it was
 
 
-def test_without_either_package_the_install_line_is_told() -> None:
+def test_without_either_package_the_error_names_the_install_command() -> None:
     said = run(WITHOUT.format(missing=["nest_asyncio", "nest_asyncio2"]) + REFUSED)
     assert said.splitlines() == [
         "MissingDependency: enable_nested() needs the package 'nest-asyncio2', which is not installed",

@@ -71,7 +71,7 @@ def test_the_context_follows_await_gather_and_tasks():
     assert not run(get_signal).errors
 
 
-def test_a_thread_of_a_strategy_is_told_that_it_is_outside():
+def test_a_thread_of_a_strategy_has_no_context():
     said = []
 
     def outside():
@@ -101,7 +101,7 @@ def test_a_limit_that_is_no_number_of_candles_is_refused(limit):
     assert "limit must be a whole number" in result.errors[0].message
 
 
-def test_more_than_there_is_says_what_is_missing():
+def test_asking_for_too_many_candles_reports_what_is_missing():
     candles = bknb.exchanges.demo()
     frame = asyncio.run(candles.get_candles("BTCUSDT", "1m", 1_704_104_640_000, 60)).to_pandas()
     result = bknb.backtest(

@@ -90,6 +90,6 @@ def test_no_bar_was_stored_half_way(path: Path) -> None:
     assert " left" not in "".join(str(o.get("data", {}).get("text/plain", "")) for o in outputs(read(path)))
 
 
-def test_no_machine_is_named_in_it(path: Path) -> None:
+def test_it_holds_no_machine_paths(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not [word for word in ("/tmp/", "/home/", "/work/", "/Users/", "localhost") if word in text]  # noqa: S108

@@ -124,7 +124,7 @@ def test_trials_are_counted_and_kept(old: Path) -> None:
     assert made.sweep(ledger, made.PARAMS).from_ledger == len(again)
 
 
-def test_earlier_looks_at_a_hold_out_are_told(old: Path) -> None:
+def test_earlier_looks_at_a_hold_out_are_reported(old: Path) -> None:
     path = old / "openings.jsonl"
     before = path.read_bytes()
     opened = [json.loads(line)["opened_at"] for line in before.splitlines()]
@@ -158,7 +158,7 @@ def test_attempts_of_an_optimizer_are_counted(old: Path) -> None:
 # --- models -------------------------------------------------------------------------------------------------------
 
 
-def test_recorded_replies_answer_the_very_questions(old: Path) -> None:
+def test_recorded_replies_match_their_requests(old: Path) -> None:
     """Strictly: a question whose words had changed would find no reply."""
     result = made.advised(bknb.llm.recorded(old / "replies.json", strict=True), None)
     assert not result.errors

@@ -90,7 +90,7 @@ def test_it_is_a_model() -> None:
     assert isinstance(bknb.llm.ollama(), Model)
 
 
-def test_where_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_follows_model_name_environment_and_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bknb.llm.ollama().name == "deepseek-v3.1:671b"
     assert bknb.llm.ollama().host == "https://ollama.com"
     assert bknb.llm.ollama("gpt-oss:120b-cloud").host == "https://ollama.com"
@@ -100,7 +100,7 @@ def test_where_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bknb.llm.ollama("qwen3:8b", host="http://there:1").host == "http://there:1"
 
 
-def test_a_key_is_sent_to_whom_it_was_given_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_key_is_sent_only_to_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(saying("x")) as server:
         ask(model(server, key="mine"))
         monkeypatch.setenv("OLLAMA_API_KEY", "of the cloud")
@@ -119,7 +119,7 @@ FINAL: dict[str, tuple[Answer, str]] = {
 
 
 @pytest.mark.parametrize("name", FINAL)
-def test_what_trying_again_cannot_mend_is_told_at_once(name: str) -> None:
+def test_permanent_errors_are_raised_at_once(name: str) -> None:
     answer, says = FINAL[name]
     with serving(answer) as server, pytest.raises(bknb.ModelError) as told:
         ask(model(server, retries=3))
@@ -143,7 +143,7 @@ PASSING: dict[str, tuple[Answer, str]] = {
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_what_may_pass_is_tried_again(name: str) -> None:
+def test_temporary_errors_are_tried_again(name: str) -> None:
     bad, _ = PASSING[name]
     waited: list[float] = []
     heard: list[str] = []
@@ -161,7 +161,7 @@ def test_what_may_pass_is_tried_again(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_and_given_up_with_the_last_reason(name: str) -> None:
+def test_after_the_last_try_the_last_error_is_raised(name: str) -> None:
     bad, says = PASSING[name]
     with serving(bad) as server, pytest.raises(bknb.ModelError) as told:
         ask(model(server, retries=1))
@@ -170,21 +170,21 @@ def test_and_given_up_with_the_last_reason(name: str) -> None:
     assert len(server.asked) == 2
 
 
-def test_a_host_that_falls_silent_is_left() -> None:
+def test_a_host_that_stops_sending_times_out() -> None:
     with serving(silent(first="{"), saying(ANSWER)) as server:
         reply = ask(model(server, retries=1, silence_seconds=0.3))
         assert server.gone.wait(10)
     assert reply.text == ANSWER
 
 
-def test_a_host_that_drips_is_left_at_the_time_limit() -> None:
+def test_a_host_that_sends_slowly_is_ended_at_the_time_limit() -> None:
     with serving(dripping(0.02)) as server:
         with pytest.raises(bknb.ModelError, match=r"no end after 0\.4 s"):
             ask(model(server, timeout_seconds=0.4))
         assert server.gone.wait(10)
 
 
-def test_a_model_that_goes_round_in_circles_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_reply_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     from bknb.llm import ollama_client as ollama
 
     monkeypatch.setattr(ollama, "_LONGEST_REPLY", 1000)
@@ -208,7 +208,7 @@ def test_cancelling_ends_the_request() -> None:
         assert server.gone.wait(10)
 
 
-def test_nobody_there() -> None:
+def test_an_unreachable_host_is_reported() -> None:
     with serving(saying("x")) as server:
         pass
     with pytest.raises(bknb.ModelError, match="cannot be reached"):

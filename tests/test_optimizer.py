@@ -139,7 +139,7 @@ def test_every_attempt_is_kept_and_counts_next_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_torn_line_of_the_ledger_is_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_torn_line_of_the_ledger_is_left_out_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     study([idea(10)], ledger=tmp_path)
     book = tmp_path / "ideas@BTCUSDT.attempts.jsonl"
     book.write_bytes(book.read_bytes() + b'{"status": "prop')
@@ -183,7 +183,7 @@ def test_a_reply_that_cannot_be_used_is_given_up_after_the_tries() -> None:
 
 
 @pytest.mark.slow
-def test_the_same_code_again_is_no_new_idea() -> None:
+def test_the_same_code_again_is_refused() -> None:
     proposals = study([idea(10), idea(10), idea(9)], drafts=2)
     assert [attempt.status for attempt in proposals.attempts] == ["proposed", "refused", "proposed"]
     assert "again; propose another idea" in proposals.attempts[1].objections[0]
@@ -249,7 +249,7 @@ def test_callbacks_and_templates() -> None:
 
 
 @pytest.mark.slow
-def test_a_callback_that_raises_costs_nothing() -> None:
+def test_a_callback_that_raises_does_not_stop_the_study() -> None:
     failures: list[Any] = []
     stop = bknb.listen_error(failures.append)
     proposals = study([idea(10)], callbacks={"on_data": lambda *_: 1 / 0})
@@ -316,7 +316,7 @@ def test_background_stop_and_follow() -> None:
         ({"execution": "psimistic"}, "pessimistic"),
     ],
 )
-def test_wrong_use_is_told_when_it_is_registered(changed: dict[str, Any], says: str) -> None:
+def test_wrong_use_is_reported_at_registration(changed: dict[str, Any], says: str) -> None:
     with pytest.raises(bknb.UsageError) as told:
         add([], **changed)
     assert says in str(told.value)
@@ -375,12 +375,14 @@ def test_a_replaced_optimizer_is_not_answered_with_the_old_one() -> None:
 
 
 @pytest.mark.slow
-def test_a_limit_that_does_not_hold_is_not_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_is_not_enforced_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     from bknb.sandbox import process
 
-    assert "audit events" in study([idea(10)]).fences
+    assert "audit events" in study([idea(10)]).enforced_limits
     weaker = process._START.replace("main()", "from bknb.sandbox import seccomp; seccomp._MACHINES = {}; main()")
     monkeypatch.setattr(process, "_START", weaker)
     proposals = study([idea(9)])
-    assert "system calls" not in proposals.fences
-    assert "audit events" in proposals.fences
+    assert "system calls" not in proposals.enforced_limits
+    assert "audit events" in proposals.enforced_limits
+    with pytest.warns(DeprecationWarning, match="write: enforced_limits"):
+        assert proposals.fences == proposals.enforced_limits

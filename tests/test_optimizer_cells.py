@@ -54,7 +54,7 @@ def test_nothing_special_to_markdown_is_left(text: str) -> None:
 
 
 @pytest.mark.slow
-def test_words_of_a_model_are_shown_and_do_nothing() -> None:
+def test_text_of_a_model_is_escaped_in_cells() -> None:
     add(reply(rationale=EVIL, title="<img src=x>"))
     proposals = bknb.Optimizer.get_data("BTCUSDT", "ideas")
     assert proposals[0].rationale == EVIL  # word for word for whoever wants it
@@ -102,7 +102,7 @@ def test_two_strategies_in_one_notebook_do_not_share_constants() -> None:
         "def get_signal(ctx):\n    return helper(ctx)\ndef helper(ctx):\n    'only a docstring'\nLATE = 3",
     ],
 )
-def test_moving_everything_inside_keeps_what_it_does(code: str) -> None:
+def test_a_standalone_function_behaves_as_its_module(code: str) -> None:
     made = standalone(code)
     tree = ast.parse(made)
     outside = [node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))]
@@ -167,7 +167,7 @@ def _frame() -> Any:
 
 
 @pytest.mark.slow
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     add()
     with pytest.raises(bknb.UsageError, match="cannot write"):
@@ -181,7 +181,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_panel_says_what_was_tried_and_why_it_was_refused() -> None:
+def test_the_panel_lists_attempts_and_reasons_of_refusal() -> None:
     add("I would rather not.", reply())
     proposals = bknb.Optimizer.get_data("BTCUSDT", "ideas")
     page = proposals._repr_html_()

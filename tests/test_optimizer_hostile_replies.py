@@ -87,7 +87,7 @@ READ = [case for case in CASES if not case.tried]
 TRIED = [case for case in CASES if case.tried]
 
 
-def test_there_are_enough_of_them() -> None:
+def test_there_are_at_least_forty_hostile_replies_with_unique_names() -> None:
     assert len(CASES) >= 40
     assert len({case.name for case in CASES}) == len(CASES)
     assert len(TRIED) >= 10
@@ -146,7 +146,7 @@ PAST_THE_FIRST_FENCE: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAST_THE_FIRST_FENCE)
-def test_the_process_holds_without_the_reading(
+def test_the_sandbox_contains_code_without_the_static_checks(
     name: str, watched: Path, trials: dict[tuple[Any, ...], DraftTrials]
 ) -> None:
     lines, says = PAST_THE_FIRST_FENCE[name]
@@ -159,16 +159,16 @@ def test_the_process_holds_without_the_reading(
 
 
 @pytest.mark.slow
-def test_an_honest_one_passes(watched: Path, trials: dict[tuple[Any, ...], DraftTrials]) -> None:
+def test_a_valid_reply_passes(watched: Path, trials: dict[tuple[Any, ...], DraftTrials]) -> None:
     found, draft = reasons(reply())
     assert found == []
     assert draft is not None
     verdict = tried(draft, trials)
     assert verdict.objections == ()
     assert len(verdict.result.trades) >= 3
-    assert {"audit events"} <= set(verdict.fences)
+    assert {"audit events"} <= set(verdict.enforced_limits)
     if sys.platform.startswith("linux"):
-        assert {"processor time", "file size", "memory", "system calls", "audit events"} == set(verdict.fences)
+        assert {"processor time", "file size", "memory", "system calls", "audit events"} == set(verdict.enforced_limits)
     assert not list(watched.iterdir())
 
 

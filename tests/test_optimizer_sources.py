@@ -83,7 +83,7 @@ def test_it_may_be_asynchronous_take_everything_or_give_a_frame() -> None:
         ([{"id": at} for at in range(PAGE + 1)], f"answered {PAGE + 1} rows where {PAGE} were asked for"),
     ],
 )
-def test_what_cannot_be_rows_is_told(answer: Any, says: str) -> None:
+def test_input_that_is_no_table_is_reported(answer: Any, says: str) -> None:
     def news(limit: int, offset: int) -> Any:
         return answer
 
@@ -99,7 +99,7 @@ def test_a_source_without_end_is_left() -> None:
 # --- tables and tokens --------------------------------------------------------------------------------------------
 
 
-def test_a_table_is_cut_at_its_old_end_and_says_so() -> None:
+def test_a_table_is_cut_at_its_old_end_with_a_note() -> None:
     rows = [{"id": at, "time": f"10:{at:02d}", "close": 100 + at} for at in range(60)]
     whole, part = render(rows), render(rows, budget=100)
     assert (whole.shown, whole.total) == (60, 60)
@@ -132,7 +132,7 @@ def test_short_numbers_are_read_back_nearly(value: float) -> None:
         assert "e" not in text or abs(value) < 1e-7
 
 
-def test_words_and_signs_cannot_break_a_table() -> None:
+def test_text_and_separators_cannot_break_a_table() -> None:
     table = render([{"id": 1, "text": "a|b\nc", "flag": True, "none": None}])
     assert table.text == "text|flag|none\na/b c|yes|"
 

@@ -140,7 +140,7 @@ def test_a_cancelled_entry_is_cancelled():
 
 
 @pytest.mark.parametrize("part", [0.5, 2.0])
-def test_what_a_cancelled_entry_had_filled_is_closed_and_told(part):
+def test_the_filled_part_of_a_cancelled_entry_is_closed_and_reported(part):
     life = Life()
 
     async def play():
@@ -175,7 +175,7 @@ def test_a_partly_filled_entry_is_closed_by_exactly_that():
     assert len(texts) == 2
 
 
-def test_a_refused_entry_is_told_and_closes_nothing():
+def test_a_refused_entry_is_reported_and_closes_nothing():
     life = lives(opened(), closed(), broker=script(place=["refuse"]))
     assert life.statuses == {ENTRY: "rejected"}
     assert life.broker.orders == {}
@@ -183,7 +183,7 @@ def test_a_refused_entry_is_told_and_closes_nothing():
     assert "is rejected, 0 of 2 filled; the record opened it" in life.told[0][1]
 
 
-def test_a_refused_resting_entry_is_told_at_once_and_not_made_up_for():
+def test_a_refused_resting_entry_is_reported_at_once_and_not_replaced():
     life = Life(broker=script(place=["refuse"]))
 
     async def play():
@@ -234,7 +234,7 @@ def test_a_position_that_cannot_be_closed_is_left_to_people():
     assert len(life.slept) == MAX_CLOSES - 1
 
 
-def test_a_broker_that_is_away_is_asked_ever_more_seldom_and_told_once():
+def test_an_unreachable_broker_is_asked_with_backoff_and_reported_once():
     class Away(PaperBroker):
         away = True
 
@@ -259,7 +259,7 @@ def test_a_broker_that_is_away_is_asked_ever_more_seldom_and_told_once():
     assert sum("did not say what became" in text for _, text in life.told) == 1
 
 
-def test_a_slow_broker_delays_nobody_and_what_came_meanwhile_is_done_after():
+def test_a_slow_broker_does_not_delay_the_run_and_later_events_follow():
     gate = asyncio.Event()
 
     class Slow(PaperBroker):
@@ -327,7 +327,7 @@ def test_cancelling_that_fails_is_asked_about_and_tried_again():
     assert life.slept == [1.0]
 
 
-def test_a_report_that_cannot_be_right_is_not_believed():
+def test_an_impossible_report_is_ignored():
     class Confused(PaperBroker):
         lies = 3
 
@@ -525,7 +525,7 @@ def test_what_was_never_sent_is_sent_after_a_restart_when_the_record_has_it():
     assert life.received == {ENTRY: 1}
 
 
-def test_events_that_were_saved_and_never_heard_are_made_up_for():
+def test_events_saved_but_not_delivered_are_applied_after_a_restart():
     life = Life()
 
     async def play():
@@ -540,7 +540,7 @@ def test_events_that_were_saved_and_never_heard_are_made_up_for():
     assert life.told == []
 
 
-def test_a_difference_is_told_once_over_restarts_and_never_kept_back():
+def test_a_difference_is_reported_once_across_restarts():
     life = Life(broker=script(place=["refuse"]))
 
     async def play():
@@ -628,14 +628,14 @@ def test_a_quantity_of_the_users_own():
 
 
 @pytest.mark.parametrize("wrong", [lambda signal: 1 / 0, lambda signal: None, lambda signal: -1.0])
-def test_a_quantity_that_fails_is_told_and_no_order_is_made(wrong):
+def test_a_failing_quantity_function_is_reported_and_no_order_is_made(wrong):
     life = lives(opened(), closed(), quantity=wrong)
     assert life.broker.orders == {}
     assert len(life.told) == 1
     assert "no order was made" in life.told[0][1]
 
 
-def test_who_is_told_may_fail():
+def test_a_failing_problem_listener_does_not_stop_the_desk():
     life = Life(broker=script(place=["refuse"]))
     life.desk._tell_run = lambda kind, text: 1 / 0
     life.live(lambda: life.hear(opened(), closed(), opened("b", at=20), closed("b", at=20, ended=30)))

@@ -37,7 +37,7 @@ def story(chance: random.Random):
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None, database=None)
 @given(st.integers(0, 2**32))
-def test_nothing_is_sent_twice_and_nothing_is_left_unsaid(seed):
+def test_no_order_is_sent_twice_and_every_difference_is_reported(seed):
     chance = random.Random(seed)  # noqa: S311 -- a life that can be repeated
     broker = PaperBroker(rates=RATES, seed=seed)
     store = MemoryStore()

@@ -118,7 +118,7 @@ def test_an_end_is_noted_on_the_entry(event, price):
     assert after(event) == ()  # nothing was ever ordered
 
 
-def test_no_event_changes_anything_when_heard_again():
+def test_a_repeated_event_changes_nothing():
     for events in (
         [opened(), closed()],
         [scheduled(), opened(opened=3), closed(opened=3)],
@@ -132,7 +132,7 @@ def test_no_event_changes_anything_when_heard_again():
                 assert after(again, *known) == ()
 
 
-def test_a_quiet_minute_is_nothing():
+def test_a_quiet_minute_makes_no_order():
     quiet = Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=1.0)
     assert after(quiet, entry()) == ()
 
@@ -325,7 +325,7 @@ def test_only_what_may_have_changed_is_asked_about():
     assert asked == {"sent", "unknown", "lost", "accepted", "partly_filled"}
 
 
-def test_a_leftover_is_cancelled_and_a_stranger_told():
+def test_a_leftover_order_is_cancelled_and_an_unknown_one_reported():
     over = ended(entry(status="cancelled"), 9, 1.0)
     stranger = Report(client_id=f"{PREFIX}oaaaa", symbol="BTCUSDT", status="accepted")
     of_others = Report(client_id="by hand", symbol="BTCUSDT", status="accepted")
@@ -336,7 +336,7 @@ def test_a_leftover_is_cancelled_and_a_stranger_told():
     assert stranger.client_id in found.problems[1]
 
 
-def test_a_position_without_an_order_is_told():
+def test_a_position_without_an_order_is_reported():
     found = restart(holding=held())
     assert (found.save, found.cancel) == ((), ())
     assert "no order was ever made" in found.problems[0]

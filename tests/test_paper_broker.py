@@ -61,7 +61,7 @@ class Denying(PaperBroker):
         (object, "test_is_a_broker"),
     ],
 )
-def test_the_contract_bites(tmp_path, broker, test):
+def test_the_contract_rejects_faulty_implementations(tmp_path, broker, test):
     class Tested(BrokerContract):
         def make_broker(self, folder):
             return broker()

@@ -139,7 +139,7 @@ def test_pausing_by_name() -> None:
         bknb.Backtest.pause("BTCUSDT", "nobody")
 
 
-def test_a_report_of_a_paused_run_says_so() -> None:
+def test_the_report_of_a_paused_run_names_the_pause() -> None:
     task = Paused(at=1).start()
     task.resume()
     assert "new entries were paused at" in task.result(WAIT).report()
@@ -160,7 +160,7 @@ def test_a_cancelled_wait_leaves_the_run_alone() -> None:
     assert not task.result(WAIT).stopped
 
 
-def test_a_live_run_is_paused_by_name_and_says_when() -> None:
+def test_a_live_run_is_paused_by_name_and_records_when() -> None:
     clock = SimulatedClock(1_704_067_200_000)
     gate = threading.Event()
 

@@ -155,7 +155,7 @@ def test_a_year_of_minutes_with_800_trades_stays_small(picture: dict[str, Any]) 
         assert len(array(drawn["x"])) == len(array(drawn["y"])) <= POINTS_PER_TRACE
 
 
-def test_it_glares_in_no_theme(picture: dict[str, Any]) -> None:
+def test_the_plot_has_no_background_of_its_own(picture: dict[str, Any]) -> None:
     layout = picture["layout"]
     assert "template" not in layout
     assert {layout["paper_bgcolor"], layout["plot_bgcolor"]} == {"rgba(0,0,0,0)"}
@@ -184,7 +184,7 @@ def test_wins_and_losses_differ_by_sign_not_by_colour_alone(picture: dict[str, A
     assert len(array(loss["x"])) == len(year.trades) - year.stats["win_count"]
 
 
-def test_every_trade_tells_side_prices_times_reason_and_result(picture: dict[str, Any], year: bknb.Result) -> None:
+def test_every_trade_shows_side_prices_times_reason_and_result(picture: dict[str, Any], year: bknb.Result) -> None:
     first = year.trades[year.trades["pnl_percentage"] > 0].iloc[0]
     text = trace(picture, "win")["text"][0]
     for part in (

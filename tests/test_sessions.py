@@ -133,7 +133,7 @@ def test_known_holidays() -> None:
         (lambda: Sessions.weekly("UTC", {"mon": "09:30-16:00"}, closed=["Christmas"]), "a day is written"),
     ],
 )
-def test_wrong_use_is_told(wrong: Any, says: str) -> None:
+def test_wrong_use_is_reported(wrong: Any, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         wrong()
     with pytest.raises(UnknownName, match="did you mean 'us-equities'"):

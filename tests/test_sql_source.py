@@ -149,7 +149,7 @@ def test_a_bad_answer_is_refused(tmp_path: Path, sql: str, error: type[Exception
         from_query(sqlite_file(tmp_path), sql)
 
 
-def test_a_wrong_place_is_told(tmp_path: Path) -> None:
+def test_a_wrong_path_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         from_query(tmp_path / "nowhere.db", "select 1")
     with pytest.raises(UsageError, match="a connection or the path"):

@@ -144,7 +144,7 @@ def test_killed_at_every_change_of_the_first_start(folder_in_memory, which):
 
 
 @pytest.mark.slow
-def test_a_power_cut_at_any_moment_takes_nothing_that_was_told(tmp_path):
+def test_a_power_cut_at_any_moment_loses_nothing_that_was_confirmed(tmp_path):
     (tmp_path / "state").mkdir()
     disk = PowerCutDisk(tmp_path / "state")
     told = []
@@ -167,7 +167,7 @@ def test_a_power_cut_at_any_moment_takes_nothing_that_was_told(tmp_path):
     assert seen == {True, False}
 
 
-def test_a_power_cut_after_a_crash_takes_nothing_that_was_read(tmp_path):
+def test_a_power_cut_after_a_crash_loses_nothing_that_was_read(tmp_path):
     # Killed between rename and sync of the folder: the next process reads the new value, so it has to make it last.
     (tmp_path / "state").mkdir()
     disk = PowerCutDisk(tmp_path / "state")
@@ -263,7 +263,7 @@ def points_of(run: Callable[[FaultyDisk], object]) -> Iterator[int]:
     return iter(range(1, len(disk.calls) + 1))
 
 
-def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(tmp_path):
+def test_a_full_disk_is_reported_and_the_run_goes_on_when_there_is_room(tmp_path):
     disk = FaultyDisk(at=2, fault=ERRORS["full"], only=("write",))
     with FileStore(tmp_path, disk=disk) as store:
         store.write("signal", PLACE, b"1")
@@ -275,13 +275,13 @@ def test_a_full_disk_says_so_and_the_run_goes_on_when_there_is_room(tmp_path):
         assert store.read("signal", PLACE) == b"3"
 
 
-def test_a_read_only_folder_says_so(tmp_path):
+def test_a_read_only_folder_is_reported(tmp_path):
     disk = FaultyDisk(at=1, fault=ERRORS["read-only"], only=("create",))
     with FileStore(tmp_path, disk=disk) as store, pytest.raises(StateError, match="make the folder writable"):
         store.write("signal", PLACE, b"1")
 
 
-def test_a_real_read_only_folder_says_so(tmp_path):
+def test_a_real_read_only_folder_is_reported(tmp_path):
     (tmp_path / "probe").mkdir()
     (tmp_path / "probe").chmod(0o500)
     if sys.platform == "win32" or os.access(tmp_path / "probe", os.W_OK):
@@ -307,7 +307,7 @@ def test_short_writes_are_continued(tmp_path):
     assert sum(call.startswith("write") for call in disk.calls) > 15
 
 
-def test_a_delete_that_fails_says_so(tmp_path):
+def test_a_failing_delete_is_reported(tmp_path):
     for at in (1, 2):
         disk = FaultyDisk(at=at, fault=ERRORS["broken"], only=("unlink", "sync_folder"))
         with FileStore(tmp_path) as store:
@@ -320,7 +320,7 @@ def test_a_delete_that_fails_says_so(tmp_path):
                 store.delete("signal", PLACE)
 
 
-def test_damage_that_cannot_be_moved_aside_is_told_every_time(tmp_path):
+def test_damage_that_cannot_be_moved_aside_is_reported_every_time(tmp_path):
     with FileStore(tmp_path) as store:
         store.write("signal", PLACE, b"1")
     path = tmp_path / "signal" / "sma" / "BTCUSDT.json"
@@ -366,7 +366,7 @@ with SqliteStore(sys.argv[1]) as store:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
-def test_a_database_that_cannot_grow_says_so_and_goes_on(tmp_path):
+def test_a_database_that_cannot_grow_is_reported_and_goes_on(tmp_path):
     path = tmp_path / "state.db"
     done = subprocess.run([sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

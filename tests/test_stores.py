@@ -118,7 +118,7 @@ def test_another_place_is_named():
         unseal(seal("signal", ("sma", "ETHUSDT"), PAYLOAD), "signal", PLACE)
 
 
-def test_a_later_format_is_told_from_a_damaged_number():
+def test_a_later_format_is_distinguished_from_a_damaged_number():
     sealed = seal("signal", PLACE, PAYLOAD)
     with pytest.raises(Unreadable) as caught:
         unseal(sealed.replace(b'"format":1', b'"format":2'), "signal", PLACE)
@@ -292,7 +292,7 @@ def test_a_link_in_a_circle_is_not_followed(tmp_path):
         assert store.read("signal", PLACE) == b"1"
 
 
-def test_a_folder_removed_while_in_use_is_told(tmp_path):
+def test_a_folder_removed_while_in_use_is_reported(tmp_path):
     root = tmp_path / "root"
     with FileStore(root) as store:
         store.write("signal", PLACE, b"1")
@@ -305,7 +305,7 @@ def test_a_folder_removed_while_in_use_is_told(tmp_path):
             store.read("signal", PLACE)
 
 
-def test_something_else_in_the_place_of_a_file_is_told(tmp_path):
+def test_something_else_in_the_place_of_a_file_is_reported(tmp_path):
     with FileStore(tmp_path) as store:
         file_of(tmp_path, "signal", PLACE).mkdir(parents=True)
         with pytest.raises(StateError, match=r"cannot read .*BTCUSDT.json"):
@@ -496,7 +496,7 @@ def test_a_forked_process_neither_uses_nor_keeps_the_lock(tmp_path, which):
 # SQLite
 
 
-def test_a_database_that_is_none_is_moved_aside_and_waited_for(tmp_path):
+def test_a_file_that_is_no_database_is_moved_aside_and_must_be_settled(tmp_path):
     path = tmp_path / "state.db"
     for number, content in enumerate([b"", b"no database at all, but long enough" * 20, b"SQLite format 3\0"], start=1):
         path.write_bytes(content)
@@ -534,7 +534,7 @@ def test_a_database_of_a_newer_bknb_is_left_alone(tmp_path):
     assert path.exists()
 
 
-def test_a_row_filed_in_a_wrong_place_is_not_taken_for_nothing(tmp_path):
+def test_a_row_under_a_wrong_key_is_not_read_as_absent(tmp_path):
     path = tmp_path / "state.db"
     with SqliteStore(path) as store:
         store.write("signal", PLACE, b"1")
@@ -575,7 +575,7 @@ def test_a_schema_that_is_no_text_is_damage(tmp_path):
         SqliteStore(path).acquire()
 
 
-def test_a_value_that_lost_its_name_in_both_places_is_not_taken_for_nothing(tmp_path):
+def test_a_value_that_lost_its_name_in_both_places_is_not_read_as_absent(tmp_path):
     path = tmp_path / "state.db"
     with SqliteStore(path) as store:
         store.write("signal", PLACE, b"1")

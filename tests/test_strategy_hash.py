@@ -561,7 +561,7 @@ def test_what_is_reached_counts_and_nothing_else(
 
 
 @pytest.mark.slow
-def test_every_process_says_the_same_whatever_its_order_of_sets(tmp_path: Path) -> None:
+def test_every_process_gives_the_same_hash_whatever_its_order_of_sets(tmp_path: Path) -> None:
     lines = ["from bknb.provenance.source_code import read_code, source_hash", "found = {}"]
     for name, strategy in ((case.id, case.values[0]) for case in TABLE):
         lines += [f"space = {{'__name__': '__main__'}}; exec(compile({HEAD + strategy!r}, {name!r}, 'exec'), space)"]
@@ -595,7 +595,7 @@ def test_circles_end(load: Callable[[str, str], Any]) -> None:
     assert len({hashed(load(start + chain.format(n), "").get_signal) for n in (1, 2)}) == 2
 
 
-def test_what_cannot_be_seen_is_said_and_is_always_the_same() -> None:
+def test_values_that_cannot_be_compared_are_noted_and_hash_the_same() -> None:
     import threading
 
     def make() -> Any:
@@ -814,7 +814,9 @@ def test_a_changed_helper_module_is_another_strategy_to_the_hold_out(
     assert all(each.strategy_hash.startswith("2:") for each in third.earlier)
 
 
-def test_looks_of_an_older_bknb_are_told_and_flatter_nobody(load: Callable[[str, str], Any], tmp_path: Path) -> None:
+def test_looks_recorded_by_an_older_bknb_are_reported_and_count(
+    load: Callable[[str, str], Any], tmp_path: Path
+) -> None:
     path = tmp_path / "openings.jsonl"
     get_signal = load(ROWS, HELPERS).get_signal
     fresh = look(path, get_signal)

@@ -76,7 +76,7 @@ def assert_same(one: bknb.SweepResult, other: bknb.SweepResult) -> None:
 # --- the table -----------------------------------------------------------------------------------------------------
 
 
-def test_a_row_is_what_a_backtest_says(inline: bknb.SweepResult) -> None:
+def test_a_row_equals_the_backtest_of_its_combination(inline: bknb.SweepResult) -> None:
     assert len(inline.table) == 12
     assert list(inline.table["fast"].iloc[:5]) == [3, 3, 3, 3, 5]
     result = inline.run(7)
@@ -106,7 +106,7 @@ def test_the_best_comes_first(inline: bknb.SweepResult) -> None:
     assert calm.best["max_drawdown"] == inline.table["max_drawdown"].min()
 
 
-def test_it_shows_itself(inline: bknb.SweepResult) -> None:
+def test_a_sweep_result_shows_text_and_html(inline: bknb.SweepResult) -> None:
     assert "12 combinations" in repr(inline)
     assert "fast" in inline._repr_html_()
     assert "rgba(26,158,119" in inline._repr_html_()
@@ -263,7 +263,7 @@ def test_a_pool_gives_the_same(inline: bknb.SweepResult) -> None:
     assert_same(inline, bknb.sweep(get_signals, **options(executor=OnlyMap())))
 
 
-def test_a_pool_that_breaks_costs_time_not_the_run(inline: bknb.SweepResult) -> None:
+def test_a_broken_pool_is_a_warning_and_the_sweep_is_completed(inline: bknb.SweepResult) -> None:
     import multiprocessing
 
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -457,7 +457,7 @@ class Levels:
         (Levels(1), Levels(2)),
     ],
 )
-def test_a_strategy_is_what_it_is_made_of(values: tuple[Any, Any]) -> None:
+def test_values_a_strategy_refers_to_are_part_of_its_hash(values: tuple[Any, Any]) -> None:
     def printed(value: Any) -> str:
         def get_signals_too(candles: Any) -> Any:
             return get_signals(candles, 3, 13) | {"price_stop_loss": value}

@@ -241,7 +241,7 @@ def test_gates_come_from_outside(seed: int) -> None:
         assert not np.isnan(compiled[metrics.SPREAD])
 
 
-def test_prepared_candles_survive_the_way_through_a_file(tmp_path: Any) -> None:
+def test_prepared_candles_are_equal_after_a_file_round_trip(tmp_path: Any) -> None:
     plan = plan_for(3, "pessimistic")
     prepared = asyncio.run(prepare(plan))
     prepared.save(tmp_path / "it")
@@ -287,7 +287,7 @@ def test_without_a_folder_for_the_cache_it_compiles_in_memory() -> None:
 
 
 @pytest.mark.slow
-def test_without_numba_the_answer_is_what_to_install() -> None:
+def test_without_numba_the_error_names_the_install_command() -> None:
     code = (
         "sys.modules['numba'] = None\nimport bknb\nfrom test_sweep_parity import by_kernel, plan_for\n"
         "try:\n    by_kernel(plan_for(3, 'touch'))\nexcept bknb.MissingDependency as error:\n    print(error)\n"

@@ -89,7 +89,7 @@ def test_many_backtests_keep_the_candles_of_the_newest_alone(windows: weakref.We
 
 
 @pytest.mark.slow
-def test_a_run_whose_candles_were_let_go_says_the_same_as_before(
+def test_a_run_whose_candles_were_released_reports_the_same_as_before(
     windows: weakref.WeakSet[Window], tmp_path: Any
 ) -> None:
     first = run("BTCUSDT")
@@ -116,7 +116,7 @@ def test_a_run_whose_candles_were_let_go_says_the_same_as_before(
 
 
 @pytest.mark.slow
-def test_who_holds_a_result_keeps_its_candles(windows: weakref.WeakSet[Window]) -> None:
+def test_a_referenced_result_keeps_its_candles(windows: weakref.WeakSet[Window]) -> None:
     held = run("BTCUSDT")
     window = held.run_record.candles.window
     for number in range(6):
@@ -127,7 +127,7 @@ def test_who_holds_a_result_keeps_its_candles(windows: weakref.WeakSet[Window]) 
 
 
 @pytest.mark.slow
-def test_a_task_in_hand_reads_its_candles_again(windows: weakref.WeakSet[Window]) -> None:
+def test_a_referenced_task_reads_its_candles_again(windows: weakref.WeakSet[Window]) -> None:
     task = bknb.Backtest.background("BTCUSDT", strategy=eager, exchange="demo", frame=FRAME, interval="1h")
     candles = task.result().candles.close.tolist()
     for number in range(6):
@@ -235,7 +235,7 @@ def test_a_run_whose_source_is_gone_has_its_card_and_is_shown_without_a_picture(
 
 
 @pytest.mark.slow
-def test_who_holds_the_source_in_sessions_keeps_the_candles_of_a_released_run() -> None:
+def test_a_referenced_source_in_sessions_keeps_the_candles_of_a_released_run() -> None:
     MEMORY.limit = 0
     source = bknb.exchanges.from_frame(market(3))
     candles = run("BTCUSDT", bknb.exchanges.in_sessions(source, "fx")).candles
@@ -247,7 +247,7 @@ def test_who_holds_the_source_in_sessions_keeps_the_candles_of_a_released_run() 
 
 
 @pytest.mark.slow
-def test_a_run_that_failed_lets_go_of_its_candles(windows: weakref.WeakSet[Window]) -> None:
+def test_a_failed_run_releases_its_candles(windows: weakref.WeakSet[Window]) -> None:
     candles = market()
 
     def torn(candles: Any) -> Any:
@@ -265,7 +265,7 @@ def test_a_run_that_failed_lets_go_of_its_candles(windows: weakref.WeakSet[Windo
 
 
 @pytest.mark.slow
-def test_comparisons_let_go_of_theirs(windows: weakref.WeakSet[Window]) -> None:
+def test_comparisons_release_their_candles(windows: weakref.WeakSet[Window]) -> None:
     def other(price: float) -> Any:
         return eager(price)
 
@@ -367,11 +367,11 @@ class Heavy(Task[list[int], None]):
     def _candle_bytes(self) -> int:
         return self.size
 
-    def _let_go(self) -> None:
+    def _release_candles(self) -> None:
         self.gone = True
 
 
-def test_the_oldest_lets_go_first_and_the_newest_never() -> None:
+def test_the_oldest_is_released_first_and_the_newest_never() -> None:
     MEMORY.limit = 10
     tasks = TaskBook[Heavy]("heavy work")
     small = [tasks.start(Heavy(symbol, 4)) for symbol in "abc"]
@@ -430,7 +430,7 @@ def test_live_runs_on_one_stream_share_their_minutes() -> None:
 class Stuck(Heavy):
     """Work whose candles cannot be released."""
 
-    def _let_go(self) -> None:
+    def _release_candles(self) -> None:
         raise RuntimeError("stuck")
 
 
@@ -474,7 +474,7 @@ def test_a_book_finds_by_symbol_and_name_and_names_what_it_has() -> None:
     ("facade", "kind"),
     [(bknb.Backtest, "backtest"), (bknb.Live, "live run"), (bknb.Walker, "comparison"), (bknb.Optimizer, "study")],
 )
-def test_every_facade_says_what_it_does_not_know(facade: Any, kind: str) -> None:
+def test_every_facade_names_an_unknown_run(facade: Any, kind: str) -> None:
     with pytest.raises(bknb.UnknownName, match=f"no {kind} is called 'nobody on BTCUSDT'"):
         facade.stop("BTCUSDT", "nobody")
 
@@ -515,7 +515,7 @@ def test_a_snapshot_of_the_registry_holds_every_kind() -> None:
 
 
 @pytest.mark.slow
-def test_studies_let_go_of_theirs_and_read_them_again(windows: weakref.WeakSet[Window]) -> None:
+def test_studies_release_their_candles_and_read_them_again(windows: weakref.WeakSet[Window]) -> None:
     bknb.add_optimizer(
         "ideas",
         sources=["1h"],

@@ -101,7 +101,7 @@ def failing() -> None:
 
 
 @pytest.mark.parametrize("call", [failing, lambda: exec(compile("1 / 0", "<cell>", "exec"))])  # noqa: S102
-def test_an_error_is_told_at_the_line_that_is_not_of_bknb(call: Callable[[], None]) -> None:
+def test_an_error_names_the_line_outside_bknb(call: Callable[[], None]) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 -- whichever it is
         call()
     where = where_it_failed(caught.value)

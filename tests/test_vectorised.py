@@ -112,7 +112,7 @@ def test_rows_that_break_rules_are_rejected_with_reasons() -> None:
     assert len(result.trades) == 0
 
 
-def test_a_limit_waits() -> None:
+def test_a_limit_entry_waits_for_its_price() -> None:
     rows = [(ORIGIN + k * MINUTE, 100.0, 100.0, 99.0 if k == 20 else 100.0, 100.0, 1.0) for k in range(-60, 60)]
 
     def limit(candles: bknb.Candles) -> dict[str, Any]:

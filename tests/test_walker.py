@@ -72,7 +72,7 @@ def test_each_strategy_comes_to_what_its_own_backtest_comes_to():
     assert found.best.strategy == found.entries[0].strategy
 
 
-def test_a_strategy_that_fails_is_told_and_the_others_go_on():
+def test_a_failing_strategy_is_reported_and_the_others_go_on():
     errors, failures = [], []
     bknb.add_exchange("demo2", get_candles=bknb.exchanges.demo())
     stop = bknb.listen_error(errors.append)
@@ -143,7 +143,7 @@ def test_candles_are_loaded_once_for_all():
     assert together.handed_out == alone.handed_out
 
 
-def test_everybody_hears_of_it():
+def test_listeners_and_callbacks_receive_every_step():
     heard, over = {"walker": [], "complete": [], "progress": [], "done": []}, threading.Event()
     stops = [
         bknb.listen_walker(heard["walker"].append),

@@ -41,7 +41,7 @@ def idle():
         ({"strategy": lambda prise: None}, "asks for 'prise'"),
     ],
 )
-def test_a_wrong_call_says_what_to_do(options, expected):
+def test_a_wrong_call_raises_with_advice(options, expected):
     bknb.add_strategy("sma-cross", interval="15m", get_signal=idle)
     call = {"symbol": "BTCUSDT", "strategy": idle, "exchange": "demo", "frame": FRAME} | options
     with pytest.raises(bknb.BknbError) as caught:
@@ -151,7 +151,7 @@ def tape(minutes, *, start="2024-01-01"):
     return pd.DataFrame({"timestamp": times, "open": 100.0, "high": 100.0, "low": 100.0, "close": 100.0, "volume": 1.0})
 
 
-def test_a_frame_outside_the_data_is_refused_and_one_beyond_its_end_is_told():
+def test_a_frame_outside_the_data_is_refused_and_one_beyond_its_end_is_reported():
     source = bknb.exchanges.from_frame(tape(120))
     with pytest.raises(bknb.DataError, match="choose a frame inside the data"):
         run(idle, exchange=source, frame=("2024-02-01", "2024-02-02"))

@@ -1,7 +1,7 @@
 """Static checks of a proposed strategy: imports, forbidden constructs, signature and parameters.
 
 The rules allow; they do not forbid. Names, modules and node types that are not in the tables of
-:mod:`bknb.sandbox.allowlist` are refused, whatever they are. This is the first of two fences; the second is the
+:mod:`bknb.sandbox.allowlist` are refused, whatever they are. This is the first of two safeguards; the second is the
 process in which a draft is tried (:mod:`bknb.sandbox.process`).
 """
 

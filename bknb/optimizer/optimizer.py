@@ -172,9 +172,9 @@ class OptimizerTask(Task[Proposals, Step]):
         bare = result.with_results(lambda each: each.run_record.rebuilder(exchange=with_weak_source(self.exchange)))
         return lambda: bare.with_results(lambda make: Result(make()))
 
-    def _let_go(self) -> None:
-        super()._let_go()
-        self.trials.let_go()
+    def _release_candles(self) -> None:
+        super()._release_candles()
+        self.trials.release_candles()
         self._study = self._inner = None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..domain.html import Html
     from ..runs.result import Result
 
-FENCES: Final = ("processor time", "memory", "file size", "system calls", "audit events")
+LIMIT_NAMES: Final = ("processor time", "memory", "file size", "system calls", "audit events")
 """Limits of a trial, where the system supports them."""
 
 
@@ -268,11 +269,19 @@ class Proposals(Sequence[Proposal]):
         }
 
     @property
-    def fences(self) -> tuple[str, ...]:
+    def enforced_limits(self) -> tuple[str, ...]:
         """Limits that were in force in every trial of a proposal; see the page about the optimizer."""
-        held = [set(verdict.fences) for each in self._ranked for verdict in (each.passed.train, each.passed.test)]
+        held = [
+            set(verdict.enforced_limits) for each in self._ranked for verdict in (each.passed.train, each.passed.test)
+        ]
         every = set.intersection(*held) if held else set()
-        return tuple(name for name in FENCES if name in every)
+        return tuple(name for name in LIMIT_NAMES if name in every)
+
+    @property
+    def fences(self) -> tuple[str, ...]:
+        """The old name of ``enforced_limits``, for one release."""
+        warnings.warn("fences is an old name\nwrite: enforced_limits", DeprecationWarning, stacklevel=2)
+        return self.enforced_limits
 
     def conversation(self, range_: int = 1) -> list[Message]:
         """Return the messages of a training range, counted from 1: the last request, with the answer."""

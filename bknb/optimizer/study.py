@@ -106,7 +106,7 @@ class Verdict:
     figures : mapping
         The figures that go into the ledger.
     data_sha256 : str
-    fences : tuple of str
+    enforced_limits : tuple of str
         Which limits held.
     """
 
@@ -114,7 +114,7 @@ class Verdict:
     result: Any = None
     figures: Mapping[str, float | None] = field(default_factory=dict)
     data_sha256: str = ""
-    fences: tuple[str, ...] = ()
+    enforced_limits: tuple[str, ...] = ()
 
 
 class RunTrial(Protocol):

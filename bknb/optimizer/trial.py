@@ -77,7 +77,7 @@ class DraftTrials:
         """Return the memory of the candles fetched so far, bytes: once here, and once in the results."""
         return 2 * 48 * sum(len(candles) for candles in self._candles.values())
 
-    def let_go(self) -> None:
+    def release_candles(self) -> None:
         """Release the candles; they are fetched again when needed."""
         self._candles.clear()
 
@@ -115,13 +115,19 @@ class DraftTrials:
             )
         )
         objections = _objections(outcome, range_, self.lead_days)
-        verdict = Verdict(objections=tuple(objections), data_sha256=digest, fences=outcome.fences)
+        verdict = Verdict(objections=tuple(objections), data_sha256=digest, enforced_limits=outcome.enforced_limits)
         if objections and look_ahead:
             return verdict
         result = await self._backtest(draft, range_, candles, dict(outcome.answers))
         figures = {name: _number(result.stats.get(name)) for name in _FIGURES if name in result.stats}
         found = (*objections, *_without_trades(outcome, result))
-        return Verdict(objections=found, result=result, figures=figures, data_sha256=digest, fences=outcome.fences)
+        return Verdict(
+            objections=found,
+            result=result,
+            figures=figures,
+            data_sha256=digest,
+            enforced_limits=outcome.enforced_limits,
+        )
 
     async def _backtest(self, draft: Draft, range_: Range, candles: Candles, answers: Mapping[int, Signal]) -> Result:
         """Return the result of a backtest that replays the recorded answers."""

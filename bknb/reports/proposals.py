@@ -146,7 +146,7 @@ def panel_html(proposals: Any) -> Html:
     named = f" for {proposals.symbol}, model: {proposals.model}. {proposals.summary}"
     notes = [f"Test range {proposals.test}; {_tokens(proposals.tokens)}."]
     if len(proposals):
-        notes.append(f"Tried out behind limits of: {', '.join(proposals.fences)}.")
+        notes.append(f"Tried out behind limits of: {', '.join(proposals.enforced_limits)}.")
     problem = proposals.problem
     parts: list[Child] = [
         element("div", element("b", proposals.optimizer), named, style="margin-bottom:4px"),

@@ -52,8 +52,8 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
         """Return the memory of the candles it ran over, bytes."""
         return 0 if self._run.window is None else self._run.window.candle_bytes
 
-    def _let_go(self) -> None:
-        super()._let_go()
+    def _release_candles(self) -> None:
+        super()._release_candles()
         self.plan = replace(self.plan, exchange=with_weak_source(self.plan.exchange))
         self._run.release_candles(self.plan)
 

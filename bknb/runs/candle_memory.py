@@ -34,13 +34,13 @@ class CandleMemory:
         self._lock = threading.Lock()
         self._held: dict[int, _Held] = {}  # oldest first
 
-    def add(self, let_go: Callable[[], None], size: int, *, shared: object = None) -> None:
+    def add(self, release: Callable[[], None], size: int, *, shared: object = None) -> None:
         """Count candles of ``size`` bytes, and let the oldest tasks release theirs until the limit holds.
 
-        ``let_go`` is a method of the task that holds them; ``shared`` is what several tasks hold together.
+        ``release`` is a method of the task that holds them; ``shared`` is what several tasks hold together.
         """
         with self._lock:
-            method = weakref.WeakMethod(let_go, self._forget)
+            method = weakref.WeakMethod(release, self._forget)
             self._held[id(method)] = _Held(method, size, id(method if shared is None else shared))
             oldest = self._over_the_limit()
         for each in oldest:
@@ -66,8 +66,8 @@ class CandleMemory:
             holders[each.candles] -= 1
             total -= 0 if holders[each.candles] else each.size
             self._held.pop(key, None)
-            if (let_go := each.method()) is not None:
-                found.append(let_go)
+            if (release := each.method()) is not None:
+                found.append(release)
         return found
 
 

@@ -82,8 +82,8 @@ class LiveTask(RunTask[TickResult]):
         """Return the series of its minutes: runs with the same exchange, settings and clock read one stream."""
         return next(iter(self._run.series().values()), None)
 
-    def _let_go(self) -> None:
-        super()._let_go()
+    def _release_candles(self) -> None:
+        super()._release_candles()
         self._run.release_candles()
 
     @property

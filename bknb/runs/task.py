@@ -212,7 +212,7 @@ class Task(ABC, Generic[R, E]):
         """Return a function that makes the result again without holding its candles; ``None``: there is none."""
         return None
 
-    def _let_go(self) -> None:
+    def _release_candles(self) -> None:
         """Release the candles once the work is over; ``result()`` reads them again when they are needed.
 
         A result that is still referenced keeps its candles, and ``result()`` returns it.
@@ -225,9 +225,9 @@ class Task(ABC, Generic[R, E]):
 
     # --- running ----------------------------------------------------------------------------------------------------
 
-    def start(self, heard: Callable[[E | None], None] | None = None) -> Task[R, E]:
-        """Start the work; ``heard`` is called with each event in the worker thread, and with ``None`` at the end."""
-        self._on_event = heard
+    def start(self, on_event: Callable[[E | None], None] | None = None) -> Task[R, E]:
+        """Start the work; ``on_event`` is called with each event in the worker thread, and with ``None`` at the end."""
+        self._on_event = on_event
         self._started = True
         self._begin(contextvars.copy_context())  # prints of a strategy land in the cell that started the run
         return self
@@ -275,7 +275,7 @@ class Task(ABC, Generic[R, E]):
                 self._warn(f"a listener did not come to an end within {_DRAIN_SECONDS:g} s after the run; it was left")
             self._announce_done()
             if size := self._candle_bytes():
-                MEMORY.add(self._let_go, size, shared=self._shared_candles())
+                MEMORY.add(self._release_candles, size, shared=self._shared_candles())
         finally:
             self._over.set()
             if self._on_event is not None:

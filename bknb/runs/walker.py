@@ -273,8 +273,8 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         bare = replace(result, results={})
         return lambda: replace(bare, results={name: Result(make()) for name, make in made.items()})
 
-    def _let_go(self) -> None:
-        super()._let_go()
+    def _release_candles(self) -> None:
+        super()._release_candles()
         self.results = {}
         self.plans = tuple(replace(plan, exchange=with_weak_source(plan.exchange)) for plan in self.plans)
         self.spec = replace(self.spec, exchange=self.plans[0].exchange)

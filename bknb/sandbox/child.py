@@ -42,15 +42,15 @@ def main() -> None:
     job = msgspec.msgpack.decode(_message(source), type=Job)
     loop = asyncio.new_event_loop()
     _warm_up(job, loop)
-    fences = [*seccomp.limit(seconds=job.limits.seconds, memory_mb=job.limits.memory_mb)]
+    enforced_limits = [*seccomp.limit(seconds=job.limits.seconds, memory_mb=job.limits.memory_mb)]
     hook = audit_hook.AuditHook(FILENAME)
     _send(sink, b"ready")
     if seccomp.refuse_system_calls():
-        fences.append("system calls")
+        enforced_limits.append("system calls")
     hook.begin()
-    fences.append("audit events")
+    enforced_limits.append("audit events")
     outcome = _outcome(job, loop, hook)
-    _send(sink, msgspec.msgpack.encode(msgspec.structs.replace(outcome, fences=tuple(fences))))
+    _send(sink, msgspec.msgpack.encode(msgspec.structs.replace(outcome, enforced_limits=tuple(enforced_limits))))
     os._exit(0)  # no exit handler of the strategy runs
 
 

@@ -94,7 +94,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         What the strategy attempted and is not allowed.
     peeks
         Evidence that an answer used candles of the future.
-    fences
+    enforced_limits
         Limits that were in force.
     """
 
@@ -104,7 +104,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     troubles: tuple[Trouble, ...] = ()
     touched: tuple[str, ...] = ()
     peeks: tuple[str, ...] = ()
-    fences: tuple[str, ...] = ()
+    enforced_limits: tuple[str, ...] = ()
 
 
 _START: Final = "import sys; sys.path[:0] = sys.argv[1:]; from bknb.sandbox.child import main; main()"

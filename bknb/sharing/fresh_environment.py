@@ -80,7 +80,7 @@ def make_environment(folder: Path, place: Path, *, timeout_seconds: float = _LON
 def registry_unreachable(output: str) -> bool:
     """Whether pip failed because it reached no registry, from what it wrote; attempts that it repeated do not count.
 
-    Without a connection pip says the same as of a package that does not exist. The two are told apart by whether it
+    Without a connection pip says the same as of a package that does not exist. The two are distinguished by whether it
     had given up getting the page of that very package.
 
     Examples
@@ -90,11 +90,11 @@ def registry_unreachable(output: str) -> bool:
     """
     lines = [line.strip() for line in output.splitlines()]
     first = next((number for number, line in enumerate(lines) if line.startswith("ERROR")), len(lines))
-    told = [line for line in lines[first:] if not line.startswith("WARNING")]
-    if any(_NO_CONNECTION.search(line) for line in told):
+    reported = [line for line in lines[first:] if not line.startswith("WARNING")]
+    if any(_NO_CONNECTION.search(line) for line in reported):
         return True
     given_up = {canonicalize_name(found["name"]) for line in lines if (found := _GIVEN_UP.search(line))}
-    missing = {canonicalize_name(found["name"]) for line in told if (found := _NOTHING_FOUND.search(line))}
+    missing = {canonicalize_name(found["name"]) for line in reported if (found := _NOTHING_FOUND.search(line))}
     return not given_up.isdisjoint(missing)
 
 

@@ -117,7 +117,7 @@ def finals(kernel: Cells, first: dict[str, Any]) -> list[dict[str, Any]]:
     return [content for content in found if content["transient"].get("display_id") == name]
 
 
-def test_where_nobody_looks_the_final_picture_is_stored_at_once(kernel: Cells) -> None:
+def test_without_a_front_end_the_final_picture_is_stored_at_once(kernel: Cells) -> None:
     kernel.run("gate.set()")
     request = kernel.run("bknb.dashboard(start())")
     (shown,) = kernel.shown(request)

@@ -117,7 +117,7 @@ def drawn(browser: Browser) -> int:
     return int(browser.run(script))
 
 
-def test_a_run_is_seen_as_it_happens_chosen_from_and_kept(browser: Browser, address: str, place: Path) -> None:
+def test_a_dashboard_follows_a_run_selects_a_trade_and_is_stored(browser: Browser, address: str, place: Path) -> None:
     waiting = "let(*range(1, 5))\ntime.sleep(0)\nresult = task.result()"
     cells = (PREPARE, RUN, waiting, "let(*range(5, 12))", "let(*range(12, 32))", "print(listeners())")
     notebook = opened(browser, address, place, "run", *cells)
@@ -231,6 +231,8 @@ def test_a_cell_that_is_run_again_shows_one_dashboard_with_one_listener(
     assert notebook.printed(2) == once != "0\n"
     notebook.scroll(1)
     wait_for(lambda: browser.count(".bknb-dashboard") == 1, 20, "one dashboard")
-    browser.run("document.querySelector('.bknb-dashboard .bknb-stop_now').click()")  # the buttons of a run are there too
+    browser.run(
+        "document.querySelector('.bknb-dashboard .bknb-stop_now').click()"
+    )  # the buttons of a run are there too
     wait_for(lambda: board(browser).get("status") == "stopped", 30, "the end")
     assert browser.count(".bknb-dashboard .bknb-controls") == 0

@@ -136,7 +136,7 @@ def get_signal(ctx):
 """
 
 
-def test_an_interrupt_gives_the_partial_result_and_says_so(kernel: Kernel) -> None:
+def test_an_interrupt_gives_the_partial_result_marked_as_partial(kernel: Kernel) -> None:
     request = kernel.send(f"%%backtest BTCUSDT {YEAR} --interval 15m --name slow --out part\n{SLOW}")
     kernel.listen_until(lambda: len(kernel.shown(request, "update_display_data")) >= 3)
     kernel.manager.interrupt_kernel()
@@ -173,7 +173,7 @@ async with asyncio.timeout(20):  # the interrupt is over: nothing else is cancel
 
 
 @pytest.mark.parametrize("code", WAITS.values(), ids=WAITS)
-def test_an_interrupt_ends_whatever_a_cell_waits_for_at_a_minute(kernel: Kernel, code: str) -> None:
+def test_an_interrupt_ends_the_awaited_work_at_its_next_minute(kernel: Kernel, code: str) -> None:
     kernel.run(f"%%strategy talking --interval 15m\n{TALKING}")
     request = kernel.send(f"{code}\nprint('goes on', part.stopped)")
     kernel.listen_until(lambda: kernel.printed(request).count("asked") >= 2)
@@ -187,7 +187,7 @@ def test_an_interrupt_ends_whatever_a_cell_waits_for_at_a_minute(kernel: Kernel,
     assert kernel.printed(after) == "True True True True True\n"
 
 
-def test_a_run_can_be_waited_for_in_a_thread_of_ones_own(kernel: Kernel) -> None:
+def test_a_run_can_be_waited_for_in_a_user_thread(kernel: Kernel) -> None:
     kernel.run(f"%%strategy talking --interval 15m\n{TALKING}")
     short = LONG.replace("2025-01-01", "2024-01-02")
     request = kernel.run(
@@ -208,7 +208,7 @@ def test_a_headless_kernel_shows_no_buttons(kernel: Kernel) -> None:
     assert shown["data"] == {"text/plain": "<backtest of 'talking' on BTCUSDT: fulfilled, 100%>"}
 
 
-def test_progress_is_true_at_every_moment_and_ends_as_a_sentence(kernel: Kernel) -> None:
+def test_progress_is_monotonic_and_ends_as_a_sentence(kernel: Kernel) -> None:
     request = kernel.run(
         f"%%backtest BTCUSDT --exchange demo --frame 2024-01-01:2024-01-05 --interval 15m --name steady\n{SLOW}"
     )
@@ -351,7 +351,7 @@ def test_a_saved_year_of_minutes_stays_below_a_megabyte(kernel: Kernel) -> None:
     assert kernel.printed(kernel.run("print(len(year.trades) > 2000)")) == "True\n"
 
 
-def test_the_kernels_own_loop_is_left_alone(kernel: Kernel) -> None:
+def test_the_event_loop_of_the_kernel_is_not_patched(kernel: Kernel) -> None:
     request = kernel.run(
         "import asyncio, json, sys\n"
         "print(json.dumps([hasattr(asyncio, '_nest_patched'), 'nest_asyncio' in sys.modules,"

@@ -105,14 +105,14 @@ def test_the_buttons_insert_cells_and_run_nothing(page: Page) -> None:
     assert "backtest ideas-" in page.text(5)
 
 
-def test_words_of_the_model_stay_words(page: Page) -> None:
+def test_text_of_the_model_is_escaped(page: Page) -> None:
     assert page.browser.run("return window.hacked ?? 0") == 0
     assert page.browser.count(".bknb-card img, .bknb-card script, .bknb-card a") == 0
     rendered = ".jp-MarkdownCell .jp-RenderedMarkdown"
     assert page.browser.count(f"{rendered} img[src='x'], {rendered} a[href^=javascript]") == 0
 
 
-def test_what_is_stored_can_be_read_without_the_card(page: Page) -> None:
+def test_the_stored_output_is_readable_without_the_widget(page: Page) -> None:
     (shown,) = [output for output in page.outputs(1) if WIDGET in output.get("data", {})]
     assert "ideas-1" in "".join(shown["data"]["text/html"])
     assert "notebook: dump/optimizer/ideas@BTCUSDT.ipynb" in "".join(shown["data"]["text/plain"])

@@ -161,7 +161,7 @@ SWEEPS = {
 
 
 @pytest.mark.parametrize("way", SWEEPS)
-def test_other_work_than_backtests_can_be_stopped_too(page: Page, buttons: Buttons, way: str) -> None:
+def test_sweeps_and_comparisons_can_be_stopped(page: Page, buttons: Buttons, way: str) -> None:
     cell = start(page, buttons, SWEEPS[way])
     seen: dict[str, Any] = page.browser.run(LABELS)
     assert [text for text, _, _ in seen["buttons"]] == ["Stop", "Stop now"]  # a sweep cannot be paused
@@ -188,7 +188,7 @@ def test_the_background_run_can_be_stopped_while_another_cell_is_busy(page: Page
     assert page.text(busy) == "saw True\n"  # the cell itself was not interrupted
 
 
-def test_where_nothing_else_gets_through_the_kernel_is_interrupted(page: Page, buttons: Buttons) -> None:
+def test_without_comm_and_subshell_the_kernel_is_interrupted(page: Page, buttons: Buttons) -> None:
     page.browser.run(DEAF)
     cell = start(page, buttons, WAYS["running cell"])
     buttons.click("pause")
@@ -201,7 +201,7 @@ def test_where_nothing_else_gets_through_the_kernel_is_interrupted(page: Page, b
     page.browser.run(HEARING)
 
 
-def test_the_keyboard_and_a_screen_reader_find_everything(page: Page, buttons: Buttons) -> None:
+def test_the_buttons_work_with_keyboard_and_screen_reader(page: Page, buttons: Buttons) -> None:
     cell = start(page, buttons, WAYS["running cell"])
     seen: dict[str, Any] = page.browser.run(LABELS)
     assert seen["group"] == ["group", "Controls of backtest slow BTCUSDT"]
@@ -222,7 +222,7 @@ def test_the_keyboard_and_a_screen_reader_find_everything(page: Page, buttons: B
     page.finish(cell, SECONDS)
 
 
-def test_light_dark_and_narrow(page: Page, buttons: Buttons) -> None:
+def test_the_buttons_are_readable_in_light_dark_and_narrow_layouts(page: Page, buttons: Buttons) -> None:
     cell = start(page, buttons, WAYS["running cell"])
     light = page.browser.run(COLOURS)
     theme = "window.jupyterapp.commands.execute('apputils:change-theme', {theme: arguments[0]})"

@@ -89,7 +89,7 @@ def test_a_cell_becomes_a_strategy_and_a_second_run_replaces_it(fine: Callable[[
     assert (after.interval, after.execution) == ("1h", "touch")
 
 
-def test_replacing_from_python_is_told_in_a_notebook_too(fine: Callable[[str], Answer]) -> None:
+def test_replacing_from_python_prints_a_notice_in_a_notebook(fine: Callable[[str], Answer]) -> None:
     code = "_ = bknb.add_strategy('mine', interval='1h', get_signal=lambda: None)"
     assert fine(code).out == ""
     assert fine(code).out == "strategy 'mine' replaced\n"
@@ -244,7 +244,7 @@ def test_one_cell_registers_runs_and_shows(fine: Callable[[str], Answer], shell:
     assert (result.strategy, result.interval, result.execution) == ("trader", "1h", "pessimistic")
 
 
-def test_it_does_what_its_python_twin_does(fine: Callable[[str], Answer]) -> None:
+def test_a_magic_gives_the_same_result_as_its_python_call(fine: Callable[[str], Answer]) -> None:
     magic = fine(f"%%backtest BTCUSDT {RUN} --interval 1h --name trader --execution touch\n{TRADER}").value
     names: dict[str, Any] = {"bknb": bknb}
     exec(TRADER, names)  # noqa: S102 -- the text of the cell itself
@@ -356,7 +356,9 @@ def test_runs_lists_and_shows(ran: bknb.Result, fine: Callable[[str], Answer], c
     assert cell("%runs 7").lines[1].startswith("runs of this session: 1, 2")
 
 
-def test_why_tells_a_story(ran: bknb.Result, fine: Callable[[str], Answer], cell: Callable[[str], Answer]) -> None:
+def test_why_prints_the_events_of_a_signal(
+    ran: bknb.Result, fine: Callable[[str], Answer], cell: Callable[[str], Answer]
+) -> None:
     name = ran.trades["signal_id"].iloc[0]
     fine(
         "nothing = bknb.backtest('BTCUSDT', strategy=lambda: None, exchange='demo', frame=('2024-01-01', '2024-01-02'))"
@@ -448,7 +450,7 @@ def test_a_body_that_raises_names_the_line_and_the_reason(cell: Callable[[str], 
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_every_magic_explains_itself(command: options.Command, fine: Callable[[str], Answer]) -> None:
+def test_every_magic_has_help(command: options.Command, fine: Callable[[str], Answer]) -> None:
     body = "\npass" if command.is_cell else ""
     text = fine(f"{command.name} --help{body}").out
     assert text.startswith(command.usage())
@@ -523,7 +525,7 @@ def test_tab_leaves_other_lines_alone(code: str, shell: InteractiveShell) -> Non
     assert not {"sma-cross", "--strategy"} & set(offered(shell, code))
 
 
-def test_the_words_offered_are_those_the_engine_knows() -> None:
+def test_completion_offers_exactly_the_intervals_and_models_of_the_engine() -> None:
     assert list(completion.INTERVALS) == list(INTERVAL_MS)
     assert list(completion.EXECUTIONS) == list(EXECUTION_MODELS)
 
@@ -553,7 +555,7 @@ def test_old_runs_are_forgotten(shell: InteractiveShell) -> None:
     assert [run.number for run in state.runs] == list(range(6, session.RUNS_HELD + 6))
 
 
-def test_a_cell_leaves_its_lines_for_tracebacks() -> None:
+def test_the_source_of_a_cell_is_available_to_tracebacks() -> None:
     import linecache
 
     names: dict[str, Any] = {}

@@ -64,7 +64,7 @@ def test_every_button_sets_its_flag_and_the_state_follows(task: BacktestTask) ->
     assert switch.status == "over"
 
 
-def test_a_press_that_arrives_twice_or_late_is_not_obeyed_again(task: BacktestTask) -> None:
+def test_a_press_that_arrives_twice_or_late_is_applied_once(task: BacktestTask) -> None:
     switch = controls.RunControls(task)
     assert controls.press(message(switch, "pause", 1))
     assert controls.press(message(switch, "resume", 2))
@@ -74,7 +74,7 @@ def test_a_press_that_arrives_twice_or_late_is_not_obeyed_again(task: BacktestTa
     assert task.paused
 
 
-def test_presses_of_many_browsers_are_not_remembered_for_ever(task: BacktestTask) -> None:
+def test_the_number_of_remembered_views_is_bounded(task: BacktestTask) -> None:
     switch = controls.RunControls(task)
     for view in range(500):
         controls.press(message(switch, "pause", 1, view=str(view)))
@@ -82,7 +82,7 @@ def test_presses_of_many_browsers_are_not_remembered_for_ever(task: BacktestTask
 
 
 @pytest.mark.slow
-def test_nobody_hears_a_press_for_a_run_that_is_gone(task: BacktestTask) -> None:
+def test_a_press_for_a_run_that_is_gone_is_ignored(task: BacktestTask) -> None:
     switch = controls.RunControls(task)
     late = message(switch, "stop_now", 1)
     assert not controls.press({**late, "action": "dance"})
@@ -92,7 +92,7 @@ def test_nobody_hears_a_press_for_a_run_that_is_gone(task: BacktestTask) -> None
     assert task.stopping == ""
 
 
-def test_any_widget_can_listen_and_answers_each_press(task: BacktestTask) -> None:
+def test_any_widget_can_acknowledge_presses(task: BacktestTask) -> None:
     class Widget:
         def __init__(self) -> None:
             self.sent: list[Any] = []
@@ -108,7 +108,7 @@ def test_any_widget_can_listen_and_answers_each_press(task: BacktestTask) -> Non
     assert widget.sent == [{"kind": "bknb-ack", "view": "v", "number": 7}]
 
 
-def test_what_cannot_be_paused_has_no_such_button_and_says_so() -> None:
+def test_work_that_cannot_be_paused_has_no_pause_button() -> None:
     from bknb.runs.task import Task
 
     class Other(Task[int, int]):
@@ -136,6 +136,6 @@ def test_the_source_is_one_small_module_for_every_widget() -> None:
     assert len(text.encode()) < 20_000
 
 
-def test_what_a_press_runs_in_the_kernel_is_there() -> None:
+def test_the_function_a_press_calls_in_the_kernel_exists() -> None:
     (module,) = re.findall(r'`__import__\("([\w.]+)", fromlist=\["press"\]\)\.press\(', controls.source("controls.js"))
     assert importlib.import_module(module).press is controls.press
