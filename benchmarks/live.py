@@ -1,7 +1,7 @@
 """Measure live runs: 200 pairs in one process, a busy main thread beside them, a simulated week, the stores.
 
 ``python benchmarks/live.py [--minutes 5] [--speed 10]`` takes about four minutes. Latency is counted from the full
-minute to the moment at which a listener hears its result, in milliseconds of the wall clock; ``--speed 10`` lets a
+minute to the moment at which a listener receives its result, in milliseconds of the wall clock; ``--speed 10`` lets a
 minute last six seconds, so the processor's share is that of a real day times ten.
 """
 
@@ -63,7 +63,7 @@ def start(clock: Any, until: int, store: Any) -> list[Any]:
 
 
 def latency(minutes: int, speed: float, *, busy: bool) -> dict[str, float]:
-    """How long after the full minute results are heard, and what that costs."""
+    """How long after the full minute results are received, and what that costs."""
     with tempfile.TemporaryDirectory() as folder:
         clock = AcceleratedClock(MONDAY - MINUTE // 2, speed=speed)
         late: list[float] = []

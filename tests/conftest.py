@@ -34,7 +34,7 @@ os.environ.pop("PYTEST_ADDOPTS", None)  # read by now, and not meant for every p
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fewer random examples when only the quick tests were asked for; interrupts are heard in the background too."""
+    """Fewer random examples when only the quick tests were asked for; interrupts reach a background process too."""
     settings.load_profile(QUICK if config.option.markexpr == QUICK else "bknb")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts with "&"
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -67,11 +67,11 @@ def shared() -> Path:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests counted: whatever they gave to ``record_property("said", text)``."""
+    """Print what tests counted: what they gave to ``record_property("summary", text)``."""
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, text in getattr(report, "user_properties", ()):
-                if name == "said" and report.when == "call":
+                if name == "summary" and report.when == "call":
                     terminalreporter.write_line(text)
 
 
@@ -95,7 +95,7 @@ def folder_in_memory(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def channel() -> Iterator[Channel]:
-    """A subject whose failures are noted; nobody listens to it afterwards."""
+    """A subject whose failures are noted; without listeners afterwards."""
     channel = Channel()
     yield channel
     for each in (*channel.subject.subscriptions, *channel.errors.subscriptions):

@@ -1,4 +1,4 @@
-"""Replies a language model might send, by mistake, by bad luck or on purpose, and what must be said about them."""
+"""Replies a language model might send, by mistake, by bad luck or on purpose, and the expected objections."""
 
 from __future__ import annotations
 

@@ -54,17 +54,17 @@ CHANGES = ("replace", "unlink", "sync_folder")
 
 
 def play(folder: Path, where: str, *, at: int | None = None) -> None:
-    """One life of the run; what listeners hear is appended to a file that survives the process."""
-    log = os.open(folder / "heard.log", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+    """One life of the run; what listeners receive is appended to a file that survives the process."""
+    log = os.open(folder / "received.log", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
 
-    def hear(event: Any) -> None:
+    def receive(event: Any) -> None:
         kind = type(event).__name__
         extra = f" {event.side} {event.level}" if kind == "Milestone" else ""
         os.write(log, f"{kind} {event.when} {event.signal.id}{extra}\n".encode())
 
-    bknb.listen_signal_live(hear, quiet=False)
-    bknb.listen_partial_profit(hear)
-    bknb.listen_partial_loss(hear)
+    bknb.listen_signal_live(receive, quiet=False)
+    bknb.listen_partial_profit(receive)
+    bknb.listen_partial_loss(receive)
     bknb.add_risk("one", validations=[one_at_a_time])
     strategy = bknb.add_strategy("life", interval="1m", get_signal=signals(SEED), risk="one")
     change = at if where == "disk" else None
@@ -123,12 +123,12 @@ def left(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def heard(folder: Path) -> list[str]:
-    return (folder / "heard.log").read_text().splitlines()
+def received_lines(folder: Path) -> list[str]:
+    return (folder / "received.log").read_text().splitlines()
 
 
 def is_on_disk(folder: Path, line: str) -> bool:
-    """Whether the result that a listener heard last is what the disk tells of."""
+    """Whether the result a listener received last equals the state on disk."""
     kind, _, signal_id, *_ = line.split()
     with FileStore(folder / "state") as store:
         ended = any(key[:2] == KEY and key[2].endswith(f"-{signal_id}") for key in store.keys("ended"))
@@ -166,15 +166,15 @@ def compare(folder: Path, whole: Path, number: int) -> list[str]:
         for name in sorted(here.keys() | there.keys())
         if here.get(name) != there.get(name)
     ]
-    lines, expected = heard(folder), heard(whole)
+    lines, expected = received_lines(folder), received_lines(whole)
     if set(lines) - set(expected):
         wrong.append(f"{number}: invented {set(lines) - set(expected)}")
     missing = [line for line in expected if line not in lines and not line.startswith("Milestone")]
     if missing:
-        wrong.append(f"{number}: never heard {missing}")
+        wrong.append(f"{number}: never received {missing}")
     repeated = {line for line in lines if lines.count(line) > 1 and line.startswith("Milestone")}
     if repeated:
-        wrong.append(f"{number}: heard twice {repeated}")
+        wrong.append(f"{number}: received twice {repeated}")
     return wrong
 
 
@@ -182,7 +182,7 @@ def main(folder: Path, where: str, first: int, step: int) -> None:
     whole = folder / "whole"
     whole.mkdir()
     assert in_a_process(whole)
-    kinds = {line.split()[0] for line in heard(whole)}
+    kinds = {line.split()[0] for line in received_lines(whole)}
     wrong: list[str] = []
     killed, number = 0, first
     while True:
@@ -191,7 +191,7 @@ def main(folder: Path, where: str, first: int, step: int) -> None:
         if in_a_process(place, where, at=number):
             break
         killed += 1
-        lines = heard(place) if (place / "heard.log").exists() else []
+        lines = received_lines(place) if (place / "received.log").exists() else []
         turning = [line for line in lines if not line.startswith("Milestone")]
         if turning and not is_on_disk(place, turning[-1]):
             wrong.append(f"{number}: {turning[-1]} was told before it was on the disk")

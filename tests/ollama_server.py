@@ -1,4 +1,4 @@
-"""A host that speaks Ollama's protocol on the loopback, and says what a script tells it to."""
+"""A scripted server of Ollama's protocol on the loopback interface."""
 
 from __future__ import annotations
 

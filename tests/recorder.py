@@ -1,4 +1,4 @@
-"""Sixty small worlds and a digest of everything bknb tells in each: what may not change when only the inside does.
+"""Sixty small scenarios and a digest of all observable output of each: it must not change with an internal change.
 
 ::
 
@@ -227,7 +227,7 @@ def run(strategy: Any, exchange: Any, *, length: int = LENGTH, **options: Any) -
 
 
 def backtested(seed: int, model: str, variant: str, folder: Path) -> Told:
-    """One backtest with everybody listening."""
+    """One backtest with a listener on every subject."""
     with Ears() as ears:
         made = VARIANTS[variant](seed, model)
     told = say.told_by(made, folder=folder) | ears.told()
@@ -344,7 +344,7 @@ class JumpingClock(SimulatedClock):
 
 
 def lived(seed: int, folder: Path, *, jumping: bool = False, store: str = "files", **options: Any) -> Told:
-    """A live run in two lives, its state told after each; and the same with everybody listening."""
+    """A live run with one restart, its state recorded after each part; also with a listener on every subject."""
     told: Told = {}
     exchange = source(minutes(seed))
     strategy = add("recorded", options.pop("function", drawing)(seed), **options.pop("strategy", {}))
@@ -366,15 +366,15 @@ def lived(seed: int, folder: Path, *, jumping: bool = False, store: str = "files
         task.result(timeout=120)
         return task
 
-    quiet, heard, held = clock(), clock(), bknb.stores.memory()
+    quiet, received, held = clock(), clock(), bknb.stores.memory()
     for life, until in (("first", 150), ("second", LENGTH)):
         place, snapshot = stored(store, folder)
         task = live(until, place, quiet, **options)
-        said = say.told_by(task.result(), folder=folder) | {"orders": say.one(task.orders)}
-        told |= {f"{aspect}, {life} life": bytes_ for aspect, bytes_ in said.items()}
+        output = say.told_by(task.result(), folder=folder) | {"orders": say.one(task.orders)}
+        told |= {f"{aspect}, {life} life": bytes_ for aspect, bytes_ in output.items()}
         told[f"state, {life} life"] = snapshot()
-        with Ears() as ears:  # a run of its own: how soon somebody has heard is on the disk as well
-            live(until, held, heard, execution=options.get("execution"))
+        with Ears() as ears:  # a run of its own: when a listener was done is on the disk as well
+            live(until, held, received, execution=options.get("execution"))
         told[f"listeners, {life} life"] = ears.told()["listeners"]
     return told
 
@@ -407,7 +407,7 @@ def lived_with_troubles(seed: int, model: str, folder: Path) -> Told:
 
 
 def lived_with_orders(seed: int, model: str, folder: Path) -> Told:
-    """With the paper broker. The clock waits for nobody, so only what orders there were is told, not each attempt."""
+    """With the paper broker. The clock does not wait, so only the orders are recorded, not each attempt."""
     journal = folder / "orders.jsonl"
     broker = bknb.brokers.paper(journal=journal)
     told = lived(seed, folder, execution=model, broker=broker, quantity=2.0, late_minutes=10_000)
@@ -491,7 +491,7 @@ def compared(folder: Path) -> Told:
     add("drawing", drawing(6))
     add("waiting", waiting(6))
     add("stumbling", stumbling(6), interval="3m")
-    heard: list[str] = []
+    received: list[str] = []
     bknb.add_walker(
         "all",
         exchange=exchange,
@@ -499,18 +499,18 @@ def compared(folder: Path) -> Told:
         strategies=["crossing", "drawing", "waiting", "stumbling"],
         metric="total_pnl",
         callbacks={
-            "on_strategy_start": lambda strategy, symbol: heard.append(f"start {strategy} {symbol}"),
-            "on_strategy_complete": lambda step: heard.append(
+            "on_strategy_start": lambda strategy, symbol: received.append(f"start {strategy} {symbol}"),
+            "on_strategy_complete": lambda step: received.append(
                 f"end {step.strategy} {step.value!r} {step.best_strategy}"
             ),
-            "on_complete": lambda comparison: heard.append(f"over {comparison.best.strategy}"),
+            "on_complete": lambda comparison: received.append(f"over {comparison.best.strategy}"),
         },
     )
     with Ears() as ears:
         comparison = bknb.walker("BTCUSDT", walker="all", settings=SETTINGS)
     return {
         "ranking": say.one(comparison.to_pandas()),
-        "callbacks": say.lines(heard),
+        "callbacks": say.lines(received),
         "luck": say.one([comparison.deflated, comparison.overfitting]),
         **ears.told(),
         **say.texts(comparison, folder=folder),
@@ -582,7 +582,7 @@ def tallied(folder: Path) -> Told:
 
 
 def looked_ahead(folder: Path) -> Told:
-    """A strategy that knows the future, and an honest one."""
+    """A strategy that uses future candles, and one that does not."""
 
     def knowing(candles: Any) -> dict[str, Any]:
         import numpy as np
@@ -846,14 +846,14 @@ def magics(folder: Path) -> Told:
         after = shell.magics_manager.magics
         for kind, sign in (("line", "%"), ("cell", "%%")):
             for name in sorted(set(after[kind]) - before[kind]):
-                with capture_output() as said:
+                with capture_output() as output:
                     shell.run_cell(f"{sign}{name} --help" + ("\npass" if kind == "cell" else ""))
-                told[f"help of {sign}{name}"] = (said.stdout + said.stderr).encode()
+                told[f"help of {sign}{name}"] = (output.stdout + output.stderr).encode()
         for at, cell in enumerate(CELLS, start=1):
-            with capture_output() as said:
+            with capture_output() as output:
                 shell.run_cell(cell)
-            shown = [shown.data.get("text/plain", "") for shown in said.outputs]
-            text = "\n".join([said.stdout, said.stderr, *shown])
+            shown = [shown.data.get("text/plain", "") for shown in output.outputs]
+            text = "\n".join([output.stdout, output.stderr, *shown])
             told[f"cell {at}"] = say.untimed(say.without_ids(say.cleaned(text, folder=folder))).encode()
     return told
 
@@ -888,13 +888,13 @@ def commands(folder: Path) -> Told:
     main = script.load()
     told: Told = {}
     for words in ([], ["--help"], *([name, "--help"] for name in ("run", "lab", "doctor", "share", "verify"))):
-        said = StringIO()
-        with redirect_stdout(said), redirect_stderr(said):
+        output = StringIO()
+        with redirect_stdout(output), redirect_stderr(output):
             try:
                 main(words)
             except SystemExit as left:
-                said.write(f"\nexit {left.code}\n")
-        told[" ".join(["bknb", *words])] = say.cleaned(said.getvalue()).encode()
+                output.write(f"\nexit {left.code}\n")
+        told[" ".join(["bknb", *words])] = say.cleaned(output.getvalue()).encode()
     return told
 
 
@@ -938,7 +938,7 @@ def worlds() -> list[World]:
 
 
 def play(world: World) -> Told:
-    """What a world tells, in a folder and, where the system can do it, a process of its own: names stay in there."""
+    """The output of a world, in a folder and, where the system can do it, a process of its own: names stay in there."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         told = folder / "told"

@@ -1,4 +1,4 @@
-"""What a run tells, as canonical bytes: the same on every machine, in every process, on every day.
+"""The output of a run as canonical bytes: equal on every machine, in every process, on every day.
 
 Left out, because they differ from run to run or from version to version without anybody being wrong:
 
@@ -31,7 +31,7 @@ import pandas as pd
 import bknb
 
 Told = dict[str, bytes]
-"""What was told, by aspect."""
+"""The output, by aspect."""
 
 NORMALISED_FIELDS = frozenset({"duration_ms", "previous_at", "seconds", "opened_at"})
 STRATEGY_HASHES = frozenset({"strategy_hash", "code_sha256"})  # and the key of a trial; see trial_lines()
@@ -240,10 +240,10 @@ def json_lines(path: Path, *, without: Iterable[str] = ()) -> bytes:
 
 
 class Ears:
-    """Listens to everything; each subject is told in its own order, as nothing is promised between them."""
+    """Listens to every subject; each is recorded in its own order, as no order between subjects is promised."""
 
     def __init__(self) -> None:
-        self.heard: dict[str, list[Any]] = {name: [] for name in SUBJECTS}
+        self.received: dict[str, list[Any]] = {name: [] for name in SUBJECTS}
         self._stops: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -252,12 +252,12 @@ class Ears:
         return self
 
     def _ear(self, name: str) -> Callable[[Any], None]:
-        kept = self.heard[name]
+        kept = self.received[name]
 
-        def hear(event: Any) -> None:
+        def receive(event: Any) -> None:
             kept.append(event)
 
-        return hear
+        return receive
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -269,21 +269,21 @@ class Ears:
             stop()
 
     def told(self) -> Told:
-        """What was heard; durations left out."""
-        return {"listeners": b"".join(self._of(name) for name in SUBJECTS if self.heard[name])}
+        """What was received; durations left out."""
+        return {"listeners": b"".join(self._of(name) for name in SUBJECTS if self.received[name])}
 
     def _of(self, name: str) -> bytes:
         if name == "performance":
-            said: list[Any] = [
-                f"{event.metric} {event.symbol} {event.strategy} {event.mode}" for event in self.heard[name]
+            written: list[Any] = [
+                f"{event.metric} {event.symbol} {event.strategy} {event.mode}" for event in self.received[name]
             ]
         else:
-            said = [self._shown(event) for event in self.heard[name] if not self._is_replayed(name, event)]
-        return f"--- {name}\n".encode() + lines(said)
+            written = [self._shown(event) for event in self.received[name] if not self._is_replayed(name, event)]
+        return f"--- {name}\n".encode() + lines(written)
 
     def _is_replayed(self, name: str, event: Any) -> bool:
         """A result of an earlier life: how many are replayed depends on how fast that life's listeners were."""
-        since = max((each.behind_since for each in self.heard["resumed"]), default=0)
+        since = max((each.behind_since for each in self.received["resumed"]), default=0)
         return name in {"signal", "signal_live"} and event.when < since
 
     @staticmethod

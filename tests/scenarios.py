@@ -49,7 +49,7 @@ class Scenario:
         ]
 
     def mirrored(self) -> Scenario:
-        """The same world upside down: every price p becomes 200 - p, a long becomes a short."""
+        """The mirrored world: every price p becomes 200 - p, a long becomes a short."""
         return replace(
             self,
             name=f"{self.name} (mirrored)",

@@ -408,7 +408,7 @@ def class_names(module: Module) -> list[str]:
 
 
 def module_names(module: Module) -> list[str]:
-    """Modules and folders that hold whatever nobody found a name for."""
+    """Modules and folders with names such as utils or helpers."""
     return [f"{module.name}: a module called {part}" for part in module.inside.split(".") if part in BAD_MODULES]
 
 
@@ -545,7 +545,7 @@ def upward(found: set[tuple[str, str]]) -> list[tuple[str, str]]:
 def test_arrows_between_rooms(record_property: Callable[[str, object], None]) -> None:
     found = arrows()
     up = upward(found)
-    record_property("said", f"arrows between rooms: {len(found)}, upward: {len(up)} {up}, circles: {len(circles())}")
+    record_property("summary", f"arrows between rooms: {len(found)}, upward: {len(up)} {up}, circles: {len(circles())}")
     assert len(found) <= 190
     assert len(up) <= 5
 

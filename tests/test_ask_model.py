@@ -33,7 +33,7 @@ def run(model: Any, cache: Path | None, *, words: str = "Buy.", interval: str = 
 
 
 class Counted:
-    """A model that says what it is told to, and counts."""
+    """A model with a fixed answer that counts its calls."""
 
     name = "counted"
 

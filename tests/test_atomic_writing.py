@@ -273,7 +273,7 @@ def test_modes_are_those_the_umask_gives(writer: Callable[[Path], object], umask
             assert (name, oct(mode)) == (name, oct(whole & ~umask))
 
 
-# --- nobody writes another way ------------------------------------------------------------------------------------
+# --- no other writer ----------------------------------------------------------------------------------------------
 
 # module -> why it may write a file in place
 IN_PLACE = {

@@ -1,4 +1,4 @@
-"""Plain, in the background, trade by trade: the same run, heard by everybody, refused by risk where it must be."""
+"""Plain, in the background, trade by trade: the same run; listeners, callbacks, risk refusals."""
 
 from __future__ import annotations
 
@@ -131,12 +131,12 @@ def test_callbacks_receive_every_event_and_never_stop_a_run(plain):
 
 
 def test_listeners_receive_the_events_of_the_run_in_order():
-    heard, milestones, done, progress = [], [], [], []
+    received, milestones, done, progress = [], [], [], []
     stops = [
-        bknb.listen_signal_backtest(heard.append),
+        bknb.listen_signal_backtest(received.append),
         bknb.listen_partial_profit(milestones.append),
         bknb.listen_partial_loss(milestones.append),
-        bknb.listen_done_backtest(lambda event: done.append(len(heard))),
+        bknb.listen_done_backtest(lambda event: done.append(len(received))),
         bknb.listen_progress_backtest(lambda event: progress.append(event.progress)),
     ]
     result = bknb.backtest("BTCUSDT", strategy=patient, **CALL)
@@ -144,20 +144,20 @@ def test_listeners_receive_the_events_of_the_run_in_order():
     task.result()
     for stop in stops:
         stop()
-    assert heard == result.events * 2
-    assert {event.action for event in heard} >= {"scheduled", "opened", "closed", "cancelled"}
+    assert received == result.events * 2
+    assert {event.action for event in received} >= {"scheduled", "opened", "closed", "cancelled"}
     assert sorted(map(repr, milestones)) == sorted(map(repr, result.milestones * 2))
     assert progress == sorted(progress[: len(progress) // 2]) * 2
     assert progress[-1] == 1.0
 
 
 def test_a_quiet_listener_receives_each_quiet_minute_once(plain):
-    heard = []
-    stop = bknb.listen_signal(heard.append, quiet=True)
+    received = []
+    stop = bknb.listen_signal(received.append, quiet=True)
     result = bknb.backtest("BTCUSDT", strategy=eager, **CALL)
     stop()
     assert result.events == plain.events
-    quiet = [event.when for event in heard if event.action in ("idle", "active")]
+    quiet = [event.when for event in received if event.action in ("idle", "active")]
     closing = {event.closed_at for event in ends(result.events)}
     minutes = set(range(result.start, result.end + 60_000, 60_000))
     assert len(quiet) == len(set(quiet))
@@ -175,14 +175,14 @@ def test_a_quiet_listener_receives_each_quiet_minute_once(plain):
 def test_a_risk_profile_refuses_with_its_note(rule, note):
     bknb.add_risk("never", validations=[{"validate": rule, "note": "a rule says no"}])
     bknb.add_strategy("held-back", interval="1h", get_signal=eager, risk="never")
-    heard = []
-    stop = bknb.listen_risk(heard.append)
+    received = []
+    stop = bknb.listen_risk(received.append)
     result = bknb.backtest("BTCUSDT", strategy="held-back", exchange="demo", frame=FRAME)
     stop()
     assert result.trades.empty
     assert {refused.note for refused in result.refused} == {note}
-    assert heard == result.refused
-    assert len(heard) == 49
+    assert received == result.refused
+    assert len(received) == 49
 
 
 def test_risk_is_asked_once_per_candidate_and_again_at_activation():

@@ -1,4 +1,4 @@
-"""What is said of a backtest, in a terminal, as Markdown and as HTML."""
+"""The report of a backtest, in a terminal, as Markdown and as HTML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Belief on known truth: noise is called noise, skill is found, and intervals hold what they promise."""
+"""Belief on simulated data: rejection rates on noise, detection of skill, and coverage of intervals."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_splits_are_worked_off_in_parts(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("table", "options", "said"),
+    ("table", "options", "message"),
     [
         (np.zeros((100, 1)), {}, "two strategies"),
         (np.zeros((10, 3)), {}, "too few"),
@@ -121,8 +121,8 @@ def test_splits_are_worked_off_in_parts(monkeypatch):
         (np.zeros((100, 3)), {"figure": "luck"}, "figure"),
     ],
 )
-def test_what_cannot_be_split_is_refused(table, options, said):
-    with pytest.raises(bknb.UsageError, match=said):
+def test_what_cannot_be_split_is_refused(table, options, message):
+    with pytest.raises(bknb.UsageError, match=message):
         overfitting(table, **options)
 
 

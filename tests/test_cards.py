@@ -148,9 +148,9 @@ def test_another_process_verifies_it(tmp_path: Path) -> None:
     script.write_text(SCRIPT)
     for what in ("make", "verify"):
         command = [sys.executable, str(script), what, str(path)]
-        said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert said.stdout.startswith("sma on BTCUSDT: the same (")
-    assert "made with" not in said.stdout
+        verified = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert verified.stdout.startswith("sma on BTCUSDT: the same (")
+    assert "made with" not in verified.stdout
 
 
 # --- what differs is named --------------------------------------------------------------------------------------

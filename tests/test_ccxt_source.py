@@ -393,7 +393,7 @@ def test_a_correction_of_the_last_minutes_is_reported(world: World) -> None:
     (note,) = source.take_notes()
     assert "1 candle of the last minutes corrected by the exchange after it was given out" in note
     assert "2024-01-10 23:59" in note
-    # The same one or more minutes later, when it has settled: told when it is stored.
+    # The same one or more minutes later, when it has settled: reported when it is stored.
     world.server.corrections["BTCUSDT", at(LAST)] = float(second.close[-1]) * 1.001
     world.now += 10 * MINUTE
     world.get(source, LAST - 5, LAST + 11)
@@ -402,14 +402,14 @@ def test_a_correction_of_the_last_minutes_is_reported(world: World) -> None:
 
 
 def test_a_feed_passes_on_what_the_source_has_to_say(world: World) -> None:
-    said: list[str] = []
+    notes: list[str] = []
     source = world.source()
-    feed = Feed(source, Settings(), warn=said.append, now=lambda: world.now)
+    feed = Feed(source, Settings(), warn=notes.append, now=lambda: world.now)
     world.server.faults.append("500")
     got = asyncio.run(feed.fetch("BTCUSDT", "1m", at(0), at(100)))
     assert got == truth(0, 100)
-    assert len(said) == 1
-    assert "attempt 1 of 6 failed" in said[0]
+    assert len(notes) == 1
+    assert "attempt 1 of 6 failed" in notes[0]
 
 
 def test_a_source_that_gave_up_is_not_asked_again_by_the_feed(world: World) -> None:

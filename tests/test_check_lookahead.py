@@ -1,4 +1,4 @@
-"""The checker finds planted leaks of many kinds, names them, and leaves honest strategies alone."""
+"""The checker finds and names planted look-ahead of many kinds, and passes strategies without it."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_the_signal_the_moment_and_the_candle_are_named():
     assert peeked.candle == peeked.when
 
 
-# -- honest ones ---------------------------------------------------------------------------------------------------
+# -- without look-ahead --------------------------------------------------------------------------------------------
 
 
 def crossing(ctx):
@@ -467,7 +467,7 @@ def test_no_further_experiment_follows_one_that_shows_look_ahead():
 
 
 def test_a_process_that_checked_a_strategy_ends_without_output():
-    """What is opened while the modules are taken down is heard by a hook that still has its names."""
+    """What is opened while the modules are taken down reaches a hook that still has its names."""
     program = """
 import os as early, bknb.research.tracing as tracing
 tracing._install()

@@ -156,7 +156,7 @@ def test_a_bar_is_never_so_short_that_the_screen_overflows(span: int, points: in
     assert length % 60_000 == 0
 
 
-# -- what a run tells ----------------------------------------------------------------------------------------------
+# -- events of a run -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -437,7 +437,7 @@ def test_a_dashboard_of_one_run_ignores_other_runs() -> None:
 
 
 class Ticking:
-    """A stopwatch that shows what it is told, and moves a little with every look."""
+    """A stopwatch that is set by hand and advances a little with every reading."""
 
     def __init__(self, step: float) -> None:
         self.now, self.step = 0.0, step
@@ -483,14 +483,14 @@ def test_a_window_shows_the_candles_themselves(result: bknb.Result) -> None:
 
 
 def test_many_events_become_few_frames_and_none_is_lost() -> None:
-    heard: list[Any] = []
+    received: list[Any] = []
     calls: list[int] = []
     done = threading.Event()
 
     def frame(events: list[Any]) -> bool | None:
         calls.append(len(events))
-        heard.extend(event for event in events if getattr(event, "strategy", "") == "flood")
-        if heard and heard[-1].processed == 5000:
+        received.extend(event for event in events if getattr(event, "strategy", "") == "flood")
+        if received and received[-1].processed == 5000:
             done.set()
             return None
         return False
@@ -502,7 +502,7 @@ def test_many_events_become_few_frames_and_none_is_lost() -> None:
             messages.Progress(**{**WHERE, "strategy": "flood"}, kind="backtest", total=5000, processed=at, progress=0.0)
         )
     assert done.wait(60)
-    assert [event.processed for event in heard] == list(range(1, 5001))
+    assert [event.processed for event in received] == list(range(1, 5001))
     assert len(calls) < 500
     assert not pump.listening
 
@@ -517,7 +517,7 @@ class Tags(HTMLParser):
         super().__init__()
         self.seen: list[str] = []
         self.open: list[str] = []
-        self.said: list[str] = []
+        self.texts: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -529,7 +529,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.said.append(data)
+        self.texts.append(data)
 
 
 @pytest.mark.slow
@@ -540,11 +540,11 @@ def test_the_saved_dashboard_is_plain_html(result: bknb.Result) -> None:
     assert not tags.open
     assert "script" not in tags.seen
     assert tags.seen.count("img") == 1
-    said = " ".join(tags.said)
-    assert result.trades["signal_id"].iloc[-1] in said
-    assert "hour <" in said  # a note is text, not a tag
-    assert "no trading on a Sunday" in said
-    assert f"the newest 100 of {len(result.trades):,} trades" in said or f"{len(result.trades):,} trades" in said
+    text = " ".join(tags.texts)
+    assert result.trades["signal_id"].iloc[-1] in text
+    assert "hour <" in text  # a note is text, not a tag
+    assert "no trading on a Sunday" in text
+    assert f"the newest 100 of {len(result.trades):,} trades" in text or f"{len(result.trades):,} trades" in text
     assert len(html) < 400_000
 
 

@@ -1,4 +1,4 @@
-"""The pages in docs/ are true: every example runs, every named test exists, every link leads somewhere."""
+"""The pages in docs/: every example runs, every named test exists, every link leads somewhere."""
 
 from __future__ import annotations
 
@@ -97,15 +97,15 @@ def test_the_examples_run_as_printed(page: Path, tmp_path: Path) -> None:
         else:
             plain.append(block)
     python = [sys.executable, "-W", "error", "-c", "\n".join(plain)]
-    said = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
-    assert said.returncode == 0, said.stderr
-    assert said.stderr == ""
+    done = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     if list(tmp_path.glob("test_*.py")):
         command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(tmp_path), str(tmp_path)]
-        said = subprocess.run(
+        done = subprocess.run(
             [*command, "-p", "no:cacheprovider"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
         )
-        assert said.returncode == 0, said.stdout[-3000:]
+        assert done.returncode == 0, done.stdout[-3000:]
 
 
 PUBLIC_PLACES = re.compile(

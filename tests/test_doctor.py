@@ -1,4 +1,4 @@
-"""``bknb doctor`` tells what is wrong, and what to do, and changes nothing."""
+"""``bknb doctor`` reports what is wrong, with advice, and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads: complete, resumed after anything, told truthfully."""
+"""Downloads: complete, resumed after interrupts and errors, with a correct report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold for every market and every signal, not only for those somebody thought of."""
+"""Properties of the engine over random markets and random signals."""
 
 from __future__ import annotations
 

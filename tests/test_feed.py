@@ -71,7 +71,7 @@ class Shop:
 
 
 class Watch:
-    """A feed with everything it said and every pause it took."""
+    """A feed with its warnings and its pauses."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Watch:
         now: int | None = None,
         **settings: int,
     ) -> None:
-        self.said: list[str] = []
+        self.warnings: list[str] = []
         self.pauses: list[float] = []
 
         async def sleep(seconds: float) -> None:
@@ -91,7 +91,7 @@ class Watch:
             source,
             Settings(**settings),
             allow_gaps=allow_gaps,
-            warn=self.said.append,
+            warn=self.warnings.append,
             sleep=sleep,
             now=None if now is None else lambda: now,
         )
@@ -112,14 +112,14 @@ def test_the_range_is_half_open_and_on_the_grid() -> None:
     assert watch.minutes(0.5, 2.5) == [1, 2]
     assert watch.minutes(3, 3) == []
     assert watch.minutes(3, 1) == []
-    assert watch.said == []
+    assert watch.warnings == []
 
 
 def test_data_may_begin_later_and_end_earlier() -> None:
     watch = Watch(Shop(tape(*range(3, 7))))
     assert watch.minutes(0, 20) == [3, 4, 5, 6]
     assert watch.minutes(10, 20) == []
-    assert watch.said == []
+    assert watch.warnings == []
 
 
 def test_what_has_not_closed_is_neither_asked_for_nor_given() -> None:
@@ -136,7 +136,7 @@ def test_a_source_that_adds_the_forming_candle_is_normal() -> None:
 
     watch = Watch(FunctionSource(with_the_running_one), now=at(5.5))
     assert watch.minutes(0, 10) == [0, 1, 2, 3, 4]
-    assert watch.said == []
+    assert watch.warnings == []
 
 
 # --- pages ---------------------------------------------------------------------------------------------------------
@@ -215,15 +215,15 @@ def test_a_source_that_begins_again_ends_the_fetch() -> None:
     watch = Watch(FunctionSource(always_the_same))
     assert watch.minutes(0, 100) == [0, 1, 2, 3, 4]
     assert len(calls) == 2
-    (said,) = watch.said
-    assert "ignored outside the asked range: 5 candles, the first at 2022-01-01 12:00 UTC" in said
+    (warning,) = watch.warnings
+    assert "ignored outside the asked range: 5 candles, the first at 2022-01-01 12:00 UTC" in warning
 
 
 def test_a_source_may_give_more_than_asked() -> None:
     watch = Watch(FunctionSource(lambda *_: [(at(n), 1.0, 1.0, 1.0, 1.0, 1.0) for n in range(30)]))
     assert watch.minutes(0, 25) == list(range(25))
-    (said,) = watch.said
-    assert "BTCUSDT 1m from '<lambda>': ignored outside the asked range: 5 candles" in said
+    (warning,) = watch.warnings
+    assert "BTCUSDT 1m from '<lambda>': ignored outside the asked range: 5 candles" in warning
 
 
 # --- attempts ------------------------------------------------------------------------------------------------------
@@ -234,8 +234,11 @@ def test_a_retry_is_noted() -> None:
     watch = Watch(shop)
     assert watch.minutes(0, 5) == list(range(5))
     assert watch.pauses == [5.0, 5.0]
-    assert [("1 of 3" in said, "2 of 3" in said) for said in watch.said] == [(True, False), (False, True)]
-    assert "OSError: line down" in watch.said[0]
+    assert [("1 of 3" in warning, "2 of 3" in warning) for warning in watch.warnings] == [
+        (True, False),
+        (False, True),
+    ]
+    assert "OSError: line down" in watch.warnings[0]
 
 
 def test_the_attempts_are_counted_for_each_page() -> None:
@@ -327,7 +330,7 @@ def test_repairs_of_all_pages_make_one_warning_each() -> None:
 
     watch = Watch(FunctionSource(untidy), max_candles_per_request=5)
     assert watch.minutes(0, 20) == list(range(20))
-    assert [said.split(": ", 1)[1] for said in watch.said] == [
+    assert [warning.split(": ", 1)[1] for warning in watch.warnings] == [
         "sorted: 16 candles, the first at 2022-01-01 12:00 UTC",
         "dropped duplicates: 4 candles, the first at 2022-01-01 12:00 UTC",
     ]
@@ -337,8 +340,8 @@ def test_what_a_source_repaired_itself_is_passed_on_once() -> None:
     watch = Watch(FrameSource(Candles.concat([tape(0, 1), tape(3), tape(2)]), name="mine"))
     assert watch.minutes(0, 4) == [0, 1, 2, 3]
     assert watch.minutes(0, 4) == [0, 1, 2, 3]
-    assert len(watch.said) == 1
-    assert "mine: sorted" in watch.said[0]
+    assert len(watch.warnings) == 1
+    assert "mine: sorted" in watch.warnings[0]
 
 
 def test_candles_of_another_time_are_refused() -> None:
@@ -401,11 +404,11 @@ def test_a_function_that_has_only_minutes_is_found_out(until: int) -> None:
     expected = resample_plainly(tape(*range(until)), "15m")
     assert watch.fetch("15m", 0, until) == expected
     assert [interval for interval, _, _ in calls] == ["15m", "1m"]
-    assert watch.said == ["'mine' answers 15m with 1m candles; bknb resamples them from now on"]
+    assert watch.warnings == ["'mine' answers 15m with 1m candles; bknb resamples them from now on"]
     assert watch.fetch("15m", 0, until) == expected
     assert watch.fetch("1h", 0, 60) == resample_plainly(tape(*range(60)), "1h")
     assert [interval for interval, _, _ in calls] == ["15m", "1m", "1m", "1m"]
-    assert len(watch.said) == 1
+    assert len(watch.warnings) == 1
 
 
 @pytest.mark.parametrize("until", [5, 50])
@@ -420,7 +423,7 @@ def test_a_function_that_serves_the_interval_is_used_directly(until: int) -> Non
     assert watch.minutes(0, until, "5m") == list(range(0, until, 5))
     assert watch.minutes(0, 5, "5m") == [0]
     assert calls == ["5m", "5m"]
-    assert watch.said == []
+    assert watch.warnings == []
 
 
 def test_candles_wider_than_asked_are_called_so() -> None:

@@ -1,4 +1,4 @@
-"""A hold-out remembers who looked at it, and with what."""
+"""A hold-out records every look at it and the strategy that was used."""
 
 from __future__ import annotations
 

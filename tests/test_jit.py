@@ -1,4 +1,4 @@
-"""The cache of compiled loops on disk: what an earlier version left there never stands in the way of a later one."""
+"""The cache of compiled loops on disk: what an earlier version left there does not disturb a later one."""
 
 from __future__ import annotations
 

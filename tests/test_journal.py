@@ -29,7 +29,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doe
 
 
 def numbers_or_line(ledger: Ledger, folder: Path) -> list[int] | str:
-    """The entries, or the first line of the error that names the line nobody can read."""
+    """The entries, or the first line of the error that names the unreadable line."""
     try:
         return ledger.numbers(folder)
     except StateError as error:

@@ -1,4 +1,4 @@
-"""What the life of a signal does not have: refused by the type checker, and by the program with its story."""
+"""Impossible steps of a signal: refused by the type checker, and at run time with the events of the signal."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_the_type_checker_refuses_what_cannot_be(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
     config = tmp_path / "mypy.ini"
     config.write_text(f"[mypy]\nmypy_path = {root}\nfollow_imports = silent\nignore_missing_imports = True\n")
-    said, wrong, _ = api.run(["--strict", "--config-file", str(config), "--cache-dir", str(tmp_path / "c"), *paths])
+    output, wrong, _ = api.run(["--strict", "--config-file", str(config), "--cache-dir", str(tmp_path / "c"), *paths])
     assert not wrong
     found = dict.fromkeys(files, "")
-    for name, code in re.findall(r"(\w+)\.py:\d+: error: .*\[([\w-]+)\]", said):
+    for name, code in re.findall(r"(\w+)\.py:\d+: error: .*\[([\w-]+)\]", output):
         found[name] += code
-    assert found == {"accepted": ""} | {name: code for name, (_, code) in REFUSED.items()}, said
+    assert found == {"accepted": ""} | {name: code for name, (_, code) in REFUSED.items()}, output
 
 
 ROW: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""A listener that fails is reported with its line, and hears the next event all the same."""
+"""A listener that fails is reported with its line, and receives the next event."""
 
 from __future__ import annotations
 
@@ -97,9 +97,9 @@ def test_a_failing_error_listener_is_logged_and_not_reported_to_itself(
         assert channel.drain()
     assert stop.delivered == 2
     assert [report.listener for report in channel.reports] == ["raises_later", "raises_later"]
-    said = [record.getMessage() for record in caplog.records]
-    assert sum(text.startswith("listener raises of error raised ValueError") for text in said) == 2
-    assert sum(text.startswith("listener raises_later of news raised ValueError: no ") for text in said) == 2
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum(text.startswith("listener raises of error raised ValueError") for text in messages) == 2
+    assert sum(text.startswith("listener raises_later of news raised ValueError: no ") for text in messages) == 2
 
 
 def test_a_failing_predicate_is_reported_and_matches_nothing(channel: Channel) -> None:

@@ -1,4 +1,4 @@
-"""Subjects and listeners: nobody waits for a listener, and a listener gets everything one at a time, in order."""
+"""Subjects and listeners: emitting never waits; a listener gets every event, one at a time, in order."""
 
 from __future__ import annotations
 
@@ -238,14 +238,14 @@ def test_a_listener_runs_in_the_context_that_subscribed_it(channel: Channel, *, 
 
 def test_quiet_results_reach_those_who_want_them(channel: Channel) -> None:
     wishes: dict[str, bool | None] = {"always": True, "never": False, "live": None}
-    heard: dict[str, list[str]] = {name: [] for name in wishes}
-    stops = {name: channel.subject.listen(heard[name].append, quiet=quiet) for name, quiet in wishes.items()}
+    received: dict[str, list[str]] = {name: [] for name in wishes}
+    stops = {name: channel.subject.listen(received[name].append, quiet=quiet) for name, quiet in wishes.items()}
     channel.subject.emit("loud", live=True)
     channel.subject.emit("loud")
     channel.subject.emit("quiet in live", quiet=True, live=True)
     channel.subject.emit("quiet in backtest", quiet=True)
     assert channel.drain()
-    assert heard == {
+    assert received == {
         "always": ["loud", "loud", "quiet in live", "quiet in backtest"],
         "never": ["loud", "loud"],
         "live": ["loud", "loud", "quiet in live"],

@@ -1,4 +1,4 @@
-"""Live runs as their users meet them: starting, stopping, failing, resuming."""
+"""Live runs through the public functions: starting, stopping, failing, resuming."""
 
 from __future__ import annotations
 
@@ -167,8 +167,8 @@ def test_stop_cancels_what_is_scheduled_and_does_not_wait_for_the_minute() -> No
 
 def test_stop_now_leaves_and_the_next_run_goes_on(tmp_path: Path) -> None:
     store, whole = FileStore(tmp_path), start(signals(36)).result(20)
-    heard: list[Any] = []
-    quiet = bknb.listen_resumed(heard.append)
+    received: list[Any] = []
+    quiet = bknb.listen_resumed(received.append)
     for minutes in (13, 14, 40, 77):
         clock = HeldClock(ORIGIN, hold_at=ORIGIN + minutes * MINUTE)
         task = start(signals(36), clock=clock, store=store)
@@ -180,8 +180,8 @@ def test_stop_now_leaves_and_the_next_run_goes_on(tmp_path: Path) -> None:
     quiet()
     assert last.trades.equals(whole.trades)
     assert last.cancelled.equals(whole.cancelled)
-    assert len(heard) == 4
-    assert {(event.symbol, event.strategy) for event in heard} == {("BTCUSDT", "get_signal")}
+    assert len(received) == 4
+    assert {(event.symbol, event.strategy) for event in received} == {("BTCUSDT", "get_signal")}
 
 
 def test_pausing_asks_for_nothing_new() -> None:
@@ -219,14 +219,14 @@ class Flaky:
 def test_a_failing_exchange_is_reported_and_tried_again() -> None:
     patient = SETTINGS | {"get_candles_retry_count": 1, "get_candles_retry_delay_ms": 0}
     whole = start(signals(36), settings=patient).result(20)
-    heard: list[Any] = []
-    quiet = bknb.listen_error(heard.append)
+    received: list[Any] = []
+    quiet = bknb.listen_error(received.append)
     result = start(signals(36), exchange=Flaky(walk(36)), settings=patient).result(20)
     quiet()
     assert story(result) == story(whole)
     assert {error.kind for error in result.errors} == {"exchange"}
-    assert "the line is dead" in heard[0].message
-    assert heard[0].mode == "live"
+    assert "the line is dead" in received[0].message
+    assert received[0].mode == "live"
 
 
 def test_a_strategy_that_raises_passes_its_slot() -> None:
@@ -321,15 +321,15 @@ def test_damaged_state_is_never_read_as_no_position(tmp_path: Path, kind: str, d
     path.write_bytes(
         {"torn": sealed[:middle], "flipped": flipped, "foreign": foreign, "future": _of_the_future(sealed)}[damage]
     )
-    heard: list[Any] = []
-    quiet = bknb.listen_exit(heard.append)
+    received: list[Any] = []
+    quiet = bknb.listen_exit(received.append)
     again = start(strategy, store=FileStore(tmp_path))
     with pytest.raises(bknb.StateError):
         again.result(20)
     bknb.events.listen.drain()  # type: ignore[attr-defined]
     quiet()
-    assert heard
-    assert heard[0].mode == "live"
+    assert received
+    assert received[0].mode == "live"
     third = start(strategy, store=FileStore(tmp_path))
     with pytest.raises(bknb.StateError):  # and not at the next start either
         third.result(20)

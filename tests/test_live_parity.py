@@ -1,4 +1,4 @@
-"""The live loop over recorded minutes tells the same events as a backtest over them."""
+"""The live loop over recorded minutes emits the same events as a backtest over them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class JumpingClock(SimulatedClock):
 
 
 def told(records: Records | bknb.Result, *, before: int) -> list[bytes]:
-    """Everything a run told before a moment, in order of kind, without what must differ: mode and frame."""
+    """Every event of a run before a moment, in order of kind, without what must differ: mode and frame."""
     rejected = records.run_record.records.rejected if isinstance(records, bknb.Result) else records.rejected
     everything = [*records.events, *records.milestones, *rejected, *records.refused]
     plain = [msgspec.structs.replace(event, mode="live", frame=None) for event in everything if event.when < before]

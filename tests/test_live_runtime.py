@@ -25,7 +25,7 @@ from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 
 
 class Source:
-    """A source over recorded minutes that somebody stands in the way of."""
+    """A source over recorded minutes that a test can block."""
 
     def __init__(self, rows: list[list[float]], *, intervals: tuple[str, ...] | None = ("1m",)) -> None:
         self._source = source(rows)
@@ -33,7 +33,7 @@ class Source:
         self.format_price, self.format_quantity = self._source.format_price, self._source.format_quantity
 
     async def before(self, symbol: str, interval: str) -> None:
-        """What stands in the way."""
+        """What blocks an answer."""
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         await self.before(symbol, interval)

@@ -50,12 +50,12 @@ def result() -> bknb.Result:
 
 
 class World:
-    """A random strategy over a random walk that writes down everything it saw and said."""
+    """A random strategy over a random walk that writes down what it saw and answered."""
 
     def __init__(self, seed: int, model: str) -> None:
         self.seed = seed
         self.seen: dict[int, list[Any]] = {}
-        self.said: dict[int, Any] = {}
+        self.answered: dict[int, Any] = {}
         plan = plan_backtest(
             "BTCUSDT",
             strategy=self.get_signal,
@@ -99,9 +99,9 @@ class World:
                 "minute_estimated_time": int(random.integers(1, 90)),
             } | ({"price_open": entry} if random.random() < 0.5 else {})
         self.seen.setdefault(ctx.when_ms, seen)
-        self.said.setdefault(ctx.when_ms, answer)
+        self.answered.setdefault(ctx.when_ms, answer)
         assert seen == self.seen[ctx.when_ms]
-        assert answer == self.said[ctx.when_ms]
+        assert answer == self.answered[ctx.when_ms]
         return answer
 
 
@@ -118,16 +118,16 @@ def test_asking_again_is_the_same_to_the_last_digit(model: str, seed: int) -> No
     for event in records.events:
         if isinstance(event, (Opened, Scheduled)) and event.signal.scheduled_at == event.when:
             decisions.setdefault(event.when, event)
-    before = dict(world.said)
-    for when, said in before.items():
+    before = dict(world.answered)
+    for when, answer in before.items():
         moment = result.at(when)
         asked = moment.ask()
-        assert asked.answer == said
+        assert asked.answer == answer
         assert asked.event == decisions.get(when)
         assert moment.decision == decisions.get(when)
         assert asked.accepted == isinstance(decisions.get(when), (Opened, Scheduled))
         assert moment.state == "flat"  # the run only asks when nothing is open
-    assert world.said == before  # asking again asked at the same minutes, and every answer was compared there
+    assert world.answered == before  # asking again asked at the same minutes, and every answer was compared there
 
 
 @pytest.mark.slow

@@ -65,14 +65,14 @@ def test_the_old_package_serves_where_it_is_safe() -> None:
 )
 @pytest.mark.parametrize(("version", "told"), first_quick(REFUSALS))
 def test_the_old_package_is_refused_where_it_loses_cells(version: tuple[int, ...], told: str) -> None:
-    said = run(WITHOUT.format(missing=["nest_asyncio2"]) + KERNEL.format(version=version) + REFUSED)
-    assert said.startswith(told)
-    assert said.endswith("True\n" if told else "False\n")  # whether asyncio is as it was
+    output = run(WITHOUT.format(missing=["nest_asyncio2"]) + KERNEL.format(version=version) + REFUSED)
+    assert output.startswith(told)
+    assert output.endswith("True\n" if told else "False\n")  # whether asyncio is as it was
 
 
 def test_without_either_package_the_error_names_the_install_command() -> None:
-    said = run(WITHOUT.format(missing=["nest_asyncio", "nest_asyncio2"]) + REFUSED)
-    assert said.splitlines() == [
+    output = run(WITHOUT.format(missing=["nest_asyncio", "nest_asyncio2"]) + REFUSED)
+    assert output.splitlines() == [
         "MissingDependency: enable_nested() needs the package 'nest-asyncio2', which is not installed",
         "install it with: pip install 'bknb[notebook]'",
         "True",

@@ -72,27 +72,27 @@ def test_the_context_follows_await_gather_and_tasks():
 
 
 def test_a_thread_of_a_strategy_has_no_context():
-    said = []
+    outcomes = []
 
     def outside():
         try:
             bknb.get_when()
         except bknb.UsageError as error:
-            said.append(str(error))
+            outcomes.append(str(error))
 
     def get_signal(ctx):
-        for target in (outside, lambda: said.append(ctx.candles("1m", 1).close.size)):
+        for target in (outside, lambda: outcomes.append(ctx.candles("1m", 1).close.size)):
             thread = threading.Thread(target=target)
             thread.start()
             thread.join()
         carried = contextvars.copy_context()
-        thread = threading.Thread(target=lambda: carried.run(lambda: said.append(bknb.get_when() == ctx.when)))
+        thread = threading.Thread(target=lambda: carried.run(lambda: outcomes.append(bknb.get_when() == ctx.when)))
         thread.start()
         thread.join()
 
     assert not run(get_signal, frame=(FRAME[0], FRAME[0])).errors
-    assert "copy_context" in said[0]
-    assert said[1:] == [1, True]
+    assert "copy_context" in outcomes[0]
+    assert outcomes[1:] == [1, True]
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "5", True])

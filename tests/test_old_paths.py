@@ -1,4 +1,4 @@
-"""Paths that the manual of 0.1.0 told to import still work, and say where the names are now."""
+"""Import paths of the manual of 0.1.0 still work, and warn with the new path."""
 
 from __future__ import annotations
 

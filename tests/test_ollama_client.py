@@ -1,4 +1,4 @@
-"""The real client of Ollama against a host on the loopback that speaks its protocol, well and badly."""
+"""The client of Ollama against a server on the loopback interface, with correct and with faulty answers."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ def ask(asked: Any, **options: Any) -> ModelReply:
 
 
 def test_a_streamed_answer_arrives_in_pieces_and_whole() -> None:
-    heard: list[tuple[str, str]] = []
+    received: list[tuple[str, str]] = []
     with serving(saying(ANSWER, thinking="The market rests.")) as server:
         reply = ask(
             model(server, think=True, options={"temperature": 0.1}),
             schema=SCHEMA,
             seed=7,
-            on_text=lambda kind, piece: heard.append((kind, piece)),
+            on_text=lambda kind, piece: received.append((kind, piece)),
         )
     assert reply == ModelReply(
         text=ANSWER, thinking="The market rests.", model="qwen3:8b", tokens_in=321, tokens_out=45
     )
-    assert "".join(piece for kind, piece in heard if kind == "text") == ANSWER
-    assert [kind for kind, _ in heard].index("text") > 1  # thinking came first, in several pieces
+    assert "".join(piece for kind, piece in received if kind == "text") == ANSWER
+    assert [kind for kind, _ in received].index("text") > 1  # thinking came first, in several pieces
     (asked,) = server.asked
     assert asked["path"] == "/api/chat"
     assert asked["messages"] == QUESTION
@@ -146,18 +146,18 @@ PASSING: dict[str, tuple[Answer, str]] = {
 def test_temporary_errors_are_tried_again(name: str) -> None:
     bad, _ = PASSING[name]
     waited: list[float] = []
-    heard: list[str] = []
+    received: list[str] = []
 
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
     with serving(bad, bad, saying(ANSWER)) as server:
         asked = model(server, retries=2, sleep=sleep)
-        reply = ask(asked, on_text=lambda kind, _: heard.append(kind))
+        reply = ask(asked, on_text=lambda kind, _: received.append(kind))
     assert reply.text == ANSWER
     assert len(server.asked) == 3
     assert waited == [1.0, 2.0]
-    assert heard.count("retry") == 2
+    assert received.count("retry") == 2
 
 
 @pytest.mark.parametrize("name", PASSING)

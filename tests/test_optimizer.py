@@ -55,8 +55,8 @@ def study(replies: list[str], **changed: Any) -> Any:
 def test_from_three_ranges_to_a_notebook_that_runs(tmp_path: Path) -> None:
     pytest.importorskip("ollama")
     pytest.importorskip("nbmake")
-    heard: list[Any] = []
-    stop = bknb.listen_progress_optimizer(heard.append)
+    received: list[Any] = []
+    stop = bknb.listen_progress_optimizer(received.append)
     answers = [
         idea(10),
         idea(8, code="import os\n" + HONEST.replace("FAST = 10", "FAST = 8")),
@@ -88,9 +88,9 @@ def test_from_three_ranges_to_a_notebook_that_runs(tmp_path: Path) -> None:
     assert all(each.luck.trials == 3 for each in proposals)
     assert proposals.tokens["read"] == 4 * 321
     # progress
-    assert [event.processed for event in heard][-1] == heard[-1].total == 9
-    assert heard[-1].progress == 1.0
-    assert [event.progress for event in heard] == sorted(event.progress for event in heard)
+    assert [event.processed for event in received][-1] == received[-1].total == 9
+    assert received[-1].progress == 1.0
+    assert [event.progress for event in received] == sorted(event.progress for event in received)
 
     # the same numbers from the notebook, in a kernel that knows nothing of this process
     path = bknb.Optimizer.dump("BTCUSDT", "ideas", tmp_path / "out")

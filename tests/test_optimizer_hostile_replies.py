@@ -112,8 +112,8 @@ def test_it_is_contained_with_a_reason(case: Case, watched: Path, trials: dict[t
     assert draft is not None
     before, threads = state(), threading.enumerate()
     verdict = tried(draft, trials, **case.limits)
-    said = [str(objection) for objection in verdict.objections]
-    assert any(case.says in reason for reason in said), said
+    found_reasons = [str(objection) for objection in verdict.objections]
+    assert any(case.says in reason for reason in found_reasons), found_reasons
     assert verdict.result is None
     assert state()[:3] == before[:3]
     assert new_threads(threads) == []
@@ -153,8 +153,8 @@ def test_the_sandbox_contains_code_without_the_static_checks(
     values: dict[str, Any] = {"name": "draft", "title": "", "rationale": "", "interval": "15m", "parameters": ()}
     draft = Draft(**values, code=inside(*lines), imports=("bknb", "numpy"))
     verdict = tried(draft, trials)
-    said = [str(objection) for objection in verdict.objections]
-    assert any(says in reason for reason in said), said
+    found_reasons = [str(objection) for objection in verdict.objections]
+    assert any(says in reason for reason in found_reasons), found_reasons
     assert not list(watched.iterdir())
 
 

@@ -27,7 +27,7 @@ def closing(attempt=1):
 
 
 class Life:
-    """A desk that is restarted at will, with everything it told and how long it waited."""
+    """An order desk that can be restarted, with its reports and its waiting times."""
 
     def __init__(self, *, broker=None, store=None, quantity=2.0, **more):
         self.broker = broker or PaperBroker()
@@ -54,7 +54,7 @@ class Life:
         self.slept.append(seconds)
         await asyncio.sleep(0)
 
-    async def hear(self, *events):
+    async def receive(self, *events):
         for event in events:
             self.desk.follow(event)
             assert await self.desk.settle(5.0)
@@ -87,7 +87,7 @@ class Life:
 
 def lives(*events, **more):
     life = Life(**more)
-    return life.live(lambda: life.hear(*events))
+    return life.live(lambda: life.receive(*events))
 
 
 def script(**calls):
@@ -109,9 +109,9 @@ def test_a_short_is_sold_and_bought_back():
     life = Life()
 
     async def play():
-        await life.hear(opened(position="short"))
+        await life.receive(opened(position="short"))
         assert life.broker.position("BTCUSDT") == life.desk.position() == -2.0
-        await life.hear(closed(position="short"))
+        await life.receive(closed(position="short"))
 
     life.live(play)
     assert life.broker.position("BTCUSDT") == 0.0
@@ -121,10 +121,10 @@ def test_a_scheduled_entry_rests_fills_and_is_closed():
     life = Life()
 
     async def play():
-        await life.hear(scheduled())
+        await life.receive(scheduled())
         assert life.statuses == {ENTRY: "accepted"}
         life.desk.saw(low=99.0, high=103.0)
-        await life.hear(opened(opened=5), closed(opened=5))
+        await life.receive(opened(opened=5), closed(opened=5))
 
     life.live(play)
     assert life.statuses == {ENTRY: "filled", closing(): "filled"}
@@ -144,9 +144,9 @@ def test_the_filled_part_of_a_cancelled_entry_is_closed_and_reported(part):
     life = Life()
 
     async def play():
-        await life.hear(scheduled())
+        await life.receive(scheduled())
         life.broker.fill(ENTRY, part)
-        await life.hear(cancelled())
+        await life.receive(cancelled())
 
     life.live(play)
     assert life.broker.orders[closing()].filled_quantity == part
@@ -159,11 +159,11 @@ def test_a_partly_filled_entry_is_closed_by_exactly_that():
     life = Life()
 
     async def play():
-        await life.hear(scheduled())
+        await life.receive(scheduled())
         life.broker.fill(ENTRY, 0.5)
         life.desk.follow(opened(opened=5))
         assert not await life.desk.settle(0.02)  # it goes on asking
-        await life.hear(closed(opened=5))
+        await life.receive(closed(opened=5))
 
     life.live(play)
     assert life.statuses == {ENTRY: "cancelled", closing(): "filled"}
@@ -187,9 +187,9 @@ def test_a_refused_resting_entry_is_reported_at_once_and_not_replaced():
     life = Life(broker=script(place=["refuse"]))
 
     async def play():
-        await life.hear(scheduled())
+        await life.receive(scheduled())
         assert "the record waits for it" in life.told[0][1]
-        await life.hear(opened(opened=5), closed(opened=5))
+        await life.receive(opened(opened=5), closed(opened=5))
 
     life.live(play)
     assert life.broker.orders == {}
@@ -251,7 +251,7 @@ def test_an_unreachable_broker_is_asked_with_backoff_and_reported_once():
         while len(life.slept) < 10:
             assert not await life.desk.settle(0.001)
         broker.away = False
-        await life.hear(closed())
+        await life.receive(closed())
 
     life.live(play)
     assert life.slept[:8] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
@@ -286,7 +286,7 @@ def test_a_desk_that_closes_carries_out_what_is_due_first():
     life = Life()
 
     async def play():
-        await life.hear(opened())
+        await life.receive(opened())
         life.desk.follow(closed())
         await life.desk.close(5.0)
         assert life.broker.position("BTCUSDT") == 0.0
@@ -371,13 +371,13 @@ def test_every_order_is_saved_before_it_is_sent():
         life.desk.follow(opened())
         assert saved_in(store) == {ENTRY: "intended"}  # when follow() is back, and before anything was sent
         assert seen == []
-        await life.hear(closed())
+        await life.receive(closed())
 
     life.live(play)
     # the position was over before the worker had its turn, so nothing was sent at all
     assert seen == []
     life = lives(opened(), closed(), store=store, broker=Watching())
-    assert seen == []  # heard twice
+    assert seen == []  # received twice
     store.sealed.clear()
     lives(opened(), closed(), store=store, broker=Watching())
     assert seen == [(ENTRY, "sent"), (closing(), "sent")]
@@ -442,14 +442,14 @@ def test_old_orders_are_forgotten_and_recent_ones_not_made_twice():
 
     async def play():
         for number in range(total):
-            await life.hear(
+            await life.receive(
                 opened(str(number), at=number * 10), closed(str(number), at=number * 10, ended=number * 10 + 5)
             )
         recent = str(total - 1)
         before = dict(life.received)
-        await life.hear(opened(recent, at=(total - 1) * 10), closed(recent, at=(total - 1) * 10))
+        await life.receive(opened(recent, at=(total - 1) * 10), closed(recent, at=(total - 1) * 10))
         await life.restart()
-        await life.hear(opened(recent, at=(total - 1) * 10))
+        await life.receive(opened(recent, at=(total - 1) * 10))
         assert life.received == before
 
     life.live(play)
@@ -476,12 +476,12 @@ def test_a_position_is_held_over_a_restart_and_closed_once():
     life = Life()
 
     async def play():
-        await life.hear(opened())
+        await life.receive(opened())
         await life.restart(held())
         assert life.broker.position("BTCUSDT") == life.desk.position() == 2.0
-        await life.hear(opened(), closed())
+        await life.receive(opened(), closed())
         await life.restart()
-        await life.hear(closed())
+        await life.receive(closed())
 
     life.live(play)
     assert life.received == {ENTRY: 1, closing(): 1}
@@ -492,7 +492,7 @@ def test_a_position_the_record_no_longer_holds_is_closed():
     life = Life()
 
     async def play():
-        await life.hear(opened())
+        await life.receive(opened())
         await life.restart(None)
 
     life.live(play)
@@ -507,7 +507,7 @@ def test_what_was_never_sent_is_decided_again_when_the_record_lost_it():
         life.desk.follow(opened())
         await life.restart(None)  # the process ended before the worker's turn
         assert life.desk.orders == []
-        await life.hear(opened())
+        await life.receive(opened())
 
     life.live(play)
     assert life.received == {ENTRY: 1}
@@ -544,10 +544,10 @@ def test_a_difference_is_reported_once_across_restarts():
     life = Life(broker=script(place=["refuse"]))
 
     async def play():
-        await life.hear(opened(), closed())
+        await life.receive(opened(), closed())
         await life.restart()
         assert len(life.told) == 1
-        # saved as it is when the process ended just before it was told
+        # saved as it is when the process ended just before it was reported
         (refused,) = life.desk.orders
         unsaid = msgspec.structs.replace(refused, reported=False)
         life.store.write("order", ("sma", "BTCUSDT"), msgspec.json.encode([unsaid]))
@@ -563,7 +563,7 @@ def test_a_lost_order_that_turns_up_is_found_and_closed():
     life = Life(broker=script(place=["lost_request"]))
 
     async def play():
-        await life.hear(opened(), closed())
+        await life.receive(opened(), closed())
         assert life.statuses == {ENTRY: "lost"}
         (lost,) = life.desk.orders
         await life.broker.place(lost)  # it had been on its way all the time
@@ -578,7 +578,7 @@ def test_leftovers_are_cancelled_at_the_start():
     life = Life(broker=script(place=["refuse"]))
 
     async def play():
-        await life.hear(scheduled(), cancelled())
+        await life.receive(scheduled(), cancelled())
         (refused,) = life.desk.orders
         await life.broker.place(refused)  # it had not been refused after all
         await life.restart()
@@ -592,10 +592,10 @@ def test_a_broker_that_is_away_does_not_stop_the_start():
     life = Life(broker=script(open_orders=[None, "lost_request"], report=["lost_request"] * 3))
 
     async def play():
-        await life.hear(scheduled())
+        await life.receive(scheduled())
         await life.restart(waiting())
         assert life.statuses == {ENTRY: "accepted"}
-        await life.hear(cancelled())
+        await life.receive(cancelled())
 
     life.live(play)
     assert life.broker.orders[ENTRY].status == "cancelled"
@@ -638,7 +638,7 @@ def test_a_failing_quantity_function_is_reported_and_no_order_is_made(wrong):
 def test_a_failing_problem_listener_does_not_stop_the_desk():
     life = Life(broker=script(place=["refuse"]))
     life.desk._tell_run = lambda kind, text: 1 / 0
-    life.live(lambda: life.hear(opened(), closed(), opened("b", at=20), closed("b", at=20, ended=30)))
+    life.live(lambda: life.receive(opened(), closed(), opened("b", at=20), closed("b", at=20, ended=30)))
     assert len(life.broker.orders) == 2
 
 
@@ -657,7 +657,7 @@ def test_a_broker_may_raise_anything():
     life = Life(broker=Odd())
 
     async def play():
-        await life.hear(opened(), closed(), scheduled("b", at=20))
+        await life.receive(opened(), closed(), scheduled("b", at=20))
         life.desk.follow(cancelled("b", at=20, ended=30))
         assert not await life.desk.settle(0.02)
 

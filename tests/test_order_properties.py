@@ -1,4 +1,4 @@
-"""Whatever goes wrong at the broker, and whenever the process is started again: nothing twice, nothing left unsaid."""
+"""Random trouble at the broker and random restarts: no order is sent twice, every difference is reported."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def live(chance, broker, desk):
 
 
 def check(order, broker, told):
-    """An order here is the order there, or there is none and that was said."""
+    """An order here is the order there, or there is none and that was reported."""
     there = broker.orders.get(order.client_id)
     if there is not None:
         assert (order.status, order.filled_quantity) == (there.status, there.filled_quantity)

@@ -1,4 +1,4 @@
-"""Orders, decided purely: from events to orders, from orders to deeds, and after a restart."""
+"""Orders, decided purely: from events to orders, from orders to actions, and after a restart."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_an_id_of_the_users_own_may_come_twice():
     assert second.client_id != first.client_id
 
 
-# From orders to deeds. (status of the entry, opened, over) -> what is next
+# From orders to actions. (status of the entry, opened, over) -> what is next
 
 DEEDS = {
     ("intended", False): Place, ("intended", True): Save,
@@ -265,10 +265,10 @@ RESTARTS = {
 
 
 def answers(order: Order, says: str) -> dict[str, Report | None]:
-    said = SAYS[says]
-    if said == "no answer":
+    reply = SAYS[says]
+    if reply == "no answer":
         return {}
-    return {order.client_id: None if said is None else report(order, *said)}
+    return {order.client_id: None if reply is None else report(order, *reply)}
 
 
 def restart(*orders, reports=None, working=(), holding=None, when=99 * MINUTE):

@@ -45,7 +45,7 @@ class Forgetful(PaperBroker):
 
 
 class Denying(PaperBroker):
-    """Has never heard of an order that is done."""
+    """Knows no order that is done."""
 
     async def report(self, client_id, symbol):
         found = await super().report(client_id, symbol)

@@ -30,7 +30,7 @@ def eager(price: float) -> bknb.Signal:
 
 
 class Paused:
-    """A run that pauses itself at its ``at``-th question and tells when it stands still."""
+    """A run that pauses itself at its ``at``-th question and reports when it is paused."""
 
     def __init__(self, at: int = 3) -> None:
         self.at = at

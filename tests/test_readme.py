@@ -1,4 +1,4 @@
-"""The README is read first, so it must be true."""
+"""The commands of the README work as printed."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_the_gate_runs_the_test_command_of_this_page() -> None:
     function = re.search(r"^readme_command\(\) \{.*?^\}$", gate, flags=re.MULTILINE | re.DOTALL)
     assert function
     script = f"{function[0]}\nreadme_command test-command"
-    said = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == command("test-command")
+    output = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == command("test-command")
     assert "pytest" not in gate.replace("pytest.mark.browser", "")  # the gate has no second way to run the tests
 
 
@@ -61,10 +61,10 @@ def test_a_link_leads_somewhere(target: str) -> None:
 @pytest.mark.parametrize("source", blocks("python"))
 def test_a_script_runs_as_printed(source: str, tmp_path: Path) -> None:
     python = [sys.executable, "-W", "error", "-c", source]
-    said = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
-    assert said.returncode == 0, said.stderr
-    assert said.stderr == ""
-    assert "sma-cross" in said.stdout
+    output = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert output.returncode == 0, output.stderr
+    assert output.stderr == ""
+    assert "sma-cross" in output.stdout
 
 
 @pytest.mark.kernel

@@ -1,4 +1,4 @@
-"""What bknb tells in sixty small worlds is, byte for byte, what was recorded.
+"""The output of bknb in sixty small worlds equals, byte for byte, what was recorded.
 
 Each world is a test; a failure names the aspects that changed. To see how, write the bytes before and after::
 

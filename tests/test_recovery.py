@@ -1,4 +1,4 @@
-"""The state a live run wakes up in: whichever files a crash left, the newest turn is believed."""
+"""The state a live run wakes up in: of the files a crash left, the one with the newest turn counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``bknb.testing.reset``: afterwards everything is as if nobody had used bknb in this process."""
+"""``bknb.testing.reset``: afterwards the process is as if bknb had not been used."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Mute:
 
 
 class Quiet:
-    def debug(self, *said: object) -> None: ...
+    def debug(self, *values: object) -> None: ...
 
     info = warning = error = debug
 
@@ -68,7 +68,7 @@ def compared() -> None:
     bknb.walker("BTCUSDT", strategies=[bknb.add_strategy("left", interval="1h", get_signal=nothing)], **RUN)
 
 
-# what a test leaves behind, and how somebody would see it
+# what a test leaves behind, and how it is detected
 LEFT: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "exchange": (lambda: bknb.add_exchange("left", get_candles=bknb.exchanges.demo()), bknb.list_exchanges),
     "strategy": (lambda: bknb.add_strategy("left", interval="1h", get_signal=nothing), bknb.list_strategies),

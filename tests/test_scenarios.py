@@ -1,4 +1,4 @@
-"""What happens to a signal, minute by minute: hand-written worlds, each also upside down."""
+"""The life of a signal, minute by minute: hand-written scenarios, each also mirrored (long and short exchanged)."""
 
 from __future__ import annotations
 

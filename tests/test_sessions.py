@@ -152,18 +152,18 @@ def market(sessions: Sessions, first: str, end: str, *, without: tuple[str, ...]
 
 
 def fetched(source: Any, first: str, end: str, interval: str = "1m") -> tuple[Candles, list[str]]:
-    said: list[str] = []
-    feed = Feed(source, Settings(), warn=said.append)
-    return asyncio.run(feed.fetch("EURUSD", interval, ms(first), ms(end))), said
+    notes: list[str] = []
+    feed = Feed(source, Settings(), warn=notes.append)
+    return asyncio.run(feed.fetch("EURUSD", interval, ms(first), ms(end))), notes
 
 
 @pytest.mark.parametrize(("sessions", "name"), [(FX, "fx"), (US, "us-equities")])
 def test_a_closed_market_is_no_gap(sessions: Sessions, name: str) -> None:
     candles = market(sessions, "2024-03-01 00:00", "2024-03-20 00:00")
     frame = candles.to_pandas()
-    got, said = fetched(bknb.exchanges.from_frame(frame, sessions=name), "2024-03-01 00:00", "2024-03-20 00:00")
+    got, notes = fetched(bknb.exchanges.from_frame(frame, sessions=name), "2024-03-01 00:00", "2024-03-20 00:00")
     assert got == candles
-    assert said == []
+    assert notes == []
     with pytest.raises(GapError):
         fetched(bknb.exchanges.from_frame(frame), "2024-03-01 00:00", "2024-03-20 00:00")
 
@@ -176,10 +176,10 @@ def test_a_minute_that_is_missing_while_it_is_open_is_a_gap() -> None:
 
 def test_a_candle_of_a_closed_market_is_left_out_and_told() -> None:
     candles = asyncio.run(DemoSource().get_candles("EURUSD", "1m", ms("2024-03-01 00:00"), 5 * 1440))
-    got, said = fetched(FrameSource(candles, sessions=FX), "2024-03-01 00:00", "2024-03-06 00:00")
+    got, notes = fetched(FrameSource(candles, sessions=FX), "2024-03-01 00:00", "2024-03-06 00:00")
     assert got == market(FX, "2024-03-01 00:00", "2024-03-06 00:00")
-    assert len(said) == 1
-    assert "left out, outside the trading sessions: 2880 candles, the first at 2024-03-01 22:00 UTC" in said[0]
+    assert len(notes) == 1
+    assert "left out, outside the trading sessions: 2880 candles, the first at 2024-03-01 22:00 UTC" in notes[0]
 
 
 @pytest.mark.slow
@@ -307,8 +307,8 @@ def test_sessions_can_be_declared_for_any_source(tmp_path: Path) -> None:
 
     source = bknb.exchanges.in_sessions(get_candles, "us-equities")
     assert source.name == "get_candles"
-    got, said = fetched(source, "2024-03-01 00:00", "2024-03-09 00:00")
-    assert (got, said) == (candles, [])
+    got, notes = fetched(source, "2024-03-01 00:00", "2024-03-09 00:00")
+    assert (got, notes) == (candles, [])
     kept = bknb.exchanges.stored(source, folder=tmp_path)
     done = bknb.download("SPY", exchange=kept, start="2024-03-01", end="2024-03-09", warmup_minutes=0, progress=False)
     assert done.series[0].candles == len(candles)

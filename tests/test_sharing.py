@@ -400,12 +400,12 @@ def test_it_runs_in_another_environment_with_the_network_off(copy: Path, tmp_pat
     )
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [str(python), "-m", "bknb.cli", "verify", str(copy)]
-    said = subprocess.run(
+    verified = subprocess.run(
         [*isolated, str(python), "-c", raise_loopback, *command],
         capture_output=True, text=True, check=False, env=environment, cwd=tmp_path,
     )  # fmt: skip
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.count(": the same") == 2
+    assert verified.returncode == 0, verified.stderr
+    assert verified.stdout.count(": the same") == 2
     where = subprocess.run(
         [str(python), "-c", "import bknb; print(bknb.__file__)"],
         capture_output=True, text=True, check=True, env=environment, cwd=tmp_path,
@@ -421,10 +421,10 @@ def test_a_changed_line_setting_and_constant_are_named(copy: Path, capfd: pytest
     nbformat.write(node, copy / "story.ipynb")
     (copy / "levels.py").write_text(HELPERS.replace("LENGTH = 10", "LENGTH = 12"))
     assert cli.main(["verify", str(copy)]) == 1
-    said = capfd.readouterr().out
-    assert "setting percent_fee: 0.05 -> 0.06" in said
-    assert re.search(r"line 3 of get_signal: .*1\.02.*->.*1\.03", said)
-    assert "LENGTH: 10 -> 12" in said
+    printed = capfd.readouterr().out
+    assert "setting percent_fee: 0.05 -> 0.06" in printed
+    assert re.search(r"line 3 of get_signal: .*1\.02.*->.*1\.03", printed)
+    assert "LENGTH: 10 -> 12" in printed
 
 
 @pytest.mark.kernel
@@ -487,10 +487,10 @@ def test_a_secret_in_a_cell_is_refused_before_anything_runs(
 ) -> None:
     path = write(tmp_path / "nb", *cells)
     assert cli.main(["share", str(path), "--to", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert re.search(place, said)
-    assert KEY not in said
-    assert len(said.splitlines()) <= 3
+    printed = capsys.readouterr().err
+    assert re.search(place, printed)
+    assert KEY not in printed
+    assert len(printed.splitlines()) <= 3
     assert not (tmp_path / "out").exists()
 
 

@@ -43,7 +43,7 @@ def test_no_floor_makes_a_position_of_nothing_to_gain():
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "message"),
     [
         ({"method": "martingale"}, "method must be one of fixed-percentage, kelly-criterion, atr-based"),
         ({"method": "fixed-percentage"}, "risk_percentage is missing"),
@@ -57,8 +57,8 @@ def test_no_floor_makes_a_position_of_nothing_to_gain():
         ),
     ],
 )
-def test_parameters_that_cannot_be_are_refused(parameters, said):
-    with pytest.raises(bknb.UsageError, match=said):
+def test_parameters_that_cannot_be_are_refused(parameters, message):
+    with pytest.raises(bknb.UsageError, match=message):
         bknb.add_sizing("wrong", **parameters)
     assert "wrong" not in bknb.list_sizings()
 

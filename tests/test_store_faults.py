@@ -83,7 +83,7 @@ def world_in(which: str, folder: Path) -> World:
 
 
 def verdict(which: str, folder: Path, steps: int) -> str:
-    """What is wrong after a crash in which ``steps`` steps were told to somebody; empty when all is well."""
+    """What is wrong after a crash in which ``steps`` steps were confirmed; empty when nothing is."""
     try:
         world = world_in(which, folder)
     except BknbError as error:
@@ -244,7 +244,7 @@ def test_an_error_at_any_change_leaves_the_old_value_or_the_new(tmp_path, error,
 
 
 def rewrite(folder: Path, disk: FaultyDisk) -> str:
-    """Replace a value on a disk that fails; returns what the user is told."""
+    """Replace a value on a disk that fails; returns the error text the user sees."""
     with FileStore(folder) as store:
         store.write("signal", PLACE, b'{"old":1}')
     told = ""

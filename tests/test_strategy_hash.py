@@ -569,7 +569,7 @@ def test_every_process_gives_the_same_hash_whatever_its_order_of_sets(tmp_path: 
     (tmp_path / "helpers.py").write_text(HELPERS)
     (tmp_path / "all.py").write_text("\n".join([*lines, "import json; print(json.dumps(found))"]))
     root = str(Path(bknb.__file__).parent.parent)
-    said = [
+    hashes = [
         json.loads(
             subprocess.run(
                 [sys.executable, "all.py"], cwd=tmp_path, check=True, capture_output=True, text=True,
@@ -578,8 +578,8 @@ def test_every_process_gives_the_same_hash_whatever_its_order_of_sets(tmp_path: 
         )
         for seed in ("1", "2")
     ]  # fmt: skip
-    assert said[0] == said[1]
-    assert len(said[0]) == len(TABLE)
+    assert hashes[0] == hashes[1]
+    assert len(hashes[0]) == len(TABLE)
 
 
 @pytest.mark.slow

@@ -384,12 +384,12 @@ def test_progress_and_stop() -> None:
 
 
 def test_progress_is_an_event() -> None:
-    heard: list[Any] = []
-    stop = bknb.listen_progress_walker(heard.append)
+    received: list[Any] = []
+    stop = bknb.listen_progress_walker(received.append)
     bknb.sweep(get_signals, **options())
     stop()
-    assert {event.kind for event in heard} == {"sweep"}
-    assert heard[-1].progress == 1.0
+    assert {event.kind for event in received} == {"sweep"}
+    assert received[-1].progress == 1.0
 
 
 # --- the ledger ----------------------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ def test_the_walk_in_every_form():
 
 
 @pytest.mark.parametrize(
-    ("params", "options", "said"),
+    ("params", "options", "message"),
     [
         ({"hour": [4]}, {}, "did you mean 'hours'"),
         ({"hours": [4]}, {"train": "60d"}, "24 days long; warm-up, train, gap and test need 64"),
@@ -156,6 +156,6 @@ def test_the_walk_in_every_form():
         ({"hours": [4]}, {"test": "0d"}, "longer than nothing"),
     ],
 )
-def test_a_walk_that_cannot_be_is_refused(params, options, said):
-    with pytest.raises(bknb.UsageError, match=said):
+def test_a_walk_that_cannot_be_is_refused(params, options, message):
+    with pytest.raises(bknb.UsageError, match=message):
         bknb.walk_forward(follow, params, **WALK | options)

@@ -1,4 +1,4 @@
-"""Strategies side by side: ranked the right way round, none taken down by another, stopped with what there is."""
+"""Strategies side by side: ranked the right way round, none affected by the failure of another, stopped with what there is."""
 
 from __future__ import annotations
 
@@ -144,12 +144,12 @@ def test_candles_are_loaded_once_for_all():
 
 
 def test_listeners_and_callbacks_receive_every_step():
-    heard, over = {"walker": [], "complete": [], "progress": [], "done": []}, threading.Event()
+    received, over = {"walker": [], "complete": [], "progress": [], "done": []}, threading.Event()
     stops = [
-        bknb.listen_walker(heard["walker"].append),
-        bknb.listen_walker_complete(heard["complete"].append),
-        bknb.listen_progress_walker(heard["progress"].append),
-        bknb.listen_done_walker(lambda event: (heard["done"].append(event), over.set())),
+        bknb.listen_walker(received["walker"].append),
+        bknb.listen_walker_complete(received["complete"].append),
+        bknb.listen_progress_walker(received["progress"].append),
+        bknb.listen_done_walker(lambda event: (received["done"].append(event), over.set())),
     ]
     called = []
     callbacks = {
@@ -157,19 +157,19 @@ def test_listeners_and_callbacks_receive_every_step():
         "on_strategy_complete": lambda step: called.append(("complete", step.strategy)),
         "on_complete": lambda comparison: called.append(("all", comparison.walker)),
     }
-    bknb.add_walker("heard", **CALL, strategies=["follow-4", "idle"], callbacks=callbacks)
-    found = bknb.Walker.background("BTCUSDT", walker="heard").result()
-    assert [step.strategy for step in heard["walker"]] == ["follow-4", "idle"]
-    assert heard["walker"][1].best_strategy == "follow-4"
-    assert [event.progress for event in heard["progress"]] == [0.5, 1.0]
-    assert heard["complete"] == [found]
+    bknb.add_walker("watched", **CALL, strategies=["follow-4", "idle"], callbacks=callbacks)
+    found = bknb.Walker.background("BTCUSDT", walker="watched").result()
+    assert [step.strategy for step in received["walker"]] == ["follow-4", "idle"]
+    assert received["walker"][1].best_strategy == "follow-4"
+    assert [event.progress for event in received["progress"]] == [0.5, 1.0]
+    assert received["complete"] == [found]
     assert over.wait(10)
     assert called == [
-        *(("start", "follow-4"), ("complete", "follow-4"), ("start", "idle"), ("complete", "idle"), ("all", "heard"))
+        *(("start", "follow-4"), ("complete", "follow-4"), ("start", "idle"), ("complete", "idle"), ("all", "watched"))
     ]
     for stop in stops:
         stop()
-    assert [(event.strategy, event.symbol) for event in heard["done"]] == [("heard", "BTCUSDT")]
+    assert [(event.strategy, event.symbol) for event in received["done"]] == [("watched", "BTCUSDT")]
 
 
 def test_a_callback_that_fails_is_a_warning():
@@ -231,7 +231,7 @@ def test_step_by_step_and_leaving_early():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"strategies": ["follow-4", "folow-12"]}, "did you mean 'follow-12'"),
         ({"strategies": []}, "at least one"),
@@ -243,8 +243,8 @@ def test_step_by_step_and_leaving_early():
         ({"strategies": None}, "needs the name of a walker"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(options, said):
-    with pytest.raises(bknb.UsageError, match=said):
+def test_what_cannot_be_compared_is_refused(options, message):
+    with pytest.raises(bknb.UsageError, match=message):
         bknb.walker("BTCUSDT", **CALL, **options)
 
 

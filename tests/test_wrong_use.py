@@ -60,8 +60,8 @@ def test_settings_that_contradict_themselves_change_nothing():
 
 
 def test_a_strategy_that_raises_is_counted_with_its_line_and_the_run_goes_on():
-    heard = []
-    stop = bknb.listen_error(heard.append)
+    received = []
+    stop = bknb.listen_error(received.append)
 
     def get_signal(when):
         if when.minute >= 30:
@@ -75,7 +75,7 @@ def test_a_strategy_that_raises_is_counted_with_its_line_and_the_run_goes_on():
     assert "ZeroDivisionError" in failure.message
     assert "the line that fails" in failure.where
     assert failure.first_at == 1_704_067_200_000 + 30 * 60_000
-    assert [event.kind for event in heard] == ["strategy"] * 30
+    assert [event.kind for event in received] == ["strategy"] * 30
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Random markets and random signals: what a run of them must keep to is in the tests that use them."""
+"""Random markets and random signals, for property tests."""
 
 from __future__ import annotations
 

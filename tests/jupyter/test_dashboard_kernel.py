@@ -1,4 +1,4 @@
-"""Dashboards in a real kernel: what is displayed, what is stored, and who still listens when a cell is run again."""
+"""Dashboards in a real kernel: what is displayed, what is stored, and the listeners left when a cell is run again."""
 
 from __future__ import annotations
 
@@ -64,29 +64,29 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cells]:
     manager.shutdown_kernel(now=True)
 
 
-def said(kernel: Cells, code: str) -> Any:
+def evaluated(kernel: Cells, code: str) -> Any:
     return eval(kernel.printed(kernel.run(f"print(repr({code}))")))  # noqa: S307 -- what our own kernel printed
 
 
 def test_a_cell_that_is_run_again_leaves_one_listener(kernel: Cells) -> None:
     kernel.run("gate.clear()\ntask = start()")
-    before = said(kernel, "listeners()")
+    before = evaluated(kernel, "listeners()")
     kernel.cell("one", "bknb.dashboard(task)")
-    once = said(kernel, "listeners()")
+    once = evaluated(kernel, "listeners()")
     assert once > before
     for _ in range(3):
         kernel.cell("one", "bknb.dashboard(task)")
-    assert said(kernel, "listeners()") == once
+    assert evaluated(kernel, "listeners()") == once
     kernel.cell("two", "other = bknb.dashboard(task)\nother")  # another cell has a dashboard of its own
-    assert said(kernel, "listeners()") == before + 2 * (once - before)
+    assert evaluated(kernel, "listeners()") == before + 2 * (once - before)
     kernel.cell("two", "%dashboard {task}")
-    assert said(kernel, "(listeners(), other.live)") == (before + 2 * (once - before), False)
+    assert evaluated(kernel, "(listeners(), other.live)") == (before + 2 * (once - before), False)
     kernel.cell("two", "gate.set()\nboard = bknb.dashboard(task)\nboard.wait(60)")
     kernel.run("task.result()\nNone")
-    assert said(kernel, "(board.wait(60), task.done)") == (True, True)
+    assert evaluated(kernel, "(board.wait(60), task.done)") == (True, True)
     kernel.cell("one", "1")
     kernel.run("import time\nwhile listeners() > 0: time.sleep(0.02)")
-    assert said(kernel, "listeners()") == 0
+    assert evaluated(kernel, "listeners()") == 0
 
 
 def test_a_notebook_gets_the_widget_and_the_final_picture(kernel: Cells) -> None:
@@ -113,7 +113,12 @@ def place(shown: dict[str, Any]) -> str:
 
 def finals(kernel: Cells, first: dict[str, Any]) -> list[dict[str, Any]]:
     name = first["transient"]["display_id"]
-    found = [m["content"] for heard in kernel.heard.values() for m in heard if m["msg_type"] == "update_display_data"]
+    found = [
+        m["content"]
+        for received in kernel.received.values()
+        for m in received
+        if m["msg_type"] == "update_display_data"
+    ]
     return [content for content in found if content["transient"].get("display_id") == name]
 
 

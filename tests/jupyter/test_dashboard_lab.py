@@ -1,4 +1,4 @@
-"""Dashboards in a real JupyterLab, looked at by a real browser."""
+"""Dashboards in a real JupyterLab, in a real browser."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_dashboard_follows_a_run_selects_a_trade_and_is_stored(browser: Browse
     notebook.run(5)
     assert notebook.printed(5) == "0\n"
 
-    # a chosen trade: the chart goes there in detail, and its story is told
+    # a selected trade: the chart zooms to it in detail, and its events are listed
     whole = board(browser)
     identity = browser.run(
         "const row = document.querySelectorAll('.bknb-trades tbody tr')[3]; row.click();"
@@ -231,8 +231,6 @@ def test_a_cell_that_is_run_again_shows_one_dashboard_with_one_listener(
     assert notebook.printed(2) == once != "0\n"
     notebook.scroll(1)
     wait_for(lambda: browser.count(".bknb-dashboard") == 1, 20, "one dashboard")
-    browser.run(
-        "document.querySelector('.bknb-dashboard .bknb-stop_now').click()"
-    )  # the buttons of a run are there too
+    browser.run("document.querySelector('.bknb-dashboard .bknb-stop_now').click()")  # its buttons
     wait_for(lambda: board(browser).get("status") == "stopped", 30, "the end")
     assert browser.count(".bknb-dashboard .bknb-controls") == 0

@@ -33,7 +33,7 @@ class Kernel:
     def __init__(self, manager: Any, client: Any) -> None:
         self.manager = manager
         self.client = client
-        self.heard: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.received: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def send(self, code: str) -> str:
         return str(self.client.execute(code))
@@ -41,13 +41,15 @@ class Kernel:
     def listen_until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             message = self.client.get_iopub_msg(timeout=WAIT_SECONDS)
-            self.heard[message["parent_header"].get("msg_id", "")].append(message)
+            self.received[message["parent_header"].get("msg_id", "")].append(message)
 
     def idle(self, request: str) -> bool:
-        return any(m["msg_type"] == "status" and m["content"]["execution_state"] == "idle" for m in self.heard[request])
+        return any(
+            m["msg_type"] == "status" and m["content"]["execution_state"] == "idle" for m in self.received[request]
+        )
 
     def reply(self, request: str) -> dict[str, Any]:
-        """The answer to a request, after everything it showed was heard."""
+        """The answer to a request, after everything it showed was received."""
         while True:
             message: dict[str, Any] = self.client.get_shell_msg(timeout=WAIT_SECONDS)
             if message["parent_header"]["msg_id"] == request:
@@ -62,10 +64,10 @@ class Kernel:
 
     def shown(self, request: str, *kinds: str) -> list[dict[str, Any]]:
         kinds = kinds or ("display_data", "update_display_data", "execute_result")
-        return [m["content"] for m in self.heard[request] if m["msg_type"] in kinds]
+        return [m["content"] for m in self.received[request] if m["msg_type"] in kinds]
 
     def printed(self, request: str) -> str:
-        return "".join(m["content"]["text"] for m in self.heard[request] if m["msg_type"] == "stream")
+        return "".join(m["content"]["text"] for m in self.received[request] if m["msg_type"] == "stream")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
 
 @pytest.fixture
 def kernel(running: Kernel) -> Kernel:
-    running.heard.clear()
+    running.received.clear()
     return running
 
 
@@ -339,7 +341,7 @@ def test_a_saved_year_of_minutes_stays_below_a_megabyte(kernel: Kernel) -> None:
     body = TRADER.replace("300", "200").replace("1.02", "1.03").replace("0.99", "0.97")
     request = kernel.run(f"%%backtest BTCUSDT {YEAR} --interval 15m --name year --out year\n{body}")
     cell = nbformat.v4.new_code_cell("x")
-    for message in kernel.heard[request]:
+    for message in kernel.received[request]:
         if message["msg_type"] in ("stream", "display_data", "execute_result"):
             cell.outputs.append(nbformat.v4.output_from_msg(message))
     notebook = nbformat.v4.new_notebook(cells=[cell])

@@ -1,4 +1,4 @@
-"""The first notebook in a real JupyterLab, looked at by a real browser."""
+"""The first notebook in a real JupyterLab, in a real browser."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ def ready(fine: Callable[[str], Answer], shell: Any) -> Callable[[str], Answer]:
 
 def test_a_run_is_started_kept_and_listed(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
     assert ready("%live").out == "no live run has been started in this session\n"
-    said = ready(f"task << {LIVE} --until '2024-01-01 02:00'".replace("task << %live", "%live task <<"))
-    assert said.out.startswith("live: quiet on BTCUSDT; ")
-    assert said.value is None
+    output = ready(f"task << {LIVE} --until '2024-01-01 02:00'".replace("task << %live", "%live task <<"))
+    assert output.out.startswith("live: quiet on BTCUSDT; ")
+    assert output.value is None
     task = shell.user_ns["task"]
     assert len(task.result(20).trades) == 0
     assert ready("%live").out == "quiet on BTCUSDT: fulfilled, up to 2024-01-01 02:00 UTC, 0 trades\n"
@@ -43,8 +43,8 @@ def test_a_run_is_stopped(ready: Callable[[str], Answer], shell: Any) -> None:  
     shell.user_ns["clock"] = AcceleratedClock(START, speed=600)
     ready(f"{LIVE} --out task")
     assert shell.user_ns["task"].status == "pending"
-    said = ready("%live BTCUSDT --strategy quiet --stop")
-    assert said.out == "quiet on BTCUSDT: no new entries from now on\n"
+    output = ready("%live BTCUSDT --strategy quiet --stop")
+    assert output.out == "quiet on BTCUSDT: no new entries from now on\n"
     assert shell.user_ns["task"].result(20).stopped
 
 
