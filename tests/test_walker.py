@@ -1,4 +1,4 @@
-"""Strategies side by side: ranked the right way round, none affected by the failure of another, stopped with what there is."""
+"""Strategies side by side: ranked in the right order, independent of each other's failures, stopped early."""
 
 from __future__ import annotations
 
