@@ -1,8 +1,9 @@
-"""The named execution models: which price fills, and in which order when a candle is ambiguous.
+"""The named execution models: which price fills an order, and in which order when a candle is ambiguous.
 
-A one-minute candle does not say in which order it traded. Each model is one consistent answer; every run names
-the one it used. ``pessimistic`` is the default: it resolves doubt against the trader, ``touch`` in favour of the
-trader; ``vwap`` watches only the five-minute average price and equals backtest-kit since mid-2026.
+A one-minute candle does not say in which order it traded. Each model is one consistent answer; every run names the one
+it used. ``pessimistic`` is the default: market orders fill at the open of the first candle that traded after the
+decision, and doubt is resolved against the trader. ``touch`` fills at every level a candle reaches, in favour of the
+trader. ``vwap`` trades at the five-minute average price and equals backtest-kit since mid-2026.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import UnknownName
-from .signal import CancelReason, CloseReason, OpenSignal, Position, ScheduledSignal
+from .signal import CancelReason, CloseReason, OpenSignal, ScheduledSignal
 
 ExecutionName: TypeAlias = Literal["pessimistic", "touch", "vwap"]
-Entry: TypeAlias = Literal["open", "open_and_stop", "reject"]
 
 
 class Minute(NamedTuple):
     """One closed one-minute candle; ``price`` is the average price of the window that ends with it.
 
-    Prices in quote currency, ``t`` is the open time in UTC ms.
+    Prices in quote currency, ``t`` is the open time in UTC ms. ``traded`` is false for a candle without volume from
+    a source that reports volumes.
     """
 
     t: int
@@ -28,6 +29,28 @@ class Minute(NamedTuple):
     low: float
     close: float
     price: float
+    traded: bool = True
+
+
+class Entry(NamedTuple):
+    """The fill of an entry order.
+
+    Attributes
+    ----------
+    price
+        Quote currency.
+    at_open
+        Whether it filled at the open of the candle, so that the whole candle came after it.
+    stopped
+        Whether the same candle takes the position out at its stop.
+    in_doubt
+        Whether the candle reached the stop, too, and does not say what came first.
+    """
+
+    price: float
+    at_open: bool
+    stopped: bool = False
+    in_doubt: bool = False
 
 
 class Exit(NamedTuple):
@@ -43,52 +66,85 @@ class ExecutionModel(NamedTuple):
 
     Attributes
     ----------
+    fills_at_open
+        A market order fills at the open of a later candle; otherwise at the average price it was decided at.
     watches
         ``"range"``: a level is hit when the candle's high or low reaches it. ``"average"``: when the average
         price crosses it.
+    needs_volume
+        A candle without volume fills nothing.
+    trades_through
+        A resting limit and a target fill only when a candle trades beyond them.
     stop_first
         Which exit wins when one candle reaches both.
     gap_fills
-        A candle that opens beyond the stop fills it at that open, not at the level.
+        A candle that opens beyond a level fills it at that open, not at the level.
     fills_on_the_way
-        A candle that reaches entry and stop opens the position and stops it out, instead of rejecting it.
-    better_of_market_and_limit
-        A limit the market has already passed fills at the market.
+        A candle that reaches a limit and the stop opens the position and stops it out, instead of rejecting it.
     frame_end_close, frame_end_cancel
         The reason of what the end of the frame cuts off.
     """
 
     name: ExecutionName
+    fills_at_open: bool
     watches: Literal["range", "average"]
+    needs_volume: bool
+    trades_through: bool
     stop_first: bool
     gap_fills: bool
     fills_on_the_way: bool
-    better_of_market_and_limit: bool
     frame_end_close: CloseReason
     frame_end_cancel: CancelReason
 
-    def market_fill(self, position: Position, price: float, price_open: float | None) -> float | None:
-        """Entry price of a signal that can open at once at the average ``price``; ``None``: it has to wait."""
-        if price_open is None:
-            return price
-        reached = price <= price_open if position == "long" else price >= price_open
-        if not reached:
-            return None
-        return price if self.better_of_market_and_limit else price_open
+    def can_fill(self, minute: Minute, not_before: int = 0) -> bool:
+        """Whether an order that may fill from ``not_before`` (UTC ms) on can fill in a candle."""
+        return minute.t >= not_before and (minute.traded or not self.needs_volume)
 
-    def entry(self, signal: ScheduledSignal, minute: Minute) -> Entry | None:
-        """The effect of a candle on a scheduled signal; the stop goes before the entry, ``None``: it still waits."""
-        if signal.position == "long":
-            entered = minute.low <= signal.price_open
-            stopped = minute.low <= signal.price_stop_loss
-            gapped = minute.open <= signal.price_stop_loss
-        else:
-            entered = minute.high >= signal.price_open
-            stopped = minute.high >= signal.price_stop_loss
-            gapped = minute.open >= signal.price_stop_loss
-        if stopped:
-            return "open_and_stop" if self.fills_on_the_way and not gapped else "reject"
-        return "open" if entered else None
+    def entry(self, signal: ScheduledSignal, minute: Minute, *, first: bool) -> Entry | Literal["reject"] | None:
+        """The fill of an entry order in a candle; ``None``: it still waits, ``"reject"``: its stop was reached.
+
+        ``first`` is the first candle that can fill the order.
+        """
+        if signal.entry == "market":
+            return Entry(minute.open, at_open=True)
+        sign = 1 if signal.position == "long" else -1
+        # A short is a long in mirrored prices: favourable is up for both.
+        level, stop, opened = sign * signal.price_open, sign * signal.price_stop_loss, sign * minute.open
+        adverse, favourable = (minute.low, minute.high) if sign > 0 else (-minute.high, -minute.low)
+        if signal.entry == "stop":
+            return self._stop_entry(signal, minute, level, stop, opened, adverse, favourable, first=first)
+        if self.fills_at_open and first and opened <= level:
+            return Entry(minute.open, at_open=True)
+        if self.gap_fills and opened < level:
+            return Entry(minute.open, at_open=True)
+        if adverse <= stop:
+            if self.fills_on_the_way:
+                return Entry(signal.price_open, at_open=False, stopped=True, in_doubt=True)
+            return "reject"
+        if adverse < level or (adverse == level and not self.trades_through):
+            return Entry(signal.price_open, at_open=False)
+        return None
+
+    def _stop_entry(
+        self,
+        signal: ScheduledSignal,
+        minute: Minute,
+        level: float,
+        stop: float,
+        opened: float,
+        adverse: float,
+        favourable: float,
+        *,
+        first: bool,
+    ) -> Entry | Literal["reject"] | None:
+        """The fill of a stop entry; prices but those of ``signal`` and ``minute`` are mirrored for a short."""
+        if self.watches == "average":
+            adverse = favourable = minute.price if signal.position == "long" else -minute.price
+        if self.gap_fills and (opened > level or (first and opened == level)):
+            return Entry(minute.open, at_open=True)
+        if favourable >= level:
+            return Entry(signal.price_open, at_open=False, in_doubt=adverse <= stop)
+        return "reject" if adverse <= stop else None
 
     def exit(self, signal: OpenSignal, minute: Minute) -> Exit | None:
         """The exit of an open position at target or stop in a candle; ``None`` when neither is hit."""
@@ -98,20 +154,22 @@ class ExecutionModel(NamedTuple):
             best, worst = minute.high, minute.low
         else:
             best, worst = minute.low, minute.high
+        target, stop = signal.price_take_profit, signal.price_stop_loss
         if signal.position == "long":
-            won = best >= signal.price_take_profit
-            lost = worst <= signal.price_stop_loss
-            gapped = minute.open <= signal.price_stop_loss
+            won = best > target if self.trades_through else best >= target
+            lost = worst <= stop
+            opened_lost, opened_won = minute.open <= stop, minute.open > target
         else:
-            won = best <= signal.price_take_profit
-            lost = worst >= signal.price_stop_loss
-            gapped = minute.open >= signal.price_stop_loss
+            won = best < target if self.trades_through else best <= target
+            lost = worst >= stop
+            opened_lost, opened_won = minute.open >= stop, minute.open < target
+        if self.gap_fills and (opened_lost or opened_won):
+            # A candle that opens beyond a level fills it there, before it can reach the other: nothing is in doubt.
+            return Exit("stop_loss" if opened_lost else "take_profit", minute.open, ambiguous=False)
         if lost and (self.stop_first or not won):
-            gap = self.gap_fills and gapped
-            # A candle that opens beyond the stop was stopped before it could reach the target: nothing is in doubt.
-            return Exit("stop_loss", minute.open if gap else signal.price_stop_loss, ambiguous=won and not gap)
+            return Exit("stop_loss", stop, ambiguous=won)
         if won:
-            return Exit("take_profit", signal.price_take_profit, ambiguous=lost)
+            return Exit("take_profit", target, ambiguous=lost)
         return None
 
     def extremes(self, minute: Minute) -> tuple[float, float]:
@@ -121,34 +179,50 @@ class ExecutionModel(NamedTuple):
         return minute.high, minute.low
 
 
+def exit_at_entry(signal: OpenSignal) -> Exit | None:
+    """The exit of a position that filled at or beyond one of its own levels: at that fill, before anything else."""
+    sign = 1 if signal.position == "long" else -1
+    if sign * (signal.price_open - signal.price_stop_loss) <= 0:
+        return Exit("stop_loss", signal.price_open, ambiguous=False)
+    if sign * (signal.price_take_profit - signal.price_open) <= 0:
+        return Exit("take_profit", signal.price_open, ambiguous=False)
+    return None
+
+
 EXECUTION_MODELS: Final[dict[str, ExecutionModel]] = {
     "pessimistic": ExecutionModel(
         name="pessimistic",
+        fills_at_open=True,
         watches="range",
+        needs_volume=True,
+        trades_through=True,
         stop_first=True,
         gap_fills=True,
         fills_on_the_way=True,
-        better_of_market_and_limit=True,
         frame_end_close="frame_end",
         frame_end_cancel="frame_end",
     ),
     "touch": ExecutionModel(
         name="touch",
+        fills_at_open=True,
         watches="range",
+        needs_volume=False,
+        trades_through=False,
         stop_first=False,
         gap_fills=False,
         fills_on_the_way=False,
-        better_of_market_and_limit=True,
         frame_end_close="frame_end",
         frame_end_cancel="frame_end",
     ),
     "vwap": ExecutionModel(
         name="vwap",
+        fills_at_open=False,
         watches="average",
+        needs_volume=False,
+        trades_through=False,
         stop_first=False,
         gap_fills=False,
         fills_on_the_way=False,
-        better_of_market_and_limit=False,
         frame_end_close="time_expired",
         frame_end_cancel="timeout",
     ),

@@ -3,19 +3,29 @@
 ``step(state, input, rules)`` is a pure function. Backtest, live and paper feed it the same inputs; they differ only
 in who supplies the minutes and who carries out the commands.
 
-========== ================ ============================================ =====================================
-state      input            becomes                                      events
-========== ================ ============================================ =====================================
-Flat       Answer           Flat, Asking, Waiting or Holding             Rejected / Scheduled / Opened
-Flat       Minute           Flat                                         (Idle)
-Asking     Verdict          Flat, Waiting or Holding                     RiskRefused / Scheduled / Opened
-Waiting    Minute           Waiting, Entering, Holding or Flat           Cancelled / Opened [Closed] / (Active)
-Waiting    DataEnd, Halt    Flat                                         Cancelled
-Entering   Verdict          Holding or Flat                              RiskRefused Cancelled / Opened [Closed]
+A moment is the boundary between two minutes. What is decided there (an entry, leaving at a deadline or at the end of
+the frame) is an order: it is part of the state, and fills in the first minute that can fill it. What a minute did is
+known, and told, when that minute has closed.
+
+========== ================ ================================================= ========================================
+state      input            becomes                                           events
+========== ================ ================================================= ========================================
+Flat       Answer           Flat, Asking, Opening; vwap: Waiting, Holding     Rejected / Scheduled / Opened
+Flat       Minute           Flat                                              (Idle)
+Asking     Verdict          Flat, Holding, Opening; vwap: Waiting             RiskRefused / Scheduled / Opened
+Opening    Minute           Opening, Waiting, Holding or Flat                 [Closed] Scheduled / Opened / Cancelled …
+Opening    Boundary         Opening, Holding or Flat                          Cancelled
+Opening    DataEnd          Flat                                              [Closed] Cancelled
+Waiting    Minute           Waiting, Entering, Holding or Flat                Cancelled / Opened [Closed] / (Active)
+Waiting    Boundary         Waiting or Flat                                   Cancelled
+Waiting    DataEnd, Halt    Flat                                              Cancelled
+Entering   Verdict          Holding or Flat                                   RiskRefused Cancelled / Opened [Closed]
+Holding    Answer           Holding, Asking or Opening (while it leaves)      Rejected
 Holding    SkippedMinutes   Holding
-Holding    Minute           Holding or Flat                              Milestone … / Closed / (Active)
-Holding    DataEnd          Flat                                         Closed
-========== ================ ============================================ =====================================
+Holding    Minute           Holding or Flat                                   Milestone … / Closed / (Active)
+Holding    Boundary         Holding
+Holding    DataEnd          Flat                                              Closed
+========== ================ ================================================= ========================================
 
 Everything else raises ``InvalidTransition`` with the story of how it got there, and does not type-check.
 Events in parentheses exist only when ``rules.quiet``.
@@ -29,7 +39,7 @@ import msgspec
 
 from ..config import Settings
 from ..errors import InvalidTransition
-from .execution import ExecutionModel, Exit, Minute
+from .execution import Entry, ExecutionModel, Exit, Minute, exit_at_entry
 from .formatting import minute_text, stamp_text
 from .interval import MINUTE_MS
 from .milestones import passed_levels, progress
@@ -39,6 +49,7 @@ from .signal import (
     Cancelled,
     CancelReason,
     Closed,
+    CloseReason,
     Event,
     Idle,
     Milestone,
@@ -52,7 +63,10 @@ from .signal import (
     ScheduledSignal,
     Signal,
 )
+from .tick_grid import on_grid
 from .validation import broken_rules, shown
+
+_NEVER: Final = 2**63 - 1
 
 
 class Rules(NamedTuple):
@@ -61,11 +75,13 @@ class Rules(NamedTuple):
     Attributes
     ----------
     frame_last
-        Last moment of the frame (UTC ms); the first later candle ends what is open. ``None`` in live.
+        Last moment of the frame (UTC ms), which ends what is open. ``None`` in live.
     risk
         Name of the risk profile to ask, or ``None``.
     quiet
         Whether minutes in which nothing happens give ``Idle`` and ``Active`` results.
+    tick
+        The smallest step of prices on this market (quote currency); ``None``: unknown, levels stay as they are.
     """
 
     symbol: str
@@ -78,6 +94,7 @@ class Rules(NamedTuple):
     frame_last: int | None = None
     risk: str | None = None
     quiet: bool = False
+    tick: float | None = None
 
 
 # --- states -----------------------------------------------------------------------------------------------------
@@ -89,36 +106,20 @@ class Flat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     last_id: str | None = None
 
 
-class Asking(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A checked candidate is with the risk profile."""
+class Leaving(msgspec.Struct, frozen=True, kw_only=True):
+    """The order that ends a position: why, when it was decided, and from when on it may fill (UTC ms)."""
 
-    candidate: OpenSignal | ScheduledSignal
-    when: int
-    price: float
-    last_id: str | None = None
-
-
-class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A scheduled signal waits for its entry price."""
-
-    signal: ScheduledSignal
-    last_id: str | None = None
-
-
-class Entering(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The entry was touched in ``minute``; the risk profile is asked again."""
-
-    signal: ScheduledSignal
-    minute: Minute
-    stopped_too: bool
-    last_id: str | None = None
+    reason: CloseReason
+    decided_at: int
+    not_before: int
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A position is open.
 
     ``highest`` and ``lowest`` are the extreme prices it has seen, ``profit_level`` and ``loss_level`` the furthest
-    milestones it has passed (0..100).
+    milestones it has passed (0..100). ``leaving`` is its closing order, once it was decided. ``in_doubt``: a candle
+    did not say whether the position survived it.
     """
 
     signal: OpenSignal
@@ -126,20 +127,76 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     lowest: float
     profit_level: int = 0
     loss_level: int = 0
+    leaving: Leaving | None = None
+    in_doubt: bool = False
 
 
-State: TypeAlias = Flat | Asking | Waiting | Entering | Holding
+class Asking(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A checked candidate is with the risk profile; ``ending`` is a position that leaves meanwhile."""
+
+    candidate: OpenSignal | ScheduledSignal
+    when: int
+    price: float
+    not_before: int
+    last_id: str | None = None
+    ending: Holding | None = None
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An entry order was decided, and no minute that can fill it has closed yet.
+
+    ``not_before`` is the moment (UTC ms) from which on it may fill; ``ending`` a position that leaves meanwhile.
+    """
+
+    signal: ScheduledSignal
+    not_before: int
+    last_id: str | None = None
+    ending: Holding | None = None
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A limit or stop entry rests."""
+
+    signal: ScheduledSignal
+    last_id: str | None = None
+
+
+class Entering(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The entry was touched in ``minute``; the risk profile is asked again before ``entry`` is made."""
+
+    signal: ScheduledSignal
+    minute: Minute
+    entry: Entry
+    last_id: str | None = None
+
+
+State: TypeAlias = Flat | Asking | Opening | Waiting | Entering | Holding
 
 
 # --- inputs (besides Minute) ------------------------------------------------------------------------------------
 
 
 class Answer(NamedTuple):
-    """The signal a strategy returned at moment ``when`` (UTC ms); ``price`` is the average price then."""
+    """The signal a strategy returned at moment ``when`` (UTC ms); ``price`` is the average price then.
+
+    ``decided_at`` is the time of the clock when it was known, where that was later (live, catching up).
+    """
 
     when: int
     price: float
     signal: Signal
+    decided_at: int | None = None
+
+
+class Boundary(NamedTuple):
+    """The moment ``when`` (UTC ms), before its minute: the clock ends what is due. ``price`` is the average then.
+
+    ``decided_at`` is the time of the clock when it was looked at, where that was later (live, catching up).
+    """
+
+    when: int
+    price: float
+    decided_at: int | None = None
 
 
 class Verdict(NamedTuple):
@@ -158,10 +215,11 @@ class SkippedMinutes(NamedTuple):
 
 
 class DataEnd(NamedTuple):
-    """The candles end with the one at ``t``; ``price`` is the last average price."""
+    """The candles end with the one at ``t``: its close, and the average price of the window that ends with it."""
 
     t: int
     price: float
+    close: float
 
 
 class Halt(NamedTuple):
@@ -171,18 +229,22 @@ class Halt(NamedTuple):
     price: float
 
 
-Input: TypeAlias = Answer | Minute | Verdict | SkippedMinutes | DataEnd | Halt
+Input: TypeAlias = Answer | Boundary | Minute | Verdict | SkippedMinutes | DataEnd | Halt
 
 
 # --- results ----------------------------------------------------------------------------------------------------
 
 
 class Reserve(NamedTuple):
-    """Command: ask the risk profile for a place, which is taken when it is granted."""
+    """Command: ask the risk profile for a place, which is taken when it is granted.
+
+    ``ending`` is the id of a signal that leaves at this moment: its place counts as free.
+    """
 
     candidate: OpenSignal | ScheduledSignal
     when: int
     price: float
+    ending: str | None = None
 
 
 class Release(NamedTuple):
@@ -207,9 +269,11 @@ def step(state: Flat, given: Answer | Minute, rules: Rules) -> Step: ...
 @overload
 def step(state: Asking | Entering, given: Verdict, rules: Rules) -> Step: ...
 @overload
-def step(state: Waiting, given: Minute | DataEnd | Halt, rules: Rules) -> Step: ...
+def step(state: Opening, given: Boundary | Minute | DataEnd, rules: Rules) -> Step: ...
 @overload
-def step(state: Holding, given: SkippedMinutes | Minute | DataEnd, rules: Rules) -> Step: ...
+def step(state: Waiting, given: Boundary | Minute | DataEnd | Halt, rules: Rules) -> Step: ...
+@overload
+def step(state: Holding, given: Answer | SkippedMinutes | Boundary | Minute | DataEnd, rules: Rules) -> Step: ...
 def step(state: State, given: Input, rules: Rules) -> Step:
     """The next state in the lifecycle of a signal, with the events and commands on the way.
 
@@ -223,8 +287,9 @@ def step(state: State, given: Input, rules: Rules) -> Step:
     >>> from bknb.domain.execution import execution_model
     >>> rules = Rules("BTCUSDT", "s", "demo", None, "backtest", execution_model("touch"), Settings())
     >>> signal = Signal(position="long", price_take_profit=110.0, price_stop_loss=90.0, minute_estimated_time=5)
-    >>> step(Flat(), Answer(0, 100.0, signal), rules).events[0].signal.price_open
-    100.0
+    >>> opening = step(Flat(), Answer(0, 100.0, signal), rules).state
+    >>> step(opening, Minute(0, 101.0, 102.0, 100.5, 101.5, 101.0), rules).events[0].signal.price_open
+    101.0
     """
     transition = _TRANSITIONS.get((type(state), type(given)))
     if transition is None:
@@ -262,35 +327,66 @@ def signal_id(rules: Rules, when: int) -> str:
 
 
 def _flat_answer(state: Flat, given: Answer, rules: Rules) -> Step:
-    signal = given.signal
-    reasons = broken_rules(signal, price=given.price, model=rules.model, settings=rules.settings)
-    if signal.id is not None and signal.id == state.last_id:
+    return _answered(state, None, given, rules)
+
+
+def _holding_answer(state: Holding, given: Answer, rules: Rules) -> Step:
+    if state.leaving is None:
+        raise InvalidTransition(f"a strategy is not asked while its position is open\n{story(state, rules)}")
+    return _answered(state, state, given, rules)
+
+
+def _answered(state: Flat | Holding, ending: Holding | None, given: Answer, rules: Rules) -> Step:
+    last_id = state.last_id if isinstance(state, Flat) else state.signal.id
+    model = rules.model
+    signal = on_grid(given.signal, rules.tick) if model.fills_at_open else given.signal
+    reasons = broken_rules(signal, price=given.price, settings=rules.settings)
+    if signal.id is not None and signal.id == last_id:
         reasons.append(Reason("repeated", f"the signal {signal.id!r} was opened already"))
     if reasons:
         return Step(state, (rejection(rules, given.when, given.price, tuple(reasons), signal),))
-    fill = rules.model.market_fill(signal.position, given.price, signal.price_open)
     row: dict[str, Any] = {
         "id": signal.id or signal_id(rules, given.when),
         "symbol": rules.symbol,
         "strategy": rules.strategy,
         "exchange": rules.exchange,
         "position": signal.position,
+        "price_open": float(given.price if signal.price_open is None else signal.price_open),
         "price_take_profit": float(signal.price_take_profit),
         "price_stop_loss": float(signal.price_stop_loss),
         "minute_estimated_time": signal.minute_estimated_time,
         "note": signal.note,
         "scheduled_at": given.when,
+        "entry": "market" if signal.price_open is None else signal.entry,
     }
-    candidate: OpenSignal | ScheduledSignal
-    if fill is None:
-        assert signal.price_open is not None  # only a limit can have to wait  # noqa: S101
-        candidate = ScheduledSignal(price_open=float(signal.price_open), **row)
-    else:
-        candidate = OpenSignal(price_open=float(fill), pending_at=given.when, **row)
-    asking = Asking(candidate=candidate, when=given.when, price=given.price, last_id=state.last_id)
+    at_once = not model.fills_at_open and reached(signal, given.price)
+    candidate = OpenSignal(pending_at=given.when, **row) if at_once else ScheduledSignal(**row)
+    asking = Asking(
+        candidate=candidate,
+        when=given.when,
+        price=given.price,
+        not_before=_not_before(given),
+        last_id=last_id,
+        ending=ending,
+    )
     if rules.risk is None:
         return _granted(asking, rules)
-    return Step(asking, (), (Reserve(candidate, given.when, given.price),))
+    return Step(asking, (), (Reserve(candidate, given.when, given.price, ending.signal.id if ending else None),))
+
+
+def reached(signal: Signal, price: float) -> bool:
+    """Whether an entry order fills at once where the market is at ``price`` (quote currency)."""
+    if signal.price_open is None:
+        return True
+    below = (signal.entry == "limit") == (signal.position == "long")
+    return price <= signal.price_open if below else price >= signal.price_open
+
+
+def _not_before(given: Answer | Boundary) -> int:
+    """The earliest moment (UTC ms) at which an order can fill: the clock, when it was more than a minute late."""
+    if given.decided_at is None or given.decided_at <= given.when + MINUTE_MS:
+        return given.when
+    return given.decided_at
 
 
 def rejection(rules: Rules, when: int, price: float, reasons: tuple[Reason, ...], signal: object) -> Rejected:
@@ -306,12 +402,14 @@ def _flat_minute(state: Flat, given: Minute, rules: Rules) -> Step:
 
 def _granted(state: Asking, rules: Rules) -> Step:
     candidate = state.candidate
-    if isinstance(candidate, ScheduledSignal):
-        scheduled = Scheduled(**_where(rules), when=state.when, price=state.price, signal=candidate)
-        return Step(Waiting(signal=candidate, last_id=state.last_id), (scheduled,))
-    opened = Opened(**_where(rules), when=state.when, price=state.price, signal=candidate)
-    entry = candidate.price_open
-    return Step(Holding(signal=candidate, highest=entry, lowest=entry), (opened,))
+    if isinstance(candidate, OpenSignal):
+        opened = Opened(**_where(rules), when=state.when, price=state.price, signal=candidate)
+        entry = candidate.price_open
+        return Step(Holding(signal=candidate, highest=entry, lowest=entry), (opened,))
+    if rules.model.fills_at_open:
+        return Step(Opening(signal=candidate, not_before=state.not_before, last_id=state.last_id, ending=state.ending))
+    scheduled = Scheduled(**_where(rules), when=state.when, price=state.price, signal=candidate)
+    return Step(Waiting(signal=candidate, last_id=state.last_id), (scheduled,))
 
 
 def _refusal(
@@ -332,67 +430,187 @@ def _asking_verdict(state: Asking, given: Verdict, rules: Rules) -> Step:
     if given.allowed:
         return _granted(state, rules)
     refused = _refusal(state.candidate, state.when, state.price, given, rules)
-    return Step(Flat(last_id=state.last_id), (refused,))
+    return Step(state.ending or Flat(last_id=state.last_id), (refused,))
 
 
 def _cancel(
-    state: Waiting | Entering, when: int, price: float, reason: CancelReason, rules: Rules, *, note: str = ""
+    signal: ScheduledSignal,
+    then: Flat | Holding,
+    when: int,
+    price: float,
+    reason: CancelReason,
+    rules: Rules,
+    *,
+    note: str = "",
 ) -> Step:
     cancelled = Cancelled(
-        **_where(rules), when=when, price=price, signal=state.signal, reason=reason, closed_at=when, note=note
+        **_where(rules), when=when, price=price, signal=signal, reason=reason, closed_at=when, note=note
     )
-    release = () if rules.risk is None else (Release(state.signal.id),)
-    return Step(Flat(last_id=state.last_id), (cancelled,), release)
+    release = () if rules.risk is None else (Release(signal.id),)
+    return Step(then, (cancelled,), release)
+
+
+def _flat_after(state: Opening | Waiting | Entering) -> Flat:
+    return Flat(last_id=state.last_id)
+
+
+# --- what the clock ends ------------------------------------------------------------------------------------------
+
+
+def due(state: State, rules: Rules) -> int:
+    """The moment (UTC ms) at which the clock ends something of this state; far in the future when it ends nothing.
+
+    Examples
+    --------
+    >>> from bknb.domain.execution import execution_model
+    >>> due(Flat(), Rules("BTCUSDT", "s", "demo", None, "live", execution_model("touch"), Settings())) > 10**15
+    True
+    """
+    if not rules.model.fills_at_open:
+        return _NEVER
+    frame_end = _NEVER if rules.frame_last is None else rules.frame_last
+    match state:
+        case Holding(leaving=None, signal=signal):
+            return min(frame_end, signal.pending_at + signal.minute_estimated_time * MINUTE_MS)
+        case Opening(signal=signal) | Waiting(signal=signal):
+            return min(frame_end, _timeout(signal, rules))
+        case _:
+            return _NEVER
+
+
+def _timeout(signal: ScheduledSignal, rules: Rules) -> int:
+    if signal.entry == "market":
+        return _NEVER
+    return signal.scheduled_at + rules.settings.schedule_await_minutes * MINUTE_MS
+
+
+def _frame_over(when: int, rules: Rules) -> bool:
+    return rules.frame_last is not None and when >= rules.frame_last
+
+
+def _cancelled_by_clock(state: Opening | Waiting, then: Flat | Holding, given: Boundary, rules: Rules) -> Step:
+    if _frame_over(given.when, rules):
+        return _cancel(state.signal, then, given.when, given.price, rules.model.frame_end_cancel, rules)
+    if given.when >= _timeout(state.signal, rules):
+        return _cancel(state.signal, then, given.when, given.price, "timeout", rules)
+    return Step(state)
+
+
+def _opening_boundary(state: Opening, given: Boundary, rules: Rules) -> Step:
+    return _cancelled_by_clock(state, state.ending or _flat_after(state), given, rules)
+
+
+def _waiting_boundary(state: Waiting, given: Boundary, rules: Rules) -> Step:
+    return _cancelled_by_clock(state, _flat_after(state), given, rules)
+
+
+def _holding_boundary(state: Holding, given: Boundary, rules: Rules) -> Step:
+    if given.when < due(state, rules):
+        return Step(state)
+    reason: CloseReason = rules.model.frame_end_close if _frame_over(given.when, rules) else "time_expired"
+    leaving = Leaving(reason=reason, decided_at=given.when, not_before=_not_before(given))
+    return Step(msgspec.structs.replace(state, leaving=leaving))
+
+
+# --- entries ------------------------------------------------------------------------------------------------------
 
 
 def _after_frame(t: int, rules: Rules) -> bool:
     return rules.frame_last is not None and t > rules.frame_last
 
 
-def _waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
-    signal = state.signal
-    if _after_frame(given.t, rules):
-        return _cancel(state, given.t, given.price, rules.model.frame_end_cancel, rules)
-    if given.t - signal.scheduled_at >= rules.settings.schedule_await_minutes * MINUTE_MS:
-        return _cancel(state, given.t, given.price, "timeout", rules)
-    entry = rules.model.entry(signal, given)
+def _quiet(signal: OpenSignal | ScheduledSignal, minute: Minute, rules: Rules) -> tuple[Event, ...]:
+    """The result of a minute in which nothing happened, when it is wanted."""
+    if not rules.quiet:
+        return ()
+    active = Active(**_where(rules), when=minute.t, price=minute.price, signal=signal, percent_tp=0.0, percent_sl=0.0)
+    return (active,)
+
+
+def _opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
+    signal, model = state.signal, rules.model
+    if not model.can_fill(given, state.not_before):
+        return Step(state, _quiet(signal, given, rules))
+    events: tuple[Event, ...] = ()
+    commands: tuple[Command, ...] = ()
+    last_id = state.last_id
+    if state.ending is not None:  # leaves at the same open, before the new position enters
+        closed = _holding_minute(state.ending, given, rules)
+        events, commands, last_id = closed.events, closed.commands, state.ending.signal.id
+    entry = model.entry(signal, given, first=True)
+    if not isinstance(entry, Entry) or not entry.at_open:  # it rests, if only for a part of this minute
+        events += (Scheduled(**_where(rules), when=given.t, price=given.price, signal=signal),)
     if entry is None:
-        if not rules.quiet:
-            return Step(state)
-        active = Active(**_where(rules), when=given.t, price=given.price, signal=signal, percent_tp=0.0, percent_sl=0.0)
-        return Step(state, (active,))
+        return Step(Waiting(signal=signal, last_id=last_id), events + _quiet(signal, given, rules), commands)
     if entry == "reject":
-        return _cancel(state, given.t, given.price, "price_reject", rules)
-    entering = Entering(signal=signal, minute=given, stopped_too=entry == "open_and_stop", last_id=state.last_id)
+        made = _cancel(signal, Flat(last_id=last_id), given.t, given.price, "price_reject", rules)
+    else:
+        made = _entered(signal, given, entry, rules)
+    return Step(made.state, events + made.events, commands + made.commands)
+
+
+def _waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
+    signal, model = state.signal, rules.model
+    if not model.fills_at_open:
+        if _after_frame(given.t, rules):
+            return _cancel(signal, _flat_after(state), given.t, given.price, model.frame_end_cancel, rules)
+        if given.t >= _timeout(signal, rules):
+            return _cancel(signal, _flat_after(state), given.t, given.price, "timeout", rules)
+    entry = model.entry(signal, given, first=False) if model.can_fill(given) else None
+    if entry is None:
+        return Step(state, _quiet(signal, given, rules))
+    if entry == "reject":
+        return _cancel(signal, _flat_after(state), given.t, given.price, "price_reject", rules)
     if rules.risk is None:
-        return _entered(entering, rules)
-    return Step(entering, (), (Reserve(activated(signal, given.t), given.t, given.price),))
+        return _entered(signal, given, entry, rules)
+    entering = Entering(signal=signal, minute=given, entry=entry, last_id=state.last_id)
+    return Step(entering, (), (Reserve(activated(signal, given.t, entry.price), given.t, given.price),))
 
 
-def activated(signal: ScheduledSignal, when: int) -> OpenSignal:
-    """The open row of a scheduled signal whose entry was touched in the minute ``when``."""
-    return OpenSignal(**msgspec.structs.asdict(signal), pending_at=when)
+def activated(signal: ScheduledSignal, when: int, price: float) -> OpenSignal:
+    """The open row of a signal whose entry filled at ``price`` in the minute ``when``."""
+    return OpenSignal(**{**msgspec.structs.asdict(signal), "price_open": price}, pending_at=when)
 
 
-def _entered(state: Entering, rules: Rules) -> Step:
-    minute = state.minute
-    signal = activated(state.signal, minute.t)
+def _entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules) -> Step:
+    """The fill of an entry, and what the rest of its minute does."""
+    signal = activated(order, minute.t, entry.price)
     opened = Opened(**_where(rules), when=minute.t, price=minute.price, signal=signal)
     holding = Holding(signal=signal, highest=signal.price_open, lowest=signal.price_open)
-    if not state.stopped_too:
-        return Step(holding, (opened,))
-    # The candle reached entry and stop: the resting order was filled on the way, and stopped out.
-    ending = _close(holding, minute.t, minute.price, Exit("stop_loss", signal.price_stop_loss, ambiguous=True), rules)
+    end: Exit | None = None
+    if entry.at_open:
+        end = exit_at_entry(signal)
+        if end is None:
+            after = _holding_minute(holding, minute, rules)
+            return Step(after.state, (opened, *after.events), after.commands)
+    elif entry.stopped:
+        # The candle reached entry and stop: the resting order was filled on the way, and stopped out.
+        end = Exit("stop_loss", signal.price_stop_loss, ambiguous=True)
+    if end is None:
+        return Step(_held_after_touch(holding, order, minute, entry, rules), (opened,))
+    ending = _close(holding, minute.t, minute.price, end, rules)
     return Step(ending.state, (opened, *ending.events), ending.commands)
 
 
+def _held_after_touch(holding: Holding, order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules) -> Holding:
+    """The position after a minute in which it filled at its level: of the extremes only one came after the fill."""
+    if not rules.model.fills_at_open:
+        return holding
+    upward = (order.entry == "stop") == (order.position == "long")
+    seen = {"highest": max(holding.highest, minute.high)} if upward else {"lowest": min(holding.lowest, minute.low)}
+    return msgspec.structs.replace(holding, in_doubt=entry.in_doubt, **seen)
+
+
 def _entering_verdict(state: Entering, given: Verdict, rules: Rules) -> Step:
-    if given.allowed:
-        return _entered(state, rules)
     minute = state.minute
-    refused = _refusal(activated(state.signal, minute.t), minute.t, minute.price, given, rules)
-    ending = _cancel(state, minute.t, minute.price, "risk", rules, note=given.note)
+    if given.allowed:
+        return _entered(state.signal, minute, state.entry, rules)
+    refused = _refusal(activated(state.signal, minute.t, state.entry.price), minute.t, minute.price, given, rules)
+    ending = _cancel(state.signal, _flat_after(state), minute.t, minute.price, "risk", rules, note=given.note)
     return Step(ending.state, (refused, *ending.events), ending.commands)
+
+
+# --- the position -------------------------------------------------------------------------------------------------
 
 
 def _close(state: Holding, when: int, price: float, end: Exit, rules: Rules) -> Step:
@@ -412,7 +630,7 @@ def _close(state: Holding, when: int, price: float, end: Exit, rules: Rules) -> 
         pnl=trade_pnl(signal.position, entry, end.price, slippage=slippage, fee=fee),
         peak_percentage=net_percentage(signal.position, entry, best, slippage, fee),
         trough_percentage=net_percentage(signal.position, entry, worst, slippage, fee),
-        ambiguous=end.ambiguous,
+        ambiguous=end.ambiguous or state.in_doubt,
     )
     release = () if rules.risk is None else (Release(signal.id),)
     return Step(Flat(last_id=signal.id), (closed,), release)
@@ -427,29 +645,35 @@ def _holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> St
 
 def _holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
     signal, model = state.signal, rules.model
-    if _after_frame(given.t, rules):
-        return _close(state, given.t, given.price, Exit(model.frame_end_close, given.price, ambiguous=False), rules)
-    if given.t - signal.pending_at >= signal.minute_estimated_time * MINUTE_MS:
-        return _close(state, given.t, given.price, Exit("time_expired", given.price, ambiguous=False), rules)
-    end = model.exit(signal, given)
+    if state.leaving is not None:
+        if not model.can_fill(given, state.leaving.not_before):
+            return Step(state, _quiet(signal, given, rules))
+        return _close(state, given.t, given.price, Exit(state.leaving.reason, given.open, ambiguous=False), rules)
+    if not model.can_fill(given):
+        return Step(state, _quiet(signal, given, rules))
+    end: Exit | None
+    if not model.fills_at_open and (reason := _ended_by_clock(signal, given.t, rules)) is not None:
+        end = Exit(reason, given.price, ambiguous=False)
+    else:
+        end = model.exit(signal, given)
     if end is not None:
         return _close(state, given.t, given.price, end, rules)
     side, percent = progress(signal, given.price)
-    reached = state.profit_level if side == "profit" else state.loss_level
-    levels = passed_levels(percent, reached)
+    passed = state.profit_level if side == "profit" else state.loss_level
+    levels = passed_levels(percent, passed)
     where = _where(rules) if levels or rules.quiet else {}
     events: tuple[Event, ...] = tuple(
         Milestone(**where, when=given.t, price=given.price, side=side, level=level, signal=signal) for level in levels
     )
     if levels:
-        reached = levels[-1]
+        passed = levels[-1]
     high, low = model.extremes(given)
-    held = Holding(
-        signal=signal,
+    held = msgspec.structs.replace(
+        state,
         highest=max(state.highest, high),
         lowest=min(state.lowest, low),
-        profit_level=reached if side == "profit" else state.profit_level,
-        loss_level=reached if side == "loss" else state.loss_level,
+        profit_level=passed if side == "profit" else state.profit_level,
+        loss_level=passed if side == "loss" else state.loss_level,
     )
     if rules.quiet:
         tp, sl = (percent, 0.0) if side == "profit" else (0.0, percent)
@@ -458,27 +682,56 @@ def _holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
     return Step(held, events)
 
 
+def _ended_by_clock(signal: OpenSignal, t: int, rules: Rules) -> CloseReason | None:
+    """Why a position that is closed at the average price ends in the minute ``t``, if the clock ends it."""
+    if _after_frame(t, rules):
+        return rules.model.frame_end_close
+    if t - signal.pending_at >= signal.minute_estimated_time * MINUTE_MS:
+        return "time_expired"
+    return None
+
+
+# --- the end of the data, and a stop --------------------------------------------------------------------------------
+
+
+def _opening_data_end(state: Opening, given: DataEnd, rules: Rules) -> Step:
+    when = max(given.t, state.signal.scheduled_at)
+    cancelled = _cancel(state.signal, _flat_after(state), when, given.price, "data_end", rules)
+    if state.ending is None:
+        return cancelled
+    closed = _holding_data_end(state.ending, given, rules)
+    return Step(closed.state, closed.events + cancelled.events, closed.commands + cancelled.commands)
+
+
 def _waiting_data_end(state: Waiting, given: DataEnd, rules: Rules) -> Step:
-    return _cancel(state, given.t, given.price, "data_end", rules)
+    return _cancel(state.signal, _flat_after(state), given.t, given.price, "data_end", rules)
 
 
 def _waiting_halt(state: Waiting, given: Halt, rules: Rules) -> Step:
-    return _cancel(state, given.when, given.price, "stopped", rules)
+    return _cancel(state.signal, _flat_after(state), given.when, given.price, "stopped", rules)
 
 
 def _holding_data_end(state: Holding, given: DataEnd, rules: Rules) -> Step:
-    return _close(state, given.t, given.price, Exit("data_end", given.price, ambiguous=False), rules)
+    when = given.t if state.leaving is None else max(given.t, state.leaving.decided_at)
+    price = given.close if rules.model.fills_at_open else given.price
+    return _close(state, when, given.price, Exit("data_end", price, ambiguous=False), rules)
 
 
 _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Flat, Answer): _flat_answer,
     (Flat, Minute): _flat_minute,
     (Asking, Verdict): _asking_verdict,
+    (Opening, Minute): _opening_minute,
+    (Opening, Boundary): _opening_boundary,
+    (Opening, DataEnd): _opening_data_end,
     (Waiting, Minute): _waiting_minute,
+    (Waiting, Boundary): _waiting_boundary,
     (Waiting, DataEnd): _waiting_data_end,
     (Waiting, Halt): _waiting_halt,
     (Entering, Verdict): _entering_verdict,
+    (Holding, Answer): _holding_answer,
     (Holding, SkippedMinutes): _holding_skipped,
+    (Holding, Boundary): _holding_boundary,
     (Holding, Minute): _holding_minute,
     (Holding, DataEnd): _holding_data_end,
 }
@@ -508,15 +761,19 @@ def story(state: State, rules: Rules) -> str:
             return f"{who}: flat after {last_id}"
         case Asking(candidate=candidate, when=when):
             return f"{who}: risk was asked about {candidate.id} at {minute_text(when)} UTC"
+        case Opening(signal=signal):
+            at = f"{minute_text(signal.scheduled_at)} UTC"
+            return f"{who}: {signal.id} was ordered at {at}, no candle has filled it yet"
         case Waiting(signal=signal):
             at = f"{minute_text(signal.scheduled_at)} UTC"
             return f"{who}: {signal.id} scheduled at {at} waits for {signal.price_open:g}"
         case Entering(signal=signal, minute=minute):
             at = f"{minute_text(minute.t)} UTC"
             return f"{who}: {signal.id} was touched at {at}, risk was asked again"
-        case Holding(signal=signal):
+        case Holding(signal=signal, leaving=leaving):
             at = f"{minute_text(signal.pending_at)} UTC"
-            return f"{who}: {signal.id} {signal.position} opened at {at} for {signal.price_open:g}"
+            opened = f"{who}: {signal.id} {signal.position} opened at {at} for {signal.price_open:g}"
+            return opened if leaving is None else f"{opened}, leaves ({leaving.reason})"
 
 
 def check(state: State) -> list[str]:
@@ -530,7 +787,9 @@ def check(state: State) -> list[str]:
     match state:
         case Flat():
             return []
-        case Asking(candidate=signal) | Waiting(signal=signal) | Entering(signal=signal) | Holding(signal=signal):
+        case Asking(candidate=signal) | Holding(signal=signal):
+            pass
+        case Opening(signal=signal) | Waiting(signal=signal) | Entering(signal=signal):
             pass
     sign = 1 if signal.position == "long" else -1
     found: list[str] = []

@@ -13,6 +13,7 @@ Position: TypeAlias = Literal["long", "short"]
 Mode: TypeAlias = Literal["backtest", "live"]
 CloseReason: TypeAlias = Literal["take_profit", "stop_loss", "time_expired", "frame_end", "data_end"]
 CancelReason: TypeAlias = Literal["timeout", "price_reject", "risk", "frame_end", "data_end", "stopped"]
+EntryKind: TypeAlias = Literal["market", "limit", "stop"]
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,8 +28,10 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     minute_estimated_time
         Whole minutes after which the position is closed at the market.
     price_open
-        A limit: the signal opens at once when the market is there already, else it is scheduled and waits.
-        ``None`` opens at the market.
+        The price of the entry order: a limit (at most this for a long, at least this for a short), or with
+        ``entry="stop"`` the price at which the market has to come first. ``None`` opens at the market.
+    entry
+        ``"limit"`` or ``"stop"``: what ``price_open`` means.
     note
         Free text that travels with the trade.
     id
@@ -50,12 +53,17 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     price_stop_loss: float
     minute_estimated_time: int
     price_open: float | None = None
+    entry: Literal["limit", "stop"] = "limit"
     note: str = ""
     id: str | None = None
 
 
 class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A valid signal with its run, its entry price (quote currency) and the moment it was decided at (UTC ms)."""
+    """A valid signal with its run, its entry price (quote currency) and the moment it was decided at (UTC ms).
+
+    ``price_open`` is the price of a fill once there is one; before, the price of a limit or stop entry, and for a
+    market order the average price at the moment of the decision.
+    """
 
     id: str
     symbol: str
@@ -68,6 +76,7 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     minute_estimated_time: int
     note: str
     scheduled_at: int
+    entry: EntryKind = "limit"
 
 
 class SignalLabels(TypedDict):
@@ -84,7 +93,7 @@ def labels_of(signal: CheckedSignal) -> SignalLabels:
 
 
 class ScheduledSignal(CheckedSignal, frozen=True, kw_only=True, gc=False):
-    """A checked signal that waits for its entry price."""
+    """A checked signal whose entry order has not filled."""
 
 
 class OpenSignal(CheckedSignal, frozen=True, kw_only=True, gc=False):

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from ..config import Settings
-from .execution import ExecutionModel
 from .pnl import net_percentage
 from .signal import Reason, Signal
 
@@ -82,11 +81,12 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
-    """Every rule that a signal breaks at the average ``price``; an empty list means it may open or wait.
+def broken_rules(signal: Signal, *, price: float, settings: Settings) -> list[Reason]:
+    """Every rule that a signal breaks at the average ``price``; an empty list means it may be ordered.
 
-    A signal is judged against the price at which it will open: the market, the limit it waits for, or what the
-    execution model books when the limit is already reached.
+    The sides of the levels are judged against every price at which the entry may fill, as far as it is known at the
+    question: a market order against ``price``, a limit against itself and, where ``price`` has reached it, against
+    ``price``, a stop entry against its level and ``price``. Distances are judged against the price of the order.
     """
     found: list[Reason] = []
     position: object = signal.position
@@ -104,9 +104,14 @@ def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, setting
             found.append(Reason("positive", f"{name} must be above 0, got {value!r}"))
     found += _broken_lifetime(signal, settings)
     found += _broken_texts(note=signal.note, name=signal.id)
+    entry: object = signal.entry
+    if entry not in ("limit", "stop"):
+        found.append(Reason("entry", f"entry must be 'limit' or 'stop', got {signal.entry!r}"))
+    elif entry == "stop" and signal.price_open is None:
+        found.append(Reason("entry", "entry='stop' needs price_open, the price at which the market has to come first"))
     if any(reason.code in ("position", "price", "finite", "positive") for reason in found):
         return found
-    return found + _broken_levels(signal, price=price, model=model, settings=settings)
+    return found + _broken_levels(signal, price=price, settings=settings)
 
 
 def _broken_texts(*, note: object, name: object) -> list[Reason]:
@@ -131,16 +136,14 @@ def _broken_lifetime(signal: Signal, settings: Settings) -> list[Reason]:
     return []
 
 
-def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
+def _broken_levels(signal: Signal, *, price: float, settings: Settings) -> list[Reason]:
     """Rules on two exit levels and an entry that are known to be numbers above 0."""
-    fill = model.market_fill(signal.position, price, signal.price_open)
-    waits = fill is None
-    entry = signal.price_open if fill is None else fill
-    assert entry is not None  # a signal without price_open never waits  # noqa: S101
+    entry = price if signal.price_open is None else signal.price_open
     target, stop = signal.price_take_profit, signal.price_stop_loss
     long = signal.position == "long"
     above, below = ("above", "below") if long else ("below", "above")
     sign = 1 if long else -1
+    at_market = signal.entry == "stop" or sign * (price - entry) <= 0  # it may fill where the market is
     found: list[Reason] = []
     for room, code, name, level, side in (
         (target - entry, "take_profit_side", "price_take_profit", target, above),
@@ -152,7 +155,7 @@ def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, setti
         (price - stop, "stopped_at_once", "price_stop_loss", stop),
         (target - price, "taken_at_once", "price_take_profit", target),
     ):
-        if not waits and sign * room <= 0:
+        if at_market and sign * room <= 0:
             found.append(Reason(code, f"the market at {price:g} is already at or beyond {name} {level:g}"))
     if sign * (target - entry) > 0:
         found += _broken_target(signal, entry=entry, settings=settings)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..domain.execution import execution_model
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, ceil_to, interval_ms
+from ..domain.interval import MINUTE_MS, interval_ms
 from ..domain.lifecycle import Flat, Rules
 from ..domain.signal import Cancelled, Closed
 from ..errors import NotEnoughData
@@ -23,7 +23,7 @@ from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
 from ..market.window import Series, Window
 from .lookup import get_risk
-from .minute_walk import MinuteWalk, next_question
+from .minute_walk import MinuteWalk, Questions
 from .plan import Plan, Stopping, open_window
 from .records import Records
 from .registry import Strategy
@@ -133,15 +133,17 @@ class BacktestRun:
         series = await window.load_run(plan.symbol, plan.frame.start)
         self.check_coverage(series)
         loop = self._make_loop(window, plan.strategy if lookup is None else replace(plan.strategy, ask=lookup))
-        walk = MinuteWalk(
+        walk = MinuteWalk(series, window.average_prices(plan.symbol), loop, every_minute=self._every_minute)
+        questions = Questions(
             series,
-            window.average_prices(plan.symbol),
-            loop,
-            every_minute=self._every_minute,
+            start=plan.frame.start,
+            step_ms=interval_ms(plan.frame.interval),
+            slot_ms=interval_ms(plan.strategy.interval),
             sessions=window.sessions,
+            count=plan.settings.avg_price_candles_count,
         )
         async with time_limited(loop, plan.settings.max_signal_generation_seconds):
-            async for result in self._walk(walk, loop):
+            async for result in self._walk(walk, questions, loop):
                 yield result
         self.seconds = stopwatch() - began
         self._report(self.processed if self.stopped else self.total)
@@ -212,44 +214,42 @@ class BacktestRun:
             early = (end - last) // MINUTE_MS
             self.records.warnings.append(f"the data of {where} ends {early} minutes before the end of the frame")
 
-    async def _walk(self, walk: MinuteWalk, loop: StrategyLoop) -> AsyncIterator[Closed | Cancelled]:
-        """Question after question; after each that opened or scheduled something, minutes until it is over."""
+    async def _walk(
+        self, walk: MinuteWalk, questions: Questions, loop: StrategyLoop
+    ) -> AsyncIterator[Closed | Cancelled]:
+        """Question after question; after each that ordered something, minutes until the next may be asked."""
         records, frame = self.records, self.plan.frame
-        slot_ms, step_ms = interval_ms(self.plan.strategy.interval), interval_ms(frame.interval)
+        step_ms = interval_ms(frame.interval)
         report_every = max(self.total // _REPORTS, 1) * step_ms
-        start, last, quiet = frame.start, frame.last, loop.rules.quiet  # looked up once, not for every question
-        report_at = when = start
+        start, quiet = frame.start, loop.rules.quiet  # looked up once, not for every question
+        # At the last moment of a frame nothing is ordered any more: it only ends what there is.
+        last = frame.last - 1 if loop.rules.model.fills_at_open else frame.last
+        report_at = start
         delivered = 0
-        while when <= last and not self._no_entries:
+        when = questions.first(start)
+        while when is not None and when <= last and not self._no_entries:
             if when >= report_at:
                 self._report((when - start) // step_ms)
                 report_at = when + report_every
                 await asyncio.sleep(0)
-            if walk.ready is not None and not walk.asks_at(when):
-                opens = walk.next_question(when)
-                if opens is None:
-                    break  # the market does not open again in these data
-                when = start + ceil_to(opens - start, step_ms)
-                continue
-            index = walk.index_at(when)
-            if index >= walk.count:
-                break  # the data ends here: nobody could fill what the strategy asks for
-            after = when
             if self.paused:
                 await self._hold(when)
                 continue  # asks here when it goes on, and stops here when it was stopped meanwhile
-            if when == start or (index > 0 and walk.time_of(index - 1) == when - MINUTE_MS):
-                if quiet:
-                    await walk.idle_until(index)
-                after = await self._ask(walk, loop, when=when, index=index)
-                while delivered < len(ends := records.ends):
-                    yield ends[delivered]
-                    delivered += 1
-                if not isinstance(loop.state, Flat):
-                    break  # left in the middle
-            when = next_question(start, step_ms, after=after, asked=when, slot_ms=slot_ms)
+            if quiet or not isinstance(loop.state, Flat):
+                await walk.up_to(when)
+            after = await self._ask(walk, loop, when=when)
+            while delivered < len(ends := records.ends):
+                yield ends[delivered]
+                delivered += 1
+            if not loop.is_free:
+                break  # left in the middle
+            when = questions.next(after=after, asked=when)
+        if not self._leave:
+            await walk.until_flat(leave=lambda: self._leave)
         if not self._no_entries:
-            await walk.idle_until(walk.index_at(last + 1))
+            await walk.up_to(frame.last + 1)
+        for end in records.ends[delivered:]:
+            yield end
         self.stopped = self._no_entries
         self.processed = self.total if not self.stopped else self.processed
 
@@ -265,15 +265,16 @@ class BacktestRun:
         end = "stopped there" if self.paused else "resumed there: no question was left out"
         warnings.append(f"new entries were paused at {utc_text(when)} and {end}")
 
-    async def _ask(self, walk: MinuteWalk, loop: StrategyLoop, *, when: int, index: int) -> int:
-        """One question and all that follows from it; returns the last minute it took (UTC ms)."""
+    async def _ask(self, walk: MinuteWalk, loop: StrategyLoop, *, when: int) -> int:
+        """One question and what follows from it; returns the moment (UTC ms) after which the next may be asked."""
         timing = subjects.performance.subscribed and not self._silent
         began = stopwatch() if timing else 0.0
         await loop.ask(when)
         after = when
-        if not isinstance(loop.state, Flat):
+        if not loop.is_free:
             opened = stopwatch() if timing else 0.0
-            after = await walk.until_flat(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
+            index = walk.index_at(when)
+            after = await walk.until_free(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
             if timing:
                 self._time("backtest_signal", stopwatch() - opened)
         if timing:

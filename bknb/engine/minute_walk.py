@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..domain.execution import Minute
+from ..domain.execution import ExecutionModel, Minute
 from ..domain.interval import MINUTE_MS, ceil_to
-from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, SkippedMinutes, Waiting
+from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Opening, SkippedMinutes, Waiting
 from ..domain.milestones import LEVEL_STEP
+from ..domain.signal import ScheduledSignal
 from ..kernels.first_touch import first_outside
+from ..market.candles import Candles
 from ..market.window import Series
 from .strategy_loop import StrategyLoop
 
@@ -31,70 +33,97 @@ _EARLY: Final = (
 )
 
 
-def next_question(start: int, step_ms: int, *, after: int, asked: int, slot_ms: int) -> int:
-    """The first moment of the frame that is later than ``after`` and in a later slot than ``asked``.
+def minutes_that_fill(candles: Candles, model: ExecutionModel) -> NDArray[np.bool_]:
+    """Which candles can fill an order, shape (n,): those with volume, where the model needs it.
 
-    Moments are ``start + k * step_ms``; a slot is ``floor(moment / slot_ms)``. All in UTC ms.
+    A source that has not reported any volume so far may not report volumes at all: its candles count.
 
     Examples
     --------
-    >>> next_question(120_000, 60_000, after=120_000, asked=120_000, slot_ms=300_000)
-    300000
+    >>> from bknb.domain.execution import execution_model
+    >>> rows = [(60_000 * i, 1.0, 1.0, 1.0, 1.0, volume) for i, volume in enumerate((0.0, 2.0, 0.0))]
+    >>> minutes_that_fill(Candles.from_rows(rows), execution_model("pessimistic"))
+    array([ True,  True, False])
     """
-    earliest = (asked // slot_ms + 1) * slot_ms
-    if earliest <= after:
-        earliest = after + 1
-    return start + ceil_to(earliest - start, step_ms) if earliest > start else start
+    if not model.needs_volume:
+        return np.ones(len(candles), dtype=np.bool_)
+    traded = candles.volume > 0
+    filling: NDArray[np.bool_] = traded | ~np.logical_or.accumulate(traded)
+    return filling
 
 
-def ready_minutes(times: NDArray[np.int64], sessions: Sessions, count: int) -> NDArray[np.bool_]:
-    """Minutes (UTC ms) at which, with sessions declared, a strategy can be asked: an average price exists.
+class Questions:
+    """The moments at which a strategy can be asked: where the minute before has closed, and its market was open.
 
-    An average price of the session before does not count: the window must lie in the open session.
+    Parameters
+    ----------
+    series
+        The minutes of the run.
+    start, step_ms
+        Moments are ``start + k * step_ms`` (UTC ms).
+    slot_ms
+        The strategy is asked at most once per slot ``floor(moment / slot_ms)``.
+    sessions, count
+        With trading hours: the last ``count`` minutes before a moment must lie in an open session.
     """
-    ready: NDArray[np.bool_] = sessions.open_minutes(times - count * MINUTE_MS, count * MINUTE_MS) == count
-    return ready
+
+    def __init__(
+        self, series: Series, *, start: int, step_ms: int, slot_ms: int, sessions: Sessions | None, count: int
+    ) -> None:
+        times = series.candles.timestamp
+        self._closes = times + MINUTE_MS
+        if sessions is not None:
+            self._closes = self._closes[
+                sessions.open_minutes(self._closes - count * MINUTE_MS, count * MINUTE_MS) == count
+            ]
+        self._regular = series.regular and sessions is None
+        self._begin = int(times[0]) + MINUTE_MS if len(times) else 0
+        self._end = int(times[-1]) if len(times) else -1  # no candle opens later: nobody could fill an order
+        self._start, self._step, self._slot = start, step_ms, slot_ms
+
+    def first(self, earliest: int) -> int | None:
+        """The first moment at or after ``earliest`` (UTC ms) at which a strategy can be asked, if there is one."""
+        moment = self._start + max(ceil_to(earliest - self._start, self._step), 0)
+        while True:
+            if moment > self._end:
+                return None
+            if self._regular:
+                closes = max(moment, self._begin)
+            else:
+                at = int(np.searchsorted(self._closes, moment))
+                if at == len(self._closes):
+                    return None
+                closes = int(self._closes[at])
+            if closes == moment:
+                return moment
+            moment = self._start + ceil_to(closes - self._start, self._step)
+
+    def next(self, *, after: int, asked: int) -> int | None:
+        """The first moment later than ``after`` and in a later slot than ``asked``; all in UTC ms."""
+        return self.first(max((asked // self._slot + 1) * self._slot, after + 1))
 
 
 class MinuteWalk:
     """The minutes of a run as arrays, and the walk over them while something is open or scheduled."""
 
-    def __init__(
-        self,
-        series: Series,
-        price: NDArray[np.float64],
-        loop: StrategyLoop,
-        *,
-        every_minute: bool,
-        sessions: Sessions | None = None,
-    ) -> None:
-        candles = series.candles
+    def __init__(self, series: Series, price: NDArray[np.float64], loop: StrategyLoop, *, every_minute: bool) -> None:
+        candles, model = series.candles, loop.rules.model
         self._series = series
         self._times = candles.timestamp
-        self._high, self._low, self._price = candles.high, candles.low, price
+        self._price = price
         self._prices = candles.block[1:5]
+        self._fills = minutes_that_fill(candles, model)
+        self._all_fill = bool(self._fills.all())
+        self._high, self._low, self._scanned = candles.high, candles.low, price
+        if not self._all_fill:  # a candle that fills nothing reaches no level
+            self._high = np.where(self._fills, self._high, -_NEVER)
+            self._low = np.where(self._fills, self._low, _NEVER)
+            self._scanned = np.where(self._fills, price, np.nan)
         self.count = len(candles)
         self._loop = loop
         self._every_minute = every_minute or loop.rules.quiet
         self._next_index: int | None = None
-        self._average = loop.rules.model.watches == "average"
-        self.ready: NDArray[np.bool_] | None = None
-        if sessions is not None:
-            self.ready = ready_minutes(self._times, sessions, loop.rules.settings.avg_price_candles_count)
-
-    def asks_at(self, when: int) -> bool:
-        """Whether, with sessions declared, a strategy can be asked at a moment."""
-        index = self.index_at(when)
-        assert self.ready is not None  # asked only with sessions  # noqa: S101
-        return index < self.count and self.time_of(index) == when and bool(self.ready[index])
-
-    def next_question(self, when: int) -> int | None:
-        """The next moment after ``when`` at which a strategy can be asked; ``None``: there is none."""
-        index = self.index_at(when + 1)
-        assert self.ready is not None  # asked only with sessions  # noqa: S101
-        later = self.ready[index:]
-        at = int(later.argmax()) if len(later) else 0
-        return self.time_of(index + at) if len(later) and later[at] else None
+        self._average = model.watches == "average"
 
     def time_of(self, index: int) -> int:
         """Open time of a minute."""
@@ -110,42 +139,77 @@ class MinuteWalk:
     def minute(self, index: int) -> Minute:
         """One minute for the lifecycle, in plain floats."""
         open_, high, low, close = self._prices[:, index].tolist()
-        return Minute(int(self._times[index]), open_, high, low, close, float(self._price[index]))
+        fills = self._all_fill or bool(self._fills[index])
+        return Minute(int(self._times[index]), open_, high, low, close, float(self._price[index]), fills)
 
-    async def idle_until(self, index: int) -> None:
-        """Feed the quiet minutes before ``index`` to the lifecycle when their results are wanted."""
-        if self._loop.rules.quiet and self._next_index is not None:
-            for i in range(self._next_index, index):
-                await self._loop.take(self.minute(i))
-        self._next_index = index
+    async def up_to(self, when: int) -> None:
+        """Feed the minutes that open before ``when`` (UTC ms) to a lifecycle that waits for no more than one of them.
 
-    async def until_flat(self, index: int, *, leave: Callable[[], bool], stopping: Callable[[], bool]) -> int:
-        """Feed minutes from ``index`` on until nothing is open or scheduled; returns the last of them (UTC ms)."""
+        Nothing is open but for what leaves; quiet minutes are fed when their results are wanted.
+        """
+        stop = self.index_at(when)
+        index = stop if self._next_index is None else self._next_index
+        while index < stop and (self._loop.rules.quiet or not isinstance(self._loop.state, Flat)):
+            index = index if self._every_minute or isinstance(self._loop.state, Flat) else self._next(index, stop)
+            if index < stop:
+                await self._loop.take(self.minute(index))
+                index += 1
+        self._next_index = max(index, stop)
+
+    async def until_free(self, index: int, *, leave: Callable[[], bool], stopping: Callable[[], bool]) -> int:
+        """Feed minutes from ``index`` on until the strategy may be asked again.
+
+        Returns the moment (UTC ms) after which it may: the open of the minute that ended everything, or the
+        millisecond before the moment at which the clock did.
+        """
         loop = self._loop
+        after = self.time_of(max(index - 1, 0))
         jumps = 0
-        while not isinstance(loop.state, Flat):
+        while not loop.is_free:
             jumps += 1
             if jumps % 64 == 0:
                 await asyncio.sleep(0)  # lets a stop request and the listeners' loop in
             if leave():
                 break
             if stopping() and isinstance(loop.state, Waiting):
-                await loop.take(Halt(self.time_of(min(index, self.count - 1)), self._last_price(index)))
+                await loop.take(Halt(self.time_of(min(index, self.count - 1)), self._price_before(index)))
                 break
-            target = index if self._every_minute else self._next(index)
+            due = loop.due
+            target = index if self._every_minute else self._next(index, self._stop(due))
             if target > index and isinstance(loop.state, Holding):
                 await loop.take(self._skipped(index, target))
-            if target >= self.count:
-                last = self.count - 1
-                await loop.take(DataEnd(self.time_of(last), float(self._price[last])))
-                index = self.count
+            index = target
+            if due <= (self.time_of(index) if index < self.count else self.time_of(self.count - 1) + MINUTE_MS):
+                await loop.end_due(due, self._price_before(index))
+                after = due - 1
+                continue
+            if index >= self.count:
+                await self.end_of_data()
                 break
-            await loop.take(self.minute(target))
-            index = target + 1
+            after = self.time_of(index)
+            await loop.take(self.minute(index))
+            index += 1
         self._next_index = index
-        return self.time_of(max(index - 1, 0))
+        return after
 
-    def _last_price(self, index: int) -> float:
+    async def until_flat(self, *, leave: Callable[[], bool]) -> None:
+        """Feed what is left of the minutes to a position that leaves."""
+        index = self._next_index
+        while index is not None and isinstance(self._loop.state, Holding) and not leave():
+            index = index if self._every_minute else self._next(index, self.count)
+            if index >= self.count:
+                await self.end_of_data()
+            else:
+                await self._loop.take(self.minute(index))
+                index += 1
+                self._next_index = index
+
+    async def end_of_data(self) -> None:
+        """Tell the lifecycle that no further minute comes."""
+        last = self.count - 1
+        await self._loop.take(DataEnd(self.time_of(last), float(self._price[last]), float(self._prices[3, last])))
+
+    def _price_before(self, index: int) -> float:
         return float(self._price[max(index - 1, 0)])
 
     def _skipped(self, start: int, stop: int) -> SkippedMinutes:
@@ -154,36 +218,62 @@ class MinuteWalk:
             return SkippedMinutes(float(part.max()), float(part.min()))
         return SkippedMinutes(float(self._high[start:stop].max()), float(self._low[start:stop].min()))
 
-    def _next(self, index: int) -> int:
-        """The next minute at which the state can change; never later than the first such minute."""
+    def _stop(self, due: int) -> int:
+        """Index before which the state can change only by a price."""
         state, rules = self._loop.state, self._loop.rules
+        if rules.model.fills_at_open:
+            return self.index_at(due)
         assert rules.frame_last is not None  # a backtest always has a frame  # noqa: S101
         if isinstance(state, Waiting):
-            waiting = state.signal
-            deadline = waiting.scheduled_at + rules.settings.schedule_await_minutes * MINUTE_MS
-            long = waiting.position == "long"
-            # The stop lies beyond the entry, so the entry is reached first or in the same minute.
-            above, below = (_NEVER, waiting.price_open) if long else (waiting.price_open, -_NEVER)
-            bounds = (above, below, _NEVER, -_NEVER)
+            deadline = state.signal.scheduled_at + rules.settings.schedule_await_minutes * MINUTE_MS
         else:
             assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
             deadline = state.signal.pending_at + state.signal.minute_estimated_time * MINUTE_MS
-            bounds = self._bounds(state)
-        stop = min(self.index_at(deadline), self.index_at(rules.frame_last + 1))
+        return min(self.index_at(deadline), self.index_at(rules.frame_last + 1))
+
+    def _next(self, index: int, stop: int) -> int:
+        """The next minute, at most ``stop``, at which the state can change; never later than the first such minute."""
+        state = self._loop.state
+        stop = max(stop, index)
+        if isinstance(state, Opening):
+            return self._next_fill(index, stop, state.not_before)
+        if isinstance(state, Holding) and state.leaving is not None:
+            return self._next_fill(index, stop, state.leaving.not_before)
+        if isinstance(state, Waiting):
+            bounds = self._entry_bounds(state.signal)
+        else:
+            assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
+            bounds = self._exit_bounds(state)
         above, below, price_above, price_below = bounds
         return first_outside(
             self._high,
             self._low,
-            self._price,
+            self._scanned,
             index,
-            max(stop, index),
+            stop,
             above=above,
             below=below,
             price_above=price_above,
             price_below=price_below,
         )
 
-    def _bounds(self, state: Holding) -> tuple[float, float, float, float]:
+    def _next_fill(self, index: int, stop: int, not_before: int) -> int:
+        index = min(max(index, self.index_at(not_before)), stop)
+        while index < stop and not self._fills[index]:
+            index += 1
+        return index
+
+    def _entry_bounds(self, signal: ScheduledSignal) -> tuple[float, float, float, float]:
+        """Prices at which a resting entry can change: high, low, average above, average below."""
+        level, stop = signal.price_open, signal.price_stop_loss
+        if signal.entry == "stop":  # it is cancelled where the stop is reached first
+            above, below = max(level, stop), min(level, stop)
+            return (_NEVER, -_NEVER, above, below) if self._average else (above, below, _NEVER, -_NEVER)
+        # The stop lies beyond a limit, so the limit is reached first or in the same minute.
+        above, below = (_NEVER, level) if signal.position == "long" else (level, -_NEVER)
+        return above, below, _NEVER, -_NEVER
+
+    def _exit_bounds(self, state: Holding) -> tuple[float, float, float, float]:
         """Prices at which an open position can change: high, low, average above, average below."""
         signal = state.signal
         entry, target, stop = signal.price_open, signal.price_take_profit, signal.price_stop_loss

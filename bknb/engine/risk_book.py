@@ -50,7 +50,8 @@ class RiskBook:
         candidate = command.candidate
         async with self._one_at_a_time:
             place = place_of(candidate, command.when)
-            others = tuple(taken for key, taken in self.places.items() if key != _key(place))
+            free = {_key(place), (candidate.symbol, candidate.strategy, command.ending)}
+            others = tuple(taken for key, taken in self.places.items() if key not in free)
             request = RiskRequest(
                 **labels_of(candidate), when=command.when, price=command.price, signal=candidate, open_positions=others
             )

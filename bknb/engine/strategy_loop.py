@@ -12,7 +12,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ..domain.lifecycle import Answer, Flat, Input, Reserve, Rules, State, Step, rejection, step
+from ..domain.lifecycle import (
+    Answer,
+    Boundary,
+    Flat,
+    Holding,
+    Input,
+    Reserve,
+    Rules,
+    State,
+    Step,
+    due,
+    rejection,
+    step,
+)
 from ..domain.signal import Event, Milestone, Rejected, RiskRefused, Signal
 from ..domain.validation import read_answer
 from ..errors import NotEnoughData, StateError
@@ -37,6 +50,10 @@ _CALLBACK_OF = {
 }
 
 
+def _at_once(_: int) -> None:
+    return None
+
+
 class StrategyLoop:
     """One strategy on one symbol, with its lifecycle state, records and candles.
 
@@ -57,6 +74,8 @@ class StrategyLoop:
         Called with every event, after records, callbacks and listeners.
     silent
         Whether nothing is emitted to listeners, as for the combinations of a sweep.
+    decided_at
+        The time of the clock (UTC ms) at which a decision of a moment was made; ``None``: at that moment.
     """
 
     def __init__(
@@ -71,6 +90,7 @@ class StrategyLoop:
         save: Callable[[State, tuple[Event, ...]], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
         silent: bool = False,
+        decided_at: Callable[[int], int | None] = _at_once,
     ) -> None:
         self.rules = rules
         self.strategy = strategy
@@ -83,6 +103,7 @@ class StrategyLoop:
         self.silent = silent
         self._save = save
         self._on_event = on_event
+        self._decided_at = decided_at
         self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = False
         self._newest = window.newest
@@ -155,7 +176,7 @@ class StrategyLoop:
     async def _answered(self, answer: object, when: int, price: float) -> None:
         signal = read_answer(answer)
         if isinstance(signal, Signal):
-            await self.take(Answer(when, price, signal))
+            await self.take(Answer(when, price, signal, self._decided_at(when)))
         else:
             await self.deliver((rejection(self.rules, when, price, (signal,), answer),))
 
@@ -181,6 +202,21 @@ class StrategyLoop:
 
     # --- the life of the signal ---------------------------------------------------------------------------------
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the strategy may be asked: nothing is open or scheduled, or the clock has ended what was."""
+        state = self.state
+        return isinstance(state, Flat) or (isinstance(state, Holding) and state.leaving is not None)
+
+    @property
+    def due(self) -> int:
+        """The moment (UTC ms) at which the clock ends something; far in the future when it ends nothing."""
+        return due(self.state, self.rules)
+
+    async def end_due(self, when: int, price: float) -> None:
+        """End what the clock ends at ``when`` (UTC ms), at which the average price is ``price``."""
+        await self.take(Boundary(when, price, self._decided_at(when)))
+
     async def take(self, given: Input) -> None:
         """Feed one input to the lifecycle and carry out everything it leads to."""
         result = _step(self.state, given, self.rules)
@@ -200,7 +236,7 @@ class StrategyLoop:
                 except BaseException:
                     if self.state is result.state:  # the verdict was not taken, so the question was not either
                         self.state = before
-                        if isinstance(before, Flat):
+                        if isinstance(before, Flat | Holding):
                             self._release(command.candidate.id)
                     raise
 

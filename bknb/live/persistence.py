@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..domain.lifecycle import Asking, Entering, Flat, Holding, State, Waiting
+from ..domain.lifecycle import Asking, Entering, Flat, Holding, Opening, State, Waiting
 from ..domain.recovery import (
     Owner,
     Restored,
@@ -114,7 +114,7 @@ class StateSaver:
         StateError
             When it could not be saved; then the state from before still holds.
         """
-        if isinstance(state, Asking | Entering):
+        if isinstance(state, Asking | Entering | Opening):
             return  # nothing was decided yet
         undelivered = tuple(event for event in events if isinstance(event, Scheduled | Opened | Closed | Cancelled))
         for event in undelivered:

@@ -1,0 +1,70 @@
+"""Prices on the tick grid of a market: a level between two ticks cannot be traded.
+
+Levels are put on the grid away from the market, so that rounding never fills an order the market did not reach.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from .signal import Signal
+
+_NEARLY: Final = 1e-6  # of a tick: a level this near to the grid is on it
+
+
+def round_down(price: float, tick: float) -> float:
+    """The highest price on the grid that is not above ``price``; both in quote currency.
+
+    Examples
+    --------
+    >>> round_down(99.97, 0.05), round_down(0.3, 0.1)
+    (99.95, 0.3)
+    """
+    return _on(math.floor(price / tick + _NEARLY), tick)
+
+
+def round_up(price: float, tick: float) -> float:
+    """The lowest price on the grid that is not below ``price``; both in quote currency.
+
+    Examples
+    --------
+    >>> round_up(99.97, 0.05)
+    100.0
+    """
+    return _on(math.ceil(price / tick - _NEARLY), tick)
+
+
+def _on(ticks: int, tick: float) -> float:
+    return float(ticks * Decimal(repr(tick)))
+
+
+def on_grid(signal: Signal, tick: float | None) -> Signal:
+    """A signal with its levels on the tick grid, away from the market.
+
+    Without a tick, and where a level is no price, it stays as it is. A long's limit and stop go down, its target and
+    stop entry up; a short's the other way.
+
+    Examples
+    --------
+    >>> signal = Signal(position="long", price_take_profit=110.3, price_stop_loss=94.9, minute_estimated_time=5)
+    >>> (moved := on_grid(signal, 0.5)).price_take_profit, moved.price_stop_loss
+    (110.5, 94.5)
+    """
+    if tick is None or signal.position not in ("long", "short"):
+        return signal
+    away, towards = (round_down, round_up) if signal.position == "long" else (round_up, round_down)
+    rounding = {
+        "price_take_profit": towards,
+        "price_stop_loss": away,
+        "price_open": towards if signal.entry == "stop" else away,
+    }
+    levels = {
+        name: rounded(value, tick)
+        for name, rounded in rounding.items()
+        if isinstance(value := getattr(signal, name), float) and 0 < value < math.inf
+    }
+    return msgspec.structs.replace(signal, **levels)
