@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from .domain.execution import Minute
     from .domain.orders import Order, Report
     from .domain.trial import Trial
     from .market.candles import Candles
@@ -192,10 +193,10 @@ class Broker(Protocol):
 
 @runtime_checkable
 class PaperMarket(Protocol):
-    """A broker without a market of its own, which fills resting orders by the prices of the candles."""
+    """A broker without a market of its own, which fills orders by the prices of the candles."""
 
-    def saw(self, symbol: str, *, low: float, high: float) -> None:
-        """The market traded between these two prices (quote currency) since the last call."""
+    def saw(self, symbol: str, minute: Minute) -> None:
+        """The market traded as this candle says; candles come in order, once they have closed."""
         ...
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from ..domain.execution import Minute
 from ..domain.orders import Order, Report, ReportStatus, Side
 from ..errors import BrokerError, UsageError
 from ..stores.disk import Disk
@@ -24,6 +26,7 @@ Call: TypeAlias = Literal["place", "cancel", "report", "open_orders"]
 CALLS: Final[tuple[Call, ...]] = ("place", "cancel", "report", "open_orders")
 
 _Answer = TypeVar("_Answer")
+_REMEMBERED: Final = 128  # candles of a symbol
 
 TroubleKind: TypeAlias = Literal["delay", "refuse", "lost_request", "lost_reply", "partly", "partly_cancelled"]
 
@@ -55,7 +58,11 @@ and number of the call, counted from 1 over calls of that kind with that id."""
 
 
 class PaperOrder(msgspec.Struct, kw_only=True):
-    """One order as the paper broker has it; ``received`` counts how often it was placed."""
+    """One order as the paper broker has it.
+
+    ``received`` counts how often it was placed; it may fill in candles that open at or after ``created_at`` (UTC ms);
+    ``rests`` once one of them left it unfilled; ``part`` is the share of it that a market order fills.
+    """
 
     client_id: str
     broker_id: str
@@ -68,6 +75,10 @@ class PaperOrder(msgspec.Struct, kw_only=True):
     average_price: float | None = None
     received: int = 1
     note: str = ""
+    created_at: int = 0
+    rests: bool = False
+    part: float = 1.0
+    cancels_rest: bool = False
 
     def report(self) -> Report:
         """The report of the broker on the order."""
@@ -110,9 +121,10 @@ _READERS: Final[Mapping[int, Callable[[bytes], PaperOrder]]] = {1: partial(msgsp
 class PaperBroker:
     """A broker without an exchange; see :class:`bknb.ports.Broker` for what it promises.
 
-    A market order is filled at once at the record's price (or at ``price_of(symbol)``). A limit order rests until the
-    market reaches it (:meth:`saw`), or until :meth:`fill`; with ``price_of`` one that the market has passed already is
-    filled at once, at the market.
+    Orders are filled by the candles it is told of (:meth:`saw`), as the execution model ``pessimistic`` fills them: a
+    market order at the open of the first candle with volume after it was decided, a limit order at that open when it
+    reaches the limit, later when a candle trades through it. With ``price_of`` a market order, and a limit order the
+    market has passed already, are filled at once at that price.
 
     Parameters
     ----------
@@ -175,6 +187,7 @@ class PaperBroker:
         self._price_of = price_of
         self._sleep = sleep
         self._numbers: dict[tuple[Call, str], int] = {}
+        self._minutes: dict[str, deque[Minute]] = {}  # the last ones: an order may arrive after its first candle
         self._journal = None if journal is None else Journal(Path(journal), disk=disk)
         if self._journal is not None:
             found = _orders_in(self._journal)
@@ -227,11 +240,12 @@ class PaperBroker:
 
     # --- the market ---------------------------------------------------------------------------------------------
 
-    def saw(self, symbol: str, *, low: float, high: float) -> None:
-        """Fill every resting limit order of a symbol that a price from ``low`` to ``high`` reaches, at its limit."""
+    def saw(self, symbol: str, minute: Minute) -> None:
+        """Fill the orders on a symbol that a candle fills; candles come in order, once they have closed."""
+        self._minutes.setdefault(symbol, deque(maxlen=_REMEMBERED)).append(minute)
         for order in self._working(symbol):
-            if _reaches(order, low=low, high=high):
-                self.fill(order.client_id)
+            if _meet(order, minute):
+                self._save(order)
 
     def fill(self, client_id: str, quantity: float | None = None, *, price: float | None = None) -> None:
         """Fill an order that works, all of the rest or so much of it (base currency), at its limit or at ``price``.
@@ -272,17 +286,18 @@ class PaperBroker:
             quantity=order.quantity,
             price=order.price,
             status="accepted",
+            created_at=order.created_at,
         )
-        if order.kind == "market":
-            at = order.record_price if self._price_of is None else self._price_of(order.symbol)
-            partly = trouble is not None and trouble.kind in ("partly", "partly_cancelled")
-            new.fill(order.quantity * (trouble.part if trouble is not None and partly else 1.0), at)
-            if trouble is not None and trouble.kind == "partly_cancelled":
-                new.cancel()
-        elif self._price_of is not None and order.price is not None:
+        if order.kind == "market" and trouble is not None and trouble.kind in ("partly", "partly_cancelled"):
+            new.part, new.cancels_rest = trouble.part, trouble.kind == "partly_cancelled"
+        if self._price_of is not None:
             at = self._price_of(order.symbol)
-            if _reaches(new, low=at, high=at):
-                new.fill(order.quantity, at)
+            if order.price is None or (at <= order.price if order.side == "buy" else at >= order.price):
+                _fill_market(new, at)
+        else:
+            for minute in self._minutes.get(order.symbol, ()):
+                if new.status == "accepted":
+                    _meet(new, minute)
         self.orders[order.client_id] = new
         return new
 
@@ -338,7 +353,33 @@ def _orders_in(journal: Journal) -> list[PaperOrder]:
     )
 
 
-def _reaches(order: PaperOrder, *, low: float, high: float) -> bool:
-    if order.price is None:
+def _meet(order: PaperOrder, minute: Minute) -> bool:
+    """Fill an order by a candle, if it does; returns whether the order changed."""
+    if minute.t < order.created_at or not minute.traded or (order.price is None and order.filled_quantity > 0):
         return False
-    return low <= order.price if order.side == "buy" else high >= order.price
+    first, order.rests = not order.rests, True
+    if order.price is None:
+        _fill_market(order, minute.open)
+        return True
+    sign = 1 if order.side == "buy" else -1
+    opened, limit = sign * minute.open, sign * order.price
+    if opened < limit or (first and opened == limit):
+        _fill(order, order.quantity - order.filled_quantity, minute.open)
+    elif (minute.low if sign > 0 else -minute.high) < limit:
+        _fill(order, order.quantity - order.filled_quantity, order.price)
+    return order.status == "filled" or first
+
+
+def _fill_market(order: PaperOrder, price: float) -> None:
+    _fill(order, order.quantity * order.part, price)
+    if order.cancels_rest:
+        order.status = "cancelled"
+
+
+def _fill(order: PaperOrder, quantity: float, price: float) -> None:
+    before = order.filled_quantity
+    # A remainder that is only an error of rounding is none.
+    after = before + quantity
+    order.filled_quantity = order.quantity if after >= order.quantity * (1 - 1e-12) else after
+    order.average_price = (before * (order.average_price or 0.0) + quantity * price) / (before + quantity)
+    order.status = "filled" if order.filled_quantity == order.quantity else "partly_filled"

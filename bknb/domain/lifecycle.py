@@ -107,11 +107,15 @@ class Flat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Leaving(msgspec.Struct, frozen=True, kw_only=True):
-    """The order that ends a position: why, when it was decided, and from when on it may fill (UTC ms)."""
+    """The order that ends a position: why, when it was decided, and from when on it may fill (UTC ms).
+
+    ``price`` is the average price when it was decided.
+    """
 
     reason: CloseReason
     decided_at: int
     not_before: int
+    price: float
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -508,7 +512,7 @@ def _holding_boundary(state: Holding, given: Boundary, rules: Rules) -> Step:
     if given.when < due(state, rules):
         return Step(state)
     reason: CloseReason = rules.model.frame_end_close if _frame_over(given.when, rules) else "time_expired"
-    leaving = Leaving(reason=reason, decided_at=given.when, not_before=_not_before(given))
+    leaving = Leaving(reason=reason, decided_at=given.when, not_before=_not_before(given), price=given.price)
     return Step(msgspec.structs.replace(state, leaving=leaving))
 
 
@@ -739,6 +743,24 @@ _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
 
 def _takes(state: type) -> list[str]:
     return [given.__name__ for source, given in _TRANSITIONS if source is state]
+
+
+def signals_of(state: State) -> tuple[OpenSignal | ScheduledSignal, ...]:
+    """The signals that are open, ordered or scheduled in a state, the oldest first.
+
+    Examples
+    --------
+    >>> signals_of(Flat())
+    ()
+    """
+    match state:
+        case Opening(signal=signal, ending=None) | Waiting(signal=signal) | Holding(signal=signal):
+            return (signal,)
+        case Opening(signal=signal, ending=ending):
+            assert ending is not None  # the case above  # noqa: S101
+            return (ending.signal, signal)
+        case _:
+            return ()
 
 
 # --- story and invariants ---------------------------------------------------------------------------------------

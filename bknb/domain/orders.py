@@ -1,16 +1,18 @@
 """Orders at a broker: which ones the record of a strategy needs, what is known of each, and the next action.
 
 The record (what the candles say a strategy would have done) decides; the broker follows. Each signal has one entry
-order and, once it is over, closing orders for exactly what was filled:
+order and, once it is over, closing orders for exactly what was filled. A decision of a moment is an order of the
+record's state, and leaves at that moment; the rest follows from events:
 
-=========== ===================================================================================
-event       the orders of its signal
-=========== ===================================================================================
-Scheduled   a limit order that rests at the entry price
-Opened      a market order, unless one rests already: that one is expected to fill
-Cancelled   the entry is cancelled; what was filled of it meanwhile is closed
-Closed      the entry is cancelled as far as it is unfilled; what was filled of it is closed
-=========== ===================================================================================
+================= =============================================================================
+state or event    the orders of its signal
+================= =============================================================================
+Opening           a market or limit order; a stop entry is watched here until it opens
+Holding, leaving  what was filled of the entry is closed
+Opened            a market order, unless the entry was ordered already: that one is expected to fill
+Cancelled         the entry is cancelled; what was filled of it meanwhile is closed
+Closed            the entry is cancelled as far as it is unfilled; what was filled of it is closed
+================= =============================================================================
 
 Closing orders are market orders. There are no protective orders at the broker: target, stop and deadline are watched
 here, and only while the process runs.
@@ -38,6 +40,8 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from .formatting import plain_number
+from .interval import MINUTE_MS
+from .lifecycle import Holding, Opening, State
 from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal, labels_of
 
 Purpose: TypeAlias = Literal["open", "close"]
@@ -193,36 +197,70 @@ def _hashed(parts: Iterable[str], size: int) -> str:
 # --- from the record to orders ----------------------------------------------------------------------------------
 
 
-def orders_after(
-    event: Event,
-    orders: Mapping[SignalKey, Sequence[Order]],
-    quantity_of: Callable[[OpenSignal | ScheduledSignal], float],
-) -> tuple[Order, ...]:
-    """The orders that are new or changed after an event; none when the event was followed before.
+Orders: TypeAlias = Mapping[SignalKey, Sequence[Order]]
+"""What is known, by signal: the entry, then closing orders in turn."""
+QuantityOf: TypeAlias = Callable[[OpenSignal | ScheduledSignal], float]
+"""How much to trade, in base currency; asked only when there is an order to make."""
 
-    Parameters
-    ----------
-    orders
-        What is known, by signal: the entry, then closing orders in turn.
-    quantity_of
-        How much to trade, in base currency; asked only when there is an order to make.
-    """
+
+def orders_of_state(state: State, orders: Orders, quantity_of: QuantityOf) -> tuple[Order, ...]:
+    """The orders that are new or changed because of what a state has decided and no minute has filled yet."""
+    ending = state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None
+    found: list[Order] = []
+    if ending is not None and ending.leaving is not None:
+        entry, leaving = _entry(orders, ending.signal), ending.leaving
+        if entry is not None and entry.ended_at is None:
+            found.append(ended(entry, leaving.not_before, leaving.price))
+    if isinstance(state, Opening) and state.signal.entry != "stop" and _entry(orders, state.signal) is None:
+        kind: OrderKind = "market" if state.signal.entry == "market" else "limit"
+        quantity = quantity_of(state.signal)
+        found.append(_entry_order(state.signal, quantity, kind=kind, created_at=state.not_before, opened_at=None))
+    return tuple(found)
+
+
+def orders_after(event: Event, orders: Orders, quantity_of: QuantityOf) -> tuple[Order, ...]:
+    """The orders that are new or changed after an event; none when the event was followed before."""
     match event:
+        case Scheduled() if event.signal.entry == "stop":
+            return ()
         case Scheduled() | Opened():
             entry = _entry(orders, event.signal)
             opened_at = event.signal.pending_at if isinstance(event.signal, OpenSignal) else None
             if entry is None:
+                kind: OrderKind = "limit" if opened_at is None else "market"
+                created_at = _known_at(event, kind)
                 quantity = quantity_of(event.signal)
-                return (_entry_order(event.signal, quantity, created_at=event.when, opened_at=opened_at),)
+                return (_entry_order(event.signal, quantity, kind=kind, created_at=created_at, opened_at=opened_at),)
             if opened_at is None or entry.opened_at is not None:
                 return ()
-            return (msgspec.structs.replace(entry, opened_at=opened_at),)
+            price = event.signal.price_open if entry.kind == "market" else entry.record_price
+            return (msgspec.structs.replace(entry, opened_at=opened_at, record_price=price),)
         case Closed() | Cancelled():
             entry = _entry(orders, event.signal)
             price = event.price_close if isinstance(event, Closed) else event.price
-            return () if entry is None or entry.ended_at is not None else (ended(entry, event.when, price),)
+            if entry is None:
+                return ()
+            if entry.ended_at is None:
+                return (ended(entry, _ended_at(event), price),)
+            if isinstance(event, Cancelled) or entry.exit_price == price:
+                return ()
+            closing = [msgspec.structs.replace(order, record_price=price) for order in orders[key_of(event.signal)][1:]]
+            return (msgspec.structs.replace(entry, exit_price=price), *closing)
         case _:
             return ()
+
+
+def _known_at(event: Scheduled | Opened, kind: OrderKind) -> int:
+    """When an entry without an order is ordered (UTC ms): a limit at its decision, a stop entry after its minute."""
+    if kind == "limit":
+        return event.signal.scheduled_at
+    return event.when + MINUTE_MS if event.signal.entry == "stop" else event.when
+
+
+def _ended_at(event: Closed | Cancelled) -> int:
+    """When the end of a signal was known (UTC ms): what a minute did, when it had closed."""
+    by_clock = isinstance(event, Cancelled) and event.reason not in ("price_reject", "risk")
+    return event.when if by_clock else event.when + MINUTE_MS
 
 
 def ended(entry: Order, when: int, price: float) -> Order:
@@ -241,7 +279,7 @@ def _entry(orders: Mapping[SignalKey, Sequence[Order]], signal: OpenSignal | Sch
 
 
 def _entry_order(
-    signal: OpenSignal | ScheduledSignal, quantity: float, *, created_at: int, opened_at: int | None
+    signal: OpenSignal | ScheduledSignal, quantity: float, *, kind: OrderKind, created_at: int, opened_at: int | None
 ) -> Order:
     key = key_of(signal)
     return Order(
@@ -251,9 +289,9 @@ def _entry_order(
         **labels_of(signal),
         purpose="open",
         side="buy" if signal.position == "long" else "sell",
-        kind="limit" if opened_at is None else "market",
+        kind=kind,
         quantity=quantity,
-        price=signal.price_open if opened_at is None else None,
+        price=signal.price_open if kind == "limit" else None,
         record_price=signal.price_open,
         created_at=created_at,
         opened_at=opened_at,

@@ -46,7 +46,7 @@ def reconcile(
     reports: Mapping[str, Report | None],
     *,
     working: Iterable[Report] = (),
-    held: OpenSignal | ScheduledSignal | None = None,
+    held: Sequence[OpenSignal | ScheduledSignal] = (),
     when: int,
     prefix: str,
 ) -> Reconciled:
@@ -65,7 +65,7 @@ def reconcile(
     working
         All orders that work at the broker on this symbol.
     held
-        The signal the restored record has open or scheduled.
+        The signals the restored record has open, ordered or scheduled.
     when
         Now (UTC ms).
     prefix
@@ -76,9 +76,10 @@ def reconcile(
     discard: list[Order] = []
     cancel: list[Order] = []
     problems: list[str] = []
+    by_key = {key_of(signal): signal for signal in held}
     at_broker = {report.client_id: report for report in working}
     for old in orders:
-        if _never_left(old) and (held is None or old.key != key_of(held)):
+        if _never_left(old) and old.key not in by_key:
             discard.append(old)
             continue
         new, problem = _after_answer(old, reports)
@@ -86,7 +87,7 @@ def reconcile(
             cancel.append(old)
             problem = f"{order_text(old)} is {old.status} for us and still works at the broker; it is cancelled"
         if new.purpose == "open":
-            new, more = _as_recorded(new, held, when)
+            new, more = _as_recorded(new, by_key.get(new.key), when)
             problem = problem or more
         if new != old:
             save.append(new)
@@ -98,8 +99,12 @@ def reconcile(
         for name, report in at_broker.items()
         if name.startswith(prefix) and name not in known
     )
-    if held is not None and all(order.key != key_of(held) for order in orders):
-        problems.append(f"the record holds {held.id!r}, for which no order was ever made; none is made now")
+    ordered = {order.key for order in orders}
+    problems.extend(
+        f"the record holds {signal.id!r}, for which no order was ever made; none is made now"
+        for key, signal in by_key.items()
+        if key not in ordered and signal.entry != "stop"
+    )
     return Reconciled(tuple(save), tuple(discard), tuple(cancel), tuple(problems))
 
 
@@ -124,7 +129,7 @@ def _after_answer(old: Order, reports: Mapping[str, Report | None]) -> tuple[Ord
 
 def _as_recorded(entry: Order, held: OpenSignal | ScheduledSignal | None, when: int) -> tuple[Order, str]:
     """An entry order brought in line with the restored record, and the problem to report, if any."""
-    if held is not None and entry.key == key_of(held):
+    if held is not None:
         if isinstance(held, OpenSignal) and entry.opened_at is None:
             return msgspec.structs.replace(entry, opened_at=held.pending_at), ""
         return entry, ""

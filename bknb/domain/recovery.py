@@ -12,11 +12,11 @@ So recovery needs no journal: it compares numbers.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
-from .lifecycle import Flat, Holding, State, Waiting
+from .lifecycle import Flat, Holding, Leaving, Opening, State, Waiting
 from .risk import OpenPosition
 from .signal import Cancelled, Closed, Opened, OpenSignal, Scheduled, ScheduledSignal
 
@@ -31,6 +31,17 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     exchange: str
     symbol: str
     execution: str
+
+
+STATE_VERSION: Final = 2
+"""The format of saved positions and scheduled signals; 1 knew no orders that have not filled yet."""
+
+
+class SavedOpening(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry order that no minute has filled yet, and the moment (UTC ms) from which on it may fill."""
+
+    signal: ScheduledSignal
+    not_before: int
 
 
 class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +63,17 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
         The open position.
     highest, lowest
         Extreme prices it has seen.
+    leaving, in_doubt
+        Its closing order; whether a candle left open that it survived.
+    opening
+        The entry order of the next signal.
+    volume_seen
+        Whether the source has reported a volume so far.
     undelivered
         Results of this turn that may not have reached the listeners when the process ended.
     """
+
+    version: int = STATE_VERSION
 
     owner: Owner
     turn: int
@@ -64,18 +83,24 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     signal: OpenSignal | None = None
     highest: float = 0.0
     lowest: float = 0.0
+    leaving: Leaving | None = None
+    in_doubt: bool = False
+    opening: SavedOpening | None = None
+    volume_seen: bool = True
     undelivered: tuple[StateChange, ...] = msgspec.field(default=(), name="untold")
 
 
 class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """A scheduled signal; fields as in :class:`SavedSignal`."""
 
+    version: int = STATE_VERSION
     owner: Owner
     turn: int
     last_minute: int = msgspec.field(name="fed")
     signal: ScheduledSignal
     last_asked: int | None = msgspec.field(default=None, name="asked")
     last_id: str | None = None
+    volume_seen: bool = True
     undelivered: tuple[StateChange, ...] = msgspec.field(default=(), name="untold")
 
 
@@ -104,9 +129,9 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     state
-        Flat, waiting or holding.
-    turn, last_minute, last_asked
-        As saved; ``last_minute`` is ``None`` when nothing was saved.
+        Flat, opening, waiting or holding.
+    turn, last_minute, last_asked, volume_seen
+        As saved; ``last_minute`` and ``volume_seen`` are ``None`` when nothing was saved.
     undelivered
         Results that may not have reached the listeners.
     stale_schedule
@@ -119,6 +144,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     turn: int = 0
     last_minute: int | None = None
     last_asked: int | None = None
+    volume_seen: bool | None = None
     undelivered: tuple[StateChange, ...] = ()
     stale_schedule: bool = False
     partial: SavedPartial | None = None
@@ -138,11 +164,12 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             turn=schedule.turn,
             last_minute=schedule.last_minute,
             last_asked=schedule.last_asked,
+            volume_seen=schedule.volume_seen,
             undelivered=schedule.undelivered,
         )
     if signal is None:
         return Restored(state=Flat())
-    state: State = Flat(last_id=signal.last_id)
+    holding: Holding | None = None
     mended: SavedPartial | None = None
     if signal.signal is not None:
         profit, loss = 0, 0
@@ -151,18 +178,25 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             if partial.turn > signal.turn:  # the position of that turn never reached the disk
                 profit, loss = partial.profit_before, partial.loss_before
                 mended = msgspec.structs.replace(partial, turn=signal.turn, profit_level=profit, loss_level=loss)
-        state = Holding(
+        holding = Holding(
             signal=signal.signal,
             highest=signal.highest,
             lowest=signal.lowest,
             profit_level=profit,
             loss_level=loss,
+            leaving=signal.leaving,
+            in_doubt=signal.in_doubt,
         )
+    state: State = holding or Flat(last_id=signal.last_id)
+    if signal.opening is not None:
+        opening = signal.opening
+        state = Opening(signal=opening.signal, not_before=opening.not_before, last_id=signal.last_id, ending=holding)
     return Restored(
         state=state,
         turn=signal.turn,
         last_minute=signal.last_minute,
         last_asked=signal.last_asked,
+        volume_seen=signal.volume_seen,
         undelivered=signal.undelivered,
         stale_schedule=schedule is not None,
         partial=mended,

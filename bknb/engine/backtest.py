@@ -8,7 +8,7 @@ give the same events.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -60,6 +60,7 @@ class BacktestRun:
         silent: bool = False,
         window: Window | None = None,
         code: Any = None,
+        late: Mapping[int, int] | None = None,
     ) -> None:
         self.plan = plan
         self.records = Records()
@@ -72,6 +73,7 @@ class BacktestRun:
         self._every_minute = every_minute
         self.paused = False
         self._silent = silent  # nothing is emitted to listeners
+        self._late = {} if late is None else late  # decisions a live run made late: moment -> time of its clock, UTC ms
         self._no_entries = False
         self._leave = False
         self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
@@ -189,7 +191,13 @@ class BacktestRun:
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:
         book = None if strategy.risk is None else RiskBook(get_risk(strategy.risk))
         return StrategyLoop(
-            rules=self.rules, strategy=strategy, window=window, book=book, records=self.records, silent=self._silent
+            rules=self.rules,
+            strategy=strategy,
+            window=window,
+            book=book,
+            records=self.records,
+            silent=self._silent,
+            decided_at=self._late.get,
         )
 
     def check_coverage(self, series: Series) -> None:

@@ -64,7 +64,7 @@ class Questions:
     slot_ms
         The strategy is asked at most once per slot ``floor(moment / slot_ms)``.
     sessions, count
-        With trading hours: the last ``count`` minutes before a moment must lie in an open session.
+        With trading hours: the market must be open at a moment, and have been for ``count`` minutes.
     """
 
     def __init__(
@@ -73,9 +73,8 @@ class Questions:
         times = series.candles.timestamp
         self._closes = times + MINUTE_MS
         if sessions is not None:
-            self._closes = self._closes[
-                sessions.open_minutes(self._closes - count * MINUTE_MS, count * MINUTE_MS) == count
-            ]
+            warm = sessions.open_minutes(self._closes - count * MINUTE_MS, count * MINUTE_MS) == count
+            self._closes = self._closes[warm & (sessions.open_minutes(self._closes, MINUTE_MS) == 1)]
         self._regular = series.regular and sessions is None
         self._begin = int(times[0]) + MINUTE_MS if len(times) else 0
         self._end = int(times[-1]) if len(times) else -1  # no candle opens later: nobody could fill an order

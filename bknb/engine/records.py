@@ -52,6 +52,7 @@ class Records:
     refused: list[RiskRefused] = field(default_factory=list)
     milestones: list[Milestone] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    late: list[tuple[int, int]] = field(default_factory=list)  # moments decided late, and when they were (UTC ms)
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
     _limit: int | None = None  # of warnings, rejections and refusals; events are never dropped
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
 
+from ..domain.execution import Minute
 from ..domain.formatting import plain_number
+from ..domain.lifecycle import State, signals_of
 from ..domain.orders import (
     Action,
     Cancel,
@@ -30,6 +33,7 @@ from ..domain.orders import (
     next_action,
     order_text,
     orders_after,
+    orders_of_state,
     own_prefix,
     report_problem,
 )
@@ -125,17 +129,15 @@ class OrderDesk:
 
     # --- for the run --------------------------------------------------------------------------------------------
 
-    async def start(
-        self, held: OpenSignal | ScheduledSignal | None = None, *, when: int, undelivered: Iterable[Event] = ()
-    ) -> None:
+    async def start(self, state: State | None = None, *, when: int, undelivered: Iterable[Event] = ()) -> None:
         """Read the saved orders, ask the broker about those that left, and begin to carry out what is due.
 
         Each order is asked about once; one the broker does not answer about now is asked about again beside the run.
 
         Parameters
         ----------
-        held
-            The signal the restored record has open or scheduled. Every other signal with orders is over.
+        state
+            The restored record; every signal with orders that it does not hold is over.
         when
             Now (UTC ms).
         undelivered
@@ -150,7 +152,10 @@ class OrderDesk:
             raise UsageError("the orders of this run are being carried out already")
         self._saved.load()
         for event in undelivered:
-            self._save_orders_of(event)
+            self._save_orders(partial(orders_after, event, self._signals, self._quantity_of))
+        if state is not None:
+            self._save_orders(partial(orders_of_state, state, self._signals, self._quantity_of))
+        held = () if state is None else signals_of(state)
         orders = self.orders
         reports: dict[str, Report | None] = {}
         for order in to_query(orders):
@@ -185,29 +190,36 @@ class OrderDesk:
         An event that comes twice changes nothing. Call it when the event itself is saved and before it is emitted;
         after a crash in between, give it to :meth:`start` as undelivered.
         """
+        self._follow(partial(orders_after, event, self._signals, self._quantity_of))
+
+    def follow_state(self, state: State) -> None:
+        """Save the orders a state leads to: what was decided at this moment leaves now, before a minute fills it."""
+        self._follow(partial(orders_of_state, state, self._signals, self._quantity_of))
+
+    def _follow(self, changed: Callable[[], tuple[Order, ...]]) -> None:
         if self._worker is None:
             raise UsageError("call start() first: until then nobody knows which orders exist")
-        if self._save_orders_of(event):
+        if self._save_orders(changed):
             self._idle.clear()
             self._wake.set()
 
-    def _save_orders_of(self, event: Event) -> bool:
-        """Save the orders an event leads to; returns whether there are any."""
+    def _save_orders(self, changed: Callable[[], tuple[Order, ...]]) -> bool:
+        """Save the orders that changed; returns whether there are any."""
         try:
-            changed = orders_after(event, self._signals, self._quantity_of)
+            orders = changed()
         except Exception as error:  # noqa: BLE001 -- the user's function of the quantity raised
             self._report_problem("broker", f"no order was made: the quantity could not be worked out: {_text(error)}")
             return False
-        for order in changed:
+        for order in orders:
             self._waiting.discard(order.key)
             self._pauses.pop(order.key, None)
             self._saved.put(order)
-        return bool(changed)
+        return bool(orders)
 
-    def saw(self, *, low: float, high: float) -> None:
-        """Pass a minute's prices on to a broker on paper, which has no market of its own; call it before the events."""
+    def saw(self, minute: Minute) -> None:
+        """Pass a minute on to a broker on paper, which has no market of its own; call it before the events."""
         if isinstance(self._broker, PaperMarket):
-            self._broker.saw(self._symbol, low=low, high=high)
+            self._broker.saw(self._symbol, minute)
 
     async def settle(self, seconds: float) -> bool:
         """Wait until nothing is due; ``False`` when that takes longer than so many seconds.

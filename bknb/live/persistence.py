@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from ..domain.lifecycle import Asking, Entering, Flat, Holding, Opening, State, Waiting
 from ..domain.recovery import (
+    STATE_VERSION,
     Owner,
     Restored,
+    SavedOpening,
     SavedPartial,
     SavedPlaces,
     SavedSchedule,
@@ -29,6 +31,14 @@ S = TypeVar("S", SavedSignal, SavedSchedule, SavedPartial, SavedPlaces)
 _MAX_UNDELIVERED = 64  # a listener that never comes to an end must not let the file grow
 _ENDED = "ended"
 _ENDING: Any = Closed | Cancelled  # a union is no type for a type checker
+
+
+class _SavedAt(NamedTuple):
+    """Where a run stands: its last minute and question (UTC ms), and whether a volume was reported so far."""
+
+    last_minute: int
+    last_asked: int | None
+    volume_seen: bool
 
 
 class StateSaver:
@@ -106,7 +116,15 @@ class StateSaver:
 
     # --- saving -------------------------------------------------------------------------------------------------
 
-    def save(self, state: State, events: tuple[Event, ...], *, last_minute: int, last_asked: int | None) -> None:
+    def save(
+        self,
+        state: State,
+        events: tuple[Event, ...],
+        *,
+        last_minute: int,
+        last_asked: int | None,
+        volume_seen: bool,
+    ) -> None:
         """Save a state and the events that led to it; returns when they are on the disk.
 
         Raises
@@ -114,7 +132,7 @@ class StateSaver:
         StateError
             When it could not be saved; then the state from before still holds.
         """
-        if isinstance(state, Asking | Entering | Opening):
+        if isinstance(state, Asking | Entering):
             return  # nothing was decided yet
         undelivered = tuple(event for event in events if isinstance(event, Scheduled | Opened | Closed | Cancelled))
         for event in undelivered:
@@ -126,14 +144,15 @@ class StateSaver:
         if quiet and undelivered == self._undelivered:
             return  # a restarted run processes this minute once more
         self.turn += 1
+        moment = _SavedAt(last_minute, last_asked, volume_seen)
         match state:
             case Waiting():
-                self._write_schedule(state, undelivered, last_minute=last_minute, last_asked=last_asked)
+                self._write_schedule(state, undelivered, moment)
             case Holding():
                 self._write_levels(state)
-                self._write_signal(state, undelivered, last_minute=last_minute, last_asked=last_asked)
-            case Flat():
-                self._write_signal(state, undelivered, last_minute=last_minute, last_asked=last_asked)
+                self._write_signal(state, undelivered, moment)
+            case Flat() | Opening():
+                self._write_signal(state, undelivered, moment)
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
         self.last_minute, self.last_asked, self._saved, self._undelivered = last_minute, last_asked, state, undelivered
@@ -146,33 +165,37 @@ class StateSaver:
         key = (*self._key, f"{event.when:015d}-{event.signal.id}")
         self.store.write(_ENDED, key, msgspec.json.encode(event))
 
-    def _write_schedule(
-        self, state: Waiting, undelivered: tuple[StateChange, ...], *, last_minute: int, last_asked: int | None
-    ) -> None:
+    def _write_schedule(self, state: Waiting, undelivered: tuple[StateChange, ...], at: _SavedAt) -> None:
         saved = SavedSchedule(
             owner=self.owner,
             turn=self.turn,
-            last_minute=last_minute,
-            last_asked=last_asked,
+            last_minute=at.last_minute,
+            last_asked=at.last_asked,
             signal=state.signal,
             last_id=state.last_id,
+            volume_seen=at.volume_seen,
             undelivered=undelivered,
         )
         self._write("schedule", saved)
 
     def _write_signal(
-        self, state: Flat | Holding, undelivered: tuple[StateChange, ...], *, last_minute: int, last_asked: int | None
+        self, state: Flat | Holding | Opening, undelivered: tuple[StateChange, ...], at: _SavedAt
     ) -> None:
-        held = state if isinstance(state, Holding) else None
+        held = state if isinstance(state, Holding) else state.ending if isinstance(state, Opening) else None
+        opening = SavedOpening(signal=state.signal, not_before=state.not_before) if isinstance(state, Opening) else None
         saved = SavedSignal(
             owner=self.owner,
             turn=self.turn,
-            last_minute=last_minute,
-            last_asked=last_asked,
+            last_minute=at.last_minute,
+            last_asked=at.last_asked,
             last_id=state.signal.id if isinstance(state, Holding) else state.last_id,
             signal=None if held is None else held.signal,
             highest=0.0 if held is None else held.highest,
             lowest=0.0 if held is None else held.lowest,
+            leaving=None if held is None else held.leaving,
+            in_doubt=held is not None and held.in_doubt,
+            opening=opening,
+            volume_seen=at.volume_seen,
             undelivered=undelivered,
         )
         self._write("signal", saved)
@@ -217,10 +240,10 @@ def saved_places(store: StateStore, risk: str) -> list[OpenPosition]:
 def _still_there(store: StateStore, place: OpenPosition) -> bool:
     key = (place.strategy, place.symbol)
     signal, schedule = store.read("signal", key), store.read("schedule", key)
-    rows = (
-        None if signal is None else _decode(signal, SavedSignal, "signal", key).signal,
-        None if schedule is None else _decode(schedule, SavedSchedule, "schedule", key).signal,
-    )
+    saved = None if signal is None else _decode(signal, SavedSignal, "signal", key)
+    waiting = None if schedule is None else _decode(schedule, SavedSchedule, "schedule", key).signal
+    opening = None if saved is None or saved.opening is None else saved.opening.signal
+    rows = (None if saved is None else saved.signal, opening, waiting)
     return any(row is not None and row.id == place.signal_id for row in rows)
 
 
@@ -233,7 +256,9 @@ F = TypeVar("F")
 
 
 def _decode(payload: bytes, form: type[F], kind: str, key: tuple[str, ...]) -> F:
-    readers: Mapping[int, Callable[[bytes], F]] = {1: partial(msgspec.json.decode, type=form)}
+    read = partial(msgspec.json.decode, type=form)
+    versions = STATE_VERSION if form in (SavedSignal, SavedSchedule) else 1
+    readers: Mapping[int, Callable[[bytes], F]] = dict.fromkeys(range(1, versions + 1), read)
     try:
         return read_json(readers, payload, what=f"the saved {kind} of {' on '.join(key)}")
     except (ValueError, msgspec.DecodeError) as error:

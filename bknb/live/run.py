@@ -15,7 +15,7 @@ from ..config import Settings
 from ..domain.execution import Minute, execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
-from ..domain.lifecycle import Flat, Halt, Holding, Rules, State, Waiting
+from ..domain.lifecycle import Flat, Halt, Rules, State, Waiting, signals_of
 from ..domain.recovery import Owner, Restored
 from ..domain.risk import place_of
 from ..domain.signal import Event, OpenSignal
@@ -125,6 +125,7 @@ class LiveRun:
         self._saving = StateSaver(plan.store, owner, all_delivered=_all_delivered)
         self._last_minute = self._begun = 0
         self._last_asked: int | None = None
+        self._volume_seen: bool | None = None  # whether the source has reported a volume; None before the first minute
 
     mode: Final = "live"
 
@@ -227,14 +228,16 @@ class LiveRun:
     async def _restore(self) -> None:
         plan = self.plan
         found = self._saving.restore()
-        open_id = found.state.signal.id if isinstance(found.state, Waiting | Holding) else None
+        open_ids = {signal.id for signal in signals_of(found.state)}
         for ended in self._saving.ended():
-            if ended.signal.id != open_id:  # saved at its end, but still open on disk: this run comes to that end again
+            if (
+                ended.signal.id not in open_ids
+            ):  # saved at its end, but still open on disk: this run comes to that end again
                 self.records.add(ended)
         self._loop = self._make_loop(found.state)
         now = plan.clock.now()
         self._last_minute = ceil_to(now, MINUTE_MS) - MINUTE_MS if found.last_minute is None else found.last_minute
-        self._last_asked = found.last_asked
+        self._last_asked, self._volume_seen = found.last_asked, found.volume_seen
         self.last = self._last_minute + MINUTE_MS
         self.start = min([self.last, *(ended.signal.scheduled_at for ended in self.records.ends)])
         self._retake_place(found.state)
@@ -252,8 +255,7 @@ class LiveRun:
             on_problem=self._on_order_problem,
             sleep=self._rest,
         )
-        held = found.state.signal if isinstance(found.state, Waiting | Holding) else None
-        await orders.start(held, when=now, undelivered=found.undelivered)
+        await orders.start(found.state, when=now, undelivered=found.undelivered)
         return orders
 
     async def _rest(self, seconds: float) -> None:
@@ -286,18 +288,19 @@ class LiveRun:
             state=state,
             save=self._save,
             on_event=self._on_event,
+            decided_at=self._decided_at,
         )
 
     def _retake_place(self, state: State) -> None:
         """Have the place of what is open or scheduled, also when the saved places were lost."""
         book = self._strategy_loop.book
-        if book is None or not isinstance(state, Waiting | Holding):
+        if book is None:
             return
-        signal = state.signal
-        since = signal.pending_at if isinstance(signal, OpenSignal) else signal.scheduled_at
-        place = place_of(signal, since)
-        if (place.symbol, place.strategy, place.signal_id) not in book.places:
-            book.take(place)
+        for signal in signals_of(state):
+            since = signal.pending_at if isinstance(signal, OpenSignal) else signal.scheduled_at
+            place = place_of(signal, since)
+            if (place.symbol, place.strategy, place.signal_id) not in book.places:
+                book.take(place)
 
     async def _emit_restored(self, found: Restored, now: int) -> None:
         plan = self.plan
@@ -310,7 +313,7 @@ class LiveRun:
                 exchange=plan.exchange.name,
                 when=now,
                 behind_since=found.last_minute + MINUTE_MS,
-                signal=found.state.signal if isinstance(found.state, Waiting | Holding) else None,
+                signal=next(iter(signals_of(found.state)), None),
                 told_again=len(found.undelivered),
             )
         )
@@ -320,10 +323,30 @@ class LiveRun:
 
     def _save(self, state: State, events: tuple[Event, ...]) -> None:
         """Save a new state, and hand its events to the order desk; the strategy loop calls it before it emits them."""
-        self._saving.save(state, events, last_minute=self._last_minute, last_asked=self._last_asked)
+        self._save_state(state, events)
         if self.orders is not None:
             for event in events:
                 self.orders.follow(event)
+            self.orders.follow_state(state)
+
+    def _save_state(self, state: State, events: tuple[Event, ...] = ()) -> None:
+        self._saving.save(
+            state,
+            events,
+            last_minute=self._last_minute,
+            last_asked=self._last_asked,
+            volume_seen=bool(self._volume_seen),
+        )
+
+    def _decided_at(self, when: int) -> int:
+        """The clock at a decision for the moment ``when`` (UTC ms); a late one is counted and told."""
+        now = self.plan.clock.now()
+        if now > when + MINUTE_MS and self._strategy_loop.rules.model.fills_at_open:
+            self.records.late.append((when, now))
+            behind = (now - when) // MINUTE_MS
+            text = f"the decision of {utc_text(when)} was made {behind} minutes late; it fills at the market of then"
+            self._strategy_loop.fail("late", NotEnoughData(text), when)
+        return now
 
     # --- a minute -----------------------------------------------------------------------------------------------
 
@@ -359,8 +382,9 @@ class LiveRun:
         assert self._stream is not None  # since the start  # noqa: S101
         minutes = await self._stream.minutes(plan.symbol, self._last_minute)
         arrived = len(minutes) > 0 and int(minutes.timestamp[0]) == self._last_minute
+        self._look_for_volume()
         if arrived:
-            await self._question(self._last_minute + MINUTE_MS)
+            await self._moment(self._last_minute + MINUTE_MS)
         for index in range(int(arrived), len(minutes)):
             if self._leave or self._reached_end():
                 return
@@ -371,29 +395,49 @@ class LiveRun:
             try:
                 minute = self._minute(minutes, index)
                 if minute is not None:
+                    await self._end_due(minute.t)  # in a hole before it, if at all
                     if self.orders is not None:
-                        self.orders.saw(low=minute.low, high=minute.high)
+                        self.orders.saw(minute)
                     await loop.take(minute)
             except BaseException:
                 self._last_minute = before
                 raise
             self.last = self._last_minute + MINUTE_MS
             self._tries = 0
-            await self._question(self.last)
+            await self._moment(self.last)
+
+    def _look_for_volume(self) -> None:
+        """See, before the first minute of a run, whether its source reports volumes."""
+        if self._volume_seen is None:
+            before = self.plan.settings.avg_price_candles_count * MINUTE_MS
+            known = self._window.minutes(self.plan.symbol).candles
+            seen = known.timestamp >= self._last_minute + MINUTE_MS - before
+            self._volume_seen = bool((known.volume[seen & (known.timestamp <= self._last_minute)] > 0).any())
+
+    async def _moment(self, when: int) -> None:
+        """What the clock ends at a moment, and the question of that moment."""
+        await self._end_due(when)
+        await self._question(when)
+
+    async def _end_due(self, when: int) -> None:
+        due = self._strategy_loop.due
+        if due <= when:
+            await self._strategy_loop.end_due(due, self._window.average_price(self.plan.symbol, due))
 
     def _minute(self, candles: Candles, index: int) -> Minute | None:
         """A minute for the lifecycle; ``None`` at the very beginning of a market, where there is no average yet."""
-        _, open_, high, low, close, _ = candles.block[:, index].tolist()
+        _, open_, high, low, close, volume = candles.block[:, index].tolist()
+        self._volume_seen = self._volume_seen or volume > 0
         t = int(candles.timestamp[index])
         try:
             price = self._window.average_price(self.plan.symbol, t + MINUTE_MS)
         except NotEnoughData:
             return None
-        return Minute(t, open_, high, low, close, price)
+        return Minute(t, open_, high, low, close, price, volume > 0 or not self._volume_seen)
 
     async def _question(self, when: int) -> None:
         """Ask the strategy at a moment, when it is time to."""
-        if self.stopped or not isinstance(self._strategy_loop.state, Flat) or not self._is_due(when):
+        if self.stopped or not self._strategy_loop.is_free or not self._is_due(when):
             return
         sessions = self._window.sessions
         if sessions is not None and not sessions.may_ask(when, self.plan.settings.avg_price_candles_count):
@@ -410,7 +454,7 @@ class LiveRun:
             else:
                 await self._strategy_loop.ask(when, patient=self.plan.clock.now() < when + MINUTE_MS)
             if self._saving.last_asked != when:  # nothing came of the question; save that it was asked
-                self._saving.save(self._strategy_loop.state, (), last_minute=self._last_minute, last_asked=when)
+                self._save_state(self._strategy_loop.state)
         except BaseException:
             self._last_asked = before
             raise
