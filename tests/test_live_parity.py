@@ -128,27 +128,31 @@ def test_recorded_minutes(shared: Path, recorded: str, model: str, calm: str) ->
 
 
 @pytest.mark.slow
-def test_a_live_run_catches_up_after_a_week_of_sleep() -> None:
-    week = 7 * 1440 * MINUTE
-    start = 1_704_067_200_000
+@pytest.mark.parametrize("model", MODELS)
+def test_a_machine_that_slept_for_a_week_trades_at_the_market_it_woke_up_to(model: str) -> None:
+    start, slept = 1_704_067_200_000, 7 * 1440 * MINUTE
+    until = start + slept + 2 * 1440 * MINUTE
 
     class Asleep(SimulatedClock):
         async def sleep_until(self, when: int) -> None:
-            awake = when < start + 600 * MINUTE
-            await super().sleep_until(when if awake else start + week)
+            asleep = start + 600 * MINUTE <= when < start + slept
+            await super().sleep_until(start + slept if asleep else when)
 
     def get_signal(ctx: Any) -> bknb.Signal | None:
         price = ctx.price
         side = 1 if price > ctx.candles("1h", 24).close.mean() else -1
         levels = {"price_take_profit": price * (1 + side * 0.03), "price_stop_loss": price * (1 - side * 0.03)}
-        return bknb.Signal(position="long" if side > 0 else "short", minute_estimated_time=700, **levels)
+        return bknb.Signal(position="long" if side > 0 else "short", minute_estimated_time=200, **levels)
 
-    strategy = bknb.add_strategy("sleeper", interval="15m", get_signal=get_signal)
+    strategy = bknb.add_strategy("sleeper", interval="15m", get_signal=get_signal, execution=model)
     demo = bknb.exchanges.demo()
-    result = live(strategy, demo, start=start, until=start + week, clock=Asleep(start))
-    backtest = backtest_with_late_decisions(result, start=start, until=start + week, strategy=strategy, exchange=demo)
-    assert told(result, before=start + week) == told(backtest, before=start + week)
-    assert len(result.trades) > 10
+    result = live(strategy, demo, start=start, until=until, clock=Asleep(start))
+    backtest = backtest_with_late_decisions(result, start=start, until=until, strategy=strategy, exchange=demo)
+    assert told(result, before=until) == told(backtest, before=until)
+    opened = [event for event in result.events if isinstance(event, Opened)]
+    assert len(opened) > 10
+    asleep = [event for event in opened if start + 601 * MINUTE < event.when < start + slept]
+    assert (asleep == []) == (model != "vwap")
 
 
 def test_holes_in_the_data_change_nothing() -> None:

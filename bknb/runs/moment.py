@@ -14,9 +14,10 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from ..domain.execution import Minute
 from ..domain.formatting import minute_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
-from ..domain.lifecycle import Answer, Asking, Flat, rejection, step
+from ..domain.lifecycle import Answer, Asking, DataEnd, Flat, Holding, Opening, Rules, Step, due, rejection, step
 from ..domain.pnl import net_percentage
 from ..domain.signal import (
     Cancelled,
@@ -33,6 +34,7 @@ from ..domain.signal import (
 from ..domain.validation import read_answer
 from ..engine.call_by_name import calling_by_name
 from ..engine.lookup import get_risk
+from ..engine.minute_walk import minutes_that_fill
 from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
 from ..engine.risk_book import RiskBook
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from ..market.window import Window
     from .run_record import RunRecord
 
-State: TypeAlias = Literal["flat", "scheduled", "open"]
+State: TypeAlias = Literal["flat", "scheduled", "open", "leaving"]
 Decision: TypeAlias = Scheduled | Opened | Rejected | RiskRefused
 
 _SHOWN: Final = 5  # minutes in the table
@@ -65,7 +67,7 @@ class Asked:
     signal : Signal or None
         The answer as a signal; None for no signal and for an answer that is none.
     event : Scheduled, Opened, Rejected, RiskRefused or None
-        What the run would make of it with nothing open; None for no signal.
+        What the run would make of it with nothing open, once the next candle has closed; None for no signal.
     reasons : tuple of Reason
         Every rule it breaks, or the risk profile's note; empty when it would be accepted.
 
@@ -109,8 +111,9 @@ class Moment:
         The moment, UTC ms.
     context : Context
         What ``get_signal`` gets as ``ctx``.
-    state : {"flat", "scheduled", "open"}
-        What was known of the run's own signal before the strategy was asked at this minute.
+    state : {"flat", "scheduled", "open", "leaving"}
+        What was known of the run's own signal before the strategy was asked at this minute; ``"leaving"``: its deadline
+        had passed, and it closes at the next candle.
     signal : OpenSignal or ScheduledSignal or None
         The signal that was open or scheduled.
     decision : Scheduled, Opened, Rejected, RiskRefused or None
@@ -177,24 +180,31 @@ class Moment:
         """Return state and signal from the events before this moment; a candle that opens now has not closed yet."""
         latest = None
         for event in self._records.events:
-            if event.when >= self.when_ms:
+            if event.when > self.when_ms or (event.when == self.when_ms and not _ended_by_clock(event)):
                 break
             latest = event
         match latest:
             case Scheduled():
                 return "scheduled", latest.signal
-            case Opened():
-                return "open", latest.signal
+            case Opened(signal=signal):
+                return "leaving" if self._is_over(signal) else "open", signal
             case _:
                 return "flat", None
+
+    def _is_over(self, signal: OpenSignal) -> bool:
+        """Return whether the clock has ended a position that no candle has closed yet."""
+        rules = self._record.rules
+        assert rules is not None  # a backtest has them  # noqa: S101
+        return self.when_ms >= due(Holding(signal=signal, highest=0.0, lowest=0.0), rules)
 
     def _decision(self) -> Decision | None:
         records = self._records
         made: list[Any] = [*records.rejected, *records.events, *records.refused]
         for event in made:
-            if event.when != self.when_ms or isinstance(event, (Closed, Cancelled)):
+            if isinstance(event, (Closed, Cancelled)):
                 continue
-            if isinstance(event, Rejected) or event.signal.scheduled_at == self.when_ms:
+            asked_at = event.when if isinstance(event, Rejected) else event.signal.scheduled_at
+            if asked_at == self.when_ms:
                 return event  # type: ignore[no-any-return]  # nothing else has such a signal
         return None
 
@@ -256,11 +266,25 @@ class Moment:
         made = step(Flat(last_id=self._last_id()), Answer(when, price, signal), rules)
         if isinstance(made.state, Asking):
             made = step(made.state, self._verdict(strategy, made.commands[0]), rules)
+        if isinstance(made.state, Opening):
+            made = self._filled(made.state, rules)
         event: Any = made.events[0]
         reasons: tuple[Reason, ...] = event.reasons if isinstance(event, Rejected) else ()
         if isinstance(event, RiskRefused):
             reasons = (Reason("risk", f"risk profile {event.risk!r} refuses: {event.note}"),)
         return Asked(when_ms=when, answer=answer, signal=signal, event=event, reasons=reasons)
+
+    def _filled(self, opening: Opening, rules: Rules) -> Step:
+        """Return what the first candle that can fill an order makes of it; without one, the order as it waits."""
+        candles = self._window.minutes(self.symbol).candles
+        filling = minutes_that_fill(candles, rules.model) & (candles.timestamp >= opening.not_before)
+        if not filling.any():
+            return step(opening, DataEnd(self.when_ms, self.price, self.price), rules)
+        index = int(filling.argmax())
+        _, open_, high, low, close, _ = candles.block[:, index].tolist()
+        average = float(self._window.average_prices(self.symbol)[index])
+        minute = Minute(int(candles.timestamp[index]), open_, high, low, close, average)
+        return step(opening, minute, rules)
 
     def _verdict(self, strategy: Strategy, request: Any) -> Any:
         """Return the risk profile's answer with nothing else open; its callbacks are not called."""
@@ -301,7 +325,8 @@ class Moment:
         costs = self._record.plan.settings
         entry, slippage, fee = self.signal.price_open, costs.percent_slippage, costs.percent_fee
         net = net_percentage(self.signal.position, entry, self.price, slippage, fee)
-        return f"{row} is open, {net:+.2f} % net at this price"
+        leaves = ", and leaves at the next candle" if self.state == "leaving" else ""
+        return f"{row} is open{leaves}, {net:+.2f} % net at this price"
 
     def _head(self) -> str:
         try:
@@ -355,6 +380,11 @@ class Moment:
             )
         head = element("strong", self._head())
         return element("div", head, elements("div", paragraphs), table, class_="bknb-moment")
+
+
+def _ended_by_clock(event: Any) -> bool:
+    """Return whether an event was known at its moment already, before that minute's candle."""
+    return isinstance(event, Cancelled) and event.reason in ("timeout", "frame_end")
 
 
 def _parameters(function: Callable[..., Any]) -> Container[str]:
