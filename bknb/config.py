@@ -23,11 +23,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     percent_slippage, percent_fee
         Cost per side, in percent of the traded value.
     min_take_profit_distance_percent
-        A take profit nearer to the entry than this is refused; must cover two fees and two slippages.
+        A take profit nearer to the entry than this is refused; 0: any that covers two fees and two slippages.
     min_stop_loss_distance_percent, max_stop_loss_distance_percent
-        A stop loss nearer, or farther, than this is refused.
+        A stop loss nearer, or farther, than this is refused; 0 and ``None``: any on the right side.
     max_signal_lifetime_minutes
-        The longest ``minute_estimated_time`` a signal may ask for.
+        The longest ``minute_estimated_time`` a signal may ask for; ``None``: any.
     max_signal_generation_seconds
         A strategy that takes longer than this is abandoned for that slot.
     get_candles_retry_count, get_candles_retry_delay_ms
@@ -49,10 +49,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     avg_price_candles_count: int = 5
     percent_slippage: float = 0.1
     percent_fee: float = 0.1
-    min_take_profit_distance_percent: float = 0.5
-    min_stop_loss_distance_percent: float = 0.5
-    max_stop_loss_distance_percent: float = 20.0
-    max_signal_lifetime_minutes: int = 1440
+    min_take_profit_distance_percent: float = 0.0
+    min_stop_loss_distance_percent: float = 0.0
+    max_stop_loss_distance_percent: float | None = None
+    max_signal_lifetime_minutes: int | None = None
     max_signal_generation_seconds: int = 180
     get_candles_retry_count: int = 3
     get_candles_retry_delay_ms: int = 5000
@@ -60,11 +60,44 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     get_candles_min_candles_for_median: int = 5
     max_candles_per_request: int = 1000
 
+    @classmethod
+    def strict(cls) -> Settings:
+        """Settings that also refuse unusual signals, as backtest-kit does.
+
+        A take profit and a stop loss at least 0.5 % from the entry, a stop loss at most 20 %, a lifetime of at most a
+        day.
+
+        Examples
+        --------
+        >>> Settings.strict().max_signal_lifetime_minutes
+        1440
+        """
+        return cls(
+            min_take_profit_distance_percent=0.5,
+            min_stop_loss_distance_percent=0.5,
+            max_stop_loss_distance_percent=20.0,
+            max_signal_lifetime_minutes=1440,
+        )
+
+    @property
+    def costs_percent(self) -> float:
+        """The costs of a round trip, in percent of the traded value."""
+        return 2 * self.percent_slippage + 2 * self.percent_fee
+
+    def advice(self) -> dict[str, float | int]:
+        """The levels and the lifetime a prompt asks a model to keep to: percent of the entry, and minutes."""
+        strict = Settings.strict()
+        return {
+            "min_take_profit": max(self.min_take_profit_distance_percent, round(self.costs_percent, 6)),
+            "min_stop_loss": self.min_stop_loss_distance_percent or strict.min_stop_loss_distance_percent,
+            "max_stop_loss": self.max_stop_loss_distance_percent or strict.max_stop_loss_distance_percent or 100.0,
+            "max_minutes": self.max_signal_lifetime_minutes or strict.max_signal_lifetime_minutes or 1440,
+        }
+
 
 _POSITIVE_INTEGERS = (
     "schedule_await_minutes",
     "avg_price_candles_count",
-    "max_signal_lifetime_minutes",
     "max_signal_generation_seconds",
     "get_candles_price_anomaly_threshold_factor",
     "get_candles_min_candles_for_median",
@@ -72,11 +105,7 @@ _POSITIVE_INTEGERS = (
 )
 _NON_NEGATIVE_INTEGERS = ("get_candles_retry_count", "get_candles_retry_delay_ms")
 _COSTS = ("percent_slippage", "percent_fee")
-_DISTANCES = (
-    "min_take_profit_distance_percent",
-    "min_stop_loss_distance_percent",
-    "max_stop_loss_distance_percent",
-)
+_DISTANCES = ("min_take_profit_distance_percent", "min_stop_loss_distance_percent")
 
 
 def _is_integer(value: object) -> bool:
@@ -87,6 +116,15 @@ def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return math.isfinite(value) if isinstance(value, float) else abs(value) < 1e308
+
+
+def _limit_problems(farthest: object, longest: object) -> list[str]:
+    found: list[str] = []
+    if farthest is not None and (not isinstance(farthest, (int, float)) or not _is_number(farthest) or farthest <= 0):
+        found.append(f"max_stop_loss_distance_percent must be a finite percentage above 0, or None, got {farthest!r}")
+    if longest is not None and (not isinstance(longest, int) or isinstance(longest, bool) or longest <= 0):
+        found.append(f"max_signal_lifetime_minutes must be a whole number above 0, or None, got {longest!r}")
+    return found
 
 
 def problems(settings: Settings) -> list[str]:
@@ -106,20 +144,21 @@ def problems(settings: Settings) -> list[str]:
             found.append(f"{name} must be a finite percentage of at least 0, got {value!r}")
     for name in _DISTANCES:
         value = getattr(settings, name)
-        if not _is_number(value) or value <= 0:
-            found.append(f"{name} must be a finite percentage above 0, got {value!r}")
+        if not _is_number(value) or value < 0:
+            found.append(f"{name} must be a finite percentage of at least 0, got {value!r}")
+    found += _limit_problems(settings.max_stop_loss_distance_percent, settings.max_signal_lifetime_minutes)
     if found:
         return found
-    costs = 2 * settings.percent_slippage + 2 * settings.percent_fee
-    if settings.min_take_profit_distance_percent < costs:
+    costs, farthest = settings.costs_percent, settings.max_stop_loss_distance_percent
+    if 0 < settings.min_take_profit_distance_percent < costs:
         found.append(
             f"min_take_profit_distance_percent = {settings.min_take_profit_distance_percent:g} cannot cover two "
             f"slippages and two fees (2 x {settings.percent_slippage:g} + 2 x {settings.percent_fee:g} = {costs:g})"
         )
-    if settings.min_stop_loss_distance_percent >= settings.max_stop_loss_distance_percent:
+    if farthest is not None and settings.min_stop_loss_distance_percent >= farthest:
         found.append(
             f"min_stop_loss_distance_percent = {settings.min_stop_loss_distance_percent:g} must be below "
-            f"max_stop_loss_distance_percent = {settings.max_stop_loss_distance_percent:g}"
+            f"max_stop_loss_distance_percent = {farthest:g}"
         )
     return found
 

@@ -130,9 +130,9 @@ def _broken_lifetime(signal: Signal, settings: Settings) -> list[Reason]:
         return [Reason("minutes_whole", f"minute_estimated_time must be a whole number, got {minutes!r}")]
     if minutes <= 0:
         return [Reason("minutes_positive", f"minute_estimated_time must be above 0, got {minutes}")]
-    if minutes > longest:
+    if longest is not None and minutes > longest:
         text = f"minute_estimated_time {minutes} is above max_signal_lifetime_minutes = {longest}"
-        return [Reason("minutes_limit", text)]
+        return [Reason("minutes_limit", f"{text}; {allow('max_signal_lifetime_minutes', None)}")]
     return []
 
 
@@ -164,6 +164,17 @@ def _broken_levels(signal: Signal, *, price: float, settings: Settings) -> list[
     return found
 
 
+def allow(setting: str, value: object) -> str:
+    """The line that lifts a limit, as part of a message.
+
+    Examples
+    --------
+    >>> allow("min_stop_loss_distance_percent", 0)
+    "settings={'min_stop_loss_distance_percent': 0} allows it"
+    """
+    return f"settings={{{setting!r}: {value!r}}} allows it"
+
+
 def _broken_target(signal: Signal, *, entry: float, settings: Settings) -> list[Reason]:
     found: list[Reason] = []
     target = signal.price_take_profit
@@ -171,10 +182,11 @@ def _broken_target(signal: Signal, *, entry: float, settings: Settings) -> list[
     least = settings.min_take_profit_distance_percent
     if distance < least:
         text = f"price_take_profit is {distance:.3f} % from the entry, min_take_profit_distance_percent = {least:g}"
-        found.append(Reason("take_profit_near", text))
+        found.append(Reason("take_profit_near", f"{text}; {allow('min_take_profit_distance_percent', 0)}"))
     net = net_percentage(signal.position, entry, target, settings.percent_slippage, settings.percent_fee)
     if net <= 0:
-        text = f"at price_take_profit the trade would make {net:.3f} % after two fees and two slippages"
+        costs = f"percent_fee = {settings.percent_fee:g}, percent_slippage = {settings.percent_slippage:g}"
+        text = f"at price_take_profit the trade would make {net:.3f} % after two fees and two slippages ({costs})"
         found.append(Reason("take_profit_costs", text))
     return found
 
@@ -185,8 +197,8 @@ def _broken_stop(signal: Signal, *, entry: float, settings: Settings) -> list[Re
     least, most = settings.min_stop_loss_distance_percent, settings.max_stop_loss_distance_percent
     if distance < least:
         text = f"price_stop_loss is {distance:.3f} % from the entry, min_stop_loss_distance_percent = {least:g}"
-        return [Reason("stop_loss_near", text)]
-    if distance > most:
+        return [Reason("stop_loss_near", f"{text}; {allow('min_stop_loss_distance_percent', 0)}")]
+    if most is not None and distance > most:
         text = f"price_stop_loss is {distance:.3f} % from the entry, max_stop_loss_distance_percent = {most:g}"
-        return [Reason("stop_loss_far", text)]
+        return [Reason("stop_loss_far", f"{text}; {allow('max_stop_loss_distance_percent', None)}")]
     return []

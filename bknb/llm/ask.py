@@ -196,14 +196,7 @@ def _messages(instructions: str, windows: Mapping[str, int]) -> list[dict[str, s
     from .tables import render
 
     symbol, when, price = get_symbol(), get_when(), get_average_price()
-    limits = get_config()
-    rules = _RULES.format(
-        symbol=symbol,
-        min_take_profit=limits.min_take_profit_distance_percent,
-        min_stop_loss=limits.min_stop_loss_distance_percent,
-        max_stop_loss=limits.max_stop_loss_distance_percent,
-        max_minutes=limits.max_signal_lifetime_minutes,
-    )
+    rules = _RULES.format(symbol=symbol, **get_config().advice())
     messages = [{"role": "system", "content": rules}]
     for interval, count in windows.items():
         rows = [

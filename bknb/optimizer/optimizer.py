@@ -220,13 +220,7 @@ def _exchange(spec: OptimizerSpec) -> Exchange:
 
 def _facts(settings: Settings, lead_days: int) -> dict[str, Any]:
     """Return the rules of this run that the prompt states."""
-    return {
-        "min_take_profit": settings.min_take_profit_distance_percent,
-        "min_stop_loss": settings.min_stop_loss_distance_percent,
-        "max_stop_loss": settings.max_stop_loss_distance_percent,
-        "max_minutes": settings.max_signal_lifetime_minutes,
-        "most_days": lead_days,
-    }
+    return {**settings.advice(), "most_days": lead_days}
 
 
 def _call(spec: OptimizerSpec, name: str, *values: object) -> None:

@@ -240,8 +240,8 @@ def rule_numbers(plan: Plan) -> kernel.RuleNumbers:
         float(settings.percent_fee),
         float(settings.min_take_profit_distance_percent),
         float(settings.min_stop_loss_distance_percent),
-        float(settings.max_stop_loss_distance_percent),
-        settings.max_signal_lifetime_minutes,
+        float(settings.max_stop_loss_distance_percent or np.inf),
+        settings.max_signal_lifetime_minutes or 2**62,
     )
 
 
