@@ -75,7 +75,7 @@ def _flip_line(line: str) -> str:
 
 def long(take: float, stop: float, minutes: int = 10, at: float | None = None) -> dict[str, Any]:
     """A long signal; ``at`` is its limit."""
-    signal = {
+    signal: dict[str, Any] = {
         "position": "long",
         "price_take_profit": take,
         "price_stop_loss": stop,
