@@ -581,8 +581,8 @@ def registered(drawn: Drawn, asked: list[int]) -> Any:
         return world.ask(moment, price)
 
     def profile(request: bknb.RiskRequest) -> bool:
-        "not at every moment"
-        return world.allowed(request.when)
+        "one place, and not at every moment"
+        return world.allowed(request.when) and request.open_position_count == 0  # reading: what leaves takes no place
 
     bknb.add_risk("profile", validations=[profile])
     return bknb.add_strategy(
