@@ -207,7 +207,11 @@ class Simulator:
         fresh = when // self.world.interval > self.slot
         known = self.at.get(when - MINUTE, -1) + 1 >= self.settings["avg_price_candles_count"]
         # "While the market is closed … a strategy is not asked" (``bknb.exchanges.in_sessions``)
-        return of_frame and fresh and known and self.world.is_open(when)
+        # and not before the average price is one of this session: "so short after the opening that there is no price"
+        count = int(self.settings["avg_price_candles_count"])
+        is_open = all(self.world.is_open(when - back * MINUTE) for back in range(count + 1))
+        # reading: where no bar opens any more nobody could fill an order, so nobody is asked
+        return of_frame and fresh and known and is_open and when <= self.bars[-1].t
 
     def question(self, when: int) -> None:
         """Ask the strategy, if this is a moment at which it is asked."""
@@ -313,12 +317,12 @@ class ByBars(Simulator):
     def clock(self, when: int) -> None:
         """What ends at a moment, in the order "frame end, time-out of what waits, deadline"."""
         if self.order and when >= self.last:
-            self.cancel(when, "frame_end")
+            self.cancel(self.last, "frame_end")  # also where no bar opens or closes then
         if self.position and not self.position.leaving and when >= self.last:
             self.position.leaving = "frame_end"
         # "cancelled at the first moment at which its `valid` has passed"; "time-outs count from the question"
         if self.order and self.order.kind != MARKET and when - self.order.asked >= self.waits():
-            self.cancel(when, "timeout")
+            self.cancel(self.order.asked + int(self.waits()), "timeout")
         # "at the first moment with `when - pending_at >= minute_estimated_time` minutes the position leaves"
         position = self.position
         if position and not position.leaving and when - position.since >= position.order.minutes * MINUTE:

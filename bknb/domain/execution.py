@@ -41,6 +41,8 @@ class Entry(NamedTuple):
         Quote currency.
     at_open
         Whether it filled at the open of the candle, so that the whole candle came after it.
+    rested
+        Whether the order rested before it filled, if only for a part of this candle.
     stopped
         Whether the same candle takes the position out at its stop.
     in_doubt
@@ -49,6 +51,7 @@ class Entry(NamedTuple):
 
     price: float
     at_open: bool
+    rested: bool = True
     stopped: bool = False
     in_doubt: bool = False
 
@@ -106,7 +109,7 @@ class ExecutionModel(NamedTuple):
         ``first`` is the first candle that can fill the order.
         """
         if signal.entry == "market":
-            return Entry(minute.open, at_open=True)
+            return Entry(minute.open, at_open=True, rested=False)
         sign = 1 if signal.position == "long" else -1
         # A short is a long in mirrored prices: favourable is up for both.
         level, stop, opened = sign * signal.price_open, sign * signal.price_stop_loss, sign * minute.open
@@ -114,7 +117,7 @@ class ExecutionModel(NamedTuple):
         if signal.entry == "stop":
             return self._stop_entry(signal, minute, level, stop, opened, adverse, favourable, first=first)
         if self.fills_at_open and first and opened <= level:
-            return Entry(minute.open, at_open=True)
+            return Entry(minute.open, at_open=True, rested=False)
         if self.gap_fills and opened < level:
             return Entry(minute.open, at_open=True)
         if adverse <= stop:
@@ -140,10 +143,11 @@ class ExecutionModel(NamedTuple):
         """The fill of a stop entry; prices but those of ``signal`` and ``minute`` are mirrored for a short."""
         if self.watches == "average":
             adverse = favourable = minute.price if signal.position == "long" else -minute.price
-        if self.gap_fills and (opened > level or (first and opened == level)):
-            return Entry(minute.open, at_open=True)
+        at_once = first and opened >= level
+        if self.gap_fills and (at_once or opened > level):
+            return Entry(minute.open, at_open=True, rested=not first)
         if favourable >= level:
-            return Entry(signal.price_open, at_open=False, in_doubt=adverse <= stop)
+            return Entry(signal.price_open, at_open=False, rested=not at_once, in_doubt=adverse <= stop)
         return "reject" if adverse <= stop else None
 
     def exit(self, signal: OpenSignal, minute: Minute) -> Exit | None:

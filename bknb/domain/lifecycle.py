@@ -82,6 +82,8 @@ class Rules(NamedTuple):
         Whether minutes in which nothing happens give ``Idle`` and ``Active`` results.
     tick
         The smallest step of prices on this market (quote currency); ``None``: unknown, levels stay as they are.
+    interval_ms
+        The strategy's interval: a resting entry waits at least as long.
     """
 
     symbol: str
@@ -95,6 +97,12 @@ class Rules(NamedTuple):
     risk: str | None = None
     quiet: bool = False
     tick: float | None = None
+    interval_ms: int = MINUTE_MS
+
+    @property
+    def awaits_ms(self) -> int:
+        """How long a resting entry waits."""
+        return max(self.settings.schedule_await_minutes * MINUTE_MS, self.interval_ms)
 
 
 # --- states -----------------------------------------------------------------------------------------------------
@@ -166,12 +174,16 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Entering(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The entry was touched in ``minute``; the risk profile is asked again before ``entry`` is made."""
+    """The entry was touched in ``minute``; the risk profile is asked again before ``entry`` is made.
+
+    ``earlier`` are events of that minute that are told once it has answered.
+    """
 
     signal: ScheduledSignal
     minute: Minute
     entry: Entry
     last_id: str | None = None
+    earlier: tuple[Closed | Scheduled, ...] = ()
 
 
 State: TypeAlias = Flat | Asking | Opening | Waiting | Entering | Holding
@@ -344,7 +356,7 @@ def _answered(state: Flat | Holding, ending: Holding | None, given: Answer, rule
     last_id = state.last_id if isinstance(state, Flat) else state.signal.id
     model = rules.model
     signal = on_grid(given.signal, rules.tick) if model.fills_at_open else given.signal
-    reasons = broken_rules(signal, price=given.price, settings=rules.settings)
+    reasons = broken_rules(signal, price=given.price, model=model, settings=rules.settings)
     if signal.id is not None and signal.id == last_id:
         reasons.append(Reason("repeated", f"the signal {signal.id!r} was opened already"))
     if reasons:
@@ -485,7 +497,7 @@ def due(state: State, rules: Rules) -> int:
 def _timeout(signal: ScheduledSignal, rules: Rules) -> int:
     if signal.entry == "market":
         return _NEVER
-    return signal.scheduled_at + rules.settings.schedule_await_minutes * MINUTE_MS
+    return signal.scheduled_at + rules.awaits_ms
 
 
 def _frame_over(when: int, rules: Rules) -> bool:
@@ -535,22 +547,41 @@ def _opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
     signal, model = state.signal, rules.model
     if not model.can_fill(given, state.not_before):
         return Step(state, _quiet(signal, given, rules))
-    events: tuple[Event, ...] = ()
+    events: tuple[Any, ...] = ()
     commands: tuple[Command, ...] = ()
     last_id = state.last_id
     if state.ending is not None:  # leaves at the same open, before the new position enters
         closed = _holding_minute(state.ending, given, rules)
         events, commands, last_id = closed.events, closed.commands, state.ending.signal.id
     entry = model.entry(signal, given, first=True)
-    if not isinstance(entry, Entry) or not entry.at_open:  # it rests, if only for a part of this minute
+    if not isinstance(entry, Entry) or entry.rested:
         events += (Scheduled(**_where(rules), when=given.t, price=given.price, signal=signal),)
     if entry is None:
         return Step(Waiting(signal=signal, last_id=last_id), events + _quiet(signal, given, rules), commands)
     if entry == "reject":
         made = _cancel(signal, Flat(last_id=last_id), given.t, given.price, "price_reject", rules)
-    else:
+    elif entry.rested and given.t > signal.scheduled_at:
+        made = _touched(signal, given, entry, rules, last_id=last_id, earlier=events)
+        events = () if isinstance(made.state, Entering) else events
+    else:  # risk was asked in this minute already
         made = _entered(signal, given, entry, rules)
     return Step(made.state, events + made.events, commands + made.commands)
+
+
+def _touched(
+    signal: ScheduledSignal,
+    minute: Minute,
+    entry: Entry,
+    rules: Rules,
+    *,
+    last_id: str | None,
+    earlier: tuple[Closed | Scheduled, ...] = (),
+) -> Step:
+    """A resting entry that fills in a minute, once the risk profile has been asked again."""
+    if rules.risk is None:
+        return _entered(signal, minute, entry, rules)
+    entering = Entering(signal=signal, minute=minute, entry=entry, last_id=last_id, earlier=earlier)
+    return Step(entering, (), (Reserve(activated(signal, minute.t, entry.price), minute.t, minute.price),))
 
 
 def _waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
@@ -565,10 +596,7 @@ def _waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
         return Step(state, _quiet(signal, given, rules))
     if entry == "reject":
         return _cancel(signal, _flat_after(state), given.t, given.price, "price_reject", rules)
-    if rules.risk is None:
-        return _entered(signal, given, entry, rules)
-    entering = Entering(signal=signal, minute=given, entry=entry, last_id=state.last_id)
-    return Step(entering, (), (Reserve(activated(signal, given.t, entry.price), given.t, given.price),))
+    return _touched(signal, given, entry, rules, last_id=state.last_id)
 
 
 def activated(signal: ScheduledSignal, when: int, price: float) -> OpenSignal:
@@ -608,10 +636,11 @@ def _held_after_touch(holding: Holding, order: ScheduledSignal, minute: Minute, 
 def _entering_verdict(state: Entering, given: Verdict, rules: Rules) -> Step:
     minute = state.minute
     if given.allowed:
-        return _entered(state.signal, minute, state.entry, rules)
+        made = _entered(state.signal, minute, state.entry, rules)
+        return made._replace(events=state.earlier + made.events)
     refused = _refusal(activated(state.signal, minute.t, state.entry.price), minute.t, minute.price, given, rules)
     ending = _cancel(state.signal, _flat_after(state), minute.t, minute.price, "risk", rules, note=given.note)
-    return Step(ending.state, (refused, *ending.events), ending.commands)
+    return Step(ending.state, (*state.earlier, refused, *ending.events), ending.commands)
 
 
 # --- the position -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ..config import Settings
+from .execution import ExecutionModel
 from .pnl import net_percentage
 from .signal import Reason, Signal
 
@@ -81,12 +82,12 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def broken_rules(signal: Signal, *, price: float, settings: Settings) -> list[Reason]:
+def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
     """Every rule that a signal breaks at the average ``price``; an empty list means it may be ordered.
 
-    The sides of the levels are judged against every price at which the entry may fill, as far as it is known at the
-    question: a market order against ``price``, a limit against itself and, where ``price`` has reached it, against
-    ``price``, a stop entry against its level and ``price``. Distances are judged against the price of the order.
+    Levels are judged against every price at which the entry may fill, as far as it is known at the question: a market
+    order against ``price``, a limit against itself and, where ``price`` has reached it, against ``price``, a stop entry
+    against its level and ``price``. ``vwap`` judges distances against the price of the order alone, as backtest-kit.
     """
     found: list[Reason] = []
     position: object = signal.position
@@ -111,7 +112,7 @@ def broken_rules(signal: Signal, *, price: float, settings: Settings) -> list[Re
         found.append(Reason("entry", "entry='stop' needs price_open, the price at which the market has to come first"))
     if any(reason.code in ("position", "price", "finite", "positive") for reason in found):
         return found
-    return found + _broken_levels(signal, price=price, settings=settings)
+    return found + _broken_levels(signal, price=price, model=model, settings=settings)
 
 
 def _broken_texts(*, note: object, name: object) -> list[Reason]:
@@ -136,7 +137,7 @@ def _broken_lifetime(signal: Signal, settings: Settings) -> list[Reason]:
     return []
 
 
-def _broken_levels(signal: Signal, *, price: float, settings: Settings) -> list[Reason]:
+def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
     """Rules on two exit levels and an entry that are known to be numbers above 0."""
     entry = price if signal.price_open is None else signal.price_open
     target, stop = signal.price_take_profit, signal.price_stop_loss
@@ -157,11 +158,13 @@ def _broken_levels(signal: Signal, *, price: float, settings: Settings) -> list[
     ):
         if at_market and sign * room <= 0:
             found.append(Reason(code, f"the market at {price:g} is already at or beyond {name} {level:g}"))
-    if sign * (target - entry) > 0:
-        found += _broken_target(signal, entry=entry, settings=settings)
-    if sign * (entry - stop) > 0:
-        found += _broken_stop(signal, entry=entry, settings=settings)
-    return found
+    fills = [entry, price] if at_market and model.fills_at_open else [entry]
+    for fill in dict.fromkeys(fills):
+        if sign * (target - fill) > 0:
+            found += _broken_target(signal, entry=fill, settings=settings)
+        if sign * (fill - stop) > 0:
+            found += _broken_stop(signal, entry=fill, settings=settings)
+    return list({reason.code: reason for reason in reversed(found)}.values())[::-1]
 
 
 def allow(setting: str, value: object) -> str:

@@ -184,6 +184,7 @@ class BacktestRun:
             settings=plan.settings,
             frame_last=plan.frame.last,
             risk=plan.strategy.risk,
+            interval_ms=interval_ms(plan.strategy.interval),
             quiet=(subjects.wants_quiet("backtest") and not self._silent)
             or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
         )

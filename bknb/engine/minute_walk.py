@@ -184,6 +184,7 @@ class MinuteWalk:
                 continue
             if index >= self.count:
                 await self.end_of_data()
+                after = self.time_of(self.count - 1)
                 break
             after = self.time_of(index)
             await loop.take(self.minute(index))
@@ -224,7 +225,7 @@ class MinuteWalk:
             return self.index_at(due)
         assert rules.frame_last is not None  # a backtest always has a frame  # noqa: S101
         if isinstance(state, Waiting):
-            deadline = state.signal.scheduled_at + rules.settings.schedule_await_minutes * MINUTE_MS
+            deadline = state.signal.scheduled_at + rules.awaits_ms
         else:
             assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
             deadline = state.signal.pending_at + state.signal.minute_estimated_time * MINUTE_MS

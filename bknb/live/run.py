@@ -277,6 +277,7 @@ class LiveRun:
             model=execution_model(plan.execution),
             settings=plan.settings,
             risk=risk,
+            interval_ms=interval_ms(plan.strategy.interval),
             quiet=True,
         )
         return StrategyLoop(
