@@ -28,6 +28,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         A stop loss nearer, or farther, than this is refused; 0 and ``None``: any on the right side.
     max_signal_lifetime_minutes
         The longest ``minute_estimated_time`` a signal may ask for; ``None``: any.
+    price_tick
+        The smallest step of prices on the market (quote currency). Levels of signals are put on this grid, away from
+        the market. ``None``: unknown, levels stay as they are.
     max_signal_generation_seconds
         A strategy that takes longer than this is abandoned for that slot.
     get_candles_retry_count, get_candles_retry_delay_ms
@@ -53,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     min_stop_loss_distance_percent: float = 0.0
     max_stop_loss_distance_percent: float | None = None
     max_signal_lifetime_minutes: int | None = None
+    price_tick: float | None = None
     max_signal_generation_seconds: int = 180
     get_candles_retry_count: int = 3
     get_candles_retry_delay_ms: int = 5000
@@ -127,6 +131,12 @@ def _limit_problems(farthest: object, longest: object) -> list[str]:
     return found
 
 
+def _tick_problems(tick: object) -> list[str]:
+    if tick is None or (isinstance(tick, (int, float)) and _is_number(tick) and tick > 0):
+        return []
+    return [f"price_tick must be a finite price step above 0, or None, got {tick!r}"]
+
+
 def problems(settings: Settings) -> list[str]:
     """Every reason why these settings contradict themselves; empty when they do not."""
     found: list[str] = []
@@ -147,6 +157,7 @@ def problems(settings: Settings) -> list[str]:
         if not _is_number(value) or value < 0:
             found.append(f"{name} must be a finite percentage of at least 0, got {value!r}")
     found += _limit_problems(settings.max_stop_loss_distance_percent, settings.max_signal_lifetime_minutes)
+    found += _tick_problems(settings.price_tick)
     if found:
         return found
     costs, farthest = settings.costs_percent, settings.max_stop_loss_distance_percent

@@ -37,8 +37,11 @@ MODELS = ("pessimistic", "touch", "vwap")
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def market(random: np.random.Generator, length: int) -> list[list[float]]:
-    """Minutes of a nervous market: jumps, gaps between close and open, minutes without volume."""
+def market(random: np.random.Generator, length: int, tick: float | None = None) -> list[list[float]]:
+    """Minutes of a nervous market: jumps, gaps between close and open, minutes and stretches without volume.
+
+    With a tick all prices are on its grid, so that levels on it are often reached and not passed.
+    """
     size = length + 80
     moves, wicks = random.normal(0, 0.003, size), np.abs(random.normal(0, 0.002, (2, size)))
     wild = random.random(size) < 0.03  # a candle that may reach everything, every other one after a gap
@@ -48,8 +51,20 @@ def market(random: np.random.Generator, length: int) -> list[list[float]]:
     gap = wild & (np.arange(size) % 2 == 0)
     open_[gap] *= 1 + 0.03 * np.sign(moves[gap])
     high, low = np.maximum(open_, close) * (1 + wicks[0]), np.minimum(open_, close) * (1 - wicks[1])
+    if tick is not None:
+        open_, high, low, close = (
+            np.maximum(np.round(prices / tick), 1) * tick for prices in (open_, high, low, close)
+        )
     times = ORIGIN + (np.arange(size) - 60) * MINUTE
     volume = random.integers(0, 3, size) * 10.0
+    how = random.random()
+    if how < 0.15:
+        volume[:] = 0  # a source that reports no volume
+    elif how < 0.3:
+        volume[: random.integers(size)] = 0  # or begins to, late
+    elif how < 0.7:
+        for begin in random.integers(0, size, 8):  # nobody trades for a while
+            volume[begin : begin + random.integers(2, 40)] = 0
     return [list(row) for row in zip(times.tolist(), *(c.tolist() for c in (open_, high, low, close, volume)),
                                      strict=True)]  # fmt: skip
 
@@ -64,16 +79,18 @@ def chance(minute: np.ndarray, seed: int, salt: int) -> np.ndarray:
 
 def get_signals(candles: Any, seed: int = 0, busy: float = 0.3) -> dict[str, Any]:
     """Random wishes, some of them impossible; what a row is depends on its candle alone."""
-    names = ("position", "wait", "offset", "target", "stop", "minutes", "spoilt", "how")
+    names = ("position", "wait", "offset", "target", "stop", "minutes", "spoilt", "how", "kind", "near")
     minute = candles.timestamp // MINUTE
     dice = {name: chance(minute, seed, k) for k, name in enumerate(names)}
     side = np.where(dice["position"] < busy / 2, 1.0, np.where(dice["position"] < busy, -1.0, 0.0))
     market_price = candles.close
-    limit = np.where(dice["wait"] < 0.5, market_price * (1 - side * (dice["offset"] * 0.02 - 0.004)), np.nan)
+    stop_entry = dice["kind"] < 0.4
+    way = np.where(stop_entry, -side, side)
+    limit = np.where(dice["wait"] < 0.6, market_price * (1 - way * (dice["offset"] * 0.02 - 0.004)), np.nan)
     entry = np.where(np.isnan(limit), market_price, limit)
     target = entry * (1 + side * (0.006 + dice["target"] * 0.03))
     stop = entry * (1 - side * (0.006 + dice["stop"] * 0.03))
-    minutes = np.floor(1 + dice["minutes"] * 200)
+    minutes = np.floor(1 + np.where(dice["near"] < 0.5, 6, 200) * dice["minutes"])
     spoilt = dice["spoilt"] < 0.15
     for part, (array, value) in enumerate(
         [(target, np.nan), (stop, np.nan), (minutes, 1.5), (minutes, 0.0), (minutes, 5000.0), (side, 3.0),
@@ -86,6 +103,7 @@ def get_signals(candles: Any, seed: int = 0, busy: float = 0.3) -> dict[str, Any
         "price_stop_loss": stop,
         "minute_estimated_time": minutes,
         "price_open": limit,
+        "stop_entry": stop_entry & ~np.isnan(limit) | (dice["spoilt"] > 0.98),
     }
 
 
@@ -93,7 +111,8 @@ def plan_for(seed: int, model: str) -> Any:
     """A world, a strategy and a frame, all drawn from the seed."""
     random = np.random.default_rng([7, seed])
     length = int(random.integers(200, 900))
-    rows = market(random, length)
+    tick = [None, 0.01, 0.25, 0.3][int(random.integers(4))]
+    rows = market(random, length, tick)
     gaps = bool(random.random() < 0.3)
     if gaps:
         gone = set(random.integers(60, len(rows), 12).tolist())
@@ -124,6 +143,7 @@ def plan_for(seed: int, model: str) -> Any:
             "schedule_await_minutes": int(random.choice([3, 30, 120])),
             "percent_fee": float(random.choice([0.0, 0.05, 0.1])),
             "avg_price_candles_count": int(random.choice([1, 5])),
+            "price_tick": tick,
         },
         allow_gaps=gaps,
     )
@@ -147,8 +167,7 @@ def by_kernel(plan: Any, simulate: Any = None) -> tuple[np.ndarray, int]:
     if simulate is not None:
         prepared = evaluator.prepared
         rows = read_rows(get_signals(prepared.candles, **plan.strategy.params), len(prepared.candles), "")
-        columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
-        table = kernel.Rows(prepared.candles.timestamp, *columns)
+        table = evaluator.table(rows)
         ends, rejected = simulate(prepared.market, evaluator._blocks, evaluator._grid, table, evaluator._rules)
         return ends, rejected
     outcome = evaluator.evaluate({})

@@ -6,6 +6,7 @@ Levels are put on the grid away from the market, so that rounding never fills an
 from __future__ import annotations
 
 import math
+import sys
 from decimal import Decimal
 from typing import Final
 
@@ -13,7 +14,7 @@ import msgspec
 
 from .signal import Signal
 
-_NEARLY: Final = 1e-6  # of a tick: a level this near to the grid is on it
+NEARLY: Final = 1e-6  # of a tick: a level this near to the grid is on it
 
 
 def round_down(price: float, tick: float) -> float:
@@ -24,7 +25,7 @@ def round_down(price: float, tick: float) -> float:
     >>> round_down(99.97, 0.05), round_down(0.3, 0.1)
     (99.95, 0.3)
     """
-    return _on(math.floor(price / tick + _NEARLY), tick)
+    return _on(math.floor(price / tick + NEARLY), tick)
 
 
 def round_up(price: float, tick: float) -> float:
@@ -35,11 +36,18 @@ def round_up(price: float, tick: float) -> float:
     >>> round_up(99.97, 0.05)
     100.0
     """
-    return _on(math.ceil(price / tick - _NEARLY), tick)
+    return _on(math.ceil(price / tick - NEARLY), tick)
 
 
 def _on(ticks: int, tick: float) -> float:
-    return float(ticks * Decimal(repr(tick)))
+    return float(ticks * Decimal(repr(float(tick))))
+
+
+def _is_level(value: object, tick: float) -> bool:
+    """Whether a level is a price above 0 that has a place on the grid."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 < value < sys.float_info.max and value / tick < math.inf
 
 
 def on_grid(signal: Signal, tick: float | None) -> Signal:
@@ -65,6 +73,6 @@ def on_grid(signal: Signal, tick: float | None) -> Signal:
     levels = {
         name: rounded(value, tick)
         for name, rounded in rounding.items()
-        if isinstance(value := getattr(signal, name), float) and 0 < value < math.inf
+        if _is_level(value := getattr(signal, name), tick)
     }
     return msgspec.structs.replace(signal, **levels)

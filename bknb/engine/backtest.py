@@ -187,6 +187,7 @@ class BacktestRun:
             interval_ms=interval_ms(plan.strategy.interval),
             quiet=(subjects.wants_quiet("backtest") and not self._silent)
             or bool({"on_idle", "on_active"} & set(plan.strategy.callbacks)),
+            tick=plan.settings.price_tick,
         )
 
     def _make_loop(self, window: Window, strategy: Strategy) -> StrategyLoop:

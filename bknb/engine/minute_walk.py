@@ -52,6 +52,18 @@ def minutes_that_fill(candles: Candles, model: ExecutionModel) -> NDArray[np.boo
     return filling
 
 
+def ready_minutes(times: NDArray[np.int64], sessions: Sessions, count: int) -> NDArray[np.bool_]:
+    """At the close of which minutes (open times, UTC ms) a strategy can be asked where sessions are declared.
+
+    The market must be open then, and have been for ``count`` minutes: an average price of the session before does not
+    count.
+    """
+    closes = times + MINUTE_MS
+    warm = sessions.open_minutes(closes - count * MINUTE_MS, count * MINUTE_MS) == count
+    ready: NDArray[np.bool_] = warm & (sessions.open_minutes(closes, MINUTE_MS) == 1)
+    return ready
+
+
 class Questions:
     """The moments at which a strategy can be asked: where the minute before has closed, and its market was open.
 
@@ -73,8 +85,7 @@ class Questions:
         times = series.candles.timestamp
         self._closes = times + MINUTE_MS
         if sessions is not None:
-            warm = sessions.open_minutes(self._closes - count * MINUTE_MS, count * MINUTE_MS) == count
-            self._closes = self._closes[warm & (sessions.open_minutes(self._closes, MINUTE_MS) == 1)]
+            self._closes = self._closes[ready_minutes(times, sessions, count)]
         self._regular = series.regular and sessions is None
         self._begin = int(times[0]) + MINUTE_MS if len(times) else 0
         self._end = int(times[-1]) if len(times) else -1  # no candle opens later: nobody could fill an order

@@ -171,7 +171,8 @@ def add_strategy(
         Instead of it, a vectorised strategy: a function ``(candles, ...)`` that answers for all candles of the
         interval at once, with a DataFrame or a mapping of arrays, one row per candle: ``position`` (1, 0, -1),
         ``price_take_profit``, ``price_stop_loss``, ``minute_estimated_time``, optional ``price_open`` (NaN: at the
-        market). A row is acted on when its candle has closed, and may use that candle and those before it.
+        market) and ``stop_entry`` (True: ``price_open`` is a stop entry, otherwise a limit). A row is acted on when its
+        candle has closed, and may use that candle and those before it.
     params
         Values for further parameters of the function; others keep their defaults. ``bknb.sweep`` tries many.
     lookback

@@ -11,8 +11,9 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import interval_ms
+from ..domain.tick_grid import NEARLY, round_down, round_up
 from ..errors import BknbError, NotEnoughData, StrategyError, UsageError
 from ..user_code import where_it_failed
 
@@ -39,9 +41,11 @@ INVALID: Final = 2
 """The code of a position that is none of 1, 0, -1 and NaN."""
 
 _REQUIRED: Final = ("position", "price_take_profit", "price_stop_loss", "minute_estimated_time")
-_COLUMNS: Final = (*_REQUIRED, "price_open")
+_PRICE_COLUMNS: Final = (*_REQUIRED, "price_open")
+_COLUMNS: Final = (*_PRICE_COLUMNS, "stop_entry")
 _SHAPE: Final = "get_signals returns a DataFrame or a mapping of arrays, one row per candle"
 _SIDES: Final = {1: "long", -1: "short", INVALID: "neither 1, 0 nor -1"}
+_EXACT: Final = 2**53  # whole numbers up to here are floats
 _SAMPLES: Final = 12  # rows that a backtest compares with what live would have seen
 _SAME: Final = 1e-6  # prices nearer than this, relatively, are the same: recursive averages depend on their start
 
@@ -59,7 +63,9 @@ class SignalRows:
     minutes : ndarray of float64, shape (n,)
         ``minute_estimated_time``.
     price_open : ndarray of float64, shape (n,)
-        The limit, NaN where the signal opens at the market.
+        The limit or stop entry, NaN where the signal opens at the market.
+    stop_entry : ndarray of bool, shape (n,)
+        Whether ``price_open`` is a stop entry.
     """
 
     position: NDArray[np.int8]
@@ -67,6 +73,7 @@ class SignalRows:
     price_stop_loss: NDArray[np.float64]
     minutes: NDArray[np.float64]
     price_open: NDArray[np.float64]
+    stop_entry: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.position)
@@ -83,7 +90,40 @@ class SignalRows:
             "price_stop_loss": float(self.price_stop_loss[row]),
             "minute_estimated_time": float(self.minutes[row]),
             "price_open": None if math.isnan(limit) else limit,
+            "entry": "stop" if self.stop_entry[row] else "limit",
         }
+
+    def on_grid(self, tick: float | None) -> SignalRows:
+        """The same rows with their levels on the tick grid, as ``domain.tick_grid.on_grid`` puts them."""
+        if tick is None:
+            return self
+        long, short = self.position == 1, self.position == -1
+        wanted = long | short
+        return replace(
+            self,
+            price_take_profit=_rounded(self.price_take_profit, tick, wanted=wanted, up=long),
+            price_stop_loss=_rounded(self.price_stop_loss, tick, wanted=wanted, up=short),
+            price_open=_rounded(self.price_open, tick, wanted=wanted, up=long == self.stop_entry),
+        )
+
+
+def _rounded(
+    levels: NDArray[np.float64], tick: float, *, wanted: NDArray[np.bool_], up: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The wanted levels on the grid, each to the last bit what ``round_up`` or ``round_down`` makes of it."""
+    unit, scale = Fraction(repr(float(tick))).as_integer_ratio()
+    result = levels.copy()
+    with np.errstate(invalid="ignore", over="ignore"):
+        ticks = levels / tick
+        at = np.flatnonzero(wanted & (levels > 0) & np.isfinite(ticks))
+        ticks = np.where(up[at], np.ceil(ticks[at] - NEARLY), np.floor(ticks[at] + NEARLY))
+        # The quotient of two whole numbers that floats hold exactly is the nearest float.
+        small = max(unit, scale) < _EXACT
+        exact = ticks * float(unit) < _EXACT if small else np.zeros(len(at), dtype=np.bool_)
+    result[at[exact]] = ticks[exact] * unit / scale
+    for i in at[~exact]:
+        result[i] = (round_up if up[i] else round_down)(float(levels[i]), tick)
+    return result
 
 
 def is_vectorised(function: Callable[..., Any]) -> bool:
@@ -127,22 +167,24 @@ def read_rows(answer: object, count: int, name: str) -> SignalRows:
     missing = [column for column in _REQUIRED if column not in present]
     if missing:
         raise UsageError(
-            f"strategy {name!r}: get_signals must return the columns {', '.join(_COLUMNS)} (the last is optional)\n"
+            f"strategy {name!r}: get_signals must return the columns {', '.join(_COLUMNS)}; the last two are optional\n"
             f"missing: {', '.join(missing)}; got: {', '.join(present) or 'none'}"
         )
-    if len(present) > len(_REQUIRED) and "price_open" not in present:
-        near = get_close_matches("price_open", present, n=1, cutoff=0.8)
+    for optional in ("price_open", "stop_entry") if len(present) > len(_REQUIRED) else ():
+        near = [] if optional in present else get_close_matches(optional, present, n=1, cutoff=0.8)
         if near:
             raise UsageError(
-                f"strategy {name!r}: get_signals returned a column {near[0]!r}; did you mean 'price_open'?"
+                f"strategy {name!r}: get_signals returned a column {near[0]!r}; did you mean {optional!r}?"
             )
-    columns = {column: _numbers(table[column], count, column, name) for column in _COLUMNS[1:] if column in present}
+    numeric = _PRICE_COLUMNS[1:]
+    columns = {column: _numbers(table[column], count, column, name) for column in numeric if column in present}
     return SignalRows(
         position=_positions(table["position"], count, name),
         price_take_profit=columns["price_take_profit"],
         price_stop_loss=columns["price_stop_loss"],
         minutes=columns["minute_estimated_time"],
         price_open=columns["price_open"] if "price_open" in columns else _constant(math.nan, count),
+        stop_entry=_flags(table["stop_entry"], count, name) if "stop_entry" in present else _no_flags(count),
     )
 
 
@@ -171,6 +213,25 @@ def _numbers(column: Any, count: int, what: str, name: str) -> NDArray[np.float6
             "keep every row (no dropna): where nothing is to be done the position is 0"
         )
     return values
+
+
+@lru_cache(maxsize=8)
+def _no_flags(count: int) -> NDArray[np.bool_]:
+    column = np.zeros(count, dtype=np.bool_)
+    column.setflags(write=False)
+    return column
+
+
+def _flags(column: Any, count: int, name: str) -> NDArray[np.bool_]:
+    """The column ``stop_entry``; what is missing is false."""
+    values = np.nan_to_num(_numbers(column, count, "stop_entry", name), nan=0.0)
+    flags: NDArray[np.bool_] = values == 1
+    if (odd := np.flatnonzero(~flags & (values != 0))).size:
+        raise UsageError(
+            f"strategy {name!r}: the column stop_entry of get_signals must hold True or False, got {values[odd[0]]:g}\n"
+            "True: price_open is the price at which the market has to come first; False: it is a limit"
+        )
+    return flags
 
 
 def _positions(column: Any, count: int, name: str) -> NDArray[np.int8]:
@@ -304,6 +365,8 @@ def _difference(rows: SignalRows, row: int, alone: SignalRows) -> str | None:
         return f"position {here} against {there}"
     if here == 0:
         return None
+    if bool(rows.stop_entry[row]) != bool(alone.stop_entry[-1]):
+        return "stop_entry differs"
     for column in ("price_take_profit", "price_stop_loss", "minutes", "price_open"):
         one, other = float(getattr(rows, column)[row]), float(getattr(alone, column)[-1])
         if not (math.isclose(one, other, rel_tol=_SAME) or (math.isnan(one) and math.isnan(other))):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MINUTE: Final = 60_000
 BLOCK: Final = 32  # minutes in a block that can be jumped over
+FOREVER: Final = 1e11  # minutes; longer lives are the same
 
 # columns of a table of ends
 ROW, SIDE, SCHEDULED_AT, PENDING_AT, CLOSED_AT, OPEN, TARGET, STOP, CLOSE, REASON = range(10)
@@ -44,6 +45,9 @@ REASONS: Final = {
 FIRST_CANCEL: Final = TIMEOUT
 """Reasons from here on are cancellations: their result is NaN."""
 
+MARKET_ORDER, LIMIT, STOP_ENTRY = range(3)  # kinds of entry orders
+RESTS, AT_OPEN, AT_LEVEL, STOPPED_OUT, REJECTED = range(5)  # what a minute does with an entry order
+
 
 class Market(NamedTuple):
     """One-minute candles of a run, shared by all combinations.
@@ -53,9 +57,14 @@ class Market(NamedTuple):
     times : ndarray of int64, shape (n,)
         Open times, ascending; ``regular``: without a hole.
     open, high, low, average : ndarray of float64, shape (n,)
-        ``average`` is the average price of the window that ends with each minute.
+        ``average`` is the average price of the window that ends with each minute. A minute that fills nothing has a
+        ``high`` of minus and a ``low`` of plus infinity: it reaches no level.
+    fills : ndarray of bool, shape (n,)
+        Which minutes can fill an order; ``engine.minute_walk.minutes_that_fill``.
     ready : ndarray of bool, shape (n,) or (0,)
-        Where trading hours are declared, the minutes at which a strategy can be asked; else empty.
+        Where trading hours are declared, the minutes at whose close a strategy can be asked; else empty: at all.
+    last_close : float
+        The close of the last minute.
     """
 
     times: NDArray[np.int64]
@@ -63,8 +72,10 @@ class Market(NamedTuple):
     high: NDArray[np.float64]
     low: NDArray[np.float64]
     average: NDArray[np.float64]
+    fills: NDArray[np.bool_]
     regular: bool
     ready: NDArray[np.bool_]
+    last_close: float
 
 
 class Blocks(NamedTuple):
@@ -85,24 +96,29 @@ class Grid(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A strategy's signals, one per candle of its interval; see ``engine.vectorised.SignalRows``."""
+    """A strategy's signals, one per candle of its interval; see ``engine.vectorised.SignalRows``.
+
+    Levels are on the tick grid already, where there is one.
+    """
 
     times: NDArray[np.int64]
     position: NDArray[np.int8]
     target: NDArray[np.float64]
     stop: NDArray[np.float64]
     minutes: NDArray[np.float64]
-    limit: NDArray[np.float64]
+    level: NDArray[np.float64]
+    stop_entry: NDArray[np.bool_]
 
 
 class RuleNumbers(NamedTuple):
     """The rules of a simulation: an execution model and settings, as numbers."""
 
+    fills_at_open: bool
     watches_average: bool
+    trades_through: bool
     stop_first: bool
     gap_fills: bool
     fills_on_the_way: bool
-    better_of_both: bool
     frame_end: int
     frame_end_cancel: int
     await_ms: int
@@ -111,7 +127,7 @@ class RuleNumbers(NamedTuple):
     least_target: float
     least_stop: float
     most_stop: float
-    longest_minutes: int
+    longest_minutes: float
 
 
 # --- pieces of both: plain Python that compiles as it stands -----------------------------------------------------
@@ -143,14 +159,23 @@ def _first_at(times: Any, regular: bool, moment: int) -> Any:  # noqa: FBT001 --
     return int(np.searchsorted(times, moment))
 
 
-def _next_question(start: int, step: int, after: int, asked: int, slot: int) -> int:
-    """``engine.minute_walk.next_question``."""
-    earliest = (asked // slot + 1) * slot
-    if earliest <= after:
-        earliest = after + 1
-    if earliest <= start:
-        return start
-    return start + -((start - earliest) // step) * step
+def _question(market: Any, grid: Any, earliest: int) -> int:
+    """The first moment from ``earliest`` on at which a strategy can be asked, -1: none; ``Questions.first``."""
+    times, count = market.times, len(market.times)
+    moment = grid.start
+    if earliest > moment:
+        moment -= (moment - earliest) // grid.step * grid.step
+    while count and moment <= times[count - 1]:  # a bar opens at or after it
+        at = _first_at(times, market.regular, moment - MINUTE)
+        while len(market.ready) and at < count and not market.ready[at]:
+            at += 1
+        if at == count:
+            return -1
+        closes = times[at] + MINUTE
+        if closes == moment:
+            return int(moment)
+        moment -= (moment - closes) // grid.step * grid.step
+    return -1
 
 
 def _newest_row(times: Any, slot: int, when: int) -> Any:
@@ -163,28 +188,28 @@ def _newest_row(times: Any, slot: int, when: int) -> Any:
     return int(np.searchsorted(times, when - slot, side="right")) - 1
 
 
-def _entry(side: int, price: float, limit: float, rules: Any) -> tuple[float, bool]:
-    """Entry price, and whether the signal has to wait for it; ``ExecutionModel.market_fill``."""
-    if np.isnan(limit):
-        return price, False
-    reached = price <= limit if side > 0 else price >= limit
-    if not reached:
-        return limit, True
-    return (price if rules.better_of_both else limit), False
+def _reached(side: int, kind: int, price: float, level: float) -> bool:
+    """Whether an entry order fills at once where the market is at ``price``; ``lifecycle.reached``."""
+    if kind == MARKET_ORDER:
+        return True
+    return price <= level if (side > 0) == (kind == LIMIT) else price >= level
 
 
-def _is_valid(side: int, price: float, target: float, stop: float, minutes: float, limit: float, rules: Any) -> bool:
+def _is_valid(
+    side: int, kind: int, price: float, target: float, stop: float, minutes: float, level: float, rules: Any
+) -> bool:
     """Whether no rule of ``domain.validation`` is broken."""
     if side not in (1, -1) or not (_is_price(price) and _is_price(target) and _is_price(stop)):
         return False
-    if not (np.isnan(limit) or _is_price(limit)):
+    if kind != MARKET_ORDER and not _is_price(level):
         return False
-    if not (0 < minutes <= rules.longest_minutes) or minutes != np.floor(minutes):
+    if not (0 < minutes <= rules.longest_minutes) or minutes == np.inf or minutes != np.floor(minutes):
         return False
-    entry, waits = _entry(side, price, limit, rules)
+    entry = price if kind == MARKET_ORDER else level
     if side * (target - entry) <= 0 or side * (entry - stop) <= 0:
         return False
-    if not waits and (side * (price - stop) <= 0 or side * (target - price) <= 0):
+    at_market = kind == STOP_ENTRY or side * (price - entry) <= 0  # the market may be where it fills
+    if at_market and (side * (price - stop) <= 0 or side * (target - price) <= 0):
         return False
     to_target = (target - entry) / entry * 100 if side > 0 else (entry - target) / entry * 100
     to_stop = (entry - stop) / entry * 100 if side > 0 else (stop - entry) / entry * 100
@@ -193,15 +218,57 @@ def _is_valid(side: int, price: float, target: float, stop: float, minutes: floa
     return _net(side, entry, target, rules.slippage, rules.fee) > 0
 
 
+def _fill(market: Any, i: int, side: int, kind: int, level: float, stop: float, first: bool, rules: Any) -> Any:  # noqa: FBT001
+    """What minute ``i`` does with an entry order, and whether that is in doubt; ``ExecutionModel.entry``."""
+    if kind == MARKET_ORDER:
+        return AT_OPEN, False
+    # A short is a long in mirrored prices: favourable is up for both.
+    level, stop, opened = side * level, side * stop, side * market.open[i]
+    if kind == STOP_ENTRY:
+        if rules.watches_average:
+            adverse = favourable = side * market.average[i]
+        elif side > 0:
+            adverse, favourable = market.low[i], market.high[i]
+        else:
+            adverse, favourable = -market.high[i], -market.low[i]
+        if rules.gap_fills and (opened > level or (first and opened == level)):
+            return AT_OPEN, False
+        if favourable >= level:
+            return AT_LEVEL, adverse <= stop
+        return (REJECTED if adverse <= stop else RESTS), False
+    adverse = market.low[i] if side > 0 else -market.high[i]
+    if rules.fills_at_open and first and opened <= level:
+        return AT_OPEN, False
+    if rules.gap_fills and opened < level:
+        return AT_OPEN, False
+    if adverse <= stop:
+        return (STOPPED_OUT if rules.fills_on_the_way else REJECTED), True
+    if adverse < level or (adverse == level and not rules.trades_through):
+        return AT_LEVEL, False
+    return RESTS, False
+
+
+def _exit_at_entry(side: int, entry: float, target: float, stop: float) -> int:
+    """Reason of a position that filled at or beyond one of its own levels, -1: none; ``execution.exit_at_entry``."""
+    if side * (entry - stop) <= 0:
+        return STOP_LOSS
+    return TAKE_PROFIT if side * (target - entry) <= 0 else -1
+
+
 def _exit(side: int, target: float, stop: float, open_: float, best: float, worst: float, rules: Any) -> Any:
     """Reason (-1: none), price and doubt; ``ExecutionModel.exit``."""
     if side > 0:
-        won, lost, gapped = best >= target, worst <= stop, open_ <= stop
+        won = best > target if rules.trades_through else best >= target
+        lost = worst <= stop
+        opened_lost, opened_won = open_ <= stop, open_ > target
     else:
-        won, lost, gapped = best <= target, worst >= stop, open_ >= stop
+        won = best < target if rules.trades_through else best <= target
+        lost = worst >= stop
+        opened_lost, opened_won = open_ >= stop, open_ < target
+    if rules.gap_fills and (opened_lost or opened_won):
+        return (STOP_LOSS if opened_lost else TAKE_PROFIT), open_, False
     if lost and (rules.stop_first or not won):
-        gap = rules.gap_fills and gapped
-        return STOP_LOSS, (open_ if gap else stop), won and not gap
+        return STOP_LOSS, stop, won
     if won:
         return TAKE_PROFIT, target, lost
     return -1, 0.0, False
@@ -239,50 +306,40 @@ def _write_cancelled(
     end[AMBIGUOUS] = 0.0
 
 
-def _wait(market: Any, rules: Any, last: int, side: int, stop: float, limit: float, when: int, at: int) -> Any:
-    """Minutes of a scheduled signal from index ``at`` on.
+def _wait(market: Any, rules: Any, side: int, kind: int, level: float, stop: float, at: int, over: int) -> Any:
+    """Minutes of an entry order from index ``at`` up to ``over``, at which the clock ends it.
 
-    Returns reason, index of the deciding minute, and whether that minute reached the stop too. A reason of -1 is an
-    entry.
+    Returns what became of it, the index of the deciding minute, and whether that is in doubt.
     """
-    count = len(market.times)
-    for i in range(at, count):
-        t = market.times[i]
-        if t > last:
-            return rules.frame_end_cancel, i, False
-        if t - when >= rules.await_ms:
-            return TIMEOUT, i, False
-        if side > 0:
-            entered, stopped = market.low[i] <= limit, market.low[i] <= stop
-            gapped = market.open[i] <= stop
-        else:
-            entered, stopped = market.high[i] >= limit, market.high[i] >= stop
-            gapped = market.open[i] >= stop
-        if stopped:
-            if rules.fills_on_the_way and not gapped:
-                return -1, i, True
-            return PRICE_REJECT, i, True
-        if entered:
-            return -1, i, False
-    return DATA_END_CANCEL, count - 1, False
+    first = rules.fills_at_open
+    for i in range(at, over):
+        if market.fills[i]:
+            done, doubt = _fill(market, i, side, kind, level, stop, first, rules)
+            if done != RESTS:
+                return done, i, doubt
+            first = False
+    return RESTS, over, False
+
+
+def _next_fill(market: Any, at: int) -> int:
+    """Index of the first minute from ``at`` on that can fill an order; the count when there is none."""
+    while at < len(market.times) and not market.fills[at]:
+        at += 1
+    return at
 
 
 def _hold_plain(
-    market: Any, _blocks: Any, rules: Any, last: int, side: int, entry: float, target: float, stop: float,
-    deadline: int, at: int,
+    market: Any, _blocks: Any, rules: Any, side: int, target: float, stop: float, highest: float, lowest: float,
+    at: int, over: int,
 ) -> Any:  # fmt: skip
-    """Minutes of an open position from index ``at`` on, one by one.
+    """Minutes of an open position from index ``at`` up to ``over``, at which the clock ends it, one by one.
 
-    Returns reason, index of the deciding minute, price, doubt, and the extreme prices before that minute.
+    Returns reason (-1: the clock), index of the deciding minute, price, doubt, and the extreme prices before that
+    minute.
     """
-    highest = lowest = entry
-    count = len(market.times)
-    for i in range(at, count):
-        t = market.times[i]
-        if t > last:
-            return rules.frame_end, i, market.average[i], False, highest, lowest
-        if t >= deadline:
-            return TIME_EXPIRED, i, market.average[i], False, highest, lowest
+    for i in range(at, over):
+        if not market.fills[i]:
+            continue
         if rules.watches_average:
             high = low = market.average[i]
         else:
@@ -292,17 +349,14 @@ def _hold_plain(
         if reason >= 0:
             return reason, i, price, doubt, highest, lowest
         highest, lowest = max(highest, high), min(lowest, low)
-    return DATA_END, count - 1, market.average[count - 1], False, highest, lowest
+    return -1, over, 0.0, False, highest, lowest
 
 
 def _hold(
-    market: Any, blocks: Any, rules: Any, last: int, side: int, entry: float, target: float, stop: float,
-    deadline: int, at: int,
+    market: Any, blocks: Any, rules: Any, side: int, target: float, stop: float, highest: float, lowest: float,
+    at: int, over: int,
 ) -> Any:  # fmt: skip
     """``_hold_plain``, jumping over whole blocks that reach neither level."""
-    highest = lowest = entry
-    count = len(market.times)
-    over = _first_at(market.times, market.regular, min(deadline, last + 1))
     upper, lower = max(target, stop), min(target, stop)
     highs = market.average if rules.watches_average else market.high
     lows = market.average if rules.watches_average else market.low
@@ -323,23 +377,58 @@ def _hold(
                 return reason, i, price, doubt, highest, lowest
         highest, lowest = max(highest, high), min(lowest, low)
         i += 1
-    if i >= count:
-        return DATA_END, count - 1, market.average[count - 1], False, highest, lowest
-    if market.times[i] > last:
-        return rules.frame_end, i, market.average[i], False, highest, lowest
-    return TIME_EXPIRED, i, market.average[i], False, highest, lowest
+    return -1, over, 0.0, False, highest, lowest
+
+
+def _ended_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> Any:
+    """How the clock ends a position at ``due``, or the data end it.
+
+    Returns reason, price, when it closed, the moment after which the strategy may be asked, and the index of the
+    minute a closing order filled in: the count when none did, -1 when there was no order.
+    """
+    times, count = market.times, len(market.times)
+    end = times[count - 1]
+    if not rules.fills_at_open:
+        if over == count:
+            return DATA_END, market.average[count - 1], end, end, -1
+        reason = rules.frame_end if times[over] > last else TIME_EXPIRED
+        return reason, market.average[over], times[over], times[over], -1
+    if over == count and due > end + MINUTE:
+        return DATA_END, market.last_close, end, end, -1
+    fill = _next_fill(market, over)
+    if fill == count:
+        return DATA_END, market.last_close, max(end, due), due - 1, fill
+    return (rules.frame_end if due >= last else TIME_EXPIRED), market.open[fill], times[fill], due - 1, fill
+
+
+def _cancelled_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> Any:
+    """How the clock cancels an entry order at ``due``, or the data end it.
+
+    Returns reason, average price and moment, and the moment after which the strategy may be asked.
+    """
+    times, count = market.times, len(market.times)
+    end = times[count - 1]
+    if over == count and not (rules.fills_at_open and due <= end + MINUTE):
+        return DATA_END_CANCEL, market.average[count - 1], end, end
+    if rules.fills_at_open:
+        return (rules.frame_end_cancel if due >= last else TIMEOUT), market.average[max(over - 1, 0)], due, due - 1
+    reason = rules.frame_end_cancel if times[over] > last else TIMEOUT
+    return reason, market.average[over], times[over], times[over]
 
 
 # --- the run ------------------------------------------------------------------------------------------------------
 
 
 def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # noqa: C901 -- one pass, one place
-    """Question after question; after each that opened or scheduled something, minutes until it is over."""
+    """Question after question; after each that ordered something, minutes until the next may be asked."""
     ends = np.empty((256, WIDTH))
     ended = rejected = 0
-    count, candles = len(market.times), len(rows.times)
-    when = grid.start
-    while when <= grid.last:
+    candles, times, last = len(rows.times), market.times, grid.last
+    final = last - 1 if rules.fills_at_open else last  # the last moment of a frame only ends what there is
+    clock_end = last if rules.fills_at_open else last + 1
+    leaving = -1  # the minute that fills the closing order of the newest row, where that row is of one
+    when = _question(market, grid, grid.start)
+    while 0 <= when <= final:
         row = _newest_row(rows.times, grid.slot, when)
         if row >= candles:
             break  # no candle closes from here on
@@ -349,60 +438,78 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
                 row += 1
             if row == candles:
                 break  # nothing is wanted any more
-            closes = rows.times[row] + grid.slot
-            if closes > when:  # the first moment of the frame at which that row is known
-                when = max(when + grid.step, grid.start + -((grid.start - closes) // grid.step) * grid.step)
-                continue
-        index = _first_at(market.times, market.regular, when)
-        if len(market.ready) and not (index < count and market.times[index] == when and market.ready[index]):
-            index = _first_at(market.times, market.regular, when + 1)
-            while index < count and not market.ready[index]:
-                index += 1
-            if index >= count:
-                break  # the market does not open again in these data
-            when = grid.start + -((grid.start - market.times[index]) // grid.step) * grid.step
+            when = _question(market, grid, max(when + 1, rows.times[row] + grid.slot))  # when that row is known
             continue
-        if index >= count:
-            break  # the data ends here: nobody could fill what the strategy asks for
-        after = when
-        # The strategy is asked where the minute before is in the data, and from the first average price on.
-        seen = index > 0 and (when == grid.start or market.times[index - 1] == when - MINUTE)
-        if seen and index >= grid.average_count:
-            side, limit, minutes = int(rows.position[row]), rows.limit[row], rows.minutes[row]
+        index, after = _first_at(times, market.regular, when), when
+        if index >= grid.average_count:  # there is an average price
+            side, level, minutes = int(rows.position[row]), rows.level[row], rows.minutes[row]
             target, stop, price = rows.target[row], rows.stop[row], market.average[index - 1]
-            if not _is_valid(side, price, target, stop, minutes, limit, rules):
+            kind = STOP_ENTRY if rows.stop_entry[row] else MARKET_ORDER if np.isnan(level) else LIMIT
+            if not _is_valid(side, kind, price, target, stop, minutes, level, rules):
                 rejected += 1
             else:
                 if ended == len(ends):
                     longer = np.empty((2 * ended, WIDTH))
                     longer[:ended] = ends
                     ends = longer
-                entry, waits = _entry(side, price, limit, rules)
-                pending_at, decided, reason, stopped = when, index - 1, -1, False
-                if waits:
-                    reason, decided, stopped = _wait(market, rules, grid.last, side, stop, limit, when, index)
-                    pending_at = market.times[decided]
-                if reason >= 0:
-                    _write_cancelled(ends[ended], row, side, when, pending_at, entry, target, stop,
-                                     market.average[decided], reason)  # fmt: skip
-                elif stopped:
-                    _write(ends[ended], row, side, when, pending_at, pending_at, entry, target, stop, stop, STOP_LOSS,
-                           entry, entry, 1.0, rules)  # fmt: skip
-                else:
-                    deadline = pending_at + int(minutes) * MINUTE
-                    reason, decided, price, doubt, highest, lowest = _hold(
-                        market, blocks, rules, grid.last, side, entry, target, stop, deadline, decided + 1)  # fmt: skip
-                    _write(ends[ended], row, side, when, pending_at, market.times[decided], entry, target, stop, price,
-                           reason, highest, lowest, 1.0 if doubt else 0.0, rules)  # fmt: skip
+                end = ends[ended]
+                entry = price if kind == MARKET_ORDER else level
+                done, at, doubt, pending_at = AT_OPEN, index, False, when
+                if rules.fills_at_open or not _reached(side, kind, price, level):
+                    due = clock_end if kind == MARKET_ORDER else min(clock_end, when + rules.await_ms)
+                    over = _first_at(times, market.regular, due)
+                    done, at, doubt = _wait(market, rules, side, kind, level, stop, index, over)
+                    if done == RESTS:
+                        reason, price, closed_at, after = _cancelled_by_clock(market, rules, last, due, over)
+                        if reason != DATA_END_CANCEL and leaving >= over:  # what leaves meanwhile closes later
+                            ends[ended] = ends[ended - 1]
+                            end = ends[ended - 1]
+                        else:
+                            leaving = -1
+                        _write_cancelled(end, row, side, when, closed_at, entry, target, stop, price, reason)
+                    else:
+                        pending_at = after = times[at]
+                        leaving = -1
+                        if done == AT_OPEN:
+                            entry = market.open[at]
+                if done == REJECTED:
+                    _write_cancelled(end, row, side, when, after, entry, target, stop, market.average[at],
+                                     PRICE_REJECT)  # fmt: skip
+                elif done == STOPPED_OUT:
+                    _write(end, row, side, when, after, after, entry, target, stop, stop, STOP_LOSS, entry, entry, 1.0,
+                           rules)  # fmt: skip
+                elif done != RESTS:
+                    highest = lowest = entry
+                    reason = -1
+                    if done == AT_LEVEL:
+                        if rules.fills_at_open:  # of its extremes only one came after the fill
+                            if (kind == STOP_ENTRY) == (side > 0):
+                                highest = max(highest, market.high[at])
+                            else:
+                                lowest = min(lowest, market.low[at])
+                        at += 1
+                    elif rules.fills_at_open:
+                        reason = _exit_at_entry(side, entry, target, stop)
+                    closed_at, price, unsure = after, entry, False
+                    if reason < 0:
+                        due = min(clock_end, pending_at + int(min(minutes, FOREVER)) * MINUTE)
+                        over = _first_at(times, market.regular, due)
+                        reason, at, price, unsure, highest, lowest = _hold(
+                            market, blocks, rules, side, target, stop, highest, lowest, at, over)  # fmt: skip
+                        if reason < 0:
+                            reason, price, closed_at, after, leaving = _ended_by_clock(market, rules, last, due, over)
+                        else:
+                            closed_at = after = times[at]
+                    _write(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason, highest,
+                           lowest, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
                 ended += 1
-                after = market.times[decided]
-        when = _next_question(grid.start, grid.step, after, when, grid.slot)
+        when = _question(market, grid, max((when // grid.slot + 1) * grid.slot, after + 1))
     return ends[:ended].copy(), rejected
 
 
 _PIECES: Final = (
-    "_net", "_is_price", "_first_at", "_next_question", "_newest_row", "_entry", "_is_valid", "_exit", "_write",
-    "_write_cancelled", "_wait", "_hold",
+    "_net", "_is_price", "_first_at", "_question", "_newest_row", "_reached", "_is_valid", "_fill", "_exit_at_entry",
+    "_exit", "_write", "_write_cancelled", "_wait", "_next_fill", "_hold", "_ended_by_clock", "_cancelled_by_clock",
 )  # fmt: skip
 
 
@@ -412,7 +519,8 @@ def blocks_of(market: Market, *, watches_average: bool) -> Blocks:
     Examples
     --------
     >>> flat = np.full(BLOCK + 5, 2.0)
-    >>> market = Market(np.arange(BLOCK + 5) * MINUTE, flat, flat + 1, flat - 1, flat, True, flat[:0] > 0)
+    >>> times = np.arange(BLOCK + 5) * MINUTE
+    >>> market = Market(times, flat, flat + 1, flat - 1, flat, flat > 0, True, flat[:0] > 0, 2.0)
     >>> blocks_of(market, watches_average=False)
     Blocks(top=array([3.]), bottom=array([1.]))
     """

@@ -279,6 +279,7 @@ class LiveRun:
             risk=risk,
             interval_ms=interval_ms(plan.strategy.interval),
             quiet=True,
+            tick=plan.settings.price_tick,
         )
         return StrategyLoop(
             rules=rules,

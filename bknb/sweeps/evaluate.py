@@ -21,7 +21,7 @@ from ..domain.gates import GATES
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
 from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
-from ..engine.minute_walk import ready_minutes
+from ..engine.minute_walk import minutes_that_fill, ready_minutes
 from ..engine.plan import Plan, open_window
 from ..engine.vectorised import rows_begin, signal_rows
 from ..kernels import simulate as kernel
@@ -44,12 +44,12 @@ _CANCEL_CODES: Final = {text: code for code, text in kernel.REASONS.items() if c
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The candles of one symbol as arrays, for any number of combinations.
+    """The candles of one symbol as arrays, for any number of combinations with one execution model.
 
     Attributes
     ----------
     market
-        One-minute candles and their average prices.
+        One-minute candles and their average prices, as the execution model fills them.
     candles
         The candles of the strategy's interval.
     data
@@ -68,16 +68,22 @@ class Prepared:
         np.save(folder / "times.npy", market.times)
         np.save(folder / "prices.npy", np.stack([market.open, market.high, market.low, market.average]))
         np.save(folder / "candles.npy", self.candles.block)
+        np.save(folder / "fills.npy", market.fills)
         np.save(folder / "ready.npy", market.ready)
-        (folder / "about.json").write_bytes(msgspec.json.encode([self.symbol, market.regular, self.data]))
+        about = [self.symbol, market.regular, market.last_close, self.data]
+        (folder / "about.json").write_bytes(msgspec.json.encode(about))
 
     @classmethod
     def load(cls, folder: Path) -> Prepared:
         """Map the arrays that ``save`` wrote; processes share the memory."""
-        symbol, regular, data = msgspec.json.decode((folder / "about.json").read_bytes())
-        names = ("times", "prices", "candles", "ready")
-        times, prices, block, ready = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names)
-        market = kernel.Market(times, prices[0], prices[1], prices[2], prices[3], regular, ready)
+        symbol, regular, last_close, data = msgspec.json.decode((folder / "about.json").read_bytes())
+        names = ("times", "prices", "candles", "fills", "ready")
+        times, prices, block, fills, ready = (
+            np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names
+        )
+        market = kernel.Market(
+            times, prices[0], prices[1], prices[2], prices[3], fills, regular, ready, float(last_close)
+        )
         return cls(symbol, market, Candles(block), data)
 
 
@@ -124,7 +130,8 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     times, sessions = series.candles.timestamp, window.sessions
     count = plan.settings.avg_price_candles_count
     ready = np.zeros(0, dtype=bool) if sessions is None else ready_minutes(times, sessions, count)
-    return _prepared(plan.symbol, series, window.average_prices(plan.symbol), rows, ready)
+    fills = minutes_that_fill(series.candles, execution_model(plan.execution))
+    return _prepared(plan.symbol, series, window.average_prices(plan.symbol), rows, fills, ready)
 
 
 def _ignored(_: str) -> None:
@@ -132,16 +139,23 @@ def _ignored(_: str) -> None:
 
 
 def _prepared(
-    symbol: str, series: Series, average: NDArray[np.float64], rows: Series | None, ready: NDArray[np.bool_]
+    symbol: str,
+    series: Series,
+    average: NDArray[np.float64],
+    rows: Series | None,
+    fills: NDArray[np.bool_],
+    ready: NDArray[np.bool_],
 ) -> Prepared:
     minutes = series.candles
-    market = kernel.Market(
-        minutes.timestamp.copy(), minutes.open, minutes.high, minutes.low, average, bool(series.regular), ready
-    )
+    times, high, low = minutes.timestamp.copy(), minutes.high, minutes.low
     candles = Candles.empty() if rows is None else rows.candles.copy()
-    digest = hashlib.sha256()
-    for array in (market.times, market.open, market.high, market.low, average, candles.block, ready):
+    digest = hashlib.sha256()  # of the candles, whatever the execution model
+    for array in (times, minutes.open, high, low, average, candles.block, ready):
         digest.update(np.ascontiguousarray(array).data)
+    if not fills.all():
+        high, low = np.where(fills, high, -np.inf), np.where(fills, low, np.inf)
+    last_close = float(minutes.close[-1]) if len(minutes) else 0.0
+    market = kernel.Market(times, minutes.open, high, low, average, fills, bool(series.regular), ready, last_close)
     return Prepared(symbol, market, candles, digest.hexdigest())
 
 
@@ -174,8 +188,8 @@ class Evaluator:
         self._compiled = goes_compiled(plan.strategy)
         self._window = None if self._compiled else open_window(plan, warn=_ignored)  # shared by all its runs
         given = prepared.market
-        times, open_, high, low, average, ready = map(_fixed, (*given[:5], given.ready))
-        market = kernel.Market(times, open_, high, low, average, given.regular, ready)
+        times, open_, high, low, average, fills, ready = map(_fixed, (*given[:6], given.ready))
+        market = kernel.Market(times, open_, high, low, average, fills, given.regular, ready, given.last_close)
         prepared = replace(prepared, market=market)
         self.prepared = prepared
         self._blocks = (
@@ -201,11 +215,17 @@ class Evaluator:
         return Outcome(figures, returns, rejected, ends if self.keep_ends else None)
 
     def _simulate(self, rows: SignalRows) -> tuple[NDArray[np.float64], int]:
-        prepared = self.prepared
         assert self._blocks is not None  # compiled  # noqa: S101
+        return kernel.simulate(self.prepared.market, self._blocks, self._grid, self.table(rows), self._rules)
+
+    def table(self, rows: SignalRows) -> kernel.Rows:
+        """What a strategy answers, for the compiled loop."""
+        if self._rules.fills_at_open:
+            rows = rows.on_grid(self.plan.settings.price_tick)
         columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
-        table = kernel.Rows(_fixed(prepared.candles.timestamp), *map(_fixed, columns))
-        return kernel.simulate(prepared.market, self._blocks, self._grid, table, self._rules)
+        candles = self.prepared.candles
+        times, position, target, stop, minutes, level = map(_fixed, (candles.timestamp, *columns))
+        return kernel.Rows(times, position, target, stop, minutes, level, _fixed(rows.stop_entry))
 
     def _run_events(self, strategy: Strategy) -> tuple[NDArray[np.float64], int]:
         plan = replace(self.plan, strategy=replace(strategy, callbacks={}))
@@ -228,11 +248,12 @@ def rule_numbers(plan: Plan) -> kernel.RuleNumbers:
     """The execution model and the settings of a plan, as numbers."""
     model, settings = execution_model(plan.execution), plan.settings
     return kernel.RuleNumbers(
+        model.fills_at_open,
         model.watches == "average",
+        model.trades_through,
         model.stop_first,
         model.gap_fills,
         model.fills_on_the_way,
-        model.better_of_market_and_limit,
         _CODES[model.frame_end_close],
         kernel.TIMEOUT if model.frame_end_cancel == "timeout" else kernel.FRAME_END_CANCEL,
         settings.schedule_await_minutes * MINUTE_MS,
@@ -241,7 +262,7 @@ def rule_numbers(plan: Plan) -> kernel.RuleNumbers:
         float(settings.min_take_profit_distance_percent),
         float(settings.min_stop_loss_distance_percent),
         float(settings.max_stop_loss_distance_percent or np.inf),
-        settings.max_signal_lifetime_minutes or 2**62,
+        float(settings.max_signal_lifetime_minutes or np.inf),
     )
 
 
