@@ -8,6 +8,7 @@ import time
 from contextlib import aclosing
 
 import pytest
+from scenarios import MINUTE, ORIGIN, source
 
 import bknb
 
@@ -238,3 +239,24 @@ def test_registering_again_replaces_and_logs_it(caplog):
     assert caplog.messages == ["strategy 'twice' replaced"]
     with pytest.raises(bknb.UsageError, match="exists already"):
         bknb.add_strategy("twice", interval="1h", get_signal=eager, strict=True)
+
+
+@pytest.mark.parametrize("execution", ["pessimistic", "touch", "vwap"])
+@pytest.mark.parametrize("limit", [None, 99.0])
+def test_where_the_data_end_nobody_is_asked_again(execution, limit):
+    rows = [(ORIGIN + k * MINUTE, 100.0, 100.0, 100.0, 100.0, 1.0) for k in range(-10, 31)]
+    asked = []
+
+    def get_signal(when):
+        asked.append(round(when.timestamp() * 1000))
+        return bknb.Signal(
+            position="long", price_open=limit, price_take_profit=110.0, price_stop_loss=90.0, minute_estimated_time=100
+        )
+
+    result = bknb.backtest(
+        "BTCUSDT", strategy=get_signal, exchange=source(rows), interval="1m", execution=execution,
+        frame=(ORIGIN, ORIGIN + 60 * MINUTE),
+    )  # fmt: skip
+    assert asked == [ORIGIN]
+    (end,) = ends(result.events)
+    assert (getattr(end, "close_reason", None) or end.reason, end.when) == ("data_end", ORIGIN + 30 * MINUTE)

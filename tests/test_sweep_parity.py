@@ -35,6 +35,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning"
 
 MODELS = ("pessimistic", "touch", "vwap")
 SEEDS = st.integers(0, 2**32 - 1)
+LIMITS = {
+    "min_take_profit_distance_percent": 0.8,
+    "min_stop_loss_distance_percent": 0.8,
+    "max_stop_loss_distance_percent": 3.0,
+    "max_signal_lifetime_minutes": 150,
+}
 
 
 def market(random: np.random.Generator, length: int, tick: float | None = None) -> list[list[float]]:
@@ -86,17 +92,18 @@ def get_signals(candles: Any, seed: int = 0, busy: float = 0.3) -> dict[str, Any
     market_price = candles.close
     stop_entry = dice["kind"] < 0.4
     way = np.where(stop_entry, -side, side)
-    limit = np.where(dice["wait"] < 0.6, market_price * (1 - way * (dice["offset"] * 0.02 - 0.004)), np.nan)
+    limit = np.where(dice["wait"] < 0.6, market_price * (1 - way * (dice["offset"] * 0.028 - 0.012)), np.nan)
     entry = np.where(np.isnan(limit), market_price, limit)
     target = entry * (1 + side * (0.006 + dice["target"] * 0.03))
     stop = entry * (1 - side * (0.006 + dice["stop"] * 0.03))
     minutes = np.floor(1 + np.where(dice["near"] < 0.5, 6, 200) * dice["minutes"])
     spoilt = dice["spoilt"] < 0.15
     for part, (array, value) in enumerate(
-        [(target, np.nan), (stop, np.nan), (minutes, 1.5), (minutes, 0.0), (minutes, 5000.0), (side, 3.0),
-         (target, -5.0), (stop, np.inf), (limit, np.inf), (limit, -1.0), (side, np.nan), (minutes, np.nan)]
+        [(target, np.nan), (stop, np.nan), (minutes, 1.5), (minutes, 0.0), (minutes, 1e300), (side, 3.0),
+         (target, -5.0), (stop, np.inf), (limit, np.inf), (limit, -1.0), (side, np.nan), (minutes, np.nan),
+         (minutes, np.inf)]
     ):  # fmt: skip
-        array[spoilt & (np.floor(dice["how"] * 12) == part)] = value
+        array[spoilt & (np.floor(dice["how"] * 13) == part)] = value
     return {
         "position": side,
         "price_take_profit": target,
@@ -115,9 +122,9 @@ def plan_for(seed: int, model: str) -> Any:
     rows = market(random, length, tick)
     gaps = bool(random.random() < 0.3)
     if gaps:
-        gone = set(random.integers(60, len(rows), 12).tolist())
-        hole = int(random.integers(70, len(rows) - 10))
-        rows = [row for i, row in enumerate(rows) if i not in gone and not hole <= i < hole + 8]
+        gone = set(random.integers(60, len(rows), len(rows) // 12).tolist())
+        hole, width = int(random.integers(70, len(rows) - 10)), int(random.integers(5, 40))
+        rows = [row for i, row in enumerate(rows) if i not in gone and not hole <= i < hole + width]
     if random.random() < 0.3:
         rows = rows[: -int(random.integers(20, 150))]  # the data ends inside the frame
     exchange: Any = source(rows)
@@ -144,6 +151,7 @@ def plan_for(seed: int, model: str) -> Any:
             "percent_fee": float(random.choice([0.0, 0.05, 0.1])),
             "avg_price_candles_count": int(random.choice([1, 5])),
             "price_tick": tick,
+            **(LIMITS if random.random() < 0.4 else {}),
         },
         allow_gaps=gaps,
     )
@@ -201,19 +209,63 @@ def test_the_kernel_equals_its_specification(model: str, seed: int) -> None:
     assert compiled[1] == plain[1]
 
 
+@pytest.mark.parametrize("model", ["pessimistic", "touch"])
+@pytest.mark.parametrize(
+    ("level", "last", "expected"),
+    [
+        (np.nan, 9, (kernel.DATA_END, 9)),
+        (np.nan, 10, (kernel.DATA_END, 11)),  # the deadline is the close of the last candle: no candle fills it
+        (np.nan, 11, (kernel.TIME_EXPIRED, 11)),
+        (99.0, 9, (kernel.DATA_END_CANCEL, 9)),
+        (99.0, 10, (kernel.TIMEOUT, 11)),
+        (99.0, 11, (kernel.TIMEOUT, 11)),
+    ],
+)
+def test_the_data_end_where_the_clock_ends_something(
+    model: str, level: float, last: int, expected: tuple[int, int]
+) -> None:
+    def once(candles: Any) -> dict[str, Any]:
+        wanted = (candles.timestamp == ORIGIN).astype(np.int8)  # asked about at minute 1
+        levels = {"price_take_profit": 110.0, "price_stop_loss": 90.0, "price_open": level}
+        return {"position": wanted, "minute_estimated_time": 10, **levels}
+
+    plan = plan_backtest(
+        "BTCUSDT",
+        strategy=make_strategy("once", interval="1m", get_signals=once, lookback=5),
+        exchange=source([[ORIGIN + k * MINUTE, 100.0, 100.0, 100.0, 100.0, 1.0] for k in range(-60, last + 1)]),
+        frame=(ORIGIN, ORIGIN + 60 * MINUTE),
+        execution=model,
+        settings={"schedule_await_minutes": 10},
+    )
+    ends, rejected = by_kernel(plan)
+    assert [(end[kernel.REASON], (end[kernel.CLOSED_AT] - ORIGIN) / MINUTE) for end in ends] == [expected]
+    assert_same(by_events(plan), ends, rejected)
+
+
 @pytest.mark.slow
 def test_the_worlds_hold_every_kind_of_end() -> None:
     seen: set[int] = set()
-    ambiguous = rejected = 0
-    for seed in (*range(40), 87, 168):  # in the last two the data ends while a signal waits
+    ambiguous = rejected = freed = overtaken = at_entry = exact = 0
+    for seed in range(60):
         for model in MODELS:
             ends, refused = by_kernel(plan_for(seed, model))
             seen |= set(ends[:, kernel.REASON].astype(int).tolist())
             ambiguous += int(ends[:, kernel.AMBIGUOUS].sum())
             rejected += refused
+            # A position that leaves, and the next that enters, at one open; an order cancelled while one still leaves;
+            # a fill beyond a level of its own; an end in a hole, where no candle opens.
+            closed = ends[:, kernel.REASON] < kernel.FIRST_CANCEL
+            by_clock = ends[:, kernel.REASON] == kernel.TIME_EXPIRED
+            freed += int(np.sum(by_clock[:-1] & (ends[:-1, kernel.CLOSED_AT] == ends[1:, kernel.PENDING_AT])))
+            overtaken += int(np.sum(np.diff(ends[:, kernel.SCHEDULED_AT]) < 0))
+            once = ends[:, kernel.PENDING_AT] == ends[:, kernel.CLOSED_AT]
+            at_entry += int(np.sum(closed & once & (ends[:, kernel.OPEN] == ends[:, kernel.CLOSE])))
+            timeouts = ends[ends[:, kernel.REASON] == kernel.TIMEOUT, kernel.CLOSED_AT]
+            exact += int(np.sum(~np.isin(timeouts, asyncio.run(prepare(plan_for(seed, model))).market.times)))
     assert seen == {code for code in kernel.REASONS if code not in (kernel.RISK_CANCEL, kernel.STOPPED)}
     assert ambiguous > 10
     assert rejected > 100
+    assert min(freed, overtaken, at_entry, exact) > 0, (freed, overtaken, at_entry, exact)
 
 
 @pytest.mark.parametrize("model", first_quick(MODELS))

@@ -129,6 +129,30 @@ def test_a_limit_entry_waits_for_its_price() -> None:
     assert result.trades["price_open"].tolist() == [99.5]
 
 
+def test_a_stop_entry_waits_for_the_market_to_come() -> None:
+    rows = [(ORIGIN + k * MINUTE, 100.0, 101.0 if k == 20 else 100.0, 100.0, 100.0, 1.0) for k in range(-60, 60)]
+
+    def entry(candles: bknb.Candles) -> pd.DataFrame:
+        wanted = candles.timestamp == ORIGIN
+        levels = {"price_open": 100.5, "price_take_profit": 102.0, "price_stop_loss": 98.0}
+        table = pd.DataFrame({"position": wanted.astype(int), "minute_estimated_time": 5, **levels})
+        return table.assign(stop_entry=np.where(wanted, True, None))  # noqa: FBT003 -- what is missing is false
+
+    result = run(entry, interval="15m", exchange=source(rows), frame=(ORIGIN, ORIGIN + 50 * MINUTE))
+    assert [(type(event).__name__, (event.when - ORIGIN) // MINUTE) for event in result.events] == [
+        ("Scheduled", 15), ("Opened", 20), ("Closed", 25)]  # fmt: skip
+    assert result.trades["price_open"].tolist() == [100.5]
+
+
+def test_a_stop_entry_needs_a_price() -> None:
+    def entry(candles: bknb.Candles) -> dict[str, Any]:
+        return dict(crossing(candles)) | {"stop_entry": True}
+
+    result = run(entry, interval="15m")
+    assert len(result.trades) == 0
+    assert set(result.rejected["codes"]) == {"entry"}
+
+
 @pytest.mark.parametrize("kind", [list, np.array, pd.Series, tuple])
 def test_columns_may_be_anything_of_numbers(kind: Any) -> None:
     rows = read_rows(
@@ -150,6 +174,7 @@ def test_columns_may_be_anything_of_numbers(kind: Any) -> None:
         "price_stop_loss": 5.0,
         "minute_estimated_time": 3.0,
         "price_open": None,
+        "entry": "limit",
     }
 
 
@@ -160,6 +185,8 @@ def test_columns_may_be_anything_of_numbers(kind: Any) -> None:
         (lambda _: {"position": 1}, "missing: price_take_profit"),
         (lambda c: crossing(c).dropna().iloc[5:], "keep every row"),
         (lambda c: dict(crossing(c)) | {"price_opn": 1.0}, "did you mean 'price_open'"),
+        (lambda c: dict(crossing(c)) | {"stop_entri": True}, "did you mean 'stop_entry'"),
+        (lambda c: dict(crossing(c)) | {"stop_entry": 0.5}, "must hold True or False, got 0.5"),
         (lambda c: dict(crossing(c)) | {"price_stop_loss": ["low"] * len(c)}, "must hold numbers"),
         (lambda c: dict(crossing(c)) | {"price_stop_loss": np.zeros((len(c), 2))}, "one row per candle"),
         (lambda c: 1 / (len(c) - len(c)), "ZeroDivisionError"),
@@ -205,7 +232,8 @@ def test_parameters_of_an_ordinary_strategy() -> None:
 
     made = bknb.add_strategy("reach", interval="1h", get_signal=get_signal, params={"reach": 1.05})
     trades = run(made).trades
-    assert (trades["price_take_profit"] / trades["price_open"]).round(9).eq(1.05).all()
+    assert len(trades) > 10
+    assert (trades["price_take_profit"] / trades["price_stop_loss"]).round(9).eq(round(1.05 / 0.98, 9)).all()
 
 
 # --- nothing later, and only as much as declared -----------------------------------------------------------------

@@ -59,6 +59,14 @@ def test_settings_that_contradict_themselves_change_nothing():
     assert bknb.get_config() is before
 
 
+@pytest.mark.parametrize("tick", [0, -0.5, float("inf"), float("nan"), "0.01", True])
+def test_a_tick_is_a_step_above_0(tick):
+    with pytest.raises(bknb.UsageError, match="price_tick must be a finite price step above 0, or None"):
+        bknb.set_config(price_tick=tick)
+    assert bknb.set_config(price_tick=0.25).price_tick == 0.25
+    assert bknb.set_config(price_tick=None).price_tick is None
+
+
 def test_a_strategy_that_raises_is_counted_with_its_line_and_the_run_goes_on():
     received = []
     stop = bknb.listen_error(received.append)
