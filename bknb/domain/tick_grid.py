@@ -6,7 +6,6 @@ Levels are put on the grid away from the market, so that rounding never fills an
 from __future__ import annotations
 
 import math
-import sys
 from decimal import Decimal
 from typing import Final
 
@@ -15,6 +14,7 @@ import msgspec
 from .signal import Signal
 
 NEARLY: Final = 1e-6  # of a tick: a level this near to the grid is on it
+_LARGEST: Final = 1.7976931348623157e308  # of floats; a whole number above has none
 
 
 def round_down(price: float, tick: float) -> float:
@@ -47,7 +47,7 @@ def _is_level(value: object, tick: float) -> bool:
     """Whether a level is a price above 0 that has a place on the grid."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return 0 < value < sys.float_info.max and value / tick < math.inf
+    return 0 < value <= _LARGEST and value / tick < math.inf
 
 
 def on_grid(signal: Signal, tick: float | None) -> Signal:
