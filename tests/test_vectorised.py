@@ -136,7 +136,7 @@ def test_a_stop_entry_waits_for_the_market_to_come() -> None:
         wanted = candles.timestamp == ORIGIN
         levels = {"price_open": 100.5, "price_take_profit": 102.0, "price_stop_loss": 98.0}
         table = pd.DataFrame({"position": wanted.astype(int), "minute_estimated_time": 5, **levels})
-        return table.assign(stop_entry=[True if row else None for row in wanted])  # what is missing is false
+        return table.assign(stop_entry=pd.Series(wanted, dtype=object).where(wanted))  # what is missing is false
 
     result = run(entry, interval="15m", exchange=source(rows), frame=(ORIGIN, ORIGIN + 50 * MINUTE))
     assert [(type(event).__name__, (event.when - ORIGIN) // MINUTE) for event in result.events] == [
