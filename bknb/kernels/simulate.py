@@ -211,11 +211,18 @@ def _is_valid(
     at_market = kind == STOP_ENTRY or side * (price - entry) <= 0  # the market may be where it fills
     if at_market and (side * (price - stop) <= 0 or side * (target - price) <= 0):
         return False
-    to_target = (target - entry) / entry * 100 if side > 0 else (entry - target) / entry * 100
-    to_stop = (entry - stop) / entry * 100 if side > 0 else (stop - entry) / entry * 100
+    if at_market and rules.fills_at_open and not _is_far_enough(side, price, target, stop, rules):
+        return False
+    return _is_far_enough(side, entry, target, stop, rules)
+
+
+def _is_far_enough(side: int, fill: float, target: float, stop: float, rules: Any) -> bool:
+    """Whether distances and costs of two levels that lie on the right sides of a fill are allowed."""
+    to_target = (target - fill) / fill * 100 if side > 0 else (fill - target) / fill * 100
+    to_stop = (fill - stop) / fill * 100 if side > 0 else (stop - fill) / fill * 100
     if to_target < rules.least_target or to_stop < rules.least_stop or to_stop > rules.most_stop:
         return False
-    return _net(side, entry, target, rules.slippage, rules.fee) > 0
+    return _net(side, fill, target, rules.slippage, rules.fee) > 0
 
 
 def _fill(market: Any, i: int, side: int, kind: int, level: float, stop: float, first: bool, rules: Any) -> Any:  # noqa: FBT001
@@ -508,7 +515,7 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
 
 
 _PIECES: Final = (
-    "_net", "_is_price", "_first_at", "_question", "_newest_row", "_reached", "_is_valid", "_fill", "_exit_at_entry",
+    "_net", "_is_price", "_first_at", "_question", "_newest_row", "_reached", "_is_far_enough", "_is_valid", "_fill", "_exit_at_entry",
     "_exit", "_write", "_write_cancelled", "_wait", "_next_fill", "_hold", "_ended_by_clock", "_cancelled_by_clock",
 )  # fmt: skip
 

@@ -256,7 +256,7 @@ def rule_numbers(plan: Plan) -> kernel.RuleNumbers:
         model.fills_on_the_way,
         _CODES[model.frame_end_close],
         kernel.TIMEOUT if model.frame_end_cancel == "timeout" else kernel.FRAME_END_CANCEL,
-        settings.schedule_await_minutes * MINUTE_MS,
+        max(settings.schedule_await_minutes * MINUTE_MS, interval_ms(plan.strategy.interval)),
         float(settings.percent_slippage),
         float(settings.percent_fee),
         float(settings.min_take_profit_distance_percent),
