@@ -515,8 +515,9 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
 
 
 _PIECES: Final = (
-    "_net", "_is_price", "_first_at", "_question", "_newest_row", "_reached", "_is_far_enough", "_is_valid", "_fill", "_exit_at_entry",
-    "_exit", "_write", "_write_cancelled", "_wait", "_next_fill", "_hold", "_ended_by_clock", "_cancelled_by_clock",
+    "_net", "_is_price", "_first_at", "_question", "_newest_row", "_reached", "_is_far_enough", "_is_valid",
+    "_fill", "_exit_at_entry", "_exit", "_write", "_write_cancelled", "_wait", "_next_fill", "_hold",
+    "_ended_by_clock", "_cancelled_by_clock",
 )  # fmt: skip
 
 
