@@ -192,9 +192,10 @@ def test_the_beginning_is_found_pages_later() -> None:
 
 
 def test_the_end_is_found_without_walking_to_the_horizon() -> None:
-    shop = Shop(tape(*range(10)), page_limit=10)
-    assert Watch(shop).minutes(0, 10_000) == list(range(10))
-    assert shop.asked == [("1m", 0, 10), ("1m", 10, 10), ("1m", 9990, 10)]
+    shop = Shop(tape(*range(10)), intervals=None)
+    assert Watch(shop, max_candles_per_request=10).minutes(0, 10_000) == list(range(10))
+    assert [limit for _, _, limit in shop.asked[:6]] == [10, 10, 20, 40, 80, 160]
+    assert len(shop.asked) < 25
 
 
 def test_a_hole_larger_than_a_page_is_a_gap_not_the_end() -> None:
@@ -214,9 +215,9 @@ def test_a_source_that_begins_again_ends_the_fetch() -> None:
 
     watch = Watch(FunctionSource(always_the_same))
     assert watch.minutes(0, 100) == [0, 1, 2, 3, 4]
-    assert len(calls) == 2
-    (warning,) = watch.warnings
-    assert "ignored outside the asked range: 5 candles, the first at 2022-01-01 12:00 UTC" in warning
+    assert len(calls) == 3
+    (said,) = watch.said
+    assert "ignored outside the asked range: 5 candles, the first at 2022-01-01 12:00 UTC" in said
 
 
 def test_a_source_may_give_more_than_asked() -> None:

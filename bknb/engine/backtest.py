@@ -28,6 +28,7 @@ from .plan import Plan, Stopping, open_window
 from .records import Records
 from .registry import Strategy
 from .risk_book import RiskBook
+from .run_candles import run_minutes
 from .strategy_loop import StrategyLoop, time_limited
 from .vectorised import LookedUp, first_row, rows_begin, signal_rows, unsteady_rows
 
@@ -132,10 +133,11 @@ class BacktestRun:
         records = self.records
         window = self.window = self.window or open_window(plan, warn=records.warnings.append)
         lookup = await self._rows(window)
-        series = await window.load_run(plan.symbol, plan.frame.start)
+        series = await run_minutes(window, plan)
         self.check_coverage(series)
         loop = self._make_loop(window, plan.strategy if lookup is None else replace(plan.strategy, ask=lookup))
-        walk = MinuteWalk(series, window.average_prices(plan.symbol), loop, every_minute=self._every_minute)
+        averages = window.average_prices(plan.symbol)
+        walk = MinuteWalk(series, averages, loop, start=plan.frame.start, every_minute=self._every_minute)
         questions = Questions(
             series,
             start=plan.frame.start,
@@ -162,7 +164,8 @@ class BacktestRun:
         if strategy.get_signals is None:
             return None
         begin = rows_begin(strategy, plan.frame.start, window.sessions)
-        series = await asyncio.wrap_future(submit(window.load(plan.symbol, strategy.interval, begin)))
+        loading = window.load_closed(plan.symbol, strategy.interval, plan.frame.start, strategy.lookback, since=begin)
+        series = await asyncio.wrap_future(submit(loading))
         candles = series.candles.copy()
         rows = signal_rows(strategy, candles)
         first = first_row(candles, plan.frame.start, strategy.interval)

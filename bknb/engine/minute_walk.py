@@ -33,10 +33,16 @@ _EARLY: Final = (
 )
 
 
-def minutes_that_fill(candles: Candles, model: ExecutionModel) -> NDArray[np.bool_]:
+def look_back_begin(candles: Candles, start: int, count: int) -> int:
+    """Index of the first of the ``count`` candles that have closed at ``start`` (UTC ms), with which a run begins."""
+    return max(0, int(np.searchsorted(candles.timestamp, start - MINUTE_MS, side="right")) - count)
+
+
+def minutes_that_fill(candles: Candles, model: ExecutionModel, *, begin: int = 0) -> NDArray[np.bool_]:
     """Which candles can fill an order, shape (n,): those with volume, where the model needs it.
 
-    A source that has not reported any volume so far may not report volumes at all: its candles count.
+    A source that has not reported any volume so far may not report volumes at all: its candles count. ``begin`` is the
+    first candle that the run has seen.
 
     Examples
     --------
@@ -48,7 +54,9 @@ def minutes_that_fill(candles: Candles, model: ExecutionModel) -> NDArray[np.boo
     if not model.needs_volume:
         return np.ones(len(candles), dtype=np.bool_)
     traded = candles.volume > 0
-    filling: NDArray[np.bool_] = traded | ~np.logical_or.accumulate(traded)
+    seen = traded.copy()
+    seen[:begin] = False
+    filling: NDArray[np.bool_] = traded | ~np.logical_or.accumulate(seen)
     return filling
 
 
@@ -116,13 +124,16 @@ class Questions:
 class MinuteWalk:
     """The minutes of a run as arrays, and the walk over them while something is open or scheduled."""
 
-    def __init__(self, series: Series, price: NDArray[np.float64], loop: StrategyLoop, *, every_minute: bool) -> None:
+    def __init__(
+        self, series: Series, price: NDArray[np.float64], loop: StrategyLoop, *, start: int, every_minute: bool
+    ) -> None:
         candles, model = series.candles, loop.rules.model
         self._series = series
         self._times = candles.timestamp
         self._price = price
         self._prices = candles.block[1:5]
-        self._fills = minutes_that_fill(candles, model)
+        begin = look_back_begin(candles, start, loop.rules.settings.avg_price_candles_count)
+        self._fills = minutes_that_fill(candles, model, begin=begin)
         self._all_fill = bool(self._fills.all())
         self._high, self._low, self._scanned = candles.high, candles.low, price
         if not self._all_fill:  # a candle that fills nothing reaches no level

@@ -45,7 +45,14 @@ class Plan:
 def open_window(plan: Plan, *, warn: Callable[[str], object]) -> Window:
     """The candles of a run, still to be loaded; runs over the same frame of the same exchange may share them."""
     return Window(
-        Feed(plan.exchange.source, plan.settings, allow_gaps=plan.allow_gaps, warn=warn, now=SystemClock().now),
+        Feed(
+            plan.exchange.source,
+            plan.settings,
+            allow_gaps=plan.allow_gaps,
+            warn=warn,
+            now=SystemClock().now,
+            whole_until=plan.frame.last,
+        ),
         horizon=plan.frame.last + 2 * MINUTE_MS,
         on_candles=plan.exchange.callbacks.get("on_candle_data"),
     )

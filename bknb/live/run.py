@@ -407,14 +407,20 @@ class LiveRun:
             self.last = self._last_minute + MINUTE_MS
             self._tries = 0
             await self._moment(self.last)
+        await self._end_while_closed()
 
     def _look_for_volume(self) -> None:
         """See, before the first minute of a run, whether its source reports volumes."""
         if self._volume_seen is None:
-            before = self.plan.settings.avg_price_candles_count * MINUTE_MS
-            known = self._window.minutes(self.plan.symbol).candles
-            seen = known.timestamp >= self._last_minute + MINUTE_MS - before
-            self._volume_seen = bool((known.volume[seen & (known.timestamp <= self._last_minute)] > 0).any())
+            symbol, count = self.plan.symbol, self.plan.settings.avg_price_candles_count
+            try:
+                volume = self._window.newest(symbol, "1m", count, self._last_minute + MINUTE_MS).volume
+            except NotEnoughData as error:  # the market begins here
+                if error.late:
+                    return
+                known = self._window.minutes(symbol).candles
+                volume = known.volume[known.timestamp <= self._last_minute]
+            self._volume_seen = bool((volume > 0).any())
 
     async def _moment(self, when: int) -> None:
         """What the clock ends at a moment, and the question of that moment."""
@@ -425,6 +431,12 @@ class LiveRun:
         due = self._strategy_loop.due
         if due <= when:
             await self._strategy_loop.end_due(due, self._window.average_price(self.plan.symbol, due))
+
+    async def _end_while_closed(self) -> None:
+        """End what the clock ends while the market is closed: no minute comes, so none has to be waited for."""
+        sessions, due, known = self._window.sessions, self._strategy_loop.due, self._last_minute + MINUTE_MS
+        if sessions is not None and due <= self.plan.clock.now() and sessions.next_open(known, due) >= due:
+            await self._end_due(due)
 
     def _minute(self, candles: Candles, index: int) -> Minute | None:
         """A minute for the lifecycle; ``None`` at the very beginning of a market, where there is no average yet."""

@@ -11,8 +11,9 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.retry import GiveUp, Patience, attempts_text
-from ..errors import DataError, MissingDependency, NotEnoughData, StateError, UsageError
+from ..errors import DataError, MissingDependency, StateError, UsageError
 from .candles import Candles
+from .paging import Paging
 from .quality import CandleRequest, Repair, audit, check_gaps, in_sessions
 from .resample import resample
 
@@ -46,6 +47,8 @@ class Feed:
     now
         The present in UTC milliseconds; with it, candles that have not closed are neither asked for nor
         accepted. ``None`` for history that is known to be complete.
+    whole_until
+        Gaps that begin at or after this moment (UTC ms) are no error: nobody sees what is missing there.
 
     Examples
     --------
@@ -66,11 +69,13 @@ class Feed:
         warn: Callable[[str], object] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         now: Callable[[], int] | None = None,
+        whole_until: int | None = None,
     ) -> None:
         self.source = source
         self.settings = settings
         self.allow_gaps = allow_gaps
         self.sessions: Sessions | None = getattr(source, "sessions", None)
+        self._whole_until = whole_until
         self._warn = warn if warn is not None else _no_warning
         self._sleep = sleep
         self._now = now
@@ -79,7 +84,7 @@ class Feed:
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
 
-    async def fetch(self, symbol: str, interval: str, since: int, until: int) -> Candles:
+    async def fetch(self, symbol: str, interval: str, since: int, until: int, *, continued: bool = False) -> Candles:
         """Candles with an open time in ``[since, until)``, oldest first.
 
         Both ends are rounded up to the grid of the interval. Where the data begins later or ends earlier the
@@ -91,6 +96,8 @@ class Feed:
             What to fetch.
         since, until
             UTC milliseconds.
+        continued
+            Whether candles beside this range have come before: an answer without any in it is then no error.
 
         Raises
         ------
@@ -115,20 +122,34 @@ class Feed:
             until = min(until, floor_to(now, step))
         if since >= until:
             return Candles.empty()
-        asked = CandleRequest(exchange=self.source.name, symbol=symbol, interval=interval, since=since, until=until)
+        asked = self.request(symbol, interval, since, until)
         if self._is_native(interval):
             try:
-                return await self._native(asked, now=now)
+                return await self._native(asked, now=now, continued=continued)
             except _OnlyMinutes:
                 self._only_minutes = True
                 self._warn(f"{self.source.name!r} answers {interval} with 1m candles; bknb resamples them from now on")
-        return await self._resampled(asked, now=now)
+        return await self._resampled(asked, now=now, continued=continued)
 
     def reach_back(self, when: int, step: int, count: int) -> int:
         """Where the ``count`` newest candles that have closed at ``when`` begin, UTC ms, when none is missing."""
         if self.sessions is None:
             return floor_to(when, step) - count * step
         return self.sessions.reach_back(when, step, count)
+
+    def check_gaps(self, candles: Candles, asked: CandleRequest) -> None:
+        """Raise ``GapError`` for candles that are missing between these, where gaps were not allowed."""
+        if self.allow_gaps:
+            return
+        if self._whole_until is not None:
+            end = int(np.searchsorted(candles.timestamp, self._whole_until))
+            hole_is_after = 0 < end < len(candles) and int(candles.timestamp[end - 1]) + asked.step >= self._whole_until
+            candles = candles[: end + (not hole_is_after)]
+        check_gaps(candles, asked, sessions=self.sessions)
+
+    def request(self, symbol: str, interval: str, since: int, until: int) -> CandleRequest:
+        """A request to the source, for messages."""
+        return CandleRequest(exchange=self.source.name, symbol=symbol, interval=interval, since=since, until=until)
 
     def _is_native(self, interval: str) -> bool:
         known = self.source.intervals
@@ -143,9 +164,9 @@ class Feed:
             f"it has: {' '.join(known)}"
         )
 
-    async def _resampled(self, asked: CandleRequest, *, now: int | None) -> Candles:
+    async def _resampled(self, asked: CandleRequest, *, now: int | None, continued: bool) -> Candles:
         return resample(
-            await self._native(replace(asked, interval="1m"), now=now),
+            await self._native(replace(asked, interval="1m"), now=now, continued=continued),
             asked.interval,
             allow_gaps=self.allow_gaps,
             since=asked.since,
@@ -153,63 +174,71 @@ class Feed:
             sessions=self.sessions,
         )
 
-    async def _native(self, asked: CandleRequest, *, now: int | None) -> Candles:
+    async def _native(self, asked: CandleRequest, *, now: int | None, continued: bool) -> Candles:
         wanted = asked
         unsure = self.source.intervals is None and asked.interval not in self._answers_itself
         if unsure and asked.until - asked.since < 2 * asked.step:
             # One candle alone does not show its length: a function that has only minutes would answer with
             # one minute, and nothing would show it. So ask for the candle before it, too.
             asked = replace(asked, since=asked.since - asked.step)
-        parts, repairs = await self._pages(asked, now=now)
+        parts, repairs = await self._pages(asked, now=now, continued=continued)
         candles = parts[0] if len(parts) == 1 else Candles.concat(parts)
         if self.sessions is not None:
             candles, left_out = in_sessions(candles, asked, self.sessions)
             repairs.extend([] if left_out is None else [left_out])
         self._report(asked, repairs)
-        if not self.allow_gaps:
-            check_gaps(candles, asked, sessions=self.sessions)
+        self.check_gaps(candles, asked)
         return candles[int(np.searchsorted(candles.timestamp, wanted.since)) :]
 
-    async def _pages(self, asked: CandleRequest, *, now: int | None) -> tuple[list[Candles], list[Repair]]:
+    async def _pages(
+        self, asked: CandleRequest, *, now: int | None, continued: bool
+    ) -> tuple[list[Candles], list[Repair]]:
         parts: list[Candles] = []
         repairs: list[Repair] = []
-        size = self._page_size(asked)
-        at = asked.since
-        while at < asked.until:
-            rest = replace(asked, since=at)
-            limit = min(size, (asked.until - at) // asked.step)
-            answer = await self._ask(rest, limit=limit)
-            self._check_spacing(answer, asked)
-            try:
-                page, found = audit(answer, rest, settings=self.settings, now=now)
-            except NotEnoughData:
-                if not parts:
-                    raise
-                break  # "at or after since" begins after the range: the rest of the range is empty
-            except DataError:
-                if not parts or not _is_behind(answer, at):
-                    raise
-                # No progress: this source has handed out all it has, and begins again.
-                first = int(answer.timestamp.min())
-                repairs.append(Repair(rule="ignored outside the asked range", count=len(answer), first=first))
-                break
-            repairs.extend(found)
-            if len(page):
-                parts.append(page)
-                at = int(page.timestamp[-1]) + asked.step
+        paging = self._paging(asked)
+        behind = False
+        while (page := paging.next()) is not None:
+            rest = replace(asked, since=page.since)
+            if page.interval is not None:
+                answer = await self._ask(replace(rest, interval=page.interval), limit=page.limit)
+                paging.longer(answer.timestamp)
                 continue
-            # Nothing here. Before the first candle the data may begin on a later page; after it, either the
-            # data has ended or there is a hole larger than a page: the last page of the range tells which.
-            at += limit * asked.step
-            if parts and at < asked.until and not await self._anything_at_the_end(rest, size=size, after=at):
-                break
+            try:
+                answer = await self._ask(rest, limit=page.limit, once=paging.is_grown)
+            except Exception:
+                if paging.failed():
+                    continue
+                raise
+            self._check_spacing(answer, asked)
+            times = answer.timestamp
+            if len(times) and int(times.min()) < page.since:
+                paging.strayed()
+            rest = replace(asked, since=paging.missing_since)
+            if (parts or continued) and len(answer) and not ((times >= rest.since) & (times < rest.until)).any():
+                if int(times.min()) >= rest.until:
+                    break  # "at or after since" begins after the range: the rest of the range is empty
+                if not behind:  # this source hands out candles once more where it has none
+                    rule, behind = "ignored outside the asked range", True
+                    repairs.append(Repair(rule=rule, count=len(answer), first=int(times.min())))
+                paging.empty()
+                continue
+            candles, found = audit(answer, rest, settings=self.settings, now=now)
+            if not len(candles):
+                paging.empty()
+            elif paging.found(int(candles.timestamp[0]), int(candles.timestamp[-1])):
+                repairs.extend(found)
+                parts.append(candles)
         return parts, repairs
 
-    async def _anything_at_the_end(self, rest: CandleRequest, *, size: int, after: int) -> bool:
-        since = max(after, rest.until - size * rest.step)
-        answer = await self._ask(replace(rest, since=since), limit=(rest.until - since) // rest.step)
-        times = answer.timestamp
-        return bool(((times >= since) & (times < rest.until)).any())
+    def _paging(self, asked: CandleRequest) -> Paging:
+        source = self.source
+        return Paging(
+            asked,
+            size=self._page_size(asked),
+            may_grow=source.page_limit is None and source.intervals is None,
+            sessions=self.sessions,
+            longer=source.intervals or (),
+        )
 
     def _page_size(self, asked: CandleRequest) -> int:
         limit = self.source.page_limit
@@ -219,8 +248,9 @@ class Feed:
             return self.settings.max_candles_per_request
         return (asked.until - asked.since) // asked.step
 
-    async def _ask(self, asked: CandleRequest, *, limit: int) -> Candles:
-        attempts, delay_ms = max(1, self.settings.get_candles_retry_count), self.settings.get_candles_retry_delay_ms
+    async def _ask(self, asked: CandleRequest, *, limit: int, once: bool = False) -> Candles:
+        attempts = 1 if once else max(1, self.settings.get_candles_retry_count)
+        delay_ms = self.settings.get_candles_retry_delay_ms
         policy = Patience(attempts=attempts, first_pause_ms=delay_ms, longest_pause_ms=delay_ms)
         attempt = 0
         while True:
@@ -265,10 +295,6 @@ class Feed:
             count, first = sum(repair.count for repair in same), min(repair.first for repair in same)
             noun = "candle" if count == 1 else "candles"
             self._warn(f"{asked}: {rule}: {count} {noun}, the first at {utc_text(first)}")
-
-
-def _is_behind(answer: Candles, at: int) -> bool:
-    return bool(len(answer)) and int(answer.timestamp.max()) < at
 
 
 def _no_warning(_: str) -> None:

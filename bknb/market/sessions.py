@@ -157,6 +157,26 @@ class Sessions:
         self._check_covered(since, until)
         return self._open_ranges(since, until)
 
+    def next_open(self, when: int, until: int) -> int:
+        """The first open moment in ``[when, until)``, UTC ms; ``until`` when there is none.
+
+        Where the calendar of an exchange does not reach that far it is ``when``: nobody knows.
+
+        Examples
+        --------
+        >>> week = Sessions.weekly("UTC", {"mon-fri": "09:00-17:00"})
+        >>> (week.next_open(1_704_499_200_000, 1_705_000_000_000) - 1_704_499_200_000) / 3_600_000  # from a Saturday
+        57.0
+        """
+        try:
+            for end in (min(until, when + 8 * DAY_MS), until):
+                spans = self.open_ranges(when, end)
+                if spans:
+                    return spans[0][0]
+        except DataError:
+            return when
+        return until
+
     def _check_covered(self, since: int, until: int) -> None:
         if not self.calendar:
             return

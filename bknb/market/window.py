@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import minute_text
-from ..domain.interval import MINUTE_MS, floor_to, interval_ms
+from ..domain.interval import DAY_MS, MINUTE_MS, floor_to, interval_ms
 from ..errors import NotEnoughData, UsageError
 from ..kernels.vwap import average_price, average_prices
 from .candles import Candles
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
 _BYTES_PER_CANDLE: Final = 7 * 8  # six columns, and an average price
+_FARTHEST_MS: Final = 366 * DAY_MS  # candles are looked for behind holes of this length in all
 _MIN_CANDLES: Final = 1_440  # a live run holds at least as many candles of every series
 
 
@@ -87,6 +88,7 @@ class Window:
         self.horizon = horizon
         self._series: dict[tuple[str, str], Series] = {}
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}  # used on the fetching loop only
+        self.ended: set[str] = set()  # symbols of which no minute was found that a run still needed after the horizon
         self.settings = feed.settings
         self.source = feed.source
         self.sessions = feed.sessions
@@ -105,6 +107,71 @@ class Window:
                 series = await self._grown(symbol, interval, series, since)
             self._series[symbol, interval] = series
             return series
+
+    async def load_closed(self, symbol: str, interval: str, when: int, count: int, *, since: int) -> Series:
+        """The candles from ``since`` to the horizon; across holes from so early on that ``count`` have closed.
+
+        Parameters
+        ----------
+        when
+            The moment (UTC ms) at which they have closed.
+        since
+            Where ``count`` candles up to ``when`` begin when none is missing, or earlier (UTC ms).
+        """
+        series = await self.load(symbol, interval, since)
+        if not self._feed.allow_gaps:
+            return series
+        earliest = max(0, when - max(_FARTHEST_MS, 4 * count * series.step))
+        while series.closed(when) < count and series.since > earliest:
+            further = max(2 * (when - series.since), DAY_MS)
+            series = await self._load_before(symbol, interval, max(earliest, when - further))
+        return series
+
+    async def _load_before(self, symbol: str, interval: str, since: int) -> Series:
+        """The series in memory with what the source has from ``since`` (UTC ms) on before it."""
+        if not self._is_native(interval):
+            await self._load_before(symbol, "1m", since)
+        async with self._loading.setdefault((symbol, interval), asyncio.Lock()):
+            series = self._series[symbol, interval]
+            if series.since <= since:
+                return series
+            candles, until = series.candles, series.until
+            if self._is_native(interval):
+                before = await self._feed.fetch(symbol, interval, since, series.since, continued=True)
+                if self._on_candles is not None:
+                    self._on_candles(symbol, interval, since, len(before), before)
+                candles = Candles.concat([before, candles])
+            else:
+                made = await self._fetch(symbol, interval, since)
+                candles, until = made.candles, made.until
+            series = Series(candles, step=series.step, since=since, until=until, span=series.span)
+            self._series[symbol, interval] = series
+            return series
+
+    async def load_after(self, symbol: str, until: int) -> Series:
+        """The minutes of a symbol that was loaded before, up to ``until`` (UTC ms), which is after the horizon."""
+        async with self._loading.setdefault((symbol, "1m"), asyncio.Lock()):
+            series = self._series[symbol, "1m"]
+            after = await self._feed.fetch(symbol, "1m", series.until, until, continued=True)
+            candles = Candles.concat([series.candles, after])
+            if len(after):
+                edge = candles[max(0, len(series.candles) - 1) : len(series.candles) + 1]
+                self._feed.check_gaps(edge, self._feed.request(symbol, "1m", series.until, until))
+            series = Series(candles, step=MINUTE_MS, since=series.since, until=until, span=series.span)
+            self._series[symbol, "1m"] = series
+            return series
+
+    def end_minutes(self, symbol: str, until: int) -> Series:
+        """The minutes of a symbol without those that open at or after ``until`` (UTC ms)."""
+        series = self.minutes(symbol)
+        candles = series.candles[: int(np.searchsorted(series.candles.timestamp, until))]
+        series = Series(candles, step=MINUTE_MS, since=series.since, until=until, span=series.span)
+        self._series[symbol, "1m"] = series
+        return series
+
+    def _is_native(self, interval: str) -> bool:
+        native = self.source.intervals
+        return interval == "1m" or native is None or interval in native
 
     async def _grown(self, symbol: str, interval: str, series: Series, wanted: int) -> Series:
         """The series from ``wanted`` or earlier up to the horizon.
@@ -129,8 +196,7 @@ class Window:
 
     async def _fetch(self, symbol: str, interval: str, since: int) -> Series:
         step = interval_ms(interval)
-        native = self.source.intervals
-        if interval == "1m" or native is None or interval in native:
+        if self._is_native(interval):
             candles = await self._feed.fetch(symbol, interval, since, self.horizon)
         else:
             minutes = await self.load(symbol, "1m", since)
@@ -203,8 +269,10 @@ class Window:
         limit = limit.__index__()
         oldest = self._feed.reach_back(when, step, limit)
         series = self._series.get((symbol, interval))
-        if series is None or (series.since > oldest and series.closed(when) < limit):
-            series = fetch_now(self.load(symbol, interval, self._feed.reach_back(oldest, step, _HEADROOM)))
+        holes = self._feed.allow_gaps
+        if series is None or (series.closed(when) < limit and (series.since > oldest or holes)):
+            since = self._feed.reach_back(oldest, step, _HEADROOM)
+            series = fetch_now(self.load_closed(symbol, interval, when, limit, since=since))
         elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
             series = fetch_now(self.load(symbol, interval, series.since))
         last = series.closed(when)
@@ -222,8 +290,8 @@ class Window:
             end = f"{minute_text(int(candles.timestamp[-1]) + series.step)} UTC"
             raise NotEnoughData(f"{wanted}\nthe data of {self.source.name} ends at {end}", late=self._growing)
         raise NotEnoughData(
-            f"{wanted}, only {max(last, 0)} exist: the data of {self.source.name} begins at {first}\n"
-            f"start the frame later or ask for fewer candles",
+            f"{wanted}, only {max(last, 0)} exist: the data of {self.source.name} begins at {first}, "
+            f"looked for from {minute_text(series.since)} UTC on\nstart the frame later or ask for fewer candles",
             available=max(last, 0),
         )
 
@@ -246,8 +314,9 @@ class Window:
 
     async def load_run(self, symbol: str, start: int) -> Series:
         """Load the minutes of a run that starts at ``start``, with what its first average price needs."""
-        since = self._feed.reach_back(start, MINUTE_MS, self.settings.avg_price_candles_count)
-        return await asyncio.wrap_future(submit(self.load(symbol, "1m", since)))
+        count = self.settings.avg_price_candles_count
+        since = self._feed.reach_back(start, MINUTE_MS, count)
+        return await asyncio.wrap_future(submit(self.load_closed(symbol, "1m", start, count, since=since)))
 
 
 def _end_of(candles: Candles, step: int) -> int:

@@ -11,6 +11,7 @@ from ..config import Settings
 from ..domain.formatting import minute_text
 from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
+from ..engine.run_candles import run_minutes
 from ..market.clock import SystemClock
 from ..provenance.strategy_hash import VERSION, fingerprint, params_text, version_of
 from ..reports.markup import Html, cell, figures, fragment, html_figures
@@ -161,7 +162,7 @@ class _HoldoutTask(Task[Holdout, None]):
         plan = self.plan
         warnings: list[str] = []
         window = open_window(plan, warn=warnings.append)
-        series = await window.load_run(plan.symbol, plan.frame.start)
+        series = await run_minutes(window, plan)
         times = series.candles.timestamp
         held = series.candles[int(times.searchsorted(plan.frame.start)) : int(times.searchsorted(plan.frame.last + 1))]
         look = HoldoutLook(

@@ -34,7 +34,7 @@ from ..domain.signal import (
 from ..domain.validation import read_answer
 from ..engine.call_by_name import calling_by_name
 from ..engine.lookup import get_risk
-from ..engine.minute_walk import minutes_that_fill
+from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.registry import Strategy
 from ..engine.resolve import resolve_strategy
 from ..engine.risk_book import RiskBook
@@ -277,7 +277,8 @@ class Moment:
     def _filled(self, opening: Opening, rules: Rules) -> Step:
         """Return what the first candle that can fill an order makes of it; without one, the order as it waits."""
         candles = self._window.minutes(self.symbol).candles
-        filling = minutes_that_fill(candles, rules.model) & (candles.timestamp >= opening.not_before)
+        begin = look_back_begin(candles, self._record.start, rules.settings.avg_price_candles_count)
+        filling = minutes_that_fill(candles, rules.model, begin=begin) & (candles.timestamp >= opening.not_before)
         if not filling.any():
             return step(opening, DataEnd(self.when_ms, self.price, self.price), rules)
         index = int(filling.argmax())

@@ -84,6 +84,7 @@ class _Part:
     symbol: str
     interval: str
     since: int
+    until: int
     digest: str
 
 
@@ -106,10 +107,18 @@ class _Reload:
         plan = self.plan
         source = plan.exchange.source
         held = _held(source)  # a file is read once for all series
-        feed = Feed(source, plan.settings, allow_gaps=plan.allow_gaps, now=SystemClock().now)
+        feed = Feed(
+            source,
+            plan.settings,
+            allow_gaps=plan.allow_gaps,
+            now=SystemClock().now,
+            whole_until=plan.frame.last if isinstance(plan, Plan) else None,
+        )
         window = Window(feed, horizon=self.horizon)
         for part in self.parts:
             found = fetch_now(window.load(part.symbol, part.interval, part.since))
+            if part.interval == "1m" and part.until > self.horizon:
+                found = fetch_now(window.load_after(part.symbol, part.until))
             if digest(found.candles) != part.digest:
                 raise DataError(
                     f"exchange {plan.exchange.name!r} has other {part.interval} candles of {part.symbol} now than the "
@@ -280,7 +289,7 @@ class RunRecord:
         window, series = self.candles.window, self.candles.series
         released = self.fingerprints(made)
         parts = tuple(
-            _Part(*key, each.since, made[id(each)].digest if id(each) in made else digest(each.candles))
+            _Part(*key, each.since, each.until, made[id(each)].digest if id(each) in made else digest(each.candles))
             for key, each in series.items()
         )
         ends = [int(each.candles.timestamp[-1]) + MINUTE_MS for each in series.values() if len(each.candles)]

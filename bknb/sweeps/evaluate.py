@@ -23,6 +23,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
 from ..engine.minute_walk import minutes_that_fill, ready_minutes
 from ..engine.plan import Plan, open_window
+from ..engine.run_candles import run_minutes
 from ..engine.vectorised import rows_begin, signal_rows
 from ..kernels import simulate as kernel
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
@@ -124,8 +125,9 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     rows: Series | None = None
     if strategy.get_signals is not None:
         begin = rows_begin(strategy, plan.frame.start, window.sessions)
-        rows = await asyncio.wrap_future(submit(window.load(plan.symbol, strategy.interval, begin)))
-    series = await window.load_run(plan.symbol, plan.frame.start)
+        loading = window.load_closed(plan.symbol, strategy.interval, plan.frame.start, strategy.lookback, since=begin)
+        rows = await asyncio.wrap_future(submit(loading))
+    series = await run_minutes(window, plan)
     BacktestRun(plan, window=window).check_coverage(series)
     times, sessions = series.candles.timestamp, window.sessions
     count = plan.settings.avg_price_candles_count

@@ -1,0 +1,370 @@
+"""Missing minutes: nothing fills in a hole, nobody is asked in it, the clock goes on, and what is behind it is found."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenarios import MINUTE, ORIGIN
+from worlds import MODELS, SEEDS, SETTINGS, signals
+
+import bknb
+from bknb.domain.signal import Cancelled, Closed
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
+from bknb.engine.records import Records
+from bknb.errors import GapError
+from bknb.market.sessions import Sessions, as_sessions
+from bknb.testing.clocks import SimulatedClock
+
+DAY = 1440
+HOURS = as_sessions("us-equities")
+SHORT_HOURS = Sessions.weekly("Europe/Berlin", {"mon-fri": "09:00-09:40", "sun": "12:00-12:20"})
+
+
+def at(minute: int) -> int:
+    return ORIGIN + minute * MINUTE
+
+
+def flat(*ranges: tuple[int, int], price: float = 100.0) -> list[tuple[float, ...]]:
+    return [(at(k), price, price, price, price, 1.0) for first, end in ranges for k in range(first, end)]
+
+
+def ranged(rows: list[tuple[float, ...]]) -> Any:
+    """A function that answers the candles of the next ``limit`` minutes."""
+    times = np.array([row[0] for row in rows])
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[tuple[float, ...]]:
+        first, end = np.searchsorted(times, [since, since + limit * MINUTE]).tolist()
+        return rows[first:end]
+
+    return get_candles
+
+
+def asked_once(minute: int, **levels: float) -> Any:
+    """A strategy that answers one long signal, at one moment."""
+
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        if ctx.when_ms != at(minute):
+            return None
+        given: dict[str, Any] = {"price_take_profit": 150.0, "price_stop_loss": 90.0, "minute_estimated_time": 300}
+        return bknb.Signal(position="long", **(given | levels))
+
+    return get_signal
+
+
+def both(rows: list[tuple[float, ...]], get_signal: Any, *, first: int, last: int, interval: str = "1m") -> list[Any]:
+    """The results of a backtest, and of a live run over the same minutes, holes allowed."""
+    exchange = bknb.add_exchange("holed", get_candles=ranged(rows), intervals=["1m"])
+    strategy = bknb.add_strategy("once", interval=interval, get_signal=get_signal)
+    made = [bknb.backtest("X", strategy=strategy, exchange=exchange, frame=(at(first), at(last)), allow_gaps=True)]
+    task = bknb.Live.background(
+        "X",
+        strategy=strategy,
+        exchange=exchange,
+        clock=SimulatedClock(at(first)),
+        until=at(last),
+        store=bknb.stores.memory(),
+        allow_gaps=True,
+    )
+    return [*made, task.result(timeout=60)]
+
+
+def line(event: Any) -> str:
+    """An ended signal in words: why, at which price, in which minute."""
+    minute = (event.closed_at - ORIGIN) / MINUTE
+    if isinstance(event, Closed):
+        return f"{event.close_reason} {event.signal.price_open:g} {event.price_close:g} @{minute:g}"
+    return f"cancelled {event.reason} @{minute:g}"
+
+
+def ends(result: bknb.Result) -> list[str]:
+    return [line(event) for event in result.events if isinstance(event, (Closed, Cancelled))]
+
+
+def ends_of(rows: list[tuple[float, ...]], get_signal: Any, *, first: int = 0, last: int, **options: Any) -> list[str]:
+    options = {"allow_gaps": True, **options}
+    return ends(
+        bknb.backtest(
+            "X", strategy=get_signal, interval="1m", exchange=ranged(rows), frame=(at(first), at(last)), **options
+        )
+    )
+
+
+# --- one hole -----------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_decided_before_a_hole_fills_behind_it() -> None:
+    rows = flat((0, 60)) + flat((120, 200), price=104.0)
+    signal = asked_once(60, price_take_profit=103.0, price_stop_loss=98.0)
+    for result in both(rows, signal, first=10, last=190):
+        assert ends(result) == ["take_profit 104 104 @120"]
+
+
+def test_what_the_clock_ends_in_a_hole_ends_at_its_moment() -> None:
+    rows = flat((-10, 60)) + flat((300, 400), price=104.0)
+    assert ends_of(rows, asked_once(30, minute_estimated_time=50), last=350) == ["time_expired 100 104 @300"]
+    resting = asked_once(30, price_open=95.0, price_take_profit=150.0)
+    assert ends_of(rows, resting, last=350, settings={"schedule_await_minutes": 100}) == ["cancelled timeout @130"]
+
+
+def test_a_question_that_a_hole_made_impossible_comes_at_the_first_moment_that_allows_it() -> None:
+    rows = flat((0, DAY - 1), (DAY, 3 * DAY))
+    asked: list[str] = []
+
+    def get_signal(ctx: Any) -> None:
+        asked.append(f"{ctx.when:%d %H:%M}")
+
+    both(rows, get_signal, first=1430, last=4000, interval="1d")
+    assert asked == ["01 23:50", "02 00:01", "03 00:00"] * 2
+
+
+@pytest.mark.parametrize("hole", [3, 200, 1500, 40_000])
+@pytest.mark.parametrize("interval", ["1m", "5m"])
+def test_a_look_back_across_a_hole_counts_candles(hole: int, interval: str) -> None:
+    begin = 1000 + hole
+    rows = flat((0, 1000), (begin, begin + 300))
+    seen: list[list[int]] = []
+
+    def get_signal(ctx: Any) -> None:
+        seen.append(((ctx.candles(interval, 100).timestamp - ORIGIN) // MINUTE).tolist())
+
+    exchange = bknb.add_exchange("holed", get_candles=ranged(rows), intervals=["1m"])
+    frame = (at(begin + 30), at(begin + 200))
+    strategy = bknb.add_strategy("looks", interval="1m", get_signal=get_signal)
+    result = bknb.backtest("X", strategy=strategy, exchange=exchange, frame=frame, allow_gaps=True)
+    assert result.errors == []
+    assert len(seen) == 170
+    step = 1 if interval == "1m" else 5
+    known = sorted({minute // step * step for first, end in ((0, 1000), (begin, begin + 300))
+                    for minute in range(first, end)})  # fmt: skip
+    for index, candles in enumerate(seen):
+        closed = [open_time for open_time in known if open_time + step <= begin + 30 + index]
+        assert candles == closed[-100:]
+
+
+def test_a_look_back_to_the_beginning_says_where_the_data_begins() -> None:
+    def get_signal(ctx: Any) -> None:
+        ctx.candles("1m", 100)
+
+    rows = flat((0, 50), (90, 300))
+    result = bknb.backtest(
+        "X", strategy=get_signal, interval="1m", exchange=ranged(rows), frame=(at(100), at(200)), allow_gaps=True
+    )
+    (failure,) = result.errors
+    assert failure.count == 40
+    assert "only 60 exist: the data of get_candles begins at 2024-01-01 00:00 UTC" in failure.message
+
+
+def test_rows_computed_at_once_look_back_across_a_hole_as_live_does() -> None:
+    seen: list[int] = []
+
+    def get_signals(candles: Any) -> dict[str, Any]:
+        seen.append(len(candles))
+        nothing = np.zeros(len(candles))
+        return {"position": nothing, "price_take_profit": 1.0, "price_stop_loss": 1.0, "minute_estimated_time": 1.0}
+
+    strategy = bknb.add_strategy("rows", interval="1m", get_signals=get_signals, lookback=80)
+    rows = flat((0, 1000), (3000, 3100))
+    bknb.backtest("X", strategy=strategy, exchange=ranged(rows), frame=(at(3010), at(3050)), allow_gaps=True)
+    assert seen[0] >= 80 + 40
+
+
+def test_a_frame_that_begins_in_a_hole_has_a_price_from_its_first_minute_on() -> None:
+    rows = flat((0, 50)) + [(at(k), 100.0, 101.0, 99.0, 100.0, 1.0) for k in range(200, 300)]
+    prices: list[float] = []
+
+    def get_signal(ctx: Any) -> Any:
+        prices.append(ctx.price)
+        return asked_once(201, minute_estimated_time=3)(ctx)
+
+    assert ends_of(rows, get_signal, first=100, last=250) == ["time_expired 100 100 @204"]
+    assert prices[0] == 100.0
+    for result in both(rows, asked_once(201, minute_estimated_time=3), first=100, last=250):
+        assert ends(result) == ["time_expired 100 100 @204"]
+
+
+# --- the end of a frame --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("behind", [200, 1500, 9 * DAY])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_frame_that_ends_in_a_hole_is_the_end_of_the_frame(model: str, behind: int) -> None:
+    rows = flat((-10, 60)) + flat((behind, behind + 200), price=104.0)
+    found = ends_of(rows, asked_once(30), last=100, execution=model)
+    reason = "time_expired" if model == "vwap" else "frame_end"
+    price = 100 if model == "vwap" else 104
+    if behind == 9 * DAY:  # that far away it is another market
+        assert found == ["data_end 100 100 @59"]
+    else:
+        assert [each.split()[0] for each in found] == [reason]
+        assert found == [f"{reason} 100 {found[0].split()[2]} @{behind}"]
+        assert model == "vwap" or float(found[0].split()[2]) == price
+
+
+def test_a_frame_that_ends_where_nothing_trades_leaves_at_the_first_minute_that_does() -> None:
+    quiet = [(*row[:5], 0.0) for row in flat((98, 400))]
+    rows = flat((-10, 98)) + quiet + flat((400, 420), price=104.0)
+    assert ends_of(rows, asked_once(30), last=100, allow_gaps=False) == ["frame_end 100 104 @400"]
+    assert ends_of(rows, asked_once(30), last=100, allow_gaps=False, execution="touch") == ["frame_end 100 100 @100"]
+
+
+def test_data_that_ends_before_the_frame_does_is_the_end_of_the_data() -> None:
+    for last, ended in ((60, 60), (61, 59), (200, 59)):  # at 60 it was leaving already
+        found = ends_of(flat((-10, 60)), asked_once(30), last=last, allow_gaps=False)
+        assert found == [f"data_end 100 100 @{ended}"]
+
+
+def test_a_hole_at_the_end_of_a_frame_is_refused_and_one_behind_it_is_not() -> None:
+    rows = flat((-10, 60), (200, 400))
+    with pytest.raises(GapError) as caught:
+        ends_of(rows, asked_once(30), last=100, allow_gaps=False)
+    assert caught.value.ranges == ((at(60), at(200)),)
+    assert ends_of(rows, asked_once(30), last=60, allow_gaps=False) == ["frame_end 100 100 @200"]
+
+
+def test_a_frame_that_ends_while_the_market_is_closed_leaves_at_the_opening() -> None:
+    times = [time for time in range(at(4 * DAY), at(9 * DAY), MINUTE) if HOURS.is_open(time)]
+    rows = [(time, *(4 * (100.0 if time < at(6 * DAY) else 104.0,)), 1.0) for time in times]
+    exchange = bknb.exchanges.in_sessions(ranged(rows), "us-equities")
+    friday = 4 * DAY + 15 * 60
+    result = bknb.backtest(
+        "X", strategy=asked_once(friday, minute_estimated_time=1440), interval="1m", exchange=exchange,
+        frame=(at(friday - 10), at(4 * DAY + 22 * 60)), allow_gaps=False,
+    )  # fmt: skip
+    assert ends(result) == [f"frame_end 100 104 @{7 * DAY + 14 * 60 + 30}"]
+    result.equity, str(result.statistics)  # what ends long after its frame has a place in every figure
+    assert float(result.equity.iloc[-1]) > 1
+
+
+# --- pages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["2024-03-09 02:00", "2024-03-10"])
+def test_closed_time_longer_than_a_page_ends_nothing(end: str) -> None:
+    index = pd.date_range("2024-03-04", "2024-03-10", freq="1min", tz="UTC", inclusive="left")
+    times = index.as_unit("ms").asi8
+    times = times[HOURS.mask(times)]
+    rows = [(int(time), *(4 * (100 + 0.001 * k,)), 1.0) for k, time in enumerate(times.tolist())]
+    days = set()
+
+    def get_signal(ctx: Any) -> None:
+        days.add(ctx.when.day)
+
+    exchange = bknb.exchanges.in_sessions(ranged(rows), "us-equities")
+    result = bknb.backtest(
+        "AAPL", strategy=get_signal, interval="15m", exchange=exchange, frame=("2024-03-04 15:00", end)
+    )
+    assert days == {4, 5, 6, 7, 8}
+    assert len(result.candles) == 1920
+    assert result.warnings == []
+
+
+@pytest.mark.parametrize("days", [6, 7, 8])
+def test_a_hole_longer_than_a_page_is_not_the_end_of_the_data(days: int) -> None:
+    rows = flat((0, 2000), (3020, 6 * DAY))
+    options: dict[str, Any] = {"strategy": lambda ctx: None, "interval": "1h", "exchange": ranged(rows)}
+    frame = (at(600), at(days * DAY - 2))
+    with pytest.raises(GapError) as caught:
+        bknb.backtest("X", frame=frame, **options)
+    assert caught.value.ranges == ((at(2000), at(3020)),)
+    result = bknb.backtest("X", frame=frame, allow_gaps=True, **options)
+    assert int(result.candles.timestamp[-1]) >= at(6 * DAY - 2)
+
+
+# --- random worlds ---------------------------------------------------------------------------------------------------
+
+
+def told(records: Records | bknb.Result, *, before: int) -> list[bytes]:
+    """Everything a run told before a moment, without what must differ: mode and frame."""
+    own = records.run_record.records if isinstance(records, bknb.Result) else records
+    everything = [*own.events, *own.milestones, *own.rejected, *own.refused]
+    plain = [msgspec.structs.replace(event, mode="live", frame=None) for event in everything if event.when < before]
+    return [msgspec.json.encode(event) for event in plain]
+
+
+def random_rows(seed: int, times: list[int]) -> list[tuple[float, ...]]:
+    """A random walk with jumps and minutes without volume over these open times."""
+    random = np.random.default_rng(seed)
+    size = len(times)
+    close = 100 * np.exp(np.cumsum(random.normal(0, 0.004, size)))
+    open_ = np.concatenate([[100.0], close[:-1]]) * (1 + random.normal(0, 0.003, size))
+    wicks = np.abs(random.normal(0, 0.003, (2, size)))
+    high, low = np.maximum(open_, close) * (1 + wicks[0]), np.minimum(open_, close) * (1 - wicks[1])
+    volume = random.integers(0, 4, size) * 25.0
+    return list(zip(times, *(column.tolist() for column in (open_, high, low, close, volume)), strict=True))
+
+
+def played(get_signal: Any, exchange: Any, *, first: int, last: int, model: str, **more: Any) -> BacktestRun:
+    plan = plan_backtest(
+        "BTCUSDT", strategy=get_signal, exchange=exchange, frame=(first, last), interval="1m", execution=model,
+        settings=SETTINGS, allow_gaps=True,
+    )  # fmt: skip
+    run = BacktestRun(plan, **more)
+    asyncio.run(run.through())
+    return run
+
+
+def parity(get_signal: Any, exchange: Any, *, first: int, last: int, model: str, late: bool) -> bknb.Result:
+    """Check that live and backtest tell the same, and so does a backtest that looks at every minute."""
+    strategy = bknb.add_strategy("random", interval="1m", get_signal=get_signal, execution=model)
+    task = bknb.Live.background(
+        "BTCUSDT", strategy=strategy, exchange=exchange, clock=SimulatedClock(first), until=last,
+        store=bknb.stores.memory(), allow_gaps=True, settings=SETTINGS,
+    )  # fmt: skip
+    result = task.result(timeout=15)
+    lateness = dict(result.run_record.records.late)
+    assert late or not lateness
+    assert {failure.kind for failure in result.errors} <= ({"late", "warm-up"} if late else {"warm-up"})
+    run = played(strategy, exchange, first=first, last=last, model=model, late=lateness)
+    assert told(result, before=last) == told(run.records, before=last)
+    stepped = played(strategy, exchange, first=first, last=last, model=model, late=lateness, every_minute=True)
+    assert told(run.records, before=2**62) == told(stepped.records, before=2**62)
+    return result
+
+
+HOLES = st.lists(st.tuples(st.integers(1, 120), st.sampled_from([1, 2, 4, 5, 6, 29, 31, 90, 1100, 2600])), max_size=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=6)
+@given(
+    seed=SEEDS,
+    holes=HOLES,
+    at_start=st.sampled_from([0, 0, 3, 40, 1500]),
+    at_end=st.sampled_from([0, 0, 3, 40, 1500]),
+    lead=st.sampled_from([0, 3, 60]),
+)
+def test_random_worlds_with_holes(
+    model: str, seed: int, holes: list[tuple[int, int]], at_start: int, at_end: int, lead: int
+) -> None:
+    minutes, now = list(range(-lead, 0)), at_start
+    for before, hole in [*holes, (60, 0)]:
+        minutes += range(now, now + before)
+        now += before + hole
+    last = now + at_end
+    minutes += range(last + (at_end and 3), last + 200)
+    rows = random_rows(seed, [at(minute) for minute in minutes])
+    parity(signals(seed), ranged(rows), first=ORIGIN, last=at(last), model=model, late=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=4)
+@given(seed=SEEDS, begin=st.sampled_from(["2024-03-30", "2024-10-26"]))
+def test_random_worlds_with_sessions_over_changes_of_the_clocks(model: str, seed: int, begin: str) -> None:
+    first = int(pd.Timestamp(begin, tz="UTC").timestamp()) * 1000
+    last = first + 3 * DAY * MINUTE - 13 * 60 * MINUTE
+    times = np.arange(first - 10 * DAY * MINUTE, last + 5 * DAY * MINUTE, MINUTE)
+    rows = random_rows(seed, times[SHORT_HOURS.mask(times)].tolist())
+    exchange = bknb.exchanges.in_sessions(ranged(rows), SHORT_HOURS)
+    result = parity(signals(seed), exchange, first=first, last=last, model=model, late=False)
+    closed = [event for event in result.events if isinstance(event, Closed)]
+    assert all(SHORT_HOURS.is_open(event.signal.pending_at) for event in closed)

@@ -1,0 +1,212 @@
+"""Paging: whatever a source takes ``limit`` for, all of its candles come, holes are holes, and questions are few."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bknb.config import Settings
+from bknb.domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS
+from bknb.errors import DataError, GapError, NotEnoughData
+from bknb.market.candles import Candles
+from bknb.market.feed import Feed
+from bknb.market.quality import gaps
+from bknb.market.resample import resample
+from bknb.market.sessions import Sessions, as_sessions
+
+ORIGIN = 1_704_067_200_000  # 2024-01-01 00:00 UTC
+LENGTH = 12_000  # minutes asked for
+US = as_sessions("us-equities")
+LUNCH = Sessions.weekly("Europe/Berlin", {"mon-fri": "09:00-11:30, 12:30-17:00"})
+
+
+def minutes(*ranges: tuple[int, int]) -> Candles:
+    """Flat minutes of the ranges ``[first, end)``, counted from the origin."""
+    return Candles.from_rows(
+        [(ORIGIN + n * MINUTE_MS, 1.0, 1.0, 1.0, 1.0, 1.0) for a, b in ranges for n in range(a, b)]
+    )
+
+
+class Shelf:
+    """A source that answers in one of the ways sources answer.
+
+    ``kind``: ``range``, the candles of the next ``limit`` intervals; ``count``, the next ``limit`` candles there are;
+    ``day``, the whole day of ``since``, whatever the limit; ``everything``. ``cap``: it stops short after so many.
+    """
+
+    name = "shelf"
+
+    def __init__(
+        self, candles: Candles, kind: str, *, intervals: tuple[str, ...] | None, page_limit: int | None, cap: int | None
+    ) -> None:
+        self.series = {"1m": candles} | {name: resample(candles, name, allow_gaps=True, since=0, until=ORIGIN * 2)
+                                         for name in ("1h", "1d")}  # fmt: skip
+        self.kind, self.intervals, self.page_limit, self.cap = kind, intervals, page_limit, cap
+        self.asked: list[tuple[str, int, int]] = []
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        self.asked.append((interval, (since - ORIGIN) // MINUTE_MS, limit))
+        if self.page_limit is not None:
+            assert limit <= self.page_limit
+        candles = self.series[interval]
+        limit = limit if self.cap is None else min(limit, self.cap)
+        end = since + limit * INTERVAL_MS[interval]
+        if self.kind == "day":
+            since, end = since - since % DAY_MS, since - since % DAY_MS + DAY_MS
+        first, last = np.searchsorted(candles.timestamp, [since, end]).tolist()
+        if self.kind == "everything":
+            return candles
+        return candles[first : first + limit if self.kind == "count" else last].copy()
+
+    def format_price(self, symbol: str, price: float) -> str:
+        return str(price)
+
+    format_quantity = format_price
+
+
+def fetched(source: Any, *, page: int, allow_gaps: bool = True, since: int = 0, until: int = LENGTH) -> Candles:
+    feed = Feed(source, Settings(max_candles_per_request=page), allow_gaps=allow_gaps)
+    begin, end = ORIGIN + since * MINUTE_MS, ORIGIN + until * MINUTE_MS
+    return asyncio.run(feed.fetch("BTCUSDT", "1m", begin, end))
+
+
+def in_range(candles: Candles, since: int = 0, until: int = LENGTH) -> Candles:
+    first, end = np.searchsorted(candles.timestamp, [ORIGIN + since * MINUTE_MS, ORIGIN + until * MINUTE_MS]).tolist()
+    return candles[first:end]
+
+
+SEGMENTS = st.lists(st.tuples(st.integers(1, 4000), st.integers(1, 3000)), min_size=1, max_size=4)  # hole, candles
+PAGES = st.one_of(st.sampled_from([1, 7, 100, 300, 1000]), st.integers(50, 1000))
+
+
+def market(segments: list[tuple[int, int]]) -> Candles:
+    at, ranges = -60, []
+    for hole, count in segments:
+        ranges.append((at + hole, at + hole + count))
+        at += hole + count
+    return minutes(*ranges)
+
+
+@given(
+    segments=SEGMENTS,
+    page=PAGES,
+    kind=st.sampled_from(["range", "count", "day", "everything"]),
+    declared=st.booleans(),
+    intervals=st.sampled_from([None, ("1m",), ("1m", "1h"), ("1m", "1h", "1d")]),
+)
+def test_all_candles_come_and_every_hole_is_seen(
+    segments: list[tuple[int, int]],
+    page: int,
+    kind: str,
+    declared: bool,  # noqa: FBT001 -- drawn by name
+    intervals: tuple[str, ...] | None,
+) -> None:
+    assume(page >= 50 or sum(sum(each) for each in segments) < 700 or kind == "count")
+    candles = market(segments)
+    until = LENGTH if page >= 50 else 800
+    expected = in_range(candles, until=until)
+    assume(len(expected))
+    assume(kind != "day" or (int(expected.timestamp[0]) - ORIGIN) < 1440 * MINUTE_MS)  # else nothing of the range comes
+    assume(kind != "day" or declared or intervals is None)  # such a source must not say that it has no limit
+    source = Shelf(candles, kind, intervals=intervals, page_limit=page if declared else None, cap=None)
+    assert fetched(source, page=page, until=until) == expected
+    whole = not declared and intervals is not None
+    # A source is asked no more often than if there were no hole, and for each part once or twice more.
+    assert len(source.asked) <= (0 if whole else until / page) + 6 * (len(segments) + 1)
+    source.asked.clear()
+    missing = gaps(expected.timestamp, MINUTE_MS)
+    if missing:
+        with pytest.raises((GapError, DataError)) as caught:
+            fetched(source, page=page, allow_gaps=False, until=until)
+        if isinstance(caught.value, GapError):
+            assert caught.value.ranges == missing
+    else:
+        assert fetched(source, page=page, allow_gaps=False, until=until) == expected
+
+
+@given(
+    first=st.integers(1000, 3000),
+    hole=st.integers(0, 6000),
+    cap=st.sampled_from([100, 300, 720]),
+    begin=st.integers(0, 900),
+)
+def test_a_source_that_answers_less_than_it_is_asked_for(first: int, hole: int, cap: int, begin: int) -> None:
+    candles = minutes((begin, begin + first), (begin + first + hole, LENGTH + 60))
+    source = Shelf(candles, "range", intervals=None, page_limit=None, cap=cap)
+    assert fetched(source, page=1000) == in_range(candles)
+    assert len(source.asked) <= 2 * LENGTH / min(cap, 100) + 10
+
+
+def test_questions_about_a_long_hole_are_few() -> None:
+    year = 366 * 1440
+    candles = minutes((0, 1500), (year - 1500, year - 700))
+    function = Shelf(candles, "range", intervals=None, page_limit=None, cap=None)
+    assert fetched(function, page=1000, until=year) == candles
+    assert len(function.asked) < 25
+    market_place = Shelf(candles, "range", intervals=("1m", "1h", "1d"), page_limit=1000, cap=None)
+    assert fetched(market_place, page=1000, until=year) == candles
+    assert len(market_place.asked) < 15
+    only_minutes = Shelf(candles, "range", intervals=("1m",), page_limit=1000, cap=None)
+    assert fetched(only_minutes, page=1000, until=year) == candles
+    assert len(only_minutes.asked) <= year / 1000 + 3
+
+
+def test_a_source_that_refuses_long_pages_is_asked_for_short_ones() -> None:
+    candles = minutes((0, 600), (5000, 6000))
+
+    class Strict(Shelf):
+        async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+            if limit > 300:
+                raise ValueError("limit must be at most 300")
+            return await super().get_candles(symbol, interval, since, limit)
+
+    source = Strict(candles, "range", intervals=None, page_limit=None, cap=None)
+    assert fetched(source, page=300) == candles
+
+
+def test_minutes_of_the_running_day_are_found_although_its_candle_is_not_there_yet() -> None:
+    candles = minutes((0, 100), (7 * 1440 + 300, 7 * 1440 + 500))
+
+    class Running(Shelf):
+        async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+            answer = await super().get_candles(symbol, interval, since, limit)
+            return answer if interval == "1m" else answer.take(answer.timestamp < ORIGIN + 7 * DAY_MS)
+
+    source = Running(candles, "range", intervals=("1m", "1d"), page_limit=300, cap=None)
+    assert fetched(source, page=300, until=7 * 1440 + 600) == candles
+
+
+@given(
+    sessions=st.sampled_from([US, LUNCH]),
+    day=st.integers(0, 89),
+    days=st.integers(1, 8),
+    page=st.sampled_from([200, 500, 1000]),
+    kind=st.sampled_from(["range", "count"]),
+    declared=st.booleans(),
+)
+def test_closed_time_is_not_asked_for(
+    sessions: Sessions,
+    day: int,
+    days: int,
+    page: int,
+    kind: str,
+    declared: bool,  # noqa: FBT001 -- drawn by name
+) -> None:
+    since, until = (day + 20) * 1440, (day + 20 + days) * 1440  # over both changes of the clocks in March
+    times = ORIGIN + np.arange(since - 1440, until + 1440) * MINUTE_MS
+    times = times[sessions.mask(times)]
+    candles = Candles.from_rows([(time, 1.0, 1.0, 1.0, 1.0, 1.0) for time in times.tolist()])
+    source: Any = Shelf(candles, kind, intervals=None, page_limit=page if declared else None, cap=None)
+    source.sessions = sessions
+    expected = in_range(candles, since, until)
+    try:
+        assert fetched(source, page=page, since=since, until=until, allow_gaps=False) == expected
+    except NotEnoughData:  # a source that counts shows that its candles begin after the range
+        assert not len(expected)
+    spans = sessions.open_ranges(ORIGIN + since * MINUTE_MS, ORIGIN + until * MINUTE_MS)
+    assert len(source.asked) <= sum(-(-(end - first) // MINUTE_MS // page) for first, end in spans) + len(spans)
