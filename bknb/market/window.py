@@ -181,7 +181,9 @@ class Window:
         known = series.candles
         if not len(known):
             return await self._fetch(symbol, interval, series.since)
-        last = int(known.timestamp[-1])
+        last, end = int(known.timestamp[-1]), floor_to(self.horizon, series.step)
+        if self.sessions is not None and self.sessions.next_open(last + series.step, end) >= end:
+            return series  # the market has been closed since
         fresh = (await self._fetch(symbol, interval, last)).candles
         behind = int(np.searchsorted(fresh.timestamp, last, side="right"))
         if behind == len(fresh):
