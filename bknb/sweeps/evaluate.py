@@ -21,7 +21,7 @@ from ..domain.gates import GATES
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
 from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
-from ..engine.minute_walk import minutes_that_fill, ready_minutes
+from ..engine.minute_walk import look_back_begin, minutes_that_fill, ready_minutes
 from ..engine.plan import Plan, open_window
 from ..engine.run_candles import run_minutes
 from ..engine.vectorised import rows_begin, signal_rows
@@ -132,7 +132,8 @@ async def prepare(plan: Plan, warn: Any = None) -> Prepared:
     times, sessions = series.candles.timestamp, window.sessions
     count = plan.settings.avg_price_candles_count
     ready = np.zeros(0, dtype=bool) if sessions is None else ready_minutes(times, sessions, count)
-    fills = minutes_that_fill(series.candles, execution_model(plan.execution))
+    begin = look_back_begin(series.candles, plan.frame.start, count)
+    fills = minutes_that_fill(series.candles, execution_model(plan.execution), begin=begin)
     return _prepared(plan.symbol, series, window.average_prices(plan.symbol), rows, fills, ready)
 
 
