@@ -49,6 +49,7 @@ def run(world: dict[str, Any], get_signal: Any) -> bknb.Result:
         exchange=source(rows_of(world)),
         frame="world",
         execution="vwap",
+        settings=bknb.Settings.strict(),
     )
 
 

@@ -32,7 +32,7 @@ def idle():
         ({"execution": "pesimistic"}, "did you mean 'pessimistic'"),
         ({"interval": "2m"}, "unknown interval '2m'"),
         ({"settings": {"percent_fe": 1}}, "did you mean 'percent_fee'"),
-        ({"settings": {"percent_fee": 1}}, "cannot cover two slippages and two fees"),
+        ({"settings": {"min_take_profit_distance_percent": 0.1}}, "cannot cover two slippages and two fees"),
         ({"settings": 5}, "settings must be a mapping"),
         ({"symbol": ""}, "symbol must be a non-empty text"),
         ({"frame": ("2024-02-01", "2024-01-01")}, "cannot end before it starts"),
@@ -97,14 +97,17 @@ def test_a_strategy_that_raises_is_counted_with_its_line_and_the_run_goes_on():
         (GOOD | {"price_take_profit": float("nan"), "price_stop_loss": "90"}, "finite, finite"),
         (GOOD | {"price_take_profit": 10**400}, "finite"),
         (GOOD | {"price_stop_loss": -1}, "positive"),
-        (GOOD | {"minute_estimated_time": 1.5}, "minutes_whole, stop_loss_far"),
-        (GOOD | {"minute_estimated_time": 0}, "minutes_positive, stop_loss_far"),
-        (GOOD | {"minute_estimated_time": 1441}, "minutes_limit, stop_loss_far"),
+        (GOOD | {"minute_estimated_time": 1.5}, "minutes_whole"),
+        (GOOD | {"minute_estimated_time": 0}, "minutes_positive"),
+        (GOOD | {"entry": "market"}, "entry"),
+        (GOOD | {"entry": "stop"}, "entry"),
+        (lambda price: GOOD | {"price_take_profit": price * 1.003}, "take_profit_costs"),
+        (lambda price: GOOD | {"price_stop_loss": price}, "stop_loss_side, stopped_at_once"),
     ],
 )
 def test_an_answer_that_is_no_signal_is_rejected_with_every_reason(answer, codes):
-    result = run(lambda: answer, interval="1h")
-    assert result.rejected["codes"].tolist() == [codes, codes]
+    result = run(answer if callable(answer) else lambda: answer, interval="1h")
+    assert result.rejected["codes"].tolist() == [codes]
     assert not result.errors
     assert result.trades.empty
 
@@ -114,7 +117,33 @@ def test_an_answer_that_cannot_show_itself_is_rejected_too():
         def __repr__(self):
             raise RuntimeError("no")
 
-    assert run(Mute, interval="1h").rejected["codes"].tolist() == ["shape", "shape"]
+    assert run(Mute, interval="1h").rejected["codes"].tolist() == ["shape"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "code", "line"),
+    [
+        ((1.0045, 0.9, 60), "take_profit_near", "settings={'min_take_profit_distance_percent': 0} allows it"),
+        ((1.1, 0.996, 60), "stop_loss_near", "settings={'min_stop_loss_distance_percent': 0} allows it"),
+        ((1.1, 0.79, 60), "stop_loss_far", "settings={'max_stop_loss_distance_percent': None} allows it"),
+        ((1.1, 0.9, 1441), "minutes_limit", "settings={'max_signal_lifetime_minutes': None} allows it"),
+    ],
+)
+def test_what_is_unusual_is_refused_by_the_strict_settings_alone_with_the_line_that_allows_it(levels, code, line):
+    target, stop, minutes = levels
+
+    def get_signal(price):
+        return bknb.Signal(
+            position="long",
+            price_take_profit=price * target,
+            price_stop_loss=price * stop,
+            minute_estimated_time=minutes,
+        )
+
+    refused = run(get_signal, interval="1h", settings=bknb.Settings.strict()).rejected
+    assert refused["codes"].tolist() == [code]
+    assert line in refused["reasons"][0]
+    assert len(run(get_signal, interval="1h").trades) == 1
 
 
 def test_numbers_of_numpy_are_numbers():
@@ -125,7 +154,7 @@ def test_numbers_of_numpy_are_numbers():
         "minute_estimated_time": np.int64(5),
     }
     result = run(lambda: answer, interval="1h")
-    assert len(result.trades) == 2
+    assert len(result.trades) == 1
     assert result.rejected.empty
 
 

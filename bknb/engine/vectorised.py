@@ -12,8 +12,8 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from difflib import get_close_matches
-from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -111,7 +111,7 @@ def _rounded(
     levels: NDArray[np.float64], tick: float, *, wanted: NDArray[np.bool_], up: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """The wanted levels on the grid, each to the last bit what ``round_up`` or ``round_down`` makes of it."""
-    unit, scale = Fraction(repr(float(tick))).as_integer_ratio()
+    unit, scale = Decimal(repr(float(tick))).as_integer_ratio()
     result = levels.copy()
     with np.errstate(invalid="ignore", over="ignore"):
         ticks = levels / tick
