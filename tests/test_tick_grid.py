@@ -104,3 +104,30 @@ def test_a_run_rounds_before_it_orders() -> None:
 
     assert levels("pessimistic") == levels("touch") == [[99.25, 101.25]]
     assert levels("vwap") == [[99.34, 101.1]]
+
+
+@pytest.mark.parametrize("tick", [0.5, {"BTCUSDT": 0.5}])
+def test_an_exchange_knows_its_tick_and_a_run_may_know_better(tick):
+    bknb.add_exchange("gridded", get_candles=bknb.exchanges.demo(), tick=tick)
+
+    def get_signal(price):
+        return bknb.Signal(
+            position="long",
+            price_take_profit=price * 1.02,
+            price_stop_loss=price * 0.98,
+            minute_estimated_time=60,
+        )
+
+    call = {"strategy": get_signal, "interval": "1h", "exchange": "gridded", "frame": ("2024-01-01", "2024-01-02")}
+    known = bknb.backtest("BTCUSDT", **call)
+    assert known.settings.price_tick == 0.5
+    assert (known.trades[["price_take_profit", "price_stop_loss"]] % 0.5 == 0).all(axis=None)
+    assert bknb.backtest("BTCUSDT", settings={"price_tick": 5.0}, **call).settings.price_tick == 5.0
+    other = bknb.backtest("ETHUSDT", **call).settings.price_tick
+    assert other == (None if isinstance(tick, dict) else 0.5)
+
+
+@pytest.mark.parametrize("tick", [0, -1.0, float("inf"), float("nan"), "0.1", True, {"BTCUSDT": 0}])
+def test_a_tick_of_an_exchange_is_a_step_above_0(tick):
+    with pytest.raises(bknb.UsageError, match="tick must be a finite price step above 0"):
+        bknb.add_exchange("gridded", get_candles=bknb.exchanges.demo(), tick=tick)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
@@ -194,6 +195,19 @@ def make_frame(name: str | None, start: object, end: object, interval: str = "1m
             f"a frame cannot end before it starts: start {minute_text(first)}, end {minute_text(last)} UTC"
         )
     return Frame(name, first, last, interval)
+
+
+def checked_tick(tick: object) -> float | Mapping[str, float] | None:
+    """The step of an exchange's prices as given, once each is a finite number above 0."""
+    steps = [tick] if not isinstance(tick, Mapping) else list(tick.values())
+    for step in steps:
+        if tick is not None and (
+            isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step < math.inf
+        ):
+            raise UsageError(
+                f"tick must be a finite price step above 0, or a mapping from symbol to one, got {step!r:.80}"
+            )
+    return tick  # type: ignore[return-value]  # checked above
 
 
 def as_validation(item: object) -> Validation:

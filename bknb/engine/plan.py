@@ -83,13 +83,14 @@ def plan_backtest(
     if chosen.risk is not None:
         get_risk(chosen.risk)
     given = [name for name, value in (("interval", interval), ("execution", execution)) if value is not None]
+    resolved = resolve_exchange(exchange)
     return Plan(
         symbol=checked_symbol(symbol),
         strategy=chosen,
-        exchange=resolve_exchange(exchange),
+        exchange=resolved,
         frame=resolve_frame(frame),
         execution=execution_model(execution or chosen.execution).name,
-        settings=chosen_settings(settings),
+        settings=on_exchange(chosen_settings(settings), resolved, symbol),
         allow_gaps=allow_gaps,
         given=(*given, *_given_settings(settings)),
     )
@@ -111,6 +112,14 @@ def chosen_settings(settings: object) -> Settings:
     if isinstance(settings, Settings):
         return changed(settings, {})
     raise UsageError(f"settings must be a mapping of settings or bknb.Settings, got {settings!r:.80}")
+
+
+def on_exchange(settings: Settings, exchange: Exchange, symbol: str) -> Settings:
+    """The settings of a run with the tick of its exchange, where the run does not set one itself."""
+    tick = exchange.tick_of(symbol)
+    if tick is None or settings.price_tick is not None:
+        return settings
+    return changed(settings, {"price_tick": float(tick)})
 
 
 def _given_settings(settings: object) -> list[str]:

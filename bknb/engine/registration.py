@@ -9,7 +9,7 @@ from ..domain.execution import execution_model
 from ..domain.interval import interval_ms
 from ..errors import UsageError
 from ..ports import CandleSource
-from .build import as_source, as_validation, checked_callbacks, checked_name, make_frame, make_strategy
+from .build import as_source, as_validation, checked_callbacks, checked_name, checked_tick, make_frame, make_strategy
 from .registry import EXCHANGE_CALLBACKS, RISK_CALLBACKS, AnyFunction, Exchange, F, Frame, Risk, Strategy, registry
 from .vectorised import DEFAULT_LOOKBACK
 
@@ -27,6 +27,7 @@ class _ExchangeOptions(_RiskOptions, total=False):
     format_price: AnyFunction | None
     format_quantity: AnyFunction | None
     intervals: Iterable[str] | None
+    tick: float | Mapping[str, float] | None
 
 
 class _StrategyOptions(_RiskOptions, total=False):
@@ -69,6 +70,7 @@ def add_exchange(
     format_price: AnyFunction | None = None,
     format_quantity: AnyFunction | None = None,
     intervals: Iterable[str] | None = None,
+    tick: float | Mapping[str, float] | None = None,
     callbacks: Mapping[str, AnyFunction] | None = None,
     strict: bool = False,
 ) -> Exchange | Callable[[F], F]:
@@ -86,6 +88,9 @@ def add_exchange(
         Functions ``(symbol, number) -> str``.
     intervals
         Intervals the function answers itself; others are resampled from its one-minute candles. ``None``: any.
+    tick
+        The step of prices (quote currency), or a mapping from symbol to it: levels of signals are put on this grid,
+        away from the market, as by the setting ``price_tick`` of one run. ``None``: unknown.
     callbacks
         ``on_candle_data(symbol, interval, since, count, candles)``, after candles came into memory.
     strict
@@ -99,6 +104,7 @@ def add_exchange(
     """
     checked_name("exchange", name)
     chosen = checked_callbacks("exchange", callbacks, EXCHANGE_CALLBACKS)
+    grid = checked_tick(tick)
 
     def register(function: AnyFunction | CandleSource) -> Exchange:
         source = as_source(
@@ -108,7 +114,7 @@ def add_exchange(
             format_quantity=format_quantity,
             intervals=None if intervals is None else tuple(intervals),
         )
-        return registry.exchanges.add(name, Exchange(name, source, chosen), strict=strict)
+        return registry.exchanges.add(name, Exchange(name, source, chosen, grid), strict=strict)
 
     if get_candles is not None:
         return register(get_candles)

@@ -37,11 +37,16 @@ WALKER_CALLBACKS = ("on_strategy_start", "on_strategy_complete", "on_strategy_er
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A registered source of candles."""
+    """A registered source of candles; ``tick`` is the step of its prices (quote currency), for all or by symbol."""
 
     name: str
     source: CandleSource
     callbacks: Mapping[str, AnyFunction] = field(default_factory=dict)
+    tick: float | Mapping[str, float] | None = None
+
+    def tick_of(self, symbol: str) -> float | None:
+        """The step of a symbol's prices (quote currency); ``None``: unknown."""
+        return self.tick.get(symbol) if isinstance(self.tick, Mapping) else self.tick
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from ..domain.interval import MINUTE_MS
 from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled, TickResult
 from ..engine.build import as_moment
 from ..engine.lookup import get_risk
-from ..engine.plan import ExchangeLike, StrategyLike, checked_symbol, chosen_settings
+from ..engine.plan import ExchangeLike, StrategyLike, checked_symbol, chosen_settings, on_exchange
 from ..engine.resolve import resolve_exchange, resolve_strategy
 from ..errors import UsageError
 from ..events import messages, subjects
@@ -148,12 +148,13 @@ def plan_live(
         raise UsageError("a broker needs a quantity, and a quantity a broker: give both, or neither")
     if broker is not None and late_minutes is None:
         late_minutes = _LATE_WITH_BROKER
+    resolved = resolve_exchange(exchange)
     return LivePlan(
         symbol=checked_symbol(symbol),
         strategy=picked,
-        exchange=resolve_exchange(exchange),
+        exchange=resolved,
         execution=execution_model(execution or picked.execution).name,
-        settings=chosen_settings(settings),
+        settings=on_exchange(chosen_settings(settings), resolved, symbol),
         store=chosen() if store is None else checked(store),
         clock=_WALL_CLOCK if clock is None else clock,
         allow_gaps=allow_gaps,
