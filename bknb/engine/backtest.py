@@ -45,6 +45,8 @@ class BacktestRun:
         Events so far.
     processed, total
         Moments of the frame that are behind, and all.
+    reached
+        The last moment the run came to, UTC ms.
     stopped
         Whether the run was stopped before its end.
     paused
@@ -68,6 +70,7 @@ class BacktestRun:
         self.processed = 0
         self.total = (plan.frame.last - plan.frame.start) // interval_ms(plan.frame.interval) + 1
         self.stopped = False
+        self.reached = plan.frame.start
         self.code = code  # source text of the user's functions, where somebody read it before the run
         self.window: Window | None = window  # candles in memory that several runs share
         self.seconds = 0.0
@@ -250,7 +253,7 @@ class BacktestRun:
                 continue  # asks here when it goes on, and stops here when it was stopped meanwhile
             if quiet or not isinstance(loop.state, Flat):
                 await walk.up_to(when)
-            after = await self._ask(walk, loop, when=when)
+            after = self.reached = await self._ask(walk, loop, when=when)
             while delivered < len(ends := records.ends):
                 yield ends[delivered]
                 delivered += 1
@@ -264,7 +267,10 @@ class BacktestRun:
         for end in records.ends[delivered:]:
             yield end
         self.stopped = self._no_entries
-        self.processed = self.total if not self.stopped else self.processed
+        if not self.stopped:
+            self.processed, self.reached = self.total, frame.last
+        elif records.closed:
+            self.reached = max(self.reached, records.closed[-1].closed_at)
 
     async def _hold(self, when: int) -> None:
         """Wait before the question at ``when`` until the run is resumed or stopped.

@@ -29,7 +29,7 @@ def alt_text(result: Any) -> str:
     partial = " (partial result)" if info.partial else ""
     return (
         f"Equity curve of {info.strategy} on {info.symbol}{partial}: {info.figure('n').text} trades, "
-        f"final equity {info.figure('equity_final').text}, maximum drawdown {info.figure('max_drawdown').text}."
+        f"total return {info.figure('total_return').text}, maximum drawdown {info.figure('max_drawdown').text}."
     )
 
 

@@ -10,6 +10,8 @@ from ..domain.gates import GATES
 from .price_profile import MIN_PROFILE_POINTS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .formulas import Figure
 
 Better: TypeAlias = Literal["higher", "lower"] | None
@@ -255,7 +257,7 @@ def _of_portfolio(key: str) -> Definition:
         how, nothing = f"{own.formula}, over all symbols", own.null_when
     else:
         how, nothing = f"{own.formula}; all trades of all symbols as one sample", own.null_when
-    label = f"Portfolio {own.label[0].lower()}{own.label[1:]}"
+    label = f"Pooled trades: {own.label[0].lower()}{own.label[1:]}"
     # Names of people (and of a newsletter) keep their capital.
     for name in ("Sharpe", "Sortino", "Calmar"):
         label = label.replace(f" {name.lower()} ", f" {name} ")
@@ -263,9 +265,15 @@ def _of_portfolio(key: str) -> Definition:
 
 
 PORTFOLIO_POOLED: Final = _POOLED
-"""Portfolio figures computed from all trades as one sample."""
+"""Figures of the pooled trades: all trades of all symbols as one sample."""
 PORTFOLIO_WEIGHTED: Final = _WEIGHTED
-"""Portfolio figures that are means over symbols, weighted by trade count."""
+"""Figures of the pooled trades that are means over symbols, weighted by trade count."""
+NO_PORTFOLIO: Final = (
+    "pooled trades are one sample in order of exit, not a portfolio: trades that were open at the same time count as "
+    "one after the other. For a portfolio, backtest each symbol and combine result.equity: the mean of the curves is an "
+    "account split evenly at the start"
+)
+"""What the pooled figures of a heat table are not, and how to get that."""
 
 HEAT_DEFINITIONS: Final[dict[str, Definition]] = {
     "total_symbols": Definition(
@@ -291,6 +299,22 @@ def lower_is_better(figure: str) -> bool:
     (True, False, False)
     """
     return figure in DEFINITIONS and DEFINITIONS[figure].lower_is_better
+
+
+def why_missing(key: str, figures: Mapping[str, Any]) -> str:
+    """Why a figure of a sample is not available, as far as the sample tells.
+
+    Examples
+    --------
+    >>> why_missing("sharpe_ratio", {"n": 3}), why_missing("sharpe_ratio", {"n": 30}), why_missing("win_rate", {"n": 0})
+    ('fewer than 10 trades', 'std_dev at most 1e-9', 'no trade')
+    """
+    count, given = int(figures.get("n") or 0), DEFINITIONS[key].null_when
+    if not count:
+        return _NO_TRADE
+    if given.startswith(_FEW):
+        return _FEW if count < GATES.min_trades else given.removeprefix(_FEW).lstrip(", ").removeprefix("or ")
+    return given
 
 
 _UNSIGNED: Final = frozenset({"win_rate", "max_drawdown", "std_dev", "median_step_size"})

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from ..domain.formatting import NOT_AVAILABLE
 from ..domain.html import Html, element, elements, fragment
 from ..errors import UnknownName
-from .definitions import DEFINITIONS, HEAT_DEFINITIONS, Definition
+from .definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, Definition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from .formulas import Figure
 
@@ -63,6 +63,11 @@ class Statistics(Explained):
     A plain dict of int, float, str, bool and None, so it goes into JSON as it is; it prints itself as a
     table, shows itself as one in a notebook, and explains every figure.
 
+    Attributes
+    ----------
+    selected : str
+        Which trades were left out; empty when none was.
+
     Examples
     --------
     >>> from bknb.metrics.statistics import statistics
@@ -77,19 +82,32 @@ class Statistics(Explained):
       source    plain arithmetic
     """
 
-    __slots__ = ()
+    __slots__ = ("selected",)
     _definitions = DEFINITIONS
+    selected: str
+
+    def __init__(self, figures: Mapping[str, Any] | None = None, *, selected: str = "") -> None:
+        super().__init__(figures or {})
+        self.selected = selected
+
+    def _title(self) -> str:
+        kind = "selected" if self.selected else "closed"
+        title = f"Statistics of {self['n']} {kind} trade{'' if self['n'] == 1 else 's'}"
+        return f"{title}, {self.selected}" if self.selected else title
 
     def __repr__(self) -> str:
-        title = f"Statistics of {self['n']} closed trade{'' if self['n'] == 1 else 's'}"
-        return _text_table(title, self._shown())
+        return _text_table(self._title(), self._shown())
 
-    def _repr_html_(self) -> str:
-        return _html_table(self._shown())
+    def _repr_html_(self) -> Html:
+        head = element("p", self._title()) if self.selected else None
+        return fragment(head, _html_table(self._shown()))
 
 
 class HeatStatistics(Explained):
-    """Figures of a portfolio under ``portfolio_*``, and ``per_symbol``: symbol to `Statistics`.
+    """Figures of the pooled trades under ``portfolio_*``, and ``per_symbol``: symbol to `Statistics`.
+
+    Pooled trades are one sample in order of exit, not a portfolio: what was open at the same time counts as one after
+    the other.
 
     ``per_symbol`` is ordered by Sharpe ratio, best first, symbols without one last.
 
@@ -117,13 +135,14 @@ class HeatStatistics(Explained):
             for row in rows
         ]
         title = f"Statistics of {self['portfolio_total_trades']} closed trades by symbol"
-        return "\n".join([_text_table(title, self._shown()), "", *lines])
+        return "\n".join([_text_table(title, self._shown()), "", NO_PORTFOLIO, "", *lines])
 
     def _repr_html_(self) -> str:
         titles = [element("th", DEFINITIONS[key].label, title=_tooltip(DEFINITIONS[key])) for key in _SYMBOL_COLUMNS]
         rows = [element("tr", elements("td", [symbol, *cells])) for symbol, cells in self._symbol_rows()]
         head = element("thead", element("tr", element("th", "Symbol"), *titles))
-        return fragment(element("table", head, element("tbody", *rows)), _html_table(self._shown()))
+        table = element("table", head, element("tbody", *rows))
+        return fragment(table, element("p", NO_PORTFOLIO), _html_table(self._shown()))
 
     def _symbol_rows(self) -> Iterable[tuple[str, list[str]]]:
         for symbol, stats in self["per_symbol"].items():

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 
 def heat_statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> HeatStatistics:
-    """Statistics of closed trades by symbol and of the portfolio they form.
+    """Statistics of closed trades by symbol, and of all of them pooled.
 
-    The portfolio is pooled: all trades of all symbols are one sample in order of exit. Unlike `statistics`,
+    Pooled, all trades of all symbols are one sample in order of exit: that is not a portfolio, because trades that were
+    open at the same time count as one after the other. For a portfolio, backtest each symbol and combine
+    ``result.equity``. Unlike `statistics`,
     rows with unusable times are kept; such a row has no duration, does not stretch the calendar span, and is
     walked as if it had closed first. Only rows without a numeric result are left out.
 
@@ -34,7 +36,7 @@ def heat_statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> HeatS
     Returns
     -------
     HeatStatistics
-        A mapping with ``total_symbols``, the portfolio figures (``portfolio_total_pnl``,
+        A mapping with ``total_symbols``, the figures of the pooled trades (``portfolio_total_pnl``,
         ``portfolio_sharpe_ratio``, ``portfolio_total_trades``, ...) and ``per_symbol``: symbol to `Statistics`,
         by Sharpe ratio descending, symbols without one last. ``.definitions`` holds the meaning of each figure.
         Two figures differ from `statistics` when a sample holds break-even trades only: the win rate, and

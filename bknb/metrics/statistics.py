@@ -1,6 +1,6 @@
 """Statistics of closed trades, each figure with its definition.
 
-`statistics` measures one sample, `heat_statistics` one sample per symbol and the portfolio they form. Figures
+`statistics` measures one sample, `heat_statistics` one sample per symbol and all of them pooled. Figures
 that a sample cannot support are None, never a made-up number: the gates are ten trades for ratios, 14 days and
 at most 365 trades a year for everything annualised. `DEFINITIONS` holds formula, unit, source and
 gate of every figure.

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.formatting import MISSING, NOT_AVAILABLE
-from ..metrics.definitions import DEFINITIONS
-from .backtest_info import COLUMNS, HEADLINES, BacktestInfo, backtest_info
+from ..domain.formatting import MISSING
+from .backtest_info import COLUMNS, HEADLINES, BacktestInfo, Figure, backtest_info
 from .markup import Html, element, elements, fragment, markdown_table
 from .markup import cell as _cell
 
@@ -50,38 +49,55 @@ def summary_text(result: Any) -> str:
     ]
     if info.partial:
         lines.append(f"  PARTIAL   {info.partial}")
-    lines.append(f"  trades    {info.figure('n').text}")
-    if info.rows:
-        lines += [
-            f"  win rate  {info.figure('win_rate').text}",
-            f"  result    {info.figure('total_pnl').text} in all, equity {info.figure('equity_final').text}",
-            f"  drawdown  {info.figure('max_drawdown').text}",
-            f"  Sharpe    {_sharpe(info)}",
-        ]
-    if info.ambiguous:
-        lines.append(f"  ambiguous {_ambiguous(info)}")
-    if info.cancelled:
-        lines.append(f"  cancelled {_reasons(info.cancelled)}")
+    text = {figure.key: figure.text for figure in (*info.account, *info.figures)}
+    lines += [
+        f"  account   {text['total_return']}; a year {text['cagr']}; buy and hold {text['buy_and_hold']}",
+    ]
     if info.rejected:
         lines.append(f"  rejected  {_reasons(info.rejected)}")
-    lines += [f"  note      {note}" for note in info.notes]
+    lines.append(f"  trades    {text['n']}")
+    if info.rows:
+        lines += [
+            f"  win rate  {text['win_rate']}",
+            f"  drawdown  {text['max_drawdown']}, the longest {text['drawdown_days']}",
+            f"  Sharpe    {text['sharpe']}{_rule(info, 'sharpe')}",
+            f"  Sortino   {text['sortino']}",
+            f"  Calmar    {text['calmar']}",
+            f"  in market {text['exposure']} of the time, turnover {text['turnover']}",
+            f"  paid      fees {text['fees']}, slippage {text['slippage']} of the start",
+        ]
+    for word, asides in (("cut off", _cut_off(info)), ("at level", _at_level(info)), ("ambiguous", _ambiguous(info))):
+        if asides:
+            lines.append(f"  {word:<9} {asides}")
+    if info.cancelled:
+        lines.append(f"  cancelled {_reasons(info.cancelled)}")
+    lines += [f"  note      {note}" for note in (*info.remarks, *info.notes)]
     lines += [f"  error     {error}" for error in info.errors]
     lines += [f"  warning   {warning}" for warning in info.warnings]
     return "\n".join(lines)
 
 
-def _sharpe(info: BacktestInfo) -> str:
-    """The Sharpe ratio as text, or why it is not available."""
-    text = info.figure("sharpe_ratio").text
-    if text != MISSING:
-        return f"{text} per trade"
-    few = info.figure("std_dev").text == MISSING
-    return f"{NOT_AVAILABLE}: {DEFINITIONS['std_dev'].null_when if few else 'all trades are alike'}"
+def _rule(info: BacktestInfo, key: str) -> str:
+    """What a ratio is taken from, where there is one."""
+    days = info.figure("days_a_year").text
+    return "" if info.figure(key).text.startswith(MISSING) else f" from daily returns, {days} days a year"
 
 
 def _ambiguous(info: BacktestInfo) -> str:
     exits = "exit" if info.ambiguous == 1 else "exits"
-    return f"{info.ambiguous:,} {exits} with stop and target in one candle"
+    return f"{info.ambiguous:,} {exits} with stop and target in one candle" if info.ambiguous else ""
+
+
+def _at_level(info: BacktestInfo) -> str:
+    entries = "entry" if info.at_level == 1 else "entries"
+    if not info.at_level:
+        return ""
+    return f"{info.at_level:,} {entries} filled at or beyond a level of their own and closed there: nothing but costs"
+
+
+def _cut_off(info: BacktestInfo) -> str:
+    positions = "position" if info.cut_off == 1 else "positions"
+    return f"{info.cut_off:,} {positions} by the end of the run, in every figure" if info.cut_off else ""
 
 
 # -- Markdown ----------------------------------------------------------------------------------------------------
@@ -103,19 +119,30 @@ def backtest_report(result: Any) -> str:
     lines = [f"# {info.kind.capitalize()} report: {_cell(info.strategy)} on {_cell(info.symbol)}", ""]
     if info.partial:
         lines += [f"> **{info.partial}**", ""]
-    lines += [*markdown_table(("Run", ""), info.facts), "", "## Trades", ""]
+    lines += [*markdown_table(("Run", ""), info.facts), "", "## Account", ""]
+    for figure in info.account:
+        better = f" ({figure.better})" if figure.better else ""
+        lines.append(f"- **{figure.label}:** {figure.text}{better}")
+    lines += ["", *_counts("Rejected signals", info.rejected)]
+    lines += [f"> {_cell(remark)}\n" for remark in info.remarks]
+    lines += ["## Trades", ""]
     lines += markdown_table(info.columns, info.rows) if info.rows else ["No trade was closed."]
-    lines += ["", "## Figures", ""]
+    lines += ["", "## Figures of the trades", ""]
     for figure in info.figures:
         better = f" ({figure.better})" if figure.better else ""
         lines.append(f"- **{figure.label}:** {figure.text}{better}")
     lines += ["", "## What did not become a trade, and what to be careful about", ""]
     lines += [f"**Ambiguous exits:** {info.ambiguous:,} (stop and target lie in one candle)", ""]
-    lines += _counts("Cancelled signals", info.cancelled) + _counts("Rejected signals", info.rejected)
+    lines += [
+        f"**Entries at or beyond a level of their own:** {info.at_level:,} (closed at once, at the price of the entry)",
+        "",
+    ]
+    lines += [f"**Cut off by the end of the run:** {info.cut_off:,} (in every figure)", ""]
+    lines += _counts("Cancelled signals", info.cancelled)
     lines += _bullets("Errors", info.errors) + _bullets("Warnings", info.warnings) + _bullets("Notes", info.notes)
     lines += ["## Settings", "", *markdown_table(("Setting", "Value"), info.settings), ""]
     lines += ["## What the figures mean", ""]
-    lines += [f"- **{figure.label}**: {_cell(figure.meaning)}" for figure in info.figures]
+    lines += [f"- **{figure.label}**: {_cell(figure.meaning)}" for figure in (*info.account, *info.figures)]
     return "\n".join(lines) + "\n"
 
 
@@ -130,15 +157,15 @@ def _box(text: str) -> Html:
     return element("div", Html("&#9888; "), text, role="note", style=_BOX)
 
 
-def _numbers(info: BacktestInfo, start: int, end: int) -> Html:
+def _numbers(figures: Sequence[Figure]) -> Html:
     """Figures as a table, three to a row; the definition of each is its tooltip."""
-    number = "text-align:right;white-space:nowrap;padding-right:1.5em"
+    number = "text-align:right;max-width:22em;padding-right:1.5em"
     cells = [
         fragment(
             element("th", figure.label, scope="row", style="text-align:left", title=figure.meaning),
             element("td", figure.text, style=number),
         )
-        for figure in info.figures[start:end]
+        for figure in figures
     ]
     rows = (element("tr", *cells[at : at + 3]) for at in range(0, len(cells), 3))
     return element("table", *rows, style="font-size:92%")
@@ -217,12 +244,16 @@ def summary_html(result: Any) -> Html:
     )
     warnings = [*info.warnings, *(f"Error: {error}" for error in info.errors)]
     asides = "; ".join(_asides(info))
+    rejected = f"{_total(info.rejected):,} rejected: {_reasons(info.rejected)}" if info.rejected else ""
     return element(
         "div",
         element("p", element("b", title), element("br"), what),
         *(_box(text) for text in (info.partial, *warnings) if text),
-        _numbers(info, 0, HEADLINES),
-        element("details", element("summary", "more figures"), _numbers(info, HEADLINES, len(info.figures))),
+        _numbers(info.account),
+        rejected and element("p", rejected),
+        *(element("p", remark) for remark in info.remarks),
+        _numbers(info.figures[:HEADLINES]),
+        element("details", element("summary", "more figures"), _numbers(info.figures[HEADLINES:])),
         asides and element("p", asides),
         _trades(info),
         class_="bknb-result",
@@ -230,8 +261,9 @@ def summary_html(result: Any) -> Html:
 
 
 def _asides(info: BacktestInfo) -> list[str]:
-    asides = [_ambiguous(info)] if info.ambiguous else []
-    for word, pairs in (("cancelled", info.cancelled), ("rejected", info.rejected)):
-        if pairs:
-            asides.append(f"{_total(pairs):,} {word}: {_reasons(pairs)}")
+    cut = _cut_off(info)
+    asides = [f"cut off: {cut}"] if cut else []
+    asides += [text for text in (_at_level(info), _ambiguous(info)) if text]
+    if info.cancelled:
+        asides.append(f"{_total(info.cancelled):,} cancelled: {_reasons(info.cancelled)}")
     return [*asides, *info.notes]

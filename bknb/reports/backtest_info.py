@@ -10,31 +10,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, duration_text, minute_text, percent_text, price_text
-from ..metrics.definitions import DEFINITIONS, figure_text
+from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
+from ..metrics.definitions import DEFINITIONS, figure_text, why_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from ..metrics.account import Account
+
 FIGURES: Final = (
     "n",
     "win_rate",
-    "total_pnl",
-    "equity_final",
-    "max_drawdown",
+    "profit_factor",
     "avg_pnl",
     "median_pnl",
-    "profit_factor",
-    "sharpe_ratio",
-    "annualized_sharpe_ratio",
-    "sortino_ratio",
-    "calmar_ratio",
-    "expected_yearly_returns",
-    "trades_per_year",
     "avg_duration",
+    "sharpe_ratio",
+    "sortino_ratio",
     "std_dev",
     "certainty_ratio",
     "expectancy",
-    "recovery_factor",
     "avg_win",
     "avg_loss",
     "avg_win_duration",
@@ -55,10 +50,24 @@ FIGURES: Final = (
     "pressure_imbalance",
     "median_step_size",
 )
-"""The figures of a report, the most important first."""
+"""The figures of a report on trades, the most important first; money is told by the account."""
 
-HEADLINES: Final = 15
+HEADLINES: Final = 6
 """How many of them are shown before "more figures" is opened."""
+
+_PER_TRADE: Final = frozenset({"sharpe_ratio", "sortino_ratio"})
+_LEVELS: Final = frozenset({"stop_loss", "take_profit"})
+_FAILS_THE_LAW: Final = {
+    "touch": (
+        "execution touch fills at every level that a candle reaches, the target first: a rule can earn with it on a "
+        "random walk by design; compare with pessimistic"
+    ),
+    "vwap": (
+        "execution vwap fills at an average of past minutes, at which nobody can trade any more: a rule can earn with "
+        "it on a random walk by design; compare with pessimistic"
+    ),
+}
+_NO_VOLUME: Final = "the candles have no volume at all: it is not known which minutes traded, so all of them can fill"
 
 _WARM_UP: Final = "warm-up"
 _COSTS: Final = ("percent_fee", "percent_slippage")
@@ -71,9 +80,9 @@ class Figure:
     Attributes
     ----------
     key, label : str
-        Its name in ``result.stats`` and its name for people.
+        Its name in ``result.account`` or ``result.stats`` and its name for people.
     text : str
-        Its value with unit, or ``N/A``.
+        Its value with unit, or ``N/A`` with the reason.
     better : str
         ``higher is better``, ``lower is better``, or empty where neither holds or there is no value.
     meaning : str
@@ -101,14 +110,22 @@ class BacktestInfo:
         Label and value of what was run, on which data, with which costs.
     settings : tuple of (str, str)
         Every setting of the run.
+    account : tuple of Figure
+        The headline: figures of the account, over the whole frame.
     figures : tuple of Figure
-        In the order of :data:`FIGURES`.
+        Of the trades, in the order of :data:`FIGURES`.
     columns, rows : tuple
         Names of the trade table's columns, and one tuple of cells for each trade, oldest first.
     signs : tuple of int
         1, -1 or 0 for each trade: won, lost, neither.
     ambiguous : int
-        Trades whose stop and target lie in one and the same candle.
+        Trades whose candle allows another reading, such as stop and target in one candle.
+    at_level : int
+        Entries that filled at or beyond one of their own levels and closed there at once.
+    cut_off : int
+        Positions that the end of the frame or of the data cut off; in every figure.
+    remarks : tuple of str
+        What the execution model or the data does not support, one line each.
     cancelled, rejected : tuple of (str, int)
         Reasons with the number of signals, most frequent first; rejections go together that broke the same rules, and
         are described by the text of the first of them.
@@ -122,11 +139,15 @@ class BacktestInfo:
     partial: str
     facts: tuple[tuple[str, str], ...]
     settings: tuple[tuple[str, str], ...]
+    account: tuple[Figure, ...]
     figures: tuple[Figure, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     signs: tuple[int, ...]
     ambiguous: int
+    at_level: int
+    cut_off: int
+    remarks: tuple[str, ...]
     cancelled: tuple[tuple[str, int], ...]
     rejected: tuple[tuple[str, int], ...]
     errors: tuple[str, ...]
@@ -134,27 +155,47 @@ class BacktestInfo:
     notes: tuple[str, ...]
 
     def figure(self, key: str) -> Figure:
-        """One figure by its key in ``result.stats``."""
-        return next(figure for figure in self.figures if figure.key == key)
+        """One figure by its key in ``result.account`` or ``result.stats``."""
+        return next(figure for figure in (*self.account, *self.figures) if figure.key == key)
 
 
 # -- the info object ---------------------------------------------------------------------------------------------
 
 
+def account_figures_of(account: Account) -> tuple[Figure, ...]:
+    """The figures of an account with their texts."""
+    figures = []
+    for key, value in account.items():
+        known = ACCOUNT_DEFINITIONS[key]
+        unavailable = f" N/A when: {known.null_when}." if known.null_when else ""
+        figures.append(
+            Figure(
+                key=key,
+                label=known.label,
+                text=account.text(key),
+                better="" if value is None else known.better_text,
+                meaning=f"{known.formula}.{unavailable}",
+            )
+        )
+    return tuple(figures)
+
+
 def figures_of(stats: Mapping[str, Any]) -> tuple[Figure, ...]:
-    """Every figure of a report with its text, in the order of :data:`FIGURES`."""
+    """Every figure of the trades with its text, in the order of :data:`FIGURES`."""
     figures = []
     for key in FIGURES:
         definition, value = DEFINITIONS[key], stats.get(key)
         text = figure_text(definition, value)
+        if text == MISSING:
+            text = f"{MISSING}: {why_missing(key, stats)}"
         if key == "win_rate" and value is not None:
             text += f" ({stats['win_count']:,} won / {stats['loss_count']:,} lost)"
-        better = definition.better_text if text != MISSING else ""
+        better = definition.better_text if value is not None else ""
         unavailable = f" N/A when: {definition.null_when}." if definition.null_when else ""
         figures.append(
             Figure(
                 key=key,
-                label=definition.label,
+                label=f"{definition.label} per trade" if key in _PER_TRADE else definition.label,
                 text=text,
                 better=better,
                 meaning=f"{definition.formula}.{unavailable}",
@@ -267,6 +308,16 @@ def _partial(result: Any) -> str:
     return f"Stopped before its end: this is a partial result{last}."
 
 
+def _at_level(trades: Any) -> int:
+    same = (trades["price_open"] == trades["price_close"]) & (trades["pending_at"] == trades["closed_at"])
+    return int((same & trades["close_reason"].isin(_LEVELS)).sum())
+
+
+def _remarks(result: Any) -> tuple[str, ...]:
+    remarks = [_FAILS_THE_LAW[result.execution]] if result.execution in _FAILS_THE_LAW else []
+    return (*remarks, *([] if result.measured.has_volume else [_NO_VOLUME]))
+
+
 def backtest_info(result: Any) -> BacktestInfo:
     """Facts, figures, rows, errors and warnings of one Result, as :func:`bknb.backtest` returns it."""
     import msgspec
@@ -280,11 +331,15 @@ def backtest_info(result: Any) -> BacktestInfo:
         partial=_partial(result),
         facts=_facts(result, settings),
         settings=tuple((name, _setting(value)) for name, value in settings.items()),
+        account=account_figures_of(result.account),
         figures=figures_of(result.stats),
         columns=COLUMNS,
         rows=_rows(trades),
         signs=tuple((value > 0) - (value < 0) for value in trades["pnl_percentage"].tolist()),
         ambiguous=int(trades["ambiguous"].sum()),
+        at_level=_at_level(trades),
+        cut_off=int(result.account["cut_off"]),
+        remarks=_remarks(result),
         cancelled=_counted(str(reason) for reason in result.cancelled["reason"]),
         rejected=_rejected(result.rejected),
         errors=tuple(_failure(failure) for failure in result.errors if failure.kind != _WARM_UP),

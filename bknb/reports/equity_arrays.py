@@ -30,13 +30,15 @@ class EquityInfo:
         One line naming strategy, symbol, frame and execution model.
     start_ms, end_ms : int
         First moment of the run, and its last or that of a close after it (UTC milliseconds).
-    time_ms : ndarray of int64, shape (n + 1,)
-        The start of the run, then each close.
-    equity : ndarray of float64, shape (n + 1,)
-        Compounded multiple of the starting money; 1.0 at the start.
-    drawdown_time_ms, drawdown_percent : ndarray, shape (2 n + 1,)
-        Distance below the highest equity so far, in percent, never above zero. Each trade gives two points at its
-        close: the deepest moment inside the trade, then what was left of it. The lowest point is ``max_drawdown``.
+    time_ms : ndarray of int64, shape (m,)
+        The start of the run, then the close of each bar.
+    equity : ndarray of float64, shape (m,)
+        Multiple of the starting money, marked at the close of each bar; 1.0 at the start.
+    drawdown_time_ms, drawdown_percent : ndarray, shape (m + n,)
+        Distance below the highest equity so far, in percent, never above zero: at each mark and after each trade. The
+        lowest point is ``max_drawdown`` of the account.
+    trade_equity : ndarray of float64, shape (n,)
+        Equity after each trade.
     price_time_ms, price : ndarray, at most 2000 points
         Closing prices of the run's one-minute candles, decimated with :func:`decimate`.
     opened_ms, closed_ms : ndarray of int64, shape (n,)
@@ -54,6 +56,7 @@ class EquityInfo:
     equity: Floats
     drawdown_time_ms: Times
     drawdown_percent: Floats
+    trade_equity: Floats
     price_time_ms: Times
     price: Floats
     opened_ms: Times
@@ -142,21 +145,6 @@ def _ms(column: Any) -> Times:
     return np.asarray(pd.DatetimeIndex(column).as_unit("ms").asi8, dtype=np.int64)
 
 
-def drawdown_path(times: Times, equity: Floats, trough_percent: Floats) -> tuple[Times, Floats]:
-    """Times and values of the drawdown line; ``equity`` holds the start and one value per trade."""
-    before, after = equity[:-1], equity[1:]
-    peak_before = np.maximum.accumulate(equity)[:-1]
-    peak_after = np.maximum(peak_before, after)
-    dip = np.where(np.isnan(trough_percent), 0.0, np.minimum(trough_percent, 0.0))
-    inside = before * np.maximum(1.0 + dip / 100.0, 0.0)
-    path = np.empty(1 + 2 * before.shape[0])
-    path[0] = 0.0
-    path[1::2] = (np.minimum(inside, before) / peak_before - 1.0) * 100.0
-    path[2::2] = (after / peak_after - 1.0) * 100.0
-    moments = np.concatenate((times[:1], np.repeat(times[1:], 2)))
-    return moments, path
-
-
 def equity_info(result: Any) -> EquityInfo:
     """The arrays of the equity plot of a backtest.
 
@@ -171,21 +159,18 @@ def equity_info(result: Any) -> EquityInfo:
     """
     trades = result.trades
     closed = _ms(trades["closed_at"])
-    equity = result.equity
-    values = np.asarray(equity.to_numpy(dtype=np.float64))[: closed.shape[0] + 1]
-    times = np.concatenate((np.asarray([result.start], dtype=np.int64), closed))
-    trough = trades["trough_percentage"].to_numpy(dtype=np.float64)
-    drawdown_time, drawdown = drawdown_path(times, values, trough)
+    marked = result.marked
     price_time, price = decimate(result.candles.timestamp, result.candles.close)
     frame = result.frame or f"{day_text(result.start)} to {day_text(result.end)}"
     return EquityInfo(
         title=f"{result.strategy} · {result.symbol} · {frame} · {result.execution}",
         start_ms=int(result.start),
-        end_ms=max(int(result.end), int(times[-1])),
-        time_ms=times,
-        equity=values,
-        drawdown_time_ms=drawdown_time,
-        drawdown_percent=drawdown,
+        end_ms=max(int(result.end), int(marked.time_ms[-1]), int(closed.max(initial=0))),
+        time_ms=marked.time_ms,
+        equity=marked.equity,
+        drawdown_time_ms=marked.path_time_ms,
+        drawdown_percent=marked.drawdown,
+        trade_equity=marked.after[: len(closed)],
         price_time_ms=price_time,
         price=price,
         opened_ms=_ms(trades["pending_at"]),

@@ -1,4 +1,4 @@
-"""Many symbols of one strategy: a table by symbol, and the portfolio they form."""
+"""Many symbols of one strategy: a table by symbol, and the pooled trades."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import minute_text
-from ..metrics.definitions import DEFINITIONS, HEAT_DEFINITIONS, figure_text
+from ..metrics.definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, figure_text
 from ..metrics.figure_table import HeatStatistics
 from ..metrics.heat import heat_statistics
-from .markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
+from .markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,10 +80,11 @@ class HeatInfo:
 
     def report(self) -> str:
         """The table as Markdown, with what each figure means."""
-        lines = [f"# Portfolio heat: {cell(self.strategy)}", ""]
+        lines = [f"# Heat: {cell(self.strategy)}", ""]
         if not self.statistics["per_symbol"]:
             return "\n".join([*lines, "No trade was closed."]) + "\n"
         lines += [f"> {cell(warning)}" for warning in self.warnings]
+        lines += ["## Pooled trades", "", f"{NO_PORTFOLIO[0].upper()}{NO_PORTFOLIO[1:]}.", ""]
         lines += [*figures(self._pairs()), "", "## By symbol", ""]
         lines += [*markdown_table(self._titles(len(COLUMNS)), self._rows(len(COLUMNS))), "", "## Runs", ""]
         runs = [[symbol, minute_text(first), minute_text(last)] for symbol, first, last in self.runs]
@@ -94,11 +95,12 @@ class HeatInfo:
 
     def __repr__(self) -> str:
         head = f"heat of {self.strategy}: {len(self.runs)} symbols"
-        return "\n".join([head, *(f"  {warning}" for warning in self.warnings), repr(self.statistics)])
+        notes = (*self.warnings, NO_PORTFOLIO)
+        return "\n".join([head, *(f"  {note}" for note in notes), repr(self.statistics)])
 
     def _repr_html_(self) -> Html:
         head = html_figures(f"Heat of {self.strategy}", self._pairs()[:12])
-        return fragment(head, html_table(self._titles(_SHOWN), self._rows(_SHOWN)))
+        return fragment(head, element("p", NO_PORTFOLIO), html_table(self._titles(_SHOWN), self._rows(_SHOWN)))
 
 
 def heat_info(strategy: str, results: Iterable[Any]) -> HeatInfo:

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..domain.formatting import duration_text, minute_text, percent_text, price_text
+from ..domain.interval import MINUTE_MS
+from ..metrics.account import Account, account_figures
+from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS
-from .backtest_info import FIGURES, figures_of
-from .equity_arrays import EquityInfo, Floats, Times, decimate, drawdown_path
+from ..metrics.marked_equity import MarkedEquity, Positions, mark, positions_from
+from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of
+from .equity_arrays import EquityInfo, Floats, Times, decimate
 from .ohlc_bars import bars
 from .progress_text import left_text, speed_text
 from .run_view import RunView
 
+if TYPE_CHECKING:
+    from array import array
+
+HEADLINE_ROWS: Final = len(ACCOUNT_DEFINITIONS) + HEADLINES
+"""The rows of the statistics panel that come first: the account, and the first figures of the trades."""
 TRADES_SHOWN: Final = 20_000
 """Most trades a table in the browser holds; the newest."""
 ROWS_SHOWN: Final = 200
 """Most rows of any other table; the newest."""
 POINTS: Final = 1000
 """Points of a line until the width of the screen is known."""
+
+_NO_BARS: Final = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float64))
 
 TABLES: Final = ("risk", "milestones", "problems", "timings", "walker")
 """Panels that are plain tables."""
@@ -45,7 +55,7 @@ def status_panel(view: RunView, seconds: float) -> dict[str, Any]:
     fraction = view.processed / view.total if view.total else None
     if view.status == "fulfilled" and view.mode != "live":
         fraction = 1.0
-    total = sum(view.trades.pnl)
+    total = (float(np.prod(1 + np.array(view.trades.pnl) / 100)) - 1) * 100
     trades = len(view.trades)
     parts = [_STATUS_TEXT.get(view.status, view.status)]
     if fraction is not None and not view.over:
@@ -55,7 +65,7 @@ def status_panel(view: RunView, seconds: float) -> dict[str, Any]:
     else:
         parts.append(f"{trades:,} trade{'' if trades == 1 else 's'}")
     if trades:
-        parts.append(f"{_sign(total)} {percent_text(total)} in all")
+        parts.append(f"{_sign(total)} {percent_text(total)}")
     if not view.over and view.mode == "backtest":
         parts += [text for text in (speed_text(rate), left_text(left)) if text]
     facts = {"Last tick": f"{minute_text(view.last_ms)} UTC" if view.last_ms is not None else "none yet"}
@@ -104,23 +114,35 @@ def price_panel(
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    """Equity as a multiple of the start, and drawdown in percent."""
-
-    time_ms: Times
-    equity: Floats
-    drawdown_time_ms: Times
-    drawdown_percent: Floats
-
-
-def _lines(view: RunView) -> _Lines:
+def _positions(view: RunView) -> Positions:
     trades = view.trades
     count = len(trades)
-    closed = np.array(trades.closed_ms[:count]).astype(np.int64)
-    equity = np.concatenate(([1.0], np.cumprod(1.0 + np.array(trades.pnl[:count]) / 100.0)))
-    times = np.concatenate((np.asarray([view.span()[0]], dtype=np.int64), closed))
-    return _Lines(times, equity, *drawdown_path(times, equity, np.array(trades.trough[:count])))
+
+    def column(values: array[float]) -> Floats:
+        return np.array(values[:count], dtype=np.float64)
+
+    return positions_from(
+        opened_ms=column(trades.opened_ms).astype(np.int64),
+        closed_ms=column(trades.closed_ms).astype(np.int64),
+        side=column(trades.side),
+        price_open=column(trades.price_open),
+        price_close=column(trades.price_close),
+        net=column(trades.pnl),
+        fee=column(trades.fee),
+        slippage=column(trades.slippage),
+    )
+
+
+def _marked(view: RunView, positions: Positions) -> MarkedEquity:
+    """Equity so far: marked at each candle where the candles are known, else after each trade."""
+    start, end = view.span()
+    if view.over and view.end_ms is not None:
+        end = view.end_ms
+    elif not view.over:
+        newest = int(positions.closed_ms[-1]) + MINUTE_MS if len(positions) else start
+        end = max(view.last_ms or newest, newest)
+    times, closes = _NO_BARS if view.candles is None else (view.candles.timestamp, view.candles.close)
+    return mark(positions, times, closes, start=start, end=max(start, end))
 
 
 def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
@@ -128,21 +150,22 @@ def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
     trades = view.trades
     count = len(trades)
     first, last = view.span()
-    lines = _lines(view)
+    marked = _marked(view, _positions(view))
     series = view.series()
     price_time, price = decimate(series.timestamp, series.close, max(price_points, 4))
     return EquityInfo(
         title=view.title,
         start_ms=first,
         end_ms=last,
-        time_ms=lines.time_ms,
-        equity=lines.equity,
-        drawdown_time_ms=lines.drawdown_time_ms,
-        drawdown_percent=lines.drawdown_percent,
+        time_ms=marked.time_ms,
+        equity=marked.equity,
+        drawdown_time_ms=marked.path_time_ms,
+        drawdown_percent=marked.drawdown,
+        trade_equity=marked.after,
         price_time_ms=price_time,
         price=price,
         opened_ms=np.array(trades.opened_ms[:count]).astype(np.int64),
-        closed_ms=lines.time_ms[1:],
+        closed_ms=np.array(trades.closed_ms[:count]).astype(np.int64),
         price_open=np.array(trades.price_open[:count]),
         price_close=np.array(trades.price_close[:count]),
         pnl_percent=np.array(trades.pnl[:count]),
@@ -164,13 +187,13 @@ def equity_panel(
     view: RunView, *, start_ms: int | None = None, end_ms: int | None = None, points: int = POINTS
 ) -> dict[str, Any]:
     """Equity and drawdown in percent, at most ``points`` each, every extreme among them."""
-    info = _lines(view)
-    newest = int(info.time_ms[-1])
-    reached = view.span()[1] if view.over else max(view.last_ms or newest, newest)
-    times = np.append(info.time_ms, reached)
-    percent = (np.append(info.equity, info.equity[-1]) - 1.0) * 100.0
-    deep_times = np.append(info.drawdown_time_ms, reached)
-    deep = np.append(info.drawdown_percent, info.drawdown_percent[-1])
+    marked = _marked(view, _positions(view))
+    reached = max(view.span()[1] if view.over else 0, int(marked.time_ms[-1]))
+    times = np.append(marked.time_ms, reached)
+    percent = (np.append(marked.equity, marked.equity[-1]) - 1.0) * 100.0
+    drawdown_line = marked.drawdown
+    deep_times = np.append(marked.path_time_ms, reached)
+    deep = np.append(drawdown_line, drawdown_line[-1])
     time, equity = _window(times, percent, start_ms, end_ms, points)
     deep_time, drawdown = _window(deep_times, deep, start_ms, end_ms, points)
     return {
@@ -251,8 +274,18 @@ def signals_panel(view: RunView) -> dict[str, Any]:
     return {"rows": rows, "missed": missed}
 
 
+def _account(view: RunView) -> Account:
+    """The account of a run so far; that of a finished run is known."""
+    if view.account is not None:
+        return view.account
+    positions = _positions(view)
+    account = account_figures(_marked(view, positions), positions)
+    account.reasons["buy_and_hold"] = "the run is not over"
+    return account
+
+
 def statistics_panel(view: RunView) -> list[list[str]]:
-    """Key, label, value and direction of every figure."""
+    """Key, label, value and direction of every figure: those of the account, then those of the trades."""
     from ..metrics.statistics import statistics
 
     trades = view.trades
@@ -260,14 +293,14 @@ def statistics_panel(view: RunView) -> list[list[str]]:
     columns = (trades.opened_ms, trades.closed_ms, trades.pnl, trades.price_close, trades.peak, trades.trough)
     names = ("pending_at", "closed_at", "pnl_percentage", "price_close", "peak_percentage", "trough_percentage")
     rows = [dict(zip(names, row, strict=True)) for row in zip(*(column[:count] for column in columns), strict=True)]
-    return [[figure.key, figure.label, figure.text, figure.better] for figure in figures_of(statistics(rows))]
+    figures = (*account_figures_of(_account(view)), *figures_of(statistics(rows)))
+    return [[figure.key, figure.label, figure.text, figure.better] for figure in figures]
 
 
 def meanings() -> dict[str, str]:
     """What each figure means, by its key: formula, source, and when it is not available."""
     texts = {}
-    for key in FIGURES:
-        known = DEFINITIONS[key]
+    for key, known in {**ACCOUNT_DEFINITIONS, **{key: DEFINITIONS[key] for key in FIGURES}}.items():
         unless = f" Not available when: {known.null_when}." if known.null_when else ""
         texts[key] = f"{known.formula}.{unless} Source: {known.source}."
     return texts

@@ -101,7 +101,7 @@ def _trade_traces(info: EquityInfo) -> list[dict[str, Any]]:
     """Trades on the equity line: ▲ where money was made, ▼ where it was lost."""
     traces: list[dict[str, Any]] = []
     won = info.pnl_percent > 0
-    percent = _percents((info.equity[1:] - 1.0) * 100.0)
+    percent = _percents((info.trade_equity - 1.0) * 100.0)
     for name, sign, colour, chosen in (
         ("win ▲", "triangle-up", _WIN, won),
         ("loss ▼", "triangle-down", _LOSS, ~won),
@@ -308,8 +308,8 @@ def _draw(info: EquityInfo, top: Any, middle: Any, bottom: Any) -> None:
     for sign, colour, chosen in marks:
         rows = _pick(info, chosen)
         top.plot(
-            dates(times[1:][rows]),
-            percent[1:][rows],
+            dates(info.closed_ms[rows]),
+            (info.trade_equity[rows] - 1.0) * 100.0,
             sign,
             color=colour,
             markersize=0.55 * _size(len(info)),

@@ -10,7 +10,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import (
@@ -29,9 +29,13 @@ from ..domain.signal import (
 from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
 from ..metrics.definitions import DEFINITIONS, figure_text, lower_is_better
+from ..metrics.marked_equity import SIDES
 from .ohlc_bars import PriceLine
 from .progress_text import interval_minutes
 from .signal_story import RANK, event_line
+
+if TYPE_CHECKING:
+    from ..metrics.account import Account
 
 Key: TypeAlias = tuple[str, str, str]
 """Mode, symbol and strategy: together they identify a run at any moment."""
@@ -146,6 +150,9 @@ class Trades:
     pnl: array[float] = field(default_factory=lambda: array("d"))
     peak: array[float] = field(default_factory=lambda: array("d"))
     trough: array[float] = field(default_factory=lambda: array("d"))
+    side: array[float] = field(default_factory=lambda: array("d"))
+    fee: array[float] = field(default_factory=lambda: array("d"))
+    slippage: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, event: Closed) -> None:
         """Add one closed trade."""
@@ -160,6 +167,9 @@ class Trades:
         self.pnl.append(event.pnl.pnl_percentage)
         self.peak.append(event.peak_percentage)
         self.trough.append(event.trough_percentage)
+        self.side.append(SIDES[row.position])
+        self.fee.append(event.pnl.fee_percentage)
+        self.slippage.append(event.pnl.slippage_percentage)
 
     def __len__(self) -> int:
         return len(self.events)
@@ -242,6 +252,7 @@ class RunView:
         self.ranking: list[dict[str, str]] = []
         self._steps: dict[str, Any] = {}
         self.candles: Any = None
+        self.account: Account | None = None
         self.last_ms: int | None = None
         self.last_price: float | None = None
         self.state: dict[str, str] = {}
@@ -447,6 +458,11 @@ class RunView:
         if len(candles) and candles is not self.candles:
             self.candles = candles
             self._changed("price")
+
+    def set_account(self, account: Account) -> None:
+        """Set the figures of the account of a finished run."""
+        self.account = account
+        self._changed("statistics")
 
     # -- queries -----------------------------------------------------------------------------------------------------
 

@@ -18,13 +18,16 @@ from ..domain.interval import DAY_MS
 from ..errors import UsageError
 from ..metrics.definitions import DEFINITIONS, figure_text
 from ..metrics.figure_table import Statistics
-from ..reports.backtest_info import FIGURES
 from ..reports.markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
 from .comparison import rankable
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_SHOWN: Final = (
+    *("n", "win_rate", "total_pnl", "equity_final", "max_drawdown", "avg_pnl", "median_pnl", "profit_factor"),
+    *("sharpe_ratio", "annualized_sharpe_ratio", "sortino_ratio", "calmar_ratio"),
+)
 _UNITS: Final = {"m": 60_000, "h": 3_600_000, "d": DAY_MS, "w": 7 * DAY_MS}
 
 
@@ -236,7 +239,7 @@ class WalkForward:
             ("Walk", f"{'anchored' if self.anchored else 'rolling'}, {len(self.folds)} folds, chosen by {own.label}"),
             ("Efficiency", MISSING if efficiency is None else f"{efficiency:.2f} (tests / where chosen, per day)"),
         ]
-        shown = [key for key in FIGURES[:12] if key in self.stats]
+        shown = [key for key in _SHOWN if key in self.stats]
         return pairs + [(DEFINITIONS[key].label, figure_text(DEFINITIONS[key], self.stats[key])) for key in shown]
 
     def _rows(self) -> list[list[str]]:

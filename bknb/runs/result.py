@@ -31,9 +31,13 @@ if TYPE_CHECKING:
 
     from ..domain.html import Html
     from ..market.candles import Candles
+    from ..metrics.account import Account
+    from ..metrics.marked_equity import MarkedEquity
     from ..metrics.statistics import Statistics
     from ..provenance.card import Card
+    from .measured import Measured
     from .moment import Moment
+    from .periods import Period
     from .run_record import RunRecord
 
 _TIMES = ("scheduled_at", "pending_at", "closed_at", "when")
@@ -143,22 +147,106 @@ class Result:
         return self.statistics()
 
     def statistics(self, *, leave_out: Sequence[str] = ()) -> Statistics:
-        """Return the statistics without trades of some close reasons, such as ``["frame_end", "data_end"]``."""
+        """Return the statistics without trades of some close reasons; they say of themselves that they are selected.
+
+        Parameters
+        ----------
+        leave_out
+            Close reasons, such as ``["frame_end", "data_end"]``.
+        """
         from ..metrics.statistics import statistics
 
-        return statistics([_trade(event) for event in self._records.closed if event.close_reason not in leave_out])
+        kept = [_trade(event) for event in self._records.closed if event.close_reason not in leave_out]
+        figures = statistics(kept)
+        if len(kept) < len(self._records.closed):
+            figures.selected = f"without {', '.join(leave_out)}"
+        return figures
+
+    @cached_property
+    def measured(self) -> Measured:
+        """The account, and what else is known of the candles of the run."""
+        from .measured import measure
+
+        return measure(self.run_record)
+
+    @property
+    def account(self) -> Account:
+        """The figures of the account: its whole equity goes into each position in turn, over the whole frame.
+
+        Percent, except ratios, multiples, days and counts; ``None`` where a figure is not available, and
+        ``account.reasons`` says why. ``account.explain("sharpe")`` gives formula and source.
+
+        Raises
+        ------
+        DataError
+            When the candles were released before this was asked for, and cannot be read again.
+        """
+        return self.measured.account
+
+    @cached_property
+    def marked(self) -> MarkedEquity:
+        """Equity of the account as arrays, marked at the close of every one-minute bar."""
+        from .measured import marked_equity
+
+        return marked_equity(self.run_record)
 
     @cached_property
     def equity(self) -> pd.Series:
-        """Compounded equity: 1.0 at the start, then one value per close; the whole account is in each trade."""
+        """Equity of the account as a multiple of its start, marked at the close of every one-minute bar.
+
+        The index holds moments (UTC): the start of the run with 1.0, the close of each bar, the end.
+        """
         import pandas as pd
 
-        value, moments, values = 1.0, [self.start], [1.0]
-        for event in self._records.closed:
-            value *= 1 + event.pnl.pnl_percentage / 100
-            moments.append(event.closed_at)
-            values.append(value)
-        return pd.Series(values, index=pd.to_datetime(moments, unit="ms", utc=True), name="equity")
+        index = pd.DatetimeIndex(pd.to_datetime(self.marked.time_ms, unit="ms", utc=True))
+        return pd.Series(self.marked.equity, index=index, name="equity")
+
+    def returns(self, freq: str = "1D") -> pd.Series:
+        """Return the returns of the account in periods of equal length, as fractions, indexed by their beginning (UTC).
+
+        Parameters
+        ----------
+        freq
+            A pandas frequency such as ``"1D"``, ``"1h"`` or ``"W-MON"``. Every period the frame touches has a value,
+            0.0 where nothing happened.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-03")
+        >>> result.returns("1D").tolist()
+        [0.0, 0.0]
+        """
+        from .periods import returns_of
+
+        return returns_of(self.equity, freq)
+
+    def calendar(self, period: Period = "month") -> pd.DataFrame:
+        """Return one row per calendar period (UTC): return, largest drawdown inside it, positions closed in it.
+
+        Parameters
+        ----------
+        period
+            ``"day"``, ``"week"``, ``"month"``, ``"quarter"`` or ``"year"``.
+
+        Raises
+        ------
+        UsageError
+            When it is another word.
+        """
+        from .periods import calendar_of
+
+        return calendar_of(self.equity, self.trades, period)
+
+    def drawdowns(self, n: int = 5) -> pd.DataFrame:
+        """Return the ``n`` deepest drawdowns of the marked equity, the deepest first.
+
+        Columns: ``peak``, ``trough`` and ``recovered`` (UTC; ``NaT`` while under water at the end), ``drawdown``
+        (percent) and ``days`` from the peak to the recovery or to the end.
+        """
+        from .periods import drawdowns_of
+
+        return drawdowns_of(self.marked, n)
 
     # --- reasons ------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from ..provenance.candle_fingerprint import CandleRange, digest, fingerprint
 
 if TYPE_CHECKING:
     from ..live.run import LivePlan, LiveRun
+    from .measured import Measured
 
 Key: TypeAlias = tuple[str, str]  # symbol, interval
 
@@ -222,6 +223,10 @@ class RunRecord:
         Source text of the user's functions, where it was read before the run.
     rules
         The rules of a backtest; ``None`` for a live run.
+    reached
+        The last moment a backtest came to, UTC ms; ``None`` for a live run, whose last moment that is.
+    measured
+        What was measured of its candles, where those were released.
     """
 
     plan: Plan | LivePlan
@@ -238,6 +243,8 @@ class RunRecord:
     rules: Rules | None = None
     counted: int | None = None  # minutes of the run, where its candles were released
     released: tuple[CandleRange, ...] | None = None  # fingerprints of the candles, where they were released
+    reached: int | None = None
+    measured: Measured | None = None
 
     @property
     def minute_count(self) -> int:
@@ -297,7 +304,11 @@ class RunRecord:
         plan = replace(self.plan, exchange=exchange or with_weak_source(self.plan.exchange))
         load = _Reload(plan, horizon, parts) if parts else _nothing
         candles = RunCandles(plan.symbol, load)
-        bare = replace(self, plan=plan, candles=candles, counted=self.minute_count, released=released)
+        from .measured import measure
+
+        bare = replace(
+            self, plan=plan, candles=candles, counted=self.minute_count, released=released, measured=measure(self)
+        )
         return partial(_with_candles, bare)
 
 
@@ -328,4 +339,5 @@ def record_of(run: BacktestRun | LiveRun) -> RunRecord:
         candles_from=f"{source.__class__.__name__} {source.name}",
         code=run.code,
         rules=run.rules if isinstance(run, BacktestRun) else None,
+        reached=run.reached if isinstance(run, BacktestRun) else None,
     )

@@ -102,8 +102,9 @@ def _view_of_result(result: Any) -> RunView:
 
 
 def _complete(view: RunView, result: Any) -> None:
-    """Add what is known only at the end of a run: candles, errors, warnings, status."""
+    """Add what is known only at the end of a run: candles, account, errors, warnings, status."""
     view.set_candles(result.candles)
+    view.set_account(result.account)
     for failure in result.errors:
         view.failure(failure)
     view.warn(result.warnings)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import MissingDependency
 from ...reports import panel_data
-from ...reports.backtest_info import HEADLINES
 from ...reports.markup import Html, element, elements, fragment, minute_text, percent_text, price_text
 from ...reports.plots import equity_png
 
@@ -127,7 +126,7 @@ def static_html(
         data = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
         parts.append(element("img", alt=_alt(view), style="max-width:100%", src=data))
     if "statistics" in shown and len(view.trades):
-        rows = [row[1:3] for row in panel_data.statistics_panel(view)[:HEADLINES]]
+        rows = [row[1:3] for row in panel_data.statistics_panel(view)[: panel_data.HEADLINE_ROWS]]
         parts.append(_details("figures", _table(("Figure", "Value"), rows, label="Figures")))
     if "signals" in shown and view.levels:
         parts.append(_levels(view))

@@ -29,8 +29,7 @@ def _state(run: Run) -> str:
         return f"running, {100 * run.task.progress:.0f} %"
     partial = " (stopped early)" if result.stopped else ""
     trades = len(result.trades)
-    total = result.stats["total_pnl"]
-    money = f", {total:+.2f} % in all" if total is not None else ""
+    money = f", {result.account.text('total_return')}" if trades else ""
     return f"{trades:,} trade{'' if trades == 1 else 's'}{money}{partial}"
 
 

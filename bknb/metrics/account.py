@@ -1,0 +1,217 @@
+"""The figures of the account of a run, from equity marked at every bar of its whole frame."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+
+from ..domain.gates import GATES
+from ..domain.html import Html, element, elements
+from ..domain.interval import DAY_MS
+from .account_definitions import ACCOUNT_DEFINITIONS, SESSION_DAYS, SHORT_DAYS, account_text
+from .figure_table import Explained
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .definitions import Definition
+    from .marked_equity import Floats, MarkedEquity, Positions, Times
+
+NO_POSITION: Final = "no position was held"
+
+
+class Account(Explained):
+    """Figures of the account of a run by name; None where a figure is not available, and ``reasons`` says why.
+
+    Percent, except ``start`` and ``end`` (multiples of the start), ``sharpe``, ``sortino``, ``calmar`` (pure numbers),
+    ``turnover`` (multiples of the mean equity), ``drawdown_days``, ``frame_days`` and ``days_a_year`` (days),
+    ``positions`` and ``cut_off`` (counts).
+
+    Attributes
+    ----------
+    reasons : dict of str to str
+        Why each figure that is None is not available.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-02-01")
+    >>> result.account["total_return"], result.account["sharpe"], result.account.reasons["sharpe"]
+    (0.0, None, 'no position was held')
+    """
+
+    __slots__ = ("reasons",)
+    _definitions: ClassVar[dict[str, Definition]] = ACCOUNT_DEFINITIONS
+    reasons: dict[str, str]
+
+    def __init__(self, figures: Mapping[str, Any] | None = None, reasons: Mapping[str, str] | None = None) -> None:
+        super().__init__(figures or {})
+        self.reasons = dict(reasons or {})
+
+    def text(self, key: str) -> str:
+        """A figure with its unit, or why it is not available."""
+        return account_text(key, self[key], self.reasons.get(key, ""))
+
+    def _lines(self) -> list[tuple[str, str]]:
+        return [(self.definitions[key].label, self.text(key)) for key in self]
+
+    def __repr__(self) -> str:
+        width = max((len(label) for label, _ in self._lines()), default=0)
+        return "\n".join(["Account", *(f"{label:<{width}}  {text}" for label, text in self._lines())])
+
+    def _repr_html_(self) -> Html:
+        return element("table", element("tbody", *(element("tr", elements("td", line)) for line in self._lines())))
+
+
+def daily_marks(marked: MarkedEquity, *, sessions: bool = False) -> tuple[Times, Floats]:
+    """UTC midnights at which days begin (ms), and the return of each of these days as a fraction.
+
+    Every UTC day the frame touches has a value; with ``sessions`` only those in which a bar closed. A frame that ends
+    at midnight does not touch the day that begins then.
+    """
+    times, equity = marked.time_ms, marked.equity
+    first, last = int(times[0]) // DAY_MS, max(int(times[-1]) - 1, int(times[0])) // DAY_MS
+    days = np.arange(first, last + 1, dtype=np.int64) * DAY_MS
+    until = np.searchsorted(times, days + DAY_MS, side="right")
+    if sessions:
+        held = np.diff(until, prepend=1) > 0  # the start is no bar
+        days, until = days[held], until[held]
+    values = equity[until - 1]
+    before = np.concatenate(([1.0], values[:-1]))
+    returns = np.divide(values, before, out=np.ones_like(values), where=before > 0) - 1
+    return days, returns
+
+
+def longest_drawdown_ms(marked: MarkedEquity) -> int:
+    """Longest time from a highest equity to the next mark at least as high, or to the end; milliseconds."""
+    return max((int(ended - began) for began, _, ended, _ in under_water(marked)), default=0)
+
+
+def under_water(marked: MarkedEquity) -> list[tuple[int, int, int, bool]]:
+    """Each time below an earlier high: highest mark, lowest mark, recovery or end (UTC ms), whether it recovered."""
+    times, equity = marked.time_ms, marked.equity
+    high = np.flatnonzero(equity >= np.maximum.accumulate(equity))
+    ends = np.append(high[1:], len(equity))
+    below = np.flatnonzero(ends - high > 1)
+    found = []
+    for begin, end in zip(high[below].tolist(), ends[below].tolist(), strict=True):
+        lowest = begin + 1 + int(np.argmin(equity[begin + 1 : end]))
+        recovered = end < len(equity)
+        found.append((int(times[begin]), int(times[lowest]), int(times[end if recovered else -1]), recovered))
+    return found
+
+
+def account_figures(
+    marked: MarkedEquity,
+    positions: Positions,
+    *,
+    cut_off: int = 0,
+    buy_and_hold: float | None = None,
+    sessions: bool = False,
+) -> Account:
+    """The figures of an account.
+
+    Parameters
+    ----------
+    marked : MarkedEquity
+        Equity of the whole frame.
+    positions : Positions
+        What it was marked from.
+    cut_off : int
+        How many of them had no end of their own.
+    buy_and_hold : float, optional
+        Net result of holding from the first bar to the last, percent; None where there are no candles.
+    sessions : bool
+        Whether the market has sessions: 252 days a year, and days without a bar are no days.
+    """
+    start, end = int(marked.time_ms[0]), int(marked.time_ms[-1])
+    days = (end - start) / DAY_MS
+    final = float(marked.equity[-1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sides = float(np.sum(marked.put_in * (1 + np.nan_to_num(positions.exit_ratio))))
+    held = float(np.sum(np.minimum(positions.closed_ms, end) - np.minimum(positions.opened_ms, end)))
+    figures: dict[str, float | int | None] = dict.fromkeys(ACCOUNT_DEFINITIONS)
+    reasons: dict[str, str] = {}
+    figures |= {
+        "start": 1.0,
+        "end": final,
+        "total_return": (final - 1) * 100,
+        "buy_and_hold": buy_and_hold,
+        "max_drawdown": -float(marked.drawdown.min()),
+        "drawdown_days": longest_drawdown_ms(marked) / DAY_MS,
+        "exposure": held / (end - start) * 100 if end > start else None,
+        "turnover": sides / float(marked.equity.mean()),
+        "fees": float(np.sum(marked.put_in * positions.fee)),
+        "slippage": float(np.sum(marked.put_in * positions.slippage)),
+        "positions": len(positions),
+        "cut_off": cut_off,
+        "days_a_year": SESSION_DAYS if sessions else GATES.days_a_year,
+        "frame_days": days,
+    }
+    if buy_and_hold is None:
+        reasons["buy_and_hold"] = "there are no candles of the frame"
+    if end == start:
+        reasons["exposure"] = "the frame is a single moment"
+    _per_year(figures, reasons, days)
+    _of_days(figures, reasons, daily_marks(marked, sessions=sessions)[1])
+    rounded = {key: value + 0.0 if isinstance(value, float) else value for key, value in figures.items()}  # no -0.0
+    return Account(rounded, reasons)
+
+
+def _short(days: float) -> str:
+    return f"the frame has {days:.1f} days, at least {GATES.min_span_days:g} are needed"
+
+
+def _per_year(figures: dict[str, float | int | None], reasons: dict[str, str], days: float) -> None:
+    """The return a year, and by its side the Calmar ratio."""
+    if days < GATES.min_span_days:
+        reasons["cagr"] = _short(days)
+    else:
+        try:
+            yearly = (float(figures["end"] or 0.0) ** (GATES.days_a_year / days) - 1) * 100
+        except OverflowError:
+            yearly = float("inf")
+        if yearly == float("inf"):
+            reasons["cagr"] = "the number is too large to write"
+        elif days < SHORT_DAYS and yearly > GATES.max_yearly_return:
+            reasons["cagr"] = (
+                f"{days:.1f} days would be compounded to more than {GATES.max_yearly_return:g} % a year; "
+                f"that takes {SHORT_DAYS} days"
+            )
+        else:
+            figures["cagr"] = yearly
+    drawdown, cagr = float(figures["max_drawdown"] or 0.0), figures["cagr"]
+    if cagr is None:
+        reasons["calmar"] = f"no return a year: {reasons['cagr']}"
+    elif drawdown <= GATES.epsilon:
+        reasons["calmar"] = "equity never fell" if figures["positions"] else NO_POSITION
+    else:
+        figures["calmar"] = cagr / drawdown
+
+
+def _of_days(figures: dict[str, float | int | None], reasons: dict[str, str], returns: Floats) -> None:
+    """Volatility, Sharpe and Sortino ratio of the daily returns."""
+    days = float(figures["frame_days"] or 0.0)
+    reason = _short(days) if days < GATES.min_span_days else "" if figures["positions"] else NO_POSITION
+    if not reason and len(returns) < 2:
+        reason = "fewer than two days have a bar"
+    if reason:
+        reasons |= dict.fromkeys(("volatility", "sharpe", "sortino"), reason)
+        return
+    scale = sqrt(float(figures["days_a_year"] or 0))
+    mean, spread = float(returns.mean()), float(returns.std(ddof=1))
+    downside = sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))
+    figures["volatility"] = spread * scale * 100
+    if spread > _DUST:
+        figures["sharpe"] = mean / spread * scale
+    else:
+        reasons["sharpe"] = "all daily returns are alike"
+    if downside > _DUST:
+        figures["sortino"] = mean / downside * scale
+    else:
+        reasons["sortino"] = "no day lost"
+
+
+_DUST: Final = 1e-12  # daily returns are fractions: less than this is rounding

@@ -1,0 +1,244 @@
+"""The account of a run, marked to market: equity at the close of every bar, open positions included.
+
+One account whose whole equity goes into each position in turn. What an entry costs is booked at the entry, what an exit
+costs at the exit, as the results of the trades have it, so after the last exit equity is the product of
+``1 + net / 100`` of all trades.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from ..domain.interval import MINUTE_MS
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ..domain.signal import Closed, OpenSignal
+
+Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Times: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+
+_PERCENT: Final = 100.0
+_NEVER: Final = 2**62  # UTC ms; later than every bar
+SIDES: Final = {"long": 1.0, "short": -1.0}
+
+
+class StillOpen(NamedTuple):
+    """A position that has no exit yet, with the costs of its entry in percent."""
+
+    signal: OpenSignal
+    slippage: float
+    fee: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Positions:
+    """Positions one after the other, oldest first, as columns of shape (n,).
+
+    Attributes
+    ----------
+    opened_ms, closed_ms : ndarray of int64
+        Open times of the bars in which they were filled, UTC milliseconds; ``closed_ms`` of a position that is still
+        open lies beyond every bar.
+    side : ndarray of float64
+        1 for a long, -1 for a short.
+    entry : ndarray of float64
+        Price of the entry with its slippage.
+    entry_fee : ndarray of float64
+        Fee of the entry, as a share of the equity that went in.
+    exit_ratio : ndarray of float64
+        Price of the exit by price of the entry, both with slippage; NaN while open.
+    net, fee, slippage : ndarray of float64
+        Result, fees and slippage of the whole position, percent of the equity that went in; 0 while open.
+    """
+
+    opened_ms: Times
+    closed_ms: Times
+    side: Floats
+    entry: Floats
+    entry_fee: Floats
+    exit_ratio: Floats
+    net: Floats
+    fee: Floats
+    slippage: Floats
+
+    def __len__(self) -> int:
+        return len(self.net)
+
+
+def positions_from(
+    *,
+    opened_ms: Times,
+    closed_ms: Times,
+    side: Floats,
+    price_open: Floats,
+    price_close: Floats,
+    net: Floats,
+    fee: Floats,
+    slippage: Floats,
+) -> Positions:
+    """Closed positions from the columns of a trade table; ``side`` is 1 or -1, the last three are percent.
+
+    Slippage and fee of each side are worked out from the costs that were booked on the trade.
+    """
+    move = price_close / price_open
+    ratio = move - side * slippage / _PERCENT  # exit by entry, both with slippage
+    paid = (ratio / move) ** side  # (1 - s) / (1 + s): a short pays the inverse of what a long does
+    return Positions(
+        opened_ms=opened_ms,
+        closed_ms=closed_ms,
+        side=side,
+        entry=price_open * (1 + side * (1 - paid) / (1 + paid)),
+        entry_fee=fee / _PERCENT / (1 + ratio),
+        exit_ratio=ratio,
+        net=net,
+        fee=fee,
+        slippage=slippage,
+    )
+
+
+def positions_of(closed: Sequence[Closed], still_open: StillOpen | None = None) -> Positions:
+    """The positions of a run in order of their exits, and last the one that is still open."""
+
+    def column(values: Iterable[float]) -> Floats:
+        return np.fromiter(values, dtype=np.float64, count=len(closed))
+
+    ended = positions_from(
+        opened_ms=np.fromiter((event.signal.pending_at for event in closed), np.int64, len(closed)),
+        closed_ms=np.fromiter((event.closed_at for event in closed), np.int64, len(closed)),
+        side=column(SIDES[event.signal.position] for event in closed),
+        price_open=column(event.signal.price_open for event in closed),
+        price_close=column(event.price_close for event in closed),
+        net=column(event.pnl.pnl_percentage for event in closed),
+        fee=column(event.pnl.fee_percentage for event in closed),
+        slippage=column(event.pnl.slippage_percentage for event in closed),
+    )
+    return ended if still_open is None else _with_open(ended, still_open)
+
+
+def _with_open(ended: Positions, still_open: StillOpen) -> Positions:
+    signal, side = still_open.signal, SIDES[still_open.signal.position]
+    entry = signal.price_open * (1 + side * still_open.slippage / _PERCENT)
+    return Positions(
+        opened_ms=np.append(ended.opened_ms, np.int64(signal.pending_at)),
+        closed_ms=np.append(ended.closed_ms, np.int64(_NEVER)),
+        side=np.append(ended.side, side),
+        entry=np.append(ended.entry, entry),
+        entry_fee=np.append(ended.entry_fee, still_open.fee / _PERCENT),
+        exit_ratio=np.append(ended.exit_ratio, np.nan),
+        net=np.append(ended.net, 0.0),
+        fee=np.append(ended.fee, 0.0),
+        slippage=np.append(ended.slippage, 0.0),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MarkedEquity:
+    """Equity of an account at the close of every bar, as a multiple of its start.
+
+    Attributes
+    ----------
+    time_ms : ndarray of int64, shape (m,)
+        The start, the close of every bar up to the end, and the end; UTC milliseconds.
+    equity : ndarray of float64, shape (m,)
+        1.0 at the start; 0 from the moment on at which nothing is left.
+    path_time_ms, path : ndarray, shape (m + n,)
+        The same with the equity after each exit before the mark of its bar, from which drawdown is measured: two
+        positions that ended in one bar are both in it.
+    put_in : ndarray of float64, shape (n,)
+        Equity that went into each position.
+    after : ndarray of float64, shape (n,)
+        Equity after each exit; a position that is still open leaves it as it was.
+    blown : bool
+        Whether equity reached zero.
+    """
+
+    time_ms: Times
+    equity: Floats
+    path_time_ms: Times
+    path: Floats
+    put_in: Floats
+    after: Floats
+    blown: bool
+
+    @property
+    def drawdown(self) -> Floats:
+        """Distance of ``path`` below its highest point so far, percent, never above zero; shape (m + n,)."""
+        return (self.path / np.maximum.accumulate(self.path) - 1) * _PERCENT
+
+
+def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end: int) -> MarkedEquity:
+    """Equity of an account at the close of every one-minute bar from ``start`` to ``end``.
+
+    A long is worth ``units * close``, a short ``2 * equity put in - units * close``, both less the fee of the entry.
+    What leaves at the end, at the open of the bar behind it, is booked at the end.
+
+    Parameters
+    ----------
+    positions : Positions
+    bar_ms, close : ndarray, shape (n,)
+        Open times (UTC milliseconds, ascending) and closing prices of the bars.
+    start, end : int
+        First and last moment of the run, UTC milliseconds.
+
+    Raises
+    ------
+    UsageError
+        When ``end`` is before ``start``.
+    """
+    if end < start:
+        raise UsageError(f"the end of a run cannot be before its start; got start={start}, end={end}")
+    booked = np.minimum(positions.closed_ms + MINUTE_MS, end)
+    times, prices = _moments(bar_ms, close, booked, start, end)
+    count = len(times)
+    first = np.searchsorted(times, positions.opened_ms, side="right")
+    last = np.where(np.isnan(positions.exit_ratio), count, np.searchsorted(times, booked))
+    bounds = np.minimum(np.maximum.accumulate(np.stack((first, last), axis=1).ravel()), count)
+    level: Floats = np.cumprod(np.concatenate(([1.0], np.maximum(1 + positions.net / _PERCENT, 0.0))))
+    put_in, after = level[:-1], level[1:]
+    slope = positions.side / positions.entry
+    fixed = np.where(positions.side > 0, 0.0, 2.0) - positions.entry_fee
+    lengths = np.diff(bounds, prepend=0, append=count)
+    bases = np.empty(2 * len(positions) + 1)
+    bases[::2], bases[1::2] = level, put_in * fixed
+    slopes = np.zeros(2 * len(positions) + 1)
+    slopes[1::2] = put_in * slope
+    equity = np.repeat(bases, lengths) + np.repeat(slopes, lengths) * prices
+    exits = np.minimum(bounds[1::2], count - 1)
+    blown = bool((equity <= 0).any() or (level <= 0).any())
+    if blown:
+        at = int(np.argmax(equity <= 0)) if (equity <= 0).any() else count
+        equity[at:] = 0.0
+        after = np.where(exits >= at, 0.0, after)
+        put_in = np.concatenate(([1.0], after[:-1])) if len(after) else after
+    return MarkedEquity(
+        time_ms=times,
+        equity=equity,
+        path_time_ms=np.insert(times, exits, times[exits]),
+        path=np.insert(equity, exits, np.where(np.isnan(positions.exit_ratio), equity[exits], after)),
+        put_in=put_in,
+        after=after,
+        blown=blown,
+    )
+
+
+def _moments(bar_ms: Times, close: Floats, booked: Times, start: int, end: int) -> tuple[Times, Floats]:
+    """Moments of the marks with the last price known at each."""
+    lower, upper = (int(at) for at in np.searchsorted(bar_ms, (start, end - MINUTE_MS + 1)))
+    closes = bar_ms[lower:upper] + MINUTE_MS
+    extra = np.array([start, *([end] if not len(closes) or closes[-1] < end else [])], dtype=np.int64)
+    at = np.searchsorted(closes, booked)
+    known = np.zeros(len(booked), dtype=np.bool_)
+    inside = at < len(closes)
+    known[inside] = closes[at[inside]] == booked[inside]
+    extra = np.unique(np.concatenate((extra, booked[~known & (booked > start)])))
+    places = np.searchsorted(closes, extra)
+    times = np.insert(closes, places, extra)
+    prices = close[lower:upper]
+    before = np.where(places > 0, prices[np.maximum(places - 1, 0)], prices[0]) if len(prices) else np.ones(len(extra))
+    return times, np.insert(prices, places, before)

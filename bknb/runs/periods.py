@@ -1,0 +1,98 @@
+"""Marked equity by calendar: returns of periods, a calendar table, the deepest drawdowns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import numpy as np
+
+from ..domain.interval import DAY_MS
+from ..errors import UsageError
+from ..metrics.account import under_water
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..metrics.marked_equity import MarkedEquity
+
+Period: TypeAlias = Literal["day", "week", "month", "quarter", "year"]
+
+_CODES: Final = {"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
+
+
+def returns_of(equity: pd.Series, freq: str) -> pd.Series:
+    """Returns of periods as fractions; a mark at the end of a period belongs to that period."""
+    try:
+        bins = equity.resample(freq, closed="right", label="left")
+    except ValueError as error:
+        raise UsageError(
+            f"returns need a pandas frequency such as '1D', '1h' or 'W-MON', got {freq!r} ({error})"
+        ) from None
+    values, counts = bins.last().ffill(), bins.count()
+    found = values / values.shift(1, fill_value=1.0) - 1
+    start, end = equity.index[0], equity.index[-1]
+    # Neither the period that ends with the start nor the one that begins with the end is part of the frame.
+    if len(found) > 1 and counts.iloc[0] == 1 and found.index[1] == start:
+        found = found.iloc[1:]
+    found = found[found.index < end] if end > start else found
+    return found.fillna(0.0).rename("returns") + 0.0
+
+
+def calendar_of(equity: pd.Series, trades: pd.DataFrame, period: str) -> pd.DataFrame:
+    """One row per calendar period: ``return`` and ``max_drawdown`` in percent, ``positions`` closed in it."""
+    import pandas as pd
+
+    if period not in _CODES:
+        raise UsageError(f"calendar() needs one of {', '.join(map(repr, _CODES))}, got {period!r}")
+    code = _CODES[period]
+    index = pd.DatetimeIndex(equity.index).tz_localize(None)
+    # A mark at midnight ends the period before; the start begins its own.
+    labels = (index - pd.Timedelta(1, unit="ms")).to_period(code)
+    own = (
+        np.asarray(labels[1:].astype("int64")) if len(index) > 1 else np.asarray(index.to_period(code).astype("int64"))
+    )
+    values = equity.to_numpy(dtype=np.float64)[1:] if len(index) > 1 else equity.to_numpy(dtype=np.float64)
+    first, last = int(own[0]), int(own[-1])
+    begins = np.searchsorted(own, np.arange(first, last + 2))
+    before, rows = 1.0, []
+    closed = pd.DatetimeIndex(trades["closed_at"]).tz_localize(None)
+    closed = closed.where(closed < index[-1], index[-1] - pd.Timedelta(1, unit="ms"))
+    ended = np.asarray(closed.to_period(code).astype("int64"))
+    for number in range(first, last + 1):
+        inside = values[begins[number - first] : begins[number - first + 1]]
+        path = np.concatenate(([before], inside))
+        after = float(path[-1])
+        rows.append(
+            {
+                "return": (after / before - 1) * 100 + 0.0 if before else 0.0,
+                "max_drawdown": _deepest(path),
+                "positions": int((ended == number).sum()),
+            }
+        )
+        before = after
+    names = pd.period_range(labels[1:].min() if len(index) > 1 else index[0].to_period(code), periods=len(rows))
+    return pd.DataFrame(rows, index=names.rename(period))
+
+
+def _deepest(path: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    peaks = np.maximum.accumulate(path)
+    falls = np.divide(path, peaks, out=np.ones_like(path), where=peaks > 0)
+    return float((1 - falls.min()) * 100) + 0.0
+
+
+def drawdowns_of(marked: MarkedEquity, n: int) -> pd.DataFrame:
+    """The ``n`` deepest drawdowns, the deepest first."""
+    import pandas as pd
+
+    if n < 1:
+        raise UsageError(f"drawdowns() needs a whole number above 0, got {n!r}")
+    equity = dict(zip(marked.time_ms.tolist(), marked.equity.tolist(), strict=True))
+    found = [
+        (peak, trough, ended if recovered else None, (1 - equity[trough] / equity[peak]) * 100, (ended - peak) / DAY_MS)
+        for peak, trough, ended, recovered in under_water(marked)
+    ]
+    found.sort(key=lambda row: (-row[3], row[0]))
+    table = pd.DataFrame(found[:n], columns=["peak", "trough", "recovered", "drawdown", "days"])
+    for name in ("peak", "trough", "recovered"):
+        table[name] = pd.to_datetime(table[name].astype("Int64"), unit="ms", utc=True)
+    return table.astype({"drawdown": "float64", "days": "float64"})
