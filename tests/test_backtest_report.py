@@ -10,6 +10,7 @@ import pytest
 
 import bknb
 from bknb.domain.formatting import duration_text, percent_text, price_text
+from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
 from bknb.metrics.definitions import DEFINITIONS, figure_text
 from bknb.reports.backtest import ROWS_SHOWN, backtest_report, summary_html, summary_text
 from bknb.reports.backtest_info import FIGURES, backtest_info
@@ -129,7 +130,10 @@ def test_figures_have_their_units(key: str, value: Any, text: str) -> None:
 
 def test_every_figure_exists_and_is_explained(month: bknb.Result) -> None:
     info = backtest_info(month)
+    assert [figure.key for figure in info.account] == list(month.account) == list(ACCOUNT_DEFINITIONS)
     assert [figure.key for figure in info.figures] == list(FIGURES)
+    for figure in info.account:
+        assert ACCOUNT_DEFINITIONS[figure.key].formula in figure.meaning
     assert set(FIGURES) <= set(month.stats)
     for figure in info.figures:
         assert DEFINITIONS[figure.key].formula in figure.meaning
@@ -174,25 +178,33 @@ def test_the_terminal_summary_holds_result_and_warnings(month: bknb.Result) -> N
         "execution pessimistic, fee 0.1 %, slippage 0.1 % per side, exchange demo",
         f"trades    {stats['n']}",
         f"{stats['win_rate']:.2f} % ({stats['win_count']} won / {stats['loss_count']} lost)",
-        f"{stats['total_pnl']:.2f} %",
-        f"drawdown  {stats['max_drawdown']:.2f} %",
-        f"Sharpe    {stats['sharpe_ratio']:.3f} per trade",
+        f"account   {month.account['total_return']:.2f} %; a year {month.account['cagr']:.2f} %",
+        f"drawdown  {month.account['max_drawdown']:.2f} %, the longest {month.account['drawdown_days']:.1f} days",
+        f"Sharpe    {month.account['sharpe']:.3f} from daily returns, 365 days a year",
         "31 x take_profit_near",
         "timeout",
         "ValueError",
     ):
         assert part in text
     assert text == summary_text(month)
+    lines = [line.split()[0] for line in text.splitlines()]
+    assert lines.index("rejected") == lines.index("account") + 1  # beside the headline
+    assert f"{stats['total_pnl']:.2f} %" not in text  # a sum of percentages is no headline
 
 
-def test_a_few_trades_have_no_sharpe_ratio_with_a_reason() -> None:
+def test_a_few_days_have_no_sharpe_ratio_and_it_says_why() -> None:
     result = run(signal, interval="1d", frame=("2024-01-01", "2024-01-06"))
     assert 0 < len(result.trades) < 10
-    assert "Sharpe    n/a: fewer than 10 trades" in summary_text(result)
+    assert "Sharpe    N/A: the frame has 5.0 days, at least 14 are needed" in summary_text(result)
+    assert "**Sharpe ratio per trade:** N/A: fewer than 10 trades" in backtest_report(result)
 
 
-def test_the_summary_without_trades_is_short(nothing: bknb.Result) -> None:
-    assert summary_text(nothing).splitlines()[2:] == ["  trades    0"]
+def test_no_trade_at_all_is_said_shortly(nothing: bknb.Result) -> None:
+    account, trades = summary_text(nothing).splitlines()[2:]
+    assert account.startswith(
+        "  account   0.00 %; a year N/A: the frame has 1.0 days, at least 14 are needed; buy and hold "
+    )
+    assert trades == "  trades    0"
     assert "No trade was closed." in backtest_report(nothing)
     assert "No trade was closed." in summary_html(nothing)
 
@@ -254,7 +266,8 @@ def test_the_report_is_complete_and_repeatable(month: bknb.Result) -> None:
         assert f"| {signal_id} |" in text
     for name in month.settings.__struct_fields__:
         assert f"| {name} |" in text
-    for figure in backtest_info(month).figures:
+    info = backtest_info(month)
+    for figure in (*info.account, *info.figures):
         assert f"- **{figure.label}:** {figure.text}" in text
         assert f"- **{figure.label}**: " in text
     assert "(lower is better)" in text
@@ -264,7 +277,8 @@ def test_the_report_is_complete_and_repeatable(month: bknb.Result) -> None:
 
 def test_what_is_not_available_is_n_a(nothing: bknb.Result) -> None:
     text = backtest_report(nothing)
-    assert "- **Sharpe ratio:** N/A\n" in text
+    assert "- **Sharpe ratio:** N/A: the frame has 1.0 days, at least 14 are needed\n" in text
+    assert "- **Sharpe ratio per trade:** N/A: no trade\n" in text
     assert "None" not in text
     assert "nan" not in text
 
@@ -282,8 +296,8 @@ def test_html_is_well_formed_and_escaped(month: bknb.Result) -> None:
 def test_figures_explain_themselves_in_html(month: bknb.Result) -> None:
     page = Page(summary_html(month))
     titles = [attributes["title"] for tag, attributes in page.tags if tag == "th" and "title" in attributes]
-    assert len(titles) == len(FIGURES)
-    assert any(title and DEFINITIONS["max_drawdown"].formula in title for title in titles)
+    assert len(titles) == len(month.account) + len(FIGURES)
+    assert any(title and ACCOUNT_DEFINITIONS["max_drawdown"].formula in title for title in titles)
 
 
 def test_wins_and_losses_carry_signs(month: bknb.Result) -> None:

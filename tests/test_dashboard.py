@@ -170,9 +170,8 @@ def test_events_alone_give_what_the_result_gives(result: bknb.Result) -> None:
     assert own.drawdown_percent == pytest.approx(known.drawdown_percent)
     assert (own.sides, own.reasons) == (known.sides, known.reasons)
     assert figures.equity_png(own).startswith(b"\x89PNG")
-    assert {row[0]: row[2] for row in panels.statistics_panel(view)}[
-        "total_pnl"
-    ] == f"{result.stats['total_pnl']:+.2f} %"
+    shown = {row[0]: row[2] for row in panels.statistics_panel(view)}
+    assert {key: shown[key] for key in result.account} == {key: result.account.text(key) for key in result.account}
     for signal in [*result.trades["signal_id"][:5], *result.cancelled["signal_id"][:5]]:
         assert view.why(signal) == result.why(signal)
     assert view.why("nobody") == "no event of a signal 'nobody'"

@@ -115,24 +115,26 @@ def test_equity_is_that_of_the_result(year: bknb.Result, info: EquityInfo) -> No
 
 
 def test_the_lowest_point_of_the_drawdown_is_the_reported_one(year: bknb.Result, info: EquityInfo) -> None:
-    assert -info.drawdown_percent.min() == pytest.approx(year.stats["max_drawdown"], abs=1e-9)
+    assert -info.drawdown_percent.min() == pytest.approx(year.account["max_drawdown"], abs=1e-9)
     assert (info.drawdown_percent <= 0).all()
 
 
-def test_after_a_trade_the_drawdown_is_the_distance_from_the_peak(info: EquityInfo) -> None:
-    peak = np.maximum.accumulate(info.equity)
-    np.testing.assert_allclose(info.drawdown_percent[2::2], (info.equity / peak - 1)[1:] * 100, atol=1e-12)
-    assert (info.drawdown_percent[1::2] <= 1e-12).all()
+def test_the_drawdown_is_the_distance_from_the_peak_at_every_mark(info: EquityInfo) -> None:
+    at_marks = np.searchsorted(info.drawdown_time_ms, info.time_ms, side="right") - 1
+    below = (info.equity / np.maximum.accumulate(info.equity) - 1) * 100
+    np.testing.assert_allclose(info.drawdown_percent[at_marks], below, atol=1e-9)
+
+
+def test_trades_stand_on_the_equity_after_them(year: bknb.Result, info: EquityInfo) -> None:
+    np.testing.assert_allclose(info.trade_equity, np.cumprod(1 + year.trades["pnl_percentage"] / 100))
 
 
 def test_a_deep_moment_inside_a_winning_trade_is_drawn(year: bknb.Result, info: EquityInfo) -> None:
     won = year.trades["pnl_percentage"].to_numpy() > 0
-    trough = year.trades["trough_percentage"].to_numpy()
-    row = int(np.flatnonzero(won & (trough < -0.5))[0])
-    peak = info.equity[: row + 1].max()
-    assert info.drawdown_percent[1 + 2 * row] == pytest.approx(
-        (info.equity[row] * (1 + trough[row] / 100) / peak - 1) * 100
-    )
+    row = int(np.flatnonzero(won & (year.trades["trough_percentage"].to_numpy() < -0.8))[0])
+    inside = (info.time_ms > info.opened_ms[row]) & (info.time_ms <= info.closed_ms[row])
+    put_in = info.trade_equity[row - 1] if row else 1.0
+    assert info.equity[inside].min() < put_in * 0.997
 
 
 def test_the_price_line_has_the_highest_and_the_lowest_close(year: bknb.Result, info: EquityInfo) -> None:
@@ -165,16 +167,13 @@ def test_the_plot_has_no_background_of_its_own(picture: dict[str, Any]) -> None:
 
 def test_three_panels_share_a_time_axis_in_milliseconds(picture: dict[str, Any], year: bknb.Result) -> None:
     assert picture["layout"]["xaxis"]["type"] == "date"
-    assert picture["layout"]["xaxis"]["range"] == [year.start, year.end + 60_000]
+    assert picture["layout"]["xaxis"]["range"] == [year.start, year.end]
     assert {drawn["yaxis"] for drawn in picture["data"]} == {"y", "y2", "y3"}
     domains = [picture["layout"][axis]["domain"] for axis in ("yaxis", "yaxis2", "yaxis3")]
     assert domains[0][0] > domains[1][1]
     assert domains[1][0] > domains[2][1]
     equity = array(trace(picture, "equity")["x"])
-    assert (equity[0], equity[-1]) == (
-        year.start,
-        year.end + 60_000,
-    )  # the last trade was closed by the first candle after the frame
+    assert (equity[0], equity[-1]) == (year.start, year.end)
 
 
 def test_wins_and_losses_differ_by_sign_not_by_colour_alone(picture: dict[str, Any], year: bknb.Result) -> None:
@@ -207,11 +206,9 @@ def test_more_trades_than_can_be_drawn_keep_the_best_and_the_worst(info: EquityI
     times = 6
     many = dataclasses.replace(
         info,
-        time_ms=np.concatenate([info.time_ms[:1], np.tile(info.time_ms[1:], times)]),
-        equity=np.concatenate([info.equity[:1], np.tile(info.equity[1:], times)]),
         **{
             name: np.tile(getattr(info, name), times)
-            for name in ("opened_ms", "closed_ms", "price_open", "price_close")
+            for name in ("opened_ms", "closed_ms", "price_open", "price_close", "trade_equity")
         },
         pnl_percent=np.concatenate([np.tile(info.pnl_percent, times - 1), info.pnl_percent - 7.0]),
         sides=info.sides * times,
@@ -288,6 +285,6 @@ def test_a_run_without_trades_can_be_drawn() -> None:
     )
     picture = figure_json(result)
     assert [drawn["name"] for drawn in picture["data"]] == ["price", "drawdown", "equity"]
-    assert array(trace(picture, "equity")["y"]).tolist() == [0.0, 0.0]
+    assert set(array(trace(picture, "equity")["y"]).tolist()) == {0.0}
     pytest.importorskip("matplotlib")
     assert equity_png(result).startswith(b"\x89PNG")

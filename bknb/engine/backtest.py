@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..domain.execution import execution_model
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, interval_ms
+from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.lifecycle import Flat, Rules
 from ..domain.signal import Cancelled, Closed
 from ..errors import NotEnoughData
@@ -253,7 +253,8 @@ class BacktestRun:
                 continue  # asks here when it goes on, and stops here when it was stopped meanwhile
             if quiet or not isinstance(loop.state, Flat):
                 await walk.up_to(when)
-            after = self.reached = await self._ask(walk, loop, when=when)
+            after = await self._ask(walk, loop, when=when)
+            self.reached = min(floor_to(after, MINUTE_MS) + MINUTE_MS, frame.last)  # the first moment after it
             while delivered < len(ends := records.ends):
                 yield ends[delivered]
                 delivered += 1
@@ -270,7 +271,7 @@ class BacktestRun:
         if not self.stopped:
             self.processed, self.reached = self.total, frame.last
         elif records.closed:
-            self.reached = max(self.reached, records.closed[-1].closed_at)
+            self.reached = min(max(self.reached, records.closed[-1].closed_at + MINUTE_MS), frame.last)
 
     async def _hold(self, when: int) -> None:
         """Wait before the question at ``when`` until the run is resumed or stopped.

@@ -270,8 +270,8 @@ PORTFOLIO_WEIGHTED: Final = _WEIGHTED
 """Figures of the pooled trades that are means over symbols, weighted by trade count."""
 NO_PORTFOLIO: Final = (
     "pooled trades are one sample in order of exit, not a portfolio: trades that were open at the same time count as "
-    "one after the other. For a portfolio, backtest each symbol and combine result.equity: the mean of the curves is an "
-    "account split evenly at the start"
+    "one after the other. For a portfolio, backtest each symbol and combine result.equity: the mean of the curves is "
+    "an account split evenly at the start"
 )
 """What the pooled figures of a heat table are not, and how to get that."""
 

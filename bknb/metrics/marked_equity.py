@@ -199,7 +199,8 @@ def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end:
     first = np.searchsorted(times, positions.opened_ms, side="right")
     last = np.where(np.isnan(positions.exit_ratio), count, np.searchsorted(times, booked))
     bounds = np.minimum(np.maximum.accumulate(np.stack((first, last), axis=1).ravel()), count)
-    level: Floats = np.cumprod(np.concatenate(([1.0], np.maximum(1 + positions.net / _PERCENT, 0.0))))
+    kept = np.maximum(1 + positions.net / _PERCENT, 0.0)
+    level = np.cumprod(np.concatenate(([1.0], kept)), dtype=np.float64)
     put_in, after = level[:-1], level[1:]
     slope = positions.side / positions.entry
     fixed = np.where(positions.side > 0, 0.0, 2.0) - positions.entry_fee

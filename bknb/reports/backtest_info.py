@@ -250,7 +250,7 @@ def _rows(trades: Any) -> tuple[tuple[str, ...], ...]:
             cells["peak_percentage"],
             cells["trough_percentage"],
             ["yes" if value else "" for value in trades["ambiguous"].tolist()],
-            [" ".join(str(value).split()) or MISSING for value in trades["note"]],
+            [" ".join(str(value).split()) for value in trades["note"]],
             strict=True,
         )
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Times = np.ndarray[Any, np.dtype[np.int64]]
 
-POINTS_PER_TRACE: Final = 2000
+POINTS_PER_TRACE: Final = 1600
 """Most points one line or one kind of mark may hold: a browser draws this many at once without a pause."""
 
 
@@ -39,7 +39,7 @@ class EquityInfo:
         lowest point is ``max_drawdown`` of the account.
     trade_equity : ndarray of float64, shape (n,)
         Equity after each trade.
-    price_time_ms, price : ndarray, at most 2000 points
+    price_time_ms, price : ndarray, at most 1600 points
         Closing prices of the run's one-minute candles, decimated with :func:`decimate`.
     opened_ms, closed_ms : ndarray of int64, shape (n,)
         When each trade opened and closed.

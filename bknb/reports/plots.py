@@ -238,7 +238,7 @@ def figure_json(result_or_info: Any) -> dict[str, Any]:
     -------
     dict
         ``data``, ``layout`` and ``config``; times are UTC milliseconds on a date axis, no trace holds more than
-        2000 points, and no template is included.
+        1600 points, and no template is included.
     """
     info = _as_info(result_or_info)
     return {

@@ -1,0 +1,514 @@
+"""The account of a run: equity marked at every bar, and the figures taken from it."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import re
+import threading
+from typing import Any
+
+import empyrical
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bknb
+from bknb.domain.pnl import trade_pnl
+from bknb.metrics.account import Account, account_figures, daily_marks, under_water
+from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
+from bknb.metrics.marked_equity import MarkedEquity, Positions, mark, positions_from
+
+MINUTE = 60_000
+DAY = 1440 * MINUTE
+T0 = 1_704_067_200_000  # 2024-01-01
+
+
+def positions(*trades: tuple[int, int, str, float, float], slippage: float = 0.0, fee: float = 0.0) -> Positions:
+    """Trades as (bar of the entry, bar of the exit, side, price there, price there)."""
+    parts = [trade_pnl(side, bought, sold, slippage=slippage, fee=fee) for _, _, side, bought, sold in trades]
+    return positions_from(
+        opened_ms=np.array([T0 + trade[0] * MINUTE for trade in trades], dtype=np.int64),
+        closed_ms=np.array([T0 + trade[1] * MINUTE for trade in trades], dtype=np.int64),
+        side=np.array([1.0 if trade[2] == "long" else -1.0 for trade in trades]),
+        price_open=np.array([trade[3] for trade in trades], dtype=np.float64),
+        price_close=np.array([trade[4] for trade in trades], dtype=np.float64),
+        net=np.array([part.pnl_percentage for part in parts]),
+        fee=np.array([part.fee_percentage for part in parts]),
+        slippage=np.array([part.slippage_percentage for part in parts]),
+    )
+
+
+def marked(held: Positions, closes: list[float]) -> MarkedEquity:
+    bars = T0 + np.arange(len(closes), dtype=np.int64) * MINUTE
+    return mark(held, bars, np.array(closes, dtype=np.float64), start=T0, end=T0 + len(closes) * MINUTE)
+
+
+# -- the ledger ----------------------------------------------------------------------------------------------------
+
+# Ten minutes, three positions, 1 % slippage and 0.5 % fee per side. A: long, bought in bar 1 at 100 (101 with slippage),
+# sold in bar 3 at 104 (102.96). B: short, sold in bar 4 at 100 (99), bought back in bar 6 at 95 (95.95). C: long, bought
+# in bar 8 at 97 (97.97), cut off by the end of the frame at the open of the bar behind it, 95 (94.05).
+LEDGER = (
+    # close, equity at that close, how it comes about
+    (100.0, 1.0),  # flat
+    (101.0, 0.995),  # A: 101 / 101 - 0.005
+    (105.0, 1.034603960396),  # A: 105 / 101 - 0.005
+    (103.0, 1.009308910891),  # A sold: 1 + 1.96 / 101 - 0.005 * (1 + 102.96 / 101)
+    (100.0, 0.994067326833),  # B: 1.009308910891 * (2 - 100 / 99 - 0.005)
+    (98.0, 1.014457405841),  # B: 1.009308910891 * (2 - 98 / 99 - 0.005)
+    (99.0, 1.030466166622),  # B bought back: 1.009308910891 * (1 + 3.05 / 99 - 0.005 * (1 + 95.95 / 99))
+    (96.0, 1.030466166622),  # flat
+    (97.0, 1.015111200475),  # C: 1.030466166622 * (97 / 97.97 - 0.005)
+    (95.0, 0.979136392816),  # C cut off: 1.030466166622 * (1 - 3.92 / 97.97 - 0.005 * (1 + 94.05 / 97.97))
+)
+TRADES = ((1, 3, "long", 100.0, 104.0), (4, 6, "short", 100.0, 95.0), (8, 10, "long", 97.0, 95.0))
+
+
+def test_the_ledger_written_by_hand() -> None:
+    held = positions(*TRADES, slippage=1.0, fee=0.5)
+    found = marked(held, [close for close, _ in LEDGER])
+    assert found.time_ms.tolist() == [T0 + at * MINUTE for at in range(11)]
+    assert found.equity.tolist() == pytest.approx([1.0, *(equity for _, equity in LEDGER)], abs=1e-11)
+    assert found.put_in.tolist() == pytest.approx([1.0, 1.009308910891, 1.030466166622], abs=1e-11)
+    account = account_figures(found, held, cut_off=1)
+    assert account["end"] == pytest.approx(0.979136392816, abs=1e-11)
+    # From the mark after bar 6 to the end: 0.979136392816 / 1.034603960396 from the highest mark of all, after bar 2.
+    assert account["max_drawdown"] == pytest.approx((1 - 0.979136392816 / 1.034603960396) * 100, abs=1e-9)
+    assert account["drawdown_days"] == pytest.approx(7 / 1440)  # from the close of bar 2 to the end
+    assert account["exposure"] == pytest.approx(60.0)  # 2 + 2 + 2 of 10 minutes
+    # 0.5 % of each side: 1 + 1.0194, 1.0093 * (1 + 0.9692), 1.0305 * (1 + 0.96)
+    assert account["fees"] == pytest.approx(
+        0.5 * (1 + 102.96 / 101 + 1.009308910891 * (1 + 95.95 / 99) + 1.030466166622 * (1 + 94.05 / 97.97)), abs=1e-9
+    )
+    assert account["positions"] == 3
+    assert account["cut_off"] == 1
+
+
+def test_slippage_and_fee_are_read_off_what_was_booked() -> None:
+    held = positions(*TRADES, slippage=1.0, fee=0.5)
+    assert held.entry.tolist() == pytest.approx([101.0, 99.0, 97.97], abs=1e-11)
+    assert held.entry_fee.tolist() == pytest.approx([0.005] * 3, abs=1e-14)
+
+
+def test_two_positions_that_end_in_one_bar_are_both_in_the_drawdown() -> None:
+    held = positions((0, 1, "long", 100.0, 80.0), (1, 1, "long", 80.0, 104.0))
+    found = marked(held, [100.0, 104.0, 104.0])
+    assert found.equity.tolist() == pytest.approx([1.0, 1.0, 1.04, 1.04])
+    assert account_figures(found, held)["max_drawdown"] == pytest.approx(20.0)
+
+
+def test_a_short_that_doubles_leaves_nothing() -> None:
+    held = positions((0, 3, "short", 100.0, 150.0))
+    found = marked(held, [100.0, 150.0, 201.0, 150.0])
+    assert found.equity.tolist() == pytest.approx([1.0, 1.0, 0.5, 0.0, 0.0])
+    assert found.blown
+    account = account_figures(found, held)
+    assert (account["end"], account["total_return"], account["max_drawdown"]) == (0.0, -100.0, 100.0)
+    assert np.isfinite(daily_marks(found)[1]).all()
+
+
+def test_time_under_water_ends_when_the_high_is_reached_again() -> None:
+    held = positions((0, 6, "long", 100.0, 110.0))
+    found = marked(held, [100.0, 90.0, 95.0, 100.0, 105.0, 104.0, 110.0, 110.0])
+    assert [
+        ((peak - T0) // MINUTE, (low - T0) // MINUTE, (end - T0) // MINUTE, recovered)
+        for peak, low, end, recovered in under_water(found)
+    ] == [(1, 2, 4, True), (5, 6, 7, True)]
+
+
+bars = st.lists(st.floats(50.0, 150.0), min_size=12, max_size=40)
+
+
+@given(
+    closes=bars,
+    spans=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), max_size=8),
+    sides=st.lists(st.sampled_from(["long", "short"]), min_size=8, max_size=8),
+    fills=st.lists(st.floats(90.0, 110.0), min_size=16, max_size=16),
+    slippage=st.sampled_from([0.0, 0.1, 1.0]),
+    fee=st.sampled_from([0.0, 0.1, 0.5]),
+)
+def test_equity_ends_at_the_product_and_no_trade_falls_deeper_than_the_drawdown(
+    closes: list[float],
+    spans: list[tuple[int, int]],
+    sides: list[str],
+    fills: list[float],
+    slippage: float,
+    fee: float,
+) -> None:
+    trades, at = [], 0
+    for number, (wait, length) in enumerate(spans):
+        begin, at = at + wait, at + wait + length
+        if at > len(closes):
+            break
+        trades.append((begin, at, sides[number], fills[2 * number], fills[2 * number + 1]))
+    trades = [trade for trade in trades if trade[0] < len(closes)]
+    held = positions(*trades, slippage=slippage, fee=fee)
+    found = marked(held, closes)
+    account = account_figures(found, held)
+    assert all(math.copysign(1, value) > 0 for value in account.values() if value == 0)
+    assert {key for key, value in account.items() if value is None} == set(account.reasons)
+    if found.blown:
+        assert account["end"] == 0
+        return
+    curve = np.concatenate(([1.0], np.cumprod(1 + held.net / 100)))
+    assert account["end"] == pytest.approx(curve[-1], rel=1e-12)
+    assert found.after.tolist() == pytest.approx(curve[1:].tolist(), rel=1e-12)
+    deepest = float(((1 - curve / np.maximum.accumulate(curve)) * 100).max())
+    assert account["max_drawdown"] >= deepest - 1e-9
+    assert account["max_drawdown"] >= -held.net.min(initial=0.0) - 1e-9
+
+
+# -- figures of other packages ---------------------------------------------------------------------------------------
+
+
+def often(ctx: Any) -> bknb.Signal | None:
+    if ctx.when.hour % 8 != 1:
+        return None
+    side = 1 if ctx.when.day % 2 else -1
+    return bknb.Signal(
+        position="long" if side > 0 else "short",
+        price_take_profit=ctx.price * (1 + side * 0.02),
+        price_stop_loss=ctx.price * (1 - side * 0.02),
+        minute_estimated_time=400,
+    )
+
+
+@pytest.fixture(scope="module")
+def quarter() -> bknb.Result:
+    return bknb.backtest(
+        "BTCUSDT", strategy=often, interval="1h", exchange=bknb.exchanges.demo(), frame="2024-01-01:2024-04-01"
+    )
+
+
+def test_ratios_are_those_of_empyrical(quarter: bknb.Result) -> None:
+    account, daily = quarter.account, quarter.returns("1D")
+    assert len(daily) == 91
+    assert account["sharpe"] == pytest.approx(empyrical.sharpe_ratio(daily, annualization=365), rel=1e-9)
+    assert account["sortino"] == pytest.approx(empyrical.sortino_ratio(daily, annualization=365), rel=1e-9)
+    assert account["volatility"] == pytest.approx(100 * empyrical.annual_volatility(daily, annualization=365), rel=1e-9)
+    assert account["total_return"] == pytest.approx(100 * empyrical.cum_returns_final(daily), rel=1e-9)
+    assert account["cagr"] == pytest.approx(100 * empyrical.annual_return(daily, annualization=365), rel=1e-9)
+    minutes = quarter.equity.pct_change().dropna()
+    assert account["max_drawdown"] == pytest.approx(-100 * empyrical.max_drawdown(minutes), rel=1e-9)
+
+
+def test_ratios_are_those_of_the_formulas_of_quantstats(quarter: bknb.Result) -> None:
+    account, daily = quarter.account, quarter.returns("1D")
+    downside = math.sqrt((daily[daily < 0] ** 2).sum() / len(daily))
+    assert account["sharpe"] == pytest.approx(daily.mean() / daily.std(ddof=1) * math.sqrt(365))
+    assert account["sortino"] == pytest.approx(daily.mean() / downside * math.sqrt(365))
+    assert account["volatility"] == pytest.approx(daily.std(ddof=1) * math.sqrt(365) * 100)
+    curve = (1 + quarter.equity.pct_change().fillna(0)).cumprod()
+    assert account["max_drawdown"] == pytest.approx(-100 * (curve / curve.cummax() - 1).min())
+    assert account["calmar"] == pytest.approx(account["cagr"] / account["max_drawdown"])
+
+
+def test_equity_of_a_run_ends_at_the_product_of_its_trades(quarter: bknb.Result) -> None:
+    assert len(quarter.trades) > 200
+    product = float(np.prod(1 + quarter.trades["pnl_percentage"] / 100))
+    assert quarter.equity.iloc[-1] == pytest.approx(product, rel=1e-12)
+    assert quarter.account["end"] == pytest.approx(product, rel=1e-12)
+    assert quarter.equity.index[0] == pd.Timestamp("2024-01-01", tz="UTC")
+    assert quarter.equity.index[-1] == pd.Timestamp("2024-04-01", tz="UTC")
+    assert len(quarter.equity) == 91 * 1440 + 1
+
+
+# -- whole runs ------------------------------------------------------------------------------------------------------
+
+
+def source(path: list[float], *, volume: float = 1.0) -> Any:
+    rows = [(T0 + at * MINUTE, price, price, price, price, volume) for at, price in enumerate(path)]
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[tuple[float, ...]]:
+        first = max((since - T0) // MINUTE, 0)
+        return rows[first : max((since - T0) // MINUTE + limit, 0)]
+
+    return get_candles
+
+
+def test_trades_in_a_corner_of_the_frame_are_annualised_over_the_frame() -> None:
+    days = 360
+    path = np.full((days + 2) * 1440, 100.0)
+    path[::97] = 100.9
+    rows = pd.DataFrame(
+        {"open": 100.0, "high": path, "low": 100.0, "close": 100.0, "volume": 1.0},
+        index=pd.to_datetime(T0 + np.arange(len(path)) * MINUTE, unit="ms", utc=True),
+    )
+
+    def early(ctx: Any) -> bknb.Signal | None:
+        day = (ctx.when_ms - T0) // DAY
+        if not (100 <= day < 116 and day % 4 != 3):
+            return None
+        target = 100.85 if day % 3 else 100.95
+        return bknb.Signal(position="long", price_take_profit=target, price_stop_loss=95.0, minute_estimated_time=600)
+
+    exchange = bknb.exchanges.from_frame(rows)
+    result = bknb.backtest("X", strategy=early, interval="1d", exchange=exchange, frame=(T0 + DAY, T0 + days * DAY))
+    assert len(result.trades) == 12
+    account, span = result.account, (result.end - result.start) / DAY
+    end = float(np.prod(1 + result.trades["pnl_percentage"] / 100))
+    assert account["frame_days"] == span == days - 1
+    assert account["cagr"] == pytest.approx((end ** (365 / span) - 1) * 100)
+    daily = result.returns("1D")
+    assert len(daily) == span
+    assert account["sharpe"] == pytest.approx(daily.mean() / daily.std(ddof=1) * math.sqrt(365))
+    assert account["sharpe"] < 3 < result.stats["annualized_sharpe_ratio"]  # the recorded figure knows 16 days
+
+
+def test_a_gain_that_melts_inside_a_trade_is_a_drawdown() -> None:
+    up = [100 + 19 * at / 300 for at in range(300)]
+    path = [100.0] * 60 + up + [219 - price for price in up] + [100.0] * 300
+
+    def once(ctx: Any) -> bknb.Signal | None:
+        if ctx.when_ms != T0 + 50 * MINUTE:
+            return None
+        return bknb.Signal(position="long", price_take_profit=120.0, price_stop_loss=90.0, minute_estimated_time=700)
+
+    result = bknb.backtest(
+        "X", strategy=once, interval="1m", exchange=source(path), frame=(T0 + 10 * MINUTE, T0 + 840 * MINUTE)
+    )
+    entry = 100 * 1.001
+    high = max(path[51:751]) / entry - 0.001
+    assert result.account["max_drawdown"] == pytest.approx((1 - result.account["end"] / high) * 100, abs=0.2)
+    assert result.account["max_drawdown"] > 15.5
+    assert result.stats["max_drawdown"] < 1  # the recorded figure knows exits and troughs
+
+
+def test_what_the_end_of_the_frame_cuts_off_is_in_every_headline() -> None:
+    path = [100.0] * 30 + [100 - at / 100 for at in range(40)] + [99.0] * 100
+
+    def holds(ctx: Any) -> bknb.Signal | None:
+        return bknb.Signal(position="long", price_take_profit=120.0, price_stop_loss=90.0, minute_estimated_time=700)
+
+    result = bknb.backtest(
+        "X", strategy=holds, interval="1m", exchange=source(path), frame=(T0 + 20 * MINUTE, T0 + 90 * MINUTE)
+    )
+    (trade,) = result.trades.to_dict("records")
+    assert trade["close_reason"] == "frame_end"
+    assert result.account["total_return"] == pytest.approx(trade["pnl_percentage"])
+    assert result.equity.index[-1] == pd.Timestamp(T0 + 90 * MINUTE, unit="ms", tz="UTC")
+    assert result.account["cut_off"] == 1
+    for text in (repr(result), result.report(), result._repr_html_()):
+        assert re.search(r"(?i)cut off.*1.*in every figure", text)
+    view = result.statistics(leave_out=["frame_end"])
+    assert repr(view).startswith("Statistics of 0 selected trades, without frame_end")
+    assert "selected" in view._repr_html_()
+    assert "selected" not in repr(result.stats)
+
+
+def test_a_position_that_is_open_when_the_run_stops_is_marked() -> None:
+    path = [100.0] * 30 + [100 + at / 100 for at in range(300)]
+    known = threading.Event()
+
+    def stopping(ctx: Any) -> bknb.Signal | None:
+        known.wait(10)
+        task.stop(now=True)
+        return bknb.Signal(position="long", price_take_profit=120.0, price_stop_loss=90.0, minute_estimated_time=200)
+
+    task = bknb.Backtest.background(
+        "X", strategy=stopping, interval="1m", exchange=source(path), frame=(T0 + 20 * MINUTE, T0 + 300 * MINUTE)
+    )
+    known.set()
+    result = task.result()
+    assert result.stopped
+    assert not len(result.trades)
+    assert result.account["frame_days"] < 5 / 1440
+    held = [event for event in result.events if event.action == "opened"]
+    assert result.account["positions"] == result.account["cut_off"] == len(held)
+
+
+def test_a_run_without_a_position_says_so_everywhere() -> None:
+    result = bknb.backtest(
+        "BTCUSDT", strategy=lambda: None, exchange=bknb.exchanges.demo(), frame="2024-01-01:2024-02-01"
+    )
+    account = result.account
+    assert (account["total_return"], account["max_drawdown"], account["exposure"]) == (0.0, 0.0, 0.0)
+    assert account["sharpe"] is account["calmar"] is None
+    assert account.reasons["sharpe"] == account.reasons["calmar"] == "no position was held"
+    assert "Sharpe ratio         N/A: no position was held" in repr(account)
+
+
+@pytest.mark.parametrize("frame", ["2024-01-01:2024-01-05", "2024-01-01:2024-02-01"])
+def test_nothing_is_missing_without_a_reason_and_no_zero_is_negative(frame: str) -> None:
+    def rarely(ctx: Any) -> bknb.Signal | None:
+        return often(ctx) if ctx.when.day in (2, 3) else None
+
+    result = bknb.backtest("BTCUSDT", strategy=rarely, interval="1h", exchange=bknb.exchanges.demo(), frame=frame)
+    assert {key for key, value in result.account.items() if value is None} == set(result.account.reasons)
+    from bknb.reports.panel_data import statistics_panel
+
+    dashboard = bknb.dashboard(result)
+    (view,) = dashboard._views.views.values()
+    panel = "\n".join(" ".join(row) for row in statistics_panel(view))
+    head = result.report().partition("## What the figures mean")[0]
+    html = re.sub(r'title="[^"]*"', "", str(result._repr_html_()))
+    for text in (repr(result), head, html, repr(result.account), panel):
+        assert not re.search(r"-0(\.0+)?(?![\d.])", re.sub(r"\d{4}-\d\d-\d\d|-0\.\d*[1-9]", "", text))
+        assert not re.search(r"(?i)n/a(?!: \w)", text)
+
+
+def test_figures_name_formula_and_source(quarter: bknb.Result) -> None:
+    assert list(quarter.account) == list(ACCOUNT_DEFINITIONS)
+    text = quarter.account.explain("sharpe")
+    assert "sample standard deviation of D" in text
+    assert "empyrical" in text
+
+
+def test_an_account_is_a_mapping_that_can_be_sent(quarter: bknb.Result) -> None:
+    again = pickle.loads(pickle.dumps(quarter.account))  # noqa: S301 -- what was just written
+    assert isinstance(again, Account)
+    assert (dict(again), again.reasons) == (dict(quarter.account), quarter.account.reasons)
+
+
+def test_released_candles_leave_the_account_known(quarter: bknb.Result) -> None:
+    again = bknb.Result(quarter.run_record.rebuilder()())
+    assert again.account == quarter.account
+    assert "_loaded" not in vars(again.run_record.candles)  # nothing was read again
+    assert again.equity.equals(quarter.equity)
+
+
+def test_a_market_with_sessions_has_252_days_a_year() -> None:
+    times = pd.date_range("2024-01-01", "2024-03-01", freq="1min", inclusive="left", tz="UTC")
+    times = times[(times.day_of_week < 5) & (times.hour >= 9) & (times.hour < 17)]
+    steps = np.random.default_rng(3).normal(0, 2e-4, len(times))
+    price = 100 * np.exp(np.cumsum(steps))
+    rows = pd.DataFrame({"open": price, "high": price, "low": price, "close": price, "volume": 1.0}, index=times)
+    hours = bknb.Sessions.weekly("UTC", {"mon-fri": "09:00-17:00"})
+
+    def daily(ctx: Any) -> bknb.Signal | None:
+        return bknb.Signal(
+            position="long",
+            price_take_profit=ctx.price * 1.2,
+            price_stop_loss=ctx.price * 0.9,
+            minute_estimated_time=200,
+        )
+
+    exchange = bknb.exchanges.from_frame(rows, sessions=hours)
+    result = bknb.backtest("X", strategy=daily, interval="1h", exchange=exchange, frame="2024-01-02:2024-02-28")
+    last = result.equity.groupby(result.equity.index.floor("D")).last()
+    last = last[(last.index.day_of_week < 5) & (last.index < pd.Timestamp("2024-02-28", tz="UTC"))]
+    returns = last / last.shift(1, fill_value=1.0) - 1
+    assert len(returns) == 41
+    assert result.account["days_a_year"] == 252
+    assert result.account["sharpe"] == pytest.approx(returns.mean() / returns.std(ddof=1) * math.sqrt(252), rel=1e-6)
+
+
+def test_no_figure_differs_between_one_run_at_a_time_and_eight() -> None:
+    symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "ADAUSDT", "DOGEUSDT", "LTCUSDT"]
+    about: dict[str, Any] = {"strategy": often, "interval": "1h", "frame": "2024-01-01:2024-02-01"}
+    alone = [bknb.backtest(symbol, exchange=bknb.exchanges.demo(), **about) for symbol in symbols]
+    tasks = [bknb.Backtest.background(symbol, exchange=bknb.exchanges.demo(), **about) for symbol in symbols]
+    for one, task in zip(alone, tasks, strict=True):
+        other = task.result()
+        assert dict(one.account) == dict(other.account)
+        assert one.equity.equals(other.equity)
+
+
+# -- what a report counts ----------------------------------------------------------------------------------------------
+
+
+def test_an_entry_beyond_its_own_level_is_counted() -> None:
+    path = [100.0] * 51 + [80.0] * 60  # the open after the decision lies beyond the stop
+
+    def once(ctx: Any) -> bknb.Signal | None:
+        if ctx.when_ms != T0 + 51 * MINUTE:
+            return None
+        return bknb.Signal(position="long", price_take_profit=120.0, price_stop_loss=90.0, minute_estimated_time=30)
+
+    result = bknb.backtest(
+        "X", strategy=once, interval="1m", exchange=source(path), frame=(T0 + 20 * MINUTE, T0 + 100 * MINUTE)
+    )
+    (trade,) = result.trades.to_dict("records")
+    assert (trade["price_open"], trade["price_close"], trade["gross_percentage"]) == (80.0, 80.0, 0.0)
+    for text in (repr(result), result._repr_html_()):
+        assert "1 entry filled at or beyond a level of their own" in text
+    assert "**Entries at or beyond a level of their own:** 1" in result.report()
+
+
+@pytest.mark.parametrize(("execution", "said"), [("touch", True), ("vwap", True), ("pessimistic", False)])
+def test_a_model_that_fails_the_law_says_so(execution: Any, said: bool) -> None:  # noqa: FBT001
+    result = bknb.backtest(
+        "BTCUSDT",
+        strategy=lambda: None,
+        exchange=bknb.exchanges.demo(),
+        frame="2024-01-01:2024-01-02",
+        execution=execution,
+    )
+    for text in (repr(result), result.report(), result._repr_html_()):
+        assert ("can earn with it on a random walk by design" in text) == said
+
+
+@pytest.mark.parametrize(("volume", "said"), [(0.0, True), (1.0, False)])
+def test_candles_without_any_volume_are_told(volume: float, said: bool) -> None:  # noqa: FBT001
+    result = bknb.backtest(
+        "X",
+        strategy=lambda: None,
+        exchange=source([100.0] * 100, volume=volume),
+        frame=(T0 + 20 * MINUTE, T0 + 90 * MINUTE),
+    )
+    for text in (repr(result), result.report(), result._repr_html_()):
+        assert ("no volume at all" in text) == said
+
+
+# -- periods -----------------------------------------------------------------------------------------------------------
+
+
+def test_returns_of_all_periods_compound_to_the_same(quarter: bknb.Result) -> None:
+    for freq, count in (("1D", 91), ("1h", 91 * 24), ("7D", 13)):
+        returns = quarter.returns(freq)
+        assert len(returns) == count
+        assert returns.index[0] == pd.Timestamp("2024-01-01", tz="UTC")
+        assert float((1 + returns).prod()) == pytest.approx(quarter.account["end"], rel=1e-9)
+    days, values = daily_marks(quarter.marked)
+    assert quarter.returns().tolist() == pytest.approx(values.tolist(), abs=1e-15)
+    assert days[0] == T0
+    with pytest.raises(bknb.UsageError, match="frequency"):
+        quarter.returns("fortnightly")
+
+
+def test_the_calendar_has_a_row_for_each_month(quarter: bknb.Result) -> None:
+    table = quarter.calendar("month")
+    assert [str(month) for month in table.index] == ["2024-01", "2024-02", "2024-03"]
+    assert float((1 + table["return"] / 100).prod()) == pytest.approx(quarter.account["end"])
+    assert table["positions"].sum() == len(quarter.trades)
+    assert table["max_drawdown"].max() <= quarter.account["max_drawdown"] + 1e-9
+    assert len(quarter.calendar("week")) == 13
+    with pytest.raises(bknb.UsageError, match="'quarter'"):
+        quarter.calendar("decade")  # type: ignore[arg-type]
+
+
+def test_the_deepest_drawdown_is_the_first(quarter: bknb.Result) -> None:
+    table = quarter.drawdowns(3)
+    assert table["drawdown"].is_monotonic_decreasing
+    assert table["drawdown"].iloc[0] == pytest.approx(quarter.account["max_drawdown"])
+    assert table["days"].max() == pytest.approx(quarter.account["drawdown_days"])
+    with pytest.raises(bknb.UsageError, match="above 0"):
+        quarter.drawdowns(0)
+
+
+# -- pooled trades -----------------------------------------------------------------------------------------------------
+
+
+def test_pooled_trades_are_not_called_a_portfolio() -> None:
+    results = np.random.default_rng(5).normal(0.5, 3, 50)
+    trades = [
+        {"symbol": symbol, "pending_at": T0 + at * 6 * DAY, "closed_at": T0 + at * 6 * DAY + 3_600_000}
+        | {"pnl_percentage": float(result)}
+        for at, result in enumerate(results)
+        for symbol in ("A", "B")
+    ]
+    heat = bknb.heat_statistics(trades)
+    for text in (repr(heat), heat._repr_html_()):
+        assert "Pooled trades: maximum drawdown" in text
+        assert "not a portfolio" in text
+        assert "combine result.equity" in text
+        assert "Portfolio " not in text
+
+
+def test_equity_curves_of_equal_symbols_combine_to_the_same_account(quarter: bknb.Result) -> None:
+    combined = pd.concat([quarter.equity] * 5, axis=1).mean(axis=1)
+    falls = (1 - combined / combined.cummax()).max() * 100
+    assert falls == pytest.approx(quarter.account["max_drawdown"])
