@@ -48,9 +48,9 @@ def marked(held: Positions, closes: list[float]) -> MarkedEquity:
 
 # -- the ledger ----------------------------------------------------------------------------------------------------
 
-# Ten minutes, three positions, 1 % slippage and 0.5 % fee per side. A: long, bought in bar 1 at 100 (101 with slippage),
-# sold in bar 3 at 104 (102.96). B: short, sold in bar 4 at 100 (99), bought back in bar 6 at 95 (95.95). C: long, bought
-# in bar 8 at 97 (97.97), cut off by the end of the frame at the open of the bar behind it, 95 (94.05).
+# Ten minutes, 1 % slippage and 0.5 % fee per side. A: long, bought in bar 1 at 100 (101 with slippage),
+# sold in bar 3 at 104 (102.96). B: short, sold in bar 4 at 100 (99), bought back in bar 6 at 95 (95.95). C: long,
+# bought in bar 8 at 97 (97.97), cut off by the end of the frame at the open of the bar behind it, 95 (94.05).
 LEDGER = (
     # close, equity at that close, how it comes about
     (100.0, 1.0),  # flat

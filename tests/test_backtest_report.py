@@ -181,7 +181,7 @@ def test_the_terminal_summary_holds_result_and_warnings(month: bknb.Result) -> N
         f"account   {month.account['total_return']:.2f} %; a year {month.account['cagr']:.2f} %",
         f"drawdown  {month.account['max_drawdown']:.2f} %, the longest {month.account['drawdown_days']:.1f} days",
         f"Sharpe    {month.account['sharpe']:.3f} from daily returns, 365 days a year",
-        "31 x take_profit_near",
+        "31 x take_profit_costs",
         "timeout",
         "ValueError",
     ):

@@ -281,6 +281,8 @@ def _failure(failure: Any) -> str:
 
 
 def _setting(value: Any) -> str:
+    if value is None:
+        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

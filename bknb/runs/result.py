@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,6 @@ from ..config import Settings
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.signal import (
-    Cancelled,
-    Closed,
     Milestone,
     Mode,
     OpenSignal,
@@ -25,6 +23,7 @@ from ..engine.records import Failure
 from ..errors import UnknownName, UsageError
 from ..frontend import frontend
 from ..reports.signal_story import history, story
+from .result_tables import CANCELLED_COLUMNS, TRADE_COLUMNS, cancelled_row, table_of, trade_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from .moment import Moment
     from .periods import Period
     from .run_record import RunRecord
-
-_TIMES = ("scheduled_at", "pending_at", "closed_at", "when")
 
 
 class Result:
@@ -98,17 +95,17 @@ class Result:
     @cached_property
     def trades(self) -> pd.DataFrame:
         """One row per closed trade, in order of closing; times are UTC, percentages of the entry value."""
-        return _table([_trade(event) for event in self._records.closed], _TRADE_COLUMNS)
+        return table_of([trade_row(event) for event in self._records.closed], TRADE_COLUMNS)
 
     @cached_property
     def cancelled(self) -> pd.DataFrame:
         """One row per scheduled signal that never opened, with the reason."""
-        return _table([_cancelled(event) for event in self._records.cancelled], _CANCELLED_COLUMNS)
+        return table_of([cancelled_row(event) for event in self._records.cancelled], CANCELLED_COLUMNS)
 
     @cached_property
     def rejected(self) -> pd.DataFrame:
         """One row per answer of the strategy that broke rules, with all rules it broke."""
-        return _table([_rejected(event) for event in self._records.rejected], _REJECTED_COLUMNS)
+        return table_of([_rejected(event) for event in self._records.rejected], _REJECTED_COLUMNS)
 
     @property
     def rejections(self) -> list[Rejected]:
@@ -128,8 +125,8 @@ class Result:
     def rows(self) -> list[dict[str, Any]]:
         """Return trades, then cancelled signals, as plain mappings; moments are UTC ms."""
         return [
-            *(_trade(event) for event in self._records.closed),
-            *(_cancelled(e) for e in self._records.cancelled),
+            *(trade_row(event) for event in self._records.closed),
+            *(cancelled_row(e) for e in self._records.cancelled),
         ]
 
     @cached_property
@@ -156,7 +153,7 @@ class Result:
         """
         from ..metrics.statistics import statistics
 
-        kept = [_trade(event) for event in self._records.closed if event.close_reason not in leave_out]
+        kept = [trade_row(event) for event in self._records.closed if event.close_reason not in leave_out]
         figures = statistics(kept)
         if len(kept) < len(self._records.closed):
             figures.selected = f"without {', '.join(leave_out)}"
@@ -355,107 +352,3 @@ class Result:
 
     def _ipython_display_(self) -> None:
         frontend().show_result(self)
-
-
-_TRADE_COLUMNS = (
-    "signal_id",
-    "symbol",
-    "strategy",
-    "position",
-    "scheduled_at",
-    "pending_at",
-    "closed_at",
-    "price_open",
-    "price_take_profit",
-    "price_stop_loss",
-    "price_close",
-    "close_reason",
-    "pnl_percentage",
-    "fee_percentage",
-    "slippage_percentage",
-    "gross_percentage",
-    "peak_percentage",
-    "trough_percentage",
-    "minutes",
-    "ambiguous",
-    "note",
-)
-_CANCELLED_COLUMNS = (
-    "signal_id",
-    "symbol",
-    "strategy",
-    "position",
-    "scheduled_at",
-    "closed_at",
-    "price_open",
-    "price_take_profit",
-    "price_stop_loss",
-    "price_close",
-    "reason",
-    "note",
-)
-
-
-_REJECTED_COLUMNS = ("when", "symbol", "strategy", "price", "codes", "reasons", "signal")
-
-
-def _row(signal: OpenSignal | ScheduledSignal) -> dict[str, Any]:
-    return {
-        "signal_id": signal.id,
-        "symbol": signal.symbol,
-        "strategy": signal.strategy,
-        "position": signal.position,
-        "scheduled_at": signal.scheduled_at,
-        "price_open": signal.price_open,
-        "price_take_profit": signal.price_take_profit,
-        "price_stop_loss": signal.price_stop_loss,
-        "note": signal.note,
-    }
-
-
-def _trade(event: Closed) -> dict[str, Any]:
-    return _row(event.signal) | {
-        "pending_at": event.signal.pending_at,
-        "closed_at": event.closed_at,
-        "price_close": event.price_close,
-        "close_reason": event.close_reason,
-        "pnl_percentage": event.pnl.pnl_percentage,
-        "fee_percentage": event.pnl.fee_percentage,
-        "slippage_percentage": event.pnl.slippage_percentage,
-        "gross_percentage": event.pnl.gross_percentage,
-        "peak_percentage": event.peak_percentage,
-        "trough_percentage": event.trough_percentage,
-        "minutes": (event.closed_at - event.signal.pending_at) / 60_000,
-        "ambiguous": event.ambiguous,
-    }
-
-
-def _cancelled(event: Cancelled) -> dict[str, Any]:
-    return _row(event.signal) | {
-        "closed_at": event.closed_at,
-        "price_close": event.price,
-        "reason": event.reason,
-        "note": event.note or event.signal.note,
-    }
-
-
-def _rejected(event: Rejected) -> dict[str, Any]:
-    return {
-        "when": event.when,
-        "symbol": event.symbol,
-        "strategy": event.strategy,
-        "price": event.price,
-        "codes": ", ".join(reason.code for reason in event.reasons),
-        "reasons": "; ".join(reason.text for reason in event.reasons),
-        "signal": event.signal,
-    }
-
-
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    frame = pd.DataFrame({name: [row[name] for row in rows] for name in columns})
-    for name in columns:
-        if name in _TIMES:
-            frame[name] = pd.to_datetime(frame[name].astype("int64"), unit="ms", utc=True)
-    return frame

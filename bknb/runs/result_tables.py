@@ -1,0 +1,118 @@
+"""Rows and columns of the tables of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..domain.signal import Cancelled, Closed, OpenSignal, ScheduledSignal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TIMES = ("scheduled_at", "pending_at", "closed_at", "when")
+TRADE_COLUMNS = (
+    "signal_id",
+    "symbol",
+    "strategy",
+    "position",
+    "scheduled_at",
+    "pending_at",
+    "closed_at",
+    "price_open",
+    "price_take_profit",
+    "price_stop_loss",
+    "price_close",
+    "close_reason",
+    "pnl_percentage",
+    "fee_percentage",
+    "slippage_percentage",
+    "gross_percentage",
+    "peak_percentage",
+    "trough_percentage",
+    "minutes",
+    "ambiguous",
+    "note",
+)
+CANCELLED_COLUMNS = (
+    "signal_id",
+    "symbol",
+    "strategy",
+    "position",
+    "scheduled_at",
+    "closed_at",
+    "price_open",
+    "price_take_profit",
+    "price_stop_loss",
+    "price_close",
+    "reason",
+    "note",
+)
+
+
+_REJECTED_COLUMNS = ("when", "symbol", "strategy", "price", "codes", "reasons", "signal")
+
+
+def _row(signal: OpenSignal | ScheduledSignal) -> dict[str, Any]:
+    return {
+        "signal_id": signal.id,
+        "symbol": signal.symbol,
+        "strategy": signal.strategy,
+        "position": signal.position,
+        "scheduled_at": signal.scheduled_at,
+        "price_open": signal.price_open,
+        "price_take_profit": signal.price_take_profit,
+        "price_stop_loss": signal.price_stop_loss,
+        "note": signal.note,
+    }
+
+
+def trade_row(event: Closed) -> dict[str, Any]:
+    """Return one closed trade as a row; moments are UTC ms."""
+    return _row(event.signal) | {
+        "pending_at": event.signal.pending_at,
+        "closed_at": event.closed_at,
+        "price_close": event.price_close,
+        "close_reason": event.close_reason,
+        "pnl_percentage": event.pnl.pnl_percentage,
+        "fee_percentage": event.pnl.fee_percentage,
+        "slippage_percentage": event.pnl.slippage_percentage,
+        "gross_percentage": event.pnl.gross_percentage,
+        "peak_percentage": event.peak_percentage,
+        "trough_percentage": event.trough_percentage,
+        "minutes": (event.closed_at - event.signal.pending_at) / 60_000,
+        "ambiguous": event.ambiguous,
+    }
+
+
+def cancelled_row(event: Cancelled) -> dict[str, Any]:
+    """Return one cancelled signal as a row; moments are UTC ms."""
+    return _row(event.signal) | {
+        "closed_at": event.closed_at,
+        "price_close": event.price,
+        "reason": event.reason,
+        "note": event.note or event.signal.note,
+    }
+
+
+def _rejected(event: Rejected) -> dict[str, Any]:
+    return {
+        "when": event.when,
+        "symbol": event.symbol,
+        "strategy": event.strategy,
+        "price": event.price,
+        "codes": ", ".join(reason.code for reason in event.reasons),
+        "reasons": "; ".join(reason.text for reason in event.reasons),
+        "signal": event.signal,
+    }
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Return rows as a table with these columns; moments become timestamps (UTC)."""
+    import pandas as pd
+
+    frame = pd.DataFrame({name: [row[name] for row in rows] for name in columns})
+    for name in columns:
+        if name in _TIMES:
+            frame[name] = pd.to_datetime(frame[name].astype("int64"), unit="ms", utc=True)
+    return frame
