@@ -13,6 +13,7 @@ import pytest
 from test_architecture import DOORS
 from test_scenarios import ROWS
 
+from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
 from bknb.metrics.definitions import DEFINITIONS
 
 ROOT = Path(__file__).parent.parent
@@ -68,6 +69,14 @@ def test_every_statistic_is_defined_with_its_source() -> None:
         plain = row.replace("\\|", "|")
         for part in (definition.label, definition.formula, definition.source, definition.null_when):
             assert part in plain, f"docs/statistics.md tells another {definition.key}"
+
+
+def test_every_figure_of_an_account_is_defined_with_its_source() -> None:
+    page = text(ROOT / "docs" / "statistics.md")
+    for definition in ACCOUNT_DEFINITIONS.values():
+        (row,) = [line for line in page.splitlines() if f'| `account["{definition.key}"]` |' in line]
+        for part in (definition.label, definition.formula, definition.source, definition.null_when):
+            assert part in row, f"docs/statistics.md tells another {definition.key} of an account"
 
 
 def links() -> list[tuple[Path, str]]:

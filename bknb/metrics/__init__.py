@@ -1,1 +1,1 @@
-"""Figures of closed trades: formulas, definitions, and the tables of trades they are computed from."""
+"""Figures of accounts and of closed trades: formulas, definitions, and the tables they are computed from."""

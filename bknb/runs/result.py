@@ -23,7 +23,15 @@ from ..engine.records import Failure
 from ..errors import UnknownName, UsageError
 from ..frontend import frontend
 from ..reports.signal_story import history, story
-from .result_tables import CANCELLED_COLUMNS, TRADE_COLUMNS, cancelled_row, table_of, trade_row
+from .result_tables import (
+    CANCELLED_COLUMNS,
+    REJECTED_COLUMNS,
+    TRADE_COLUMNS,
+    cancelled_row,
+    rejected_row,
+    table_of,
+    trade_row,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +113,7 @@ class Result:
     @cached_property
     def rejected(self) -> pd.DataFrame:
         """One row per answer of the strategy that broke rules, with all rules it broke."""
-        return table_of([_rejected(event) for event in self._records.rejected], _REJECTED_COLUMNS)
+        return table_of([rejected_row(event) for event in self._records.rejected], REJECTED_COLUMNS)
 
     @property
     def rejections(self) -> list[Rejected]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..domain.signal import Cancelled, Closed, OpenSignal, ScheduledSignal
+from ..domain.signal import Cancelled, Closed, OpenSignal, Rejected, ScheduledSignal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ CANCELLED_COLUMNS = (
 )
 
 
-_REJECTED_COLUMNS = ("when", "symbol", "strategy", "price", "codes", "reasons", "signal")
+REJECTED_COLUMNS = ("when", "symbol", "strategy", "price", "codes", "reasons", "signal")
 
 
 def _row(signal: OpenSignal | ScheduledSignal) -> dict[str, Any]:
@@ -95,7 +95,8 @@ def cancelled_row(event: Cancelled) -> dict[str, Any]:
     }
 
 
-def _rejected(event: Rejected) -> dict[str, Any]:
+def rejected_row(event: Rejected) -> dict[str, Any]:
+    """Return one rejected answer as a row; its moment is UTC ms."""
     return {
         "when": event.when,
         "symbol": event.symbol,
