@@ -300,24 +300,40 @@ def test_what_the_end_of_the_frame_cuts_off_is_in_every_headline() -> None:
 
 
 def test_a_position_that_is_open_when_the_run_stops_is_marked() -> None:
-    path = [100.0] * 30 + [100 + at / 100 for at in range(300)]
+    path = [100.0] * 30 + [100 + at / 100 for at in range(3000)]
     known = threading.Event()
 
-    def stopping(ctx: Any) -> bknb.Signal | None:
+    def buys() -> bknb.Signal:
+        return bknb.Signal(position="long", price_take_profit=150.0, price_stop_loss=90.0, minute_estimated_time=1400)
+
+    def stops(event: Any) -> None:
         known.wait(10)
         task.stop(now=True)
-        return bknb.Signal(position="long", price_take_profit=120.0, price_stop_loss=90.0, minute_estimated_time=200)
 
+    bknb.add_strategy("stopped", interval="1m", get_signal=buys, callbacks={"on_open": stops})
     task = bknb.Backtest.background(
-        "X", strategy=stopping, interval="1m", exchange=source(path), frame=(T0 + 20 * MINUTE, T0 + 300 * MINUTE)
+        "X", strategy="stopped", exchange=source(path), frame=(T0 + 20 * MINUTE, T0 + 3000 * MINUTE)
     )
     known.set()
     result = task.result()
     assert result.stopped
     assert not len(result.trades)
-    assert result.account["frame_days"] < 5 / 1440
-    held = [event for event in result.events if event.action == "opened"]
-    assert result.account["positions"] == result.account["cut_off"] == len(held)
+    assert [event.action for event in result.events] == ["opened"]
+    assert result.account["positions"] == result.account["cut_off"] == 1
+    assert result.account["frame_days"] < 1
+    last = result.equity.index[-1] - pd.Timedelta("1min")
+    close = result.candles.to_pandas()["close"].loc[last]
+    (entry,) = [event.signal.price_open for event in result.events]
+    assert result.equity.iloc[-1] == pytest.approx(close / (entry * 1.001) - 0.001)
+
+
+def test_a_mark_at_midnight_ends_the_day_before() -> None:
+    at_night = 1440 - 1  # the bar that closes at midnight
+    closes = [100.0] * 3000
+    closes[at_night:] = [110.0] * (3000 - at_night)
+    held = positions((1000, 2000, "long", 100.0, 110.0))
+    found = marked(held, closes)
+    assert daily_marks(found)[1].tolist() == pytest.approx([0.1, 0.0, 0.0])
 
 
 def test_a_run_without_a_position_says_so_everywhere() -> None:
