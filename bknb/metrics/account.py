@@ -16,6 +16,8 @@ from .figure_table import Explained
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from .definitions import Definition
     from .marked_equity import Floats, MarkedEquity, Positions, Times
 
@@ -86,17 +88,24 @@ def daily_marks(marked: MarkedEquity, *, sessions: bool = False) -> tuple[Times,
 
 def longest_drawdown_ms(marked: MarkedEquity) -> int:
     """Longest time from a highest equity to the next mark at least as high, or to the end; milliseconds."""
-    return max((int(ended - began) for began, _, ended, _ in under_water(marked)), default=0)
+    high, ends = _stretches(marked.equity)
+    return int((marked.time_ms[np.minimum(ends, len(marked.time_ms) - 1)] - marked.time_ms[high]).max(initial=0))
+
+
+def _stretches(equity: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where equity goes below a high, and where it is back; the length of ``equity`` where it never is."""
+    high = np.flatnonzero(equity >= np.maximum.accumulate(equity))
+    ends = np.append(high[1:], len(equity))
+    below = ends - high > 1
+    return high[below], ends[below]
 
 
 def under_water(marked: MarkedEquity) -> list[tuple[int, int, int, bool]]:
     """Each time below an earlier high: highest mark, lowest mark, recovery or end (UTC ms), whether it recovered."""
     times, equity = marked.time_ms, marked.equity
-    high = np.flatnonzero(equity >= np.maximum.accumulate(equity))
-    ends = np.append(high[1:], len(equity))
-    below = np.flatnonzero(ends - high > 1)
+    high, ends = _stretches(equity)
     found = []
-    for begin, end in zip(high[below].tolist(), ends[below].tolist(), strict=True):
+    for begin, end in zip(high.tolist(), ends.tolist(), strict=True):
         lowest = begin + 1 + int(np.argmin(equity[begin + 1 : end]))
         recovered = end < len(equity)
         found.append((int(times[begin]), int(times[lowest]), int(times[end if recovered else -1]), recovered))
