@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from bknb.domain.lifecycle import Flat, Holding, State, Waiting
-from bknb.domain.recovery import Owner, SavedPartial, SavedSchedule, SavedSignal, restore
-from bknb.domain.signal import OpenSignal, ScheduledSignal
+from bknb.domain.lifecycle import Flat, Holding, Leaving, Opening, State, Waiting
+from bknb.domain.recovery import Owner, SavedOpening, SavedPartial, SavedSchedule, SavedSignal, restore
+from bknb.domain.risk import place_of
+from bknb.domain.signal import Cancelled, OpenSignal, ScheduledSignal
+from bknb.live.persistence import StateSaver, save_places, saved_places
+from bknb.stores.memory_store import MemoryStore
 
 OWNER = Owner(strategy="sma", exchange="demo", symbol="BTCUSDT", execution="pessimistic")
 ROW: dict[str, Any] = {
@@ -48,6 +52,24 @@ def holding(profit: int, loss: int) -> Holding:
 
 
 WAITING = Waiting(signal=WAITS, last_id="before")
+LEAVING = Leaving(reason="time_expired", decided_at=3_600_000, not_before=3_660_000, price=101.0)
+NEXT = replace(WAITS, id="next", scheduled_at=3_600_000, entry="market")
+ORDERED = SavedOpening(signal=NEXT, not_before=3_660_000)
+
+
+CANCELLED = Cancelled(
+    symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=100.0, signal=WAITS,
+    reason="timeout", closed_at=0,
+)  # fmt: skip
+
+
+def ordered(ending: Holding | None = None) -> Opening:
+    return Opening(signal=NEXT, not_before=3_660_000, last_id="a", ending=ending)
+
+
+def leaving(profit: int, loss: int) -> Holding:
+    return replace(holding(profit, loss), leaving=LEAVING, in_doubt=True)
+
 
 TABLE: list[tuple[str, SavedSignal | None, SavedSchedule | None, SavedPartial | None, State, bool]] = [
     ("nothing was saved", None, None, None, Flat(), False),
@@ -60,7 +82,16 @@ TABLE: list[tuple[str, SavedSignal | None, SavedSchedule | None, SavedPartial | 
     ("milestones saved, their position was not", signal(8, OPEN), None, partial(9), holding(30, 10), False),
     ("milestones of another signal", signal(8, OPEN), None, partial(7, "b"), holding(0, 0), False),
     ("closed, milestones left over", signal(9), None, partial(8), Flat(last_id="a"), False),
-]
+    ("ordered", replace(signal(9), opening=ORDERED), None, None, ordered(), False),
+    ("leaves", replace(signal(9, OPEN), leaving=LEAVING, in_doubt=True), None, partial(8), leaving(40, 10), False),
+    ("leaves, and the next is ordered",
+     replace(signal(9, OPEN), leaving=LEAVING, in_doubt=True, opening=ORDERED), None, partial(8),
+     ordered(leaving(40, 10)), False),
+    ("left, and the next waits; the position is still in the older file",
+     replace(signal(9, OPEN), leaving=LEAVING, opening=ORDERED), schedule(10), None, WAITING, False),
+    ("timed out, the scheduled one was not removed yet, the next is ordered",
+     replace(signal(9), opening=ORDERED), schedule(8), None, ordered(), True),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row[0])
@@ -78,3 +109,83 @@ def test_milestones_that_ran_ahead_are_put_back() -> None:
     assert mended is not None
     assert (mended.turn, mended.profit_level, mended.loss_level) == (8, 30, 10)
     assert restore(signal(8, OPEN), None, partial(8)).partial is None
+
+
+# --- saved, and read again ------------------------------------------------------------------------------------------
+
+
+def saver(store: MemoryStore) -> StateSaver:
+    return StateSaver(store, OWNER, all_delivered=lambda: True)
+
+
+STATES: list[State] = [
+    Flat(last_id="a"),
+    ordered(),
+    ordered(leaving(40, 10)),
+    leaving(40, 10),
+    holding(40, 10),
+    WAITING,
+]
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: type(state).__name__)
+@pytest.mark.parametrize("before", STATES, ids=lambda state: type(state).__name__)
+def test_what_was_saved_is_what_is_restored(before: State, state: State) -> None:
+    with MemoryStore() as store:
+        first = saver(store)
+        for number, given in enumerate((before, state), start=1):
+            first.save(given, (), last_minute=number, last_asked=number, volume_seen=True)
+        found = saver(store).restore()
+    assert found.state == state
+    assert (found.last_minute, found.last_asked, found.volume_seen) == (2, 2, True)
+
+
+def test_milestones_from_before_an_order_was_cancelled_stay() -> None:
+    class Cut(MemoryStore):
+        cut = False
+
+        def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+            if not (self.cut and kind == "signal"):  # the process ends between the two writes of the turn
+                super().write(kind, key, payload)
+
+    with Cut() as store:
+        first = saver(store)
+        for number, given in enumerate((leaving(40, 10), ordered(leaving(40, 10)), leaving(40, 10)), start=1):
+            store.cut = number == 3
+            first.save(given, (), last_minute=number, last_asked=number, volume_seen=True)
+        assert saver(store).restore().state == ordered(leaving(40, 10))
+
+
+def test_a_postponed_order_is_saved_with_what_nobody_heard_yet() -> None:
+    with MemoryStore() as store:
+        saver(store).save(ordered(), (CANCELLED,), last_minute=1, last_asked=1, volume_seen=True)
+        second = saver(store)
+        second.restore()
+        later = Opening(signal=NEXT, not_before=9_000_000, last_id="a")
+        second.save_postponed(later, volume_seen=True)
+        found = saver(store).restore()
+    assert found.state == later
+    assert found.undelivered == (CANCELLED,)
+
+
+def test_places_of_all_that_is_open_and_of_nothing_else() -> None:
+    places = tuple(place_of(row, 0) for row in (OPEN, NEXT, replace(WAITS, id="waits")))
+    expected = {
+        "leaves, and the next is ordered": (ordered(leaving(0, 0)), ["a", "next"]),
+        "only ordered": (ordered(), ["next"]),
+        "the next waits": (Waiting(signal=replace(WAITS, id="waits"), last_id="a"), ["waits"]),
+    }
+    for name, (state, ids) in expected.items():
+        with MemoryStore() as store:
+            mine = saver(store)
+            # in the older file the position leaves and the next is ordered
+            mine.save(ordered(leaving(0, 0)), (), last_minute=1, last_asked=1, volume_seen=True)
+            mine.save(state, (), last_minute=2, last_asked=2, volume_seen=True)
+            save_places(store, "one", places)
+            assert [place.signal_id for place in saved_places(store, "one")] == ids, name
+
+
+def test_whether_volumes_are_reported_is_looked_for_again_where_an_older_version_did_not_save_it() -> None:
+    assert restore(signal(1, OPEN), None, None).volume_seen is None
+    assert restore(None, schedule(1), None).volume_seen is None
+    assert restore(replace(signal(1, OPEN), volume_seen=False), None, None).volume_seen is False

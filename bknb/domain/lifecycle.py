@@ -14,7 +14,7 @@ Flat       Answer           Flat, Asking, Opening; vwap: Waiting, Holding     Re
 Flat       Minute           Flat                                              (Idle)
 Asking     Verdict          Flat, Holding, Opening; vwap: Waiting             RiskRefused / Scheduled / Opened
 Opening    Minute           Opening, Waiting, Holding or Flat                 [Closed] Scheduled / Opened / Cancelled …
-Opening    Boundary         Opening, Holding or Flat                          Cancelled
+Opening    Boundary, Halt   Opening, Holding or Flat                          Cancelled
 Opening    DataEnd          Flat                                              [Closed] Cancelled
 Waiting    Minute           Waiting, Entering, Holding or Flat                Cancelled / Opened [Closed] / (Active)
 Waiting    Boundary         Waiting or Flat                                   Cancelled
@@ -285,7 +285,7 @@ def step(state: Flat, given: Answer | Minute, rules: Rules) -> Step: ...
 @overload
 def step(state: Asking | Entering, given: Verdict, rules: Rules) -> Step: ...
 @overload
-def step(state: Opening, given: Boundary | Minute | DataEnd, rules: Rules) -> Step: ...
+def step(state: Opening, given: Boundary | Minute | DataEnd | Halt, rules: Rules) -> Step: ...
 @overload
 def step(state: Waiting, given: Boundary | Minute | DataEnd | Halt, rules: Rules) -> Step: ...
 @overload
@@ -545,14 +545,17 @@ def _quiet(signal: OpenSignal | ScheduledSignal, minute: Minute, rules: Rules) -
 
 def _opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
     signal, model = state.signal, rules.model
-    if not model.can_fill(given, state.not_before):
-        return Step(state, _quiet(signal, given, rules))
     events: tuple[Any, ...] = ()
     commands: tuple[Command, ...] = ()
     last_id = state.last_id
-    if state.ending is not None:  # leaves at the same open, before the new position enters
-        closed = _holding_minute(state.ending, given, rules)
-        events, commands, last_id = closed.events, closed.commands, state.ending.signal.id
+    if state.ending is not None:  # leaves before the new position enters, at the same open or an earlier one
+        left = _holding_minute(state.ending, given, rules)
+        if isinstance(left.state, Holding):
+            return Step(state, left.events)
+        events, commands, last_id = left.events, left.commands, state.ending.signal.id
+    if not model.can_fill(given, state.not_before):
+        alone = msgspec.structs.replace(state, last_id=last_id, ending=None)
+        return Step(alone, events + _quiet(signal, given, rules), commands)
     entry = model.entry(signal, given, first=True)
     if not isinstance(entry, Entry) or entry.rested:
         events += (Scheduled(**_where(rules), when=given.t, price=given.price, signal=signal),)
@@ -740,6 +743,10 @@ def _waiting_data_end(state: Waiting, given: DataEnd, rules: Rules) -> Step:
     return _cancel(state.signal, _flat_after(state), given.t, given.price, "data_end", rules)
 
 
+def _opening_halt(state: Opening, given: Halt, rules: Rules) -> Step:
+    return _cancel(state.signal, state.ending or _flat_after(state), given.when, given.price, "stopped", rules)
+
+
 def _waiting_halt(state: Waiting, given: Halt, rules: Rules) -> Step:
     return _cancel(state.signal, _flat_after(state), given.when, given.price, "stopped", rules)
 
@@ -757,6 +764,7 @@ _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Opening, Minute): _opening_minute,
     (Opening, Boundary): _opening_boundary,
     (Opening, DataEnd): _opening_data_end,
+    (Opening, Halt): _opening_halt,
     (Waiting, Minute): _waiting_minute,
     (Waiting, Boundary): _waiting_boundary,
     (Waiting, DataEnd): _waiting_data_end,
@@ -812,9 +820,10 @@ def story(state: State, rules: Rules) -> str:
             return f"{who}: flat after {last_id}"
         case Asking(candidate=candidate, when=when):
             return f"{who}: risk was asked about {candidate.id} at {minute_text(when)} UTC"
-        case Opening(signal=signal):
+        case Opening(signal=signal, ending=ending):
             at = f"{minute_text(signal.scheduled_at)} UTC"
-            return f"{who}: {signal.id} was ordered at {at}, no candle has filled it yet"
+            before = "" if ending is None else f"{ending.signal.id} leaves, "
+            return f"{who}: {before}{signal.id} was ordered at {at}, no candle has filled it yet"
         case Waiting(signal=signal):
             at = f"{minute_text(signal.scheduled_at)} UTC"
             return f"{who}: {signal.id} scheduled at {at} waits for {signal.price_open:g}"

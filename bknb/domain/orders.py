@@ -208,14 +208,24 @@ def orders_of_state(state: State, orders: Orders, quantity_of: QuantityOf) -> tu
     ending = state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None
     found: list[Order] = []
     if ending is not None and ending.leaving is not None:
-        entry, leaving = _entry(orders, ending.signal), ending.leaving
-        if entry is not None and entry.ended_at is None:
-            found.append(ended(entry, leaving.not_before, leaving.price))
-    if isinstance(state, Opening) and state.signal.entry != "stop" and _entry(orders, state.signal) is None:
+        mine, leaving = orders.get(key_of(ending.signal), ()), ending.leaving
+        if mine and mine[0].ended_at != leaving.not_before and not any_left(mine[1:]):
+            found.append(ended(mine[0], leaving.not_before, leaving.price))
+            found += [msgspec.structs.replace(order, created_at=leaving.not_before) for order in mine[1:]]
+    if isinstance(state, Opening) and state.signal.entry != "stop":
+        entry = _entry(orders, state.signal)
         kind: OrderKind = "market" if state.signal.entry == "market" else "limit"
-        quantity = quantity_of(state.signal)
-        found.append(_entry_order(state.signal, quantity, kind=kind, created_at=state.not_before, opened_at=None))
+        if entry is None:
+            quantity = quantity_of(state.signal)
+            found.append(_entry_order(state.signal, quantity, kind=kind, created_at=state.not_before, opened_at=None))
+        elif entry.status == "intended" and entry.created_at != state.not_before:
+            found.append(msgspec.structs.replace(entry, created_at=state.not_before))
     return tuple(found)
+
+
+def any_left(orders: Iterable[Order]) -> bool:
+    """Whether one of these orders may be on its way to the broker, or there."""
+    return any(order.status != "intended" for order in orders)
 
 
 def orders_after(event: Event, orders: Orders, quantity_of: QuantityOf) -> tuple[Order, ...]:
@@ -233,8 +243,7 @@ def orders_after(event: Event, orders: Orders, quantity_of: QuantityOf) -> tuple
                 return (_entry_order(event.signal, quantity, kind=kind, created_at=created_at, opened_at=opened_at),)
             if opened_at is None or entry.opened_at is not None:
                 return ()
-            price = event.signal.price_open if entry.kind == "market" else entry.record_price
-            return (msgspec.structs.replace(entry, opened_at=opened_at, record_price=price),)
+            return (msgspec.structs.replace(entry, opened_at=opened_at, record_price=event.signal.price_open),)
         case Closed() | Cancelled():
             entry = _entry(orders, event.signal)
             price = event.price_close if isinstance(event, Closed) else event.price

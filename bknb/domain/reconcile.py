@@ -11,8 +11,50 @@ from typing import NamedTuple
 import msgspec
 
 from .formatting import plain_number
-from .orders import Order, Report, after_report, ended, key_of, left_open, order_text, report_problem
+from .interval import MINUTE_MS
+from .lifecycle import Holding, Opening, State
+from .orders import (
+    Order,
+    Orders,
+    Report,
+    after_report,
+    any_left,
+    ended,
+    key_of,
+    left_open,
+    order_text,
+    report_problem,
+)
 from .signal import OpenSignal, ScheduledSignal
+
+
+class Postponed(NamedTuple):
+    """The state after a restart, and the moments (UTC ms) whose decisions are carried out later than planned."""
+
+    state: State
+    moments: tuple[int, ...]
+
+
+def postponed(state: State, orders: Orders, *, now: int) -> Postponed:
+    """The state after a restart at ``now`` (UTC ms): an order that never left, and is late by now, fills from now on.
+
+    A stop entry has no order and is watched here, and a position without orders has none to be late: both stay.
+    """
+    moments: list[int] = []
+    ending = state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None
+    if ending is not None and ending.leaving is not None:
+        leaving, mine = ending.leaving, orders.get(key_of(ending.signal), ())
+        if mine and not any_left(mine[1:]) and now > leaving.not_before + MINUTE_MS:
+            moments.append(leaving.decided_at)
+            ending = msgspec.structs.replace(ending, leaving=msgspec.structs.replace(leaving, not_before=now))
+    if not isinstance(state, Opening):
+        return Postponed(state if ending is None else ending, tuple(moments))
+    not_before = state.not_before
+    ordered = state.signal.entry != "stop" and not any_left(orders.get(key_of(state.signal), ()))
+    if ordered and now > not_before + MINUTE_MS:
+        moments.append(state.signal.scheduled_at)
+        not_before = now
+    return Postponed(msgspec.structs.replace(state, ending=ending, not_before=not_before), tuple(moments))
 
 
 def to_query(orders: Iterable[Order]) -> list[Order]:
@@ -103,7 +145,7 @@ def reconcile(
     problems.extend(
         f"the record holds {signal.id!r}, for which no order was ever made; none is made now"
         for key, signal in by_key.items()
-        if key not in ordered and signal.entry != "stop"
+        if key not in ordered and (isinstance(signal, OpenSignal) or signal.entry != "stop")
     )
     return Reconciled(tuple(save), tuple(discard), tuple(cancel), tuple(problems))
 
@@ -131,7 +173,7 @@ def _as_recorded(entry: Order, held: OpenSignal | ScheduledSignal | None, when: 
     """An entry order brought in line with the restored record, and the problem to report, if any."""
     if held is not None:
         if isinstance(held, OpenSignal) and entry.opened_at is None:
-            return msgspec.structs.replace(entry, opened_at=held.pending_at), ""
+            return msgspec.structs.replace(entry, opened_at=held.pending_at, record_price=held.price_open), ""
         return entry, ""
     if entry.ended_at is not None:
         return entry, ""

@@ -68,7 +68,7 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     opening
         The entry order of the next signal.
     volume_seen
-        Whether the source has reported a volume so far.
+        Whether the source has reported a volume so far; ``None`` where version 1 wrote it.
     undelivered
         Results of this turn that may not have reached the listeners when the process ended.
     """
@@ -86,7 +86,7 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     leaving: Leaving | None = None
     in_doubt: bool = False
     opening: SavedOpening | None = None
-    volume_seen: bool = True
+    volume_seen: bool | None = None
     undelivered: tuple[StateChange, ...] = msgspec.field(default=(), name="untold")
 
 
@@ -100,7 +100,7 @@ class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
     signal: ScheduledSignal
     last_asked: int | None = msgspec.field(default=None, name="asked")
     last_id: str | None = None
-    volume_seen: bool = True
+    volume_seen: bool | None = None
     undelivered: tuple[StateChange, ...] = msgspec.field(default=(), name="untold")
 
 

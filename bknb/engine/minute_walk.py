@@ -258,7 +258,8 @@ class MinuteWalk:
         state = self._loop.state
         stop = max(stop, index)
         if isinstance(state, Opening):
-            return self._next_fill(index, stop, state.not_before)
+            ending = None if state.ending is None else state.ending.leaving
+            return self._next_fill(index, stop, state.not_before if ending is None else ending.not_before)
         if isinstance(state, Holding) and state.leaving is not None:
             return self._next_fill(index, stop, state.leaving.not_before)
         if isinstance(state, Waiting):

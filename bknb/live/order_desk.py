@@ -28,7 +28,9 @@ from ..domain.orders import (
     Save,
     SignalKey,
     after_report,
+    any_left,
     finished,
+    key_of,
     left_open,
     next_action,
     order_text,
@@ -37,7 +39,7 @@ from ..domain.orders import (
     own_prefix,
     report_problem,
 )
-from ..domain.reconcile import differences, reconcile, to_query
+from ..domain.reconcile import Postponed, differences, postponed, reconcile, to_query
 from ..domain.signal import Event, OpenSignal, ScheduledSignal
 from ..errors import BrokerError, UsageError
 from ..log import log
@@ -183,6 +185,23 @@ class OrderDesk:
             await self._cancel(order)
         self._wake.set()
         self._worker = asyncio.create_task(self._work())
+
+    def postponed(self, state: State, *, now: int) -> Postponed:
+        """A restored state whose orders that never left and are late by now (UTC ms) fill from now on.
+
+        Save it before :meth:`start` sends them.
+
+        Raises
+        ------
+        StateError
+            When saved orders cannot be read.
+        """
+        self._saved.load()
+        return postponed(state, self._signals, now=now)
+
+    def has_left(self, signal: ScheduledSignal) -> bool:
+        """Whether the entry order of a signal may be on its way to the broker, or there."""
+        return any_left(self._signals.get(key_of(signal), ()))
 
     def follow(self, event: Event) -> None:
         """Save the orders an event leads to; they are carried out in a task of their own.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from ..domain.lifecycle import Asking, Entering, Flat, Holding, Opening, State, Waiting
+from ..domain.lifecycle import Asking, Entering, Flat, Holding, Opening, State, Waiting, signals_of
 from ..domain.recovery import (
     STATE_VERSION,
     Owner,
@@ -38,7 +38,7 @@ class _SavedAt(NamedTuple):
 
     last_minute: int
     last_asked: int | None
-    volume_seen: bool
+    volume_seen: bool | None
 
 
 class StateSaver:
@@ -148,14 +148,25 @@ class StateSaver:
         match state:
             case Waiting():
                 self._write_schedule(state, undelivered, moment)
-            case Holding():
-                self._write_levels(state)
-                self._write_signal(state, undelivered, moment)
-            case Flat() | Opening():
+            case Flat() | Holding() | Opening():
+                self._write_levels(_held(state))
                 self._write_signal(state, undelivered, moment)
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
         self.last_minute, self.last_asked, self._saved, self._undelivered = last_minute, last_asked, state, undelivered
+
+    def save_postponed(self, state: Holding | Opening, *, volume_seen: bool | None) -> None:
+        """Save the restored state once more, with orders that are carried out later; what was undelivered stays so.
+
+        Raises
+        ------
+        StateError
+            When it could not be saved; then the state from before still holds.
+        """
+        assert self.last_minute is not None  # something was restored  # noqa: S101
+        self.turn += 1
+        self._write_signal(state, self._undelivered, _SavedAt(self.last_minute, self.last_asked, volume_seen))
+        self._saved = state
 
     def _write(self, kind: str, value: SavedSignal | SavedSchedule | SavedPartial) -> None:
         self.store.write(kind, self._key, msgspec.json.encode(value))
@@ -181,7 +192,7 @@ class StateSaver:
     def _write_signal(
         self, state: Flat | Holding | Opening, undelivered: tuple[StateChange, ...], at: _SavedAt
     ) -> None:
-        held = state if isinstance(state, Holding) else state.ending if isinstance(state, Opening) else None
+        held = _held(state)
         opening = SavedOpening(signal=state.signal, not_before=state.not_before) if isinstance(state, Opening) else None
         saved = SavedSignal(
             owner=self.owner,
@@ -200,10 +211,12 @@ class StateSaver:
         )
         self._write("signal", saved)
 
-    def _write_levels(self, state: Holding) -> None:
-        before = self._saved
-        same = isinstance(before, Holding) and before.signal.id == state.signal.id
-        profit, loss = (before.profit_level, before.loss_level) if same and isinstance(before, Holding) else (0, 0)
+    def _write_levels(self, state: Holding | None) -> None:
+        if state is None:
+            return
+        before = _held(self._saved)
+        same = before is not None and before.signal.id == state.signal.id
+        profit, loss = (before.profit_level, before.loss_level) if same and before is not None else (0, 0)
         if (profit, loss) == (state.profit_level, state.loss_level):
             return
         saved = SavedPartial(
@@ -216,6 +229,17 @@ class StateSaver:
             loss_before=loss,
         )
         self._write("partial", saved)
+
+
+def _held(state: State) -> Holding | None:
+    """The position of a state, also one that leaves while the next is being opened."""
+    match state:
+        case Holding():
+            return state
+        case Opening(ending=ending):
+            return ending
+        case _:
+            return None
 
 
 # --- places in a risk profile -----------------------------------------------------------------------------------
@@ -240,11 +264,12 @@ def saved_places(store: StateStore, risk: str) -> list[OpenPosition]:
 def _still_there(store: StateStore, place: OpenPosition) -> bool:
     key = (place.strategy, place.symbol)
     signal, schedule = store.read("signal", key), store.read("schedule", key)
-    saved = None if signal is None else _decode(signal, SavedSignal, "signal", key)
-    waiting = None if schedule is None else _decode(schedule, SavedSchedule, "schedule", key).signal
-    opening = None if saved is None or saved.opening is None else saved.opening.signal
-    rows = (None if saved is None else saved.signal, opening, waiting)
-    return any(row is not None and row.id == place.signal_id for row in rows)
+    found = restore(
+        None if signal is None else _decode(signal, SavedSignal, "signal", key),
+        None if schedule is None else _decode(schedule, SavedSchedule, "schedule", key),
+        None,
+    )
+    return any(row.id == place.signal_id for row in signals_of(found.state))
 
 
 def save_places(store: StateStore, risk: str, positions: tuple[OpenPosition, ...]) -> None:

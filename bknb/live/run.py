@@ -15,7 +15,7 @@ from ..config import Settings
 from ..domain.execution import Minute, execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
-from ..domain.lifecycle import Flat, Halt, Rules, State, Waiting, signals_of
+from ..domain.lifecycle import Flat, Halt, Holding, Opening, Rules, State, Waiting, signals_of
 from ..domain.recovery import Owner, Restored
 from ..domain.risk import place_of
 from ..domain.signal import Event, OpenSignal
@@ -255,7 +255,13 @@ class LiveRun:
             on_problem=self._on_order_problem,
             sleep=self._rest,
         )
-        await orders.start(found.state, when=now, undelivered=found.undelivered)
+        late = orders.postponed(found.state, now=now)
+        if late.moments and isinstance(late.state, Holding | Opening):
+            self._saving.save_postponed(late.state, volume_seen=found.volume_seen)
+            self._strategy_loop.state = late.state
+            for when in late.moments:
+                self._tell_late(when, now, "carried out")
+        await orders.start(late.state, when=now, undelivered=found.undelivered)
         return orders
 
     async def _rest(self, seconds: float) -> None:
@@ -344,11 +350,14 @@ class LiveRun:
         """The clock at a decision for the moment ``when`` (UTC ms); a late one is counted and told."""
         now = self.plan.clock.now()
         if now > when + MINUTE_MS and self._strategy_loop.rules.model.fills_at_open:
-            self.records.late.append((when, now))
-            behind = (now - when) // MINUTE_MS
-            text = f"the decision of {utc_text(when)} was made {behind} minutes late; it fills at the market of then"
-            self._strategy_loop.fail("late", NotEnoughData(text), when)
+            self._tell_late(when, now, "made")
         return now
+
+    def _tell_late(self, when: int, now: int, what: str) -> None:
+        self.records.late.append((when, now))
+        behind = (now - when) // MINUTE_MS
+        text = f"the decision of {utc_text(when)} was {what} {behind} minutes late; it fills at the market of then"
+        self._strategy_loop.fail("late", NotEnoughData(text), when)
 
     # --- a minute -----------------------------------------------------------------------------------------------
 
@@ -480,8 +489,10 @@ class LiveRun:
         return when >= (self._last_asked // slot_ms + 1) * slot_ms
 
     async def _halt(self) -> None:
-        """A scheduled signal does not outlive a stop."""
-        if isinstance(self._strategy_loop.state, Waiting):
+        """A scheduled signal does not outlive a stop, nor does one whose order has not left yet."""
+        state = self._strategy_loop.state
+        sent = isinstance(state, Opening) and self.orders is not None and self.orders.has_left(state.signal)
+        if isinstance(state, Opening | Waiting) and not sent:
             when = self._last_minute + MINUTE_MS
             price = self._window.average_price(self.plan.symbol, when)
             await self._strategy_loop.take(Halt(when, price))
