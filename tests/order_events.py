@@ -1,14 +1,18 @@
-"""Events of signals for the tests of orders; moments are minutes, everything else has a default."""
+"""Events and states of signals for the tests of orders; moments are minutes, everything else has a default."""
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from bknb.domain.execution import Minute
+from bknb.domain.lifecycle import Holding, Leaving, Opening, Waiting
 from bknb.domain.signal import Cancelled, Closed, Opened, OpenSignal, Pnl, Scheduled, ScheduledSignal
 
 MINUTE = 60_000
 WHERE = {"symbol": "BTCUSDT", "strategy": "sma", "exchange": "demo", "frame": None, "mode": "live"}
 
 
-def waiting(name="a", *, at=1, position="long", price=100.0) -> ScheduledSignal:
+def waiting(name="a", *, at=1, position="long", price=100.0, entry="limit") -> ScheduledSignal:
     return ScheduledSignal(
         id=name,
         symbol="BTCUSDT",
@@ -21,11 +25,12 @@ def waiting(name="a", *, at=1, position="long", price=100.0) -> ScheduledSignal:
         minute_estimated_time=60,
         note="",
         scheduled_at=at * MINUTE,
+        entry=entry,
     )
 
 
-def held(name="a", *, at=1, opened=None, position="long", price=100.0) -> OpenSignal:
-    row = waiting(name, at=at, position=position, price=price)
+def held(name="a", *, at=1, opened=None, **more) -> OpenSignal:
+    row = waiting(name, at=at, **more)
     fields = {field: getattr(row, field) for field in row.__struct_fields__}
     return OpenSignal(**fields, pending_at=(at if opened is None else opened) * MINUTE)
 
@@ -64,3 +69,32 @@ def cancelled(name="a", *, at=1, ended=9, **more) -> Cancelled:
         reason="timeout",
         closed_at=ended * MINUTE,
     )
+
+
+# States
+
+
+def ordering(name="a", *, at=1, not_before=None, ending=None, entry="market", **more) -> Opening:
+    moment = (at if not_before is None else not_before) * MINUTE
+    return Opening(signal=waiting(name, at=at, entry=entry, **more), not_before=moment, ending=ending)
+
+
+def resting(name="a", **more) -> Waiting:
+    return Waiting(signal=waiting(name, **more))
+
+
+def holding(name="a", **more) -> Holding:
+    signal = held(name, **more)
+    return Holding(signal=signal, highest=signal.price_open, lowest=signal.price_open)
+
+
+def leaving(name="a", *, ends=9, not_before=None, **more) -> Holding:
+    moment = (ends if not_before is None else not_before) * MINUTE
+    order = Leaving(reason="time_expired", decided_at=ends * MINUTE, not_before=moment, price=109.0)
+    return replace(holding(name, **more), leaving=order)
+
+
+def candle(minute, opened, low=None, high=None, *, traded=True) -> Minute:
+    """A candle that closes where it opens."""
+    low, high = (opened if low is None else low), (opened if high is None else high)
+    return Minute(minute * MINUTE, opened, high, low, opened, opened, traded)

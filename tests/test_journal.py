@@ -162,7 +162,8 @@ WRITTEN = {
     "attempts": b'{"number":7,"status":"proposed"}\n',
     "paper orders": (
         b'{"client_id":"bk7","broker_id":"paper-1","symbol":"BTCUSDT","side":"buy","quantity":0.5,"price":null,'
-        b'"status":"filled","filled_quantity":0.5,"average_price":100.0,"received":1,"note":""}\n'
+        b'"status":"accepted","filled_quantity":0.0,"average_price":null,"received":1,"note":"","created_at":0,'
+        b'"rests":false,"part":1.0,"cancels_rest":false,"version":2}\n'
     ),
 }
 

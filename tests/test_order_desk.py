@@ -8,10 +8,22 @@ import os
 
 import msgspec
 import pytest
-from order_events import MINUTE, cancelled, closed, held, opened, scheduled, waiting
+from order_events import (
+    MINUTE,
+    cancelled,
+    candle,
+    closed,
+    holding,
+    leaving,
+    opened,
+    ordering,
+    resting,
+    scheduled,
+)
 
 from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.orders import MAX_CLOSES, client_id
+from bknb.domain.signal import Closed, Opened
 from bknb.errors import BrokerError, StateError, UsageError
 from bknb.live.order_desk import LONGEST_PAUSE_SECONDS, OrderDesk
 from bknb.live.order_store import MAX_FINISHED_SIGNALS
@@ -26,11 +38,19 @@ def closing(attempt=1):
     return client_id("sma", "BTCUSDT", ("a", MINUTE), "close", attempt)
 
 
+class Exchange(PaperBroker):
+    """Fills a market order as it comes, at the price of now, as an exchange does."""
+
+    def __init__(self, **more):
+        self.now = 101.0
+        super().__init__(price_of=lambda symbol: self.now, **more)
+
+
 class Life:
     """An order desk that can be restarted, with its reports and its waiting times."""
 
     def __init__(self, *, broker=None, store=None, quantity=2.0, **more):
-        self.broker = broker or PaperBroker()
+        self.broker = broker or Exchange()
         self.store = store or MemoryStore()
         self.told: list[tuple[str, str]] = []
         self.slept: list[float] = []
@@ -56,14 +76,21 @@ class Life:
 
     async def receive(self, *events):
         for event in events:
+            if isinstance(event, Opened | Closed):
+                self.broker.now = event.signal.price_open if isinstance(event, Opened) else event.price_close
             self.desk.follow(event)
             assert await self.desk.settle(5.0)
 
-    async def restart(self, holding=None, undelivered=()):
+    async def become(self, *states):
+        for state in states:
+            self.desk.follow_state(state)
+            assert await self.desk.settle(5.0)
+
+    async def restart(self, state=None, undelivered=()):
         """End as a crash does, and start again."""
         await self.desk.close(0.0)
         self.desk = self.made()
-        await self.desk.start(holding, when=50 * MINUTE, undelivered=undelivered)
+        await self.desk.start(state, when=50 * MINUTE, undelivered=undelivered)
         assert await self.desk.settle(5.0)
 
     def live(self, play):
@@ -91,7 +118,7 @@ def lives(*events, **more):
 
 
 def script(**calls):
-    return PaperBroker(script={call: [trouble and Trouble(kind=trouble) for trouble in calls[call]] for call in calls})
+    return Exchange(script={call: [trouble and Trouble(kind=trouble) for trouble in calls[call]] for call in calls})
 
 
 def test_a_position_is_opened_and_closed():
@@ -123,8 +150,8 @@ def test_a_scheduled_entry_rests_fills_and_is_closed():
     async def play():
         await life.receive(scheduled())
         assert life.statuses == {ENTRY: "accepted"}
-        life.desk.saw(low=99.0, high=103.0)
-        await life.receive(opened(opened=5), closed(opened=5))
+        life.desk.saw(candle(1, 101.0, 99.0, 103.0))
+        await life.hear(opened(opened=5), closed(opened=5))
 
     life.live(play)
     assert life.statuses == {ENTRY: "filled", closing(): "filled"}
@@ -234,8 +261,8 @@ def test_a_position_that_cannot_be_closed_is_left_to_people():
     assert len(life.slept) == MAX_CLOSES - 1
 
 
-def test_an_unreachable_broker_is_asked_with_backoff_and_reported_once():
-    class Away(PaperBroker):
+def test_a_broker_that_is_away_is_asked_ever_more_seldom_and_told_once():
+    class Away(Exchange):
         away = True
 
         async def report(self, client_id, symbol):
@@ -262,7 +289,7 @@ def test_an_unreachable_broker_is_asked_with_backoff_and_reported_once():
 def test_a_slow_broker_does_not_delay_the_run_and_later_events_follow():
     gate = asyncio.Event()
 
-    class Slow(PaperBroker):
+    class Slow(Exchange):
         async def place(self, order):
             await gate.wait()
             return await super().place(order)
@@ -295,7 +322,7 @@ def test_a_desk_that_closes_carries_out_what_is_due_first():
 
 
 def test_a_call_that_never_comes_back_counts_as_unknown():
-    class Deaf(PaperBroker):
+    class Deaf(Exchange):
         async def place(self, order):
             await super().place(order)
             await asyncio.Event().wait()
@@ -327,8 +354,8 @@ def test_cancelling_that_fails_is_asked_about_and_tried_again():
     assert life.slept == [1.0]
 
 
-def test_an_impossible_report_is_ignored():
-    class Confused(PaperBroker):
+def test_a_report_that_cannot_be_right_is_not_believed():
+    class Confused(Exchange):
         lies = 3
 
         async def place(self, order):
@@ -359,7 +386,7 @@ def test_every_order_is_saved_before_it_is_sent():
     store = MemoryStore()
     seen = []
 
-    class Watching(PaperBroker):
+    class Watching(Exchange):
         async def place(self, order):
             saved = saved_in(store)
             seen.append((order.client_id, saved[order.client_id]))
@@ -476,8 +503,8 @@ def test_a_position_is_held_over_a_restart_and_closed_once():
     life = Life()
 
     async def play():
-        await life.receive(opened())
-        await life.restart(held())
+        await life.hear(opened())
+        await life.restart(holding())
         assert life.broker.position("BTCUSDT") == life.desk.position() == 2.0
         await life.receive(opened(), closed())
         await life.restart()
@@ -519,7 +546,7 @@ def test_what_was_never_sent_is_sent_after_a_restart_when_the_record_has_it():
 
     async def play():
         life.desk.follow(opened())
-        await life.restart(held())
+        await life.restart(holding())
 
     life.live(play)
     assert life.received == {ENTRY: 1}
@@ -529,7 +556,7 @@ def test_events_saved_but_not_delivered_are_applied_after_a_restart():
     life = Life()
 
     async def play():
-        await life.restart(held(), undelivered=[opened()])
+        await life.restart(holding(), undelivered=[opened()])
         assert life.broker.position("BTCUSDT") == 2.0
         await life.restart(None, undelivered=[opened(), closed()])
         await life.restart(None, undelivered=[closed()])
@@ -592,14 +619,156 @@ def test_a_broker_that_is_away_does_not_stop_the_start():
     life = Life(broker=script(open_orders=[None, "lost_request"], report=["lost_request"] * 3))
 
     async def play():
-        await life.receive(scheduled())
-        await life.restart(waiting())
+        await life.hear(scheduled())
+        await life.restart(resting())
         assert life.statuses == {ENTRY: "accepted"}
         await life.receive(cancelled())
 
     life.live(play)
     assert life.broker.orders[ENTRY].status == "cancelled"
     assert len(life.told) == 2
+
+
+# Decisions of a moment
+
+
+class Candles(Life):
+    """A desk with the broker on paper, which fills by candles alone."""
+
+    def __init__(self, **more):
+        super().__init__(broker=PaperBroker(**more))
+
+
+def test_an_order_leaves_at_its_moment_and_its_price_is_told_when_its_minute_has_closed():
+    life = Candles()
+
+    async def play():
+        await life.become(ordering())
+        assert life.statuses == {ENTRY: "accepted"}  # before any candle
+        assert (life.desk.orders[0].created_at, life.desk.orders[0].opened_at) == (MINUTE, None)
+        life.desk.saw(candle(1, 103.0))
+        assert life.statuses == {ENTRY: "accepted"}
+        await life.hear(opened(price=103.0))
+        await life.become(holding(price=103.0))
+        (order,) = life.desk.orders
+        assert (order.status, order.average_price, order.record_price) == ("filled", 103.0, 103.0)
+
+    life.live(play)
+    assert life.told == []
+
+
+def test_a_limit_that_its_first_minute_fills():
+    life = Candles()
+
+    async def play():
+        await life.become(ordering(entry="limit"))
+        life.desk.saw(candle(1, 98.0))
+        await life.hear(opened(price=98.0))
+        life.desk.follow(closed(price=98.0))
+        assert not await life.desk.settle(0.01)
+        life.desk.saw(candle(10, 111.0))
+        assert await life.desk.settle(5.0)
+
+    life.live(play)
+    entry, close = life.desk.orders
+    assert (entry.price, entry.average_price, entry.record_price) == (100.0, 98.0, 98.0)
+    assert (close.created_at, close.average_price) == (10 * MINUTE, 111.0)
+    assert life.told == []
+
+
+def test_what_leaves_and_what_follows_it_fill_at_the_same_open():
+    life = Candles()
+
+    async def play():
+        await life.become(ordering())
+        life.desk.saw(candle(1, 100.0))
+        await life.hear(opened())
+        life.desk.follow_state(leaving())
+        life.desk.follow_state(ordering("b", at=9, ending=leaving(), position="short"))
+        assert not await life.desk.settle(0.01)  # no candle yet
+        assert life.broker.position("BTCUSDT") == 2.0
+        life.desk.saw(candle(9, 108.0))
+        assert life.broker.position("BTCUSDT") == -2.0
+        await life.hear(closed(price_close=108.0), opened("b", at=9, position="short", price=108.0))
+
+    life.live(play)
+    at = {(order.signal_id, order.purpose): (order.average_price, order.record_price) for order in life.desk.orders}
+    assert at == {("a", "open"): (100.0, 100.0), ("a", "close"): (108.0, 108.0), ("b", "open"): (108.0, 108.0)}
+    assert life.told == []
+
+
+def test_a_stop_entry_is_ordered_when_it_opened():
+    life = Candles()
+
+    async def play():
+        await life.become(ordering(entry="stop"), resting(entry="stop"))
+        await life.hear(scheduled(entry="stop"))
+        assert life.desk.orders == []
+        life.desk.follow(opened(entry="stop", opened=5))
+        assert not await life.desk.settle(0.01)
+        life.desk.saw(candle(5, 100.0))  # the minute that reached it: closed before the order left
+        assert life.broker.position("BTCUSDT") == 0.0
+        life.desk.saw(candle(6, 101.0))
+        assert await life.desk.settle(5.0)
+
+    life.live(play)
+    assert life.broker.orders[ENTRY].average_price == 101.0
+
+
+STATES = {
+    "ordered": (ordering(), [], {ENTRY: 1}),
+    "opened": (holding(), [opened()], {ENTRY: 1}),
+    "leaves": (leaving(), [], {ENTRY: 1, closing(): 1}),
+    "left": (None, [closed()], {ENTRY: 1, closing(): 1}),
+}
+
+
+def test_a_restart_after_every_state_sends_each_order_once():
+    life = Life()
+
+    async def play():
+        for state, events, received in STATES.values():
+            await life.restart(state, undelivered=events)  # saved, and nobody had followed it yet
+            assert life.received == received
+            await life.restart(state, undelivered=events)
+            assert life.received == received
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert life.told == []
+
+
+def test_a_restart_between_two_positions_sends_each_order_once():
+    life = Life()
+    follows = client_id("sma", "BTCUSDT", ("b", 9 * MINUTE), "open")
+
+    async def play():
+        await life.restart(holding(), undelivered=[opened()])
+        both = ordering("b", at=9, ending=leaving())
+        for _ in range(3):
+            await life.restart(both)
+            assert life.received == {ENTRY: 1, closing(): 1, follows: 1}
+        await life.restart(holding("b", at=9), undelivered=[closed(), opened("b", at=9)])
+
+    life.live(play)
+    assert life.received == {ENTRY: 1, closing(): 1, follows: 1}
+    assert life.broker.position("BTCUSDT") == 2.0
+    assert life.told == []
+
+
+def test_an_order_that_left_is_not_late_and_one_that_did_not_is():
+    life = Life()
+    signal = ordering().signal
+
+    async def play():
+        life.desk.follow_state(ordering())
+        assert not life.desk.has_left(signal)
+        assert life.desk.postponed(ordering(), now=50 * MINUTE).state == ordering(not_before=50)
+        assert await life.desk.settle(5.0)
+        assert life.desk.has_left(signal)
+        assert life.desk.postponed(ordering(), now=50 * MINUTE) == (ordering(), ())
+
+    life.live(play)
 
 
 # Wrong use, and others who fail
@@ -643,7 +812,7 @@ def test_a_failing_problem_listener_does_not_stop_the_desk():
 
 
 def test_a_broker_may_raise_anything():
-    class Odd(PaperBroker):
+    class Odd(Exchange):
         async def place(self, order):
             await super().place(order)
             raise BrokerError("perhaps")

@@ -17,9 +17,10 @@ import traceback
 from pathlib import Path
 
 import pytest
-from order_events import MINUTE, cancelled, closed, held, opened, scheduled, waiting
+from order_events import MINUTE, cancelled, candle, closed, holding, leaving, opened, ordering, resting, scheduled
 
 from bknb.brokers.paper_broker import PaperBroker, Trouble
+from bknb.domain.lifecycle import Flat
 from bknb.domain.orders import client_id
 from bknb.live.order_desk import OrderDesk
 from bknb.stores.disk import Disk
@@ -35,30 +36,44 @@ def name_of(name: str, at: int, purpose: str, attempt: int = 1) -> str:
     return client_id("sma", "BTCUSDT", (name, at * MINUTE), purpose, attempt)
 
 
-# One life: what the record decides, what it holds then, and the prices of the minute before (low, high).
+# One life: the event a minute led to (none: a decision that is an order), the state then, the prices of the minute before
+# (low, high), and the price at which a market order is filled from then on.
 LIFE = (
-    (opened("a", at=1), held("a", at=1), (99.0, 101.0)),
-    (closed("a", at=1, ended=5), None, (99.0, 111.0)),
+    (None, ordering("a", at=1), (99.0, 101.0), 101.0),
+    (opened("a", at=1), holding("a", at=1), (99.0, 101.0), 101.0),
+    (closed("a", at=1, ended=5), Flat(), (99.0, 111.0), 101.0),
     # waits, is never reached, is cancelled
-    (scheduled("b", at=10), waiting("b", at=10), (104.0, 106.0)),
-    (cancelled("b", at=10, ended=15), None, (104.0, 106.0)),
-    # waits, is filled by a part before the record says so, opens, is closed
-    (scheduled("c", at=20), waiting("c", at=20), (104.0, 106.0)),
-    (opened("c", at=20, opened=23), held("c", at=20, opened=23), (99.5, 106.0)),
-    (closed("c", at=20, opened=23, ended=28), None, (99.5, 111.0)),
-    # a short of which the broker fills a part and cancels the rest
-    (opened("d", at=30, position="short"), held("d", at=30, position="short"), (99.0, 101.0)),
-    (closed("d", at=30, position="short", price_close=90.0, ended=35), None, (89.0, 101.0)),
+    (None, ordering("b", at=10, entry="limit"), (104.0, 106.0), 105.0),
+    (scheduled("b", at=10), resting("b", at=10), (104.0, 106.0), 105.0),
+    (cancelled("b", at=10, ended=15), Flat(), (104.0, 106.0), 105.0),
+    # waits, opens, leaves at its deadline, and is followed at once by a short
+    (None, ordering("c", at=20, entry="limit"), (104.0, 106.0), 105.0),
+    (scheduled("c", at=20), resting("c", at=20), (104.0, 106.0), 105.0),
+    (opened("c", at=20, opened=23), holding("c", at=20, opened=23), (99.5, 106.0), 105.0),
+    (None, leaving("c", at=20, opened=23, ends=28), (99.5, 106.0), 105.0),
+    (
+        None,
+        ordering("d", at=28, ending=leaving("c", at=20, opened=23, ends=28), position="short"),
+        (99.0, 106.0),
+        101.0,
+    ),
+    # both fill; of the short the broker fills a part and cancels the rest
+    (closed("c", at=20, opened=23, ended=28), ordering("d", at=28, position="short"), (99.5, 106.0), 101.0),
+    (opened("d", at=28, position="short"), holding("d", at=28, position="short"), (99.0, 101.0), 101.0),
+    (closed("d", at=28, position="short", price_close=90.0, ended=35), Flat(), (89.0, 101.0), 101.0),
     # waits, is filled, and is cancelled by the record all the same
-    (scheduled("e", at=40), waiting("e", at=40), (104.0, 106.0)),
-    (cancelled("e", at=40, ended=45), None, (80.0, 106.0)),
-    # stays open
-    (opened("f", at=50), held("f", at=50), (99.0, 101.0)),
+    (None, ordering("e", at=40, entry="limit"), (104.0, 106.0), 105.0),
+    (scheduled("e", at=40), resting("e", at=40), (104.0, 106.0), 105.0),
+    (cancelled("e", at=40, ended=45), Flat(), (80.0, 106.0), 105.0),
+    # a stop entry, ordered when its minute has closed; stays open
+    (None, ordering("f", at=50, entry="stop"), (99.0, 99.5), 99.0),
+    (scheduled("f", at=50, entry="stop"), resting("f", at=50, entry="stop"), (99.0, 99.5), 99.0),
+    (opened("f", at=50, opened=52, entry="stop"), holding("f", at=50, opened=52, entry="stop"), (99.0, 101.0), 101.0),
 )
 TROUBLE = {
     ("place", name_of("c", 20, "close")): Trouble(kind="lost_reply"),
-    ("place", name_of("d", 30, "open")): Trouble(kind="partly_cancelled", part=0.25),
-    ("place", name_of("d", 30, "close")): Trouble(kind="partly_cancelled", part=0.5),
+    ("place", name_of("d", 28, "open")): Trouble(kind="partly_cancelled", part=0.25),
+    ("place", name_of("d", 28, "close")): Trouble(kind="partly_cancelled", part=0.5),
     ("report", name_of("c", 20, "open")): Trouble(kind="lost_reply"),
     ("place", name_of("f", 50, "open")): Trouble(kind="lost_reply"),
 }
@@ -74,7 +89,8 @@ def store_in(which: str, folder: Path, disk: Disk) -> FileStore | SqliteStore:
 
 async def live(which: str, folder: Path, disk: Disk, at: int | None = None) -> list[str]:
     """Go on with the life from where it is on the disk; returns the moments of the broker."""
-    paper = PaperBroker(journal=folder / "exchange.jsonl", script=trouble)
+    market = 0.0
+    paper = PaperBroker(journal=folder / "exchange.jsonl", script=trouble, price_of=lambda symbol: market)
     broker = FaultyBroker(paper, at=at)
     told: list[str] = []
 
@@ -92,15 +108,17 @@ async def live(which: str, folder: Path, disk: Disk, at: int | None = None) -> l
             sleep=sleep,
         )
         done = int(store.read("signal", ("sma", "BTCUSDT")) or b"0")
-        last, holding, _ = LIFE[done - 1] if done else (None, None, None)
-        await desk.start(holding, when=99 * MINUTE, undelivered=[last] if last else [])
+        last, state, _, market = LIFE[done - 1] if done else (None, Flat(), None, 0.0)
+        await desk.start(state, when=99 * MINUTE, undelivered=[last] if last else [])
         assert await desk.settle(10.0), f"the start is not settled: {told}"
         for number in range(done, len(LIFE)):
-            event, _, (low, high) = LIFE[number]
-            paper.saw("BTCUSDT", low=low, high=high)
+            event, state, (low, high), market = LIFE[number]
+            paper.saw("BTCUSDT", candle(1000 + number, high, low, high))
             store.write("signal", ("sma", "BTCUSDT"), b"%d" % (number + 1))
-            desk.follow(event)
-            assert await desk.settle(10.0), f"{event} is not settled: {told}"
+            if event is not None:
+                desk.follow(event)
+            desk.follow_state(state)
+            assert await desk.settle(10.0), f"{event or state} is not settled: {told}"
         await desk.close()
     return broker.moments
 
@@ -204,7 +222,7 @@ def test_the_life_without_a_crash(tmp_path):
     paper = PaperBroker(journal=tmp_path / "exchange.jsonl")
     ends = {order.status for order in paper.orders.values()}
     assert ends == {"filled", "cancelled"}
-    assert name_of("d", 30, "close", 2) in paper.orders
+    assert name_of("d", 28, "close", 2) in paper.orders
 
 
 if __name__ == "__main__":

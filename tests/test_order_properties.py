@@ -8,9 +8,11 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from order_events import MINUTE, cancelled, closed, held, opened, scheduled, waiting
+from msgspec.structs import replace
+from order_events import cancelled, candle, closed, holding, leaving, opened, ordering, resting, scheduled
 
 from bknb.brokers.paper_broker import PaperBroker
+from bknb.domain.lifecycle import Flat
 from bknb.live.order_desk import OrderDesk
 from bknb.stores.memory_store import MemoryStore
 
@@ -18,20 +20,35 @@ RATES = {"lost_reply": 0.12, "lost_request": 0.08, "refuse": 0.08, "partly": 0.0
 
 
 def story(chance: random.Random):
-    """Events with what the record holds after each."""
+    """Events, or ``None`` for a decision that is an order, with the state after each."""
+    ending = None
     for number in range(1, 5):
         name, at, position = str(number), number * 100, chance.choice(["long", "short"])
         kind = chance.choice(["market", "limit", "cancelled"])
-        if kind == "market":
-            yield opened(name, at=at, position=position), held(name, at=at, position=position)
-            yield closed(name, at=at, position=position, ended=at + 20), None
+        more = {"at": at, "position": position, "entry": "market" if kind == "market" else "limit"}
+        yield None, ordering(name, **more, ending=ending)
+        if ending is not None:  # leaves at the open at which the next one enters, or comes to rest
+            yield closed_of(ending.signal, ended=at), ordering(name, **more)
+            ending = None
+        if kind != "market":
+            yield scheduled(name, **more), resting(name, **more)
+            if kind == "cancelled":
+                yield cancelled(name, **more, ended=at + 20), Flat()
+                continue
+            more["opened"] = at + 5
+        yield opened(name, **more), holding(name, **more)
+        leaves = leaving(name, **more, ends=at + 20)
+        end = chance.choice(["level", "clock", "turned round"])
+        if end != "level":
+            yield None, leaves
+        if end == "turned round" and number < 4:
+            ending = leaves
             continue
-        yield scheduled(name, at=at, position=position), waiting(name, at=at, position=position)
-        if kind == "cancelled":
-            yield cancelled(name, at=at, position=position, ended=at + 20), None
-            continue
-        yield opened(name, at=at, opened=at + 5, position=position), held(name, at=at, opened=at + 5, position=position)
-        yield closed(name, at=at, opened=at + 5, position=position, ended=at + 20), None
+        yield closed(name, **more, ended=at + 20), Flat()
+
+
+def closed_of(signal, *, ended):
+    return replace(closed(ended=ended), signal=signal)
 
 
 @pytest.mark.slow
@@ -39,7 +56,7 @@ def story(chance: random.Random):
 @given(st.integers(0, 2**32))
 def test_no_order_is_sent_twice_and_every_difference_is_reported(seed):
     chance = random.Random(seed)  # noqa: S311 -- a life that can be repeated
-    broker = PaperBroker(rates=RATES, seed=seed)
+    broker = PaperBroker(rates=RATES, seed=seed, price_of=lambda symbol: 101.0)
     store = MemoryStore()
     told: list[str] = []
 
@@ -74,16 +91,18 @@ async def live(chance, broker, desk):
     """One life, with restarts somewhere on the way; returns the orders it ends with."""
     now = desk()
     await now.start(when=0)
-    for event, holding in story(chance):
+    for number, (event, state) in enumerate(story(chance), start=1):
         if chance.random() < 0.5:
-            broker.saw("BTCUSDT", low=99.0, high=101.0)
-        now.follow(event)
+            broker.saw("BTCUSDT", candle(number * 1000, 101.0, 99.0, 101.0))
+        if event is not None:
+            now.follow(event)
+        now.follow_state(state)
         if chance.random() < 0.3:
             for _ in range(chance.randrange(40)):
                 await asyncio.sleep(0)
             await now.close(0.0)
             now = desk()
-            await now.start(holding, when=event.when + MINUTE, undelivered=[event])
+            await now.start(state, when=0, undelivered=[] if event is None else [event])
         elif chance.random() < 0.7:
             await now.settle(0.01)
     assert await now.settle(10.0)

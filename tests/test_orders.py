@@ -8,8 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from order_events import MINUTE, cancelled, closed, held, opened, scheduled, waiting
+from order_events import (
+    MINUTE,
+    cancelled,
+    closed,
+    held,
+    holding,
+    leaving,
+    opened,
+    ordering,
+    resting,
+    scheduled,
+    waiting,
+)
 
+from bknb.domain.lifecycle import Flat
 from bknb.domain.orders import (
     MAX_CLOSES,
     Cancel,
@@ -25,10 +38,11 @@ from bknb.domain.orders import (
     left_open,
     next_action,
     orders_after,
+    orders_of_state,
     own_prefix,
     report_problem,
 )
-from bknb.domain.reconcile import reconcile, to_query
+from bknb.domain.reconcile import postponed, reconcile, to_query
 from bknb.domain.signal import Idle
 
 KEY = ("a", MINUTE)
@@ -40,6 +54,17 @@ STATUSES = (
 
 def after(event, *orders) -> tuple[Order, ...]:
     return orders_after(event, {orders[0].key: orders} if orders else {}, lambda signal: 2.0)
+
+
+def orders_by_key(*orders):
+    known: dict = {}
+    for order in orders:
+        known.setdefault(order.key, []).append(order)
+    return known
+
+
+def of_state(state, *orders) -> tuple[Order, ...]:
+    return orders_of_state(state, orders_by_key(*orders), lambda signal: 2.0)
 
 
 def entry(event=None, **more) -> Order:
@@ -110,11 +135,23 @@ def test_a_resting_order_is_not_placed_again_when_its_signal_opens():
     assert order == replace(resting, opened_at=5 * MINUTE)
 
 
-@pytest.mark.parametrize(("event", "price"), [(closed(), 110.0), (cancelled(), 105.0)])
-def test_an_end_is_noted_on_the_entry(event, price):
+# What a minute did (a target reached) is known when it has closed; what the clock does is known at that moment.
+
+
+@pytest.mark.parametrize(
+    ("event", "when", "price"),
+    [
+        (closed(), 10, 110.0),
+        (cancelled(), 9, 105.0),
+        (replace(cancelled(), reason="price_reject"), 10, 105.0),
+        (replace(cancelled(), reason="risk"), 10, 105.0),
+        (replace(cancelled(), reason="stopped"), 9, 105.0),
+    ],
+)
+def test_an_end_is_noted_on_the_entry(event, when, price):
     known = entry(status="filled", filled_quantity=2.0)
     (order,) = after(event, known)
-    assert order == replace(known, ended_at=9 * MINUTE, exit_price=price)
+    assert order == replace(known, ended_at=when * MINUTE, exit_price=price)
     assert after(event) == ()  # nothing was ever ordered
 
 
@@ -132,7 +169,122 @@ def test_a_repeated_event_changes_nothing():
                 assert after(again, *known) == ()
 
 
-def test_a_quiet_minute_makes_no_order():
+# From states to orders: what was decided at a moment leaves then, before a minute has filled it
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("market", None), ("limit", 100.0)])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_decided_entry_is_ordered_at_its_moment(kind, limit, late):
+    state = ordering(entry=kind, not_before=4 if late else None)
+    (order,) = of_state(state)
+    assert (order.purpose, order.side, order.kind, order.price) == ("open", "buy", kind, limit)
+    assert (order.status, order.decided_at, order.created_at) == ("intended", MINUTE, (4 if late else 1) * MINUTE)
+    assert (order.opened_at, order.ended_at) == (None, None)
+    assert of_state(state, order) == of_state(state, replace(order, status="filled")) == ()
+
+
+def test_a_stop_entry_is_ordered_when_its_minute_has_closed():
+    stop = ordering(entry="stop")
+    assert of_state(stop) == after(scheduled(entry="stop")) == of_state(resting(entry="stop")) == ()
+    (order,) = after(opened(entry="stop", opened=5))
+    assert (order.kind, order.price, order.created_at, order.opened_at) == ("market", None, 6 * MINUTE, 5 * MINUTE)
+
+
+def test_the_record_learns_the_price_of_an_order_from_its_minute():
+    for kind in ("market", "limit"):
+        (order,) = of_state(ordering(entry=kind))
+        (known,) = after(opened(entry=kind, price=98.0, opened=2), replace(order, status="filled"))
+        assert known == replace(order, status="filled", opened_at=2 * MINUTE, record_price=98.0)
+    assert known.price == 100.0
+
+
+def test_a_position_that_leaves_is_closed_at_its_moment():
+    known = entry(status="filled", filled_quantity=2.0)
+    state = leaving(ends=7, not_before=8)
+    (over,) = of_state(state, known)
+    assert over == replace(known, ended_at=8 * MINUTE, exit_price=109.0)
+    action = next_action([over])
+    assert isinstance(action, Save)
+    assert (action.order.created_at, action.order.record_price) == (8 * MINUTE, 109.0)
+    assert of_state(state, over) == of_state(state, over, action.order) == ()
+    # the price of the minute that fills it is told later, and the order is not made again
+    sent = replace(action.order, status="accepted")
+    new, close = after(closed(price_close=108.0), over, sent)
+    assert (new, close) == (replace(over, exit_price=108.0), replace(sent, record_price=108.0))
+    assert after(closed(price_close=108.0), new, close) == ()
+    assert of_state(state, new, close) == ()
+
+
+def test_what_leaves_and_what_follows_it_are_two_orders():
+    known = entry(status="filled", filled_quantity=2.0)
+    over, follows = of_state(ordering("b", at=9, ending=leaving()), known)
+    assert (over.ended_at, follows.key, follows.created_at) == (9 * MINUTE, ("b", 9 * MINUTE), 9 * MINUTE)
+
+
+def test_what_only_waits_or_is_held_orders_nothing():
+    for state in (Flat(), resting(), holding()):
+        assert of_state(state) == of_state(state, entry(status="filled")) == ()
+
+
+# A restart that is late: what never left fills at the market of then
+
+
+NOW = 500 * MINUTE + 7
+
+
+def late(state, *orders, now=NOW):
+    return postponed(state, orders_by_key(*orders), now=now)
+
+
+@pytest.mark.parametrize("kind", ["market", "limit"])
+def test_an_order_that_never_left_is_carried_out_after_a_late_restart(kind):
+    state = ordering(entry=kind)
+    (order,) = of_state(state)
+    expected = replace(state, not_before=NOW)
+    for known in ([], [order]):  # the process ended before the order was saved, or after
+        assert late(state, *known) == (expected, (MINUTE,))
+    assert of_state(expected, order) == (replace(order, created_at=NOW),)
+    for status in set(STATUSES) - {"intended"}:
+        assert late(state, replace(order, status=status)) == (state, ())
+        assert of_state(state, replace(order, status=status)) == ()
+    for soon in (0, 2 * MINUTE):
+        assert late(state, order, now=soon) == (state, ())
+    assert late(state, order, now=2 * MINUTE + 1).moments == (MINUTE,)
+
+
+def test_a_position_whose_closing_order_never_left_leaves_after_a_late_restart():
+    known, state = entry(status="filled", filled_quantity=2.0), leaving()
+    (over,) = of_state(state, known)
+    close = next_action([over]).order
+    expected = replace(state, leaving=replace(state.leaving, not_before=NOW))
+    for mine in ([known], [over], [over, close]):
+        assert late(state, *mine) == (expected, (9 * MINUTE,))
+    assert of_state(expected, over, close) == (replace(over, ended_at=NOW), replace(close, created_at=NOW))
+    assert late(state, over, replace(close, status="sent")) == (state, ())
+    assert late(state) == (state, ())  # nobody ever carried out orders of it
+    assert late(state, over, now=10 * MINUTE) == (state, ())
+
+
+def test_both_are_late_together_or_each_alone():
+    state = ordering("b", at=9, ending=leaving())
+    known = entry(status="filled", filled_quantity=2.0)
+    over, follows = of_state(state, known)
+    close = next_action([over]).order
+    both = late(state, over, close, follows)
+    assert both.moments == (9 * MINUTE, 9 * MINUTE)
+    assert (both.state.not_before, both.state.ending.leaving.not_before) == (NOW, NOW)
+    entering = late(state, over, replace(close, status="accepted"), follows)
+    assert entering.state == replace(state, not_before=NOW)
+    ending = late(state, over, close, replace(follows, status="sent"))
+    assert ending.state == replace(both.state, not_before=9 * MINUTE)
+
+
+def test_what_is_watched_here_is_not_late():
+    for state in (ordering(entry="stop"), resting(), holding(), Flat()):
+        assert late(state) == (state, ())
+
+
+def test_a_quiet_minute_is_nothing():
     quiet = Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=1.0)
     assert after(quiet, entry()) == ()
 
@@ -271,15 +423,15 @@ def answers(order: Order, says: str) -> dict[str, Report | None]:
     return {order.client_id: None if reply is None else report(order, *reply)}
 
 
-def restart(*orders, reports=None, working=(), holding=None, when=99 * MINUTE):
-    return reconcile(orders, reports or {}, working=working, held=holding, when=when, prefix=PREFIX)
+def restart(*orders, reports=None, working=(), holds=(), when=99 * MINUTE):
+    return reconcile(orders, reports or {}, working=working, held=holds, when=when, prefix=PREFIX)
 
 
 @pytest.mark.parametrize("says", SAYS)
 @pytest.mark.parametrize("status", RESTARTS)
 def test_an_order_after_a_restart(status, says):
     order = entry(status=status)
-    found = restart(order, reports=answers(order, says), holding=held())
+    found = restart(order, reports=answers(order, says), holds=[held()])
     (new,) = found.save or (order,)
     assert new.status == RESTARTS[status][says]
     assert not found.discard
@@ -293,8 +445,8 @@ def test_an_order_after_a_restart(status, says):
 @pytest.mark.parametrize("status", RESTARTS)
 def test_an_order_whose_signal_the_record_does_not_hold(status, says):
     order = entry(scheduled(), status=status)
-    for holding in (None, held("b"), waiting("a", at=7)):
-        found = restart(order, reports=answers(order, says), holding=holding)
+    for holds in ([], [held("b")], [waiting("a", at=7)], [held("b"), waiting("a", at=7)]):
+        found = restart(order, reports=answers(order, says), holds=holds)
         if status == "intended":
             assert found.discard == (order,)
             continue
@@ -307,16 +459,22 @@ def test_a_restart_is_settled_the_second_time():
     for status in RESTARTS:
         for says in SAYS:
             order = entry(status=status)
-            first = restart(order, reports=answers(order, says), holding=held("b"))
+            first = restart(order, reports=answers(order, says), holds=[held("b")])
             if not first.discard:
-                again = restart(*first.save, reports=answers(order, says), holding=held("b"))
+                again = restart(*first.save, reports=answers(order, says), holds=[held("b")])
                 assert again.save == ()
 
 
 def test_an_order_that_waits_learns_that_its_signal_is_open():
     order = entry(scheduled(), status="accepted")
-    found = restart(order, reports={order.client_id: report(order, "accepted")}, holding=held(opened=5))
-    assert found.save == (replace(order, opened_at=5 * MINUTE),)
+    found = restart(order, reports={order.client_id: report(order, "accepted")}, holds=[held(opened=5, price=98.0)])
+    assert found.save == (replace(order, opened_at=5 * MINUTE, record_price=98.0),)
+
+
+def test_the_orders_of_what_leaves_and_of_what_follows_it_are_both_kept():
+    leaves, follows = entry(status="filled", filled_quantity=2.0), entry(scheduled("b", at=9), status="intended")
+    found = restart(leaves, follows, holds=[held(), waiting("b", at=9)])
+    assert (found.save, found.discard, found.problems) == ((), (), ())
 
 
 def test_only_what_may_have_changed_is_asked_about():
@@ -336,10 +494,13 @@ def test_a_leftover_order_is_cancelled_and_an_unknown_one_reported():
     assert stranger.client_id in found.problems[1]
 
 
-def test_a_position_without_an_order_is_reported():
-    found = restart(holding=held())
-    assert (found.save, found.cancel) == ((), ())
-    assert "no order was ever made" in found.problems[0]
+def test_a_position_without_an_order_is_told():
+    for kind in ("market", "limit", "stop"):
+        found = restart(holds=[held(entry=kind)])
+        assert (found.save, found.cancel) == ((), ())
+        assert "no order was ever made" in found.problems[0]
+    assert restart(holds=[waiting(entry="stop")]).problems == ()  # watched here
+    assert "no order was ever made" in restart(holds=[waiting()]).problems[0]
 
 
 def test_a_closing_order_is_found_again():

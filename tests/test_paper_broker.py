@@ -9,6 +9,8 @@ from msgspec.structs import replace
 
 from bknb.brokers.factories import paper
 from bknb.brokers.paper_broker import PaperBroker, Trouble
+from bknb.domain.execution import Minute
+from bknb.domain.interval import MINUTE_MS as MINUTE
 from bknb.domain.orders import Order
 from bknb.errors import BrokerError, UsageError
 from bknb.testing.brokers import BrokerContract
@@ -24,6 +26,11 @@ class TestPaperBroker(BrokerContract):
 class TestPaperBrokerWithAJournal(BrokerContract):
     def make_broker(self, folder):
         return PaperBroker(journal=folder / "journal.jsonl")
+
+
+def candle(minute, opened, low=None, high=None, *, traded=True):
+    low, high = min(opened, low or opened), max(opened, high or opened)
+    return Minute(minute * MINUTE, opened, high, low, opened, opened, traded)
 
 
 class TestPaperBrokerWithPrices(BrokerContract):
@@ -106,6 +113,7 @@ def test_each_trouble():
                 await broker.place(order(name))
         with pytest.raises(TimeoutError):
             await broker.report("c", "BTCUSDT")
+        broker.saw("BTCUSDT", candle(0, 100.0))
         assert await broker.report("a", "BTCUSDT") is None
         assert await broker.report("b", "BTCUSDT") is None
         assert (await broker.report("c", "BTCUSDT")).status == "filled"
@@ -127,6 +135,7 @@ def test_a_delay_is_waited_for_with_the_sleep_it_was_given():
         slept.append(seconds)
 
     broker = PaperBroker(script={"place": [Trouble(kind="delay", seconds=7.0)]}, sleep=sleep)
+    broker.saw("BTCUSDT", candle(0, 100.0))
     assert asyncio.run(broker.place(order())).status == "filled"
     assert slept == [7.0]
 
@@ -159,9 +168,11 @@ def test_a_resting_order_is_filled_when_the_market_comes():
         await broker.place(limit("buy", price=90.0))
         await broker.place(limit("sell", price=110.0, side="sell"))
         await broker.place(limit("other", symbol="ETHUSDT"))
-        broker.saw("BTCUSDT", low=90.1, high=109.9)
+        broker.saw("BTCUSDT", candle(0, 100.0, 90.0, 110.0))  # reached, and not traded through
         assert len(await broker.open_orders("BTCUSDT")) == 2
-        broker.saw("BTCUSDT", low=90.0, high=100.0)
+        broker.saw("BTCUSDT", candle(1, 100.0, 89.9, 100.0, traded=False))
+        assert len(await broker.open_orders("BTCUSDT")) == 2
+        broker.saw("BTCUSDT", candle(2, 100.0, 89.9, 100.0))
         report = await broker.report("buy", "BTCUSDT")
         assert (report.status, report.average_price) == ("filled", 90.0)
         broker.fill("sell", 0.5, price=112.0)
@@ -172,6 +183,75 @@ def test_a_resting_order_is_filled_when_the_market_comes():
 
     asyncio.run(play())
     assert broker.position("BTCUSDT") == 0.0
+
+
+# Fills by candles, as the execution model ``pessimistic`` has them. Orders are created at minute 5 (long, limit 90).
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize(
+    ("price", "candles", "at"),
+    [
+        (None, [candle(4, 99.0)], None),  # closed before the decision
+        (None, [candle(5, 101.0, 90.0, 110.0)], 101.0),  # at its open, whatever it did then
+        (None, [candle(5, 99.0, traded=False), candle(6, 102.0)], 102.0),  # the first with volume
+        (90.0, [candle(5, 90.0)], 90.0),  # the first open reaches it
+        (90.0, [candle(5, 88.0)], 88.0),  # and fills it there
+        (90.0, [candle(5, 95.0, 90.0)], None),  # reached later: it rests
+        (90.0, [candle(5, 95.0, 90.0), candle(6, 90.0)], None),  # now it has to be traded through
+        (90.0, [candle(5, 95.0), candle(6, 95.0, 89.0)], 90.0),
+        (90.0, [candle(5, 95.0, 89.0)], 90.0),
+        (90.0, [candle(5, 95.0), candle(6, 85.0, 80.0)], 85.0),  # opens beyond it
+        (90.0, [candle(4, 80.0), candle(5, 95.0)], None),
+    ],
+)
+@pytest.mark.parametrize("first", ["order", "candles"])
+def test_fills_by_candles(first, price, candles, at, mirrored):
+    def flip(value):
+        return 200.0 - value if mirrored and value is not None else value
+
+    if mirrored:
+        candles = [
+            Minute(c.t, flip(c.open), flip(c.low), flip(c.high), flip(c.close), flip(c.price), c.traded)
+            for c in candles
+        ]
+    side = "sell" if mirrored else "buy"
+    given = order(kind="market" if price is None else "limit", price=flip(price), side=side, created_at=5 * MINUTE)
+    broker = paper()
+
+    def trade():
+        for each in candles:
+            broker.saw("BTCUSDT", each)
+
+    if first == "candles":  # the order was under way when they closed
+        trade()
+    asyncio.run(broker.place(given))
+    if first == "order":
+        trade()
+    found = broker.orders["bk1"]
+    assert (found.status, found.average_price) == (("accepted", None) if at is None else ("filled", flip(at)))
+
+
+def test_a_resting_order_knows_after_a_restart_that_it_rests(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    broker = paper(journal=path)
+    asyncio.run(broker.place(limit()))
+    broker.saw("BTCUSDT", candle(0, 95.0))
+    again = paper(journal=path)
+    again.saw("BTCUSDT", candle(1, 90.0))  # the first candle would have filled it at its open
+    assert again.orders["bk1"].status == "accepted"
+    again.saw("BTCUSDT", candle(2, 90.0, 89.0))
+    assert paper(journal=path).orders["bk1"].status == "filled"
+
+
+def test_a_market_order_that_nobody_filled_is_filled_after_a_restart(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    asyncio.run(paper(journal=path, script={"place": [Trouble(kind="partly", part=0.25)]}).place(order()))
+    again = paper(journal=path)
+    again.saw("BTCUSDT", candle(0, 95.0))
+    again.saw("BTCUSDT", candle(1, 96.0))
+    found = again.orders["bk1"]
+    assert (found.status, found.filled_quantity, found.average_price) == ("partly_filled", 0.5, 95.0)
 
 
 def test_a_limit_the_market_has_passed_is_filled_at_the_market():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import zlib
 from collections.abc import Callable
@@ -13,9 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 from ledgers import LEDGERS, order, trial
+from order_events import waiting
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
+from bknb.domain.lifecycle import Flat, Waiting
 from bknb.domain.recovery import Owner
 from bknb.errors import BknbError, StateError
 from bknb.exchanges.bundle import read_manifest
@@ -34,7 +37,8 @@ from bknb.stores.record import seal
 from bknb.stores.sqlite_store import SqliteStore
 from bknb.stores.versions import read_json, read_version
 
-NEWER = r"was written by a newer bknb \(format 2; this one reads up to 1\)\nupgrade with: pip install -U bknb"
+_NUMBERS = r"\(format (2; this one reads up to 1|3; this one reads up to 2)\)"
+NEWER = rf"was written by a newer bknb {_NUMBERS}\nupgrade with: pip install -U bknb"
 PLACE = ("sma", "BTCUSDT")
 OWNER = Owner(strategy="sma", symbol="BTCUSDT", exchange="demo", execution="touch")
 SERIES = SeriesName("mine", "BTCUSDT", "1m")
@@ -102,11 +106,14 @@ def more_members(line: bytes) -> bytes:
     return line.replace(b"{", b'{"version":2,"something":"new",', 1)
 
 
+def next_number(content: bytes) -> bytes:
+    return re.sub(rb'"version":(\d+)', lambda found: b'"version":%d' % (int(found[1]) + 1), content)
+
+
 def newer_line(content: bytes) -> bytes:
     """The last line in a newer version."""
     *before, last, _ = content.split(b"\n")
-    member = b'"version":1'
-    newer = last.replace(member, b'"version":2') if member in last else more_members(last)
+    newer = next_number(last) if b'"version":' in last else more_members(last)
     return b"\n".join([*before, newer, b""])
 
 
@@ -194,12 +201,18 @@ def read_positions(folder: Path) -> object:
         return saved_places(store, "calm")
 
 
-SIGNAL: dict[str, Any] = {"owner": msgspec.to_builtins(OWNER), "turn": 3, "fed": 60_000, "asked": None, "last_id": "7"}
-
-
 def write_live(folder: Path) -> None:
     with FileStore(folder) as store:
-        store.write("signal", PLACE, json.dumps({**SIGNAL, "signal": None, "highest": 0.0, "lowest": 0.0}).encode())
+        StateSaver(store, OWNER, all_delivered=lambda: True).save(
+            Flat(last_id="7"), (), last_minute=60_000, last_asked=120_000, volume_seen=True
+        )
+
+
+def write_waiting(folder: Path) -> None:
+    with FileStore(folder) as store:
+        StateSaver(store, OWNER, all_delivered=lambda: True).save(
+            Waiting(signal=waiting()), (), last_minute=60_000, last_asked=120_000, volume_seen=True
+        )
 
 
 def read_live(folder: Path) -> object:
@@ -254,7 +267,8 @@ FORMATS = {
         read_orders,
         payload_in_state("order", PLACE, lambda payload: b'{"version":2,"orders":' + payload + b"}"),
     ),
-    "a live run": Format(write_live, read_live, payload_in_state("signal", PLACE, more_members)),
+    "a live run": Format(write_live, read_live, payload_in_state("signal", PLACE, next_number)),
+    "a live run that waits": Format(write_waiting, read_live, payload_in_state("schedule", PLACE, next_number)),
     "positions of a risk profile": Format(
         write_positions, read_positions, payload_in_state("risk", ("calm", "positions"), more_members)
     ),
@@ -321,10 +335,10 @@ def test_a_newer_version_is_refused_and_left_as_it_is(form: Format, tmp_path: Pa
 
 def test_a_torn_line_behind_a_newer_one_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "paper.jsonl"
-    path.write_bytes(b'{"version":2}\n{"version":2,"ord')
+    path.write_bytes(b'{"version":3}\n{"version":3,"ord')
     with pytest.raises(StateError, match=NEWER):
         PaperBroker(journal=path)
-    assert path.read_bytes() == b'{"version":2}\n{"version":2,"ord'
+    assert path.read_bytes() == b'{"version":3}\n{"version":3,"ord'
 
 
 def test_a_kept_answer_of_a_newer_version_is_not_replaced(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ class PaperOrder(msgspec.Struct, kw_only=True):
     """One order as the paper broker has it.
 
     ``received`` counts how often it was placed; it may fill in candles that open at or after ``created_at`` (UTC ms);
-    ``rests`` once one of them left it unfilled; ``part`` is the share of it that a market order fills.
+    ``rests`` once one of them left it unfilled; ``part`` is the share of it that a market order fills, and
+    ``cancels_rest`` says that the rest of it is then cancelled.
     """
 
     client_id: str
@@ -79,6 +80,7 @@ class PaperOrder(msgspec.Struct, kw_only=True):
     rests: bool = False
     part: float = 1.0
     cancels_rest: bool = False
+    version: int = 2
 
     def report(self) -> Report:
         """The report of the broker on the order."""
@@ -115,7 +117,10 @@ class PaperOrder(msgspec.Struct, kw_only=True):
         self.status = "filled" if self.filled_quantity == self.quantity else "partly_filled"
 
 
-_READERS: Final[Mapping[int, Callable[[bytes], PaperOrder]]] = {1: partial(msgspec.json.decode, type=PaperOrder)}
+_READERS: Final[Mapping[int, Callable[[bytes], PaperOrder]]] = dict.fromkeys(
+    (1, 2), partial(msgspec.json.decode, type=PaperOrder)
+)
+"""In version 1 market orders were filled as they came, and no line said from when on an order may fill."""
 
 
 class PaperBroker:
@@ -159,8 +164,9 @@ class PaperBroker:
     ... except TimeoutError as error:
     ...     print(error)
     no answer to place bk1
-    >>> asyncio.run(broker.report("bk1", "BTCUSDT")).filled_quantity, broker.position("BTCUSDT")
-    (0.5, 0.5)
+    >>> broker.saw("BTCUSDT", Minute(0, 101.0, 102.0, 100.0, 101.5, 101.0))
+    >>> asyncio.run(broker.report("bk1", "BTCUSDT")).average_price, broker.position("BTCUSDT")
+    (101.0, 0.5)
     """
 
     name = "paper"

@@ -25,9 +25,10 @@ from typing import TypeVar
 
 import pytest
 
+from ..domain.execution import Minute
 from ..domain.orders import Order, OrderKind, Purpose, Report, Side, client_id
 from ..errors import BrokerError, UsageError
-from ..ports import Broker
+from ..ports import Broker, PaperMarket
 from .faults import end_process
 from .stores import check, same
 
@@ -63,6 +64,15 @@ class BrokerContract:
         """A limit to buy at that is not reached."""
         return self.price / 10
 
+    def let_trade(self, broker: Broker, order: Order) -> None:
+        """Called when a market order was placed, before it has to be filled: nothing to do where there is a market.
+
+        A broker on paper, which has none, is told of a candle at :attr:`price`.
+        """
+        if isinstance(broker, PaperMarket):
+            prices = [self.price] * 5
+            broker.saw(self.symbol, Minute(order.created_at, *prices))
+
     def test_is_a_broker(self, tmp_path: Path) -> None:
         """It has the calls of the port, and a name."""
         broker = self.make_broker(tmp_path)
@@ -86,6 +96,7 @@ class BrokerContract:
         async def play(broker: Broker) -> None:
             for order in self.there_and_back("market"):
                 placed = await broker.place(order)
+                self.let_trade(broker, order)
                 same((placed.client_id, placed.symbol), (order.client_id, self.symbol))
                 filled = await self.until(broker, order, "filled")
                 same(filled.filled_quantity, self.quantity)
@@ -117,6 +128,7 @@ class BrokerContract:
         async def play(broker: Broker) -> None:
             for order in self.there_and_back("twice"):
                 await broker.place(order)
+                self.let_trade(broker, order)
                 first = await self.until(broker, order, "filled")
                 same((await broker.place(order)).broker_id, first.broker_id)
                 same(await self.until(broker, order, "filled"), first)
@@ -152,6 +164,7 @@ class BrokerContract:
         async def before(broker: Broker) -> None:
             await broker.place(resting)
             await broker.place(there)
+            self.let_trade(broker, there)
             await self.until(broker, there, "filled")
 
         async def after(broker: Broker) -> None:
@@ -159,6 +172,7 @@ class BrokerContract:
             same(await self.open_names(broker, resting), [resting.client_id])
             await broker.place(there)
             await broker.place(back)
+            self.let_trade(broker, back)
             await self.until(broker, back, "filled")
             await broker.cancel(resting.client_id, self.symbol)
             await self.until(broker, resting, "cancelled")
@@ -257,6 +271,11 @@ class FaultyBroker:
     async def open_orders(self, symbol: str) -> list[Report]:
         """The open orders of a symbol."""
         return await self._around(f"open_orders {symbol}", lambda: self._broker.open_orders(symbol))
+
+    def saw(self, symbol: str, minute: Minute) -> None:
+        """Pass a candle on to a broker on paper; one with a market of its own needs none."""
+        if isinstance(self._broker, PaperMarket):
+            self._broker.saw(symbol, minute)
 
     async def _around(self, what: str, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
         self._moment(f"before {what}")
