@@ -31,9 +31,10 @@ from bknb.testing.clocks import SimulatedClock
 from bknb.testing.faults import FaultyDisk
 
 LOADED = (bknb.Live, bknb.add_risk, bknb.brokers.paper)  # once, before anybody is forked
-SEED = 36
+SEED = 161
 MARKET = source(walk(SEED))  # made once: what every child would need is here before they are forked
 UNTIL = ORIGIN + 75 * MINUTE
+ASLEEP = (ORIGIN + 20 * MINUTE, ORIGIN + 31 * MINUTE)
 SETTINGS = {"schedule_await_minutes": 12}
 KEY = ("life", "BTCUSDT")
 JOURNAL, QUANTITY = "exchange.jsonl", 2.0
@@ -43,11 +44,25 @@ def one_at_a_time(request: bknb.RiskRequest) -> bool:
     return request.open_position_count == 0
 
 
-class Drowsy(SimulatedClock):
-    """Wakes every few minutes, so that a life takes little time; what was missed is caught up, minute by minute."""
+def get_signal(when: Any, price: float) -> dict[str, Any] | None:
+    """Random signals whose positions end soon, by the clock and in doubt; every third resting entry is a stop entry."""
+    signal = signals(SEED)(when, price)
+    if signal is None:
+        return None
+    signal["minute_estimated_time"] = 1 + signal["minute_estimated_time"] % 8
+    if "price_open" in signal and when.minute % 3 == 0:
+        sign = 1 if signal["position"] == "long" else -1
+        level = price * (1 + sign * 0.003)
+        signal |= {"entry": "stop", "price_open": level, "price_take_profit": level * (1 + sign * 0.02)}
+        signal["price_stop_loss"] = level * (1 - sign * 0.02)
+    return signal
+
+
+class Asleep(SimulatedClock):
+    """A clock that sleeps through some minutes: what is decided for them is decided late."""
 
     async def sleep_until(self, when: int) -> None:
-        await super().sleep_until(when + 4 * MINUTE)
+        await super().sleep_until(ASLEEP[1] if ASLEEP[0] < when < ASLEEP[1] else when)
 
 
 CHANGES = ("replace", "unlink", "sync_folder")
@@ -60,14 +75,15 @@ def play(folder: Path, where: str, *, at: int | None = None) -> None:
     def receive(event: Any) -> None:
         kind = type(event).__name__
         extra = f" {event.side} {event.level}" if kind == "Milestone" else ""
-        os.write(log, f"{kind} {event.when} {event.signal.id}{extra}\n".encode())
+        os.write(log, f"{kind} {event.when} {event.signal.id} {event.signal.entry}{extra}\n".encode())
 
     bknb.listen_signal_live(receive, quiet=False)
     bknb.listen_partial_profit(receive)
     bknb.listen_partial_loss(receive)
     bknb.add_risk("one", validations=[one_at_a_time])
-    strategy = bknb.add_strategy("life", interval="1m", get_signal=signals(SEED), risk="one")
-    change = at if where == "disk" else None
+    strategy = bknb.add_strategy("life", interval="1m", get_signal=get_signal, risk="one")
+    late = where.startswith("late")
+    change = at if where.endswith("disk") else None
     disk = FaultyDisk(at=change, fault=None if change is None else "kill", only=CHANGES)
     broker = FaultyBroker(bknb.brokers.paper(journal=folder / JOURNAL), at=at if where == "broker" else None)
     task = bknb.Live.background(
@@ -75,7 +91,7 @@ def play(folder: Path, where: str, *, at: int | None = None) -> None:
         strategy=strategy,
         exchange=MARKET,
         settings=SETTINGS,
-        clock=Drowsy(ORIGIN),
+        clock=(Asleep if late else SimulatedClock)(ORIGIN),
         until=UNTIL,
         store=FileStore(folder / "state", disk=disk),
         broker=broker,
@@ -84,7 +100,7 @@ def play(folder: Path, where: str, *, at: int | None = None) -> None:
     )
     result = task.result(timeout=60)
     # the clock does not wait for the broker, whose market may be gone when an order arrives
-    assert {error.kind for error in result.errors} <= {"broker"}, result.errors
+    assert {error.kind for error in result.errors} <= {"broker", *(["late"] if late else [])}, result.errors
 
 
 def in_a_process(folder: Path, where: str = "", *, at: int | None = None) -> bool:
@@ -117,7 +133,7 @@ def left(folder: Path) -> dict[str, bytes]:
                 value = msgspec.json.decode(payload)
                 for counted in ("turn", "untold"):
                     value.pop(counted, None)
-                if kind == "signal" and value["signal"] is None:
+                if kind == "signal" and value["signal"] is None and value["opening"] is None:
                     del value["fed"]  # a minute without anything open is saved with the next question
                 found[f"{kind} {key}"] = msgspec.json.encode(value)
     return found
@@ -127,14 +143,36 @@ def received_lines(folder: Path) -> list[str]:
     return (folder / "received.log").read_text().splitlines()
 
 
+def shapes(lines: list[str]) -> set[str]:
+    """What kinds of orders a life has."""
+    found: set[str] = set()
+    scheduled: set[str] = set()
+    closed: dict[str, str] = {}
+    for line in lines:
+        kind, when, signal_id, entry, *_ = line.split()
+        if kind == "Scheduled":
+            scheduled.add(signal_id)
+        if kind == "Closed":
+            closed[when] = signal_id
+        if kind != "Opened":
+            continue
+        found.add(f"{entry} that waited" if signal_id in scheduled else f"{entry} at its first open")
+        decided = f"{int(when) // MINUTE % 60:02d}"
+        if entry == "market" and not signal_id.endswith(decided):
+            found.add("ordered before its candle")
+        if closed.get(when, signal_id) != signal_id:
+            found.add("turned round")
+    return found
+
+
 def is_on_disk(folder: Path, line: str) -> bool:
     """Whether the result a listener received last equals the state on disk."""
     kind, _, signal_id, *_ = line.split()
     with FileStore(folder / "state") as store:
         ended = any(key[:2] == KEY and key[2].endswith(f"-{signal_id}") for key in store.keys("ended"))
         signal, schedule = store.read("signal", KEY), store.read("schedule", KEY)
-        is_open = signal is not None and (row := msgspec.json.decode(signal, type=SavedSignal).signal) is not None
-        opened = is_open and row.id == signal_id  # type: ignore[union-attr]
+        row = None if signal is None else msgspec.json.decode(signal, type=SavedSignal).signal
+        opened = row is not None and row.id == signal_id
         waits = schedule is not None and msgspec.json.decode(schedule, type=SavedSchedule).signal.id == signal_id
     if kind in ("Closed", "Cancelled"):
         return ended
@@ -181,8 +219,9 @@ def compare(folder: Path, whole: Path, number: int) -> list[str]:
 def main(folder: Path, where: str, first: int, step: int) -> None:
     whole = folder / "whole"
     whole.mkdir()
-    assert in_a_process(whole)
-    kinds = {line.split()[0] for line in received_lines(whole)}
+    assert in_a_process(whole, where.removesuffix("disk"))
+    found = shapes(heard(whole))
+    kinds = {line.split()[0] for line in heard(whole)}
     wrong: list[str] = []
     killed, number = 0, first
     while True:
@@ -195,11 +234,11 @@ def main(folder: Path, where: str, first: int, step: int) -> None:
         turning = [line for line in lines if not line.startswith("Milestone")]
         if turning and not is_on_disk(place, turning[-1]):
             wrong.append(f"{number}: {turning[-1]} was told before it was on the disk")
-        assert in_a_process(place)
+        assert in_a_process(place, where.removesuffix("disk"))
         wrong += compare(place, whole, number)
         shutil.rmtree(place)
         number += step
-    print(json.dumps({"killed": killed, "wrong": wrong, "kinds": sorted(kinds)}))  # noqa: T201
+    print(json.dumps({"killed": killed, "wrong": wrong, "kinds": sorted(kinds), "shapes": sorted(found)}))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -12,16 +12,26 @@ import pytest
 
 LIFE = Path(__file__).with_name("live_life.py")
 
+SHAPES = {
+    "limit at its first open",
+    "limit that waited",
+    "market at its first open",
+    "ordered before its candle",
+    "stop that waited",
+    "turned round",
+}
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
-@pytest.mark.parametrize(("where", "points"), [("disk", 250), ("broker", 30)])
-def test_a_live_run_killed_at_any_write_resumes_equal(folder_in_memory: Path, where: str, points: int) -> None:
+@pytest.mark.parametrize(("where", "points", "step"), [("disk", 250, 1), ("broker", 30, 1), ("late disk", 60, 4)])
+def test_killed_everywhere(folder_in_memory: Path, where: str, points: int, step: int) -> None:
+    """Two processes share the places; ``late``: the clock sleeps through some minutes, every fourth place will do."""
     folders = [folder_in_memory / "odd", folder_in_memory / "even"]
     lives = []
     for first, folder in enumerate(folders, start=1):
         folder.mkdir()
-        command = [sys.executable, str(LIFE), str(folder), where, str(first), "2"]
+        command = [sys.executable, str(LIFE), str(folder), where, str(first * step), str(2 * step)]
         lives.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
     found = []
     for life in lives:
@@ -30,4 +40,5 @@ def test_a_live_run_killed_at_any_write_resumes_equal(folder_in_memory: Path, wh
         found.append(json.loads(out))
     assert [line for half in found for line in half["wrong"]] == []
     assert sum(half["killed"] for half in found) > points
+    assert set(found[0]["shapes"]) >= SHAPES
     assert found[0]["kinds"] == ["Cancelled", "Closed", "Milestone", "Opened", "Scheduled"]

@@ -189,8 +189,9 @@ def test_a_partly_filled_entry_is_closed_by_exactly_that():
         await life.receive(scheduled())
         life.broker.fill(ENTRY, 0.5)
         life.desk.follow(opened(opened=5))
-        assert not await life.desk.settle(0.02)  # it goes on asking
-        await life.receive(closed(opened=5))
+        while not life.told:
+            assert not await life.desk.settle(0.001)  # it goes on asking
+        await life.hear(closed(opened=5))
 
     life.live(play)
     assert life.statuses == {ENTRY: "cancelled", closing(): "filled"}
@@ -664,8 +665,8 @@ def test_a_limit_that_its_first_minute_fills():
         await life.become(ordering(entry="limit"))
         life.desk.saw(candle(1, 98.0))
         await life.hear(opened(price=98.0))
-        life.desk.follow(closed(price=98.0))
-        assert not await life.desk.settle(0.01)
+        await life.hear(closed(price=98.0))
+        assert life.slept == []  # nobody asks again and again for what the next candle brings
         life.desk.saw(candle(10, 111.0))
         assert await life.desk.settle(5.0)
 
@@ -683,9 +684,7 @@ def test_what_leaves_and_what_follows_it_fill_at_the_same_open():
         await life.become(ordering())
         life.desk.saw(candle(1, 100.0))
         await life.hear(opened())
-        life.desk.follow_state(leaving())
-        life.desk.follow_state(ordering("b", at=9, ending=leaving(), position="short"))
-        assert not await life.desk.settle(0.01)  # no candle yet
+        await life.become(leaving(), ordering("b", at=9, ending=leaving(), position="short"))
         assert life.broker.position("BTCUSDT") == 2.0
         life.desk.saw(candle(9, 108.0))
         assert life.broker.position("BTCUSDT") == -2.0
@@ -704,8 +703,7 @@ def test_a_stop_entry_is_ordered_when_it_opened():
         await life.become(ordering(entry="stop"), resting(entry="stop"))
         await life.hear(scheduled(entry="stop"))
         assert life.desk.orders == []
-        life.desk.follow(opened(entry="stop", opened=5))
-        assert not await life.desk.settle(0.01)
+        await life.hear(opened(entry="stop", opened=5))
         life.desk.saw(candle(5, 100.0))  # the minute that reached it: closed before the order left
         assert life.broker.position("BTCUSDT") == 0.0
         life.desk.saw(candle(6, 101.0))

@@ -36,8 +36,9 @@ def name_of(name: str, at: int, purpose: str, attempt: int = 1) -> str:
     return client_id("sma", "BTCUSDT", (name, at * MINUTE), purpose, attempt)
 
 
-# One life: the event a minute led to (none: a decision that is an order), the state then, the prices of the minute before
-# (low, high), and the price at which a market order is filled from then on.
+ENDING = leaving("c", at=20, opened=23, ends=28)
+# One life: the event a minute led to (none: a decision that is an order), the state then, the prices of the minute
+# before (low, high), and the price at which a market order is filled from then on.
 LIFE = (
     (None, ordering("a", at=1), (99.0, 101.0), 101.0),
     (opened("a", at=1), holding("a", at=1), (99.0, 101.0), 101.0),
@@ -50,7 +51,7 @@ LIFE = (
     (None, ordering("c", at=20, entry="limit"), (104.0, 106.0), 105.0),
     (scheduled("c", at=20), resting("c", at=20), (104.0, 106.0), 105.0),
     (opened("c", at=20, opened=23), holding("c", at=20, opened=23), (99.5, 106.0), 105.0),
-    (None, leaving("c", at=20, opened=23, ends=28), (99.5, 106.0), 105.0),
+    (None, ENDING, (99.5, 106.0), 105.0),
     (
         None,
         ordering("d", at=28, ending=leaving("c", at=20, opened=23, ends=28), position="short"),

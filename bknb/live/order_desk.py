@@ -239,6 +239,8 @@ class OrderDesk:
         """Pass a minute on to a broker on paper, which has no market of its own; call it before the events."""
         if isinstance(self._broker, PaperMarket):
             self._broker.saw(self._symbol, minute)
+            self._idle.clear()
+            self._wake.set()
 
     async def settle(self, seconds: float) -> bool:
         """Wait until nothing is due; ``False`` when that takes longer than so many seconds.
@@ -321,7 +323,8 @@ class OrderDesk:
             await self._do(action)
             before = action
         if action is not None:
-            self._defer(key)
+            if not self._next_candle_fills(action.order):
+                self._defer(key)
             return
         self._pauses.pop(key, None)
         orders = self._signals[key]
@@ -336,6 +339,11 @@ class OrderDesk:
             self._saved.over.add(key)
             self._reported.pop(key, None)
             self._paused.pop(key, None)
+
+    def _next_candle_fills(self, order: Order) -> bool:
+        """Whether only a candle, which wakes us, can change an order: it need not be asked about before."""
+        unfilled = order.status == "accepted" and order.kind == "market"
+        return unfilled and isinstance(self._broker, PaperMarket)
 
     async def _do(self, action: Action) -> None:
         match action:
