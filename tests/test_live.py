@@ -18,9 +18,13 @@ from scenarios import MINUTE, ORIGIN, source
 from worlds import SEEDS, SETTINGS, signals, walk
 
 import bknb
+from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.lifecycle import Reserve
 from bknb.domain.signal import OpenSignal
+from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import as_validation
+from bknb.engine.plan import plan_backtest
+from bknb.engine.records import Records
 from bknb.engine.registry import Risk
 from bknb.engine.risk_book import RiskBook
 from bknb.market.candles import Candles
@@ -62,7 +66,7 @@ def start(strategy: Any, *, seed: int = 36, exchange: Any = None, **options: Any
     )  # fmt: skip
 
 
-def story(result: bknb.Result) -> list[tuple[str, int, str]]:
+def story(result: bknb.Result | Records) -> list[tuple[str, int, str]]:
     return [(type(event).__name__, event.when, event.signal.id) for event in result.events]
 
 
@@ -83,7 +87,7 @@ def always(*, away: float = 0.0) -> Any:
 def test_it_can_be_followed_result_by_result() -> None:
     async def watch() -> list[str]:
         options: dict[str, Any] = {"clock": SimulatedClock(ORIGIN), "until": UNTIL, "store": bknb.stores.memory()}
-        results = bknb.Live.run("BTCUSDT", strategy=signals(36), exchange=source(walk(36)), settings=SETTINGS,
+        results = bknb.Live.run("BTCUSDT", strategy=signals(41), exchange=source(walk(41)), settings=SETTINGS,
                                 **options)  # fmt: skip
         return [result.action async for result in results]
 
@@ -195,6 +199,77 @@ def test_pausing_asks_for_nothing_new() -> None:
     clock.freed.set()
     task.result(20)
     assert asked == [ORIGIN + minute * MINUTE for minute in range(6)]
+
+
+def once(when_minute: int, **more: Any) -> Any:
+    """A long signal at one minute of the hour; it ends after five."""
+
+    def get_signal(when: Any, price: float) -> dict[str, Any] | None:
+        if when.minute != when_minute:
+            return None
+        levels = {"price_take_profit": price * 1.15, "price_stop_loss": price * 0.85, "minute_estimated_time": 5}
+        return {"position": "long", **levels} | more
+
+    return get_signal
+
+
+class Unreachable(PaperBroker):
+    """A broker that does not take an order until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.freed = threading.Event(), threading.Event()
+
+    async def place(self, order: Any) -> Any:
+        self.reached.set()
+        while not self.freed.is_set():  # noqa: ASYNC110 -- set by the test's thread
+            await asyncio.sleep(0.001)
+        return await super().place(order)
+
+
+def test_stop_takes_back_an_order_that_has_not_left() -> None:
+    clock = HeldClock(ORIGIN, hold_at=ORIGIN + 10 * MINUTE)
+    task = start(once(10), clock=clock, until=None)  # nobody carries out orders: it never leaves
+    assert clock.held.wait(20)
+    task.stop()
+    result = task.result(20)  # the clock stands still
+    assert [event.action for event in result.events] == ["cancelled"]
+    assert result.cancelled["reason"].tolist() == ["stopped"]
+    clock.freed.set()
+
+
+def test_stop_does_not_take_back_an_order_that_has_left() -> None:
+    clock = HeldClock(ORIGIN, hold_at=ORIGIN + 10 * MINUTE)
+    broker = Unreachable()
+    task = start(once(10), clock=clock, until=None, broker=broker, quantity=1.0)
+    assert clock.held.wait(20)
+    assert broker.reached.wait(20)  # saved as sent: it may have left
+    task.stop()
+    broker.freed.set()
+    clock.freed.set()
+    result = task.result(20)
+    assert [event.action for event in result.events] == ["opened", "closed"]
+    assert broker.position("BTCUSDT") == 0.0
+
+
+def test_a_run_that_starts_again_late_trades_what_never_left_at_the_market_of_then() -> None:
+    store, clock = bknb.stores.memory(), HeldClock(ORIGIN, hold_at=ORIGIN + 10 * MINUTE)
+    task = start(bknb.add_strategy("w", interval="1m", get_signal=once(10)), clock=clock, store=store)
+    assert clock.held.wait(20)
+    task.stop(now=True)
+    task.result(20)
+    clock.freed.set()
+    broker = PaperBroker()
+    options: dict[str, Any] = {"store": store, "broker": broker, "quantity": 1.0}
+    result = start("w", clock=SimulatedClock(ORIGIN + 40 * MINUTE), until=ORIGIN + 59 * MINUTE, **options).result(20)
+    assert {error.kind for error in result.errors} == {"late"}
+    first = next(row for row in walk(36) if row[0] >= ORIGIN + 40 * MINUTE and row[5] > 0)
+    opened = next(event for event in result.events if event.action == "opened")
+    assert (opened.when, opened.signal.price_open) == (first[0], first[1])
+    assert opened.signal.scheduled_at == ORIGIN + 10 * MINUTE
+    bought = [order for order in broker.orders.values() if order.side == "buy"]
+    assert [(order.average_price, order.received) for order in bought] == [(first[1], 1)]
+    assert broker.position("BTCUSDT") == 0.0
 
 
 # --- failing ----------------------------------------------------------------------------------------------------
@@ -413,6 +488,16 @@ def _candidate(strategy: str, signal_id: str) -> OpenSignal:
     )
 
 
+def open_at(results: list[bknb.Result], moment: int) -> set[str]:
+    """The positions that are open after the fills of the open at a moment."""
+    found = set()
+    for result in results:
+        opened = {event.signal.id: event.when for event in result.events if event.action == "opened"}
+        closed = {event.signal.id: event.when for event in result.events if event.action == "closed"}
+        found |= {name for name, when in opened.items() if when <= moment < closed.get(name, moment + 1)}
+    return found
+
+
 @pytest.mark.slow
 def test_many_strategies_and_symbols_share_one_limit() -> None:
     taken: list[int] = []
@@ -430,7 +515,10 @@ def test_many_strategies_and_symbols_share_one_limit() -> None:
         strategy = bknb.add_strategy(f"s{number}", interval="1m", get_signal=signals(number), risk="three")
         tasks.append(start(strategy, exchange=exchange, store=store, clock=clock))
     results = [task.result(60) for task in tasks]
-    assert max(taken) == 3
+    # A position that leaves has its place until it has left, and what is ordered after it has one already.
+    assert 3 <= max(taken) <= 6
+    for moment in {event.when for result in results for event in result.events}:
+        assert len(open_at(results, moment)) <= 3
     assert sum(len(result.refused) for result in results) > 20
     assert {refusal.note for result in results for refusal in result.refused} == {"at most three positions"}
     assert len({result.strategy for result in results if len(result.trades)}) > 2
@@ -468,5 +556,8 @@ def test_a_clock_that_runs_a_thousand_times_as_fast() -> None:
     strategy = bknb.add_strategy("fast", interval="1m", get_signal=signals(36))
     result = start(strategy, clock=AcceleratedClock(ORIGIN, speed=20_000)).result(60)
     frame = (result.start, UNTIL)
-    again = bknb.backtest("BTCUSDT", strategy=strategy, exchange=source(walk(36)), frame=frame, settings=SETTINGS)
-    assert story(result) == [told for told in story(again) if told[1] < UNTIL]
+    late = dict(result.run_record.records.late)  # a clock as fast as this is more than a minute late now and then
+    plan = plan_backtest("BTCUSDT", strategy=strategy, exchange=source(walk(36)), frame=frame, settings=SETTINGS)
+    again = BacktestRun(plan, late=late)
+    asyncio.run(again.through())
+    assert story(result) == [told for told in story(again.records) if told[1] < UNTIL]
