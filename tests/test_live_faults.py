@@ -20,6 +20,7 @@ SHAPES = {
     "stop that waited",
     "turned round",
 }
+LATE_SHAPES = SHAPES - {"stop that waited"} | {"stop at its first open"}
 
 
 @pytest.mark.slow
@@ -40,5 +41,7 @@ def test_killed_everywhere(folder_in_memory: Path, where: str, points: int, step
         found.append(json.loads(out))
     assert [line for half in found for line in half["wrong"]] == []
     assert sum(half["killed"] for half in found) > points
-    assert set(found[0]["shapes"]) >= SHAPES
-    assert found[0]["kinds"] == ["Cancelled", "Closed", "Milestone", "Opened", "Scheduled"]
+    late = where.startswith("late")
+    assert set(found[0]["shapes"]) >= (LATE_SHAPES if late else SHAPES)
+    assert set(found[0]["kinds"]) >= {"Closed", "Milestone", "Opened", "Scheduled"}
+    assert late or found[0]["kinds"] == ["Cancelled", "Closed", "Milestone", "Opened", "Scheduled"]

@@ -70,8 +70,8 @@ class BrokerContract:
         A broker on paper, which has none, is told of a candle at :attr:`price`.
         """
         if isinstance(broker, PaperMarket):
-            prices = [self.price] * 5
-            broker.saw(self.symbol, Minute(order.created_at, *prices))
+            price = self.price
+            broker.saw(self.symbol, Minute(order.created_at, price, price, price, price, price))
 
     def test_is_a_broker(self, tmp_path: Path) -> None:
         """It has the calls of the port, and a name."""
