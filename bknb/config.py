@@ -17,20 +17,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     schedule_await_minutes
-        A scheduled signal that was not filled in this many minutes is cancelled.
+        A limit or stop entry that was not filled in this many minutes is cancelled, but not before one interval of the
+        strategy has passed.
     avg_price_candles_count
-        One-minute candles in the volume-weighted average price.
+        One-minute candles in the volume-weighted average price that a strategy gets as ``price``.
     percent_slippage, percent_fee
         Cost per side, in percent of the traded value.
     min_take_profit_distance_percent
-        A take profit nearer to the entry than this is refused; 0: any that covers two fees and two slippages.
+        A take profit nearer to the entry than this (percent of the entry) is refused; 0: any that covers two fees and
+        two slippages.
     min_stop_loss_distance_percent, max_stop_loss_distance_percent
-        A stop loss nearer, or farther, than this is refused; 0 and ``None``: any on the right side.
+        A stop loss nearer, or farther, than this (percent of the entry) is refused; 0 and ``None``: any on the right
+        side.
     max_signal_lifetime_minutes
         The longest ``minute_estimated_time`` a signal may ask for; ``None``: any.
     price_tick
         The smallest step of prices on the market (quote currency). Levels of signals are put on this grid, away from
-        the market. ``None``: unknown, levels stay as they are.
+        the market; in ``vwap`` they stay as they are. ``None``: unknown, levels stay as they are.
     max_signal_generation_seconds
         A strategy that takes longer than this is abandoned for that slot.
     get_candles_retry_count, get_candles_retry_delay_ms

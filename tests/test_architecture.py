@@ -604,6 +604,7 @@ def test_a_module_of_a_namespace_does_not_bear_the_name_of_a_function_in_it() ->
 LARGE: dict[str, str] = {
     "domain.orders": "what an order is, and from states and events to the next action",
     "domain.lifecycle": "the lifecycle of a signal: one table of transitions and one pure step",
+    "domain.orders": "orders at a broker: which ones a record needs, and the next action for each",
     "exchanges.ccxt_source": "ccxt as a source: pages, limits, errors, number formats",
     "exchanges.download": "the public download and what it reports",
     "jupyter.dashboard.dashboard": "the public dashboard and its class",
@@ -617,6 +618,7 @@ LARGE: dict[str, str] = {
     "reports.run_view": "one run as its events tell it",
     "research.lookahead_checks": "answers compared between worlds, and the report of it",
     "runs.check_lookahead": "a strategy asked again in worlds with another future",
+    "runs.moment": "one minute of a run: what was known, what was decided, and the strategy asked again",
     "runs.walker": "the public walker, its task and its registration",
 }
 

@@ -150,6 +150,9 @@ ROWS = [
     # candles without volume
     Scenario("no volume at all", (OPEN,), {3: WIN}, volume=dict.fromkeys(range(-60, 41), 0.0),
              pessimistic=[IN, f"{TARGET} @m3"], touch=[IN, f"{TARGET} @m3"]),
+    Scenario("a source that begins to report volumes", (OPEN,), {5: LOSE},
+             volume=dict.fromkeys((*range(-5, 3), 5), 0.0),
+             pessimistic=[IN, f"{OUT} @m10"], touch=[IN, f"{STOP} @m5"]),
     Scenario("a candle without volume stops nothing", (OPEN,), {3: LOSE}, volume={3: 0.0},
              pessimistic=[IN, f"{OUT} @m10"], touch=[IN, f"{STOP} @m3"]),
     Scenario("nor does it open", (OPEN,), {0: LOSE, 1: (101, 101, 101, 101)}, volume={0: 0.0},

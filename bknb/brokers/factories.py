@@ -16,7 +16,7 @@ def paper(
     seed: int = 0,
     price_of: Callable[[str], float] | None = None,
 ) -> PaperBroker:
-    """A paper broker: fills at the prices of the record, and simulates the failures it is given.
+    """A paper broker: fills orders by candles, as ``pessimistic`` does, and simulates the failures it is given.
 
     Parameters
     ----------
@@ -29,7 +29,8 @@ def paper(
     seed : int
         For ``rates``.
     price_of : callable, optional
-        The price of a symbol now (quote currency); by default orders are filled at the price of the record.
+        The price of a symbol now (quote currency): market orders, and limit orders that it has passed, fill at once at
+        it. By default orders are filled by the candles of the run.
 
     Raises
     ------

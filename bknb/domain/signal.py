@@ -26,10 +26,12 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     price_take_profit, price_stop_loss
         The two exit levels, in quote currency.
     minute_estimated_time
-        Whole minutes after which the position is closed at the market.
+        Whole minutes after the fill of the entry at which the position is closed at the market.
     price_open
-        The price of the entry order: a limit (at most this for a long, at least this for a short), or with
-        ``entry="stop"`` the price at which the market has to come first. ``None`` opens at the market.
+        The price of the entry order, in quote currency: a limit (at most this for a long, at least this for a short),
+        or with ``entry="stop"`` the price at which the market has to come first. ``None``: a market order, which
+        fills at the open of the next candle with volume (``execution="pessimistic"``), of the next candle
+        (``"touch"``), or at the average price of the moment (``"vwap"``).
     entry
         ``"limit"`` or ``"stop"``: what ``price_open`` means.
     note
@@ -40,7 +42,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     Notes
     -----
     Nothing is checked here. The engine checks every rule when the strategy returns the signal, and a signal
-    that breaks some becomes a ``Rejected`` event that lists them all.
+    that breaks some becomes a ``Rejected`` event that lists them all. Levels must be on their sides of every price at
+    which the entry may fill, as far as it is known then.
 
     Examples
     --------

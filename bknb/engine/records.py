@@ -21,7 +21,8 @@ class Failure:
     kind
         ``"warm-up"``: not enough history yet. ``"strategy"``, ``"callback"``: user code raised. ``"exchange"``:
         candles could not be had. ``"timeout"``: a strategy took too long. In live also ``"state"``: something could
-        not be saved; ``"broker"``: an order differs from the record; ``"late"``: a question was too old to ask.
+        not be saved; ``"broker"``: an order differs from the record; ``"late"``: a question was too old to ask, or
+        a decision was made more than a minute after its moment.
     message
         The first error's type and text.
     where

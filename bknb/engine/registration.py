@@ -176,8 +176,8 @@ def add_strategy(
     get_signals
         Instead of it, a vectorised strategy: a function ``(candles, ...)`` that answers for all candles of the
         interval at once, with a DataFrame or a mapping of arrays, one row per candle: ``position`` (1, 0, -1),
-        ``price_take_profit``, ``price_stop_loss``, ``minute_estimated_time``, optional ``price_open`` (NaN: at the
-        market) and ``stop_entry`` (True: ``price_open`` is a stop entry, otherwise a limit). A row is acted on when its
+        ``price_take_profit``, ``price_stop_loss``, ``minute_estimated_time``, optional ``price_open`` (NaN: a market
+        order) and ``stop_entry`` (True: ``price_open`` is a stop entry, otherwise a limit). A row is acted on when its
         candle has closed, and may use that candle and those before it.
     params
         Values for further parameters of the function; others keep their defaults. ``bknb.sweep`` tries many.
@@ -187,7 +187,9 @@ def add_strategy(
     risk
         Name of a registered risk profile.
     execution
-        ``"pessimistic"``, ``"touch"`` or ``"vwap"``.
+        Which prices fill orders: ``"pessimistic"`` (market orders at the open of the next candle with volume, limits
+        and targets when a candle trades through them, doubt against you), ``"touch"`` (at every level a candle
+        reaches, doubt in your favour) or ``"vwap"`` (at the five-minute average price).
     callbacks
         Functions by name (``on_open``, ``on_close``, …), each called with the event.
     strict

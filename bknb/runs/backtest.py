@@ -126,7 +126,8 @@ def backtest(
     interval
         How often a function is asked (default ``"1m"``); overrides the interval of a registered strategy.
     execution
-        ``"pessimistic"``, ``"touch"`` or ``"vwap"``; by default what the strategy was registered with.
+        Which prices fill orders: ``"pessimistic"``, ``"touch"`` or ``"vwap"``; by default what the strategy was
+        registered with.
     settings
         Settings of this run, or a mapping of those that differ from ``get_config()``.
     allow_gaps
@@ -141,7 +142,9 @@ def backtest(
 
     Notes
     -----
-    An interrupt from the keyboard ends the run at a minute boundary and returns what there is; then
+    What is decided at a moment fills in a candle that opens then or later; nobody is asked at the last moment of the
+    frame, and what is open then leaves at the market (``vwap``: as backtest-kit). An interrupt from the keyboard ends
+    the run at a minute boundary and returns what there is; then
     ``result.stopped`` is true.
 
     Examples

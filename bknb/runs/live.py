@@ -230,7 +230,7 @@ class Live:
             ``broker``, ``quantity``: who carries out orders (such as ``bknb.brokers.paper()``), and how much per
             signal in base currency, or a function of the signal (default: nobody, only the record is kept);
             ``late_minutes``: after an absence, questions older than this pass unasked (default: everything that was
-            missed is caught up, as if the run had never been away; with a broker 1).
+            missed is caught up, and what is decided late fills at the market of then; with a broker 1).
 
         Raises
         ------
