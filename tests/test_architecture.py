@@ -604,7 +604,6 @@ def test_a_module_of_a_namespace_does_not_bear_the_name_of_a_function_in_it() ->
 LARGE: dict[str, str] = {
     "domain.orders": "what an order is, and from states and events to the next action",
     "domain.lifecycle": "the lifecycle of a signal: one table of transitions and one pure step",
-    "domain.orders": "orders at a broker: which ones a record needs, and the next action for each",
     "exchanges.ccxt_source": "ccxt as a source: pages, limits, errors, number formats",
     "exchanges.download": "the public download and what it reports",
     "jupyter.dashboard.dashboard": "the public dashboard and its class",
