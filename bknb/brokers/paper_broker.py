@@ -116,6 +116,29 @@ class PaperOrder(msgspec.Struct, kw_only=True):
         self.average_price = (before * (self.average_price or 0.0) + quantity * price) / (before + quantity)
         self.status = "filled" if self.filled_quantity == self.quantity else "partly_filled"
 
+    def fill_market(self, price: float) -> None:
+        """Fill a market order at a price (quote currency): all of it, or the share its trouble leaves it."""
+        self.fill(self.quantity * self.part, price)
+        if self.cancels_rest:
+            self.cancel()
+
+    def meet(self, minute: Minute) -> bool:
+        """Fill the order by a candle, if it does; returns whether the order changed."""
+        if minute.t < self.created_at or not minute.traded or (self.price is None and self.filled_quantity > 0):
+            return False
+        first, self.rests = not self.rests, True
+        if self.price is None:
+            self.fill_market(minute.open)
+            return True
+        sign = 1 if self.side == "buy" else -1
+        opened, limit = sign * minute.open, sign * self.price
+        rest = self.quantity - self.filled_quantity
+        if opened < limit or (first and opened == limit):
+            self.fill(rest, minute.open)
+        elif (minute.low if sign > 0 else -minute.high) < limit:
+            self.fill(rest, self.price)
+        return self.status == "filled" or first
+
 
 _READERS: Final[Mapping[int, Callable[[bytes], PaperOrder]]] = dict.fromkeys(
     (1, 2), partial(msgspec.json.decode, type=PaperOrder)
@@ -250,7 +273,7 @@ class PaperBroker:
         """Fill the orders on a symbol that a candle fills; candles come in order, once they have closed."""
         self._minutes.setdefault(symbol, deque(maxlen=_REMEMBERED)).append(minute)
         for order in self._working(symbol):
-            if _meet(order, minute):
+            if order.meet(minute):
                 self._save(order)
 
     def fill(self, client_id: str, quantity: float | None = None, *, price: float | None = None) -> None:
@@ -299,11 +322,11 @@ class PaperBroker:
         if self._price_of is not None:
             at = self._price_of(order.symbol)
             if order.price is None or (at <= order.price if order.side == "buy" else at >= order.price):
-                _fill_market(new, at)
+                new.fill_market(at)
         else:
             for minute in self._minutes.get(order.symbol, ()):
                 if new.status == "accepted":
-                    _meet(new, minute)
+                    new.meet(minute)
         self.orders[order.client_id] = new
         return new
 
@@ -357,35 +380,3 @@ def _orders_in(journal: Journal) -> list[PaperOrder]:
         lambda line: read_json(_READERS, line, what=str(journal.path)),
         advice="it holds the orders of a broker on paper; repair the line, or begin another journal",
     )
-
-
-def _meet(order: PaperOrder, minute: Minute) -> bool:
-    """Fill an order by a candle, if it does; returns whether the order changed."""
-    if minute.t < order.created_at or not minute.traded or (order.price is None and order.filled_quantity > 0):
-        return False
-    first, order.rests = not order.rests, True
-    if order.price is None:
-        _fill_market(order, minute.open)
-        return True
-    sign = 1 if order.side == "buy" else -1
-    opened, limit = sign * minute.open, sign * order.price
-    if opened < limit or (first and opened == limit):
-        _fill(order, order.quantity - order.filled_quantity, minute.open)
-    elif (minute.low if sign > 0 else -minute.high) < limit:
-        _fill(order, order.quantity - order.filled_quantity, order.price)
-    return order.status == "filled" or first
-
-
-def _fill_market(order: PaperOrder, price: float) -> None:
-    _fill(order, order.quantity * order.part, price)
-    if order.cancels_rest:
-        order.status = "cancelled"
-
-
-def _fill(order: PaperOrder, quantity: float, price: float) -> None:
-    before = order.filled_quantity
-    # A remainder that is only an error of rounding is none.
-    after = before + quantity
-    order.filled_quantity = order.quantity if after >= order.quantity * (1 - 1e-12) else after
-    order.average_price = (before * (order.average_price or 0.0) + quantity * price) / (before + quantity)
-    order.status = "filled" if order.filled_quantity == order.quantity else "partly_filled"
