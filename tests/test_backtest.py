@@ -132,7 +132,7 @@ def test_callbacks_receive_every_event_and_never_stop_a_run(plain):
 
 
 def test_listeners_receive_the_events_of_the_run_in_order():
-    received, milestones, done, progress = [], [], [], []
+    heard, milestones, done, progress = [], [], [], []
     stops = [
         bknb.listen_signal_backtest(received.append),
         bknb.listen_partial_profit(milestones.append),
@@ -153,8 +153,8 @@ def test_listeners_receive_the_events_of_the_run_in_order():
 
 
 def test_a_quiet_listener_receives_each_quiet_minute_once(plain):
-    received = []
-    stop = bknb.listen_signal(received.append, quiet=True)
+    heard = []
+    stop = bknb.listen_signal(heard.append, quiet=True)
     result = bknb.backtest("BTCUSDT", strategy=eager, **CALL)
     stop()
     assert result.events == plain.events

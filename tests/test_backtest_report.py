@@ -199,7 +199,7 @@ def test_a_few_days_have_no_sharpe_ratio_and_it_says_why() -> None:
     assert "**Sharpe ratio per trade:** N/A: fewer than 10 trades" in backtest_report(result)
 
 
-def test_no_trade_at_all_is_said_shortly(nothing: bknb.Result) -> None:
+def test_the_summary_without_trades_is_short(nothing: bknb.Result) -> None:
     account, trades = summary_text(nothing).splitlines()[2:]
     assert account.startswith(
         "  account   0.00 %; a year N/A: the frame has 1.0 days, at least 14 are needed; buy and hold "

@@ -262,7 +262,7 @@ def test_a_position_that_cannot_be_closed_is_left_to_people():
     assert len(life.slept) == MAX_CLOSES - 1
 
 
-def test_a_broker_that_is_away_is_asked_ever_more_seldom_and_told_once():
+def test_an_unreachable_broker_is_asked_with_backoff_and_reported_once():
     class Away(Exchange):
         away = True
 
@@ -355,7 +355,7 @@ def test_cancelling_that_fails_is_asked_about_and_tried_again():
     assert life.slept == [1.0]
 
 
-def test_a_report_that_cannot_be_right_is_not_believed():
+def test_an_impossible_report_is_ignored():
     class Confused(Exchange):
         lies = 3
 

@@ -284,7 +284,7 @@ def test_what_is_watched_here_is_not_late():
         assert late(state) == (state, ())
 
 
-def test_a_quiet_minute_is_nothing():
+def test_a_quiet_minute_makes_no_order():
     quiet = Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=1.0)
     assert after(quiet, entry()) == ()
 
@@ -494,7 +494,7 @@ def test_a_leftover_order_is_cancelled_and_an_unknown_one_reported():
     assert stranger.client_id in found.problems[1]
 
 
-def test_a_position_without_an_order_is_told():
+def test_a_position_without_an_order_is_reported():
     for kind in ("market", "limit", "stop"):
         found = restart(holds=[held(entry=kind)])
         assert (found.save, found.cancel) == ((), ())
