@@ -220,8 +220,8 @@ def main(folder: Path, where: str, first: int, step: int) -> None:
     whole = folder / "whole"
     whole.mkdir()
     assert in_a_process(whole, where.removesuffix("disk"))
-    found = shapes(heard(whole))
-    kinds = {line.split()[0] for line in heard(whole)}
+    found = shapes(received_lines(whole))
+    kinds = {line.split()[0] for line in received_lines(whole)}
     wrong: list[str] = []
     killed, number = 0, first
     while True:

@@ -132,7 +132,7 @@ def test_callbacks_receive_every_event_and_never_stop_a_run(plain):
 
 
 def test_listeners_receive_the_events_of_the_run_in_order():
-    heard, milestones, done, progress = [], [], [], []
+    received, milestones, done, progress = [], [], [], []
     stops = [
         bknb.listen_signal_backtest(received.append),
         bknb.listen_partial_profit(milestones.append),
@@ -153,8 +153,8 @@ def test_listeners_receive_the_events_of_the_run_in_order():
 
 
 def test_a_quiet_listener_receives_each_quiet_minute_once(plain):
-    heard = []
-    stop = bknb.listen_signal(heard.append, quiet=True)
+    received = []
+    stop = bknb.listen_signal(received.append, quiet=True)
     result = bknb.backtest("BTCUSDT", strategy=eager, **CALL)
     stop()
     assert result.events == plain.events
@@ -182,8 +182,8 @@ def test_a_risk_profile_refuses_with_its_note(rule, note):
     stop()
     assert result.trades.empty
     assert {refused.note for refused in result.refused} == {note}
-    assert heard == result.refused
-    assert len(heard) == 48  # every hour of two days but the last moment
+    assert received == result.refused
+    assert len(received) == 48  # every hour of two days but the last moment
 
 
 def test_risk_is_asked_once_per_candidate_and_again_at_activation():

@@ -467,7 +467,7 @@ def test_no_further_experiment_follows_one_that_shows_look_ahead():
 
 
 def test_a_process_that_checked_a_strategy_ends_without_output():
-    """What is opened while the modules are taken down is heard by a hook that still has its names."""
+    """What is opened while the modules are taken down reaches a hook that still has its names."""
     program = """
 import os as early, bknb.research.tracing as tracing
 tracing._install()

@@ -482,7 +482,7 @@ def test_a_window_shows_the_candles_themselves(result: bknb.Result) -> None:
 
 
 def test_many_events_become_few_frames_and_none_is_lost() -> None:
-    heard: list[Any] = []
+    received: list[Any] = []
     calls: list[int] = []
     done = threading.Event()
 

@@ -216,8 +216,8 @@ def test_a_source_that_begins_again_ends_the_fetch() -> None:
     watch = Watch(FunctionSource(always_the_same))
     assert watch.minutes(0, 100) == [0, 1, 2, 3, 4]
     assert len(calls) == 3
-    (said,) = watch.said
-    assert "ignored outside the asked range: 5 candles, the first at 2022-01-01 12:00 UTC" in said
+    (warning,) = watch.warnings
+    assert "ignored outside the asked range: 5 candles, the first at 2022-01-01 12:00 UTC" in warning
 
 
 def test_a_source_may_give_more_than_asked() -> None:

@@ -26,7 +26,9 @@ LATE_SHAPES = SHAPES - {"stop that waited"} | {"stop at its first open"}
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
 @pytest.mark.parametrize(("where", "points", "step"), [("disk", 250, 1), ("broker", 30, 1), ("late disk", 60, 4)])
-def test_a_live_run_killed_at_any_write_resumes_equal(folder_in_memory: Path, where: str, points: int, step: int) -> None:
+def test_a_live_run_killed_at_any_write_resumes_equal(
+    folder_in_memory: Path, where: str, points: int, step: int
+) -> None:
     """Two processes share the places; ``late``: the clock sleeps through some minutes, every fourth place will do."""
     folders = [folder_in_memory / "odd", folder_in_memory / "even"]
     lives = []

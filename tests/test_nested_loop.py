@@ -71,8 +71,8 @@ def test_the_old_package_is_refused_where_it_loses_cells(version: tuple[int, ...
 
 
 def test_without_either_package_the_error_names_the_install_command() -> None:
-    said = run(WITHOUT.format(missing=["nest_asyncio", "nest_asyncio2"]) + REFUSED)
-    assert said.splitlines() == [
+    output = run(WITHOUT.format(missing=["nest_asyncio", "nest_asyncio2"]) + REFUSED)
+    assert output.splitlines() == [
         "MissingDependency: enable_nested() needs the package 'nest-asyncio2', which is not installed",
         "install it with: pip install 'bknb[notebook]'",
         "True",

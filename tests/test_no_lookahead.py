@@ -72,7 +72,7 @@ def test_the_context_follows_await_gather_and_tasks():
 
 
 def test_a_thread_of_a_strategy_has_no_context():
-    said = []
+    outcomes = []
 
     def outside():
         try:

@@ -35,7 +35,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def goes_on(store: Any, *, start: int, is_late: bool = False, **options: Any) -> Any:
-    """Start the run again where it was left, to the end of the market; what listeners are told first."""
+    """Start the run again where it was left, to the end of the market; what listeners receive first."""
     resumed: list[Any] = []
     stop = bknb.listen_resumed(resumed.append)
     try:

@@ -151,7 +151,7 @@ def test_a_scheduled_entry_rests_fills_and_is_closed():
         await life.receive(scheduled())
         assert life.statuses == {ENTRY: "accepted"}
         life.desk.saw(candle(1, 101.0, 99.0, 103.0))
-        await life.hear(opened(opened=5), closed(opened=5))
+        await life.receive(opened(opened=5), closed(opened=5))
 
     life.live(play)
     assert life.statuses == {ENTRY: "filled", closing(): "filled"}
@@ -191,7 +191,7 @@ def test_a_partly_filled_entry_is_closed_by_exactly_that():
         life.desk.follow(opened(opened=5))
         while not life.told:
             assert not await life.desk.settle(0.001)  # it goes on asking
-        await life.hear(closed(opened=5))
+        await life.receive(closed(opened=5))
 
     life.live(play)
     assert life.statuses == {ENTRY: "cancelled", closing(): "filled"}
@@ -504,7 +504,7 @@ def test_a_position_is_held_over_a_restart_and_closed_once():
     life = Life()
 
     async def play():
-        await life.hear(opened())
+        await life.receive(opened())
         await life.restart(holding())
         assert life.broker.position("BTCUSDT") == life.desk.position() == 2.0
         await life.receive(opened(), closed())
@@ -620,7 +620,7 @@ def test_a_broker_that_is_away_does_not_stop_the_start():
     life = Life(broker=script(open_orders=[None, "lost_request"], report=["lost_request"] * 3))
 
     async def play():
-        await life.hear(scheduled())
+        await life.receive(scheduled())
         await life.restart(resting())
         assert life.statuses == {ENTRY: "accepted"}
         await life.receive(cancelled())
@@ -649,7 +649,7 @@ def test_an_order_leaves_at_its_moment_and_its_price_is_told_when_its_minute_has
         assert (life.desk.orders[0].created_at, life.desk.orders[0].opened_at) == (MINUTE, None)
         life.desk.saw(candle(1, 103.0))
         assert life.statuses == {ENTRY: "accepted"}
-        await life.hear(opened(price=103.0))
+        await life.receive(opened(price=103.0))
         await life.become(holding(price=103.0))
         (order,) = life.desk.orders
         assert (order.status, order.average_price, order.record_price) == ("filled", 103.0, 103.0)
@@ -664,8 +664,8 @@ def test_a_limit_that_its_first_minute_fills():
     async def play():
         await life.become(ordering(entry="limit"))
         life.desk.saw(candle(1, 98.0))
-        await life.hear(opened(price=98.0))
-        await life.hear(closed(price=98.0))
+        await life.receive(opened(price=98.0))
+        await life.receive(closed(price=98.0))
         assert life.slept == []  # nobody asks again and again for what the next candle brings
         life.desk.saw(candle(10, 111.0))
         assert await life.desk.settle(5.0)
@@ -683,12 +683,12 @@ def test_what_leaves_and_what_follows_it_fill_at_the_same_open():
     async def play():
         await life.become(ordering())
         life.desk.saw(candle(1, 100.0))
-        await life.hear(opened())
+        await life.receive(opened())
         await life.become(leaving(), ordering("b", at=9, ending=leaving(), position="short"))
         assert life.broker.position("BTCUSDT") == 2.0
         life.desk.saw(candle(9, 108.0))
         assert life.broker.position("BTCUSDT") == -2.0
-        await life.hear(closed(price_close=108.0), opened("b", at=9, position="short", price=108.0))
+        await life.receive(closed(price_close=108.0), opened("b", at=9, position="short", price=108.0))
 
     life.live(play)
     at = {(order.signal_id, order.purpose): (order.average_price, order.record_price) for order in life.desk.orders}
@@ -701,9 +701,9 @@ def test_a_stop_entry_is_ordered_when_it_opened():
 
     async def play():
         await life.become(ordering(entry="stop"), resting(entry="stop"))
-        await life.hear(scheduled(entry="stop"))
+        await life.receive(scheduled(entry="stop"))
         assert life.desk.orders == []
-        await life.hear(opened(entry="stop", opened=5))
+        await life.receive(opened(entry="stop", opened=5))
         life.desk.saw(candle(5, 100.0))  # the minute that reached it: closed before the order left
         assert life.broker.position("BTCUSDT") == 0.0
         life.desk.saw(candle(6, 101.0))

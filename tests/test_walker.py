@@ -144,7 +144,7 @@ def test_candles_are_loaded_once_for_all():
 
 
 def test_listeners_and_callbacks_receive_every_step():
-    heard, over = {"walker": [], "complete": [], "progress": [], "done": []}, threading.Event()
+    received, over = {"walker": [], "complete": [], "progress": [], "done": []}, threading.Event()
     stops = [
         bknb.listen_walker(received["walker"].append),
         bknb.listen_walker_complete(received["complete"].append),

@@ -231,8 +231,6 @@ def test_a_cell_that_is_run_again_shows_one_dashboard_with_one_listener(
     assert notebook.printed(2) == once != "0\n"
     notebook.scroll(1)
     wait_for(lambda: browser.count(".bknb-dashboard") == 1, 20, "one dashboard")
-    browser.run(
-        "document.querySelector('.bknb-dashboard .bknb-stop_now').click()"
-    )  # the buttons of a run are there too
+    browser.run("document.querySelector('.bknb-dashboard .bknb-stop_now').click()")  # its buttons
     wait_for(lambda: board(browser).get("status") == "stopped", 30, "the end")
     assert browser.count(".bknb-dashboard .bknb-controls") == 0
