@@ -26,7 +26,7 @@ from bknb.engine.vectorised import read_rows
 from bknb.kernels import metrics
 from bknb.kernels import simulate as kernel
 from bknb.metrics.statistics import statistics
-from bknb.runs.result import _trade
+from bknb.runs.result_tables import trade_row
 from bknb.sweeps.evaluate import Evaluator, Prepared, ends_of, prepare, rule_numbers
 
 if sys.modules.get("numba", 0) is not None:  # a test takes it away
@@ -273,7 +273,7 @@ def test_the_worlds_hold_every_kind_of_end() -> None:
 def test_figures_are_those_of_the_statistics(model: str, seed: int) -> None:
     plan = plan_for(seed, model)
     run = by_events(plan)
-    expected = statistics([_trade(event) for event in run.records.closed])
+    expected = statistics([trade_row(event) for event in run.records.closed])
     outcome = Evaluator(plan, asyncio.run(prepare(plan))).evaluate({})
     plain = metrics.score_plain(ends_of(run.records), GATES)
     for figures in (outcome.figures, plain):

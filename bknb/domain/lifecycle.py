@@ -355,7 +355,7 @@ def _holding_answer(state: Holding, given: Answer, rules: Rules) -> Step:
 def _answered(state: Flat | Holding, ending: Holding | None, given: Answer, rules: Rules) -> Step:
     last_id = state.last_id if isinstance(state, Flat) else state.signal.id
     model = rules.model
-    signal = on_grid(given.signal, rules.tick) if model.fills_at_open else given.signal
+    signal = on_grid(given.signal, rules.tick)
     reasons = broken_rules(signal, price=given.price, model=model, settings=rules.settings)
     if signal.id is not None and signal.id == last_id:
         reasons.append(Reason("repeated", f"the signal {signal.id!r} was opened already"))

@@ -223,8 +223,7 @@ class Evaluator:
 
     def table(self, rows: SignalRows) -> kernel.Rows:
         """What a strategy answers, for the compiled loop."""
-        if self._rules.fills_at_open:
-            rows = rows.on_grid(self.plan.settings.price_tick)
+        rows = rows.on_grid(self.plan.settings.price_tick)
         columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
         candles = self.prepared.candles
         times, position, target, stop, minutes, level = map(_fixed, (candles.timestamp, *columns))
