@@ -94,16 +94,16 @@ def test_a_run_rounds_before_it_orders() -> None:
     def get_signal(when: Any) -> Any:
         return signal("long", price_open=99.34, price_take_profit=101.1) if when.minute == 0 else None
 
-    def levels(execution: str) -> list[list[float]]:
+    def levels(execution: str, tick: float | None = 0.25) -> list[list[float]]:
         result = bknb.backtest(
             "BTCUSDT", strategy=get_signal, exchange=source(rows), frame=(ORIGIN, ORIGIN + 30 * MINUTE), interval="1m",
-            settings={"price_tick": 0.25}, execution=execution,
+            settings={"price_tick": tick}, execution=execution,
         )  # fmt: skip
         table: list[list[float]] = result.trades[["price_open", "price_take_profit"]].to_numpy().tolist()
         return table
 
-    assert levels("pessimistic") == levels("touch") == [[99.25, 101.25]]
-    assert levels("vwap") == [[99.34, 101.1]]
+    assert levels("pessimistic") == levels("touch") == levels("vwap") == [[99.25, 101.25]]
+    assert levels("pessimistic", None) == [[99.34, 101.1]]
 
 
 @pytest.mark.parametrize("tick", [0.5, {"BTCUSDT": 0.5}])
