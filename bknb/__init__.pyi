@@ -366,6 +366,9 @@ from .runs.holdout import (
 from .runs.live import (
     Live as Live,
 )
+from .runs.luck import (
+    luck as luck,
+)
 from .runs.moment import (
     Asked as Asked,
 )

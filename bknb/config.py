@@ -44,6 +44,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         From this many candles on the reference price is their median, else their mean.
     max_candles_per_request
         Page size of a fetch.
+    count_tries
+        Whether runs are noted in the ledger of tries, ``./dump/tries.jsonl``, which counts the strategies that were
+        tried on the same candles; no run does anything else because of it.
 
     Examples
     --------
@@ -66,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     get_candles_price_anomaly_threshold_factor: int = 1000
     get_candles_min_candles_for_median: int = 5
     max_candles_per_request: int = 1000
+    count_tries: bool = True
 
     @classmethod
     def strict(cls) -> Settings:
@@ -90,6 +94,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def costs_percent(self) -> float:
         """The costs of a round trip, in percent of the traded value."""
         return 2 * self.percent_slippage + 2 * self.percent_fee
+
+    def decisive(self) -> dict[str, Any]:
+        """The settings that can make a difference to a result, by name."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if name != "count_tries"}
 
     def advice(self) -> dict[str, float | int]:
         """The levels and the lifetime a prompt asks a model to keep to: percent of the entry, and minutes."""
@@ -140,6 +148,10 @@ def _tick_problems(tick: object) -> list[str]:
     return [f"price_tick must be a finite price step above 0, or None, got {tick!r}"]
 
 
+def _yes_or_no_problems(count_tries: object) -> list[str]:
+    return [] if isinstance(count_tries, bool) else [f"count_tries must be True or False, got {count_tries!r}"]
+
+
 def problems(settings: Settings) -> list[str]:
     """Every reason why these settings contradict themselves; empty when they do not."""
     found: list[str] = []
@@ -161,6 +173,7 @@ def problems(settings: Settings) -> list[str]:
             found.append(f"{name} must be a finite percentage of at least 0, got {value!r}")
     found += _limit_problems(settings.max_stop_loss_distance_percent, settings.max_signal_lifetime_minutes)
     found += _tick_problems(settings.price_tick)
+    found += _yes_or_no_problems(settings.count_tries)
     if found:
         return found
     costs, farthest = settings.costs_percent, settings.max_stop_loss_distance_percent

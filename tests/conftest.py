@@ -13,6 +13,7 @@ import pytest
 from event_channel import Channel
 from hypothesis import HealthCheck, settings
 
+from bknb.runs.tries import keep_in
 from bknb.testing import reset
 
 if TYPE_CHECKING:
@@ -48,12 +49,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
+_tests = 0
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
 @pytest.fixture(autouse=True)
-def _reset_after_each_test() -> Iterator[None]:
-    """Nothing of one test is there in the next."""
+def _reset_after_each_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing of one test is there in the next; the tries of each are counted in a file of its own."""
+    global _tests
+    _tests += 1
+    keep_in(tmp_path_factory.getbasetemp() / "tries" / f"{_tests}.jsonl")
     yield
     reset()
 

@@ -14,7 +14,6 @@ from bknb.research.deflated_sharpe import deflated_sharpe_ratio, effective_trial
 from bknb.research.pbo import overfitting
 
 SEARCHES = 400
-KOLMOGOROV_1_PERCENT = 1.63  # of sqrt(n) * distance, for a sample that is truly uniform
 
 
 def best_of_noise(trials: int, rng: np.random.Generator, *, days: int = 250) -> list:
@@ -26,16 +25,11 @@ def best_of_noise(trials: int, rng: np.random.Generator, *, days: int = 250) -> 
     return found
 
 
-def distance_from_uniform(values: list[float]) -> float:
-    ordered, n = np.sort(values), len(values)
-    steps = np.arange(n + 1) / n
-    return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max())) * np.sqrt(n)
-
-
 @pytest.mark.parametrize("trials", [1, 10, 100])
-def test_p_values_of_the_best_of_pure_noise_are_uniform(trials):
-    found = best_of_noise(trials, np.random.default_rng(trials))
-    assert distance_from_uniform([each.p_value for each in found]) < KOLMOGOROV_1_PERCENT
+def test_the_best_of_pure_noise_is_called_more_in_one_of_twenty_searches_at_most(trials):
+    found = np.array([each.p_value for each in best_of_noise(trials, np.random.default_rng(trials))])
+    assert (found < 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / SEARCHES)
+    assert (found < 0.5).mean() > 0.35  # and it is not silent
 
 
 def test_the_published_ratio_gathers_around_one_half_when_many_were_tried():
@@ -247,6 +241,6 @@ def test_belief_counts_a_comparison_and_a_sweep():
         in_rows, params={"hours": [4, 8, 12, 24]}, symbol="BTCUSDT", exchange="demo", frame=frame, interval="1h"
     )
     found = bknb.belief(swept.trades(), trials=swept)
-    assert found.deflated.trials == 4
+    assert swept.trials == found.deflated.trials == 7  # the three of the comparison were tried on these data too
     assert found.overfitting.strategies == 4
-    assert "by luck alone the best of 4" in found.verdict
+    assert "by luck alone the best of 7" in found.verdict

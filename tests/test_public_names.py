@@ -153,6 +153,7 @@ PUBLIC_NAMES = [
     "listen_walker_complete_once",
     "listen_walker_once",
     "llm",
+    "luck",
     "open_holdout",
     "panels",
     "set_config",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import bknb
@@ -30,6 +31,36 @@ def test_known_values():
     assert bknb.PositionSize.atr_based("BTCUSDT", **MARKET, atr=500, sizing="atr") == pytest.approx(0.2)
     bknb.add_sizing("atr", method="atr-based", risk_percentage=2, atr_multiplier=4)
     assert bknb.PositionSize.atr_based("BTCUSDT", **MARKET, atr=500, sizing="atr") == pytest.approx(0.1)
+
+
+def at_stop(stop, *, costs_percent=0.0, odds=ODDS, **parameters):
+    bknb.add_sizing("kelly", method="kelly-criterion", **parameters)
+    call = {**MARKET, **odds, "price_stop_loss": stop, "costs_percent": costs_percent}
+    return bknb.PositionSize.kelly_at_stop("BTCUSDT", **call, sizing="kelly")
+
+
+@pytest.mark.parametrize("stop", [49_000.0, 51_500.0])
+@pytest.mark.parametrize("costs", [0.0, 0.4])
+def test_kelly_at_a_stop_grows_fastest(stop, costs):
+    """No other position grows faster in the mean of the logarithm."""
+    lost = abs(stop - 50_000) / 50_000 + costs / 100
+    notionals = np.linspace(0.0, 0.999 / lost, 200_001)
+    growth = 0.55 * np.log1p(notionals * 1.5 * lost) + 0.45 * np.log1p(-notionals * lost)
+    best = notionals[growth.argmax()]
+    units = at_stop(stop, costs_percent=costs, kelly_multiplier=1)
+    assert units * 50_000 / 10_000 == pytest.approx(best, rel=1e-3)
+
+
+def test_kelly_at_a_stop_keeps_to_limits_and_says_what_cannot_be():
+    assert at_stop(49_000, kelly_multiplier=1) == pytest.approx(2.5)
+    assert at_stop(49_000, kelly_multiplier=1, max_position_percentage=100) == pytest.approx(0.2)
+    assert at_stop(49_000, odds={"win_rate": 0.2, "win_loss_ratio": 1.0}, min_position_size=1.0) == 0
+    with pytest.raises(bknb.UsageError, match="must be away from the entry"):
+        at_stop(50_000)
+    with pytest.raises(bknb.UsageError, match="costs_percent must be a percentage of at least 0, got -1"):
+        at_stop(49_000, costs_percent=-1)
+    with pytest.raises(bknb.UsageError, match="win_rate must be a share between 0 and 1"):
+        at_stop(49_000, odds={"win_rate": 55, "win_loss_ratio": 1.0})
 
 
 def test_a_limit_on_risk_has_the_last_word():

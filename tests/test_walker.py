@@ -277,6 +277,6 @@ def test_the_search_is_counted_against_the_winner():
     deflated = found.deflated
     assert deflated is not None
     assert 1 <= deflated.trials <= 2
-    assert deflated.p_value >= 1 - deflated.probabilistic
+    assert deflated.p_value >= bknb.belief(found[found.best.strategy].trades).deflated.p_value
     assert found.overfitting.strategies == 2
     assert "Probability of backtest overfitting" in found.report()

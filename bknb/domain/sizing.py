@@ -1,4 +1,4 @@
-"""Position sizing: three methods and their limits; plain numbers in, a quantity out.
+"""Position sizing: its methods and their limits; plain numbers in, a quantity out.
 
 A quantity is in units of what is traded, not rounded to an exchange's steps. Limits are applied in this order: the
 minimum, then the share of the balance, then the maximum, so that a limit on risk comes last.
@@ -36,7 +36,7 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True):
     risk_percentage
         What may be lost at the stop, percent of the balance.
     kelly_multiplier
-        Part of the full Kelly stake, 0..1.
+        Part of the full Kelly position, 0..1.
     atr_multiplier
         Distance of the stop in average true ranges.
     max_position_percentage
@@ -146,7 +146,11 @@ def fixed_percentage(sizing: Sizing, *, balance: float, price_open: float, price
 def kelly_criterion(
     sizing: Sizing, *, balance: float, price_open: float, win_rate: float, win_loss_ratio: float
 ) -> float:
-    """A part of the stake that makes wealth grow fastest: ``k = (w * R - (1 - w)) / R``, never below 0.
+    """Units of a position worth a part of Kelly's stake, where a loss takes the whole stake.
+
+    ``k = (w * R - (1 - w)) / R``, never below 0, is the share of the balance that is *lost* in a lost bet. Taken as
+    the value of the position (the notional), as here, it makes wealth grow fastest only when a losing position loses
+    all of its value. One that is stopped out after a few percent may be larger: :func:`kelly_at_stop`.
 
     J. L. Kelly, A New Interpretation of Information Rate, Bell System Technical Journal 35, 1956. ``win_rate`` is a
     share between 0 and 1, ``win_loss_ratio`` the average win over the average loss.
@@ -158,15 +162,83 @@ def kelly_criterion(
     0.0125
     """
     _method(sizing, "kelly-criterion")
-    _positive(balance=balance, price_open=price_open, win_loss_ratio=win_loss_ratio)
-    if not 0 < win_rate < 1:
-        hint = f"\n{win_rate:g} % is {win_rate / 100:g}" if 1 < win_rate < 100 else ""
-        raise UsageError(f"win_rate must be a share between 0 and 1, got {win_rate!r}{hint}")
-    stake = max(0.0, (win_rate * win_loss_ratio - (1 - win_rate)) / win_loss_ratio)
+    _positive(balance=balance, price_open=price_open)
+    quantity = balance * _kelly_stake(win_rate, win_loss_ratio) * sizing.kelly_multiplier / price_open
+    if quantity == 0:
+        return 0.0  # nothing to gain: no minimum makes that a position
+    return _limited(quantity, sizing, balance=balance, price_open=price_open)
+
+
+def kelly_at_stop(
+    sizing: Sizing,
+    *,
+    balance: float,
+    price_open: float,
+    price_stop_loss: float,
+    win_rate: float,
+    win_loss_ratio: float,
+    costs_percent: float = 0.0,
+) -> float:
+    """Units of a part of the position that makes wealth grow fastest, where a loss is one at the stop.
+
+    With ``d`` the share of the position that is lost at the stop (its distance from the entry, and costs), the value
+    of the position ``f`` that maximises ``E log(1 + f * r) = w * log(1 + f * R * d) + (1 - w) * log(1 - f * d)``, as a
+    share of the balance, is ``f = k / d`` with Kelly's ``k = (w * R - (1 - w)) / R``, never below 0. It may be worth
+    more than the balance; ``max_position_percentage`` limits it.
+
+    J. L. Kelly, A New Interpretation of Information Rate, Bell System Technical Journal 35, 1956; E. O. Thorp, The
+    Kelly Criterion in Blackjack, Sports Betting and the Stock Market, Handbook of Asset and Liability Management 1,
+    2006, section 2; as *optimal f* in R. Vince, Portfolio Management Formulas, Wiley 1990.
+
+    Parameters
+    ----------
+    sizing
+        A ``"kelly-criterion"``; its ``kelly_multiplier`` is the part that is taken.
+    balance, price_open, price_stop_loss
+        Quote currency.
+    win_rate
+        Share of wins, between 0 and 1.
+    win_loss_ratio
+        Average win over average loss, both after costs.
+    costs_percent
+        What a round trip costs, percent of the position; lost at the stop on top of its distance.
+
+    Raises
+    ------
+    UsageError
+        For numbers that cannot be.
+
+    Examples
+    --------
+    A stop 2 % away: the position may be fifty times the stake.
+
+    >>> full = make_sizing("full", "kelly-criterion", {"kelly_multiplier": 1})
+    >>> odds = {"balance": 10_000, "price_open": 50_000, "win_rate": 0.55, "win_loss_ratio": 1.5}
+    >>> round(kelly_criterion(full, **odds), 9), round(kelly_at_stop(full, price_stop_loss=49_000, **odds), 9)
+    (0.05, 2.5)
+    """
+    _method(sizing, "kelly-criterion")
+    _positive(balance=balance, price_open=price_open, price_stop_loss=price_stop_loss)
+    costs: object = costs_percent
+    if isinstance(costs, bool) or not isinstance(costs, (int, float)) or not isfinite(costs) or costs < 0:
+        raise UsageError(f"costs_percent must be a percentage of at least 0, got {costs_percent!r}")
+    distance = abs(price_open - price_stop_loss) / price_open
+    if distance == 0:
+        raise UsageError(f"the stop loss must be away from the entry, both are {price_open:g}")
+    stake = _kelly_stake(win_rate, win_loss_ratio) / (distance + costs_percent / 100)
     quantity = balance * stake * sizing.kelly_multiplier / price_open
     if quantity == 0:
         return 0.0  # nothing to gain: no minimum makes that a position
     return _limited(quantity, sizing, balance=balance, price_open=price_open)
+
+
+def _kelly_stake(win_rate: float, win_loss_ratio: float) -> float:
+    """The share of the balance that a lost bet takes where wealth grows fastest."""
+    _positive(win_loss_ratio=win_loss_ratio)
+    if not 0 < win_rate < 1:
+        hint = f"\n{win_rate:g} % is {win_rate / 100:g}" if 1 < win_rate < 100 else ""
+        raise UsageError(f"win_rate must be a share between 0 and 1, got {win_rate!r}{hint}")
+    return max(0.0, (win_rate * win_loss_ratio - (1 - win_rate)) / win_loss_ratio)
 
 
 def atr_based(sizing: Sizing, *, balance: float, price_open: float, atr: float) -> float:

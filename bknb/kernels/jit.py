@@ -19,7 +19,12 @@ _made: dict[str, Any] = {}
 
 
 def compiled(
-    function: Callable[..., Any], names: Mapping[str, Any], pieces: Sequence[str] = (), takes: Sequence[type] = ()
+    function: Callable[..., Any],
+    names: Mapping[str, Any],
+    pieces: Sequence[str] = (),
+    takes: Sequence[type] = (),
+    *,
+    purpose: str = "a sweep",
 ) -> Any:
     """``function`` as machine code.
 
@@ -36,6 +41,8 @@ def compiled(
         Functions of its module that it calls.
     takes
         Classes of its arguments that are defined in modules its own does not import.
+    purpose
+        What cannot be had without numba, for the message.
 
     Raises
     ------
@@ -47,7 +54,7 @@ def compiled(
         try:
             import numba  # noqa: F401
         except ImportError:
-            raise MissingDependency("numba", purpose="a sweep", extra="sweep") from None
+            raise MissingDependency("numba", purpose=purpose, extra="sweep") from None
         namespace = dict(names)
         version = source_version(names["__name__"], *(kind.__module__ for kind in takes))
         for piece in pieces:

@@ -302,6 +302,11 @@ def _facts(result: Any, settings: Mapping[str, Any]) -> tuple[tuple[str, str], .
     )
 
 
+def _notes(result: Any) -> tuple[str, ...]:
+    notes = tuple(_failure(failure) for failure in result.errors if failure.kind == _WARM_UP)
+    return notes if result.tries is None else (*notes, result.tries.line)
+
+
 def _partial(result: Any) -> str:
     if not result.stopped or result.mode == "live":
         return ""
@@ -346,5 +351,5 @@ def backtest_info(result: Any) -> BacktestInfo:
         rejected=_rejected(result.rejected),
         errors=tuple(_failure(failure) for failure in result.errors if failure.kind != _WARM_UP),
         warnings=tuple(str(warning) for warning in result.warnings),
-        notes=tuple(_failure(failure) for failure in result.errors if failure.kind == _WARM_UP),
+        notes=_notes(result),
     )

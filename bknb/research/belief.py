@@ -36,12 +36,15 @@ class Belief:
         Bootstrap intervals of the main figures.
     overfitting : Overfitting or None
         Of the search, where its daily returns are known.
+    counted : int
+        Strategies that the ledger of tries holds on these candles by now; 0 where there is none.
     """
 
     name: str
     deflated: DeflatedSharpe
     intervals: Intervals
     overfitting: Overfitting | None
+    counted: int = 0
 
     @property
     def verdict(self) -> str:
@@ -50,7 +53,7 @@ class Belief:
         tried = self.deflated.trials
         of = "one strategy" if tried == 1 else f"the best of {tried:,.0f}"
         if chance is None:
-            return "too few trades (fewer than ten), or all alike: nothing can be said"
+            return self.deflated.too_few
         text = f"by luck alone {of} would look at least this good in {share_text(chance)} of all searches"
         return f"{text}: {'that may well be luck' if chance > _LUCK else 'luck alone rarely does that'}"
 
@@ -63,12 +66,12 @@ class Belief:
         pairs = [
             ("Verdict", self.verdict),
             ("Trades", f"{own.observations:,}"),
-            ("Tried", f"{own.trials:,.6g}"),
+            ("Tried", f"{own.trials:,.6g}" + (f" ({self.counted:,} counted on these data)" if self.counted else "")),
             ("Sharpe ratio (per trade)", number_text(own.sharpe_ratio)),
             ("Expected of the best of worthless ones", number_text(own.expected_maximum)),
             ("Probabilistic Sharpe ratio", share_text(own.probabilistic)),
             ("Deflated Sharpe ratio", share_text(own.deflated)),
-            ("Chance that luck alone looks this good", share_text(own.p_value)),
+            ("Chance that luck alone looks this good", own.too_few or share_text(own.p_value)),
         ]
         if self.overfitting is not None:
             pairs.append(("Probability of backtest overfitting", share_text(self.overfitting.probability)))
@@ -109,7 +112,9 @@ class Belief:
 SOURCES: Final = (
     "Probabilistic Sharpe ratio: Bailey and López de Prado, Journal of Risk 15(2), 2012.",
     "Deflated Sharpe ratio: Bailey and López de Prado, Journal of Portfolio Management 40(5), 2014.",
-    "Chance of the best of N by luck: 1 - PSR^N, Šidák, Journal of the American Statistical Association 62, 1967.",
+    ("Chance of luck: studentised mean freed from skewness, Hall, Journal of the Royal Statistical Society B 54, 1992; "
+    "blocks of Politis and Romano 1992; benchmarks/luck.py measures how well it holds."),
+    "Chance of the best of N by luck: 1 - (1 - p)^N, Šidák, Journal of the American Statistical Association 62, 1967.",
     ("Probability of backtest overfitting: Bailey, Borwein, López de Prado and Zhu, Journal of Computational Finance, "
     "2016 (working paper 2015)."),
     "Stationary bootstrap: Politis and Romano, Journal of the American Statistical Association 89, 1994.",
@@ -119,7 +124,7 @@ SOURCES: Final = (
 def belief(
     result: Any,
     *,
-    trials: Any = 1,
+    trials: Any = None,
     seed: int = 0,
     level: float = 0.9,
     resamples: int = 2000,
@@ -133,7 +138,9 @@ def belief(
         A ``bknb.Result``, a walk-forward, a table with ``pnl_percentage``, or a row of results in percent.
     trials
         How many strategies or parameter sets were tried before this one was chosen; or the Sharpe ratios (per trade)
-        of all of them; or the sweep or the comparison it comes from. All of them count, also those of last week.
+        of all of them; or the sweep or the comparison it comes from. All of them count, also those of last week: of a
+        result, at least as many as the ledger of tries holds on its candles by now. Those that resemble each other
+        count in full, so the chance of luck is an upper bound.
     seed
         Of the resampling.
     level
@@ -160,13 +167,22 @@ def belief(
     True
     """
     values, name = _results(result)
-    tried, count, returns = _search(trials)
+    counted = 0 if (tries := getattr(result, "tries", None)) is None else tries.now()
+    tried, count, returns = _search(1 if trials is None else trials)
+    if counted > (_number(tried) if count is None else count):
+        count = float(counted)
     return Belief(
         name=name,
         deflated=deflated_sharpe_ratio(values, trials=tried, count=count),
         intervals=bootstrap(values, seed=seed, level=level, resamples=resamples, block=block),
         overfitting=_of_search(returns),
+        counted=counted,
     )
+
+
+def _number(tried: Any) -> float:
+    """How many trials a number of them, or their Sharpe ratios, stand for."""
+    return float(tried) if isinstance(tried, (int, float)) else float(np.size(tried))
 
 
 def _results(result: Any) -> tuple[Any, str]:

@@ -163,15 +163,20 @@ class Comparison:
         return made
 
     @property
+    def tried(self) -> int:
+        """Strategies tried on these candles, in this comparison and before it; 0 where tries are not counted."""
+        return max((tries.count for each in self.results.values() if (tries := each.tries) is not None), default=0)
+
+    @property
     def deflated(self) -> DeflatedSharpe | None:
-        """The winner's trades, with the number of strategies compared counted; None for fewer than ten trades."""
+        """The winner's trades, with all strategies tried on these candles counted; None for fewer than ten trades."""
         best = self.best
         if best is None or best.strategy not in self.results:
             return None
         trades = self.results[best.strategy].trades["pnl_percentage"].to_numpy()
         if len(trades) < GATES.min_trades:
             return None
-        tried = max(len(self.entries), 1)
+        tried = max(len(self.entries), self.tried, 1)
         return deflated_sharpe_ratio(trades, trials=tried, count=self._independent(tried))
 
     def _independent(self, tried: int) -> float:
@@ -204,6 +209,7 @@ class Comparison:
             ("Frame", f"{frame}{minute_text(self.start)} to {minute_text(self.end)} UTC"),
             ("Ranked by", f"{own.label} ({direction} is better)"),
             ("Strategies", tested),
+            *([("Tried on these data", f"{self.tried:,} in all")] if self.tried else []),
         ]
 
     def _winner(self) -> list[tuple[str, str]]:
@@ -216,8 +222,9 @@ class Comparison:
             ("Trades", str(best.stats.get("n", 0))),
         ]
         deflated, over = self.deflated, self.overfitting
-        if deflated is not None and deflated.p_value is not None:
-            luck = f"{share_text(deflated.p_value)}, when the best of {deflated.trials:.1f} independent ones is taken"
+        if deflated is not None and deflated.deflated is not None:
+            of = f", when the best of {deflated.trials:.1f} independent ones is taken"
+            luck = deflated.too_few if deflated.p_value is None else f"{share_text(deflated.p_value)}{of}"
             rows += [
                 ("Deflated Sharpe ratio", share_text(deflated.deflated)),
                 ("Chance that luck alone looks this good", luck),

@@ -4,8 +4,9 @@
   Risk 15(2), 2012.
 * ``deflated_sharpe_ratio``: D. H. Bailey and M. López de Prado, The Deflated Sharpe Ratio: Correcting for Selection
   Bias, Backtest Overfitting and Non-Normality, Journal of Portfolio Management 40(5), 2014.
-* The chance under pure noise of a best trial this good: Z. Šidák, Rectangular Confidence Regions for the Means of
-  Multivariate Normal Distributions, Journal of the American Statistical Association 62, 1967.
+* The chance under pure noise of a best trial this good: of one trial by :mod:`bknb.research.mean_test`, of the best of
+  several by Z. Šidák, Rectangular Confidence Regions for the Means of Multivariate Normal Distributions, Journal of
+  the American Statistical Association 62, 1967.
 
 Sharpe ratios are per observation (per trade, or per day), never annualised.
 """
@@ -22,6 +23,7 @@ import numpy as np
 
 from ..domain.gates import GATES
 from ..errors import UsageError
+from .mean_test import mean_above_zero
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -50,8 +52,10 @@ class DeflatedSharpe:
     probabilistic : float or None
         Chance, 0..1, that it is above 0 when nothing was selected: the probabilistic Sharpe ratio.
     p_value : float or None
-        Chance, 0..1, that the best of that many worthless trials looks at least this good. Uniform when nothing but
-        luck is at work, for any number of independent trials.
+        Chance, 0..1, that the best of that many worthless trials looks at least this good. Where nothing but luck is
+        at work it is below 0.05 in about one of twenty cases, or fewer; the manual has the table. None for too few.
+    too_few : str
+        What is missing for ``p_value``; empty where there is one.
     """
 
     sharpe_ratio: float | None
@@ -63,6 +67,7 @@ class DeflatedSharpe:
     deflated: float | None
     probabilistic: float | None
     p_value: float | None
+    too_few: str = ""
 
 
 def probabilistic_sharpe_ratio(returns: ArrayLike, *, benchmark: float = 0.0) -> float | None:
@@ -147,7 +152,8 @@ def deflated_sharpe_ratio(
     The deflated Sharpe ratio is the probabilistic one against ``expected_maximum_sharpe``. It compares with the
     *average* best of worthless trials, so under pure noise it gathers around one half and rarely comes near 1:
     demanding 0.95 of it is stricter than it sounds. ``p_value`` is the chance, under pure noise, of a best trial at
-    least this good (``1 - PSR(0)^N``): one in twenty searches without any skill comes below 0.05.
+    least this good, ``1 - (1 - p)^N``, with ``p`` that of one trial: a test that also holds for few, heavy-tailed,
+    skewed and dependent results, and says when they are too few to tell.
 
     Parameters
     ----------
@@ -176,14 +182,14 @@ def deflated_sharpe_ratio(
     >>> trades = np.random.default_rng(1).normal(0.2, 1.0, size=200)
     >>> alone, of_many = deflated_sharpe_ratio(trades), deflated_sharpe_ratio(trades, trials=1000)
     >>> round(alone.p_value, 3), round(of_many.p_value, 3), round(of_many.deflated, 3)
-    (0.029, 1.0, 0.094)
+    (0.035, 1.0, 0.094)
     """
-    moments = _moments(_values(returns))
+    values = _values(returns)
+    moments, test = _moments(values), mean_above_zero(values)
     number, deviation = _trials(trials, moments.count)
     if count is not None:
         number = float(count)
     expected = expected_maximum_sharpe(number, deviation=deviation)
-    alone = _probabilistic(moments, 0.0)
     return DeflatedSharpe(
         sharpe_ratio=moments.sharpe,
         observations=moments.count,
@@ -192,8 +198,9 @@ def deflated_sharpe_ratio(
         trials=number,
         expected_maximum=None if moments.sharpe is None else expected,
         deflated=_probabilistic(moments, expected),
-        probabilistic=alone,
-        p_value=None if alone is None else _best_of(alone, number),
+        probabilistic=_probabilistic(moments, 0.0),
+        p_value=None if test.p_value is None else _best_of(test.p_value, number),
+        too_few=test.too_few,
     )
 
 
@@ -276,10 +283,8 @@ def _probabilistic(moments: _Moments, benchmark: float) -> float | None:
 
 
 def _best_of(alone: float, trials: float) -> float:
-    """``1 - alone ** trials`` without losing the small ones."""
-    if alone <= 0:
-        return 1.0
-    return float(-np.expm1(trials * log1p(alone - 1)))
+    """``1 - (1 - alone) ** trials`` without losing the small ones."""
+    return 1.0 if alone >= 1 else float(-np.expm1(trials * log1p(-alone)))
 
 
 def _trials(trials: Any, observations: int) -> tuple[float, float]:

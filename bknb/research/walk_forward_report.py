@@ -24,10 +24,13 @@ from .comparison import rankable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .tries_ledger import Tries
+
 _SHOWN: Final = (
     *("n", "win_rate", "total_pnl", "equity_final", "max_drawdown", "avg_pnl", "median_pnl", "profit_factor"),
     *("sharpe_ratio", "annualized_sharpe_ratio", "sortino_ratio", "calmar_ratio"),
 )
+
 _UNITS: Final = {"m": 60_000, "h": 3_600_000, "d": DAY_MS, "w": 7 * DAY_MS}
 
 
@@ -173,6 +176,8 @@ class WalkForward:
     folds : tuple of Fold
     stopped : bool
         Whether it was stopped before its end.
+    tries : Tries or None
+        How many strategies were tried on its candles; a walk is one of them. None where tries are not counted.
     """
 
     strategy: str
@@ -181,6 +186,7 @@ class WalkForward:
     anchored: bool
     folds: tuple[Fold, ...]
     stopped: bool = False
+    tries: Tries | None = None
 
     @cached_property
     def trades(self) -> pd.DataFrame:
@@ -239,6 +245,8 @@ class WalkForward:
             ("Walk", f"{'anchored' if self.anchored else 'rolling'}, {len(self.folds)} folds, chosen by {own.label}"),
             ("Efficiency", MISSING if efficiency is None else f"{efficiency:.2f} (tests / where chosen, per day)"),
         ]
+        if self.tries is not None:
+            pairs.append(("Tries", self.tries.line))
         shown = [key for key in _SHOWN if key in self.stats]
         return pairs + [(DEFINITIONS[key].label, figure_text(DEFINITIONS[key], self.stats[key])) for key in shown]
 
@@ -282,7 +290,7 @@ class WalkForward:
 
     def __repr__(self) -> str:
         lines = [f"walk-forward of {self.strategy} on {self.symbol}{' (PARTIAL)' if self.stopped else ''}"]
-        lines += [f"  {label}: {text}" for label, text in self._pairs()[1:9]]
+        lines += [f"  {label}: {text}" for label, text in self._pairs()[1:10]]
         return "\n".join([*lines, *(f"  {'  '.join(row[2:])}" for row in self._rows())])
 
     def _repr_html_(self) -> Html:

@@ -43,7 +43,9 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
     async def _work(self) -> Result:
         async for result in self._run.results():
             self._emit(result)
-        return Result(record_of(self._run))
+        from .tries import with_tries  # needed when a run ends, not to start one
+
+        return Result(with_tries(record_of(self._run)))
 
     def _announce_done(self) -> None:
         subjects.done_backtest.emit(messages.Done(**self.plan.labels(), mode="backtest"))

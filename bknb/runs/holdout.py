@@ -19,6 +19,7 @@ from ..research.holdout_ledger import HoldoutLedger, HoldoutLook
 from .result import Result
 from .run_record import record_of
 from .task import Task
+from .tries import with_tries
 
 OPENINGS: Final = "./dump/holdout/openings.jsonl"
 """Default path of the hold-out ledger."""
@@ -182,7 +183,7 @@ class _HoldoutTask(Task[Holdout, None]):
         run.records.warnings.extend(warnings)
         own = [each.opened_at for each in earlier if _may_be_same_strategy(each, look)]
         return Holdout(
-            result=Result(record_of(run)),
+            result=Result(with_tries(record_of(run))),
             opened_at=min([*own, look.opened_at]),
             earlier=tuple(earlier),
             strategies=len({each.strategy_hash for each in [*earlier, look] if not each.cut_off})
@@ -217,5 +218,5 @@ def _may_be_same_strategy(one: HoldoutLook, other: HoldoutLook) -> bool:
 
 
 def _hash_of(plan: Plan) -> str:
-    parts = (fingerprint(plan.strategy), params_text(plan.strategy.params), plan.execution, plan.settings)
+    parts = (fingerprint(plan.strategy), params_text(plan.strategy.params), plan.execution, plan.settings.decisive())
     return f"{VERSION}:{hashlib.sha256(repr(parts).encode()).hexdigest()}"

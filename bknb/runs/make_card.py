@@ -60,7 +60,7 @@ def card_of(result: Result) -> Card:
         stopped=result.stopped,
         given=getattr(plan, "given", ()),
         # all as floats: a notebook's front end writes 20.0 as 20, and the checksum must not care
-        settings={name: float(value) for name, value in msgspec.structs.asdict(plan.settings).items()},
+        settings={name: float(value) for name, value in plan.settings.decisive().items()},
         code=code,
         data=record.fingerprints(),
         made_with={**made_with(code.packages), "candles from": record.candles_from},

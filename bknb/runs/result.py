@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ..metrics.marked_equity import MarkedEquity
     from ..metrics.statistics import Statistics
     from ..provenance.card import Card
+    from ..research.tries_ledger import Tries
     from .measured import Measured
     from .moment import Moment
     from .periods import Period
@@ -136,6 +137,14 @@ class Result:
             *(trade_row(event) for event in self._records.closed),
             *(cancelled_row(e) for e in self._records.cancelled),
         ]
+
+    @property
+    def tries(self) -> Tries | None:
+        """How many strategies were tried on these candles; ``None`` for a live run, and where tries are not counted.
+
+        ``.line`` says it in a few words, ``.count`` is their number when this run ended, ``.now()`` that of today.
+        """
+        return self.run_record.tries
 
     @cached_property
     def card(self) -> Card:

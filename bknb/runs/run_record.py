@@ -28,6 +28,7 @@ from ..provenance.candle_fingerprint import CandleRange, digest, fingerprint
 
 if TYPE_CHECKING:
     from ..live.run import LivePlan, LiveRun
+    from ..research.tries_ledger import Tries
     from .measured import Measured
 
 Key: TypeAlias = tuple[str, str]  # symbol, interval
@@ -227,6 +228,8 @@ class RunRecord:
         The last moment a backtest came to, UTC ms; ``None`` for a live run, whose last moment that is.
     measured
         What was measured of its candles, where those were released.
+    tries
+        How many strategies were tried on its candles; ``None`` where that is not counted.
     """
 
     plan: Plan | LivePlan
@@ -241,6 +244,7 @@ class RunRecord:
     candles_from: str
     code: Any = None
     rules: Rules | None = None
+    tries: Tries | None = None
     counted: int | None = None  # minutes of the run, where its candles were released
     released: tuple[CandleRange, ...] | None = None  # fingerprints of the candles, where they were released
     reached: int | None = None

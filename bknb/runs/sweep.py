@@ -17,6 +17,7 @@ from ..sweeps.sweep_run import SearchOptions, SweepPlan, SweepRun
 from ..sweeps.trial_ledger import TrialFile, TrialMemory
 from .sweep_result import SweepResult
 from .task import Counted, Task
+from .tries import count_sweep
 
 LedgerLike: TypeAlias = str | Path | TrialLedger | None
 ProgressCallback: TypeAlias = Callable[[int, int], object]
@@ -53,6 +54,7 @@ class SweepTask(Counted, Task[SweepResult, tuple[int, int]]):
         import asyncio
 
         await asyncio.to_thread(self._run.run)
+        self._run.trials = max(self._run.trials, count_sweep(self._run))
         return SweepResult(self._run)
 
     def _announce_done(self) -> None:

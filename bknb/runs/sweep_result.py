@@ -13,7 +13,7 @@ from ..kernels import simulate as kernel
 from ..kernels.metrics import FIGURES
 from ..metrics.definitions import lower_is_better
 from ..sweeps.evaluate import Evaluator, frame_days, prepare
-from ..sweeps.sweep_run import SweepRun
+from ..sweeps.sweep_run import SweepRun, mean_of_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,10 @@ class SweepResult:
 
     @cached_property
     def ranking(self) -> pd.DataFrame:
-        """One row per combination, best first: parameters, the metric (mean over symbols), trades, total result."""
+        """One row per combination, best first: parameters, the metric, trades, total result.
+
+        With several symbols they are means over those that have the figure; ``symbols`` says how many have the metric.
+        """
         import pandas as pd
 
         mean = self._mean(self.metric)
@@ -117,18 +120,23 @@ class SweepResult:
             index=pd.Index(self._complete, name="combination", dtype="int64"),
         )
         frame[self.metric] = mean
+        if len(self.symbols) > 1:
+            frame["symbols"] = (~np.isnan(self._values(self.metric))).sum(axis=1)
         for name in ("n", "total_pnl", "max_drawdown"):
             if name != self.metric:
                 frame[name] = self._mean(name)
         return frame.sort_values(self.metric, ascending=lower_is_better(self.metric), kind="stable", na_position="last")
 
     def _mean(self, figure: str) -> NDArray[np.float64]:
+        return mean_of_known(self._values(figure))
+
+    def _values(self, figure: str) -> NDArray[np.float64]:
+        """Return a figure of each complete combination and symbol, shape (combinations, symbols)."""
         at, count = FIGURES.index(figure), len(self.symbols)
         values = [
             [self._run.outcomes[number, symbol].figures[at] for symbol in range(count)] for number in self._complete
         ]
-        mean: NDArray[np.float64] = np.array(values, dtype=np.float64).reshape(-1, count).mean(axis=1)
-        return mean
+        return np.array(values, dtype=np.float64).reshape(-1, count)
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -142,8 +150,7 @@ class SweepResult:
 
     def _figures(self, number: int) -> NDArray[np.float64]:
         outcomes = [self._run.outcomes[number, symbol] for symbol in range(len(self.symbols))]
-        mean: NDArray[np.float64] = np.mean([outcome.figures for outcome in outcomes], axis=0)
-        return mean
+        return mean_of_known(np.array([outcome.figures for outcome in outcomes]).T)
 
     @cached_property
     def returns(self) -> pd.DataFrame:

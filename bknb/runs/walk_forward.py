@@ -14,14 +14,17 @@ from ..engine.build import with_params
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
 from ..engine.registry import Exchange, Frame
 from ..kernels.metrics import FIGURES
+from ..log import log
 from ..market.sources import WindowSource
 from ..market.window import Window
+from ..provenance.strategy_hash import fingerprint, params_text
 from ..research.comparison import rankable
 from ..research.walk_forward_report import Fold, Stretch, WalkForward, choose, combinations_of, span_ms, stretches
 from ..sweeps.evaluate import Evaluator, goes_compiled, prepare
 from .result import Result
 from .run_record import record_of
 from .task import Counted, Task
+from .tries import count_keys, strategy_key
 
 
 class WalkForwardTask(Counted, Task[WalkForward, Fold]):
@@ -73,7 +76,11 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
                 break
             self.folds.append(fold)
             self._emit(fold)
+        minutes = (await base.load_run(plan.symbol, plan.frame.start)).candles
+        walk = (self.metric, self.anchored, self.steps, [params_text(each) for each in self.sets])
+        key = strategy_key(fingerprint(plan.strategy), {**plan.strategy.params, "a walk": repr(walk)})
         return WalkForward(
+            tries=count_keys(plan, [key], minutes.timestamp, minutes.high, minutes.low, warn=log.warning),
             strategy=plan.strategy.name,
             symbol=plan.symbol,
             metric=self.metric,

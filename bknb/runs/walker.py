@@ -24,6 +24,7 @@ from .book import TaskBook
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .task import Task
+from .tries import with_tries
 
 
 def add_walker(
@@ -184,7 +185,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
                 pass
             if run.stopped:
                 return None
-            result = Result(record_of(run))
+            result = Result(with_tries(record_of(run)))
             self.results[name] = result
             stats = dict(result.stats)
         except Exception as error:  # noqa: BLE001 -- one strategy's failure goes into its entry, and the others run

@@ -27,7 +27,10 @@ from .search import Params, make_search
 from .work import Batch, Executor, WorkDir
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..engine.plan import Plan
+    from ..kernels.simulate import Market
     from ..ports import TrialLedger
     from .search import Space
 
@@ -84,6 +87,8 @@ class SweepRun:
         Combinations times symbols: done, and all.
     from_ledger : int
         How many outcomes were in the ledger already.
+    data : list of str
+        Hash of the candles of each symbol; ``markets``: their minutes.
     """
 
     def __init__(self, plan: SweepPlan, ledger: TrialLedger, *, progress: Callable[[int, int], object] | None) -> None:
@@ -97,6 +102,7 @@ class SweepRun:
         self.seconds = 0.0
         self.stopped = False
         self.data: list[str] = []
+        self.markets: list[Market] = []
         self.trial_sharpes: list[float] = []
         self.trials = 0
         self._search = make_search(
@@ -127,6 +133,7 @@ class SweepRun:
             self._save()
             shutil.rmtree(folder, ignore_errors=True)
         self._count_trials()
+        self._tell_missing()
         self.seconds = stopwatch() - began
         self._report()
 
@@ -137,6 +144,7 @@ class SweepRun:
             prepared = asyncio.run(prepare(one, self._warn))
             work_dir.add(number, prepared)
             self.data.append(prepared.data)
+            self.markets.append(prepared.market)
             if number == 0:
                 self._look_at_rows(prepared)
         executor = make_executor(plan.executor, work_dir, plan.plans[0], keep_ends=plan.keep_trades, warn=self._warn)
@@ -231,9 +239,23 @@ class SweepRun:
             )
 
     def _score(self, number: int) -> float:
-        """Return the metric of a combination: the mean over symbols; NaN where one has none."""
+        """Return the metric of a combination: the mean over the symbols that have it; NaN where none has."""
         at = FIGURES.index(self.plan.metric)
-        return float(np.mean([self.outcomes[number, symbol].figures[at] for symbol in range(len(self.plan.plans))]))
+        values = [self.outcomes[number, symbol].figures[at] for symbol in range(len(self.plan.plans))]
+        return float(mean_of_known(np.array([values]))[0])
+
+    def _tell_missing(self) -> None:
+        """Warn of symbols that are missing in the mean of a combination."""
+        at, symbols = FIGURES.index(self.plan.metric), self.plan.symbols
+        if len(symbols) < 2:
+            return
+        for number, symbol in enumerate(symbols):
+            missing = [np.isnan(one.figures[at]) for (_, where), one in self.outcomes.items() if where == number]
+            if any(missing):
+                self._warn(
+                    f"{symbol} has no {self.plan.metric} with {sum(missing):,} of {len(missing):,} combinations (too "
+                    "few trades, or it failed): their means are over the other symbols; see the column symbols"
+                )
 
     # --- the ledger -------------------------------------------------------------------------------------------------
 
@@ -256,7 +278,7 @@ class SweepRun:
             RULES,
             self._strategy,
             self.data[symbol],
-            msgspec.json.encode(plan.settings),
+            msgspec.json.encode(plan.settings.decisive()),
             (plan.frame.start, plan.frame.last, plan.frame.interval),
             plan.execution,
             plan.symbol,
@@ -316,6 +338,20 @@ class SweepRun:
                     tried[trial.key] = trial.sharpe
         self.trials = len(tried)
         self.trial_sharpes = [sharpe for sharpe in tried.values() if sharpe is not None]
+
+
+def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of each row without its NaN; NaN for a row of nothing else.
+
+    Examples
+    --------
+    >>> mean_of_known(np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, np.nan]])).tolist()
+    [2.0, nan]
+    """
+    known = ~np.isnan(values)
+    count = known.sum(axis=1)
+    mean: NDArray[np.float64] = np.where(known, values, 0.0).sum(axis=1) / np.where(count, count, np.nan)
+    return mean
 
 
 def _compile(evaluator: Evaluator) -> None:

@@ -1,0 +1,226 @@
+"""The same trades at random moments: how many of many such runs did better than the strategy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..domain.execution import execution_model
+from ..domain.formatting import percent_text, share_text
+from ..engine.minute_walk import minutes_that_fill
+from ..engine.plan import Plan
+from ..errors import UsageError
+from ..kernels.random_trades import FillRules, Minutes, Shapes, minutes_of, outcomes
+from ..reports.markup import Html, element, fragment, html_figures, text_figures
+from .result import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ..domain.signal import Closed
+
+_AT_ONCE: Final = 4_000_000  # trades that are computed at a time
+_BARS: Final = 40
+_TALLEST: Final = 90.0  # px
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Luck:
+    """How the trades of a run would have done at random moments.
+
+    Attributes
+    ----------
+    name : str
+        Strategy and symbol.
+    total : float
+        Sum of the results of the run, percent.
+    totals : ndarray of float64, shape (n,)
+        The same of every random run.
+    trades, n, seed : int
+        Trades of the run, number of random runs, seed of their random numbers.
+    """
+
+    name: str
+    total: float
+    totals: NDArray[np.float64]
+    trades: int
+    n: int
+    seed: int
+
+    @property
+    def share(self) -> float:
+        """Share of the random runs that did at least as well, 0..1."""
+        return float((self.totals >= self.total).mean())
+
+    @property
+    def p_value(self) -> float:
+        """Chance, 0..1, that entries at random moments do at least as well; never 0, however few of ``n`` did."""
+        return float(((self.totals >= self.total).sum() + 1) / (self.n + 1))
+
+    @property
+    def verdict(self) -> str:
+        """The comparison in one sentence."""
+        return (
+            f"{share_text(self.share)} of {self.n:,} runs with the same trades at random moments did at least as well"
+        )
+
+    def histogram(self, bars: int = _BARS) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """How many random runs came to which total: counts, shape (bars,), and edges in percent, shape (bars + 1,)."""
+        counts, edges = np.histogram(self.totals, bins=bars)
+        return counts.astype(np.int64), edges
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        low, middle, high = np.quantile(self.totals, [0.05, 0.5, 0.95])
+        return [
+            ("Verdict", self.verdict),
+            ("Trades", f"{self.trades:,}"),
+            ("Total result", percent_text(self.total)),
+            ("At random moments", f"{percent_text(middle)} (90 % from {percent_text(low)} to {percent_text(high)})"),
+            ("Random runs", f"{self.n:,}, seed {self.seed}"),
+        ]
+
+    def __repr__(self) -> str:
+        return text_figures(f"luck of {self.name}", self._pairs())
+
+    def _repr_html_(self) -> Html:
+        counts, edges = self.histogram()
+        tallest = max(int(counts.max()), 1)
+        bars = (
+            element(
+                "span",
+                title=f"{count:,} from {percent_text(left)} to {percent_text(right)}",
+                style="display:inline-block;width:9px;margin-right:1px;vertical-align:bottom;background:currentColor;"
+                f"opacity:{0.85 if left <= self.total < right else 0.35};height:{_TALLEST * count / tallest:.1f}px",
+            )
+            for count, left, right in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+        )
+        plot = element("div", *bars, role="img", aria_label=self.verdict, style="margin:6px 0;white-space:nowrap")
+        return fragment(html_figures(f"Luck of {self.name}", self._pairs()), plot)
+
+
+def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
+    """Return how a run compares with the same trades entered at random moments of the same candles.
+
+    Each random run has the trades of the result in a random order: the same number, sides and longest durations, levels
+    at the same distances from the entry, the same costs and fills. Only the moments differ; they are spread so that
+    trades that last as long as in the run would not overlap. Entries are market orders, also of trades that waited for
+    a price. The comparison needs no assumption on the distribution of results, and holds for few trades as well. It
+    asks for the moments alone: when the market rose and the trades are long, random ones win too.
+
+    Parameters
+    ----------
+    result
+        Of a backtest with at least one trade.
+    n
+        How many random runs.
+    seed
+        Of the random numbers: the same seed gives the same runs.
+
+    Returns
+    -------
+    Luck
+        ``.share`` of the random runs that did at least as well, ``.p_value``, ``.totals``, ``.histogram()``.
+
+    Raises
+    ------
+    UsageError
+        For a result without trades, of a live run, or a number that cannot be.
+    MissingDependency
+        Without numba.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def get_signal(price):
+    ...     return bknb.Signal(position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+    ...                        minute_estimated_time=240)
+    >>> result = bknb.backtest("BTCUSDT", strategy=get_signal, interval="4h", exchange="demo",
+    ...                        frame=("2024-01-01", "2024-01-15"))
+    >>> compared = bknb.luck(result, n=200)
+    >>> 0 <= compared.share <= 1, compared.trades == len(result.trades)
+    (True, True)
+    """
+    _checked(result, n, seed)
+    closed = result.run_record.records.closed
+    if not closed:
+        raise UsageError("there is no trade that luck could explain\nbacktest a strategy that trades")
+    minutes, rules = market_of(result)
+    first, last = (int(minutes.times.searchsorted(moment)) for moment in (result.start, result.end))
+    lengths = np.array([max(_held(minutes, trade), 1) for trade in closed])
+    rng = np.random.default_rng(seed)
+    parts = []
+    size = max(1, _AT_ONCE // len(closed))
+    for at in range(0, n, size):
+        which, starts = _moments(rng, min(size, n - at), lengths, first, max(last, first + 1))
+        parts.append(np.nansum(outcomes(minutes, rules, shapes_of(closed), which, starts), axis=1))
+    return Luck(
+        name=f"{result.strategy} on {result.symbol}",
+        total=float(sum(trade.pnl.pnl_percentage for trade in closed)),
+        totals=np.concatenate(parts),
+        trades=len(closed),
+        n=n,
+        seed=seed,
+    )
+
+
+def _checked(result: object, n: object, seed: object) -> None:
+    if not isinstance(result, Result) or result.mode != "backtest":
+        what = "that of a live run" if isinstance(result, Result) else type(result).__name__
+        raise UsageError(f"luck compares the result of a backtest, got {what}\nsuch as bknb.luck(bknb.backtest(...))")
+    for name, value, least in (("n", n, 1), ("seed", seed, 0)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def market_of(result: Result) -> tuple[Minutes, FillRules]:
+    """Return the candles of a backtest and how they fill orders, as arrays and numbers."""
+    record = result.run_record
+    window, plan = record.candles.window, record.plan
+    assert window is not None and isinstance(plan, Plan)  # a backtest with trades  # noqa: PT018, S101
+    candles, model = record.candles.minutes, execution_model(plan.execution)
+    minutes = minutes_of(
+        candles.timestamp,
+        candles.block[1:5],
+        window.average_prices(plan.symbol),
+        minutes_that_fill(candles, model),
+        watches_average=model.watches == "average",
+    )
+    rules = FillRules(
+        *(model.fills_at_open, model.watches == "average", model.trades_through, model.stop_first, model.gap_fills),
+        plan.frame.last,
+        float(plan.settings.percent_slippage),
+        float(plan.settings.percent_fee),
+    )
+    return minutes, rules
+
+
+def shapes_of(closed: Sequence[Closed]) -> Shapes:
+    """Return what closed trades look like wherever they are entered."""
+    signals = [trade.signal for trade in closed]
+    entry = np.array([signal.price_open for signal in signals])
+    return Shapes(
+        np.array([1 if signal.position == "long" else -1 for signal in signals], dtype=np.int64),
+        np.array([signal.price_take_profit for signal in signals]) / entry,
+        np.array([signal.price_stop_loss for signal in signals]) / entry,
+        np.array([signal.minute_estimated_time for signal in signals], dtype=np.int64),
+    )
+
+
+def _held(minutes: Minutes, trade: Closed) -> int:
+    """Return for how many candles a trade was open."""
+    opened, closed = minutes.times.searchsorted([trade.signal.pending_at, trade.closed_at])
+    return int(closed - opened)
+
+
+def _moments(rng: np.random.Generator, rows: int, lengths: NDArray[np.int64], first: int, last: int) -> Any:
+    """Return the trades of each run in a random order, and random indices of minutes in [first, last) for them."""
+    count = len(lengths)
+    which = rng.permuted(np.tile(np.arange(count), (rows, 1)), axis=1)
+    free = max(last - first - int(lengths.sum()), 1)
+    gaps = np.sort(rng.integers(free, size=(rows, count)), axis=1)
+    held = np.cumsum(lengths[which], axis=1) - lengths[which]
+    return which, np.minimum(first + gaps + held, last - 1)

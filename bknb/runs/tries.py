@@ -1,0 +1,144 @@
+"""Counting tries: every strategy that is run on candles is noted in the ledger of tries, once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..engine.plan import Plan
+from ..errors import StateError
+from ..process import at_reset
+from ..provenance.strategy_hash import fingerprint, params_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..research.tries_ledger import Tries
+    from ..sweeps.sweep_run import SweepRun
+    from .run_record import RunRecord
+
+_HOUR_MS: Final = 3_600_000
+_ALL_BELOW: Final = 2_000  # candles; of more, those at full hours are hashed
+_place: list[Path] = []
+_told: list[bool] = []
+at_reset(_told.clear)
+
+
+def keep_in(path: Path) -> None:
+    """Keep the ledger of this process in another file than ``./dump/tries.jsonl``, such as one of a test."""
+    _place[:] = [path]
+
+
+def data_hash(times: NDArray[np.int64], high: NDArray[np.float64], low: NDArray[np.float64]) -> str:
+    """A hash that tells candles apart, whatever their exchange is called: of their highs and lows at full hours.
+
+    Examples
+    --------
+    >>> minutes = np.arange(5000) * 60_000
+    >>> one, other = (data_hash(minutes, minutes + at, minutes - at) for at in (1.0, 2.0))
+    >>> one == other
+    False
+    """
+    rows: Any = slice(None) if len(times) < _ALL_BELOW else times % _HOUR_MS == 0
+    made = hashlib.blake2b(digest_size=12)
+    for column in (times, high, low):
+        made.update(np.ascontiguousarray(column[rows]).tobytes())
+    return made.hexdigest()
+
+
+def strategy_key(code: str, params: Mapping[str, Any]) -> str:
+    """A short hash of a strategy: of its code (``fingerprint``) and parameters, not of its name."""
+    return hashlib.blake2b(f"{code} {params_text(params)}".encode(), digest_size=8).hexdigest()
+
+
+def with_tries(record: RunRecord) -> RunRecord:
+    """Return the record of a finished backtest with its strategy counted as tried on its candles."""
+    plan, minutes, warnings = record.plan, record.minutes, record.records.warnings
+    assert isinstance(plan, Plan)  # a backtest  # noqa: S101
+    params = (plan.strategy.params,)
+    tries = count_strategies(plan, params, minutes.timestamp, minutes.high, minutes.low, warn=warnings.append)
+    return replace(record, tries=tries)
+
+
+def count_sweep(run: SweepRun) -> int:
+    """Count the combinations of a sweep as tried; returns how many strategies were tried on its candles, or 0."""
+    found = [0]
+    for number, (plan, market) in enumerate(zip(run.plan.plans, run.markets, strict=False)):
+        done = [{**plan.strategy.params, **run.combinations[each]} for each, at in run.outcomes if at == number]
+        tries = count_strategies(plan, done, market.times, market.high, market.low, warn=run.warnings.append)
+        found.append(0 if tries is None else tries.count)
+    return max(found)
+
+
+def count_strategies(
+    plan: Plan,
+    params: Iterable[Mapping[str, Any]],
+    times: NDArray[np.int64],
+    high: NDArray[np.float64],
+    low: NDArray[np.float64],
+    *,
+    warn: Callable[[str], object],
+) -> Tries | None:
+    """Count a strategy as tried with sets of parameters, on the candles of a plan's frame.
+
+    Parameters
+    ----------
+    plan
+        What was run.
+    params
+        The parameters of each try.
+    times, high, low
+        One-minute candles; those outside the frame are left out.
+    warn
+        Told, once in a process, when tries cannot be counted; the run goes on.
+
+    Returns
+    -------
+    Tries or None
+        None where tries are not counted, or cannot be.
+    """
+    if not plan.settings.count_tries:
+        return None
+    code = fingerprint(plan.strategy)
+    return count_keys(plan, [strategy_key(code, each) for each in params], times, high, low, warn=warn)
+
+
+def count_keys(
+    plan: Plan,
+    keys: Sequence[str],
+    times: NDArray[np.int64],
+    high: NDArray[np.float64],
+    low: NDArray[np.float64],
+    *,
+    warn: Callable[[str], object],
+) -> Tries | None:
+    """Count tries by their hashes; as ``count_strategies``."""
+    from ..research.tries_ledger import DEFAULT_LEDGER, Span, TriesLedger  # `import bknb` needs no disk
+
+    start, last = plan.frame.start, plan.frame.last
+    if not plan.settings.count_tries or not keys:
+        return None
+    rows = slice(int(times.searchsorted(start)), int(times.searchsorted(last + 1)))
+    on = Span(
+        exchange=plan.exchange.name,
+        symbol=plan.symbol,
+        start=start,
+        end=last,
+        data=data_hash(times[rows], high[rows], low[rows]),
+    )
+    try:
+        return TriesLedger(_place[0] if _place else Path(DEFAULT_LEDGER).absolute()).add(on, keys)
+    except StateError as error:
+        if not _told:
+            _told.append(True)
+            reason = str(error).splitlines()[0]
+            warn(
+                f"the strategies tried on these data are not counted: {reason}; "
+                "bknb.set_config(count_tries=False) says that this is meant"
+            )
+        return None

@@ -1,0 +1,166 @@
+"""Luck: trades at random moments are what the event engine makes of them, and their share means what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bknb
+from bknb.kernels.random_trades import outcomes, outcomes_plain
+from bknb.runs.luck import market_of, shapes_of
+
+START = 1_704_067_200_000
+MINUTE = 60_000
+
+
+def rows(seed, count=4000, *, step=0.0012, drift=0.0, silent=0.0):
+    """Candles of a random walk; a part ``silent`` of them has no volume."""
+    rng = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(rng.normal(drift, step, count)))
+    open_ = np.concatenate([[100.0], close[:-1]]) * np.exp(rng.normal(0, step / 3, count))
+    high = np.maximum(open_, close) * np.exp(np.abs(rng.normal(0, step / 2, count)))
+    low = np.minimum(open_, close) * np.exp(-np.abs(rng.normal(0, step / 2, count)))
+    volume = np.where(rng.random(count) < silent, 0.0, 1.0)
+    volume[0] = 1.0
+    times = START + np.arange(count) * MINUTE
+    return bknb.Candles.from_rows(list(zip(times.tolist(), open_, high, low, close, volume, strict=True)))
+
+
+def source(*given, **options):
+    return bknb.exchanges.from_frame(rows(*given, **options), name="walk")
+
+
+def at_random(share, *, up=1.012, down=0.99, minutes=75, seed=1):
+    """A strategy without any idea: enters at a part of all moments."""
+    rng = np.random.default_rng(seed)
+
+    def get_signal(price):
+        if rng.random() < share:
+            long = rng.random() < 0.5
+            return bknb.Signal(
+                position="long" if long else "short",
+                price_take_profit=price * (up if long else 2 - up),
+                price_stop_loss=price * (down if long else 2 - down),
+                minute_estimated_time=minutes,
+            )
+        return None
+
+    return get_signal
+
+
+def ran(strategy, exchange, count=4000, **options):
+    frame = (START + 20 * MINUTE, START + (count - 100) * MINUTE)
+    return bknb.backtest("BTCUSDT", strategy=strategy, exchange=exchange, frame=frame, **options)
+
+
+@pytest.mark.parametrize("execution", ["pessimistic", "touch", "vwap"])
+@pytest.mark.parametrize(("step", "silent"), [(0.0012, 0.0), (0.0012, 0.3), (0.008, 0.3)])
+def test_each_trade_is_that_of_the_event_engine(execution, step, silent):
+    exchange = source(5, step=step, silent=silent)
+    result = ran(at_random(0.05), exchange, execution=execution)
+    closed = result.run_record.records.closed
+    assert len({trade.close_reason for trade in closed}) >= (3 if step < 0.005 else 2)
+    assert step < 0.005 or execution == "vwap" or any(trade.ambiguous for trade in closed)  # both levels in one candle
+    minutes, rules = market_of(result)
+    starts = minutes.times.searchsorted([trade.signal.scheduled_at for trade in closed])
+    which = np.arange(len(closed))
+    found = outcomes(minutes, rules, shapes_of(closed), which[None], starts[None])[0]
+    np.testing.assert_allclose(found, [trade.pnl.pnl_percentage for trade in closed], rtol=1e-9)
+
+
+@pytest.mark.parametrize("execution", ["pessimistic", "touch", "vwap"])
+def test_compiled_is_the_plain_specification(execution):
+    result = ran(at_random(0.02), source(6, silent=0.2), execution=execution)
+    closed = result.run_record.records.closed
+    minutes, rules = market_of(result)
+    rng = np.random.default_rng(2)
+    which = rng.integers(len(closed), size=(30, 8))
+    starts = rng.integers(len(minutes.times), size=which.shape)
+    shapes = shapes_of(closed)
+    np.testing.assert_array_equal(
+        outcomes(minutes, rules, shapes, which, starts), outcomes_plain(minutes, rules, shapes, which, starts)
+    )
+
+
+def test_the_seed_decides():
+    result = ran(at_random(0.01), source(7))
+    one, same, other = (bknb.luck(result, n=150, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.totals, same.totals)
+    assert not np.array_equal(one.totals, other.totals)
+    assert (one.n, one.seed, one.trades, len(one.totals)) == (150, 1, len(result.trades), 150)
+    assert one.total == pytest.approx(result.trades["pnl_percentage"].sum())
+    counts, edges = one.histogram(10)
+    assert (counts.sum(), len(edges)) == (150, 11)
+
+
+def test_random_entries_are_as_good_as_random_entries():
+    shares = []
+    for seed in range(60):
+        result = ran(at_random(0.01, seed=seed), source(seed, 3000), count=3000)
+        shares.append(bknb.luck(result, n=120, seed=seed).p_value)
+    assert 0.35 < np.mean(shares) < 0.65
+    assert np.mean(np.array(shares) < 0.1) < 0.22
+
+
+def test_knowing_the_future_is_not_luck():
+    candles = rows(9)
+    closes = candles.close
+
+    def get_signal(ctx):
+        at = (ctx.when_ms - START) // MINUTE
+        if at + 60 < len(closes) and closes[at + 60] > closes[at] * 1.012:
+            return bknb.Signal(
+                position="long",
+                price_take_profit=ctx.price * 1.01,
+                price_stop_loss=ctx.price * 0.98,
+                minute_estimated_time=90,
+            )
+        return None
+
+    compared = bknb.luck(ran(get_signal, bknb.exchanges.from_frame(candles, name="walk")), n=300)
+    assert compared.trades > 5
+    assert compared.share == 0
+    assert compared.p_value == pytest.approx(1 / 301)
+
+
+def test_longs_in_a_rising_market_are_no_skill():
+    """A long at random moments of a market that rises wins as well: the share says so, a test of the mean does not."""
+
+    def get_signal(ctx):
+        if ctx.when_ms % (180 * MINUTE):
+            return None
+        return bknb.Signal(
+            position="long",
+            price_take_profit=ctx.price * 1.05,
+            price_stop_loss=ctx.price * 0.95,
+            minute_estimated_time=90,
+        )
+
+    compared = bknb.luck(ran(get_signal, source(10, 12_000, drift=0.0002), count=12_000), n=300)
+    assert compared.total > 0
+    assert compared.share > 0.05
+
+
+def test_it_is_shown_in_words_and_bars():
+    compared = bknb.luck(ran(at_random(0.01), source(7)), n=100)
+    assert "of 100 runs with the same trades at random moments did at least as well" in repr(compared)
+    shown = compared._repr_html_()
+    assert shown.count("<span") == 40
+    assert compared.verdict in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"n": 0}, "n must be a whole number of at least 1"), ({"seed": -1}, "seed must be a whole number of at least 0")],
+)
+def test_numbers_that_cannot_be_are_refused(options, said):
+    result = ran(at_random(0.01), source(7))
+    with pytest.raises(bknb.UsageError, match=said):
+        bknb.luck(result, **options)
+
+
+def test_what_has_no_trades_is_refused():
+    with pytest.raises(bknb.UsageError, match="no trade that luck could explain"):
+        bknb.luck(ran(lambda: None, source(7)))
+    with pytest.raises(bknb.UsageError, match="the result of a backtest, got list"):
+        bknb.luck([1.0, 2.0])

@@ -1,0 +1,186 @@
+"""The ledger of tries: what counts as one, across names, frames, exchanges and processes, and what happens without."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bknb
+from bknb.research.tries_ledger import Span, Tries, TriesLedger
+from bknb.runs.tries import keep_in
+
+WEEK = ("2024-01-01", "2024-01-08")
+RUN = {"exchange": "demo", "interval": "1h"}
+
+
+def bracket(up):
+    def get_signal(price):
+        return bknb.Signal(
+            position="long",
+            price_take_profit=price * up,
+            price_stop_loss=price * 0.99,
+            minute_estimated_time=240,
+        )
+
+    return get_signal
+
+
+def tried(strategy, frame=WEEK, symbol="BTCUSDT", **options):
+    return bknb.backtest(symbol, strategy=strategy, frame=frame, **RUN | options).tries
+
+
+@pytest.fixture(autouse=True)
+def ledger(tmp_path: Path) -> Path:
+    """The ledger of a test."""
+    path = tmp_path / "state" / "tries.jsonl"
+    keep_in(path)
+    return path
+
+
+def test_each_strategy_counts_once_whatever_it_is_called(ledger):
+    assert tried(bracket(1.02)).line == "the first strategy tried on these data"
+    assert tried(bracket(1.03)).line == "the 2nd strategy tried on these data"
+    bknb.add_strategy("another name", interval="1h", get_signal=bracket(1.02))
+    again = tried("another name", interval=None)
+    assert (again.number, again.count) == (1, 2)
+    assert again.line == "the 1st of 2 strategies tried on these data"
+    assert len(ledger.read_bytes().splitlines()) == 2  # what was known is not written again
+
+
+def test_parameters_make_another_strategy():
+    def get_signal(price, up=1.02):
+        return None
+
+    bknb.add_strategy("p", interval="1h", get_signal=get_signal, params={"up": 1.02})
+    bknb.add_strategy("q", interval="1h", get_signal=get_signal, params={"up": 1.03})
+    assert [tried(name, interval=None).count for name in ("p", "q", "p")] == [1, 2, 2]
+
+
+def test_overlapping_frames_share_their_data_and_others_do_not():
+    assert tried(bracket(1.02)).count == 1
+    assert tried(bracket(1.03), ("2024-01-05", "2024-01-12")).count == 2
+    assert tried(bracket(1.04), ("2024-02-05", "2024-02-12")).count == 1
+    assert tried(bracket(1.05), symbol="ETHUSDT").count == 1
+    # 1.03 was also a try on the days that a third frame shares with the second alone
+    assert tried(bracket(1.06), ("2024-01-09", "2024-01-14")).count == 2
+    # and 1.02, known on the first week, becomes one on the days it had not seen
+    assert tried(bracket(1.02), ("2024-01-05", "2024-01-12")).count == 3
+    assert tried(bracket(1.06), ("2024-01-09", "2024-01-14")).count == 3
+
+
+def test_the_same_candles_under_another_exchange_are_the_same_data():
+    candles = bknb.backtest("BTCUSDT", strategy=bracket(1.02), frame=WEEK, **RUN).candles.to_pandas()
+    assert tried(bracket(1.03), exchange=bknb.exchanges.from_frame(candles, name="renamed")).count == 2
+    assert tried(bracket(1.04), exchange=bknb.exchanges.from_frame(candles * 0.5, name="cheaper")).count == 1
+
+
+def test_a_walker_counts_its_strategies_and_those_before():
+    tried(bracket(1.02))
+    bknb.add_strategy("b", interval="1h", get_signal=bracket(1.03))
+    bknb.add_strategy("c", interval="1h", get_signal=bracket(1.04))
+    found = bknb.walker("BTCUSDT", strategies=["b", "c"], exchange="demo", frame=WEEK)
+    assert found.tried == 3
+    assert ("Tried on these data", "3 in all") in found._header()
+    assert found.deflated.trials == 3
+
+
+def test_a_walk_forward_is_one_try():
+    def get_signal(price, up=1.02):
+        return bracket(up)(price)
+
+    walk = bknb.walk_forward(
+        get_signal, {"up": [1.02, 1.03]}, frame=WEEK, train="3d", test="2d", metric="total_pnl", **RUN
+    )
+    assert (walk.tries.count, walk.tries.line) == (1, "the first strategy tried on these data")
+    assert "tried on these data" in walk.report()
+
+
+def test_belief_counts_what_the_ledger_holds_by_now():
+    result = bknb.backtest("BTCUSDT", strategy=bracket(1.02), frame=WEEK, **RUN)
+    assert bknb.belief(result).deflated.trials == 1
+    for number in range(3, 9):
+        tried(bracket(1 + number / 100))
+    by_now = bknb.belief(result)
+    assert (by_now.deflated.trials, by_now.counted) == (7, 7)
+    assert "7 (7 counted on these data)" in repr(by_now)
+    assert bknb.belief(result, trials=3).deflated.trials == 7  # the ledger knows of more
+    assert bknb.belief(result, trials=50).deflated.trials == 50
+    assert bknb.belief(result, trials=np.zeros(3)).deflated.trials == 7
+    assert bknb.belief(result.trades).deflated.trials == 1  # a table knows of no ledger
+
+
+def test_the_line_is_in_the_report_and_the_summary():
+    tried(bracket(1.02))
+    result = bknb.backtest("BTCUSDT", strategy=bracket(1.03), frame=WEEK, **RUN)
+    for shown in (repr(result), result.report(), result._repr_html_()):
+        assert shown.count("the 2nd strategy tried on these data") == 1
+
+
+def test_a_setting_switches_it_off(ledger):
+    off = bknb.backtest("BTCUSDT", strategy=bracket(1.02), frame=WEEK, settings={"count_tries": False}, **RUN)
+    assert off.tries is None
+    assert "tried on these data" not in off.report()
+    assert not ledger.exists()
+    with pytest.raises(bknb.UsageError, match="count_tries must be True or False, got 1"):
+        bknb.set_config(count_tries=1)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_told_once(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    keep_in(tmp_path / "closed" / "state" / "tries.jsonl")
+    _told_once()
+
+
+def test_a_ledger_that_cannot_be_written_is_told_once_and_the_run_goes_on(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    keep_in(tmp_path / "file" / "tries.jsonl")
+    _told_once()
+
+
+def _told_once():
+    first, second = (bknb.backtest("BTCUSDT", strategy=bracket(1.02), frame=WEEK, **RUN) for _ in range(2))
+    assert first.tries is second.tries is None
+    assert len(first.trades) == len(second.trades) > 0
+    assert len(first.warnings) == 1
+    assert "are not counted: cannot" in first.warnings[0]
+    assert "count_tries=False" in first.warnings[0]
+    assert second.warnings == []
+
+
+def test_a_line_that_was_cut_off_hides_no_other(ledger):
+    tried(bracket(1.02))
+    with ledger.open("ab") as file:
+        file.write(b'{"on":{"exch')
+    assert tried(bracket(1.03)).count == 2
+    assert tried(bracket(1.04)).count == 3
+
+
+ADDS = """
+import sys
+from pathlib import Path
+from bknb.research.tries_ledger import Span, TriesLedger
+on = Span(exchange="demo", symbol="BTCUSDT", start=0, end=9, data="a")
+for number in range(40):
+    TriesLedger(Path(sys.argv[1])).add(on, [f"{sys.argv[2]}-{number}", f"both-{number}"])
+"""
+
+
+def test_several_processes_add_at_once(ledger):
+    command = [sys.executable, "-c", textwrap.dedent(ADDS), str(ledger)]
+    running = [subprocess.Popen([*command, name]) for name in ("one", "other")]
+    assert [each.wait(60) for each in running] == [0, 0]
+    on = Span(exchange="demo", symbol="BTCUSDT", start=0, end=9, data="a")
+    assert len(TriesLedger(ledger).strategies(on)) == 40 * 3
+
+
+def test_ordinals_are_those_of_english():
+    on = Span(exchange="demo", symbol="BTCUSDT", start=0, end=9, data="a")
+    lines = {number: Tries(number, number, 1, on, Path("x")).line.split()[1] for number in (2, 3, 4, 11, 12, 21, 113)}
+    assert list(lines.values()) == ["2nd", "3rd", "4th", "11th", "12th", "21st", "113th"]
