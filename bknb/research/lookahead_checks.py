@@ -14,6 +14,7 @@ import numpy as np
 
 from ..domain.formatting import MISSING, minute_text, plain_number, utc_text
 from ..reports.markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
+from .entry_accuracy import FEWEST, Accuracy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,19 +22,24 @@ if TYPE_CHECKING:
 
     from ..market.candles import Candles
 
-Kind: TypeAlias = Literal["future", "clock", "chance", "memory", "outside", "history"]
+Kind: TypeAlias = Literal["future", "accuracy", "clock", "chance", "memory", "outside", "history"]
 Answer: TypeAlias = tuple[Any, ...]
 """``("long", take_profit, stop_loss, minutes, price_open)``, ``("nothing",)`` or ``("error", text)``."""
 
 NOTHING: Final[Answer] = ("nothing",)
 MEANING: Final[dict[Kind, str]] = {
     "future": "knows something that had not happened yet",
+    "accuracy": "is right more often than any rule on closed candles could be",
     "clock": "reads the computer's clock",
     "chance": "answers differently when asked again: random numbers without a seed of their own",
     "memory": "answers differently depending on what it was asked before",
     "outside": "reads something besides the candles; whether it holds the future cannot be seen from here",
     "history": "answers differently when less history is there",
 }
+BLIND: Final = (
+    "numbers typed in, or settings chosen, after looking at this stretch",
+    "what compiled libraries and other processes hold inside themselves",
+)
 _SAME: Final = 1e-9
 _SAME_HISTORY: Final = 1e-6  # averages that never forget differ a little with the length of the past
 
@@ -44,7 +50,7 @@ class Finding:
 
     Attributes
     ----------
-    kind : {"future", "clock", "chance", "memory", "outside", "history"}
+    kind : {"future", "accuracy", "clock", "chance", "memory", "outside", "history"}
     when : int or None
         The moment whose answer differed, UTC ms.
     candle : int or None
@@ -95,6 +101,12 @@ class LookaheadReport:
         The worst first.
     failure : str
         The first exception of the strategy, when it raised at every moment.
+    looked_at : tuple of str
+        Data besides the candles that was judged.
+    unseen : tuple of str
+        What could not be judged in this strategy.
+    accuracy : Accuracy or None
+        How often entries were right, against rules that know the past alone.
     """
 
     strategy: str
@@ -105,10 +117,13 @@ class LookaheadReport:
     looks_back: str
     findings: tuple[Finding, ...]
     failure: str = ""
+    looked_at: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    accuracy: Accuracy | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether signals were looked at, and nothing was found."""
+        """Whether signals were looked at, and nothing was found in them: no proof that there is nothing."""
         return not self.findings and self.signals > 0
 
     @property
@@ -121,13 +136,35 @@ class LookaheadReport:
             return "; ".join(f"it {MEANING[kind]}" for kind in kinds)
         if not self.signals:
             return "it gave no signal at these moments, so there was nothing to compare; try a longer frame"
-        return "nothing was found: what it answers depends only on closed candles"
+        where = [f"{self.moments} moments, {self.signals} of them with a signal", *self.looked_at]
+        return f"nothing found in {'; '.join(where)}"
+
+    @property
+    def entries_text(self) -> str:
+        """What the accuracy of the entries says, in one sentence."""
+        found = self.accuracy
+        if found is None:
+            return "not measured"
+        if not found.enough:
+            return f"{found.entries} entries that do not overlap, too few to tell ({FEWEST} are needed)"
+        return (
+            f"{found.right:.0%} of {found.entries} right after {found.minutes} minutes; rules on the past reach "
+            f"{found.reached:.0%} on a shuffled future, {found.causal:.0%} on this market (p = {found.p_value:.2g})"
+        )
+
+    @property
+    def cannot_see(self) -> tuple[str, ...]:
+        """What no experiment of this check can see: in this strategy, and in any."""
+        return (*self.unseen, *BLIND)
 
     def __repr__(self) -> str:
         seen = f"{self.signals} of {self.moments} moments with a signal"
         lines = [f"look-ahead check of {self.strategy} on {self.symbol}, every {self.interval}: {seen}"]
-        lines.append(f"  {'ok  ' if self.ok else 'NOT OK'}  {self.verdict}")
+        lines.append(f"  {self.verdict}" if self.ok else f"  NOT OK  {self.verdict}")
         lines += [f"  {finding}" for finding in self.findings]
+        if not self.failure:
+            lines.append(f"  entries: {self.entries_text}")
+        lines += [f"  cannot see: {text}" for text in self.cannot_see]
         if self.looks_back:
             lines.append(f"  looks back {self.looks_back}")
         return "\n".join(lines)
@@ -137,7 +174,9 @@ class LookaheadReport:
             ("Strategy", f"{self.strategy} on {self.symbol}, every {self.interval}"),
             ("Looked at", f"{self.moments} moments, {self.signals} of them with a signal"),
             ("Looks back", self.looks_back or MISSING),
-            ("Verdict", f"{'ok' if self.ok else 'not ok'}: {self.verdict}"),
+            ("Verdict", self.verdict if self.ok else f"not ok: {self.verdict}"),
+            ("Entries", self.entries_text),
+            ("Cannot see", "; ".join(self.cannot_see)),
         ]
 
     def _cells(self) -> list[list[str]]:
@@ -179,6 +218,21 @@ _ORDER: Final[dict[str, int]] = {kind: at for at, kind in enumerate(MEANING)}
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The worst first: the future before everything else."""
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.kind]))
+
+
+def accuracy_findings(accuracy: Accuracy) -> list[Finding]:
+    """A finding when entries are right more often than a rule on closed candles can be."""
+    if not accuracy.too_good:
+        return []
+    return [
+        Finding(
+            kind="accuracy",
+            what=f"{accuracy.right:.0%} of {accuracy.entries} entries are right after {accuracy.minutes} minutes",
+            how=f"rules on the past reach {accuracy.reached:.0%} on a shuffled future and {accuracy.causal:.0%} "
+            f"on this market (p = {accuracy.p_value:.2g})",
+            times=accuracy.entries,
+        )
+    ]
 
 
 # -- answers -------------------------------------------------------------------------------------------------------

@@ -62,15 +62,16 @@ def is_row_of_numbers(value: Any) -> bool:
     return isinstance(array, np.ndarray) and array.dtype.kind in "iuf" and array.ndim > 0 and len(array) >= _MANY
 
 
-def scrambled_half(value: Any) -> Any:
-    """The same row with its second half reversed and rescaled."""
+def scrambled(value: Any, begin: int) -> Any:
+    """The same row with other numbers from place ``begin`` on: mirrored around the middle of all, and rescaled."""
     if hasattr(value, "iloc"):
         changed = value.copy()
-        changed.iloc[len(value) // 2 :] = scrambled_half(value.to_numpy())[len(value) // 2 :]
-        return changed
+        other = scrambled(value.to_numpy(), begin)
+        for at in range(begin, len(value)) if hasattr(value, "columns") else ():
+            changed.iloc[at] = other[at]
+        return changed if hasattr(value, "columns") else value.__class__(other, index=value.index, name=value.name)
     array = np.array(value, dtype=np.float64)
-    half = len(array) // 2
-    array[half:] = array[half:][::-1] * 1.5 + 1.0
+    array[begin:] = (np.nanmin(array) + np.nanmax(array) - array[begin:]) * 1.5 + 1.0
     return array.tolist() if isinstance(value, list) else tuple(array.tolist()) if isinstance(value, tuple) else array
 
 

@@ -26,6 +26,8 @@ from ..market.fetch_loop import fetch_now
 from ..market.sources import WindowSource
 from ..market.strategy_context import Context, current
 from ..market.window import Series, Window
+from ..research.data_checks import DataChecks
+from ..research.entry_accuracy import Accuracy, measure
 from ..research.lookahead_checks import (
     NOTHING,
     Answer,
@@ -33,18 +35,18 @@ from ..research.lookahead_checks import (
     Finding,
     LookaheadReport,
     World,
+    accuracy_findings,
     answer_text,
-    change_text,
     check_answers,
     check_row_history,
     check_rows,
     choose,
     perturbed,
-    same,
     sort_findings,
 )
-from ..research.timed_data import is_row_of_numbers, scrambled_half, timed
-from ..research.tracing import Tracer, Variable, clock_calls, variables
+from ..research.market_values import MarketValues
+from ..research.tracing import Tracer, clock_calls
+from ..research.variables import Variable, caches, variables
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -219,6 +221,8 @@ class _Check:
         self._worlds: dict[World, Window] = {AsIs: self.window}
         self._failure = ""
         self._row_signals = 0
+        self.looked_at: list[str] = []
+        self.unseen: list[str] = []
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -274,9 +278,17 @@ class _Check:
         chosen = [scanned[at] for at in choose(live, 0, last, count=self.count, seed=self.seed)]
         raised = all(answer[0] == "error" for answer in answers.values())
         findings: list[Finding] = []
+        accuracy: Accuracy | None = None
         if not raised:
             self._failure = ""
-            findings = [*self._rows(), *self._answers(chosen), *self._watched(chosen), *self._held(chosen, answers)]
+            clocks, read = self._watched(chosen)
+            findings = [*self._rows(), *self._answers(chosen), *clocks]
+            if any(finding.kind in ("memory", "chance") for finding in findings):
+                self.unseen.append("data besides the candles: answers that change by themselves prove nothing")
+            else:
+                findings += self._data(chosen, answers, read)
+            accuracy = self._accuracy(answers)
+            findings += accuracy_findings(accuracy)
         return LookaheadReport(
             strategy=self.strategy.name,
             symbol=self.plan.symbol,
@@ -286,6 +298,9 @@ class _Check:
             looks_back=self.window.looked,
             findings=sort_findings(findings),
             failure=self._failure if raised else "",
+            looked_at=tuple(self.looked_at),
+            unseen=tuple(dict.fromkeys(self.unseen)),
+            accuracy=accuracy,
         )
 
     def _moments(self) -> list[int]:
@@ -342,10 +357,13 @@ class _Check:
         lengths = [max(reach // 2, MINUTE_MS * 10), reach * 2] if reach and self.strategy.get_signals is None else []
         return check_answers(self.ask, chosen, history_ms=lengths)
 
-    def _watched(self, chosen: Sequence[int]) -> list[Finding]:
-        """Return findings about clocks and files the strategy used."""
+    def _watched(self, chosen: Sequence[int]) -> tuple[list[Finding], dict[str, str]]:
+        """Return findings about clocks, and what else was read, with its lines."""
         tracer = Tracer()
+        empty = caches(self._function())
         for when in chosen:
+            for clear in empty:
+                clear()  # what is in a cache is not read again
             with tracer.active():
                 self.ask(when)
         clocks = tracer.clocks or clock_calls(self._function())
@@ -353,71 +371,50 @@ class _Check:
             Finding(kind="clock", what=f"{name} ({where})", how="it was watched while it was asked", when=chosen[0])
             for name, where in clocks.items()
         ]
-        found += [
-            Finding(kind="outside", what=f"{name} ({where})", how="it was watched while it was asked", when=chosen[0])
-            for name, where in tracer.files.items()
-        ]
-        return found
+        return found, tracer.files
 
     def _function(self) -> Callable[..., Any]:
         strategy = self.strategy
         return strategy.get_signal if strategy.get_signals is None else strategy.get_signals
 
-    # --- variables ----------------------------------------------------------------------------------------------
+    # --- data besides the candles -------------------------------------------------------------------------------
 
-    def _held(self, chosen: Sequence[int], answers: dict[int, Answer]) -> list[Finding]:
+    def _data(self, chosen: Sequence[int], answers: dict[int, Answer], read: dict[str, str]) -> list[Finding]:
         some = chosen[:: max(1, len(chosen) // (2 * _OUTSIDE))]
+        checks = DataChecks(
+            self._function(),
+            self.ask,
+            answers=answers,
+            moments=some,
+            market=MarketValues(self.window.minutes(self.plan.symbol).candles),
+            slot=self.slot,
+            end=self.plan.frame.last,
+        )
         found = []
         for variable in variables(self._function()):
-            finding = self._variable(variable, some, answers)
-            if finding is not None:
-                found.append(finding)
-        return found
+            value = variable.value
+            if isinstance(value, Exchange) or (hasattr(value, "get_candles") and hasattr(value, "intervals")):
+                finding = self._source_in(variable, some)
+                found += [] if finding is None else [finding]
+        named = any("candles of" in finding.what for finding in found)
+        more = checks.findings(read)
+        self.looked_at += checks.looked_at
+        self.unseen += checks.unseen
+        return found + [one for one in more if not (named and "candles of" in one.what)]
 
-    def _variable(self, variable: Variable, moments: Sequence[int], answers: dict[int, Answer]) -> Finding | None:
-        value = variable.value
-        if isinstance(value, Exchange) or (hasattr(value, "get_candles") and hasattr(value, "intervals")):
-            return self._source_in(variable, moments)
-        data = timed(value)
-        if data is not None:
-            for when in moments:
-                with variable.replaced(data.take(data.known_at <= when)):
-                    seen = self.ask(when)
-                if not same(answers[when], seen):
-                    return Finding(
-                        kind="future",
-                        what=f"rows of the variable {variable.name} that were not known yet",
-                        how=f"{variable.name} was cut off at that moment",
-                        when=when,
-                        candle=self._leaked(variable, data, when, answers[when]),
-                        signal=change_text(answers[when], seen),
-                    )
-        elif is_row_of_numbers(value):
-            early = moments[: max(1, len(moments) * 2 // 5)]
-            for when in early:
-                with variable.replaced(scrambled_half(value)):
-                    seen = self.ask(when)
-                if not same(answers[when], seen):
-                    return Finding(
-                        kind="outside",
-                        what=f"the second half of the numbers in the variable {variable.name} "
-                        "(they have no moments; if they are history, this is the future)",
-                        how=f"the second half of {variable.name} was changed, early in the frame",
-                        when=when,
-                        signal=change_text(answers[when], seen),
-                    )
-        return None
-
-    def _leaked(self, variable: Variable, data: Any, when: int, truth: Answer) -> int | None:
-        """Return when the last row opens that the answer depends on, UTC ms."""
-        later = np.unique(data.known_at[data.known_at > when])
-        low, high = -1, len(later) - 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            with variable.replaced(data.take(data.known_at <= later[middle])):
-                settled = same(truth, self.ask(when))
-            low, high = (low, middle) if settled else (middle, high)
-        return int(data.opens_at[data.known_at == later[high]][0]) if len(later) else None
+    def _accuracy(self, answers: dict[int, Answer]) -> Accuracy:
+        entries = [
+            (when, 1 if answer[0] == "long" else -1, answer[3])
+            for when, answer in sorted(answers.items())
+            if answer[0] in ("long", "short") and answer[4] is None
+        ]
+        return measure(
+            [(when, side) for when, side, _ in entries],
+            self.window.minutes(self.plan.symbol).candles,
+            slot=self.slot,
+            lifetimes=[int(minutes) for _, _, minutes in entries],
+            seed=self.seed,
+        )
 
     def _source_in(self, variable: Variable, moments: Sequence[int]) -> Finding | None:
         value = variable.value

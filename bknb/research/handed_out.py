@@ -1,0 +1,275 @@
+"""What libraries hand out while a strategy is asked, replaced by something else: files, databases, the network.
+
+The functions are replaced in their modules for as long as the ``with`` block runs, for all threads:
+``pandas.read_csv`` and its like, ``numpy.load``, ``pickle.load``, ``json.load``, ``open``, ``os.read``,
+``sqlite3.connect``, answers over HTTP, the output of other programs, and ``get_candles`` of bknb's own sources when the
+user's code calls it. A function that was imported by its own name before (``from pandas import read_csv``) is not
+replaced.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import http.client
+import inspect
+import io
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from ..user_code import is_users_file
+from .tracing import data_file_name
+
+Change = Callable[[str, Any], Any]
+"""From a name of what was read and what was handed out to what is handed out instead."""
+
+_BY_PATH: Final = {
+    "pandas": (
+        *("read_csv", "read_table", "read_fwf", "read_json", "read_parquet", "read_feather", "read_pickle"),
+        *("read_hdf", "read_excel", "read_orc", "read_stata", "read_xml", "read_sas"),
+    ),
+    "numpy": ("load", "loadtxt", "genfromtxt", "fromfile"),
+    "pickle": ("load", "loads"),
+    "joblib": ("load",),
+    "json": ("load", "loads"),
+    "polars": ("read_csv", "read_parquet", "read_ipc", "read_json"),
+}
+_BY_QUERY: Final = {"pandas": ("read_sql", "read_sql_query", "read_sql_table")}
+_LONGEST: Final = 50_000_000  # bytes of a file that is replaced in memory
+
+_ROWS: Final = ("fetch", "df", "all", "first", "scalar")
+DATABASE: Final = "a database"
+NETWORK: Final = "the network"
+PROGRAM: Final = "another program"
+
+
+class _Busy(threading.local):
+    inside = False
+
+
+_busy = _Busy()
+
+
+@contextmanager
+def handing_out(change: Change) -> Iterator[None]:
+    """Hand out what ``change`` returns inside the ``with`` block."""
+    with ExitStack() as stack:
+
+        def put(owner: Any, name: str, made: Callable[[Any], Any]) -> None:
+            before = vars(owner)[name] if isinstance(owner, type) else getattr(owner, name)
+            setattr(owner, name, made(before))
+            stack.callback(setattr, owner, name, before)
+
+        for module_name, names in [*_BY_PATH.items(), *_BY_QUERY.items()]:
+            module = sys.modules.get(module_name)
+            for name in names if module is not None else ():
+                if hasattr(module, name):
+                    put(module, name, functools.partial(_reader, change=change, query=name in _BY_QUERY["pandas"]))
+        opener = functools.partial(_opener, change=change)
+        put(builtins, "open", opener)
+        put(io, "open", opener)
+        descriptors: dict[int, str] = {}
+        put(os, "open", functools.partial(_descriptor, names=descriptors))
+        put(os, "read", functools.partial(_descriptor_reader, names=descriptors, change=change))
+        put(sqlite3, "connect", functools.partial(_connecter, change=change))
+        put(http.client.HTTPResponse, "read", functools.partial(_method, name=NETWORK, change=change))
+        put(subprocess.Popen, "communicate", functools.partial(_communicate, change=change))
+        for source in _own_sources():
+            put(source, "get_candles", functools.partial(_candles, change=change))
+        yield
+
+
+def _reader(function: Any, *, change: Change, query: bool) -> Any:
+    @functools.wraps(function)
+    def read(*args: Any, **options: Any) -> Any:
+        if _busy.inside:
+            return function(*args, **options)
+        args = tuple(one.inside if isinstance(one, Rows) else one for one in args)
+        options = {name: one.inside if isinstance(one, Rows) else one for name, one in options.items()}
+        first = args[0] if args else next(iter(options.values()), "")
+        _busy.inside = True
+        try:
+            result = function(*args, **options)
+        finally:
+            _busy.inside = False
+        if isinstance(result, Iterator):  # in chunks: not looked into
+            return result
+        return change(DATABASE if query else name_of(first), result)
+
+    return read
+
+
+def name_of(place: Any) -> str:
+    """The name under which a path, an address or an open file is reported."""
+    if isinstance(place, (str, os.PathLike)):
+        text = os.fspath(place)
+        text = text if isinstance(text, str) else "data in memory"
+        return NETWORK if "://" in text else data_file_name(text) if "\n" not in text else "data in memory"
+    name = getattr(place, "name", None)
+    return data_file_name(name) if isinstance(name, str) else "data in memory"
+
+
+def _opener(function: Any, *, change: Change) -> Any:
+    @functools.wraps(function)
+    def opened(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
+        handle = function(file, mode, *args, **options)
+        if _busy.inside or set(mode) & set("wax+") or not isinstance(file, (str, os.PathLike)):
+            return handle
+        path = os.fspath(file)
+        label = data_file_name(path) if isinstance(path, str) else ""
+        if not label or not Path(path).is_file() or Path(path).stat().st_size > _LONGEST:
+            return handle
+        with handle:
+            content = handle.read()
+        new = change(label, content)
+        made: Any = _Text(new) if isinstance(new, str) else _Bytes(new)
+        made.name = path
+        return made
+
+    return opened
+
+
+class _Text(io.StringIO):
+    """The content of a text file, with the file's name."""
+
+    name = ""
+
+
+class _Bytes(io.BytesIO):
+    """The content of a file, with the file's name."""
+
+    name = ""
+
+
+def _descriptor(function: Any, *, names: dict[int, str]) -> Any:
+    @functools.wraps(function)
+    def opened(path: Any, *args: Any, **options: Any) -> int:
+        number: int = function(path, *args, **options)
+        names[number] = data_file_name(path) if isinstance(path, str) else ""
+        return number
+
+    return opened
+
+
+def _descriptor_reader(function: Any, *, names: dict[int, str], change: Change) -> Any:
+    @functools.wraps(function)
+    def read(number: int, length: int, /) -> bytes:
+        content: bytes = function(number, length)
+        label = names.get(number, "")
+        return change(label, content) if label and not _busy.inside else content
+
+    return read
+
+
+def _method(function: Any, *, name: str, change: Change) -> Any:
+    @functools.wraps(function)
+    def read(self: Any, *args: Any, **options: Any) -> Any:
+        content = function(self, *args, **options)
+        return content if _busy.inside else change(name, content)
+
+    return read
+
+
+def _communicate(function: Any, *, change: Change) -> Any:
+    @functools.wraps(function)
+    def communicate(self: Any, *args: Any, **options: Any) -> Any:
+        output, errors = function(self, *args, **options)
+        return (output if output is None or _busy.inside else change(PROGRAM, output)), errors
+
+    return communicate
+
+
+def _connecter(function: Any, *, change: Change) -> Any:
+    @functools.wraps(function)
+    def connect(*args: Any, **options: Any) -> Any:
+        connection = function(*args, **options)
+        return connection if _busy.inside else Rows(connection, change)
+
+    return connect
+
+
+def _candles(function: Any, *, change: Change) -> Any:
+    @functools.wraps(function)
+    def get_candles(self: Any, *args: Any, **options: Any) -> Any:
+        asked = function(self, *args, **options)
+        if not is_users_file(sys._getframe(1).f_code.co_filename):
+            return asked
+        name = f"candles of {type(self).__name__}"
+
+        async def changed() -> Any:
+            return change(name, await asked)
+
+        return changed()
+
+    return get_candles
+
+
+def _own_sources() -> list[type]:
+    found: dict[int, type] = {}
+    for name, module in list(sys.modules.items()):
+        if name.startswith("bknb."):
+            for thing in list(vars(module).values()):
+                if isinstance(thing, type) and inspect.iscoroutinefunction(vars(thing).get("get_candles")):
+                    found[id(thing)] = thing
+    return list(found.values())
+
+
+class Rows:
+    """A database connection or cursor whose rows are changed on their way out.
+
+    Attributes
+    ----------
+    inside
+        The connection or cursor itself.
+    """
+
+    def __init__(self, inside: Any, change: Change) -> None:
+        self.inside = inside
+        self._change = change
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.inside, name)
+        if not callable(value):
+            return value
+
+        @functools.wraps(value)
+        def call(*args: Any, **options: Any) -> Any:
+            result = value(*args, **options)
+            if result is self.inside:
+                return self
+            if hasattr(result, "fetchone") or hasattr(result, "execute"):
+                return Rows(result, self._change)
+            return (
+                self._change(DATABASE, result) if name.startswith(("fetch", "df", "all", "first", "scalar")) else result
+            )
+
+        return call
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("inside", "_change"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.inside, name, value)
+
+    def __enter__(self) -> Rows:
+        self.inside.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> Any:
+        return self.inside.__exit__(*error)
+
+    def __iter__(self) -> Iterator[Any]:
+        for row in self.inside:
+            yield self._change(DATABASE, row)
+
+
+def is_database(value: Any) -> bool:
+    """Whether a value is an open database connection or cursor."""
+    return not isinstance(value, (type, Rows)) and callable(getattr(value, "execute", None)) and hasattr(value, "close")
