@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import http.server
 import random
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from functools import lru_cache
 
+import lookahead_cases as cases
 import numpy as np
 import pandas as pd
 import pytest
 
 import bknb
 from bknb.market.resample import resample
+from bknb.research.entry_accuracy import measure
+from bknb.research.handed_out import handing_out
 from bknb.research.lookahead_checks import AsIs, World, check_answers, perturbed
+from bknb.research.tracing import nothing_changed_outside
 
 FRAME = ("2024-01-01", "2024-01-21")
 DEMO = bknb.exchanges.demo()
@@ -225,7 +232,7 @@ LEAKS = [
     (chance_of_numpy, "chance", "random numbers"),
     (a_counter(), "memory", "keeps between two questions"),
     (a_source, "future", "DEMO"),
-    (numbers_from_the_end, "outside", "CLOSES"),
+    (numbers_from_the_end, "future", "CLOSES"),
     (Model().get_signal, "future", "self.table"),
     (as_much_as_there_is, "history", "history"),
 ]
@@ -253,7 +260,7 @@ def test_a_file_of_history_is_noticed(tmp_path):
         return trade(ctx.price, table["close"].loc[ctx.when :].iloc[4] > ctx.price)
 
     worst = check(get_signal, moments=8, interval="6h").findings[0]
-    assert (worst.kind, "history.csv" in worst.what) == ("outside", True)
+    assert (worst.kind, "history.csv" in worst.what) == ("future", True)
 
 
 @pytest.mark.slow
@@ -386,6 +393,228 @@ def test_a_strategy_without_look_ahead_passes(function):
     assert report.ok, report
     assert report.signals > 5
     assert report.to_pandas().empty
+
+
+# -- leaks and honest ones of the same kinds --------------------------------------------------------------------------
+
+
+class Served(http.server.BaseHTTPRequestHandler):
+    """Answers with the close of the candle that opens at the moment asked for."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(cases.BY_MOMENT[int(self.path[1:])]).encode())
+
+    def log_message(self, *told):
+        """Keep silent."""
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory):
+    """What the cases read: files, a database, a server, another module."""
+    folder = tmp_path_factory.mktemp("outside")
+    cases.TABLE.reset_index(names="t").to_csv(folder / "hours.csv", index=False)
+    np.save(folder / "hours.npy", cases.ARRAY)
+    cases.TABLE.to_pickle(folder / "hours.pickle")
+    (folder / "settings.json").write_text('{"slow": 20, "factor": 1.001}')
+    connection = sqlite3.connect(folder / "hours.db", check_same_thread=False)
+    connection.execute("create table candles (t integer, close real)")
+    connection.executemany("insert into candles values (?, ?)", cases.BY_MOMENT.items())
+    connection.commit()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Served)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    module = f"import numpy as np\nHOURS = np.load({str(folder / 'hours.npy')!r})\n"
+    (folder / "hours_of_another_module.py").write_text(module)
+    sys.path.insert(0, str(folder))
+    ends = {"csv": "csv", "npy": "npy", "pickle": "pickle", "sql": "db"}
+    cases.PLACES.update({name: str(folder / f"hours.{end}") for name, end in ends.items()})
+    cases.PLACES.update(json=str(folder / "settings.json"), url=f"http://127.0.0.1:{server.server_port}")
+    cases.CONNECTION = connection
+    yield folder
+    cases.CONNECTION = None
+    connection.close()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    sys.path.remove(str(folder))
+    sys.modules.pop("hours_of_another_module", None)
+
+
+def case(function):
+    return bknb.check_lookahead(function, exchange="demo", frame=cases.FRAME, interval="1h", moments=30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", cases.LEAKS)
+def test_a_leak_of_any_kind_is_found(name, outside):
+    report = case(cases.LEAKS[name])
+    assert report.findings, report
+    assert report.findings[0].kind == ("chance" if name == "by_counting" else "future"), report
+    assert not report.ok
+    assert report.signals > 0  # it was found in answers, not in their absence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", cases.CLEAN)
+def test_an_honest_strategy_of_the_same_kind_passes(name, outside):
+    report = case(cases.CLEAN[name])
+    assert report.ok, report
+    assert report.verdict.startswith("nothing found in 30 moments")
+
+
+def test_the_lists_are_long_enough():
+    assert len(cases.LEAKS) >= 40
+    assert len(cases.CLEAN) >= 40
+
+
+def without_text(text, **values):
+    """A strategy whose statements nobody can read."""
+    space = {"bknb": bknb, "trade": cases.trade, "HOUR": cases.HOUR, **values}
+    exec(text, space)  # noqa: S102
+    return space["get_signal"]
+
+
+LOOK_UP = "def get_signal(ctx): return trade(ctx, ROW.asof(ctx.when - HOUR) > ctx.price)"
+
+
+@pytest.mark.slow
+def test_without_text_copies_of_prices_are_known_by_their_values():
+    finding = case(without_text(LOOK_UP, ROW=cases.NEXT.copy())).findings[0]
+    assert (finding.kind, "ROW" in finding.what) == ("future", True)
+    assert case(without_text(LOOK_UP, ROW=cases.LAGGED.copy())).ok
+
+
+@pytest.mark.slow
+def test_without_text_entries_that_are_right_too_often_are_found():
+    row = cases.LABELLED.ahead.copy()
+    report = case(without_text("def get_signal(ctx): return trade(ctx, ROW.asof(ctx.when - HOUR) > 0)", ROW=row))
+    assert [finding.kind for finding in report.findings] == ["accuracy"]
+    assert report.accuracy.right > report.accuracy.reached > report.accuracy.causal - 0.1
+    assert any("ROW" in text for text in report.cannot_see)
+
+
+CELLS = [
+    "",
+    "%matplotlib inline\nimport pandas as pd",
+    "closes = CLOSE.copy()",
+    "mean = float(closes.mean())\nlag = closes.shift(1)",
+    "def knowing(ctx): return trade(ctx, ctx.price > mean)",
+    "def honest(ctx): return trade(ctx, ctx.price > lag.asof(ctx.when))",
+]
+
+
+@pytest.mark.slow
+def test_cells_of_a_notebook_are_run_again():
+    space = {"trade": cases.trade, "CLOSE": cases.CLOSE, "In": CELLS, "get_ipython": lambda: None}
+    for cell in CELLS:
+        exec(cell.replace("%matplotlib inline", ""), space)  # noqa: S102
+    finding = case(space["knowing"]).findings[0]
+    assert (finding.kind, "mean" in finding.what) == ("future", True)
+    assert case(space["honest"]).ok
+    assert space["mean"] == cases.MEAN
+
+
+@pytest.mark.slow
+def test_a_number_imported_from_a_module_is_made_again(tmp_path, monkeypatch):
+    np.save(tmp_path / "closes.npy", cases.ARRAY)
+    (tmp_path / "made_numbers.py").write_text(
+        f"import numpy as np\ncloses = np.load({str(tmp_path / 'closes.npy')!r})\nmean = float(closes.mean())\n"
+    )
+    (tmp_path / "made_strategy.py").write_text(
+        "from lookahead_cases import trade\nfrom made_numbers import mean as level\n"
+        "def get_signal(ctx): return trade(ctx, ctx.price > level)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "made_numbers", raising=False)
+    monkeypatch.delitem(sys.modules, "made_strategy", raising=False)
+    import made_strategy
+
+    report = case(made_strategy.get_signal)
+    assert "level" in report.findings[0].what, report
+    assert made_strategy.level == cases.MEAN
+
+
+def test_what_cannot_be_seen_is_said():
+    report = case(without_text("def get_signal(ctx): return trade(ctx, ctx.price > LEVEL)", LEVEL=cases.MEAN))
+    assert any("LEVEL" in text for text in report.cannot_see), report
+    assert "typed in" in repr(report)
+    assert "Cannot see" in report.report()
+
+
+@pytest.mark.slow
+def test_the_same_question_gets_the_same_verdict():
+    assert repr(case(cases.LEAKS["a_closure"])) == repr(case(cases.LEAKS["a_closure"]))
+
+
+def test_statements_that_reach_outside_are_not_run_again(tmp_path):
+    path = tmp_path / "written.txt"
+    with nothing_changed_outside(), pytest.raises(PermissionError, match="second time"):
+        path.write_text("again")
+    assert not path.exists()
+
+
+def test_other_threads_read_what_there_is(tmp_path):
+    """A live run beside a check reads its files as they are."""
+    path = tmp_path / "prices.csv"
+    path.write_text("1.5")
+    begin, done, seen = threading.Event(), threading.Event(), []
+
+    def bystander():
+        begin.wait(10)
+        seen.append(path.read_text())
+        done.set()
+
+    thread = threading.Thread(target=bystander)
+    thread.start()
+    with handing_out(lambda name, value: "9.9"):
+        begin.set()
+        done.wait(10)
+        assert path.read_text() == "9.9"
+    thread.join()
+    assert seen == ["1.5"]
+    assert path.read_text() == "1.5"
+
+
+# -- accuracy of entries -----------------------------------------------------------------------------------------------
+
+
+def entries(rule):
+    """Entries of a rule from (returns so far, return ahead) of each hour to a side."""
+    opens = cases.TABLE.open.to_numpy()
+    ahead = np.append(np.diff(np.log(opens)), 0.0)
+    return [(moment, rule(ahead[:at], ahead[at])) for at, moment in enumerate(cases.MOMENTS) if at > 100]
+
+
+def accuracy(found):
+    return measure(found, cases.MINUTES, slot=cases.H, lifetimes=[60], seed=0)
+
+
+def test_entries_that_know_the_next_hour_are_too_good():
+    found = accuracy(entries(lambda past, ahead: 1 if ahead > 0 else -1)[:60])
+    assert found.too_good
+    assert found.right > 0.95
+
+
+@pytest.mark.parametrize("rule", ["momentum", "reversal", "long", "chance"])
+def test_entries_of_causal_rules_are_not(rule):
+    rng = np.random.default_rng(5)
+    sides = {
+        "momentum": lambda past, ahead: 1 if past[-1] > 0 else -1,
+        "reversal": lambda past, ahead: -1 if past[-1] > 0 else 1,
+        "long": lambda past, ahead: 1,
+        "chance": lambda past, ahead: int(rng.choice([1, -1])),
+    }
+    found = accuracy(entries(sides[rule]))
+    assert not found.too_good
+    assert found.p_value > 0.01
+
+
+def test_too_few_entries_cannot_be_told():
+    found = accuracy(entries(lambda past, ahead: 1 if ahead > 0 else -1)[:10])
+    assert not found.enough
+    assert not found.too_good
 
 
 # -- the report ----------------------------------------------------------------------------------------------------

@@ -25,7 +25,6 @@ Ask = Callable[[int], Answer]
 _JUMPS: Final = (0.25, -0.25)
 _REMADE: Final = 8  # moments at which preparing statements are run again
 _SMALL: Final = 64  # numbers: a row, a line
-_HISTORY: Final = 100  # numbers: a file with fewer holds settings
 _FROZEN: Final = 3  # moments at which it must show which places of a row are read
 
 
@@ -79,9 +78,10 @@ class DataChecks:
     def findings(self, read: Mapping[str, str]) -> list[Finding]:
         """Findings of all experiments; ``read`` is what was seen to be read, with its lines."""
         preparation = Preparation(self._function, self._holds_data)
-        found = [*self._handed_out(read), *self._remade(preparation)]
-        named = {finding.what for finding in found}
-        found += [one for one in self._held(preparation.explained) if one.what not in named]
+        found = self._handed_out(read)
+        found += [] if any(finding.kind == "future" for finding in found) else self._remade(preparation)
+        if not any(finding.kind == "future" for finding in found):  # one leak shows in several experiments
+            found += self._held(preparation.explained)
         if preparation.untold:
             self.unseen.append(f"how {_list(preparation.untold)} came about: no statement for it can be run again")
         return found
@@ -331,7 +331,7 @@ class DataChecks:
             return None
         return Finding(
             kind="outside",
-            what=f"the numbers in the variable {variable.name}, {'the last' if at_end else 'later ones as time goes on'} "
+            what=f"{'the last' if at_end else 'as time goes on later'} numbers in the variable {variable.name} "
             "(they have no moments; if they are history, this may be the future)",
             how=f"{variable.name} was changed from some place on",
             when=shown[0],
@@ -346,7 +346,7 @@ class _Seen:
         self.recognised = False
         self.numbers: list[float] = []
         self.count = 0
-        self._texts: set[str] = set()
+        self._texts: dict[type, set[str]] = {}
 
     def add(self, value: Any, future: OtherFuture) -> None:
         """Note one thing that was handed out."""
@@ -355,12 +355,12 @@ class _Seen:
         self.count = max(self.count, len(numbers))
         if len(numbers) <= _SMALL:
             self.numbers += numbers
-            self._texts.add(repr(value)[:_HISTORY])
+            self._texts.setdefault(type(value), set()).add(repr(value))
 
     @property
     def is_settings(self) -> bool:
         """Whether it was always the same few numbers."""
-        return self.count < _HISTORY and len(self._texts) == 1
+        return self.count <= _SMALL and all(len(texts) == 1 for texts in self._texts.values())
 
 
 def _has_floats(value: Any) -> bool:
@@ -368,7 +368,7 @@ def _has_floats(value: Any) -> bool:
         kinds = value.dtypes if hasattr(value, "columns") else [value.dtype]
         return any(getattr(kind, "kind", "O") in "fib" for kind in kinds)
     if isinstance(value, Mapping):
-        return all(isinstance(one, (int, float)) for one in list(value.values())[:_HISTORY])
+        return all(isinstance(one, (int, float)) for one in list(value.values())[:_SMALL])
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], (list, tuple)):
         return any(isinstance(one, float) for one in value[0])
     return True

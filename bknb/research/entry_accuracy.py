@@ -49,7 +49,7 @@ class Accuracy:
     reached : float
         Share that the best causal rule reaches on a shuffled future, in all but one of a hundred shuffles.
     causal : float
-        Share that the best causal rule reaches on the market as it is.
+        Share that the best causal rule reaches on the market as it is, asked at all times.
     p_value : float
         Share of shuffles in which the best causal rule is as accurate, times the number of times tried; at most 1.
     """
@@ -125,15 +125,11 @@ def _over(entries: Sequence[tuple[int, int]], minutes: Candles, length: int, *, 
         return Accuracy(entries=count, minutes=length, right=0.0, reached=1.0, causal=0.0, p_value=1.0)
     ahead = opens[place + length] - opens[place]
     right = _share(sides[None, :], ahead)[0]
-    rules = [np.ones(count), -np.ones(count)]
-    for back in _LOOK_BACKS:
-        past = np.sign(opens[place - 1] - opens[np.maximum(place - 1 - back * length, 0)])
-        rules += [past, -past]
-    family = np.array(rules)
-    causal = float(_share(family, ahead).max())
-    everything = np.concatenate([family, sides[None, :].astype(np.float64)])
+    always = np.arange(length, len(times) - length, length)
+    moves = opens[always + length] - opens[always]  # all of the market, one after the other
+    causal = float(_share(_rules(opens, always, length), moves).max())
+    everything = np.concatenate([_rules(opens, place, length), sides[None, :].astype(np.float64)])
     rng = np.random.default_rng(seed)
-    moves = opens[length::length] - opens[:-length:length]  # all of the market, one after the other
     best = np.array([_share(everything, _shuffled(moves, count, rng)).max() for _ in range(_SHUFFLES)])
     return Accuracy(
         entries=count,
@@ -143,6 +139,15 @@ def _over(entries: Sequence[tuple[int, int]], minutes: Candles, length: int, *, 
         causal=causal,
         p_value=float((1 + (best >= right).sum()) / (1 + _SHUFFLES)),
     )
+
+
+def _rules(opens: Floats, place: NDArray[np.int64], length: int) -> Floats:
+    """The sides of the causal rules at some places, a row for each rule."""
+    rules = [np.ones(len(place)), -np.ones(len(place))]
+    for back in _LOOK_BACKS:
+        past = np.sign(opens[place - 1] - opens[np.maximum(place - 1 - back * length, 0)])
+        rules += [past, -past]
+    return np.array(rules)
 
 
 def _share(sides: NDArray[np.generic], ahead: Floats) -> Floats:

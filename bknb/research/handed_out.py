@@ -1,10 +1,10 @@
 """What libraries hand out while a strategy is asked, replaced by something else: files, databases, the network.
 
-The functions are replaced in their modules for as long as the ``with`` block runs, for all threads:
-``pandas.read_csv`` and its like, ``numpy.load``, ``pickle.load``, ``json.load``, ``open``, ``os.read``,
-``sqlite3.connect``, answers over HTTP, the output of other programs, and ``get_candles`` of bknb's own sources when the
-user's code calls it. A function that was imported by its own name before (``from pandas import read_csv``) is not
-replaced.
+The functions are replaced in their modules for as long as the ``with`` block runs, for the user's code in the thread
+that asks and those it starts; other threads of the process get what there is. Replaced are ``pandas.read_csv`` and its
+like, ``numpy.load``, ``pickle.load``, ``json.load``, ``open``, ``os.read``, ``sqlite3.connect``, answers over HTTP, the
+output of other programs, and ``get_candles`` of bknb's own sources. A function that was imported by its own name before
+(``from pandas import read_csv``) is not replaced.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
-from ..user_code import is_users_file
+from ..user_code import is_bknb_file, is_users_file
 from .tracing import data_file_name
 
 Change = Callable[[str, Any], Any]
@@ -55,12 +56,32 @@ class _Busy(threading.local):
 
 
 _busy = _Busy()
+_bystanders: set[int] = set()  # threads that ran before: other runs of this process read what there is
+
+
+def _applies() -> bool:
+    """Whether the user's code, in the thread that asks it or one it started, is what reads now."""
+    if _busy.inside or threading.get_ident() in _bystanders:
+        return False
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if is_users_file(name):
+            return True
+        if is_bknb_file(name) and name != __file__:
+            return False
+        frame = frame.f_back
+    return False
 
 
 @contextmanager
 def handing_out(change: Change) -> Iterator[None]:
     """Hand out what ``change`` returns inside the ``with`` block."""
+    me = threading.get_ident()
     with ExitStack() as stack:
+        others = {thread.ident or 0 for thread in threading.enumerate()} - {me} - _bystanders
+        _bystanders.update(others)
+        stack.callback(_bystanders.difference_update, others)
 
         def put(owner: Any, name: str, made: Callable[[Any], Any]) -> None:
             before = vars(owner)[name] if isinstance(owner, type) else getattr(owner, name)
@@ -89,7 +110,7 @@ def handing_out(change: Change) -> Iterator[None]:
 def _reader(function: Any, *, change: Change, query: bool) -> Any:
     @functools.wraps(function)
     def read(*args: Any, **options: Any) -> Any:
-        if _busy.inside:
+        if not _applies():
             return function(*args, **options)
         args = tuple(one.inside if isinstance(one, Rows) else one for one in args)
         options = {name: one.inside if isinstance(one, Rows) else one for name, one in options.items()}
@@ -120,7 +141,7 @@ def _opener(function: Any, *, change: Change) -> Any:
     @functools.wraps(function)
     def opened(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
         handle = function(file, mode, *args, **options)
-        if _busy.inside or set(mode) & set("wax+") or not isinstance(file, (str, os.PathLike)):
+        if set(mode) & set("wax+") or not _applies() or not isinstance(file, (str, os.PathLike)):
             return handle
         path = os.fspath(file)
         label = data_file_name(path) if isinstance(path, str) else ""
@@ -163,7 +184,7 @@ def _descriptor_reader(function: Any, *, names: dict[int, str], change: Change) 
     def read(number: int, length: int, /) -> bytes:
         content: bytes = function(number, length)
         label = names.get(number, "")
-        return change(label, content) if label and not _busy.inside else content
+        return change(label, content) if label and _applies() else content
 
     return read
 
@@ -172,7 +193,7 @@ def _method(function: Any, *, name: str, change: Change) -> Any:
     @functools.wraps(function)
     def read(self: Any, *args: Any, **options: Any) -> Any:
         content = function(self, *args, **options)
-        return content if _busy.inside else change(name, content)
+        return change(name, content) if _applies() else content
 
     return read
 
@@ -181,7 +202,7 @@ def _communicate(function: Any, *, change: Change) -> Any:
     @functools.wraps(function)
     def communicate(self: Any, *args: Any, **options: Any) -> Any:
         output, errors = function(self, *args, **options)
-        return (output if output is None or _busy.inside else change(PROGRAM, output)), errors
+        return (change(PROGRAM, output) if output is not None and _applies() else output), errors
 
     return communicate
 
@@ -190,7 +211,7 @@ def _connecter(function: Any, *, change: Change) -> Any:
     @functools.wraps(function)
     def connect(*args: Any, **options: Any) -> Any:
         connection = function(*args, **options)
-        return connection if _busy.inside else Rows(connection, change)
+        return Rows(connection, change) if _applies() else connection
 
     return connect
 

@@ -8,42 +8,16 @@ start programs or threads, or reach the network are refused, and what they make 
 
 from __future__ import annotations
 
-import ast
-import builtins
 import contextlib
 import io
-import linecache
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final
+from typing import Any
 
-from ..user_code import is_users
+from .statements import Statement, compiled, imported, statements_of
 from .tracing import nothing_changed_outside
 from .variables import Variable, caches, names_by_namespace, owner_of, variables
-
-_CHANGING: Final = frozenset(
-    {
-        *("append", "extend", "insert", "add", "update", "setdefault", "pop", "clear", "remove", "sort", "reverse"),
-        *("fit", "partial_fit", "fit_transform", "train", "load_state_dict", "fill", "put", "itemset"),
-    }
-)
-_LOADING: Final = re.compile(r"^(read|load|fetch|get_candles|download|query|open|urlopen|execute|loadtxt|fromfile)")
-_FETCHING: Final = ("bknb.exchanges", "bknb.market", "bknb.domain", "bknb.history")
-_MOST_STATEMENTS: Final = 3_000
-_BUILT_IN: Final = frozenset(vars(builtins))
-
-
-@dataclass(frozen=True, slots=True)
-class _Statement:
-    """A statement at the top of a module or cell: which names it makes or changes, and which it reads."""
-
-    node: ast.stmt
-    file: str
-    makes: frozenset[str]
-    reads: frozenset[str]
-    loads: bool
 
 
 @dataclass(slots=True)
@@ -51,12 +25,12 @@ class _Part:
     """What is run again in one namespace."""
 
     space: dict[str, Any]
-    statements: list[_Statement]
+    statements: list[Statement]
     roots: set[str]
     names: set[str]
     loading: bool = False
-    codes: list[tuple[_Statement, CodeType]] = field(default_factory=list)
-    failed: list[_Statement] = field(default_factory=list)
+    codes: list[tuple[Statement, CodeType]] = field(default_factory=list)
+    failed: list[Statement] = field(default_factory=list)
 
 
 class Preparation:
@@ -89,11 +63,21 @@ class Preparation:
         self.explained: set[int] = set()
         self._holds_data = holds_data
         self._parts: list[_Part] = []
-        for space, names in names_by_namespace(function):
+        self._imports: list[tuple[dict[str, Any], str, dict[str, Any], str]] = []
+        waiting = names_by_namespace(function)
+        done: set[int] = set()
+        while waiting:
+            space, names = waiting.pop(0)
+            if id(space) in done:
+                continue
+            done.add(id(space))
             self._read(space, {name for name in names if not isinstance(space.get(name), ModuleType)})
+            for alias, module, name in imported(space, names):
+                self._imports.append((space, alias, vars(module), name))
+                waiting.append((vars(module), {name}))
 
     def _read(self, space: dict[str, Any], names: set[str]) -> None:
-        statements = _statements(space)
+        statements = statements_of(space)
         if statements is None:
             self.untold += sorted(name for name in names if not _is_code(space.get(name)))
             return
@@ -107,6 +91,9 @@ class Preparation:
         data = {
             name for name in needed if name in space and not _is_code(space[name]) and self._holds_data(space[name])
         }
+        told = {name for name in data if self._is_told(name, relevant)}
+        self.explained |= {id(space[name]) for name in told}
+        data -= told
         roots = {name for name in data if not self._reaches(name, data - {name}, relevant)}
         loads = {name for one in relevant if one.loads for name in one.makes}
         loads = _closed(loads, relevant)  # what loads through a function that does
@@ -119,11 +106,25 @@ class Preparation:
             return
         used = [one for one in relevant if one.makes & made]
         part = _Part(space, used, roots, made_names)
-        part.codes = [(one, _compiled(one)) for one in used]
+        part.codes = [(one, compiled(one)) for one in used]
         self._parts.append(part)
 
     @staticmethod
-    def _reaches(name: str, data: set[str], relevant: Sequence[_Statement]) -> bool:
+    def _is_told(name: str, relevant: Sequence[Statement]) -> bool:
+        """Whether a name is made of nothing but what stands in the text, such as a calendar."""
+        seen, waiting = {name}, [name]
+        while waiting:
+            one = waiting.pop()
+            making = [statement for statement in relevant if one in statement.makes]
+            if not all(statement.told for statement in making) or (one == name and not making):
+                return False
+            new = {other for statement in making for other in statement.reads} - seen
+            seen |= new
+            waiting += new
+        return True
+
+    @staticmethod
+    def _reaches(name: str, data: set[str], relevant: Sequence[Statement]) -> bool:
         """Whether a name is made of others that hold data."""
         seen, waiting = {name}, [name]
         while waiting:
@@ -171,7 +172,7 @@ class Preparation:
                 return unchanged()
         return False
 
-    def _failing(self, part: _Part) -> list[_Statement]:
+    def _failing(self, part: _Part) -> list[Statement]:
         """The statements that cannot be run again."""
         part.failed = []
         self._run(part, lambda value: value, part.failed)
@@ -207,7 +208,7 @@ class Preparation:
             yield
 
     @staticmethod
-    def _run(part: _Part, change: Callable[[Any], Any], failing: list[_Statement] | None = None) -> dict[str, Any]:
+    def _run(part: _Part, change: Callable[[Any], Any], failing: list[Statement] | None = None) -> dict[str, Any]:
         space = dict(part.space)
         if not part.loading:
             space |= {name: change(part.space[name]) for name in part.roots}
@@ -229,6 +230,9 @@ class Preparation:
         new_of = {id(part.space[name]): space[name] for name in part.names if name in part.space and name in space}
         reached = [variable for variable in variables(self.function) if id(variable.value) in new_of]
         found += [(variable, new_of[id(variable.value)]) for variable in reached]
+        for importing, alias, origin, name in self._imports:
+            if origin is part.space and name in part.names and name in space:
+                found.append((Variable(alias, importing[alias], _setter(importing, alias)), space[name]))
         owner = owner_of(self.function)
         for name in part.names:
             old, new = part.space.get(name), space.get(name)
@@ -270,7 +274,7 @@ def _is_code(value: Any) -> bool:
     return isinstance(value, (FunctionType, ModuleType, type)) or callable(getattr(value, "cache_clear", None))
 
 
-def _closed(names: set[str], statements: Sequence[_Statement]) -> set[str]:
+def _closed(names: set[str], statements: Sequence[Statement]) -> set[str]:
     """The names, and all that are made of them."""
     found, before = set(names), set[str]()
     while found != before:
@@ -279,113 +283,3 @@ def _closed(names: set[str], statements: Sequence[_Statement]) -> set[str]:
             if one.reads & found or one.makes & found:
                 found |= one.makes
     return found
-
-
-# -- reading -------------------------------------------------------------------------------------------------------
-
-
-def _statements(space: dict[str, Any]) -> list[_Statement] | None:
-    """The statements that filled a namespace, in order; ``None`` when nobody has their text."""
-    found: list[_Statement] = []
-    for file, text in _texts(space):
-        try:
-            tree = ast.parse(text)
-        except SyntaxError:
-            continue
-        nodes = [node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))]
-        nodes = [node for node in nodes if not _starts_a_run(node, space)]
-        found += [_statement(_undecorated(node, space), file) for node in nodes]
-    return found if 0 < len(found) <= _MOST_STATEMENTS else None
-
-
-def _texts(space: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    cells = space.get("In")
-    if isinstance(cells, list) and "get_ipython" in space:
-        for number, cell in enumerate(cells):
-            lines = [line for line in str(cell).splitlines() if not line.lstrip().startswith(("%", "!", "?"))]
-            yield f"<cell {number}>", "\n".join(lines)
-        return
-    file = space.get("__file__")
-    if isinstance(file, str) and not (isinstance(space.get("__name__"), str) and _installed(space)):
-        yield file, "".join(linecache.getlines(file))
-
-
-def _installed(space: dict[str, Any]) -> bool:
-    module = ModuleType(str(space["__name__"]))
-    module.__file__ = space.get("__file__")
-    return not is_users(module)
-
-
-def _starts_a_run(node: ast.stmt, space: dict[str, Any]) -> bool:
-    """Whether a statement calls bknb to do more than to fetch candles."""
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return False
-    calls = [each.func for each in ast.walk(node) if isinstance(each, ast.Call)]
-    modules = [str(getattr(_named(call, space), "__module__", "")) for call in calls]
-    return any(module.startswith("bknb.") and not module.startswith(_FETCHING) for module in modules)
-
-
-def _named(node: ast.expr, space: dict[str, Any]) -> Any:
-    """The function that an expression such as ``bknb.backtest`` names; ``None`` when it is none of a module's."""
-    if isinstance(node, ast.Name):
-        return space.get(node.id)
-    if isinstance(node, ast.Attribute):
-        owner = _named(node.value, space)
-        return getattr(owner, node.attr, None) if isinstance(owner, ModuleType) else None
-    return None
-
-
-def _statement(node: ast.stmt, file: str) -> _Statement:
-    makes: set[str] = set()
-    reads: set[str] = set()
-    loads = False
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        makes.add(node.name)
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name):
-            inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-            if isinstance(each.ctx, ast.Load):
-                reads.add(each.id)
-            elif not inside:
-                makes.add(each.id)
-        elif isinstance(each, (ast.Subscript, ast.Attribute)) and isinstance(each.ctx, (ast.Store, ast.Del)):
-            makes |= _base(each)
-        elif isinstance(each, ast.Call):
-            name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
-            loads |= bool(_LOADING.match(name))
-            in_place = any(word.arg == "inplace" for word in each.keywords)
-            if isinstance(each.func, ast.Attribute) and (name in _CHANGING or in_place):
-                makes |= _base(each.func)
-    if isinstance(node, ast.AugAssign):
-        reads |= makes
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        makes = {node.name}  # what its body makes are names of its own, or is made when it is called
-    return _Statement(node, file, frozenset(makes), frozenset(reads - _BUILT_IN), loads)
-
-
-def _base(node: ast.expr) -> set[str]:
-    while isinstance(node, (ast.Attribute, ast.Subscript)):
-        node = node.value
-    return {node.id} if isinstance(node, ast.Name) else set()
-
-
-def _compiled(statement: _Statement) -> CodeType:
-    return compile(ast.Module(body=[statement.node], type_ignores=[]), statement.file, "exec")
-
-
-def _undecorated(node: ast.stmt, space: dict[str, Any]) -> ast.stmt:
-    """A function's definition without decorators that would register it again."""
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        node.decorator_list = [one for one in node.decorator_list if not _own_decorator(one, space)]
-    return node
-
-
-def _own_decorator(node: ast.expr, space: dict[str, Any]) -> bool:
-    """Whether a decorator is the user's own or bknb's: it would register the function again."""
-    target = node.func if isinstance(node, ast.Call) else node
-    names = _base(target)
-    value = space.get(next(iter(names), ""))
-    if isinstance(value, ModuleType):
-        return value.__name__.partition(".")[0] == "bknb" or is_users(value)
-    module = str(getattr(value, "__module__", ""))
-    return module.partition(".")[0] == "bknb" or (isinstance(value, (FunctionType, type)) and is_users(value))

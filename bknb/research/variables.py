@@ -98,8 +98,8 @@ def names_by_namespace(function: Callable[..., Any]) -> list[tuple[dict[str, Any
     for one in functions(function):
         for name, _, space in _read(one):
             found.setdefault(id(space), (space, set()))[1].add(name)
-        if one.__globals__.get(one.__name__) is not None:
-            found.setdefault(id(one.__globals__), (one.__globals__, set()))[1].add(one.__name__)
+        own = {name for name, value in list(one.__globals__.items()) if value is one}
+        found.setdefault(id(one.__globals__), (one.__globals__, set()))[1].update(own or {one.__name__})
     return list(found.values())
 
 

@@ -71,16 +71,17 @@ def check_lookahead(
     settings: Settings | dict[str, Any] | None = None,
     allow_gaps: bool = False,
 ) -> LookaheadReport:
-    """Find out whether a strategy uses data it could not have had at that moment.
+    """Look for data that a strategy uses and could not have had at that moment.
 
     The strategy is asked at moments of the frame, half of them with a signal, and asked again after the future was cut
-    off and after it was changed: an answer that changes leaked. Data in its variables (DataFrames, candles, rows with
-    moments, sources) is cut off at the moment as well. It is also asked twice and backwards, with less history, and
-    watched for clocks, files and the network. Rows of a ``get_signals`` are compared with those computed from fewer
-    candles.
+    off and after it was changed: an answer that changes leaked. Data in its variables (tables, candles, arrays, lists,
+    dictionaries, text), and what pandas, numpy, files, databases and sources hand out while it is asked, gets another
+    future as well; statements of its module or notebook that made variables of such data are run again over it. It is
+    also asked twice and backwards, with less history, and watched for clocks, files and the network. Rows of a
+    ``get_signals`` are compared with those computed from fewer candles. Last, the accuracy of its entries is held
+    against what rules on the past reach on futures shuffled in blocks.
 
-    A number computed beforehand from the whole sample and stored in a variable looks like a setting; compute it inside
-    the function, from its candles.
+    That nothing was found is no proof: the report says what was looked at and what it cannot see.
 
     Parameters
     ----------
@@ -96,7 +97,8 @@ def check_lookahead(
     Returns
     -------
     LookaheadReport
-        It shows itself; ``.ok``, ``.findings``, ``.to_pandas()``, ``.report()``.
+        It shows itself; ``.ok`` (nothing found), ``.findings``, ``.looked_at``, ``.cannot_see``, ``.accuracy``,
+        ``.to_pandas()``, ``.report()``.
 
     Raises
     ------
@@ -105,7 +107,8 @@ def check_lookahead(
 
     Notes
     -----
-    The strategy is really called, some hundred times, in a thread of its own.
+    The strategy is really called, some hundred times, in a thread of its own. Statements that are run again cannot
+    write files, start programs or threads, or reach the network; ``lru_cache`` of functions it calls are emptied.
 
     Examples
     --------

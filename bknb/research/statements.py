@@ -1,0 +1,201 @@
+"""The statements of a module or a notebook: which names each makes, which it reads, and whether it loads data."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import linecache
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final
+
+from ..user_code import is_users
+
+_CHANGING: Final = frozenset(
+    {
+        *("append", "extend", "insert", "add", "update", "setdefault", "pop", "clear", "remove", "sort", "reverse"),
+        *("fit", "partial_fit", "fit_transform", "train", "load_state_dict", "fill", "put", "itemset"),
+    }
+)
+_LOADING: Final = re.compile(r"^(read|load|fetch|get_candles|download|query|open|urlopen|execute|loadtxt|fromfile)")
+_PURE: Final = frozenset(
+    {"builtins", "datetime", "math", "itertools", "collections", "functools", "numpy", "pandas", "zoneinfo"}
+)
+_PURE_METHODS: Final = frozenset(
+    {
+        *("append", "extend", "update", "items", "keys", "values", "date", "time", "timestamp", "isoformat"),
+        *("strftime", "astimezone", "replace", "split", "splitlines", "strip", "lower", "upper", "join", "format"),
+        *(
+            "union",
+            "normalize",
+            "normal",
+            "integers",
+            "uniform",
+            "astype",
+            "tolist",
+            "reshape",
+            "cumsum",
+            "mean",
+            "sum",
+        ),
+    }
+)
+_FETCHING: Final = ("bknb.exchanges", "bknb.market", "bknb.domain", "bknb.history")
+_MOST_STATEMENTS: Final = 3_000
+_BUILT_IN: Final = frozenset(vars(builtins))
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement at the top of a module or cell: which names it makes or changes, and which it reads."""
+
+    node: ast.stmt
+    file: str
+    makes: frozenset[str]
+    reads: frozenset[str]
+    loads: bool
+    told: bool  # whether it needs nothing but what stands in the text
+
+
+def statements_of(space: dict[str, Any]) -> list[Statement] | None:
+    """The statements that filled a namespace, in order; ``None`` when nobody has their text."""
+    found: list[Statement] = []
+    for file, text in _texts(space):
+        try:
+            tree = ast.parse(text)
+        except SyntaxError:
+            continue
+        nodes = [node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))]
+        nodes = [node for node in nodes if not _starts_a_run(node, space)]
+        found += [_statement(_undecorated(node, space), file, space) for node in nodes]
+    return found if 0 < len(found) <= _MOST_STATEMENTS else None
+
+
+def imported(space: dict[str, Any], names: set[str]) -> Iterator[tuple[str, ModuleType, str]]:
+    """Values imported by name from the user's own modules: as what, from where, what."""
+    for _, text in _texts(space):
+        with contextlib.suppress(SyntaxError):
+            for node in ast.parse(text).body:
+                if not isinstance(node, ast.ImportFrom) or node.level:
+                    continue
+                module = sys.modules.get(node.module or "")
+                if module is None or not is_users(module):
+                    continue
+                for each in node.names:
+                    alias = each.asname or each.name
+                    if alias in names and alias in space and each.name in vars(module):
+                        yield alias, module, each.name
+
+
+def _texts(space: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    cells = space.get("In")
+    if isinstance(cells, list) and "get_ipython" in space:
+        for number, cell in enumerate(cells):
+            lines = [line for line in str(cell).splitlines() if not line.lstrip().startswith(("%", "!", "?"))]
+            yield f"<cell {number}>", "\n".join(lines)
+        return
+    file = space.get("__file__")
+    if isinstance(file, str) and not (isinstance(space.get("__name__"), str) and _installed(space)):
+        yield file, "".join(linecache.getlines(file))
+
+
+def _installed(space: dict[str, Any]) -> bool:
+    module = ModuleType(str(space["__name__"]))
+    module.__file__ = space.get("__file__")
+    return not is_users(module)
+
+
+def _starts_a_run(node: ast.stmt, space: dict[str, Any]) -> bool:
+    """Whether a statement calls bknb to do more than to fetch candles."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return False
+    calls = [each.func for each in ast.walk(node) if isinstance(each, ast.Call)]
+    modules = [str(getattr(_named(call, space), "__module__", "")) for call in calls]
+    return any(module.startswith("bknb.") and not module.startswith(_FETCHING) for module in modules)
+
+
+def _named(node: ast.expr, space: dict[str, Any]) -> Any:
+    """The function that an expression such as ``bknb.backtest`` names; ``None`` when it is none of a module's."""
+    if isinstance(node, ast.Name):
+        return space.get(node.id)
+    if isinstance(node, ast.Attribute):
+        owner = _named(node.value, space)
+        return getattr(owner, node.attr, None) if isinstance(owner, ModuleType) else None
+    return None
+
+
+def _statement(node: ast.stmt, file: str, space: dict[str, Any]) -> Statement:
+    makes: set[str] = set()
+    reads: set[str] = set()
+    loads = False
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        makes.add(node.name)
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name):
+            inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+            if isinstance(each.ctx, ast.Load):
+                reads.add(each.id)
+            elif not inside:
+                makes.add(each.id)
+        elif isinstance(each, (ast.Subscript, ast.Attribute)) and isinstance(each.ctx, (ast.Store, ast.Del)):
+            makes |= _base(each)
+        elif isinstance(each, ast.Call):
+            name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
+            loads |= bool(_LOADING.match(name))
+            in_place = any(word.arg == "inplace" for word in each.keywords)
+            if isinstance(each.func, ast.Attribute) and (name in _CHANGING or in_place):
+                makes |= _base(each.func)
+    if isinstance(node, ast.AugAssign):
+        reads |= makes
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        makes = {node.name}  # what its body makes are names of its own, or is made when it is called
+    told = not loads and all(_is_pure(each.func, space) for each in ast.walk(node) if isinstance(each, ast.Call))
+    return Statement(node, file, frozenset(makes), frozenset(reads - _BUILT_IN), loads, told)
+
+
+def _is_pure(function: ast.expr, space: dict[str, Any]) -> bool:
+    """Whether what is called computes from its arguments alone."""
+    if isinstance(function, ast.Name) and (function.id in _BUILT_IN or function.id in space):
+        module = str(getattr(space.get(function.id, int), "__module__", ""))
+    elif isinstance(function, ast.Attribute):
+        owner = _named(function.value, space)
+        if not isinstance(owner, (ModuleType, type)):
+            return function.attr in _PURE_METHODS
+        module = owner.__name__ if isinstance(owner, ModuleType) else owner.__module__
+    else:
+        return False
+    top = module.partition(".")[0]
+    return top in _PURE or (module in sys.modules and is_users(sys.modules[module]))
+
+
+def _base(node: ast.expr) -> set[str]:
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        node = node.value
+    return {node.id} if isinstance(node, ast.Name) else set()
+
+
+def compiled(statement: Statement) -> CodeType:
+    """The code of a statement, to be run again."""
+    return compile(ast.Module(body=[statement.node], type_ignores=[]), statement.file, "exec")
+
+
+def _undecorated(node: ast.stmt, space: dict[str, Any]) -> ast.stmt:
+    """A function's definition without decorators that would register it again."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        node.decorator_list = [one for one in node.decorator_list if not _own_decorator(one, space)]
+    return node
+
+
+def _own_decorator(node: ast.expr, space: dict[str, Any]) -> bool:
+    """Whether a decorator is the user's own or bknb's: it would register the function again."""
+    target = node.func if isinstance(node, ast.Call) else node
+    names = _base(target)
+    value = space.get(next(iter(names), ""))
+    if isinstance(value, ModuleType):
+        return value.__name__.partition(".")[0] == "bknb" or is_users(value)
+    module = str(getattr(value, "__module__", ""))
+    return module.partition(".")[0] == "bknb" or (isinstance(value, (FunctionType, type)) and is_users(value))
