@@ -103,7 +103,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The levels and the lifetime a prompt asks a model to keep to: percent of the entry, and minutes."""
         strict = Settings.strict()
         return {
-            "min_take_profit": max(self.min_take_profit_distance_percent, round(self.costs_percent, 6)),
+            "min_take_profit": max(
+                self.min_take_profit_distance_percent or strict.min_take_profit_distance_percent,
+                round(self.costs_percent, 6),
+            ),
             "min_stop_loss": self.min_stop_loss_distance_percent or strict.min_stop_loss_distance_percent,
             "max_stop_loss": self.max_stop_loss_distance_percent or strict.max_stop_loss_distance_percent or 100.0,
             "max_minutes": self.max_signal_lifetime_minutes or strict.max_signal_lifetime_minutes or 1440,

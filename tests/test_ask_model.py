@@ -13,7 +13,7 @@ import bknb
 from bknb.llm.ask import Advice
 from bknb.llm.structured import schema_of
 
-FRAME = ("2024-01-08", "2024-01-09")
+FRAME = ("2024-01-08", "2024-01-09 00:01")  # five questions every 6 hours: the last moment asks nobody
 FEW = {"1h": 3, "15m": 2}
 
 

@@ -28,6 +28,7 @@ from bknb.provenance.candle_fingerprint import compare, fingerprint
 from bknb.provenance.card import Card, decode, encode
 from bknb.provenance.source_code import read_code
 from bknb.provenance.value_text import value_text
+from bknb.sharing.verify_notebook import compared
 
 ROOT = Path(__file__).parent.parent
 FRAME = "2024-01-02:2024-01-06"
@@ -115,12 +116,17 @@ def test_the_card_names_what_was_run(card: Card) -> None:
     assert "if mean(closes[-LENGTH:]) > mean(closes):" in card.code.functions[0].text
     assert card.code.values == {"LENGTH": "10"}
     assert card.settings["percent_fee"] == 0.1
+    assert card.settings["max_signal_lifetime_minutes"] is None
+    assert (card.execution, card.rules, card.format) == ("pessimistic", 2, 2)
     assert {(part.symbol, part.interval) for part in card.data} == {("BTCUSDT", "1m"), ("BTCUSDT", "15m")}
     assert {"python", "numpy", "pandas", "bknb", "bknb code", "platform"} <= set(card.made_with)
     assert len(card.outcome.rows) == len(card.outcome.marks) == card.outcome.trades + card.outcome.cancelled
     report = card.report()
     assert card.outcome.digest[:32] in report
     assert "def mean(values" in report
+    assert "| Execution | pessimistic (rules 2) |" in report
+    assert "| Price tick | unknown: no rounding of levels |" in report
+    assert "max_signal_lifetime_minutes not set, price_tick not set" in report
 
 
 SCRIPT = """
@@ -282,6 +288,25 @@ def test_a_changed_setting_is_named(card: Card) -> None:
     finally:
         bknb.set_config(percent_fee=before)
     assert card.verify().same
+
+
+def test_a_limit_that_was_set_since_is_named(card: Card) -> None:
+    bknb.set_config(max_signal_lifetime_minutes=1440, min_stop_loss_distance_percent=0.5)
+    assert texts(card.verify(), "setting") == [
+        "setting min_stop_loss_distance_percent: 0 -> 0.5",
+        "setting max_signal_lifetime_minutes: not set -> 1440",
+    ]
+
+
+def test_a_limit_of_the_call_is_set_again(strategy: str) -> None:
+    settings = {"max_signal_lifetime_minutes": 400, "max_stop_loss_distance_percent": None, "price_tick": 0.01}
+    card = bknb.backtest("BTCUSDT", strategy=strategy, exchange="demo", frame=FRAME, settings=settings).card
+    assert "| Price tick | 0.01 |" in card.report()
+    bknb.set_config(max_stop_loss_distance_percent=15.0)
+    verification = card.verify()
+    assert verification.same, verification
+    assert verification.result.settings.max_signal_lifetime_minutes == 400
+    assert verification.result.settings.price_tick == 0.01
 
 
 def test_verify_passes_the_arguments_of_the_call_again(strategy: str) -> None:
@@ -515,11 +540,11 @@ def test_a_card_of_0_1_0_is_verified_without_differences(carded: Any) -> None:
     card = Card.load(OLD / "card.json")
     assert card.code.reader == 1
     verification = card.verify()
-    assert verification.same, verification
+    assert {part.kind for part in verification.differences} == {"rules"}
     new = verification.result.card
     assert new.code.reader == 2
     assert len(new.code.functions) > len(card.code.functions)  # what 0.1.0 did not see
-    assert [part.kind for part in new.diff(card)] == [part.kind for part in card.diff(new)] == ["with"]
+    assert [part.kind for part in new.diff(card)] == [part.kind for part in card.diff(new)] == ["rules", "with"]
 
 
 def test_what_changed_since_a_card_of_0_1_0_is_named(carded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -539,3 +564,71 @@ def test_what_changed_since_a_card_of_0_1_0_is_named(carded: Any, monkeypatch: p
         "TABLE: DataFrame ['hours', 'name'] [[4, 'slow']] -> DataFrame ['hours', 'name'] [[5, 'slow']]",
         "clock.minutes: 60 -> 30",
     ]
+
+
+@pytest.fixture
+def entries(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A strategy of which 0.1.0 wrote a card in each of two execution models."""
+    monkeypatch.syspath_prepend(OLD)
+    module = importlib.import_module("entries")
+    bknb.add_strategy("entries", interval="1h", get_signal=module.get_signal)
+    yield module
+    sys.modules.pop("entries", None)
+
+
+def test_a_card_of_earlier_rules_is_not_comparable_and_blames_nobody(entries: Any) -> None:
+    verification = bknb.verify(OLD / "touch.json")
+    (part,) = verification.differences
+    assert (part.kind, part.text) == (
+        "rules",
+        "touch fills at other prices now (its rules 1 -> 2): outcomes cannot be compared, make a new card",
+    )
+    assert not verification.same
+    assert repr(verification).splitlines()[0] == "entries on BTCUSDT: not comparable"
+    assert "Price tick" not in verification.card.report()  # there was no grid
+
+
+def test_a_result_in_a_notebook_of_earlier_rules_is_not_comparable(entries: Any) -> None:
+    verification = bknb.verify(OLD / "touch.json")
+    told = compared([verification.card], [verification.result.card])
+    assert not told
+    assert repr(told).splitlines()[0] == "result 1 (entries on BTCUSDT): not comparable"
+    assert [part.kind for part in told.differences["result 1 (entries on BTCUSDT)"]] == ["rules"]
+
+
+def test_what_else_differs_is_named_beside_earlier_rules(entries: Any) -> None:
+    bknb.set_config(percent_fee=0.05)
+    verification = bknb.verify(OLD / "touch.json")
+    assert [part.kind for part in verification.differences] == ["setting", "rules"]
+    assert repr(verification).startswith("entries on BTCUSDT: NOT the same\n")
+
+
+def test_a_card_of_0_1_0_in_vwap_is_the_same_to_the_last_bit(entries: Any) -> None:
+    """At the market and at limits, cancelled ones among them, and with the limits that were the defaults of 0.1.0."""
+    card = Card.load(OLD / "vwap.json")
+    assert (card.outcome.trades, card.outcome.cancelled, card.outcome.rejected) == (41, 8, 18)
+    assert (card.rules, card.format, card.made_with["bknb"]) == (1, 1, "0.1.0")
+    verification = bknb.verify(card)
+    assert verification.same, verification
+    assert verification.same_outcome
+    assert verification.result.card.rules == 1
+
+
+def test_defaults_of_0_1_0_are_no_setting_of_the_user(entries: Any) -> None:
+    """Where a run is not told to repeat them, as in a notebook."""
+    card = Card.load(OLD / "vwap.json")
+    now = bknb.backtest("BTCUSDT", strategy="entries", exchange="demo", frame="2024-01-02:2024-01-06", execution="vwap")
+    told = [part for part in card.diff(now.card) if "default of" in part.text]
+    assert [part.text for part in told] == [
+        "default of max_signal_lifetime_minutes: 1440 -> not set",
+        "default of max_stop_loss_distance_percent: 20 -> not set",
+        "default of min_stop_loss_distance_percent: 0.5 -> 0",
+        "default of min_take_profit_distance_percent: 0.5 -> 0",
+    ]
+    assert {part.kind for part in told} == {"with"}
+    assert "setting" not in {part.kind for part in card.diff(now.card)}
+
+
+def test_a_card_of_0_1_0_survives_another_save(tmp_path: Path) -> None:
+    card = Card.load(OLD / "vwap.json")
+    assert Card.load(card.save(tmp_path / "again.json")) == card

@@ -22,6 +22,9 @@ import bknb.exchanges
 import bknb.llm
 import bknb.stores
 
+DECIDED = (
+    "signal_id", "symbol", "position", "scheduled_at", "pending_at", "price_take_profit", "price_stop_loss"
+)  # fmt: skip
 EXPECTED: dict[str, Any] = json.loads((made.FIXTURES / "expected.json").read_text())
 
 
@@ -138,8 +141,9 @@ def test_trials_are_counted_and_kept(old: Path) -> None:
     after = ledger.read_bytes()
     assert after.startswith(before)
     assert after.count(b"\n") == before.count(b"\n") + 2
-    again = made.sweep(ledger, made.PARAMS)  # known ones are tried again when they can no longer be told
-    assert made.rows(again.table[["total_pnl", "n", "max_drawdown"]]) == EXPECTED["ledgers"]["sweep"]["table"]
+    again = made.sweep(ledger, made.PARAMS)
+    assert again.from_ledger == 0  # orders filled at other prices then: known ones are tried again
+    assert len(again) == len(EXPECTED["ledgers"]["sweep"]["table"])
     assert ledger.read_bytes().startswith(after)
     assert made.sweep(ledger, made.PARAMS).from_ledger == len(again)
 
@@ -178,17 +182,30 @@ def test_attempts_of_an_optimizer_are_counted(old: Path) -> None:
 # --- models -------------------------------------------------------------------------------------------------------
 
 
+def decided(trades: Any) -> list[list[Any]]:
+    """What was decided about each trade: the model's part of it, whatever it filled at."""
+    at = [list(trades.columns).index(name) for name in (*DECIDED, "note")]
+    return [[row[column] for column in at] for row in made.rows(trades)]
+
+
+def expected_decisions() -> list[list[Any]]:
+    """Those of 0.1.0, but for the one at the last moment of the frame."""
+    *rows, last = EXPECTED["answers"]["trades"]
+    assert last[3].startswith("2024-01-12 00:00")
+    return [[*row[:5], *row[7:9], row[-1]] for row in rows]
+
+
 def test_recorded_replies_match_their_requests(old: Path) -> None:
     """Strictly: a question whose words had changed would find no reply."""
     result = made.advised(bknb.llm.recorded(old / "replies.json", strict=True), None)
     assert not result.errors
-    assert made.rows(result.trades.drop(columns="strategy")) == EXPECTED["answers"]["trades"] != []
+    assert decided(result.trades) == expected_decisions() != []
 
 
 def test_kept_answers_answer_without_a_model(old: Path) -> None:
     result = made.advised(None, old / "answers")
     assert not result.errors
-    assert made.rows(result.trades.drop(columns="strategy")) == EXPECTED["answers"]["trades"]
+    assert decided(result.trades) == expected_decisions()
 
 
 @pytest.mark.slow
@@ -197,7 +214,7 @@ def test_recorded_replies_make_the_same_proposals(old: Path) -> None:
     proposals = made.study(old / "another-ledger", model)
     known = EXPECTED["ledgers"]["optimizer"]
     assert [attempt.status for attempt in proposals.attempts] == known["attempts"]
-    assert made.rows(proposals.ranking[["strategy", "test_trades", "test_total"]]) == known["ranking"]
+    assert sorted(proposals.ranking["strategy"]) == sorted(known["proposals"])
 
 
 # --- candles and cards --------------------------------------------------------------------------------------------
@@ -243,8 +260,8 @@ def test_a_card_is_read_and_verified(old: Path) -> None:
     assert (card.outcome.digest, card.data[0].digest) == (EXPECTED["card"]["outcome"], EXPECTED["card"]["data"])
     strategy = bknb.add_strategy("carded", interval="5m", get_signal=waiting(made.SEED))
     verification = bknb.verify(old / "card.json", strategy=strategy, exchange=source(minutes(made.SEED)))
-    assert verification.same, verification
-    assert made.rows(verification.result.trades) == EXPECTED["card"]["trades"] != []
+    assert [part.kind for part in verification.differences] == ["rules"], verification
+    assert verification.card.outcome.trades == len(EXPECTED["card"]["trades"]) > 0
 
 
 def test_bundled_candles_are_served(old: Path) -> None:

@@ -48,6 +48,39 @@ def study(replies: list[str], **changed: Any) -> Any:
     return bknb.Optimizer.get_data("BTCUSDT", "ideas")
 
 
+STOP_ENTRY = """import bknb
+
+
+def get_signal(ctx):
+    level = ctx.price * 1.002
+    return bknb.Signal(
+        position="long",
+        entry="stop",
+        price_open=level,
+        price_take_profit=level * 1.011,
+        price_stop_loss=level * 0.991,
+        minute_estimated_time=240,
+        id="at " + str(ctx.when),
+    )
+"""
+
+
+@pytest.mark.parametrize("execution", ["pessimistic", "vwap"])
+def test_a_trial_is_the_backtest_of_its_code(execution: str) -> None:
+    """Stop entries, on the grid of the exchange: what the engine does with them, it does in a trial."""
+    bknb.add_exchange("ticking", get_candles=bknb.exchanges.demo(), tick=25.0)
+    (proposal,) = study([idea(10, code=STOP_ENTRY, parameters=[])], execution=execution, exchange="ticking")
+    names: dict[str, Any] = {}
+    exec(proposal.code, names)  # noqa: S102
+    strategy = bknb.add_strategy(proposal.name, interval=proposal.interval, get_signal=names["get_signal"])
+    whole = bknb.backtest("BTCUSDT", strategy=strategy, exchange="ticking", frame=TEST, execution=execution)
+    trades = proposal.test.trades
+    assert len(trades) > 5
+    assert trades.equals(whole.trades)
+    assert bool((trades["price_take_profit"] % 25 == 0).all()) is (execution == "pessimistic")
+    assert "get_candles=bknb.exchanges.demo(), tick=25.0)" in bknb.Optimizer.get_code("BTCUSDT", "ideas")
+
+
 # --- the whole ----------------------------------------------------------------------------------------------------
 
 

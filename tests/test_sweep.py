@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 import bknb
+from bknb.domain.execution import EXECUTION_MODELS, execution_model
 from bknb.engine.build import make_strategy
 from bknb.provenance.strategy_hash import fingerprint
 from bknb.runs.sweep import SweepOptions, SweepTask, open_ledger, plan_sweep
@@ -436,6 +437,16 @@ def test_another_strategy_is_another_trial(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     one, other = (bknb.sweep(make(stop), **options(params={}, ledger=path)) for stop in (0.99, 0.98))
     assert (one.trials, other.trials, other.from_ledger) == (1, 2, 0)
+
+
+def test_figures_of_other_execution_rules_are_not_taken_from_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = options(params={"fast": [3], "slow": [13]}, ledger=tmp_path / "ledger")
+    assert [bknb.sweep(get_signals, **known).from_ledger for _ in range(2)] == [0, 1]
+    model = execution_model("pessimistic")
+    monkeypatch.setitem(EXECUTION_MODELS, "pessimistic", model._replace(rules=model.rules + 1))
+    assert bknb.sweep(get_signals, **known).from_ledger == 0
 
 
 class Levels:

@@ -279,7 +279,7 @@ FORMATS = {
     "cards": Format(
         write_card,
         lambda folder: Card.load(folder / "card.json"),
-        in_file("card.json", lambda _: b'{"bknb_card":2,"content":"in another way"}'),
+        in_file("card.json", lambda _: b'{"bknb_card":3,"content":"in another way"}'),
     ),
     "recorded answers": Format(
         lambda folder: write_whole(folder / "replies.json", b'{"format":"bknb replies 1","replies":[{"text":"yes"}]}'),

@@ -86,6 +86,9 @@ class ExecutionModel(NamedTuple):
         A candle that reaches a limit and the stop opens the position and stops it out, instead of rejecting it.
     frame_end_close, frame_end_cancel
         The reason of what the end of the frame cuts off.
+    rules
+        The version of the model's rules, written on run cards: it grows when the same orders fill otherwise. Rules 1
+        are those of bknb 0.1.0.
     """
 
     name: ExecutionName
@@ -98,6 +101,7 @@ class ExecutionModel(NamedTuple):
     fills_on_the_way: bool
     frame_end_close: CloseReason
     frame_end_cancel: CancelReason
+    rules: int
 
     def can_fill(self, minute: Minute, not_before: int = 0) -> bool:
         """Whether an order that may fill from ``not_before`` (UTC ms) on can fill in a candle."""
@@ -205,6 +209,7 @@ EXECUTION_MODELS: Final[dict[str, ExecutionModel]] = {
         fills_on_the_way=True,
         frame_end_close="frame_end",
         frame_end_cancel="frame_end",
+        rules=2,
     ),
     "touch": ExecutionModel(
         name="touch",
@@ -217,6 +222,7 @@ EXECUTION_MODELS: Final[dict[str, ExecutionModel]] = {
         fills_on_the_way=False,
         frame_end_close="frame_end",
         frame_end_cancel="frame_end",
+        rules=2,
     ),
     "vwap": ExecutionModel(
         name="vwap",
@@ -229,6 +235,7 @@ EXECUTION_MODELS: Final[dict[str, ExecutionModel]] = {
         fills_on_the_way=False,
         frame_end_close="time_expired",
         frame_end_cancel="timeout",
+        rules=1,
     ),
 }
 

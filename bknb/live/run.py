@@ -347,9 +347,14 @@ class LiveRun:
         )
 
     def _decided_at(self, when: int) -> int:
-        """The clock at a decision for the moment ``when`` (UTC ms); a late one is counted and told."""
+        """The clock at a decision for the moment ``when`` (UTC ms); a late one is counted and told.
+
+        Late is more than a minute; on a clock that runs faster than time, a minute of real time.
+        """
         now = self.plan.clock.now()
-        if now > when + MINUTE_MS and self._strategy_loop.rules.model.fills_at_open:
+        if now <= when + MINUTE_MS * max(1.0, getattr(self.plan.clock, "speed", 1.0)):
+            return when
+        if self._strategy_loop.rules.model.fills_at_open:
             self._tell_late(when, now, "made")
         return now
 

@@ -55,6 +55,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     exchange_code
         The Python expression that makes the source of candles.
+    tick
+        The step of prices on the exchange (quote currency); ``None``: unknown.
     """
 
     optimizer: str
@@ -65,6 +67,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     test: Range
     model: str
     summary: str
+    tick: float | None = None
 
     @property
     def test_frame(self) -> str:
@@ -121,7 +124,8 @@ def setup_cell(*, setting: Setting) -> str:  # noqa: ARG001 -- one template may 
 
 def exchange_cell(*, setting: Setting) -> str:
     """Return the registration of the exchange."""
-    return f"bknb.add_exchange({_text(setting.exchange)}, get_candles={setting.exchange_code});"
+    tick = "" if setting.tick is None else f", tick={setting.tick!r}"
+    return f"bknb.add_exchange({_text(setting.exchange)}, get_candles={setting.exchange_code}{tick});"
 
 
 def frames_cell(*, setting: Setting) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ..config import Settings, get_config
 from ..domain.formatting import utc_text
+from ..engine.plan import on_exchange
 from ..engine.registry import Exchange, registry
 from ..engine.resolve import resolve_exchange
 from ..errors import UsageError
@@ -46,7 +47,7 @@ class OptimizerTask(Task[Proposals, Step]):
         super().__init__(symbol, spec.name)
         self.spec = spec
         self.exchange: Exchange = _exchange(spec)
-        self.settings: Settings = get_config()
+        self.settings: Settings = on_exchange(get_config(), self.exchange, symbol)
         model = as_model(spec.model)
         self.model: Model = model.about(symbol) if isinstance(model, OwnCall) else model
         self._steps: list[Step] = []
@@ -353,15 +354,17 @@ class ProposalCells:
 
 def _setting(symbol: str, optimizer: str, *, exchange_code: str) -> cells.Setting:
     proposals = Optimizer.get_data(symbol, optimizer)
+    exchange = BOOK.get(symbol, optimizer).exchange
     return cells.Setting(
         optimizer=optimizer,
         symbol=symbol,
-        exchange=BOOK.get(symbol, optimizer).exchange.name,
+        exchange=exchange.name,
         exchange_code=exchange_code,
         train=proposals.train,
         test=proposals.test,
         model=proposals.model,
         summary=proposals.summary,
+        tick=exchange.tick_of(symbol),
     )
 
 

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -17,14 +17,22 @@ from .candle_fingerprint import CandleRange, changes
 from .source_code import Code
 from .value_text import NOT_COMPARED
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _SHOWN: Final = 8  # lines of one kind in a report of differences
 _ROWS_SHOWN: Final = 4
 _COLUMNS_SHOWN: Final = 4
 _CLOSE: Final = 1e-9
 _INCOMPLETE: Final = (NOT_COMPARED, "characters, sha256")  # values of which one reader shows more than another
 
-Kind = Literal["candles", "code", "value", "setting", "run", "outcome", "with"]
+MOVED_DEFAULTS: Final[Mapping[str, tuple[float | None, float | None]]] = {
+    "min_take_profit_distance_percent": (0.5, 0.0),
+    "min_stop_loss_distance_percent": (0.5, 0.0),
+    "max_stop_loss_distance_percent": (20.0, None),
+    "max_signal_lifetime_minutes": (1440.0, None),
+}
+"""Setting -> its default when cards had format 1, and since."""
+
+Kind = Literal["candles", "code", "value", "setting", "run", "rules", "outcome", "with"]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +64,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    kind : {"candles", "code", "value", "setting", "run", "outcome", "with"}
-        ``"with"``: versions and platform, which may differ without harm.
+    kind : {"candles", "code", "value", "setting", "run", "rules", "outcome", "with"}
+        ``"rules"``: the same orders filled otherwise then, so the outcomes cannot be compared. ``"with"``: versions,
+        their defaults and the platform, which may differ without harm.
     text : str
         The difference as a sentence.
     """
@@ -66,39 +75,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """Run card: strategy, candles, settings, versions and outcome of a run.
-
-    Attributes
-    ----------
-    strategy, symbol, exchange, interval, execution : str
-    frame : str or None
-        Name of the frame, when it had one.
-    start, end : int
-        First and last moment, UTC ms.
-    frame_interval : str
-    risk : str or None
-    allow_gaps, stopped : bool
-    given : tuple of str
-        Options given in the call, not taken from the strategy or the configuration.
-    settings : dict
-    code : Code
-        Source text of the strategy, of the risk rules, and of what they call.
-    data : tuple of CandleRange
-    made_with : dict of str to str
-        Versions of Python, bknb, and the packages in use; the platform.
-    seed : int or None
-        A backtest draws no random numbers: ``None``.
-    outcome : Outcome
-    notes : tuple of str
-
-    Examples
-    --------
-    >>> import bknb
-    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
-    >>> result.card.symbol, result.card.data[0].count, result.card.diff(result.card)
-    ('BTCUSDT', 1447, [])
-    """
+class _Card1(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of format 1."""
 
     format: int = FORMAT
     kind: str = "backtest"
@@ -115,13 +93,53 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     allow_gaps: bool
     stopped: bool
     given: tuple[str, ...]
-    settings: dict[str, float]
+    settings: dict[str, float | None]
     code: Code
     data: tuple[CandleRange, ...]
     made_with: dict[str, str]
     seed: int | None = None
     outcome: Outcome
     notes: tuple[str, ...] = ()
+
+
+class Card(_Card1, frozen=True, kw_only=True):
+    """Run card: strategy, candles, settings, versions and outcome of a run.
+
+    Attributes
+    ----------
+    strategy, symbol, exchange, interval, execution : str
+    frame : str or None
+        Name of the frame, when it had one.
+    start, end : int
+        First and last moment, UTC ms.
+    frame_interval : str
+    risk : str or None
+    allow_gaps, stopped : bool
+    given : tuple of str
+        Options given in the call, not taken from the strategy or the configuration.
+    settings : dict of str to float or None
+        ``None``: a limit that was not set.
+    code : Code
+        Source text of the strategy, of the risk rules, and of what they call.
+    data : tuple of CandleRange
+    made_with : dict of str to str
+        Versions of Python, bknb, and the packages in use; the platform.
+    seed : int or None
+        A backtest draws no random numbers: ``None``.
+    outcome : Outcome
+    notes : tuple of str
+    rules : int
+        Version of the rules by which the execution model filled orders; 1 before cards told it.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+    >>> result.card.symbol, result.card.data[0].count, result.card.diff(result.card)
+    ('BTCUSDT', 1447, [])
+    """
+
+    rules: int = 1
 
     # --- on disk ------------------------------------------------------------------------------------------------
 
@@ -174,7 +192,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
             *_code_differences(self.code, other.code),
             *_value_differences(self.code, other.code),
             *_data_differences(self, other),
-            *_outcome_differences(self.outcome, other.outcome),
+            *_results_differences(self, other),
             *_with_differences(self, other),
         ]
 
@@ -204,12 +222,27 @@ def encode(card: Card) -> bytes:
     return msgspec.json.encode(_Sealed(FORMAT, hashlib.sha256(body).hexdigest(), msgspec.Raw(body)))
 
 
-def _read_1(content: bytes) -> tuple[_Sealed, Card]:
+class _Read(NamedTuple):
+    """A card, its fields as they were written, and the checksum over those."""
+
+    card: Card
+    written: _Card1
+    sha256: str
+
+
+def _read_1(content: bytes) -> _Read:
     sealed = msgspec.json.decode(content, type=_Sealed)
-    return sealed, msgspec.json.decode(sealed.card, type=Card)
+    written = msgspec.json.decode(sealed.card, type=_Card1)
+    return _Read(msgspec.json.decode(sealed.card, type=Card), written, sealed.sha256)
 
 
-_READERS: Final[Mapping[int, Callable[[bytes], tuple[_Sealed, Card]]]] = {1: _read_1}
+def _read_2(content: bytes) -> _Read:
+    sealed = msgspec.json.decode(content, type=_Sealed)
+    card = msgspec.json.decode(sealed.card, type=Card)
+    return _Read(card, card, sealed.sha256)
+
+
+_READERS: Final[Mapping[int, Callable[[bytes], _Read]]] = {1: _read_1, 2: _read_2}
 """Format -> the function that reads it."""
 
 
@@ -218,18 +251,18 @@ def decode(content: bytes, *, where: str) -> Card:
     from ..stores.versions import read_json
 
     try:
-        sealed, card = read_json(_READERS, content, what=where, member="bknb_card")
+        read = read_json(_READERS, content, what=where, member="bknb_card")
     except (ValueError, msgspec.DecodeError) as error:
         raise StateError(
             f"{where} is not a run card of bknb: {error}\nexpected a file that card.save(...) wrote"
         ) from None
     # Indentation is not content: the checksum is over the card as it is written without any.
-    if hashlib.sha256(msgspec.json.encode(card, order="deterministic")).hexdigest() != sealed.sha256:
+    if hashlib.sha256(msgspec.json.encode(read.written, order="deterministic")).hexdigest() != read.sha256:
         raise StateError(
             f"{where} was changed after it was written: its checksum does not match\n"
             "ask for the card again, or run the backtest again"
         )
-    return card
+    return read.card
 
 
 # --- rows of an outcome -----------------------------------------------------------------------------------------
@@ -290,13 +323,22 @@ def _setting_differences(old: Card, new: Card) -> list[Difference]:
     names = [*old.settings, *(name for name in new.settings if name not in old.settings)]
 
     def text(card: Card, name: str) -> str:
-        return f"{card.settings[name]:g}" if name in card.settings else "not known"
+        return _setting(card.settings[name]) if name in card.settings else "not known"
 
-    return [
-        _changed("setting", f"setting {name}", text(old, name), text(new, name))
-        for name in names
-        if old.settings.get(name) != new.settings.get(name)
-    ]
+    found = []
+    for name in names:
+        was, now = old.settings.get(name), new.settings.get(name)
+        if was == now:
+            continue
+        if old.format != new.format and MOVED_DEFAULTS.get(name) in ((was, now), (now, was)):
+            found.append(_changed("with", f"default of {name}", text(old, name), text(new, name)))
+        else:
+            found.append(_changed("setting", f"setting {name}", text(old, name), text(new, name)))
+    return found
+
+
+def _setting(value: float | None) -> str:
+    return "not set" if value is None else f"{value:g}"
 
 
 def _code_differences(old: Code, new: Code) -> list[Difference]:
@@ -400,6 +442,16 @@ def _data_differences(old: Card, new: Card) -> list[Difference]:
     return [Difference(kind="candles", text=text) for text in found]
 
 
+def _results_differences(old: Card, new: Card) -> list[Difference]:
+    """Differences in the outcome, or why it cannot be compared."""
+    if old.execution != new.execution or old.rules == new.rules:
+        return _outcome_differences(old.outcome, new.outcome)
+    if old.outcome.digest == new.outcome.digest:
+        return [_changed("with", f"rules of {old.execution}", old.rules, new.rules)]
+    told = f"{old.execution} fills at other prices now (its rules {old.rules} -> {new.rules})"
+    return [Difference(kind="rules", text=f"{told}: outcomes cannot be compared, make a new card")]
+
+
 def _outcome_differences(old: Outcome, new: Outcome) -> list[Difference]:
     if old.digest == new.digest:
         return []
@@ -485,7 +537,8 @@ def card_markdown(card: Card) -> str:
         "|---|---|",
         f"| Run | {card.strategy}, {card.symbol} on {card.exchange}, asked every {card.interval} |",
         f"| Frame | {span}{f' ({card.frame})' if card.frame else ''} |",
-        f"| Execution | {card.execution}{f', risk {card.risk}' if card.risk else ''} |",
+        f"| Execution | {card.execution} (rules {card.rules}){f', risk {card.risk}' if card.risk else ''} |",
+        *([f"| Price tick | {tick} |"] if (tick := _tick(card)) else ()),
         f"| Outcome | {counts} |",
         f"| Digest of the outcome | `{result.digest[:32]}` |",
         f"| Made with | {', '.join(f'{name} {text}' for name, text in card.made_with.items())} |",
@@ -502,7 +555,7 @@ def card_markdown(card: Card) -> str:
         "",
         "## Settings",
         "",
-        ", ".join(f"{name} {value:g}" for name, value in card.settings.items()),
+        ", ".join(f"{name} {_setting(value)}" for name, value in card.settings.items()),
         "",
         "## Code",
         "",
@@ -513,3 +566,11 @@ def card_markdown(card: Card) -> str:
     if card.notes:
         lines += ["", "## Notes", "", *(f"* {note}" for note in card.notes)]
     return "\n".join(lines)
+
+
+def _tick(card: Card) -> str:
+    """The grid that levels were put on, as text; empty for rules without one."""
+    if card.rules < 2:
+        return ""
+    tick = card.settings.get("price_tick")
+    return "unknown: no rounding of levels" if tick is None else f"{tick:g}"

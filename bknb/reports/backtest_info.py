@@ -282,7 +282,7 @@ def _failure(failure: Any) -> str:
 
 def _setting(value: Any) -> str:
     if value is None:
-        return "none"
+        return "not set"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..domain.execution import execution_model
 from ..provenance.source_code import Code, read_code
 from ..provenance.strategy_hash import functions_of
 from ..provenance.value_text import value_text
@@ -60,12 +61,13 @@ def card_of(result: Result) -> Card:
         stopped=result.stopped,
         given=getattr(plan, "given", ()),
         # all as floats: a notebook's front end writes 20.0 as 20, and the checksum must not care
-        settings={name: float(value) for name, value in plan.settings.decisive().items()},
+        settings={name: None if value is None else float(value) for name, value in plan.settings.decisive().items()},
         code=code,
         data=record.fingerprints(),
         made_with={**made_with(code.packages), "candles from": record.candles_from},
         outcome=outcome,
         notes=code.notes,
+        rules=execution_model(plan.execution).rules,
     )
 
 

@@ -15,7 +15,7 @@ from ..engine.build import make_frame
 from ..engine.registry import Exchange, Frame, Strategy, registry
 from ..errors import UnknownName, UsageError
 from ..ports import CandleSource
-from ..provenance.card import Card, Difference
+from ..provenance.card import MOVED_DEFAULTS, Card, Difference
 
 if TYPE_CHECKING:
     from .result import Result
@@ -74,6 +74,8 @@ class Verification:
             return f"{name}: the same ({outcome.trades} trades, {count:,} candles, digest {outcome.digest[:12]})"
         if self.same_outcome:
             return f"{name}: the same {outcome.trades} trades, though something differs"
+        if all(part.kind == "rules" for part in self.differences):
+            return f"{name}: not comparable"
         return f"{name}: NOT the same"
 
     def __repr__(self) -> str:
@@ -105,6 +107,8 @@ def verify(
 
     Strategy, exchange and frame are looked up by the names on the card; settings are those of ``get_config()``, with
     what the original call set itself. So a line, a candle or a setting that was changed since is found and named.
+    A default that another version of bknb had is repeated. Where the execution model fills at other prices since the
+    card was made, that is told, and outcomes are not compared.
 
     Parameters
     ----------
@@ -181,9 +185,12 @@ def _frame(card: Card) -> Frame:
 
 
 def _settings(card: Card) -> dict[str, Any]:
+    """What the original call set, and defaults of its version that this one replaced."""
+    theirs = msgspec.structs.asdict(msgspec.convert(card.settings, Settings, strict=False))
     ours = msgspec.structs.asdict(get_config())
     return {
-        name: type(now)(card.settings[name])
+        name: theirs[name]
         for name, now in ours.items()
-        if f"setting {name}" in card.given and name in card.settings
+        if name in card.settings
+        and (f"setting {name}" in card.given or (card.format == 1 and MOVED_DEFAULTS.get(name) == (theirs[name], now)))
     }

@@ -81,7 +81,7 @@ ASKABLE: Final = ("ctx", "symbol", "when", "price")
 """What ``get_signal`` may ask for by name."""
 
 SIGNAL_NEEDS: Final = ("position", "price_take_profit", "price_stop_loss", "minute_estimated_time")
-SIGNAL_FIELDS: Final = frozenset([*SIGNAL_NEEDS, "price_open", "note", "id"])
+SIGNAL_FIELDS: Final = frozenset([*SIGNAL_NEEDS, "price_open", "entry", "note", "id"])
 
 TO_ALLOWED: Final = _words("to_dict to_frame to_list to_numpy to_pandas to_datetime to_numeric to_timedelta")
 

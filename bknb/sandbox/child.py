@@ -235,7 +235,9 @@ def _plain(signal: Signal) -> Signal:
         price_stop_loss=float(signal.price_stop_loss),
         minute_estimated_time=int(signal.minute_estimated_time),
         price_open=None if signal.price_open is None else float(signal.price_open),
+        entry=signal.entry,
         note=str(signal.note)[:200],
+        id=None if signal.id is None else str(signal.id)[:200],
     )
 
 

@@ -46,11 +46,17 @@ class NotebookVerification:
     def __repr__(self) -> str:
         lines = []
         for name, found in self.differences.items():
-            lines.append(f"{name}: {'NOT the same' if found else 'the same'}")
+            lines.append(f"{name}: {_verdict(found)}")
             lines += [f"  {part.kind:<8} {part.text}" for part in found]
         if self.surroundings:
             lines.append(f"made with something else: {'; '.join(part.text for part in self.surroundings)}")
         return "\n".join(lines)
+
+
+def _verdict(found: tuple[Difference, ...]) -> str:
+    if not found:
+        return "the same"
+    return "not comparable" if all(part.kind == "rules" for part in found) else "NOT the same"
 
 
 def verify_notebook(

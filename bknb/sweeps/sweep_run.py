@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
+from ..domain.execution import execution_model
 from ..domain.trial import Trial, same_data
 from ..engine.build import with_params
 from ..engine.vectorised import first_row, signal_rows, unsteady_rows
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from .search import Space
 
 RULES: Final = "1:" + ",".join(FIGURES)
-"""Version of the rules in the key of a trial; changes with the figures, or when a release changes trades."""
+"""Version of the figures in the key of a trial; that of the fills is the execution model's own."""
 
 _SHARPE: Final = FIGURES.index("sharpe_ratio")
 _BATCH: Final = 32  # combinations in a task, at most
@@ -280,7 +281,7 @@ class SweepRun:
             self.data[symbol],
             msgspec.json.encode(plan.settings.decisive()),
             (plan.frame.start, plan.frame.last, plan.frame.interval),
-            plan.execution,
+            (plan.execution, execution_model(plan.execution).rules),
             plan.symbol,
         )
         return hashlib.sha256(repr(parts).encode())
