@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import Literal
 
 from ..errors import UsageError
@@ -28,15 +29,50 @@ def _exchange(exchange: str | Exchange | CandleSource | AnyFunction) -> Exchange
 
 
 def resolve_strategy(chosen: str | Strategy | AnyFunction, *, interval: str | None = None) -> Strategy:
-    """A name, a strategy or a function as a strategy; ``interval`` is for functions (default ``"1m"``)."""
+    """A name, a strategy or a function as a strategy.
+
+    A registered function is the strategy it was registered as; ``interval`` comes before its own. Any other function is
+    asked at every ``interval`` (default ``"1m"``).
+
+    Raises
+    ------
+    UnknownName
+        No strategy of that name is registered.
+    UsageError
+        The function is registered under several names, or is none.
+    """
     if isinstance(chosen, str):
         chosen = registry.strategies.get(chosen)
+    if not isinstance(chosen, Strategy):
+        chosen = _registered(chosen) or chosen
     if isinstance(chosen, Strategy):
         if interval is None or interval == chosen.interval:
             return chosen
         return rebuilt(chosen, interval=interval)
     name = getattr(chosen, "__name__", type(chosen).__name__)
     return make_strategy(name, chosen, interval=interval or "1m")
+
+
+def _registered(function: AnyFunction) -> Strategy | None:
+    """The strategy that this very function is registered as, if there is one."""
+    found = [
+        strategy
+        for strategy in registry.strategies.items.values()
+        if _same(strategy.get_signals or strategy.get_signal, function)
+    ]
+    if len(found) > 1:
+        names = [repr(strategy.name) for strategy in found]
+        raise UsageError(
+            f"the function {getattr(function, '__name__', type(function).__name__)} is registered as "
+            f"{', '.join(names[:-1])} and {names[-1]}, and each may run differently\n"
+            f"give the run the name of one of them, such as strategy={names[0]}"
+        )
+    return found[0] if found else None
+
+
+def _same(one: AnyFunction, other: AnyFunction) -> bool:
+    """Whether two functions are one object; a method of an object is made anew whenever it is asked for."""
+    return one is other or (isinstance(one, MethodType) and one == other)
 
 
 def resolve_frame(frame: str | Frame | tuple[object, object]) -> Frame:
