@@ -270,12 +270,12 @@ class Optimizer:
 
     @staticmethod
     def stop(symbol: str, optimizer: str, *, now: bool = False) -> None:
-        """Stop a study; see ``OptimizerTask.stop``."""
-        BOOK.get(symbol, optimizer).stop(now=now)
+        """Stop all running studies of that optimizer on that symbol; see ``OptimizerTask.stop``."""
+        BOOK.stop(symbol, optimizer, now=now)
 
     @staticmethod
     def list() -> list[OptimizerTask]:
-        """The last study of every symbol and optimizer."""
+        """All that run, and the last study of every symbol and optimizer."""
         return BOOK.all()
 
     @staticmethod

@@ -120,13 +120,14 @@ def backtest(
     symbol
         The pair to trade, as the exchange calls it.
     strategy
-        A registered name, a function, or a strategy.
+        A registered name, a function, or a strategy. A registered function is run as it was registered.
     exchange
         A registered name, a source from ``bknb.exchanges``, or a ``get_candles`` function.
     frame
         A registered name, ``(start, end)``, or ``"2024-01-01:2024-02-01"``.
     interval
-        How often a function is asked (default ``"1m"``); overrides the interval of a registered strategy.
+        How often the strategy is asked; by default as it was registered, and a function that is not registered every
+        minute.
     execution
         Which prices fill orders: ``"pessimistic"``, ``"touch"`` or ``"vwap"``; by default what the strategy was
         registered with.
@@ -201,22 +202,24 @@ class Backtest:
 
     @staticmethod
     def stop(symbol: str, strategy: str, *, now: bool = False) -> None:
-        """Stop a running backtest; see ``Task.stop``."""
-        BOOK.get(symbol, strategy).stop(now=now)
+        """Stop all running backtests of that strategy on that symbol; see ``Task.stop``."""
+        BOOK.stop(symbol, strategy, now=now)
 
     @staticmethod
     def pause(symbol: str, strategy: str) -> None:
-        """Ask for no new entries until ``resume``; see ``Task.pause``."""
-        BOOK.get(symbol, strategy).pause()
+        """Ask for no new entries until ``resume``, in all running backtests of them; see ``Task.pause``."""
+        for task in BOOK.acted_on(symbol, strategy):
+            task.pause()
 
     @staticmethod
     def resume(symbol: str, strategy: str) -> None:
         """Go on after ``pause``."""
-        BOOK.get(symbol, strategy).resume()
+        for task in BOOK.acted_on(symbol, strategy):
+            task.resume()
 
     @staticmethod
     def list() -> list[BacktestTask]:
-        """The last backtest of every symbol and strategy."""
+        """All that run, and the last backtest of every symbol and strategy."""
         return BOOK.all()
 
     @staticmethod

@@ -16,7 +16,7 @@ _END_SECONDS: Final = 10.0  # at most, for a stopped task to end
 
 
 class TaskBook(Generic[T]):
-    """The latest task of every symbol and name, of one kind of work.
+    """The tasks that run, and the latest one of every symbol and name, of one kind of work.
 
     Parameters
     ----------
@@ -26,18 +26,20 @@ class TaskBook(Generic[T]):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._tasks: dict[tuple[str, str], T] = {}
+        self._tasks: dict[tuple[str, str], list[T]] = {}  # oldest first
         at_reset(self.end_and_forget)
 
     def add(self, task: T) -> T:
-        """Add a task, in place of the earlier one of that symbol and name; returns it."""
-        self._tasks[task.symbol, task.strategy] = task
+        """Add a task, in place of those of that symbol and name that are not running; returns it."""
+        known = self._tasks.setdefault((task.symbol, task.strategy), [])
+        known[:] = [*filter(_runs, known), task]
         return task
 
     def find(self, symbol: str, name: str) -> T | None:
         """Return the latest task of a symbol and a name, or None."""
         given: tuple[object, object] = (symbol, name)
-        return self._tasks.get((symbol, name)) if all(isinstance(part, str) for part in given) else None
+        known = self._tasks.get((symbol, name)) if all(isinstance(part, str) for part in given) else None
+        return known[-1] if known else None
 
     def get(self, symbol: str, name: str) -> T:
         """Return the latest task of a symbol and a name; raises ``UnknownName`` with those there are."""
@@ -48,13 +50,23 @@ class TaskBook(Generic[T]):
         return task
 
     def all(self) -> list[T]:
-        """Return the latest task of every symbol and name, in order of their first time."""
-        return list(self._tasks.values())
+        """Return all that run and the latest of every symbol and name, in order of the names' first time."""
+        return [task for known in self._tasks.values() for task in (*filter(_runs, known[:-1]), known[-1])]
+
+    def acted_on(self, symbol: str, name: str) -> list[T]:
+        """Return all that run of a symbol and a name, or else the latest; raises ``UnknownName`` like :meth:`get`."""
+        latest = self.get(symbol, name)
+        return [*filter(_runs, self._tasks[symbol, name])] or [latest]
+
+    def stop(self, symbol: str, name: str, *, now: bool = False) -> None:
+        """Stop all that run of a symbol and a name; raises ``UnknownName`` like :meth:`get`."""
+        for task in self.acted_on(symbol, name):
+            task.stop(now=now)
 
     def running(self, symbol: str, name: str, same: Callable[[T], bool]) -> T | None:
         """Return the pending task of a symbol and a name for which ``same(task)`` holds, else None."""
-        task = self.find(symbol, name)
-        return task if task is not None and task.status == "pending" and same(task) else None
+        known = self._tasks.get((symbol, name), ())
+        return next((task for task in reversed(known) if _runs(task) and same(task)), None)
 
     def start(self, task: T) -> T:
         """Add a task and start it; returns it."""
@@ -63,7 +75,7 @@ class TaskBook(Generic[T]):
 
     def end_and_forget(self) -> None:
         """Stop all tasks, wait up to 10 s for each, and remove them."""
-        running = [task for task in self.all() if task.status == "pending"]
+        running = [*filter(_runs, self.all())]
         for task in running:
             task.stop(now=True)
         for task in running:
@@ -76,3 +88,7 @@ class TaskBook(Generic[T]):
                     _END_SECONDS,
                 )
         self._tasks.clear()
+
+
+def _runs(task: Task[Any, Any]) -> bool:
+    return task.status == "pending"

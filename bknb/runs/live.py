@@ -277,7 +277,7 @@ class Live:
 
     @staticmethod
     def list() -> list[LiveTask]:
-        """The last live run of every symbol and strategy."""
+        """All that run, and the last live run of every symbol and strategy."""
         return BOOK.all()
 
     @staticmethod

@@ -426,12 +426,12 @@ class Walker:
 
     @staticmethod
     def stop(symbol: str, walker: str, *, now: bool = False) -> None:
-        """Stop a running comparison; see ``WalkerTask.stop``."""
-        BOOK.get(symbol, walker).stop(now=now)
+        """Stop all running comparisons of that walker on that symbol; see ``WalkerTask.stop``."""
+        BOOK.stop(symbol, walker, now=now)
 
     @staticmethod
     def list() -> list[WalkerTask]:
-        """The last comparison of every symbol and walker."""
+        """All that run, and the last comparison of every symbol and walker."""
         return BOOK.all()
 
     @staticmethod
