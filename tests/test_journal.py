@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -100,7 +101,7 @@ def test_an_error_of_the_reader_that_is_no_bad_line_is_not_swallowed(tmp_path: P
 
 def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
-    with pytest.raises(StateError, match=r"cannot read .*file: "):
+    with pytest.raises(StateError, match=r"file is a folder; expected the path of a file\ngive a file in it, such as "):
         Journal(tmp_path / "file").read(DECODE)
 
 
@@ -211,15 +212,15 @@ def test_short_writes_are_continued(ledger: Ledger, tmp_path: Path) -> None:
 
 
 @by_ledger
-@pytest.mark.parametrize("cut_off", [b"", b'{"half a l'], ids=["whole", "torn"])
+@pytest.mark.parametrize("cut_off", [0, 12], ids=["whole", "torn"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_an_error_at_any_change_loses_nothing(ledger: Ledger, cut_off: bytes, number: int, tmp_path: Path) -> None:
+def test_an_error_at_any_change_loses_nothing(ledger: Ledger, cut_off: int, number: int, tmp_path: Path) -> None:
     told: list[str] = []
     for at in range(1, 100):
         folder = tmp_path / str(at)
         ledger.add(folder, 1, Disk())
         with ledger.path(folder).open("ab") as file:
-            file.write(cut_off)
+            file.write(ledger.path(folder).read_bytes()[:cut_off])
         disk = FaultyDisk(at=at, fault=OSError(number, os.strerror(number)), most=40)
         try:
             ledger.add(folder, 2, disk)
@@ -305,3 +306,55 @@ def at_every_point(ledger: Ledger, fault: str, root: Path) -> dict[str, object]:
 if __name__ == "__main__":
     which = next(each for each in LEDGERS if each.name == sys.argv[1])
     sys.stdout.write(json.dumps(at_every_point(which, sys.argv[2], Path(sys.argv[3]))))
+
+
+# --- files of somebody else ------------------------------------------------------------------------------------------
+
+FOREIGN = [
+    b'{"fee": 0.1}',
+    b'{"fee": 0.1}\n',
+    b'{\n  "fee": 0.1\n}',
+    b"time,open,close\n1,2,3\n",
+    b"time,open,close\n1,2,3",
+    b"a note",
+]
+
+
+@by_ledger
+@pytest.mark.parametrize("content", FOREIGN)
+def test_a_file_of_somebody_else_is_refused_and_stays(ledger: Ledger, content: bytes, tmp_path: Path) -> None:
+    path = ledger.path(tmp_path)
+    path.write_bytes(content)
+    with pytest.raises(StateError) as caught:
+        ledger.numbers(tmp_path)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+    assert path.read_bytes() == content
+
+
+@by_ledger
+def test_a_first_entry_that_was_cut_off_anywhere_is_no_foreign_file(ledger: Ledger, tmp_path: Path) -> None:
+    path = ledger.path(tmp_path)
+    ledger.add(tmp_path, 1, Disk())
+    whole = path.read_bytes()
+    for length in range(len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert ledger.numbers(tmp_path) == []
+
+
+@by_ledger
+def test_words_behind_the_entries_are_kept(ledger: Ledger, tmp_path: Path) -> None:
+    path = ledger.path(tmp_path)
+    ledger.add(tmp_path, 1, Disk())
+    path.write_bytes(path.read_bytes() + b"a note of mine")
+    with contextlib.suppress(StateError):
+        ledger.numbers(tmp_path)
+    assert path.read_bytes().endswith(b"a note of mine")
+
+
+@by_ledger
+def test_zeros_that_a_power_cut_left_behind_the_entries_are_no_entry(ledger: Ledger, tmp_path: Path) -> None:
+    path = ledger.path(tmp_path)
+    ledger.add(tmp_path, 1, Disk())
+    path.write_bytes(path.read_bytes() + bytes(40))
+    assert ledger.numbers(tmp_path) == [1]

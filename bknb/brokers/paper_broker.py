@@ -18,14 +18,16 @@ import msgspec
 from ..domain.execution import Minute
 from ..domain.orders import Order, Report, ReportStatus, Side
 from ..errors import BrokerError, UsageError
+from ..stores.atomic import as_path
 from ..stores.disk import Disk
-from ..stores.journal import Journal
+from ..stores.journal import Journal, begins_with
 from ..stores.versions import read_json
 
 Call: TypeAlias = Literal["place", "cancel", "report", "open_orders"]
 CALLS: Final[tuple[Call, ...]] = ("place", "cancel", "report", "open_orders")
 
 _Answer = TypeVar("_Answer")
+_EXAMPLE: Final = "orders.jsonl"  # a name for a journal
 _REMEMBERED: Final = 128  # candles of a symbol
 
 TroubleKind: TypeAlias = Literal["delay", "refuse", "lost_request", "lost_reply", "partly", "partly_cancelled"]
@@ -175,7 +177,9 @@ class PaperBroker:
     Raises
     ------
     StateError
-        When the journal cannot be read, or a newer bknb wrote it.
+        When the journal cannot be read, holds something else, or a newer bknb wrote it.
+    UsageError
+        When the journal is no path.
 
     Examples
     --------
@@ -217,7 +221,7 @@ class PaperBroker:
         self._sleep = sleep
         self._numbers: dict[tuple[Call, str], int] = {}
         self._minutes: dict[str, deque[Minute]] = {}  # the last ones: an order may arrive after its first candle
-        self._journal = None if journal is None else Journal(Path(journal), disk=disk)
+        self._journal = None if journal is None else _journal(as_path(journal, _EXAMPLE), disk)
         if self._journal is not None:
             found = _orders_in(self._journal)
             if self._journal.drop_torn_line():  # its order was never confirmed
@@ -373,6 +377,11 @@ class PaperBroker:
     def _save(self, order: PaperOrder) -> None:
         if self._journal is not None:
             self._journal.append([msgspec.json.encode(order)])
+
+
+def _journal(path: Path, disk: Disk | None) -> Journal:
+    opening = begins_with(b'{"client_id":')
+    return Journal(path, entry="order of a paper broker", is_beginning=opening, example=_EXAMPLE, disk=disk)
 
 
 def _orders_in(journal: Journal) -> list[PaperOrder]:

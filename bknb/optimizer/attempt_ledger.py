@@ -12,7 +12,7 @@ import msgspec
 from ..errors import UsageError
 from ..stores.disk import Disk
 from ..stores.file_names import join_names
-from ..stores.journal import Journal
+from ..stores.journal import Journal, begins_with
 from ..stores.versions import read_json
 
 
@@ -44,7 +44,9 @@ class AttemptLedger:
     def __init__(self, folder: str | Path, optimizer: str, symbol: str, *, disk: Disk | None = None) -> None:
         self.path = Path(folder) / f"{join_names((optimizer, symbol))}.attempts.jsonl"
         self.damaged = 0
-        self._journal = Journal(self.path, disk=disk)
+        self._journal = Journal(
+            self.path, entry="attempt", is_beginning=begins_with(b'{"number":'), example="ideas.jsonl", disk=disk
+        )
 
     def add(self, attempt: Any) -> None:
         """Append one attempt; it is on disk when this returns."""
@@ -62,9 +64,9 @@ class AttemptLedger:
         Raises
         ------
         StateError
-            When a newer bknb wrote into the file.
+            When the file holds no attempt but something else, or a newer bknb wrote into it.
         """
-        found, bad = self._journal.read(lambda line: read_json(_READERS, line, what=f"the ledger {self.path}"))
+        found, bad = self._journal.read(lambda line: _decoded(line, self.path))
         self.damaged = len(bad)
         return found
 
@@ -72,3 +74,10 @@ class AttemptLedger:
 _READERS: Final[Mapping[int, Callable[[bytes], dict[str, Any]]]] = {
     1: partial(msgspec.json.decode, type=dict[str, Any]),
 }
+
+
+def _decoded(line: bytes, path: Path) -> dict[str, Any]:
+    found = read_json(_READERS, line, what=f"the ledger {path}")
+    if "number" not in found:
+        raise ValueError("it is no attempt: it has no number")
+    return found

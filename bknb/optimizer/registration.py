@@ -16,6 +16,7 @@ from ..errors import ModelError, UnknownName, UsageError
 from ..llm.ask import as_model
 from ..ports import Model, ModelReply
 from ..sandbox.process import Limits
+from ..stores.atomic import as_path
 from ..user_code import where_it_failed
 from . import cells, prompt
 from .prompt import Range
@@ -148,7 +149,7 @@ def add_optimizer(
         model=model,
         exchange=exchange,
         templates=prompt.chosen(templates, _TEMPLATES),
-        callbacks=checked_callbacks("optimizer", callbacks, OPTIMIZER_CALLBACKS, article="an"),
+        callbacks=checked_callbacks("optimizer", callbacks, OPTIMIZER_CALLBACKS),
         drafts=_count(drafts, "drafts"),
         tries=_count(tries, "tries"),
         tokens=_count(tokens, "tokens"),
@@ -156,7 +157,7 @@ def add_optimizer(
         execution=execution_model(execution).name,
         limits=_limits(limits),
         lead_days=_count(lead_days, "lead_days"),
-        ledger=None if ledger is None else Path(ledger),
+        ledger=None if ledger is None else as_path(ledger, "./dump/optimizer"),
     )
     return _registered.add(name, made, strict=strict)
 

@@ -12,10 +12,11 @@ import msgspec
 
 from ..errors import StateError
 from ..stores.disk import Disk
-from ..stores.journal import Journal
+from ..stores.journal import Journal, begins_with
 from ..stores.versions import read_json
 
 _VERSION: Final = 1
+_IS_BEGINNING: Final = begins_with(b'{"opened_at":')
 _MOMENT: Final = re.compile(rb'\{"opened_at":([0-9]{1,13}),')
 
 
@@ -75,7 +76,7 @@ class HoldoutLedger:
 
     def __init__(self, path: Path, *, disk: Disk | None = None) -> None:
         self.path = path
-        self._journal = Journal(path, disk=disk)
+        self._journal = Journal(path, entry="opening", is_beginning=_IS_BEGINNING, example="openings.jsonl", disk=disk)
 
     def all(self) -> list[HoldoutLook]:
         """The looks so far, oldest first; a line that a crash cut off counts as a look of an unknown strategy.
@@ -83,8 +84,8 @@ class HoldoutLedger:
         Raises
         ------
         StateError
-            When another line cannot be read (a look that cannot be counted must not pass for none), or a newer bknb
-            wrote it.
+            When another line cannot be read (a look that cannot be counted must not pass for none), the file holds
+            something else, or a newer bknb wrote it.
         """
         return self._journal.read_strictly(
             self._look,
@@ -95,7 +96,7 @@ class HoldoutLedger:
         try:
             return read_json(_READERS, line, what=str(self.path))
         except msgspec.DecodeError as error:
-            if not (line.startswith(b"{") and "truncated" in str(error)):
+            if not (_IS_BEGINNING(line) and "truncated" in str(error)):
                 raise
         moment = _MOMENT.match(line)
         return HoldoutLook(

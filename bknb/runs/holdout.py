@@ -16,6 +16,7 @@ from ..market.clock import SystemClock
 from ..provenance.strategy_hash import VERSION, fingerprint, params_text, version_of
 from ..reports.markup import Html, cell, figures, fragment, html_figures
 from ..research.holdout_ledger import HoldoutLedger, HoldoutLook
+from ..stores.atomic import as_path
 from .result import Result
 from .run_record import record_of
 from .task import Task
@@ -131,7 +132,9 @@ def open_holdout(
     Raises
     ------
     StateError
-        When the look cannot be written, or the file cannot be read; then nothing is shown.
+        When the look cannot be written, or the file cannot be read or holds something else; then nothing is shown.
+    UsageError
+        When ``path`` is no path.
 
     Examples
     --------
@@ -142,7 +145,7 @@ def open_holdout(
     (True, False)
     """
     plan = plan_backtest(symbol, strategy, exchange, frame, interval, execution, settings, allow_gaps=allow_gaps)
-    task = _HoldoutTask(plan, HoldoutLedger(Path(path)))
+    task = _HoldoutTask(plan, HoldoutLedger(as_path(path, OPENINGS)))
     task.start()
     task.wait()
     return task.result()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ..config import Settings
 from ..engine.plan import ExchangeLike, FrameLike, StrategyLike, plan_backtest
 from ..errors import UsageError
 from ..metrics.definitions import lower_is_better
 from ..ports import TrialLedger
+from ..stores.atomic import as_path
 from ..sweeps.search import Search, Space, checked_search
 from ..sweeps.sweep_run import SearchOptions, SweepPlan, SweepRun
 from ..sweeps.trial_ledger import TrialFile, TrialMemory
@@ -19,6 +20,7 @@ from .sweep_result import SweepResult
 from .task import Counted, Task
 from .tries import count_sweep
 
+_LEDGER: Final = "./dump/trials"  # a path that would do, for messages
 LedgerLike: TypeAlias = str | Path | TrialLedger | None
 ProgressCallback: TypeAlias = Callable[[int, int], object]
 
@@ -219,11 +221,14 @@ def open_ledger(ledger: LedgerLike) -> TrialLedger:
     """Return the ledger for an option ``ledger=``: a path gives one on disk, ``None`` one in memory."""
     if ledger is None:
         return TrialMemory()
-    if isinstance(ledger, (str, Path)):
-        return TrialFile(Path(ledger).expanduser())
     if isinstance(ledger, TrialLedger):
         return ledger
-    raise UsageError(f"ledger must be a path or None, got {ledger!r:.80}")
+    if isinstance(ledger, (str, Path)):
+        return TrialFile(as_path(ledger, _LEDGER).expanduser())
+    raise UsageError(
+        f"ledger must be a path, a ledger or None, got {ledger!r:.80}\n"
+        f"give a path such as {_LEDGER!r}, or leave it out to keep trials in memory"
+    )
 
 
 class Sweep:

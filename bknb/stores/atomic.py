@@ -80,13 +80,20 @@ def write_named(path: str | os.PathLike[str], content: bytes) -> Path:
         raise not_written(place, error) from None
 
 
-def as_path(path: object) -> Path:
+def as_path(path: object, example: str = "./dump/report.md") -> Path:
     """The path the user gave.
+
+    Parameters
+    ----------
+    path
+        What was given.
+    example
+        A path that would do, for the message.
 
     Raises
     ------
     UsageError
-        When it is neither a text nor a path.
+        When it is neither a text nor a path, is empty, or has a zero character, which no file system takes.
 
     Examples
     --------
@@ -94,10 +101,16 @@ def as_path(path: object) -> Path:
     Traceback (most recent call last):
         ...
     bknb.errors.UsageError: a path must be a non-empty text or a pathlib.Path, got None
+    give a path such as './dump/report.md'
     """
-    if not isinstance(path, (str, os.PathLike)) or not path:
-        raise UsageError(f"a path must be a non-empty text or a pathlib.Path, got {path!r:.80}")
-    return Path(path)
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        whole = ", without zero characters" if isinstance(text, str) and text else ""
+        raise UsageError(
+            f"a path must be a non-empty text or a pathlib.Path{whole}, got {path!r:.80}\n"
+            f"give a path such as {example!r}"
+        )
+    return Path(text)
 
 
 def not_written(path: Path, error: Exception) -> UsageError:

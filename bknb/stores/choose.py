@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from ..errors import UsageError
 from ..ports import StateStore
 from ..process import at_reset
+from .atomic import as_path
 from .file_store import FileStore
 from .memory_store import MemoryStore
 
@@ -64,7 +65,7 @@ def sqlite(path: str | Path = DEFAULT_DATABASE) -> SqliteStore:
 
 def _once(kind: type[S], path: str | Path) -> S:
     """The store of a place: always the same object, since a process may hold a place only once."""
-    place = Path(path).absolute()
+    place = as_path(path, DEFAULT_FOLDER if kind is FileStore else DEFAULT_DATABASE).absolute()
     with _mutex:
         store = _opened.setdefault((kind, place), kind(place))
     assert isinstance(store, kind)  # by its key  # noqa: S101

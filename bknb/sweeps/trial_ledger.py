@@ -6,6 +6,7 @@ counted; its combination is evaluated again.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -61,7 +62,7 @@ class TrialFile(TrialMemory):
     Raises
     ------
     StateError
-        When the file cannot be read, or a newer bknb wrote into it.
+        When the file cannot be read, holds no trial but something else, or a newer bknb wrote into it.
 
     Examples
     --------
@@ -74,7 +75,7 @@ class TrialFile(TrialMemory):
 
     def __init__(self, path: Path, *, disk: Disk | None = None) -> None:
         self.path = path
-        self._journal = Journal(path, disk=disk)
+        self._journal = Journal(path, entry="trial", is_beginning=_is_beginning, example="trials", disk=disk)
         trials, bad = self._journal.read(lambda line: _decoded(line, path))
         self.damaged = len(bad)
         super().__init__(trials)
@@ -94,6 +95,13 @@ class TrialFile(TrialMemory):
 _READERS: Final[Mapping[int, Callable[[bytes | msgspec.Raw], Trial]]] = {
     1: partial(msgspec.json.decode, type=Trial),
 }
+
+
+_BEGINNING: Final = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8} (\[.*)?", re.DOTALL)
+
+
+def _is_beginning(line: bytes) -> bool:
+    return _BEGINNING.fullmatch(line) is not None
 
 
 def _encoded(trial: Trial) -> bytes:
