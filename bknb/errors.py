@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 _LISTED: Final = 10
 _REGISTERED: Final = ("exchange", "strategy", "frame", "risk", "sizing", "walker", "optimizer")
@@ -33,6 +33,10 @@ _REGISTERED: Final = ("exchange", "strategy", "frame", "risk", "sizing", "walker
 
 class BknbError(Exception):
     """Base of every error bknb raises on purpose; shown in a notebook without a traceback of ours."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild it from its text and attributes: not every kind is made from its text alone."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
     def _render_traceback_(self) -> list[str]:
         """IPython hook: a user's mistake is answered in at most three lines."""
@@ -66,7 +70,7 @@ class UnknownName(UsageError):
         self.name = name
         self.known = tuple(known)
         some = 3 if len(self.known) > _LISTED else 1
-        near = difflib.get_close_matches(name, self.known, n=some, cutoff=0.5) if isinstance(name, str) else []
+        near = _nearest(name, self.known, some) if isinstance(name, str) else []
         hint = f"; did you mean {_either(near)}?" if near else ""
         super().__init__(f"no {kind} is called {name!r}{hint}\n{self._listing() if listing is None else listing}")
 
@@ -78,6 +82,15 @@ class UnknownName(UsageError):
         if len(self.known) > _LISTED:
             return f"there are {len(self.known):,}: {first}, ..."
         return f"{'registered' if self.kind in _REGISTERED else 'known'}: {first}"
+
+
+def _nearest(name: str, known: Sequence[str], count: int) -> list[str]:
+    """The known names nearest to one that is not known; where none is near, those that are in any case of letters."""
+    near = difflib.get_close_matches(name, known, n=count, cutoff=0.5)
+    if near:
+        return near
+    folded = {each.casefold(): each for each in known}
+    return [folded[each] for each in difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=0.5)]
 
 
 def _either(names: Sequence[str]) -> str:
@@ -170,3 +183,11 @@ class BrokerError(BknbError):
     def __init__(self, message: str, *, refused: bool = False) -> None:
         self.refused = refused
         super().__init__(message)
+
+
+def _rebuilt(kind: type[BknbError], args: tuple[object, ...], attributes: dict[str, Any]) -> BknbError:
+    """An error that was pickled, from another process."""
+    error = kind.__new__(kind, *args)
+    super(BknbError, error).__init__(*args)
+    error.__dict__.update(attributes)
+    return error

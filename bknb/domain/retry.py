@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
+from ..errors import UsageError
+
 _MOST_DOUBLINGS: Final = 40  # of a millisecond: 35 years
 
 
@@ -42,6 +44,11 @@ class Patience:
     longest_retry_after_ms
         Give up at once when the other side asks for a longer pause than this.
 
+    Raises
+    ------
+    UsageError
+        When a number is none, or out of its range.
+
     Examples
     --------
     >>> patience = Patience(attempts=5, first_pause_ms=1000, longest_pause_ms=5000, jitter=0.25)
@@ -58,6 +65,17 @@ class Patience:
     longest_pause_ms: int = 30_000
     jitter: float = 0.25
     longest_retry_after_ms: int = 300_000
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        least = {"attempts": 1, "first_pause_ms": 0, "longest_pause_ms": 0, "longest_retry_after_ms": 0}
+        for name, bound in least.items():
+            value: object = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < bound:
+                raise UsageError(f"{name} must be a whole number from {bound} on, got {value!r:.80}")
+        jitter: object = self.jitter
+        if isinstance(jitter, bool) or not isinstance(jitter, (int, float)) or not 0 <= jitter <= 1:
+            raise UsageError(f"jitter must be a number from 0 to 1, got {jitter!r:.80}")
 
     def after(self, attempt: int, *, chance: float = 0.0, retry_after_ms: int | None = None) -> int | GiveUp:
         """The pause in milliseconds after an attempt that failed, counted from 1, or why there is no further one.

@@ -17,19 +17,19 @@ from ..errors import UnknownName, UsageError
 from ..market.sources import FunctionSource
 from ..ports import CandleSource
 from .call_by_name import calling_by_name
-from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
+from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation, with_article
 from .vectorised import DEFAULT_LOOKBACK, is_vectorised, windowed
 
 
 def checked_name(kind: str, name: object) -> str:
     """The name, when it is one."""
     if not isinstance(name, str) or not name.strip():
-        raise UsageError(f"the name of a {kind} must be a non-empty text, got {name!r}")
+        raise UsageError(f"the name of {with_article(kind)} must be a non-empty text, got {name!r}")
     return name
 
 
 def checked_callbacks(
-    kind: str, callbacks: Mapping[str, AnyFunction] | None, known: Iterable[str], *, article: str = "a"
+    kind: str, callbacks: Mapping[str, AnyFunction] | None, known: Iterable[str]
 ) -> dict[str, AnyFunction]:
     """Callbacks by name, when all names are known and all values are functions."""
     chosen = dict(callbacks or {})
@@ -37,7 +37,7 @@ def checked_callbacks(
         if name not in known:
             raise UnknownName("callback", name, known=known)
         if not callable(function):
-            raise UsageError(f"callback {name} of {article} {kind} must be a function, got {function!r:.80}")
+            raise UsageError(f"callback {name} of {with_article(kind)} must be a function, got {function!r:.80}")
     return chosen
 
 

@@ -120,12 +120,22 @@ class WalkerSpec:
 T = TypeVar("T")
 
 
+def with_article(kind: str) -> str:
+    """A kind with its indefinite article, for messages.
+
+    Examples
+    --------
+    >>> with_article("exchange"), with_article("frame")
+    ('an exchange', 'a frame')
+    """
+    return f"{'an' if kind[0] in 'aeio' else 'a'} {kind}"
+
+
 class Table(Generic[T]):
     """The registered items of one kind, in order of registration."""
 
-    def __init__(self, kind: str, *, article: str = "a") -> None:
+    def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._article = article
         self.items: dict[str, T] = {}
         self.built_in: dict[str, Callable[[], T]] = {}
 
@@ -141,7 +151,7 @@ class Table(Generic[T]):
         """Raise ``UsageError`` when ``strict`` and there is an item of that name already."""
         if strict and name in self.items:
             raise UsageError(
-                f"{self._article} {self.kind} called {name!r} exists already\n"
+                f"{with_article(self.kind)} called {name!r} exists already\n"
                 "choose another name, or leave out strict=True"
             )
 
@@ -199,7 +209,7 @@ class Registry:
         self.walkers: Table[WalkerSpec] = Table("walker")
         self.sizings: Table[Sizing] = Table("sizing")
         self.sizing_callbacks: Table[AnyFunction] = Table("sizing callback")
-        self.optimizers: Table[Any] = Table("optimizer", article="an")
+        self.optimizers: Table[Any] = Table("optimizer")
         self.middleware: list[Callable[[Exchange], Exchange]] = []
 
     def _tables(self) -> list[Table[Any]]:

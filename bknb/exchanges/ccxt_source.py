@@ -120,6 +120,7 @@ class CcxtSource:
         seed: int | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        self._retry_policy = _checked(patience)
         self._ccxt = _package()
         if exchange not in self._ccxt.exchanges:
             raise UnknownName("exchange of ccxt", exchange, known=sorted(self._ccxt.exchanges))
@@ -130,7 +131,6 @@ class CcxtSource:
         self.intervals: tuple[str, ...] | None = _intervals(self._client, intervals)
         self.page_limit: int | None = _page_limit(self._client)
         self._now = now
-        self._retry_policy = patience or Patience()
         self._random = Random(os.getpid() if seed is None else seed)  # noqa: S311 -- pauses, not secrets
         self._sleep = sleep
         self._blocked_until = 0
@@ -498,3 +498,14 @@ def _close_all() -> None:
 
 
 atexit.register(_close_all)
+
+
+def _checked(patience: object) -> Patience:
+    if patience is None:
+        return Patience()
+    if isinstance(patience, Patience):
+        return patience
+    raise UsageError(
+        f"patience must be bknb.exchanges.Patience(...) or None, got {patience!r:.80}\n"
+        "give for example bknb.exchanges.Patience(attempts=3)"
+    )

@@ -57,6 +57,14 @@ def may_be_calendar(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def names() -> list[str]:
+    """The names of all calendars; none when ``exchange_calendars`` is not installed."""
+    try:
+        return list(_package().get_calendar_names())
+    except MissingDependency:
+        return []
+
+
 def week(name: str) -> Week:
     """The regular week of an exchange, by the name of its calendar.
 

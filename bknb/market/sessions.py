@@ -92,6 +92,9 @@ class Sessions:
         given: object = name
         if not isinstance(given, str):
             raise UsageError(f"the name of an exchange must be a text such as 'XNYS', got {given!r:.80}")
+        if name in NAMED:
+            hint = f"these are sessions of a kind: bknb.exchanges.in_sessions(source, {name!r})"
+            raise UnknownName("exchange calendar", name, known=(), listing=hint)
         regular = calendars.week(name)
         return cls(zone=regular.zone, hours=regular.hours, calendar=name)
 
@@ -367,4 +370,9 @@ def as_sessions(given: Sessions | str | None) -> Sessions | None:
         return NAMED[name]()
     if calendars.may_be_calendar(name):
         return Sessions.of_exchange(name)
-    raise UnknownName("kind of sessions", name, known=NAMED)
+    raise UnknownName(
+        "kind of sessions",
+        name,
+        known=[*NAMED, *calendars.names()],
+        listing=f"known: {', '.join(NAMED)}, and calendars of exchanges such as XLON (pip install 'bknb[calendars]')",
+    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,10 +15,11 @@ import msgspec
 
 from ..errors import UsageError
 from ..exchanges.bundle import MANIFEST, Manifest
-from ..stores.atomic import not_written, replace_folder, write_whole
+from ..stores.atomic import as_path, not_written, replace_folder, write_whole
 from . import execute, secrets
 from .folder import Checked, SharedFolder
 from .fresh_environment import NoFreshEnvironment, make_environment
+from .github import checked_ref, repository_name
 from .recorder import INPUTS, NotebookInputs
 from .secrets import Guard
 from .verify_notebook import OnSummary, execute_recorded
@@ -85,23 +87,25 @@ def share(
     to
         The folder, or a path ending in ``.zip``; by default ``NAME-share`` here. An earlier share is replaced.
     repository, ref
-        ``"owner/name"`` on GitHub and the branch or commit it will be in, for the launch link.
+        ``"owner/name"`` on GitHub, or its address there, and the branch, tag or commit it will be in, for the launch
+        link.
     accept
-        Fingerprints of findings that are no secrets after all.
+        Fingerprints of findings that are no secrets after all, eight hexadecimal digits each.
     check
         Whether to execute the copy and compare. ``True``: in a new virtual environment made from the pins, which takes
         about a minute; when no package registry can be reached it is executed in this environment only, and ``.notes``
         and ``.checked`` say so. ``"fresh"``: in a new environment, or it is not shared. ``"here"``: in this
         environment. ``False``: not at all.
     timeout_seconds
-        Longest time for one cell.
+        Longest time for one cell, a whole number of seconds above 0; ``None``: no limit.
     on_summary
         Called with ``(cell number, text)`` for every result, as soon as its cell is done.
 
     Raises
     ------
     UsageError
-        A secret was found (with its place), a cell failed, a file outside the folder is read, the target holds
+        An option is none of what it can be, a secret was found (with its place), a cell failed, a file outside the
+        folder is read, the target holds
         something else, the pins cannot be installed, ``"fresh"`` was asked for and no environment can be made, or the
         copy does not give the same.
 
@@ -115,11 +119,16 @@ def share(
     """
     if check not in (True, False, "fresh", "here"):
         raise UsageError(f"check must be True, False, 'fresh' or 'here', got {check!r:.80}")
-    source = Path(notebook)
+    name = None if repository is None else repository_name(repository)
+    ref = checked_ref(ref)
+    accepted = _checked_fingerprints(accept)
+    _check_timeout(timeout_seconds)
+    source = as_path(notebook, "first.ipynb")
+    given = None if to is None else as_path(to, "first-share")
     report = on_summary or (lambda _cell, _text: None)
     node = execute.read_notebook(source)
-    target = _target(source, to)
-    guard = Guard(source.resolve().parent, frozenset(accept))
+    target = _target(source, given)
+    guard = Guard(source.resolve().parent, accepted)
     guard.check(secrets.notebook_texts(node))
     with tempfile.TemporaryDirectory(prefix="bknb-share-") as scratch:
         folder, seen = Path(scratch, "share"), Path(scratch, "seen")
@@ -131,7 +140,7 @@ def share(
         inputs = msgspec.json.decode((seen / INPUTS).read_bytes(), type=NotebookInputs)
         guard.check(secrets.notebook_texts(node))
         made = SharedFolder(folder, source, node, inputs, guard)
-        made.write(repository=repository, ref=ref, seen=seen)
+        made.write(repository=name, ref=ref, seen=seen)
         checked: Checked = "no"
         if check:
             wanted = _fresh_environment if check == "fresh" else make_environment
@@ -140,6 +149,26 @@ def share(
         made.finish()
         _deliver(folder, target)
     return Shared(target, made.manifest, tuple(made.notes), checked)
+
+
+def _checked_fingerprints(accept: object) -> frozenset[str]:
+    given = None if isinstance(accept, str) or not isinstance(accept, Iterable) else [*accept]
+    if given is None or not all(isinstance(mark, str) and re.fullmatch("[0-9a-f]{8}", mark) for mark in given):
+        raise UsageError(
+            f"accept must be a list of fingerprints of eight hexadecimal digits, got {accept!r:.80}\n"
+            "give those in brackets behind the findings, such as accept=['0123abcd']"
+        )
+    return frozenset(given)
+
+
+def _check_timeout(timeout_seconds: object) -> None:
+    if timeout_seconds is not None and (
+        isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, int) or timeout_seconds <= 0
+    ):
+        raise UsageError(
+            f"timeout_seconds must be a whole number above 0, or None, got {timeout_seconds!r:.80}\n"
+            "give seconds for one cell, such as 600, or leave it out for no limit"
+        )
 
 
 def _fresh_environment(folder: Path, place: Path) -> Path:
@@ -152,8 +181,8 @@ def _fresh_environment(folder: Path, place: Path) -> Path:
         ) from None
 
 
-def _target(source: Path, to: str | Path | None) -> Path:
-    target = Path(f"{source.stem}-share") if to is None else Path(to)
+def _target(source: Path, to: Path | None) -> Path:
+    target = Path(f"{source.stem}-share") if to is None else to
     if target.suffix == ".zip":
         if target.is_dir():
             raise UsageError(f"{target} is a folder\nchoose another name for the zip file")

@@ -30,7 +30,7 @@ MAGICS: Final = Magics()
 def share(_session: Session, call: Call) -> Any:
     """Makes a folder with which somebody else gets the same numbers, and runs that copy without a network."""
     given = {name: call.values[name] for name in ("repository", "ref") if name in call.values}
-    accept = str(call.get("accept", "")).split(",") if call.get("accept") else []
+    accept = [mark.strip() for mark in str(call.get("accept")).split(",")] if call.get("accept") else []
     return bknb.share(_notebook(call), call.get("to"), accept=accept, check=not call.get("no_check"), **given)
 
 
