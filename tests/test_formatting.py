@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -15,13 +16,18 @@ from hypothesis import strategies as st
 import bknb
 from bknb.domain.formatting import (
     day_text,
+    duration_text,
     exact_text,
     minute_text,
     number_text,
+    percent_text,
     second_text,
+    share_text,
     stamp_text,
     utc_text,
 )
+from bknb.metrics.account_definitions import account_text
+from bknb.metrics.definitions import DEFINITIONS, figure_text
 
 PACKAGE = Path(bknb.__file__).parent
 YEAR_1, YEAR_1000, YEAR_10000 = (int(np.datetime64(year, "ms").astype(int)) for year in ("0001", "1000", "10000"))
@@ -95,3 +101,36 @@ def test_nothing_else_writes_moments() -> None:
             if writes or sliced or (form is not None and "%Y" in ast.unparse(form)):
                 found.setdefault(name, []).append(node.lineno)
     assert set(found) <= set(ELSEWHERE), found
+
+
+NEVER_MINUS_ZERO = st.floats(min_value=-1.0, max_value=1.0)
+
+
+@given(NEVER_MINUS_ZERO)
+@example(-0.0)
+@example(-1e-9)
+@example(-0.0005)
+def test_no_number_is_minus_zero(value: float) -> None:
+    percent, share, number = percent_text(value), share_text(value), number_text(value)
+    for text in (percent, share, number, duration_text(value)):
+        assert not re.match(r"-[0.]*(?![0-9.])", text), text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), None])
+def test_what_is_no_finite_number_is_missing(value: float | None) -> None:
+    assert [write(value) for write in (number_text, share_text, percent_text, duration_text)] == ["N/A"] * 4
+
+
+def test_thousands_are_separated_everywhere() -> None:
+    assert percent_text(12_345.678) == "+12,345.68 %"
+    assert share_text(12.5) == "1,250.0 %"
+    assert number_text(12_345.678) == "12,345.678"
+    assert duration_text(14_400_000) == "10,000.0 days"
+
+
+def test_small_and_missing_figures_of_statistics() -> None:
+    assert account_text("sharpe", -1e-9) == "0.000"
+    assert account_text("sharpe", float("nan")).startswith("N/A")
+    assert figure_text(DEFINITIONS["sharpe_ratio"], -1e-9) == "0.000"
+    assert figure_text(DEFINITIONS["sharpe_ratio"], float("nan")) == "N/A"
+    assert figure_text(DEFINITIONS["sharpe_ratio"], float("inf")) == "N/A"

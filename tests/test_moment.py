@@ -377,3 +377,17 @@ def test_it_shows_what_was_known_and_only_that(result: bknb.Result) -> None:
     asked = result.at(trade["signal_id"])
     assert "the run scheduled long at" in repr(asked)
     assert repr(asked.ask()).startswith(f"{asked.when:%Y-%m-%d %H:%M} UTC: scheduled long at ")
+
+
+def test_columns_of_very_small_prices_are_apart() -> None:
+    price = 1.2345678e-8
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[tuple[float, ...]]:
+        return [(since + i * MINUTE, price, price, price, price, 123_456_789.0) for i in range(limit)]
+
+    run = bknb.backtest("PEPE", strategy=lambda: None, exchange=get_candles, frame="2024-01-01:2024-01-01 01:00")
+    head, *rows = repr(run.at("2024-01-01 00:30")).splitlines()[-6:]
+    assert head.split() == ["minute", "open", "high", "low", "close", "volume"]
+    for row in rows:
+        assert row.split()[1:] == [*["0.000000012345678"] * 4, "123456789"]
+    assert len({len(line) for line in (head, *rows)}) == 1

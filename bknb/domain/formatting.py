@@ -106,17 +106,19 @@ def utc_text(when: int) -> str:
     return text if text.endswith(" ms") else f"{text} UTC"
 
 
-def duration_text(minutes: float) -> str:
+def duration_text(minutes: float | None) -> str:
     """A span of minutes in the units people use.
 
     Examples
     --------
-    >>> duration_text(45), duration_text(150), duration_text(3000)
-    ('45 min', '2.5 h', '2.1 days')
+    >>> duration_text(45), duration_text(150), duration_text(3000), duration_text(float("nan"))
+    ('45 min', '2.5 h', '2.1 days', 'N/A')
     """
+    if minutes is None or not math.isfinite(minutes):
+        return MISSING
     if minutes < 120:
-        return f"{minutes:.0f} min"
-    return f"{minutes / 60:.1f} h" if minutes < 2880 else f"{minutes / 1440:.1f} days"
+        return f"{minutes:z.0f} min"
+    return f"{minutes / 60:.1f} h" if minutes < 2880 else f"{minutes / 1440:,.1f} days"
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------
@@ -150,16 +152,16 @@ def plain_number(value: float, *, decimals: int = 8) -> str:
 
 
 def number_text(value: Any, *, decimals: int = 3) -> str:
-    """A number with some decimals; whole numbers as they are.
+    """A number with some decimals; whole numbers as they are. What rounds to zero has no sign.
 
     Examples
     --------
-    >>> number_text(0.12345), number_text(12), number_text(None), number_text(float("nan"))
-    ('0.123', '12', 'N/A', 'N/A')
+    >>> number_text(0.12345), number_text(12), number_text(None), number_text(float("inf")), number_text(-1e-9)
+    ('0.123', '12', 'N/A', 'N/A', '0.000')
     """
-    if value is None or value != value:
+    if value is None or not math.isfinite(value):
         return MISSING
-    return f"{value:,}" if isinstance(value, Integral) else f"{value:,.{decimals}f}"
+    return f"{value:,}" if isinstance(value, Integral) else f"{value:z,.{decimals}f}"
 
 
 def share_text(value: Any) -> str:
@@ -170,11 +172,11 @@ def share_text(value: Any) -> str:
     >>> share_text(0.0312), share_text(None), share_text(1e-9), share_text(0.99999)
     ('3.1 %', 'N/A', '< 0.1 %', '> 99.9 %')
     """
-    if value is None:
+    if value is None or not math.isfinite(value):
         return MISSING
     if 0 < value < 0.0005:
         return "< 0.1 %"
-    return "> 99.9 %" if 0.9995 < value < 1 else f"{100 * value:.1f} %"
+    return "> 99.9 %" if 0.9995 < value < 1 else f"{100 * value:z,.1f} %"
 
 
 def percent_text(value: float | None, *, signed: bool = True) -> str:
@@ -187,8 +189,8 @@ def percent_text(value: float | None, *, signed: bool = True) -> str:
     """
     if value is None or not math.isfinite(value):
         return MISSING
-    rounded = round(value, 2) + 0.0  # never "-0.00"
-    return f"{rounded:+.2f} %" if signed and rounded > 0 else f"{rounded:.2f} %"
+    rounded = round(value, 2)
+    return f"{rounded:+,.2f} %" if signed and rounded > 0 else f"{rounded:z,.2f} %"
 
 
 def price_decimals(price: float) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
-from ..domain.formatting import MISSING, percent_text
+from ..domain.formatting import MISSING, number_text, percent_text
 from ..domain.gates import GATES
 from .definitions import Better, Definition
 
@@ -87,15 +88,15 @@ def account_text(key: str, value: Any, reason: str = "") -> str:
     >>> account_text("total_return", 3.14159), account_text("sharpe", None, "no position was held")
     ('+3.14 %', 'N/A: no position was held')
     """
-    if value is None:
-        return f"{MISSING}: {reason}"
+    if value is None or not math.isfinite(value):
+        return f"{MISSING}: {reason}" if reason else MISSING
     definition = ACCOUNT_DEFINITIONS[key]
     if definition.unit == "%":
         return percent_text(float(value), signed=key in _SIGNED)
     if definition.unit == START:
-        return f"{float(value):.4f} x start"
+        return f"{float(value):,.4f} x start"
     if definition.unit == TURNS:
         return f"{float(value):,.1f} x mean equity"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{float(value):,.1f} days" if definition.unit == DAYS else f"{float(value):.3f}"
+    return f"{float(value):,.1f} days" if definition.unit == DAYS else number_text(float(value))

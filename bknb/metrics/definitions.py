@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from ..domain.formatting import MISSING, NOT_AVAILABLE, duration_text, percent_text
+from ..domain.formatting import MISSING, NOT_AVAILABLE, duration_text, number_text, percent_text
 from ..domain.gates import GATES
 from .price_profile import MIN_PROFILE_POINTS
 
@@ -330,18 +331,20 @@ def figure_text(definition: Definition, value: Any) -> str:
     """
     if value is None or isinstance(value, str):
         return value or MISSING
+    if not math.isfinite(value):
+        return MISSING
     if definition.key == "equity_final":
-        return f"{float(value):.4f} x start ({percent_text(100 * (float(value) - 1))})"
+        return f"{float(value):,.4f} x start ({percent_text(100 * (float(value) - 1))})"
     if definition.unit == "%":
         return percent_text(float(value), signed=definition.key not in _UNSIGNED)
     if definition.unit == "minutes":
         return duration_text(float(value))
     if definition.unit == "%/day":
-        return f"{float(value):+.3f} % a day"
+        return f"{float(value):+z,.3f} % a day"
     if definition.unit == _PER_YEAR:
         return f"{float(value):,.0f}" if value else MISSING
     if isinstance(value, int):
         return f"{value:,}"
     if definition.unit == "share 0..1":
-        return f"{100 * float(value):.1f} %"
-    return f"{float(value):.3f}"
+        return f"{100 * float(value):z,.1f} %"
+    return number_text(float(value))

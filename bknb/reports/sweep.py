@@ -21,7 +21,7 @@ MAP_SIDE: Final = 40
 
 def _text(value: object) -> str:
     if isinstance(value, float):
-        return NOT_AVAILABLE if math.isnan(value) else f"{value:.4g}"
+        return f"{value:z.4g}" if math.isfinite(value) else NOT_AVAILABLE
     return str(value)
 
 
@@ -79,7 +79,7 @@ def sweep_text(result: Any) -> str:
     if len(result) > SHOWN:
         lines.append(f"  ... {len(result) - SHOWN:,} more in result.table")
     if "Failed" in known:
-        lines.append(f"  {known['Failed']}")
+        lines.append(f"  failed    {known['Failed']}")
     lines += [f"  warning   {warning}" for warning in result.warnings]
     return "\n".join(lines)
 
@@ -140,7 +140,7 @@ def _grid(info: HeatmapInfo) -> Html:
     span = high - low or 1.0
 
     def shaded(value: float) -> Html:
-        if math.isnan(value):
+        if not math.isfinite(value):
             return element("td")
         strength = (value - low) / span
         return element("td", f"{value:.3g}", style=f"background:rgba(26,158,119,{0.08 + 0.72 * strength:.2f})")

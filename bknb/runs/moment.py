@@ -353,10 +353,11 @@ class Moment:
         recent = self._recent()
         if recent is not None:
             names = ("open", "high", "low", "close", "volume")
-            lines.append("  " + "minute".ljust(8) + "".join(name.rjust(14) for name in names))
-            for candle in recent:
-                values = "".join(plain_number(candle[name]).rjust(14) for name in names)
-                lines.append("  " + _clock(candle["timestamp"]).ljust(8) + values)
+            rows = [names, *(tuple(plain_number(candle[name]) for name in names) for candle in recent)]
+            widths = [max(14, *(len(text) + 2 for text in column)) for column in zip(*rows, strict=True)]
+            times = ["minute", *(_clock(candle["timestamp"]) for candle in recent)]
+            for time, row in zip(times, rows, strict=True):
+                lines.append("  " + time.ljust(8) + "".join(map(str.rjust, row, widths)))
         return "\n".join(lines)
 
     def _repr_html_(self) -> Html:
