@@ -31,6 +31,9 @@ CALLS = {
     "stores.files": stores.files,
     "share": bknb.share,
     "share to": lambda path: bknb.share("some.ipynb", path),
+    "verify_notebook": bknb.verify_notebook,
+    "exchanges.bundled": exchanges.bundled,
+    "exchanges.stored": lambda path: exchanges.stored(exchanges.demo(), folder=path),
     "brokers.paper": lambda path: brokers.paper(journal=path),
     "sweep": sweep,
     "add_optimizer": lambda path: bknb.add_optimizer(

@@ -83,8 +83,9 @@ def bundled(folder: str | Path = ".") -> Bundle:
     """
     from ..engine.registry import registry
     from ..provenance.candle_fingerprint import explain
+    from ..stores.atomic import as_path
     from .bundle import Bundle
 
-    bundle = Bundle(Path(folder), explain=lambda file, candles: explain(file.fingerprint, candles))
+    bundle = Bundle(as_path(folder, "first-share"), explain=lambda file, candles: explain(file.fingerprint, candles))
     bundle.serve(registry.middleware)
     return bundle

@@ -28,7 +28,7 @@ from ..domain.ranges import Range, Ranges, merged, within, without
 from ..errors import BadCandle, StateError, UsageError
 from ..market.candles import COLUMNS, Candles
 from ..market.quality import CandleRequest, check_order, check_values, describe, gaps
-from ..stores.atomic import is_temporary, replace_file
+from ..stores.atomic import as_path, is_temporary, replace_file
 from ..stores.disk import Disk, make_folders, refusal
 from ..stores.file_names import decode_name, encode_name, is_shortened
 from ..stores.lock import waiting_lock
@@ -102,7 +102,7 @@ class CandleStore:
     def __init__(
         self, root: str | Path = DEFAULT_FOLDER, *, disk: Disk | None = None, wait_seconds: float = 60.0
     ) -> None:
-        self.root = Path(root).expanduser().absolute()
+        self.root = as_path(root, DEFAULT_FOLDER).expanduser().absolute()
         self._disk = disk or Disk()
         self._wait_seconds = wait_seconds
 

@@ -12,6 +12,7 @@ import msgspec
 from ..errors import MissingDependency, UsageError
 from ..exchanges.bundle import read_manifest
 from ..provenance.card import Card, Difference
+from ..stores.atomic import as_path
 from . import execute
 
 _BEGIN: Final = "from bknb.sharing.recorder import Recorder as __recorder\n__recorder = __recorder(offline={offline})"
@@ -84,7 +85,7 @@ def verify_notebook(
         ...
     bknb.errors.UsageError: no notebook at no-such.ipynb; expected the path of an .ipynb file
     """
-    path = Path(notebook)
+    path = as_path(notebook, "first.ipynb")
     if path.is_dir():
         path = path / read_manifest(path).notebook
     node = execute.read_notebook(path)
