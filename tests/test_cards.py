@@ -477,7 +477,7 @@ def test_what_functions_call_each_other_ends() -> None:
     ("value", "text"),
     [
         (np.float64(0.1), "0.1"),
-        (-0.0, "0.0"),
+        (-0.0, "-0.0"),
         ({"b": (1, 2), "a": {3}}, "{'b': (1, 2), 'a': {3}}"),
         (np.array(3), "3"),
         (Fraction(1, 3), "Fraction(1, 3)"),

@@ -65,7 +65,7 @@ def test_the_look_is_recorded_before_the_strategy_is_asked(tmp_path):
 def test_a_look_whose_hash_was_edited_by_hand_counts_as_another_strategy(tmp_path):
     path = tmp_path / "openings.jsonl"
     look(path)
-    path.write_bytes(path.read_bytes().replace(b'"strategy_hash":"2:', b'"strategy_hash":"x:'))
+    path.write_bytes(path.read_bytes().replace(b'"strategy_hash":"3:', b'"strategy_hash":"x:'))
     again = look(path)
     assert not again.first
     assert again.strategies == 2

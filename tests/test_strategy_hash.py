@@ -9,6 +9,7 @@ import linecache
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class Base:
     def inherited(self):
         return 30
 """
-HEAD = """import collections, dataclasses, datetime, enum, functools, re, types
+HEAD = """import collections, dataclasses, datetime, decimal, enum, functools, re, types
 import msgspec
 import numpy as np
 import pandas as pd
@@ -463,6 +464,114 @@ class Many(list): pass
 many = Many([3])
 def get_signal(price): return many
 """, "Many([3])", "Many([4])"),
+    # --- read by other ways than a name
+    case("method of a dict", """\
+PARAMS = {'tp': 3}
+look = PARAMS.get
+def get_signal(price): return look('tp')
+""", "'tp': 3", "'tp': 4"),
+    case("operator of a list", """\
+LEVELS = [3]
+holds = LEVELS.__contains__
+def get_signal(price): return holds(3)
+""", "LEVELS = [3]", "LEVELS = [4]"),
+    case("private slot", """\
+class Levels:
+    __slots__ = ('__tp',)
+    def __init__(self, n): self.__tp = n
+    def get(self): return self.__tp
+levels = Levels(3)
+def get_signal(price): return levels.get()
+""", "Levels(3)", "Levels(4)"),
+    *(
+        case(f"content of the user's {base}", f"""\
+class Levels({base}): pass
+levels = {made}
+levels.n = 1
+def get_signal(price): return levels
+""", old, new)
+        for base, made, old, new in (
+            ("collections.deque", "Levels([3])", "[3]", "[4]"),
+            ("np.ndarray", "np.array([3.0]).view(Levels)", "3.0", "4.0"),
+            ("datetime.date", "Levels(2024, 1, 3)", "1, 3", "1, 4"),
+            ("decimal.Decimal", "Levels('1.5')", "1.5", "1.6"),
+            ("bytearray", "Levels(b'a')", "b'a'", "b'b'"),
+            ("collections.OrderedDict", "Levels(a=3)", "a=3", "a=4"),
+        )
+    ),
+    case("user's number that says nothing of itself", """\
+class Level(float):
+    def __repr__(self): return 'a level'
+LEVEL = Level(3.0)
+def get_signal(price): return LEVEL
+""", "Level(3.0)", "Level(4.0)"),
+    case("globals by a text", """\
+LEVEL = 3
+def get_signal(price): return globals()['LEVEL']
+""", "LEVEL = 3", "LEVEL = 4"),
+    case("module by a text", """\
+import sys
+def get_signal(price): return sys.modules['helpers'].UP
+""", "UP = 1.02", "UP = 1.03"),
+    case("module by a text inside", """\
+def get_signal(price):
+    import sys
+    return sys.modules.get('helpers').target(price)
+""", "price * UP", "price / UP"),
+    case("eval of a text", "LEVEL = 3\ndef get_signal(price): return eval('LEVEL + 1')", "LEVEL = 3", "LEVEL = 4"),
+    case("exec of a text", """\
+LEVEL = 3
+def get_signal(price):
+    found = {}
+    exec('found["x"] = LEVEL')
+    return found
+""", "LEVEL = 3", "LEVEL = 4"),
+    case("attribute of a thread", """\
+import threading
+HERE = threading.local()
+HERE.n = 3
+def get_signal(price): return HERE.n
+""", "n = 3", "n = 4"),
+    case("default of a context variable", """\
+import contextvars
+LEVEL = contextvars.ContextVar('LEVEL', default=3)
+def get_signal(price): return LEVEL.get()
+""", "default=3", "default=4"),
+    case("memory", "DATA = memoryview(b'a')\ndef get_signal(price): return DATA", "b'a'", "b'b'"),
+    case("weak reference", """\
+import weakref
+class Levels:
+    def __init__(self, n): self.n = n
+levels = Levels(3)
+ref = weakref.ref(levels)
+def get_signal(price): return ref().n
+""", "Levels(3)", "Levels(4)"),
+    case("class attribute that is a method of a type", """\
+class Cross: pass
+Cross.up = str.upper
+def get_signal(price): return Cross.up('a')
+""", "str.upper", "str.lower"),
+    case("class attribute with underscores around it", """\
+class Cross: pass
+Cross._n_ = 3
+def get_signal(price): return Cross._n_
+""", "_n_ = 3", "_n_ = 4"),
+    case("function put on a library", """\
+import math
+def rule(x): return 3
+math.made_rule = rule
+def get_signal(price): return math.made_rule(price)
+""", "return 3", "return 4"),
+    case("sign of zero", "ZERO = 0.0\ndef get_signal(price): return ZERO", "= 0.0", "= -0.0"),
+    case("one of two lambdas", """\
+RULES = (lambda x: x + 1), (lambda x: x - 1)
+def get_signal(price): return RULES[0](price)
+""", "x + 1", "x + 3"),
+    same("spaces in a lambda", "get_signal = lambda price: price + 1", "price + 1", "price  +  1"),
+    same("other of two lambdas", """\
+one, other = (lambda x: x + 1), (lambda x: x - 1)
+def get_signal(price): return one(price)
+""", "x - 1", "x - 3"),
     # --- values
     case("one number of a million", """\
 DATA = np.zeros(1_000_000)
@@ -556,7 +665,7 @@ def test_what_is_reached_counts_and_nothing_else(
     before, again = (hashed(load(whole, HELPERS).get_signal) for _ in range(2))
     after = hashed(load(whole.replace(old, new), HELPERS if old in strategy else HELPERS.replace(old, new)).get_signal)
     assert before == again
-    assert before.startswith("2:")
+    assert before.startswith("3:")
     assert (before != after) is changes
 
 
@@ -791,6 +900,30 @@ def test_functions_as_parameters_are_told_apart_by_their_code(tmp_path: Path) ->
     assert bknb.sweep(rows, **more | {"params": {"target": targets(1.05)}}).from_ledger == 0
 
 
+def test_results_of_a_strategy_that_reads_a_file_are_computed_again_and_a_line_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    up = tmp_path / "up"
+    up.write_text("1.02")
+
+    def rows(candles: Any, hours: int = 4) -> dict[str, Any]:
+        return {
+            "position": candles.close > candles.open,
+            "price_take_profit": candles.close * float(up.read_text()),
+            "price_stop_loss": candles.close * 0.98,
+            "minute_estimated_time": 60 * hours,
+        }
+
+    first = bknb.sweep(rows, **SWEEP, ledger=tmp_path / "ledger")
+    assert not any("ledger" in warning for warning in first.warnings)
+    up.write_text("1.005")
+    again = bknb.sweep(rows, **SWEEP, ledger=tmp_path / "ledger")
+    assert again.from_ledger == 0
+    assert list(again.table["total_pnl"]) != list(first.table["total_pnl"])
+    (warning,) = [warning for warning in again.warnings if "ledger" in warning]
+    assert warning.startswith("2 results in the ledger were computed again")
+    assert "it reads files while it runs: what they hold is not compared" in warning
+
+
 # --- hold-outs --------------------------------------------------------------------------------------------------
 
 
@@ -811,7 +944,7 @@ def test_a_changed_helper_module_is_another_strategy_to_the_hold_out(
     assert (first.strategies, second.strategies, third.strategies) == (1, 2, 2)
     assert second.opened_at > first.opened_at
     assert third.opened_at == second.opened_at
-    assert all(each.strategy_hash.startswith("2:") for each in third.earlier)
+    assert all(each.strategy_hash.startswith("3:") for each in third.earlier)
 
 
 def test_looks_recorded_by_an_older_bknb_are_reported_and_count(
@@ -942,5 +1075,85 @@ def test_a_helper_loaded_relative_to_its_package_is_read(tmp_path: Path, monkeyp
 def test_a_helper_loaded_by_a_name_that_is_not_written_is_noted(line: str) -> None:
     space: dict[str, Any] = {"__name__": "__main__"}
     exec(LOADING.replace("{line}", line), space)  # noqa: S102 -- as a cell is
-    (note,) = read_code(space["get_signal"]).notes
-    assert note == "it loads a module whose name is not written in it: what that module holds is not compared"
+    notes = read_code(space["get_signal"]).notes
+    assert notes[-1] == "it loads a module whose name is not written in it: what that module holds is not compared"
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        ("return globals()[price]", "names that are not written in it"),
+        ("return eval(price)", "names that are not written in it"),
+        ("return eval('eval(price)')", "names that are not written in it"),
+        ("import sys; return sys.modules[price].UP", "names that are not written in it"),
+        ("import sys; return sys._getframe(1).f_locals", "names that are not written in it"),
+        ("return open('levels').read()", "it reads files"),
+        ("import pathlib; return pathlib.Path('levels').read_text()", "it reads files"),
+        ("import pandas; return pandas.read_csv('levels')", "it reads files"),
+        ("import os; return os.environ['LEVEL']", "environment variables"),
+        ("import os; return os.getenv('LEVEL')", "environment variables"),
+    ],
+)
+def test_what_cannot_be_read_is_noted(line: str, note: str) -> None:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(f"def get_signal(price):\n    {line}", space)  # noqa: S102 -- as a cell is
+    code = read_code(space["get_signal"])
+    assert note in code.not_compared[0]
+    assert len(code.not_compared) == 1
+
+
+def test_a_note_tells_of_values_that_are_not_compared() -> None:
+    rows, lock, environment = (n for n in range(3)), threading.Lock(), os.environ
+    assert read_code(lambda: rows).not_compared == ("rows: its content is not compared",)
+    assert read_code(lambda: lock).not_compared == ()
+    code = read_code(lambda: environment)
+    assert code.values == {"environment": "the environment (its content is not compared)"}
+    assert code.not_compared == ("environment: its content is not compared",)
+
+
+PINNED = {
+    "dataclass": ("""\
+@dataclasses.dataclass(frozen=True, order=True)
+class Levels:
+    n: int = 3
+levels = Levels()
+def get_signal(price): return levels
+""", "16c06c522f650bc3"),
+    "enum": ("""\
+class Side(enum.Enum):
+    UP = 1
+    DOWN = 2
+def get_signal(price): return Side.UP, Side
+""", "7ac1bf87eabfd02b"),
+    "flag": ("""\
+class Side(enum.IntFlag):
+    UP = 1
+    DOWN = 2
+def get_signal(price): return Side.UP | Side.DOWN
+""", "2302220de0f2673c"),
+    "named tuple": ("""\
+Levels = collections.namedtuple('Levels', 'n')
+levels = Levels(3)
+def get_signal(price): return levels
+""", "cdb44e6cb43c48f8"),
+    "protocol": ("""\
+import typing
+@typing.runtime_checkable
+class Rule(typing.Protocol):
+    def up(self): ...
+class Up(Rule):
+    def up(self): return 3
+def get_signal(price): return Up().up()
+""", "876d3c6f1997acc4"),
+    "lambda": ("""\
+RULES = {'a': lambda: 3, 'b': lambda x: f'{x:>4}'}
+def get_signal(price): return RULES
+""", "569914d01a5b2962"),
+    "comprehension": ("A, B = 1, 2\ndef get_signal(price): return [A + x for x in (1, 2)], B\n", "7b0883764165e7f5"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PINNED)
+def test_every_version_of_python_gives_the_same_hash(kind: str, load: Callable[[str, str], Any]) -> None:
+    text, expected = PINNED[kind]
+    assert source_hash(load(HEAD + text, HELPERS).get_signal)[:16] == expected

@@ -47,7 +47,7 @@ _known: dict[int, tuple[types.CodeType, tuple[Name, ...]]] = {}
 
 
 def names_read(code: types.CodeType) -> tuple[Name, ...]:
-    """Names from outside that a code object reads, those of the functions inside it included, in order.
+    """Names from outside that a code object reads, those of the functions inside it included, in order of the text.
 
     Examples
     --------
@@ -58,7 +58,8 @@ def names_read(code: types.CodeType) -> tuple[Name, ...]:
     if known is None:
         if len(_known) >= _KEPT:
             _known.clear()
-        found = tuple(dict.fromkeys(_read(code, frozenset(code.co_freevars), {})))
+        placed = sorted(_read(code, frozenset(code.co_freevars), {}), key=lambda found: found[0])
+        found = tuple(dict.fromkeys(name for _, name in placed))
         known = _known[id(code)] = (code, found)
     return known[1]
 
@@ -94,12 +95,19 @@ def defaults_of(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     yield from (function.__kwdefaults__ or {}).items()
 
 
-def _read(code: types.CodeType, free: frozenset[str], held: dict[str, Name]) -> Iterator[Name]:
+def _read(code: types.CodeType, free: frozenset[str], held: dict[str, Name]) -> Iterator[tuple[tuple[int, int], Name]]:
+    """Each name with its line and column: since 3.12 Python compiles a comprehension into what is around it."""
     reader = _Reader(free, dict(held))
+    place = (code.co_firstlineno, 0)
     for step in dis.get_instructions(code):
-        yield from reader.read(step.opname, step.argval)
+        before = reader.current
+        for name in reader.read(step.opname, step.argval):
+            yield place, name
+        starts = reader.current is not before and not step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD"))
+        if starts and step.positions is not None and step.positions.lineno is not None:
+            place = (step.positions.lineno, step.positions.col_offset or 0)
     if reader.current is not None:
-        yield reader.current
+        yield place, reader.current
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _read(constant, free, reader.held)

@@ -18,20 +18,30 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from ..user_code import is_users
+from .indirect import indirect
 from .names_read import Name, closure_of, defaults_of, names_read
-from .parts import defined_by_class, leads_to_own, members_of, own_module, state_of, wrapped_by
-from .source_text import digest_of, text_of_class, text_of_code
+from .parts import (
+    defined_by_class,
+    has_content,
+    is_of_object,
+    leads_to_own,
+    members_of,
+    own_module,
+    state_of,
+    wrapped_by,
+)
+from .source_text import digest_of, digest_of_code, text_of_class, text_of_code
 from .value_text import Spelled, spell
 
 AnyFunction = Callable[..., Any]
 
-READER: Final = 2
+READER: Final = 3
 """Version of what is read and how digests are made; it stands in front of every digest, those of 0.1.0 have none."""
 
 _OURS: Final = "bknb"
@@ -46,14 +56,14 @@ _UNSTEADY: Final = {
     "httpx": "the network",
     "socket": "the network",
 }
-_WITH_CONTENT: Final = (str, bytes, int, float, list, tuple, set, frozenset, Mapping, msgspec.Struct)
 
 
 _PLAIN: Final = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _LONGEST_NAME: Final = 200  # characters; a longer one is cut, with a number of its place in front
 
 
-_COMPUTED: Final = "it loads a module whose name is not written in it: what that module holds is not compared"
+_UNSEEN: Final = "not compared"  # ends every note of what may change without another hash
+_COMPUTED: Final = f"it loads a module whose name is not written in it: what that module holds is {_UNSEEN}"
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +76,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     text : str
         Source text without indentation and trailing blanks; empty when nobody has it.
     digest : str
-        ``"2:"`` and a digest of the text; of the compiled code when there is no text, of both for a ``lambda``.
+        ``"3:"`` and a digest of the text; of the compiled code when there is no text, of a ``lambda`` of what it says.
         0.1.0 wrote digests without a version in front.
     """
 
@@ -95,6 +105,11 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, str] = {}
     packages: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def not_compared(self) -> tuple[str, ...]:
+        """The notes that name something which decides, and whose change does not change the hash."""
+        return tuple(note for note in self.notes if note.endswith(_UNSEEN))
 
     @property
     def reader(self) -> int:
@@ -259,6 +274,8 @@ class _Walk:
         if spelled is None:
             spelled = self._spelled[id(thing)] = spell(thing)
             self._alive.append(thing)
+        if not spelled.compared:
+            self._note(f"{name}: its content is not compared")
         self.values[self._value_names.free(name)] = spelled.text
         self.steps.append(f"{name} = {spelled.text}")
         for place, part in spelled.inside:
@@ -274,7 +291,7 @@ class _Walk:
             return
         for key, value in sorted(state_of(thing).items()):
             self._later(value, f"{name}.{key}")
-        if not hasattr(thing, "__dict__") or isinstance(thing, _WITH_CONTENT):
+        if not hasattr(thing, "__dict__") or has_content(thing):
             self._value(thing, name)
 
     def _partial(self, thing: Any, name: str) -> None:
@@ -319,8 +336,8 @@ class _Walk:
             qualified, module = code.co_qualname, function.__globals__.get("__name__")
         if self._seen(id(function), name, function):
             return
-        text = text_of_code(code, sys.modules.get(str(function.__globals__.get("__name__"))))
-        digest = digest_of(text, code if not text or code.co_name == "<lambda>" else None)
+        home = sys.modules.get(str(function.__globals__.get("__name__")))
+        text, digest = text_of_code(code, home), digest_of_code(code, home)
         self.steps.append(f"{name}: function {digest}")
         if id(code) not in self._numbers:
             self._numbers[id(code)] = len(self._numbers)
@@ -363,7 +380,11 @@ class _Walk:
             self._later(value, f"{short}({parameter})")
         closure = closure_of(function)
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
-        for name in names_read(function.__code__):
+        home = sys.modules.get(str(function.__globals__.get("__name__")))
+        more = indirect(function.__code__, text_of_code(function.__code__, home))
+        for note in more.notes:
+            self._note(note)
+        for name in dict.fromkeys((*names_read(function.__code__), *more.names)):
             if name.computed:
                 self._note(_COMPUTED)
             if name.is_import:
@@ -383,6 +404,9 @@ class _Walk:
                 break
             if not is_users(thing):
                 self._package(f"{thing.__name__}.{attribute}")
+                put_there = vars(thing).get(attribute)  # by the user, into somebody else's module
+                if isinstance(put_there, (types.FunctionType, type)) and leads_to_own(put_there, 0):
+                    self._later(put_there, f"{spoken}.{attribute}")
                 break
             self.modules.add(thing.__name__)
             if not hasattr(thing, attribute):
@@ -431,8 +455,8 @@ class _Walk:
             if held and not self._seen(id(thing), name, thing):
                 for key, part in held:
                     self._later(part, name if key == "__wrapped__" else f"{name} {key}")
-        elif isinstance(thing, types.BuiltinFunctionType) and leads_to_own(thing.__self__):
-            self._later(thing.__self__, name)
+        elif isinstance(thing, types.BuiltinFunctionType) and is_of_object(thing):
+            self._later(thing.__self__, name)  # ``look = PARAMS.get``
 
     def _note(self, note: str) -> None:
         if note not in self.notes:

@@ -74,11 +74,76 @@ def is_written_in(member: Any, thing: type) -> bool:
 
 
 def digest_of(text: str, code: types.CodeType | None = None) -> str:
-    """The first 16 digits of a digest of a text, and of compiled code where the text does not tell all."""
+    """The first 16 digits of a digest of a text, and of compiled code where nobody has the text."""
     made = hashlib.sha256(text.encode())
     if code is not None:
         made.update(repr(_meaning(code)).encode())
     return made.hexdigest()[:16]
+
+
+def digest_of_code(code: types.CodeType, module: types.ModuleType | None) -> str:
+    """The digest of a function: of its text, of a ``lambda`` what is written of it on its lines.
+
+    Without a text it is that of the compiled code, which is another one in another version of Python.
+    """
+    text = text_of_code(code, module)
+    if not text:
+        return digest_of("", code)
+    if code.co_name != "<lambda>":
+        return digest_of(text)
+    written = _as_in_file(code, module)
+    tree = None if written is None else _lambda_of(written)
+    return digest_of("", code) if tree is None else digest_of(_tree_text(tree))
+
+
+def _lambda_of(code: types.CodeType) -> ast.Lambda | None:
+    """The lambda in its file that a code object was compiled from: several may stand on one line."""
+    starts, ends = [], []
+    for line, last, column, end in code.co_positions():
+        if line is not None and last is not None and column is not None and end is not None and column != end:
+            starts.append((line, column))
+            ends.append((last, end))
+    found = []
+    for node in _lambdas(code.co_filename):
+        body = node.body
+        if node.lineno != code.co_firstlineno:
+            continue
+        if not starts:  # nothing but a constant, which has no place
+            if _returns_the_same(node, code):
+                return node
+        elif (body.lineno, body.col_offset) <= min(starts) and max(ends) <= (body.end_lineno, body.end_col_offset):
+            found.append(node)
+    return max(found, key=lambda node: (node.body.lineno, node.body.col_offset), default=None)
+
+
+def _returns_the_same(node: ast.Lambda, code: types.CodeType) -> bool:
+    compiled = compile(ast.Expression(node), code.co_filename, "eval", dont_inherit=True)
+    made = [part for part in compiled.co_consts if isinstance(part, types.CodeType)]
+    return any(repr((one.co_code, one.co_consts)) == repr((code.co_code, code.co_consts)) for one in made)
+
+
+def _lambdas(file: str) -> list[ast.Lambda]:
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return []
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+
+
+def _tree_text(node: object) -> str:
+    """A syntax tree as text that is the same in every version of Python: without places, and what is empty left out."""
+    if isinstance(node, ast.AST):
+        fields = ((name, getattr(node, name, None)) for name in node._fields if name not in ("kind", "ctx"))
+        parts = [f"{name}={_tree_text(part)}" for name, part in fields if part is not None and part != []]
+        return f"{type(node).__name__}({', '.join(parts)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_tree_text, filter(_says_something, node)))}]"
+    return repr(node)
+
+
+def _says_something(node: object) -> bool:
+    """Whether it is no empty text, which some versions of Python put into an f-string."""
+    return not (isinstance(node, ast.Constant) and node.value == "")
 
 
 def _text(thing: Any) -> str:

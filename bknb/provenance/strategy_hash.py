@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.registry import registry
-from .source_code import READER, CodeOnly, source_hash
+from .source_code import READER, CodeOnly, read_code, source_hash
 
 if TYPE_CHECKING:
     from ..engine.registry import Risk, Strategy
@@ -31,7 +31,7 @@ def fingerprint(strategy: Strategy) -> str:
     >>> def rests(price): return None
     >>> made = [make_strategy(name, rests, interval="1h") for name in ("one", "other")]
     >>> fingerprint(made[0])[:2], fingerprint(made[0]) == fingerprint(made[1])
-    ('2:', True)
+    ('3:', True)
     """
     functions = functions_of(strategy)
     source = source_hash(
@@ -59,6 +59,19 @@ def _rules_hash(strategy: Strategy) -> str:
 
 _RULES: Final[dict[int, tuple[Risk, str]]] = {}  # by identity, each profile held so that the identity stays its own
 _RULES_HELD: Final = 64
+
+
+def not_compared(strategy: Strategy) -> tuple[str, ...]:
+    """What may change a strategy without another hash: files it reads, modules whose names it computes, and so on.
+
+    Examples
+    --------
+    >>> from bknb.engine.build import make_strategy
+    >>> def reads(price): return open("levels.txt").read()
+    >>> not_compared(make_strategy("reads", reads, interval="1h"))
+    ('it reads files while it runs: what they hold is not compared',)
+    """
+    return read_code(*functions_of(strategy).values()).not_compared
 
 
 def version_of(strategy_hash: str) -> int:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextvars
 import datetime
 import decimal
 import functools
 import hashlib
+import os
 import pathlib
 import pickle
+import re
+import sys
+import threading
 import types
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -16,9 +22,11 @@ import msgspec
 
 from ..user_code import is_users
 from .names_read import closure_of, defaults_of
-from .source_text import digest_of
+from .parts import has_content
+from .source_text import digest_of_code
 
 NOT_COMPARED: Final = "(its content is not compared)"
+_LOCKS: Final = re.compile(rf"a _thread\.R?[lL]ock {re.escape(NOT_COMPARED)}")
 _LONGEST: Final = 2_000
 _BEYOND: Final = "its content is not compared beyond 16 MB"
 _STATE_BYTES: Final = 16 * 2**20  # of the state of an object; what is beyond is not compared
@@ -36,6 +44,8 @@ class Spelled(NamedTuple):
 
     text: str
     inside: tuple[tuple[str, Any], ...]
+    compared: bool = True
+    """Whether all of its content is in the text, or inside. A lock has none."""
 
 
 def value_text(value: Any) -> str:
@@ -57,10 +67,11 @@ def spell(value: Any) -> Spelled:
         text = speller.text(value, "")
     except RecursionError:
         text = _unknown(value)
+    compared = all(mark not in _LOCKS.sub("", text) for mark in (NOT_COMPARED, _BEYOND))
     if len(text) > _LONGEST:
         digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:16]
         text = f"{type(value).__name__} of {len(text)} characters, sha256 {digest}"
-    return Spelled(text, tuple(speller.inside))
+    return Spelled(text, tuple(speller.inside), compared)
 
 
 class _Speller:
@@ -76,7 +87,8 @@ class _Speller:
             self.inside.append((place, value))  # what it is made of is read by whoever follows it
         if value is None or isinstance(value, _PLAIN):
             plain = getattr(value, "item", lambda: value)()
-            return repr(plain + 0.0 if isinstance(plain, float) else plain)  # -0.0 is 0.0
+            written = next((base.__repr__ for base in _PLAIN if isinstance(plain, base)), repr)
+            return written(plain)  # whatever a class of the user's says of itself
         if id(value) in self._around:
             return "..."
         self._around.append(id(value))
@@ -98,7 +110,8 @@ class _Speller:
             return self._array(value, place)
         from fractions import Fraction  # needed for unusual values alone
 
-        return repr(value) if isinstance(value, (*_REPEATABLE, Fraction)) else self._state(value, place)
+        plain = isinstance(value, (*_REPEATABLE, Fraction)) and not is_users(type(value))
+        return repr(value) if plain else self._state(value, place)
 
     def _mapping(self, value: Mapping[Any, Any], place: str) -> str:
         factory = getattr(value, "default_factory", None)
@@ -120,7 +133,7 @@ class _Speller:
         """A place among the members of a set that does not depend on where they are in memory."""
         if isinstance(member, types.FunctionType):
             code = member.__code__
-            rank = (code.co_qualname, digest_of("", code))
+            rank = (code.co_qualname, digest_of_code(code, sys.modules.get(str(member.__module__))))
             content: list[Any] = [sorted(closure_of(member).items()), list(defaults_of(member))]
         else:
             rank = (type(member).__qualname__, str(getattr(member, "__qualname__", "")))
@@ -169,7 +182,7 @@ class _Speller:
         """An object by what it would be pickled as; by its repr when it cannot be."""
         kind = type(value)
         if is_users(kind):
-            return f"a {kind.__qualname__}"
+            return f"a {kind.__qualname__}{self._content(value, place)}"
         name = f"a {kind.__module__}.{kind.__qualname__}"
         pickled = _pickled(value)
         # some say something else every time
@@ -180,9 +193,44 @@ class _Speller:
         text = _steady_repr(value)
         return f"{name} {text}" if text else _unknown(value)
 
+    def _content(self, value: Any, place: str) -> str:
+        """What an object of the user's holds beside its attributes, as one that extends ``deque`` or ``date`` does."""
+        if not has_content(value):
+            return ""
+        try:
+            _, given, _, *items = (*value.__reduce_ex__(4), None, None, None)[:5]
+            parts = [[part for part in given if part is not type(value)], *(list(part or ()) for part in items)]
+        except Exception:  # noqa: BLE001 -- whatever it raises: it cannot be written
+            return f" {NOT_COMPARED}"
+        return f" {self.text(parts, place)}" if any(parts) else ""
+
+    def _memory(self, value: memoryview, _: str) -> str:
+        digest = hashlib.sha256(value.tobytes()).hexdigest()[:16]
+        return f"memory {value.format} {value.shape} sha256 {digest}"
+
+    def _referred(self, value: Any, place: str) -> str:
+        return f"reference to {self.text(value(), place)}"
+
+    def _variable(self, value: contextvars.ContextVar[Any], place: str) -> str:
+        try:
+            return f"variable {value.name} = {self.text(value.get(), place)}"
+        except LookupError:
+            return f"variable {value.name}"
+
+    def _of_thread(self, value: Any, place: str) -> str:
+        return f"of this thread {self.text(sorted(vars(value).items()), place)} {NOT_COMPARED}"
+
+    def _environment(self, *_: Any) -> str:
+        return f"the environment {NOT_COMPARED}"
+
 
 _KINDS: Final[tuple[tuple[Any, Callable[[Any, Any, str], str]], ...]] = (
+    (type(os.environ), _Speller._environment),
     (Mapping, _Speller._mapping),
+    (memoryview, _Speller._memory),
+    (weakref.ref, _Speller._referred),
+    (contextvars.ContextVar, _Speller._variable),
+    (threading.local, _Speller._of_thread),
     ((set, frozenset), _Speller._set),
     ((list, tuple), _Speller._sequence),
     (msgspec.Struct, _Speller._struct),

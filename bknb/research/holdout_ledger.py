@@ -30,7 +30,7 @@ class HoldoutLook(msgspec.Struct, frozen=True, kw_only=True):
     data
         Hash of the candles.
     strategy_hash
-        Hash of the strategy, its parameters and how it is executed; ``"2:"`` and so on in front is its version, none
+        Hash of the strategy, its parameters and how it is executed; ``"3:"`` and so on in front is its version, none
         is the first.
     strategy, symbol, exchange
         Their names.

@@ -21,7 +21,7 @@ from ..engine.vectorised import first_row, signal_rows, unsteady_rows
 from ..events import messages, subjects
 from ..kernels.metrics import FIGURES
 from ..market.clock import stopwatch
-from ..provenance.strategy_hash import fingerprint, params_text
+from ..provenance.strategy_hash import fingerprint, not_compared, params_text
 from .evaluate import Evaluator, Outcome, Prepared, frame_days, goes_compiled, pack_days, prepare, unpack_days
 from .executors import make_executor
 from .search import Params, make_search
@@ -118,6 +118,8 @@ class SweepRun:
         self._numbers: dict[str, int] = {}
         self._fresh: list[Trial] = []
         self._strategy = ""
+        self._not_compared: tuple[str, ...] = ()
+        self._not_reused = 0
         self._digests: dict[int, Any] = {}  # by number of the symbol
 
     def stop(self) -> None:
@@ -133,6 +135,11 @@ class SweepRun:
         finally:
             self._save()
             shutil.rmtree(folder, ignore_errors=True)
+        if self._not_reused:
+            self._warn(
+                f"{self._not_reused} results in the ledger were computed again, as nobody can tell whether they are of "
+                f"the same strategy ({'; '.join(self._not_compared)})"
+            )
         self._count_trials()
         self._tell_missing()
         self.seconds = stopwatch() - began
@@ -141,6 +148,7 @@ class SweepRun:
     def _run_in(self, work_dir: WorkDir) -> None:
         plan = self.plan
         self._strategy = fingerprint(plan.plans[0].strategy)
+        self._not_compared = not_compared(plan.plans[0].strategy)
         for number, one in enumerate(plan.plans):
             prepared = asyncio.run(prepare(one, self._warn))
             work_dir.add(number, prepared)
@@ -293,6 +301,9 @@ class SweepRun:
             return True
         trial = None if self.plan.keep_trades else self.ledger.get(self._key(number, symbol))
         if trial is None:
+            return False
+        if self._not_compared:  # the strategy may be another one than that of the ledger
+            self._not_reused += 1
             return False
         figures = np.array([np.nan if value is None else value for value in trial.figures])
         self.outcomes[number, symbol] = Outcome(figures, unpack_days(trial.daily), trial.rejected)
