@@ -19,7 +19,7 @@ import pytest
 import bknb
 from bknb.engine.build import make_strategy
 from bknb.provenance.source_code import read_code, source_hash
-from bknb.provenance.strategy_hash import fingerprint
+from bknb.provenance.strategy_hash import fingerprint, running
 from bknb.research.holdout_ledger import HoldoutLedger, HoldoutLook
 from bknb.sweeps.trial_ledger import TrialFile
 
@@ -1157,3 +1157,79 @@ def get_signal(price): return RULES
 def test_every_version_of_python_gives_the_same_hash(kind: str, load: Callable[[str, str], Any]) -> None:
     text, expected = PINNED[kind]
     assert source_hash(load(HEAD + text, HELPERS).get_signal)[:16] == expected
+
+
+# --- strategies that change themselves --------------------------------------------------------------------------
+
+CHANGING = {
+    "cache": ("CACHE = {}\n", "CACHE[price] = 1", "CACHE"),
+    "list that grows": ("SEEN = [0]\n", "SEEN.append(price)", "SEEN"),
+    "counter": ("COUNT = 0\n", "global COUNT; COUNT += 1", "COUNT"),
+    "name that is made": ("", "global MADE; MADE = price", "MADE"),
+    "attribute": ("class Book: pass\nbook = Book()\nbook.n = 0\n", "book.n += 1", "book.n"),
+    "cached property": (
+        "class Book:\n    @functools.cached_property\n    def n(self): return 3\nbook = Book()\n",
+        "book.n",
+        "book",
+    ),
+    "class attribute": ("class Book:\n    n = 0\n", "Book.n += 1", "Book.n"),
+    "attribute of a function": ("def rule(): return rule.n\nrule.n = 0\n", "rule.n += 1; rule()", "rule.n"),
+    "closure": (
+        """
+def made():
+    n = 0
+    def count():
+        nonlocal n
+        n += 1
+        return n
+    return count
+count = made()
+""",
+        "count()",
+        "count",
+    ),
+    "array": ("ROWS = np.zeros(3)\n", "ROWS[0] += 1", "ROWS"),
+    "attribute of a module": ("", "helpers.UP += 1", "helpers.UP"),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGING)
+def test_what_a_strategy_changes_of_itself_makes_no_other_strategy(kind: str, load: Callable[[str, str], Any]) -> None:
+    head, change, read = CHANGING[kind]
+    text = f"{HEAD}{head}OTHER = 3\ndef get_signal(price):\n    {change}\n    return OTHER, {read}\n"
+    module = load(text, HELPERS)
+    strategy = make_strategy("x", module.get_signal, interval="1h")
+    before = fingerprint(strategy)
+    for _ in range(2):
+        with running(strategy):
+            module.get_signal(1)
+            module.get_signal(2)
+        assert fingerprint(strategy) == before
+    module.OTHER = 4
+    assert fingerprint(strategy) != before
+    module.OTHER = 3
+    assert fingerprint(strategy) == before
+    module.get_signal(3)  # by the user: what changed between two runs counts, in the same place as well
+    assert (fingerprint(strategy) == before) is (kind == "cached property")
+
+
+def test_a_strategy_with_a_cache_is_one_strategy_to_the_hold_out_and_is_found_in_the_ledger(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    cache: dict[str, Any] = {}
+
+    def rows(candles: Any, hours: int = 4) -> dict[str, Any]:
+        cache[f"{hours} {len(candles)} {len(cache)}"] = candles.close.mean()
+        return {
+            "position": candles.close > candles.open,
+            "price_take_profit": candles.close * 1.02,
+            "price_stop_loss": candles.close * 0.98,
+            "minute_estimated_time": 60 * hours,
+        }
+
+    bknb.backtest("BTCUSDT", strategy=rows, interval="1h", exchange="demo", frame="2024-03-01:2024-03-04")
+    assert [look(tmp_path / "openings.jsonl", rows).strategies for _ in range(2)] == [1, 1]
+    found = [bknb.sweep(rows, **SWEEP, ledger=tmp_path / "ledger").from_ledger for _ in range(2)]
+    assert found == [0, 2]
+    assert cache
+    cache.clear()  # as a new process has it
+    assert look(tmp_path / "openings.jsonl", rows).strategies == 1

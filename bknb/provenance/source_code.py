@@ -18,7 +18,7 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -26,6 +26,7 @@ import msgspec
 from ..user_code import is_users
 from .indirect import indirect
 from .names_read import Name, closure_of, defaults_of, names_read
+from .own_changes import MISSING, Attributes, Readings
 from .parts import (
     defined_by_class,
     has_content,
@@ -152,6 +153,32 @@ def source_hash(*starts: Any) -> str:
     return hashlib.sha256("\n".join(_walked(starts).steps).encode(errors="backslashreplace")).hexdigest()
 
 
+@contextlib.contextmanager
+def changing_itself(*starts: Any) -> Iterator[None]:
+    """Around a run: what it changes of what some functions read, such as a cache, counts later as before the run.
+
+    What is changed between two runs, also in the same place, counts.
+
+    Examples
+    --------
+    >>> cache = []
+    >>> def rests(): return cache
+    >>> before = source_hash(rests)
+    >>> with changing_itself(rests):
+    ...     cache.append(1)
+    >>> source_hash(rests) == before
+    True
+    >>> cache.append(2)
+    >>> source_hash(rests) == before
+    False
+    """
+    readings = _walked(starts).readings
+    try:
+        yield
+    finally:
+        readings.remember()
+
+
 def own_modules(*starts: AnyFunction | CodeOnly) -> list[types.ModuleType]:
     """The user's modules that some functions and what they call come from, without the notebook itself."""
     return [sys.modules[name] for name in sorted(_walked(starts).modules - {"__main__"}) if name in sys.modules]
@@ -198,6 +225,13 @@ class _Names:
         return self.free(f"{name} ({number})")
 
 
+def _content_of(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled
+        return MISSING
+
+
 class _Unwrapped(NamedTuple):
     """A function whose wrapped one was read before it."""
 
@@ -218,6 +252,7 @@ class _Walk:
         self.notes: list[str] = []
         self.steps: list[str] = []
         self.values_read: tuple[type, ...] = (object,)
+        self.readings = Readings()
         self._names = _Names()
         self._value_names = _Names()
         self._numbers: dict[object, int] = {}
@@ -272,7 +307,7 @@ class _Walk:
             return
         spelled = self._spelled.get(id(thing))
         if spelled is None:
-            spelled = self._spelled[id(thing)] = spell(thing)
+            spelled = self._spelled[id(thing)] = self._spell(thing)
             self._alive.append(thing)
         if not spelled.compared:
             self._note(f"{name}: its content is not compared")
@@ -282,6 +317,21 @@ class _Walk:
             if part is not thing:
                 self._later(part, f"{name}{place}")
 
+    def _spell(self, thing: Any) -> Spelled:
+        if type(thing) in _PLAIN:
+            return spell(thing)
+        spelled: Spelled = self.readings.content(("value", id(thing)), thing, lambda: spell(thing))
+        return spelled
+
+    def _held(self, thing: Any, read: Callable[[Any], Any]) -> Attributes:
+        """What an object, a function, a class or a module holds, by name."""
+        held: Attributes = self.readings.content(("held", id(thing)), thing, lambda: Attributes(read(thing)))
+        return held
+
+    def _named(self, space: Any, name: str) -> Any:
+        """What a name means in a namespace."""
+        return self.readings.content(("name", id(space), name), space, lambda: space.get(name, MISSING))
+
     def _object(self, thing: Any, name: str) -> None:
         if self._seen(id(thing), name, thing):
             return
@@ -289,7 +339,7 @@ class _Walk:
         self._later(type(thing), type(thing).__qualname__)
         if self.values_read != (object,):
             return
-        for key, value in sorted(state_of(thing).items()):
+        for key, value in sorted(self._held(thing, state_of).items()):
             self._later(value, f"{name}.{key}")
         if not hasattr(thing, "__dict__") or has_content(thing):
             self._value(thing, name)
@@ -358,7 +408,7 @@ class _Walk:
             if is_users(parent):
                 self._later(parent, parent.__qualname__)
         short = thing.__qualname__.rpartition("<locals>.")[2]
-        for key, member in members_of(thing):
+        for key, member in self._held(thing, members_of).items():
             function = getattr(member, "__func__", member)
             if text and isinstance(function, types.FunctionType) and defined_by_class(function, thing):
                 self._reads(function)
@@ -390,16 +440,18 @@ class _Walk:
             if name.is_import:
                 self._imported(name, function.__globals__)
             elif name.parts[0] in closure:
-                self._attributes(closure[name.parts[0]], name.parts, id(cells[name.parts[0]]), function)
-            elif name.parts[0] in function.__globals__:
-                self._attributes(function.__globals__[name.parts[0]], name.parts, id(function.__globals__), function)
+                cell = cells[name.parts[0]]
+                value = self.readings.content(("cell", id(cell)), cell, functools.partial(_content_of, cell))
+                self._attributes(value, name.parts, id(cell), function)
+            elif (value := self._named(function.__globals__, name.parts[0])) is not MISSING:
+                self._attributes(value, name.parts, id(function.__globals__), function)
 
     def _attributes(self, thing: Any, parts: tuple[str, ...], space: int, holder: object) -> None:
         """Follow a name: through the user's own modules to what it means there."""
         spoken = parts[0]
         for attribute in parts[1:]:
-            if isinstance(thing, types.FunctionType) and attribute in vars(thing):
-                self._later(vars(thing)[attribute], f"{spoken}.{attribute}")
+            if isinstance(thing, types.FunctionType) and attribute in (held := self._held(thing, vars)):
+                self._later(held[attribute], f"{spoken}.{attribute}")
             if not isinstance(thing, types.ModuleType):
                 break
             if not is_users(thing):
@@ -411,7 +463,10 @@ class _Walk:
             self.modules.add(thing.__name__)
             if not hasattr(thing, attribute):
                 break
-            thing, spoken = getattr(thing, attribute), f"{spoken}.{attribute}"
+            value = self._named(vars(thing), attribute) if attribute in vars(thing) else getattr(thing, attribute)
+            if value is MISSING:
+                break
+            thing, spoken = value, f"{spoken}.{attribute}"
         if not self._seen((space, spoken), spoken, holder):
             self._later(thing, spoken)
 
@@ -438,7 +493,7 @@ class _Walk:
         if self._seen(id(thing), name, thing):
             return
         self.modules.add(thing.__name__)
-        for key, value in sorted(vars(thing).items()):
+        for key, value in sorted(self._held(thing, vars).items()):
             if not key.startswith("__"):
                 self._later(value, f"{name}.{key}")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.registry import registry
-from .source_code import READER, CodeOnly, read_code, source_hash
+from .source_code import READER, CodeOnly, changing_itself, read_code, source_hash
 
 if TYPE_CHECKING:
     from ..engine.registry import Risk, Strategy
@@ -72,6 +73,15 @@ def not_compared(strategy: Strategy) -> tuple[str, ...]:
     ('it reads files while it runs: what they hold is not compared',)
     """
     return read_code(*functions_of(strategy).values()).not_compared
+
+
+def running(strategy: Strategy) -> AbstractContextManager[None]:
+    """Around a run that is waited for: what the strategy changes of itself in it makes no other hash.
+
+    Not around one in the background, during which the user may change what the strategy reads.
+    """
+    parameters = (value for value in strategy.params.values() if type(value) not in _PLAIN)
+    return changing_itself(*functions_of(strategy).values(), *parameters)
 
 
 def version_of(strategy_hash: str) -> int:

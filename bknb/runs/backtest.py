@@ -14,6 +14,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..events import messages, subjects
 from ..market.candles import Candles
+from ..provenance.strategy_hash import running
 from .book import TaskBook
 from .make_card import code_of
 from .result import Result
@@ -162,7 +163,8 @@ def backtest(
     True
     """
     plan = plan_backtest(symbol, strategy, exchange, frame, interval, execution, settings, allow_gaps=allow_gaps)
-    return BOOK.start(BacktestTask(plan)).wait_or_stop()
+    with running(plan.strategy):
+        return BOOK.start(BacktestTask(plan)).wait_or_stop()
 
 
 BOOK: Final[TaskBook[BacktestTask]] = TaskBook("backtest")

@@ -26,6 +26,7 @@ from ..market.fetch_loop import fetch_now
 from ..market.sources import WindowSource
 from ..market.strategy_context import Context, current
 from ..market.window import Series, Window
+from ..provenance.strategy_hash import running
 from ..research.data_checks import DataChecks
 from ..research.entry_accuracy import Accuracy, measure
 from ..research.lookahead_checks import (
@@ -124,7 +125,8 @@ def check_lookahead(
     plan = plan_backtest(symbol, strategy, exchange, frame, interval, settings=settings, allow_gaps=allow_gaps)
     if moments < 2:
         raise UsageError(f"moments must be at least 2, got {moments}")
-    return _in_thread(lambda: _Check(plan, moments=moments, seed=seed).report())
+    with running(plan.strategy):
+        return _in_thread(lambda: _Check(plan, moments=moments, seed=seed).report())
 
 
 def _in_thread(work: Callable[[], T]) -> T:

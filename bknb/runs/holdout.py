@@ -13,7 +13,7 @@ from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
 from ..engine.run_candles import run_minutes
 from ..market.clock import SystemClock
-from ..provenance.strategy_hash import VERSION, fingerprint, params_text, version_of
+from ..provenance.strategy_hash import VERSION, fingerprint, params_text, running, version_of
 from ..reports.markup import Html, cell, figures, fragment, html_figures
 from ..research.holdout_ledger import HoldoutLedger, HoldoutLook
 from ..stores.atomic import as_path
@@ -146,8 +146,9 @@ def open_holdout(
     """
     plan = plan_backtest(symbol, strategy, exchange, frame, interval, execution, settings, allow_gaps=allow_gaps)
     task = _HoldoutTask(plan, HoldoutLedger(as_path(path, OPENINGS)))
-    task.start()
-    task.wait()
+    with running(plan.strategy):
+        task.start()
+        task.wait()
     return task.result()
 
 

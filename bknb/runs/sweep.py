@@ -12,6 +12,7 @@ from ..engine.plan import ExchangeLike, FrameLike, StrategyLike, plan_backtest
 from ..errors import UsageError
 from ..metrics.definitions import lower_is_better
 from ..ports import TrialLedger
+from ..provenance.strategy_hash import running
 from ..stores.atomic import as_path
 from ..sweeps.search import Search, Space, checked_search
 from ..sweeps.sweep_run import SearchOptions, SweepPlan, SweepRun
@@ -213,8 +214,9 @@ def sweep(
     )
     plan = plan_sweep(strategy, params, symbol, exchange, frame, options)
     task = SweepTask(plan, open_ledger(ledger), progress)
-    task.start()
-    return task.wait_or_stop()
+    with running(plan.plans[0].strategy):
+        task.start()
+        return task.wait_or_stop()
 
 
 def open_ledger(ledger: LedgerLike) -> TrialLedger:

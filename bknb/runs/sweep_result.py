@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..kernels import simulate as kernel
 from ..kernels.metrics import FIGURES
 from ..metrics.definitions import lower_is_better
+from ..provenance.strategy_hash import running
 from ..sweeps.evaluate import Evaluator, frame_days, prepare
 from ..sweeps.sweep_run import SweepRun, mean_of_known
 
@@ -203,8 +204,9 @@ class SweepResult:
         number, at = self._which(combination, symbol)
         plan = self._run.plan.plans[at]
         task = BacktestTask(replace(plan, strategy=with_params(plan.strategy, self._run.combinations[number])))
-        task.start()
-        return task.wait_or_stop()
+        with running(plan.strategy):
+            task.start()
+            return task.wait_or_stop()
 
     def _which(self, combination: int | None, symbol: str | None) -> tuple[int, int]:
         if combination is None:

@@ -16,6 +16,7 @@ from ..engine.registry import Exchange, Frame, Strategy, registry
 from ..errors import UnknownName, UsageError
 from ..ports import CandleSource
 from ..provenance.card import MOVED_DEFAULTS, Card, Difference
+from ..provenance.strategy_hash import running
 
 if TYPE_CHECKING:
     from .result import Result
@@ -165,7 +166,8 @@ def verify(
         settings=_settings(card) if settings is None else settings,
         allow_gaps=card.allow_gaps,
     )
-    result = BacktestTask(plan).start().wait_or_stop()
+    with running(plan.strategy):
+        result = BacktestTask(plan).start().wait_or_stop()
     found = card.diff(result.card)
     # what is given as an object in place of a name has another name, and that is no difference
     given = (("strategy", is_function), ("exchange", exchange is not None and not isinstance(exchange, str)))

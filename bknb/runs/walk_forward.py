@@ -17,7 +17,7 @@ from ..kernels.metrics import FIGURES
 from ..log import log
 from ..market.sources import WindowSource
 from ..market.window import Window
-from ..provenance.strategy_hash import fingerprint, params_text
+from ..provenance.strategy_hash import fingerprint, params_text, running
 from ..research.comparison import rankable
 from ..research.walk_forward_report import Fold, Stretch, WalkForward, choose, combinations_of, span_ms, stretches
 from ..sweeps.evaluate import Evaluator, goes_compiled, prepare
@@ -240,5 +240,6 @@ def walk_forward(
         anchored=anchored,
     )
     task = WalkForwardTask(plan, steps, sets, metric=metric, anchored=anchored)
-    task.start()
-    return task.wait_or_stop()
+    with running(plan.strategy):
+        task.start()
+        return task.wait_or_stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from ..errors import UsageError
 from ..events import messages, subjects
 from ..events.messages import WalkerStep
 from ..provenance.candle_fingerprint import CandleRange
+from ..provenance.strategy_hash import running
 from ..research.comparison import UNNAMED, Comparison, Entry, failure_text, questions_failed, rankable, ranked
 from ..stores.atomic import write_report
 from .book import TaskBook
@@ -394,7 +395,10 @@ def walker(
         settings=settings,
         allow_gaps=allow_gaps,
     )
-    return BOOK.start(task).wait_or_stop()
+    with ExitStack() as all_running:
+        for plan in task.plans:
+            all_running.enter_context(running(plan.strategy))
+        return BOOK.start(task).wait_or_stop()
 
 
 class Walker:
