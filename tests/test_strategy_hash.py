@@ -1233,3 +1233,31 @@ def test_a_strategy_with_a_cache_is_one_strategy_to_the_hold_out_and_is_found_in
     assert cache
     cache.clear()  # as a new process has it
     assert look(tmp_path / "openings.jsonl", rows).strategies == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "pathlib.Path(__file__).parent / 'levels.csv'",
+        "os.path.join(os.path.dirname(__file__), 'levels.csv')",
+        "[str(pathlib.Path(__file__).resolve().parent)]",
+    ],
+)
+def test_a_path_beside_the_strategy_is_the_same_in_another_folder(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"import os, pathlib\nLEVELS = {path}\ndef get_signal(price): return LEVELS\n"
+
+    def in_folder(name: str, content: str) -> str:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "made_strategy.py").write_text(content)
+        with monkeypatch.context() as patched:
+            patched.syspath_prepend(tmp_path / name)
+            forget()
+            importlib.invalidate_caches()
+            return hashed(importlib.import_module("made_strategy").get_signal)
+
+    first, second = in_folder("one", text), in_folder("other", text)
+    assert first == second
+    assert in_folder("third", text.replace("levels.csv", "limits.csv").replace("[str", "['x', str")) != first
+    forget()

@@ -11,6 +11,7 @@ import inspect
 import sys
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from ..user_code import is_users, is_users_file
@@ -65,6 +66,19 @@ def own_module(name: str) -> types.ModuleType | None:
         except Exception:  # noqa: BLE001 -- whatever the user's module raises: its function will say so when it runs
             return None
     return module if is_users(module) else None
+
+
+def folders_of(function: types.FunctionType) -> tuple[str, ...]:
+    """The folder that a function's module, or the package it is in, is imported from: as named, and resolved."""
+    file = function.__globals__.get("__file__")
+    if not isinstance(file, str):
+        return ()
+    folder = Path(file).absolute().parent
+    package = str(function.__globals__.get("__package__") or "")
+    for _ in filter(None, package.split(".")):
+        folder = folder.parent
+    both = (str(folder), str(folder.resolve()))
+    return tuple(name for name in dict.fromkeys(both) if name != folder.anchor)
 
 
 def state_of(thing: Any) -> dict[str, Any]:

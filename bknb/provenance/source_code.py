@@ -29,6 +29,7 @@ from .names_read import Name, closure_of, defaults_of, names_read
 from .own_changes import MISSING, Attributes, Readings
 from .parts import (
     defined_by_class,
+    folders_of,
     has_content,
     is_of_object,
     leads_to_own,
@@ -253,6 +254,7 @@ class _Walk:
         self.steps: list[str] = []
         self.values_read: tuple[type, ...] = (object,)
         self.readings = Readings()
+        self._folders: dict[str, None] = {}  # of the modules whose functions were read
         self._names = _Names()
         self._value_names = _Names()
         self._numbers: dict[object, int] = {}
@@ -319,8 +321,9 @@ class _Walk:
 
     def _spell(self, thing: Any) -> Spelled:
         if type(thing) in _PLAIN:
-            return spell(thing)
-        spelled: Spelled = self.readings.content(("value", id(thing)), thing, lambda: spell(thing))
+            return spell(thing, self._folders)
+        folders = tuple(self._folders)
+        spelled: Spelled = self.readings.content(("value", id(thing)), thing, lambda: spell(thing, folders))
         return spelled
 
     def _held(self, thing: Any, read: Callable[[Any], Any]) -> Attributes:
@@ -430,6 +433,7 @@ class _Walk:
             self._later(value, f"{short}({parameter})")
         closure = closure_of(function)
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+        self._folders |= dict.fromkeys(folders_of(function))
         home = sys.modules.get(str(function.__globals__.get("__name__")))
         more = indirect(function.__code__, text_of_code(function.__code__, home))
         for note in more.notes:

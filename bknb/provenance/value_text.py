@@ -15,7 +15,7 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -60,9 +60,20 @@ def value_text(value: Any) -> str:
     return spell(value).text
 
 
-def spell(value: Any) -> Spelled:
-    """A value as :func:`value_text`, with what is in it that its text does not tell."""
-    speller = _Speller()
+def spell(value: Any, folders: Collection[str] = ()) -> Spelled:
+    """A value as :func:`value_text`, with what is in it that its text does not tell.
+
+    Parameters
+    ----------
+    folders
+        Where the strategy lies: a path in one of them is written as seen from there.
+
+    Examples
+    --------
+    >>> spell("/home/me/work/levels.csv", ["/home/me/work"]).text
+    "'/levels.csv' beside the strategy"
+    """
+    speller = _Speller(folders=folders)
     try:
         text = speller.text(value, "")
     except RecursionError:
@@ -75,7 +86,8 @@ def spell(value: Any) -> Spelled:
 
 
 class _Speller:
-    def __init__(self, *, ranks: bool = True) -> None:
+    def __init__(self, *, ranks: bool = True, folders: Collection[str] = ()) -> None:
+        self._folders = folders
         self.inside: list[tuple[str, Any]] = []
         self._around: list[int] = []  # what is being spelled: something may hold itself
         self._ranks = ranks
@@ -86,6 +98,8 @@ class _Speller:
         if value is not None and kind not in _PLAIN and is_users(kind):
             self.inside.append((place, value))  # what it is made of is read by whoever follows it
         if value is None or isinstance(value, _PLAIN):
+            if isinstance(value, str) and kind is str and (beside := self._beside(value)):
+                return beside
             plain = getattr(value, "item", lambda: value)()
             written = next((base.__repr__ for base in _PLAIN if isinstance(plain, base)), repr)
             return written(plain)  # whatever a class of the user's says of itself
@@ -97,6 +111,13 @@ class _Speller:
         finally:
             self._around.pop()
 
+    def _beside(self, path: str) -> str:
+        """A path in the folder of the strategy as seen from there; empty for any other text."""
+        for folder in self._folders:
+            if path == folder or path.startswith(f"{folder}{os.sep}"):
+                return f"{path[len(folder) :].replace(os.sep, '/')!r} beside the strategy"
+        return ""
+
     def _text(self, value: Any, place: str) -> str:
         if isinstance(value, (types.FunctionType, type)):
             self.inside.append((place, value))
@@ -104,6 +125,8 @@ class _Speller:
         for kinds, spelled in _KINDS:
             if isinstance(value, kinds):
                 return spelled(self, value, place)
+        if isinstance(value, pathlib.PurePath) and (beside := self._beside(str(value))):
+            return f"path {beside}"
         if hasattr(value, "to_numpy"):
             return self._table(value, place)
         if hasattr(value, "dtype") and hasattr(value, "tobytes"):
@@ -138,7 +161,7 @@ class _Speller:
         else:
             rank = (type(member).__qualname__, str(getattr(member, "__qualname__", "")))
             content = [] if isinstance(member, type) else sorted(getattr(member, "__dict__", {}).items())
-        return (*rank, _Speller(ranks=False).text(content, "") if self._ranks else "")
+        return (*rank, _Speller(ranks=False, folders=self._folders).text(content, "") if self._ranks else "")
 
     def _sequence(self, value: list[Any] | tuple[Any, ...], place: str) -> str:
         parts = ", ".join(self.text(part, f"{place}[{at}]") for at, part in enumerate(value))
