@@ -53,6 +53,18 @@ def without(ranges: Iterable[Range], taken: Iterable[Range]) -> Ranges:
     return tuple(found)
 
 
+def common(ranges: Iterable[Range], others: Iterable[Range]) -> Ranges:
+    """What is in both.
+
+    Examples
+    --------
+    >>> common([(0, 4), (6, 9)], [(2, 7)])
+    ((2, 4), (6, 7))
+    """
+    both = merged(ranges)
+    return without(both, without(both, others))
+
+
 def within(ranges: Iterable[Range], since: int, until: int) -> Ranges:
     """What of ``ranges`` lies in ``[since, until)``.
 

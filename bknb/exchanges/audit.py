@@ -12,7 +12,7 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.html import Html, element, elements, fragment
 from ..domain.interval import MINUTE_MS, interval_ms
-from ..domain.ranges import Ranges, length
+from ..domain.ranges import Ranges, length, without
 from ..errors import StateError, UsageError
 from ..history.cached_source import StoredSource
 from ..history.partition import SeriesName
@@ -25,6 +25,7 @@ from .download import as_range, as_stored, as_symbols
 from .stored_sources import ccxt
 
 _SHOWN: Final = 5
+_ASK_AGAIN: Final = 'bknb.download(..., again="absent")'
 _FLAT_MINUTES: Final = 60  # that long without a trade is worth a look
 _WILD_MULTIPLE: Final = 40.0  # a move that many times the usual one is worth a look
 _TOLERANCE: Final = 1e-9  # exchanges add volumes in an order of their own
@@ -38,7 +39,8 @@ class Finding:
     ----------
     symbol : str
     kind : {"absent", "missing", "flat", "wild", "differs"}
-        Absent: the exchange has no candle. Missing: never downloaded. Flat: long without a trade. Wild: a move far
+        Absent: the exchange has no candle; the text tells where that is the word of one answer. Missing: never
+        downloaded, or not to be had. Flat: long without a trade. Wild: a move far
         beyond the usual. Differs: a longer candle is not what its minutes make.
     when : int
         Where it begins, UTC ms.
@@ -183,14 +185,17 @@ def audit(
 
 
 def _gaps(source: StoredSource, series: SeriesName, since: int, until: int) -> list[Finding]:
-    absent, missing = source.store.absent(series, since, until), source.store.missing(series, since, until)
+    once = source.store.seen_once(series, since, until)
+    absent = without(source.store.absent(series, since, until), once)
+    missing = source.store.missing(series, since, until)
     if source.sessions is not None:
-        absent, missing = (source.sessions.open_part(ranges, MINUTE_MS) for ranges in (absent, missing))
+        absent, once, missing = (source.sessions.open_part(ranges, MINUTE_MS) for ranges in (absent, once, missing))
     return [
         Finding(symbol=series.symbol, kind=kind, when=first, text=f"{_span((first, end))}; {why}")
         for kind, ranges, why in (
             ("absent", absent, "the exchange has no candles"),
-            ("missing", missing, "never downloaded"),
+            ("absent", once, f"one answer held no candles, which proves nothing; {_ASK_AGAIN} asks once more"),
+            ("missing", missing, "never downloaded, or not to be had"),
         )
         for first, end in ranges
     ]

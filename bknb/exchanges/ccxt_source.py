@@ -3,9 +3,10 @@
 Each source has one client, on the fetch loop. Which errors are retried:
 
 ==============================  ==========================================================================
-no connection, time-out, 5xx    retried after a pause
+no connection, time-out         retried after a pause
+5xx, whatever it says           retried after a pause
 418, 429                        retried, not before ``Retry-After``; every request of this source waits
-a malformed answer              retried (cut off, not JSON, rows that are no candles)
+a malformed answer              retried (cut off, not JSON, rows that are no candles, times in seconds)
 unknown symbol                  raised at once, with the nearest known ones
 anything else                   raised at once: a retry cannot help
 ==============================  ==========================================================================
@@ -20,7 +21,7 @@ import importlib
 import math
 import os
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -31,6 +32,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from ..domain.formatting import utc_text
 from ..domain.interval import INTERVAL_MS, interval_ms
 from ..domain.retry import GiveUp, Patience, attempts_text
 from ..errors import DataError, MissingDependency, StateError, UnknownName, UsageError
@@ -44,10 +46,12 @@ from ..stores.versions import read_json
 _RULES_ARE_FRESH_MS: Final = 24 * 3_600_000
 _FALLBACK_PAGE: Final = 500
 _CLOCK_SAMPLES: Final = 3
+_BUSY: Final = frozenset({418, 429})
 # Not on the UTC grid of bknb at every exchange; made of minutes instead.
 _NEVER_NATIVE: Final = frozenset({"3d"})
 
 _retry_after: ContextVar[int | None] = ContextVar("bknb_retry_after", default=None)
+_rows_came: ContextVar[Sequence[Any]] = ContextVar("bknb_rows_came", default=())
 
 
 class MarketRule(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -125,7 +129,7 @@ class CcxtSource:
         if exchange not in self._ccxt.exchanges:
             raise UnknownName("exchange of ccxt", exchange, known=sorted(self._ccxt.exchanges))
         self.name = exchange
-        self._client = _client_class(getattr(self._ccxt, exchange), now)(dict(config or {}))
+        self._client = _client_class(getattr(self._ccxt, exchange), now, self._is_retryable)(dict(config or {}))
         if not self._client.has.get("fetchOHLCV"):
             raise UsageError(f"{exchange} gives no candles through ccxt; choose another exchange")
         self.intervals: tuple[str, ...] | None = _intervals(self._client, intervals)
@@ -176,10 +180,14 @@ class CcxtSource:
         market = await self._resolved(symbol)
 
         async def ask() -> Candles:
+            _rows_came.set(())
             rows = await self._client.fetch_ohlcv(market, interval, since, limit)
+            if not rows and (outside := _outside(_rows_came.get(), since)):
+                self._notes.append(f"{what}: asked for {utc_text(since)}, {outside}; nothing is concluded from that")
             return _candles(rows)
 
-        page: Candles = await self._with_retries(ask, f"{symbol} {interval} from {self.name!r}")
+        what = f"{symbol} {interval} from {self.name!r}"
+        page: Candles = await self._with_retries(ask, what)
         return page
 
     async def canonical(self, symbol: str) -> str:
@@ -396,8 +404,8 @@ def _page_limit(client: Any) -> int:
     return int(limit) if limit else _FALLBACK_PAGE
 
 
-def _client_class(base: Any, now: Callable[[], int]) -> Any:
-    """A class of ccxt whose error handler first notes the ``Retry-After`` of an answer."""
+def _client_class(base: Any, now: Callable[[], int], is_retryable: Callable[[Exception], bool]) -> Any:
+    """A class of ccxt that notes the ``Retry-After`` and the rows of an answer, and lets no 5xx be final."""
 
     class Client(base):  # type: ignore[misc]  # ccxt has no types
         def handle_errors(self, code: int, reason: str, url: str, method: str, headers: Any, *rest: Any) -> Any:
@@ -406,9 +414,41 @@ def _client_class(base: Any, now: Callable[[], int]) -> Any:
             elif len(rest) > 1 and rest[1] is None:
                 # ccxt would read a text that is no JSON as an answer without candles.
                 raise BrokenAnswer(f"the answer is not JSON: {str(rest[0])[:60]!r}")
-            return super().handle_errors(code, reason, url, method, headers, *rest)
+            if code < 500 and code not in _BUSY:
+                return super().handle_errors(code, reason, url, method, headers, *rest)
+            # What such an answer says in its body is not believed: that there is no such symbol, for example.
+            try:
+                super().handle_errors(code, reason, url, method, headers, *rest)
+            except Exception as error:
+                if is_retryable(error):
+                    raise
+            raise BrokenAnswer(f"{code} {reason}: {str(rest[0] if rest else '')[:60]!r}")
+
+        def parse_ohlcvs(self, rows: Any, *more: Any, **named: Any) -> Any:
+            """Leave out what opens before ``since``, as ccxt does; all rows that came are remembered."""
+            _rows_came.set(rows if isinstance(rows, (list, tuple)) else ())
+            return super().parse_ohlcvs(rows, *more, **named)
 
     return Client
+
+
+def _outside(rows: Sequence[Any], since: int) -> str | None:
+    """What rows are of which none opens at or after ``since``; ``None`` for no rows.
+
+    Raises
+    ------
+    BrokenAnswer
+        Their times are seconds.
+    """
+    if not rows:
+        return None
+    try:
+        times = [int(float(row[0])) for row in rows]
+    except (TypeError, ValueError, LookupError):
+        return f"got {len(rows)} rows whose times are no numbers"
+    if since <= min(times) * 1000 and max(times) < since // 100:
+        raise BrokenAnswer(f"open times such as {times[0]}: these look like seconds, not milliseconds")
+    return f"got {len(rows)} candles, {utc_text(min(times))} .. {utc_text(max(times))}: `since` was ignored"
 
 
 def _retry_after_ms(headers: Mapping[str, str], now: Callable[[], int]) -> int | None:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ..domain.formatting import utc_text
 from ..domain.html import Html, element, elements, fragment
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
-from ..domain.ranges import Range, Ranges, length
+from ..domain.ranges import Range, Ranges, length, merged
 from ..engine.build import as_moment
 from ..engine.resolve import resolve_exchange, resolve_frame
 from ..errors import UnknownName, UsageError
@@ -67,9 +67,11 @@ class DownloadedSeries:
     added : int
         How many of them are new.
     absent : tuple of (int, int)
-        Ranges that were requested and for which the exchange has no candles, UTC ms.
+        Ranges for which the exchange has no candles, as two of its answers have shown, UTC ms; in stores of earlier
+        versions one answer was enough, which :func:`bknb.audit` names.
     missing : tuple of (int, int)
-        Ranges that are still unknown, UTC ms: not requested, or too young to be stored.
+        Ranges that are still unknown, UTC ms: not requested, out of reach, not proven to be absent, or too young to be
+        stored.
     content_hash : str
         Name of exactly these candles; see :func:`bknb.content_hash`.
     """
@@ -97,7 +99,7 @@ class Downloaded:
     requests : int
         Pages that were asked for.
     warnings : tuple of str
-        What was repaired, tried again or corrected.
+        What was repaired, tried again or corrected, which answers could not be used, and what is out of reach.
     stopped : bool
         Whether it was interrupted.
 
@@ -157,7 +159,7 @@ def download(
     interval: str = "1m",
     folder: str | Path = DEFAULT_FOLDER,
     warmup_minutes: int = 1440,
-    again: bool = False,
+    again: bool | Literal["absent"] = False,
     at_once: int = 4,
     progress: bool | Callable[[DownloadProgress], object] = True,
 ) -> Downloaded:
@@ -185,7 +187,8 @@ def download(
         How much before ``start`` is fetched too, so that a backtest over the range can look back.
     again
         Fetch all of the range even where it is known; what the exchange answers differently replaces what was stored,
-        and is reported.
+        and is reported. ``"absent"``: fetch what is marked as absent. Either way, a mark that one answer alone had made
+        is taken back where it is not proven now.
     at_once
         How many parts are fetched at the same time; the exchange's rate limit holds for all of them together.
     progress
@@ -218,6 +221,8 @@ def download(
     names = as_symbols(symbols)
     step = interval_ms(interval)
     first, last = as_range(start, end, frame, step)
+    if again not in (True, False, "absent"):
+        raise UsageError(f"again must be True, False or 'absent', got {again!r}")
     if at_once < 1 or warmup_minutes < 0:
         raise UsageError("at_once must be at least 1 and warmup_minutes at least 0")
     work = _Download(
@@ -283,7 +288,7 @@ class _Download:
     end: int
     since: int
     until: int
-    again: bool
+    again: bool | Literal["absent"]
     at_once: int
     total_ms: int = 0
     done_ms: int = 0
@@ -307,8 +312,11 @@ class _Download:
         for symbol in self.symbols:
             series = await self.source.series(symbol, self.interval)
             self.series.append(series)
-            whole = ((self.since, self.until),)
-            missing = whole if self.again else await self.source.missing(series, self.since, self.until)
+            missing = await self.source.missing(series, self.since, self.until)
+            if self.again == "absent":
+                missing = merged([*missing, *self.source.store.absent(series, self.since, self.until)])
+            elif self.again:
+                missing = ((self.since, self.until),)
             jobs.extend((series, symbol, part) for part in _parts(missing, series.step))
         self.total_ms = length(part for _, _, part in jobs)
         jobs.sort(key=lambda job: job[2])
@@ -373,7 +381,7 @@ class _Download:
             end=self.end,
             series=tuple(self._summary(series) for series in self.series),
             requests=self.source.pages - self.pages_before,
-            warnings=tuple(self.notes),
+            warnings=tuple(dict.fromkeys(self.notes)),
             stopped=self.stopped,
         )
 

@@ -1,33 +1,45 @@
 """Backfill of a candle store: missing ranges are fetched page by page, checked, and saved as they come.
 
-A moment without a candle counts as *absent* only when two requests did not return it and the exchange has shown a later
-candle; an empty end of the data proves nothing and is requested again next time. Candles that closed less than the
-settling time ago are returned and not stored: an exchange may still correct them.
+First the pages are fetched (:mod:`bknb.market.paging`), then every hole between what came is asked about again: it is
+*absent* when the answers prove it (:mod:`bknb.history.evidence`), and stays missing otherwise, which is told. An empty
+end of the data proves nothing and is requested again next time. Candles that closed less than the settling time ago
+are returned and not stored: an exchange may still correct them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ..config import Settings
 from ..domain.formatting import utc_text
 from ..domain.interval import floor_to
-from ..domain.ranges import Range
-from ..errors import BadCandle, NotEnoughData
+from ..domain.ranges import Range, merged, without
+from ..errors import BadCandle
 from ..market.candles import Candles
+from ..market.paging import Paging
 from ..market.quality import CandleRequest, audit, gaps
 from ..market.sessions import Sessions
 from ..ports import CandleSource
+from .evidence import ENOUGH, Evidence
 from .partition import SeriesName
-from .store import CandleStore, Stored, united
+from .store import CandleStore, Stored, runs, united
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _SAVE_EVERY_PAGES: Final = 10
 _FALLBACK_PAGE: Final = 1000
+_TRIES: Final = 6  # questions about a hole before it is given up
+_END_TRIES: Final = 2  # about the end of the data, where often there is nothing
+_ANCHORS: Final = 8  # candles before a hole to ask from
+_NEAR: Final = 100  # candles before a hole in which one to ask from is looked for
+_YEAR_MS: Final = 366 * 86_400_000
 
 
 @dataclass(slots=True)
@@ -45,7 +57,7 @@ class BackfillResult:
     fresh : Candles
         Closed candles too young to be stored.
     notes : list of str
-        What was repaired on the way.
+        What was repaired on the way, what could not be used, and what could not be proven.
     """
 
     added: int = 0
@@ -86,7 +98,8 @@ class Backfill:
     settings
         For the check of anomalies.
     revise
-        Whether other values replace stored ones.
+        Whether other values replace stored ones, and marks of absence that one answer made are taken back where the
+        answers do not prove them.
     on_progress
         Called with the start of a range and the moment reached in it: ``on_progress(first, reached)``, UTC ms.
     """
@@ -115,7 +128,9 @@ class Backfill:
         self._revise = revise
         self._on_progress = on_progress if on_progress is not None else _ignore
         self._parts: list[Candles] = []
-        self._known: list[Range] = []
+        self._marks: list[Range] = []  # absent
+        self._doubted: list[Range] = []  # asked about, and not proven
+        self._unusable: dict[str, list[int]] = defaultdict(list)  # what was wrong with an answer -> questions
         self.result = BackfillResult()
 
     async def fill(self, ranges: tuple[Range, ...]) -> BackfillResult:
@@ -133,89 +148,78 @@ class Backfill:
             for since, end in ranges:
                 until = min(end, floor_to(self._now, step))
                 if since < until:
-                    await self._walk(since, until)
+                    evidence = Evidence(step=step)
+                    await self._collect(since, until, evidence)
+                    await self._examine(since, min(until, self._settled), evidence)
         finally:
             self._save()
+            self._tell_unusable()
         return self.result
 
-    async def _walk(self, since: int, until: int) -> None:
-        step, size = self._series.step, self._size()
-        at = since  # everything before was requested
-        proven = since  # everything before has a candle or is absent
-        while at < until:
-            limit = min(size, (until - at) // step)
-            page, beyond = await self._page(at, until, limit=limit)
-            if len(page) or beyond:
-                reached = until if beyond and not len(page) else int(page.timestamp[-1]) + step
-                if self._holes(page, proven, reached):
-                    page = await self._refetched(page, proven, reached)
-                self._take(page, (proven, reached))
-                at = proven = reached
-                self._on_progress(since, at)
-                if len(self._known) >= _SAVE_EVERY_PAGES:
-                    await asyncio.to_thread(self._save)
+    # --- pages --------------------------------------------------------------------------------------------------
+
+    async def _collect(self, since: int, until: int, evidence: Evidence) -> None:
+        """Fetch every page of a range once."""
+        paging = Paging(
+            self._asked(since, until),
+            size=self._size(),
+            may_grow=self._source.page_limit is None and self._source.intervals is None,
+            sessions=self._sessions,
+            longer=self._source.intervals or (),
+        )
+        while (page := paging.next()) is not None:
+            if page.interval is not None:
+                self.result.pages += 1
+                longer = await self._source.get_candles(self._symbol, page.interval, page.since, page.limit)
+                paging.longer(longer.timestamp)
                 continue
-            at += limit * step
-            self._on_progress(since, min(at, until))
-            if at < until and not await self._shows_later(max(at, until - size * step), until):
-                break
-        if proven < until and self._has_later(until):
-            # The store holds a later candle: what a second request does not return either is absent.
-            page, _ = await self._page(proven, until, limit=min(size, (until - proven) // step))
-            self._take(page, (proven, until))
+            candles = await self._answer(page.since, page.limit, evidence)
+            inside = _between(candles, since, until)
+            if len(inside):
+                last = int(inside.timestamp[-1])
+                self._take(inside)
+                paging.found(int(inside.timestamp[0]), last)
+                self._on_progress(since, last + self._series.step)
+            elif len(candles):
+                break  # the next candle lies after the range, or the answer is wrong: the hole is asked about
+            else:
+                paging.empty()
+            if len(self._parts) >= _SAVE_EVERY_PAGES:
+                await self._save_aside()
 
-    async def _shows_later(self, since: int, until: int) -> bool:
-        page, beyond = await self._page(since, until, limit=(until - since) // self._series.step)
-        return bool(len(page)) or beyond
-
-    def _has_later(self, until: int) -> bool:
-        later = self._store.known(self._series, until, until + self._series.step)
-        return bool(later) and bool(len(self._store.read(self._series, until, until + 366 * 86_400_000)))
-
-    def _holes(self, page: Candles, since: int, until: int) -> bool:
-        step = self._series.step
-        if len(page) == (until - since) // step:
-            return False
-        if self._sessions is None:
-            return True
-        first = page.timestamp[:1].tolist() or [until]
-        edges = [(since, first[0]), *gaps(page.timestamp, step)]
-        return bool(self._sessions.open_part(edges, step))
-
-    async def _refetched(self, page: Candles, since: int, until: int) -> Candles:
-        """The page with the candles of a second request; what neither answer holds is absent."""
-        limit = min(self._size(), (until - since) // self._series.step)
-        second, _ = await self._page(since, until, limit=limit)
-        return united(page, second)
-
-    async def _page(self, at: int, until: int, *, limit: int) -> tuple[Candles, bool]:
-        """The usable candles of one answer, and whether it showed a candle after the range."""
+    async def _answer(self, at: int, limit: int, evidence: Evidence) -> Candles:
+        """The usable candles of an answer, from ``at`` on; they are evidence."""
+        end = floor_to(self._now, self._series.step)
         for last in (False, True):
             self.result.count_request()
             answer = await self._source.get_candles(self._symbol, self._series.interval, at, limit)
-            times = answer.timestamp
-            beyond = bool((times >= until).any())
-            if len(times) and not ((times >= at) & (times < until)).any():
-                if not beyond and not (times % self._series.step == 0).all():
-                    audit(answer, self._asked(at, until), settings=self._settings)  # raises, with the reason
-                return Candles.empty(), beyond
-            if beyond or (len(times) and int(times.min()) < at):
-                answer = _inside(answer, at, until)
             try:
-                page, repairs = audit(answer, self._asked(at, until), settings=self._settings, now=self._now)
-            except NotEnoughData:
-                return Candles.empty(), True
+                candles = self._usable(answer, at, end)
+                break
             except BadCandle:
                 if last:
                     raise
-                continue  # an answer may be garbled in transit; the same twice is the exchange's
-            for repair in repairs:
-                noun = "candle" if repair.count == 1 else "candles"
-                self.result.notes.append(
-                    f"{self._series}: {repair.rule}: {repair.count} {noun}, the first at {utc_text(repair.first)}"
-                )
-            return page, beyond
-        raise AssertionError("unreachable")
+                # An answer may be garbled in transit; the same twice is the exchange's.
+        if len(candles) or not len(answer) or int(answer.timestamp.max()) >= end:
+            evidence.answered(at, limit, candles.timestamp)
+        else:
+            self._unusable["ended before the moment they were asked for: `since` was ignored"].append(at)
+        return candles
+
+    def _usable(self, answer: Candles, at: int, end: int) -> Candles:
+        times, asked = answer.timestamp, self._asked(at, end)
+        if len(times) and at <= int(times.min()) * 1000 and int(times.max()) * 1000 < end + self._series.step:
+            raise BadCandle(
+                f"{asked}: asked for {utc_text(at)}, got the open time {int(times.min())}\n"
+                "these times look like seconds: multiply them by 1000"
+            )
+        candles, repairs = audit(_between(answer, at, end), asked, settings=self._settings, now=self._now)
+        for repair in repairs:
+            noun = "candle" if repair.count == 1 else "candles"
+            self.result.notes.append(
+                f"{self._series}: {repair.rule}: {repair.count} {noun}, the first at {utc_text(repair.first)}"
+            )
+        return candles
 
     def _asked(self, since: int, until: int) -> CandleRequest:
         series = self._series
@@ -226,25 +230,147 @@ class Backfill:
     def _size(self) -> int:
         return max(1, self._source.page_limit or max(_FALLBACK_PAGE, self._settings.max_candles_per_request))
 
-    def _take(self, page: Candles, known: Range) -> None:
-        split = int(np.searchsorted(page.timestamp, self._settled))
-        self._parts.append(page[:split])
-        self._known.append((known[0], min(known[1], max(self._settled, known[0]))))
-        if split < len(page):
-            self.result.add_fresh(page[split:])
+    # --- holes --------------------------------------------------------------------------------------------------
 
-    def _save(self) -> None:
-        """Save the pages that came so far."""
-        parts, known = self._parts, self._known
-        self._parts, self._known = [], []
-        if known:
-            # Ranges come in order of time, and so do their pages.
-            self.result.count(
-                self._store.put(self._series, Candles.concat(parts), known=known, now=self._now, revise=self._revise)
+    async def _examine(self, since: int, until: int, evidence: Evidence) -> None:
+        """Ask about every hole until its candles came, it is absent, or it cannot be known."""
+        step, limit = self._series.step, self._size()
+        times = await self._times(since, until)
+        done: list[Range] = []  # absent, closed, or given up
+        tries: dict[Range, int] = defaultdict(int)
+        stored_after = bool(len(self._store.read(self._series, until, until + _YEAR_MS)))
+        asked_for_newer = False
+        pending = _holes(times, since, until, step, done)
+        while pending:
+            hole = first, end = pending[0]
+            if self._sessions is not None and not self._sessions.open_part([hole], step):
+                self._marks.append(hole)
+                done.append(pending.popleft())
+                continue
+            at = int(np.searchsorted(times, first))
+            before = times[max(0, at - _ANCHORS) : at]
+            before = before[before >= first - _NEAR * step]
+            begins, ends = not len(before) or int(before[-1]) != first - step, end == until
+            later = not ends or stored_after or evidence.newest >= end
+            absent = evidence.proven_until(
+                hole, anchored=bool(len(before)), later=later, limit=limit, begins=begins, ends=ends
+            )
+            if absent > first:
+                self._marks.append((first, absent))
+                done.append((first, absent))
+                pending.popleft()
+                if absent < end:
+                    pending.appendleft((absent, end))
+                continue
+            is_newest = not len(before) and len(evidence.leading(hole, ends=ends)) >= ENOUGH
+            if is_newest and not asked_for_newer:
+                asked_for_newer = True
+                await self._answer(evidence.newest + step, limit, evidence)
+                continue
+            number = tries[hole]
+            tries[hole] += 1
+            if is_newest or number >= (_TRIES if later else _END_TRIES if until < self._settled else 0):
+                done.append(pending.popleft())
+                self._give_up(hole, later=later, is_newest=is_newest)
+                continue
+            question = _question(first, before, number, step)
+            candles = await self._answer(question, limit, evidence)
+            new = _between(candles, since, until)
+            new = new.take(~np.isin(new.timestamp, times))
+            if not len(new):
+                continue
+            self._take(new)
+            if end - first > limit * step:  # there is more than one answer holds
+                await self._collect(max(first, int(new.timestamp[-1]) + step), end, evidence)
+            times = await self._times(since, until)
+            pending = _holes(times, since, until, step, done)
+        for question, begun in sorted(evidence.late):
+            if np.searchsorted(times, question) < np.searchsorted(times, begun):
+                self._unusable["lacked candles they were asked for: `since` was ignored, or a part was lost"].append(
+                    question
+                )
+
+    async def _times(self, since: int, until: int) -> NDArray[np.int64]:
+        """The open times of what is stored in a range, and shortly before it."""
+        await self._save_aside()
+        stored = await asyncio.to_thread(self._store.read, self._series, since - _NEAR * self._series.step, until)
+        return stored.timestamp
+
+    def _give_up(self, hole: Range, *, later: bool, is_newest: bool) -> None:
+        self._doubted.append(hole)
+        what = f"{self._series}: {utc_text(hole[0])} .. {utc_text(hole[1])}"
+        if is_newest:
+            self.result.notes.append(
+                f"{what} is out of reach: asked for it, the exchange answered its newest candles, which begin "
+                "there; it keeps no more, ignores `since`, or its data begin there; it stays missing"
+            )
+        elif later:
+            self.result.notes.append(
+                f"{what} is not known: no candle came, and no two answers prove that there is none; it stays missing, "
+                "and is asked for again next time"
             )
 
+    def _tell_unusable(self) -> None:
+        for what, questions in self._unusable.items():
+            answers = "1 answer" if len(questions) == 1 else f"{len(questions)} answers"
+            self.result.notes.append(
+                f"{self._series}: {answers} {what}; nothing is concluded from that; the first was asked for "
+                f"{utc_text(questions[0])}"
+            )
 
-def _inside(candles: Candles, since: int, until: int) -> Candles:
+    # --- saving -------------------------------------------------------------------------------------------------
+
+    def _take(self, candles: Candles) -> None:
+        split = int(np.searchsorted(candles.timestamp, self._settled))
+        self._parts.append(candles[:split])
+        if split < len(candles):
+            self.result.fresh = united(self.result.fresh, candles[split:])
+
+    async def _save_aside(self) -> None:
+        """Save in a thread; when this is cancelled, what came is kept before it ends."""
+        saving = asyncio.ensure_future(asyncio.to_thread(self._save))
+        try:
+            await asyncio.shield(saving)
+        except asyncio.CancelledError:
+            await saving
+            raise
+
+    def _save(self) -> None:
+        """Save the pages that came so far, and what is absent."""
+        parts, marks, doubted = self._parts, self._marks, self._doubted
+        self._parts, self._marks, self._doubted = [], [], []
+        candles = Candles.empty()
+        if parts:
+            together = Candles.concat(parts)
+            _, places = np.unique(together.timestamp, return_index=True)
+            candles = together.take(places)
+        known = merged([*runs(candles.timestamp, self._series.step), *marks])
+        if known or (doubted and self._revise):
+            stored = self._store.put(
+                self._series,
+                candles,
+                known=known,
+                now=self._now,
+                revise=self._revise,
+                doubted=doubted if self._revise else (),
+            )
+            self.result.count(stored)
+
+
+def _question(first: int, before: NDArray[np.int64], number: int, step: int) -> int:
+    """Where the next question about a hole begins: each time at another candle before it, where one is known."""
+    if number < len(before):
+        return int(before[-1 - number])
+    return (int(before[0]) if len(before) else first + step) - (number - len(before) + 1) * step
+
+
+def _holes(times: NDArray[np.int64], since: int, until: int, step: int, done: list[Range]) -> deque[Range]:
+    inside = times[(times >= since) & (times < until)]
+    edges = np.concatenate([[since - step], inside, [until]]).astype(np.int64)
+    return deque(without(gaps(edges, step), done)) if since < until else deque()
+
+
+def _between(candles: Candles, since: int, until: int) -> Candles:
     return candles.take((candles.timestamp >= since) & (candles.timestamp < until))
 
 

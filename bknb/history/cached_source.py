@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from ..config import Settings
 from ..domain.formatting import plain_number, utc_text
 from ..domain.interval import INTERVAL_MS, MINUTE_MS, floor_to, interval_ms
-from ..domain.ranges import Ranges, without
+from ..domain.ranges import Ranges, within, without
 from ..errors import DataError, UnknownName, UsageError
 from ..market.candles import COLUMNS, Candles
 from ..market.sessions import Sessions
@@ -23,6 +23,7 @@ from .store import CandleStore
 
 _MEASURE_EVERY_MS: Final = 3_600_000
 _NEAR_PRESENT_MS: Final = 24 * 3_600_000
+_SURROUNDINGS: Final = 100  # candles beside an absent range that are fetched with it
 _REMEMBERED: Final = 64  # fresh candles remembered to notice that one was corrected
 
 
@@ -142,16 +143,23 @@ class StoredSource:
         since: int,
         until: int,
         *,
-        again: bool = False,
+        again: bool | Literal["absent"] = False,
         on_progress: Callable[[int, int], object] | None = None,
     ) -> BackfillResult:
         """Fetch and store what is missing in a range; with ``again`` all of it, and new values replace stored ones.
 
+        With ``again="absent"`` what is marked as absent is fetched once more, with its surroundings.
         ``on_progress`` is called as in :class:`bknb.history.backfill.Backfill`.
         """
         await self._measure_clock(until)
         closed = min(until, floor_to(self.present(), series.step))
-        ranges = ((since, closed),) if again and since < closed else await self.missing(series, since, until)
+        ranges = await self.missing(series, since, until)
+        if again == "absent":
+            near = _SURROUNDINGS * series.step
+            absent = await asyncio.to_thread(self.store.absent, series, since, closed) if since < closed else ()
+            ranges = within([*ranges, *((first - near, end + near) for first, end in absent)], since, closed)
+        elif again and since < closed:
+            ranges = ((since, closed),)
         if not ranges:
             return BackfillResult()
         backfill = Backfill(
@@ -162,7 +170,7 @@ class StoredSource:
             now=self.present(),
             settle_ms=self._settle_ms,
             settings=self._settings,
-            revise=again,
+            revise=bool(again),
             on_progress=on_progress,
         )
         try:

@@ -54,8 +54,25 @@ class SeriesName(msgspec.Struct, frozen=True, order=True):
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
-    """Label of a partition: the ranges that were requested from the exchange, and the content hash."""
+    """Label of a partition.
 
+    Attributes
+    ----------
+    known : tuple of (int, int)
+        Ranges of which every moment has a candle or is absent, UTC ms.
+    seen_once : tuple of (int, int)
+        Ranges in which absence is the word of one answer alone.
+    content : str
+        Content hash of the candles.
+    """
+
+    known: Ranges
+    content: str
+    seen_once: Ranges
+    version: int = 2
+
+
+class _FirstLabel(msgspec.Struct, frozen=True, kw_only=True):
     known: Ranges
     content: str
 
@@ -87,10 +104,11 @@ def periods(since: int, until: int, step: int) -> Iterator[tuple[str, int, int]]
         since = end
 
 
-def encoded(series: SeriesName, candles: Candles, known: Ranges) -> bytes:
+def encoded(series: SeriesName, candles: Candles, known: Ranges, seen_once: Ranges = ()) -> bytes:
     """The bytes of a partition: times delta-packed, bytes of the floats split; about half the size of plain columns."""
     pa, pq = arrow()
-    label = seal(_KIND, series.key, msgspec.json.encode(Label(known=known, content=content_hash(candles))))
+    content = Label(known=known, seen_once=seen_once, content=content_hash(candles))
+    label = seal(_KIND, series.key, msgspec.json.encode(content))
     kinds = [pa.timestamp("ms", tz="UTC")] + [pa.float64()] * (len(COLUMNS) - 1)
     columns = [
         # Straight from memory: pyarrow's own conversion would import pandas first.
@@ -233,7 +251,16 @@ def series_in(path: Path) -> SeriesName:
     return SeriesName(*address[1])
 
 
-_READERS: Final[Mapping[int, Callable[[bytes], Label]]] = {1: partial(msgspec.json.decode, type=Label)}
+def _first_label(content: bytes) -> Label:
+    """A label of version 1, which did not tell how often a hole was seen: once."""
+    old = msgspec.json.decode(content, type=_FirstLabel)
+    return Label(known=old.known, seen_once=old.known, content=old.content)
+
+
+_READERS: Final[Mapping[int, Callable[[bytes], Label]]] = {
+    1: _first_label,
+    2: partial(msgspec.json.decode, type=Label),
+}
 """Version of a partition -> the function that reads its label."""
 
 

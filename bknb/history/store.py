@@ -24,7 +24,7 @@ import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import INTERVAL_MS, floor_to, interval_ms
-from ..domain.ranges import Range, Ranges, merged, within, without
+from ..domain.ranges import Range, Ranges, common, merged, within, without
 from ..errors import BadCandle, StateError, UsageError
 from ..market.candles import COLUMNS, Candles
 from ..market.quality import CandleRequest, check_order, check_values, describe, gaps
@@ -69,6 +69,7 @@ class _Partition:
     path: Path
     candles: Candles
     known: Ranges
+    seen_once: Ranges
     changed: bool
     stored: Stored = field(default_factory=Stored)
 
@@ -119,6 +120,7 @@ class CandleStore:
         now: int,
         known: Sequence[Range] | None = None,
         revise: bool = False,
+        doubted: Sequence[Range] = (),
     ) -> Stored:
         """Add candles and the ranges they were requested for; they are on disk when this returns.
 
@@ -133,10 +135,12 @@ class CandleStore:
         now
             The present at the exchange, UTC ms: what has not closed by then is not stored.
         known
-            The ranges requested from the exchange; a moment in them without a candle is absent. By
-            default the candles themselves.
+            The ranges of which everything is known; a moment in them without a candle is absent, as two answers of
+            the exchange have shown. By default the candles themselves.
         revise
             Whether other values replace stored ones; by default they are refused.
+        doubted
+            Ranges in which marks of absence that one answer alone had made are removed.
 
         Raises
         ------
@@ -147,7 +151,7 @@ class CandleStore:
         """
         step = interval_ms(series.interval)
         candles, ranges = self._acceptable(series, candles, known, floor_to(now, step))
-        if not ranges:
+        if not ranges and not doubted:
             return Stored()
         folder = self._folder(series)
         try:
@@ -157,12 +161,19 @@ class CandleStore:
         with waiting_lock(folder / ".lock", wait_seconds=self._wait_seconds):
             self._sweep(folder)
             parts = [
-                self._merged(series, folder / f"{name}.parquet", candles, within(ranges, first, end), revise=revise)
-                for name, first, end in _touched(ranges, step)
+                self._merged(
+                    series,
+                    folder / f"{name}.parquet",
+                    candles,
+                    within(ranges, first, end),
+                    revise=revise,
+                    doubted=within(doubted, first, end),
+                )
+                for name, first, end in _touched([*ranges, *doubted], step)
             ]
             for part in parts:
                 if part.changed:
-                    self._write(part.path, encoded(series, part.candles, part.known))
+                    self._write(part.path, encoded(series, part.candles, part.known, part.seen_once))
         return Stored(
             added=sum(part.stored.added for part in parts),
             revised=tuple(time for part in parts for time in part.stored.revised),
@@ -176,7 +187,7 @@ class CandleStore:
         step = series.step
         candles = candles[: int(np.searchsorted(candles.timestamp, closed))]
         times = candles.timestamp
-        ranges = _runs(times, step) if known is None else within(known, 0, closed)
+        ranges = runs(times, step) if known is None else within(known, 0, closed)
         asked = CandleRequest(
             exchange=series.exchange,
             symbol=series.symbol,
@@ -192,7 +203,7 @@ class CandleStore:
             raise BadCandle(f"{error}\n{path}: nothing was stored, {_NOTHING_CHANGED}") from None
         if any(first % step or end % step for first, end in ranges):
             raise UsageError(f"{asked}: known ranges must lie on the grid of {series.interval}, got {known!r:.120}")
-        outside = without(_runs(times, step), ranges)
+        outside = without(runs(times, step), ranges)
         if outside:
             raise UsageError(f"{asked}: the candle of {utc_text(outside[0][0])} lies outside the known ranges")
         return candles, ranges
@@ -204,23 +215,26 @@ class CandleStore:
         except (ValueError, OverflowError, OSError):
             return self._folder(series)
 
-    def _merged(self, series: SeriesName, path: Path, candles: Candles, known: Ranges, *, revise: bool) -> _Partition:
+    def _merged(
+        self, series: SeriesName, path: Path, candles: Candles, known: Ranges, *, revise: bool, doubted: Ranges
+    ) -> _Partition:
         """A partition with the new candles in it; nothing is written yet."""
         times = candles.timestamp
-        low, high = np.searchsorted(times, [known[0][0], known[-1][1]])
+        low, high = np.searchsorted(times, [known[0][0], known[-1][1]]) if known else (0, 0)
         new = candles[int(low) : int(high)]
         try:
             with CandleFile(path, series) as file:
-                old, old_known = file.read(), file.label.known
+                old, label = file.read(), file.label
         except FileNotFoundError:
-            return _Partition(path, new, known, changed=True, stored=Stored(added=len(new)))
+            return _Partition(path, new, known, (), changed=bool(known), stored=Stored(added=len(new)))
+        once = common(_absent(old.timestamp, label.known, series.step), label.seen_once)
+        old_known = without(label.known, common(once, doubted))
         both, in_old, in_new = np.intersect1d(old.timestamp, new.timestamp, assume_unique=True, return_indices=True)
         differs = np.zeros(len(both), dtype=bool)
         for name in COLUMNS[1:]:
             differs |= getattr(old, name)[in_old] != getattr(new, name)[in_new]
         if differs.any() and not revise:
-            at = int(np.argmax(differs))
-            count = int(differs.sum())
+            at, count = int(np.argmax(differs)), int(differs.sum())
             raise BadCandle(
                 f"{series}: {describe(new, int(in_new[at]))} contradicts the stored one"
                 f"{f' ({count} candles do)' if count > 1 else ''}: {describe(old, int(in_old[at]))}\n"
@@ -228,11 +242,13 @@ class CandleStore:
             )
         fresh = np.setdiff1d(new.timestamp, both, assume_unique=True)
         together = merged([*old_known, *known])
+        once = common(without(once, known), together)
         if not len(fresh) and not differs.any():
-            return _Partition(path, old, together, changed=together != old_known)
-        late = [int(time) for time in fresh if within(old_known, int(time), int(time) + series.step)]
+            changed = together != label.known or once != label.seen_once
+            return _Partition(path, old, together, once, changed=changed)
+        late = [int(time) for time in fresh if within(label.known, int(time), int(time) + series.step)]
         stored = Stored(added=len(fresh), revised=tuple(both[differs].tolist()), late=tuple(late))
-        return _Partition(path, united(old, new), together, changed=True, stored=stored)
+        return _Partition(path, united(old, new), together, once, changed=True, stored=stored)
 
     def _write(self, path: Path, data: bytes) -> None:
         try:
@@ -291,6 +307,15 @@ class CandleStore:
         times = self.read(series, since, until).timestamp
         return _absent(times, self.known(series, since, until), series.step)
 
+    def seen_once(self, series: SeriesName, since: int, until: int) -> Ranges:
+        """The parts of ``[since, until)`` that are absent by the word of one answer of the exchange alone."""
+        found: list[Range] = []
+        for file in self._files(series, since, until):
+            with file:
+                if once := file.label.seen_once:
+                    found.extend(common(_absent(file.read().timestamp, file.label.known, series.step), once))
+        return within(found, since, until)
+
     def series(self) -> list[SeriesName]:
         """The stored series, sorted."""
         found = []
@@ -343,7 +368,7 @@ class CandleStore:
                 raise damaged(path, "it was removed a moment ago") from None
 
 
-def _runs(times: NDArray[np.int64], step: int) -> Ranges:
+def runs(times: NDArray[np.int64], step: int) -> Ranges:
     """The ranges that runs of candles without a gap cover."""
     if not len(times):
         return ()
@@ -353,7 +378,7 @@ def _runs(times: NDArray[np.int64], step: int) -> Ranges:
     return merged(zip(firsts.tolist(), ends.tolist(), strict=True))
 
 
-def _touched(ranges: Ranges, step: int) -> list[tuple[str, int, int]]:
+def _touched(ranges: Sequence[Range], step: int) -> list[tuple[str, int, int]]:
     found = {part: None for first, end in ranges for part in periods(first, end, step)}
     return sorted(found, key=lambda part: part[1])
 

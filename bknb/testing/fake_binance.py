@@ -32,6 +32,8 @@ Fault = Literal[
     "418",
     "500",
     "502 html",
+    "503 refusal",
+    "200 html",
     "cut off",
     "not json",
     "hang up",
@@ -42,6 +44,12 @@ Fault = Literal[
     "reordered",
     "nulls",
     "bad candle",
+    "newest",
+    "oldest",
+    "no beginning",
+    "hole inside",
+    "seconds",
+    "shifted",
 ]
 
 
@@ -87,6 +95,10 @@ class LocalBinance:
         What 429 and 418 ask for.
     slow_s
         How long a slow answer takes.
+    memory
+        How many of its newest candles it answers at most, whatever ``startTime`` says; ``None``: all there are.
+    max_limit
+        How many candles an answer holds at most.
 
     Attributes
     ----------
@@ -96,6 +108,8 @@ class LocalBinance:
         What goes wrong with the next answers to ``klines``, one each; ``None`` answers well.
     corrections : dict
         ``(symbol, open time) -> close``: what the server says instead of the source.
+    oldest : int
+        Where an answer begins that ignores ``startTime`` and holds the oldest candles, UTC ms.
     on_klines : callable or None
         Called without arguments before each answer to ``klines`` leaves, in a thread of the server.
     """
@@ -109,6 +123,8 @@ class LocalBinance:
         absent: Sequence[tuple[int, int]] = (),
         retry_after_s: int = 1,
         slow_s: float = 0.5,
+        memory: int | None = None,
+        max_limit: int = MAX_LIMIT,
     ) -> None:
         self.source = source
         self.now = now
@@ -116,6 +132,9 @@ class LocalBinance:
         self.absent = list(absent)
         self.retry_after_s = retry_after_s
         self.slow_s = slow_s
+        self.memory = memory
+        self.max_limit = max_limit
+        self.oldest = 0
         self.on_klines: Callable[[], object] | None = None
         self.requests: list[Request] = []
         self.faults: deque[Fault | None] = deque()
@@ -200,20 +219,7 @@ class LocalBinance:
 
     def _klines(self, http: BaseHTTPRequestHandler, query: dict[str, str]) -> None:
         fault = self.faults.popleft() if self.faults else None
-        if fault in ("429", "418"):
-            body = {"code": -1003, "msg": "Too many requests; current limit is 6000 request weight per 1 MINUTE."}
-            self._send(http, body, status=int(fault), headers={"Retry-After": str(self.retry_after_s)})
-            return
-        if fault == "500":
-            self._send(
-                http, {"code": -1000, "msg": "An unknown error occurred while processing the request."}, status=500
-            )
-            return
-        if fault == "502 html":
-            self._send_text(http, "<html><body><h1>502 Bad Gateway</h1></body></html>", status=502, kind="text/html")
-            return
-        if fault == "hang up":
-            http.close_connection = True
+        if self._refused(http, fault):
             return
         if fault == "slow":
             self._closing.wait(self.slow_s)
@@ -224,7 +230,7 @@ class LocalBinance:
         if query.get("interval") not in INTERVAL_MS:
             self._send(http, {"code": -1120, "msg": "Invalid interval."}, status=400)
             return
-        rows = _spoiled(self._rows(market, query), fault)
+        rows = _spoiled(self._rows(market, _misread(query, fault, self.oldest)), fault)
         if self.on_klines is not None:
             self.on_klines()
         text = json.dumps(rows)
@@ -235,13 +241,35 @@ class LocalBinance:
         else:
             self._send_text(http, text)
 
+    def _refused(self, http: BaseHTTPRequestHandler, fault: Fault | None) -> bool:
+        """Answer without candles, where the fault is one that does; whether it was."""
+        if fault in ("429", "418"):
+            body = {"code": -1003, "msg": "Too many requests; current limit is 6000 request weight per 1 MINUTE."}
+            self._send(http, body, status=int(fault), headers={"Retry-After": str(self.retry_after_s)})
+        elif fault == "500":
+            body = {"code": -1000, "msg": "An unknown error occurred while processing the request."}
+            self._send(http, body, status=500)
+        elif fault == "503 refusal":
+            self._send(http, {"code": -1121, "msg": "Invalid symbol."}, status=503)
+        elif fault == "502 html":
+            self._send_text(http, "<html><body><h1>502 Bad Gateway</h1></body></html>", status=502, kind="text/html")
+        elif fault == "200 html":
+            self._send_text(http, "<html><body>Maintenance</body></html>", kind="text/html")
+        elif fault == "hang up":
+            http.close_connection = True
+        else:
+            return False
+        return True
+
     def _rows(self, market: Market, query: dict[str, str]) -> list[list[Any]]:
         interval = query["interval"]
         step = INTERVAL_MS[interval]
-        limit = min(int(query.get("limit", DEFAULT_LIMIT)), MAX_LIMIT)
+        limit = min(int(query.get("limit", DEFAULT_LIMIT)), self.max_limit)
         last = min(self.now(), market.delisted_at or self.now()) // step * step
         end = min(int(query.get("endTime", last)), last)
         since = max(int(query.get("startTime", last - (limit - 1) * step)), market.listed_at)
+        if self.memory is not None:
+            since = max(since, last - (self.memory - 1) * step)
         since = -(-since // step) * step
         rows: list[list[Any]] = []
         while len(rows) < limit and since <= end:
@@ -298,6 +326,16 @@ class LocalBinance:
         http.close_connection = promised is not None
 
 
+def _misread(query: dict[str, str], fault: Fault | None, oldest: int) -> dict[str, str]:
+    """The question as a server understands it that ignores its beginning."""
+    if fault == "newest":
+        return {name: value for name, value in query.items() if name not in ("startTime", "endTime")}
+    if fault == "oldest":
+        rest = {name: value for name, value in query.items() if name != "endTime"}
+        return {**rest, "startTime": str(oldest)}
+    return query
+
+
 def _spoiled(rows: list[list[Any]], fault: Fault | None) -> list[list[Any]]:
     if fault == "empty":
         return []
@@ -307,6 +345,14 @@ def _spoiled(rows: list[list[Any]], fault: Fault | None) -> list[list[Any]]:
         return [row for row in rows for _ in (0, 1)]
     if fault == "reordered":
         return rows[::-1]
+    if fault == "no beginning":
+        return rows[len(rows) // 3 :]
+    if fault == "hole inside":
+        return [*rows[: len(rows) // 10], *rows[len(rows) // 5 :]]
+    if fault == "seconds":
+        return [[row[0] // 1000, *row[1:]] for row in rows]
+    if fault == "shifted":
+        return [[row[0] + 1000, *row[1:]] for row in rows]
     if fault == "nulls" and rows:
         return [*rows[:-1], [rows[-1][0], None, None, None, None, None, *rows[-1][6:]]]
     if fault == "bad candle" and rows:

@@ -1,0 +1,139 @@
+"""What the answers of an exchange prove about moments for which no candle came.
+
+A moment is absent when two answers to different questions cover it and lack it. An answer covers what lies between two
+of its candles. What lies before its first candle it covers only when nothing older is known and it does not reach the
+end of the data: the newest candles are also what is answered by an exchange that ignores ``since`` or has a short
+memory. Both answers must agree where the hole begins and ends, so that parts that two answers lost by chance do not
+add up to a hole.
+
+Some exchanges answer the next ``limit`` candles, others those of the next ``limit`` intervals. No answer of the latter
+spans a hole longer than a page; there, two answers that end at the same candle count, and several empty ones.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from ..market.quality import gaps
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..domain.ranges import Range
+
+ENOUGH: Final = 2
+_EMPTY_ENOUGH: Final = 3  # empty answers prove less than those with candles
+
+
+class Evidence:
+    """The answers to questions about one range of one series.
+
+    Parameters
+    ----------
+    step
+        Length of a candle, milliseconds.
+
+    Attributes
+    ----------
+    newest : int
+        Open time of the newest candle that any answer held, UTC ms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> evidence = Evidence(step=10)
+    >>> evidence.answered(0, 20, np.array([0, 10, 50, 60]))
+    >>> evidence.proven_until((20, 50), anchored=True, later=True, limit=20)
+    20
+    >>> evidence.answered(10, 20, np.array([10, 50, 60]))
+    >>> evidence.proven_until((20, 50), anchored=True, later=True, limit=20)
+    50
+    """
+
+    def __init__(self, *, step: int) -> None:
+        self._step = step
+        self._inside: dict[Range, set[int]] = defaultdict(set)  # hole -> questions
+        self._leading: dict[int, dict[int, int]] = defaultdict(dict)  # first candle -> question -> last candle
+        self._trailing: dict[int, dict[int, int]] = defaultdict(dict)  # end of the last candle -> question -> its end
+        self._empty: list[int] = []  # questions
+        self._jumps = False  # the source answers the next candles there are, however far away
+        self.newest = -1
+
+    def answered(self, since: int, limit: int, times: NDArray[np.int64]) -> None:
+        """An answer to the question for ``limit`` candles from ``since`` on; ``times`` ascend, from ``since``."""
+        end = since + limit * self._step
+        if not len(times):
+            self._empty.append(since)
+            return
+        first, last = int(times[0]), int(times[-1])
+        self.newest = max(self.newest, last)
+        self._jumps = self._jumps or last >= end
+        for hole in gaps(times, self._step):
+            self._inside[hole].add(since)
+        if first > since:
+            self._leading[first][since] = last
+        if last + self._step < end:
+            self._trailing[last + self._step][since] = end
+
+    def proven_until(
+        self, hole: Range, *, anchored: bool, later: bool, limit: int, ends: bool = False, begins: bool = False
+    ) -> int:
+        """How far a hole is absent from its beginning on, UTC ms; its beginning: nothing is proven.
+
+        Parameters
+        ----------
+        hole
+            A range without candles.
+        anchored
+            Whether a candle before it is known: an answer that covers the hole then holds one.
+        later
+            Whether the exchange has shown a candle after the hole.
+        limit
+            Candles of a question.
+        begins, ends
+            Whether the hole begins, or ends, where the range does and not at a candle.
+        """
+        first, end = hole
+        if any(len(questions) >= ENOUGH for questions in self._covering(hole, begins=begins, ends=ends)):
+            return end
+        if not later:
+            return first
+        if not anchored:
+            within_data = [last < self.newest for last in self.leading(hole, ends=ends)]
+            if sum(within_data) >= ENOUGH:
+                return end
+        if self._jumps:
+            return first
+        reached = [reach for reach in self._trailing.get(first, {}).values() if first < reach <= end]
+        if len(reached) >= ENOUGH:
+            return min(reached)
+        length = limit * self._step
+        empty = [since for since in self._empty if since <= first < since + length <= end]
+        if not anchored and len(empty) >= _EMPTY_ENOUGH:
+            return min(empty) + length
+        return first
+
+    @property
+    def late(self) -> list[Range]:
+        """For each answer that began later than it was asked: the question, and its first candle."""
+        return [(since, first) for first, answers in self._leading.items() for since in answers]
+
+    def leading(self, hole: Range, *, ends: bool = False) -> list[int]:
+        """The last candles of the answers that were asked for the hole, and begin where it ends."""
+        groups = [
+            [last for since, last in answers.items() if since <= hole[0]]
+            for first, answers in self._leading.items()
+            if first == hole[1] or (ends and first >= hole[1])
+        ]
+        return max(groups, key=len, default=[])
+
+    def _covering(self, hole: Range, *, begins: bool, ends: bool) -> list[set[int]]:
+        if not begins and not ends:
+            return [self._inside[hole]] if hole in self._inside else []
+        return [
+            questions
+            for (first, end), questions in self._inside.items()
+            if (first == hole[0] or (begins and first <= hole[0])) and (end == hole[1] or (ends and end >= hole[1]))
+        ]

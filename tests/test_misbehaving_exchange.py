@@ -1,0 +1,321 @@
+"""What comes from an exchange that misbehaves is right, or is not called complete."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ccxt")
+pytest.importorskip("pyarrow")
+
+import bknb
+import bknb.history.partition as partition
+from bknb.domain.ranges import Range
+from bknb.domain.retry import Patience
+from bknb.exchanges.files import FrameSource
+from bknb.history.cached_source import StoredSource
+from bknb.history.evidence import Evidence
+from bknb.history.partition import SeriesName, encoded
+from bknb.history.store import CandleStore
+from bknb.market.candles import Candles
+from bknb.market.demo import DemoSource
+from bknb.stores.record import seal
+from bknb.testing.fake_binance import Fault, LocalBinance, Market
+
+MINUTE = 60_000
+START = 1_704_067_200_000  # 2024-01-01 00:00 UTC
+SERIES = SeriesName("binance", "BTC/USDT", "1m")
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+QUICK = tuple(fault for fault in FAULTS if fault != "slow")  # an answer that is only slow is a right one
+
+
+def at(minute: int) -> int:
+    return START + minute * MINUTE
+
+
+def truth(first: int, end: int, absent: list[Range]) -> Candles:
+    candles = asyncio.run(DemoSource().get_candles("BTCUSDT", "1m", at(first), end - first))
+    there = np.ones(len(candles), dtype=bool)
+    for low, high in absent:
+        there &= (candles.timestamp < low) | (candles.timestamp >= high)
+    return candles.take(there)
+
+
+def exchange(server: LocalBinance, folder: Path, *, attempts: int = 3) -> Any:
+    patience = Patience(attempts=attempts, first_pause_ms=0, longest_pause_ms=0)
+    config = {**server.ccxt_config, "enableRateLimit": False}
+    return bknb.exchanges.ccxt("binance", cache=folder, config=config, patience=patience)
+
+
+def download(market: Any, first: int, end: int, **more: Any) -> bknb.Downloaded:
+    return bknb.download(
+        "BTCUSDT", exchange=market, start=at(first), end=at(end), warmup_minutes=0, progress=False, **more
+    )
+
+
+def run(
+    server: LocalBinance, folder: Path, chance: random.Random, first: int, end: int, rate: float
+) -> bknb.Downloaded:
+    """A download that is begun again after each error, over an exchange of whose answers ``rate`` are wrong."""
+    market = exchange(server, folder)
+    for _ in range(200):
+        server.faults.clear()
+        server.faults.extend(chance.choice(QUICK) if chance.random() < rate else None for _ in range(3000))
+        try:
+            return download(market, first, end)
+        except bknb.DataError:
+            continue
+    raise AssertionError("it never came to an end")
+
+
+def check(done: bknb.Downloaded, folder: Path, first: int, end: int, absent: list[Range]) -> None:
+    right = truth(first, end, absent)
+    stored = CandleStore(folder).read(SERIES, at(first), at(end))
+    assert stored == right.take(np.isin(right.timestamp, stored.timestamp))
+    claimed = set(right.timestamp.tolist()) - set(stored.timestamp.tolist())
+    assert not [time for time in claimed if any(low <= time < high for low, high in done.series[0].absent)]
+    if done.complete:
+        assert stored == right
+
+
+def world(seed: int, folder: Path, *, minutes: int, rate: float) -> bool:
+    chance = random.Random(seed)  # noqa: S311
+    first = chance.randrange(600)
+    end = first + minutes
+    places = sorted(chance.sample(range(first, end), 6))
+    absent = [(at(low), at(low + chance.choice([1, 1, 7, 60, 300]))) for low in places] if seed % 2 else []
+    listed = at(first + chance.randrange(300)) if seed % 3 == 0 else 0
+    if listed:
+        absent.append((0, listed))
+    now = at(end + chance.choice([30, 3000]))
+    markets = [Market(base="BTC", listed_at=listed)]
+    with LocalBinance(
+        DemoSource(), now=lambda: now, markets=markets, absent=absent, retry_after_s=0, max_limit=250
+    ) as server:
+        server.oldest = max(listed, at(0))
+        done = run(server, folder, chance, first, end, rate)
+    check(done, folder, first, end, absent)
+    return done.complete
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_is_right_or_not_called_complete(seed: int, tmp_path: Path) -> None:
+    world(seed, tmp_path, minutes=700, rate=0.4)
+
+
+@pytest.mark.slow
+def test_two_hundred_worlds_are_right_and_most_are_complete(tmp_path: Path) -> None:
+    complete = [world(seed, tmp_path / str(seed), minutes=1500, rate=0.4) for seed in range(20, 220)]
+    assert sum(complete) > 150
+
+
+@pytest.mark.slow
+def test_a_year_of_minutes_is_right(tmp_path: Path) -> None:
+    year, chance = 366 * 1440, random.Random(1)  # noqa: S311
+    absent = [(at(100_000), at(100_090)), (at(300_000), at(302_880))]
+    with LocalBinance(DemoSource(), now=lambda: at(year + 5000), absent=absent, retry_after_s=0) as server:
+        server.oldest = at(0)
+        done = run(server, tmp_path, chance, 0, year, 0.1)
+    check(done, tmp_path, 0, year, absent)
+    assert done.complete
+
+
+@pytest.mark.parametrize("fault", QUICK)
+def test_each_fault_alone_and_then_often(fault: Fault, tmp_path: Path) -> None:
+    for name, faults in (("once", [None, fault]), ("often", [fault, fault, None] * 200)):
+        with LocalBinance(DemoSource(), now=lambda: at(4000), retry_after_s=0, max_limit=250) as server:
+            server.oldest = at(-2000)
+            server.faults.extend(faults)  # type: ignore[arg-type]
+            folder = tmp_path / name
+            try:
+                done = download(exchange(server, folder), 0, 1000)
+            except bknb.DataError:
+                assert name == "often"
+                server.faults.clear()
+                done = download(exchange(server, folder), 0, 1000)
+            check(done, folder, 0, 1000, [])
+            assert name == "often" or done.complete
+
+
+# --- an exchange that ignores the beginning, or remembers little ----------------------------------------------------
+
+
+def test_a_short_memory_is_walked_as_far_as_it_reaches_and_the_rest_is_told(tmp_path: Path) -> None:
+    with LocalBinance(DemoSource(), now=lambda: at(7200), memory=720) as server:
+        done = download(exchange(server, tmp_path), 0, 7190)
+    assert not done.complete
+    assert done.series[0].absent == ()
+    assert done.series[0].missing == ((at(0), at(7200 - 719)),)
+    assert done.series[0].candles == 709
+    assert any("out of reach" in note for note in done.warnings)
+    assert len(server.asked("klines")) < 12
+
+
+def test_an_answer_outside_the_range_is_told(tmp_path: Path) -> None:
+    with LocalBinance(DemoSource(), now=lambda: at(4000)) as server:
+        server.oldest = at(-2000)
+        server.faults.extend(["oldest", None, "newest"])
+        done = download(exchange(server, tmp_path), 0, 3000)
+    assert done.complete
+    text = "\n".join(done.warnings)
+    assert "got 1000 candles, 2023-12-30 14:40 UTC .. 2023-12-31 07:19 UTC: `since` was ignored" in text
+    assert "1 answer lacked candles they were asked for" in text
+
+
+def test_times_in_seconds_are_asked_for_again_and_told(tmp_path: Path) -> None:
+    with LocalBinance(DemoSource(), now=lambda: at(4000)) as server:
+        server.faults.append("seconds")
+        done = download(exchange(server, tmp_path), 0, 100)
+        assert done.complete
+        assert "these look like seconds" in done.warnings[0]
+        server.faults.extend(["seconds"] * 3)
+        with pytest.raises(bknb.DataError, match="these look like seconds, not milliseconds"):
+            download(exchange(server, tmp_path), 200, 300)
+
+
+def test_a_5xx_is_asked_again_whatever_it_says(tmp_path: Path) -> None:
+    with LocalBinance(DemoSource(), now=lambda: at(4000)) as server:
+        server.faults.extend(["503 refusal", "503 refusal"])
+        assert download(exchange(server, tmp_path), 0, 100).complete
+
+
+def test_an_empty_last_page_is_not_the_end(tmp_path: Path) -> None:
+    with LocalBinance(DemoSource(), now=lambda: at(9000)) as server:
+        server.faults.extend([None, "empty", "empty", "empty"])
+        market = exchange(server, tmp_path)
+        got = asyncio.run(market.get_candles("BTCUSDT", "1m", at(0), 2500))
+    assert len(got) == 2500
+    assert CandleStore(tmp_path).absent(SERIES, at(0), at(2500)) == ()
+
+
+# --- sources that answer by intervals -------------------------------------------------------------------------------
+
+
+class ByIntervals:
+    """A source that answers those candles of the next ``limit`` intervals that there are."""
+
+    name, page_limit, intervals = "mine", 300, ("1m",)
+
+    def __init__(self, candles: Candles) -> None:
+        self.frame = FrameSource(candles)
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+        return await self.frame.get_candles(symbol, interval, since, min(limit, self.page_limit))
+
+    def format_price(self, symbol: str, price: float) -> str:
+        return f"{symbol} {price}"
+
+    format_quantity = format_price
+
+
+@pytest.mark.parametrize("hole", [(500, 501), (500, 790), (500, 1900), (-5, 400), (-5, 1900)])
+def test_a_hole_longer_than_a_page_is_found_absent(hole: tuple[int, int], tmp_path: Path) -> None:
+    first, end = hole
+    absent = [(at(first), at(end))]
+    source = StoredSource(
+        ByIntervals(truth(-1 if first > 0 else 0, 3000, absent)), CandleStore(tmp_path), now=lambda: at(9000)
+    )
+    got = asyncio.run(source.get_candles("BTCUSDT", "1m", at(0), 2500))
+    assert got == truth(0, 2500, absent)
+    series = SeriesName("mine", "BTCUSDT", "1m")
+    assert source.store.absent(series, at(0), at(2500)) == ((at(max(first, 0)), at(end)),)
+
+
+# --- what is proven -------------------------------------------------------------------------------------------------
+
+
+def moments(*times: int) -> Any:
+    return np.array(times, dtype=np.int64)
+
+
+def test_two_answers_must_agree_about_the_hole() -> None:
+    evidence = Evidence(step=10)
+    evidence.answered(0, 10, moments(0, 10, 50, 60))
+    evidence.answered(0, 10, moments(0, 10, 50, 60))  # the same question once more is one answer
+    evidence.answered(10, 10, moments(10, 60))
+    assert evidence.proven_until((20, 50), anchored=True, later=True, limit=10) == 20
+    evidence.answered(10, 10, moments(10, 50, 60))
+    assert evidence.proven_until((20, 50), anchored=True, later=True, limit=10) == 50
+
+
+def test_the_newest_candles_prove_nothing_about_those_before() -> None:
+    evidence = Evidence(step=10)
+    evidence.answered(0, 5, moments(70, 80, 90))
+    evidence.answered(-10, 5, moments(70, 80, 90))
+    assert evidence.proven_until((0, 70), anchored=False, later=True, limit=5) == 0
+    evidence.answered(100, 5, moments(100))
+    assert evidence.proven_until((0, 70), anchored=False, later=True, limit=5) == 70
+    assert evidence.proven_until((0, 70), anchored=True, later=True, limit=5) == 0
+
+
+def test_empty_answers_count_only_where_no_answer_reaches_beyond_its_page() -> None:
+    evidence = Evidence(step=10)
+    for since in (0, -10, -20):
+        evidence.answered(since, 5, moments())
+    assert evidence.proven_until((0, 200), anchored=False, later=True, limit=5) == 30
+    assert evidence.proven_until((0, 200), anchored=False, later=False, limit=5) == 0
+    evidence.answered(300, 5, moments(300, 900))
+    assert evidence.proven_until((0, 200), anchored=False, later=True, limit=5) == 0
+
+
+# --- marks of earlier versions --------------------------------------------------------------------------------------
+
+
+def first_version(folder: Path, candles: Candles, known: Range) -> None:
+    """A file as versions before this one wrote it, whose marks one answer alone had made."""
+    place = folder / "binance" / "BTC%2FUSDT" / "1m" / "2024-01.parquet"
+    place.parent.mkdir(parents=True)
+    written = partition.msgspec.json.encode({"known": (known,), "content": partition.content_hash(candles)})
+    label = seal("candles", SERIES.key, written)
+    pa, pq = partition.arrow()
+    place.write_bytes(encoded(SERIES, candles, (known,)))
+    table = pq.read_table(place)
+    schema = pa.schema([pa.field(field.name, field.type, nullable=False) for field in table.schema])
+    with pq.ParquetWriter(place, schema, store_schema=False) as writer:
+        writer.write_table(pa.Table.from_arrays([column.combine_chunks() for column in table.columns], schema=schema))
+        writer.add_key_value_metadata({b"bknb.candles": label})
+
+
+@pytest.mark.parametrize("again", [True, "absent"])
+def test_marks_of_one_answer_are_named_and_asked_about_again(again: Any, tmp_path: Path) -> None:
+    absent = [(at(300), at(310))]
+    marked = [(at(300), at(310)), (at(500), at(700))]
+    first_version(tmp_path, truth(0, 1000, marked), (at(0), at(1000)))
+    store = CandleStore(tmp_path)
+    assert store.absent(SERIES, at(0), at(1000)) == tuple(marked)
+    assert store.seen_once(SERIES, at(0), at(1000)) == tuple(marked)
+    with LocalBinance(DemoSource(), now=lambda: at(3000), absent=absent) as server:
+        market = exchange(server, tmp_path)
+        assert download(market, 0, 990).requests in (0, 1)
+        told = bknb.audit("BTCUSDT", exchange=market, start=at(0), end=at(1000))
+        assert [one.text.count("one answer held no candles") for one in told.findings if one.kind == "absent"] == [1, 1]
+        assert 'again="absent"' in str(told)
+        done = download(market, 0, 1000, again=again)
+        assert done.complete
+        assert done.series[0].absent == ((at(300), at(310)),)
+        assert any("200 candles came late" in note for note in done.warnings)
+        told = bknb.audit("BTCUSDT", exchange=market, start=at(0), end=at(1000))
+        assert "one answer held no candles" not in str(told)
+        assert "the exchange has no candles" in str(told)
+    assert store.seen_once(SERIES, at(0), at(1000)) == ()
+
+
+@pytest.mark.parametrize("again", [True, "absent"])
+def test_a_mark_that_is_not_proven_now_is_taken_back(again: Any, tmp_path: Path) -> None:
+    marked = [(at(0), at(600))]
+    first_version(tmp_path, truth(0, 1000, marked), (at(0), at(1000)))
+    with LocalBinance(DemoSource(), now=lambda: at(1005), memory=405) as server:
+        done = download(exchange(server, tmp_path), 0, 1000, again=again)
+    assert not done.complete
+    assert done.series[0].missing == ((at(0), at(600)),)
+    assert CandleStore(tmp_path).absent(SERIES, at(0), at(1000)) == ()
+
+
+def test_again_must_make_sense(tmp_path: Path) -> None:
+    with LocalBinance(DemoSource(), now=lambda: at(1000)) as server, pytest.raises(bknb.UsageError, match="'absent'"):
+        download(exchange(server, tmp_path), 0, 100, again="holes")
