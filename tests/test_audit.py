@@ -83,7 +83,7 @@ def test_what_was_never_downloaded_is_missing(tmp_path: Path) -> None:
     (one,) = bknb.audit("BTCUSDT", exchange=market, **DAY).findings
     assert (one.kind, one.text) == (
         "missing",
-        "2024-01-01 12:05 UTC .. 2024-01-01 23:59 UTC (715 minutes); never downloaded",
+        "2024-01-01 12:05 UTC .. 2024-01-01 23:59 UTC (715 minutes); never downloaded, or not to be had",
     )
 
 

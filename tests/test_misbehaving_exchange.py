@@ -156,6 +156,23 @@ def test_a_short_memory_is_walked_as_far_as_it_reaches_and_the_rest_is_told(tmp_
     assert len(server.asked("klines")) < 12
 
 
+def test_a_memory_longer_than_a_page_is_known_by_daily_candles(tmp_path: Path) -> None:
+    with LocalBinance(DemoSource(), now=lambda: at(9000), memory=2500, max_limit=250) as server:
+        done = download(exchange(server, tmp_path), 0, 8000)
+    assert done.series[0].absent == ()
+    assert done.series[0].missing == ((at(0), at(9000 - 2499)),)
+    assert any("out of reach" in note for note in done.warnings)
+
+
+def test_two_answers_that_lose_the_same_part_prove_nothing(tmp_path: Path) -> None:
+    for fault in ("no beginning", "hole inside"):
+        markets = [Market(base="BTC", listed_at=at(400))]
+        with LocalBinance(DemoSource(), now=lambda: at(9000), markets=markets, max_limit=250) as server:
+            server.faults.extend([fault] * 3)  # type: ignore[list-item]
+            done = download(exchange(server, tmp_path / fault), 0, 900)
+        check(done, tmp_path / fault, 0, 900, [(0, at(400))])
+
+
 def test_an_answer_outside_the_range_is_told(tmp_path: Path) -> None:
     with LocalBinance(DemoSource(), now=lambda: at(4000)) as server:
         server.oldest = at(-2000)
@@ -247,6 +264,7 @@ def test_the_newest_candles_prove_nothing_about_those_before() -> None:
     evidence = Evidence(step=10)
     evidence.answered(0, 5, moments(70, 80, 90))
     evidence.answered(-10, 5, moments(70, 80, 90))
+    evidence.answered(-10, 2, moments(70, 80))
     assert evidence.proven_until((0, 70), anchored=False, later=True, limit=5) == 0
     evidence.answered(100, 5, moments(100))
     assert evidence.proven_until((0, 70), anchored=False, later=True, limit=5) == 70

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..config import Settings
 from ..domain.formatting import utc_text
-from ..domain.interval import floor_to
+from ..domain.interval import DAY_MS, ceil_to, floor_to
 from ..domain.ranges import Range, merged, without
 from ..errors import BadCandle
 from ..market.candles import Candles
@@ -255,6 +255,10 @@ class Backfill:
             absent = evidence.proven_until(
                 hole, anchored=bool(len(before)), later=later, limit=limit, begins=begins, ends=ends
             )
+            if absent > first and not len(before) and await self._has_longer(hole):
+                done.append(pending.popleft())
+                self._give_up(hole, later=later, is_newest=True)
+                continue
             if absent > first:
                 self._marks.append((first, absent))
                 done.append((first, absent))
@@ -262,7 +266,8 @@ class Backfill:
                 if absent < end:
                     pending.appendleft((absent, end))
                 continue
-            is_newest = not len(before) and len(evidence.leading(hole, ends=ends)) >= ENOUGH
+            leading = [] if len(before) else evidence.leading(hole, ends=ends)
+            is_newest = len({answer.last for answer in leading}) >= ENOUGH
             if is_newest and not asked_for_newer:
                 asked_for_newer = True
                 await self._answer(evidence.newest + step, limit, evidence)
@@ -274,7 +279,8 @@ class Backfill:
                 self._give_up(hole, later=later, is_newest=is_newest)
                 continue
             question = _question(first, before, number, step)
-            candles = await self._answer(question, limit, evidence)
+            fewer = limit if len(before) else evidence.limit(hole, question, limit, ends=ends)
+            candles = await self._answer(question, fewer, evidence)
             new = _between(candles, since, until)
             new = new.take(~np.isin(new.timestamp, times))
             if not len(new):
@@ -290,6 +296,15 @@ class Backfill:
                     question
                 )
 
+    async def _has_longer(self, hole: Range) -> bool:
+        """Whether the exchange has daily candles in a hole: the others are then out of its reach, not absent."""
+        first, end = ceil_to(hole[0], DAY_MS), floor_to(hole[1], DAY_MS)
+        if self._series.step >= DAY_MS or "1d" not in (self._source.intervals or ()) or first >= end:
+            return False
+        self.result.pages += 1
+        days = await self._source.get_candles(self._symbol, "1d", first, (end - first) // DAY_MS)
+        return bool(len(_between(days, first, end)))
+
     async def _times(self, since: int, until: int) -> NDArray[np.int64]:
         """The open times of what is stored in a range, and shortly before it."""
         await self._save_aside()
@@ -301,8 +316,8 @@ class Backfill:
         what = f"{self._series}: {utc_text(hole[0])} .. {utc_text(hole[1])}"
         if is_newest:
             self.result.notes.append(
-                f"{what} is out of reach: asked for it, the exchange answered its newest candles, which begin "
-                "there; it keeps no more, ignores `since`, or its data begin there; it stays missing"
+                f"{what} is out of reach: asked for it, the exchange answered candles from its end on, and nothing "
+                "proves that none were before: it keeps no more, ignores `since`, or began there; it stays missing"
             )
         elif later:
             self.result.notes.append(

@@ -3,8 +3,8 @@
 A moment is absent when two answers to different questions cover it and lack it. An answer covers what lies between two
 of its candles. What lies before its first candle it covers only when nothing older is known and it does not reach the
 end of the data: the newest candles are also what is answered by an exchange that ignores ``since`` or has a short
-memory. Both answers must agree where the hole begins and ends, so that parts that two answers lost by chance do not
-add up to a hole.
+memory. Both answers must agree where the hole begins and ends and differ in where they begin themselves, or end, so
+that parts that both lost by chance do not add up to a hole.
 
 Some exchanges answer the next ``limit`` candles, others those of the next ``limit`` intervals. No answer of the latter
 spans a hole longer than a page; there, two answers that end at the same candle count, and several empty ones.
@@ -13,7 +13,7 @@ spans a hole longer than a page; there, two answers that end at the same candle 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..market.quality import gaps
 
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from ..domain.ranges import Range
 
 ENOUGH: Final = 2
+_FEWER: Final = 17  # so many candles fewer make another answer of it
 _EMPTY_ENOUGH: Final = 3  # empty answers prove less than those with candles
+
+
+class _Leading(NamedTuple):
+    """An answer that begins later than it was asked: the question, its last candle, and how many it holds."""
+
+    since: int
+    last: int
+    held: int
 
 
 class Evidence:
@@ -54,8 +63,8 @@ class Evidence:
 
     def __init__(self, *, step: int) -> None:
         self._step = step
-        self._inside: dict[Range, set[int]] = defaultdict(set)  # hole -> questions
-        self._leading: dict[int, dict[int, int]] = defaultdict(dict)  # first candle -> question -> last candle
+        self._inside: dict[Range, set[int]] = defaultdict(set)  # hole -> first candles of the answers
+        self._leading: dict[int, list[_Leading]] = defaultdict(list)  # first candle -> answers
         self._trailing: dict[int, dict[int, int]] = defaultdict(dict)  # end of the last candle -> question -> its end
         self._empty: list[int] = []  # questions
         self._jumps = False  # the source answers the next candles there are, however far away
@@ -71,9 +80,9 @@ class Evidence:
         self.newest = max(self.newest, last)
         self._jumps = self._jumps or last >= end
         for hole in gaps(times, self._step):
-            self._inside[hole].add(since)
+            self._inside[hole].add(first)
         if first > since:
-            self._leading[first][since] = last
+            self._leading[first].append(_Leading(since, last, len(times)))
         if last + self._step < end:
             self._trailing[last + self._step][since] = end
 
@@ -101,8 +110,8 @@ class Evidence:
         if not later:
             return first
         if not anchored:
-            within_data = [last < self.newest for last in self.leading(hole, ends=ends)]
-            if sum(within_data) >= ENOUGH:
+            lasts = {answer.last for answer in self.leading(hole, ends=ends)}
+            if len(lasts) >= ENOUGH and max(lasts) < self.newest:
                 return end
         if self._jumps:
             return first
@@ -118,12 +127,21 @@ class Evidence:
     @property
     def late(self) -> list[Range]:
         """For each answer that began later than it was asked: the question, and its first candle."""
-        return [(since, first) for first, answers in self._leading.items() for since in answers]
+        return [(answer.since, first) for first, answers in self._leading.items() for answer in answers]
 
-    def leading(self, hole: Range, *, ends: bool = False) -> list[int]:
-        """The last candles of the answers that were asked for the hole, and begin where it ends."""
+    def limit(self, hole: Range, since: int, limit: int, *, ends: bool = False) -> int:
+        """How many candles to ask for from before a hole: fewer than an answer held that began where the hole ends."""
+        answers = self.leading(hole, ends=ends)
+        if not answers:
+            return limit
+        shortest = min(answers, key=lambda answer: answer.last)
+        held = shortest.held if self._jumps else (shortest.last - since) // self._step + 1
+        return max(1, held - min(_FEWER, shortest.held // 2))
+
+    def leading(self, hole: Range, *, ends: bool = False) -> list[_Leading]:
+        """The answers that were asked for the hole, and begin where it ends."""
         groups = [
-            [last for since, last in answers.items() if since <= hole[0]]
+            [answer for answer in answers if answer.since <= hole[0]]
             for first, answers in self._leading.items()
             if first == hole[1] or (ends and first >= hole[1])
         ]
