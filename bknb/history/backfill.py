@@ -79,7 +79,7 @@ class BackfillResult:
 
     def add_fresh(self, candles: Candles) -> None:
         """Append closed candles that are too young to be stored."""
-        self.fresh = Candles.concat([self.fresh, candles])
+        self.fresh = united(self.fresh, candles)
 
 
 class Backfill:
@@ -169,7 +169,7 @@ class Backfill:
         )
         while (page := paging.next()) is not None:
             if page.interval is not None:
-                self.result.pages += 1
+                self.result.count_request()
                 longer = await self._source.get_candles(self._symbol, page.interval, page.since, page.limit)
                 paging.longer(longer.timestamp)
                 continue
@@ -301,7 +301,7 @@ class Backfill:
         first, end = ceil_to(hole[0], DAY_MS), floor_to(hole[1], DAY_MS)
         if self._series.step >= DAY_MS or "1d" not in (self._source.intervals or ()) or first >= end:
             return False
-        self.result.pages += 1
+        self.result.count_request()
         days = await self._source.get_candles(self._symbol, "1d", first, (end - first) // DAY_MS)
         return bool(len(_between(days, first, end)))
 
@@ -339,7 +339,7 @@ class Backfill:
         split = int(np.searchsorted(candles.timestamp, self._settled))
         self._parts.append(candles[:split])
         if split < len(candles):
-            self.result.fresh = united(self.result.fresh, candles[split:])
+            self.result.add_fresh(candles[split:])
 
     async def _save_aside(self) -> None:
         """Save in a thread; when this is cancelled, what came is kept before it ends."""
