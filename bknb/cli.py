@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "share":
             return _share(options)
         if options.command == "verify":
-            return _verify(options.notebook, timeout_seconds=options.timeout)
+            return _verify(options.notebook, yes=options.yes, timeout_seconds=options.timeout)
         if options.command == "lab":
             return _lab(options.notebook, jupyterlab_options=jupyterlab_options)
         parser.print_help()
@@ -129,9 +129,11 @@ def _sharing_parsers(commands: Any) -> None:
         "verify",
         does="execute a notebook again and say what differs from the results stored in it",
         description="Execute a notebook (or the one in a shared folder) and compare every result with the run card "
-        "stored beside it: candles, lines of the strategy, settings, every trade. The notebook itself is not changed.",
+        "stored beside it: candles, lines of the strategy, settings, every trade. Before that it says whose code "
+        "will run, and asks. The notebook itself is not changed.",
         example="notebooks/01-first-backtest.ipynb",
     )
+    verify.add_argument("--yes", action="store_true", help="run its code without asking, as in a script")
     doctor = commands.add_parser(
         "doctor",
         help="say what works here, what does not, and what to do",
@@ -224,10 +226,17 @@ def _share(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _verify(path: Path, *, timeout_seconds: int | None) -> int:
+def _verify(path: Path, *, yes: bool, timeout_seconds: int | None) -> int:
+    from .sharing.verify_notebook import read_verifiable
+    from .sharing.whose_code import ask_to_run, received, whose_code
+
     for package in ("ipykernel", "nbclient", "nbformat"):
         _need(package, purpose="bknb verify")
-    verification = bknb.verify_notebook(path, timeout_seconds=timeout_seconds)
+    if not yes:
+        notebook, manifest = received(path)
+        node, _ = read_verifiable(notebook)
+        ask_to_run(whose_code(notebook, node, manifest), how=f"bknb verify --yes {path}")
+    verification = bknb.verify_notebook(path, yes=True, timeout_seconds=timeout_seconds)
     _echo(repr(verification))
     return DONE if verification else NOT_FINISHED
 

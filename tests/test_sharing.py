@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import importlib.util
+import io
 import json
 import os
 import re
@@ -399,7 +400,7 @@ def test_it_runs_in_another_environment_with_the_network_off(copy: Path, tmp_pat
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [str(python), "-m", "bknb.cli", "verify", str(copy)]
+    command = [str(python), "-m", "bknb.cli", "verify", "--yes", str(copy)]
     verified = subprocess.run(
         [*isolated, str(python), "-c", raise_loopback, *command],
         capture_output=True, text=True, check=False, env=environment, cwd=tmp_path,
@@ -420,7 +421,7 @@ def test_a_changed_line_setting_and_constant_are_named(copy: Path, capfd: pytest
         cell.source = cell.source.replace("price * 1.02", "price * 1.03").replace('fee": 0.05', 'fee": 0.06')
     nbformat.write(node, copy / "story.ipynb")
     (copy / "levels.py").write_text(HELPERS.replace("LENGTH = 10", "LENGTH = 12"))
-    assert cli.main(["verify", str(copy)]) == 1
+    assert cli.main(["verify", "--yes", str(copy)]) == 1
     printed = capfd.readouterr().out
     assert "setting percent_fee: 0.05 -> 0.06" in printed
     assert re.search(r"line 3 of get_signal: .*1\.02.*->.*1\.03", printed)
@@ -468,6 +469,143 @@ def test_a_zip_file_holds_the_same(home: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(made.path) as archive:
         assert "story/story.ipynb" in archive.namelist()
         assert "story/candles/saw/BTCUSDT-1m.csv.gz" in archive.namelist()
+
+
+# --- whose code runs --------------------------------------------------------------------------------------------
+
+
+class Typed(io.StringIO):
+    """Standard input of somebody who types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.kernel
+def test_the_code_of_a_shared_folder_runs_when_somebody_says_yes(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mark = copy / "ran"
+    node = nbformat.read(copy / "story.ipynb", as_version=4)
+    node.cells[1].source += f"\nopen({str(mark)!r}, 'w').close()"
+    nbformat.write(node, copy / "story.ipynb")
+    for given in (io.StringIO("y\n"), Typed("n\n"), Typed("")):
+        monkeypatch.setattr("sys.stdin", given)
+        assert cli.main(["verify", str(copy)]) == 2
+        for path in (copy, copy / "story.ipynb"):
+            given.seek(0)
+            with pytest.raises(bknb.UsageError, match="not run"):
+                bknb.verify_notebook(path)
+    assert not mark.exists()
+    said = capsys.readouterr()
+    assert "the code of whoever made this folder: 5 cells of story.ipynb" in said.out
+    assert "with code in levels.py" in said.out
+    assert f"when you trust it: bknb verify --yes {copy}" in said.err
+    monkeypatch.setattr("sys.stdin", Typed("yes\n"))
+    assert cli.main(["verify", str(copy)]) == 0
+    assert mark.exists()
+
+
+def test_a_lone_notebook_is_asked_about_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = bknb.backtest(
+        "BTCUSDT", strategy=lambda: None, interval="1h", exchange="demo", frame="2024-01-02:2024-01-03"
+    )
+    card = json.loads(result.card.to_json())
+    node = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("1 / 0")], metadata={"authors": [{"name": "Eve\x1b"}]}
+    )
+    node.cells[0].outputs = [nbformat.v4.new_output("display_data", metadata={"bknb": {"card": card}})]
+    nbformat.write(node, tmp_path / "one.ipynb")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert cli.main(["verify", str(tmp_path / "one.ipynb")]) == 2
+    said = capsys.readouterr().err
+    assert "the code of Eve?, as it says: 1 cells of one.ipynb" in said
+    assert "--yes" in said
+
+
+OUTSIDE = (
+    "../a.ipynb",
+    "/etc/passwd",
+    "C:/a.ipynb",
+    "C:a.ipynb",
+    "a\\..\\b",
+    "x/../../a",
+    "",
+    ".",
+    "a//b",
+    "nul.txt",
+    "a\0b",
+    "..",
+)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("field", ["notebook", "files", "cards", "candles"])
+def test_a_received_folder_names_nothing_outside_itself(name: str, field: str, tmp_path: Path) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    file = {
+        "exchange": "x",
+        "symbol": "y",
+        "interval": "1m",
+        "path": name,
+        "count": 0,
+        "first": 0,
+        "last": 0,
+        "sha256": "",
+    }
+    value: Any = {"notebook": name, "candles": [file]}.get(field, [name])
+    (folder / "bknb-share.json").write_text(json.dumps({"notebook": "a.ipynb", field: value}))
+    with pytest.raises(bknb.StateError, match=r"not a path inside it\n.*do not run it"):
+        bknb.verify_notebook(folder, yes=True)
+    if field == "candles":
+        with pytest.raises(bknb.StateError, match="not a path inside it"):
+            bknb.exchanges.bundled(folder)
+
+
+def test_a_link_that_leaves_a_received_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "given"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "pyvenv.cfg").write_text("")
+    (folder / ".venv" / "bin" / "python").symlink_to("/usr/bin/env")  # one's own, made as the README says
+    (folder / "bknb-share.json").write_text(json.dumps({"notebook": "a.ipynb", "files": ["in.txt"]}))
+    (folder / "in.txt").symlink_to("bknb-share.json")
+    with pytest.raises(bknb.UsageError, match=r"no notebook at .*a\.ipynb"):
+        bknb.verify_notebook(folder, yes=True)
+    (folder / "dump").symlink_to(tmp_path)
+    with pytest.raises(bknb.StateError, match=r"holds 'dump', a link to .* not inside it"):
+        bknb.verify_notebook(folder, yes=True)
+    (folder / "dump").unlink()
+    (folder / "a.ipynb").symlink_to(tmp_path / "elsewhere.ipynb")
+    with pytest.raises(bknb.StateError, match=r"names 'a\.ipynb', a link to .* not inside it"):
+        bknb.verify_notebook(folder, yes=True)
+
+
+@pytest.mark.kernel
+def test_a_link_in_ones_own_folder_is_not_followed_out_of_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "nb", "open('prices.csv').read()")
+    (tmp_path / "away.csv").write_text("1,2")
+    (path.parent / "prices.csv").symlink_to(tmp_path / "away.csv")
+    with pytest.raises(bknb.UsageError, match=r"reads prices\.csv, a link to .*away\.csv, which is outside"):
+        bknb.share(path, tmp_path / "out", check=False)
+    (path.parent / "prices.csv").unlink()
+    (path.parent / ".env").write_text("QUIET=never-in-the-notebook\n")
+    (path.parent / "prices.csv").symlink_to(".env")
+    assert "it reads prices.csv, which is not included" in repr(bknb.share(path, tmp_path / "out", check=False))
+
+
+@pytest.mark.kernel
+def test_a_picture_beside_the_folder_is_not_written_beside_the_share(tmp_path: Path) -> None:
+    path = write(tmp_path / "nb", "1")
+    (path.parent / "dot.png").write_bytes(b"\x89PNG")
+    node = nbformat.read(path, as_version=4)
+    node.cells[0].source = "![a picture](../nb/dot.png)"
+    nbformat.write(node, path)
+    made = bknb.share(path, tmp_path / "deep" / "out", check=False)
+    assert made.manifest.files == ("dot.png",)
+    assert (tmp_path / "deep" / "out" / "dot.png").is_file()
 
 
 # --- what is refused --------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from ..market.candles import COLUMNS, Candles, to_candles
 from ..stores.file_names import encode_name
 from ..stores.versions import read_json
 from .files import exact_floats
+from .received_paths import inside
 
 if TYPE_CHECKING:
     from ..ports import CandleSource
@@ -350,7 +351,7 @@ class Bundle:
 
 
 def _read(folder: Path, file: CandleFile, explain: Callable[[CandleFile, Candles], str]) -> Candles:
-    path = folder / file.path
+    path = inside(folder, file.path)
     try:
         content = path.read_bytes()
     except OSError:

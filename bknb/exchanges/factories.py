@@ -71,7 +71,7 @@ def bundled(folder: str | Path = ".") -> Bundle:
     UsageError
         There is no shared folder.
     StateError
-        A file is missing, or was changed after it was shared; the text names the candle.
+        A file is missing, was changed after it was shared (the text names the candle), or lies outside the folder.
 
     Examples
     --------

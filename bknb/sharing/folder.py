@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -51,7 +52,6 @@ _DATA: Final = (
 )
 _PICTURE: Final = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<img[^>]+src=[\"']([^\"']+)")
 _LITERAL: Final = re.compile(r"""["']([^"'\n]{1,200})["']""")
-_LARGEST_SCANNED: Final = 5_000_000
 
 
 @dataclass(slots=True)
@@ -106,18 +106,27 @@ class SharedFolder:
         named = [name for name in _LITERAL.findall(text) if Path(name).suffix in _DATA and not Path(name).is_absolute()]
         for name in dict.fromkeys([*self.inputs.inside, *local, *named]):
             file = folder / name
-            if name == self.source.name or not file.is_file() or not file.resolve().is_relative_to(folder):
+            if name == self.source.name or not file.is_file():
+                continue
+            if not file.resolve().is_relative_to(folder):
+                if file.is_symlink() or any(parent.is_symlink() for parent in file.parents if parent != folder):
+                    raise UsageError(
+                        f"the notebook reads {name}, a link to {file.resolve()}, which is outside its folder {folder}\n"
+                        "put the file itself beside the notebook"
+                    )
                 continue
             if file.stat().st_ctime_ns // 1_000_000 >= self.inputs.began:
                 continue  # the notebook wrote it, and will again
-            if _NEVER.search(name):
+            if _NEVER.search(name) or _NEVER.search(file.resolve().relative_to(folder).as_posix()):
                 self.notes.append(f"it reads {name}, which is not included: its reader needs one of their own")
                 continue
-            if file.stat().st_size <= _LARGEST_SCANNED:
-                self.guard.check(iter([(name, file.read_text(encoding="utf-8", errors="replace"))]))
-            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, self.path / name)
-            self.files.append(name)
+            self.guard.check_file(file, name)
+            place = Path(os.path.normpath(name)).as_posix()  # "../notebook/prices.csv" stays in the shared folder
+            if place.startswith("../"):
+                place = file.resolve().relative_to(folder).as_posix()
+            (self.path / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, self.path / place)
+            self.files.append(place)
         away = [name for name in self.inputs.outside if name.endswith(_DATA) and Path(name).name in text]
         if away:
             raise UsageError(
@@ -130,6 +139,7 @@ class SharedFolder:
             name = re.sub(r"[^\w.-]+", "-", f"{number:02d}-{card.strategy}-{card.symbol}")
             self.cards.append(f"cards/{name}.json")
             card.save(self.path / self.cards[-1])
+            self.guard.check_file(self.path / self.cards[-1], self.cards[-1])
 
     def _write_manifest(self) -> None:
         content = msgspec.json.format(msgspec.json.encode(self.manifest), indent=1)

@@ -1,64 +1,30 @@
-"""Search for secrets in shared notebooks: keys, tokens, passwords, private keys, and the values of a ``.env`` file.
+"""Search for secrets in what is shared: every rule on every reading of every text; a finding never shows the secret.
 
-Found are texts in the format of known keys, and long random-looking texts beside a name such as ``api_key``. A
-finding shows its place and a fingerprint, never the secret.
+The rules are in ``secret_rules``, the readings of a text in ``secret_views``, the kinds of files in ``carriers``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ..errors import UsageError
+from . import carriers
+from .carriers import Unreadable, notebook_texts
+from .git_history import history_of
+from .secret_rules import RULES, entropy
+from .secret_views import readings
 
-_SHAPES: Final = tuple(
-    (what, re.compile(shape))
-    for what, shape in (
-        ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"),
-        ("an AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-        ("a GitHub token", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})"),
-        ("a GitLab token", r"\bglpat-[A-Za-z0-9_-]{20,}"),
-        ("a Slack token", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
-        ("a Google API key", r"\bAIza[0-9A-Za-z_-]{35}"),
-        ("a key of a model provider", r"\bsk-(?:ant-|proj-|or-v1-)?[A-Za-z0-9_-]{20,}"),
-        ("a Stripe key", r"\b[rs]k_live_[A-Za-z0-9]{16,}"),
-        ("a Hugging Face token", r"\bhf_[A-Za-z0-9]{30,}"),
-        ("a PyPI token", r"\bpypi-[A-Za-z0-9_-]{50,}"),
-        ("an npm token", r"\bnpm_[A-Za-z0-9]{36}\b"),
-        ("a Telegram bot token", r"\b[0-9]{8,10}:AA[A-Za-z0-9_-]{32,33}\b"),
-        ("a signed web token", r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-        ("an authorization header", r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9+/_.=-]{20,}"),
-        ("a password in an address", r"\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]+:[^\s/@'\"{}$]{3,}@[^\s'\"]+"),
-    )
-)
-_NAMED: Final = re.compile(
-    r"""(?ix)
-    (?P<name>[\w-]*(?:api[_-]?key|apikey|secret|token|passw(?:or)?d|passphrase|private[_-]?key|access[_-]?key
-        |credential|auth[_-]?key)[\w-]*)
-    ["']? \s* (?::\s*\w+\s*)? (?:=|:|,|=>) \s* (?:[rbuf]{0,2})
-    (?P<quote>["']{1}) (?P<value>[^"'\n]{8,}) (?P=quote)
-    """
-)
-_BARE: Final = re.compile(  # NAME=value of a shell, %env NAME=value, NAME: value
-    r"""(?ixm)
-    ^\s*(?:%env\s+|%set_env\s+|!?\s*export\s+|set\s+)?
-    (?P<name>[A-Z][A-Z0-9_]*(?:KEY|SECRET|TOKEN|PASSWORD|PASSPHRASE)[A-Z0-9_]*)
-    \s*[=\s]\s*(?P<value>[^\s"'$(){}]{12,})\s*$
-    """
-)
-_HARMLESS: Final = re.compile(
-    r"(?i)^(?:your|my|the|a|an|example|test|dummy|fake|changeme|xxx+|\*+|<.*>|\{.*\}|\$.*)|[\s/]"
-)
-_KEY_LIKE: Final = re.compile(r"(?i)key|secret|token|passw|passphrase|credential")
-_ENTROPY: Final = 3.0  # bits per character; English words in snake case are below
+__all__ = ["Guard", "Secret", "entropy", "find_secrets", "known_values", "notebook_texts", "secret_variables"]
+
+_KEY_LIKE: Final = re.compile(r"(?i)key|secret|token|passw|passphrase|credential|mnemonic|seed")
 _SHORTEST_VALUE: Final = 8
+_MOST_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +34,9 @@ class Secret:
     Attributes
     ----------
     place : str
-        ``"cell [3], line 2"``, ``"output of cell [3]"``, ``"helpers.py, line 4"``.
+        ``"cell [3], line 2"``, ``"output of cell [3], line 1"``, ``"helpers.py, line 4"``.
     what : str
-        What it looks like.
+        What it looks like, or why it cannot be scanned.
     fingerprint : str
         Eight hexadecimal digits, to accept it when it is no secret.
     """
@@ -83,20 +49,8 @@ class Secret:
         return f"{self.place}: {self.what} [{self.fingerprint}]"
 
 
-def entropy(text: str) -> float:
-    """Shannon entropy of the characters of a text, in bits per character.
-
-    Examples
-    --------
-    >>> entropy("aaaa"), entropy("abcd")
-    (0.0, 2.0)
-    """
-    total = len(text)
-    return -sum(n / total * math.log2(n / total) for n in Counter(text).values()) + 0.0 if total else 0.0
-
-
 def find_secrets(text: str, place: str, *, known: Mapping[str, str] | None = None) -> list[Secret]:
-    r"""Secrets in a text, line by line.
+    r"""Secrets in a text, in the order of its lines.
 
     Parameters
     ----------
@@ -111,26 +65,37 @@ def find_secrets(text: str, place: str, *, known: Mapping[str, str] | None = Non
     >>> [str(secret) for secret in find_secrets("x = 1\napi_key = 'Zx9Qm2Lp7Rt4Vw8Ky3Nd'", "cell [1]")]
     ['cell [1], line 2: a value of api_key [17a43e7f]']
     """
-    found: dict[tuple[int, str], Secret] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        for what, value in _in_line(line, known or {}):
-            mark = hashlib.sha256(value.encode()).hexdigest()[:8]
-            found.setdefault((number, mark), Secret(f"{place}, line {number}", what, mark))
-    return list(found.values())
+    found: dict[str, tuple[int, str]] = {}
+    for reading in readings(text):
+        for what, value, start in _in_reading(reading, known or {}):
+            if value not in found:
+                found[value] = _line(text, reading, value, start), what
+    whole = [value for value in found if not any(value != other and value in other for other in found)]
+    return [
+        Secret(f"{place}, line {found[value][0]}", found[value][1], _mark(value))
+        for value in sorted(whole, key=lambda value: found[value][0])
+    ]
 
 
-def _in_line(line: str, known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for what, shape in _SHAPES:
-        for match in shape.finditer(line):
-            yield what, match[0]
-    for pattern in (_NAMED, _BARE):
-        for match in pattern.finditer(line):
-            value = match["value"]
-            if not _HARMLESS.search(value) and (entropy(value) >= _ENTROPY or len(value) >= 32):
-                yield f"a value of {match['name']}", value
+def _mark(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+
+
+def _in_reading(reading: str, known: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
     for value, origin in known.items():
-        if value in line:
-            yield f"the value of {origin}", value
+        start = reading.find(value)
+        if start >= 0:
+            yield f"the value of {origin}", value, start
+    for rule in RULES.values():
+        yield from rule(reading)
+
+
+def _line(text: str, reading: str, value: str, start: int) -> int:
+    """The line of a value in the text itself, as near as it can be told from another reading of it."""
+    at = start if reading is text else -1
+    for length in (len(value), 12, 8, 6):
+        at = text.find(value[:length]) if at < 0 else at
+    return text.count("\n", 0, max(at, 0)) + 1
 
 
 def known_values(env_text: str, *, origin: str) -> dict[str, str]:
@@ -159,43 +124,8 @@ def secret_variables(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def notebook_texts(notebook: Any) -> Iterator[tuple[str, str]]:
-    """Every visible text of a notebook, with its place."""
-    number = 0
-    for position, cell in enumerate(notebook.cells, start=1):
-        number += cell.cell_type == "code"
-        name = f"cell [{number}]" if cell.cell_type == "code" else f"text cell {position}"
-        yield name, cell.source
-        for output in cell.get("outputs", ()):
-            for text in _output_texts(output):
-                yield f"output of {name}", text
-
-
-def _output_texts(output: Any) -> Iterable[str]:
-    yield output.get("text", "") or ""
-    yield "\n".join(output.get("traceback", ()))
-    for mime, data in output.get("data", {}).items():
-        if mime.startswith("text/") or mime.endswith("json"):
-            yield data if isinstance(data, str) else _strings(data)
-
-
-def _strings(data: Any) -> str:
-    """The texts inside JSON, each on a line of its own, without packed numbers."""
-    if isinstance(data, str):
-        return data
-    if isinstance(data, Mapping):
-        return "\n".join(
-            f'{key}: "{_strings(value)}"' if isinstance(value, str) else _strings(value)
-            for key, value in data.items()
-            if key not in ("bdata", "image")
-        )
-    if isinstance(data, list):
-        return "\n".join(_strings(value) for value in data if not isinstance(value, (int, float)))
-    return ""
-
-
 class Guard:
-    """A check for secrets that raises UsageError when it finds one."""
+    """A check for secrets that raises UsageError when it finds one, or finds what it cannot read."""
 
     def __init__(self, folder: Path, accepted: frozenset[str]) -> None:
         self._accepted = accepted
@@ -205,7 +135,7 @@ class Guard:
                 text = file.read_text(encoding="utf-8", errors="replace")
                 self._known.update(known_values(text, origin=file.name))
 
-    def check(self, texts: Iterator[tuple[str, str]]) -> None:
+    def check(self, texts: Iterable[tuple[str, str]]) -> None:
         """Refuse when any text holds a secret.
 
         Raises
@@ -213,16 +143,67 @@ class Guard:
         UsageError
             With every place.
         """
+        self._refuse(secret for place, text in texts for secret in self._secrets(text, place))
+
+    def check_file(self, path: Path, name: str, *, limit: int = carriers.LARGEST) -> None:
+        """Refuse a file of any kind that holds a secret, is too large to scan, or cannot be read.
+
+        Raises
+        ------
+        UsageError
+            With every place, or the reason.
+        """
+        self._refuse(self._in_file(path, name, limit))
+
+    def check_history(self, folder: Path) -> None:
+        """Refuse when an earlier version of a file of the folder, in its git repository, holds a secret.
+
+        Raises
+        ------
+        UsageError
+            With every place, or the reason why the history cannot be scanned.
+        """
+        self._refuse(self._in_history(folder))
+
+    def _secrets(self, text: str, place: str) -> list[Secret]:
+        return find_secrets(text, place, known=self._known)
+
+    def _in_file(self, path: Path, name: str, limit: int) -> Iterator[Secret]:
+        try:
+            for place, text in carriers.texts_of_file(path, name, limit=limit):
+                yield from self._secrets(text, place)
+        except Unreadable as reason:
+            size = path.stat().st_size
+            yield _unreadable(name, str(reason), f"{name} {size}")
+
+    def _in_history(self, folder: Path) -> Iterator[Secret]:
+        try:
+            for place, content in history_of(folder):
+                try:
+                    name = place.rpartition(" (")[0] or place
+                    for inner, text in carriers.texts_of_bytes(content, name):
+                        yield from self._secrets(text, inner if inner != name else place)
+                except Unreadable as reason:
+                    yield _unreadable(place, str(reason), place)
+        except Unreadable as reason:
+            yield _unreadable(str(folder), str(reason), str(folder))
+
+    def _refuse(self, secrets: Iterable[Secret]) -> None:
         found: dict[str, Secret] = {}
-        for place, text in texts:
-            for secret in find_secrets(text, place, known=self._known):
-                if secret.fingerprint not in self._accepted:
-                    found.setdefault(str(secret), secret)
+        for secret in secrets:
+            if secret.fingerprint not in self._accepted:
+                found.setdefault(secret.fingerprint, secret)
         if not found:
             return
-        marks = " ".join(dict.fromkeys(f"--accept {secret.fingerprint}" for secret in found.values()))
+        shown = [str(secret) for secret in found.values()][:_MOST_SHOWN]
+        more = f"; and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
+        marks = " ".join(f"--accept {secret.fingerprint}" for secret in found.values())
         raise UsageError(
-            f"not shared, there may be secrets in it: {'; '.join(found)}\n"
+            f"not shared, there may be secrets in it: {'; '.join(shown)}{more}\n"
             "read them from the environment, clear the output, and replace the key: it was in a file\n"
             f"if they are no secrets: {marks}"
         )
+
+
+def _unreadable(name: str, reason: str, identity: str) -> Secret:
+    return Secret(name, f"not scanned, as {reason}", _mark(identity))

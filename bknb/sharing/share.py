@@ -104,10 +104,10 @@ def share(
     Raises
     ------
     UsageError
-        An option is none of what it can be, a secret was found (with its place), a cell failed, a file outside the
-        folder is read, the target holds
-        something else, the pins cannot be installed, ``"fresh"`` was asked for and no environment can be made, or the
-        copy does not give the same.
+        An option is none of what it can be; a secret was found (with its place), also in the git history of the
+        notebook's folder or of the target; a file is too large to scan or of a format that cannot be read; a cell
+        failed, a file outside the folder is read, the target holds something else, the pins cannot be installed,
+        ``"fresh"`` was asked for and no environment can be made, or the copy does not give the same.
 
     Examples
     --------
@@ -130,6 +130,8 @@ def share(
     target = _target(source, given)
     guard = Guard(source.resolve().parent, accepted)
     guard.check(secrets.notebook_texts(node))
+    for place in dict.fromkeys((source.resolve().parent, target.resolve())):
+        guard.check_history(place)
     with tempfile.TemporaryDirectory(prefix="bknb-share-") as scratch:
         folder, seen = Path(scratch, "share"), Path(scratch, "seen")
         folder.mkdir()

@@ -10,10 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import MissingDependency, UsageError
-from ..exchanges.bundle import read_manifest
 from ..provenance.card import Card, Difference
 from ..stores.atomic import as_path
 from . import execute
+from .whose_code import ask_to_run, received, whose_code
 
 _BEGIN: Final = "from bknb.sharing.recorder import Recorder as __recorder\n__recorder = __recorder(offline={offline})"
 _FINISH: Final = "__recorder.write({folder!r})"
@@ -61,7 +61,11 @@ def _verdict(found: tuple[Difference, ...]) -> str:
 
 
 def verify_notebook(
-    notebook: str | Path, *, timeout_seconds: int | None = None, on_summary: OnSummary | None = None
+    notebook: str | Path,
+    *,
+    yes: bool = False,
+    timeout_seconds: int | None = None,
+    on_summary: OnSummary | None = None,
 ) -> NotebookVerification:
     """Execute a notebook again and compare every result with the run card that is stored in it.
 
@@ -69,13 +73,18 @@ def verify_notebook(
     ----------
     notebook
         A notebook with outputs, or a folder that ``share`` made. The file is not changed.
+    yes
+        The code of a shared folder is trusted. Otherwise it is said whose code will run, and asked; where nobody can
+        be asked, as in a script, it is refused.
     timeout_seconds, on_summary
         As for ``share``.
 
     Raises
     ------
     UsageError
-        There is no run card in the notebook, or a cell failed.
+        There is no run card in the notebook, a cell failed, or its code may not run.
+    StateError
+        A shared folder names a path outside itself, or holds a link that leads there.
 
     Examples
     --------
@@ -85,18 +94,30 @@ def verify_notebook(
         ...
     bknb.errors.UsageError: no notebook at no-such.ipynb; expected the path of an .ipynb file
     """
-    path = as_path(notebook, "first.ipynb")
-    if path.is_dir():
-        path = path / read_manifest(path).notebook
-    node = execute.read_notebook(path)
-    before = cards_in(node)
-    if not before:
-        raise UsageError(f"{path} holds no run card\nrun it with bknb, save it with its outputs, then verify it")
+    path, manifest = received(as_path(notebook, "first.ipynb"))
+    node, before = read_verifiable(path)
+    if manifest is not None and not yes:
+        ask_to_run(whose_code(path, node, manifest), how="bknb.verify_notebook(..., yes=True)")
     report = on_summary or (lambda _cell, _text: None)
     failure = execute.execute(node, folder=path.resolve().parent, timeout_seconds=timeout_seconds, on_summary=report)
     if failure is not None:
         raise UsageError(failed_text(failure, path.name))
     return compared(before, cards_in(node))
+
+
+def read_verifiable(path: Path) -> tuple[Any, list[Card]]:
+    """A notebook and the run cards in it.
+
+    Raises
+    ------
+    UsageError
+        There is no notebook, or no run card in it.
+    """
+    node = execute.read_notebook(path)
+    cards = cards_in(node)
+    if not cards:
+        raise UsageError(f"{path} holds no run card\nrun it with bknb, save it with its outputs, then verify it")
+    return node, cards
 
 
 def cards_in(node: Any) -> list[Card]:

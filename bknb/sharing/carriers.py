@@ -1,0 +1,262 @@
+"""Texts in files of every kind: plain, UTF-16, compressed, archives, Parquet, notebooks, binary.
+
+What cannot be read (too large, encrypted, a format without a reader here) raises :class:`Unreadable`: a file is never
+passed over in silence.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import json
+import lzma
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Final
+
+LARGEST: Final = 100_000_000
+"""Most bytes of one file that are scanned, counted after decompression."""
+_PIECE: Final = 1 << 20
+_OVERLAP: Final = 1 << 13
+_DEEPEST: Final = 3
+_UNREADABLE_HEADS: Final = {
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!": "rar",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"ARROW1": "feather",
+}
+_NUMBERS_ONLY: Final = re.compile(r"[A-Za-z]{3}|[A-Za-z0-9_+/=-]{16}|\\u|[^\x00-\x7f]|(?:\d{1,3},\s*){60}")
+_UTF16_RUN: Final = re.compile(rb"(?:[\x20-\x7e\t\r\n]\0){8,}")
+
+
+class Unreadable(Exception):  # noqa: N818 -- no fault of the program: its text is a reason, "it is ..."
+    """Why a file cannot be scanned."""
+
+
+class _Budget:
+    """Counts decompressed bytes of one file against the limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def take(self, count: int) -> None:
+        self.used += count
+        if self.used > self.limit:
+            raise Unreadable(f"it is too large to scan: more than {self.limit:,} bytes")
+
+
+def texts_of_file(path: Path, name: str, *, limit: int = LARGEST) -> Iterator[tuple[str, str]]:
+    """Every text in a file, with its place.
+
+    Raises
+    ------
+    Unreadable
+        The file is too large, encrypted, or of a format that cannot be read here.
+    """
+    size = path.stat().st_size
+    if size > limit:
+        raise Unreadable(f"it is too large to scan: {size:,} bytes, the limit is {limit:,}")
+    with path.open("rb") as file:
+        yield from texts_of(file, name, _Budget(limit))
+
+
+def texts_of_bytes(content: bytes, name: str, *, limit: int = LARGEST) -> Iterator[tuple[str, str]]:
+    """Every text in the content of a file, with its place; raises ``Unreadable`` as :func:`texts_of_file`."""
+    yield from texts_of(io.BytesIO(content), name, _Budget(limit))
+
+
+def texts_of(file: IO[bytes], name: str, budget: _Budget, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Every text in an open file, with its place."""
+    head = file.read(4096)
+    file.seek(0)
+    if depth > _DEEPEST:
+        raise Unreadable("it holds archives within archives within archives")
+    for magic, form in _UNREADABLE_HEADS.items():
+        if head.startswith(magic):
+            raise Unreadable(f"it is a file of the {form} format, which cannot be scanned")
+    opener = _decompressor(head)
+    try:
+        if opener is not None:
+            unpacked = io.BytesIO(_whole(opener(file), budget))
+            yield from texts_of(unpacked, name, budget, depth + 1)
+        elif head.startswith(b"PK\x03\x04"):
+            yield from _texts_of_zip(file, name, budget, depth)
+        elif head.startswith(b"PAR1"):
+            yield from _texts_of_parquet(file, name)
+        elif head[257:262] == b"ustar":
+            yield from _texts_of_tar(file, name, budget, depth)
+        elif name.endswith(".ipynb"):
+            yield from _texts_of_notebook(_whole(file, budget), name)
+        else:
+            yield from _pieces(file, name, head, budget)
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise Unreadable(f"it is damaged: {error}") from None
+    except (RuntimeError, NotImplementedError) as error:  # an encrypted zip file, an unknown compression
+        raise Unreadable(f"it cannot be unpacked: {error}") from None
+
+
+def _decompressor(head: bytes) -> Any:
+    if head.startswith(b"\x1f\x8b"):
+        return lambda file: gzip.GzipFile(fileobj=file)
+    if head.startswith(b"BZh") and head[4:10] == b"1AY&SY":
+        return bz2.BZ2File
+    return lzma.LZMAFile if head.startswith(b"\xfd7zXZ\0") else None
+
+
+def _whole(file: IO[bytes], budget: _Budget) -> bytes:
+    parts = []
+    while part := file.read(_PIECE):
+        budget.take(len(part))
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _texts_of_zip(file: IO[bytes], name: str, budget: _Budget, depth: int) -> Iterator[tuple[str, str]]:
+    with zipfile.ZipFile(file) as archive:
+        yield name, archive.comment.decode("utf-8", errors="replace")
+        for entry in archive.infolist():
+            if not entry.is_dir():
+                with archive.open(entry) as member:
+                    content = io.BytesIO(_whole(member, budget))
+                yield from texts_of(content, f"{name}, {entry.filename}", budget, depth + 1)
+
+
+def _texts_of_tar(file: IO[bytes], name: str, budget: _Budget, depth: int) -> Iterator[tuple[str, str]]:
+    with tarfile.open(fileobj=file) as archive:
+        for entry in archive:
+            member = archive.extractfile(entry) if entry.isfile() else None
+            if member is not None:
+                content = io.BytesIO(_whole(member, budget))
+                yield from texts_of(content, f"{name}, {entry.name}", budget, depth + 1)
+
+
+def _texts_of_parquet(file: IO[bytes], name: str) -> Iterator[tuple[str, str]]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise Unreadable("it is a Parquet file, and pyarrow is not installed") from None
+    try:
+        table = pq.ParquetFile(file)
+        notes = table.metadata.metadata or {}
+        yield (
+            name,
+            "\n".join(
+                f"{key.decode(errors='replace')}: {value.decode(errors='replace')}" for key, value in notes.items()
+            ),
+        )
+        worded = [field.name for field in table.schema_arrow if not _is_numeric(field.type)]
+        for batch in table.iter_batches(columns=worded) if worded else ():
+            for column, values in zip(worded, batch.columns, strict=True):
+                yield (
+                    f"{name}, column {column}",
+                    "\n".join(f"{column}: {value}" for value in set(map(str, values.to_pylist()))),
+                )
+    except pa.ArrowException as error:
+        raise Unreadable(f"it is a Parquet file that cannot be read: {error}") from None
+
+
+def _is_numeric(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_primitive(kind))
+
+
+def _texts_of_notebook(content: bytes, name: str) -> Iterator[tuple[str, str]]:
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        yield from _pieces(io.BytesIO(content), name, content[:4096], _Budget(len(content) + 1))
+        return
+    yield from ((f"{name}, {place}", text) for place, text in notebook_texts(data))
+
+
+def notebook_texts(notebook: Any) -> Iterator[tuple[str, str]]:
+    """Every text of a notebook, with its place: cells, outputs, attachments, and all metadata."""
+    number = 0
+    yield "the metadata of the notebook", json_text(notebook.get("metadata", {}))
+    for position, cell in enumerate(notebook.get("cells", ()), start=1):
+        code = cell.get("cell_type") == "code"
+        number += code
+        name = f"cell [{number}]" if code else f"text cell {position}"
+        yield name, _one(cell.get("source", ""))
+        yield f"metadata of {name}", json_text(cell.get("metadata", {}))
+        yield f"attachment of {name}", json_text(cell.get("attachments", {}))
+        for output in cell.get("outputs", ()):
+            for text in _output_texts(output):
+                yield f"output of {name}", text
+
+
+def _output_texts(output: Any) -> Iterator[str]:
+    yield _one(output.get("text", "") or "")
+    yield "\n".join([str(output.get("evalue", "")), *output.get("traceback", ())])
+    for mime, data in output.get("data", {}).items():
+        if not mime.startswith(("image/png", "image/jpeg", "image/gif", "application/pdf")):
+            yield json_text(data) if isinstance(data, Mapping) else _one(data)
+    yield json_text(output.get("metadata", {}))
+
+
+def _one(text: Any) -> str:
+    return "".join(map(str, text)) if isinstance(text, list) else str(text)
+
+
+def json_text(data: Any) -> str:
+    """The texts inside JSON, each on a line of its own with its key, without packed numbers."""
+    if isinstance(data, str):
+        return data
+    if isinstance(data, Mapping):
+        return "\n".join(
+            f'{key}: "{value}"' if isinstance(value, str) else f"{key}: {json_text(value)}"
+            for key, value in data.items()
+            if key not in ("bdata", "image/png", "image/jpeg")
+        )
+    if isinstance(data, list):
+        if len(data) == 64 and all(isinstance(value, int) for value in data):
+            return str(data)
+        return "\n".join(json_text(value) for value in data if not isinstance(value, (int, float)))
+    return ""
+
+
+def _pieces(file: IO[bytes], name: str, head: bytes, budget: _Budget) -> Iterator[tuple[str, str]]:
+    """The text of a file in pieces that overlap; a binary file as the texts in it."""
+    encoding = _encoding(head)
+    decoder = codecs.getincrementaldecoder(encoding or "latin-1")(errors="replace")
+    kept, line = "", 1
+    while True:
+        raw = file.read(_PIECE)
+        budget.take(len(raw))
+        if encoding is None:
+            hidden = b"\n".join(found[0].replace(b"\0", b"") for found in _UTF16_RUN.finditer(raw))
+            if hidden:
+                yield name, hidden.decode("latin-1")
+        text = kept + decoder.decode(raw, final=not raw).replace("\0", "" if encoding else "\n")
+        if _NUMBERS_ONLY.search(text):
+            yield (name if line == 1 else f"{name}, from line {line}"), text
+        if not raw:
+            return
+        cut = max(0, len(text) - _OVERLAP)
+        line, kept = line + text.count("\n", 0, cut), text[cut:]
+
+
+def _encoding(head: bytes) -> str | None:
+    """The encoding of a file by its first bytes; None for a binary one."""
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    if len(head) >= 4 and odd > len(head) / 5 and even < len(head) / 50:
+        return "utf-16-le"
+    if len(head) >= 4 and even > len(head) / 5 and odd < len(head) / 50:
+        return "utf-16-be"
+    if b"\0" in head:
+        return None
+    return "utf-8-sig"

@@ -1,0 +1,167 @@
+"""Sixty planted secrets are found in every carrier, forty look-alikes are left alone, each rule is needed."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from secrets_cases import ALSO_PLANTED, INNOCENT, PLANTED, Carrier, checked58, in_base64, made_up
+
+import bknb
+from bknb.sharing import carriers, git_history, secret_rules, secret_views
+from bknb.sharing.secrets import Guard, find_secrets
+
+EVERY = PLANTED | ALSO_PLANTED
+
+
+def refusal(carrier: Carrier, text: str, folder: Path) -> str | None:
+    guard = Guard(folder, frozenset())
+    path = carrier(folder, text)
+    try:
+        if path is None:
+            guard.check_history(folder)
+        else:
+            guard.check_file(path, path.name)
+    except bknb.UsageError as error:
+        return str(error)
+    return None
+
+
+def test_there_are_sixty_planted_and_forty_innocent() -> None:
+    assert (len(PLANTED), len(INNOCENT)) == (60, 40)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_planted_secret_is_found_and_not_shown(name: str, tmp_path: Path) -> None:
+    said = refusal(*EVERY[name], tmp_path)
+    assert said is not None, "not found"
+    assert "not scanned" not in said
+    assert made_up(1, 64) not in said
+
+
+@pytest.mark.parametrize("name", INNOCENT)
+def test_a_look_alike_is_left_alone(name: str, tmp_path: Path) -> None:
+    assert refusal(*INNOCENT[name], tmp_path) is None
+
+
+# What only one rule or one reading sees, so that each is missed when it is gone.
+_HEX = made_up(80, 40, "0123456789abcdef")
+NEEDS_RULE: Mapping[str, str] = {
+    "format": "x = 'shpat_" + made_up(81, 32, "0123456789abcdef") + "'",
+    "address": "db = 'postgresql://trader:hunter22@db.example.com/ticks'",
+    "named": "my_password = 'correct-horse-battery'",
+    "bare": "export BINANCE_SECRET=" + _HEX,
+    "short": f"sk = '{_HEX}'",
+    "positional": f"session = kucoin.Trade('{_HEX}')",
+    "random": f"print {made_up(82)}",
+    "hex key": f"signer 0x{_HEX}{_HEX[:24]}",
+    "coin key": "x: " + checked58(bytes.fromhex("0488ade4" + "7c" * 74)),
+    "byte key": str([7 * n * n % 251 for n in range(3, 67)]),
+    "mnemonic": "legal winner thank year wave sausage worth useful legal winner thank yellow",
+}
+NEEDS_VIEW: Mapping[str, str] = {
+    "html": f"<b>api_key</b><i>=</i>{_HEX}",
+    "escapes": '{\\"secret\\": \\"' + _HEX + '\\"}',
+    "joined lines": f"s = '{_HEX[:11]}' \\\n  '{_HEX[11:]}'",
+    "letters": "[" + ", ".join(map(repr, made_up(83))) + "]",
+    "columns": f"exchange,key,balance\nmain,{_HEX},1\n",
+    "hexadecimal": f"api_key={_HEX}".encode().hex(),
+    "percent": f"x%3Fapi_key%3D{_HEX}%26",
+    "base64": in_base64("legal winner thank year wave sausage worth useful " * 2),
+}
+
+
+@pytest.mark.parametrize("name", secret_rules.RULES)
+def test_without_a_rule_its_secret_is_missed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_secrets(NEEDS_RULE[name], "x")
+    left = {other: rule for other, rule in secret_rules.RULES.items() if other != name}
+    monkeypatch.setattr("bknb.sharing.secrets.RULES", left)
+    assert not find_secrets(NEEDS_RULE[name], "x")
+
+
+@pytest.mark.parametrize("name", secret_views.VIEWS)
+def test_without_a_reading_its_secret_is_missed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_secrets(NEEDS_VIEW[name], "x")
+    left = {other: view for other, view in secret_views.VIEWS.items() if other != name}
+    monkeypatch.setattr(secret_views, "VIEWS", left)
+    assert not find_secrets(NEEDS_VIEW[name], "x")
+
+
+def test_a_secret_is_told_once_with_its_line() -> None:
+    text = f"x = 1\n\napi_key = '{made_up(84)}'\nagain = '{made_up(84)}'"
+    assert [secret.place for secret in find_secrets(text, "cell [1]")] == ["cell [1], line 3"]
+    split = f"x = 1\napi_key = ('{made_up(85, 12)}'\n  '{made_up(86, 12)}')"
+    assert [secret.place for secret in find_secrets(split, "cell [1]")] == ["cell [1], line 2"]
+
+
+def refused(path: Path, *, limit: int = 1000, accept: frozenset[str] = frozenset()) -> str:
+    with pytest.raises(bknb.UsageError) as told:
+        Guard(path.parent, accept).check_file(path, path.name, limit=limit)
+    return str(told.value)
+
+
+def test_what_cannot_be_scanned_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text("1,2\n" * 1000)
+    assert "too large to scan: 4,000 bytes, the limit is 1,000" in refused(file)
+    packed = tmp_path / "data.csv.gz"
+    packed.write_bytes(gzip.compress(b"1,2\n" * 1000))
+    assert packed.stat().st_size < 1000
+    assert "too large to scan: more than 1,000 bytes" in refused(packed)
+    packed.write_bytes(gzip.compress(b"1,2\n" * 10)[:-6])
+    assert "it is damaged" in refused(packed)
+    for head in (b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd", b"Rar!\x1a"):
+        file.write_bytes(head + b"x" * 100)
+        assert "format, which cannot be scanned" in refused(file)
+    nested = b"api"
+    for _ in range(6):
+        nested = gzip.compress(nested)
+    file.write_bytes(nested)
+    assert "archives within archives" in refused(file)
+    mark = refused(file).rpartition("--accept ")[2]
+    Guard(tmp_path, frozenset({mark})).check_file(file, file.name, limit=1000)
+
+
+def test_every_member_of_an_archive_is_read(tmp_path: Path) -> None:
+    inner = tmp_path / "inner.zip"
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("a.txt", "nothing")
+        archive.writestr("b.txt.gz", gzip.compress(f"api_key = '{made_up(87)}'".encode()))
+    assert "inner.zip, b.txt.gz, line 1: a value of api_key" in refused(inner)
+
+
+def test_parquet_is_read_by_its_columns_and_notes(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pa.table({"close": [1.0, 2.0], "note": ["", f"key {made_up(88)}"]})
+    parquet.write_table(table, tmp_path / "a.parquet", compression="zstd")
+    assert "a.parquet, column note, line" in refused(tmp_path / "a.parquet", limit=100_000)
+    plain = table.drop(["note"]).replace_schema_metadata({"api_key": made_up(89)})
+    parquet.write_table(plain, tmp_path / "b.parquet", compression="zstd")
+    assert "b.parquet, line" in refused(tmp_path / "b.parquet", limit=100_000)
+
+
+def test_a_secret_across_the_edge_of_two_pieces_is_found(tmp_path: Path) -> None:
+    secret = f"api_key = '{made_up(92)}'"
+    for shift in range(0, 60, 7):
+        padding = "x" * (carriers._PIECE - 30 + shift - 1) + "\n"
+        (tmp_path / "a.txt").write_text(padding + secret)
+        assert "a value of api_key" in refused(tmp_path / "a.txt", limit=10**8)
+
+
+def test_a_history_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    PLANTED["git history"][0](tmp_path, "x = 1")
+    assert [place for place, _ in git_history.history_of(tmp_path)]
+    with pytest.raises(carriers.Unreadable, match=r"too large to scan: \d+ bytes, the limit is 3"):
+        list(git_history.history_of(tmp_path, limit=3))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(bknb.UsageError, match="git is not installed"):
+        Guard(tmp_path, frozenset()).check_history(tmp_path)
+
+
+def test_a_folder_in_no_repository_has_no_history(tmp_path: Path) -> None:
+    assert not list(git_history.history_of(tmp_path))
