@@ -470,6 +470,11 @@ PARAMS = {'tp': 3}
 look = PARAMS.get
 def get_signal(price): return look('tp')
 """, "'tp': 3", "'tp': 4"),
+    case("method of the user's dict, under its own name", """\
+class Params(dict): pass
+get = Params(tp=3).get
+def get_signal(price): return get('tp')
+""", "tp=3", "tp=4"),
     case("operator of a list", """\
 LEVELS = [3]
 holds = LEVELS.__contains__

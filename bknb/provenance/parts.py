@@ -116,7 +116,7 @@ def is_of_object(function: types.BuiltinFunctionType) -> bool:
     """Whether a compiled function is a method of an object; ``random.random``, one of a generator, is Python's."""
     owner = function.__self__
     module = sys.modules.get(str(type(owner).__module__))
-    of_library = getattr(module, function.__name__, None) is function
+    of_library = not is_users(type(owner)) and getattr(module, function.__name__, None) is function
     return not of_library and not isinstance(owner, (types.ModuleType, type(None)))
 
 
