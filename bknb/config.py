@@ -122,12 +122,13 @@ _POSITIVE_INTEGERS = (
     "max_candles_per_request",
 )
 _NON_NEGATIVE_INTEGERS = ("get_candles_retry_count", "get_candles_retry_delay_ms")
+_LARGEST_WHOLE = 2**53  # what a float holds exactly
 _COSTS = ("percent_slippage", "percent_fee")
 _DISTANCES = ("min_take_profit_distance_percent", "min_stop_loss_distance_percent")
 
 
 def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_WHOLE
 
 
 def _is_number(value: object) -> bool:
@@ -140,7 +141,7 @@ def _limit_problems(farthest: object, longest: object) -> list[str]:
     found: list[str] = []
     if farthest is not None and (not isinstance(farthest, (int, float)) or not _is_number(farthest) or farthest <= 0):
         found.append(f"max_stop_loss_distance_percent must be a finite percentage above 0, or None, got {farthest!r}")
-    if longest is not None and (not isinstance(longest, int) or isinstance(longest, bool) or longest <= 0):
+    if longest is not None and (not isinstance(longest, int) or not _is_integer(longest) or longest <= 0):
         found.append(f"max_signal_lifetime_minutes must be a whole number above 0, or None, got {longest!r}")
     return found
 

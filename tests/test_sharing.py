@@ -585,7 +585,7 @@ def test_a_link_that_leaves_a_received_folder_is_refused(tmp_path: Path) -> None
 
 @pytest.mark.kernel
 def test_a_link_in_ones_own_folder_is_not_followed_out_of_it(tmp_path: Path) -> None:
-    path = write(tmp_path / "nb", "open('prices.csv').read()")
+    path = write(tmp_path / "nb", "text = open('prices.csv').read()")
     (tmp_path / "away.csv").write_text("1,2")
     (path.parent / "prices.csv").symlink_to(tmp_path / "away.csv")
     with pytest.raises(bknb.UsageError, match=r"reads prices\.csv, a link to .*away\.csv, which is outside"):
@@ -634,9 +634,8 @@ def test_a_secret_in_a_cell_is_refused_before_anything_runs(
 
 @pytest.mark.kernel
 def test_a_secret_in_an_output_a_module_or_of_dotenv_is_refused(tmp_path: Path) -> None:
-    printed = write(
-        tmp_path / "a", f"print('{KEY[:16]}' '{KEY[16:]}')\nprint('toke' 'n = \"' '{KEY[:20]}' '{KEY[20:]}\"')"
-    )
+    text = list(f"x = 1\ntoken = '{KEY}'".encode())
+    printed = write(tmp_path / "a", f"print(bytes({text}).decode())")
     with pytest.raises(bknb.UsageError, match=r"output of cell \[1\], line 2: a value of token"):
         bknb.share(printed, tmp_path / "out", check="here")
     module = write(tmp_path / "b", "import account")

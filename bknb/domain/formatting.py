@@ -17,6 +17,9 @@ NOT_AVAILABLE: Final = "n/a"
 """What a table of statistics writes where a sample cannot support a figure."""
 DASH: Final = "—"
 """What a narrow table writes where there is no value."""
+_MOST_DECIMALS: Final = 20
+"""Decimals that every figure and browser can write."""
+_SMALLEST_PLAIN: Final = 1e-17
 
 
 # -- moments -----------------------------------------------------------------------------------------------------
@@ -194,26 +197,35 @@ def percent_text(value: float | None, *, signed: bool = True) -> str:
 
 
 def price_decimals(price: float) -> int:
-    """The number of decimals to show of a price: 2 from 1 upwards, two more for each decade below, at most 8.
+    """The number of decimals to show of a price.
+
+    2 from 1 upwards, two more for each decade below up to 8, and below 0.00001 as many as show four significant digits,
+    at most 20.
 
     Examples
     --------
-    >>> price_decimals(42_000.0), price_decimals(0.5), price_decimals(0.00001)
-    (2, 4, 8)
+    >>> price_decimals(42_000.0), price_decimals(0.5), price_decimals(0.00001), price_decimals(1.234e-9)
+    (2, 4, 8, 12)
     """
     size = abs(price)
     for decimals, least in ((2, 1.0), (4, 0.1), (6, 0.01)):
         if size >= least:
             return decimals
-    return 2 if size == 0.0 or not math.isfinite(size) else 8
+    if size == 0.0 or not math.isfinite(size):
+        return 2
+    return min(max(8, 3 - math.floor(math.log10(size))), _MOST_DECIMALS)
 
 
 def price_text(price: float) -> str:
-    """A price with the decimals of :func:`price_decimals`.
+    """A price with the decimals of :func:`price_decimals`; below 1e-17 with an exponent.
 
     Examples
     --------
-    >>> price_text(42_000.0), price_text(0.000012)
-    ('42,000.00', '0.00001200')
+    >>> price_text(42_000.0), price_text(0.000012), price_text(1.2345e-9), price_text(1.5e-20)
+    ('42,000.00', '0.00001200', '0.000000001234', '1.500e-20')
     """
-    return f"{price:,.{price_decimals(price)}f}" if math.isfinite(price) else MISSING
+    if not math.isfinite(price):
+        return MISSING
+    if 0 < abs(price) < _SMALLEST_PLAIN:
+        return f"{price:.3e}"
+    return f"{price:,.{price_decimals(price)}f}"

@@ -13,6 +13,7 @@ from ..config import Settings
 from .execution import ExecutionModel
 from .pnl import net_percentage
 from .signal import Reason, Signal
+from .text import text_fault
 
 _FIELDS = Signal.__struct_fields__
 _REQUIRED = ("position", "price_take_profit", "price_stop_loss", "minute_estimated_time")
@@ -119,8 +120,12 @@ def _broken_texts(*, note: object, name: object) -> list[Reason]:
     found: list[Reason] = []
     if not isinstance(note, str):
         found.append(Reason("note", f"note must be text, got {type(note).__name__}"))
+    elif (fault := text_fault(note, lines=True)) is not None:
+        found.append(Reason("note", f"note must be text that can be written, but {fault}"))
     if name is not None and (not isinstance(name, str) or not name):
-        found.append(Reason("id", f"id must be a non-empty text or None, got {name!r}"))
+        found.append(Reason("id", f"id must be a non-empty text or None, got {shown(name, 80)}"))
+    elif isinstance(name, str) and (fault := text_fault(name)) is not None:
+        found.append(Reason("id", f"id must be text that can be written, but {fault}"))
     return found
 
 

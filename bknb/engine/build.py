@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from ..domain.execution import execution_model
 from ..domain.formatting import minute_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
+from ..domain.text import text_fault
 from ..errors import UnknownName, UsageError
 from ..market.sources import FunctionSource
 from ..ports import CandleSource
@@ -20,11 +21,16 @@ from .call_by_name import calling_by_name
 from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation, with_article
 from .vectorised import DEFAULT_LOOKBACK, is_vectorised, windowed
 
+_CALENDAR_END_MS: Final = 253_402_300_800_000  # 10000-01-01
+
 
 def checked_name(kind: str, name: object) -> str:
     """The name, when it is one."""
     if not isinstance(name, str) or not name.strip():
         raise UsageError(f"the name of {with_article(kind)} must be a non-empty text, got {name!r}")
+    fault = text_fault(name)
+    if fault is not None:
+        raise UsageError(f"{name!a:.80} cannot be the name of {with_article(kind)}: {fault}\ngive it a plain name")
     return name
 
 
@@ -194,6 +200,8 @@ def make_frame(name: str | None, start: object, end: object, interval: str = "1m
         raise UsageError(
             f"a frame cannot end before it starts: start {minute_text(first)}, end {minute_text(last)} UTC"
         )
+    if last >= _CALENDAR_END_MS:
+        raise UsageError(f"a frame must end before the year 10000, got {last} ms\ngive milliseconds, a date or a text")
     return Frame(name, first, last, interval)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from ..config import Settings, changed, get_config
 from ..domain.execution import execution_model
 from ..domain.interval import MINUTE_MS
+from ..domain.text import text_fault
 from ..errors import UsageError
 from ..events.messages import RunLabels
 from ..market.clock import SystemClock
@@ -99,7 +100,10 @@ def plan_backtest(
 def checked_symbol(symbol: object) -> str:
     """The symbol, when it is a text."""
     if isinstance(symbol, str) and symbol:
-        return symbol
+        fault = text_fault(symbol)
+        if fault is None:
+            return symbol
+        raise UsageError(f"symbol {symbol!a:.80} cannot be a symbol: {fault}\ngive one such as 'BTCUSDT'")
     raise UsageError(f"symbol must be a non-empty text such as 'BTCUSDT', got {symbol!r}")
 
 

@@ -54,9 +54,17 @@ def _percents(values: Any) -> NDArray[np.float32]:
     return np.asarray(values, dtype=np.float32)
 
 
+def _places(prices: NDArray[np.float64]) -> int:
+    """Decimals of the prices of a run: those of its first, or more where its smallest needs them."""
+    if not prices.size:
+        return 2
+    smallest = price_decimals(float(np.min(np.abs(prices[prices != 0]), initial=1.0)))
+    return max(price_decimals(float(prices[0])), smallest if smallest > 8 else 0)
+
+
 def _hover(info: EquityInfo, index: int) -> str:
     opened, closed = info.price_open[index], info.price_close[index]
-    places = price_decimals(opened)
+    places = _places(np.asarray((opened, closed)))
     return (
         f"{info.sides[index]} {info.pnl_percent[index]:+.2f} % ({info.reasons[index].replace('_', ' ')})"
         f"<br>{opened:.{places}f} at {minute_text(int(info.opened_ms[index]))}"
@@ -118,7 +126,7 @@ def _price_traces(info: EquityInfo) -> list[dict[str, Any]]:
     if not len(info):
         return []
     traces: list[dict[str, Any]] = []
-    places = price_decimals(float(info.price_open[0]))
+    places = _places(np.concatenate((info.price_open, info.price_close)))
     won = info.pnl_percent > 0
     for colour, dash, chosen in ((_WIN, "solid", won), (_LOSS, "dot", ~won)):
         rows = _pick(info, chosen, MARKS_PER_TRACE // 2)
@@ -165,7 +173,7 @@ def _to_end(info: EquityInfo, times: Times, values: Floats) -> tuple[Times, Floa
 def _traces(info: EquityInfo) -> list[dict[str, Any]]:
     times, percent = _to_end(info, info.time_ms, (info.equity - 1.0) * 100.0)
     low_times, low = _to_end(info, info.drawdown_time_ms, info.drawdown_percent)
-    places = price_decimals(float(info.price[0])) if info.price.size else 2
+    places = _places(info.price)
     price = {"color": _PRICE, "width": 1}
     below = {"color": _DRAWDOWN, "width": 1.2, "shape": "hv"}
     equity = {"color": _EQUITY, "width": 2, "shape": "hv"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
@@ -18,6 +20,7 @@ from ..domain.signal import (
     ScheduledSignal,
     TickResult,
 )
+from ..domain.text import without_formula
 from ..engine.build import as_moment
 from ..engine.records import Failure
 from ..errors import UnknownName, UsageError
@@ -350,6 +353,21 @@ class Result:
         from ..reports.backtest import backtest_report
 
         return backtest_report(self)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> Path:
+        """Write the trades as CSV, and return the path; no note, id or symbol is a formula in a spreadsheet.
+
+        A text that begins with ``=``, ``+``, ``-`` or ``@`` and is no number gets an apostrophe in front.
+
+        Raises
+        ------
+        UsageError
+            The disk did not take the file.
+        """
+        from ..stores.atomic import write_named
+
+        safe = self.trades.map(lambda value: without_formula(value) if isinstance(value, str) else value)
+        return write_named(path, safe.to_csv(index=False).encode())
 
     def figure(self) -> Any:
         """Return a plotly figure: equity with drawdown below, trades marked, the price behind."""

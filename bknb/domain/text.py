@@ -1,0 +1,54 @@
+"""What a text from outside may hold: letters that can be written to a file and shown on a screen."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def text_fault(text: str, *, lines: bool = False) -> str | None:
+    r"""Why a text cannot be written or shown, or None when it can.
+
+    Parameters
+    ----------
+    text
+    lines
+        Whether it may have several lines, and tabs.
+
+    Examples
+    --------
+    >>> text_fault("breakout \u2197"), text_fault("two\nlines", lines=True)
+    (None, None)
+    >>> text_fault("a\x00b")
+    'it holds the control character U+0000'
+    >>> text_fault("\ud800")
+    'it holds half a surrogate pair, U+D800'
+    """
+    if text.isprintable():
+        return None
+    for letter in text:
+        kind = unicodedata.category(letter)
+        if kind == "Cs":
+            return f"it holds half a surrogate pair, U+{ord(letter):04X}"
+        if kind == "Cc" and not (lines and letter in "\n\t\r"):
+            return f"it holds the control character U+{ord(letter):04X}"
+    return None
+
+
+def without_formula(text: str) -> str:
+    """The text as a spreadsheet shows it: what would be a formula gets an apostrophe in front.
+
+    Examples
+    --------
+    >>> without_formula("=1+1"), without_formula("breakout"), without_formula("-0.5")
+    ("'=1+1", 'breakout', '-0.5')
+    """
+    if not text.startswith(_FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
