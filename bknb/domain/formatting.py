@@ -222,7 +222,7 @@ def price_text(price: float) -> str:
     Examples
     --------
     >>> price_text(42_000.0), price_text(0.000012), price_text(1.2345e-9), price_text(1.5e-20)
-    ('42,000.00', '0.00001200', '0.000000001234', '1.500e-20')
+    ('42,000.00', '0.00001200', '0.000000001235', '1.500e-20')
     """
     if not math.isfinite(price):
         return MISSING
