@@ -52,8 +52,8 @@ def test_wait_means_no_signal_and_an_answer_opens_a_position(tmp_path: Path) -> 
     model = Counted(advice(), BUY)
     result = run(model, tmp_path)
     assert result.errors == []
-    assert len(result.trades) == 3
-    assert len(model.asked) == 4  # the first answer was "wait"
+    assert len(result.trades) == 4
+    assert len(model.asked) == 5  # the first answer was "wait"
     assert set(result.trades["note"]) == {"why"}
 
 
@@ -119,14 +119,14 @@ def test_the_cache_is_separate_for_each_model(tmp_path: Path) -> None:
 def test_an_invalid_answer_is_counted_and_not_cached(answer: str, says: str, tmp_path: Path) -> None:
     result = run(Counted(answer), tmp_path)
     assert says in result.errors[0].message
-    assert result.errors[0].count == 4
+    assert result.errors[0].count == 5
     assert not list(tmp_path.rglob("*.json"))
 
 
 def test_an_answer_that_breaks_the_rules_is_rejected_by_the_engine(tmp_path: Path) -> None:
     model = Counted(advice("long", price_take_profit=1, price_stop_loss=2, minute_estimated_time=60))
     result = run(model, tmp_path)
-    assert len(result.rejected) == 4
+    assert len(result.rejected) == 5
     assert len(result.trades) == 0
 
 
@@ -149,7 +149,7 @@ def test_with_the_real_client(tmp_path: Path) -> None:
     assert result.errors == []
     assert len(result.trades) == 1
     assert server.asked[0]["format"] == schema_of(Advice)
-    assert len(server.asked) == 5  # four questions, one of them twice
+    assert len(server.asked) == 6  # five questions, one of them twice
 
 
 def test_a_model_that_is_too_slow_costs_one_question(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_model_that_is_too_slow_costs_one_question(tmp_path: Path) -> None:
         assert server.gone.wait(10)
     assert [error.count for error in result.errors] == [1]
     assert "gave no answer within 0.3 s" in result.errors[0].message
-    assert len(result.trades) == 3
+    assert len(result.trades) == 4
 
 
 def test_an_unreadable_cache_entry_is_asked_again(tmp_path: Path) -> None:
@@ -169,4 +169,4 @@ def test_an_unreadable_cache_entry_is_asked_again(tmp_path: Path) -> None:
     for path in tmp_path.rglob("*.json"):
         path.write_text("{")
     run(model, tmp_path)
-    assert len(model.asked) == 8
+    assert len(model.asked) == 10

@@ -255,7 +255,16 @@ def checkup() -> Any:
     return bknb.Checkup((DoctorFinding(what=EVIL, state="bad", found=EVIL, advice=EVIL),))
 
 
+def luck() -> Any:
+    import numpy as np
+
+    from bknb.runs.luck import Luck
+
+    return Luck(name=EVIL, total=1.0, totals=np.arange(20.0), trades=3, n=20, seed=0)
+
+
 OBJECTS: dict[str, Callable[[], Any]] = {
+    "Luck": luck,
     "Statistics": statistics,
     "Account": account,
     "HeatStatistics": heat_statistics,

@@ -159,7 +159,11 @@ def test_a_risk_profile_goes_through_the_event_engine() -> None:
     made = bknb.add_strategy("careful", interval="15m", get_signals=get_signals, risk="mornings")
     found = bknb.sweep("careful", **options(params={"fast": [3]}, interval=None))
     assert found.table["n"].tolist() == [len(found.run(0).trades)]
-    free = bknb.sweep(get_signals, **options(params={"fast": [3]}))
+
+    def unregistered(candles: Any, fast: int) -> Any:
+        return get_signals(candles, fast)
+
+    free = bknb.sweep(unregistered, **options(params={"fast": [3]}))
     assert 0 < found.table.loc[0, "n"] < free.table.loc[0, "n"]
     assert made.risk == "mornings"
 
