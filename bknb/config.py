@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from .errors import UsageError
 from .process import at_reset
+
+_FARTHEST_STOP: Final = 20.0  # percent of the entry; these two are the limits of the strict settings
+_LONGEST_LIFE: Final = 1440  # minutes
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,8 +89,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             min_take_profit_distance_percent=0.5,
             min_stop_loss_distance_percent=0.5,
-            max_stop_loss_distance_percent=20.0,
-            max_signal_lifetime_minutes=1440,
+            max_stop_loss_distance_percent=_FARTHEST_STOP,
+            max_signal_lifetime_minutes=_LONGEST_LIFE,
         )
 
     @property
@@ -108,8 +111,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 round(self.costs_percent, 6),
             ),
             "min_stop_loss": self.min_stop_loss_distance_percent or strict.min_stop_loss_distance_percent,
-            "max_stop_loss": self.max_stop_loss_distance_percent or strict.max_stop_loss_distance_percent or 100.0,
-            "max_minutes": self.max_signal_lifetime_minutes or strict.max_signal_lifetime_minutes or 1440,
+            "max_stop_loss": self.max_stop_loss_distance_percent or _FARTHEST_STOP,
+            "max_minutes": self.max_signal_lifetime_minutes or _LONGEST_LIFE,
         }
 
 

@@ -153,7 +153,7 @@ def _outcome(minutes: Any, rules: Any, at: int, side: int, target: float, stop: 
     if rules.fills_at_open:
         while at < count and not minutes.fills[at]:
             at += 1
-        if at >= count or minutes.times[at] > rules.frame_last:
+        if at >= count or minutes.times[at] >= rules.frame_last:
             return np.nan
         entry = minutes.open[at]
         due = min(minutes.times[at] + longest * MINUTE, rules.frame_last)
