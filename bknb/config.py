@@ -25,7 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     avg_price_candles_count
         One-minute candles in the volume-weighted average price that a strategy gets as ``price``.
     percent_slippage, percent_fee
-        Cost per side, in percent of the traded value.
+        Cost per side, in percent of the traded value; below 100.
     min_take_profit_distance_percent
         A take profit nearer to the entry than this (percent of the entry) is refused; 0: any that covers two fees and
         two slippages.
@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         The longest ``minute_estimated_time`` a signal may ask for; ``None``: any.
     price_tick
         The smallest step of prices on the market (quote currency). Levels of signals are put on this grid, away from
-        the market; in ``vwap`` they stay as they are. ``None``: unknown, levels stay as they are.
+        the market, in every execution model. ``None``: unknown, levels stay as they are.
     max_signal_generation_seconds
         A strategy that takes longer than this is abandoned for that slot.
     get_candles_retry_count, get_candles_retry_delay_ms
@@ -126,6 +126,7 @@ _POSITIVE_INTEGERS = (
 )
 _NON_NEGATIVE_INTEGERS = ("get_candles_retry_count", "get_candles_retry_delay_ms")
 _LARGEST_WHOLE = 2**53  # what a float holds exactly
+_WHOLE = 100  # percent: a cost of all that is traded leaves nothing
 _COSTS = ("percent_slippage", "percent_fee")
 _DISTANCES = ("min_take_profit_distance_percent", "min_stop_loss_distance_percent")
 
@@ -172,8 +173,8 @@ def problems(settings: Settings) -> list[str]:
             found.append(f"{name} must be a whole number of at least 0, got {value!r}")
     for name in _COSTS:
         value = getattr(settings, name)
-        if not _is_number(value) or value < 0:
-            found.append(f"{name} must be a finite percentage of at least 0, got {value!r}")
+        if not _is_number(value) or not 0 <= value < _WHOLE:
+            found.append(f"{name} must be a percentage of at least 0 and below {_WHOLE}, got {value!r}")
     for name in _DISTANCES:
         value = getattr(settings, name)
         if not _is_number(value) or value < 0:

@@ -59,6 +59,14 @@ def test_settings_that_contradict_themselves_change_nothing():
     assert bknb.get_config() is before
 
 
+@pytest.mark.parametrize("name", ["percent_slippage", "percent_fee"])
+@pytest.mark.parametrize("value", [100, 100.0, 101.0, 1e9])
+def test_a_cost_that_leaves_nothing_of_the_value_is_refused(name, value):
+    with pytest.raises(bknb.UsageError, match=f"{name} must be a percentage of at least 0 and below 100, got"):
+        bknb.set_config(**{name: value})
+    assert getattr(bknb.set_config(**{name: 99.5}), name) == 99.5
+
+
 @pytest.mark.parametrize("tick", [0, -0.5, float("inf"), float("nan"), "0.01", True])
 def test_a_tick_is_a_step_above_0(tick):
     with pytest.raises(bknb.UsageError, match="price_tick must be a finite price step above 0, or None"):
