@@ -56,7 +56,8 @@ def test_a_slope_that_explains_less_than_a_third_is_sideways() -> None:
 def test_flat_prices_have_no_pressure_and_no_confidence() -> None:
     # The rounded mean of twelve logarithms of this price is not its logarithm; uneven days would show it.
     rows = grid([0.1] * 12, price_close=[61234.56] * 12)
-    profile = statistics([row | {"close_timestamp": START + at**3 * HOUR} for at, row in enumerate(rows, start=1)])
+    moments = [{"pending_at": START, "close_timestamp": START + at**3 * HOUR} for at in range(1, 13)]
+    profile = statistics([row | times for row, times in zip(rows, moments, strict=True)])
     assert (profile["median_step_size"], profile["buyer_pressure"], profile["seller_strength"]) == (0.0, None, None)
     assert (profile["trend"], profile["trend_strength"], profile["trend_confidence"]) == ("sideways", 0.0, 0.0)
 
@@ -70,7 +71,8 @@ def test_the_profile_needs_ten_prices_above_zero() -> None:
 
 def test_prices_of_one_moment_have_steps_and_no_trend() -> None:
     rows = [
-        row | {"close_timestamp": START + DAY} for row in grid([0.1] * 10, price_close=[100.0 + at for at in range(10)])
+        row | {"pending_at": START, "close_timestamp": START + DAY}
+        for row in grid([0.1] * 10, price_close=[100.0 + at for at in range(10)])
     ]
     stats = statistics(rows)
     assert stats["buyer_pressure"] == 1.0

@@ -193,3 +193,15 @@ def test_results_beyond_any_account_are_none_and_not_infinite() -> None:
     assert json.dumps(stats, allow_nan=False)
     assert stats["equity_final"] is None
     assert stats["median_step_size"] is None
+
+
+@pytest.mark.parametrize("kind", [list, pd.DataFrame])
+def test_a_trade_that_closes_before_it_opens_is_refused(kind: Any) -> None:
+    rows = [
+        {"pending_at": 2 * 86_400_000, "closed_at": 2 * 86_400_000, "pnl_percentage": 1.0, "symbol": "A"},
+        {"pending_at": 2 * 86_400_000, "closed_at": None, "pnl_percentage": 1.0, "symbol": "A"},
+        {"pending_at": 2 * 86_400_000, "closed_at": 86_400_000, "pnl_percentage": 1.0, "symbol": "A"},
+    ]
+    for measure in (statistics, heat_statistics):
+        with pytest.raises(UsageError, match=r"row 2 closes at 1970-01-02 00:00 UTC.*opens at 1970-01-03 00:00 UTC"):
+            measure(kind(rows))

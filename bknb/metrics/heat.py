@@ -45,7 +45,7 @@ def heat_statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> HeatS
     Raises
     ------
     UsageError
-        When it is not a table or a required column is missing.
+        When it is not a table, a required column is missing, or a trade closes before it opens.
 
     Examples
     --------

@@ -58,8 +58,8 @@ def statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Statistics
     Raises
     ------
     UsageError
-        When it is not a table or a required column is missing; the text names the missing and the present
-        columns.
+        When it is not a table, a required column is missing (the text names the missing and the present columns),
+        or a trade closes before it opens.
 
     Examples
     --------

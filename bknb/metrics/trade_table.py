@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.formatting import utc_text
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
     Raises
     ------
     UsageError
-        When it is not a table, a required column is missing, or a whole column holds text.
+        When it is not a table, a required column is missing, a whole column holds text, or a trade closes before it
+        opens.
 
     Examples
     --------
@@ -121,7 +123,7 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
     count = len(columns["pnl_percentage"])
     names = _symbols(columns["symbol"]) if symbols else [""] * count
     optional = [_read(columns[name], name, _number) if name in columns else [nan] * count for name in _OPTIONAL]
-    return Ledger(
+    ledger = Ledger(
         symbol=names,
         pending_at=_times(columns["pending_at"], "pending_at"),
         closed_at=_times(columns["closed_at"], "closed_at"),
@@ -130,6 +132,19 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
         peak=optional[1],
         trough=optional[2],
     )
+    _check_times(ledger)
+    return ledger
+
+
+def _check_times(ledger: Ledger) -> None:
+    columns = zip(ledger.pnl, ledger.pending_at, ledger.closed_at, strict=True)
+    for row, (pnl, opened, closed) in enumerate(columns):
+        if 0 < closed < opened and not isnan(pnl):
+            raise UsageError(
+                f"a closed trade cannot close before it opens; row {row} closes at {utc_text(int(closed))}, "
+                f"opens at {utc_text(int(opened))}\n"
+                "pending_at is the entry, close_timestamp or closed_at the exit"
+            )
 
 
 def _frame_columns(frame: Any, *, symbols: bool) -> dict[str, Any]:
