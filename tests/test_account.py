@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import pickle
 import re
 import threading
+from datetime import timedelta
 from typing import Any
 
 import empyrical
@@ -20,6 +22,7 @@ from bknb.domain.pnl import trade_pnl
 from bknb.metrics.account import Account, account_figures, daily_marks, under_water
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
 from bknb.metrics.marked_equity import MarkedEquity, Positions, mark, positions_from
+from bknb.runs.periods import returns_of
 
 MINUTE = 60_000
 DAY = 1440 * MINUTE
@@ -98,6 +101,36 @@ def test_two_positions_that_end_in_one_bar_are_both_in_the_drawdown() -> None:
     found = marked(held, [100.0, 104.0, 104.0])
     assert found.equity.tolist() == pytest.approx([1.0, 1.0, 1.04, 1.04])
     assert account_figures(found, held)["max_drawdown"] == pytest.approx(20.0)
+
+
+def test_a_position_of_the_last_moment_is_booked() -> None:
+    held = positions((2, 4, "long", 100.0, 110.0), (10, 11, "short", 100.0, 101.0), slippage=0.1, fee=1.0)
+    found = marked(held, [100.0] * 10)
+    left = float(np.prod(1 + held.net / 100))
+    assert found.equity[-1] == found.path[-1] == found.after[-1] == pytest.approx(left)
+    assert account_figures(found, held)["total_return"] == pytest.approx(100 * (left - 1))
+
+
+def test_vwap_books_what_it_opens_at_the_last_moment() -> None:
+    last = T0 + 60 * MINUTE
+
+    def at_the_end(ctx: Any) -> bknb.Signal | None:
+        if ctx.when_ms != last:
+            return None
+        return bknb.Signal(position="short", price_take_profit=90.0, price_stop_loss=110.0, minute_estimated_time=10)
+
+    result = bknb.backtest(
+        "X",
+        strategy=at_the_end,
+        interval="1m",
+        exchange=source([100.0] * 100),
+        frame=(T0 + 10 * MINUTE, last),
+        execution="vwap",
+        settings={"percent_fee": 1.0},
+    )
+    (net,) = result.trades["pnl_percentage"]
+    assert result.account["total_return"] == pytest.approx(net)
+    assert result.account["end"] == pytest.approx(result.stats["equity_final"])
 
 
 def test_a_short_that_doubles_leaves_nothing() -> None:
@@ -294,6 +327,11 @@ def test_what_the_end_of_the_frame_cuts_off_is_in_every_headline() -> None:
     for text in (repr(result), result.report(), result._repr_html_()):
         assert re.search(r"(?i)cut off.*1.*in every figure", text)
     view = result.statistics(leave_out=["frame_end"])
+    assert result.statistics(leave_out="frame_end") == view
+    assert repr(result.statistics(leave_out="frame_end")) == repr(view)
+    for wrong in ("frame", ["frame_end", "nope"], [None]):
+        with pytest.raises(bknb.UnknownName, match="close reason"):
+            result.statistics(leave_out=wrong)
     assert repr(view).startswith("Statistics of 0 selected trades, without frame_end")
     assert "selected" in view._repr_html_()
     assert "selected" not in repr(result.stats)
@@ -504,6 +542,85 @@ def test_the_deepest_drawdown_is_the_first(quarter: bknb.Result) -> None:
     assert table["days"].max() == pytest.approx(quarter.account["drawdown_days"])
     with pytest.raises(bknb.UsageError, match="above 0"):
         quarter.drawdowns(0)
+
+
+def rises(bars: int, start: int) -> MarkedEquity:
+    """A long that is held from the first bar of a frame to its end, 0.01 % higher after each bar."""
+    held = positions((start, start + bars, "long", 100.0, 100.0 * 1.0001**bars))
+    closes = 100.0 * 1.0001 ** np.maximum(np.arange(1 - start, bars + 1), 0)
+    times = T0 + np.arange(len(closes), dtype=np.int64) * MINUTE
+    return mark(held, times, closes, start=T0 + start * MINUTE, end=T0 + (start + bars) * MINUTE)
+
+
+@pytest.mark.parametrize("freq", ["1D", "4D", "1h", "7min", "W", "W-MON", "2W", "ME", "MS", "QS", "YE", "B"])
+@pytest.mark.parametrize("start", [0, 10, 1439])
+@pytest.mark.parametrize("bars", [1, 5, 1430, 1440, 2000])
+def test_returns_of_every_period_compound_to_the_end_of_the_account(freq: str, start: int, bars: int) -> None:
+    found = rises(bars, start)
+    returns = returns_of(found, freq)
+    assert float((1 + returns).prod()) == pytest.approx(float(found.equity[-1] / found.equity[0]), rel=1e-9)
+    assert (returns > 0).all()  # the frame touches every one of them
+    assert returns.index[0] <= pd.Timestamp(found.time_ms[0], unit="ms", tz="UTC")
+    assert returns.index[-1] < pd.Timestamp(found.time_ms[-1], unit="ms", tz="UTC")
+
+
+@pytest.mark.parametrize(
+    ("freq", "beginnings"),
+    [
+        ("W", ["2024-01-01", "2024-01-08", "2024-01-15", "2024-01-22", "2024-01-29"]),
+        ("W-MON", ["2023-12-26", "2024-01-02", "2024-01-09", "2024-01-16", "2024-01-23", "2024-01-30"]),
+        ("ME", ["2024-01-01", "2024-02-01"]),
+        ("MS", ["2024-01-01", "2024-02-01"]),
+        ("QE", ["2024-01-01"]),
+        ("2W", ["2024-01-01", "2024-01-15", "2024-01-29"]),
+        (pd.offsets.BusinessMonthEnd(), ["2023-12-30", "2024-02-01"]),
+        (pd.DateOffset(days=31), ["2024-01-01", "2024-02-01"]),
+        (timedelta(days=31), ["2024-01-01", "2024-02-01"]),
+        ("14D", ["2024-01-01", "2024-01-15", "2024-01-29"]),
+    ],
+)
+def test_labels_are_beginnings_and_the_last_minute_is_of_its_own_period(freq: Any, beginnings: list[str]) -> None:
+    found = rises(33 * 1440, 0)
+    equity = found.equity.copy()
+    equity[1:] = 1.0 + np.arange(len(equity) - 1) // 1440  # one more each day, from its first bar on
+    returns = returns_of(dataclasses.replace(found, equity=equity), freq)
+    assert [label.strftime("%Y-%m-%d") for label in returns.index] == beginnings
+    edges = [max(int((label - returns.index[0]).days), 0) for label in returns.index[1:]]
+    offset = (pd.Timestamp("2024-01-01", tz="UTC") - returns.index[0]).days
+    last_days = [edge - offset for edge in edges] + [33]
+    assert np.cumprod(1 + returns.to_numpy()).tolist() == pytest.approx(last_days)
+
+
+@pytest.mark.parametrize("freq", [None, 5, "", "xx", "0D", "30s", "1us", "-1D", "-1W", ["1D"]])
+def test_what_is_no_period_is_refused(freq: Any) -> None:
+    with pytest.raises(bknb.UsageError, match="frequency"):
+        returns_of(rises(5, 0), freq)
+
+
+def test_days_of_a_market_with_sessions_are_those_with_a_bar() -> None:
+    # Friday and Monday, an hour each; what is held at the end is sold on the Tuesday, and booked on the Sunday before.
+    times = pd.date_range("2024-01-01", "2024-02-01", freq="1min", inclusive="left", tz="UTC")
+    times = times[(times.day_of_week < 5) & (times.hour == 9)]
+    price = 100 + np.arange(len(times)) / 10
+    rows = pd.DataFrame({"open": price, "high": price, "low": price, "close": price, "volume": 1.0}, index=times)
+    exchange = bknb.exchanges.from_frame(rows, sessions=bknb.Sessions.weekly("UTC", {"mon-fri": "09:00-10:00"}))
+
+    def holds() -> bknb.Signal:
+        return bknb.Signal(
+            position="long", price_take_profit=1000.0, price_stop_loss=1.0, minute_estimated_time=1_000_000
+        )
+
+    for end in ("2024-01-28", "2024-01-29", "2024-01-27 12:00", "2024-01-26 09:30"):
+        result = bknb.backtest("X", strategy=holds, interval="1h", exchange=exchange, frame=("2024-01-02 09:10", end))
+        returns = result.returns("1D")
+        assert len(returns) == 19  # 2 to 26 January without Saturdays and Sundays
+        assert (returns.index.day_of_week < 5).all()
+        assert float((1 + returns).prod()) == pytest.approx(result.account["end"])
+        expected = returns.mean() / returns.std(ddof=1) * math.sqrt(252)
+        assert result.account["sharpe"] == pytest.approx(expected)
+        for freq in ("1h", "W", "ME", "B"):
+            assert float((1 + result.returns(freq)).prod()) == pytest.approx(result.account["end"])
+        assert len(result.returns("1h")) == 19
 
 
 # -- pooled trades -----------------------------------------------------------------------------------------------------

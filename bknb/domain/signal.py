@@ -5,13 +5,14 @@ Prices are in quote currency, moments are UTC milliseconds, a percentage of 1.5 
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias, TypedDict
+from typing import ClassVar, Final, Literal, TypeAlias, TypedDict, get_args
 
 import msgspec
 
 Position: TypeAlias = Literal["long", "short"]
 Mode: TypeAlias = Literal["backtest", "live"]
 CloseReason: TypeAlias = Literal["take_profit", "stop_loss", "time_expired", "frame_end", "data_end"]
+CLOSE_REASONS: Final[tuple[str, ...]] = get_args(CloseReason)
 CancelReason: TypeAlias = Literal["timeout", "price_reject", "risk", "frame_end", "data_end", "stopped"]
 EntryKind: TypeAlias = Literal["market", "limit", "stop"]
 

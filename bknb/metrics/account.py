@@ -73,17 +73,27 @@ def daily_marks(marked: MarkedEquity, *, sessions: bool = False) -> tuple[Times,
     Every UTC day the frame touches has a value; with ``sessions`` only those in which a bar closed. A frame that ends
     at midnight does not touch the day that begins then.
     """
-    times, equity = marked.time_ms, marked.equity
-    first, last = int(times[0]) // DAY_MS, max(int(times[-1]) - 1, int(times[0])) // DAY_MS
-    days = np.arange(first, last + 1, dtype=np.int64) * DAY_MS
-    until = np.searchsorted(times, days + DAY_MS, side="right")
+    start, end = int(marked.time_ms[0]), int(marked.time_ms[-1])
+    first, last = start // DAY_MS, max(end - 1, start) // DAY_MS
+    return period_returns(marked, np.arange(first, last + 2, dtype=np.int64) * DAY_MS, sessions=sessions)
+
+
+def period_returns(marked: MarkedEquity, edges: Times, *, sessions: bool = False) -> tuple[Times, Floats]:
+    """Beginnings (UTC ms) of the periods between ascending edges, and the return of each of them as a fraction.
+
+    A mark at an edge belongs to the period that ends there. The first edge is at or before the start of the frame, the
+    last at or behind its end. With ``sessions`` only periods in which a bar closed have a value; what is booked behind
+    the last of them belongs to it.
+    """
+    begins, until = edges[:-1], np.searchsorted(marked.time_ms, edges[1:], side="right")
     if sessions:
-        held = np.diff(until, prepend=1) > 0  # the start is no bar
-        days, until = days[held], until[held]
-    values = equity[until - 1]
+        bars = np.cumsum(marked.bar_closed)[until - 1]
+        held = np.diff(bars, prepend=0) > 0
+        begins, until = begins[held], until[held]
+        until[-1:] = len(marked.time_ms)
+    values = marked.equity[until - 1]
     before = np.concatenate(([1.0], values[:-1]))
-    returns = np.divide(values, before, out=np.ones_like(values), where=before > 0) - 1
-    return days, returns
+    return begins, np.divide(values, before, out=np.ones_like(values), where=before > 0) - 1
 
 
 def longest_drawdown_ms(marked: MarkedEquity) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Times: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Flags: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 _PERCENT: Final = 100.0
 _NEVER: Final = 2**62  # UTC ms; later than every bar
@@ -147,6 +148,8 @@ class MarkedEquity:
         The start, the close of every bar up to the end, and the end; UTC milliseconds.
     equity : ndarray of float64, shape (m,)
         1.0 at the start; 0 from the moment on at which nothing is left.
+    bar_closed : ndarray of bool, shape (m,)
+        Whether a bar closed at that moment.
     path_time_ms, path : ndarray, shape (m + n,)
         The same with the equity after each exit before the mark of its bar, from which drawdown is measured: two
         positions that ended in one bar are both in it.
@@ -160,6 +163,7 @@ class MarkedEquity:
 
     time_ms: Times
     equity: Floats
+    bar_closed: Flags
     path_time_ms: Times
     path: Floats
     put_in: Floats
@@ -194,10 +198,11 @@ def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end:
     if end < start:
         raise UsageError(f"the end of a run cannot be before its start; got start={start}, end={end}")
     booked = np.minimum(positions.closed_ms + MINUTE_MS, end)
-    times, prices = _moments(bar_ms, close, booked, start, end)
-    count = len(times)
-    first = np.searchsorted(times, positions.opened_ms, side="right")
-    last = np.where(np.isnan(positions.exit_ratio), count, np.searchsorted(times, booked))
+    times, prices, bar_closed = _moments(bar_ms, close, booked, start, end)
+    count, is_open = len(times), np.isnan(positions.exit_ratio)
+    last = np.where(is_open, count, np.searchsorted(times, booked))
+    # What was opened at the end has no mark behind its entry: its exit is booked at the end all the same.
+    first = np.minimum(np.searchsorted(times, positions.opened_ms, side="right"), last)
     bounds = np.minimum(np.maximum.accumulate(np.stack((first, last), axis=1).ravel()), count)
     kept = np.maximum(1 + positions.net / _PERCENT, 0.0)
     level = np.cumprod(np.concatenate(([1.0], kept)), dtype=np.float64)
@@ -220,16 +225,17 @@ def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end:
     return MarkedEquity(
         time_ms=times,
         equity=equity,
+        bar_closed=bar_closed,
         path_time_ms=np.insert(times, exits, times[exits]),
-        path=np.insert(equity, exits, np.where(np.isnan(positions.exit_ratio), equity[exits], after)),
+        path=np.insert(equity, exits, np.where(is_open, equity[exits], after)),
         put_in=put_in,
         after=after,
         blown=blown,
     )
 
 
-def _moments(bar_ms: Times, close: Floats, booked: Times, start: int, end: int) -> tuple[Times, Floats]:
-    """Moments of the marks with the last price known at each."""
+def _moments(bar_ms: Times, close: Floats, booked: Times, start: int, end: int) -> tuple[Times, Floats, Flags]:
+    """Moments of the marks, with the last price known at each, and whether it is the close of a bar."""
     lower, upper = (int(at) for at in np.searchsorted(bar_ms, (start, end - MINUTE_MS + 1)))
     closes = bar_ms[lower:upper] + MINUTE_MS
     extra = np.array([start, *([end] if not len(closes) or closes[-1] < end else [])], dtype=np.int64)
@@ -242,4 +248,4 @@ def _moments(bar_ms: Times, close: Floats, booked: Times, start: int, end: int) 
     times = np.insert(closes, places, extra)
     prices = close[lower:upper]
     before = np.where(places > 0, prices[np.maximum(places - 1, 0)], prices[0]) if len(prices) else np.ones(len(extra))
-    return times, np.insert(prices, places, before)
+    return times, np.insert(prices, places, before), np.insert(np.ones(len(closes), dtype=np.bool_), places, False)

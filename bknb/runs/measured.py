@@ -70,6 +70,11 @@ def marked_equity(record: RunRecord) -> MarkedEquity:
     return mark(positions, candles.timestamp, candles.close, start=record.start, end=_end(record))
 
 
+def has_sessions(record: RunRecord) -> bool:
+    """Whether the market of a run has sessions."""
+    return getattr(record.plan.exchange.source, "sessions", None) is not None
+
+
 def _end(record: RunRecord) -> int:
     return max(last_moment(record), record.start)
 
@@ -92,6 +97,6 @@ def measure(record: RunRecord) -> Measured:
         positions,
         cut_off=len(cut_off(record)) + len(positions) - len(record.records.closed),
         buy_and_hold=holding,
-        sessions=getattr(record.plan.exchange.source, "sessions", None) is not None,
+        sessions=has_sessions(record),
     )
     return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))

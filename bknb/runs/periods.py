@@ -2,40 +2,73 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
-from ..domain.interval import DAY_MS
+from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import UsageError
-from ..metrics.account import under_water
+from ..metrics.account import period_returns, under_water
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..metrics.marked_equity import MarkedEquity
+    from ..metrics.marked_equity import MarkedEquity, Times
 
 Period: TypeAlias = Literal["day", "week", "month", "quarter", "year"]
 
 _CODES: Final = {"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}
 
 
-def returns_of(equity: pd.Series, freq: str) -> pd.Series:
-    """Returns of periods as fractions; a mark at the end of a period belongs to that period."""
+def returns_of(marked: MarkedEquity, freq: str, *, sessions: bool = False) -> pd.Series:
+    """Returns of periods as fractions, by their beginnings; a mark at the end of a period belongs to that period.
+
+    With ``sessions`` periods without a bar are left out.
+    """
+    import pandas as pd
+
+    edges = _edges(freq, int(marked.time_ms[0]), int(marked.time_ms[-1]))
+    begins, returns = period_returns(marked, edges, sessions=sessions)
+    index = pd.DatetimeIndex(pd.to_datetime(begins, unit="ms", utc=True))
+    return pd.Series(returns + 0.0, index=index, name="returns")
+
+
+def _edges(freq: object, start: int, end: int) -> Times:
+    """Beginnings of the periods that a frame touches, and the end of the last one; UTC ms.
+
+    Lengths of time are counted from the midnight at or before the start. Periods that pandas names by their last day
+    ("W", "ME", "QE") begin on the day after the last day of the one before.
+    """
+    import pandas as pd
+    from pandas.tseries.frequencies import to_offset
+    from pandas.tseries.offsets import BaseOffset
+
+    expected = f"returns need a pandas frequency such as '1D', '1h', 'W' or 'MS', got {freq!r}"
+    if not isinstance(freq, str | timedelta | BaseOffset):
+        raise UsageError(expected)
     try:
-        bins = equity.resample(freq, closed="right", label="left")
+        offset: Any = to_offset(freq)
     except ValueError as error:
-        raise UsageError(
-            f"returns need a pandas frequency such as '1D', '1h' or 'W-MON', got {freq!r} ({error})"
-        ) from None
-    values, counts = bins.last().ffill(), bins.count()
-    found = values / values.shift(1, fill_value=1.0) - 1
-    start, end = equity.index[0], equity.index[-1]
-    # Neither the period that ends with the start nor the one that begins with the end is part of the frame.
-    if len(found) > 1 and counts.iloc[0] == 1 and found.index[1] == start:
-        found = found.iloc[1:]
-    found = found[found.index < end] if end > start else found
-    return found.fillna(0.0).rename("returns") + 0.0
+        raise UsageError(f"{expected} ({error})") from None
+    if offset.n < 1:
+        raise UsageError(f"{expected}; it must be longer than nothing")
+    behind, midnight = max(end, start + 1), start // DAY_MS * DAY_MS
+    if isinstance(offset, pd.offsets.Tick | pd.offsets.Day):
+        length = pd.Timedelta(offset.n, unit="D") if isinstance(offset, pd.offsets.Day) else pd.Timedelta(offset)
+        minutes, rest = divmod(length, pd.Timedelta(1, unit="min"))
+        if rest or not minutes:
+            raise UsageError(f"{expected}; the account is marked once a minute, so it must be whole minutes")
+        step = int(minutes) * MINUTE_MS
+        first = midnight + (start - midnight) // step * step
+        return np.arange(first, behind + step, step, dtype=np.int64)
+    named = type(offset).__name__
+    last_day = pd.Timedelta(1 if named == "Week" or named.endswith("End") else 0, unit="D")
+    edges = [offset.base.rollback(pd.Timestamp(midnight, unit="ms") - last_day)]
+    until = pd.Timestamp(behind, unit="ms")
+    while edges[-1] + last_day < until:
+        edges.append(edges[-1] + offset)
+    return (pd.DatetimeIndex(edges) + last_day).as_unit("ms").asi8
 
 
 def calendar_of(equity: pd.Series, trades: pd.DataFrame, period: str) -> pd.DataFrame:

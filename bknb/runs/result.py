@@ -12,6 +12,7 @@ from ..config import Settings
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to
 from ..domain.signal import (
+    CLOSE_REASONS,
     Milestone,
     Mode,
     OpenSignal,
@@ -163,20 +164,29 @@ class Result:
         """The statistics of all trades; ``None`` where a figure is not available."""
         return self.statistics()
 
-    def statistics(self, *, leave_out: Sequence[str] = ()) -> Statistics:
+    def statistics(self, *, leave_out: str | Sequence[str] = ()) -> Statistics:
         """Return the statistics without trades of some close reasons; they say of themselves that they are selected.
 
         Parameters
         ----------
         leave_out
-            Close reasons, such as ``["frame_end", "data_end"]``.
+            One close reason or several, such as ``["frame_end", "data_end"]``.
+
+        Raises
+        ------
+        UnknownName
+            When there is no such close reason.
         """
         from ..metrics.statistics import statistics
 
-        kept = [trade_row(event) for event in self._records.closed if event.close_reason not in leave_out]
+        without = [leave_out] if isinstance(leave_out, str) else list(leave_out)
+        for reason in without:
+            if reason not in CLOSE_REASONS:
+                raise UnknownName("close reason", reason, known=CLOSE_REASONS)
+        kept = [trade_row(event) for event in self._records.closed if event.close_reason not in without]
         figures = statistics(kept)
         if len(kept) < len(self._records.closed):
-            figures.selected = f"without {', '.join(leave_out)}"
+            figures.selected = f"without {', '.join(without)}"
         return figures
 
     @cached_property
@@ -219,13 +229,22 @@ class Result:
         return pd.Series(self.marked.equity, index=index, name="equity")
 
     def returns(self, freq: str = "1D") -> pd.Series:
-        """Return the returns of the account in periods of equal length, as fractions, indexed by their beginning (UTC).
+        """Return the returns of the account in periods, as fractions, indexed by their beginning (UTC).
+
+        Every period the frame touches has a value, 0.0 where nothing happened; for a market with sessions every one in
+        which a candle closed. The product of ``1 + returns`` is the equity at the end.
 
         Parameters
         ----------
         freq
-            A pandas frequency such as ``"1D"``, ``"1h"`` or ``"W-MON"``. Every period the frame touches has a value,
-            0.0 where nothing happened.
+            A pandas frequency of whole minutes such as ``"1D"``, ``"4h"``, ``"MS"``. Lengths of time are counted from
+            the midnight at or before the start. Weeks are those of pandas: ``"W"`` ends with Sunday and begins on
+            Monday, ``"W-MON"`` ends with Monday and begins on Tuesday; months are the same for ``"MS"`` and ``"ME"``.
+
+        Raises
+        ------
+        UsageError
+            When it is no such frequency.
 
         Examples
         --------
@@ -234,9 +253,10 @@ class Result:
         >>> result.returns("1D").tolist()
         [0.0, 0.0]
         """
+        from .measured import has_sessions
         from .periods import returns_of
 
-        return returns_of(self.equity, freq)
+        return returns_of(self.marked, freq, sessions=has_sessions(self.run_record))
 
     def calendar(self, period: Period = "month") -> pd.DataFrame:
         """Return one row per calendar period (UTC): return, largest drawdown inside it, positions closed in it.
