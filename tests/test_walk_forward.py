@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from following import follow, in_rows
 
 import bknb
+from bknb.metrics.account_definitions import account_text
 from bknb.research.walk_forward_report import combinations_of, span_ms, stretches
 
 DAY = 86_400_000
@@ -145,6 +148,25 @@ def test_the_walk_in_every_form():
     assert "<table" in walk._repr_html_()
     assert "Efficiency" in repr(walk)
     assert bknb.belief(walk).deflated.observations == len(walk.trades)
+
+
+def test_a_walk_tells_the_return_of_the_account_and_why_a_figure_is_missing():
+    walk = bknb.walk_forward(follow, {"hours": [4, 12]}, **WALK)
+    end = math.prod(fold.result.account["end"] for fold in walk.folds)
+    own = account_text("total_return", (end - 1) * 100)
+    assert f"Total return: {own}" in repr(walk)
+    for text in (walk.report(), walk._repr_html_()):
+        assert own in text
+        assert "Total return" in text
+        for fold in walk.folds:
+            assert fold.result.account.text("total_return") in text
+    never = bknb.walk_forward(lambda: None, [{}], **WALK | {"metric": "sharpe_ratio", "interval": "1h"})
+    traded = bknb.walk_forward(follow, {"hours": [4, 12]}, **WALK | {"metric": "sortino_ratio"})
+    for each in (walk, never, traded):
+        for text in (each.report(), repr(each), each._repr_html_()):
+            assert not re.search(r"N/A(?!: [a-z0-9])", text)
+    assert "N/A: no set had the figure" in never.report()
+    assert "Total return: N/A: nothing was tested" in repr(never)
 
 
 @pytest.mark.parametrize(

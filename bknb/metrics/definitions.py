@@ -348,3 +348,15 @@ def figure_text(definition: Definition, value: Any) -> str:
     if definition.unit == "share 0..1":
         return f"{100 * float(value):z,.1f} %"
     return number_text(float(value))
+
+
+def explained_text(key: str, figures: Mapping[str, Any]) -> str:
+    """A figure of a sample with its unit; where it is not available, with the reason.
+
+    Examples
+    --------
+    >>> explained_text("win_rate", {"n": 4, "win_rate": 75.0}), explained_text("win_rate", {"n": 0})
+    ('75.00 %', 'N/A: no trade')
+    """
+    text = figure_text(DEFINITIONS[key], figures.get(key))
+    return f"{MISSING}: {why_missing(key, figures)}" if text == MISSING else text

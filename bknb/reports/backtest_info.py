@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, duration_text, minute_text, percent_text, price_text
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
-from ..metrics.definitions import DEFINITIONS, figure_text, why_missing
+from ..metrics.definitions import DEFINITIONS, explained_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -185,9 +185,7 @@ def figures_of(stats: Mapping[str, Any]) -> tuple[Figure, ...]:
     figures = []
     for key in FIGURES:
         definition, value = DEFINITIONS[key], stats.get(key)
-        text = figure_text(definition, value)
-        if text == MISSING:
-            text = f"{MISSING}: {why_missing(key, stats)}"
+        text = explained_text(key, stats)
         if key == "win_rate" and value is not None:
             text += f" ({stats['win_count']:,} won / {stats['loss_count']:,} lost)"
         better = definition.better_text if value is not None else ""

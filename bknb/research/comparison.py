@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import MISSING, minute_text, share_text, utc_text
 from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UnknownName, UsageError
+from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.daily_returns import of_results
-from ..metrics.definitions import DEFINITIONS, Definition, figure_text
+from ..metrics.definitions import DEFINITIONS, Definition, explained_text, figure_text
 from ..reports.markup import Html, cell, element, figures, html_figures, html_table, markdown_table
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio, effective_trials
 from .pbo import Overfitting, overfitting
@@ -35,6 +36,9 @@ COLUMNS: Final = (
     "profit_factor",
 )
 """The figures of the table, next to the one that ranks."""
+_RETURN: Final = "total_return"
+_SHOWN: Final = tuple(_RETURN if name == "total_pnl" else name for name in COLUMNS)
+"""What a report shows of them: the return of the account in place of the sum of the results."""
 
 _BLOCKS: Final = 10
 
@@ -218,7 +222,8 @@ class Comparison:
             return [("Best", f"no strategy has a {DEFINITIONS[self.metric].label}")]
         rows = [
             ("Best", best.strategy),
-            (DEFINITIONS[self.metric].label, figure_text(DEFINITIONS[self.metric], best.value)),
+            (DEFINITIONS[self.metric].label, self._text(best, self.metric)),
+            (_definition(_RETURN).label, self._text(best, _RETURN)),
             ("Trades", str(best.stats.get("n", 0))),
         ]
         deflated, over = self.deflated, self.overfitting
@@ -236,18 +241,24 @@ class Comparison:
         return rows
 
     def _columns(self) -> tuple[list[str], list[str]]:
-        names = [self.metric, *(name for name in COLUMNS if name != self.metric)]
-        return names, ["Rank", "Strategy", *(DEFINITIONS[name].label for name in names)]
+        names = [self.metric, *(name for name in _SHOWN if name != self.metric)]
+        return names, ["Rank", "Strategy", *(_definition(name).label for name in names)]
+
+    def _text(self, entry: Entry, name: str) -> str:
+        if name != _RETURN:
+            return explained_text(name, entry.stats)
+        return str(self.results[entry.strategy].account.text(name))
 
     def _rows(self) -> list[list[str]]:
         names, titles = self._columns()
         rows = []
         for place, entry in enumerate(self.entries, start=1):
             if entry.error:
-                rows.append([MISSING, entry.strategy, f"failed: {entry.error}", *[""] * (len(titles) - 3)])
+                failed = [f"{MISSING}: failed", entry.strategy, f"failed: {entry.error}"]
+                rows.append([*failed, *[""] * (len(titles) - len(failed))])
                 continue
-            cells = [figure_text(DEFINITIONS[name], entry.stats.get(name)) for name in names]
-            rows.append([str(place) if entry.value is not None else MISSING, entry.strategy, *cells])
+            rank = str(place) if entry.value is not None else f"{MISSING}: nothing to rank by"
+            rows.append([rank, entry.strategy, *(self._text(entry, name) for name in names)])
         return rows
 
     def report(self) -> str:
@@ -263,7 +274,7 @@ class Comparison:
         lines += markdown_table(_TRADE_TITLES, trades) if trades else ["No trade was closed."]
         names = self._columns()[0]
         lines += ["", "## What the figures mean", ""]
-        lines += [f"- **{DEFINITIONS[name].label}**: {cell(DEFINITIONS[name].formula)}" for name in names]
+        lines += [f"- **{_definition(name).label}**: {cell(_definition(name).formula)}" for name in names]
         lines += [f"- **{name}**: {text}" for name, text in _SEARCH_WORDS]
         return "\n".join(lines) + "\n"
 
@@ -283,10 +294,10 @@ class Comparison:
             lines.append(f"  PARTIAL   stopped after {len(self.entries)} of {self.total} strategies")
         width = max((len(entry.strategy) for entry in self.entries), default=0)
         for place, entry in enumerate(self.entries, start=1):
-            value = f"failed: {entry.error}" if entry.error else figure_text(own, entry.value)
+            value = f"failed: {entry.error}" if entry.error else self._text(entry, self.metric)
             trades = "" if entry.error else f"  {entry.stats.get('n', 0)} trades"
             lines.append(f"  {place:>2}  {entry.strategy:<{width}}  {value}{trades}")
-        lines += [f"  {label}: {text}" for label, text in self._winner()[3:]]
+        lines += [f"  {label}: {text}" for label, text in self._winner()[4:]]
         lines += [f"  warning   {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
@@ -294,6 +305,10 @@ class Comparison:
         head = html_figures(self._title().replace("comparison", "Comparison", 1), [*self._header(), *self._winner()])
         ranking = html_table(self._columns()[1], self._rows(), left=2)
         return element("div", head, ranking, class_="bknb-comparison")
+
+
+def _definition(name: str) -> Definition:
+    return ACCOUNT_DEFINITIONS[name] if name == _RETURN else DEFINITIONS[name]
 
 
 _TRADE_TITLES: Final = ("Strategy", "Signal ID", "Symbol", "Position", "PNL (net)", "Close reason", "Opened", "Closed")

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text
 from ..domain.interval import DAY_MS
 from ..errors import UsageError
-from ..metrics.definitions import DEFINITIONS, figure_text
+from ..metrics.account_definitions import ACCOUNT_DEFINITIONS, account_text
+from ..metrics.definitions import DEFINITIONS, explained_text
 from ..metrics.figure_table import Statistics
 from ..reports.markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
 from .comparison import rankable
@@ -27,9 +29,14 @@ if TYPE_CHECKING:
     from .tries_ledger import Tries
 
 _SHOWN: Final = (
-    *("n", "win_rate", "total_pnl", "equity_final", "max_drawdown", "avg_pnl", "median_pnl", "profit_factor"),
+    *("n", "win_rate", "equity_final", "max_drawdown", "avg_pnl", "median_pnl", "profit_factor"),
     *("sharpe_ratio", "annualized_sharpe_ratio", "sortino_ratio", "calmar_ratio"),
 )
+
+_RETURN: Final = ACCOUNT_DEFINITIONS["total_return"]
+_EFFICIENCY: Final = "tests / where chosen, per day"
+_NO_SET: Final = "no set had the figure"
+_NO_TEST: Final = "nothing was tested"
 
 _UNITS: Final = {"m": 60_000, "h": 3_600_000, "d": DAY_MS, "w": 7 * DAY_MS}
 
@@ -243,15 +250,24 @@ class WalkForward:
         pairs = [
             ("Strategy", f"{self.strategy} on {self.symbol}"),
             ("Walk", f"{'anchored' if self.anchored else 'rolling'}, {len(self.folds)} folds, chosen by {own.label}"),
-            ("Efficiency", MISSING if efficiency is None else f"{efficiency:.2f} (tests / where chosen, per day)"),
+            ("Efficiency", self._no_efficiency() if efficiency is None else f"{efficiency:.2f} ({_EFFICIENCY})"),
+            (_RETURN.label, self._total_return()),
         ]
         if self.tries is not None:
             pairs.append(("Tries", self.tries.line))
         shown = [key for key in _SHOWN if key in self.stats]
-        return pairs + [(DEFINITIONS[key].label, figure_text(DEFINITIONS[key], self.stats[key])) for key in shown]
+        return pairs + [(DEFINITIONS[key].label, explained_text(key, self.stats)) for key in shown]
+
+    def _no_efficiency(self) -> str:
+        chosen = any(fold.params is not None for fold in self.folds)
+        return f"{MISSING}: {'nothing was won where the sets were chosen' if chosen else _NO_SET}"
+
+    def _total_return(self) -> str:
+        """The return of one account through all tests, with its unit."""
+        ends = [float(fold.result.account["end"]) for fold in self.folds if fold.result is not None]
+        return account_text(_RETURN.key, (prod(ends) - 1) * 100 if ends else None, _NO_TEST)
 
     def _rows(self) -> list[list[str]]:
-        own = DEFINITIONS[self.metric]
         rows = []
         for at, fold in enumerate(self.folds):
             stats = {} if fold.result is None else fold.result.stats
@@ -262,18 +278,21 @@ class WalkForward:
                     f"{minute_text(fold.stretch.train_start)} to {minute_text(fold.stretch.train_end)}",
                     f"{minute_text(fold.stretch.test_start)} to {minute_text(fold.stretch.test_end)}",
                     chosen or ("none had the figure" if fold.params is None else "as it is"),
-                    figure_text(own, fold.train_value),
-                    figure_text(own, fold.test_value),
+                    self._text(fold.train, fold.train_value) if fold.params is not None else f"{MISSING}: {_NO_SET}",
+                    self._text(stats, fold.test_value) if fold.result is not None else f"{MISSING}: {_NO_TEST}",
                     str(stats.get("n", 0)),
-                    figure_text(DEFINITIONS["total_pnl"], stats.get("total_pnl")),
+                    f"{MISSING}: {_NO_TEST}" if fold.result is None else fold.result.account.text(_RETURN.key),
                 ]
             )
         return rows
 
+    def _text(self, stats: Mapping[str, Any], value: float | None) -> str:
+        return explained_text(self.metric, {**stats, self.metric: value})
+
     def _titles(self) -> list[str]:
         label = DEFINITIONS[self.metric].label
         return ["Fold", "Chosen on (UTC)", "Tested on (UTC)", "Choice", f"{label}, chosen", f"{label}, test", "Trades",
-                "Total result"]  # fmt: skip
+                _RETURN.label]  # fmt: skip
 
     def report(self) -> str:
         """The walk as Markdown."""
@@ -282,7 +301,8 @@ class WalkForward:
             lines += ["> **Stopped before its end: this is a partial walk.**", ""]
         lines += [*figures(self._pairs()), "", "## Folds", "", *markdown_table(self._titles(), self._rows()), ""]
         lines += [
-            ("The figures above are of the trades of all tests together. Each set was chosen on time that lies before "
+            ("The total return is that of one account through all tests, the other figures above are of the trades of "
+            "all tests together. Each set was chosen on time that lies before "
             "its test; candles before either are history only, and nothing is traded there. A position that is open "
             "at the end of a stretch is closed there."),
         ]  # fmt: skip

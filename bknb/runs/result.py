@@ -170,12 +170,7 @@ class Result:
         Parameters
         ----------
         leave_out
-            One close reason or several, such as ``["frame_end", "data_end"]``.
-
-        Raises
-        ------
-        UnknownName
-            When there is no such close reason.
+            One close reason or several, such as ``["frame_end", "data_end"]``; ``UnknownName`` for others.
         """
         from ..metrics.statistics import statistics
 
@@ -232,19 +227,13 @@ class Result:
         """Return the returns of the account in periods, as fractions, indexed by their beginning (UTC).
 
         Every period the frame touches has a value, 0.0 where nothing happened; for a market with sessions every one in
-        which a candle closed. The product of ``1 + returns`` is the equity at the end.
+        which a candle closed. The product of ``1 + returns`` is the equity at the end. ``UsageError`` for other words.
 
         Parameters
         ----------
         freq
-            A pandas frequency of whole minutes such as ``"1D"``, ``"4h"``, ``"MS"``. Lengths of time are counted from
-            the midnight at or before the start. Weeks are those of pandas: ``"W"`` ends with Sunday and begins on
-            Monday, ``"W-MON"`` ends with Monday and begins on Tuesday; months are the same for ``"MS"`` and ``"ME"``.
-
-        Raises
-        ------
-        UsageError
-            When it is no such frequency.
+            A pandas frequency of whole minutes such as ``"1D"``, ``"4h"``, ``"MS"``; lengths of time are counted from
+            the midnight at or before the start. ``"W"`` ends with Sunday, as in pandas, ``"W-MON"`` with Monday.
 
         Examples
         --------
