@@ -95,7 +95,7 @@ def test_only_gains_get_a_sign(value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("price", "text"), [(1234.5, "1,234.50"), (0.5, "0.5000"), (0.02, "0.020000"), (1e-6, "0.00000100")]
+    ("price", "text"), [(1234.5, "1,234.50"), (0.5, "0.5000"), (0.02, "0.020000"), (1e-6, "0.000001000")]
 )
 def test_prices_have_as_many_decimals_as_they_need(price: float, text: str) -> None:
     assert price_text(price) == text

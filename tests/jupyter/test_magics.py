@@ -174,7 +174,7 @@ def test_a_comparison_from_a_line(fine: Callable[[str], Answer], cell: Callable[
 
 def test_a_look_ahead_check_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str], Answer]) -> None:
     fine(f"%%strategy eager --interval 1h\n{TRADER}")
-    assert "ok    nothing was found" in fine(f"%lookahead BTCUSDT --strategy eager {RUN}").out
+    assert "nothing found in 40 moments" in fine(f"%lookahead BTCUSDT --strategy eager {RUN}").out
     fine(
         "%%strategy clever --interval 1h\nimport asyncio\ntape = asyncio.run(bknb.exchanges.demo().get_candles("
         "'BTCUSDT', '1m', 1704067200000, 20000))\n"
