@@ -89,11 +89,15 @@ def ends(result: bknb.Result) -> list[str]:
 
 
 def ends_of(rows: list[tuple[float, ...]], get_signal: Any, *, first: int = 0, last: int, **options: Any) -> list[str]:
+    return ends(backtested(rows, get_signal, first=first, last=last, **options))
+
+
+def backtested(
+    rows: list[tuple[float, ...]], get_signal: Any, *, first: int = 0, last: int, **options: Any
+) -> bknb.Result:
     options = {"allow_gaps": True, **options}
-    return ends(
-        bknb.backtest(
-            "X", strategy=get_signal, interval="1m", exchange=ranged(rows), frame=(at(first), at(last)), **options
-        )
+    return bknb.backtest(
+        "X", strategy=get_signal, interval="1m", exchange=ranged(rows), frame=(at(first), at(last)), **options
     )
 
 
@@ -216,9 +220,16 @@ def test_a_frame_that_ends_where_nothing_trades_leaves_at_the_first_minute_that_
 
 
 def test_data_that_ends_before_the_frame_does_is_the_end_of_the_data() -> None:
-    for last, ended in ((60, 60), (61, 59), (200, 59)):  # at 60 it was leaving already
-        found = ends_of(flat((-10, 60)), asked_once(30), last=last, allow_gaps=False)
-        assert found == [f"data_end 100 100 @{ended}"]
+    for last in (60, 61, 200):  # at 60 it was leaving already
+        result = backtested(flat((-10, 60)), asked_once(30), last=last, allow_gaps=False)
+        assert ends(result) == ["data_end 100 100 @59"]
+        told = "the data of X on get_candles ended at 2024-01-01 01:00 UTC where a position was open"
+        assert result.warnings[-1] == f"{told}; it ended as data_end"
+    limit = backtested(flat((-10, 60)), asked_once(30, price_open=95.0), last=200, allow_gaps=False)
+    assert ends(limit) == ["cancelled data_end @59"]
+    assert "where an entry was waiting; it ended as data_end" in limit.warnings[-1]
+    over = backtested(flat((-10, 60)), asked_once(30, minute_estimated_time=5), last=60, allow_gaps=False)
+    assert over.warnings == []
 
 
 def test_a_hole_at_the_end_of_a_frame_is_refused_and_one_behind_it_is_not() -> None:

@@ -214,7 +214,7 @@ def test_the_kernel_equals_its_specification(model: str, seed: int) -> None:
     ("level", "last", "expected"),
     [
         (np.nan, 9, (kernel.DATA_END, 9)),
-        (np.nan, 10, (kernel.DATA_END, 11)),  # the deadline is the close of the last candle: no candle fills it
+        (np.nan, 10, (kernel.DATA_END, 10)),  # the deadline is the close of the last candle: no candle fills it
         (np.nan, 11, (kernel.TIME_EXPIRED, 11)),
         (99.0, 9, (kernel.DATA_END_CANCEL, 9)),
         (99.0, 10, (kernel.TIMEOUT, 11)),

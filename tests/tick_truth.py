@@ -124,7 +124,7 @@ class Truth:
                 price = float(rest[hit]) if hit + start == 0 else level
                 return price, self._times[i], reason, float(self.path.fair[i][hit + start])
         close, end = float(self.path.close[-1]), self._times[-1]
-        return close, due if end < due <= end + MINUTE else end, "data_end", close
+        return close, end, "data_end", close
 
     def _reaches(self, i: int, side: int, level: float) -> bool:
         return self._high[i] >= level if side > 0 else self._low[i] <= level

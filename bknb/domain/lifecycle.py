@@ -752,9 +752,8 @@ def _waiting_halt(state: Waiting, given: Halt, rules: Rules) -> Step:
 
 
 def _holding_data_end(state: Holding, given: DataEnd, rules: Rules) -> Step:
-    when = given.t if state.leaving is None else max(given.t, state.leaving.decided_at)
     price = given.close if rules.model.fills_at_open else given.price
-    return _close(state, when, given.price, Exit("data_end", price, ambiguous=False), rules)
+    return _close(state, given.t, given.price, Exit("data_end", price, ambiguous=False), rules)
 
 
 _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {

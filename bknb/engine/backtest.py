@@ -152,6 +152,7 @@ class BacktestRun:
         async with time_limited(loop, plan.settings.max_signal_generation_seconds):
             async for result in self._walk(walk, questions, loop):
                 yield result
+        self._tell_data_end(series)
         self.seconds = stopwatch() - began
         self._report(self.processed if self.stopped else self.total)
         self._time("backtest_total", self.seconds)
@@ -229,6 +230,17 @@ class BacktestRun:
         if last < end - MINUTE_MS:
             early = (end - last) // MINUTE_MS
             self.records.warnings.append(f"the data of {where} ends {early} minutes before the end of the frame")
+
+    def _tell_data_end(self, series: Series) -> None:
+        """Add a warning where the end of the data ended something."""
+        plan, records = self.plan, self.records
+        closed = any(end.close_reason == "data_end" for end in records.closed[-1:])
+        cancelled = any(end.reason == "data_end" for end in records.cancelled[-1:])
+        if closed or cancelled:
+            end = utc_text(int(series.candles.timestamp[-1]) + MINUTE_MS)
+            what = "a position was open" if closed else "an entry was waiting"
+            where = f"{plan.symbol} on {plan.exchange.name}"
+            records.warnings.append(f"the data of {where} ended at {end} where {what}; it ended as data_end")
 
     async def _walk(
         self, walk: MinuteWalk, questions: Questions, loop: StrategyLoop

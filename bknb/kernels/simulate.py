@@ -404,7 +404,7 @@ def _ended_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> 
         return DATA_END, market.last_close, end, end, -1
     fill = _next_fill(market, over)
     if fill == count:
-        return DATA_END, market.last_close, max(end, due), due - 1, fill
+        return DATA_END, market.last_close, end, due - 1, fill
     return (rules.frame_end if due >= last else TIME_EXPIRED), market.open[fill], times[fill], due - 1, fill
 
 
