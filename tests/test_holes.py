@@ -20,6 +20,9 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records
 from bknb.errors import GapError
+from bknb.domain.interval import interval_ms
+from bknb.market.candles import Candles
+from bknb.market.resample import resample
 from bknb.market.sessions import Sessions, as_sessions
 from bknb.testing.clocks import SimulatedClock
 
@@ -59,21 +62,33 @@ def asked_once(minute: int, **levels: float) -> Any:
     return get_signal
 
 
-def both(rows: list[tuple[float, ...]], get_signal: Any, *, first: int, last: int, interval: str = "1m") -> list[Any]:
+def both(
+    rows: list[tuple[float, ...]], get_signal: Any, *, first: int, last: int, interval: str = "1m", **options: Any
+) -> list[Any]:
     """The results of a backtest, and of a live run over the same minutes, holes allowed."""
     exchange = bknb.add_exchange("holed", get_candles=ranged(rows), intervals=["1m"])
     strategy = bknb.add_strategy("once", interval=interval, get_signal=get_signal)
-    made = [bknb.backtest("X", strategy=strategy, exchange=exchange, frame=(at(first), at(last)), allow_gaps=True)]
+    made = bknb.backtest("X", strategy=strategy, exchange=exchange, frame=(at(first), at(last)),
+                         allow_gaps=True, **options)  # fmt: skip
+    return [made, lived_through(strategy, exchange, first=first, last=last, **options)]
+
+
+def lived_through(
+    strategy: Any, exchange: Any, *, first: int, last: int, clock: Any = None, **options: Any
+) -> bknb.Result:
+    """The result of a live run over recorded minutes, holes allowed."""
     task = bknb.Live.background(
         "X",
         strategy=strategy,
         exchange=exchange,
-        clock=SimulatedClock(at(first)),
+        clock=clock or SimulatedClock(at(first)),
         until=at(last),
-        store=bknb.stores.memory(),
-        allow_gaps=True,
+        **{"store": bknb.stores.memory(), "allow_gaps": True, **options},
     )
-    return [*made, task.result(timeout=60)]
+    try:
+        return task.result(timeout=10)
+    finally:
+        task.stop(now=True)
 
 
 def line(event: Any) -> str:
@@ -118,6 +133,53 @@ def test_what_the_clock_ends_in_a_hole_ends_at_its_moment() -> None:
     assert ends_of(rows, resting, last=350, settings={"schedule_await_minutes": 100}) == ["cancelled timeout @130"]
 
 
+@pytest.mark.parametrize("hole", [(30, 31), (30, 32), (29, 33), (30, 35), (25, 90)])
+@pytest.mark.parametrize("due", [30, 31, 32, 34, 40])
+def test_what_the_clock_ends_in_a_hole_ends_live_as_in_a_backtest(hole: tuple[int, int], due: int) -> None:
+    rows = [(at(k), *(4 * (100 + k / 100,)), 1.0) for k in range(-10, 140) if not hole[0] <= k < hole[1]]
+    for answer in (asked_once(20, minute_estimated_time=due - 20), asked_once(20, price_open=95.0)):
+        options: dict[str, Any] = {"settings": {"schedule_await_minutes": due - 20}}
+        backtest, lived = both(rows, answer, first=10, last=130, **options)
+        assert lived.errors == []
+        assert ends(lived) == ends(backtest)
+        assert len(ends(lived)) == 1
+
+
+def test_a_machine_that_slept_over_the_end_of_a_hole_decides_late() -> None:
+    class Asleep(SimulatedClock):
+        async def sleep_until(self, when: int) -> None:
+            await super().sleep_until(at(50) if at(30) < when < at(50) else when)
+
+    rows = [(at(k), *(4 * (100 + k / 100,)), 1.0) for k in range(-10, 100) if not 30 <= k < 35]
+    exchange = bknb.add_exchange("holed", get_candles=ranged(rows), intervals=["1m"])
+    strategy = bknb.add_strategy("once", interval="1m", get_signal=asked_once(20, minute_estimated_time=12))
+    result = lived_through(strategy, exchange, first=10, last=90, clock=Asleep(at(10)))
+    assert ends(result) == ["time_expired 100.2 100.5 @50"]
+    (failure,) = result.errors
+    assert (failure.kind, failure.message) == (
+        "late",
+        "TimeoutError: the decision of 2024-01-01 00:32 UTC was made 14 minutes late: the hole it fell in was seen to "
+        "end at 2024-01-01 00:36 UTC; it fills at the market of then",
+    )
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("until", [100, 101, 102, 130])
+def test_a_live_run_ends_at_its_time_where_no_candle_comes_any_more(model: str, until: int) -> None:
+    store = bknb.stores.memory()
+    exchange = bknb.add_exchange("ends", get_candles=ranged(flat((-10, 100))), intervals=["1m"])
+    strategy = bknb.add_strategy("once", interval="1m", get_signal=asked_once(20), execution=model)
+    clock = SimulatedClock(at(10))
+    result = lived_through(strategy, exchange, first=10, last=until, clock=clock, store=store)
+    assert clock.now() <= at(until + 1)
+    assert (ends(result), result.errors) == ([], [])
+    told = f"the run ended at 2024-01-01 {until // 60:02}:{until % 60:02} UTC; its last candle closed at 2024-01-01 01:40 UTC"
+    assert result.warnings == ([told] if until > 100 else [])
+    exchange = bknb.add_exchange("ends", get_candles=ranged(flat((-10, 100), (130, 500))), intervals=["1m"])
+    again = lived_through(strategy, exchange, first=until, last=350, store=store)
+    assert [each.split()[0] for each in ends(again)] == ["time_expired"]
+
+
 def test_a_question_that_a_hole_made_impossible_comes_at_the_first_moment_that_allows_it() -> None:
     rows = flat((0, DAY - 1), (DAY, 3 * DAY))
     asked: list[str] = []
@@ -151,6 +213,59 @@ def test_a_look_back_across_a_hole_counts_candles(hole: int, interval: str) -> N
     for index, candles in enumerate(seen):
         closed = [open_time for open_time in known if open_time + step <= begin + 30 + index]
         assert candles == closed[-100:]
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("hole", [(50, 55), (50, 56), (50, 57), (48, 63), (50, 66), (50, 1500)])
+def test_higher_candles_are_counted_across_a_hole_live_as_in_a_backtest(hole: tuple[int, int], *, native: bool) -> None:
+    rows = flat((-60, hole[0]), (hole[1], hole[1] + 40))
+    seen: list[tuple[int, list[int]]] = []
+
+    def get_signal(ctx: Any) -> None:
+        opened = [(ctx.candles(interval, 2).timestamp - ORIGIN) // MINUTE for interval in ("1m", "5m", "15m")]
+        seen.append(((ctx.when_ms - ORIGIN) // MINUTE, [int(minute) for each in opened for minute in each]))
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        if interval == "1m":
+            return ranged(rows)(symbol, interval, since, limit)
+        made = resample(Candles.from_rows(rows), interval, allow_gaps=True)
+        step = interval_ms(interval)
+        chosen = made.take((made.timestamp >= since) & (made.timestamp < since + limit * step))
+        return [tuple(candle.values()) for candle in chosen]
+
+    exchange = bknb.add_exchange("holed", get_candles=get_candles, intervals=["1m", "5m", "15m"] if native else ["1m"])
+    for interval in ("1m", "5m"):
+        strategy = bknb.add_strategy("looks", interval=interval, get_signal=get_signal)
+        frame = (at(40), at(hole[1] + 30))
+        backtest = bknb.backtest("X", strategy=strategy, exchange=exchange, frame=frame, allow_gaps=True)
+        expected, seen[:] = list(seen), []
+        lived = lived_through(strategy, exchange, first=40, last=hole[1] + 30)
+        assert [each for each in seen if each[0] < hole[1] + 30] == expected
+        assert (backtest.errors, lived.errors, len(expected) > 5) == ([], [], True)
+        seen.clear()
+
+
+@pytest.mark.parametrize("holed", [False, True])
+@pytest.mark.parametrize("late", [20_000, 50_000])
+def test_a_candle_that_is_only_late_is_waited_for(late: int, *, holed: bool) -> None:
+    clock = SimulatedClock(at(30))
+    hours = {"X": flat((-100, 60)), "Y": flat((-100, 0), (10 if holed else 0, 60))}
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        arrived = clock.now() - (late if symbol == "Y" else 0)
+        rows = [row for row in hours[symbol] if row[0] + MINUTE <= max(arrived, at(20))]
+        return ranged(rows)(symbol, interval, since, limit)
+
+    seen: list[int] = []
+
+    def get_signal(ctx: Any) -> None:
+        newest = ctx.get_candles("Y", "1m", 50).timestamp[-1]
+        seen.append(int(ctx.when_ms - newest))
+
+    exchange = bknb.add_exchange("slow", get_candles=get_candles, intervals=["1m"])
+    strategy = bknb.add_strategy("pairs", interval="5m", get_signal=get_signal)
+    result = lived_through(strategy, exchange, first=30, last=50, clock=clock)
+    assert (seen, result.errors) == ([MINUTE] * 5, [])
 
 
 def test_a_look_back_to_the_beginning_says_where_the_data_begins() -> None:

@@ -114,6 +114,7 @@ class LiveRun:
         self._minutes: Series | None = None  # what is left of the candle stream when the run is over
         self._work: asyncio.Task[None] | None = None
         self._tries = 0
+        self._overdue_since: int | None = None  # the first look after the end of the run at which a candle was missing
         self._late = False
         self._woken = asyncio.Event()
         owner = Owner(
@@ -349,20 +350,23 @@ class LiveRun:
     def _decided_at(self, when: int) -> int:
         """The clock at a decision for the moment ``when`` (UTC ms); a late one is counted and told.
 
-        Late is more than a minute; on a clock that runs faster than time, a minute of real time.
+        Late is more than a minute; on a clock that runs faster than time, a minute of real time. A moment inside a hole
+        is known when the first candle behind the hole has closed.
         """
-        now = self.plan.clock.now()
-        if now <= when + MINUTE_MS * max(1.0, getattr(self.plan.clock, "speed", 1.0)):
+        now, known = self.plan.clock.now(), max(when, self._last_minute + MINUTE_MS)
+        if now <= known + MINUTE_MS * max(1.0, getattr(self.plan.clock, "speed", 1.0)):
             return when
         if self._strategy_loop.rules.model.fills_at_open:
-            self._tell_late(when, now, "made")
+            self._tell_late(when, now, "made", known=known)
         return now
 
-    def _tell_late(self, when: int, now: int, what: str) -> None:
+    def _tell_late(self, when: int, now: int, what: str, *, known: int | None = None) -> None:
         self.records.late.append((when, now))
-        behind = (now - when) // MINUTE_MS
-        text = f"the decision of {utc_text(when)} was {what} {behind} minutes late; it fills at the market of then"
-        self._strategy_loop.fail("late", NotEnoughData(text), when)
+        known = when if known is None else known
+        hole = f": the hole it fell in was seen to end at {utc_text(known)}" if known > when else ""
+        behind = f"{(now - known) // MINUTE_MS} minutes late{hole}"
+        text = f"the decision of {utc_text(when)} was {what} {behind}; it fills at the market of then"
+        self._strategy_loop.fail("late", TimeoutError(text), when)
 
     # --- a minute -----------------------------------------------------------------------------------------------
 
@@ -384,13 +388,29 @@ class LiveRun:
         except Exception as error:  # noqa: BLE001 -- whatever a source raises is reported; the next minute tries again
             self._strategy_loop.fail("exchange", error, self._last_minute)
         self._time(stopwatch() - began)
-        if self._leave or (self._reached_end() and not self._late):
+        if self._leave or self._is_over():
             return True
         return self.stopped and isinstance(self._strategy_loop.state, Flat)
 
-    def _reached_end(self) -> bool:
-        until = self.plan.until
-        return until is not None and self._last_minute + MINUTE_MS >= until
+    def _is_over(self) -> bool:
+        """Whether ``until`` has come, with every candle before it; one that is missing is waited for for a minute."""
+        until, now, known = self.plan.until, self.plan.clock.now(), self._last_minute + MINUTE_MS
+        if until is None or known >= until:
+            return until is not None and not self._late
+        if now < until:
+            return False
+        sessions, minutes = self._window.sessions, self._window.known(self.plan.symbol, "1m")
+        if sessions is not None and sessions.next_open(known, until) >= until:
+            return True
+        if minutes is not None:
+            first, behind = minutes.candles.timestamp.searchsorted([known, until])
+            if first == behind < len(minutes.candles):  # a hole
+                return True
+        self._overdue_since = now if self._overdue_since is None else self._overdue_since
+        if now < self._overdue_since + MINUTE_MS:
+            return False
+        self.records.warn(f"the run ended at {utc_text(until)}; its last candle closed at {utc_text(known)}")
+        return True
 
     async def _catch_up(self) -> None:
         """Question and minute in turn, from where the run stands to the present."""
@@ -401,8 +421,9 @@ class LiveRun:
         self._look_for_volume()
         if arrived:
             await self._moment(self._last_minute + MINUTE_MS)
-        for index in range(int(arrived), len(minutes)):
-            if self._leave or self._reached_end():
+        until = len(minutes) if plan.until is None else int(minutes.timestamp.searchsorted(plan.until))
+        for index in range(int(arrived), until):
+            if self._leave:
                 return
             if index % 64 == 63:
                 await asyncio.sleep(0)  # many missed minutes must not hold the others
@@ -477,7 +498,7 @@ class LiveRun:
                 pass  # not asked later either: a resumed run must not open what was not to be opened now
             elif late is not None and self.plan.clock.now() - when > late * MINUTE_MS:
                 self._strategy_loop.fail(
-                    "late", NotEnoughData(f"the question is older than late_minutes = {late}"), when
+                    "late", TimeoutError(f"the question is older than late_minutes = {late}"), when
                 )
             else:
                 await self._strategy_loop.ask(when, patient=self.plan.clock.now() < when + MINUTE_MS)

@@ -66,6 +66,10 @@ class Series:
             return (floor_to(when, self.step) - self.start) // self.step
         return int(np.searchsorted(self.candles.timestamp, when - self.step, side="right"))
 
+    def available(self, when: int) -> int:
+        """How many candles that have closed at ``when`` are here."""
+        return min(self.closed(when), len(self.candles))
+
 
 class Window:
     """The candles of a run in memory, loaded from its feed when needed.
@@ -122,7 +126,7 @@ class Window:
         if not self._feed.allow_gaps:
             return series
         earliest = max(0, when - max(_FARTHEST_MS, 4 * count * series.step))
-        while series.closed(when) < count and series.since > earliest:
+        while series.available(when) < count and series.since > earliest:
             further = max(2 * (when - series.since), DAY_MS)
             series = await self._load_before(symbol, interval, max(earliest, when - further))
         return series
@@ -204,6 +208,8 @@ class Window:
             minutes = await self.load(symbol, "1m", since)
             first = int(np.searchsorted(minutes.candles.timestamp, since))
             until = min(self.horizon, minutes.until)
+            if self._growing and self._feed.allow_gaps:  # a minute that has not come within one more is a hole
+                until = max(until, self.horizon - MINUTE_MS)
             candles = resample(
                 minutes.candles[first:],
                 interval,
@@ -272,23 +278,43 @@ class Window:
         oldest = self._feed.reach_back(when, step, limit)
         series = self._series.get((symbol, interval))
         holes = self._feed.allow_gaps
-        if series is None or (series.closed(when) < limit and (series.since > oldest or holes)):
+        if series is None or (series.available(when) < limit and (series.since > oldest or holes)):
             since = self._feed.reach_back(oldest, step, _HEADROOM)
             series = fetch_now(self.load_closed(symbol, interval, when, limit, since=since))
         elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
             series = fetch_now(self.load(symbol, interval, series.since))
-        last = series.closed(when)
-        if last < limit or last > len(series.candles):
-            self._refuse(series, symbol, interval, limit, when)
+        last, lacking = series.available(when), self._lacks_newest(series, symbol, when)
+        if last < limit or lacking:
+            self._refuse(series, symbol, interval, limit, when, lacking=lacking)
         return series.candles[last - limit : last].copy()
 
-    def _refuse(self, series: Series, symbol: str, interval: str, limit: int, when: int) -> None:
-        candles, last = series.candles, series.closed(when)
+    def _lacks_newest(self, series: Series, symbol: str, when: int) -> bool:
+        """Whether a candle that has closed at ``when`` is not here, and has not turned out to be a hole.
+
+        It is a hole where gaps are allowed, none of its minutes is here, and a later minute is; or where nothing came
+        within a minute after its end.
+        """
+        newest, end = floor_to(when, series.step), _end_of(series.candles, series.step, series.since)
+        if end >= newest or (not self._growing and series.closed(when) <= len(series.candles)):
+            return False
+        if self.sessions is not None and self.sessions.next_open(end, newest) >= newest:
+            return False
+        minutes = self._series.get((symbol, "1m"))
+        if self._feed.allow_gaps and minutes is not None:
+            first, behind = np.searchsorted(minutes.candles.timestamp, [end, newest])
+            if first < behind:
+                return True
+            if behind < len(minutes.candles):
+                return False
+        return not (self._growing and self._feed.allow_gaps and newest + MINUTE_MS <= self.horizon)
+
+    def _refuse(self, series: Series, symbol: str, interval: str, limit: int, when: int, *, lacking: bool) -> None:
+        candles, last = series.candles, series.available(when)
         wanted = f"{limit} closed {interval} candles of {symbol} were asked for at {minute_text(when)} UTC"
         if not len(candles):
             raise NotEnoughData(f"{wanted}\n{self.source.name} has none before that moment")
         first = f"{minute_text(int(candles.timestamp[0]))} UTC"
-        if last > len(candles):
+        if lacking:
             end = f"{minute_text(int(candles.timestamp[-1]) + series.step)} UTC"
             raise NotEnoughData(f"{wanted}\nthe data of {self.source.name} ends at {end}", late=self._growing)
         raise NotEnoughData(
@@ -321,5 +347,6 @@ class Window:
         return await asyncio.wrap_future(submit(self.load_closed(symbol, "1m", start, count, since=since)))
 
 
-def _end_of(candles: Candles, step: int) -> int:
-    return int(candles.timestamp[-1]) + step
+def _end_of(candles: Candles, step: int, since: int = 0) -> int:
+    """When the last candle closes; ``since`` where there is none."""
+    return int(candles.timestamp[-1]) + step if len(candles) else since
