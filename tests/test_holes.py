@@ -15,12 +15,12 @@ from scenarios import MINUTE, ORIGIN
 from worlds import MODELS, SEEDS, SETTINGS, signals
 
 import bknb
+from bknb.domain.interval import interval_ms
 from bknb.domain.signal import Cancelled, Closed
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records
 from bknb.errors import GapError
-from bknb.domain.interval import interval_ms
 from bknb.market.candles import Candles
 from bknb.market.resample import resample
 from bknb.market.sessions import Sessions, as_sessions
@@ -156,11 +156,9 @@ def test_a_machine_that_slept_over_the_end_of_a_hole_decides_late() -> None:
     result = lived_through(strategy, exchange, first=10, last=90, clock=Asleep(at(10)))
     assert ends(result) == ["time_expired 100.2 100.5 @50"]
     (failure,) = result.errors
-    assert (failure.kind, failure.message) == (
-        "late",
-        "TimeoutError: the decision of 2024-01-01 00:32 UTC was made 14 minutes late: the hole it fell in was seen to "
-        "end at 2024-01-01 00:36 UTC; it fills at the market of then",
-    )
+    told = "2024-01-01 00:32 UTC was made 14 minutes late: the hole it fell in was seen to end at 2024-01-01 00:36 UTC"
+    assert failure.message == f"TimeoutError: the decision of {told}; it fills at the market of then"
+    assert failure.kind == "late"
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -173,7 +171,8 @@ def test_a_live_run_ends_at_its_time_where_no_candle_comes_any_more(model: str, 
     result = lived_through(strategy, exchange, first=10, last=until, clock=clock, store=store)
     assert clock.now() <= at(until + 1)
     assert (ends(result), result.errors) == ([], [])
-    told = f"the run ended at 2024-01-01 {until // 60:02}:{until % 60:02} UTC; its last candle closed at 2024-01-01 01:40 UTC"
+    ended = f"2024-01-01 {until // 60:02}:{until % 60:02} UTC"
+    told = f"the run ended at {ended}; its last candle closed at 2024-01-01 01:40 UTC"
     assert result.warnings == ([told] if until > 100 else [])
     exchange = bknb.add_exchange("ends", get_candles=ranged(flat((-10, 100), (130, 500))), intervals=["1m"])
     again = lived_through(strategy, exchange, first=until, last=350, store=store)
