@@ -125,6 +125,7 @@ class LiveRun:
         )
         self._saving = StateSaver(plan.store, owner, all_delivered=_all_delivered)
         self._last_minute = self._begun = 0
+        self._known = 0  # the moment (UTC ms) up to which candles have come
         self._last_asked: int | None = None
         self._volume_seen: bool | None = None  # whether the source has reported a volume; None before the first minute
 
@@ -353,7 +354,7 @@ class LiveRun:
         Late is more than a minute; on a clock that runs faster than time, a minute of real time. A moment inside a hole
         is known when the first candle behind the hole has closed.
         """
-        now, known = self.plan.clock.now(), max(when, self._last_minute + MINUTE_MS)
+        now, known = self.plan.clock.now(), max(when, self._known)
         if now <= known + MINUTE_MS * max(1.0, getattr(self.plan.clock, "speed", 1.0)):
             return when
         if self._strategy_loop.rules.model.fills_at_open:
@@ -427,12 +428,14 @@ class LiveRun:
                 return
             if index % 64 == 63:
                 await asyncio.sleep(0)  # many missed minutes must not hold the others
-            before, self._last_minute = self._last_minute, int(minutes.timestamp[index])
-            loop.move_to(self._last_minute)
+            minute, opened = self._minute(minutes, index), int(minutes.timestamp[index])
+            self._known = opened + MINUTE_MS
+            if minute is not None:
+                await self._end_due(opened)  # in a hole before it, if at all; the minute itself is not taken yet
+            before, self._last_minute = self._last_minute, opened
+            loop.move_to(opened)
             try:
-                minute = self._minute(minutes, index)
                 if minute is not None:
-                    await self._end_due(minute.t)  # in a hole before it, if at all
                     if self.orders is not None:
                         self.orders.saw(minute)
                     await loop.take(minute)
@@ -464,8 +467,9 @@ class LiveRun:
 
     async def _end_due(self, when: int) -> None:
         due = self._strategy_loop.due
-        if due <= when:
-            await self._strategy_loop.end_due(due, self._window.average_price(self.plan.symbol, due))
+        if due <= when:  # no candle lies between the last one and what is due in a hole or in closed hours
+            last = min(due, self._last_minute + MINUTE_MS)
+            await self._strategy_loop.end_due(due, self._window.average_price(self.plan.symbol, last))
 
     async def _end_while_closed(self) -> None:
         """End what the clock ends while the market is closed: no minute comes, so none has to be waited for."""
