@@ -90,12 +90,27 @@ def test_a_frame_beyond_the_calendar_is_refused_before_anything_is_fetched(frame
 def test_a_note_is_no_formula_in_a_spreadsheet(note: str, tmp_path: Path) -> None:
     result = run(note=note)
     assert result.trades["note"].iloc[0] == note
-    with result.to_csv(tmp_path / "trades.csv").open(newline="") as file:
+    with result.to_csv(tmp_path).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(result.trades) > 0
     assert rows[0]["note"] == f"'{note}"
     assert [float(row["price_open"]) for row in rows] == list(result.trades["price_open"])
     assert all(not row["pnl_percentage"].startswith("'") for row in rows)
+
+
+def test_the_trades_are_written_into_a_folder(tmp_path: Path) -> None:
+    result = run()
+    folder = tmp_path / "reports" / "first"
+    assert result.to_csv(folder) == folder / "trades.csv"
+    assert result.to_csv(str(folder)) == folder / "trades.csv"  # once more in its place
+    assert [path.name for path in folder.iterdir()] == ["trades.csv"]
+    (tmp_path / "notes").write_text("mine")
+    for wrong in (tmp_path / "notes", tmp_path / "out.csv"):
+        with pytest.raises(bknb.UsageError, match=r"into a folder, and .* is the path of a file\ngive the folder"):
+            result.to_csv(wrong)
+    assert not (tmp_path / "out.csv").exists()
+    with pytest.raises(bknb.UsageError, match=r"got ''\ngive a path such as './dump'"):
+        result.to_csv("")
 
 
 @given(st.floats(min_value=1e-16, max_value=1e-5))

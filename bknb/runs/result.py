@@ -363,20 +363,46 @@ class Result:
 
         return backtest_report(self)
 
-    def to_csv(self, path: str | os.PathLike[str]) -> Path:
-        """Write the trades as CSV, and return the path; no note, id or symbol is a formula in a spreadsheet.
+    def to_csv(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the trades as ``trades.csv`` into a folder, and return the path of that file.
 
-        A text that begins with ``=``, ``+``, ``-`` or ``@`` and is no number gets an apostrophe in front.
+        The columns are those of ``.trades``. No note, id or symbol is a formula in a spreadsheet: a text that begins
+        with ``=``, ``+``, ``-`` or ``@`` and is no number gets an apostrophe in front.
+
+        Parameters
+        ----------
+        folder
+            The folder; it is made when it is missing. A ``trades.csv`` in it is replaced, other files are left alone.
+
+        Returns
+        -------
+        Path
+            The path of ``trades.csv`` in the folder.
 
         Raises
         ------
         UsageError
-            The disk did not take the file.
-        """
-        from ..stores.atomic import write_named
+            The path is none, ends in ``.csv``, or is that of a file: give the folder. The disk did not take the file:
+            choose another folder, or make room and allow writing there.
 
+        Examples
+        --------
+        >>> import bknb, tempfile
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result.to_csv(folder).name
+        'trades.csv'
+        """
+        from ..stores.atomic import as_path, write_named
+
+        place = as_path(folder, "./dump")
+        if place.is_file() or (place.suffix.lower() == ".csv" and not place.is_dir()):
+            raise UsageError(
+                f"to_csv writes trades.csv into a folder, and {place} is the path of a file\n"
+                f"give the folder, such as to_csv({str(place.parent)!r})"
+            )
         safe = self.trades.map(lambda value: without_formula(value) if isinstance(value, str) else value)
-        return write_named(path, safe.to_csv(index=False).encode())
+        return write_named(place / "trades.csv", safe.to_csv(index=False).encode())
 
     def figure(self) -> Any:
         """Return a plotly figure: equity with drawdown below, trades marked, the price behind."""
