@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -161,6 +162,65 @@ def test_a_history_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PATH", "")
     with pytest.raises(bknb.UsageError, match="git is not installed"):
         Guard(tmp_path, frozenset()).check_history(tmp_path)
+
+
+def git(folder: Path, *words: str) -> None:
+    named = ("-c", "user.name=me", "-c", "user.email=me@example.com", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", "-C", str(folder), *named, *words], check=True, capture_output=True)
+
+
+def commit(folder: Path, name: str, text: str, message: str) -> None:
+    (folder / name).write_text(text)
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", message)
+
+
+def test_a_side_branch_that_was_merged_and_deleted_is_in_the_history(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-b", "main")
+    commit(tmp_path, "a.py", "x = 1", "first")
+    git(tmp_path, "checkout", "-b", "side")
+    commit(tmp_path, "keys.py", f"api_key = '{made_up(96)}'", f"password = '{made_up(97)}'")
+    (tmp_path / "keys.py").unlink()
+    commit(tmp_path, "a.py", "x = 1", "without it")
+    git(tmp_path, "checkout", "main")
+    commit(tmp_path, "b.py", "y = 1", "second")
+    git(tmp_path, "merge", "--no-ff", "-m", "merged", "side")
+    git(tmp_path, "branch", "-D", "side")
+    git(tmp_path, "reflog", "expire", "--expire=all", "--all")
+    with pytest.raises(bknb.UsageError) as told:
+        Guard(tmp_path, frozenset()).check_history(tmp_path)
+    assert "keys.py" in str(told.value)
+    assert "commit messages" in str(told.value)
+
+
+def test_a_folder_that_only_a_deleted_side_branch_held_has_a_history(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-b", "main")
+    commit(tmp_path, "a.py", "x = 1", "first")
+    git(tmp_path, "checkout", "-b", "side")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    commit(inner, "keys.py", f"api_key = '{made_up(98)}'", "added")
+    git(tmp_path, "rm", "inner/keys.py")
+    git(tmp_path, "commit", "-m", "removed")
+    git(tmp_path, "checkout", "main")
+    git(tmp_path, "merge", "--no-ff", "-m", "merged", "side")
+    git(tmp_path, "branch", "-D", "side")
+    inner.mkdir(exist_ok=True)
+    with pytest.raises(bknb.UsageError, match=r"inner/keys\.py"):
+        Guard(inner, frozenset()).check_history(inner)
+
+
+def test_what_a_repository_does_not_hold_has_no_history(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-b", "main")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "a.py").write_text("x = 1")
+    assert not list(git_history.history_of(inner))  # nothing was committed yet
+    git(tmp_path, "add", ".")
+    Guard(inner, frozenset()).check_history(inner)
+    git(tmp_path, "rm", "--cached", "inner/a.py")
+    git(tmp_path, "commit", "--allow-empty", "-m", "first")
+    assert not list(git_history.history_of(inner))
 
 
 def test_a_folder_in_no_repository_has_no_history(tmp_path: Path) -> None:

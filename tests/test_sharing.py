@@ -723,6 +723,23 @@ except OSError as error:
 
 
 @pytest.mark.kernel
+@pytest.mark.parametrize("target", ["story-share", "new/story-share", "story.zip"])
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_notebook_in_a_git_repository_is_shared(target: str, tmp_path: Path, *, tracked: bool) -> None:
+    def git(*words: str) -> None:
+        named = ("-c", "user.name=me", "-c", "user.email=me@example.com", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", "-C", str(tmp_path), *named, *words], check=True, capture_output=True)
+
+    path = write(tmp_path / "nb", "1")
+    git("init")
+    if tracked:
+        git("add", ".")
+    git("commit", "--allow-empty", "-m", "first")
+    for _ in ("new", "replaced"):
+        assert bknb.share(path, tmp_path / target, check=False).path.exists()
+
+
+@pytest.mark.kernel
 def test_a_failing_cell_is_told_by_its_own_number(tmp_path: Path) -> None:
     with pytest.raises(bknb.UsageError, match=r"cell \[2\] of the notebook failed: ZeroDivisionError"):
         bknb.share(write(tmp_path / "nb", "1", "1 / 0"), tmp_path / "out")

@@ -19,7 +19,8 @@ _PLACE: Final = "git history"
 def history_of(folder: Path, *, limit: int = LARGEST_HISTORY) -> Iterator[tuple[str, bytes]]:
     """Every version of every file of a folder that any branch or tag holds, with its place, and the commit messages.
 
-    Nothing when the folder is in no repository.
+    Side branches that were merged and deleted are included, also when nothing is left of what they changed. Nothing
+    when the folder is in no repository.
 
     Raises
     ------
@@ -33,7 +34,7 @@ def history_of(folder: Path, *, limit: int = LARGEST_HISTORY) -> Iterator[tuple[
     top = _git(folder, "rev-parse", "--show-toplevel").decode(errors="replace").strip()
     if (
         _git(folder, "ls-files", "--", ".") == b""
-        and _git(folder, "log", "--all", "-1", "--format=x", "--", ".") == b""
+        and _git(folder, "log", "--all", "--full-history", "-1", "--format=%H", "--", ".") == b""
     ):
         return  # the repository is around the folder and holds nothing of it
     named = _objects(folder)
@@ -49,13 +50,13 @@ def history_of(folder: Path, *, limit: int = LARGEST_HISTORY) -> Iterator[tuple[
         raise Unreadable(f"its git history is too large to scan: {total:,} bytes, the limit is {limit:,}")
     for name in blobs:
         yield f"{_PLACE} of {Path(top).name}, {named[name]} ({name[:7]})", _git(folder, "cat-file", "blob", name)
-    yield f"{_PLACE}, commit messages", _git(folder, "log", "--all", "--format=%B", "--", ".")
+    yield f"{_PLACE}, commit messages", _git(folder, "log", "--all", "--full-history", "--format=%B", "--", ".")
 
 
 def _objects(folder: Path) -> dict[str, str]:
     """Names of the objects of a folder, to their paths."""
-    listed = _git(folder, "rev-list", "--all", "--reflog", "--objects", "--", ".").decode(errors="replace")
-    pairs = (row.partition(" ") for row in listed.splitlines())
+    listed = _git(folder, "rev-list", "--all", "--reflog", "--full-history", "--objects", "--", ".")
+    pairs = (row.partition(" ") for row in listed.decode(errors="replace").splitlines())
     return {name: path for name, _, path in pairs if path}
 
 

@@ -105,9 +105,10 @@ def share(
     ------
     UsageError
         An option is none of what it can be; a secret was found (with its place), also in the git history of the
-        notebook's folder or of the target; a file is too large to scan or of a format that cannot be read; a cell
-        failed, a file outside the folder is read, the target holds something else, the pins cannot be installed,
-        ``"fresh"`` was asked for and no environment can be made, or the copy does not give the same.
+        notebook's folder or of the target, or of the nearest folder above it when it is none yet; a file is too large
+        to scan or of a format that cannot be read; a cell failed, a file outside the folder is read, the target holds
+        something else, the pins cannot be installed, ``"fresh"`` was asked for and no environment can be made, or the
+        copy does not give the same.
 
     Examples
     --------
@@ -130,7 +131,7 @@ def share(
     target = _target(source, given)
     guard = Guard(source.resolve().parent, accepted)
     guard.check(secrets.notebook_texts(node))
-    for place in dict.fromkeys((source.resolve().parent, target.resolve())):
+    for place in dict.fromkeys((source.resolve().parent, _nearest_folder(target.resolve()))):
         guard.check_history(place)
     with tempfile.TemporaryDirectory(prefix="bknb-share-") as scratch:
         folder, seen = Path(scratch, "share"), Path(scratch, "seen")
@@ -194,6 +195,11 @@ def _target(source: Path, to: Path | None) -> Path:
     if source.resolve().is_relative_to(target.resolve()):
         raise UsageError(f"{target} holds the notebook itself\nchoose another folder: --to FOLDER")
     return target
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The path itself when it is a folder, otherwise the nearest existing folder above it."""
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def _deliver(folder: Path, target: Path) -> None:
