@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import subprocess
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -124,6 +126,42 @@ def test_what_cannot_be_scanned_is_refused_and_not_passed_over(tmp_path: Path) -
     assert "archives within archives" in refused(file)
     mark = refused(file).rpartition("--accept ")[2]
     Guard(tmp_path, frozenset({mark})).check_file(file, file.name, limit=1000)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 6, 9])
+def test_a_zlib_stream_is_unpacked(level: int, tmp_path: Path) -> None:
+    file = tmp_path / "model.joblib"
+    packed = zlib.compress(b"\x80\x04 numbers\0" * 20 + f"api_key = '{made_up(93)}'".encode(), level)
+    file.write_bytes(packed)
+    assert "model.joblib, line 21: a value of api_key" in refused(file)
+    file.write_bytes(packed[:-9])
+    assert "it is damaged" in refused(file)
+    file.write_bytes(packed[:2] + b"\xff" * 50)
+    assert "it is damaged" in refused(file)
+    file.write_bytes(zlib.compress(b"1,2\n", level) + f"\napi_key = '{made_up(93)}'".encode())
+    assert "a value of api_key" in refused(file)
+    file.write_bytes(zlib.compress(b"1,2\n" * 1000, level))
+    assert "too large to scan" in refused(file)
+    file.write_bytes(zlib.compress(b"1,2\n" * 10**6, level))
+    Guard(tmp_path, frozenset()).check_file(file, file.name)
+
+
+def test_a_lone_lzma_stream_is_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "a.lzma").write_bytes(lzma.compress(f"api_key = '{made_up(94)}'".encode(), lzma.FORMAT_ALONE))
+    assert "a value of api_key" in refused(tmp_path / "a.lzma")
+
+
+def test_a_text_that_begins_like_a_zlib_stream_is_a_text(tmp_path: Path) -> None:
+    file = tmp_path / "formula.txt"
+    file.write_text("x^2 + y^2, \u00e4nderbar")
+    Guard(tmp_path, frozenset()).check_file(file, file.name)
+    file.write_text(f"x^2\napi_key = '{made_up(95)}'")
+    assert "formula.txt, line 2: a value of api_key" in refused(file)
+
+
+def test_a_duckdb_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ticks.db").write_bytes(bytes(range(8)) + b"DUCK" + bytes(100))
+    assert "it is a file of the duckdb format, which cannot be scanned" in refused(tmp_path / "ticks.db")
 
 
 def test_every_member_of_an_archive_is_read(tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ _UNREADABLE_HEADS: Final = {
     b"\x04\x22\x4d\x18": "lz4",
     b"ARROW1": "feather",
 }
-_NUMBERS_ONLY: Final = re.compile(r"[A-Za-z]{3}|[A-Za-z0-9_+/=-]{16}|\\u|[^\x00-\x7f]|(?:\d{1,3},\s*){60}")
+_ZLIB_HEADS: Final = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_MORE_THAN_NUMBERS: Final = re.compile(r"[A-Za-z]{3}|[A-Za-z0-9_+/=-]{16}|\\u|[^\x00-\x7f]|(?:\d{1,3},\s*){60}")
 _UTF16_RUN: Final = re.compile(rb"(?:[\x20-\x7e\t\r\n]\0){8,}")
 
 
@@ -79,14 +81,17 @@ def texts_of(file: IO[bytes], name: str, budget: _Budget, depth: int = 0) -> Ite
     file.seek(0)
     if depth > _DEEPEST:
         raise Unreadable("it holds archives within archives within archives")
-    for magic, form in _UNREADABLE_HEADS.items():
-        if head.startswith(magic):
-            raise Unreadable(f"it is a file of the {form} format, which cannot be scanned")
+    form = _unreadable_format(head)
+    if form is not None:
+        raise Unreadable(f"it is a file of the {form} format, which cannot be scanned")
     opener = _decompressor(head)
     try:
         if opener is not None:
             unpacked = io.BytesIO(_whole(opener(file), budget))
             yield from texts_of(unpacked, name, budget, depth + 1)
+        elif head.startswith(_ZLIB_HEADS) and not _is_text(head):
+            for content in _inflated(file, budget):
+                yield from texts_of(io.BytesIO(content), name, budget, depth + 1)
         elif head.startswith(b"PK\x03\x04"):
             yield from _texts_of_zip(file, name, budget, depth)
         elif head.startswith(b"PAR1"):
@@ -103,12 +108,44 @@ def texts_of(file: IO[bytes], name: str, budget: _Budget, depth: int = 0) -> Ite
         raise Unreadable(f"it cannot be unpacked: {error}") from None
 
 
+def _unreadable_format(head: bytes) -> str | None:
+    if head[8:12] == b"DUCK":
+        return "duckdb"
+    return next((form for magic, form in _UNREADABLE_HEADS.items() if head.startswith(magic)), None)
+
+
 def _decompressor(head: bytes) -> Any:
     if head.startswith(b"\x1f\x8b"):
         return lambda file: gzip.GzipFile(fileobj=file)
     if head.startswith(b"BZh") and head[4:10] == b"1AY&SY":
         return bz2.BZ2File
-    return lzma.LZMAFile if head.startswith(b"\xfd7zXZ\0") else None
+    alone = head.startswith(b"\x5d\0\0") and head[5:13] == b"\xff" * 8  # a .lzma file
+    return lzma.LZMAFile if head.startswith(b"\xfd7zXZ\0") or alone else None
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether the first bytes of a file are UTF-8 text, such as ``x^2``, which begins like a zlib stream."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return _CONTROL.search(text) is None
+
+
+def _inflated(file: IO[bytes], budget: _Budget) -> Iterator[bytes]:
+    """The content of a zlib stream, and what follows the stream."""
+    stream = zlib.decompressobj()
+    parts = []
+    while not stream.eof:
+        raw = stream.unconsumed_tail or file.read(_PIECE)
+        part = stream.decompress(raw, _PIECE)
+        if not (raw or part or stream.eof):
+            raise EOFError("the zlib stream ends too early")
+        budget.take(len(part))
+        parts.append(part)
+    yield b"".join(parts)
+    if rest := stream.unused_data + file.read():
+        yield rest
 
 
 def _whole(file: IO[bytes], budget: _Budget) -> bytes:
@@ -238,7 +275,7 @@ def _pieces(file: IO[bytes], name: str, head: bytes, budget: _Budget) -> Iterato
             if hidden:
                 yield name, hidden.decode("latin-1")
         text = kept + decoder.decode(raw, final=not raw).replace("\0", "" if encoding else "\n")
-        if _NUMBERS_ONLY.search(text):
+        if _MORE_THAN_NUMBERS.search(text):
             yield (name if line == 1 else f"{name}, from line {line}"), text
         if not raw:
             return
