@@ -73,7 +73,7 @@ def test_a_number_without_measure_in_an_answer_ends_no_run(field: str, number: f
     "name", ["max_signal_lifetime_minutes", "get_candles_retry_count", "price_tick", "percent_fee"]
 )
 def test_a_number_without_measure_in_settings_is_told_or_harmless(name: str, number: int) -> None:
-    if number > 1e300 or name in ("max_signal_lifetime_minutes", "get_candles_retry_count"):
+    if number > 1e300 or name in ("max_signal_lifetime_minutes", "get_candles_retry_count", "percent_fee"):
         with pytest.raises(bknb.UsageError, match=name):
             run(settings={name: number})
     else:
