@@ -13,6 +13,7 @@ from bknb.domain.orders import Order
 from bknb.domain.trial import Trial
 from bknb.optimizer.attempt_ledger import AttemptLedger
 from bknb.research.holdout_ledger import HoldoutLedger, HoldoutLook
+from bknb.research.tries_ledger import Span, TriesLedger
 from bknb.stores.disk import Disk
 from bknb.sweeps.trial_ledger import TrialFile
 
@@ -104,6 +105,7 @@ def _number(text: Any) -> int:
     return int("".join(filter(str.isdecimal, text)))
 
 
+ON = Span(exchange="demo", symbol="BTCUSDT", start=0, end=9, data="d")
 LEDGERS = (
     Ledger(
         "trials",
@@ -117,6 +119,12 @@ LEDGERS = (
         lambda folder, number, disk: HoldoutLedger(folder / "openings.jsonl", disk=disk).add(opening(number)),
         lambda folder: [each.opened_at for each in HoldoutLedger(folder / "openings.jsonl").all() if not each.cut_off],
         strict=True,
+    ),
+    Ledger(
+        "tries",
+        "tries.jsonl",
+        lambda folder, number, disk: TriesLedger(folder / "tries.jsonl", disk=disk).add(ON, [f"strategy-{number}"]),
+        lambda folder: [_number(each) for each in TriesLedger(folder / "tries.jsonl").strategies(ON)],
     ),
     Ledger(
         "attempts",

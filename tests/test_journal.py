@@ -160,6 +160,10 @@ WRITTEN = {
         b'{"opened_at":7,"data":"d","strategy_hash":"s","strategy":"sma","symbol":"BTCUSDT","exchange":"demo",'
         b'"start":0,"end":1,"version":1}\n'
     ),
+    "tries": (
+        b'{"on":{"exchange":"demo","symbol":"BTCUSDT","start":0,"end":9,"data":"d"},"strategies":["strategy-7"],'
+        b'"version":1}\n'
+    ),
     "attempts": b'{"number":7,"status":"proposed"}\n',
     "paper orders": (
         b'{"client_id":"bk7","broker_id":"paper-1","symbol":"BTCUSDT","side":"buy","quantity":0.5,"price":null,'

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +186,99 @@ def test_ordinals_are_those_of_english():
     on = Span(exchange="demo", symbol="BTCUSDT", start=0, end=9, data="a")
     lines = {number: Tries(number, number, 1, on, Path("x")).line.split()[1] for number in (2, 3, 4, 11, 12, 21, 113)}
     assert list(lines.values()) == ["2nd", "3rd", "4th", "11th", "12th", "21st", "113th"]
+
+
+def caching(cache):
+    def get_signal(price, when):
+        cache[when] = price
+        cache["asked"] = cache.get("asked", 0) + 1
+
+    return get_signal
+
+
+LONGER = ("2024-01-01", "2024-01-10")
+
+
+def blocking(strategy):
+    return tried(strategy, LONGER)
+
+
+def in_the_background(strategy):
+    return bknb.Backtest.background("BTCUSDT", strategy=strategy, frame=LONGER, **RUN).result().tries
+
+
+def compared(strategy):
+    bknb.add_strategy("caching", interval="1h", get_signal=strategy)
+    found = bknb.walker("BTCUSDT", strategies=["caching"], exchange="demo", frame=LONGER)
+    return found.results["caching"].tries
+
+
+def as_it_happens(strategy):
+    async def through():
+        async for _ in bknb.Backtest.run("BTCUSDT", strategy=strategy, frame=LONGER, **RUN):
+            pass
+
+    asyncio.run(through())
+    (task,) = (each for each in bknb.Backtest.list() if each.strategy == "get_signal")
+    return task.result().tries
+
+
+@pytest.mark.parametrize("run", [blocking, in_the_background, compared, as_it_happens])
+def test_what_a_strategy_changes_of_itself_in_a_run_makes_no_other_try(run):
+    """It counts as it was before the run, whichever way it is run."""
+    cache = {}
+    strategy = caching(cache)
+    first = tried(strategy)
+    cache.clear()  # as a new process has it
+    again = run(strategy)
+    assert cache
+    assert (first.count, again.count, again.number) == (1, 1, 1)
+
+
+def test_a_cache_is_no_other_try_when_it_is_run_again_nor_in_a_walk_forward_hold_out_or_sweep(tmp_path):
+    strategy = caching({})
+    assert [tried(strategy).count for _ in range(3)] == [1, 1, 1]
+    for _ in range(2):
+        held = bknb.open_holdout(strategy, frame=WEEK, path=tmp_path / "openings.jsonl", **RUN)
+        assert held.result.tries.count == 1
+
+    cache = {}
+
+    def get_signal(price, when, up=1.02):
+        cache[when] = price
+
+    walks = [
+        bknb.walk_forward(get_signal, {"up": [1.02]}, frame=WEEK, train="3d", test="2d", metric="total_pnl", **RUN)
+        for _ in range(2)
+    ]
+    assert [walk.tries.count for walk in walks] == [2, 2]
+    sweeps = [
+        bknb.sweep(get_signal, params={"up": [1.02, 1.03]}, symbol="BTCUSDT", frame=WEEK, **RUN) for _ in range(2)
+    ]
+    assert [each.trials for each in sweeps] == [4, 4]
+
+
+def test_strategies_of_a_comparison_that_share_a_cache_are_as_many_as_they_are():
+    cache = {}
+    bknb.add_strategy("one", interval="1h", get_signal=caching(cache))
+    bknb.add_strategy("other", interval="4h", get_signal=caching(cache))
+    found = [bknb.walker("BTCUSDT", strategies=["one", "other"], exchange="demo", frame=WEEK) for _ in range(2)]
+    assert [each.tried for each in found] == [2, 2]
+
+
+def test_thousands_of_tries_are_counted_at_once(ledger):
+    on = Span(exchange="demo", symbol="BTCUSDT", start=0, end=9, data="a")
+    names = [f"strategy-{number}" for number in range(40_000)]
+    began = time.process_time()
+    tries = TriesLedger(ledger).add(on, names)
+    assert (tries.number, tries.count, tries.of) == (1, 40_000, 40_000)
+    assert time.process_time() - began < 2  # a set for each of them takes longer
+
+
+def test_a_file_of_something_else_is_no_ledger_and_stays_as_it_is(ledger):
+    ledger.parent.mkdir()
+    ledger.write_text("my notes\n")
+    result = bknb.backtest("BTCUSDT", strategy=bracket(1.02), frame=WEEK, **RUN)
+    assert result.tries is None
+    assert "holds no try" in result.warnings[0]
+    assert ledger.read_text() == "my notes\n"

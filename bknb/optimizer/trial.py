@@ -28,6 +28,7 @@ from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..runs.result import Result
 from ..runs.run_record import record_of
+from ..runs.tries import strategy_key, with_tries
 from ..sandbox.process import Job, Limits, Outcome, run_job
 from .prompt import Range
 from .study import Draft, Verdict
@@ -150,7 +151,7 @@ class DraftTrials:
         run = BacktestRun(plan)
         async for _ in run.results():
             await asyncio.sleep(0)
-        return Result(record_of(run))
+        return Result(with_tries(record_of(run), strategy_key(draft.code, {"interval": draft.interval})))
 
 
 def _number(value: Any) -> float | None:

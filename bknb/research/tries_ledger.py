@@ -12,11 +12,12 @@ import msgspec
 
 from ..errors import StateError
 from ..stores.disk import Disk
-from ..stores.journal import Journal
+from ..stores.journal import Journal, begins_with
 from ..stores.versions import read_json
 
 DEFAULT_LEDGER: Final = "./dump/tries.jsonl"
 _VERSION: Final = 1
+_IS_BEGINNING: Final = begins_with(b'{"on":{')
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +139,7 @@ class TriesLedger:
 
     def __init__(self, path: Path, *, disk: Disk | None = None) -> None:
         self.path = path
-        self._journal = Journal(path, disk=disk)
+        self._journal = Journal(path, entry="try", is_beginning=_IS_BEGINNING, example="tries.jsonl", disk=disk)
 
     def all(self) -> list[Tried]:
         """Every entry, oldest first; a line that a crash cut off is left out.
@@ -146,7 +147,7 @@ class TriesLedger:
         Raises
         ------
         StateError
-            When the file cannot be read, or a newer bknb wrote it.
+            When the file cannot be read or holds something else, or a newer bknb wrote it.
         """
         entries, _ = self._journal.read(_entry)
         return entries
@@ -163,6 +164,7 @@ class TriesLedger:
         StateError
             When the ledger cannot be read or written.
         """
+        tried = set(strategies)
         entries = self.all()
         noted = {each for entry in entries if entry.on.holds(on) for each in entry.strategies}
         fresh = [each for each in dict.fromkeys(strategies) if each not in noted]
@@ -174,8 +176,8 @@ class TriesLedger:
                 raise StateError(f"cannot write {self.path}: {error.strerror or error}") from None
             entries = self.all()  # with what other processes have added meanwhile
         known = _strategies(entries, on)
-        number = 1 + min((at for at, each in enumerate(known) if each in set(strategies)), default=0)
-        return Tries(number, len(known), len(set(strategies)), on, self.path)
+        number = 1 + min((at for at, each in enumerate(known) if each in tried), default=0)
+        return Tries(number, len(known), len(tried), on, self.path)
 
 
 @lru_cache(maxsize=100_000)

@@ -36,7 +36,10 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
     _run: BacktestRun
 
     def __init__(self, plan: Plan) -> None:
+        from .tries import key_of  # `import bknb` needs it not
+
         super().__init__(plan.symbol, plan.strategy.name)
+        self._key = key_of(plan)
         # The code is read now: the cell may be run again, with other text, before this run is over.
         self._run = BacktestRun(plan, code=code_of(plan))
         self.plan = plan
@@ -46,7 +49,7 @@ class BacktestTask(Counted, RunTask[Closed | Cancelled]):
             self._emit(result)
         from .tries import with_tries  # needed when a run ends, not to start one
 
-        return Result(with_tries(record_of(self._run)))
+        return Result(with_tries(record_of(self._run), self._key))
 
     def _announce_done(self) -> None:
         subjects.done_backtest.emit(messages.Done(**self.plan.labels(), mode="backtest"))

@@ -20,7 +20,7 @@ from ..stores.atomic import as_path
 from .result import Result
 from .run_record import record_of
 from .task import Task
-from .tries import with_tries
+from .tries import key_of, with_tries
 
 OPENINGS: Final = "./dump/holdout/openings.jsonl"
 """Default path of the hold-out ledger."""
@@ -161,6 +161,7 @@ class _HoldoutTask(Task[Holdout, None]):
         super().__init__(plan.symbol, plan.strategy.name)
         self.plan = plan
         self.ledger = ledger
+        self._key = key_of(plan)
         self._run: BacktestRun | None = None
 
     async def _work(self) -> Holdout:
@@ -187,7 +188,7 @@ class _HoldoutTask(Task[Holdout, None]):
         run.records.warnings.extend(warnings)
         own = [each.opened_at for each in earlier if _may_be_same_strategy(each, look)]
         return Holdout(
-            result=Result(with_tries(record_of(run))),
+            result=Result(with_tries(record_of(run), self._key)),
             opened_at=min([*own, look.opened_at]),
             earlier=tuple(earlier),
             strategies=len({each.strategy_hash for each in [*earlier, look] if not each.cut_off})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -56,12 +56,24 @@ def strategy_key(code: str, params: Mapping[str, Any]) -> str:
     return hashlib.blake2b(f"{code} {params_text(params)}".encode(), digest_size=8).hexdigest()
 
 
-def with_tries(record: RunRecord) -> RunRecord:
-    """Return the record of a finished backtest with its strategy counted as tried on its candles."""
+def key_of(plan: Plan) -> str:
+    """The hash of a strategy with its parameters, taken before a run changes what it reads, such as a cache."""
+    return strategy_key(fingerprint(plan.strategy), plan.strategy.params) if plan.settings.count_tries else ""
+
+
+def with_tries(record: RunRecord, key: str) -> RunRecord:
+    """Return the record of a finished backtest with its strategy counted as tried on its candles.
+
+    Parameters
+    ----------
+    record
+        Of the run.
+    key
+        What ``key_of`` returned before it.
+    """
     plan, minutes, warnings = record.plan, record.minutes, record.records.warnings
     assert isinstance(plan, Plan)  # a backtest  # noqa: S101
-    params = (plan.strategy.params,)
-    tries = count_strategies(plan, params, minutes.timestamp, minutes.high, minutes.low, warn=warnings.append)
+    tries = count_keys(plan, [key], minutes.timestamp, minutes.high, minutes.low, warn=warnings.append)
     return replace(record, tries=tries)
 
 
@@ -70,42 +82,10 @@ def count_sweep(run: SweepRun) -> int:
     found = [0]
     for number, (plan, market) in enumerate(zip(run.plan.plans, run.markets, strict=False)):
         done = [{**plan.strategy.params, **run.combinations[each]} for each, at in run.outcomes if at == number]
-        tries = count_strategies(plan, done, market.times, market.high, market.low, warn=run.warnings.append)
+        keys = [strategy_key(run.strategy_hash, each) for each in done] if plan.settings.count_tries else []
+        tries = count_keys(plan, keys, market.times, market.high, market.low, warn=run.warnings.append)
         found.append(0 if tries is None else tries.count)
     return max(found)
-
-
-def count_strategies(
-    plan: Plan,
-    params: Iterable[Mapping[str, Any]],
-    times: NDArray[np.int64],
-    high: NDArray[np.float64],
-    low: NDArray[np.float64],
-    *,
-    warn: Callable[[str], object],
-) -> Tries | None:
-    """Count a strategy as tried with sets of parameters, on the candles of a plan's frame.
-
-    Parameters
-    ----------
-    plan
-        What was run.
-    params
-        The parameters of each try.
-    times, high, low
-        One-minute candles; those outside the frame are left out.
-    warn
-        Told, once in a process, when tries cannot be counted; the run goes on.
-
-    Returns
-    -------
-    Tries or None
-        None where tries are not counted, or cannot be.
-    """
-    if not plan.settings.count_tries:
-        return None
-    code = fingerprint(plan.strategy)
-    return count_keys(plan, [strategy_key(code, each) for each in params], times, high, low, warn=warn)
 
 
 def count_keys(
@@ -117,7 +97,24 @@ def count_keys(
     *,
     warn: Callable[[str], object],
 ) -> Tries | None:
-    """Count tries by their hashes; as ``count_strategies``."""
+    """Count tries, each by its hash, on the candles of a plan's frame.
+
+    Parameters
+    ----------
+    plan
+        What was run.
+    keys
+        The hash of each try: ``strategy_key``.
+    times, high, low
+        One-minute candles; those outside the frame are left out.
+    warn
+        Told, once in a process, when tries cannot be counted; the run goes on.
+
+    Returns
+    -------
+    Tries or None
+        None where tries are not counted, or cannot be.
+    """
     from ..research.tries_ledger import DEFAULT_LEDGER, Span, TriesLedger  # `import bknb` needs no disk
 
     start, last = plan.frame.start, plan.frame.last

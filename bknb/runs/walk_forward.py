@@ -48,6 +48,8 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         self.metric = metric
         self.anchored = anchored
         self.folds: list[Fold] = []
+        walk = (metric, anchored, self.steps, [params_text(each) for each in self.sets])
+        self._key = strategy_key(fingerprint(plan.strategy), {**plan.strategy.params, "a walk": repr(walk)})
         self._warnings: list[str] = []
         self._stopped = False
 
@@ -77,10 +79,8 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
             self.folds.append(fold)
             self._emit(fold)
         minutes = (await base.load_run(plan.symbol, plan.frame.start)).candles
-        walk = (self.metric, self.anchored, self.steps, [params_text(each) for each in self.sets])
-        key = strategy_key(fingerprint(plan.strategy), {**plan.strategy.params, "a walk": repr(walk)})
         return WalkForward(
-            tries=count_keys(plan, [key], minutes.timestamp, minutes.high, minutes.low, warn=log.warning),
+            tries=count_keys(plan, [self._key], minutes.timestamp, minutes.high, minutes.low, warn=log.warning),
             strategy=plan.strategy.name,
             symbol=plan.symbol,
             metric=self.metric,

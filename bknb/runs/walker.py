@@ -25,7 +25,7 @@ from .book import TaskBook
 from .result import Result
 from .run_record import record_of, with_weak_source
 from .task import Task
-from .tries import with_tries
+from .tries import key_of, with_tries
 
 
 def add_walker(
@@ -104,6 +104,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
         super().__init__(plans[0].symbol, spec.name)
         self.spec = spec
         self.plans = tuple(plans)
+        self._keys = {plan.strategy.name: key_of(plan) for plan in plans}  # before any of them changes what it reads
         self.entries: list[Entry] = []
         self.results: dict[str, Result] = {}
         self._warnings: list[str] = []
@@ -186,7 +187,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
                 pass
             if run.stopped:
                 return None
-            result = Result(with_tries(record_of(run)))
+            result = Result(with_tries(record_of(run), self._keys[name]))
             self.results[name] = result
             stats = dict(result.stats)
         except Exception as error:  # noqa: BLE001 -- one strategy's failure goes into its entry, and the others run

@@ -90,6 +90,8 @@ class SweepRun:
         How many outcomes were in the ledger already.
     data : list of str
         Hash of the candles of each symbol; ``markets``: their minutes.
+    strategy_hash : str
+        Fingerprint of the strategy, taken when the run began.
     """
 
     def __init__(self, plan: SweepPlan, ledger: TrialLedger, *, progress: Callable[[int, int], object] | None) -> None:
@@ -117,7 +119,7 @@ class SweepRun:
         self._progress = progress
         self._numbers: dict[str, int] = {}
         self._fresh: list[Trial] = []
-        self._strategy = ""
+        self.strategy_hash = ""
         self._not_compared: tuple[str, ...] = ()
         self._not_reused = 0
         self._digests: dict[int, Any] = {}  # by number of the symbol
@@ -147,7 +149,7 @@ class SweepRun:
 
     def _run_in(self, work_dir: WorkDir) -> None:
         plan = self.plan
-        self._strategy = fingerprint(plan.plans[0].strategy)
+        self.strategy_hash = fingerprint(plan.plans[0].strategy)
         self._not_compared = not_compared(plan.plans[0].strategy)
         for number, one in enumerate(plan.plans):
             prepared = asyncio.run(prepare(one, self._warn))
@@ -285,7 +287,7 @@ class SweepRun:
         plan = self.plan.plans[symbol]
         parts = (
             RULES,
-            self._strategy,
+            self.strategy_hash,
             self.data[symbol],
             msgspec.json.encode(plan.settings.decisive()),
             (plan.frame.start, plan.frame.last, plan.frame.interval),
