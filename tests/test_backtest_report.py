@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -323,3 +324,11 @@ def test_the_trade_table_can_be_reached_and_scrolled(month: bknb.Result) -> None
     assert region["tabindex"] == "0"
     assert region["aria-label"] == "Trades"
     assert "max-height" in str(region["style"])
+
+
+def test_an_ambiguous_exit_is_one_whose_candle_allows_another_reading() -> None:
+    """Not only stop and target in one candle: also the stop of an entry in its own candle."""
+    result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+    info = replace(backtest_info(result), ambiguous=2)
+    assert "2 exits whose candle allows another reading" in summary_text(info)
+    assert "**Ambiguous exits:** 2 (whose candle allows another reading" in backtest_report(info)

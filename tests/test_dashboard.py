@@ -407,6 +407,14 @@ def test_rate_and_time_left_are_those_of_the_last_seconds() -> None:
     assert text == "running · 55 % · 0 trades · 60 k minutes/s · 0:04 left"
 
 
+def test_nothing_is_left_after_a_loss_of_everything() -> None:
+    """Two shorts at -150 % each: the account is gone with the first, and is not -75 % after the second."""
+    view = RunView("BTCUSDT", "sma", interval="1h")
+    view.trades.pnl.extend([-150.0, -150.0])
+    view.trades.events.extend([None, None])  # type: ignore[list-item]  # only their number is shown
+    assert "▼ -100.00 %" in panels.status_panel(view, 0.0)["text"]
+
+
 # -- many runs -----------------------------------------------------------------------------------------------------
 
 

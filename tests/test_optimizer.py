@@ -192,6 +192,24 @@ def test_results_are_those_of_a_plain_backtest() -> None:
     columns = ["pending_at", "closed_at", "price_open", "price_close", "pnl_percentage", "close_reason"]
     assert ours.trades[columns].equals(plain.trades[columns])
     assert len(plain.trades) > 3
+    total = (plain.stats["equity_final"] - 1) * 100
+    assert f"Test range: {len(plain.trades)} trades, {total:+.2f} % compounded, Sharpe" in proposals[0].numbers
+
+
+def test_each_code_that_was_tried_out_is_a_try_on_its_candles() -> None:
+    ideas = [idea(10), idea(8)]
+    apart = [("2024-01-08", "2024-01-10"), ("2024-01-11", "2024-01-13")]
+    first, other = study(ideas, range_train=apart)
+    counts = [(each.test.tries.count, each.test.tries.number) for each in (first, other)]
+    assert sorted(counts) == [(1, 1), (2, 2)]
+    assert [each.train.tries.count for each in (first, other)] == [1, 1]
+    again = study(ideas, range_train=apart)
+    assert [each.test.tries.count for each in again] == [2, 2]
+    plain = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=TEST)
+    assert plain.tries is not None
+    assert plain.tries.count == 3
+    bknb.set_config(count_tries=False)
+    assert study(ideas[:1])[0].test.tries is None
 
 
 @pytest.mark.slow

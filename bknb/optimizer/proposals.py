@@ -90,7 +90,7 @@ def _sentence(result: Result | None) -> str:
     if not count:
         return "no trades"
     sharpe = stats["sharpe_ratio"]
-    text = f"{count} trade{'' if count == 1 else 's'}, {stats['total_pnl']:+.2f} % in all"
+    text = f"{count} trade{'' if count == 1 else 's'}, {(stats['equity_final'] - 1) * 100:+.2f} % compounded"
     return text + (f", Sharpe ratio {sharpe:.2f} per trade" if sharpe is not None else "")
 
 

@@ -85,7 +85,7 @@ def _rule(info: BacktestInfo, key: str) -> str:
 
 def _ambiguous(info: BacktestInfo) -> str:
     exits = "exit" if info.ambiguous == 1 else "exits"
-    return f"{info.ambiguous:,} {exits} with stop and target in one candle" if info.ambiguous else ""
+    return f"{info.ambiguous:,} {exits} whose candle allows another reading" if info.ambiguous else ""
 
 
 def _at_level(info: BacktestInfo) -> str:
@@ -132,7 +132,10 @@ def backtest_report(result: Any) -> str:
         better = f" ({figure.better})" if figure.better else ""
         lines.append(f"- **{figure.label}:** {figure.text}{better}")
     lines += ["", "## What did not become a trade, and what to be careful about", ""]
-    lines += [f"**Ambiguous exits:** {info.ambiguous:,} (stop and target lie in one candle)", ""]
+    lines += [
+        f"**Ambiguous exits:** {info.ambiguous:,} (whose candle allows another reading, such as stop and target in it)",
+        "",
+    ]
     lines += [
         f"**Entries at or beyond a level of their own:** {info.at_level:,} (closed at once, at the price of the entry)",
         "",

@@ -15,7 +15,7 @@ from ..metrics.marked_equity import MarkedEquity, Positions, mark, positions_fro
 from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of
 from .equity_arrays import EquityInfo, Floats, Times, decimate
 from .ohlc_bars import bars
-from .progress_text import left_text, speed_text
+from .progress_text import compounded, left_text, speed_text
 from .run_view import RunView
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def status_panel(view: RunView, seconds: float) -> dict[str, Any]:
     fraction = view.processed / view.total if view.total else None
     if view.status == "fulfilled" and view.mode != "live":
         fraction = 1.0
-    total = (float(np.prod(1 + np.array(view.trades.pnl) / 100)) - 1) * 100
+    total = compounded(view.trades.pnl)
     trades = len(view.trades)
     parts = [_STATUS_TEXT.get(view.status, view.status)]
     if fraction is not None and not view.over:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import prod
+
 from ..domain.interval import MINUTE_MS, interval_ms
 
 
@@ -31,6 +34,22 @@ def speed_text(minutes_per_second: float | None) -> str:
     if minutes_per_second >= 1e4:
         return f"{minutes_per_second / 1e3:.0f} k minutes/s"
     return f"{minutes_per_second:,.0f} minutes/s"
+
+
+def compounded(results: Iterable[float]) -> float:
+    """The result of trades made one after the other with the whole account, in percent; -100 once nothing is left.
+
+    Parameters
+    ----------
+    results : iterable of float
+        The net result of each, in percent.
+
+    Examples
+    --------
+    >>> round(compounded([10.0, 10.0]), 9), compounded([-150.0, -150.0]), compounded([])
+    (21.0, -100.0, 0.0)
+    """
+    return (prod((max(1 + each / 100, 0.0) for each in results), start=1.0) - 1) * 100
 
 
 def clock_text(seconds: float) -> str:

@@ -39,6 +39,16 @@ def test_a_run_is_started_kept_and_listed(ready: Callable[[str], Answer], shell:
     assert ready("%live").out == "quiet on BTCUSDT: fulfilled, up to 2024-01-01 02:00 UTC, 0 trades\n"
 
 
+def test_the_listed_result_is_compounded(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
+    """Each trade is made with the whole account."""
+    ready(f"%%strategy quiet --interval 1m\n{TRADER}")
+    ready(f"{LIVE} --until '2024-01-01 12:00' --out task")
+    trades = shell.user_ns["task"].result(60).trades
+    total = (bknb.statistics(trades)["equity_final"] - 1) * 100
+    assert f"{total:+.2f}" != f"{trades['pnl_percentage'].sum():+.2f}"
+    assert ready("%live").out.endswith(f", {len(trades)} trades, {total:+.2f} % compounded\n")
+
+
 def test_a_run_is_stopped(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
     shell.user_ns["clock"] = AcceleratedClock(START, speed=600)
     ready(f"{LIVE} --out task")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from ...reports.markup import minute_text
+from ...reports.progress_text import compounded
 from .arguments import Call, Option
 from .options import EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
 from .output import assign_or_return, echo
@@ -80,8 +81,8 @@ def _number(given: Any) -> Any:
 def _line(task: Any) -> str:
     """One live run in a line."""
     trades = task.trades_so_far
-    money = sum(trade.pnl.pnl_percentage for trade in trades)
+    money = compounded(trade.pnl.pnl_percentage for trade in trades)
     state = "paused" if task.paused and not task.done else task.status
-    total = f", {money:+.2f} % in all" if trades else ""
+    total = f", {money:+.2f} % compounded" if trades else ""
     count = f"{len(trades):,} trade{'' if len(trades) == 1 else 's'}"
     return f"{task.strategy} on {task.symbol}: {state}, up to {minute_text(task.now)} UTC, {count}{total}"
