@@ -246,7 +246,7 @@ def _held(state: State) -> Holding | None:
 
 
 def saved_places(store: StateStore, risk: str) -> list[OpenPosition]:
-    """The places of a profile whose signals are open or scheduled on disk; others were given back by a crash.
+    """The places of a profile whose signals are open or scheduled on disk; others, left by a crash, are given back.
 
     Raises
     ------
@@ -258,7 +258,10 @@ def saved_places(store: StateStore, risk: str) -> list[OpenPosition]:
     if payload is None:
         return []
     saved = _decode(payload, SavedPlaces, "risk", key)
-    return [place for place in saved.positions if _still_there(store, place)]
+    taken = tuple(place for place in saved.positions if _still_there(store, place))
+    if taken != saved.positions:
+        save_places(store, risk, taken)
+    return list(taken)
 
 
 def _still_there(store: StateStore, place: OpenPosition) -> bool:
