@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from law_rules import EVERY, ORDERS, RULES, Wishes, wishes
+from minute_clock import MinuteClock
 from numpy.typing import NDArray
 from scenarios import MINUTE
 from tick_paths import Path, path
@@ -21,7 +22,6 @@ from bknb.engine.build import make_strategy
 from bknb.engine.plan import Plan, open_window, plan_backtest
 from bknb.kernels import simulate as kernel
 from bknb.sweeps.evaluate import Evaluator, ends_of, prepare
-from bknb.testing.clocks import SimulatedClock
 
 SETTINGS = {"percent_fee": 0.0, "percent_slippage": 0.0}
 LOOKBACK = 40
@@ -135,37 +135,6 @@ def compiled(
                 assert not outcome.error, outcome.error
                 assert outcome.ends is not None
                 yield Run(market, rule, name, outcome.ends)
-
-
-class MinuteClock(SimulatedClock):
-    """A clock that only the wait for a full minute moves, after everybody else had a few turns.
-
-    Whoever pauses for seconds, as an order desk does, is woken once the clock has passed his moment: fetching candles
-    takes no simulated time, however long the pauses beside it are.
-    """
-
-    def __init__(self, start: int) -> None:
-        super().__init__(start)
-        self._pausing: list[tuple[int, asyncio.Future[None]]] = []
-
-    async def sleep_until(self, when: int) -> None:
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-        if when % MINUTE == 0:
-            self.advance(when + _LATE_MS)
-        elif when > self.now():
-            self._pausing.append((when, asyncio.get_running_loop().create_future()))
-            await self._pausing[-1][1]
-        for moment, future in self._pausing:
-            if moment <= self.now() and not future.done():
-                future.set_result(None)
-        self._pausing = [(moment, future) for moment, future in self._pausing if not future.done()]
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-
-
-_TURNS = 12
-_LATE_MS = 250  # a run wakes just after a full minute, so that no pause ends at one
 
 
 class Remembering(PaperBroker):

@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import recorder_bytes as say
+from minute_clock import MinuteClock
 from recorder_bytes import Ears, Told
 
 import bknb
@@ -343,13 +344,17 @@ class JumpingClock(SimulatedClock):
         await super().sleep_until(when + late + int(self._chance.random() * 900))
 
 
-def lived(seed: int, folder: Path, *, jumping: bool = False, store: str = "files", **options: Any) -> Told:
+def lived(
+    seed: int, folder: Path, *, jumping: bool = False, orders: bool = False, store: str = "files", **options: Any
+) -> Told:
     """A live run with one restart, its state recorded after each part; also with a listener on every subject."""
     told: Told = {}
     exchange = source(minutes(seed))
     strategy = add("recorded", options.pop("function", drawing)(seed), **options.pop("strategy", {}))
 
     def clock() -> SimulatedClock:
+        if orders:  # its desk pauses, too
+            return MinuteClock(ORIGIN)
         return JumpingClock(ORIGIN, seed) if jumping else SimulatedClock(ORIGIN)
 
     def live(until: int, place: Any, clock: SimulatedClock, **more: Any) -> Any:
@@ -410,7 +415,7 @@ def lived_with_orders(seed: int, model: str, folder: Path) -> Told:
     """With the paper broker. The clock does not wait, so only the orders are recorded, not each attempt."""
     journal = folder / "orders.jsonl"
     broker = bknb.brokers.paper(journal=journal)
-    told = lived(seed, folder, execution=model, broker=broker, quantity=2.0, late_minutes=10_000)
+    told = lived(seed, folder, orders=True, execution=model, broker=broker, quantity=2.0, late_minutes=10_000)
     return told | {"journal": journal.read_bytes(), "at the broker": say.one(broker.position("BTCUSDT"))}
 
 

@@ -751,7 +751,7 @@ def test_a_sweep_is_the_simulator(model: str) -> None:
             metric="total_pnl",
             execution=model,
             keep_trades=True,
-            **options_of(drawn),
+            **options_of(replace(drawn, world=world)),
         )
         trades = found.trades(0)
         expected = simulate(alike).trades

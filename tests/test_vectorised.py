@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenarios import MINUTE, ORIGIN, source
-from test_live_parity import JumpingClock, live, told
+from test_live_parity import JumpingClock, backtest_with_late_decisions, live, told
 from test_sweep_parity import get_signals as random_signals
 from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 
@@ -287,8 +287,10 @@ def test_live_trades_as_the_backtest(model: str, seed: int, interval: str, lookb
         "dice", interval=interval, get_signals=random_signals, params={"seed": seed}, lookback=lookback, execution=model
     )
     options: dict[str, Any] = {"settings": SETTINGS}
-    backtest = bknb.backtest("BTCUSDT", strategy=strategy, exchange=exchange, frame=(ORIGIN, until), **options)
     result = live(strategy, exchange, start=ORIGIN, until=until, clock=JumpingClock(ORIGIN, seed), **options)
+    backtest = backtest_with_late_decisions(
+        result, start=ORIGIN, until=until, strategy=strategy, exchange=exchange, **options
+    )
     assert told(result, before=until) == told(backtest, before=until)
     assert backtest.warnings == []
 

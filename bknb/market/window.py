@@ -318,8 +318,8 @@ class Window:
             end = f"{minute_text(int(candles.timestamp[-1]) + series.step)} UTC"
             raise NotEnoughData(f"{wanted}\nthe data of {self.source.name} ends at {end}", late=self._growing)
         raise NotEnoughData(
-            f"{wanted}, only {max(last, 0)} exist: the data of {self.source.name} begins at {first}, "
-            f"looked for from {minute_text(series.since)} UTC on\nstart the frame later or ask for fewer candles",
+            f"{wanted}, only {max(last, 0)} exist: the data of {self.source.name} begins at {first}\n"
+            "start the frame later or ask for fewer candles",
             available=max(last, 0),
         )
 
