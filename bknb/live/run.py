@@ -389,7 +389,10 @@ class LiveRun:
         except Exception as error:  # noqa: BLE001 -- whatever a source raises is reported; the next minute tries again
             self._strategy_loop.fail("exchange", error, self._last_minute)
         self._time(stopwatch() - began)
-        if self._leave or self._is_over():
+        if self._leave:
+            return True
+        if self._is_over():
+            await self._end_before_until()
             return True
         return self.stopped and isinstance(self._strategy_loop.state, Flat)
 
@@ -412,6 +415,15 @@ class LiveRun:
             return False
         self.records.warn(f"the run ended at {utc_text(until)}; its last candle closed at {utc_text(known)}")
         return True
+
+    async def _end_before_until(self) -> None:
+        """End what the clock ends between the last candle and ``until``: no candle comes that would."""
+        if self.plan.until is None:
+            return
+        try:
+            await self._end_due(self.plan.until - 1)
+        except Exception as error:  # noqa: BLE001 -- it is told, stays in the saved state, and ends at the next start
+            self._strategy_loop.fail("state" if isinstance(error, StateError) else "exchange", error, self._last_minute)
 
     async def _catch_up(self) -> None:
         """Question and minute in turn, from where the run stands to the present."""
