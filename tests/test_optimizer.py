@@ -141,8 +141,8 @@ def test_from_three_ranges_to_a_notebook_that_runs(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     told = str(nbformat.read(path, as_version=4).cells[-1].outputs)
-    best = max(proposals, key=lambda each: each.test.stats["total_pnl"])
-    assert f"{best.test.stats['total_pnl']:+.2f}" in told or f"{best.test.stats['total_pnl']:.2f}" in told
+    best = max(proposals, key=lambda each: each.test.account["total_return"])
+    assert best.test.account.text("total_return") in told
 
     # and from the program
     text = bknb.Optimizer.get_code("BTCUSDT", "ideas")
