@@ -16,7 +16,6 @@ import pickle
 import random
 import sqlite3
 import subprocess
-import sys
 import threading
 import urllib.request
 from pathlib import Path
@@ -28,10 +27,10 @@ import bknb
 from bknb.market.fetch_loop import fetch_now
 
 H = 3_600_000
-FRAME = ("2024-01-02", "2024-01-09")
+FRAME = ("2024-01-02", "2024-01-07")
 T0 = 1_704_067_200_000
 HOUR, DAY = pd.Timedelta(hours=1), pd.Timedelta(days=1)
-MINUTES = asyncio.run(bknb.exchanges.demo().get_candles("BTCUSDT", "1m", T0 - 20 * 24 * H, 45 * 1440))
+MINUTES = asyncio.run(bknb.exchanges.demo().get_candles("BTCUSDT", "1m", T0 - 7 * 24 * H, 15 * 1440))
 MINUTE_TABLE = pd.DataFrame(
     {name: getattr(MINUTES, name) for name in ("open", "high", "low", "close", "volume")},
     index=pd.to_datetime(MINUTES.timestamp, unit="ms", utc=True),
@@ -334,7 +333,7 @@ def a_set_of_past_texts(ctx):
     return trade(ctx) if f"{ctx.when:%Y-%m-%d %H:%M}" in WERE_GOOD_TEXTS else None
 
 
-TEXT = CLOSE.iloc[400:].to_csv()
+TEXT = CLOSE.iloc[150:].to_csv()
 BYTES = ARRAY.tobytes()
 
 
@@ -511,7 +510,7 @@ class Counter:
 @leak
 def by_counting(ctx):
     Counter.asked += 1
-    return if_up(ctx, LIST[min(480 + Counter.asked, len(LIST) - 1)])
+    return if_up(ctx, LIST[(168 + Counter.asked) % len(LIST)])
 
 
 # -- read while it is asked ----------------------------------------------------------------------------------------
@@ -619,8 +618,8 @@ def the_past_of_an_open_connection(ctx):
 
 
 def _printed(line):
-    command = [sys.executable, "-S", "-c", "import sys; print(open(sys.argv[1]).readlines()[int(sys.argv[2])])"]
-    done = subprocess.run([*command, PLACES["csv"], str(line)], capture_output=True, text=True, check=True)
+    command = ["sed", "-n", f"{line + 1}p", PLACES["csv"]]  # it starts in less time than Python
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split(",")[4])
 
 

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from .handed_out import DATABASE, Rows, handing_out, is_database
-from .lookahead_checks import Answer, Finding, change_text, same
+from .handed_out import DATABASE, Rows, handing_out
+from .lookahead_checks import Answer, Finding, change_text, first_line, same
 from .market_values import MarketValues, OtherFuture, price_numbers
 from .preparation import Preparation
+from .read_only import is_database
 from .timed_data import Timed, is_row_of_numbers, scrambled, timed
 from .variables import Variable, caches, variables
 
@@ -25,6 +26,7 @@ Ask = Callable[[int], Answer]
 _JUMPS: Final = (0.25, -0.25)
 _REMADE: Final = 8  # moments at which preparing statements are run again
 _SMALL: Final = 64  # numbers: a row, a line
+_RUN_AGAIN: Final = "the statements that made {names}, run again over another future"
 _FROZEN: Final = 3  # moments at which it must show which places of a row are read
 
 
@@ -183,11 +185,14 @@ class DataChecks:
 
     def _remade(self, preparation: Preparation) -> list[Finding]:
         moments = self._moments[:: max(1, len(self._moments) // _REMADE)]
+        explained = set(preparation.explained)
         preparation.try_out(lambda: not any(self._moved(when, self._ask(when)) for when in moments))
-        if preparation.names:
-            names = _list(preparation.names)
-            self.looked_at.append(f"the statements that made {names}, run again over another future")
-        for when in moments if preparation.names else ():
+        if not preparation.names:
+            return []
+        names = _list(preparation.names)
+        raised: list[str] = []
+        compared = 0
+        for when in moments:
             for jump in _JUMPS:
 
                 def ask(after: int, jump: float = jump, when: int = when, only: str | None = None) -> Answer:
@@ -196,24 +201,30 @@ class DataChecks:
                         with handing_out(lambda _, value: future.of(value)), preparation.remade(future.of, only):
                             return self._ask(when)
                     except Exception as error:  # noqa: BLE001 -- what the statements raise over other data
+                        raised.append(first_line(error))
                         return ("error", type(error).__name__)
 
                 answer = ask(when)
+                compared += answer[0] != "error"
                 if self._moved(when, answer) and answer[0] != "error":
-                    names = next(
-                        (one for one in preparation.put_names if self._moved(when, ask(when, only=one))),
-                        _list(preparation.names),
-                    )
+                    self.looked_at.append(_RUN_AGAIN.format(names=names))
+                    made = next((one for one in preparation.put_names if self._moved(when, ask(when, only=one))), names)
                     return [
                         Finding(
                             kind="future",
-                            what=f"the variable {names}, made of data that was not known yet",
+                            what=f"the variable {made}, made of data that was not known yet",
                             how="the statements that made it were run again, with another future after that moment",
                             when=when,
                             candle=self._candle(when, ask),
                             signal=change_text(self._answers[when], answer),
                         )
                     ]
+        if compared:
+            self.looked_at.append(_RUN_AGAIN.format(names=names))
+        else:
+            preparation.explained = explained
+            why = f"the statements for it raise over other data: {raised[0]}" if raised else "it raises over other data"
+            self.unseen.append(f"how {names} came about: {why}")
         return []
 
     # --- variables ----------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def _over(entries: Sequence[tuple[int, int]], minutes: Candles, length: int, *, 
     causal = float(_share(_rules(opens, always, length), moves).max())
     everything = np.concatenate([_rules(opens, place, length), sides[None, :].astype(np.float64)])
     rng = np.random.default_rng(seed)
-    best = np.array([_share(everything, _shuffled(moves, count, rng)).max() for _ in range(_SHUFFLES)])
+    best = _share(everything, _shuffled(moves, count, rng)).max(axis=0)
     return Accuracy(
         entries=count,
         minutes=length,
@@ -151,16 +151,16 @@ def _rules(opens: Floats, place: NDArray[np.int64], length: int) -> Floats:
 
 
 def _share(sides: NDArray[np.generic], ahead: Floats) -> Floats:
-    """Share of moves to the right side, for each row of sides; no move is half right."""
-    product = np.asarray(sides, dtype=np.float64) * ahead
-    share: Floats = ((product > 0) + 0.5 * (product == 0)).mean(axis=1)
+    """Share of moves to the right side, for each row of sides and each column of moves; no move is half right."""
+    right_less_wrong = np.asarray(sides, dtype=np.float64) @ np.sign(ahead)
+    share: Floats = (0.5 * (len(ahead) + right_less_wrong)) / len(ahead)
     return share
 
 
 def _shuffled(moves: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """``count`` moves in blocks from random places of the market, its order within a block kept."""
+    """A column of ``count`` moves for each shuffle, in blocks from random places of the market, each in its order."""
     blocks = -(-count // _BLOCK)
-    starts = rng.integers(0, len(moves), size=blocks)
-    places = (starts[:, None] + np.arange(_BLOCK)).ravel() % len(moves)
-    chosen: Floats = moves[places[:count]]
+    starts = rng.integers(0, len(moves), size=(_SHUFFLES, blocks))
+    places = (starts[:, :, None] + np.arange(_BLOCK)).reshape(_SHUFFLES, -1) % len(moves)
+    chosen: Floats = moves[places[:, :count]].T
     return chosen

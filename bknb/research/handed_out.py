@@ -1,10 +1,10 @@
 """What libraries hand out while a strategy is asked, replaced by something else: files, databases, the network.
 
-The functions are replaced in their modules for as long as the ``with`` block runs, for the user's code in the thread
-that asks and those it starts; other threads of the process get what there is. Replaced are ``pandas.read_csv`` and its
-like, ``numpy.load``, ``pickle.load``, ``json.load``, ``open``, ``os.read``, ``sqlite3.connect``, answers over HTTP, the
-output of other programs, and ``get_candles`` of bknb's own sources. A function that was imported by its own name before
-(``from pandas import read_csv``) is not replaced.
+The functions are replaced in their modules for as long as the ``with`` block runs, for the user's code in the threads
+of a check (:mod:`bknb.research.check_threads`); other threads of the process get what there is. Replaced are
+``pandas.read_csv`` and its like, ``numpy.load``, ``pickle.load``, ``json.load``, ``open``, ``os.read``,
+``sqlite3.connect``, answers over HTTP, the output of other programs, and ``get_candles`` of bknb's own sources. A
+function that was imported by its own name before (``from pandas import read_csv``) is not replaced.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
-from ..user_code import is_bknb_file, is_users_file
+from ..user_code import is_users_file
+from . import read_only
+from .check_threads import belongs, called_by_user
 from .tracing import data_file_name
 
 Change = Callable[[str, Any], Any]
@@ -56,32 +57,18 @@ class _Busy(threading.local):
 
 
 _busy = _Busy()
-_bystanders: set[int] = set()  # threads that ran before: other runs of this process read what there is
+_WRAPPERS: Final = frozenset({__file__, read_only.__file__})
 
 
 def _applies() -> bool:
-    """Whether the user's code, in the thread that asks it or one it started, is what reads now."""
-    if _busy.inside or threading.get_ident() in _bystanders:
-        return False
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if is_users_file(name):
-            return True
-        if is_bknb_file(name) and name != __file__:
-            return False
-        frame = frame.f_back
-    return False
+    """Whether the user's code, in a thread of the check, is what reads now."""
+    return not _busy.inside and belongs() and called_by_user(sys._getframe(2), _WRAPPERS)
 
 
 @contextmanager
 def handing_out(change: Change) -> Iterator[None]:
-    """Hand out what ``change`` returns inside the ``with`` block."""
-    me = threading.get_ident()
+    """Hand out what ``change`` returns to the threads of the check, inside the ``with`` block."""
     with ExitStack() as stack:
-        others = {thread.ident or 0 for thread in threading.enumerate()} - {me} - _bystanders
-        _bystanders.update(others)
-        stack.callback(_bystanders.difference_update, others)
 
         def put(owner: Any, name: str, made: Callable[[Any], Any]) -> None:
             before = vars(owner)[name] if isinstance(owner, type) else getattr(owner, name)
@@ -220,7 +207,7 @@ def _candles(function: Any, *, change: Change) -> Any:
     @functools.wraps(function)
     def get_candles(self: Any, *args: Any, **options: Any) -> Any:
         asked = function(self, *args, **options)
-        if not is_users_file(sys._getframe(1).f_code.co_filename):
+        if not belongs() or not is_users_file(sys._getframe(1).f_code.co_filename):
             return asked
         name = f"candles of {type(self).__name__}"
 
@@ -243,7 +230,7 @@ def _own_sources() -> list[type]:
 
 
 class Rows:
-    """A database connection or cursor whose rows are changed on their way out.
+    """A database connection or cursor whose rows are changed on their way out to the threads of the check.
 
     Attributes
     ----------
@@ -267,9 +254,7 @@ class Rows:
                 return self
             if hasattr(result, "fetchone") or hasattr(result, "execute"):
                 return Rows(result, self._change)
-            return (
-                self._change(DATABASE, result) if name.startswith(("fetch", "df", "all", "first", "scalar")) else result
-            )
+            return self._changed(result) if name.startswith(_ROWS) else result
 
         return call
 
@@ -288,9 +273,7 @@ class Rows:
 
     def __iter__(self) -> Iterator[Any]:
         for row in self.inside:
-            yield self._change(DATABASE, row)
+            yield self._changed(row)
 
-
-def is_database(value: Any) -> bool:
-    """Whether a value is an open database connection or cursor."""
-    return not isinstance(value, (type, Rows)) and callable(getattr(value, "execute", None)) and hasattr(value, "close")
+    def _changed(self, result: Any) -> Any:
+        return self._change(DATABASE, result) if belongs() else result

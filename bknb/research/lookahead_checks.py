@@ -276,6 +276,12 @@ def change_text(before: Answer, after: Answer) -> str:
     return f"{answer_text(before)} became {answer_text(after)}"
 
 
+def first_line(error: BaseException) -> str:
+    """The class of an error and the first line of its text."""
+    text = str(error)
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
+
+
 # -- get_signals: rows over all candles ----------------------------------------------------------------------------
 
 

@@ -2,21 +2,23 @@
 
 A number such as ``MEAN = float(table.close.mean())`` does not show what it was made of, its statement does. The text of
 a module, or of the cells of a notebook, is read; the statements on which the strategy's names depend and that lead back
-to market data are run again, in a namespace of their own, after that data was replaced. Statements that write files,
-start programs or threads, or reach the network are refused, and what they make keeps its value.
+to market data are run again, in a namespace of their own, after that data was replaced. Statements that write to files
+or databases, start programs or threads, or reach the network are refused, and what they make keeps its value; what the
+others change in place is copied before.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from .statements import Statement, compiled, imported, statements_of
-from .tracing import nothing_changed_outside
+from .read_only import nothing_changed_outside, readable
+from .statements import Statement, compiled, imported, statements_of, writes
 from .variables import Variable, caches, names_by_namespace, owner_of, variables
 
 
@@ -31,6 +33,7 @@ class _Part:
     loading: bool = False
     codes: list[tuple[Statement, CodeType]] = field(default_factory=list)
     failed: list[Statement] = field(default_factory=list)
+    writing: list[Statement] = field(default_factory=list)
 
 
 class Preparation:
@@ -107,6 +110,7 @@ class Preparation:
         used = [one for one in relevant if one.makes & made]
         part = _Part(space, used, roots, made_names)
         part.codes = [(one, compiled(one)) for one in used]
+        part.writing = [one for one in used if writes(one, space)]
         self._parts.append(part)
 
     @staticmethod
@@ -212,13 +216,24 @@ class Preparation:
         space = dict(part.space)
         if not part.loading:
             space |= {name: change(part.space[name]) for name in part.roots}
-        with nothing_changed_outside(), contextlib.redirect_stdout(io.StringIO()):
+        own = {name for name, value in space.items() if value is not part.space[name]}
+        with nothing_changed_outside(), contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as opened:
+            for name in {name for statement, _ in part.codes for name in statement.reads} & space.keys():
+                try:
+                    space[name] = readable(space[name], opened)
+                except PermissionError:
+                    del space[name]  # statements that need it cannot be run again
             for statement, code in part.codes:
                 is_root = statement.makes & part.roots and not statement.reads & part.roots
                 if statement in part.failed or (is_root and not part.loading):
                     continue
                 try:
+                    if statement in part.writing:
+                        raise PermissionError("it writes")
+                    for name in (statement.changes - own) & space.keys():
+                        space[name] = _copied(space[name])
                     exec(code, space)  # noqa: S102 -- the user's own statements
+                    own |= statement.makes
                 except Exception:
                     if failing is None:
                         raise
@@ -268,6 +283,13 @@ def _of_functions(old: FunctionType, new: FunctionType) -> list[tuple[Variable, 
                 put = Variable("", cell.cell_contents, lambda value, cell=cell: setattr(cell, "cell_contents", value))  # type: ignore[misc]
                 found.append((put, other.cell_contents))
     return found
+
+
+def _copied(value: Any) -> Any:
+    """A copy to be changed in place of the value itself."""
+    if _is_code(value):
+        raise PermissionError("a function, a class or a module would be changed for everybody")
+    return copy.deepcopy(value)
 
 
 def _is_code(value: Any) -> bool:

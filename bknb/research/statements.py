@@ -14,6 +14,8 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 from ..user_code import is_users
+from .read_only import is_open_for_writing
+from .variables import functions, is_own_instance, names_by_namespace
 
 _CHANGING: Final = frozenset(
     {
@@ -22,6 +24,15 @@ _CHANGING: Final = frozenset(
     }
 )
 _LOADING: Final = re.compile(r"^(read|load|fetch|get_candles|download|query|open|urlopen|execute|loadtxt|fromfile)")
+_WRITING: Final = re.compile(
+    r"^(write(lines|_\w+)?|sink_\w+|save\w*|to_(parquet|feather|orc|hdf|hdf5|zarr|netcdf|sql|gbq|stata)|imwrite|create_dataset"
+    r"|executemany|executescript|commit)$"
+)
+_WRITING_SQL: Final = re.compile(
+    r"\s*((insert|replace|merge)\s+(or\s+\w+\s+)?into|update\s+\S+\s+set|delete\s+from|copy\s+\S+\s+(to|from)"
+    r"|(create|drop|alter|truncate)\s+(temp\w*\s+)?(table|index|view))\b",
+    re.IGNORECASE,
+)
 _PURE: Final = frozenset(
     {"builtins", "datetime", "math", "itertools", "collections", "functools", "numpy", "pandas", "zoneinfo"}
 )
@@ -56,6 +67,7 @@ class Statement:
     node: ast.stmt
     file: str
     makes: frozenset[str]
+    changes: frozenset[str]  # those of them whose values it changes in place
     reads: frozenset[str]
     loads: bool
     told: bool  # whether it needs nothing but what stands in the text
@@ -130,6 +142,7 @@ def _named(node: ast.expr, space: dict[str, Any]) -> Any:
 
 def _statement(node: ast.stmt, file: str, space: dict[str, Any]) -> Statement:
     makes: set[str] = set()
+    changes: set[str] = set()
     reads: set[str] = set()
     loads = False
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -142,19 +155,65 @@ def _statement(node: ast.stmt, file: str, space: dict[str, Any]) -> Statement:
             elif not inside:
                 makes.add(each.id)
         elif isinstance(each, (ast.Subscript, ast.Attribute)) and isinstance(each.ctx, (ast.Store, ast.Del)):
-            makes |= _base(each)
+            changes |= _base(each)
         elif isinstance(each, ast.Call):
             name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
             loads |= bool(_LOADING.match(name))
             in_place = any(word.arg == "inplace" for word in each.keywords)
             if isinstance(each.func, ast.Attribute) and (name in _CHANGING or in_place):
-                makes |= _base(each.func)
+                changes |= _base(each.func)
     if isinstance(node, ast.AugAssign):
+        changes |= _base(node.target)  # arrays and lists stay the same object
         reads |= makes
+    makes |= changes
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        makes = {node.name}  # what its body makes are names of its own, or is made when it is called
+        makes, changes = {node.name}, set()  # what its body makes are its own names, or is made when it is called
     told = not loads and all(_is_pure(each.func, space) for each in ast.walk(node) if isinstance(each, ast.Call))
-    return Statement(node, file, frozenset(makes), frozenset(reads - _BUILT_IN), loads, told)
+    reads -= _BUILT_IN
+    return Statement(node, file, frozenset(makes), frozenset(changes), frozenset(reads), loads, told)
+
+
+def writes(statement: Statement, space: dict[str, Any]) -> bool:
+    """Whether what a statement calls, directly or in the user's functions, bears a name of something that writes."""
+    if isinstance(statement.node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return False  # it is not called by being defined
+    for each in ast.walk(statement.node):
+        if isinstance(each, ast.Call):
+            name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
+            called = _called(each.func, space)
+            if _WRITING.match(name) or (called is not None and _calls_writing(called)):
+                return True
+        elif isinstance(each, ast.Constant) and isinstance(each.value, str) and _WRITING_SQL.match(each.value):
+            return True
+    return False
+
+
+def _called(node: ast.expr, space: dict[str, Any]) -> Any:
+    """What an expression such as ``load`` or ``helpers.load`` or ``LOADER.load`` calls; ``None`` when it is unknown."""
+    if isinstance(node, ast.Attribute):
+        owner = space.get(node.value.id) if isinstance(node.value, ast.Name) else _named(node.value, space)
+        is_known = isinstance(owner, (ModuleType, type)) or is_own_instance(owner)
+        return getattr(owner, node.attr, None) if is_known else None
+    return _named(node, space)
+
+
+def _calls_writing(called: Any) -> bool:
+    if any(_names_writing(one) for one in functions(called)):
+        return True
+    values = [space.get(name) for space, names in names_by_namespace(called) for name in names]
+    return any(is_open_for_writing(value) for value in values)
+
+
+def _names_writing(function: FunctionType) -> bool:
+    waiting = [function.__code__]
+    while waiting:
+        code = waiting.pop()
+        if any(_WRITING.match(name) for name in code.co_names):
+            return True
+        waiting += [each for each in code.co_consts if isinstance(each, CodeType)]
+        if any(isinstance(each, str) and _WRITING_SQL.match(each) for each in code.co_consts):
+            return True
+    return False
 
 
 def _is_pure(function: ast.expr, space: dict[str, Any]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import os
 import sys
 import textwrap
 import threading
@@ -17,19 +16,13 @@ from types import FrameType
 from typing import Any, Final
 
 from ..user_code import is_bknb_file, is_installed_file, is_users_file
+from .check_threads import belongs
 from .variables import functions
 
 _CLOCKS: Final = frozenset({"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"})
 _NOW: Final = frozenset({"now", "utcnow", "today"})
 _CODE: Final = (".py", ".pyc", ".so", ".pyd", ".dll", ".ipynb")
 _DEVICES: Final = ("/dev/", "/proc/", "/sys/")
-_CHANGING: Final = frozenset(
-    {
-        *("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncate", "os.link", "os.symlink", "os.chmod"),
-        *("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.kill", "subprocess.Popen", "shutil.rmtree"),
-        *("socket.connect", "socket.bind", "socket.sendto", "_thread.start_new_thread"),
-    }
-)
 _REACHES: Final = {
     "socket.connect": "the network",
     "subprocess.Popen": "another program",
@@ -50,21 +43,19 @@ class Tracer:
 
     clocks: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    _threads_before: frozenset[int] = frozenset()
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Trace this thread, and for files those that are started, inside the ``with`` block."""
+        """Trace this thread, and for files all that belong to the check, inside the ``with`` block."""
         _install()
         before = sys.getprofile()
-        self._threads_before = frozenset(thread.ident or 0 for thread in threading.enumerate())
-        _tracers[threading.get_ident()] = self
+        _tracers.append(self)
         sys.setprofile(self._called)
         try:
             yield
         finally:
             sys.setprofile(before)
-            del _tracers[threading.get_ident()]
+            _tracers.remove(self)
 
     def _called(self, frame: FrameType, event: str, arg: Any) -> None:
         if event != "c_call" or not is_users_file(frame.f_code.co_filename):
@@ -75,12 +66,8 @@ class Tracer:
         elif name in _CLOCKS and getattr(owner, "__name__", "") == "time":
             self.clocks.setdefault(f"time.{name}", _line(frame))
 
-    def started(self, thread: int) -> bool:
-        """Whether a thread was started while it traced."""
-        return thread not in self._threads_before
-
     def on_audit_event(self, event: str, args: tuple[Any, ...]) -> None:
-        """Note an audit event of the traced thread: a file opened, or the network or another program used."""
+        """Note an audit event of a thread of the check: a file opened, or the network or another program used."""
         path = _data_file(args) if event == "open" else _REACHES.get(event, "")
         if not path:
             return
@@ -112,27 +99,7 @@ def _line(frame: FrameType) -> str:
     return f"{name if name.startswith('<') else Path(name).name}, line {frame.f_lineno}"
 
 
-_tracers: dict[int, Tracer] = {}
-_refused: set[int] = set()  # threads in which nothing outside the process may be changed
-
-
-@contextmanager
-def nothing_changed_outside() -> Iterator[None]:
-    """Refuse, in this thread, to write files, start programs and threads, and reach the network.
-
-    Raises
-    ------
-    PermissionError
-        Where the code inside the ``with`` block tries.
-    """
-    _install()
-    thread = threading.get_ident()
-    _refused.add(thread)
-    try:
-        yield
-    finally:
-        _refused.discard(thread)
-
+_tracers: list[Tracer] = []  # one at most: a check is alone in its process
 
 _installed = threading.Event()
 
@@ -145,19 +112,11 @@ def _install() -> None:
     if _installed.is_set():
         return
     _installed.set()
-    reaches, tracers, thread, refused = _REACHES, _tracers, threading.get_ident, _refused
-    changing, writing = _CHANGING, os.O_WRONLY | os.O_RDWR
+    reaches, tracers, of_check = _REACHES, _tracers, belongs
 
     def on_event(event: str, args: tuple[Any, ...]) -> None:
-        if refused and thread() in refused:
-            flags = args[2] if event == "open" and len(args) > 2 else 0
-            if event in changing or (isinstance(flags, int) and flags & writing):
-                raise PermissionError(f"{event} is not done a second time")
-        if tracers and (event == "open" or event in reaches):
-            tracer = tracers.get(thread())
-            if tracer is None:
-                tracer = next((each for each in list(tracers.values()) if each.started(thread())), None)
-            if tracer is not None:
+        if tracers and (event == "open" or event in reaches) and of_check():
+            for tracer in [*tracers]:
                 tracer.on_audit_event(event, args)
 
     sys.addaudithook(on_event)

@@ -27,6 +27,7 @@ from ..market.sources import WindowSource
 from ..market.strategy_context import Context, current
 from ..market.window import Series, Window
 from ..provenance.strategy_hash import running
+from ..research.check_threads import Check, belongs
 from ..research.data_checks import DataChecks
 from ..research.entry_accuracy import Accuracy, measure
 from ..research.lookahead_checks import (
@@ -42,6 +43,7 @@ from ..research.lookahead_checks import (
     check_row_history,
     check_rows,
     choose,
+    first_line,
     perturbed,
     sort_findings,
 )
@@ -56,6 +58,7 @@ _SCANNED: Final = 2000  # moments at which the strategy is asked once, to find t
 _FEWEST_ROWS: Final = 30  # fewer candles cannot be cut anywhere
 _OUTSIDE: Final = 12  # moments at which variables are replaced
 _LOOK_SECONDS: Final = 0.05
+_PATIENCE_SECONDS: Final = 10.0  # for the answer to the question at which the check was interrupted
 
 T = TypeVar("T")
 
@@ -104,12 +107,20 @@ def check_lookahead(
     Raises
     ------
     UsageError
-        When the frame holds no moment to ask at.
+        When the frame holds no moment to ask at, when a strategy that is being checked asks for it, or when a check
+        that was interrupted before still waits for an answer.
 
     Notes
     -----
-    The strategy is really called, some hundred times, in a thread of its own. Statements that are run again cannot
-    write files, start programs or threads, or reach the network; ``lru_cache`` of functions it calls are emptied.
+    The strategy is really called, some hundred times, in a thread of its own, and writes what it writes. ``lru_cache``
+    of functions it calls are emptied. Statements that are run again cannot write files, start programs or threads, or
+    reach the network, and read SQLite only; what a compiled library writes under a name that does not tell is written
+    again.
+
+    What is handed out with another future is for the threads of the check; other threads, such as those of live runs,
+    read what there is. The strategy's variables, though, hold other data while it is asked: one that shares tables or
+    caches with a live strategy is checked in another process. One check runs at a time, others wait. An interrupted one
+    ends after the question it is at.
 
     Examples
     --------
@@ -125,26 +136,49 @@ def check_lookahead(
     plan = plan_backtest(symbol, strategy, exchange, frame, interval, settings=settings, allow_gaps=allow_gaps)
     if moments < 2:
         raise UsageError(f"moments must be at least 2, got {moments}")
+    if belongs():
+        raise UsageError(
+            f"a strategy must not check itself: {plan.strategy.name} was to be checked by a strategy that is being "
+            "checked\ncall bknb.check_lookahead outside of strategies"
+        )
+    check = Check()
+
+    def work() -> LookaheadReport:
+        with check.running():
+            return _Check(plan, check, moments=moments, seed=seed).report()
+
     with running(plan.strategy):
-        return _in_thread(lambda: _Check(plan, moments=moments, seed=seed).report())
+        return _in_thread(work, check)
 
 
-def _in_thread(work: Callable[[], T]) -> T:
-    """Return what ``work`` returns, from another thread: a notebook's has a loop, and perhaps a tracer."""
+def _in_thread(work: Callable[[], T], check: Check) -> T:
+    """Return what ``work`` returns, from another thread: a notebook's has a loop, and perhaps a tracer.
+
+    When it is interrupted, the check ends after the question it is at, which is waited for.
+    """
     results: list[T] = []
     failed: list[BaseException] = []
+    done = threading.Event()  # joining a thread that was interrupted before takes it for ended (Python 3.11)
 
     def run() -> None:
         try:
             results.append(work())
         except BaseException as error:  # noqa: BLE001 -- raised again below
             failed.append(error)
+        finally:
+            done.set()
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(run,), name="bknb-lookahead", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(_LOOK_SECONDS)
+    try:
+        thread.start()
+        while not done.wait(_LOOK_SECONDS):
+            pass
+    except BaseException:
+        check.over = True
+        if thread.ident is not None:
+            done.wait(_PATIENCE_SECONDS)
+        raise
     if failed:
         raise failed[0]
     return results[0]
@@ -213,8 +247,9 @@ class _RecordingWindow(Window):
 class _Check:
     """The experiments with one strategy."""
 
-    def __init__(self, plan: Plan, *, moments: int, seed: int) -> None:
+    def __init__(self, plan: Plan, check: Check, *, moments: int, seed: int) -> None:
         self.plan = plan
+        self.check = check
         self.strategy: Strategy = plan.strategy
         self.count = moments
         self.seed = seed
@@ -245,6 +280,7 @@ class _Check:
 
     def ask(self, when: int, world: World = AsIs) -> Answer:
         """Return the answer at a moment in a world."""
+        self.check.go_on()
         window = self._window(world if (world.until, world.changed_after, world.since) != (None,) * 3 else AsIs)
         context = Context(self.plan.symbol, when, "backtest", window.newest, window.average_price, window.source)
         token = current.set(context)
@@ -260,9 +296,7 @@ class _Check:
         except NotEnoughData:
             return ("warm-up",)
         except Exception as error:  # noqa: BLE001 -- whatever a strategy raises is an answer to compare
-            self._failure = (
-                self._failure or f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            )
+            self._failure = self._failure or first_line(error)
             return ("error", type(error).__name__)
         finally:
             current.reset(token)
@@ -348,6 +382,7 @@ class _Check:
         options: dict[str, Any] = {"step_ms": self.slot, "moments": self.count, "seed": self.seed}
 
         def evaluate(part: Candles) -> Any:
+            self.check.go_on()
             return signal_rows(strategy, part)
 
         found = check_rows(evaluate, candles.copy(), first=begin, **options)

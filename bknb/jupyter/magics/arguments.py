@@ -75,12 +75,15 @@ class Command:
         Values without a name first.
     twin : str
         The same in Python.
+    details : str
+        What the help says after the summary; paragraphs with empty lines between them.
     """
 
     name: str
     summary: str
     options: tuple[Option, ...]
     twin: str
+    details: str = ""
 
     @property
     def is_cell(self) -> bool:
@@ -103,7 +106,7 @@ class Command:
     def help(self) -> str:
         """The answer to ``--help``."""
         width = max((len(option.name) for option in self.options), default=0) + 2
-        lines = [self.usage(), "", self.summary, ""]
+        lines = [self.usage(), "", self.summary, "", *([self.details, ""] if self.details else [])]
         for option in (*self.options, HELP):
             need = " (required)" if option.required else ""
             lines.append(f"  {option.name:<{max(width, 9)}}{option.help}{need}")

@@ -55,7 +55,19 @@ def walker(session: Session, call: Call) -> Any:
     twin='bknb.check_lookahead("sma-cross", "BTCUSDT", exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def lookahead(session: Session, call: Call) -> Any:
-    """Finds out whether a strategy uses what it cannot have known."""
+    """Looks for what a strategy uses and cannot have known.
+
+    Looked at: its answers at some moments, asked again after everything after that moment was cut off, and changed; the
+    variables it reaches; the statements that made them, run again over another future; the files, databases, programs
+    and addresses it reads; clocks, random numbers and what it keeps between two questions; how often its entries are
+    right.
+
+    It cannot see: numbers typed in, or settings chosen, after looking at this stretch; what compiled libraries and
+    other processes hold inside themselves; how a value came about whose statements are not there, write something, or
+    raise over other data. "Nothing found" is no proof: the result lists what was looked at and what it cannot see.
+
+    Statements that write to files or databases are not run again, as far as it can tell.
+    """
     given = {key: call.values[key] for key in ("exchange", "frame", "settings") if key in call.values}
     found = bknb.check_lookahead(call.values["strategy"], call.values["symbol"], **given, **whole(call, "moments"))
     ipython("display").display(found)

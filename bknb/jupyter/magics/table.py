@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 from .arguments import Command, Option
@@ -32,7 +33,7 @@ class Magics:
         return iter(self._rows)
 
     def add(self, name: str, *options: Option, twin: str) -> Callable[[Action], Action]:
-        """Decorator for the function of a magic; the first line of its docstring is the summary in the help.
+        """Decorator for the function of a magic, whose docstring is shown in the help: its first line, and the rest.
 
         Parameters
         ----------
@@ -45,8 +46,9 @@ class Magics:
         """
 
         def add(action: Action) -> Action:
-            summary = (action.__doc__ or "").partition("\n")[0]
-            self._rows.append((Command(name=name, summary=summary, options=options, twin=twin), action))
+            summary, _, details = inspect.cleandoc(action.__doc__ or "").partition("\n")
+            command = Command(name=name, summary=summary, options=options, twin=twin, details=details.strip())
+            self._rows.append((command, action))
             return action
 
         return add
