@@ -44,7 +44,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "reports": ("metrics", "events", "domain", "errors"),
     "engine": ("market", "events", "kernels", "domain", "config", "errors", "log", "ports", "process", "user_code"),
     "history": ("stores", "market", "domain", "config", "errors", "ports"),
-    "research": ("user_code", "reports", "metrics", "market", "stores", "domain", "errors"),
+    "research": ("user_code", "reports", "metrics", "market", "stores", "domain", "errors", "process"),
     "llm": ("stores", "market", "domain", "config", "errors", "ports", "lazy_names"),
     "brokers": ("stores", "domain", "errors", "lazy_names"),
     "live": ("stores.versions", "engine", "events", "market", "domain", "config", "errors", "log", "ports", "process"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import http.server
+import itertools
 import random
 import sqlite3
 import subprocess
@@ -300,7 +301,7 @@ def crossing_in_rows(candles, fast=10, slow=30):
 
 def exponential(candles):
     closes = series(candles)
-    fast, slow = (closes.ewm(span=span, adjust=False).mean() for span in (8, 21))
+    fast, slow = (closes.ewm(span=span, adjust=False).mean() for span in (4, 9))
     crossed = np.sign(fast - slow).diff().fillna(0)
     return rows(candles.close, np.sign(crossed))
 
@@ -717,6 +718,19 @@ def test_no_further_experiment_follows_one_that_shows_look_ahead():
     (finding,) = check_answers(ask, [60_000], history_ms=[])
     assert finding.kind == "future"
     assert World(until=60_000) not in asked  # the first experiment has shown it
+
+
+@pytest.mark.parametrize("period", [2, 3, 4, 6, 12])
+def test_a_counter_in_step_with_the_moments_is_noticed(period):
+    moments = [60_000 * number for number in range(1, 13)]
+    for start in range(period):
+        asked = itertools.count(start)
+
+        def ask(when, world, asked=asked):
+            return ("long", 1.0, 1.0, 1.0, None) if next(asked) % period == 0 else ("nothing",)
+
+        (finding,) = check_answers(ask, moments, history_ms=[])
+        assert finding.kind in ("memory", "chance")
 
 
 def test_a_process_that_checked_a_strategy_ends_without_output():

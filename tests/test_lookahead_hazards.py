@@ -128,13 +128,14 @@ def test_an_open_connection_gives_other_threads_what_there_is(tmp_path, monkeypa
     connection.executemany("insert into candles values (?, ?)", cases.BY_MOMENT.items())
     connection.commit()
     monkeypatch.setitem(globals(), "OPEN", connection)
+    late = cases.T0 + 68 * cases.H  # near the end of the frame
     begin, read, over, seen = threading.Event(), threading.Event(), threading.Event(), []
 
     def live():
         while not over.is_set():
             if begin.wait(0.01):
                 begin.clear()
-                seen.append(OPEN.execute("select close from candles order by t desc limit 1").fetchone()[0])  # noqa: F821
+                seen.append(OPEN.execute("select close from candles where t = ?", (late,)).fetchone()[0])  # noqa: F821
                 read.set()
 
     def knowing(ctx):
@@ -153,17 +154,26 @@ def test_an_open_connection_gives_other_threads_what_there_is(tmp_path, monkeypa
         loop.join()
         connection.close()
     assert report.findings[0].kind == "future", report
-    assert set(seen) == {cases.LIST[-1]}
+    assert set(seen) == {cases.BY_MOMENT[late]}
 
 
 def test_what_a_strategy_puts_into_a_pool_belongs_to_the_check(hours):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(len, "").result()
+        report = check(lambda ctx: cases.if_up(ctx, pool.submit(close_of, hours, ctx.when).result()))
+    assert (report.findings[0].kind, "hours.csv" in report.findings[0].what) == ("future", True), report
 
-        def knowing(ctx):
-            return cases.if_up(ctx, pool.submit(close_of, hours, ctx.when).result())
 
-        report = check(knowing)
+def test_a_thread_of_a_thread_of_a_strategy_belongs_to_the_check(hours):
+    def knowing(ctx):
+        found = []
+        inner = threading.Thread(target=lambda: found.append(close_of(hours, ctx.when)))
+        outer = threading.Thread(target=lambda: (inner.start(), inner.join()))
+        outer.start()
+        outer.join()
+        return cases.if_up(ctx, found[0])
+
+    report = check(knowing)
     assert (report.findings[0].kind, "hours.csv" in report.findings[0].what) == ("future", True), report
 
 
@@ -197,10 +207,16 @@ def test_an_interrupted_check_puts_everything_back(hours, monkeypatch, leaves):
     go_on, read, asked = threading.Event(), [], []
 
     def interrupting(ctx):
-        if pd.read_csv is not BEFORE[0] and not asked:
-            asked.append(ctx.when)
+        last = close_of(hours, cases.CLOSE.index[-1])
+        if last != cases.LIST[-1] and not asked:
+            asked.append(last)
             _thread.interrupt_main()
-            go_on.wait(0.5 if leaves else PATIENCE)
+            for _ in range(1000):
+                if not belongs():
+                    break
+                go_on.wait(0.01)
+            if not leaves:
+                go_on.wait(PATIENCE)
             read.append(float(close_of(hours, cases.CLOSE.index[-1])))
         return cases.if_up(ctx, close_of(hours, ctx.when))
 

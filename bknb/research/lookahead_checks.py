@@ -542,6 +542,7 @@ def check_answers(ask: Asked, moments: Sequence[int], *, history_ms: Sequence[in
 
 def _not_repeatable(ask: Asked, moments: Sequence[int], first: dict[int, Answer]) -> list[Finding]:
     """Findings for answers that differ when asked again, in the same order or backwards."""
+    ask(moments[0], AsIs)  # once more: a counter whose period divides the number of moments would be in step again
     again = {when: ask(when, AsIs) for when in moments}
     backwards = {when: ask(when, AsIs) for when in reversed(moments)}
     apart = [(when, seen) for when in moments for seen in (again[when], backwards[when]) if not same(first[when], seen)]
