@@ -156,8 +156,10 @@ def test_a_machine_that_slept_over_the_end_of_a_hole_decides_late() -> None:
     result = lived_through(strategy, exchange, first=10, last=90, clock=Asleep(at(10)))
     assert ends(result) == ["time_expired 100.2 100.5 @50"]
     (failure,) = result.errors
-    told = "2024-01-01 00:32 UTC was made 14 minutes late: the hole it fell in was seen to end at 2024-01-01 00:36 UTC"
-    assert failure.message == f"TimeoutError: the decision of {told}; it fills at the market of then"
+    assert failure.message == (
+        "the closing order of 2024-01-01 00:32 UTC was decided 14 minutes late: the hole it fell in was seen to end at "
+        "2024-01-01 00:36 UTC; it fills at the first candle from 2024-01-01 00:50 UTC on"
+    )
     assert failure.kind == "late"
 
 

@@ -352,7 +352,7 @@ def test_a_store_is_asked_only_for_the_trades_of_the_run() -> None:
     store = Watched()
     store.listed = []
     start(always(), store=store, until=ORIGIN + 5 * MINUTE).result(20)
-    assert store.listed == [("ended", ("get_signal", "BTCUSDT"))]
+    assert store.listed == [(kind, ("get_signal", "BTCUSDT")) for kind in ("ended", "late")]
 
 
 # --- forks ------------------------------------------------------------------------------------------------------

@@ -232,8 +232,8 @@ def test_what_only_waits_or_is_held_orders_nothing():
 NOW = 500 * MINUTE + 7
 
 
-def late(state, *orders, now=NOW):
-    return postponed(state, orders_by_key(*orders), now=now)
+def late(state, *orders, now=NOW, **more):
+    return postponed(state, orders_by_key(*orders), now=now, **more)
 
 
 @pytest.mark.parametrize("kind", ["market", "limit"])
@@ -242,14 +242,17 @@ def test_an_order_that_never_left_is_carried_out_after_a_late_restart(kind):
     (order,) = of_state(state)
     expected = replace(state, not_before=NOW)
     for known in ([], [order]):  # the process ended before the order was saved, or after
-        assert late(state, *known) == (expected, (MINUTE,))
+        assert late(state, *known) == expected
     assert of_state(expected, order) == (replace(order, created_at=NOW),)
     for status in set(STATUSES) - {"intended"}:
-        assert late(state, replace(order, status=status)) == (state, ())
+        assert late(state, replace(order, status=status)) == state
         assert of_state(state, replace(order, status=status)) == ()
     for soon in (0, 2 * MINUTE):
-        assert late(state, order, now=soon) == (state, ())
-    assert late(state, order, now=2 * MINUTE + 1).moments == (MINUTE,)
+        assert late(state, order, now=soon) == state
+    assert late(state, order, now=2 * MINUTE + 1) == replace(state, not_before=2 * MINUTE + 1)
+    for soon, fast in ((4, 3), (61, 60)):  # a clock that runs faster than time: a minute of it is no time at all
+        assert late(state, order, now=soon * MINUTE, late_after_ms=fast * MINUTE) == state
+        assert late(state, order, now=soon * MINUTE + 1, late_after_ms=fast * MINUTE) != state
 
 
 def test_a_position_whose_closing_order_never_left_leaves_after_a_late_restart():
@@ -258,11 +261,11 @@ def test_a_position_whose_closing_order_never_left_leaves_after_a_late_restart()
     close = next_action([over]).order
     expected = replace(state, leaving=replace(state.leaving, not_before=NOW))
     for mine in ([known], [over], [over, close]):
-        assert late(state, *mine) == (expected, (9 * MINUTE,))
+        assert late(state, *mine) == expected
     assert of_state(expected, over, close) == (replace(over, ended_at=NOW), replace(close, created_at=NOW))
-    assert late(state, over, replace(close, status="sent")) == (state, ())
-    assert late(state) == (state, ())  # nobody ever carried out orders of it
-    assert late(state, over, now=10 * MINUTE) == (state, ())
+    assert late(state, over, replace(close, status="sent")) == state
+    assert late(state) == state  # nobody ever carried out orders of it
+    assert late(state, over, now=10 * MINUTE) == state
 
 
 def test_both_are_late_together_or_each_alone():
@@ -271,17 +274,16 @@ def test_both_are_late_together_or_each_alone():
     over, follows = of_state(state, known)
     close = next_action([over]).order
     both = late(state, over, close, follows)
-    assert both.moments == (9 * MINUTE, 9 * MINUTE)
-    assert (both.state.not_before, both.state.ending.leaving.not_before) == (NOW, NOW)
+    assert (both.not_before, both.ending.leaving.not_before) == (NOW, NOW)
     entering = late(state, over, replace(close, status="accepted"), follows)
-    assert entering.state == replace(state, not_before=NOW)
+    assert entering == replace(state, not_before=NOW)
     ending = late(state, over, close, replace(follows, status="sent"))
-    assert ending.state == replace(both.state, not_before=9 * MINUTE)
+    assert ending == replace(both, not_before=9 * MINUTE)
 
 
 def test_what_is_watched_here_is_not_late():
     for state in (ordering(entry="stop"), resting(), holding(), Flat()):
-        assert late(state) == (state, ())
+        assert late(state) == state
 
 
 def test_a_quiet_minute_makes_no_order():

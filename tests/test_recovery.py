@@ -168,6 +168,63 @@ def test_a_postponed_order_is_saved_with_what_nobody_heard_yet() -> None:
     assert found.undelivered == (CANCELLED,)
 
 
+def test_an_end_that_a_crash_cut_off_its_turn_is_saved_once_after_all() -> None:
+    class Cut(MemoryStore):
+        cut = False
+
+        def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+            if not (self.cut and kind == "signal"):  # the process ends between the two writes of the turn
+                super().write(kind, key, payload)
+
+    def ends(when: int, signal: ScheduledSignal = NEXT) -> Cancelled:
+        return replace(CANCELLED, signal=signal, when=when, closed_at=when)
+
+    namesake = ends(1_800_000, replace(NEXT, scheduled_at=1_740_000))  # an earlier signal with the same id of its user
+    with Cut() as store:
+        first = saver(store)
+        first.save(Flat(last_id="a"), (namesake,), last_minute=1, last_asked=1, volume_seen=True)
+        first.save(ordered(), (), last_minute=2, last_asked=2, volume_seen=True)
+        store.cut = True
+        first.save(Flat(last_id="a"), (ends(3_660_000),), last_minute=3, last_asked=2, volume_seen=True)
+        store.cut = False
+        second = saver(store)
+        assert second.restore().state == ordered()
+        assert second.ended() == [namesake]
+        later = Opening(signal=NEXT, not_before=9_000_000, last_id="a")
+        second.save_postponed(later, volume_seen=True)
+        second.save(Flat(last_id="a"), (ends(9_000_000),), last_minute=4, last_asked=2, volume_seen=True)
+        third = saver(store)
+        third.restore()
+        assert third.ended() == [namesake, ends(9_000_000)]
+
+
+def test_orders_that_were_decided_late_are_kept_by_moment_and_kind() -> None:
+    both = Opening(
+        signal=NEXT, not_before=4_000_000, last_id="a", ending=replace(leaving(0, 0), leaving=replace(LEAVING))
+    )
+    entry, exit_ = (3_600_000, "entry"), (3_600_000, "exit")
+    with MemoryStore() as store:
+        first = saver(store)
+        assert first.late() == {}
+        options: dict[str, Any] = {"last_minute": 1, "last_asked": 1, "volume_seen": True}
+        assert first.save(leaving(0, 0), (), **options) == {exit_: 3_660_000}
+        assert first.save(both, (), **options) == {entry: 4_000_000}
+        second = saver(store)
+        second.restore()
+        assert second.save(both, (), **options) == {}
+        assert second.save_postponed(replace(both, not_before=5_000_000), volume_seen=True) == {entry: 5_000_000}
+        assert second.save(Flat(), (), **options) == {}
+        assert saver(store).late() == {exit_: 3_660_000, entry: 5_000_000}
+
+
+@pytest.mark.parametrize("seen", [None, False, True])
+@pytest.mark.parametrize("state", [ordered(), WAITING, Flat(last_id="a")], ids=lambda state: type(state).__name__)
+def test_whether_a_volume_was_seen_is_restored_as_it_was(state: State, *, seen: bool | None) -> None:
+    with MemoryStore() as store:
+        saver(store).save(state, (), last_minute=1, last_asked=1, volume_seen=seen)
+        assert saver(store).restore().volume_seen is seen
+
+
 def test_places_of_all_that_is_open_and_of_nothing_else() -> None:
     places = tuple(place_of(row, 0) for row in (OPEN, NEXT, replace(WAITS, id="waits")))
     expected = {

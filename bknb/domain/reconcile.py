@@ -28,33 +28,24 @@ from .orders import (
 from .signal import OpenSignal, ScheduledSignal
 
 
-class Postponed(NamedTuple):
-    """The state after a restart, and the moments (UTC ms) whose decisions are carried out later than planned."""
-
-    state: State
-    moments: tuple[int, ...]
-
-
-def postponed(state: State, orders: Orders, *, now: int) -> Postponed:
+def postponed(state: State, orders: Orders, *, now: int, late_after_ms: int = MINUTE_MS) -> State:
     """The state after a restart at ``now`` (UTC ms): an order that never left, and is late by now, fills from now on.
 
-    A stop entry has no order and is watched here, and a position without orders has none to be late: both stay.
+    It is late when more than ``late_after_ms`` of the clock have passed since it could have filled. A stop entry has no
+    order and is watched here, and a position without orders has none to be late: both stay.
     """
-    moments: list[int] = []
     ending = state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None
     if ending is not None and ending.leaving is not None:
         leaving, mine = ending.leaving, orders.get(key_of(ending.signal), ())
-        if mine and not any_left(mine[1:]) and now > leaving.not_before + MINUTE_MS:
-            moments.append(leaving.decided_at)
+        if mine and not any_left(mine[1:]) and now > leaving.not_before + late_after_ms:
             ending = msgspec.structs.replace(ending, leaving=msgspec.structs.replace(leaving, not_before=now))
     if not isinstance(state, Opening):
-        return Postponed(state if ending is None else ending, tuple(moments))
+        return state if ending is None else ending
     not_before = state.not_before
     ordered = state.signal.entry != "stop" and not any_left(orders.get(key_of(state.signal), ()))
-    if ordered and now > not_before + MINUTE_MS:
-        moments.append(state.signal.scheduled_at)
+    if ordered and now > not_before + late_after_ms:
         not_before = now
-    return Postponed(msgspec.structs.replace(state, ending=ending, not_before=not_before), tuple(moments))
+    return msgspec.structs.replace(state, ending=ending, not_before=not_before)
 
 
 def to_query(orders: Iterable[Order]) -> list[Order]:

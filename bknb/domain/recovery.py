@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from .lateness import OrderRole
 from .lifecycle import Flat, Holding, Leaving, Opening, State, Waiting
 from .risk import OpenPosition
 from .signal import Cancelled, Closed, Opened, OpenSignal, Scheduled, ScheduledSignal
@@ -114,6 +115,14 @@ class SavedPartial(msgspec.Struct, frozen=True, kw_only=True):
     loss_level: int
     profit_before: int
     loss_before: int
+
+
+class SavedLate(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that was decided late: of which moment (UTC ms), and what the clock said then (UTC ms)."""
+
+    moment: int
+    order: OrderRole
+    decided_at: int
 
 
 class SavedPlaces(msgspec.Struct, frozen=True, kw_only=True):

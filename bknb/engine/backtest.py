@@ -8,13 +8,14 @@ give the same events.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Final
 
 from ..domain.execution import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
+from ..domain.lateness import Lateness, OrderRole
 from ..domain.lifecycle import Flat, Rules
 from ..domain.signal import Cancelled, Closed
 from ..errors import NotEnoughData
@@ -63,7 +64,7 @@ class BacktestRun:
         silent: bool = False,
         window: Window | None = None,
         code: Any = None,
-        late: Mapping[int, int] | None = None,
+        late: Lateness | None = None,
     ) -> None:
         self.plan = plan
         self.records = Records()
@@ -77,7 +78,7 @@ class BacktestRun:
         self._every_minute = every_minute
         self.paused = False
         self._silent = silent  # nothing is emitted to listeners
-        self._late = {} if late is None else late  # decisions a live run made late: moment -> time of its clock, UTC ms
+        self._late: Lateness = {} if late is None else late  # what a live run decided late
         self._no_entries = False
         self._leave = False
         self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
@@ -206,8 +207,11 @@ class BacktestRun:
             book=book,
             records=self.records,
             silent=self._silent,
-            decided_at=self._late.get,
+            decided_at=self._decided_at,
         )
+
+    def _decided_at(self, when: int, order: OrderRole) -> int | None:
+        return self._late.get((when, order))
 
     def check_coverage(self, series: Series) -> None:
         """Raise ``NotEnoughData`` for a frame without data; add a warning where the data begins late or ends early."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
+from ..domain.lateness import Decision
 from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Milestone, Rejected, RiskRefused, TickResult
 
 N = TypeVar("N")
@@ -22,9 +24,9 @@ class Failure:
         ``"warm-up"``: not enough history yet. ``"strategy"``, ``"callback"``: user code raised. ``"exchange"``:
         candles could not be had. ``"timeout"``: a strategy took too long. In live also ``"state"``: something could
         not be saved; ``"broker"``: an order differs from the record; ``"late"``: a question was too old to ask, or
-        a decision was made more than a minute after its moment.
+        an order was decided more than a minute after its moment.
     message
-        The first error's type and text.
+        The first error's type and text; of ``"late"`` a sentence.
     where
         The line of user code, when there is one.
     count
@@ -43,7 +45,13 @@ class Failure:
 
 @dataclass(slots=True)
 class Records:
-    """The events, warnings and failures of a run; ``ends`` holds its closed and cancelled results."""
+    """The events, warnings and failures of a run; ``ends`` holds its closed and cancelled results.
+
+    ``late`` holds, for each order a live run decided more than a minute after its moment, the time of the clock
+    (UTC ms) at which it was decided; the key is that moment (UTC ms) and ``"exit"`` or ``"entry"``, because both may be
+    decided for one moment. Those of earlier processes are in it, too. A backtest that is given the same delays has the
+    same events.
+    """
 
     events: list[TickResult] = field(default_factory=list)
     closed: list[Closed] = field(default_factory=list)
@@ -53,7 +61,7 @@ class Records:
     refused: list[RiskRefused] = field(default_factory=list)
     milestones: list[Milestone] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    late: list[tuple[int, int]] = field(default_factory=list)  # moments decided late, and when they were (UTC ms)
+    late: dict[Decision, int] = field(default_factory=dict)
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
     _limit: int | None = None  # of warnings, rejections and refusals; events are never dropped
 
@@ -92,10 +100,17 @@ class Records:
 
     def fail(self, kind: FailureKind, error: BaseException, *, where: str, when: int) -> Failure:
         """Count an error; the same kind of error at the same place is one entry."""
-        key = (kind, type(error).__name__, where)
+        name = type(error).__name__
+        return self._count((kind, name, where), kind, f"{name}: {_text(error)}", where=where, when=when)
+
+    def note(self, kind: FailureKind, topic: str, text: str, *, when: int) -> Failure:
+        """Count what went wrong without an exception; all of a kind and a topic are one entry with the first text."""
+        return self._count((kind, topic, ""), kind, text, where="", when=when)
+
+    def _count(self, key: tuple[str, str, str], kind: FailureKind, message: str, *, where: str, when: int) -> Failure:
         known = self._failures.get(key)
         if known is None:
-            failure = Failure(kind, f"{type(error).__name__}: {_text(error)}", where, 1, when, when)
+            failure = Failure(kind, message, where, 1, when, when)
         else:
             failure = Failure(kind, known.message, where, known.count + 1, known.first_at, when)
         self._failures[key] = failure
@@ -103,10 +118,10 @@ class Records:
 
     def snapshot(self) -> Records:
         """What there is now; a run that goes on does not change it."""
-        lists: dict[str, Any] = {
-            item.name: list(getattr(self, item.name)) for item in fields(self) if not item.name.startswith("_")
+        copies: dict[str, Any] = {
+            item.name: copy(getattr(self, item.name)) for item in fields(self) if not item.name.startswith("_")
         }
-        return Records(**lists, _limit=self._limit, _failures=dict(self._failures))
+        return Records(**copies, _limit=self._limit, _failures=dict(self._failures))
 
     @property
     def failures(self) -> list[Failure]:

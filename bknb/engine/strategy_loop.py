@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from ..domain.lateness import OrderRole
 from ..domain.lifecycle import (
     Answer,
     Boundary,
@@ -32,7 +33,7 @@ from ..errors import NotEnoughData, StateError
 from ..events import messages, subjects
 from ..market.strategy_context import Context, current
 from ..user_code import where_it_failed
-from .records import FailureKind, Records
+from .records import Failure, FailureKind, Records
 from .registry import Strategy
 from .risk_book import RiskBook
 
@@ -50,7 +51,7 @@ _CALLBACK_OF = {
 }
 
 
-def _at_once(_: int) -> None:
+def _at_once(_moment: int, _order: OrderRole) -> None:
     return None
 
 
@@ -75,7 +76,9 @@ class StrategyLoop:
     silent
         Whether nothing is emitted to listeners, as for the combinations of a sweep.
     decided_at
-        The time of the clock (UTC ms) at which a decision of a moment was made; ``None``: at that moment.
+        Called with a moment (UTC ms) and ``"exit"`` or ``"entry"``, for what is decided then; returns the time of the
+        clock (UTC ms) at which that was known, or ``None``: at that moment. More than a minute later is late: the order
+        fills in the first candle that opens at or after that time.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class StrategyLoop:
         save: Callable[[State, tuple[Event, ...]], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
         silent: bool = False,
-        decided_at: Callable[[int], int | None] = _at_once,
+        decided_at: Callable[[int, OrderRole], int | None] = _at_once,
     ) -> None:
         self.rules = rules
         self.strategy = strategy
@@ -122,6 +125,17 @@ class StrategyLoop:
 
     async def ask(self, when: int, *, patient: bool = False) -> None:
         """Ask the strategy at a moment at which nothing is open or scheduled, and act on its answer.
+
+        What the strategy raises is counted as a failure and ends nothing.
+
+        Parameters
+        ----------
+        when
+            The moment (UTC ms): the strategy sees the candles that have closed by then. An order it leads to fills in
+            the first candle that opens at or after it, or after ``decided_at`` where that is late.
+        patient
+            Whether a candle that has closed by ``when`` and has not arrived yet is worth asking again for. Else a
+            question without it counts as one too short of history (``"warm-up"``).
 
         Raises
         ------
@@ -176,14 +190,23 @@ class StrategyLoop:
     async def _answered(self, answer: object, when: int, price: float) -> None:
         signal = read_answer(answer)
         if isinstance(signal, Signal):
-            await self.take(Answer(when, price, signal, self._decided_at(when)))
+            await self.take(Answer(when, price, signal, self._decided_at(when, "entry")))
         else:
             await self.deliver((rejection(self.rules, when, price, (signal,), answer),))
 
     def fail(self, kind: FailureKind, error: BaseException, when: int | None) -> None:
         """Count a failure, and emit it on ``error``; the run goes on."""
         where = where_it_failed(error)
-        failure = self.records.fail(kind, error, where=where, when=self.now if when is None else when)
+        self._tell(self.records.fail(kind, error, where=where, when=self.now if when is None else when), None, when)
+
+    def note(self, kind: FailureKind, topic: str, text: str, when: int) -> None:
+        """Count what went wrong without an exception (``when`` in UTC ms), and emit its text on ``error``.
+
+        All of a kind and a topic are counted as one failure.
+        """
+        self._tell(self.records.note(kind, topic, text, when=when), text, when)
+
+    def _tell(self, failure: Failure, text: str | None, when: int | None) -> None:
         if subjects.error.subscribed and not self.silent:
             rules = self.rules
             labels = messages.RunLabels(
@@ -191,9 +214,9 @@ class StrategyLoop:
             )
             event = messages.ErrorEvent(
                 **labels,
-                kind=kind,
-                message=failure.message,
-                where=where,
+                kind=failure.kind,
+                message=failure.message if text is None else text,
+                where=failure.where,
                 mode=rules.mode,
                 when=when,
                 count=failure.count,
@@ -215,7 +238,7 @@ class StrategyLoop:
 
     async def end_due(self, when: int, price: float) -> None:
         """End what the clock ends at ``when`` (UTC ms), at which the average price is ``price``."""
-        await self.take(Boundary(when, price, self._decided_at(when)))
+        await self.take(Boundary(when, price, self._decided_at(when, "exit")))
 
     async def take(self, given: Input) -> None:
         """Feed one input to the lifecycle and carry out everything it leads to."""

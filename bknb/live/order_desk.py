@@ -16,6 +16,7 @@ import msgspec
 
 from ..domain.execution import Minute
 from ..domain.formatting import plain_number
+from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import State, signals_of
 from ..domain.orders import (
     Action,
@@ -39,7 +40,7 @@ from ..domain.orders import (
     own_prefix,
     report_problem,
 )
-from ..domain.reconcile import Postponed, differences, postponed, reconcile, to_query
+from ..domain.reconcile import differences, postponed, reconcile, to_query
 from ..domain.signal import Event, OpenSignal, ScheduledSignal
 from ..errors import BrokerError, UsageError
 from ..log import log
@@ -186,10 +187,10 @@ class OrderDesk:
         self._wake.set()
         self._worker = asyncio.create_task(self._work())
 
-    def postponed(self, state: State, *, now: int) -> Postponed:
+    def postponed(self, state: State, *, now: int, late_after_ms: int = MINUTE_MS) -> State:
         """A restored state whose orders that never left and are late by now (UTC ms) fill from now on.
 
-        Save it before :meth:`start` sends them.
+        Late is later than ``late_after_ms`` after the moment from which they could fill. Save the state before :meth:`start` sends them.
 
         Raises
         ------
@@ -197,7 +198,7 @@ class OrderDesk:
             When saved orders cannot be read.
         """
         self._saved.load()
-        return postponed(state, self._signals, now=now)
+        return postponed(state, self._signals, now=now, late_after_ms=late_after_ms)
 
     def has_left(self, signal: ScheduledSignal) -> bool:
         """Whether the entry order of a signal may be on its way to the broker, or there."""

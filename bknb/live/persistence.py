@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from ..domain.lateness import Decision, late_orders
 from ..domain.lifecycle import Asking, Entering, Flat, Holding, Opening, State, Waiting, signals_of
+from ..domain.orders import key_of
 from ..domain.recovery import (
     STATE_VERSION,
     Owner,
     Restored,
+    SavedLate,
     SavedOpening,
     SavedPartial,
     SavedPlaces,
@@ -27,9 +30,11 @@ from ..errors import StateError
 from ..ports import StateStore
 from ..stores.versions import read_json
 
+F = TypeVar("F")
 S = TypeVar("S", SavedSignal, SavedSchedule, SavedPartial, SavedPlaces)
 _MAX_UNDELIVERED = 64  # a listener that never comes to an end must not let the file grow
 _ENDED = "ended"
+_LATE = "late"
 _ENDING: Any = Closed | Cancelled  # a union is no type for a type checker
 
 
@@ -91,13 +96,30 @@ class StateSaver:
         return found
 
     def ended(self) -> list[Closed | Cancelled]:
-        """The closed and cancelled results of earlier processes of this run, in order."""
+        """The closed and cancelled results of earlier processes of this run, in order.
+
+        One whose signal is still open on the disk is removed: a crash came before the rest of its turn, and the run
+        comes to an end of that signal again, perhaps at another moment.
+        """
+        open_keys = {key_of(signal) for signal in signals_of(self._saved)}
         found: list[Closed | Cancelled] = []
-        for key in self.store.keys(_ENDED, self._key):
-            payload = self.store.read(_ENDED, key)
-            if payload is not None:
-                found.append(_decode(payload, _ENDING, _ENDED, key))
+        for key, event in self._all_of(_ENDED, _ENDING):
+            if key_of(event.signal) in open_keys:
+                self.store.delete(_ENDED, key)
+            else:
+                found.append(event)
         return sorted(found, key=lambda event: event.when)
+
+    def late(self) -> dict[Decision, int]:
+        """The orders of this run that earlier processes decided late; see :class:`bknb.engine.records.Records`."""
+        saved = [late for _, late in self._all_of(_LATE, SavedLate)]
+        return {(late.moment, late.order): late.decided_at for late in saved}
+
+    def _all_of(self, kind: str, form: type[F]) -> Iterator[tuple[tuple[str, ...], F]]:
+        for key in self.store.keys(kind, self._key):
+            payload = self.store.read(kind, key)
+            if payload is not None:
+                yield key, _decode(payload, form, kind, key)
 
     def _read(self, kind: str, form: type[S]) -> S | None:
         payload = self.store.read(kind, self._key)
@@ -123,9 +145,11 @@ class StateSaver:
         *,
         last_minute: int,
         last_asked: int | None,
-        volume_seen: bool,
-    ) -> None:
+        volume_seen: bool | None,
+    ) -> dict[Decision, int]:
         """Save a state and the events that led to it; returns when they are on the disk.
+
+        Returns the orders of the state that were decided late and were not saved before, see :func:`late_orders`.
 
         Raises
         ------
@@ -133,7 +157,7 @@ class StateSaver:
             When it could not be saved; then the state from before still holds.
         """
         if isinstance(state, Asking | Entering):
-            return  # nothing was decided yet
+            return {}  # nothing was decided yet
         undelivered = tuple(event for event in events if isinstance(event, Scheduled | Opened | Closed | Cancelled))
         for event in undelivered:
             if isinstance(event, Closed | Cancelled):
@@ -142,7 +166,8 @@ class StateSaver:
             undelivered = (*self._undelivered, *undelivered)[-_MAX_UNDELIVERED:]
         quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and last_asked == self.last_asked
         if quiet and undelivered == self._undelivered:
-            return  # a restarted run processes this minute once more
+            return {}  # a restarted run processes this minute once more
+        late = self._write_late(state)
         self.turn += 1
         moment = _SavedAt(last_minute, last_asked, volume_seen)
         match state:
@@ -154,9 +179,12 @@ class StateSaver:
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
         self.last_minute, self.last_asked, self._saved, self._undelivered = last_minute, last_asked, state, undelivered
+        return late
 
-    def save_postponed(self, state: Holding | Opening, *, volume_seen: bool | None) -> None:
+    def save_postponed(self, state: Holding | Opening, *, volume_seen: bool | None) -> dict[Decision, int]:
         """Save the restored state once more, with orders that are carried out later; what was undelivered stays so.
+
+        Returns the orders that became late, see :func:`late_orders`.
 
         Raises
         ------
@@ -164,9 +192,11 @@ class StateSaver:
             When it could not be saved; then the state from before still holds.
         """
         assert self.last_minute is not None  # something was restored  # noqa: S101
+        late = self._write_late(state)
         self.turn += 1
         self._write_signal(state, self._undelivered, _SavedAt(self.last_minute, self.last_asked, volume_seen))
         self._saved = state
+        return late
 
     def _write(self, kind: str, value: SavedSignal | SavedSchedule | SavedPartial) -> None:
         self.store.write(kind, self._key, msgspec.json.encode(value))
@@ -175,6 +205,15 @@ class StateSaver:
         # By moment and id: the same minute played again after a crash writes the same value once more.
         key = (*self._key, f"{event.when:015d}-{event.signal.id}")
         self.store.write(_ENDED, key, msgspec.json.encode(event))
+
+    def _write_late(self, state: State) -> dict[Decision, int]:
+        """Save the orders of a state that are late and were not before; a decision made again replaces its time."""
+        before = late_orders(self._saved)
+        late = {decision: at for decision, at in late_orders(state).items() if before.get(decision) != at}
+        for (moment, order), decided_at in late.items():
+            saved = SavedLate(moment=moment, order=order, decided_at=decided_at)
+            self.store.write(_LATE, (*self._key, f"{moment:015d}-{order}"), msgspec.json.encode(saved))
+        return late
 
     def _write_schedule(self, state: Waiting, undelivered: tuple[StateChange, ...], at: _SavedAt) -> None:
         saved = SavedSchedule(
@@ -278,9 +317,6 @@ def _still_there(store: StateStore, place: OpenPosition) -> bool:
 def save_places(store: StateStore, risk: str, positions: tuple[OpenPosition, ...]) -> None:
     """Save the places of a profile; on the disk when this returns."""
     store.write("risk", (risk, "positions"), msgspec.json.encode(SavedPlaces(risk=risk, positions=positions)))
-
-
-F = TypeVar("F")
 
 
 def _decode(payload: bytes, form: type[F], kind: str, key: tuple[str, ...]) -> F:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ..config import Settings
 from ..domain.execution import Minute, execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
+from ..domain.lateness import Decision, OrderRole
 from ..domain.lifecycle import Flat, Halt, Holding, Opening, Rules, State, Waiting, signals_of
 from ..domain.recovery import Owner, Restored
 from ..domain.risk import place_of
@@ -230,12 +231,9 @@ class LiveRun:
     async def _restore(self) -> None:
         plan = self.plan
         found = self._saving.restore()
-        open_ids = {signal.id for signal in signals_of(found.state)}
         for ended in self._saving.ended():
-            if (
-                ended.signal.id not in open_ids
-            ):  # saved at its end, but still open on disk: this run comes to that end again
-                self.records.add(ended)
+            self.records.add(ended)
+        self.records.late = self._saving.late()
         self._loop = self._make_loop(found.state)
         now = plan.clock.now()
         self._last_minute = ceil_to(now, MINUTE_MS) - MINUTE_MS if found.last_minute is None else found.last_minute
@@ -257,13 +255,13 @@ class LiveRun:
             on_problem=self._on_order_problem,
             sleep=self._rest,
         )
-        late = orders.postponed(found.state, now=now)
-        if late.moments and isinstance(late.state, Holding | Opening):
-            self._saving.save_postponed(late.state, volume_seen=found.volume_seen)
-            self._strategy_loop.state = late.state
-            for when in late.moments:
-                self._tell_late(when, now, "carried out")
-        await orders.start(late.state, when=now, undelivered=found.undelivered)
+        state = orders.postponed(found.state, now=now, late_after_ms=self._late_after_ms)
+        if state != found.state and isinstance(state, Holding | Opening):
+            late = self._saving.save_postponed(state, volume_seen=found.volume_seen)
+            self._strategy_loop.state = state
+            for decision, decided_at in late.items():
+                self._tell_late(decision, decided_at, "sent")
+        await orders.start(state, when=now, undelivered=found.undelivered)
         return orders
 
     async def _rest(self, seconds: float) -> None:
@@ -333,41 +331,45 @@ class LiveRun:
 
     def _save(self, state: State, events: tuple[Event, ...]) -> None:
         """Save a new state, and hand its events to the order desk; the strategy loop calls it before it emits them."""
-        self._save_state(state, events)
+        for decision, decided_at in self._save_state(state, events).items():
+            self._tell_late(decision, decided_at, "decided", known=self._known)
         if self.orders is not None:
             for event in events:
                 self.orders.follow(event)
             self.orders.follow_state(state)
 
-    def _save_state(self, state: State, events: tuple[Event, ...] = ()) -> None:
-        self._saving.save(
+    def _save_state(self, state: State, events: tuple[Event, ...] = ()) -> dict[Decision, int]:
+        return self._saving.save(
             state,
             events,
             last_minute=self._last_minute,
             last_asked=self._last_asked,
-            volume_seen=bool(self._volume_seen),
+            volume_seen=self._volume_seen,
         )
 
-    def _decided_at(self, when: int) -> int:
-        """The clock at a decision for the moment ``when`` (UTC ms); a late one is counted and told.
+    @property
+    def _late_after_ms(self) -> int:
+        """How long (ms of the clock) after its moment a decision is late: a minute, on a faster clock a real minute."""
+        return round(MINUTE_MS * max(1.0, getattr(self.plan.clock, "speed", 1.0)))
 
-        Late is more than a minute; on a clock that runs faster than time, a minute of real time. A moment inside a hole
-        is known when the first candle behind the hole has closed.
+    def _decided_at(self, when: int, _order: OrderRole) -> int:
+        """The time of the clock (UTC ms) at a decision for the moment ``when`` (UTC ms); in time, it is the moment.
+
+        A moment inside a hole is known when the first candle behind the hole has closed.
         """
-        now, known = self.plan.clock.now(), max(when, self._known)
-        if now <= known + MINUTE_MS * max(1.0, getattr(self.plan.clock, "speed", 1.0)):
-            return when
-        if self._strategy_loop.rules.model.fills_at_open:
-            self._tell_late(when, now, "made", known=known)
-        return now
+        now = self.plan.clock.now()
+        return when if now <= max(when, self._known) + self._late_after_ms else now
 
-    def _tell_late(self, when: int, now: int, what: str, *, known: int | None = None) -> None:
-        self.records.late.append((when, now))
-        known = when if known is None else known
+    def _tell_late(self, decision: Decision, decided_at: int, what: Literal["decided", "sent"], *, known: int = 0
+                   ) -> None:  # fmt: skip
+        """Count and tell an order that was decided, or is sent after a restart, later than its moment."""
+        self.records.late[decision] = decided_at
+        when, role = decision
         hole = f": the hole it fell in was seen to end at {utc_text(known)}" if known > when else ""
-        behind = f"{(now - known) // MINUTE_MS} minutes late{hole}"
-        text = f"the decision of {utc_text(when)} was {what} {behind}; it fills at the market of then"
-        self._strategy_loop.fail("late", TimeoutError(text), when)
+        behind = f"{(decided_at - max(when, known)) // MINUTE_MS} minutes late{hole}"
+        order = "closing order" if role == "exit" else "entry order"
+        text = f"the {order} of {utc_text(when)} was {what} {behind}; it fills at the first candle from "
+        self._strategy_loop.note("late", what, f"{text}{utc_text(decided_at)} on", when)
 
     # --- a minute -----------------------------------------------------------------------------------------------
 
@@ -513,9 +515,9 @@ class LiveRun:
             if self.paused:
                 pass  # not asked later either: a resumed run must not open what was not to be opened now
             elif late is not None and self.plan.clock.now() - when > late * MINUTE_MS:
-                self._strategy_loop.fail(
-                    "late", TimeoutError(f"the question is older than late_minutes = {late}"), when
-                )
+                age = (self.plan.clock.now() - when) // MINUTE_MS
+                text = f"was {age} minutes old, more than late_minutes = {late}: it was not asked"
+                self._strategy_loop.note("late", "question", f"the question of {utc_text(when)} {text}", when)
             else:
                 await self._strategy_loop.ask(when, patient=self.plan.clock.now() < when + MINUTE_MS)
             if self._saving.last_asked != when:  # nothing came of the question; save that it was asked

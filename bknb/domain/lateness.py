@@ -1,0 +1,36 @@
+"""Orders that were decided later than their moment, because the machine slept or a run catches up.
+
+Such an order fills in the first candle that opens at or after the clock time of its decision. An exit and an entry may
+be decided for the same moment and at different times, so each is counted on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from .lifecycle import Holding, Opening, State
+
+OrderRole: TypeAlias = Literal["exit", "entry"]
+Decision: TypeAlias = tuple[int, OrderRole]
+"""The moment of a decision (UTC ms), and whether it closes a position or opens one."""
+Lateness: TypeAlias = Mapping[Decision, int]
+"""The time of the clock (UTC ms) at which each late decision was made: its order fills from then on."""
+
+
+def late_orders(state: State) -> dict[Decision, int]:
+    """The orders of a state that were decided late and that no candle has filled yet, the exit first.
+
+    Examples
+    --------
+    >>> from bknb.domain.lifecycle import Flat
+    >>> late_orders(Flat())
+    {}
+    """
+    found: dict[Decision, int] = {}
+    ending = state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None
+    if ending is not None and ending.leaving is not None and ending.leaving.not_before > ending.leaving.decided_at:
+        found[ending.leaving.decided_at, "exit"] = ending.leaving.not_before
+    if isinstance(state, Opening) and state.not_before > state.signal.scheduled_at:
+        found[state.signal.scheduled_at, "entry"] = state.not_before
+    return found
