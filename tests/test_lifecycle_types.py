@@ -176,3 +176,19 @@ def test_a_stop_takes_an_order_back_and_the_position_before_it_still_leaves() ->
     assert found.commands == (life.Release("next"),)
     alone = life.step(replace(state, ending=None, last_id="mine"), life.Halt(60_000, 100.0), PESSIMISTIC)
     assert alone.state == life.Flat(last_id="mine")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_place_of_what_left_is_given_back_with_its_end_not_while_the_next_is_asked_about(*, allowed: bool) -> None:
+    leaving = life.Leaving(reason="time_expired", decided_at=0, not_before=0, price=100.0)
+    order = replace(WAITS, id="next", price_open=100.0, price_take_profit=120.0, price_stop_loss=80.0)
+    state = life.Opening(signal=order, not_before=0, ending=replace(HOLDING, leaving=leaving))
+    asked = life.step(state, Minute(60_000, 105.0, 106.0, 95.0, 101.0, 101.0), PESSIMISTIC)
+    assert isinstance(asked.state, life.Entering)
+    assert told(asked) == []
+    (reserve,) = asked.commands
+    assert isinstance(reserve, life.Reserve)
+    assert reserve.ending == "mine"  # free for this candidate, and for nobody else until the end is saved
+    found = life.step(asked.state, life.Verdict(allowed), PESSIMISTIC)
+    assert told(found)[:2] == ["Closed mine @1", "Scheduled next @1"]
+    assert found.commands == (life.Release("mine"), *(() if allowed else (life.Release("next"),)))

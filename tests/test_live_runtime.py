@@ -11,16 +11,20 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from scenarios import MINUTE, ORIGIN, source
 from test_live import HeldClock, always, start, story
-from worlds import SETTINGS, signals, walk
+from worlds import LENGTH, SETTINGS, signals, walk
 
 import bknb
+from bknb.domain.lifecycle import signals_of
+from bknb.domain.recovery import SavedPlaces, SavedSchedule, SavedSignal, restore
 from bknb.domain.signal import Rejected
 from bknb.engine.records import Records
 from bknb.live.runtime import RUNTIME
 from bknb.market.candles import Candles
+from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 
 
@@ -325,6 +329,48 @@ def test_places_are_read_again_when_another_process_may_have_changed_them() -> N
         store.delete("signal", ("a", "BTCUSDT"))
         store.delete("risk", ("two", "positions"))
     assert start("b", store=store, until=ORIGIN + 5 * MINUTE).result(20).events
+
+
+class Watched(MemoryStore):
+    """Notes every write that leaves a signal open on the disk whose place in the risk profile is free there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free: list[str] = []
+        self.turned_round = 0
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        super().write(kind, key, payload)
+        places = super().read("risk", ("one", "positions"))
+        if places is not None:
+            state = restore(self._saved("signal", SavedSignal), self._saved("schedule", SavedSchedule), None).state
+            held = [signal.id for signal in signals_of(state)]
+            taken = {place.signal_id for place in msgspec.json.decode(places, type=SavedPlaces).positions}
+            self.turned_round += len(held) == 2
+            self.free += [signal_id for signal_id in held if signal_id not in taken]
+
+    def _saved(self, kind: str, form: Any) -> Any:
+        found = super().read(kind, ("w", "BTCUSDT"))
+        return None if found is None else msgspec.json.decode(found, type=form)
+
+
+def test_no_place_is_free_on_the_disk_while_its_position_is_open_there() -> None:
+    """A position leaves, and the next limit fills in the same late candle, for which the risk profile is asked again."""
+
+    def get_signal(price: float) -> dict[str, Any]:
+        levels = {"price_take_profit": price * 1.5, "price_stop_loss": price * 0.5, "minute_estimated_time": 3}
+        return {"position": "long", "price_open": price * 0.999, **levels}
+
+    def alone(request: bknb.RiskRequest) -> bool:
+        return request.open_position_count == 0
+
+    bknb.add_risk("one", validations=[alone])
+    strategy = bknb.add_strategy("w", interval="1m", get_signal=get_signal, risk="one")
+    store = Watched()
+    result = start(strategy, store=store, until=ORIGIN + LENGTH * MINUTE).result(20)
+    assert len(result.trades) > 50
+    assert store.turned_round > 20
+    assert store.free == []
 
 
 def test_warnings_and_rejections_of_a_live_run_are_bounded() -> None:

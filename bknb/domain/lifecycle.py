@@ -33,6 +33,7 @@ Events in parentheses exist only when ``rules.quiet``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeAlias, overload
 
 import msgspec
@@ -176,7 +177,8 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Entering(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The entry was touched in ``minute``; the risk profile is asked again before ``entry`` is made.
 
-    ``earlier`` are events of that minute that are told once it has answered.
+    ``earlier`` are events of that minute that are told once it has answered; the place of what they closed is given
+    back then, too, when they are saved.
     """
 
     signal: ScheduledSignal
@@ -565,7 +567,8 @@ def _opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
         made = _cancel(signal, Flat(last_id=last_id), given.t, given.price, "price_reject", rules)
     elif entry.rested and given.t > signal.scheduled_at:
         made = _touched(signal, given, entry, rules, last_id=last_id, earlier=events)
-        events = () if isinstance(made.state, Entering) else events
+        if isinstance(made.state, Entering):
+            return made
     else:  # risk was asked in this minute already
         made = _entered(signal, given, entry, rules)
     return Step(made.state, events + made.events, commands + made.commands)
@@ -584,7 +587,12 @@ def _touched(
     if rules.risk is None:
         return _entered(signal, minute, entry, rules)
     entering = Entering(signal=signal, minute=minute, entry=entry, last_id=last_id, earlier=earlier)
-    return Step(entering, (), (Reserve(activated(signal, minute.t, entry.price), minute.t, minute.price),))
+    ending = next(_ids_closed(earlier), None)
+    return Step(entering, (), (Reserve(activated(signal, minute.t, entry.price), minute.t, minute.price, ending),))
+
+
+def _ids_closed(events: tuple[Event, ...]) -> Iterator[str]:
+    return (event.signal.id for event in events if isinstance(event, Closed))
 
 
 def _waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
@@ -637,13 +645,13 @@ def _held_after_touch(holding: Holding, order: ScheduledSignal, minute: Minute, 
 
 
 def _entering_verdict(state: Entering, given: Verdict, rules: Rules) -> Step:
-    minute = state.minute
+    minute, released = state.minute, tuple(Release(signal_id) for signal_id in _ids_closed(state.earlier))
     if given.allowed:
         made = _entered(state.signal, minute, state.entry, rules)
-        return made._replace(events=state.earlier + made.events)
+        return Step(made.state, state.earlier + made.events, released + made.commands)
     refused = _refusal(activated(state.signal, minute.t, state.entry.price), minute.t, minute.price, given, rules)
     ending = _cancel(state.signal, _flat_after(state), minute.t, minute.price, "risk", rules, note=given.note)
-    return Step(ending.state, (*state.earlier, refused, *ending.events), ending.commands)
+    return Step(ending.state, (*state.earlier, refused, *ending.events), released + ending.commands)
 
 
 # --- the position -------------------------------------------------------------------------------------------------
