@@ -228,14 +228,52 @@ class Unreachable(PaperBroker):
 
 
 def test_stop_takes_back_an_order_that_has_not_left() -> None:
-    clock = HeldClock(ORIGIN, hold_at=ORIGIN + 10 * MINUTE)
-    task = start(once(10), clock=clock, until=None)  # nobody carries out orders: it never leaves
-    assert clock.held.wait(20)
-    task.stop()
-    result = task.result(20)  # the clock stands still
+    tasks: list[live_runs.LiveTask] = []
+    signal, broker = once(10), PaperBroker()
+
+    def get_signal(when: Any, price: float) -> dict[str, Any] | None:
+        if when.minute == 10:
+            tasks[0].stop()  # before the order of this answer is there
+        return signal(when, price)
+
+    clock = HeldClock(ORIGIN, hold_at=ORIGIN + 5 * MINUTE)
+    tasks.append(start(get_signal, clock=clock, until=None, broker=broker, quantity=1.0))
+    clock.freed.set()
+    result = tasks[0].result(20)
     assert [event.action for event in result.events] == ["cancelled"]
     assert result.cancelled["reason"].tolist() == ["stopped"]
+    assert broker.orders == {}
+
+
+@pytest.mark.parametrize(
+    ("entry", "away"), [("market", 0.0), ("limit", -0.002), ("limit", -0.1), ("limit", 0.1), ("stop", 0.1)]
+)
+def test_without_a_broker_stop_meets_an_order_as_in_a_backtest(entry: str, away: float) -> None:
+    """Nobody carries out orders, so one that was decided has left at its moment; what waits is cancelled."""
+    stops: list[Any] = []
+
+    def get_signal(when: Any, price: float) -> dict[str, Any] | None:
+        if when.minute != 10:
+            return None
+        stops[0]()
+        levels = {"price_take_profit": price * 1.3, "price_stop_loss": price * 0.8, "minute_estimated_time": 5}
+        return {"position": "long", **levels} | (
+            {} if entry == "market" else {"entry": entry, "price_open": price * (1 + away)}
+        )
+
+    strategy = bknb.add_strategy("w", interval="1m", get_signal=get_signal)
+    plan = plan_backtest("BTCUSDT", strategy=strategy, exchange=source(walk(36)), frame=(ORIGIN, UNTIL),
+                         settings=SETTINGS)  # fmt: skip
+    run = BacktestRun(plan)
+    stops.append(run.stop)
+    asyncio.run(run.through())
+    clock = HeldClock(ORIGIN, hold_at=ORIGIN + 5 * MINUTE)
+    task = start(strategy, clock=clock, until=None)
+    stops[0] = task.stop
     clock.freed.set()
+    assert story(task.result(20)) == story(run.records)
+    assert run.records.rejected == []
+    assert run.records.events
 
 
 def test_stop_does_not_take_back_an_order_that_has_left() -> None:

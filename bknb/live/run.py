@@ -533,9 +533,12 @@ class LiveRun:
         return when >= (self._last_asked // slot_ms + 1) * slot_ms
 
     async def _halt(self) -> None:
-        """A scheduled signal does not outlive a stop, nor does one whose order has not left yet."""
+        """A scheduled signal does not outlive a stop, nor does an order that has not left for the broker yet.
+
+        Without a broker an order leaves when it is decided, as in a backtest.
+        """
         state = self._strategy_loop.state
-        sent = isinstance(state, Opening) and self.orders is not None and self.orders.has_left(state.signal)
+        sent = isinstance(state, Opening) and (self.orders is None or self.orders.has_left(state.signal))
         if isinstance(state, Opening | Waiting) and not sent:
             when = self._last_minute + MINUTE_MS
             price = self._window.average_price(self.plan.symbol, when)
