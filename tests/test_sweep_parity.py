@@ -322,6 +322,23 @@ def test_prepared_candles_are_equal_after_a_file_round_trip(tmp_path: Any) -> No
     np.testing.assert_array_equal(one.ends, other.ends)
 
 
+def test_candles_that_end_or_fill_otherwise_have_another_hash() -> None:
+    """A closing price or a volume can differ where no average price shows it, and still decides a fill."""
+    size = 60
+
+    def hashed(*, quiet: int, last_close: float) -> str:
+        rows = [[ORIGIN + k * MINUTE, 100.0, 101.0, 99.0, 100.0, 0.0 if k in (quiet, size - 1) else 1.0]
+                for k in range(size)]  # fmt: skip
+        rows[-1][4] = last_close
+        frame = (ORIGIN + 10 * MINUTE, ORIGIN + size * MINUTE)
+        plan = plan_backtest("BTCUSDT", strategy=lambda: None, exchange=source(rows), frame=frame, interval="1m")
+        return asyncio.run(prepare(plan)).data
+
+    hashes = [hashed(quiet=quiet, last_close=close) for quiet, close in ((30, 100.0), (31, 100.0), (30, 99.5))]
+    assert len(set(hashes)) == 3
+    assert hashed(quiet=30, last_close=100.0) == hashes[0]
+
+
 def in_a_process(code: str, **environment: str) -> str:
     """What a fresh interpreter prints."""
     head = f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent.parent)!r}]\n"

@@ -54,7 +54,7 @@ class Prepared:
     candles
         The candles of the strategy's interval.
     data
-        Hash of all of them.
+        Hash of all of them, closing prices and volumes included.
     """
 
     symbol: str
@@ -153,7 +153,7 @@ def _prepared(
     times, high, low = minutes.timestamp.copy(), minutes.high, minutes.low
     candles = Candles.empty() if rows is None else rows.candles.copy()
     digest = hashlib.sha256()  # of the candles, whatever the execution model
-    for array in (times, minutes.open, high, low, average, candles.block, ready):
+    for array in (minutes.block, average, candles.block, ready):
         digest.update(np.ascontiguousarray(array).data)
     if not fills.all():
         high, low = np.where(fills, high, -np.inf), np.where(fills, low, np.inf)
