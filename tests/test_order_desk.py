@@ -795,16 +795,47 @@ def test_a_quantity_of_the_users_own():
 
 
 @pytest.mark.parametrize("wrong", [lambda signal: 1 / 0, lambda signal: None, lambda signal: -1.0])
-def test_a_failing_quantity_function_is_reported_and_no_order_is_made(wrong):
+def test_a_failing_quantity_function_is_reported_and_no_order_is_sent(wrong):
     life = lives(opened(), closed(), quantity=wrong)
     assert life.broker.orders == {}
     assert len(life.told) == 1
-    assert "no order was made" in life.told[0][1]
+    assert "'a' is not traded, only watched: its quantity could not be worked out: " in life.told[0][1]
+    assert life.statuses == {ENTRY: "rejected"}
+
+
+def test_a_quantity_that_cannot_be_worked_out_is_asked_for_once_and_its_entry_counts_as_refused():
+    asked = []
+
+    def quantity(signal):
+        asked.append(signal.id)
+        if signal.id == "a":
+            raise LookupError("no balance")
+        return 2.0
+
+    life = Life(quantity=quantity)
+
+    async def play():
+        await life.become(*[ordering()] * 3)
+        await life.restart(ordering())
+        await life.become(ordering())
+        await life.receive(opened())
+        await life.become(*[leaving()] * 3)
+        await life.receive(closed())
+        await life.become(ordering("b", at=9), ordering("b", at=9))  # the next one is asked about as ever
+
+    life.live(play)
+    assert asked == ["a", "b"]
+    assert [text for _, text in life.told] == [
+        "'a' is not traded, only watched: its quantity could not be worked out: LookupError: no balance"
+    ]
+    refused, sent = life.desk.rows()
+    assert (refused["status"], refused["quantity"], refused["note"]) == ("rejected", 0.0, "LookupError: no balance")
+    assert [order.quantity for order in life.broker.orders.values()] == [sent["quantity"]] == [2.0]
 
 
 def test_a_failing_problem_listener_does_not_stop_the_desk():
     life = Life(broker=script(place=["refuse"]))
-    life.desk._tell_run = lambda kind, text: 1 / 0
+    life.desk._on_problem = lambda kind, text: 1 / 0
     life.live(lambda: life.receive(opened(), closed(), opened("b", at=20), closed("b", at=20, ended=30)))
     assert len(life.broker.orders) == 2
 

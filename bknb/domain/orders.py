@@ -71,7 +71,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     purpose
         ``"open"`` for the entry, ``"close"`` for what ends it.
     quantity
-        In base currency.
+        In base currency; 0 on an entry that was rejected because its quantity could not be worked out.
     price
         The limit; ``None`` for a market order. In quote currency, like all prices.
     record_price
@@ -199,8 +199,9 @@ def _hashed(parts: Iterable[str], size: int) -> str:
 
 Orders: TypeAlias = Mapping[SignalKey, Sequence[Order]]
 """What is known, by signal: the entry, then closing orders in turn."""
-QuantityOf: TypeAlias = Callable[[OpenSignal | ScheduledSignal], float]
-"""How much to trade, in base currency; asked only when there is an order to make."""
+QuantityOf: TypeAlias = Callable[[OpenSignal | ScheduledSignal], float | str]
+"""How much to trade, in base currency, or why that is unknown: then the order is rejected with that note before it
+leaves. Asked once for each signal, when there is an order to make."""
 
 
 def orders_of_state(state: State, orders: Orders, quantity_of: QuantityOf) -> tuple[Order, ...]:
@@ -288,7 +289,7 @@ def _entry(orders: Mapping[SignalKey, Sequence[Order]], signal: OpenSignal | Sch
 
 
 def _entry_order(
-    signal: OpenSignal | ScheduledSignal, quantity: float, *, kind: OrderKind, created_at: int, opened_at: int | None
+    signal: OpenSignal | ScheduledSignal, quantity: float | str, *, kind: OrderKind, created_at: int, opened_at: int | None
 ) -> Order:
     key = key_of(signal)
     return Order(
@@ -299,11 +300,13 @@ def _entry_order(
         purpose="open",
         side="buy" if signal.position == "long" else "sell",
         kind=kind,
-        quantity=quantity,
+        quantity=0.0 if isinstance(quantity, str) else quantity,
         price=signal.price_open if kind == "limit" else None,
         record_price=signal.price_open,
         created_at=created_at,
         opened_at=opened_at,
+        status="rejected" if isinstance(quantity, str) else "intended",
+        note=quantity if isinstance(quantity, str) else "",
     )
 
 

@@ -65,7 +65,8 @@ class OrderDesk:
     strategy, symbol
         Whose orders these are.
     quantity : float or callable
-        How much to trade per signal, in base currency; a callable gets the signal.
+        How much to trade per signal, in base currency; a callable gets the signal. Where it raises, that is reported
+        once, and the entry counts as rejected: the record goes on without orders.
     on_problem : callable
         Called with a kind (``"broker"`` or ``"state"``) and a sentence for every trouble.
     sleep : callable
@@ -225,11 +226,7 @@ class OrderDesk:
 
     def _save_orders(self, changed: Callable[[], tuple[Order, ...]]) -> bool:
         """Save the orders that changed; returns whether there are any."""
-        try:
-            orders = changed()
-        except Exception as error:  # noqa: BLE001 -- the user's function of the quantity raised
-            self._report_problem("broker", f"no order was made: the quantity could not be worked out: {_text(error)}")
-            return False
+        orders = changed()
         for order in orders:
             self._waiting.discard(order.key)
             self._pauses.pop(order.key, None)
@@ -472,8 +469,16 @@ class OrderDesk:
         except Exception as error:  # noqa: BLE001 -- a callback must not stop the orders
             log.warning("%s: %s (and reporting it failed: %r)", kind, message, error)
 
-    def _quantity_of(self, signal: OpenSignal | ScheduledSignal) -> float:
-        return _checked(self._quantity(signal) if callable(self._quantity) else self._quantity)
+    def _quantity_of(self, signal: OpenSignal | ScheduledSignal) -> float | str:
+        """How much to trade, in base currency, or why that is unknown; that is reported."""
+        try:
+            return _checked(self._quantity(signal) if callable(self._quantity) else self._quantity)
+        except Exception as error:  # noqa: BLE001 -- the user's function of the quantity raised
+            why = _text(error)
+            self._report_problem(
+                "broker", f"{signal.id!r} is not traded, only watched: its quantity could not be worked out: {why}"
+            )
+            return why
 
 
 def _with(order: Order, status: OrderStatus) -> Order:
