@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingDependency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _made: dict[str, Any] = {}
 
@@ -21,7 +21,7 @@ _made: dict[str, Any] = {}
 def compiled(
     function: Callable[..., Any],
     names: Mapping[str, Any],
-    pieces: Sequence[str] = (),
+    pieces: Iterable[Callable[..., Any]] = (),
     takes: Sequence[type] = (),
     *,
     purpose: str = "a sweep",
@@ -38,7 +38,7 @@ def compiled(
     names
         The names of its module.
     pieces
-        Functions of its module that it calls.
+        Functions it calls; one of another module sees the names of that.
     takes
         Classes of its arguments that are defined in modules its own does not import.
     purpose
@@ -55,12 +55,20 @@ def compiled(
             import numba  # noqa: F401
         except ImportError:
             raise MissingDependency("numba", purpose=purpose, extra="sweep") from None
-        namespace = dict(names)
         version = source_version(names["__name__"], *(kind.__module__ for kind in takes))
+        namespaces = {function.__module__: dict(names)}
+        made: dict[Any, Any] = {}
         for piece in pieces:
-            namespace[piece] = _jit(namespace[piece], namespace, version)
-        _made[key] = _jit(function, namespace, version)
+            seen = namespaces.setdefault(piece.__module__, dict(getattr(piece, "__globals__", {})))
+            made[piece] = _jit(piece, seen, version)
+        for namespace in namespaces.values():  # nothing is compiled before it is called
+            namespace.update({name: made[piece] for name, piece in namespace.items() if _is_in(piece, made)})
+        _made[key] = _jit(function, namespaces[function.__module__], version)
     return _made[key]
+
+
+def _is_in(value: object, functions: Mapping[Any, Any]) -> bool:
+    return isinstance(value, FunctionType) and value in functions
 
 
 def source_version(*modules: str) -> str:

@@ -190,7 +190,7 @@ def _by_day(ends: Any, first_day: int, days: int) -> Any:
     return out
 
 
-_PIECES: Final = ("_clamped", "_equity", "_counts", "_ratios", "_annual")
+_PIECES: Final = (_clamped, _equity, _counts, _ratios, _annual)
 
 
 def score(ends: NDArray[np.float64], gates: Any) -> NDArray[np.float64]:

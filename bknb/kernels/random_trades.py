@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from .jit import compiled
+from .position import MINUTE, PIECES, block_extremes, exit_at_entry, first_at, hold, net, next_fill
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-MINUTE: Final = 60_000
-BLOCK: Final = 32  # minutes in a block that can be jumped over
 
 
 class Minutes(NamedTuple):
     """One-minute candles as arrays, shape (n,): open times in UTC ms, prices in quote currency.
 
-    ``average`` is the average price of the window that ends with each minute, ``fills`` whether it can fill an order;
-    ``top`` and ``bottom`` are the extremes of blocks of ``BLOCK`` minutes, see :func:`minutes_of`.
+    ``average`` is the average price of the window that ends with each minute, ``fills`` whether it can fill an order: a
+    minute that cannot has a ``high`` of minus and a ``low`` of plus infinity, for it reaches no level. ``regular``:
+    there is no hole. ``top`` and ``bottom`` are the extremes of blocks of minutes, see
+    :func:`bknb.kernels.position.block_extremes`.
     """
 
     times: NDArray[np.int64]
@@ -33,6 +33,7 @@ class Minutes(NamedTuple):
     close: NDArray[np.float64]
     average: NDArray[np.float64]
     fills: NDArray[np.bool_]
+    regular: bool
     top: NDArray[np.float64]
     bottom: NDArray[np.float64]
 
@@ -74,85 +75,32 @@ def minutes_of(
 
     Examples
     --------
-    >>> flat = np.full(BLOCK + 5, 2.0)
+    >>> flat = np.full(33, 2.0)
     >>> prices = np.stack([flat, flat + 1, flat - 1, flat])
     >>> made = minutes_of(np.arange(len(flat)) * MINUTE, prices, flat, flat > 0, watches_average=False)
     >>> made.top.tolist(), made.bottom.tolist()
     ([3.0], [1.0])
     """
     open_, high, low, close = (np.ascontiguousarray(row) for row in prices)
-    whole = len(times) // BLOCK
-    up, down = (average, average) if watches_average else (high, low)
-    up, down = np.where(fills, up, -np.inf), np.where(fills, down, np.inf)
+    high, low = np.where(fills, high, -np.inf), np.where(fills, low, np.inf)
     return Minutes(
         np.ascontiguousarray(times),
         *(open_, high, low, close),
         np.ascontiguousarray(average),
         np.ascontiguousarray(fills),
-        up[: whole * BLOCK].reshape(whole, BLOCK).max(axis=1),
-        down[: whole * BLOCK].reshape(whole, BLOCK).min(axis=1),
+        bool((np.diff(times) == MINUTE).all()),
+        *block_extremes(*((average, average) if watches_average else (high, low))),
     )
 
 
 # --- plain Python that compiles as it stands -----------------------------------------------------------------------
 
 
-def _net(side: int, entry: float, exit_: float, slippage: float, fee: float) -> float:
-    """``domain.pnl.net_percentage``."""
-    paid = entry * (1 + side * slippage / 100)
-    got = exit_ * (1 - side * slippage / 100)
-    slipped = (got - paid) / paid * 100 if side > 0 else (paid - got) / paid * 100
-    return slipped - fee * (1 + got / paid)
-
-
-def _exit(side: int, target: float, stop: float, open_: float, best: float, worst: float, rules: Any) -> float:
-    """The price at which a candle ends a position, NaN for none; ``ExecutionModel.exit``."""
-    if side > 0:
-        won = best > target if rules.trades_through else best >= target
-        lost, opened_lost, opened_won = worst <= stop, open_ <= stop, open_ > target
-    else:
-        won = best < target if rules.trades_through else best <= target
-        lost, opened_lost, opened_won = worst >= stop, open_ >= stop, open_ < target
-    if rules.gap_fills and (opened_lost or opened_won):
-        return open_
-    if lost and (rules.stop_first or not won):
-        return stop
-    return target if won else np.nan
-
-
-def _hold(minutes: Any, rules: Any, at: int, side: int, target: float, stop: float, due: int) -> float:
-    """The price at which a position ends that is open from minute ``at`` on, and that the clock ends at ``due``."""
-    count = len(minutes.times)
-    upper, lower = max(target, stop), min(target, stop)
-    i = at
-    while i < count and minutes.times[i] < due:
-        block = i // BLOCK
-        whole = i % BLOCK == 0 and i + BLOCK < count and minutes.times[i + BLOCK] <= due
-        if whole and minutes.top[block] < upper and minutes.bottom[block] > lower:
-            i += BLOCK
-            continue
-        if minutes.fills[i]:
-            high, low = minutes.high[i], minutes.low[i]
-            if rules.watches_average:
-                high = low = minutes.average[i]
-            best, worst = (high, low) if side > 0 else (low, high)
-            price = _exit(side, target, stop, minutes.open[i], best, worst, rules)
-            if not np.isnan(price):
-                return price
-        i += 1
-    while i < count and not minutes.fills[i]:
-        i += 1
-    if i < count:
-        return float(minutes.open[i] if rules.fills_at_open else minutes.average[i])
-    return float(minutes.close[count - 1] if rules.fills_at_open else minutes.average[count - 1])
-
-
 def _outcome(minutes: Any, rules: Any, at: int, side: int, target: float, stop: float, longest: int) -> float:
     """The net result (percent) of a market order decided at the open of minute ``at``; NaN where it never fills."""
     count = len(minutes.times)
     if rules.fills_at_open:
-        while at < count and not minutes.fills[at]:
-            at += 1
+        at = next_fill(minutes, at)
         if at >= count or minutes.times[at] >= rules.frame_last:
             return np.nan
         entry = minutes.open[at]
@@ -163,11 +111,22 @@ def _outcome(minutes: Any, rules: Any, at: int, side: int, target: float, stop: 
         entry = minutes.average[at - 1]
         due = min(minutes.times[at] + longest * MINUTE, rules.frame_last + 1)
     target, stop = entry * target, entry * stop
-    if rules.fills_at_open and (side * (entry - stop) <= 0 or side * (target - entry) <= 0):
-        price = entry  # filled at or beyond a level of its own
-    else:
-        price = _hold(minutes, rules, at, side, target, stop, due)
-    return _net(side, entry, price, rules.slippage, rules.fee)
+    price = entry
+    if not rules.fills_at_open or exit_at_entry(side, entry, target, stop) < 0:
+        over = first_at(minutes.times, minutes.regular, due)
+        reason, _, price, _, _, _ = hold(minutes, minutes, rules, side, target, stop, entry, entry, at, over)
+        if reason < 0:  # the clock ends it, or the data
+            over = next_fill(minutes, over)
+            price = _price_at(minutes, rules, over)
+    return net(side, entry, price, rules.slippage, rules.fee)
+
+
+def _price_at(minutes: Any, rules: Any, at: int) -> Any:
+    """The price of a market order in minute ``at``, behind the last one that of the end of the data."""
+    count = len(minutes.times)
+    if rules.fills_at_open:
+        return minutes.open[at] if at < count else minutes.close[count - 1]
+    return minutes.average[min(at, count - 1)]
 
 
 def _run(minutes: Any, rules: Any, shapes: Any, which: Any, starts: Any) -> Any:
@@ -182,7 +141,7 @@ def _run(minutes: Any, rules: Any, shapes: Any, which: Any, starts: Any) -> Any:
     return found
 
 
-_PIECES: Final = ("_net", "_exit", "_hold", "_outcome")
+_PIECES: Final = (*PIECES, _price_at, _outcome)
 
 
 def outcomes(

@@ -14,12 +14,23 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from .jit import compiled
+from .position import (
+    MINUTE,
+    PIECES,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    block_extremes,
+    exit_at_entry,
+    first_at,
+    hold,
+    hold_plain,
+    net,
+    next_fill,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MINUTE: Final = 60_000
-BLOCK: Final = 32  # minutes in a block that can be jumped over
 FOREVER: Final = 1e11  # minutes; longer lives are the same
 
 # columns of a table of ends
@@ -27,7 +38,7 @@ ROW, SIDE, SCHEDULED_AT, PENDING_AT, CLOSED_AT, OPEN, TARGET, STOP, CLOSE, REASO
 NET, GROSS, FEE, SLIPPAGE, PEAK, TROUGH, AMBIGUOUS = range(10, 17)
 WIDTH: Final = 17
 
-TAKE_PROFIT, STOP_LOSS, TIME_EXPIRED, FRAME_END, DATA_END = range(5)
+TIME_EXPIRED, FRAME_END, DATA_END = range(2, 5)  # after the two reasons of a position's own levels
 TIMEOUT, PRICE_REJECT, FRAME_END_CANCEL, DATA_END_CANCEL, RISK_CANCEL, STOPPED = range(10, 16)
 REASONS: Final = {
     TAKE_PROFIT: "take_profit",
@@ -79,7 +90,7 @@ class Market(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """Highest and lowest prices of every block of ``BLOCK`` minutes, as an execution model watches them."""
+    """Highest and lowest prices of every block of minutes (``position.BLOCK``), as an execution model watches them."""
 
     top: NDArray[np.float64]
     bottom: NDArray[np.float64]
@@ -133,30 +144,8 @@ class RuleNumbers(NamedTuple):
 # --- pieces of both: plain Python that compiles as it stands -----------------------------------------------------
 
 
-def _net(side: int, entry: float, exit_: float, slippage: float, fee: float) -> float:
-    """``domain.pnl.net_percentage``."""
-    if side > 0:
-        paid = entry * (1 + slippage / 100)
-        got = exit_ * (1 - slippage / 100)
-        slipped = (got - paid) / paid * 100
-    else:
-        paid = entry * (1 - slippage / 100)
-        got = exit_ * (1 + slippage / 100)
-        slipped = (paid - got) / paid * 100
-    return slipped - fee * (1 + got / paid)
-
-
 def _is_price(value: float) -> bool:
     return 0 < value < np.inf  # False for NaN
-
-
-def _first_at(times: Any, regular: bool, moment: int) -> Any:  # noqa: FBT001 -- compiled, no keywords
-    """Index of the first minute that opens at or after a moment; the count when there is none."""
-    count = len(times)
-    if regular and count:
-        at = -((times[0] - moment) // MINUTE)
-        return min(max(at, 0), count)
-    return int(np.searchsorted(times, moment))
 
 
 def _question(market: Any, grid: Any, earliest: int) -> int:
@@ -166,7 +155,7 @@ def _question(market: Any, grid: Any, earliest: int) -> int:
     if earliest > moment:
         moment -= (moment - earliest) // grid.step * grid.step
     while count and moment <= times[count - 1]:  # a bar opens at or after it
-        at = _first_at(times, market.regular, moment - MINUTE)
+        at = first_at(times, market.regular, moment - MINUTE)
         while len(market.ready) and at < count and not market.ready[at]:
             at += 1
         if at == count:
@@ -222,7 +211,7 @@ def _is_far_enough(side: int, fill: float, target: float, stop: float, rules: An
     to_stop = (fill - stop) / fill * 100 if side > 0 else (stop - fill) / fill * 100
     if to_target < rules.least_target or to_stop < rules.least_stop or to_stop > rules.most_stop:
         return False
-    return _net(side, fill, target, rules.slippage, rules.fee) > 0
+    return net(side, fill, target, rules.slippage, rules.fee) > 0
 
 
 def _fill(market: Any, i: int, side: int, kind: int, level: float, stop: float, first: bool, rules: Any) -> Any:  # noqa: FBT001
@@ -255,32 +244,6 @@ def _fill(market: Any, i: int, side: int, kind: int, level: float, stop: float, 
     return RESTS, False
 
 
-def _exit_at_entry(side: int, entry: float, target: float, stop: float) -> int:
-    """Reason of a position that filled at or beyond one of its own levels, -1: none; ``execution.exit_at_entry``."""
-    if side * (entry - stop) <= 0:
-        return STOP_LOSS
-    return TAKE_PROFIT if side * (target - entry) <= 0 else -1
-
-
-def _exit(side: int, target: float, stop: float, open_: float, best: float, worst: float, rules: Any) -> Any:
-    """Reason (-1: none), price and doubt; ``ExecutionModel.exit``."""
-    if side > 0:
-        won = best > target if rules.trades_through else best >= target
-        lost = worst <= stop
-        opened_lost, opened_won = open_ <= stop, open_ > target
-    else:
-        won = best < target if rules.trades_through else best <= target
-        lost = worst >= stop
-        opened_lost, opened_won = open_ >= stop, open_ < target
-    if rules.gap_fills and (opened_lost or opened_won):
-        return (STOP_LOSS if opened_lost else TAKE_PROFIT), open_, False
-    if lost and (rules.stop_first or not won):
-        return STOP_LOSS, stop, won
-    if won:
-        return TAKE_PROFIT, target, lost
-    return -1, 0.0, False
-
-
 def _write(
     end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, target: float,
     stop: float, price: float, reason: int, highest: float, lowest: float, doubt: float, rules: Any,
@@ -297,8 +260,8 @@ def _write(
         row, side, scheduled_at, pending_at, closed_at)  # fmt: skip
     end[OPEN], end[TARGET], end[STOP], end[CLOSE], end[REASON] = entry, target, stop, price, reason
     end[NET], end[GROSS], end[FEE], end[SLIPPAGE] = slipped - fees, gross, fees, gross - slipped
-    end[PEAK] = _net(side, entry, best, rules.slippage, rules.fee)
-    end[TROUGH] = _net(side, entry, worst, rules.slippage, rules.fee)
+    end[PEAK] = net(side, entry, best, rules.slippage, rules.fee)
+    end[TROUGH] = net(side, entry, worst, rules.slippage, rules.fee)
     end[AMBIGUOUS] = doubt
 
 
@@ -328,65 +291,6 @@ def _wait(market: Any, rules: Any, side: int, kind: int, level: float, stop: flo
     return RESTS, over, False
 
 
-def _next_fill(market: Any, at: int) -> int:
-    """Index of the first minute from ``at`` on that can fill an order; the count when there is none."""
-    while at < len(market.times) and not market.fills[at]:
-        at += 1
-    return at
-
-
-def _hold_plain(
-    market: Any, _blocks: Any, rules: Any, side: int, target: float, stop: float, highest: float, lowest: float,
-    at: int, over: int,
-) -> Any:  # fmt: skip
-    """Minutes of an open position from index ``at`` up to ``over``, at which the clock ends it, one by one.
-
-    Returns reason (-1: the clock), index of the deciding minute, price, doubt, and the extreme prices before that
-    minute.
-    """
-    for i in range(at, over):
-        if not market.fills[i]:
-            continue
-        if rules.watches_average:
-            high = low = market.average[i]
-        else:
-            high, low = market.high[i], market.low[i]
-        best, worst = (high, low) if side > 0 else (low, high)
-        reason, price, doubt = _exit(side, target, stop, market.open[i], best, worst, rules)
-        if reason >= 0:
-            return reason, i, price, doubt, highest, lowest
-        highest, lowest = max(highest, high), min(lowest, low)
-    return -1, over, 0.0, False, highest, lowest
-
-
-def _hold(
-    market: Any, blocks: Any, rules: Any, side: int, target: float, stop: float, highest: float, lowest: float,
-    at: int, over: int,
-) -> Any:  # fmt: skip
-    """``_hold_plain``, jumping over whole blocks that reach neither level."""
-    upper, lower = max(target, stop), min(target, stop)
-    highs = market.average if rules.watches_average else market.high
-    lows = market.average if rules.watches_average else market.low
-    i = at
-    while i < over:
-        if i % BLOCK == 0 and i + BLOCK <= over:
-            block = i // BLOCK
-            top, bottom = blocks.top[block], blocks.bottom[block]
-            if top < upper and bottom > lower:
-                highest, lowest = max(highest, top), min(lowest, bottom)
-                i += BLOCK
-                continue
-        high, low = highs[i], lows[i]
-        if high >= upper or low <= lower:
-            best, worst = (high, low) if side > 0 else (low, high)
-            reason, price, doubt = _exit(side, target, stop, market.open[i], best, worst, rules)
-            if reason >= 0:
-                return reason, i, price, doubt, highest, lowest
-        highest, lowest = max(highest, high), min(lowest, low)
-        i += 1
-    return -1, over, 0.0, False, highest, lowest
-
-
 def _ended_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> Any:
     """How the clock ends a position at ``due``, or the data end it.
 
@@ -402,7 +306,7 @@ def _ended_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> 
         return reason, market.average[over], times[over], times[over], -1
     if over == count and due > end + MINUTE:
         return DATA_END, market.last_close, end, end, -1
-    fill = _next_fill(market, over)
+    fill = next_fill(market, over)
     if fill == count:
         return DATA_END, market.last_close, end, due - 1, fill
     return (rules.frame_end if due >= last else TIME_EXPIRED), market.open[fill], times[fill], due - 1, fill
@@ -447,7 +351,7 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
                 break  # nothing is wanted any more
             when = _question(market, grid, max(when + 1, rows.times[row] + grid.slot))  # when that row is known
             continue
-        index, after = _first_at(times, market.regular, when), when
+        index, after = first_at(times, market.regular, when), when
         if index >= grid.average_count:  # there is an average price
             side, level, minutes = int(rows.position[row]), rows.level[row], rows.minutes[row]
             target, stop, price = rows.target[row], rows.stop[row], market.average[index - 1]
@@ -464,7 +368,7 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
                 done, at, doubt, pending_at = AT_OPEN, index, False, when
                 if rules.fills_at_open or not _reached(side, kind, price, level):
                     due = clock_end if kind == MARKET_ORDER else min(clock_end, when + rules.await_ms)
-                    over = _first_at(times, market.regular, due)
+                    over = first_at(times, market.regular, due)
                     done, at, doubt = _wait(market, rules, side, kind, level, stop, index, over)
                     if done == RESTS:
                         reason, price, closed_at, after = _cancelled_by_clock(market, rules, last, due, over)
@@ -496,12 +400,12 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
                                 lowest = min(lowest, market.low[at])
                         at += 1
                     elif rules.fills_at_open:
-                        reason = _exit_at_entry(side, entry, target, stop)
+                        reason = exit_at_entry(side, entry, target, stop)
                     closed_at, price, unsure = after, entry, False
                     if reason < 0:
                         due = min(clock_end, pending_at + int(min(minutes, FOREVER)) * MINUTE)
-                        over = _first_at(times, market.regular, due)
-                        reason, at, price, unsure, highest, lowest = _hold(
+                        over = first_at(times, market.regular, due)
+                        reason, at, price, unsure, highest, lowest = hold(
                             market, blocks, rules, side, target, stop, highest, lowest, at, over)  # fmt: skip
                         if reason < 0:
                             reason, price, closed_at, after, leaving = _ended_by_clock(market, rules, last, due, over)
@@ -515,28 +419,24 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
 
 
 _PIECES: Final = (
-    "_net", "_is_price", "_first_at", "_question", "_newest_row", "_reached", "_is_far_enough", "_is_valid",
-    "_fill", "_exit_at_entry", "_exit", "_write", "_write_cancelled", "_wait", "_next_fill", "_hold",
-    "_ended_by_clock", "_cancelled_by_clock",
+    *PIECES, _is_price, _question, _newest_row, _reached, _is_far_enough, _is_valid, _fill, _write,
+    _write_cancelled, _wait, _ended_by_clock, _cancelled_by_clock,
 )  # fmt: skip
 
 
 def blocks_of(market: Market, *, watches_average: bool) -> Blocks:
-    """The extremes of whole blocks; a rest shorter than a block has none and is never jumped over.
+    """The extremes of whole blocks, see :func:`bknb.kernels.position.block_extremes`.
 
     Examples
     --------
-    >>> flat = np.full(BLOCK + 5, 2.0)
-    >>> times = np.arange(BLOCK + 5) * MINUTE
+    >>> flat = np.full(33, 2.0)
+    >>> times = np.arange(33) * MINUTE
     >>> market = Market(times, flat, flat + 1, flat - 1, flat, flat > 0, True, flat[:0] > 0, 2.0)
     >>> blocks_of(market, watches_average=False)
     Blocks(top=array([3.]), bottom=array([1.]))
     """
-    whole = len(market.times) // BLOCK
     high, low = (market.average,) * 2 if watches_average else (market.high, market.low)
-    return Blocks(
-        high[: whole * BLOCK].reshape(whole, BLOCK).max(axis=1), low[: whole * BLOCK].reshape(whole, BLOCK).min(axis=1)
-    )
+    return Blocks(*block_extremes(high, low))
 
 
 def simulate(
@@ -581,7 +481,7 @@ def simulate_plain(
 def _plain_run() -> Any:
     from types import FunctionType
 
-    return FunctionType(_run.__code__, {**globals(), "_hold": _hold_plain}, "_run_plain")
+    return FunctionType(_run.__code__, {**globals(), "hold": hold_plain}, "_run_plain")
 
 
 _plainly: Final = _plain_run()
