@@ -160,13 +160,7 @@ class Backfill:
 
     async def _collect(self, since: int, until: int, evidence: Evidence) -> None:
         """Fetch every page of a range once."""
-        paging = Paging(
-            self._asked(since, until),
-            size=self._size(),
-            may_grow=self._source.page_limit is None and self._source.intervals is None,
-            sessions=self._sessions,
-            longer=self._source.intervals or (),
-        )
+        paging = Paging.of(self._source, self._asked(since, until), size=self._size(), sessions=self._sessions)
         while (page := paging.next()) is not None:
             if page.interval is not None:
                 self.result.count_request()

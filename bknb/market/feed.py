@@ -195,7 +195,7 @@ class Feed:
     ) -> tuple[list[Candles], list[Repair]]:
         parts: list[Candles] = []
         repairs: list[Repair] = []
-        paging = self._paging(asked)
+        paging = Paging.of(self.source, asked, size=self._page_size(asked), sessions=self.sessions)
         behind = False
         while (page := paging.next()) is not None:
             rest = replace(asked, since=page.since)
@@ -229,16 +229,6 @@ class Feed:
                 repairs.extend(found)
                 parts.append(candles)
         return parts, repairs
-
-    def _paging(self, asked: CandleRequest) -> Paging:
-        source = self.source
-        return Paging(
-            asked,
-            size=self._page_size(asked),
-            may_grow=source.page_limit is None and source.intervals is None,
-            sessions=self.sessions,
-            longer=source.intervals or (),
-        )
 
     def _page_size(self, asked: CandleRequest) -> int:
         limit = self.source.page_limit

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..ports import CandleSource
     from .quality import CandleRequest
     from .sessions import Sessions
 
@@ -92,6 +93,12 @@ class Paging:
         self._strays = False  # it answers candles before those it was asked for: from the beginning of a day, say
         self._cut = False  # the source may answer less than it is asked for, in the middle of its data
         self._longest = max(size // _SMALLEST, 1)  # intervals an answer has reached
+
+    @classmethod
+    def of(cls, source: CandleSource, asked: CandleRequest, *, size: int, sessions: Sessions | None) -> Paging:
+        """The pages of a request to a source: they may grow where it declares neither a limit nor its intervals."""
+        may_grow = source.page_limit is None and source.intervals is None
+        return cls(asked, size=size, may_grow=may_grow, sessions=sessions, longer=source.intervals or ())
 
     def next(self) -> Page | None:
         """The next question; ``None`` when the range is through."""
