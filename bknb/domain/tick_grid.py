@@ -53,8 +53,15 @@ def _is_level(value: object, tick: float) -> bool:
 def on_grid(signal: Signal, tick: float | None) -> Signal:
     """A signal with its levels on the tick grid, away from the market.
 
-    Without a tick, and where a level is no price, it stays as it is. A long's limit and stop go down, its target and
-    stop entry up; a short's the other way.
+    A long's limit and stop go down, its target and stop entry up; a short's the other way.
+
+    Parameters
+    ----------
+    signal
+        What a strategy answered, not validated yet: its levels are prices in quote currency. A level that is no finite
+        number above 0 stays as it is, and so does a signal whose position is neither ``"long"`` nor ``"short"``.
+    tick
+        The smallest step of prices on the market, in quote currency; ``None``: unknown, the signal stays as it is.
 
     Examples
     --------

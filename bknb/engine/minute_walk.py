@@ -164,9 +164,16 @@ class MinuteWalk:
         return Minute(int(self._times[index]), open_, high, low, close, float(self._price[index]), fills)
 
     async def up_to(self, when: int) -> None:
-        """Feed the minutes that open before ``when`` (UTC ms) to a lifecycle that waits for no more than one of them.
+        """Feed the minutes between two questions: those not fed yet that open before ``when`` (UTC ms).
 
-        Nothing is open but for what leaves; quiet minutes are fed when their results are wanted.
+        Call it where nothing is open, or what is open leaves. Then only the minute that fills the closing order can
+        change the state, and minutes before it are jumped over. Where the results of quiet minutes are wanted
+        (``rules.quiet``) every minute is fed.
+
+        Parameters
+        ----------
+        when
+            The moment of the next question, or the end of the frame and one millisecond; UTC ms.
         """
         stop = self.index_at(when)
         index = stop if self._next_index is None else self._next_index
