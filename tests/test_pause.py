@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bknb
+from bknb.optimizer.optimizer import OptimizerTask
+from bknb.runs.sweep import SweepTask
 from bknb.testing.clocks import SimulatedClock
 
 if TYPE_CHECKING:
@@ -143,6 +145,14 @@ def test_the_report_of_a_paused_run_names_the_pause() -> None:
     task = Paused(at=1).start()
     task.resume()
     assert "new entries were paused at" in task.result(WAIT).report()
+
+
+@pytest.mark.parametrize(("kind", "text"), [(SweepTask, "a sweep"), (OptimizerTask, "an optimizer")])
+def test_work_that_cannot_be_paused_is_named_in_good_english(kind: Any, text: str) -> None:
+    task = object.__new__(kind)
+    for call in (task.pause, task.resume):
+        with pytest.raises(bknb.UsageError, match=f"^{text} cannot be paused"):
+            call()
 
 
 def test_a_cancelled_wait_leaves_the_run_alone() -> None:

@@ -229,3 +229,17 @@ def price_text(price: float) -> str:
     if 0 < abs(price) < _SMALLEST_PLAIN:
         return f"{price:.3e}"
     return f"{price:,.{price_decimals(price)}f}"
+
+
+# -- words -------------------------------------------------------------------------------------------------------
+
+
+def with_article(noun: str) -> str:
+    """A noun with its indefinite article, for messages.
+
+    Examples
+    --------
+    >>> with_article("exchange"), with_article("frame")
+    ('an exchange', 'a frame')
+    """
+    return f"{'an' if noun[:1] in ('a', 'e', 'i', 'o') else 'a'} {noun}"

@@ -11,14 +11,14 @@ from functools import partial
 from typing import Any, Final
 
 from ..domain.execution import execution_model
-from ..domain.formatting import minute_text
+from ..domain.formatting import minute_text, with_article
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.text import text_fault
 from ..errors import UnknownName, UsageError
 from ..market.sources import FunctionSource
 from ..ports import CandleSource
 from .call_by_name import calling_by_name
-from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation, with_article
+from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
 from .vectorised import DEFAULT_LOOKBACK, is_vectorised, windowed
 
 _CALENDAR_END_MS: Final = 253_402_300_800_000  # 10000-01-01

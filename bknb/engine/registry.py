@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from ..domain.formatting import minute_text
+from ..domain.formatting import minute_text, with_article
 from ..domain.interval import interval_ms
 from ..domain.sizing import Sizing
 from ..errors import UnknownName, UsageError
@@ -118,17 +118,6 @@ class WalkerSpec:
 
 
 T = TypeVar("T")
-
-
-def with_article(kind: str) -> str:
-    """A kind with its indefinite article, for messages.
-
-    Examples
-    --------
-    >>> with_article("exchange"), with_article("frame")
-    ('an exchange', 'a frame')
-    """
-    return f"{'an' if kind[0] in 'aeio' else 'a'} {kind}"
 
 
 class Table(Generic[T]):

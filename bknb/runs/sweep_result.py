@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..domain.formatting import with_article
 from ..engine.build import with_params
 from ..errors import UsageError
 from ..kernels import simulate as kernel
@@ -212,7 +213,7 @@ class SweepResult:
         if combination is None:
             best = self.best
             if best is None:
-                raise UsageError(f"no combination has a {self.metric}\nname one: result.run(0)")
+                raise UsageError(f"no combination has {with_article(self.metric)}\nname one: result.run(0)")
             combination = int(best["combination"])
         if combination not in self._complete:
             raise UsageError(f"there is no combination {combination!r}; see result.table")

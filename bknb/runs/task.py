@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
+from ..domain.formatting import with_article
 from ..domain.signal import Mode
 from ..errors import UsageError
 from ..events import listen as events
@@ -192,11 +193,11 @@ class Task(ABC, Generic[R, E]):
         UsageError
             When this kind of work cannot be paused.
         """
-        raise UsageError(f"a {self.kind} cannot be paused\nstop it instead: task.stop()")
+        raise UsageError(f"{with_article(self.kind)} cannot be paused\nstop it instead: task.stop()")
 
     def resume(self) -> None:
         """Continue after ``pause``. From any thread."""
-        raise UsageError(f"a {self.kind} cannot be paused, so there is nothing to resume")
+        raise UsageError(f"{with_article(self.kind)} cannot be paused, so there is nothing to resume")
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
