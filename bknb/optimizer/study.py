@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol
 
@@ -186,7 +186,6 @@ class Findings:
         self.problem = self.problem or problem
 
 
-@dataclass(eq=False, repr=False)
 class Study:
     """One run of an optimizer over its training ranges.
 
@@ -210,18 +209,29 @@ class Study:
         Called with ``(symbol, source, rows, start, end)`` when a source was read.
     """
 
-    task: Task
-    _: KW_ONLY
-    model: Model
-    run_trial: RunTrial
-    save: Callable[[Attempt], object]
-    emit: Callable[[Step], object]
-    now: Callable[[], int]
-    exchange: Any = None
-    on_rows: Callable[..., object] | None = None
-    findings: Findings = field(init=False, default_factory=Findings)
-    _processed: int = field(init=False, default=0)
-    _leave: bool = field(init=False, default=False)
+    def __init__(
+        self,
+        task: Task,
+        *,
+        model: Model,
+        run_trial: RunTrial,
+        save: Callable[[Attempt], object],
+        emit: Callable[[Step], object],
+        now: Callable[[], int],
+        exchange: Any = None,
+        on_rows: Callable[..., object] | None = None,
+    ) -> None:
+        self.task = task
+        self.model = model
+        self.findings = Findings()
+        self._run_trial = run_trial
+        self._save = save
+        self._emit_step = emit
+        self._now = now
+        self._exchange = exchange
+        self._on_rows = on_rows
+        self._processed = 0
+        self._leave = False
 
     @property
     def _total(self) -> int:
@@ -231,8 +241,8 @@ class Study:
         """Start no further draft; from any thread."""
         self._leave = True
 
-    def _tell(self, kind: Any, text: str) -> None:
-        self.emit(Step(kind=kind, text=text, processed=self._processed, total=self._total))
+    def _emit(self, kind: Any, text: str) -> None:
+        self._emit_step(Step(kind=kind, text=text, processed=self._processed, total=self._total))
 
     async def run(self) -> Findings:
         """Return the findings after all training ranges; ``findings`` holds them in the meantime.
@@ -258,7 +268,7 @@ class Study:
                 raise
             self.findings.end_early(str(error))
         self._processed = self._processed if self._leave or self.findings.problem else self._total
-        self._tell("end", f"{len(self.findings.proposals)} proposals from {len(self.findings.attempts)} answers")
+        self._emit("end", f"{len(self.findings.proposals)} proposals from {len(self.findings.attempts)} answers")
         return self.findings
 
     # --- showing ------------------------------------------------------------------------------------------------
@@ -270,10 +280,10 @@ class Study:
         shown: list[Shown] = []
         start, end = (datetime.fromtimestamp(when / 1000, UTC) for when in (range_.start, range_.end))
         for at, source in enumerate(task.sources):
-            self._tell("source", f"reading {source.name} of {range_}")
-            rows = await read_rows(source, symbol=task.symbol, start=start, end=end, exchange=self.exchange)
-            if self.on_rows is not None:
-                self.on_rows(task.symbol, source.name, rows, start, end)
+            self._emit("source", f"reading {source.name} of {range_}")
+            rows = await read_rows(source, symbol=task.symbol, start=start, end=end, exchange=self._exchange)
+            if self._on_rows is not None:
+                self._on_rows(task.symbol, source.name, rows, start, end)
             budget = max(left // (len(task.sources) - at), 0)
             pair_messages, cost = pair(task.templates, source, rows, symbol=task.symbol, range=range_, budget=budget)
             messages += pair_messages
@@ -295,14 +305,14 @@ class Study:
         talk = [*messages, {"role": "user", "content": words}]
         seed = None if task.seed is None else task.seed + len(self.findings.attempts)
         for try_ in range(1, task.tries + 1):
-            self._tell("ask", f"{name}: asking {self.model.name}, try {try_} of {task.tries}")
-            reply = await self.model.chat(talk, schema=SCHEMA, seed=seed, on_text=self._tell)
+            self._emit("ask", f"{name}: asking {self.model.name}, try {try_} of {task.tries}")
+            reply = await self.model.chat(talk, schema=SCHEMA, seed=seed, on_text=self._emit)
             objections = await self._judge(name, range_, talk, reply, seed=seed, try_=try_)
             if not objections:
                 break
-            self._tell("refused", f"{name}: " + "; ".join(map(str, objections[:3])))
+            self._emit("refused", f"{name}: " + "; ".join(map(str, objections[:3])))
             if try_ == task.tries:
-                self._tell("given up", f"{name}: no usable answer in {task.tries} tries")
+                self._emit("given up", f"{name}: no usable answer in {task.tries} tries")
                 break
             back = fill(task.templates, "refusal", objections=objections, left=task.tries - try_)
             talk = [*talk, {"role": "assistant", "content": reply.text[:20_000]}, {"role": "user", "content": back}]
@@ -333,12 +343,12 @@ class Study:
         status: Status = "refused"
         train, test = Verdict(), Verdict()
         if draft is not None and not objections:
-            self._tell("trial", f"{name}: trying it out on {range_}")
-            train = await self.run_trial(draft, range_, look_ahead=True)
+            self._emit("trial", f"{name}: trying it out on {range_}")
+            train = await self._run_trial(draft, range_, look_ahead=True)
             objections, status = train.objections, "failed"
             if not objections:
-                self._tell("trial", f"{name}: once on the test range {self.task.test}")
-                test = await self.run_trial(draft, self.task.test, look_ahead=False)
+                self._emit("trial", f"{name}: once on the test range {self.task.test}")
+                test = await self._run_trial(draft, self.task.test, look_ahead=False)
                 status = "proposed"
                 self.findings.proposals.append(Proposal(draft=draft, range=range_, train=train, test=test))
         code = linted.code if linted is not None else ""
@@ -369,12 +379,12 @@ class Study:
                 for where, verdict in ((range_, train), (self.task.test, test))
                 if verdict.data_sha256
             },
-            at=self.now(),
+            at=self._now(),
         )
         self.findings.attempts.append(attempt)
-        self.save(attempt)
+        self._save(attempt)
         if status == "proposed":
-            self._tell("proposed", f"{name}: {read.title if isinstance(read, Reply) else ''}")
+            self._emit("proposed", f"{name}: {read.title if isinstance(read, Reply) else ''}")
         return objections
 
     def _seen_before(self, linted: Linted) -> list[Objection]:
