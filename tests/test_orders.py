@@ -286,6 +286,10 @@ def test_what_is_watched_here_is_not_late():
         assert late(state) == state
 
 
+def test_an_action_holds_its_order_and_nothing_else():
+    assert not any(hasattr(action(entry()), "__dict__") for action in (Place, Cancel, Query, Save))
+
+
 def test_a_quiet_minute_makes_no_order():
     quiet = Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=1.0)
     assert after(quiet, entry()) == ()

@@ -289,7 +289,12 @@ def _entry(orders: Mapping[SignalKey, Sequence[Order]], signal: OpenSignal | Sch
 
 
 def _entry_order(
-    signal: OpenSignal | ScheduledSignal, quantity: float | str, *, kind: OrderKind, created_at: int, opened_at: int | None
+    signal: OpenSignal | ScheduledSignal,
+    quantity: float | str,
+    *,
+    kind: OrderKind,
+    created_at: int,
+    opened_at: int | None,
 ) -> Order:
     key = key_of(signal)
     return Order(
@@ -342,17 +347,25 @@ class _OnOrder:
 class Place(_OnOrder):
     """Send this order; it provably never left before."""
 
+    __slots__ = ()
+
 
 class Cancel(_OnOrder):
     """Cancel what is unfilled of this order."""
+
+    __slots__ = ()
 
 
 class Query(_OnOrder):
     """Query the broker for the state of this order."""
 
+    __slots__ = ()
+
 
 class Save(_OnOrder):
     """Save this order."""
+
+    __slots__ = ()
 
 
 Action: TypeAlias = Place | Cancel | Query | Save
