@@ -126,7 +126,7 @@ def left(folder: Path) -> dict[str, bytes]:
     """Everything on the disk, by kind and key; how often and when something was saved is not compared."""
     found = {}
     with FileStore(folder / "state") as store:
-        for kind in ("signal", "schedule", "risk", "ended"):
+        for kind in ("signal", "schedule", "risk", "ended", "late"):
             for key in store.keys(kind):
                 payload = store.read(kind, key)
                 assert payload is not None

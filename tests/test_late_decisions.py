@@ -23,7 +23,9 @@ def at(minute: int) -> int:
 def rows(*, price: float = 100.0, size: int = 80) -> list[list[float]]:
     """Minutes that rise by 0.01 each and stay within 0.01: nothing but the clock ends a position."""
     opens = [price + (k + 10) / 100 for k in range(-10, size)]
-    return [[at(k), open_, open_ + 0.01, open_, open_ + 0.01, 1.0] for k, open_ in zip(range(-10, size), opens)]
+    return [
+        [at(k), open_, open_ + 0.01, open_, open_ + 0.01, 1.0] for k, open_ in zip(range(-10, size), opens, strict=True)
+    ]
 
 
 def signal(price: float, *, minutes: int, **more: Any) -> dict[str, Any]:
@@ -143,8 +145,8 @@ def test_questions_that_were_too_old_and_late_orders_are_counted_apart() -> None
     strategy = bknb.add_strategy("w", interval="1m", get_signal=slow_at(SimulatedClock(ORIGIN), 0, wakes=0))
     result = lived(strategy, clock=Asleep(ORIGIN, sleeps=10, wakes=20), late_minutes=2)
     assert [(failure.kind, failure.count) for failure in result.errors] == [("late", 2), ("late", 3)]
+    late = "the closing order of 2024-01-01 00:15 UTC was decided 5 minutes late"
     assert [failure.message for failure in result.errors] == [
-        "the closing order of 2024-01-01 00:15 UTC was decided 5 minutes late; "
-        "it fills at the first candle from 2024-01-01 00:20 UTC on",
+        f"{late}; it fills at the first candle from 2024-01-01 00:20 UTC on",
         "the question of 2024-01-01 00:15 UTC was 5 minutes old, more than late_minutes = 2: it was not asked",
     ]

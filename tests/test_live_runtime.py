@@ -355,7 +355,7 @@ class Watched(MemoryStore):
 
 
 def test_no_place_is_free_on_the_disk_while_its_position_is_open_there() -> None:
-    """A position leaves, and the next limit fills in the same late candle, for which the risk profile is asked again."""
+    """A position leaves, and the next limit fills in the same candle, for which the risk profile is asked again."""
 
     def get_signal(price: float) -> dict[str, Any]:
         levels = {"price_take_profit": price * 1.5, "price_stop_loss": price * 0.5, "minute_estimated_time": 3}

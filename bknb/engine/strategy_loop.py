@@ -196,17 +196,17 @@ class StrategyLoop:
 
     def fail(self, kind: FailureKind, error: BaseException, when: int | None) -> None:
         """Count a failure, and emit it on ``error``; the run goes on."""
-        where = where_it_failed(error)
-        self._tell(self.records.fail(kind, error, where=where, when=self.now if when is None else when), None, when)
+        at = self.now if when is None else when
+        self._emit_failure(self.records.fail(kind, error, where=where_it_failed(error), when=at), None, when)
 
     def note(self, kind: FailureKind, topic: str, text: str, when: int) -> None:
         """Count what went wrong without an exception (``when`` in UTC ms), and emit its text on ``error``.
 
         All of a kind and a topic are counted as one failure.
         """
-        self._tell(self.records.note(kind, topic, text, when=when), text, when)
+        self._emit_failure(self.records.note(kind, topic, text, when=when), text, when)
 
-    def _tell(self, failure: Failure, text: str | None, when: int | None) -> None:
+    def _emit_failure(self, failure: Failure, text: str | None, when: int | None) -> None:
         if subjects.error.subscribed and not self.silent:
             rules = self.rules
             labels = messages.RunLabels(

@@ -191,7 +191,8 @@ class OrderDesk:
     def postponed(self, state: State, *, now: int, late_after_ms: int = MINUTE_MS) -> State:
         """A restored state whose orders that never left and are late by now (UTC ms) fill from now on.
 
-        Late is later than ``late_after_ms`` after the moment from which they could fill. Save the state before :meth:`start` sends them.
+        Late is more than ``late_after_ms`` (of the clock) after the moment from which they could fill. Save the state
+        before :meth:`start` sends them.
 
         Raises
         ------

@@ -260,7 +260,7 @@ class LiveRun:
             late = self._saving.save_postponed(state, volume_seen=found.volume_seen)
             self._strategy_loop.state = state
             for decision, decided_at in late.items():
-                self._tell_late(decision, decided_at, "sent")
+                self._report_late(decision, decided_at, "sent")
         await orders.start(state, when=now, undelivered=found.undelivered)
         return orders
 
@@ -332,7 +332,7 @@ class LiveRun:
     def _save(self, state: State, events: tuple[Event, ...]) -> None:
         """Save a new state, and hand its events to the order desk; the strategy loop calls it before it emits them."""
         for decision, decided_at in self._save_state(state, events).items():
-            self._tell_late(decision, decided_at, "decided", known=self._known)
+            self._report_late(decision, decided_at, "decided", known=self._known)
         if self.orders is not None:
             for event in events:
                 self.orders.follow(event)
@@ -360,9 +360,9 @@ class LiveRun:
         now = self.plan.clock.now()
         return when if now <= max(when, self._known) + self._late_after_ms else now
 
-    def _tell_late(self, decision: Decision, decided_at: int, what: Literal["decided", "sent"], *, known: int = 0
+    def _report_late(self, decision: Decision, decided_at: int, what: Literal["decided", "sent"], *, known: int = 0
                    ) -> None:  # fmt: skip
-        """Count and tell an order that was decided, or is sent after a restart, later than its moment."""
+        """Count and emit an order that was decided, or is sent after a restart, later than its moment."""
         self.records.late[decision] = decided_at
         when, role = decision
         hole = f": the hole it fell in was seen to end at {utc_text(known)}" if known > when else ""
