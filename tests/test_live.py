@@ -310,6 +310,25 @@ def test_a_run_that_starts_again_late_trades_what_never_left_at_the_market_of_th
     assert broker.position("BTCUSDT") == 0.0
 
 
+def test_on_a_fast_clock_a_restart_is_late_after_a_minute_of_real_time() -> None:
+    class Fast(SimulatedClock):
+        speed = 60.0
+
+    def restarted(minute: int) -> int:
+        store, clock = bknb.stores.memory(), HeldClock(ORIGIN, hold_at=ORIGIN + 10 * MINUTE)
+        task = start(bknb.add_strategy("w", interval="1m", get_signal=once(10)), clock=clock, store=store)
+        assert clock.held.wait(20)
+        task.stop(now=True)
+        task.result(20)
+        clock.freed.set()
+        options: dict[str, Any] = {"store": store, "broker": PaperBroker(), "quantity": 1.0, "late_minutes": 10_000}
+        until = ORIGIN + (minute + 20) * MINUTE
+        result = start("w", clock=Fast(ORIGIN + minute * MINUTE), until=until, **options).result(20)
+        return next((event.when - ORIGIN) // MINUTE for event in result.events if event.action == "opened")
+
+    assert restarted(40) < 40 <= restarted(90)
+
+
 # --- failing ----------------------------------------------------------------------------------------------------
 
 
