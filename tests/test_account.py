@@ -21,7 +21,11 @@ import bknb
 from bknb.domain.pnl import trade_pnl
 from bknb.metrics.account import Account, account_figures, daily_marks, under_water
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
-from bknb.metrics.marked_equity import MarkedEquity, Positions, mark, positions_from
+from bknb.domain.formatting import percent_text
+from bknb.domain.signal import Active, OpenSignal
+from bknb.metrics.marked_equity import MarkedEquity, Positions, StillOpen, mark, positions_from
+from bknb.reports import panel_data
+from bknb.reports.run_view import RunView
 from bknb.runs.periods import returns_of
 
 MINUTE = 60_000
@@ -365,6 +369,89 @@ def test_a_position_that_is_open_when_the_run_stops_is_marked() -> None:
     assert result.equity.iloc[-1] == pytest.approx(close / (entry * 1.001) - 0.001)
 
 
+def stopped_in_a_position(*, stop_minute: int = 20, wins_before: bool = False) -> bknb.Result:
+    """A run that is stopped with an open position, bought at 100 and worth 125 at the end."""
+    path = [100.0] * 30 + [100 + at / 100 for at in range(3000)]
+    known = threading.Event()
+
+    def buys(ctx: Any) -> bknb.Signal:
+        first = wins_before and ctx.when_ms <= T0 + stop_minute * MINUTE
+        target = ctx.price * 1.01 if first else 150.0
+        return bknb.Signal(position="long", price_take_profit=target, price_stop_loss=90.0, minute_estimated_time=1400)
+
+    def stops(event: Any) -> None:
+        known.wait(10)
+        if not wins_before or len(task.trades_so_far):
+            task.stop(now=True)
+
+    bknb.add_strategy("stopped", interval="1m", get_signal=buys, callbacks={"on_open": stops})
+    task = bknb.Backtest.background(
+        "X", strategy="stopped", exchange=source(path), frame=(T0 + stop_minute * MINUTE, T0 + 3000 * MINUTE)
+    )
+    known.set()
+    return task.result()
+
+
+def test_an_open_position_has_paid_the_costs_of_its_entry() -> None:
+    account = stopped_in_a_position().account
+    assert account["cut_off"] == account["positions"] == 1
+    assert account["fees"] == pytest.approx(0.1)
+    assert account["slippage"] == pytest.approx(0.1 / 1.001)
+    assert "of an open position, that of its entry" in account.explain("fees")
+    short = StillOpen(
+        OpenSignal(
+            **{"id": "a", "symbol": "X", "strategy": "s", "exchange": "e", "note": "", "position": "short"},
+            **{"price_open": 200.0, "price_take_profit": 100.0, "price_stop_loss": 300.0, "minute_estimated_time": 9},
+            **{"scheduled_at": T0, "pending_at": T0},
+        ),
+        slippage=1.0,
+        fee=0.5,
+    )
+    alone = trade_pnl("short", 200.0, 200.0, slippage=1.0, fee=0.0)
+    assert short.entry_slippage == pytest.approx(100 / 99)
+    assert short.entry_slippage == pytest.approx(alone.slippage_percentage / 2)
+    assert short.worth(200.0) == pytest.approx(1 - short.entry_slippage / 100 - 0.005)
+    assert short.worth(1000.0) == 0.0
+
+
+@pytest.mark.parametrize("wins_before", [False, True])
+def test_panels_of_a_running_run_say_what_the_account_says(*, wins_before: bool) -> None:
+    result = stopped_in_a_position(wins_before=wins_before)
+    assert len(result.trades) == wins_before
+    assert result.account["cut_off"] == 1
+    running = RunView("X", "stopped", start_ms=result.start, end_ms=result.end)
+    running.take_all(result.events)
+    running.set_terms(result.account_terms)
+    running.set_candles(result.candles)
+    over = bknb.dashboard(result)._views.view
+    assert over is not None
+    for view in (running, over):
+        rows = {row[0]: row[2] for row in panel_data.statistics_panel(view)}
+        assert {key: rows[key] for key in result.account} == {key: result.account.text(key) for key in result.account}
+        panel = panel_data.equity_panel(view)
+        assert panel["equity"][-1] == pytest.approx(result.account["total_return"])
+        assert -panel["drawdown"].min() == pytest.approx(result.account["max_drawdown"])
+        assert percent_text(result.account["total_return"]) in panel_data.status_panel(view, 0.0)["text"]
+        assert panel_data.equity_info(view).equity[-1] == pytest.approx(result.account["end"])
+    assert panel_data.equity_info(running).time_ms.tolist() == result.marked.time_ms.tolist()
+
+
+def test_a_tick_of_an_open_position_changes_its_panels() -> None:
+    (opened,) = stopped_in_a_position().events
+    view = RunView("X", "stopped", mode="live")
+    about = {"symbol": "X", "strategy": "stopped", "exchange": "e", "frame": None, "mode": "live"}
+    before = dict(view.version)
+    view.take(opened)
+    assert view.version["equity"] > before["equity"]
+    before = dict(view.version)
+    later = opened.signal.pending_at + 5 * MINUTE
+    view.take(Active(**about, when=later, price=110.0, signal=opened.signal, percent_tp=1.0, percent_sl=0.0))
+    assert view.version["equity"] > before["equity"]
+    assert view.version["statistics"] > before["statistics"]
+    assert "▲ +10.00 %" in panel_data.status_panel(view, 0.0)["text"]
+    assert panel_data.equity_panel(view)["equity"][-1] == pytest.approx(10.0)
+
+
 def test_a_mark_at_midnight_ends_the_day_before() -> None:
     at_night = 1440 - 1  # the bar that closes at midnight
     closes = [100.0] * 3000
@@ -621,6 +708,58 @@ def test_days_of_a_market_with_sessions_are_those_with_a_bar() -> None:
         for freq in ("1h", "W", "ME", "B"):
             assert float((1 + result.returns(freq)).prod()) == pytest.approx(result.account["end"])
         assert len(result.returns("1h")) == 19
+
+
+def test_time_in_which_a_market_is_closed_changes_no_figure() -> None:
+    times = pd.date_range("2024-01-01", "2024-03-15", freq="1min", inclusive="left", tz="UTC")
+    times = times[(times.day_of_week < 5) & (times.hour >= 9) & (times.hour < 11)]
+    price = 100 * np.exp(np.cumsum(np.random.default_rng(4).normal(0, 5e-4, len(times))))
+    rows = pd.DataFrame({"open": price, "high": price, "low": price, "close": price, "volume": 1.0}, index=times)
+    hours = bknb.Sessions.weekly("UTC", {"mon-fri": "09:00-11:00"})
+    exchange = bknb.exchanges.from_frame(rows, sessions=hours)
+
+    def holds(ctx: Any) -> bknb.Signal:
+        return bknb.Signal(
+            position="long",
+            price_take_profit=ctx.price * 1.012,
+            price_stop_loss=ctx.price * 0.99,
+            minute_estimated_time=1_000_000,
+        )
+
+    def run(start: str, end: str) -> bknb.Result:
+        return bknb.backtest("X", strategy=holds, interval="1h", exchange=exchange, frame=(start, end))
+
+    narrow = run("2024-01-08 09:00", "2024-03-08 11:00")  # Monday to Friday
+    assert len(narrow.trades) > 5
+    first, last = (pd.Timestamp(text, tz="UTC") for text in ("2024-01-08 09:00", "2024-03-08 11:00"))
+    for start, end in (
+        ("2024-01-08 09:00", "2024-03-09"),
+        ("2024-01-08 09:00", "2024-03-11"),
+        ("2024-01-06", "2024-03-10 17:00"),
+        ("2024-01-05 12:00", "2024-03-11 08:59"),
+    ):
+        wide = run(start, end)
+        assert wide.account == narrow.account
+        assert wide.account["frame_days"] == (last - first) / pd.Timedelta("1D")
+        assert (wide.equity.index[0], wide.equity.index[-1]) == (first, last)
+        assert wide.returns("1D").equals(narrow.returns("1D"))
+        for period in ("day", "week", "month"):
+            assert wide.calendar(period).equals(narrow.calendar(period))
+        assert wide.drawdowns(20).equals(narrow.drawdowns(20))
+        assert [row[2] for row in panel_data.statistics_panel(view_of(wide))] == [
+            row[2] for row in panel_data.statistics_panel(view_of(narrow))
+        ]
+    days = narrow.calendar("day")
+    assert len(days) == len(narrow.returns("1D")) == 45
+    assert (days.index.day_of_week < 5).all()
+    assert (days["return"] / 100).to_numpy() == pytest.approx(narrow.returns("1D").to_numpy())
+    assert days["positions"].sum() == len(narrow.trades)
+
+
+def view_of(result: bknb.Result) -> RunView:
+    view = bknb.dashboard(result)._views.view
+    assert view is not None
+    return view
 
 
 # -- pooled trades -----------------------------------------------------------------------------------------------------

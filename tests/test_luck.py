@@ -7,7 +7,7 @@ import pytest
 
 import bknb
 from bknb.kernels.random_trades import outcomes, outcomes_plain
-from bknb.runs.luck import market_of, shapes_of
+from bknb.runs.luck import _compounded, market_of, shapes_of
 
 START = 1_704_067_200_000
 MINUTE = 60_000
@@ -88,9 +88,39 @@ def test_the_seed_decides():
     np.testing.assert_array_equal(one.totals, same.totals)
     assert not np.array_equal(one.totals, other.totals)
     assert (one.n, one.seed, one.trades, len(one.totals)) == (150, 1, len(result.trades), 150)
-    assert one.total == pytest.approx(result.trades["pnl_percentage"].sum())
+    assert one.total == pytest.approx(result.account["total_return"])
     counts, edges = one.histogram(10)
     assert (counts.sum(), len(edges)) == (150, 11)
+
+
+@pytest.mark.parametrize(("silent_from", "told"), [(3600, False), (700, True)])
+def test_random_trades_that_are_never_filled_do_not_count(silent_from, told):
+    candles = rows(12)
+    kept = bknb.Candles.from_columns(
+        timestamp=candles.timestamp,
+        volume=np.where(np.arange(len(candles)) < silent_from, 1.0, 0.0),
+        **{name: getattr(candles, name) for name in ("open", "high", "low", "close")},
+    )
+    enters = at_random(0.05, minutes=20)
+
+    def get_signal(ctx):
+        return enters(ctx.price) if ctx.when_ms < START + (silent_from - 50) * MINUTE else None
+
+    compared = bknb.luck(ran(get_signal, bknb.exchanges.from_frame(kept, name="walk")), n=200)
+    every = 200 * compared.trades
+    assert 0 < compared.filled < every
+    assert f"{compared.filled:,} of {every:,} trades were filled, and those alone count" in repr(compared)
+    if told:
+        assert compared.share is compared.p_value is None
+        assert f"too few to tell: only {compared.filled:,} of {every:,} trades" in compared.verdict
+    else:
+        assert not compared.too_few
+        assert 0.05 < compared.p_value < 0.95
+
+
+def test_the_growth_of_the_filled_trades_stands_for_those_that_were_not():
+    results = np.array([[10.0, np.nan, 10.0, np.nan], [10.0, 10.0, 10.0, 10.0], [-150.0, 20.0, 20.0, 20.0], [np.nan] * 4])
+    assert _compounded(results).tolist() == pytest.approx([46.41, 46.41, -100.0])
 
 
 def test_random_entries_are_as_good_as_random_entries():

@@ -82,15 +82,13 @@ def period_returns(marked: MarkedEquity, edges: Times, *, sessions: bool = False
     """Beginnings (UTC ms) of the periods between ascending edges, and the return of each of them as a fraction.
 
     A mark at an edge belongs to the period that ends there. The first edge is at or before the start of the frame, the
-    last at or behind its end. With ``sessions`` only periods in which a bar closed have a value; what is booked behind
-    the last of them belongs to it.
+    last at or behind its end. With ``sessions`` only periods in which a bar closed have a value.
     """
     begins, until = edges[:-1], np.searchsorted(marked.time_ms, edges[1:], side="right")
     if sessions:
         bars = np.cumsum(marked.bar_closed)[until - 1]
         held = np.diff(bars, prepend=0) > 0
         begins, until = begins[held], until[held]
-        until[-1:] = len(marked.time_ms)
     values = marked.equity[until - 1]
     before = np.concatenate(([1.0], values[:-1]))
     return begins, np.divide(values, before, out=np.ones_like(values), where=before > 0) - 1

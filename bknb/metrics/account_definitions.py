@@ -60,8 +60,11 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
      "plain arithmetic", "the frame is a single moment"),
     ("turnover", "Turnover", TURNS, None,
      "value of all entries and exits / mean E over the marks; over the whole frame", "plain arithmetic", ""),
-    ("fees", "Fees paid", "%", "lower", "sum of the fees of all sides, of equity at the start", "plain arithmetic", ""),
-    ("slippage", "Slippage paid", "%", "lower", "sum of the slippage of all sides, of equity at the start",
+    ("fees", "Fees paid", "%", "lower",
+     "sum of the fees of all sides that were filled, of equity at the start; of an open position, that of its entry",
+     "plain arithmetic", ""),
+    ("slippage", "Slippage paid", "%", "lower",
+     "sum of the slippage of all sides that were filled, of equity at the start; of an open position, that of its entry",
      "plain arithmetic", ""),
     ("positions", "Positions", "positions", None, "all that were opened", "plain arithmetic", ""),
     ("cut_off", "Cut off by the end", "positions", None,
@@ -69,7 +72,9 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
      "plain arithmetic", ""),
     ("days_a_year", "Days a year", DAYS, None,
      f"{GATES.days_a_year}; {SESSION_DAYS} for a market with sessions", "calendar", ""),
-    ("frame_days", "Length of the frame", DAYS, None, "last moment - first moment", "plain arithmetic", ""),
+    ("frame_days", "Length of the frame", DAYS, None,
+     ("last moment - first moment; for a market with sessions from the open of the first bar in the frame to the close "
+     "of the last"), "plain arithmetic", ""),
 )  # fmt: skip
 
 ACCOUNT_DEFINITIONS: Final[dict[str, Definition]] = {

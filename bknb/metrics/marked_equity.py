@@ -30,11 +30,31 @@ SIDES: Final = {"long": 1.0, "short": -1.0}
 
 
 class StillOpen(NamedTuple):
-    """A position that has no exit yet, with the costs of its entry in percent."""
+    """A position that has no exit yet, with the costs of its entry in percent of the entry value."""
 
     signal: OpenSignal
     slippage: float
     fee: float
+
+    @property
+    def side(self) -> float:
+        """1 for a long, -1 for a short."""
+        return SIDES[self.signal.position]
+
+    @property
+    def entry(self) -> float:
+        """Price of the entry with its slippage."""
+        return self.signal.price_open * (1 + self.side * self.slippage / _PERCENT)
+
+    @property
+    def entry_slippage(self) -> float:
+        """What the slippage of the entry cost, percent of the equity that went in."""
+        return self.slippage / (1 + self.side * self.slippage / _PERCENT)
+
+    def worth(self, price: float) -> float:
+        """Value at a price as a share of the equity that went in: less the costs of the entry, never below 0."""
+        moved = price / self.entry
+        return max((moved if self.side > 0 else 2 - moved) - self.fee / _PERCENT, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,7 +75,8 @@ class Positions:
     exit_ratio : ndarray of float64
         Price of the exit by price of the entry, both with slippage; NaN while open.
     net, fee, slippage : ndarray of float64
-        Result, fees and slippage of the whole position, percent of the equity that went in; 0 while open.
+        Result, fees and slippage of the whole position, percent of the equity that went in. While it is open the
+        result is 0, and fees and slippage are those of the entry.
     """
 
     opened_ms: Times
@@ -119,22 +140,23 @@ def positions_of(closed: Sequence[Closed], still_open: StillOpen | None = None) 
         fee=column(event.pnl.fee_percentage for event in closed),
         slippage=column(event.pnl.slippage_percentage for event in closed),
     )
-    return ended if still_open is None else _with_open(ended, still_open)
+    return with_open(ended, still_open)
 
 
-def _with_open(ended: Positions, still_open: StillOpen) -> Positions:
-    signal, side = still_open.signal, SIDES[still_open.signal.position]
-    entry = signal.price_open * (1 + side * still_open.slippage / _PERCENT)
+def with_open(ended: Positions, still_open: StillOpen | None) -> Positions:
+    """Closed positions, and last the one that is still open, if there is one."""
+    if still_open is None:
+        return ended
     return Positions(
-        opened_ms=np.append(ended.opened_ms, np.int64(signal.pending_at)),
+        opened_ms=np.append(ended.opened_ms, np.int64(still_open.signal.pending_at)),
         closed_ms=np.append(ended.closed_ms, np.int64(_NEVER)),
-        side=np.append(ended.side, side),
-        entry=np.append(ended.entry, entry),
+        side=np.append(ended.side, still_open.side),
+        entry=np.append(ended.entry, still_open.entry),
         entry_fee=np.append(ended.entry_fee, still_open.fee / _PERCENT),
         exit_ratio=np.append(ended.exit_ratio, np.nan),
         net=np.append(ended.net, 0.0),
-        fee=np.append(ended.fee, 0.0),
-        slippage=np.append(ended.slippage, 0.0),
+        fee=np.append(ended.fee, still_open.fee),
+        slippage=np.append(ended.slippage, still_open.entry_slippage),
     )
 
 

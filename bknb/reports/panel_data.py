@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import duration_text, minute_text, percent_text, price_text
-from ..domain.interval import MINUTE_MS
-from ..metrics.account import Account, account_figures
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS
-from ..metrics.marked_equity import MarkedEquity, Positions, mark, positions_from
 from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of
 from .equity_arrays import EquityInfo, Floats, Times, decimate
 from .ohlc_bars import bars
-from .progress_text import compounded, left_text, speed_text
-from .run_view import RunView
+from .progress_text import left_text, speed_text
+from .view_account import account_of_view, marked_of, total_return
 
 if TYPE_CHECKING:
-    from array import array
+    from .run_view import RunView
 
 HEADLINE_ROWS: Final = len(ACCOUNT_DEFINITIONS) + HEADLINES
 """The rows of the statistics panel that come first: the account, and the first figures of the trades."""
@@ -29,8 +26,6 @@ ROWS_SHOWN: Final = 200
 """Most rows of any other table; the newest."""
 POINTS: Final = 1000
 """Points of a line until the width of the screen is known."""
-
-_NO_BARS: Final = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float64))
 
 TABLES: Final = ("risk", "milestones", "problems", "timings", "walker")
 """Panels that are plain tables."""
@@ -55,8 +50,7 @@ def status_panel(view: RunView, seconds: float) -> dict[str, Any]:
     fraction = view.processed / view.total if view.total else None
     if view.status == "fulfilled" and view.mode != "live":
         fraction = 1.0
-    total = compounded(view.trades.pnl)
-    trades = len(view.trades)
+    trades, total = len(view.trades), total_return(view)
     parts = [_STATUS_TEXT.get(view.status, view.status)]
     if fraction is not None and not view.over:
         parts.append(f"{min(int(100 * fraction), 99)} %")
@@ -64,7 +58,7 @@ def status_panel(view: RunView, seconds: float) -> dict[str, Any]:
         parts.append(f"{view.processed} of {view.total} strategies")
     else:
         parts.append(f"{trades:,} trade{'' if trades == 1 else 's'}")
-    if trades:
+    if trades or any(level.is_open for level in view.levels.values()):
         parts.append(f"{_sign(total)} {percent_text(total)}")
     if not view.over and view.mode == "backtest":
         parts += [text for text in (speed_text(rate), left_text(left)) if text]
@@ -114,43 +108,12 @@ def price_panel(
     }
 
 
-def _positions(view: RunView) -> Positions:
-    trades = view.trades
-    count = len(trades)
-
-    def column(values: array[float]) -> Floats:
-        return np.array(values[:count], dtype=np.float64)
-
-    return positions_from(
-        opened_ms=column(trades.opened_ms).astype(np.int64),
-        closed_ms=column(trades.closed_ms).astype(np.int64),
-        side=column(trades.side),
-        price_open=column(trades.price_open),
-        price_close=column(trades.price_close),
-        net=column(trades.pnl),
-        fee=column(trades.fee),
-        slippage=column(trades.slippage),
-    )
-
-
-def _marked(view: RunView, positions: Positions) -> MarkedEquity:
-    """Equity so far: marked at each candle where the candles are known, else after each trade."""
-    start, end = view.span()
-    if view.over and view.end_ms is not None:
-        end = view.end_ms
-    elif not view.over:
-        newest = int(positions.closed_ms[-1]) + MINUTE_MS if len(positions) else start
-        end = max(view.last_ms or newest, newest)
-    times, closes = _NO_BARS if view.candles is None else (view.candles.timestamp, view.candles.close)
-    return mark(positions, times, closes, start=start, end=max(start, end))
-
-
 def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
     """The arrays of the whole run, as :func:`bknb.reports.plots.equity_png` takes them."""
     trades = view.trades
     count = len(trades)
     first, last = view.span()
-    marked = _marked(view, _positions(view))
+    marked = marked_of(view)
     series = view.series()
     price_time, price = decimate(series.timestamp, series.close, max(price_points, 4))
     return EquityInfo(
@@ -187,7 +150,7 @@ def equity_panel(
     view: RunView, *, start_ms: int | None = None, end_ms: int | None = None, points: int = POINTS
 ) -> dict[str, Any]:
     """Equity and drawdown in percent, at most ``points`` each, every extreme among them."""
-    marked = _marked(view, _positions(view))
+    marked = marked_of(view)
     reached = max(view.span()[1] if view.over else 0, int(marked.time_ms[-1]))
     times = np.append(marked.time_ms, reached)
     percent = (np.append(marked.equity, marked.equity[-1]) - 1.0) * 100.0
@@ -274,16 +237,6 @@ def signals_panel(view: RunView) -> dict[str, Any]:
     return {"rows": rows, "missed": missed}
 
 
-def _account(view: RunView) -> Account:
-    """The account of a run so far; that of a finished run is known."""
-    if view.account is not None:
-        return view.account
-    positions = _positions(view)
-    account = account_figures(_marked(view, positions), positions)
-    account.reasons["buy_and_hold"] = "the run is not over"
-    return account
-
-
 def statistics_panel(view: RunView) -> list[list[str]]:
     """Key, label, value and direction of every figure: those of the account, then those of the trades."""
     from ..metrics.statistics import statistics
@@ -293,7 +246,7 @@ def statistics_panel(view: RunView) -> list[list[str]]:
     columns = (trades.opened_ms, trades.closed_ms, trades.pnl, trades.price_close, trades.peak, trades.trough)
     names = ("pending_at", "closed_at", "pnl_percentage", "price_close", "peak_percentage", "trough_percentage")
     rows = [dict(zip(names, row, strict=True)) for row in zip(*(column[:count] for column in columns), strict=True)]
-    figures = (*account_figures_of(_account(view)), *figures_of(statistics(rows)))
+    figures = (*account_figures_of(account_of_view(view)), *figures_of(statistics(rows)))
     return [[figure.key, figure.label, figure.text, figure.better] for figure in figures]
 
 

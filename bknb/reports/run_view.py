@@ -36,6 +36,7 @@ from .signal_story import RANK, event_line
 
 if TYPE_CHECKING:
     from ..metrics.account import Account
+    from ..metrics.run_account import Terms
 
 Key: TypeAlias = tuple[str, str, str]
 """Mode, symbol and strategy: together they identify a run at any moment."""
@@ -253,6 +254,7 @@ class RunView:
         self._steps: dict[str, Any] = {}
         self.candles: Any = None
         self.account: Account | None = None
+        self.terms: Terms | None = None
         self.last_ms: int | None = None
         self.last_price: float | None = None
         self.state: dict[str, str] = {}
@@ -299,6 +301,8 @@ class RunView:
             self.price_ms.append(when)
             self.prices.append(price)
             self._changed("price")
+            if any(level.is_open for level in self.levels.values()):
+                self._changed("equity", "statistics")
         self._changed("status")
 
     def _remember(self, event: Any) -> None:
@@ -324,7 +328,7 @@ class RunView:
         self.levels[event.signal.id] = Level(
             event.signal, *target_and_stop_percent(event.signal, event.price), event.price, event.when
         )
-        self._changed("signals")
+        self._changed("signals", "equity", "statistics")
 
     def _closed(self, event: Closed) -> None:
         self._at(event)
@@ -462,7 +466,11 @@ class RunView:
     def set_account(self, account: Account) -> None:
         """Set the figures of the account of a finished run."""
         self.account = account
-        self._changed("statistics")
+        self._changed("statistics", "equity")
+
+    def set_terms(self, terms: Terms) -> None:
+        """Set what the account of the run rests on: how far it came, its costs, whether its market has sessions."""
+        self.terms = terms
 
     # -- queries -----------------------------------------------------------------------------------------------------
 

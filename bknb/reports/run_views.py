@@ -7,6 +7,7 @@ from typing import Any, Final
 from ..domain.formatting import percent_text
 from ..events.messages import Done
 from .run_view import Key, RunView
+from .view_account import total_return
 
 _MODES: Final = ("backtest", "live", "walker")
 
@@ -115,7 +116,7 @@ class RunViews:
                 "status": view.status,
                 "percent": round(100 * view.processed / view.total) if view.total else None,
                 "trades": len(view.trades),
-                "total": percent_text(sum(view.trades.pnl)),
+                "total": percent_text(total_return(view)) if view.mode != "walker" else "",
                 "selected": view.key == self.selected,
             }
             for view in self.views.values()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 4_000_000  # trades that are computed at a time
 _BARS: Final = 40
 _TALLEST: Final = 90.0  # px
+_LEAST_FILLED: Final = 0.5  # of the random trades; with fewer, the rest is another choice of moments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,11 +38,14 @@ class Luck:
     name : str
         Strategy and symbol.
     total : float
-        Sum of the results of the run, percent.
-    totals : ndarray of float64, shape (n,)
-        The same of every random run.
+        Total return of the trades, percent: one after the other with the whole account, compounded.
+    totals : ndarray of float64, shape (m,)
+        The same of every random run, for as many trades as the run has: a random trade that was never filled does not
+        count, and the mean growth of the others takes its place. A run of which none was filled is left out.
     trades, n, seed : int
         Trades of the run, number of random runs, seed of their random numbers.
+    filled : int
+        How many of the ``n * trades`` random trades were filled.
     """
 
     name: str
@@ -50,22 +54,37 @@ class Luck:
     trades: int
     n: int
     seed: int
+    filled: int
 
     @property
-    def share(self) -> float:
-        """Share of the random runs that did at least as well, 0..1."""
-        return float((self.totals >= self.total).mean())
+    def too_few(self) -> str:
+        """Why the random runs cannot tell; empty where they can."""
+        if self.filled >= _LEAST_FILLED * self.n * self.trades:
+            return ""
+        return f"too few to tell: only {self._filled_text()} at random moments were filled"
+
+    def _filled_text(self) -> str:
+        return f"{self.filled:,} of {self.n * self.trades:,} trades"
 
     @property
-    def p_value(self) -> float:
-        """Chance, 0..1, that entries at random moments do at least as well; never 0, however few of ``n`` did."""
-        return float(((self.totals >= self.total).sum() + 1) / (self.n + 1))
+    def share(self) -> float | None:
+        """Share of the random runs that did at least as well, 0..1; None where they are too few to tell."""
+        return None if self.too_few else float((self.totals >= self.total).mean())
+
+    @property
+    def p_value(self) -> float | None:
+        """Chance, 0..1, that entries at random moments do at least as well; never 0, however few of the runs did.
+
+        None where too few random trades were filled.
+        """
+        return None if self.too_few else float(((self.totals >= self.total).sum() + 1) / (len(self.totals) + 1))
 
     @property
     def verdict(self) -> str:
         """The comparison in one sentence."""
-        return (
-            f"{share_text(self.share)} of {self.n:,} runs with the same trades at random moments did at least as well"
+        return self.too_few or (
+            f"{share_text(self.share)} of {len(self.totals):,} runs with the same trades at random moments did at least "
+            "as well"
         )
 
     def histogram(self, bars: int = _BARS) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -74,13 +93,18 @@ class Luck:
         return counts.astype(np.int64), edges
 
     def _pairs(self) -> list[tuple[str, str]]:
-        low, middle, high = np.quantile(self.totals, [0.05, 0.5, 0.95])
+        spread = "N/A: no trade at a random moment was filled"
+        if len(self.totals):
+            low, middle, high = np.quantile(self.totals, [0.05, 0.5, 0.95])
+            spread = f"{percent_text(middle)} (90 % from {percent_text(low)} to {percent_text(high)})"
+        all_filled = self.filled == self.n * self.trades
+        unfilled = "" if all_filled else f"; {self._filled_text()} were filled, and those alone count"
         return [
             ("Verdict", self.verdict),
             ("Trades", f"{self.trades:,}"),
-            ("Total result", percent_text(self.total)),
-            ("At random moments", f"{percent_text(middle)} (90 % from {percent_text(low)} to {percent_text(high)})"),
-            ("Random runs", f"{self.n:,}, seed {self.seed}"),
+            ("Total return of the trades", percent_text(self.total)),
+            ("At random moments", spread),
+            ("Random runs", f"{self.n:,}, seed {self.seed}{unfilled}"),
         ]
 
     def __repr__(self) -> str:
@@ -108,7 +132,8 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     Each random run has the trades of the result in a random order: the same number, sides and longest durations, levels
     at the same distances from the entry, the same costs and fills. Only the moments differ; they are spread so that
     trades that last as long as in the run would not overlap. Entries are market orders, also of trades that waited for
-    a price. The comparison needs no assumption on the distribution of results, and holds for few trades as well. It
+    a price. A random trade that no candle fills before the end of the frame does not count; where fewer than half of
+    them were filled, too few are left to tell. The comparison needs no assumption on the distribution of results, and holds for few trades as well. It
     asks for the moments alone: when the market rose and the trades are long, random ones win too.
 
     Parameters
@@ -152,19 +177,32 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     first, last = (int(minutes.times.searchsorted(moment)) for moment in (result.start, result.end))
     lengths = np.array([max(_held(minutes, trade), 1) for trade in closed])
     rng = np.random.default_rng(seed)
-    parts = []
+    parts, filled = [], 0
     size = max(1, _AT_ONCE // len(closed))
     for at in range(0, n, size):
         which, starts = _moments(rng, min(size, n - at), lengths, first, max(last, first + 1))
-        parts.append(np.nansum(outcomes(minutes, rules, shapes_of(closed), which, starts), axis=1))
+        found = outcomes(minutes, rules, shapes_of(closed), which, starts)
+        filled += int(np.isfinite(found).sum())
+        parts.append(_compounded(found))
     return Luck(
         name=f"{result.strategy} on {result.symbol}",
-        total=float(sum(trade.pnl.pnl_percentage for trade in closed)),
+        total=float(_compounded(np.array([[trade.pnl.pnl_percentage for trade in closed]]))[0]),
         totals=np.concatenate(parts),
         trades=len(closed),
         n=n,
         seed=seed,
+        filled=filled,
     )
+
+
+def _compounded(results: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the total return of each row of results, percent; the same in whatever order they are.
+
+    The mean growth of those that are known stands for those that are NaN; rows of NaN alone are left out.
+    """
+    known = np.isfinite(results).sum(axis=1)
+    kept = np.maximum(1 + np.sort(results[known > 0], axis=1) / 100, 0.0)
+    return np.asarray((np.nanprod(kept, axis=1) ** (results.shape[1] / known[known > 0]) - 1) * 100)
 
 
 def _checked(result: object, n: object, seed: object) -> None:

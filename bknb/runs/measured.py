@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from ..domain.pnl import net_percentage
-from ..domain.signal import Closed, Opened
-from ..metrics.account import Account, account_figures
-from ..metrics.marked_equity import MarkedEquity, StillOpen, mark, positions_of
+from ..domain.signal import Opened
+from ..metrics.account import Account
+from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
+from ..metrics.run_account import Terms, account_of, cut_off, mark_run
 
 if TYPE_CHECKING:
+    from ..engine.backtest import BacktestRun
+    from ..live.run import LiveRun
     from ..metrics.marked_equity import Positions
     from .run_record import RunRecord
-
-CUT_OFF: Final = ("frame_end", "data_end")
-"""Reasons with which a position had no end of its own."""
-
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -31,16 +29,6 @@ class Measured:
 
     account: Account
     has_volume: bool
-
-
-def cut_off(record: RunRecord) -> list[Closed]:
-    """The positions that the end of the frame or of the data closed."""
-    return [event for event in record.records.closed if event.close_reason in CUT_OFF or event.closed_at > record.last]
-
-
-def last_moment(record: RunRecord) -> int:
-    """The last moment of a run that it came to, UTC ms."""
-    return record.last if record.reached is None else min(record.last, record.reached)
 
 
 def positions_of_run(record: RunRecord) -> Positions:
@@ -66,37 +54,33 @@ def marked_equity(record: RunRecord) -> MarkedEquity:
         When its candles were released and cannot be read again.
     """
     candles = record.minutes
-    positions = positions_of_run(record)
-    return mark(positions, candles.timestamp, candles.close, start=record.start, end=_end(record))
+    return mark_run(positions_of_run(record), candles.timestamp, candles.close, terms_of(record))
 
 
-def has_sessions(record: RunRecord) -> bool:
-    """Whether the market of a run has sessions."""
-    return getattr(record.plan.exchange.source, "sessions", None) is not None
-
-
-def _end(record: RunRecord) -> int:
-    return max(last_moment(record), record.start)
+def terms_of(run: RunRecord | BacktestRun | LiveRun) -> Terms:
+    """What the account of a run, finished or not, rests on beside its positions and candles."""
+    settings, reached = run.plan.settings, getattr(run, "reached", None)
+    return Terms(
+        start=run.start,
+        end=run.last if reached is None else min(run.last, reached),
+        slippage=settings.percent_slippage,
+        fee=settings.percent_fee,
+        sessions=getattr(run.plan.exchange.source, "sessions", None) is not None,
+    )
 
 
 def measure(record: RunRecord) -> Measured:
     """Measure a run; raises ``DataError`` when its candles were released before and cannot be read again."""
     if record.measured is not None:
         return record.measured
-    candles, end = record.minutes, _end(record)
+    candles, terms = record.minutes, terms_of(record)
     positions = positions_of_run(record)
-    marked = mark(positions, candles.timestamp, candles.close, start=record.start, end=end)
-    settings = record.plan.settings
-    holding = None
-    inside = int(candles.timestamp.searchsorted(end))  # the bar that opens at the end is behind it
-    if inside:
-        first, last = float(candles.open[0]), float(candles.close[inside - 1])
-        holding = net_percentage("long", first, last, settings.percent_slippage, settings.percent_fee)
-    account = account_figures(
-        marked,
+    still_open = len(positions) - len(record.records.closed)
+    account = account_of(
+        mark_run(positions, candles.timestamp, candles.close, terms),
         positions,
-        cut_off=len(cut_off(record)) + len(positions) - len(record.records.closed),
-        buy_and_hold=holding,
-        sessions=has_sessions(record),
+        *(candles.timestamp, candles.open, candles.close),
+        terms,
+        cut_off=len(cut_off(record.records.closed, record.last)) + still_open,
     )
     return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))

@@ -71,40 +71,36 @@ def _edges(freq: object, start: int, end: int) -> Times:
     return (pd.DatetimeIndex(edges) + last_day).as_unit("ms").asi8
 
 
-def calendar_of(equity: pd.Series, trades: pd.DataFrame, period: str) -> pd.DataFrame:
-    """One row per calendar period: ``return`` and ``max_drawdown`` in percent, ``positions`` closed in it."""
+def calendar_of(marked: MarkedEquity, trades: pd.DataFrame, period: str, *, sessions: bool = False) -> pd.DataFrame:
+    """One row per calendar period: ``return`` and ``max_drawdown`` in percent, ``positions`` closed in it.
+
+    With ``sessions`` periods without a bar are left out.
+    """
     import pandas as pd
 
     if period not in _CODES:
         raise UsageError(f"calendar() needs one of {', '.join(map(repr, _CODES))}, got {period!r}")
     code = _CODES[period]
-    index = pd.DatetimeIndex(equity.index).tz_localize(None)
+    start, end = (pd.Timestamp(int(marked.time_ms[at]), unit="ms") for at in (0, -1))
     # A mark at midnight ends the period before; the start begins its own.
-    labels = (index - pd.Timedelta(1, unit="ms")).to_period(code)
-    own = (
-        np.asarray(labels[1:].astype("int64")) if len(index) > 1 else np.asarray(index.to_period(code).astype("int64"))
-    )
-    values = equity.to_numpy(dtype=np.float64)[1:] if len(index) > 1 else equity.to_numpy(dtype=np.float64)
-    first, last = int(own[0]), int(own[-1])
-    begins = np.searchsorted(own, np.arange(first, last + 2))
-    before, rows = 1.0, []
+    newest = max(end - pd.Timedelta(1, unit="ms"), start)
+    names = pd.period_range(start.to_period(code), newest.to_period(code))
+    edges = np.append(names.start_time.as_unit("ms").asi8, (names[-1] + 1).start_time.as_unit("ms").value // 10**6)
+    begins, returns = period_returns(marked, edges, sessions=sessions)
+    numbers = np.searchsorted(edges, begins)
+    until = np.searchsorted(marked.time_ms, edges[1:], side="right")[numbers]
+    since = np.concatenate(([0], until[:-1] - 1))
     closed = pd.DatetimeIndex(trades["closed_at"]).tz_localize(None)
-    closed = closed.where(closed < index[-1], index[-1] - pd.Timedelta(1, unit="ms"))
-    ended = np.asarray(closed.to_period(code).astype("int64"))
-    for number in range(first, last + 1):
-        inside = values[begins[number - first] : begins[number - first + 1]]
-        path = np.concatenate(([before], inside))
-        after = float(path[-1])
-        rows.append(
-            {
-                "return": (after / before - 1) * 100 + 0.0 if before else 0.0,
-                "max_drawdown": _deepest(path),
-                "positions": int((ended == number).sum()),
-            }
-        )
-        before = after
-    names = pd.period_range(labels[1:].min() if len(index) > 1 else index[0].to_period(code), periods=len(rows))
-    return pd.DataFrame(rows, index=names.rename(period))
+    ended = closed.where(closed < end, newest).to_period(code)
+    rows = [
+        {
+            "return": change * 100 + 0.0,
+            "max_drawdown": _deepest(marked.equity[first:behind]),
+            "positions": int((ended == name).sum()),
+        }
+        for change, first, behind, name in zip(returns, since, until, names[numbers], strict=True)
+    ]
+    return pd.DataFrame(rows, index=names[numbers].rename(period), columns=["return", "max_drawdown", "positions"])
 
 
 def _deepest(path: np.ndarray[Any, np.dtype[np.float64]]) -> float:

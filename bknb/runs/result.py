@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ..market.candles import Candles
     from ..metrics.account import Account
     from ..metrics.marked_equity import MarkedEquity
+    from ..metrics.run_account import Terms
     from ..metrics.statistics import Statistics
     from ..provenance.card import Card
     from ..research.tries_ledger import Tries
@@ -192,6 +193,13 @@ class Result:
         return measure(self.run_record)
 
     @property
+    def account_terms(self) -> Terms:
+        """What the account rests on beside positions and candles: first and last moment, costs, sessions."""
+        from .measured import terms_of
+
+        return terms_of(self.run_record)
+
+    @property
     def account(self) -> Account:
         """The figures of the account: its whole equity goes into each position in turn, over the whole frame.
 
@@ -242,10 +250,9 @@ class Result:
         >>> result.returns("1D").tolist()
         [0.0, 0.0]
         """
-        from .measured import has_sessions
         from .periods import returns_of
 
-        return returns_of(self.marked, freq, sessions=has_sessions(self.run_record))
+        return returns_of(self.marked, freq, sessions=self.account_terms.sessions)
 
     def calendar(self, period: Period = "month") -> pd.DataFrame:
         """Return one row per calendar period (UTC): return, largest drawdown inside it, positions closed in it.
@@ -262,7 +269,7 @@ class Result:
         """
         from .periods import calendar_of
 
-        return calendar_of(self.equity, self.trades, period)
+        return calendar_of(self.marked, self.trades, period, sessions=self.account_terms.sessions)
 
     def drawdowns(self, n: int = 5) -> pd.DataFrame:
         """Return the ``n`` deepest drawdowns of the marked equity, the deepest first.

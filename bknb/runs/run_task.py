@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..domain.signal import Closed, Event
 from ..engine.records import Records
+from .measured import terms_of
 from .task import Task
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..engine.backtest import BacktestRun
     from ..live.run import LiveRun
+    from ..metrics.run_account import Terms
     from .result import Result
 
 E = TypeVar("E")
@@ -53,6 +55,11 @@ class RunTask(Task["Result", E]):
         """All events up to now, each kind in order; results of quiet minutes are not recorded."""
         records = self._run.records.snapshot()
         return [*records.events, *records.milestones, *records.refused, *records.rejected]
+
+    @property
+    def account_terms(self) -> Terms:
+        """What its account rests on so far: first moment and the last it came to, costs, sessions."""
+        return terms_of(self._run)
 
     def stop(self, *, now: bool = False) -> None:
         """Open nothing new and watch an open position to its end; ``now`` ends the run at the next minute."""

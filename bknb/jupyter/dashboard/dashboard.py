@@ -104,6 +104,7 @@ def _view_of_result(result: Any) -> RunView:
 def _complete(view: RunView, result: Any) -> None:
     """Add what is known only at the end of a run: candles, account, errors, warnings, status."""
     view.set_candles(result.candles)
+    view.set_terms(result.account_terms)
     view.set_account(result.account)
     for failure in result.errors:
         view.failure(failure)
@@ -266,6 +267,8 @@ class Dashboard:
                 view.set_plan(_view_of_task(task))
             if hasattr(task, "candles") and (view.candles is None or (view.mode == "live" and not view.over)):
                 view.set_candles(task.candles)
+            if hasattr(task, "account_terms") and not view.over:
+                view.set_terms(task.account_terms)
             facts = getattr(task, "facts", None)
             if facts is not None and facts != view.state:
                 view.set_state(facts)

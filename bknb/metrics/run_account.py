@@ -1,0 +1,94 @@
+"""The account of one run, finished or not: its equity and its figures from positions and one-minute bars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ..domain.interval import MINUTE_MS
+from ..domain.pnl import net_percentage
+from .account import account_figures
+from .marked_equity import MarkedEquity, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..domain.signal import Closed
+    from .account import Account
+    from .marked_equity import Floats, Positions, Times
+
+CUT_OFF: Final = ("frame_end", "data_end")
+"""Reasons with which a position had no end of its own."""
+
+
+def cut_off(closed: Iterable[Closed], last: int | None) -> list[Closed]:
+    """The positions that the end of the frame, at ``last`` (UTC ms), or the end of the data closed."""
+    return [
+        event for event in closed if event.close_reason in CUT_OFF or (last is not None and event.closed_at > last)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the account of a run rests on beside its positions and bars.
+
+    Attributes
+    ----------
+    start, end : int
+        First moment of the run and the last it came to, UTC ms.
+    slippage, fee : float
+        Costs of each side, percent.
+    sessions : bool
+        Whether the market has sessions: what lies before its first bar and behind its last one is no time of the run.
+    """
+
+    start: int
+    end: int
+    slippage: float
+    fee: float
+    sessions: bool = False
+
+    def span(self, bar_ms: Times) -> tuple[int, int]:
+        """First and last moment of the account, UTC ms, with the open times of the bars that are known."""
+        first, behind = (int(at) for at in bar_ms.searchsorted((self.start, self.end - MINUTE_MS + 1)))
+        if not self.sessions or first >= behind:
+            return self.start, max(self.start, self.end)
+        return int(bar_ms[first]), int(bar_ms[behind - 1]) + MINUTE_MS
+
+
+def mark_run(positions: Positions, bar_ms: Times, close: Floats, terms: Terms) -> MarkedEquity:
+    """Equity of a run at the close of every bar; see :func:`~bknb.metrics.marked_equity.mark`."""
+    start, end = terms.span(bar_ms)
+    return mark(positions, bar_ms, close, start=start, end=end)
+
+
+def account_of(
+    marked: MarkedEquity,
+    positions: Positions,
+    bar_ms: Times,
+    open_: Floats,
+    close: Floats,
+    terms: Terms,
+    *,
+    cut_off: int,
+) -> Account:
+    """The figures of the account of a run, as they stand at its last moment.
+
+    Parameters
+    ----------
+    marked : MarkedEquity
+        What :func:`mark_run` made of the next four.
+    positions : Positions
+    bar_ms, open_, close : ndarray, shape (n,)
+        Open times (UTC ms, ascending), opening and closing prices of the bars.
+    terms : Terms
+    cut_off : int
+        How many positions had no end of their own, or have none yet.
+    """
+    start, end = terms.span(bar_ms)
+    first, behind = (int(at) for at in bar_ms.searchsorted((start, end)))  # the bar that opens at the end is behind it
+    held = None
+    if first < behind:
+        prices = float(open_[first]), float(close[behind - 1])
+        held = net_percentage("long", *prices, terms.slippage, terms.fee)
+    return account_figures(marked, positions, cut_off=cut_off, buy_and_hold=held, sessions=terms.sessions)

@@ -1,0 +1,101 @@
+"""The account of a run as its dashboard shows it: the figures of ``result.account``, while it still runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..domain.interval import MINUTE_MS
+from ..domain.signal import OpenSignal
+from ..metrics.marked_equity import MarkedEquity, Positions, StillOpen, positions_from, with_open
+from ..metrics.run_account import Terms, account_of, cut_off, mark_run
+from .progress_text import compounded
+
+if TYPE_CHECKING:
+    from array import array
+
+    from ..metrics.account import Account
+    from ..metrics.marked_equity import Floats, Times
+    from .run_view import RunView
+
+def _terms(view: RunView) -> Terms:
+    """What the account rests on; while the run goes on, up to the newest thing that is known of it."""
+    trades = view.trades
+    if view.over and view.terms is not None:
+        return view.terms
+    start, end = view.span()
+    known = Terms(start=start, end=start, slippage=0.0, fee=0.0) if view.terms is None else view.terms
+    newest = max(known.end, view.last_ms or start, *(int(closed) + MINUTE_MS for closed in trades.closed_ms[-1:]))
+    return replace(known, end=end if view.over else newest)
+
+
+def _still_open(view: RunView, terms: Terms) -> StillOpen | None:
+    signal = next((level.row for level in reversed(view.levels.values()) if level.is_open), None)
+    return StillOpen(signal, terms.slippage, terms.fee) if isinstance(signal, OpenSignal) else None
+
+
+def _bars(view: RunView) -> tuple[Times, Floats, Floats]:
+    """Open times, opening and closing prices of the bars that are known; of a run without candles, those it told."""
+    if view.candles is not None:
+        return view.candles.timestamp, view.candles.open, view.candles.close
+    told = ([view.last_ms], [view.last_price]) if view.last_ms is not None and not view.price_ms else (
+        view.price_ms, view.prices
+    )  # fmt: skip
+    times, prices = np.array(told[0], dtype=np.float64), np.array(told[1], dtype=np.float64)
+    return times.astype(np.int64) - MINUTE_MS, prices, prices
+
+
+def _positions(view: RunView, terms: Terms) -> Positions:
+    trades = view.trades
+    count = len(trades)
+
+    def column(values: array[float]) -> Floats:
+        return np.array(values[:count], dtype=np.float64)
+
+    ended = positions_from(
+        opened_ms=column(trades.opened_ms).astype(np.int64),
+        closed_ms=column(trades.closed_ms).astype(np.int64),
+        side=column(trades.side),
+        price_open=column(trades.price_open),
+        price_close=column(trades.price_close),
+        net=column(trades.pnl),
+        fee=column(trades.fee),
+        slippage=column(trades.slippage),
+    )
+    return with_open(ended, _still_open(view, terms))
+
+
+def marked_of(view: RunView) -> MarkedEquity:
+    """Equity of the run so far, open position included."""
+    terms = _terms(view)
+    times, _, closes = _bars(view)
+    return mark_run(_positions(view, terms), times, closes, terms)
+
+
+def account_of_view(view: RunView) -> Account:
+    """The account of the run so far; that of a finished run is known."""
+    if view.account is not None:
+        return view.account
+    terms = _terms(view)
+    times, opens, closes = _bars(view)
+    positions = _positions(view, terms)
+    without_end = len(cut_off(view.trades.events, view.end_ms)) + len(positions) - len(view.trades)
+    marked = mark_run(positions, times, closes, terms)
+    return account_of(marked, positions, times, opens, closes, terms, cut_off=without_end)
+
+
+def total_return(view: RunView) -> float:
+    """The total return so far in percent, without marking every bar: what the head of a dashboard says."""
+    if view.account is not None:
+        return float(view.account["total_return"])
+    closed, terms = compounded(view.trades.pnl), _terms(view)
+    held = _still_open(view, terms)
+    if held is None:
+        return closed
+    times, _, closes = _bars(view)
+    behind = int(times.searchsorted(terms.end - MINUTE_MS + 1))
+    if not behind:
+        return closed
+    return ((1 + closed / 100) * held.worth(float(closes[behind - 1])) - 1) * 100
