@@ -41,65 +41,171 @@ def _alone(panel: str, shown: Any) -> Dashboard:
 
 
 def status(shown: Any = None) -> Dashboard:
-    """Status, progress, rate and time left; of a live run the last tick and the state on disk."""
+    """Status, progress, rate and time left; of a live run the last tick and the state on disk.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-02"))
+    >>> bknb.panels.status(result).panels
+    ['status']
+    """
     return _alone("status", shown)
 
 
 def progress(shown: Any = None) -> Dashboard:
-    """The same panel as :func:`status`."""
+    """The same panel as :func:`status`.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-02"))
+    >>> bknb.panels.progress(result).panels
+    ['status']
+    """
     return _alone("status", shown)
 
 
 def price(shown: Any = None) -> Dashboard:
-    """Candles with entries, exits, targets, stops and scheduled entries."""
+    """Candles with entries, exits, targets, stops and scheduled entries.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-02"))
+    >>> bknb.panels.price(result).panels
+    ['price']
+    """
     return _alone("price", shown)
 
 
 def equity(shown: Any = None) -> Dashboard:
-    """Compounded equity and drawdown, in percent."""
+    """Compounded equity and drawdown, in percent.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-02"))
+    >>> bknb.panels.equity(result).panels
+    ['equity']
+    """
     return _alone("equity", shown)
 
 
 def signals(shown: Any = None) -> Dashboard:
-    """Open and scheduled signals with their way to target and stop."""
+    """Open and scheduled signals with their way to target and stop.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-02"))
+    >>> bknb.panels.signals(result).panels
+    ['signals']
+    """
     return _alone("signals", shown)
 
 
 def trades(shown: Any = None) -> Dashboard:
-    """The trades, to sort and filter; a selected one shows its events."""
+    """The trades, to sort and filter; a selected one shows its events.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-02"))
+    >>> bknb.panels.trades(result).panels
+    ['trades']
+    """
     return _alone("trades", shown)
 
 
 def statistics(shown: Any = None) -> Dashboard:
-    """Every figure with its definition."""
+    """Every figure with its definition.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-02"))
+    >>> bknb.panels.statistics(result).panels
+    ['statistics']
+    """
     return _alone("statistics", shown)
 
 
 def risk(shown: Any = None) -> Dashboard:
-    """Signals that risk profiles have refused, and why."""
+    """Signals that risk profiles have refused, and why.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-02"))
+    >>> bknb.panels.risk(result).panels
+    ['risk']
+    """
     return _alone("risk", shown)
 
 
 def milestones(shown: Any = None) -> Dashboard:
-    """Ten, twenty ... a hundred percent of the way to target or stop."""
+    """Ten, twenty ... a hundred percent of the way to target or stop.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-02"))
+    >>> bknb.panels.milestones(result).panels
+    ['milestones']
+    """
     return _alone("milestones", shown)
 
 
 def problems(shown: Any = None) -> Dashboard:
-    """Errors, warnings and rejected signals, counted."""
+    """Errors, warnings and rejected signals, counted.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-02"))
+    >>> bknb.panels.problems(result).panels
+    ['problems']
+    """
     return _alone("problems", shown)
 
 
 def timings(shown: Any = None) -> Dashboard:
-    """Measured durations by kind."""
+    """Measured durations by kind.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-01", "2024-01-02"))
+    >>> bknb.panels.timings(result).panels
+    ['timings']
+    """
     return _alone("timings", shown)
 
 
 def walker(shown: Any = None) -> Dashboard:
-    """The ranking of a comparison."""
+    """The ranking of a comparison.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> compared = bknb.walker(
+    ...     "BTCUSDT", strategies=[lambda: None], exchange="demo", frame=("2024-01-01", "2024-01-02"))
+    >>> bknb.panels.walker(compared).panels
+    ['walker']
+    """
     return _alone("walker", shown)
 
 
 def runs(shown: Any = None) -> Dashboard:
-    """The list of all runs."""
+    """The list of all runs.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> board = bknb.panels.runs()
+    >>> board.panels
+    ['runs']
+    >>> board.close()
+    """
     return _alone("runs", shown)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pkgutil
+from functools import cached_property
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -31,9 +35,57 @@ def test_examples(name: str) -> None:
         pytest.skip(f"{missing.name} is not installed")
     report: list[str] = []
     runner = doctest.DocTestRunner(optionflags=FLAGS)
-    for example in doctest.DocTestFinder().find(module, name):
+    for example in [*doctest.DocTestFinder().find(module, name), *of_cached_properties(module)]:
         runner.run(example, out=report.append)
     assert runner.failures == 0, "".join(report)
+
+
+def of_cached_properties(module: ModuleType) -> list[doctest.DocTest]:
+    """The examples of cached properties, which doctest does not look for."""
+    return [
+        doctest.DocTestParser().get_doctest(member.__doc__, vars(module), f"{kind.__name__}.{name}", None, None)
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and kind.__module__ == module.__name__
+        for name, member in vars(kind).items()
+        if isinstance(member, cached_property) and member.__doc__
+    ]
+
+
+# -- who has one -------------------------------------------------------------------------------------------------------
+
+CALLED_BY_IPYTHON = {"load_ipython_extension", "unload_ipython_extension"}
+NAMESPACES = ("brokers", "exchanges", "llm", "panels", "sources", "stores")
+MEMBERS_TOO = ("Result",)
+
+
+def public_objects() -> list[tuple[str, Any]]:
+    """Every public class and function with its name; errors are raised, not called, and need no example."""
+    found = [(name, getattr(bknb, name)) for name in dir(bknb) if not name.startswith("_")]
+    for space in NAMESPACES:
+        module = getattr(bknb, space)
+        found += [
+            (f"{space}.{name}", getattr(module, name))
+            for name in getattr(module, "__all__", dir(module))
+            if not name.startswith("_")
+        ]
+    for kind in MEMBERS_TOO:
+        found += [(f"{kind}.{name}", each) for name, each in vars(getattr(bknb, kind)).items() if name[0] != "_"]
+    return [
+        (name, each)
+        for name, each in found
+        if name not in CALLED_BY_IPYTHON
+        and not inspect.ismodule(each)
+        and not (inspect.isclass(each) and issubclass(each, Exception))
+        and (inspect.isclass(each) or inspect.isroutine(each) or isinstance(each, property | cached_property))
+    ]
+
+
+def test_every_public_name_has_an_example_that_runs() -> None:
+    objects = public_objects()
+    names = {name for name, _ in objects}
+    assert {"backtest", "Result.equity", "Result.tries", "panels.equity", "exchanges.demo"} <= names
+    without = [name for name, each in objects if ">>>" not in str(each.__doc__)]
+    assert not without, f"no example in the docstring of {', '.join(without)}"
 
 
 def test_a_wrong_example_is_seen() -> None:

@@ -298,5 +298,11 @@ def test_in_a_notebook_cell(
     shell.run_cell(f"%download BTCUSDT,ETHUSDT --exchange {{market}} --frame {frame} --out done")
     assert shell.user_ns["done"].complete
     assert [one.candles for one in shell.user_ns["done"].series] == [1400, 1400]
+    shell.run_cell(f"%download BTCUSDT --exchange {{market}} --frame {frame} --again all --out done")
+    assert shell.user_ns["done"].requests > 1  # everything is known, and asked for all the same
+    shell.run_cell(f"%download BTCUSDT --exchange {{market}} --frame {frame} --again absent --out done")
+    assert shell.user_ns["done"].requests <= 1
+    shell.run_cell(f"%download BTCUSDT --exchange {{market}} --frame {frame} --again holes")
+    assert "again must be 'all' (or True), 'absent' or False, got 'holes'" in capsys.readouterr().out
     shell.run_cell("%download BTCUSDT --exchange {market}")
     assert "say which range" in capsys.readouterr().out

@@ -323,7 +323,7 @@ def test_marks_of_one_answer_are_named_and_asked_about_again(again: Any, tmp_pat
     assert store.seen_once(SERIES, at(0), at(1000)) == ()
 
 
-@pytest.mark.parametrize("again", [True, "absent"])
+@pytest.mark.parametrize("again", [True, "all", "absent"])
 def test_a_mark_that_is_not_proven_now_is_taken_back(again: Any, tmp_path: Path) -> None:
     marked = [(at(0), at(600))]
     first_version(tmp_path, truth(0, 1000, marked), (at(0), at(1000)))
@@ -335,5 +335,8 @@ def test_a_mark_that_is_not_proven_now_is_taken_back(again: Any, tmp_path: Path)
 
 
 def test_again_must_make_sense(tmp_path: Path) -> None:
-    with LocalBinance(DemoSource(), now=lambda: at(1000)) as server, pytest.raises(bknb.UsageError, match="'absent'"):
+    with (
+        LocalBinance(DemoSource(), now=lambda: at(1000)) as server,
+        pytest.raises(bknb.UsageError, match="again must be 'all' "),
+    ):
         download(exchange(server, tmp_path), 0, 100, again="holes")

@@ -47,6 +47,12 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
         How long it takes until the answer, or the time-out, comes.
     part
         The share that is filled, from 0 to 1.
+
+    Examples
+    --------
+    >>> from bknb.brokers import Trouble
+    >>> Trouble(kind="delay", seconds=2.0).seconds, Trouble(kind="partly").part
+    (2.0, 0.5)
     """
 
     kind: TroubleKind

@@ -159,7 +159,7 @@ def download(
     interval: str = "1m",
     folder: str | Path = DEFAULT_FOLDER,
     warmup_minutes: int = 1440,
-    again: bool | Literal["absent"] = False,
+    again: bool | Literal["all", "absent"] = False,
     at_once: int = 4,
     progress: bool | Callable[[DownloadProgress], object] = True,
 ) -> Downloaded:
@@ -186,9 +186,10 @@ def download(
     warmup_minutes
         How much before ``start`` is fetched too, so that a backtest over the range can look back.
     again
-        Fetch all of the range even where it is known; what the exchange answers differently replaces what was stored,
-        and is reported. ``"absent"``: fetch what is marked as absent. Either way, a mark that one answer alone had made
-        is taken back where it is not proven now.
+        What is fetched although it is known. ``"all"``, or True: the whole range; what the exchange answers differently
+        replaces what was stored, and is reported. ``"absent"``: what is marked as absent. Either way, a mark that one
+        answer alone had made is taken back where it is not proven now. False: nothing. ``%download --again`` takes the
+        same two words.
     at_once
         How many parts are fetched at the same time; the exchange's rate limit holds for all of them together.
     progress
@@ -221,8 +222,8 @@ def download(
     names = as_symbols(symbols)
     step = interval_ms(interval)
     first, last = as_range(start, end, frame, step)
-    if again not in (True, False, "absent"):
-        raise UsageError(f"again must be True, False or 'absent', got {again!r}")
+    if again not in (True, False, "all", "absent"):
+        raise UsageError(f"again must be 'all' (or True), 'absent' or False, got {again!r}")
     if at_once < 1 or warmup_minutes < 0:
         raise UsageError("at_once must be at least 1 and warmup_minutes at least 0")
     work = _Download(
@@ -231,7 +232,7 @@ def download(
         interval=interval,
         start=first,
         end=ceil_to(last, step),
-        again=again,
+        again=True if again == "all" else again,
         at_once=at_once,
         since=floor_to(first - warmup_minutes * MINUTE_MS, step),
         until=ceil_to(last + _AFTER_MS, step),

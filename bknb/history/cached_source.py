@@ -253,7 +253,18 @@ class StoredSource:
 
 
 class ShelfSource:
-    """A source over the stored candles of one exchange; nothing is fetched. See :func:`bknb.exchanges.from_store`."""
+    """A source over the stored candles of one exchange; nothing is fetched. See :func:`bknb.exchanges.from_store`.
+
+    Examples
+    --------
+    >>> import bknb, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     market = bknb.exchanges.stored(bknb.exchanges.demo(), folder=folder)
+    ...     done = bknb.download(
+    ...         "BTCUSDT", exchange=market, start="2024-01-01", end="2024-01-02", warmup_minutes=0, progress=False)
+    ...     bknb.exchanges.from_store(folder).symbols
+    ('BTCUSDT',)
+    """
 
     page_limit: int | None = None
 

@@ -156,7 +156,15 @@ class WindowSource:
 
 
 class SessionSource:
-    """A source with trading sessions declared; see :func:`bknb.exchanges.in_sessions`."""
+    """A source with trading sessions declared; see :func:`bknb.exchanges.in_sessions`.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> week = bknb.Sessions.weekly("UTC", {"mon-fri": "09:00-17:00"})
+    >>> bknb.exchanges.SessionSource(bknb.exchanges.demo(), week).sessions.zone
+    'UTC'
+    """
 
     def __init__(self, source: CandleSource, sessions: Sessions) -> None:
         self.source = source

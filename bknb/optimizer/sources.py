@@ -34,6 +34,13 @@ class Source:
         Column -> what it means.
     user, assistant : callable, optional
         ``(symbol, rows, name) -> text`` in place of the templates' own words.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> news = bknb.sources.Source(name="news", fetch=lambda start, end: [{"id": "1", "title": "calm"}])
+    >>> news.name, news.note
+    ('news', '')
     """
 
     name: str

@@ -108,36 +108,104 @@ class Result:
 
     @cached_property
     def trades(self) -> pd.DataFrame:
-        """One row per closed trade, in order of closing; times are UTC, percentages of the entry value."""
+        """One row per closed trade, in order of closing; times are UTC, percentages of the entry value.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return bknb.Signal(
+        ...         position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+        ...         minute_estimated_time=240)
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=get_signal, interval="4h", exchange="demo", frame="2024-01-01:2024-01-15")
+        >>> len(result.trades), result.trades["close_reason"].unique().tolist()
+        (84, ['time_expired', 'stop_loss', 'take_profit', 'frame_end'])
+        """
         return table_of([trade_row(event) for event in self._records.closed], TRADE_COLUMNS)
 
     @cached_property
     def cancelled(self) -> pd.DataFrame:
-        """One row per scheduled signal that never opened, with the reason."""
+        """One row per scheduled signal that never opened, with the reason.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> len(result.cancelled), list(result.cancelled.columns)[:2]
+        (0, ['signal_id', 'symbol'])
+        """
         return table_of([cancelled_row(event) for event in self._records.cancelled], CANCELLED_COLUMNS)
 
     @cached_property
     def rejected(self) -> pd.DataFrame:
-        """One row per answer of the strategy that broke rules, with all rules it broke."""
+        """One row per answer of the strategy that broke rules, with all rules it broke.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def wrong(price):
+        ...     return bknb.Signal(
+        ...         position="long", price_take_profit=price, price_stop_loss=price * 0.99, minute_estimated_time=60)
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=wrong, interval="12h", exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> len(result.rejected), result.rejected["codes"].iloc[0]
+        (2, 'take_profit_side, taken_at_once')
+        """
         return table_of([rejected_row(event) for event in self._records.rejected], REJECTED_COLUMNS)
 
     @property
     def rejections(self) -> list[Rejected]:
-        """The events behind ``rejected``."""
+        """The events behind ``rejected``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.rejections
+        []
+        """
         return self._records.rejected
 
     @property
     def errors(self) -> list[Failure]:
-        """Failures of the strategy, a callback or the exchange, counted by place; the run went on."""
+        """Failures of the strategy, a callback or the exchange, counted by place; the run went on.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def broken():
+        ...     raise ValueError("no idea")
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=broken, interval="12h", exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> [(failure.kind, failure.message, failure.count) for failure in result.errors]
+        [('strategy', 'ValueError: no idea', 2)]
+        """
         return self._records.failures
 
     @property
     def candles(self) -> Candles:
-        """The one-minute candles of the run."""
+        """The one-minute candles of the run.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> len(result.candles), result.candles.close.shape
+        (1441, (1441,))
+        """
         return self.run_record.minutes
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return trades, then cancelled signals, as plain mappings; moments are UTC ms."""
+        """Return trades, then cancelled signals, as plain mappings; moments are UTC ms.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.rows()
+        []
+        """
         return [
             *(trade_row(event) for event in self._records.closed),
             *(cancelled_row(e) for e in self._records.cancelled),
@@ -148,12 +216,27 @@ class Result:
         """How many strategies were tried on these candles; ``None`` for a live run, and where tries are not counted.
 
         ``.line`` says it in a few words, ``.count`` is their number when this run ended, ``.now()`` that of today.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.tries.count >= 1, result.tries.now() >= result.tries.count
+        (True, True)
         """
         return self.run_record.tries
 
     @cached_property
     def card(self) -> Card:
-        """The run card: source text, settings, candles, versions and a digest of the outcome; see ``bknb.verify``."""
+        """The run card: source text, settings, candles, versions and a digest of the outcome; see ``bknb.verify``.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.card.symbol, result.card.data[0].count
+        ('BTCUSDT', 1447)
+        """
         from .make_card import card_of
 
         return card_of(self)
@@ -162,7 +245,20 @@ class Result:
 
     @cached_property
     def stats(self) -> Statistics:
-        """The statistics of all trades; ``None`` where a figure is not available."""
+        """The statistics of all trades; ``None`` where a figure is not available.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return bknb.Signal(
+        ...         position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+        ...         minute_estimated_time=240)
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=get_signal, interval="4h", exchange="demo", frame="2024-01-01:2024-01-15")
+        >>> result.stats["n"], round(result.stats["win_rate"], 1)
+        (84, 21.4)
+        """
         return self.statistics()
 
     def statistics(self, *, leave_out: str | Sequence[str] = ()) -> Statistics:
@@ -172,6 +268,18 @@ class Result:
         ----------
         leave_out
             One close reason or several, such as ``["frame_end", "data_end"]``; ``UnknownName`` for others.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return bknb.Signal(
+        ...         position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+        ...         minute_estimated_time=240)
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=get_signal, interval="4h", exchange="demo", frame="2024-01-01:2024-01-15")
+        >>> result.statistics(leave_out="frame_end")["n"] <= result.stats["n"]
+        True
         """
         from ..metrics.statistics import statistics
 
@@ -187,14 +295,30 @@ class Result:
 
     @cached_property
     def measured(self) -> Measured:
-        """The account, and what else is known of the candles of the run."""
+        """The account, and what else is known of the candles of the run.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.measured.has_volume, result.measured.account is result.account
+        (True, True)
+        """
         from .measured import measure
 
         return measure(self.run_record)
 
     @property
     def account_terms(self) -> Terms:
-        """What the account rests on beside positions and candles: first and last moment, costs, sessions."""
+        """What the account rests on beside positions and candles: first and last moment, costs, sessions.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.account_terms.fee, result.account_terms.sessions
+        (0.1, False)
+        """
         from .measured import terms_of
 
         return terms_of(self.run_record)
@@ -210,12 +334,32 @@ class Result:
         ------
         DataError
             When the candles were released before this was asked for, and cannot be read again.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return bknb.Signal(
+        ...         position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+        ...         minute_estimated_time=240)
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=get_signal, interval="4h", exchange="demo", frame="2024-01-01:2024-01-15")
+        >>> round(result.account["total_return"], 2), round(result.account["max_drawdown"], 2)
+        (-35.59, 35.98)
         """
         return self.measured.account
 
     @cached_property
     def marked(self) -> MarkedEquity:
-        """Equity of the account as arrays, marked at the close of every one-minute bar."""
+        """Equity of the account as arrays, marked at the close of every one-minute bar.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.marked.equity.shape, float(result.marked.equity[-1])
+        ((1441,), 1.0)
+        """
         from .measured import marked_equity
 
         return marked_equity(self.run_record)
@@ -225,6 +369,18 @@ class Result:
         """Equity of the account as a multiple of its start, marked at the close of every one-minute bar.
 
         The index holds moments (UTC): the start of the run with 1.0, the close of each bar, the end.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return bknb.Signal(
+        ...         position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+        ...         minute_estimated_time=240)
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=get_signal, interval="4h", exchange="demo", frame="2024-01-01:2024-01-15")
+        >>> float(result.equity.iloc[0]), float(result.equity.iloc[-1]) == result.account["end"]
+        (1.0, True)
         """
         import pandas as pd
 
@@ -266,6 +422,21 @@ class Result:
         ------
         UsageError
             When it is another word.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return bknb.Signal(
+        ...         position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+        ...         minute_estimated_time=240)
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=get_signal, interval="4h", exchange="demo", frame="2024-01-01:2024-01-15")
+        >>> result.calendar("week").round(2)
+                               return  max_drawdown  positions
+        week
+        2024-01-01/2024-01-07  -19.48         19.55         41
+        2024-01-08/2024-01-14  -20.01         20.48         43
         """
         from .periods import calendar_of
 
@@ -276,6 +447,19 @@ class Result:
 
         Columns: ``peak``, ``trough`` and ``recovered`` (UTC; ``NaT`` while under water at the end), ``drawdown``
         (percent) and ``days`` from the peak to the recovery or to the end.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return bknb.Signal(
+        ...         position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+        ...         minute_estimated_time=240)
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=get_signal, interval="4h", exchange="demo", frame="2024-01-01:2024-01-15")
+        >>> result.drawdowns(n=2)[["drawdown", "days"]].round(2)
+           drawdown  days
+        0     35.98  14.0
         """
         from .periods import drawdowns_of
 
@@ -290,6 +474,18 @@ class Result:
         ------
         UnknownName
             When the run has no such signal.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return bknb.Signal(
+        ...         position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+        ...         minute_estimated_time=240)
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=get_signal, interval="4h", exchange="demo", frame="2024-01-01:2024-01-15")
+        >>> print(result.why(result.trades["signal_id"].iloc[0]).splitlines()[0])
+        2024-01-01 00:00 UTC  price 60348.864  opened: long at 60337.42 (target 61571.135, stop 59760.219, 240 min)
         """
         lines = story(self._records, signal_id)
         if not lines:
@@ -365,7 +561,20 @@ class Result:
     # --- showing ------------------------------------------------------------------------------------------------
 
     def report(self) -> str:
-        """Return the run as a Markdown report."""
+        """Return the run as a Markdown report.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return bknb.Signal(
+        ...         position="long", price_take_profit=price * 1.02, price_stop_loss=price * 0.99,
+        ...         minute_estimated_time=240)
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=get_signal, interval="4h", exchange="demo", frame="2024-01-01:2024-01-15")
+        >>> result.report().splitlines()[0]
+        '# Backtest report: get_signal on BTCUSDT'
+        """
         from ..reports.backtest import backtest_report
 
         return backtest_report(self)
@@ -412,7 +621,17 @@ class Result:
         return write_named(place / "trades.csv", safe.to_csv(index=False).encode())
 
     def figure(self) -> Any:
-        """Return a plotly figure: equity with drawdown below, trades marked, the price behind."""
+        """Return a plotly figure: equity with drawdown below, trades marked, the price behind.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> import pytest
+        >>> plotly = pytest.importorskip("plotly")
+        >>> [trace.name for trace in result.figure().data][:2]
+        ['price', 'drawdown']
+        """
         from ..reports.plots import equity_figure
 
         return equity_figure(self)

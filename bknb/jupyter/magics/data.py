@@ -44,7 +44,7 @@ def _range(call: Call) -> dict[str, Any]:
     *_WHICH,
     Option(name="--interval", help="length of a candle; 1m by default", kind="interval"),
     _FOLDER,
-    Option(name="--again", help="fetch what is known, too, and replace what differs", flag=True),
+    Option(name="--again", help="all: fetch what is known, too, and replace what differs; absent: what is marked so"),
     _OUT,
     twin='bknb.download("BTCUSDT", exchange="binance", start="2024-01-01", end="2024-02-01")',
 )
