@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bknb
+from bknb.domain.formatting import percent_text
 from bknb.domain.pnl import trade_pnl
+from bknb.domain.signal import Active, OpenSignal
 from bknb.metrics.account import Account, account_figures, daily_marks, under_water
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
-from bknb.domain.formatting import percent_text
-from bknb.domain.signal import Active, OpenSignal
 from bknb.metrics.marked_equity import MarkedEquity, Positions, StillOpen, mark, positions_from
 from bknb.reports import panel_data
 from bknb.reports.run_view import RunView
@@ -400,9 +400,18 @@ def test_an_open_position_has_paid_the_costs_of_its_entry() -> None:
     assert "of an open position, that of its entry" in account.explain("fees")
     short = StillOpen(
         OpenSignal(
-            **{"id": "a", "symbol": "X", "strategy": "s", "exchange": "e", "note": "", "position": "short"},
-            **{"price_open": 200.0, "price_take_profit": 100.0, "price_stop_loss": 300.0, "minute_estimated_time": 9},
-            **{"scheduled_at": T0, "pending_at": T0},
+            id="a",
+            symbol="X",
+            strategy="s",
+            exchange="e",
+            note="",
+            position="short",
+            price_open=200.0,
+            price_take_profit=100.0,
+            price_stop_loss=300.0,
+            minute_estimated_time=9,
+            scheduled_at=T0,
+            pending_at=T0,
         ),
         slippage=1.0,
         fee=0.5,

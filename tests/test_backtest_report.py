@@ -11,8 +11,8 @@ import pytest
 
 import bknb
 from bknb.domain.formatting import duration_text, percent_text, price_text
-from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
-from bknb.metrics.definitions import DEFINITIONS, figure_text
+from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS, account_text
+from bknb.metrics.definitions import DEFINITIONS, figure_text, why_missing
 from bknb.reports.backtest import ROWS_SHOWN, backtest_report, summary_html, summary_text
 from bknb.reports.backtest_info import FIGURES, backtest_info
 
@@ -200,6 +200,54 @@ def test_a_few_days_have_no_sharpe_ratio_and_it_says_why() -> None:
     assert "**Sharpe ratio per trade:** N/A: fewer than 10 trades" in backtest_report(result)
 
 
+def test_a_run_whose_signals_were_all_refused_says_by_whom() -> None:
+    def never(request: Any) -> None:
+        raise ValueError("too early")
+
+    bknb.add_risk("calm", validations=[never])
+    bknb.add_strategy("all refused", interval="12h", get_signal=lambda price: signal(price), risk="calm")
+    result = bknb.backtest("BTCUSDT", strategy="all refused", exchange="demo", frame="2024-01-01:2024-01-03")
+    assert len(result.refused) > 0
+    said = f"{len(result.refused)} x calm: too early"
+    assert f"  refused   {said}" in summary_text(result)
+    assert f"{len(result.refused)} refused by a risk profile: {said}" in summary_html(result)
+    assert f"**Refused by a risk profile:** {len(result.refused)}\n\n- {said}\n" in backtest_report(result)
+    for text in (summary_text(result), summary_html(result)):
+        assert "N/A: no trade" not in text
+
+
+def test_ratios_of_a_few_positions_are_told_to_say_nothing(month: bknb.Result) -> None:
+    def rarely(ctx: Any) -> bknb.Signal | None:
+        return signal(ctx.price) if ctx.when.hour == 9 and ctx.when.day % 10 == 0 else None
+
+    result = run(rarely)
+    assert 0 < len(result.trades) < 10 <= len(month.trades)
+    said = f"{len(result.trades)} positions alone: figures of a year and ratios of so few say nothing about the next ones"
+    for text in (summary_text(result), summary_html(result), backtest_report(result)):
+        assert said in text
+    assert "positions alone" not in summary_text(month)
+
+
+def test_a_loss_of_nearly_all_is_not_written_as_all() -> None:
+    assert account_text("cagr", -99.999) == "< -99.99 %"
+    assert account_text("cagr", -100.0) == "-100.00 %"
+    assert account_text("total_return", -99.99) == "-99.99 %"
+
+
+@pytest.mark.parametrize(
+    ("key", "figures", "why"),
+    [
+        ("profit_factor", {"n": 1, "win_count": 1, "loss_count": 0}, "no loss"),
+        ("profit_factor", {"n": 1, "win_count": 0, "loss_count": 1}, "no win"),
+        ("sortino_ratio", {"n": 30, "win_count": 30, "loss_count": 0}, "no loss"),
+        ("sortino_ratio", {"n": 3, "win_count": 3, "loss_count": 0}, "fewer than 10 trades"),
+        ("trades_per_year", {"n": 30}, "span under 14 days, or more than 365 trades a year"),
+    ],
+)
+def test_the_reason_is_the_one_that_holds(key: str, figures: dict[str, Any], why: str) -> None:
+    assert why_missing(key, figures) == why
+
+
 def test_the_summary_without_trades_is_short(nothing: bknb.Result) -> None:
     account, trades, tried = summary_text(nothing).splitlines()[2:]
     assert "tried on these data" in tried
@@ -280,7 +328,8 @@ def test_the_report_is_complete_and_repeatable(month: bknb.Result) -> None:
 def test_what_is_not_available_is_n_a(nothing: bknb.Result) -> None:
     text = backtest_report(nothing)
     assert "- **Sharpe ratio:** N/A: the frame has 1.0 days, at least 14 are needed\n" in text
-    assert "- **Sharpe ratio per trade:** N/A: no trade\n" in text
+    assert "## Figures of the trades\n\nThere are none: no trade was closed.\n" in text
+    assert "per trade" not in text.partition("## What the figures mean")[0]
     assert "None" not in text
     assert "nan" not in text
 

@@ -119,7 +119,9 @@ def test_random_trades_that_are_never_filled_do_not_count(silent_from, told):
 
 
 def test_the_growth_of_the_filled_trades_stands_for_those_that_were_not():
-    results = np.array([[10.0, np.nan, 10.0, np.nan], [10.0, 10.0, 10.0, 10.0], [-150.0, 20.0, 20.0, 20.0], [np.nan] * 4])
+    results = np.array(
+        [[10.0, np.nan, 10.0, np.nan], [10.0, 10.0, 10.0, 10.0], [-150.0, 20.0, 20.0, 20.0], [np.nan] * 4]
+    )
     assert _compounded(results).tolist() == pytest.approx([46.41, 46.41, -100.0])
 
 

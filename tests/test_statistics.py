@@ -291,8 +291,9 @@ def test_the_table_shows_every_figure_aligned() -> None:
     assert {line.split()[-1] for line in lines[1:]} == set(stats) - {"total_trades"}
     assert len({line.rindex(" ") for line in lines[1:]}) == 1
     shown = {line.split()[-1]: line for line in lines[1:]}
-    assert "n/a" in shown["sharpe_ratio"]
-    assert "n/a" in shown["trades_per_year"]
+    assert "n/a: fewer than 10 trades" in shown["sharpe_ratio"]
+    assert "n/a: fewer than 10 trades" in shown["trades_per_year"]
+    assert not re.search(r"n/a(?!: \w)", repr(stats) + re.sub(r'title="[^"]*"', "", str(stats._repr_html_())))
     assert re.search(r"Win rate +50\.0000 % ", shown["win_rate"])
     assert str(statistics(sample_rows()[:1])).startswith("Statistics of 1 closed trade\n")
 

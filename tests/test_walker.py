@@ -276,16 +276,17 @@ def test_the_report_and_the_table(tmp_path):
 def test_the_table_tells_the_return_of_the_account_and_why_a_figure_is_missing():
     for metric in ("total_pnl", "sharpe_ratio"):
         found = bknb.walker("BTCUSDT", walker="all", metric=metric)
-        assert [title for title in found._columns()[1] if title.startswith("Total")] == (
-            ["Total result", "Total return"] if metric == "total_pnl" else ["Total return"]
-        )
+        titles = found._columns()[1]
+        assert titles[2] == ("Sum of results" if metric == "total_pnl" else "Sharpe ratio per trade")
+        assert {"Total return", "Maximum drawdown, marked to market", "Calmar ratio"} <= set(titles)
         best = found[found.best.strategy]
         assert ("Total return", best.account.text("total_return")) in found._winner()
         for text in (found.report(), found._repr_html_(), repr(found)):
             assert not re.search(r"N/A(?!: [a-z0-9])", text)
         for name in ("follow-4", "idle"):
             row = next(line for line in found.report().splitlines() if re.match(rf"\| \S+( \S+)* \| {name} \|", line))
-            assert f"| {found[name].account.text('total_return')} |" in row
+            for key in ("total_return", "max_drawdown", "calmar"):
+                assert f"| {found[name].account.text(key)} |" in row
         assert "total_pnl" in found.to_pandas()
         assert "N/A: no trade" in found.report()
 

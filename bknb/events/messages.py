@@ -170,8 +170,8 @@ class WalkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
         The comparison.
     strategy
         The strategy that is done.
-    stats
-        Its statistics; empty when it failed.
+    stats, account
+        Statistics of its trades and figures of its account; empty when it failed.
     metric, value
         The statistic that ranks, and the strategy's own; ``None`` when it is not available.
     error
@@ -188,6 +188,7 @@ class WalkerStep(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     frame: str | None
     strategy: str
     stats: dict[str, Any]
+    account: dict[str, Any]
     metric: str
     value: float | None
     error: str

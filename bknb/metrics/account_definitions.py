@@ -64,7 +64,8 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
      "sum of the fees of all sides that were filled, of equity at the start; of an open position, that of its entry",
      "plain arithmetic", ""),
     ("slippage", "Slippage paid", "%", "lower",
-     "sum of the slippage of all sides that were filled, of equity at the start; of an open position, that of its entry",
+     ("sum of the slippage of all sides that were filled, of equity at the start; of an open position, that of its "
+     "entry"),
      "plain arithmetic", ""),
     ("positions", "Positions", "positions", None, "all that were opened", "plain arithmetic", ""),
     ("cut_off", "Cut off by the end", "positions", None,
@@ -98,7 +99,8 @@ def account_text(key: str, value: Any, reason: str = "") -> str:
         return f"{MISSING}: {reason}" if reason else MISSING
     definition = ACCOUNT_DEFINITIONS[key]
     if definition.unit == "%":
-        return percent_text(float(value), signed=key in _SIGNED)
+        text = percent_text(float(value), signed=key in _SIGNED)
+        return "< -99.99 %" if text == "-100.00 %" and value > -100 else text  # all is lost only where nothing is left
     if definition.unit == START:
         return f"{float(value):,.4f} x start"
     if definition.unit == TURNS:

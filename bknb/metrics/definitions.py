@@ -79,7 +79,7 @@ class Definition:
         if isinstance(value, int | str):
             return str(value)
         plain = value == 0 or 1e-3 <= abs(value) < 1e9
-        return f"{value:,.4f}" if plain else f"{value:.4g}"
+        return f"{value:z,.4f}" if plain else f"{value:z.4g}"
 
     def explain(self, value: Figure = None, *, known: bool = False) -> str:
         """The definition as lines of text, with a value when there is one (``known``).
@@ -129,7 +129,7 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
     ("avg_pnl", "Average result", "%", "higher", "sum(r) / n", _ARITHMETIC, _NO_TRADE),
     ("median_pnl", "Median result", "%", "higher",
      "middle value of r; mean of the two middle values for even n", _ARITHMETIC, _NO_TRADE),
-    ("total_pnl", "Total result", "%", "higher", "sum(r), not compounded", _ARITHMETIC, _NO_TRADE),
+    ("total_pnl", "Sum of results", "%", "higher", "sum(r), not compounded", _ARITHMETIC, _NO_TRADE),
     ("avg_win", "Average win", "%", "higher", "mean of r > 0", _ARITHMETIC, "no win"),
     ("avg_loss", "Average loss", "%", "higher", "mean of r < 0 (a negative number)", _ARITHMETIC, "no loss"),
     ("profit_factor", "Profit factor", "", "higher", "sum of wins / abs(sum of losses)", "common usage",
@@ -302,6 +302,11 @@ def lower_is_better(figure: str) -> bool:
     return figure in DEFINITIONS and DEFINITIONS[figure].lower_is_better
 
 
+def _least(given: str) -> int:
+    """The trades that a figure needs, as its definition tells when it is not available."""
+    return GATES.min_trades if given.startswith(_FEW) else 1
+
+
 def why_missing(key: str, figures: Mapping[str, Any]) -> str:
     """Why a figure of a sample is not available, as far as the sample tells.
 
@@ -310,12 +315,44 @@ def why_missing(key: str, figures: Mapping[str, Any]) -> str:
     >>> why_missing("sharpe_ratio", {"n": 3}), why_missing("sharpe_ratio", {"n": 30}), why_missing("win_rate", {"n": 0})
     ('fewer than 10 trades', 'std_dev at most 1e-9', 'no trade')
     """
-    count, given = int(figures.get("n") or 0), DEFINITIONS[key].null_when
+    count, given = int(figures.get("n") or 0), _GATES if key == "trades_per_year" else DEFINITIONS[key].null_when
     if not count:
         return _NO_TRADE
+    for nothing, name in (("no win", "win_count"), ("no loss", "loss_count")):
+        if nothing in given and figures.get(name) == 0 and count >= _least(given):
+            return nothing
     if given.startswith(_FEW):
         return _FEW if count < GATES.min_trades else given.removeprefix(_FEW).lstrip(", ").removeprefix("or ")
     return given
+
+
+_PER_TRADE: Final = frozenset({"sharpe_ratio", "sortino_ratio"})
+
+
+def label_of(key: str) -> str:
+    """The label of a figure of the trades beside those of an account, whose ratios are of days.
+
+    Examples
+    --------
+    >>> label_of("sharpe_ratio"), label_of("n")
+    ('Sharpe ratio per trade', 'Trades')
+    """
+    label = DEFINITIONS[key].label
+    return f"{label} per trade" if key in _PER_TRADE else label
+
+
+def why_missing_pooled(key: str, figures: Mapping[str, Any]) -> str:
+    """Why a figure of pooled trades is not available.
+
+    Examples
+    --------
+    >>> why_missing_pooled("portfolio_sharpe_ratio", {"portfolio_total_trades": 3})
+    'fewer than 10 trades'
+    """
+    bare = key.removeprefix("portfolio_")
+    if bare in _WEIGHTED:
+        return HEAT_DEFINITIONS[key].null_when
+    return why_missing(bare, {"n": figures.get("portfolio_total_trades", 0)})
 
 
 _UNSIGNED: Final = frozenset({"win_rate", "max_drawdown", "std_dev", "median_step_size"})

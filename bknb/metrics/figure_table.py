@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from ..domain.formatting import NOT_AVAILABLE
 from ..domain.html import Html, element, elements, fragment
 from ..errors import UnknownName
-from .definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, Definition
+from .definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, Definition, why_missing, why_missing_pooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from .formulas import Figure
 
 _HIDDEN: Final = ("total_trades", "per_symbol")
 _SYMBOL_COLUMNS: Final = (
@@ -53,8 +51,17 @@ class Explained(dict[str, Any]):
             texts.append(self.definitions[name].explain(value if known else None, known=known))
         return "\n\n".join(texts)
 
-    def _shown(self) -> list[tuple[Definition, Figure]]:
-        return [(self.definitions[key], value) for key, value in self.items() if key not in _HIDDEN]
+    def _shown(self) -> list[tuple[Definition, str]]:
+        """Definition and text of each figure, with the reason where it is not available."""
+        shown = [(self.definitions[key], value) for key, value in self.items() if key not in _HIDDEN]
+        return [(own, self._with_reason(own, own.show(value))) for own, value in shown]
+
+    def _with_reason(self, own: Definition, text: str) -> str:
+        return f"{text}: {self._why(own.key)}" if text == NOT_AVAILABLE else text
+
+    def _why(self, key: str) -> str:
+        """Why a figure is not available."""
+        return self.definitions[key].null_when
 
 
 class Statistics(Explained):
@@ -75,7 +82,7 @@ class Statistics(Explained):
     >>> stats["total_pnl"], stats["sharpe_ratio"]
     (1.5, None)
     >>> print(stats.explain("total_pnl"))
-    Total result [total_pnl]
+    Sum of results [total_pnl]
       value     1.5000 % (higher is better)
       formula   sum(r), not compounded
       n/a when  no trade
@@ -89,6 +96,9 @@ class Statistics(Explained):
     def __init__(self, figures: Mapping[str, Any] | None = None, *, selected: str = "") -> None:
         super().__init__(figures or {})
         self.selected = selected
+
+    def _why(self, key: str) -> str:
+        return why_missing(key, self)
 
     def _title(self) -> str:
         kind = "selected" if self.selected else "closed"
@@ -123,6 +133,9 @@ class HeatStatistics(Explained):
     __slots__ = ()
     _definitions = HEAT_DEFINITIONS
 
+    def _why(self, key: str) -> str:
+        return why_missing_pooled(key, self)
+
     def __repr__(self) -> str:
         head = ["symbol", *_SYMBOL_COLUMNS]
         rows = [head, *([symbol, *values] for symbol, values in self._symbol_rows())]
@@ -146,26 +159,30 @@ class HeatStatistics(Explained):
 
     def _symbol_rows(self) -> Iterable[tuple[str, list[str]]]:
         for symbol, stats in self["per_symbol"].items():
-            yield symbol, [DEFINITIONS[key].show(stats[key]) for key in _SYMBOL_COLUMNS]
+            shown = ((DEFINITIONS[key], DEFINITIONS[key].show(stats[key])) for key in _SYMBOL_COLUMNS)
+            yield symbol, [stats._with_reason(own, text) for own, text in shown]
 
 
-def _text_table(title: str, rows: list[tuple[Definition, Figure]]) -> str:
-    """Label, value, unit and name, aligned."""
-    shown: list[tuple[str, str, str, str]] = []
-    for own, figure in rows:
-        text = own.show(figure)
-        shown.append((own.label, text, "" if text == NOT_AVAILABLE else own.unit, own.key))
-    label, value, unit = (max((len(row[at]) for row in shown), default=0) for at in range(3))
-    lines = [f"{row[0]:<{label}}  {row[1]:>{value}} {row[2]:<{unit}}  {row[3]}" for row in shown]
+def _text_table(title: str, rows: list[tuple[Definition, str]]) -> str:
+    """Label, value, unit and name, aligned; a reason takes the room of value and unit."""
+    known = [(own, text) for own, text in rows if not text.startswith(NOT_AVAILABLE)]
+    label = max((len(own.label) for own, _ in rows), default=0)
+    value, unit = (
+        max(map(len, texts), default=0) for texts in ([text for _, text in known], [own.unit for own, _ in known])
+    )
+    told = [
+        text if text.startswith(NOT_AVAILABLE) else f"{text:>{value}} {own.unit:<{unit}}".rstrip() for own, text in rows
+    ]
+    width = max(map(len, told), default=0)
+    lines = [f"{own.label:<{label}}  {text:<{width}}  {own.key}" for (own, _), text in zip(rows, told, strict=True)]
     return "\n".join([title, *lines])
 
 
-def _html_table(rows: list[tuple[Definition, Figure]]) -> Html:
+def _html_table(rows: list[tuple[Definition, str]]) -> Html:
     """Label and value with unit; the definition is the tooltip of the row."""
     body: list[Html] = []
-    for own, value in rows:
-        shown = own.show(value)
-        unit = f" {own.unit}" if own.unit and shown != NOT_AVAILABLE else ""
+    for own, shown in rows:
+        unit = f" {own.unit}" if own.unit and not shown.startswith(NOT_AVAILABLE) else ""
         label = element("td", own.label, style="text-align:left")
         figure = element("td", shown + unit, style="text-align:right")
         body.append(element("tr", label, figure, title=_tooltip(own)))

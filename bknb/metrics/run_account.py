@@ -23,9 +23,7 @@ CUT_OFF: Final = ("frame_end", "data_end")
 
 def cut_off(closed: Iterable[Closed], last: int | None) -> list[Closed]:
     """The positions that the end of the frame, at ``last`` (UTC ms), or the end of the data closed."""
-    return [
-        event for event in closed if event.close_reason in CUT_OFF or (last is not None and event.closed_at > last)
-    ]
+    return [event for event in closed if event.close_reason in CUT_OFF or (last is not None and event.closed_at > last)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from ..domain.formatting import number_text, percent_text
 from ..domain.gates import GATES
 from ..errors import UnknownName
+from ..reports.progress_text import compounded
 from ..research.deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
 from .prompt import Message, Range, Shown
 from .reply import Parameter
@@ -90,8 +92,8 @@ def _sentence(result: Result | None) -> str:
     if not count:
         return "no trades"
     sharpe = stats["sharpe_ratio"]
-    text = f"{count} trade{'' if count == 1 else 's'}, {(stats['equity_final'] - 1) * 100:+.2f} % compounded"
-    return text + (f", Sharpe ratio {sharpe:.2f} per trade" if sharpe is not None else "")
+    text = f"{count} trade{'' if count == 1 else 's'}, {percent_text(_total_return(result))} compounded"
+    return text + (f", Sharpe ratio {number_text(sharpe, decimals=2)} per trade" if sharpe is not None else "")
 
 
 def _returns(result: Any) -> list[float]:
@@ -105,7 +107,7 @@ def _sharpe(values: Sequence[float]) -> float | None:
 def ranked(passed: Sequence[Passed], *, earlier: int) -> list[Proposal]:
     """Return proposals, best first; every look at the test range counts as a try, also those of ``earlier`` runs.
 
-    Those with enough trades come first, by their deflated Sharpe ratio; then the others by their total result; last
+    Those with enough trades come first, by their deflated Sharpe ratio; then the others by their total return; last
     those that failed on the test range.
     """
     samples = [_returns(each.test.result) for each in passed]
@@ -122,7 +124,7 @@ def ranked(passed: Sequence[Passed], *, earlier: int) -> list[Proposal]:
     def place(entry: tuple[Passed, list[float], DeflatedSharpe]) -> tuple[bool, bool, float, float]:
         each, sample, chance = entry
         few = chance.deflated is None
-        return (bool(each.test.objections), few, -(chance.deflated or 0.0), -sum(sample))
+        return (bool(each.test.objections), few, -(chance.deflated or 0.0), -compounded(sample))
 
     return [
         Proposal(
@@ -230,7 +232,7 @@ class Proposals(Sequence[Proposal]):
 
     @property
     def ranking(self) -> pd.DataFrame:
-        """One row per proposal, best first; results in percent, Sharpe ratios per trade, chances 0..1."""
+        """One row per proposal, best first; total returns in percent, Sharpe ratios per trade, chances 0..1."""
         import pandas as pd
 
         rows = [
@@ -240,10 +242,10 @@ class Proposals(Sequence[Proposal]):
                 "title": each.title,
                 "interval": each.interval,
                 "train_trades": _figure(each.train, "n"),
-                "train_total": _figure(each.train, "total_pnl"),
+                "train_total": _total_return(each.train),
                 "train_sharpe": _figure(each.train, "sharpe_ratio"),
                 "test_trades": _figure(each.test, "n"),
-                "test_total": _figure(each.test, "total_pnl"),
+                "test_total": _total_return(each.test),
                 "test_sharpe": _figure(each.test, "sharpe_ratio"),
                 "deflated_sharpe": each.luck.deflated,
                 "luck": each.luck.p_value,
@@ -313,6 +315,10 @@ class Proposals(Sequence[Proposal]):
         from ..reports.proposals import panel_html
 
         return panel_html(self)
+
+
+def _total_return(result: Result | None) -> float | None:
+    return None if result is None else result.account["total_return"]
 
 
 def _figure(result: Result | None, name: str) -> Any:

@@ -55,10 +55,13 @@ def summary_text(result: Any) -> str:
     ]
     if info.rejected:
         lines.append(f"  rejected  {_reasons(info.rejected)}")
+    if info.refused:
+        lines.append(f"  refused   {_reasons(info.refused)}")
     lines.append(f"  trades    {text['n']}")
     if info.rows:
+        lines.append(f"  win rate  {text['win_rate']}")
+    if info.rows or info.open:
         lines += [
-            f"  win rate  {text['win_rate']}",
             f"  drawdown  {text['max_drawdown']}, the longest {text['drawdown_days']}",
             f"  Sharpe    {text['sharpe']}{_rule(info, 'sharpe')}",
             f"  Sortino   {text['sortino']}",
@@ -97,7 +100,13 @@ def _at_level(info: BacktestInfo) -> str:
 
 def _cut_off(info: BacktestInfo) -> str:
     positions = "position" if info.cut_off == 1 else "positions"
-    return f"{info.cut_off:,} {positions} by the end of the run, in every figure" if info.cut_off else ""
+    still = f", {info.open:,} of them still open" if info.open else ""
+    return f"{info.cut_off:,} {positions} by the end of the run, in every figure{still}" if info.cut_off else ""
+
+
+def _no_trade(info: BacktestInfo) -> str:
+    held = f"{info.open:,} position{' is' if info.open == 1 else 's are'} still open; the account has its value"
+    return f"No trade was closed: {held}." if info.open else "No trade was closed."
 
 
 # -- Markdown ----------------------------------------------------------------------------------------------------
@@ -124,11 +133,13 @@ def backtest_report(result: Any) -> str:
         better = f" ({figure.better})" if figure.better else ""
         lines.append(f"- **{figure.label}:** {figure.text}{better}")
     lines += ["", *_counts("Rejected signals", info.rejected)]
+    lines += _counts("Refused by a risk profile", info.refused) if info.refused else []
     lines += [f"> {_cell(remark)}\n" for remark in info.remarks]
     lines += ["## Trades", ""]
-    lines += markdown_table(info.columns, info.rows) if info.rows else ["No trade was closed."]
+    lines += markdown_table(info.columns, info.rows) if info.rows else [_no_trade(info)]
     lines += ["", "## Figures of the trades", ""]
-    for figure in info.figures:
+    lines += [] if info.rows else ["There are none: no trade was closed."]
+    for figure in info.figures if info.rows else ():
         better = f" ({figure.better})" if figure.better else ""
         lines.append(f"- **{figure.label}:** {figure.text}{better}")
     lines += ["", "## What did not become a trade, and what to be careful about", ""]
@@ -206,7 +217,7 @@ def _line(row: Sequence[str], sign: int) -> Html:
 def _trades(info: BacktestInfo) -> Html:
     """The trade table in a box that scrolls: all rows, or the first and the last of them."""
     if not info.rows:
-        return element("p", "No trade was closed.")
+        return element("p", _no_trade(info))
     lines = [_line(row, sign) for row, sign in zip(info.rows, info.signs, strict=True)]
     count = f"{len(lines):,} trade{'' if len(lines) == 1 else 's'}, times in UTC"
     hidden = len(lines) - ROWS_SHOWN
@@ -248,15 +259,20 @@ def summary_html(result: Any) -> Html:
     warnings = [*info.warnings, *(f"Error: {error}" for error in info.errors)]
     asides = "; ".join(_asides(info))
     rejected = f"{_total(info.rejected):,} rejected: {_reasons(info.rejected)}" if info.rejected else ""
+    refused = f"{_total(info.refused):,} refused by a risk profile: {_reasons(info.refused)}" if info.refused else ""
+    figures = (
+        _numbers(info.figures[:HEADLINES]),
+        element("details", element("summary", "more figures"), _numbers(info.figures[HEADLINES:])),
+    )
     return element(
         "div",
         element("p", element("b", title), element("br"), what),
         *(_box(text) for text in (info.partial, *warnings) if text),
         _numbers(info.account),
         rejected and element("p", rejected),
+        refused and element("p", refused),
         *(element("p", remark) for remark in info.remarks),
-        _numbers(info.figures[:HEADLINES]),
-        element("details", element("summary", "more figures"), _numbers(info.figures[HEADLINES:])),
+        *(figures if info.rows else ()),
         asides and element("p", asides),
         _trades(info),
         class_="bknb-result",

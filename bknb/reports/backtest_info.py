@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, duration_text, minute_text, percent_text, price_text
+from ..domain.gates import GATES
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
-from ..metrics.definitions import DEFINITIONS, explained_text
+from ..metrics.definitions import DEFINITIONS, explained_text, label_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,7 +56,6 @@ FIGURES: Final = (
 HEADLINES: Final = 6
 """How many of them are shown before "more figures" is opened."""
 
-_PER_TRADE: Final = frozenset({"sharpe_ratio", "sortino_ratio"})
 _LEVELS: Final = frozenset({"stop_loss", "take_profit"})
 _FAILS_THE_LAW: Final = {
     "touch": (
@@ -126,6 +126,10 @@ class BacktestInfo:
         Positions that the end of the frame or of the data cut off; in every figure.
     remarks : tuple of str
         What the execution model or the data does not support, one line each.
+    open : int
+        Positions that are still open: the run was stopped, or goes on.
+    refused : tuple of (str, int)
+        Risk profiles and what they said, with the number of signals they refused, most frequent first.
     cancelled, rejected : tuple of (str, int)
         Reasons with the number of signals, most frequent first; rejections go together that broke the same rules, and
         are described by the text of the first of them.
@@ -148,6 +152,8 @@ class BacktestInfo:
     at_level: int
     cut_off: int
     remarks: tuple[str, ...]
+    open: int
+    refused: tuple[tuple[str, int], ...]
     cancelled: tuple[tuple[str, int], ...]
     rejected: tuple[tuple[str, int], ...]
     errors: tuple[str, ...]
@@ -193,7 +199,7 @@ def figures_of(stats: Mapping[str, Any]) -> tuple[Figure, ...]:
         figures.append(
             Figure(
                 key=key,
-                label=f"{definition.label} per trade" if key in _PER_TRADE else definition.label,
+                label=label_of(key),
                 text=text,
                 better=better,
                 meaning=f"{definition.formula}.{unavailable}",
@@ -310,7 +316,8 @@ def _partial(result: Any) -> str:
         return ""
     closed = result.trades["closed_at"]
     last = f"; last trade closed {minute_text(closed.iloc[-1])} UTC" if len(closed) else ""
-    return f"Stopped before its end: this is a partial result{last}."
+    came = minute_text(result.account_terms.end)
+    return f"Stopped before its end, at {came} UTC: this is a partial result{last}."
 
 
 def _at_level(trades: Any) -> int:
@@ -320,6 +327,10 @@ def _at_level(trades: Any) -> int:
 
 def _remarks(result: Any) -> tuple[str, ...]:
     remarks = [_FAILS_THE_LAW[result.execution]] if result.execution in _FAILS_THE_LAW else []
+    held = int(result.account["positions"])
+    if 0 < held < GATES.min_trades:
+        positions = f"{held} position{'' if held == 1 else 's'}"
+        remarks.append(f"{positions} alone: figures of a year and ratios of so few say nothing about the next ones")
     return (*remarks, *([] if result.measured.has_volume else [_NO_VOLUME]))
 
 
@@ -345,6 +356,8 @@ def backtest_info(result: Any) -> BacktestInfo:
         at_level=_at_level(trades),
         cut_off=int(result.account["cut_off"]),
         remarks=_remarks(result),
+        open=int(result.account["positions"]) - len(trades),
+        refused=_counted(f"{event.risk}: {event.note}" for event in result.refused),
         cancelled=_counted(str(reason) for reason in result.cancelled["reason"]),
         rejected=_rejected(result.rejected),
         errors=tuple(_failure(failure) for failure in result.errors if failure.kind != _WARM_UP),

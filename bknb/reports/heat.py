@@ -6,14 +6,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.formatting import minute_text
-from ..metrics.definitions import DEFINITIONS, HEAT_DEFINITIONS, NO_PORTFOLIO, figure_text
+from ..domain.formatting import MISSING, minute_text, percent_text
+from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
+from ..metrics.definitions import (
+    DEFINITIONS,
+    HEAT_DEFINITIONS,
+    NO_PORTFOLIO,
+    explained_text,
+    figure_text,
+    label_of,
+    why_missing_pooled,
+)
 from ..metrics.figure_table import HeatStatistics
 from ..metrics.heat import heat_statistics
 from .markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..metrics.figure_table import Statistics
 
 COLUMNS: Final = (
     "total_pnl", "sharpe_ratio", "annualized_sharpe_ratio", "profit_factor", "expectancy", "win_rate", "avg_win",
@@ -26,6 +37,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 """The figures of a symbol's row."""
 
+_TOLD: Final = tuple(key for key in COLUMNS if key != "total_pnl")  # behind the total return
 _SHOWN: Final = 12  # columns of the table in a notebook; the report has all
 _FEWEST: Final = 2
 
@@ -65,18 +77,19 @@ class HeatInfo:
         pairs = [("Symbols", f"{len(self.runs)}" + (f", {silent} of them without a trade" if silent else ""))]
         for key, own in HEAT_DEFINITIONS.items():
             if key.startswith("portfolio_"):
-                bare = DEFINITIONS[key.removeprefix("portfolio_")]
-                pairs.append((own.label, figure_text(bare, self.statistics[key])))
+                text = figure_text(DEFINITIONS[key.removeprefix("portfolio_")], self.statistics[key])
+                why = f": {why_missing_pooled(key, self.statistics)}" if text == MISSING else ""
+                pairs.append((own.label, text + why))
         return pairs
 
     def _rows(self, count: int) -> list[list[str]]:
         return [
-            [symbol, *(figure_text(DEFINITIONS[key], stats[key]) for key in COLUMNS[:count])]
+            [symbol, _total_return(stats), *(explained_text(key, stats) for key in _TOLD[: count - 1])]
             for symbol, stats in self.statistics["per_symbol"].items()
         ]
 
     def _titles(self, count: int) -> list[str]:
-        return ["Symbol", *(DEFINITIONS[key].label for key in COLUMNS[:count])]
+        return ["Symbol", ACCOUNT_DEFINITIONS["total_return"].label, *map(label_of, _TOLD[: count - 1])]
 
     def report(self) -> str:
         """The table as Markdown, with what each figure means."""
@@ -90,7 +103,8 @@ class HeatInfo:
         runs = [[symbol, minute_text(first), minute_text(last)] for symbol, first, last in self.runs]
         lines += markdown_table(("Symbol", "From (UTC)", "To (UTC)"), runs)
         lines += ["", "## What the figures mean", ""]
-        lines += [f"- **{DEFINITIONS[key].label}**: {cell(DEFINITIONS[key].formula)}" for key in COLUMNS]
+        lines += [f"- **{self._titles(1)[1]}**: {_RETURN_WORDS}"]
+        lines += [f"- **{label_of(key)}**: {cell(DEFINITIONS[key].formula)}" for key in _TOLD]
         return "\n".join(lines) + "\n"
 
     def __repr__(self) -> str:
@@ -101,6 +115,14 @@ class HeatInfo:
     def _repr_html_(self) -> Html:
         head = html_figures(f"Heat of {self.strategy}", self._pairs()[:12])
         return fragment(head, element("p", NO_PORTFOLIO), html_table(self._titles(_SHOWN), self._rows(_SHOWN)))
+
+
+_RETURN_WORDS: Final = "(equity_final - 1) * 100: the results of the trades of a symbol one after the other, compounded"
+
+
+def _total_return(stats: Statistics) -> str:
+    final = stats["equity_final"]
+    return f"{MISSING}: no trade" if final is None else percent_text((final - 1) * 100)
 
 
 def heat_info(strategy: str, results: Iterable[Any]) -> HeatInfo:

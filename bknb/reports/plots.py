@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.formatting import minute_text, price_decimals
+from ..domain.formatting import minute_text, percent_text, price_decimals
 from ..domain.interval import MINUTE_MS
 from ..errors import MissingDependency
 from .equity_arrays import EquityInfo, Floats, Times, decimate, equity_info, extremes
@@ -66,7 +66,7 @@ def _hover(info: EquityInfo, index: int) -> str:
     opened, closed = info.price_open[index], info.price_close[index]
     places = _places(np.asarray((opened, closed)))
     return (
-        f"{info.sides[index]} {info.pnl_percent[index]:+.2f} % ({info.reasons[index].replace('_', ' ')})"
+        f"{info.sides[index]} {percent_text(info.pnl_percent[index])} ({info.reasons[index].replace('_', ' ')})"
         f"<br>{opened:.{places}f} at {minute_text(int(info.opened_ms[index]))}"
         f"<br>{closed:.{places}f} at {minute_text(int(info.closed_ms[index]))}"
     )
@@ -182,7 +182,7 @@ def _traces(info: EquityInfo) -> list[dict[str, Any]]:
         _line("price", (info.price_time_ms, info.price), "y3", f"%{{y:.{places}f}}", line=price),
         *_price_traces(info),
         _line("drawdown", (low_times, _percents(low)), "y2", "%{y:.2f} %", line=below, **filled),
-        _line("equity", (times, _percents(percent)), "y", "%{y:+.2f} %", line=equity),
+        _line("equity", (times, _percents(percent)), "y", "%{y:.2f} %", line=equity),
         *_trade_traces(info),
     ]
 

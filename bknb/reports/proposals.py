@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ..domain.formatting import DASH
+from ..domain.formatting import DASH, percent_text
 from ..errors import UnknownName
 from .markup import Child, Html, element, elements, fragment
 
@@ -22,12 +22,13 @@ _LONGEST: Final = 6_000  # characters of one message on screen
 def _percent(value: Any) -> str:
     if value is None:
         return DASH
-    mark = "▲" if value > 0 else "▼" if value < 0 else ""
-    return f"{mark} {value:+.2f} %".strip()
+    text = percent_text(value)
+    mark = {"+": "▲", "-": "▼"}.get(text[0], "")
+    return f"{mark} {text}".strip()
 
 
 def _ratio(value: Any) -> str:
-    return DASH if value is None else f"{value:.2f}"
+    return DASH if value is None else f"{value:z.2f}"
 
 
 def _chance(value: Any) -> str:
@@ -43,9 +44,9 @@ _HEADS: Final = (
     ("strategy", "name of the strategy and the idea in the model's words"),
     ("every", "how often it is asked"),
     ("train trades", "trades on its training range"),
-    ("train total", "sum of the results on its training range, after fees and slippage"),
+    ("train total", "total return on its training range, compounded, after fees and slippage"),
     ("test trades", "trades on the test range"),
-    ("test total", "sum of the results on the test range, after fees and slippage"),
+    ("test total", "total return on the test range, compounded, after fees and slippage"),
     ("test Sharpe", "mean over standard deviation of the trades on the test range; from ten trades on"),
     ("deflated", "chance that the true Sharpe ratio beats what the best of as many worthless tries would show"),
     ("luck", "chance that the best of as many worthless strategies looks at least this good"),
@@ -63,9 +64,9 @@ def ranking_html(proposals: Any) -> Html:
         words = [str(each.rank), fragment(element("b", each.name), element("br"), each.title), each.interval]
         numbers = [
             f"{_stat(each.train, 'n') or 0:,}",
-            _percent(_stat(each.train, "total_pnl")),
+            _percent(None if each.train is None else each.train.account["total_return"]),
             f"{_stat(each.test, 'n') or 0:,}",
-            _percent(_stat(each.test, "total_pnl")),
+            _percent(None if each.test is None else each.test.account["total_return"]),
             _ratio(_stat(each.test, "sharpe_ratio")),
             _chance(each.luck.deflated),
             _chance(each.luck.p_value),

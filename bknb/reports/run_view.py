@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
+from ..domain.formatting import MISSING
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import (
     Active,
@@ -28,7 +29,8 @@ from ..domain.signal import (
 )
 from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
-from ..metrics.definitions import DEFINITIONS, figure_text, lower_is_better
+from ..metrics.account_definitions import account_text
+from ..metrics.definitions import explained_text, label_of, lower_is_better
 from ..metrics.marked_equity import SIDES
 from .ohlc_bars import PriceLine
 from .progress_text import interval_minutes
@@ -176,10 +178,18 @@ class Trades:
         return len(self.events)
 
 
+_RANKED_BY_ACCOUNT: Final = {"total_return": "Total return", "max_drawdown": "Maximum drawdown, marked to market"}
+
+
 def _ranked(each: Any, metric: str) -> dict[str, str]:
-    """One row of a ranking."""
-    figures = dict.fromkeys((metric, "n", "total_pnl", "win_rate", "max_drawdown"))
-    texts = {DEFINITIONS[key].label: figure_text(DEFINITIONS[key], each.stats.get(key)) for key in figures}
+    """One row of a ranking: the figure that ranks, then what became of the account."""
+    failed = f"{MISSING}: failed"
+    keys = dict.fromkeys((metric, "n", "win_rate"))
+    texts = {label_of(key): explained_text(key, each.stats) if each.stats else failed for key in keys}
+    texts |= {
+        label: account_text(key, each.account[key]) if each.account else failed
+        for key, label in _RANKED_BY_ACCOUNT.items()
+    }
     return {"Strategy": each.strategy, **texts, "Failed": each.error}
 
 

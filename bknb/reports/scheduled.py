@@ -95,8 +95,8 @@ class ScheduleInfo:
             ("Cancelled", f"{self.cancelled:,}" + (f" ({why})" if why else "")),
             ("Activation rate", _percent(self.activation_rate, better="higher")),
             ("Cancellation rate", _percent(self.cancellation_rate, better="lower")),
-            ("Average wait of those that opened", _minutes(self.avg_activation_minutes)),
-            ("Average wait of those that were cancelled", _minutes(self.avg_wait_minutes)),
+            ("Average wait of those that opened", _minutes(self.avg_activation_minutes, "none opened")),
+            ("Average wait of those that were cancelled", _minutes(self.avg_wait_minutes, "none was cancelled")),
         ]
 
     def _cells(self) -> list[list[str]]:
@@ -107,7 +107,7 @@ class ScheduleInfo:
                 row.symbol,
                 row.signal_id,
                 row.position.upper(),
-                row.note or MISSING,
+                row.note,
                 *(price_text(price) for price in (row.price, row.price_open, row.price_take_profit)),
                 price_text(row.price_stop_loss),
                 number_text(row.minutes, decimals=0),
@@ -136,11 +136,11 @@ class ScheduleInfo:
 
 
 def _percent(value: float | None, *, better: str) -> str:
-    return MISSING if value is None else f"{value:.2f} % ({better} is better)"
+    return f"{MISSING}: none opened or was cancelled" if value is None else f"{value:.2f} % ({better} is better)"
 
 
-def _minutes(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.2f} minutes"
+def _minutes(value: float | None, reason: str) -> str:
+    return f"{MISSING}: {reason}" if value is None else f"{value:.2f} minutes"
 
 
 def schedule_info(strategy: str, symbol: str, events: Iterable[Any]) -> ScheduleInfo:

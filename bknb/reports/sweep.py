@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..domain.formatting import NOT_AVAILABLE
+from ..metrics.definitions import DEFINITIONS, why_missing
 from .heatmap import HeatmapInfo, heatmap_info
 from .markup import Html, cell, element, elements
 
@@ -20,9 +21,7 @@ MAP_SIDE: Final = 40
 
 
 def _text(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:z.4g}" if math.isfinite(value) else NOT_AVAILABLE
-    return str(value)
+    return f"{value:z.4g}" if isinstance(value, float) else str(value)
 
 
 def facts(result: Any) -> list[tuple[str, str]]:
@@ -47,14 +46,45 @@ def facts(result: Any) -> list[tuple[str, str]]:
     return pairs
 
 
+_RETURN: Final = "total_return"
+
+
 def _lines(result: Any) -> tuple[list[str], list[list[str]]]:
+    """The best combinations; what the trades came to is compounded, as on an account."""
     ranking = result.ranking.head(SHOWN)
-    names = ["combination", *map(str, ranking.columns)]
+    final = result.table["equity_final"].groupby(level=0).mean()
+    shown = [_RETURN if name == "total_pnl" != result.metric else name for name in map(str, ranking.columns)]
+    returns = (final.reindex(ranking.index) - 1) * 100
     rows = [
-        [str(number), *(_text(value) for value in row)]
-        for number, row in zip(ranking.index, ranking.itertuples(index=False), strict=True)
+        [
+            str(number),
+            *(
+                _figure(name, percent if name == _RETURN else value, trades)
+                for name, value in zip(shown, row, strict=True)
+            ),
+        ]
+        for number, row, percent, trades in zip(
+            ranking.index, ranking.itertuples(index=False), returns, ranking["n"], strict=True
+        )
     ]
-    return names, rows
+    return ["combination", *(f"{name}, %" if name == _RETURN else name for name in shown)], rows
+
+
+def _figure(name: str, value: object, trades: float) -> str:
+    """A cell of the best combinations; where a figure is not available, with the reason."""
+    if not isinstance(value, float) or math.isfinite(value):
+        return _text(value)
+    known = {"n": 0 if math.isnan(trades) else trades}
+    return f"{NOT_AVAILABLE}: {why_missing(name, known) if name in DEFINITIONS else 'no trade'}"
+
+
+def _empty(result: Any) -> str:
+    """What an empty cell of a map means; nothing where there is none."""
+    info = _map(result)
+    if info is None or np.isfinite(info.values).all():
+        return ""
+    why = DEFINITIONS[info.value].null_when if info.value in DEFINITIONS else ""
+    return f"Empty: no combination there has a {info.value}" + (f" ({why})." if why else ".")
 
 
 def _caution(result: Any) -> str:
@@ -97,9 +127,10 @@ def sweep_report(result: Any) -> str:
         lines += [f"| {cell(info.y)} \\ {cell(info.x)} " + _row(map(str, info.x_values))]
         lines += ["|---" * (len(info.x_values) + 1) + "|"]
         lines += [
-            _row([str(line), *(_text(float(value)) for value in row)])
+            _row([str(line), *(_text(float(value)) if math.isfinite(value) else "" for value in row)])
             for line, row in zip(info.y_values, info.values, strict=True)
         ]
+        lines += ["", _empty(result)] if _empty(result) else []
     lines += ["", f"> {_caution(result)}"]
     if result.warnings:
         lines += ["", "## Warnings", "", *(f"- {cell(warning)}" for warning in result.warnings)]
@@ -129,7 +160,7 @@ def sweep_html(result: Any) -> Html:
         element("table", *(element("tr", elements("td", pair)) for pair in facts(result))),
         element("table", element("thead", element("tr", elements("th", names))), best),
         None if info is None else _grid(info),
-        elements("p", (_caution(result), *result.warnings)),
+        elements("p", (*filter(None, [_empty(result)]), _caution(result), *result.warnings)),
     )
 
 
@@ -143,7 +174,7 @@ def _grid(info: HeatmapInfo) -> Html:
         if not math.isfinite(value):
             return element("td")
         strength = (value - low) / span
-        return element("td", f"{value:.3g}", style=f"background:rgba(26,158,119,{0.08 + 0.72 * strength:.2f})")
+        return element("td", f"{value:z.3g}", style=f"background:rgba(26,158,119,{0.08 + 0.72 * strength:.2f})")
 
     head = element("tr", element("th"), elements("th", map(str, info.x_values)))
     body = (

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..metrics.marked_equity import Floats, Times
     from .run_view import RunView
 
+
 def _terms(view: RunView) -> Terms:
     """What the account rests on; while the run goes on, up to the newest thing that is known of it."""
     trades = view.trades

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.formatting import number_text, share_text
-from ..domain.gates import MIN_DAYS
+from ..domain.formatting import MISSING, number_text, share_text
+from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UsageError
-from ..metrics.definitions import DEFINITIONS, figure_text
+from ..metrics.definitions import DEFINITIONS, explained_text, figure_text
 from ..reports.markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
 from .bootstrap import Intervals, bootstrap
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
@@ -67,22 +67,30 @@ class Belief:
             ("Verdict", self.verdict),
             ("Trades", f"{own.observations:,}"),
             ("Tried", f"{own.trials:,.6g}" + (f" ({self.counted:,} counted on these data)" if self.counted else "")),
-            ("Sharpe ratio (per trade)", number_text(own.sharpe_ratio)),
-            ("Expected of the best of worthless ones", number_text(own.expected_maximum)),
-            ("Probabilistic Sharpe ratio", share_text(own.probabilistic)),
-            ("Deflated Sharpe ratio", share_text(own.deflated)),
+            ("Sharpe ratio (per trade)", self._known(number_text(own.sharpe_ratio))),
+            ("Expected of the best of worthless ones", self._known(number_text(own.expected_maximum))),
+            ("Probabilistic Sharpe ratio", self._known(share_text(own.probabilistic))),
+            ("Deflated Sharpe ratio", self._known(share_text(own.deflated))),
             ("Chance that luck alone looks this good", own.too_few or share_text(own.p_value)),
         ]
         if self.overfitting is not None:
             pairs.append(("Probability of backtest overfitting", share_text(self.overfitting.probability)))
         return pairs
 
+    def _known(self, text: str) -> str:
+        """A figure of the trades, with the reason where there is none."""
+        few = self.deflated.observations < GATES.min_trades
+        why = f"fewer than {GATES.min_trades} trades" if few else "all results are alike"
+        return f"{text}: {why}" if text == MISSING else text
+
     def _rows(self) -> list[list[str]]:
         rows = []
         for row in self.intervals.rows:
-            own = DEFINITIONS[row.figure]
-            cells = [figure_text(own, value) for value in (row.value, row.low, row.high)]
-            rows.append([own.label, *cells, share_text(row.winning)])
+            own, count = DEFINITIONS[row.figure], self.deflated.observations
+            ends = [figure_text(own, end) for end in (row.low, row.high)]
+            ends = [f"{MISSING}: most resamples have none" if end == MISSING else end for end in ends]
+            winning = "has no such side" if row.winning is None else share_text(row.winning)
+            rows.append([own.label, explained_text(row.figure, {"n": count, row.figure: row.value}), *ends, winning])
         return rows
 
     def _how(self) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text, share_text, utc_text
 from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UnknownName, UsageError
+from ..metrics.account import Account
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.daily_returns import of_results
-from ..metrics.definitions import DEFINITIONS, Definition, explained_text, figure_text
+from ..metrics.definitions import DEFINITIONS, Definition, explained_text, figure_text, label_of
 from ..reports.markup import Html, cell, element, figures, html_figures, html_table, markdown_table
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio, effective_trials
 from .pbo import Overfitting, overfitting
@@ -36,9 +37,18 @@ COLUMNS: Final = (
     "profit_factor",
 )
 """The figures of the table, next to the one that ranks."""
-_RETURN: Final = "total_return"
-_SHOWN: Final = tuple(_RETURN if name == "total_pnl" else name for name in COLUMNS)
-"""What a report shows of them: the return of the account in place of the sum of the results."""
+_OF_ACCOUNT: Final = {
+    "account.total_return": ACCOUNT_DEFINITIONS["total_return"],
+    "account.max_drawdown": replace(ACCOUNT_DEFINITIONS["max_drawdown"], label="Maximum drawdown, marked to market"),
+    "account.calmar": ACCOUNT_DEFINITIONS["calmar"],
+}
+_INSTEAD: Final = {
+    "total_pnl": "account.total_return",
+    "max_drawdown": "account.max_drawdown",
+    "calmar_ratio": "account.calmar",
+}
+_SHOWN: Final = tuple(_INSTEAD.get(name, name) for name in COLUMNS)
+"""What a report shows of them: the account, over its whole frame, in place of figures that know trades alone."""
 
 _BLOCKS: Final = 10
 
@@ -56,12 +66,15 @@ class Entry:
         The figure that ranks; None when it is not available.
     error : str
         Why it failed; empty when it did not.
+    account : Account
+        The figures of its account; empty when it failed.
     """
 
     strategy: str
     stats: Mapping[str, Any]
     value: float | None
     error: str = ""
+    account: Account = field(default_factory=Account)
 
 
 def rankable(metric: str) -> Definition:
@@ -211,7 +224,7 @@ class Comparison:
             ("Symbol", self.symbol),
             ("Exchange", self.exchange),
             ("Frame", f"{frame}{minute_text(self.start)} to {minute_text(self.end)} UTC"),
-            ("Ranked by", f"{own.label} ({direction} is better)"),
+            ("Ranked by", f"{label_of(self.metric)} ({direction} is better)"),
             ("Strategies", tested),
             *([("Tried on these data", f"{self.tried:,} in all")] if self.tried else []),
         ]
@@ -219,11 +232,14 @@ class Comparison:
     def _winner(self) -> list[tuple[str, str]]:
         best = self.best
         if best is None:
-            return [("Best", f"no strategy has a {DEFINITIONS[self.metric].label}")]
+            return [("Best", f"no strategy has a {label_of(self.metric)}")]
         rows = [
             ("Best", best.strategy),
-            (DEFINITIONS[self.metric].label, self._text(best, self.metric)),
-            (_definition(_RETURN).label, self._text(best, _RETURN)),
+            (label_of(self.metric), self._text(best, self.metric)),
+            *(
+                (_definition(name).label, self._text(best, name))
+                for name in ("account.total_return", "account.max_drawdown")
+            ),
             ("Trades", str(best.stats.get("n", 0))),
         ]
         deflated, over = self.deflated, self.overfitting
@@ -242,12 +258,12 @@ class Comparison:
 
     def _columns(self) -> tuple[list[str], list[str]]:
         names = [self.metric, *(name for name in _SHOWN if name != self.metric)]
-        return names, ["Rank", "Strategy", *(_definition(name).label for name in names)]
+        return names, ["Rank", "Strategy", *map(_label, names)]
 
     def _text(self, entry: Entry, name: str) -> str:
-        if name != _RETURN:
+        if name not in _OF_ACCOUNT:
             return explained_text(name, entry.stats)
-        return str(self.results[entry.strategy].account.text(name))
+        return str(entry.account.text(name.removeprefix("account.")))
 
     def _rows(self) -> list[list[str]]:
         names, titles = self._columns()
@@ -274,7 +290,7 @@ class Comparison:
         lines += markdown_table(_TRADE_TITLES, trades) if trades else ["No trade was closed."]
         names = self._columns()[0]
         lines += ["", "## What the figures mean", ""]
-        lines += [f"- **{_definition(name).label}**: {cell(_definition(name).formula)}" for name in names]
+        lines += [f"- **{_label(name)}**: {cell(_definition(name).formula)}" for name in names]
         lines += [f"- **{name}**: {text}" for name, text in _SEARCH_WORDS]
         return "\n".join(lines) + "\n"
 
@@ -288,8 +304,7 @@ class Comparison:
             yield [strategy, row.signal_id, row.symbol, row.position.upper(), pnl, row.close_reason, *times]
 
     def __repr__(self) -> str:
-        own = DEFINITIONS[self.metric]
-        lines = [f"{self._title()}, ranked by {own.label}"]
+        lines = [f"{self._title()}, ranked by {label_of(self.metric)}"]
         if self.stopped:
             lines.append(f"  PARTIAL   stopped after {len(self.entries)} of {self.total} strategies")
         width = max((len(entry.strategy) for entry in self.entries), default=0)
@@ -297,7 +312,7 @@ class Comparison:
             value = f"failed: {entry.error}" if entry.error else self._text(entry, self.metric)
             trades = "" if entry.error else f"  {entry.stats.get('n', 0)} trades"
             lines.append(f"  {place:>2}  {entry.strategy:<{width}}  {value}{trades}")
-        lines += [f"  {label}: {text}" for label, text in self._winner()[4:]]
+        lines += [f"  {label}: {text}" for label, text in self._winner()[5:]]
         lines += [f"  warning   {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
@@ -308,7 +323,11 @@ class Comparison:
 
 
 def _definition(name: str) -> Definition:
-    return ACCOUNT_DEFINITIONS[name] if name == _RETURN else DEFINITIONS[name]
+    return _OF_ACCOUNT[name] if name in _OF_ACCOUNT else DEFINITIONS[name]
+
+
+def _label(name: str) -> str:
+    return _OF_ACCOUNT[name].label if name in _OF_ACCOUNT else label_of(name)
 
 
 _TRADE_TITLES: Final = ("Strategy", "Signal ID", "Symbol", "Position", "PNL (net)", "Close reason", "Opened", "Closed")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from ..domain.formatting import MISSING, minute_text, plain_number, utc_text
+from ..domain.formatting import minute_text, plain_number, utc_text
 from ..reports.markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
 from .entry_accuracy import FEWEST, Accuracy
 
@@ -173,7 +173,7 @@ class LookaheadReport:
         return [
             ("Strategy", f"{self.strategy} on {self.symbol}, every {self.interval}"),
             ("Looked at", f"{self.moments} moments, {self.signals} of them with a signal"),
-            ("Looks back", self.looks_back or MISSING),
+            ("Looks back", self.looks_back or "not known"),
             ("Verdict", self.verdict if self.ok else f"not ok: {self.verdict}"),
             ("Entries", self.entries_text),
             ("Cannot see", "; ".join(self.cannot_see)),

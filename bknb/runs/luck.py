@@ -83,8 +83,8 @@ class Luck:
     def verdict(self) -> str:
         """The comparison in one sentence."""
         return self.too_few or (
-            f"{share_text(self.share)} of {len(self.totals):,} runs with the same trades at random moments did at least "
-            "as well"
+            f"{share_text(self.share)} of {len(self.totals):,} runs with the same trades at random moments "
+            "did at least as well"
         )
 
     def histogram(self, bars: int = _BARS) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -133,8 +133,9 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     at the same distances from the entry, the same costs and fills. Only the moments differ; they are spread so that
     trades that last as long as in the run would not overlap. Entries are market orders, also of trades that waited for
     a price. A random trade that no candle fills before the end of the frame does not count; where fewer than half of
-    them were filled, too few are left to tell. The comparison needs no assumption on the distribution of results, and holds for few trades as well. It
-    asks for the moments alone: when the market rose and the trades are long, random ones win too.
+    them were filled, too few are left to tell. The comparison needs no assumption on the distribution of results, and
+    holds for few trades as well. It asks for the moments alone: when the market rose and the trades are long, random
+    ones win too.
 
     Parameters
     ----------

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..metrics.marked_equity import Positions
     from .run_record import RunRecord
 
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What stays known of a run when its candles are released.

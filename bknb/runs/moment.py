@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ..domain.execution import Minute
-from ..domain.formatting import minute_text, plain_number, utc_text
+from ..domain.formatting import minute_text, percent_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.lifecycle import Answer, Asking, DataEnd, Flat, Holding, Opening, Rules, Step, due, rejection, step
 from ..domain.pnl import net_percentage
@@ -327,7 +327,7 @@ class Moment:
         entry, slippage, fee = self.signal.price_open, costs.percent_slippage, costs.percent_fee
         net = net_percentage(self.signal.position, entry, self.price, slippage, fee)
         leaves = ", and leaves at the next candle" if self.state == "leaving" else ""
-        return f"{row} is open{leaves}, {net:+.2f} % net at this price"
+        return f"{row} is open{leaves}, {percent_text(net)} net at this price"
 
     def _head(self) -> str:
         try:

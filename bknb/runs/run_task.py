@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..domain.signal import Closed, Event
 from ..engine.records import Records
-from .measured import terms_of
 from .task import Task
 
 if TYPE_CHECKING:
@@ -59,6 +58,8 @@ class RunTask(Task["Result", E]):
     @property
     def account_terms(self) -> Terms:
         """What its account rests on so far: first moment and the last it came to, costs, sessions."""
+        from .measured import terms_of  # to start a run it is not needed
+
         return terms_of(self._run)
 
     def stop(self, *, now: bool = False) -> None:

@@ -189,14 +189,15 @@ class WalkerTask(Task[Comparison, WalkerStep]):
                 return None
             result = Result(with_tries(record_of(run), self._keys[name]))
             self.results[name] = result
-            stats = dict(result.stats)
+            stats, account = dict(result.stats), result.account
         except Exception as error:  # noqa: BLE001 -- one strategy's failure goes into its entry, and the others run
             self._emit_error("strategy", error, run.plan)
             await self._call_back("on_strategy_error", name, run.plan.symbol, error)
             return Entry(strategy=name, stats={}, value=None, error=failure_text(error))
         broken = questions_failed(result)
         value = stats.get(self.spec.metric)
-        return Entry(strategy=name, stats=stats, value=None if value is None else float(value), error=broken)
+        number = None if value is None else float(value)
+        return Entry(strategy=name, stats=stats, value=number, error=broken, account=account)
 
     async def _emit_step(self, entry: Entry) -> None:
         plan, first = self.plans[0], ranked(self.entries, self.spec.metric)[0]
@@ -207,6 +208,7 @@ class WalkerTask(Task[Comparison, WalkerStep]):
             frame=plan.frame.name,
             strategy=entry.strategy,
             stats=dict(entry.stats),
+            account=dict(entry.account),
             metric=self.spec.metric,
             value=entry.value,
             error=entry.error,

@@ -162,7 +162,7 @@ def test_a_comparison_from_a_line(fine: Callable[[str], Answer], cell: Callable[
     fine(f"%%strategy eager --interval 1h\n{TRADER}")
     fine(f"%%strategy patient --interval 1h\n{PATIENT}")
     out = fine(f"%walker BTCUSDT --strategies patient,eager {RUN} --metric total_pnl --out found").out
-    assert "ranked by Total result" in out
+    assert "ranked by Sum of results" in out
     assert [entry.strategy for entry in shell.user_ns["found"]] == ["eager", "patient"]
     fine("bknb.add_walker('pair', exchange='demo', frame='2024-01-01:2024-01-08', strategies=['eager', 'patient'])")
     fine("task = %walker BTCUSDT --walker pair --background")

@@ -77,7 +77,8 @@ def _trades(view: RunView) -> Html:
     ]
     columns = ("Result", "Side", "Opened (UTC)", "Closed (UTC)", "Entry", "Exit", "Why closed", "Note", "Signal")
     count = len(view.trades)
-    which = f"the newest {len(rows):,} of {count:,} trades" if count > len(rows) else f"{count:,} trades"
+    every = f"{count:,} trade{'' if count == 1 else 's'}"
+    which = f"the newest {len(rows):,} of {every}" if count > len(rows) else every
     return _details(which, _table(columns, rows, label="Trades"))
 
 
@@ -125,7 +126,7 @@ def static_html(
     if png is not None:
         data = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
         parts.append(element("img", alt=_alt(view), style="max-width:100%", src=data))
-    if "statistics" in shown and len(view.trades):
+    if "statistics" in shown and (len(view.trades) or any(level.is_open for level in view.levels.values())):
         rows = [row[1:3] for row in panel_data.statistics_panel(view)[: panel_data.HEADLINE_ROWS]]
         parts.append(_details("figures", _table(("Figure", "Value"), rows, label="Figures")))
     if "signals" in shown and view.levels:

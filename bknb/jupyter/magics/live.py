@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from ...reports.markup import minute_text
+from ...reports.markup import minute_text, percent_text
 from ...reports.progress_text import compounded
 from .arguments import Call, Option
 from .options import EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
@@ -83,6 +83,6 @@ def _line(task: Any) -> str:
     trades = task.trades_so_far
     money = compounded(trade.pnl.pnl_percentage for trade in trades)
     state = "paused" if task.paused and not task.done else task.status
-    total = f", {money:+.2f} % compounded" if trades else ""
+    total = f", {percent_text(money)} compounded" if trades else ""
     count = f"{len(trades):,} trade{'' if len(trades) == 1 else 's'}"
     return f"{task.strategy} on {task.symbol}: {state}, up to {minute_text(task.now)} UTC, {count}{total}"
