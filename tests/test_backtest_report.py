@@ -205,7 +205,7 @@ def test_a_run_whose_signals_were_all_refused_says_by_whom() -> None:
         raise ValueError("too early")
 
     bknb.add_risk("calm", validations=[never])
-    bknb.add_strategy("all refused", interval="12h", get_signal=lambda price: signal(price), risk="calm")
+    bknb.add_strategy("all refused", interval="12h", get_signal=signal, risk="calm")
     result = bknb.backtest("BTCUSDT", strategy="all refused", exchange="demo", frame="2024-01-01:2024-01-03")
     assert len(result.refused) > 0
     said = f"{len(result.refused)} x calm: too early"
@@ -222,7 +222,9 @@ def test_ratios_of_a_few_positions_are_told_to_say_nothing(month: bknb.Result) -
 
     result = run(rarely)
     assert 0 < len(result.trades) < 10 <= len(month.trades)
-    said = f"{len(result.trades)} positions alone: figures of a year and ratios of so few say nothing about the next ones"
+    said = (
+        f"{len(result.trades)} positions alone: figures of a year and ratios of so few say nothing about the next ones"
+    )
     for text in (summary_text(result), summary_html(result), backtest_report(result)):
         assert said in text
     assert "positions alone" not in summary_text(month)

@@ -291,6 +291,23 @@ def test_the_table_tells_the_return_of_the_account_and_why_a_figure_is_missing()
         assert "N/A: no trade" in found.report()
 
 
+def test_a_winner_without_rivals_and_a_failure_are_called_so():
+    def broken():
+        raise RuntimeError("no idea")
+
+    bknb.add_strategy("broken", interval="1h", get_signal=broken)
+    found = bknb.walker(
+        "BTCUSDT", exchange="demo", frame=("2024-01-01", "2024-01-20"), strategies=["follow-4", "idle", "broken"]
+    )
+    assert found.best.strategy == "follow-4"
+    assert ("Best", "follow-4 (no other strategy has the figure)") in found._winner()
+    assert re.search(r"\n +idle +N/A: no trade  0 trades", repr(found))
+    (view,) = bknb.dashboard(found)._views.views.values()
+    row = next(row for row in view.ranking if row["Strategy"] == "broken")
+    assert row["Failed"].startswith("RuntimeError: no idea")
+    assert {text for name, text in row.items() if name not in ("Strategy", "Failed")} == {"N/A: failed"}
+
+
 def test_the_search_is_counted_against_the_winner():
     found = bknb.walker("BTCUSDT", exchange="demo", frame=("2024-01-01", "2024-02-20"), strategies=["follow-4", "idle"])
     deflated = found.deflated

@@ -185,9 +185,9 @@ def _ranked(each: Any, metric: str) -> dict[str, str]:
     """One row of a ranking: the figure that ranks, then what became of the account."""
     failed = f"{MISSING}: failed"
     keys = dict.fromkeys((metric, "n", "win_rate"))
-    texts = {label_of(key): explained_text(key, each.stats) if each.stats else failed for key in keys}
+    texts = {label_of(key): failed if each.error else explained_text(key, each.stats) for key in keys}
     texts |= {
-        label: account_text(key, each.account[key]) if each.account else failed
+        label: failed if each.error else account_text(key, each.account[key])
         for key, label in _RANKED_BY_ACCOUNT.items()
     }
     return {"Strategy": each.strategy, **texts, "Failed": each.error}

@@ -234,7 +234,7 @@ class Comparison:
         if best is None:
             return [("Best", f"no strategy has a {label_of(self.metric)}")]
         rows = [
-            ("Best", best.strategy),
+            ("Best", best.strategy + ("" if self._has_rivals() else " (no other strategy has the figure)")),
             (label_of(self.metric), self._text(best, self.metric)),
             *(
                 (_definition(name).label, self._text(best, name))
@@ -255,6 +255,9 @@ class Comparison:
                 ("Probability of backtest overfitting", f"{share_text(over.probability)} ({over.splits} splits)")
             )
         return rows
+
+    def _has_rivals(self) -> bool:
+        return sum(entry.value is not None for entry in self.entries) > 1 or len(self.entries) == 1
 
     def _columns(self) -> tuple[list[str], list[str]]:
         names = [self.metric, *(name for name in _SHOWN if name != self.metric)]
@@ -310,8 +313,9 @@ class Comparison:
         width = max((len(entry.strategy) for entry in self.entries), default=0)
         for place, entry in enumerate(self.entries, start=1):
             value = f"failed: {entry.error}" if entry.error else self._text(entry, self.metric)
-            trades = "" if entry.error else f"  {entry.stats.get('n', 0)} trades"
-            lines.append(f"  {place:>2}  {entry.strategy:<{width}}  {value}{trades}")
+            count = entry.stats.get("n", 0)
+            trades = "" if entry.error else f"  {count} trade{'' if count == 1 else 's'}"
+            lines.append(f"  {'' if entry.value is None else place:>2}  {entry.strategy:<{width}}  {value}{trades}")
         lines += [f"  {label}: {text}" for label, text in self._winner()[5:]]
         lines += [f"  warning   {warning}" for warning in self.warnings]
         return "\n".join(lines)
