@@ -88,6 +88,26 @@ def test_a_level_moves_by_less_than_a_tick_and_stays_there(price: float, tick: f
     assert on_grid(moved, tick).price_take_profit == moved.price_take_profit
 
 
+@given(
+    count=st.integers(1, 10**15), tick=st.sampled_from([1e-8, 0.01, 0.05, 0.25, 2.5]), position=st.sampled_from([1, -1])
+)
+@example(count=7_677_177_748_507, tick=1e-8, position=-1)
+def test_a_level_on_the_grid_stays(count: int, tick: float, position: int) -> None:
+    price = float(count * Decimal(repr(tick)))
+    levels = {name: [price] for name in LEVELS}
+    rows = read_rows({"position": [position], "minute_estimated_time": 5, **levels}, 1, "demo")
+    asked = read_answer(rows.answer(0))
+    assert isinstance(asked, bknb.Signal)
+    for moved in (on_grid(asked, tick), read_answer(rows.on_grid(tick).answer(0))):
+        assert [getattr(moved, name) for name in LEVELS] == [price] * 3
+
+
+@pytest.mark.parametrize("noise", [-1e-9, 1e-9])
+def test_a_level_nearly_on_the_grid_is_put_on_it(noise: float) -> None:
+    moved = on_grid(signal("long", price_open=99.95 + noise, price_take_profit=110.05 + noise), 0.05)
+    assert (moved.price_open, moved.price_take_profit) == (99.95, 110.05)
+
+
 def test_a_run_rounds_before_it_orders() -> None:
     rows = [(ORIGIN + k * MINUTE, 100.0, 100.0, 99.0 if k == 5 else 100.0, 100.0, 1.0) for k in range(-60, 60)]
 

@@ -1,11 +1,13 @@
 """Prices on the tick grid of a market: a level between two ticks cannot be traded.
 
+A tick is the decimal number it is written as, and a level on the grid the float nearest to a whole multiple of it.
 Levels are put on the grid away from the market, so that rounding never fills an order the market did not reach.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
@@ -18,25 +20,33 @@ _LARGEST: Final = 1.7976931348623157e308  # of floats; a whole number above has 
 
 
 def round_down(price: float, tick: float) -> float:
-    """The highest price on the grid that is not above ``price``; both in quote currency.
+    """The highest price on the grid that is not above ``price`` by more than ``NEARLY``; both in quote currency.
 
     Examples
     --------
     >>> round_down(99.97, 0.05), round_down(0.3, 0.1)
     (99.95, 0.3)
     """
-    return _on(math.floor(price / tick + NEARLY), tick)
+    return _rounded(price, tick, math.floor)
 
 
 def round_up(price: float, tick: float) -> float:
-    """The lowest price on the grid that is not below ``price``; both in quote currency.
+    """The lowest price on the grid that is not below ``price`` by more than ``NEARLY``; both in quote currency.
 
     Examples
     --------
     >>> round_up(99.97, 0.05)
     100.0
     """
-    return _on(math.ceil(price / tick - NEARLY), tick)
+    return _rounded(price, tick, math.ceil)
+
+
+def _rounded(price: float, tick: float, rounded: Callable[[float], int]) -> float:
+    ticks = price / tick
+    nearest = _on(round(ticks), tick)  # of many ticks the quotient is too coarse to say that a price is on the grid
+    if nearest == price or abs(ticks - round(ticks)) <= NEARLY:
+        return nearest
+    return _on(rounded(ticks), tick)
 
 
 def _on(ticks: int, tick: float) -> float:

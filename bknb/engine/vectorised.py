@@ -116,10 +116,14 @@ def _rounded(
     with np.errstate(invalid="ignore", over="ignore"):
         ticks = levels / tick
         at = np.flatnonzero(wanted & (levels > 0) & np.isfinite(ticks))
-        ticks = np.where(up[at], np.ceil(ticks[at] - NEARLY), np.floor(ticks[at] + NEARLY))
-        # The quotient of two whole numbers that floats hold exactly is the nearest float.
-        small = max(unit, scale) < _EXACT
-        exact = ticks * float(unit) < _EXACT if small else np.zeros(len(at), dtype=np.bool_)
+        ticks = ticks[at]
+        nearest = np.rint(ticks)
+        stays = np.abs(ticks - nearest) <= NEARLY
+        exact = np.zeros(len(at), dtype=np.bool_)
+        if max(unit, scale) < _EXACT:  # the quotient of two whole numbers that floats hold exactly is the nearest float
+            exact = np.ceil(ticks) * unit < _EXACT
+            stays |= nearest * unit / scale == levels[at]
+        ticks = np.where(stays, nearest, np.where(up[at], np.ceil(ticks), np.floor(ticks)))
     result[at[exact]] = ticks[exact] * unit / scale
     for i in at[~exact]:
         result[i] = (round_up if up[i] else round_down)(float(levels[i]), tick)
