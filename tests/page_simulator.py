@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 MINUTE = 60_000
@@ -57,6 +58,11 @@ class Money(NamedTuple):
     slippage: float
 
 
+def always(when: int) -> bool:
+    """Yes, at every moment."""
+    return True
+
+
 @dataclass(frozen=True)
 class World:
     """A market and a strategy.
@@ -73,8 +79,8 @@ class World:
     interval: int = MINUTE
     settings: Mapping[str, float] = field(default_factory=dict)
     tick: float | None = None
-    allowed: Callable[[int], bool] = lambda _: True
-    is_open: Callable[[int], bool] = lambda _: True
+    allowed: Callable[[int], bool] = always
+    is_open: Callable[[int], bool] = always
 
 
 @dataclass
@@ -129,10 +135,14 @@ def on_grid(price: float, tick: float | None, side: int) -> float:
     """The price on the tick grid, rounded up with ``side`` 1, down with -1. "Unknown: no rounding"."""
     if tick is None or not math.isfinite(price):
         return price
-    steps = price / tick
-    if abs(steps - round(steps)) <= 1e-9 * max(1.0, abs(steps)):  # on it already, but for the last bits
-        return round(steps) * tick
-    return (math.ceil(steps) if side > 0 else math.floor(steps)) * tick
+    step = Fraction(repr(tick))  # "A tick is the decimal number it is written as"
+    steps = Fraction(price) / step
+    nearest = round(steps)
+    # "a level on the grid is the float nearest to a whole multiple of it"; "A level within a millionth of a tick of the
+    # grid is put on it"
+    if float(nearest * step) == price or abs(steps - nearest) <= Fraction(1, 1_000_000):
+        return float(nearest * step)
+    return float((math.ceil(steps) if side > 0 else math.floor(steps)) * step)
 
 
 class Simulator:
@@ -223,6 +233,9 @@ class Simulator:
         answer = self.world.ask(when, price)
         if answer is None:
             return
+        if any(answer.get(name) is None for name in ("price_take_profit", "price_stop_loss", "minute_estimated_time")):
+            self.tell("rejected", when)  # reading: these three are no one's to leave out
+            return
         order = self.order_of(answer, when)
         # "Sides and distances are validated at the question"
         if self.broken(answer, order, order.sign * price):
@@ -241,23 +254,17 @@ class Simulator:
         # "away from the market: buy limits, sell stops and stops of longs down; sell limits, targets of longs and buy
         # stops up"
         level = on_grid(level or math.nan, tick, sign if kind == STOP else -sign)
-        stop, target = answer.get("price_stop_loss"), answer.get("price_take_profit")
-        stop = -sign * math.inf if stop is None else on_grid(stop, tick, -sign)
-        target = sign * math.inf if target is None else on_grid(target, tick, sign)
-        minutes = answer.get("minute_estimated_time")
-        lifetime = math.inf if minutes is None else minutes
-        return Order(-1, sign, kind, sign * level, sign * stop, sign * target, lifetime, when)
+        stop, target = on_grid(answer["price_stop_loss"], tick, -sign), on_grid(answer["price_take_profit"], tick, sign)
+        return Order(-1, sign, kind, sign * level, sign * stop, sign * target, answer["minute_estimated_time"], when)
 
     def broken(self, answer: Mapping[str, Any], order: Order, price: float) -> bool:
         """Whether the signal breaks a rule; ``price`` as a long sees it."""
-        limits, minutes = self.settings, answer.get("minute_estimated_time")
+        limits, minutes = self.settings, answer["minute_estimated_time"]
         given = [answer.get(name) for name in ("price_open", "price_stop_loss", "price_take_profit")]
         # "unknown position, …, numbers that are not finite floats"
         wrong = answer["position"] not in ("long", "short")
         wrong |= any(value is not None and not (math.isfinite(value) and value > 0) for value in given)
-        if minutes is not None and not 0 < minutes <= limits["max_signal_lifetime_minutes"]:
-            return True
-        if wrong or (minutes is not None and minutes != int(minutes)):
+        if wrong or not 0 < minutes <= limits["max_signal_lifetime_minutes"] or minutes != int(minutes):
             return True
         # "for a market order against `price`; for a limit against the limit and, when `price` has reached it, against
         # `price`; for a stop entry against the level and `price`"
@@ -270,10 +277,10 @@ class Simulator:
         for entry in sides[:1] if self.world.model == "vwap" else sides:
             far, near = (order.target - entry) / abs(entry) * 100, (entry - order.stop) / abs(entry) * 100
             wrong |= far < limits["min_take_profit_distance_percent"] or near < limits["min_stop_loss_distance_percent"]
-            wrong |= limits["max_stop_loss_distance_percent"] < near < math.inf
+            wrong |= near > limits["max_stop_loss_distance_percent"]
             # "a take profit that cannot cover two fees and two slippages"
             costs = limits["percent_slippage"], limits["percent_fee"]
-            wrong |= order.target < math.inf and money(order.sign, abs(entry), abs(order.target), *costs).net <= 0
+            wrong |= money(order.sign, abs(entry), abs(order.target), *costs).net <= 0
         return wrong
 
     @staticmethod
@@ -292,7 +299,10 @@ class ByBars(Simulator):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.strict = world.model == "pessimistic"
-        self.silent_source = all(bar.volume == 0 for bar in self.bars)
+        # "Until a source has reported a volume, from the minutes of the first `price` on, its candles count as traded"
+        closed = sum(bar.t + MINUTE <= self.start for bar in self.bars)
+        seen = self.bars[max(0, closed - int(self.settings["avg_price_candles_count"])) :]
+        self.reports_from = next((bar.t for bar in seen if bar.volume > 0), math.inf)
 
     def run(self) -> None:
         # "A moment `when` is a boundary of base bars": of bars that exist, so nothing happens inside a gap.
@@ -315,23 +325,28 @@ class ByBars(Simulator):
             self.cancel(max(end.t, self.order.asked), "data_end")
 
     def clock(self, when: int) -> None:
-        """What ends at a moment, in the order "frame end, time-out of what waits, deadline"."""
-        if self.order and when >= self.last:
-            self.cancel(self.last, "frame_end")  # also where no bar opens or closes then
-        if self.position and not self.position.leaving and when >= self.last:
-            self.position.leaving = "frame_end"
-        # "cancelled at the first moment at which its `valid` has passed"; "time-outs count from the question"
-        if self.order and self.order.kind != MARKET and when - self.order.asked >= self.waits():
-            self.cancel(self.order.asked + int(self.waits()), "timeout")
-        # "at the first moment with `when - pending_at >= minute_estimated_time` minutes the position leaves"
+        """What ends at a moment, or ended since the moment before, where no bar opened or closed.
+
+        "The clock ends things at their exact moment, also inside a gap and while the market is closed"; of one moment
+        in the order "frame end, time-out of what waits, deadline".
+        """
+        if self.order:
+            # "cancelled at the first moment at which its `valid` has passed"; "time-outs count from the question"
+            valid = math.inf if self.order.kind == MARKET else self.order.asked + self.waits()
+            ends = min(self.last, valid)
+            if when >= ends:
+                self.cancel(int(ends), "frame_end" if self.last <= valid else "timeout")
         position = self.position
-        if position and not position.leaving and when - position.since >= position.order.minutes * MINUTE:
-            position.leaving = "time_expired"
+        if position and not position.leaving:
+            # "at the first moment with `when - pending_at >= minute_estimated_time` minutes the position leaves"
+            deadline = position.since + position.order.minutes * MINUTE
+            if when >= min(self.last, deadline):
+                position.leaving = "frame_end" if self.last <= deadline else "time_expired"
 
     def bar(self, bar: Bar) -> None:
         """First "orders at its open (exits, …, entries), then that open against stop … and targets, then its range"."""
-        # "a bar without volume | fills nothing, checks nothing (sources that report no volume at all are exempt)"
-        if self.strict and bar.volume == 0 and not self.silent_source:
+        # "a bar without volume | fills nothing, checks nothing"
+        if self.strict and bar.volume == 0 and bar.t > self.reports_from:
             return
         if self.position and self.position.leaving:
             # "`Close` or a deadline that meets an open beyond the stop keeps its own reason (same price)."
