@@ -328,14 +328,14 @@ def compare(runs: Iterable[Run]) -> Compared:
     """Each position of runs against the prints."""
     truths: dict[Path, Truth] = {}
     different: list[str] = []
-    doubtful: dict[tuple[str, str], list[Sample]] = {}
+    doubtful: dict[tuple[str, str], list[tuple[float, float]]] = {}
     ahead: dict[str, list[float]] = {}
     told = 0
     for run in runs:
         truth = truths.get(run.path) or truths.setdefault(run.path, Truth(run.path))
         wanted = wishes(run.path, run.rule, EVERY[run.orders])
         moves = _moves(run, run.ends)
-        for end, moved in zip(run.ends, moves, strict=True):
+        for end, moved in zip(run.ends.tolist(), moves.tolist(), strict=True):
             told += 1
             when = int(end[kernel.SCHEDULED_AT])
             fact = truth.position(wanted, when, run.await_minutes)
@@ -345,19 +345,19 @@ def compare(runs: Iterable[Run]) -> Compared:
             if opened or fact is not None:
                 ahead.setdefault(run.orders, []).append(gained - worth)
             if end[kernel.AMBIGUOUS] or (fact is not None and fact.within_a_minute):
-                doubtful.setdefault((run.orders, run.rule), []).append(Sample([gained - worth], moved))
+                doubtful.setdefault((run.orders, run.rule), []).append((gained - worth, moved))
                 continue
             got = None
             if opened:
                 moments = (int(end[kernel.PENDING_AT]), int(end[kernel.CLOSED_AT]))
                 reason = kernel.REASONS[int(end[kernel.REASON])]
-                got = (float(end[kernel.OPEN]), float(end[kernel.CLOSE]), *moments, reason)
+                got = (end[kernel.OPEN], end[kernel.CLOSE], *moments, reason)
             if got != (None if fact is None else fact[1:6]):
                 at = (when - run.path.frame[0]) // MINUTE
                 different.append(f"{run.orders}, {run.rule}, {run.path.kind}, m{at}: {got} against {fact}")
     return Compared(
         different,
-        {key: total(parts) for key, parts in doubtful.items()},
+        {key: Sample([gain for gain, _ in all_], sum(moved for _, moved in all_)) for key, all_ in doubtful.items()},
         {name: Sample(values) for name, values in ahead.items()},
         told,
     )

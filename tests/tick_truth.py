@@ -36,22 +36,29 @@ class Position(NamedTuple):
 
 
 class Truth:
-    """The prints of a path, looked at order by order."""
+    """The prints of a path, looked at order by order; what one order comes to is kept, since many rules give it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._times = path.times.tolist()
+        self._rows = {opened + MINUTE: row for row, opened in enumerate(self._times)}
+        self._known: dict[tuple[object, ...], Position | None] = {}
         self._high, self._low = path.high.tolist(), path.low.tolist()
         self._traded = [len(ticks) > 0 for ticks in path.prints]
         self._last = path.frame[1]
 
-    def row(self, when: int) -> int:
-        """Index of the candle that closes at a moment."""
-        return int(np.searchsorted(self.path.times, when - MINUTE))
-
     def position(self, wanted: Wishes, when: int, await_minutes: int = AWAIT_MINUTES) -> Position | None:
         """What the order that was decided at a moment (UTC ms) comes to; ``None``: nothing."""
-        row = self.row(when)
+        row = self._rows[when]
+        side, level, target, stop = wanted.row(row)
+        limit = None if np.isnan(level) else level  # two NaN are not equal
+        order = (row, side, limit, target, stop, wanted.entry, wanted.minutes, await_minutes)
+        if order not in self._known:
+            self._known[order] = self._position(wanted, when, await_minutes)
+        return self._known[order]
+
+    def _position(self, wanted: Wishes, when: int, await_minutes: int) -> Position | None:
+        row = self._rows[when]
         side, level, target, stop = wanted.row(row)
         patience = 2**40 if wanted.entry == "market" else await_minutes * MINUTE
         due = min(self._last, when + patience)
