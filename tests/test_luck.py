@@ -68,6 +68,24 @@ def test_each_trade_is_that_of_the_event_engine(execution, step, silent):
     np.testing.assert_allclose(found, [trade.pnl.pnl_percentage for trade in closed], rtol=1e-9)
 
 
+def test_volumes_that_only_the_strategy_has_seen_do_not_count():
+    candles = rows(8, 400)
+    quiet = np.where(np.arange(400) < 10, candles.volume, 0.0)  # the first average price is that of minutes 15 to 19
+    columns = {name: getattr(candles, name) for name in ("timestamp", "open", "high", "low", "close")}
+    exchange = bknb.exchanges.from_frame(bknb.Candles.from_columns(**columns, volume=quiet), name="walk")
+    answer = at_random(0.05)
+
+    def get_signal(ctx, price):
+        ctx.candles("1m", 18)
+        return answer(price)
+
+    result = ran(get_signal, exchange, count=400)
+    assert len(result.trades)
+    minutes, _ = market_of(result)
+    assert minutes.times[0] < START + 10 * MINUTE
+    assert minutes.fills[15:].all()
+
+
 @pytest.mark.parametrize("execution", ["pessimistic", "touch", "vwap"])
 def test_compiled_is_the_plain_specification(execution):
     result = ran(at_random(0.02), source(6, silent=0.2), execution=execution)

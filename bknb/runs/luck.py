@@ -9,7 +9,7 @@ import numpy as np
 
 from ..domain.execution import execution_model
 from ..domain.formatting import percent_text, share_text
-from ..engine.minute_walk import minutes_that_fill
+from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.plan import Plan
 from ..errors import UsageError
 from ..kernels.random_trades import FillRules, Minutes, Shapes, minutes_of, outcomes
@@ -221,11 +221,12 @@ def market_of(result: Result) -> tuple[Minutes, FillRules]:
     window, plan = record.candles.window, record.plan
     assert window is not None and isinstance(plan, Plan)  # a backtest with trades  # noqa: PT018, S101
     candles, model = record.candles.minutes, execution_model(plan.execution)
+    begin = look_back_begin(candles, plan.frame.start, plan.settings.avg_price_candles_count)
     minutes = minutes_of(
         candles.timestamp,
         candles.block[1:5],
         window.average_prices(plan.symbol),
-        minutes_that_fill(candles, model),
+        minutes_that_fill(candles, model, begin=begin),
         watches_average=model.watches == "average",
     )
     rules = FillRules(
