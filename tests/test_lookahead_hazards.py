@@ -9,6 +9,7 @@ import io
 import os
 import sqlite3
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,7 +23,7 @@ from bknb.research import check_threads
 from bknb.research.check_threads import Check, belongs
 from bknb.research.handed_out import handing_out
 from bknb.research.lookahead_checks import BLIND
-from bknb.research.read_only import nothing_changed_outside, readable
+from bknb.research.read_only import RunRefused, nothing_changed_outside, readable
 
 FRAME = ("2024-01-02", "2024-01-04")
 PATIENCE = 60  # seconds, on a busy machine
@@ -377,3 +378,74 @@ def test_the_help_says_what_the_result_says():
     words = " ".join(told.split())
     for text in (*BLIND, "run again over another future", "raise over other data"):
         assert text in words
+
+
+# -- statements that start a run -----------------------------------------------------------------------------------
+
+CHECKER = """
+import bknb
+STARTED = []
+
+def check(function):
+    STARTED.append("check")
+    return bknb.check_lookahead(function, exchange="demo", frame={frame!r}, interval="1h", moments=4)
+
+def backtest(function, run=None):
+    STARTED.append("backtest")
+    run = run or getattr(bknb, "back" + "test")
+    try:
+        return run("BTCUSDT", strategy=function, exchange="demo", frame={frame!r}).ok
+    except Exception:
+        return True
+"""
+
+STARTING = """
+import run_starter
+for span in (5, 9):
+    LEVELS = CLOSE.ewm(span=span).mean()
+    def get_signal(ctx):
+        return cases.if_up(ctx, LEVELS.asof(ctx.when - 2 * cases.HOUR), ctx.candles("1h", 3).close.mean())
+    RESULT = run_starter.{run}(get_signal)
+"""
+
+
+@pytest.mark.parametrize("run", ["check", "backtest"])
+def test_a_statement_whose_helper_starts_a_run_is_not_run_again(tmp_path, monkeypatch, run):
+    """The helper stands in a module of its own; ``backtest`` is named in no way that the text shows."""
+    (tmp_path / "run_starter.py").write_text(CHECKER.format(frame=FRAME))
+    monkeypatch.delitem(sys.modules, "run_starter", raising=False)
+    module = strategy_of(tmp_path, monkeypatch, f"starting_{run}", STARTING.format(run=run))
+    started = module.run_starter.STARTED
+    assert started == [run] * 2
+    report = check(module.get_signal)
+    assert len(started) == 2 if run == "check" else len(started) <= 5, started  # what shows only when run is tried out
+    assert any("LEVELS" in text and "run again" in text for text in report.cannot_see), report
+    if run == "check":
+        assert any("LEVELS" in text for text in module.RESULT.cannot_see), module.RESULT
+
+
+def test_a_script_whose_helper_checks_comes_to_its_end(tmp_path):
+    (tmp_path / "run_starter.py").write_text(CHECKER.format(frame=FRAME))
+    text = STARTING.format(run="check") + "    print(span, run_starter.STARTED)\n"
+    (tmp_path / "script.py").write_text(f"import lookahead_cases as cases\nfrom lookahead_cases import CLOSE\n{text}")
+    paths = os.pathsep.join([str(tmp_path), os.path.dirname(cases.__file__), *sys.path])  # noqa: PTH120
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, str(tmp_path / "script.py")],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=5 * PATIENCE,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["5 ['check']", "9 ['check', 'check']"]
+
+
+def test_a_run_that_a_statement_starts_is_refused_where_it_starts():
+    with nothing_changed_outside():
+        for run, where in (
+            (bknb.backtest, {"frame": FRAME}),
+            (bknb.check_lookahead, {"frame": FRAME}),
+            (bknb.Live.background, {}),
+        ):
+            with pytest.raises(RunRefused, match="not started a second time"):
+                run(symbol="BTCUSDT", strategy=cases.trade, exchange="demo", **where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -80,6 +81,7 @@ def plan_backtest(
     allow_gaps: bool = False,
 ) -> Plan:
     """The plan of a backtest, with every name resolved; ``UnknownName`` for one that is not registered."""
+    sys.audit("bknb.run", "a run over history")  # refused in statements that a look-ahead check runs again
     chosen = resolve_strategy(strategy, interval=interval)
     if chosen.risk is not None:
         get_risk(chosen.risk)

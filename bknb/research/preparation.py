@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from .read_only import nothing_changed_outside, readable
+from .read_only import RunRefused, nothing_changed_outside, readable
 from .statements import Statement, compiled, imported, statements_of, writes
 from .variables import Variable, caches, names_by_namespace, owner_of, variables
 
@@ -110,7 +110,7 @@ class Preparation:
         used = [one for one in relevant if one.makes & made]
         part = _Part(space, used, roots, made_names)
         part.codes = [(one, compiled(one)) for one in used]
-        part.writing = [one for one in used if writes(one, space)]
+        part.writing = [one for one in used if one.starts_a_run or writes(one, space)]
         self._parts.append(part)
 
     @staticmethod
@@ -229,12 +229,12 @@ class Preparation:
                     continue
                 try:
                     if statement in part.writing:
-                        raise PermissionError("it writes")
+                        raise PermissionError("it writes, or starts a run")
                     for name in (statement.changes - own) & space.keys():
                         space[name] = _copied(space[name])
                     exec(code, space)  # noqa: S102 -- the user's own statements
                     own |= statement.makes
-                except Exception:
+                except (Exception, RunRefused):
                     if failing is None:
                         raise
                     failing.append(statement)

@@ -2,7 +2,8 @@
 
 An audit hook refuses what Python itself would do: to open a file for writing, to start a program or a thread, to reach
 the network. SQLite opens its files without asking Python, so it is connected read-only; what was opened before is
-replaced by a copy that can only be read, or refused.
+replaced by a copy that can only be read, or refused. A run of bknb audits ``bknb.run`` when it is planned, and is
+refused with :class:`RunRefused`.
 """
 
 from __future__ import annotations
@@ -26,19 +27,26 @@ _CHANGING: Final = frozenset(
         "sqlite3.connect",
     }
 )
+_RUN: Final = "bknb.run"
 _refused: set[int] = set()  # threads in which nothing outside the process may be changed
 _connecting: set[int] = set()  # those of them that connect read-only
 _installed = threading.Event()
 
 
+class RunRefused(BaseException):
+    """A statement that is run again was about to start a run of bknb; no ``except Exception`` of the user holds it."""
+
+
 @contextmanager
 def nothing_changed_outside() -> Iterator[None]:
-    """Refuse, in this thread, to write files and databases, start programs and threads, and reach the network.
+    """Refuse, in this thread, to write files and databases, start programs, threads and runs, and reach the network.
 
     Raises
     ------
     PermissionError
         Where the code inside the ``with`` block tries; for SQLite its own ``OperationalError``.
+    RunRefused
+        Where it tries to start a run of bknb: a backtest, a sweep, a live run, a study, a look-ahead check.
     """
     _install()
     thread, module = threading.get_ident(), sqlite3
@@ -62,10 +70,13 @@ def _install() -> None:
     _installed.set()
     thread, refused, connecting = threading.get_ident, _refused, _connecting
     changing, writing = _CHANGING, os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+    run, run_refused = _RUN, RunRefused
 
     def on_event(event: str, args: tuple[Any, ...]) -> None:
         if not refused or thread() not in refused:
             return
+        if event == run:
+            raise run_refused(f"{args[0]} is not started a second time")
         flags = args[2] if event == "open" and len(args) > 2 else 0
         if (event in changing and thread() not in connecting) or (isinstance(flags, int) and flags & writing):
             raise PermissionError(f"{event} is not done a second time")

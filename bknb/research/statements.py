@@ -56,6 +56,7 @@ _PURE_METHODS: Final = frozenset(
     }
 )
 _FETCHING: Final = ("bknb.exchanges", "bknb.market", "bknb.domain", "bknb.history")
+_RUNNING: Final = ("bknb.runs.", "bknb.optimizer.", "bknb.sweeps.", "bknb.live.")
 _MOST_STATEMENTS: Final = 3_000
 _BUILT_IN: Final = frozenset(vars(builtins))
 
@@ -71,6 +72,7 @@ class Statement:
     reads: frozenset[str]
     loads: bool
     told: bool  # whether it needs nothing but what stands in the text
+    starts_a_run: bool  # whether it calls bknb to do more than to fetch candles, directly or in the user's functions
 
 
 def statements_of(space: dict[str, Any]) -> list[Statement] | None:
@@ -82,7 +84,6 @@ def statements_of(space: dict[str, Any]) -> list[Statement] | None:
         except SyntaxError:
             continue
         nodes = [node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))]
-        nodes = [node for node in nodes if not _starts_a_run(node, space)]
         found += [_statement(_undecorated(node, space), file, space) for node in nodes]
     return found if 0 < len(found) <= _MOST_STATEMENTS else None
 
@@ -122,12 +123,23 @@ def _installed(space: dict[str, Any]) -> bool:
 
 
 def _starts_a_run(node: ast.stmt, space: dict[str, Any]) -> bool:
-    """Whether a statement calls bknb to do more than to fetch candles."""
+    """Whether a statement calls bknb to do more than to fetch candles, or a function of the user's that starts a run."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return False
     calls = [each.func for each in ast.walk(node) if isinstance(each, ast.Call)]
     modules = [str(getattr(_named(call, space), "__module__", "")) for call in calls]
-    return any(module.startswith("bknb.") and not module.startswith(_FETCHING) for module in modules)
+    if any(module.startswith("bknb.") and not module.startswith(_FETCHING) for module in modules):
+        return True
+    called = [_called(call, space) for call in calls]
+    return any(_names_a_run(function) for one in called if one is not None for function in functions(one))
+
+
+def _names_a_run(function: FunctionType) -> bool:
+    """Whether a function of the user's names one of bknb that starts a run."""
+    read = [function.__globals__.get(name) for name in function.__code__.co_names]
+    modules = [value for value in read if isinstance(value, ModuleType) and value.__name__.partition(".")[0] == "bknb"]
+    read += [getattr(module, name, None) for module in modules for name in function.__code__.co_names]
+    return any(str(getattr(value, "__module__", "")).startswith(_RUNNING) for value in read)
 
 
 def _named(node: ast.expr, space: dict[str, Any]) -> Any:
@@ -136,7 +148,7 @@ def _named(node: ast.expr, space: dict[str, Any]) -> Any:
         return space.get(node.id)
     if isinstance(node, ast.Attribute):
         owner = _named(node.value, space)
-        return getattr(owner, node.attr, None) if isinstance(owner, ModuleType) else None
+        return getattr(owner, node.attr, None) if isinstance(owner, (ModuleType, type)) else None
     return None
 
 
@@ -170,7 +182,9 @@ def _statement(node: ast.stmt, file: str, space: dict[str, Any]) -> Statement:
         makes, changes = {node.name}, set()  # what its body makes are its own names, or is made when it is called
     told = not loads and all(_is_pure(each.func, space) for each in ast.walk(node) if isinstance(each, ast.Call))
     reads -= _BUILT_IN
-    return Statement(node, file, frozenset(makes), frozenset(changes), frozenset(reads), loads, told)
+    runs = _starts_a_run(node, space)
+    loads, told = loads or runs, told and not runs
+    return Statement(node, file, frozenset(makes), frozenset(changes), frozenset(reads), loads, told, runs)
 
 
 def writes(statement: Statement, space: dict[str, Any]) -> bool:

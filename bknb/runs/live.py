@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from contextvars import Context as Variables
@@ -137,6 +138,7 @@ def plan_live(
     quantity: Quantity | None = None,
 ) -> LivePlan:
     """Return the plan of a live run with every name resolved; raises ``UnknownName`` or ``UsageError``."""
+    sys.audit("bknb.run", "a live run")
     picked = resolve_strategy(strategy, interval=interval)
     if picked.risk is not None:
         get_risk(picked.risk)

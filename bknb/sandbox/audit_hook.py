@@ -29,6 +29,7 @@ _QUIET: Final = frozenset(
         "_thread.start_new_thread",
         "_thread.start_joinable_thread",
         "cpython._PySys_ClearAuditHooks",
+        "bknb.run",
     }
 )
 
