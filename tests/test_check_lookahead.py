@@ -641,6 +641,48 @@ def test_too_few_entries_cannot_be_told():
     assert not found.too_good
 
 
+def test_a_predictable_market_is_a_suspicion_and_no_finding_of_a_leak():
+    """The hour of the day tells what comes; no rule on past prices knows it."""
+    rng = np.random.default_rng(1)
+    count = 45 * 1440
+    hour = np.arange(count) // 60 % 24
+    drift = np.where(hour == 14, 0.00012, 0.0) - np.where(hour == 20, 0.00012, 0.0)
+    closes = 100 * np.exp(np.cumsum(rng.normal(0, 0.0004, count) + drift))
+    opens = np.append(100.0, closes[:-1])
+    minutes = pd.DataFrame(
+        {
+            "timestamp": START - 8 * 86_400_000 + np.arange(count) * 60_000,
+            "open": opens,
+            "high": np.maximum(opens, closes),
+            "low": np.minimum(opens, closes),
+            "close": closes,
+            "volume": 1.0,
+        }
+    )
+
+    def by_the_hour(ctx):
+        hours = {14: True, 20: False}
+        return trade(ctx.price, hours[ctx.when.hour]) if ctx.when.hour in hours else None
+
+    report = bknb.check_lookahead(
+        by_the_hour,
+        exchange=bknb.exchanges.from_frame(minutes),
+        frame=("2024-01-01", "2024-02-05"),
+        interval="1h",
+        moments=8,
+    )
+    assert [finding.kind for finding in report.findings] == ["accuracy"]
+    assert report.suspected
+    assert not report.ok
+    assert report.verdict.startswith("look-ahead is suspected: ")
+    for text in ("entries were right", "the best of 16 rules on past prices reached", "the clock, another symbol"):
+        assert text in report.verdict
+    assert "could be" not in report.report()
+    assert "  SUSPECTED  look-ahead is suspected" in repr(report)
+    assert "NOT OK" not in repr(report)
+    assert "suspected: look-ahead is suspected" in report.report()
+
+
 # -- the report ----------------------------------------------------------------------------------------------------
 
 
@@ -654,6 +696,42 @@ def test_a_strategy_that_always_raises_is_reported():
     report = check(lambda ctx: 1 / 0)
     assert not report.ok
     assert "ZeroDivisionError" in report.verdict
+    assert "test_check_lookahead.py, line" in report.verdict
+
+
+def test_errors_at_some_moments_are_told():
+    def from_the_second_day_on(ctx):
+        if ctx.when.day > 1:
+            raise ValueError("a bug")
+        return trade(ctx.price, up=True)
+
+    report = check(from_the_second_day_on, moments=8)
+    assert (report.asked - report.raised, report.ok) == (24, True)
+    assert f"it raised at {report.raised} of the {report.asked} moments at which it was asked" in report.verdict
+    assert "ValueError: a bug (test_check_lookahead.py, line" in repr(report)
+    assert not check(crossing, moments=4).raised
+
+
+def test_a_check_in_which_every_signal_raised_is_not_ok():
+    def signals_that_raise(ctx):
+        if ctx.when.hour % 6:
+            return None
+        signal = trade(ctx.price, up=True)
+        signal.id = "mine"  # it is frozen
+        return signal
+
+    report = check(signals_that_raise, moments=4)
+    assert not report.ok
+    assert report.signals == 0
+    assert "nothing to compare" in report.verdict
+    assert f"it raised at {report.raised} of the {report.asked} moments" in report.verdict
+    assert report.raised == report.asked // 6 + 1
+
+
+@pytest.mark.parametrize("moments", [None, float("nan"), "a", 2.5, True, 1])
+def test_moments_that_are_no_number_are_refused(moments):
+    with pytest.raises(bknb.UsageError, match=r"whole number of at least 2, got .*\n.* leave it out"):
+        check(crossing, moments=moments)
 
 
 @pytest.mark.slow
@@ -718,6 +796,20 @@ def test_no_further_experiment_follows_one_that_shows_look_ahead():
     (finding,) = check_answers(ask, [60_000], history_ms=[])
     assert finding.kind == "future"
     assert World(until=60_000) not in asked  # the first experiment has shown it
+
+
+def test_a_pointer_of_its_own_into_a_list_is_memory():
+    """It has come to the end of the list after the first pass, and gives the same answers again ever after."""
+    place, seen = [0], []
+
+    def appending(ctx):
+        while place[0] < len(HOURS) and HOURS.timestamp[place[0]] + 3_600_000 <= ctx.when_ms:
+            seen.append(HOURS.close[place[0]])
+            place[0] += 1
+        return trade(ctx.price, seen[-1] > np.mean(seen[-24:])) if seen else None
+
+    report = check(appending, moments=8)
+    assert {finding.kind for finding in report.findings} == {"memory"}, report
 
 
 @pytest.mark.parametrize("period", [2, 3, 4, 6, 12])

@@ -429,7 +429,7 @@ def test_a_script_whose_helper_checks_comes_to_its_end(tmp_path):
     text = STARTING.format(run="check") + "    print(span, run_starter.STARTED)\n"
     (tmp_path / "script.py").write_text(f"import lookahead_cases as cases\nfrom lookahead_cases import CLOSE\n{text}")
     paths = os.pathsep.join([str(tmp_path), os.path.dirname(cases.__file__), *sys.path])  # noqa: PTH120
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, str(tmp_path / "script.py")],
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,

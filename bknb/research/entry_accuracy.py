@@ -1,9 +1,12 @@
-"""Whether entries are on the right side more often than rules that know the past alone could be.
+"""Whether entries are on the right side more often than simple rules on past prices are.
 
 An entry counts from its fill, the open of the first minute after the question, over a fixed time. Entries whose times
 overlap count once. The same entries, and a family of simple causal rules at the same moments (with and against the
 trend of the last 1 to 64 times, always long, always short), are then measured against futures made by shuffling the
 market's moves in blocks: the best of them in each shuffle is what chance can reach.
+
+More than that is no proof of a leak. An honest rule gets there in a market that is predictable by something these rules
+do not know: the clock, another symbol, a level.
 """
 
 from __future__ import annotations
@@ -29,9 +32,12 @@ FEWEST: Final = 20
 _SHUFFLES: Final = 999
 _BLOCK: Final = 8  # times of an entry in one block of the shuffle
 _LOOK_BACKS: Final = (1, 2, 4, 8, 16, 32, 64)
+RULES: Final = 2 + 2 * len(_LOOK_BACKS)
+"""How many causal rules there are."""
+
 _MARGIN: Final = 0.1  # beyond the best causal rule on the market as it is
 LEVEL: Final = 0.01
-"""A leak is found when the p-value, times the number of times tried, is at most this."""
+"""Look-ahead is suspected when the p-value, times the number of times tried, is at most this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +74,7 @@ class Accuracy:
 
     @property
     def too_good(self) -> bool:
-        """Whether no rule on closed candles can be that accurate."""
+        """Whether no causal rule is as accurate: a leak, or a market predictable by what these rules do not know."""
         return self.enough and self.p_value <= LEVEL and self.right >= self.causal + _MARGIN
 
 

@@ -6,7 +6,7 @@ Everything here takes callables and answers; who builds the worlds in which a st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
@@ -14,7 +14,8 @@ import numpy as np
 
 from ..domain.formatting import minute_text, plain_number, utc_text
 from ..reports.markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
-from .entry_accuracy import FEWEST, Accuracy
+from ..user_code import where_it_failed
+from .entry_accuracy import FEWEST, RULES, Accuracy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,13 +30,17 @@ Answer: TypeAlias = tuple[Any, ...]
 NOTHING: Final[Answer] = ("nothing",)
 MEANING: Final[dict[Kind, str]] = {
     "future": "knows something that had not happened yet",
-    "accuracy": "is right more often than any rule on closed candles could be",
+    "accuracy": "is right more often than simple rules on past prices: a suspicion, not a proof",
     "clock": "reads the computer's clock",
     "chance": "answers differently when asked again: random numbers without a seed of their own",
     "memory": "answers differently depending on what it was asked before",
     "outside": "reads something besides the candles; whether it holds the future cannot be seen from here",
     "history": "answers differently when less history is there",
 }
+SUSPICION: Final = (
+    "either a leak that nothing else here could see, or a market predictable by something those rules do not know (the "
+    "clock, another symbol, a level): find out which of its inputs makes it right, and test it on data recorded later"
+)
 BLIND: Final = (
     "numbers typed in, or settings chosen, after looking at this stretch",
     "what compiled libraries and other processes hold inside themselves",
@@ -47,6 +52,8 @@ _SAME_HISTORY: Final = 1e-6  # averages that never forget differ a little with t
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One finding of a look-ahead check: something a strategy must not depend on, and does.
+
+    One of kind ``accuracy`` is a suspicion: no experiment showed what the strategy depends on.
 
     Attributes
     ----------
@@ -100,7 +107,11 @@ class LookaheadReport:
     findings : tuple of Finding
         The worst first.
     failure : str
-        The first exception of the strategy, when it raised at every moment.
+        The first exception of the strategy with its line, when it raised at every moment.
+    asked, raised : int
+        At how many moments it was asked in all, and at how many of these it raised.
+    first_error : str
+        The first exception with its line, when it raised at some moments.
     looked_at : tuple of str
         Data besides the candles that was judged.
     unseen : tuple of str
@@ -120,6 +131,9 @@ class LookaheadReport:
     looked_at: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     accuracy: Accuracy | None = None
+    asked: int = 0
+    raised: int = 0
+    first_error: str = ""
 
     @property
     def ok(self) -> bool:
@@ -127,17 +141,38 @@ class LookaheadReport:
         return not self.findings and self.signals > 0
 
     @property
+    def suspected(self) -> bool:
+        """Whether nothing was found but that the entries are right too often: a suspicion; ``ok`` is false."""
+        return bool(self.findings) and all(finding.kind == "accuracy" for finding in self.findings)
+
+    @property
     def verdict(self) -> str:
-        """The result in one sentence."""
+        """The result in one sentence, and at how many moments the strategy raised."""
         if self.failure:
             return f"it raised at every moment, so nothing could be compared: {self.failure}"
+        if not self.raised:
+            return self._result()
+        moments = f"it raised at {self.raised:,} of the {self.asked:,} moments at which it was asked"
+        return f"{self._result()}; {moments}, first {self.first_error}"
+
+    def _result(self) -> str:
         kinds = list(dict.fromkeys(finding.kind for finding in self.findings))
         if kinds:
-            return "; ".join(f"it {MEANING[kind]}" for kind in kinds)
+            return "; ".join(self._suspicion() if kind == "accuracy" else f"it {MEANING[kind]}" for kind in kinds)
         if not self.signals:
-            return "it gave no signal at these moments, so there was nothing to compare; try a longer frame"
+            return "it gave no signal at these moments, so there was nothing to compare; try " + (
+                "to mend what it raises" if self.raised else "a longer frame"
+            )
         where = [f"{self.moments} moments, {self.signals} of them with a signal", *self.looked_at]
         return f"nothing found in {'; '.join(where)}"
+
+    def _suspicion(self) -> str:
+        found = next(finding for finding in self.findings if finding.kind == "accuracy")
+        return f"look-ahead is suspected: {found.what}, {found.how}; {SUSPICION}"
+
+    @property
+    def _headline(self) -> str:
+        return "" if self.ok else "suspected" if self.suspected else "not ok"
 
     @property
     def entries_text(self) -> str:
@@ -147,10 +182,7 @@ class LookaheadReport:
             return "not measured"
         if not found.enough:
             return f"{found.entries} entries that do not overlap, too few to tell ({FEWEST} are needed)"
-        return (
-            f"{found.right:.0%} of {found.entries} right after {found.minutes} minutes; rules on the past reach "
-            f"{found.reached:.0%} on a shuffled future, {found.causal:.0%} on this market (p = {found.p_value:.2g})"
-        )
+        return f"{found.right:.0%} of {found.entries} were right after {found.minutes} minutes; {_reached(found)}"
 
     @property
     def cannot_see(self) -> tuple[str, ...]:
@@ -160,7 +192,7 @@ class LookaheadReport:
     def __repr__(self) -> str:
         seen = f"{self.signals} of {self.moments} moments with a signal"
         lines = [f"look-ahead check of {self.strategy} on {self.symbol}, every {self.interval}: {seen}"]
-        lines.append(f"  {self.verdict}" if self.ok else f"  NOT OK  {self.verdict}")
+        lines.append(f"  {self.verdict}" if self.ok else f"  {self._headline.upper()}  {self.verdict}")
         lines += [f"  {finding}" for finding in self.findings]
         if not self.failure:
             lines.append(f"  entries: {self.entries_text}")
@@ -174,7 +206,7 @@ class LookaheadReport:
             ("Strategy", f"{self.strategy} on {self.symbol}, every {self.interval}"),
             ("Looked at", f"{self.moments} moments, {self.signals} of them with a signal"),
             ("Looks back", self.looks_back or "not known"),
-            ("Verdict", self.verdict if self.ok else f"not ok: {self.verdict}"),
+            ("Verdict", self.verdict if self.ok else f"{self._headline}: {self.verdict}"),
             ("Entries", self.entries_text),
             ("Cannot see", "; ".join(self.cannot_see)),
         ]
@@ -221,18 +253,24 @@ def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def accuracy_findings(accuracy: Accuracy) -> list[Finding]:
-    """A finding when entries are right more often than a rule on closed candles can be."""
+    """A finding, which is a suspicion, when entries are right more often than simple rules on past prices."""
     if not accuracy.too_good:
         return []
     return [
         Finding(
             kind="accuracy",
-            what=f"{accuracy.right:.0%} of {accuracy.entries} entries are right after {accuracy.minutes} minutes",
-            how=f"rules on the past reach {accuracy.reached:.0%} on a shuffled future and {accuracy.causal:.0%} "
-            f"on this market (p = {accuracy.p_value:.2g})",
+            what=f"{accuracy.right:.0%} of {accuracy.entries} entries were right after {accuracy.minutes} minutes",
+            how=_reached(accuracy),
             times=accuracy.entries,
         )
     ]
+
+
+def _reached(accuracy: Accuracy) -> str:
+    return (
+        f"the best of {RULES} rules on past prices reached {accuracy.reached:.0%} at most in 99 of 100 shuffled "
+        f"futures, and {accuracy.causal:.0%} on this market (p = {accuracy.p_value:.2g})"
+    )
 
 
 # -- answers -------------------------------------------------------------------------------------------------------
@@ -280,6 +318,12 @@ def first_line(error: BaseException) -> str:
     """The class of an error and the first line of its text."""
     text = str(error)
     return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
+
+
+def line_with_place(error: BaseException) -> str:
+    """An error in one line, with the line of the user's code at which it arose."""
+    where = where_it_failed(error)
+    return f"{first_line(error)} ({where})" if where else first_line(error)
 
 
 # -- get_signals: rows over all candles ----------------------------------------------------------------------------
@@ -500,7 +544,9 @@ AsIs: Final = World()
 Asked: TypeAlias = Callable[[int, World], Answer]
 
 
-def check_answers(ask: Asked, moments: Sequence[int], *, history_ms: Sequence[int]) -> list[Finding]:
+def check_answers(
+    ask: Asked, moments: Sequence[int], *, history_ms: Sequence[int], known: Mapping[int, Answer] | None = None
+) -> list[Finding]:
     """Findings for answers that change with the future, with chance, with the order of calls, or with less history.
 
     Parameters
@@ -511,8 +557,16 @@ def check_answers(ask: Asked, moments: Sequence[int], *, history_ms: Sequence[in
         In order of time; the answers of a first pass over all of them are the reference.
     history_ms
         Lengths of history to try.
+    known
+        Answers of an earlier pass, over these and other moments in order of time; a strategy that moves through its own
+        copy of the data has come to its end in it, and answers the same ever after.
     """
     first = {when: ask(when, AsIs) for when in moments}
+    moved = [(when, first[when]) for when in moments if known is not None and not same(known[when], first[when])]
+    if moved and known is not None:
+        return _not_repeatable(ask, moments, first) or [
+            _finding("memory", _KEPT, "the same questions were asked again, in the same order", dict(known), moved)
+        ]
     unsteady = _not_repeatable(ask, moments, first)
     if unsteady:
         return unsteady  # answers that change by themselves prove nothing about the future
@@ -540,6 +594,9 @@ def check_answers(ask: Asked, moments: Sequence[int], *, history_ms: Sequence[in
     return findings
 
 
+_KEPT: Final = "something it keeps between two questions, or numbers drawn without a seed"
+
+
 def _not_repeatable(ask: Asked, moments: Sequence[int], first: dict[int, Answer]) -> list[Finding]:
     """Findings for answers that differ when asked again, in the same order or backwards."""
     ask(moments[0], AsIs)  # once more: a counter whose period divides the number of moments would be in step again
@@ -553,8 +610,7 @@ def _not_repeatable(ask: Asked, moments: Sequence[int], first: dict[int, Answer]
     moved = any(not same(seeded[0][when], other[when]) for other in seeded[2:] for when in moments)
     if steady and moved:
         return [_finding("chance", "random numbers of the process", "the same question was asked again", first, apart)]
-    text = "something it keeps between two questions, or numbers drawn without a seed"
-    return [_finding("memory", text, "the same questions were asked again, forwards and backwards", first, apart)]
+    return [_finding("memory", _KEPT, "the same questions were asked again, forwards and backwards", first, apart)]
 
 
 def _finding(kind: Kind, what: str, how: str, first: dict[int, Answer], apart: list[tuple[int, Answer]]) -> Finding:

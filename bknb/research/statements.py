@@ -123,7 +123,7 @@ def _installed(space: dict[str, Any]) -> bool:
 
 
 def _starts_a_run(node: ast.stmt, space: dict[str, Any]) -> bool:
-    """Whether a statement calls bknb to do more than to fetch candles, or a function of the user's that starts a run."""
+    """Whether a statement calls bknb to do more than to fetch candles, or a function of the user's that does."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return False
     calls = [each.func for each in ast.walk(node) if isinstance(each, ast.Call)]

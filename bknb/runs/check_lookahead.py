@@ -43,7 +43,7 @@ from ..research.lookahead_checks import (
     check_row_history,
     check_rows,
     choose,
-    first_line,
+    line_with_place,
     perturbed,
     sort_findings,
 )
@@ -83,7 +83,9 @@ def check_lookahead(
     future as well; statements of its module or notebook that made variables of such data are run again over it. It is
     also asked twice and backwards, with less history, and watched for clocks, files and the network. Rows of a
     ``get_signals`` are compared with those computed from fewer candles. Last, the accuracy of its entries is held
-    against what rules on the past reach on futures shuffled in blocks.
+    against what simple rules on past prices reach on futures shuffled in blocks. Entries that are right more often are
+    a suspicion (``.suspected``): a leak that nothing else could see, or a market predictable by something those rules
+    do not know, such as the clock, another symbol, or a level.
 
     That nothing was found is no proof: the report says what was looked at and what it cannot see.
 
@@ -101,14 +103,15 @@ def check_lookahead(
     Returns
     -------
     LookaheadReport
-        It shows itself; ``.ok`` (nothing found), ``.findings``, ``.looked_at``, ``.cannot_see``, ``.accuracy``,
-        ``.to_pandas()``, ``.report()``.
+        It shows itself; ``.ok`` (nothing found or suspected), ``.suspected``, ``.findings``, ``.looked_at``,
+        ``.cannot_see``, ``.accuracy``, ``.raised`` (at how many of ``.asked`` moments it raised), ``.to_pandas()``,
+        ``.report()``.
 
     Raises
     ------
     UsageError
-        When the frame holds no moment to ask at, when a strategy that is being checked asks for it, or when a check
-        that was interrupted before still waits for an answer.
+        When ``moments`` is no whole number of at least 2, when the frame holds no moment to ask at, when a strategy
+        that is being checked asks for it, or when a check that was interrupted before still waits for an answer.
 
     Notes
     -----
@@ -134,8 +137,11 @@ def check_lookahead(
     True
     """
     plan = plan_backtest(symbol, strategy, exchange, frame, interval, settings=settings, allow_gaps=allow_gaps)
-    if moments < 2:
-        raise UsageError(f"moments must be at least 2, got {moments}")
+    if not isinstance(moments, (int, np.integer)) or isinstance(moments, bool) or moments < 2:
+        raise UsageError(
+            f"moments must be a whole number of at least 2, got {moments!r:.80}\n"
+            "it says how many moments to look at closely: leave it out for 40"
+        )
     if belongs():
         raise UsageError(
             f"a strategy must not check itself: {plan.strategy.name} was to be checked by a strategy that is being "
@@ -145,7 +151,7 @@ def check_lookahead(
 
     def work() -> LookaheadReport:
         with check.running():
-            return _Check(plan, check, moments=moments, seed=seed).report()
+            return _Check(plan, check, moments=int(moments), seed=seed).report()
 
     with running(plan.strategy):
         return _in_thread(work, check)
@@ -296,7 +302,7 @@ class _Check:
         except NotEnoughData:
             return ("warm-up",)
         except Exception as error:  # noqa: BLE001 -- whatever a strategy raises is an answer to compare
-            self._failure = self._failure or first_line(error)
+            self._failure = self._failure or line_with_place(error)
             return ("error", type(error).__name__)
         finally:
             current.reset(token)
@@ -315,13 +321,13 @@ class _Check:
         live = [at for at, when in enumerate(scanned) if answers[when][0] in ("long", "short")]
         last = max(2, len(scanned) - 1)
         chosen = [scanned[at] for at in choose(live, 0, last, count=self.count, seed=self.seed)]
-        raised = all(answer[0] == "error" for answer in answers.values())
+        errors = sum(answer[0] == "error" for answer in answers.values())
+        first_error, raised = self._failure, errors == len(answers)
         findings: list[Finding] = []
         accuracy: Accuracy | None = None
         if not raised:
-            self._failure = ""
             clocks, read = self._watched(chosen)
-            findings = [*self._rows(), *self._answers(chosen), *clocks]
+            findings = [*self._rows(), *self._answers(chosen, answers), *clocks]
             if any(finding.kind in ("memory", "chance") for finding in findings):
                 self.unseen.append("data besides the candles: answers that change by themselves prove nothing")
             else:
@@ -336,7 +342,10 @@ class _Check:
             signals=max(sum(answers[when][0] in ("long", "short") for when in chosen), self._row_signals),
             looks_back=self.window.looked,
             findings=sort_findings(findings),
-            failure=self._failure if raised else "",
+            failure=first_error if raised else "",
+            asked=len(answers),
+            raised=errors,
+            first_error=first_error if errors else "",
             looked_at=tuple(self.looked_at),
             unseen=tuple(dict.fromkeys(self.unseen)),
             accuracy=accuracy,
@@ -390,12 +399,12 @@ class _Check:
             return found
         return check_row_history(evaluate, candles.copy(), lookback=strategy.lookback, **options)
 
-    def _answers(self, chosen: Sequence[int]) -> list[Finding]:
+    def _answers(self, chosen: Sequence[int], known: dict[int, Answer]) -> list[Finding]:
         if self.strategy.get_signals is not None:
             chosen = chosen[:: max(1, len(chosen) // _OUTSIDE)]
         reach = self.window.reach
         lengths = [max(reach // 2, MINUTE_MS * 10), reach * 2] if reach and self.strategy.get_signals is None else []
-        return check_answers(self.ask, chosen, history_ms=lengths)
+        return check_answers(self.ask, chosen, history_ms=lengths, known=known)
 
     def _watched(self, chosen: Sequence[int]) -> tuple[list[Finding], dict[str, str]]:
         """Return findings about clocks, and what else was read, with its lines."""
