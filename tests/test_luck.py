@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bknb
 from bknb.kernels.random_trades import outcomes, outcomes_plain
 from bknb.runs.luck import _compounded, market_of, shapes_of
+from bknb.runs.random_moments import at_same_hours, hours_of
 
 START = 1_704_067_200_000
 MINUTE = 60_000
@@ -152,6 +154,95 @@ def test_random_entries_are_as_good_as_random_entries():
     assert np.mean(np.array(shares) < 0.1) < 0.22
 
 
+DAY = 1440 * MINUTE
+
+
+def wild_in_the_afternoon(seed):
+    """Seven days of a market without drift whose prices move five times as much from 14:00 to 17:00."""
+    rng = np.random.default_rng(seed)
+    times = START + np.arange(7 * 1440) * MINUTE
+    hours = times // (60 * MINUTE) % 24
+    steps = np.where((hours >= 14) & (hours < 17), 0.0015, 0.0003)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 1, len(times)) * steps))
+    open_ = np.concatenate([[100.0], close[:-1]])
+    columns = {"high": np.maximum(open_, close), "low": np.minimum(open_, close), "volume": np.ones(len(times))}
+    return bknb.Candles.from_columns(timestamp=times, open=open_, close=close, **columns)
+
+
+def twice_a_day(seed):
+    """Enters at two moments of each afternoon, on a side drawn by lot."""
+
+    def get_signal(ctx):
+        if ctx.when.hour not in (14, 15):
+            return None
+        side = 1 if np.random.default_rng([seed, ctx.when_ms]).random() < 0.5 else -1
+        return bknb.Signal(
+            position="long" if side > 0 else "short",
+            price_take_profit=ctx.price * (1 + side * 0.05),
+            price_stop_loss=ctx.price * (1 - side * 0.05),
+            minute_estimated_time=50,
+        )
+
+    return get_signal
+
+
+def test_each_random_trade_has_the_hour_of_the_day_of_its_own():
+    """Luck in wild hours is no skill: the random trades are in them too."""
+    chances = []
+    for seed in range(40):
+        exchange = bknb.exchanges.from_frame(wild_in_the_afternoon(seed), name="wild")
+        result = bknb.backtest(
+            "X", strategy=twice_a_day(seed), exchange=exchange, frame=(START, START + 6 * DAY), interval="1h",
+            settings={"percent_fee": 0, "percent_slippage": 0},
+        )  # fmt: skip
+        compared = bknb.luck(result, n=150, seed=seed)
+        assert compared.by_hour
+        chances.append(compared.p_value)
+    assert np.mean(np.array(chances) < 0.05) <= 0.15
+    assert np.mean(np.array(chances) > 0.95) <= 0.15
+    assert "at random moments of the same hours of the day" in compared.verdict
+    assert "only the hour of the day is kept" in repr(compared)
+
+
+def test_a_frame_of_fewer_than_five_days_has_too_few_moments_of_an_hour():
+    exchange = bknb.exchanges.from_frame(wild_in_the_afternoon(1), name="wild")
+    found = {
+        days: bknb.luck(
+            bknb.backtest(
+                "X", strategy=twice_a_day(1), exchange=exchange, frame=(START, START + days * DAY), interval="1h"
+            ),
+            n=20,
+        )
+        for days in (4, 5)
+    }
+    assert [found[days].by_hour for days in (4, 5)] == [False, True]
+    assert "at random moments of any hour" in found[4].verdict
+    assert "fewer than 5 days" in found[4].limits
+
+
+def test_hours_are_those_of_the_market_and_trades_are_apart():
+    days, zone = 40, "America/New_York"
+    times = START + 60 * DAY + np.arange(days * 1440) * MINUTE  # summer time begins on the ninth of them
+    there = pd.to_datetime(times, unit="ms", utc=True).tz_convert(zone)
+    entries = np.flatnonzero((there.hour == 10) & (there.minute == 5))[::2].astype(np.int64)
+    lengths = np.full(len(entries), 90)
+    hours = hours_of(times, entries, 0, len(times) - 10, zone)
+    assert hours.days == days
+    starts = at_same_hours(np.random.default_rng(3), 50, hours, lengths, len(times) - 10)
+    assert set(there.hour[starts.ravel()]) == {10}
+    assert len(np.unique(there.minute[starts.ravel()])) == 60
+    ordered = np.sort(starts, axis=1)
+    assert (np.diff(ordered, axis=1) >= 90).all()
+    assert len(np.unique(there.normalize()[starts.ravel()])) == days
+
+
+def test_random_trades_do_not_reach_beyond_the_frame():
+    times = START + np.arange(6 * 1440) * MINUTE
+    hours = hours_of(times, np.array([1400]), 0, len(times), "UTC")
+    starts = at_same_hours(np.random.default_rng(3), 200, hours, np.array([200]), len(times))
+    assert starts.max() + 200 <= len(times)
+
+
 def test_knowing_the_future_is_not_luck():
     candles = rows(9)
     closes = candles.close
@@ -193,7 +284,8 @@ def test_longs_in_a_rising_market_are_no_skill():
 
 def test_it_is_shown_in_words_and_bars():
     compared = bknb.luck(ran(at_random(0.01), source(7)), n=100)
-    assert "of 100 runs with the same trades at random moments did at least as well" in repr(compared)
+    assert "of 100 runs with the same trades at random moments of any hour did at least as well" in repr(compared)
+    assert "the frame has fewer than 5 days to choose from" in repr(compared)
     shown = compared._repr_html_()
     assert shown.count("<span") == 40
     assert compared.verdict in shown
