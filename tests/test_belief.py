@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from statistics import NormalDist
 
 import numpy as np
@@ -244,3 +245,73 @@ def test_belief_counts_a_comparison_and_a_sweep():
     assert swept.trials == found.deflated.trials == 7  # the three of the comparison were tried on these data too
     assert found.overfitting.strategies == 4
     assert "by luck alone the best of 7" in found.verdict
+
+
+def test_results_without_a_trade_are_too_few():
+    nothing = bknb.backtest("BTCUSDT", strategy=lambda: None, interval="1d", exchange="demo", frame=("2024-01-01", "2024-01-05"))
+    for given in (nothing, [], [float("nan")] * 40):
+        found = bknb.belief(given)
+        assert found.verdict.startswith("too few to tell: 0 results")
+        assert "too few to tell" in found.report()
+
+
+def test_results_that_are_no_finite_numbers_are_counted():
+    found = bknb.belief([1.0, -1.0, float("nan"), None, float("inf")] * 20)
+    assert (found.left_out, found.deflated.observations) == (60, 40)
+    assert "Trades: 40 (60 without a finite result are left out)" in repr(found)
+
+
+def test_a_losing_result_is_not_called_luck():
+    verdict = bknb.belief(np.random.default_rng(2).normal(-0.5, 1.0, 100)).verdict
+    assert "may well be luck" not in verdict
+    assert verdict.endswith("the results lose on average, there is no edge to explain")
+
+
+def test_the_compounded_account_comes_before_the_sum():
+    found = bknb.belief([10.0, -10.0] * 20)
+    assert found.total_return == pytest.approx((0.99**20 - 1) * 100)
+    shown = repr(found)
+    assert "Total return, compounded: -18.21 %" in shown
+    assert shown.index("Total return") < shown.index("Sum of results")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"level": "a"}, "level must be between 0 and 1, such as 0.9, got 'a'"),
+        ({"block": "a"}, "block must be at least 1 observation, got 'a'"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"seed": 1.5}, "seed must be a whole number of at least 0, got 1.5"),
+        ({"seed": "a"}, "seed must be a whole number of at least 0, got 'a'"),
+        ({"resamples": 150.5}, "resamples must be a whole number of at least 100, got 150.5"),
+        ({"trials": 1.5}, "trials must be a whole number, or the Sharpe ratios of all trials, got 1.5"),
+        ({"trials": []}, "each a number; got none"),
+        ({"trials": [float("nan"), 1.0]}, "each a number; got 1 of 2 that are none"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(options, said):
+    with pytest.raises(bknb.UsageError, match=re.escape(said)):
+        bknb.belief(np.random.default_rng(1).normal(size=60), **options)
+
+
+def test_what_is_no_single_result_is_refused():
+    with pytest.raises(bknb.UsageError, match=r"results are percent, of at most 1e\+50, got 1e\+308"):
+        bknb.belief([1e308, -1e308] * 30)
+
+
+def test_a_whole_search_is_no_result():
+    def get_signals(candles, up=1.02):
+        return {"position": candles.close > 0, "price_take_profit": candles.close * up,
+                "price_stop_loss": candles.close * 0.99, "minute_estimated_time": 240}  # fmt: skip
+
+    where = {"exchange": "demo", "frame": ("2024-01-01", "2024-01-05")}
+    swept = bknb.sweep(
+        get_signals, params={"up": [1.02, 1.03]}, symbol="BTCUSDT", interval="4h", metric="total_pnl", **where
+    )
+    with pytest.raises(bknb.UsageError, match=r"got a sweep\npass its best run: bknb.belief\(sweep.run\(\), trials=sweep\)"):
+        bknb.belief(swept)
+    assert bknb.belief(swept.run(), trials=swept).deflated.trials >= 2
+    bknb.add_strategy("one", interval="4h", get_signals=get_signals)
+    compared = bknb.walker("BTCUSDT", strategies=["one"], **where)
+    with pytest.raises(bknb.UsageError, match="belief judges one result, got a comparison"):
+        bknb.belief(compared)

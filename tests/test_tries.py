@@ -148,12 +148,22 @@ def test_a_ledger_that_cannot_be_written_is_told_once_and_the_run_goes_on(tmp_pa
 
 def _told_once():
     first, second = (bknb.backtest("BTCUSDT", strategy=bracket(1.02), frame=WEEK, **RUN) for _ in range(2))
-    assert first.tries is second.tries is None
     assert len(first.trades) == len(second.trades) > 0
     assert len(first.warnings) == 1
-    assert "are not counted: cannot" in first.warnings[0]
+    assert "how many strategies were tried on these data is unknown: cannot" in first.warnings[0]
     assert "count_tries=False" in first.warnings[0]
     assert second.warnings == []
+    third = bknb.backtest("BTCUSDT", strategy=bracket(1.03), frame=WEEK, **RUN)
+    other = bknb.backtest("ETHUSDT", strategy=bracket(1.03), frame=WEEK, **RUN)
+    assert [each.tries.count for each in (first, second, third, other)] == [1, 1, 2, 1]
+    for shown in (third.tries.line, repr(third), third.report()):
+        assert "tries unknown: ledger cannot " in shown
+        assert "; at least 2 on these data" in shown
+    believed = bknb.belief(first)
+    assert (believed.counted, believed.deflated.trials) == (2, 2)
+    assert believed.unknown in third.tries.line
+    assert "at least 2 (tries unknown: ledger cannot " in repr(believed)
+    assert "tries unknown" in believed.verdict
 
 
 def test_a_line_that_was_cut_off_hides_no_other(ledger):
@@ -162,6 +172,26 @@ def test_a_line_that_was_cut_off_hides_no_other(ledger):
         file.write(b'{"on":{"exch')
     assert tried(bracket(1.03)).count == 2
     assert tried(bracket(1.04)).count == 3
+
+
+def test_damaged_lines_are_told_with_their_number_and_file(ledger):
+    for up in (1.02, 1.03, 1.04, 1.05):
+        tried(bracket(up))
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join([lines[0], b"#" + lines[1], lines[2][:20] + b"\n", lines[3]]))
+    first, second = (bknb.backtest("BTCUSDT", strategy=bracket(up), frame=WEEK, **RUN) for up in (1.02, 1.06))
+    assert [each.tries.count for each in (first, second)] == [2, 3]
+    assert first.warnings == [f"2 lines of {ledger} cannot be read: the strategies tried in them are not counted"]
+    assert second.warnings == []
+    said = f"the 3rd strategy tried on these data (at least: 2 lines of {ledger} cannot be read)"
+    assert second.tries.line == said
+    assert said in repr(second)
+
+
+def test_frames_that_touch_share_nothing():
+    assert tried(bracket(1.02)).count == 1
+    assert tried(bracket(1.03), ("2024-01-08", "2024-01-12")).count == 1
+    assert tried(bracket(1.04), ("2024-01-07 23:59", "2024-01-09")).count == 3
 
 
 ADDS = """
@@ -279,6 +309,6 @@ def test_a_file_of_something_else_is_no_ledger_and_stays_as_it_is(ledger):
     ledger.parent.mkdir()
     ledger.write_text("my notes\n")
     result = bknb.backtest("BTCUSDT", strategy=bracket(1.02), frame=WEEK, **RUN)
-    assert result.tries is None
+    assert "holds no try" in result.tries.unknown
     assert "holds no try" in result.warnings[0]
     assert ledger.read_text() == "my notes\n"

@@ -235,7 +235,10 @@ def kelly_at_stop(
 def _kelly_stake(win_rate: float, win_loss_ratio: float) -> float:
     """The share of the balance that a lost bet takes where wealth grows fastest."""
     _positive(win_loss_ratio=win_loss_ratio)
-    if not 0 < win_rate < 1:
+    share: object = win_rate
+    if not isinstance(share, (int, float)) or isinstance(share, bool):
+        raise UsageError(f"win_rate must be a share between 0 and 1, got {share!r}")
+    if not 0 < share < 1:
         hint = f"\n{win_rate:g} % is {win_rate / 100:g}" if 1 < win_rate < 100 else ""
         raise UsageError(f"win_rate must be a share between 0 and 1, got {win_rate!r}{hint}")
     return max(0.0, (win_rate * win_loss_ratio - (1 - win_rate)) / win_loss_ratio)

@@ -195,7 +195,8 @@ def _broken_target(signal: Signal, *, entry: float, settings: Settings) -> list[
     if net <= 0:
         costs = f"percent_fee = {settings.percent_fee:g}, percent_slippage = {settings.percent_slippage:g}"
         text = f"at price_take_profit the trade would make {net:.3f} % after two fees and two slippages ({costs})"
-        found.append(Reason("take_profit_costs", text))
+        free = "settings={'percent_fee': 0, 'percent_slippage': 0} trades without costs"
+        found.append(Reason("take_profit_costs", f"{text}; {free}, or set a price_take_profit further away"))
     return found
 
 

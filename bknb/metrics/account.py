@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
+from ..domain.formatting import duration_text
 from ..domain.gates import GATES
 from ..domain.html import Html, element, elements
-from ..domain.interval import DAY_MS
+from ..domain.interval import DAY_MS, MINUTE_MS
 from .account_definitions import ACCOUNT_DEFINITIONS, SESSION_DAYS, SHORT_DAYS, account_text
 from .figure_table import Explained
 
@@ -178,6 +179,9 @@ def account_figures(
 
 
 def _short(days: float) -> str:
+    if days < 1:
+        minutes = days * DAY_MS / MINUTE_MS
+        return f"the frame has {duration_text(minutes)}, at least {GATES.min_span_days:g} days are needed"
     return f"the frame has {days:.1f} days, at least {GATES.min_span_days:g} are needed"
 
 

@@ -107,9 +107,9 @@ _PER_YEAR: Final = "trades/year"
 _ARITHMETIC: Final = "plain arithmetic"
 _FEW: Final = f"fewer than {GATES.min_trades} trades"
 _NO_TRADE: Final = "no trade"
-_GATES: Final = (
-    f"{_FEW}, span under {GATES.min_span_days:g} days, or more than {GATES.max_trades_per_year:g} trades a year"
-)
+_SHORT: Final = f"span under {GATES.min_span_days:g} days"
+_OFTEN: Final = f"more than {GATES.max_trades_per_year:g} trades a year"
+_GATES: Final = f"{_FEW}, {_SHORT}, or {_OFTEN}"
 _PROFILE: Final = f"fewer than {MIN_PROFILE_POINTS} closing prices"
 _NO_MOVE: Final = f"{_PROFILE}, or no price differs from the one before"
 _CLAMPED: Final = f"clamped to -{GATES.max_ratio:g} .. {GATES.max_ratio:g}"
@@ -302,11 +302,6 @@ def lower_is_better(figure: str) -> bool:
     return figure in DEFINITIONS and DEFINITIONS[figure].lower_is_better
 
 
-def _least(given: str) -> int:
-    """The trades that a figure needs, as its definition tells when it is not available."""
-    return GATES.min_trades if given.startswith(_FEW) else 1
-
-
 def why_missing(key: str, figures: Mapping[str, Any]) -> str:
     """Why a figure of a sample is not available, as far as the sample tells.
 
@@ -314,16 +309,49 @@ def why_missing(key: str, figures: Mapping[str, Any]) -> str:
     --------
     >>> why_missing("sharpe_ratio", {"n": 3}), why_missing("sharpe_ratio", {"n": 30}), why_missing("win_rate", {"n": 0})
     ('fewer than 10 trades', 'std_dev at most 1e-9', 'no trade')
+    >>> why_missing("profit_factor", {"n": 3, "win_count": 3, "loss_count": 0})
+    'no loss'
     """
-    count, given = int(figures.get("n") or 0), _GATES if key == "trades_per_year" else DEFINITIONS[key].null_when
-    if not count:
+    given = _GATES if key == "trades_per_year" else DEFINITIONS[key].null_when
+    if not int(figures.get("n") or 0):
         return _NO_TRADE
-    for nothing, name in (("no win", "win_count"), ("no loss", "loss_count")):
-        if nothing in given and figures.get(name) == 0 and count >= _least(given):
-            return nothing
-    if given.startswith(_FEW):
-        return _FEW if count < GATES.min_trades else given.removeprefix(_FEW).lstrip(", ").removeprefix("or ")
-    return given
+    parts = given.partition(" (")[0].replace(", or ", ", ").split(", ")
+    parts.sort(key=lambda part: part != _FEW)
+    held = {part: _holds(part, figures) for part in parts}
+    found = [part for part in parts if held[part]] or [part for part in parts if held[part] is None]
+    if not found:
+        return given
+    first, further = found[0], found[0].removeprefix("no ")
+    if held[first] and further in DEFINITIONS:
+        return f"{first}: {why_missing(further, figures)}"
+    return first if held[first] else ", or ".join(found)
+
+
+def _holds(reason: str, figures: Mapping[str, Any]) -> bool | None:
+    """Whether a reason holds for a sample; None where its figures do not tell."""
+    if reason not in _TELLS:
+        return None
+    test, *needed = _TELLS[reason]
+    return bool(test(*(figures[name] for name in needed))) if all(name in figures for name in needed) else None
+
+
+_TELLS: Final[dict[str, tuple[Any, ...]]] = {
+    _FEW: (lambda count: count < GATES.min_trades, "n"),
+    "no win": (lambda wins: wins == 0, "win_count"),
+    "no loss": (lambda losses: losses == 0, "loss_count"),
+    "no win and no loss": (lambda wins, losses: wins == losses == 0, "win_count", "loss_count"),
+    "a blown account": (lambda blown: blown, "blown"),
+    "no drawdown": (lambda fall: fall is not None and fall <= GATES.epsilon, "max_drawdown"),
+    "no sharpe_ratio": (lambda ratio: ratio is None, "sharpe_ratio"),
+    "no expected_yearly_returns": (lambda yearly: yearly is None, "expected_yearly_returns"),
+    _SHORT: (lambda span: span is None or span < GATES.min_span_days, "span_days"),
+    _OFTEN: (
+        lambda count, span: bool(span) and count / span * GATES.days_a_year > GATES.max_trades_per_year,
+        *("n", "span_days"),
+    ),
+    _PROFILE: (lambda step: step is None, "median_step_size"),
+}
+"""When a reason holds, and the figures that tell."""
 
 
 _PER_TRADE: Final = frozenset({"sharpe_ratio", "sortino_ratio"})

@@ -34,6 +34,9 @@ class Explained(dict[str, Any]):
         """The definition of every figure, by name; figures of one symbol in a heat table have their own."""
         return self._definitions
 
+    def __missing__(self, key: object) -> Any:
+        raise KeyError(str(UnknownName("figure", key, known=self)))
+
     def explain(self, key: str | None = None) -> str:
         """Definition and value of one figure, or of all of them, as text to print.
 

@@ -21,9 +21,13 @@ CUT_OFF: Final = ("frame_end", "data_end")
 """Reasons with which a position had no end of its own."""
 
 
-def cut_off(closed: Iterable[Closed], last: int | None) -> list[Closed]:
-    """The positions that the end of the frame, at ``last`` (UTC ms), or the end of the data closed."""
-    return [event for event in closed if event.close_reason in CUT_OFF or (last is not None and event.closed_at > last)]
+def cut_off(closed: Iterable[Closed]) -> list[Closed]:
+    """The positions that the end of the frame or the end of the data closed, by their close reason.
+
+    One that ended for a reason of its own, such as a deadline in closed hours whose order is filled behind the frame,
+    is none of them: these are what ``result.statistics(leave_out=["frame_end", "data_end"])`` leaves out.
+    """
+    return [event for event in closed if event.close_reason in CUT_OFF]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

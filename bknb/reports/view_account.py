@@ -82,7 +82,7 @@ def account_of_view(view: RunView) -> Account:
     terms = _terms(view)
     times, opens, closes = _bars(view)
     positions = _positions(view, terms)
-    without_end = len(cut_off(view.trades.events, view.end_ms)) + len(positions) - len(view.trades)
+    without_end = len(cut_off(view.trades.events)) + len(positions) - len(view.trades)
     marked = mark_run(positions, times, closes, terms)
     return account_of(marked, positions, times, opens, closes, terms, cut_off=without_end)
 

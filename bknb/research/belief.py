@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..domain.formatting import MISSING, number_text, share_text
+from ..domain.formatting import MISSING, number_text, percent_text, share_text
 from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UsageError
 from ..metrics.definitions import DEFINITIONS, explained_text, figure_text
 from ..reports.markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
-from .bootstrap import Intervals, bootstrap
+from .bootstrap import Intervals, bootstrap, row_of_numbers
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
 from .pbo import Overfitting, overfitting
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 _LUCK: Final = 0.05  # a chance above this is called luck in the sentence
 _TITLES: Final = ("Figure", "Value", "Low", "High", "Winning side")
@@ -38,6 +41,12 @@ class Belief:
         Of the search, where its daily returns are known.
     counted : int
         Strategies that the ledger of tries holds on these candles by now; 0 where there is none.
+    unknown : str
+        Why the ledger of tries does not tell how many there were; empty where it does.
+    left_out : int
+        Results that are no finite numbers.
+    total_return : float
+        Of an account that is put into each position in turn, percent.
     """
 
     name: str
@@ -45,16 +54,24 @@ class Belief:
     intervals: Intervals
     overfitting: Overfitting | None
     counted: int = 0
+    unknown: str = ""
+    left_out: int = 0
+    total_return: float = 0.0
 
     @property
     def verdict(self) -> str:
         """The evidence in one sentence."""
+        return f"{self._judged()}; tries unknown" if self.unknown else self._judged()
+
+    def _judged(self) -> str:
         chance = self.deflated.p_value
         tried = self.deflated.trials
         of = "one strategy" if tried == 1 else f"the best of {tried:,.0f}"
         if chance is None:
             return self.deflated.too_few
         text = f"by luck alone {of} would look at least this good in {share_text(chance)} of all searches"
+        if (self.deflated.sharpe_ratio or 0.0) < 0:
+            return f"{text}: the results lose on average, there is no edge to explain"
         return f"{text}: {'that may well be luck' if chance > _LUCK else 'luck alone rarely does that'}"
 
     def to_pandas(self) -> pd.DataFrame:
@@ -63,10 +80,16 @@ class Belief:
 
     def _pairs(self) -> list[tuple[str, str]]:
         own = self.deflated
+        without = f" ({self.left_out:,} without a finite result are left out)" if self.left_out else ""
+        known = f" ({self.counted:,} counted on these data)" if self.counted else ""
+        tried = f"{own.trials:,.6g}{known}"
+        if self.unknown:
+            tried = f"at least {own.trials:,.6g} (tries unknown: ledger {self.unknown})"
         pairs = [
             ("Verdict", self.verdict),
-            ("Trades", f"{own.observations:,}"),
-            ("Tried", f"{own.trials:,.6g}" + (f" ({self.counted:,} counted on these data)" if self.counted else "")),
+            ("Total return, compounded", percent_text(self.total_return)),
+            ("Trades", f"{own.observations:,}{without}"),
+            ("Tried", tried),
             ("Sharpe ratio (per trade)", self._known(number_text(own.sharpe_ratio))),
             ("Expected of the best of worthless ones", self._known(number_text(own.expected_maximum))),
             ("Probabilistic Sharpe ratio", self._known(share_text(own.probabilistic))),
@@ -143,7 +166,8 @@ def belief(
     Parameters
     ----------
     result
-        A ``bknb.Result``, a walk-forward, a table with ``pnl_percentage``, or a row of results in percent.
+        A ``bknb.Result``, a walk-forward, a table with ``pnl_percentage``, or a row of results in percent. Results
+        that are no finite numbers are left out, and counted.
     trials
         How many strategies or parameter sets were tried before this one was chosen; or the Sharpe ratios (per trade)
         of all of them; or the sweep or the comparison it comes from. All of them count, also those of last week: of a
@@ -164,7 +188,7 @@ def belief(
     Raises
     ------
     UsageError
-        When there are no results in it.
+        For what is no result, table or row of numbers, and arguments that cannot be.
 
     Examples
     --------
@@ -174,8 +198,9 @@ def belief(
     >>> alone.deflated.p_value < 0.05 < chosen.deflated.p_value
     True
     """
-    values, name = _results(result)
-    counted = 0 if (tries := getattr(result, "tries", None)) is None else tries.now()
+    values, name, left_out = _results(result)
+    tries = getattr(result, "tries", None)
+    counted = 0 if tries is None else tries.now()
     tried, count, returns = _search(1 if trials is None else trials)
     if counted > (_number(tried) if count is None else count):
         count = float(counted)
@@ -185,6 +210,9 @@ def belief(
         intervals=bootstrap(values, seed=seed, level=level, resamples=resamples, block=block),
         overfitting=_of_search(returns),
         counted=counted,
+        unknown="" if tries is None else tries.unknown,
+        left_out=left_out,
+        total_return=float(np.prod(np.maximum(1 + values / 100, 0.0)) - 1) * 100,
     )
 
 
@@ -193,7 +221,14 @@ def _number(tried: Any) -> float:
     return float(tried) if isinstance(tried, (int, float)) else float(np.size(tried))
 
 
-def _results(result: Any) -> tuple[Any, str]:
+def _results(result: Any) -> tuple[NDArray[np.float64], str, int]:
+    """Results that are finite numbers, what they are called, and how many are none."""
+    for attribute, what, instead in (
+        ("trial_sharpes", "a sweep", "its best run: bknb.belief(sweep.run(), trials=sweep)"),
+        ("entries", "a comparison", "one of its runs: bknb.belief(found[found.best.strategy], trials=found)"),
+    ):
+        if hasattr(result, attribute):
+            raise UsageError(f"belief judges one result, got {what}\npass {instead}")
     trades = getattr(result, "trades", result)
     if hasattr(trades, "columns"):
         if "pnl_percentage" not in trades.columns:
@@ -201,7 +236,9 @@ def _results(result: Any) -> tuple[Any, str]:
         trades = trades["pnl_percentage"].to_numpy()
     strategy, symbol = getattr(result, "strategy", None), getattr(result, "symbol", None)
     named = isinstance(strategy, str) and isinstance(symbol, str)
-    return trades, f"{strategy} on {symbol}" if named else "these results"
+    values = row_of_numbers(trades)
+    finite = values[np.isfinite(values)]
+    return finite, f"{strategy} on {symbol}" if named else "these results", len(values) - len(finite)
 
 
 def _search(trials: Any) -> tuple[Any, float | None, Any]:
@@ -215,6 +252,17 @@ def _search(trials: Any) -> tuple[Any, float | None, Any]:
         from ..metrics.daily_returns import of_results
 
         return float(max(len(entries), 1)), None, of_results(trials.results.values())
+    if isinstance(trials, float) and isfinite(trials) and trials != int(trials):
+        raise UsageError(f"trials must be a whole number, or the Sharpe ratios of all trials, got {trials!r}")
+    if isinstance(trials, (Sequence, np.ndarray)) or hasattr(trials, "to_numpy"):
+        ratios = row_of_numbers(trials)
+        if not len(ratios) or not np.isfinite(ratios).all():
+            unknown = int((~np.isfinite(ratios)).sum())
+            came = f"{unknown:,} of {len(ratios):,} that are none" if len(ratios) else "none"
+            raise UsageError(
+                f"trials must be a number of at least 1, or the Sharpe ratios of all trials, each a number; got {came}\n"
+                "where some are unknown pass how many there were"
+            )
     return trials, None, None
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil, floor, log10, sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.float64]
 
 _AT_ONCE: Final = 2_000_000  # numbers in memory at a time (16 MB)
+_LARGEST: Final = 1e50  # percent; its third power is a float
 _NORMAL: Final = NormalDist()
 
 
@@ -182,9 +183,11 @@ def block_length(returns: Any) -> float:
     """
     x = np.asarray(returns, dtype=np.float64)
     n = len(x)
+    if n < GATES.min_trades:
+        return 1.0
     centred = x - x.mean()
     variance = float(centred @ centred) / n
-    if n < GATES.min_trades or variance <= GATES.epsilon**2:
+    if variance <= GATES.epsilon**2:
         return 1.0
     quiet = max(5, ceil(sqrt(log10(n))))
     longest = min(ceil(sqrt(n)) + quiet, n - 1)
@@ -274,14 +277,9 @@ def bootstrap(
     True
     """
     values = _results(returns)
-    if not 0 < level < 1:
-        raise UsageError(f"level must be between 0 and 1, such as 0.9, got {level!r}")
+    _check_numbers(level, resamples, block, seed)
     if method not in ("stationary", "circular"):
         raise UsageError(f"method must be 'stationary' or 'circular', got {method!r}")
-    if resamples < 100:
-        raise UsageError(f"resamples must be at least 100, got {resamples}")
-    if block is not None and not block >= 1:
-        raise UsageError(f"block must be at least 1 observation, got {block!r}")
     count = len(values)
     chosen = MAIN if figures is None else figures
     length = block_length(values) if block is None else float(block)
@@ -305,16 +303,46 @@ def _parts(resamples: int, count: int) -> list[int]:
     return [min(size, resamples - at) for at in range(0, resamples, size)]
 
 
-def _results(returns: Any) -> Rows:
-    if hasattr(returns, "columns") and "pnl_percentage" in returns.columns:
-        returns = returns["pnl_percentage"]
+def row_of_numbers(returns: Any) -> Rows:
+    """One row of results as floats; what is missing is NaN.
+
+    Raises
+    ------
+    UsageError
+        For something else, or a number whose powers a float cannot hold.
+    """
     try:
         values: Rows = np.asarray(returns, dtype=np.float64)
     except (TypeError, ValueError):
         raise UsageError(f"results must be a row of numbers, got {returns!r:.80}") from None
     if values.ndim != 1:
         raise UsageError(f"results must be one row of numbers, got an array of shape {values.shape}")
+    beyond = values[np.isfinite(values) & (np.abs(values) > _LARGEST)]
+    if len(beyond):
+        raise UsageError(f"results are percent, of at most {_LARGEST:g}, got {beyond[0]:g}")
+    return values
+
+
+def _results(returns: Any) -> Rows:
+    if hasattr(returns, "columns") and "pnl_percentage" in returns.columns:
+        returns = returns["pnl_percentage"]
+    values = row_of_numbers(returns)
     return values[np.isfinite(values)]
+
+
+def _check_numbers(level: object, resamples: object, block: object, seed: object) -> None:
+    if not _is_number(level) or not 0 < level < 1:
+        raise UsageError(f"level must be between 0 and 1, such as 0.9, got {level!r}")
+    if not isinstance(resamples, int) or isinstance(resamples, bool) or resamples < 100:
+        raise UsageError(f"resamples must be a whole number of at least 100, got {resamples!r}")
+    if block is not None and (not _is_number(block) or not block >= 1):
+        raise UsageError(f"block must be at least 1 observation, got {block!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise UsageError(f"seed must be a whole number of at least 0, got {seed!r}")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _interval(

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from ..errors import StateError
+from ..process import at_reset
 from ..stores.disk import Disk
 from ..stores.journal import Journal, begins_with
 from ..stores.versions import read_json
@@ -40,18 +41,19 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     data: str
 
     def shares(self, other: Span) -> bool:
-        """Whether two are the same candles, or overlapping stretches of the same market.
+        """Whether two are the same candles, or overlapping stretches of the same market; where one ends and the other
+        begins they share nothing.
 
         Examples
         --------
         >>> one = Span(exchange="demo", symbol="BTCUSDT", start=0, end=9, data="a")
-        >>> one.shares(msgspec.structs.replace(one, start=9, end=20, data="b"))
-        True
+        >>> [one.shares(msgspec.structs.replace(one, start=start, end=20, data="b")) for start in (8, 9)]
+        [True, False]
         >>> one.shares(msgspec.structs.replace(one, symbol="ETHUSDT", data="b"))
         False
         """
         market = (self.exchange, self.symbol) == (other.exchange, other.symbol)
-        return self.data == other.data or (market and self.start <= other.end and other.start <= self.end)
+        return self.data == other.data or (market and self.start < other.end and other.start < self.end)
 
     def holds(self, other: Span) -> bool:
         """Whether all candles of the other are among these."""
@@ -84,6 +86,11 @@ class Tries:
         The candles.
     path : Path
         The ledger.
+    unknown : str
+        Why the ledger could not be read or written; then ``count`` is that of this process alone, and of what the
+        ledger holds where it can be read. Empty where all went well.
+    unreadable : int
+        Lines of the ledger that cannot be read, and are not counted.
     """
 
     number: int
@@ -91,6 +98,8 @@ class Tries:
     of: int
     on: Span
     path: Path
+    unknown: str = ""
+    unreadable: int = 0
 
     @property
     def line(self) -> str:
@@ -102,6 +111,14 @@ class Tries:
         >>> Tries(7, 7, 1, on, Path("x")).line, Tries(2, 23, 1, on, Path("x")).line
         ('the 7th strategy tried on these data', 'the 2nd of 23 strategies tried on these data')
         """
+        if self.unknown:
+            return f"tries unknown: ledger {self.unknown}; at least {self.count:,} on these data"
+        if self.unreadable:
+            lines = "line" if self.unreadable == 1 else "lines"
+            return f"{self._counted()} (at least: {self.unreadable:,} {lines} of {self.path} cannot be read)"
+        return self._counted()
+
+    def _counted(self) -> str:
         if self.of > 1:
             return f"{self.of:,} of {self.count:,} strategies tried on these data"
         if self.count == 1:
@@ -110,11 +127,12 @@ class Tries:
         return f"the {_ordinal(self.number)} {many} tried on these data"
 
     def now(self) -> int:
-        """How many there are by now: those tried since are counted too; ``count`` where the ledger cannot be read."""
+        """How many there are by now: those tried since are counted too, as far as the ledger can be read."""
         try:
-            return max(self.count, len(TriesLedger(self.path).strategies(self.on)))
+            entries = TriesLedger(self.path).all()
         except StateError:
-            return self.count
+            entries = []
+        return max(self.count, len(_strategies([*entries, *_unwritten], self.on)))
 
 
 class TriesLedger:
@@ -142,15 +160,19 @@ class TriesLedger:
         self._journal = Journal(path, entry="try", is_beginning=_IS_BEGINNING, example="tries.jsonl", disk=disk)
 
     def all(self) -> list[Tried]:
-        """Every entry, oldest first; a line that a crash cut off is left out.
+        """Every entry, oldest first; lines that cannot be read are left out.
 
         Raises
         ------
         StateError
             When the file cannot be read or holds something else, or a newer bknb wrote it.
         """
-        entries, _ = self._journal.read(_entry)
-        return entries
+        return self._read()[0]
+
+    def _read(self) -> tuple[list[Tried], int]:
+        """Every entry, and how many lines cannot be read; one that a crash cut off at the end is none."""
+        entries, bad = self._journal.read(_entry)
+        return entries, sum(not line.torn for line in bad)
 
     def strategies(self, on: Span) -> list[str]:
         """The different strategies tried on (a part of) these candles, in the order of their first tries."""
@@ -164,8 +186,7 @@ class TriesLedger:
         StateError
             When the ledger cannot be read or written.
         """
-        tried = set(strategies)
-        entries = self.all()
+        entries, unreadable = self._read()
         noted = {each for entry in entries if entry.on.holds(on) for each in entry.strategies}
         fresh = [each for each in dict.fromkeys(strategies) if each not in noted]
         if fresh:
@@ -174,10 +195,36 @@ class TriesLedger:
                 self._journal.append([msgspec.json.encode(entry)])
             except OSError as error:
                 raise StateError(f"cannot write {self.path}: {error.strerror or error}") from None
-            entries = self.all()  # with what other processes have added meanwhile
-        known = _strategies(entries, on)
+            entries, unreadable = self._read()  # with what other processes have added meanwhile
+        return self._tries(entries, on, strategies, unreadable=unreadable)
+
+    def add_in_memory(self, on: Span, strategies: Sequence[str], unknown: str) -> Tries:
+        """Note tries in this process alone, where ``add`` failed.
+
+        Parameters
+        ----------
+        on, strategies
+            As for ``add``.
+        unknown
+            Why it failed.
+        """
+        _unwritten.append(Tried(on=on, strategies=tuple(dict.fromkeys(strategies))))
+        try:
+            entries, unreadable = self._read()
+        except StateError:
+            entries, unreadable = [], 0
+        return self._tries([*entries, *_unwritten], on, strategies, unknown=unknown, unreadable=unreadable)
+
+    def _tries(
+        self, entries: Sequence[Tried], on: Span, strategies: Sequence[str], *, unknown: str = "", unreadable: int
+    ) -> Tries:
+        tried, known = set(strategies), _strategies(entries, on)
         number = 1 + min((at for at, each in enumerate(known) if each in tried), default=0)
-        return Tries(number, len(known), len(tried), on, self.path)
+        return Tries(number, len(known), len(tried), on, self.path, unknown, unreadable)
+
+
+_unwritten: Final[list[Tried]] = []  # tries of this process that no ledger took
+at_reset(_unwritten.clear)
 
 
 @lru_cache(maxsize=100_000)

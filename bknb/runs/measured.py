@@ -82,6 +82,6 @@ def measure(record: RunRecord) -> Measured:
         positions,
         *(candles.timestamp, candles.open, candles.close),
         terms,
-        cut_off=len(cut_off(record.records.closed, record.last)) + still_open,
+        cut_off=len(cut_off(record.records.closed)) + still_open,
     )
     return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))

@@ -113,7 +113,8 @@ def drawdowns_of(marked: MarkedEquity, n: int) -> pd.DataFrame:
     """The ``n`` deepest drawdowns, the deepest first."""
     import pandas as pd
 
-    if n < 1:
+    count: object = n
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise UsageError(f"drawdowns() needs a whole number above 0, got {n!r}")
     equity = dict(zip(marked.time_ms.tolist(), marked.equity.tolist(), strict=True))
     found = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -267,7 +267,8 @@ class Result:
         Parameters
         ----------
         leave_out
-            One close reason or several, such as ``["frame_end", "data_end"]``; ``UnknownName`` for others.
+            One close reason or several; ``UnknownName`` for others. ``["frame_end", "data_end"]`` leaves out the
+            closed trades that ``account["cut_off"]`` counts.
 
         Examples
         --------
@@ -283,6 +284,9 @@ class Result:
         """
         from ..metrics.statistics import statistics
 
+        given: object = leave_out
+        if not isinstance(given, Iterable):
+            raise UsageError(f"leave_out must be a close reason or a list of them, got {given!r}")
         without = [leave_out] if isinstance(leave_out, str) else list(leave_out)
         for reason in without:
             if reason not in CLOSE_REASONS:

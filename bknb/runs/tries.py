@@ -1,4 +1,10 @@
-"""Counting tries: every strategy that is run on candles is noted in the ledger of tries, once."""
+"""Counting tries: every strategy that is run on candles is noted in the ledger of tries, once.
+
+A try is told from others by the code of the strategy, what it calls and the values it reads (``fingerprint``), and by
+its parameters. What is not seen makes no other try: levels that it reads from a file or from ``os.environ`` while it
+runs. The same code under another name of the function, or with another docstring, is counted again. Frames that overlap
+on an exchange of another name are other data, unless the candles of both frames are the same.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +58,7 @@ def data_hash(times: NDArray[np.int64], high: NDArray[np.float64], low: NDArray[
 
 
 def strategy_key(code: str, params: Mapping[str, Any]) -> str:
-    """A short hash of a strategy: of its code (``fingerprint``) and parameters, not of its name."""
+    """A short hash of a strategy: of its code (``fingerprint``) and parameters, not of its registered name."""
     return hashlib.blake2b(f"{code} {params_text(params)}".encode(), digest_size=8).hexdigest()
 
 
@@ -113,7 +119,8 @@ def count_keys(
     Returns
     -------
     Tries or None
-        None where tries are not counted, or cannot be.
+        None where tries are not counted. Where the ledger cannot be read or written, those of this process; its
+        ``unknown`` says why.
     """
     from ..research.tries_ledger import DEFAULT_LEDGER, Span, TriesLedger  # `import bknb` needs no disk
 
@@ -128,14 +135,25 @@ def count_keys(
         end=last,
         data=data_hash(times[rows], high[rows], low[rows]),
     )
+    ledger = TriesLedger(_place[0] if _place else Path(DEFAULT_LEDGER).absolute())
     try:
-        return TriesLedger(_place[0] if _place else Path(DEFAULT_LEDGER).absolute()).add(on, keys)
+        tries = ledger.add(on, keys)
     except StateError as error:
-        if not _told:
-            _told.append(True)
-            reason = str(error).splitlines()[0]
-            warn(
-                f"the strategies tried on these data are not counted: {reason}; "
-                "bknb.set_config(count_tries=False) says that this is meant"
-            )
-        return None
+        reason = str(error).splitlines()[0]
+        _tell_once(
+            warn,
+            f"how many strategies were tried on these data is unknown: {reason}; those of this process are counted; "
+            "bknb.set_config(count_tries=False) says that none is meant to be",
+        )
+        return ledger.add_in_memory(on, keys, reason)
+    if tries.unreadable:
+        lines = "1 line" if tries.unreadable == 1 else f"{tries.unreadable:,} lines"
+        _tell_once(warn, f"{lines} of {tries.path} cannot be read: the strategies tried in them are not counted")
+    return tries
+
+
+def _tell_once(warn: Callable[[str], object], text: str) -> None:
+    """Tell what is wrong with a ledger, once in a process."""
+    if not _told:
+        _told.append(True)
+        warn(text)
