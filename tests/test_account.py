@@ -314,6 +314,55 @@ def test_a_gain_that_melts_inside_a_trade_is_a_drawdown() -> None:
     assert result.stats["max_drawdown"] < 1  # the recorded figure knows exits and troughs
 
 
+def test_an_hour_is_no_zero_days() -> None:
+    result = bknb.backtest(
+        "X",
+        strategy=lambda: None,
+        interval="1m",
+        exchange=source([100.0] * 90),
+        frame=(T0 + 20 * MINUTE, T0 + 80 * MINUTE),
+    )
+    assert result.account.reasons["sharpe"] == "the frame has 60 min, at least 14 days are needed"
+
+
+def test_an_unknown_figure_of_the_account_names_those_that_are_known() -> None:
+    result = bknb.backtest(
+        "X",
+        strategy=lambda: None,
+        interval="1m",
+        exchange=source([100.0] * 90),
+        frame=(T0 + 20 * MINUTE, T0 + 80 * MINUTE),
+    )
+    with pytest.raises(KeyError, match=r"no figure is called 'sharp'.*known: start, end, total_return, .*frame_days"):
+        result.account["sharp"]
+
+
+def test_a_deadline_in_closed_hours_is_no_cut_off_though_it_is_filled_behind_the_frame() -> None:
+    """What ``cut_off`` counts is what ``leave_out`` leaves out."""
+    hours = bknb.Sessions.weekly("UTC", {"mon-fri": "09:00-17:00"})
+    times = np.array([T0 + day * DAY + minute * MINUTE for day in range(3) for minute in range(540, 1020)])
+    candles = bknb.Candles.from_columns(
+        timestamp=times, **{name: np.full(len(times), 100.0) for name in ("open", "high", "low", "close", "volume")}
+    )
+
+    def once(ctx: Any) -> bknb.Signal | None:
+        if ctx.when_ms != T0 + DAY + 1000 * MINUTE:
+            return None
+        return bknb.Signal(position="long", price_take_profit=120.0, price_stop_loss=90.0, minute_estimated_time=60)
+
+    result = bknb.backtest(
+        "X", strategy=once, interval="1m", exchange=bknb.exchanges.from_frame(candles, name="x", sessions=hours),
+        frame=(T0 + 600 * MINUTE, T0 + DAY + 1200 * MINUTE),
+    )  # fmt: skip
+    (trade,) = result.trades.to_dict("records")
+    assert (trade["close_reason"], int(trade["closed_at"].timestamp() * 1000)) == (
+        "time_expired",
+        T0 + 2 * DAY + 540 * MINUTE,
+    )
+    assert result.account["cut_off"] == 0
+    assert result.statistics(leave_out=["frame_end", "data_end"])["n"] == 1
+
+
 def test_what_the_end_of_the_frame_cuts_off_is_in_every_headline() -> None:
     path = [100.0] * 30 + [100 - at / 100 for at in range(40)] + [99.0] * 100
 

@@ -248,7 +248,9 @@ def test_belief_counts_a_comparison_and_a_sweep():
 
 
 def test_results_without_a_trade_are_too_few():
-    nothing = bknb.backtest("BTCUSDT", strategy=lambda: None, interval="1d", exchange="demo", frame=("2024-01-01", "2024-01-05"))
+    nothing = bknb.backtest(
+        "BTCUSDT", strategy=lambda: None, interval="1d", exchange="demo", frame=("2024-01-01", "2024-01-05")
+    )
     for given in (nothing, [], [float("nan")] * 40):
         found = bknb.belief(given)
         assert found.verdict.startswith("too few to tell: 0 results")
@@ -308,7 +310,9 @@ def test_a_whole_search_is_no_result():
     swept = bknb.sweep(
         get_signals, params={"up": [1.02, 1.03]}, symbol="BTCUSDT", interval="4h", metric="total_pnl", **where
     )
-    with pytest.raises(bknb.UsageError, match=r"got a sweep\npass its best run: bknb.belief\(sweep.run\(\), trials=sweep\)"):
+    with pytest.raises(
+        bknb.UsageError, match=r"got a sweep\npass its best run: bknb.belief\(sweep.run\(\), trials=sweep\)"
+    ):
         bknb.belief(swept)
     assert bknb.belief(swept.run(), trials=swept).deflated.trials >= 2
     bknb.add_strategy("one", interval="4h", get_signals=get_signals)

@@ -120,3 +120,13 @@ def test_it_tells_what_it_calculated():
     assert told == [(1.0, "ETHUSDT")]
     with pytest.raises(bknb.UnknownName, match="on_calculate"):
         bknb.add_sizing("told", method="kelly-criterion", callbacks={"on_calc": print})
+
+
+@pytest.mark.parametrize("given", [None, "a", True])
+def test_a_win_rate_that_is_no_number_is_refused(given):
+    with pytest.raises(bknb.UsageError, match=f"win_rate must be a share between 0 and 1, got {given!r}"):
+        kelly(ODDS | {"win_rate": given})
+    with pytest.raises(bknb.UsageError, match=f"win_rate must be a share between 0 and 1, got {given!r}"):
+        bknb.PositionSize.kelly_at_stop(
+            "BTCUSDT", **MARKET, price_stop_loss=49_000, **ODDS | {"win_rate": given}, sizing="kelly"
+        )

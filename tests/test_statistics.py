@@ -9,12 +9,15 @@ import subprocess
 import sys
 from math import nan, sqrt
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from trade_rows import ANNUAL, DAY, RATIOS, START, grid, mixed, near, sample_rows
 
+import bknb
 from bknb.errors import UnknownName
+from bknb.metrics.definitions import why_missing
 from bknb.metrics.heat import heat_statistics
 from bknb.metrics.statistics import DEFINITIONS, HEAT_DEFINITIONS, statistics
 
@@ -330,3 +333,65 @@ def test_importing_statistics_imports_neither_pandas_nor_plotly() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_times_in_seconds_are_refused() -> None:
+    trades = [
+        {"pending_at": 1_704_067_200 + at * 86_400, "closed_at": 1_704_067_260 + at * 86_400, "pnl_percentage": 1.0}
+        for at in range(5)
+    ]
+    for given in (trades, pd.DataFrame(trades)):
+        with pytest.raises(bknb.UsageError, match="these times look like seconds: multiply them by 1000"):
+            bknb.statistics(given)
+    in_ms = [row | {name: row[name] * 1000 for name in ("pending_at", "closed_at")} for row in trades]
+    assert bknb.statistics(in_ms)["n"] == 5
+
+
+@pytest.mark.parametrize(
+    ("key", "figures", "reason"),
+    [
+        ("profit_factor", {"n": 20, "win_count": 19, "loss_count": 1}, "losses sum to at most 1e-9"),
+        ("profit_factor", {"n": 20, "win_count": 0, "loss_count": 0}, "no win"),
+        ("sortino_ratio", {"n": 20, "loss_count": 0}, "no loss"),
+        ("sortino_ratio", {"n": 20, "loss_count": 3}, "a denominator of at most 1e-9"),
+        ("recovery_factor", {"n": 20, "blown": True, "max_drawdown": 100.0}, "a blown account"),
+        ("recovery_factor", {"n": 20, "blown": False, "max_drawdown": 0.0}, "no drawdown"),
+        ("trades_per_year", {"n": 20, "span_days": 3.0}, "span under 14 days"),
+        ("trades_per_year", {"n": 200, "span_days": 20.0}, "more than 365 trades a year"),
+        ("annualized_sharpe_ratio", {"n": 20, "span_days": 3.0, "sharpe_ratio": 0.2}, "span under 14 days"),
+        ("annualized_sharpe_ratio", {"n": 20, "span_days": 30.0, "sharpe_ratio": None},
+         "no sharpe_ratio: std_dev at most 1e-9"),
+        ("expected_yearly_returns", {"n": 20, "span_days": 30.0}, "further than 100 % from zero"),
+        ("calmar_ratio", {"n": 20, "span_days": 30.0, "expected_yearly_returns": None, "max_drawdown": 3.0},
+         "no expected_yearly_returns: further than 100 % from zero"),
+        ("calmar_ratio", {"n": 3, "expected_yearly_returns": None}, "no expected_yearly_returns: fewer than 10 trades"),
+        ("buyer_pressure", {"n": 20, "median_step_size": 0.0}, "no price differs from the one before"),
+        ("trend", {"n": 5, "median_step_size": None}, "fewer than 10 closing prices"),
+        ("calmar_ratio", {"n": 20}, "no expected_yearly_returns, or no drawdown"),
+    ],
+)  # fmt: skip
+def test_of_several_reasons_the_one_that_holds_is_given(key: str, figures: dict[str, Any], reason: str) -> None:
+    assert why_missing(key, figures) == reason
+
+
+def test_an_unknown_figure_names_those_that_are_known() -> None:
+    with pytest.raises(KeyError, match=r"no figure is called 'sharp_ratio'.*; known: n, total_trades, "):
+        bknb.statistics([])["sharp_ratio"]
+
+
+@pytest.mark.parametrize("given", [None, 1.5, "a", 0])
+def test_drawdowns_need_a_whole_number(given: Any) -> None:
+    result = bknb.backtest(
+        "BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02", interval="4h"
+    )
+    with pytest.raises(bknb.UsageError, match=r"drawdowns\(\) needs a whole number above 0, got"):
+        result.drawdowns(n=given)
+
+
+@pytest.mark.parametrize("given", [None, 3])
+def test_what_is_left_out_is_a_close_reason_or_several(given: Any) -> None:
+    result = bknb.backtest(
+        "BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02", interval="4h"
+    )
+    with pytest.raises(bknb.UsageError, match="leave_out must be a close reason or a list of them, got"):
+        result.statistics(leave_out=given)

@@ -120,6 +120,12 @@ def test_an_answer_that_is_no_signal_is_rejected_with_every_reason(answer, codes
     assert result.trades.empty
 
 
+def test_a_target_that_costs_eat_up_names_what_changes_it():
+    result = run(lambda price: GOOD | {"price_take_profit": price * 1.003}, interval="1h")
+    (text,) = result.rejected["reasons"] if "reasons" in result.rejected else result.rejected["reason"]
+    assert "settings={'percent_fee': 0, 'percent_slippage': 0} trades without costs" in str(text)
+
+
 def test_an_answer_that_cannot_show_itself_is_rejected_too():
     class Mute:
         def __repr__(self):

@@ -35,7 +35,8 @@ class Explained(dict[str, Any]):
         return self._definitions
 
     def __missing__(self, key: object) -> Any:
-        raise KeyError(str(UnknownName("figure", key, known=self)))
+        known = f"known: {', '.join(self)}"
+        raise KeyError(str(UnknownName("figure", key, known=self, listing=known)).replace("\n", "; "))
 
     def explain(self, key: str | None = None) -> str:
         """Definition and value of one figure, or of all of them, as text to print.

@@ -59,7 +59,7 @@ def statistics(trades: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Statistics
     ------
     UsageError
         When it is not a table, a required column is missing (the text names the missing and the present columns),
-        or a trade closes before it opens.
+        times look like seconds, or a trade closes before it opens.
 
     Examples
     --------

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_SECONDS: Final = (1e9, 1e10)  # 2001 to 2286 in seconds; as milliseconds, January to April 1970
 _PLAIN: Final = frozenset({int, float, type(None), np.float64, np.int64})
 _CLOSE_NAMES: Final = ("close_timestamp", "closed_at")
 _OPTIONAL: Final = ("price_close", "peak_percentage", "trough_percentage")
@@ -109,8 +110,8 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
     Raises
     ------
     UsageError
-        When it is not a table, a required column is missing, a whole column holds text, or a trade closes before it
-        opens.
+        When it is not a table, a required column is missing, a whole column holds text, times look like seconds, or a
+        trade closes before it opens.
 
     Examples
     --------
@@ -137,6 +138,12 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
 
 
 def _check_times(ledger: Ledger) -> None:
+    known = [moment for moment in (*ledger.pending_at, *ledger.closed_at) if moment > 0]
+    if known and _SECONDS[0] <= min(known) and max(known) < _SECONDS[1]:
+        raise UsageError(
+            f"times of closed trades must be UTC milliseconds or datetimes, got {min(known):.0f} to {max(known):.0f}\n"
+            "these times look like seconds: multiply them by 1000"
+        )
     columns = zip(ledger.pnl, ledger.pending_at, ledger.closed_at, strict=True)
     for row, (pnl, opened, closed) in enumerate(columns):
         if 0 < closed < opened and not isnan(pnl):

@@ -260,7 +260,7 @@ def _search(trials: Any) -> tuple[Any, float | None, Any]:
             unknown = int((~np.isfinite(ratios)).sum())
             came = f"{unknown:,} of {len(ratios):,} that are none" if len(ratios) else "none"
             raise UsageError(
-                f"trials must be a number of at least 1, or the Sharpe ratios of all trials, each a number; got {came}\n"
+                f"trials must be a number from 1 on, or the Sharpe ratio of every trial, each a number; got {came}\n"
                 "where some are unknown pass how many there were"
             )
     return trials, None, None

@@ -41,8 +41,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     data: str
 
     def shares(self, other: Span) -> bool:
-        """Whether two are the same candles, or overlapping stretches of the same market; where one ends and the other
-        begins they share nothing.
+        """Whether two are the same candles, or overlapping stretches of the same market; touching is no overlap.
 
         Examples
         --------
