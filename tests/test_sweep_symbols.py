@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bknb
-from bknb.sweeps.sweep_run import mean_of_known
+from bknb.sweeps.symbol_means import mean_of_known
 
 SWEEP = {"symbol": ["BTCUSDT", "ETHUSDT"], "exchange": "demo", "frame": ("2024-01-01", "2024-01-08"), "interval": "1h"}
 
@@ -58,3 +58,28 @@ def test_every_combination_is_a_try_and_running_one_again_is_none():
     assert "5 trials on this data" in repr(again)
     off = bknb.sweep(everywhere, params={"up": [1.06]}, settings={"count_tries": False}, **SWEEP)
     assert off.trials == pytest.approx(2)  # one combination on two symbols, by its own ledger
+
+
+def one_or_both(candles, only=0):
+    """Trades on both symbols, or with ``only`` on the dear one alone."""
+    return everywhere(candles) | {"position": np.where((candles.close > 10_000) | (only == 0), 1, 0)}
+
+
+@pytest.mark.parametrize("metric", ["total_pnl", "equity_final", "max_drawdown"])
+def test_a_symbol_without_trades_counts_with_what_is_known_of_it(metric):
+    found = bknb.sweep(one_or_both, params={"only": [0, 1]}, metric=metric, **SWEEP)
+    nothing = {"total_pnl": 0.0, "equity_final": 1.0, "max_drawdown": 0.0}[metric]
+    traded = found.table.loc[(1, "BTCUSDT"), metric]
+    assert found.table.loc[(1, "ETHUSDT"), "n"] == 0
+    assert found.ranking.loc[1, metric] == pytest.approx((traded + nothing) / 2)
+    assert found.ranking.loc[1, "symbols"] == 2
+    best = found.best
+    assert best[metric] == pytest.approx(found.ranking[metric].iloc[0])
+    assert found.mean_equity[1] == pytest.approx((found.table.loc[(1, "BTCUSDT"), "equity_final"] + 1) / 2)
+    assert not any(f"has no {metric}" in text for text in found.warnings)
+
+
+def test_a_combination_without_any_trade_is_not_ranked():
+    found = bknb.sweep(one_or_both, params={"only": [0, 1]}, metric="max_drawdown", **SWEEP | {"symbol": "ETHUSDT"})
+    assert np.isnan(found.ranking.loc[1, "max_drawdown"])
+    assert found.best["combination"] == 0

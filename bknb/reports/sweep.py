@@ -52,9 +52,8 @@ _RETURN: Final = "total_return"
 def _lines(result: Any) -> tuple[list[str], list[list[str]]]:
     """The best combinations; what the trades came to is compounded, as on an account."""
     ranking = result.ranking.head(SHOWN)
-    final = result.table["equity_final"].groupby(level=0).mean()
     shown = [_RETURN if name == "total_pnl" != result.metric else name for name in map(str, ranking.columns)]
-    returns = (final.reindex(ranking.index) - 1) * 100
+    returns = (result.mean_equity.reindex(ranking.index) - 1) * 100
     rows = [
         [
             str(number),

@@ -15,7 +15,8 @@ from ..kernels.metrics import FIGURES
 from ..metrics.definitions import lower_is_better
 from ..provenance.strategy_hash import running
 from ..sweeps.evaluate import Evaluator, frame_days, prepare
-from ..sweeps.sweep_run import SweepRun, mean_of_known
+from ..sweeps.sweep_run import SweepRun
+from ..sweeps.symbol_means import mean_of_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,12 +74,7 @@ class SweepResult:
         self.seconds: float = run.seconds
         self.stopped: bool = run.processed < run.total
         self.warnings: list[str] = run.warnings
-        count = len(self.symbols)
-        self._complete = [
-            number
-            for number in range(len(run.combinations))
-            if all((number, symbol) in run.outcomes for symbol in range(count))
-        ]
+        self._complete = run.complete()
 
     def __len__(self) -> int:
         return len(self._complete)
@@ -113,32 +109,29 @@ class SweepResult:
         """One row per combination, best first: parameters, the metric, trades, total result.
 
         With several symbols they are means over those that have the figure; ``symbols`` says how many have the metric.
+        A symbol on which a combination did not trade counts with a total of 0, an equity of 1 and a drawdown of 0, as
+        long as the combination traded on another one.
         """
         import pandas as pd
 
-        mean = self._mean(self.metric)
+        values = self._values(self.metric)
         frame = pd.DataFrame(
             {name: [self._run.combinations[number][name] for number in self._complete] for name in self.params},
             index=pd.Index(self._complete, name="combination", dtype="int64"),
         )
-        frame[self.metric] = mean
+        frame[self.metric] = mean_of_known(values)
         if len(self.symbols) > 1:
-            frame["symbols"] = (~np.isnan(self._values(self.metric))).sum(axis=1)
+            frame["symbols"] = (~np.isnan(values)).sum(axis=1)
         for name in ("n", "total_pnl", "max_drawdown"):
             if name != self.metric:
-                frame[name] = self._mean(name)
+                frame[name] = mean_of_known(self._values(name))
         return frame.sort_values(self.metric, ascending=lower_is_better(self.metric), kind="stable", na_position="last")
-
-    def _mean(self, figure: str) -> NDArray[np.float64]:
-        return mean_of_known(self._values(figure))
 
     def _values(self, figure: str) -> NDArray[np.float64]:
         """Return a figure of each complete combination and symbol, shape (combinations, symbols)."""
-        at, count = FIGURES.index(figure), len(self.symbols)
-        values = [
-            [self._run.outcomes[number, symbol].figures[at] for symbol in range(count)] for number in self._complete
-        ]
-        return np.array(values, dtype=np.float64).reshape(-1, count)
+        at = FIGURES.index(figure)
+        values = [self._run.figures(number)[:, at] for number in self._complete]
+        return np.array(values, dtype=np.float64).reshape(-1, len(self.symbols))
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -147,12 +140,19 @@ class SweepResult:
         if ranked.empty:
             return None
         number = int(ranked.index[0])
-        figures = {name: float(value) for name, value in zip(FIGURES, self._figures(number), strict=True)}
+        figures = {name: float(value) for name, value in zip(FIGURES, mean_of_known(self._run.figures(number).T), strict=True)}
         return {"combination": number, "params": dict(self._run.combinations[number]), **figures}
 
-    def _figures(self, number: int) -> NDArray[np.float64]:
-        outcomes = [self._run.outcomes[number, symbol] for symbol in range(len(self.symbols))]
-        return mean_of_known(np.array([outcome.figures for outcome in outcomes]).T)
+    @cached_property
+    def mean_equity(self) -> pd.Series:
+        """Final equity of each combination as a multiple of its start; with several symbols the mean of their accounts.
+
+        One whose symbols all have no trade is NaN.
+        """
+        import pandas as pd
+
+        index = pd.Index(self._complete, name="combination", dtype="int64")
+        return pd.Series(mean_of_known(self._values("equity_final")), index=index, name="equity_final")
 
     @cached_property
     def returns(self) -> pd.DataFrame:

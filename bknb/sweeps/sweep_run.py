@@ -25,6 +25,7 @@ from ..provenance.strategy_hash import fingerprint, not_compared, params_text
 from .evaluate import Evaluator, Outcome, Prepared, frame_days, goes_compiled, pack_days, prepare, unpack_days
 from .executors import make_executor
 from .search import Params, make_search
+from .symbol_means import known_figures, mean_of_known
 from .work import Batch, Executor, WorkDir
 
 if TYPE_CHECKING:
@@ -249,22 +250,31 @@ class SweepRun:
                 )
             )
 
+    def complete(self) -> list[int]:
+        """Return the combinations that have an outcome on every symbol."""
+        symbols = range(len(self.plan.plans))
+        return [at for at in range(len(self.combinations)) if all((at, symbol) in self.outcomes for symbol in symbols)]
+
     def _score(self, number: int) -> float:
         """Return the metric of a combination: the mean over the symbols that have it; NaN where none has."""
-        at = FIGURES.index(self.plan.metric)
-        values = [self.outcomes[number, symbol].figures[at] for symbol in range(len(self.plan.plans))]
-        return float(mean_of_known(np.array([values]))[0])
+        return float(mean_of_known(self.figures(number).T)[FIGURES.index(self.plan.metric)])
+
+    def figures(self, number: int) -> NDArray[np.float64]:
+        """Return the figures of a combination, shape (symbols, len(FIGURES)), those known without trades included."""
+        outcomes = [self.outcomes[number, symbol] for symbol in range(len(self.plan.plans))]
+        return known_figures(np.array([outcome.figures for outcome in outcomes]))
 
     def _tell_missing(self) -> None:
         """Warn of symbols that are missing in the mean of a combination."""
-        at, symbols = FIGURES.index(self.plan.metric), self.plan.symbols
+        symbols = self.plan.symbols
         if len(symbols) < 2:
             return
+        at, every = FIGURES.index(self.plan.metric), [self.figures(number) for number in self.complete()]
         for number, symbol in enumerate(symbols):
-            missing = [np.isnan(one.figures[at]) for (_, where), one in self.outcomes.items() if where == number]
-            if any(missing):
+            missing = sum(bool(np.isnan(figures[number, at])) for figures in every)
+            if missing:
                 self._warn(
-                    f"{symbol} has no {self.plan.metric} with {sum(missing):,} of {len(missing):,} combinations (too "
+                    f"{symbol} has no {self.plan.metric} with {missing:,} of {len(every):,} combinations (too "
                     "few trades, or it failed): their means are over the other symbols; see the column symbols"
                 )
 
@@ -352,20 +362,6 @@ class SweepRun:
                     tried[trial.key] = trial.sharpe
         self.trials = len(tried)
         self.trial_sharpes = [sharpe for sharpe in tried.values() if sharpe is not None]
-
-
-def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of each row without its NaN; NaN for a row of nothing else.
-
-    Examples
-    --------
-    >>> mean_of_known(np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, np.nan]])).tolist()
-    [2.0, nan]
-    """
-    known = ~np.isnan(values)
-    count = known.sum(axis=1)
-    mean: NDArray[np.float64] = np.where(known, values, 0.0).sum(axis=1) / np.where(count, count, np.nan)
-    return mean
 
 
 def _compile(evaluator: Evaluator) -> None:

@@ -1,0 +1,56 @@
+"""Means of figures over the symbols of a sweep: of those that are known, those of symbols without trades included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ..kernels.metrics import FIGURES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_N: Final = FIGURES.index("n")
+_WITHOUT_TRADES: Final = {"total_pnl": 0.0, "equity_final": 1.0, "max_drawdown": 0.0}
+
+
+def known_figures(figures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The figures of one combination on each symbol, with what is known of symbols without trades.
+
+    A symbol without trades made nothing and lost nothing, so sums, equity and drawdown are known there; ratios are not.
+    A combination without a trade on any symbol keeps NaN: there is nothing to rank.
+
+    Parameters
+    ----------
+    figures : ndarray of float64, shape (symbols, len(FIGURES))
+        NaN where not available; a symbol on which the combination failed has no figure at all.
+
+    Examples
+    --------
+    >>> traded, idle = np.full(len(FIGURES), 8.0), np.full(len(FIGURES), np.nan)
+    >>> idle[FIGURES.index("n")] = 0
+    >>> known_figures(np.array([traded, idle]))[:, FIGURES.index("total_pnl")].tolist()
+    [8.0, 0.0]
+    """
+    counts = figures[:, _N]
+    if not (counts > 0).any():
+        return figures
+    known = figures.copy()
+    for name, value in _WITHOUT_TRADES.items():
+        known[counts == 0, FIGURES.index(name)] = value
+    return known
+
+
+def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of each row without its NaN; NaN for a row of nothing else.
+
+    Examples
+    --------
+    >>> mean_of_known(np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, np.nan]])).tolist()
+    [2.0, nan]
+    """
+    known = ~np.isnan(values)
+    count = known.sum(axis=1)
+    mean: NDArray[np.float64] = np.where(known, values, 0.0).sum(axis=1) / np.where(count, count, np.nan)
+    return mean
