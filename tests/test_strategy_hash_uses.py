@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import itertools
+import linecache
 import os
 import sys
 import threading
@@ -17,6 +19,7 @@ from hashed_strategies import HEAD, HELPERS, forget, hashed, later, loading
 import bknb
 from bknb.engine.build import make_strategy
 from bknb.provenance.source_code import read_code, source_hash
+from bknb.provenance.source_text import digest_of_code
 from bknb.provenance.strategy_hash import fingerprint, running
 from bknb.research.holdout_ledger import HoldoutLedger, HoldoutLook
 from bknb.sweeps.trial_ledger import TrialFile
@@ -423,3 +426,24 @@ def test_a_note_tells_of_values_that_are_not_compared() -> None:
     code = read_code(lambda: environment)
     assert code.values == {"environment": "the environment (its content is not compared)"}
     assert code.not_compared == ("environment: its content is not compared",)
+
+
+def test_a_file_of_many_lambdas_is_parsed_once_and_again_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    parse = ast.parse
+    monkeypatch.setattr(
+        ast, "parse", lambda source, *given, **named: parsed.append(source) or parse(source, *given, **named)
+    )
+    name, digests = "<many lambdas>", []
+    for added in (1, 2):
+        source = "\n".join(f"f{at} = lambda x: x + {at * added}" for at in range(20)) + "\n"
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        made: dict[str, Any] = {}
+        exec(compile(source, name, "exec"), made)  # noqa: S102 -- as a cell is run
+        digests.append([digest_of_code(made[f"f{at}"].__code__, None) for at in range(20)])
+    del linecache.cache[name]
+    assert len(parsed) == 2
+    assert len(set(digests[0])) == 20
+    assert digests[0][0] == digests[1][0]
+    assert digests[0][2::2] == digests[1][1:10]
+    assert not set(digests[0]) & set(digests[1][10:])

@@ -10,10 +10,12 @@ import linecache
 import sys
 import textwrap
 import types
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 _KEPT: Final = 1_024
+_KEPT_FILES: Final = 16
 
 # Reading text costs a millisecond; holding the code objects here keeps their ids unique.
 _texts: dict[int, tuple[types.CodeType, str]] = {}
@@ -104,7 +106,7 @@ def _lambda_of(code: types.CodeType) -> ast.Lambda | None:
             starts.append((line, column))
             ends.append((last, end))
     found = []
-    for node in _lambdas(code.co_filename):
+    for node in _lambdas("".join(linecache.getlines(code.co_filename))):
         body = node.body
         if node.lineno != code.co_firstlineno:
             continue
@@ -122,12 +124,14 @@ def _returns_the_same(node: ast.Lambda, code: types.CodeType) -> bool:
     return any(repr((one.co_code, one.co_consts)) == repr((code.co_code, code.co_consts)) for one in made)
 
 
-def _lambdas(file: str) -> list[ast.Lambda]:
+@lru_cache(maxsize=_KEPT_FILES)
+def _lambdas(source: str) -> tuple[ast.Lambda, ...]:
+    """The lambdas of a source text. It is the key, so a file that changes is parsed again."""
     try:
-        tree = ast.parse("".join(linecache.getlines(file)))
+        tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return []
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+        return ()
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
 
 
 def _tree_text(node: object) -> str:
