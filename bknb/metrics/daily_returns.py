@@ -41,10 +41,44 @@ def daily_returns(
 
 
 def of_results(results: Iterable[Any]) -> NDArray[np.float64]:
-    """Daily returns of several results over one and the same frame, shape (days, results)."""
-    columns = []
+    """Daily returns of several results over one and the same frame, shape (days, results).
+
+    Days in which a market with sessions was closed are left out.
+    """
+    columns, first, open_days = [], 0, None
     for result in results:
-        trades = result.trades
+        trades, first, open_days = result.trades, result.start // DAY_MS, result.measured.open_days
         moments = trades["closed_at"].dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
         columns.append(daily_returns(moments, trades["pnl_percentage"], start=result.start, end=result.end))
-    return np.stack(columns, axis=1) if columns else np.empty((0, 0))
+    if not columns:
+        return np.empty((0, 0))
+    daily = np.stack(columns, axis=1)
+    return daily if open_days is None else on_open_days(daily, first, sorted(open_days))
+
+
+def on_open_days(daily: NDArray[np.float64], first: int, open_days: Iterable[int]) -> NDArray[np.float64]:
+    """Daily returns of the days in which a market was open alone.
+
+    What the clock closed on another day counts on the next open one, and behind the last open one on that.
+
+    Parameters
+    ----------
+    daily : ndarray of float64, shape (days, n)
+        Fractions.
+    first
+        The day of the first row, as days since 1970.
+    open_days
+        Days since 1970 in which a candle closed, ascending.
+
+    Examples
+    --------
+    >>> on_open_days(np.array([[0.1], [0.0], [0.2], [0.5]]), 4, [4, 6]).round(4).tolist()
+    [[0.1], [0.8]]
+    """
+    rows = np.asarray(list(open_days), dtype=np.int64) - first
+    rows = rows[(rows >= 0) & (rows < len(daily))]
+    if not len(rows):
+        return daily[:0]
+    growth = np.ones((len(rows), daily.shape[1]))
+    np.multiply.at(growth, np.minimum(np.searchsorted(rows, np.arange(len(daily))), len(rows) - 1), 1 + daily)
+    return growth - 1

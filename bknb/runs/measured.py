@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..domain.interval import DAY_MS
 from ..domain.signal import Opened
-from ..metrics.account import Account
+from ..metrics.account import Account, daily_marks
 from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
 from ..metrics.run_account import Terms, account_of, cut_off, mark_run
 
@@ -26,10 +27,13 @@ class Measured:
     account : Account
     has_volume : bool
         Whether any candle of the run had volume.
+    open_days : frozenset of int, or None
+        Days since 1970 in which a candle of a market with sessions closed; None for a market that never closes.
     """
 
     account: Account
     has_volume: bool
+    open_days: frozenset[int] | None = None
 
 
 def positions_of_run(record: RunRecord) -> Positions:
@@ -77,11 +81,17 @@ def measure(record: RunRecord) -> Measured:
     candles, terms = record.minutes, terms_of(record)
     positions = positions_of_run(record)
     still_open = len(positions) - len(record.records.closed)
+    marked = mark_run(positions, candles.timestamp, candles.close, terms)
     account = account_of(
-        mark_run(positions, candles.timestamp, candles.close, terms),
+        marked,
         positions,
         *(candles.timestamp, candles.open, candles.close),
         terms,
         cut_off=len(cut_off(record.records.closed)) + still_open,
     )
-    return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
+    begins = daily_marks(marked, sessions=True)[0] if terms.sessions else None
+    return Measured(
+        account,
+        has_volume=not len(candles) or bool((candles.volume > 0).any()),
+        open_days=None if begins is None else frozenset((begins // DAY_MS).tolist()),
+    )

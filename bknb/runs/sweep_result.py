@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..domain.formatting import with_article
+from ..domain.interval import DAY_MS
 from ..engine.build import with_params
 from ..errors import UsageError
 from ..kernels import simulate as kernel
 from ..kernels.metrics import FIGURES
+from ..metrics.daily_returns import on_open_days
 from ..metrics.definitions import lower_is_better
 from ..provenance.strategy_hash import running
 from ..sweeps.evaluate import Evaluator, frame_days, prepare
@@ -140,7 +142,9 @@ class SweepResult:
         if ranked.empty:
             return None
         number = int(ranked.index[0])
-        figures = {name: float(value) for name, value in zip(FIGURES, mean_of_known(self._run.figures(number).T), strict=True)}
+        figures = {
+            name: float(value) for name, value in zip(FIGURES, mean_of_known(self._run.figures(number).T), strict=True)
+        }
         return {"combination": number, "params": dict(self._run.combinations[number]), **figures}
 
     @cached_property
@@ -158,18 +162,23 @@ class SweepResult:
     def returns(self) -> pd.DataFrame:
         """Net daily returns, days x combinations: of the trades that closed on each day (UTC), as a fraction.
 
-        Every calendar day of the frame is a row, 0.0 when nothing closed; with several symbols their mean. This is
-        the matrix that the probability of backtest overfitting is computed from.
+        Every calendar day of the frame is a row, 0.0 when nothing closed; for markets with sessions every one in which
+        a candle closed. With several symbols their mean. This is the matrix that the probability of backtest
+        overfitting is computed from.
         """
         import pandas as pd
 
         first, days = frame_days(self._run.plan.plans[0])
-        matrix = np.zeros((days, len(self._complete)))
-        for column, number in enumerate(self._complete):
-            for symbol in range(len(self.symbols)):
-                matrix[:, column] += self._run.outcomes[number, symbol].daily
+        count, days_held = len(self._complete), np.arange(first, first + days)
+        matrix = np.zeros((days, count))
+        for symbol in range(len(self.symbols)):
+            columns = [self._run.outcomes[number, symbol].daily for number in self._complete]
+            matrix += np.array(columns).reshape(count, days).T
         matrix /= max(len(self.symbols), 1)
-        index = pd.to_datetime(np.arange(first, first + days), unit="D", utc=True).rename("day")
+        if getattr(self._run.plan.plans[0].exchange.source, "sessions", None) is not None:
+            opened = np.unique(np.concatenate([market.times // DAY_MS for market in self._run.markets]))
+            matrix, days_held = on_open_days(matrix, first, opened), days_held[np.isin(days_held, opened)]
+        index = pd.to_datetime(days_held, unit="D", utc=True).rename("day")
         return pd.DataFrame(matrix, index=index, columns=pd.Index(self._complete, name="combination", dtype="int64"))
 
     @property
