@@ -61,3 +61,13 @@ def test_a_sweep_leaves_them_out_too(hours: Any) -> None:
 def test_a_market_that_never_closes_keeps_every_day() -> None:
     result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame=("2024-01-05", "2024-01-09 12:00"))
     assert of_results([result]).shape == (len(result.returns("1D")), 1) == (5, 1)
+
+
+def test_a_walk_knows_the_sessions_of_its_market(hours: Any) -> None:
+    walk = bknb.walk_forward(
+        short_trades, [{}], symbol="X", exchange=hours, interval="15m", train="7d", test="7d", metric="n", **ABOUT
+    )
+    assert len(walk.folds) == 2
+    assert walk.account["days_a_year"] == 252
+    assert walk.account["positions"] == len(walk.trades) > 0
+    assert of_results([walk.folds[0].result]).shape == (6, 1)  # Tuesday morning to Tuesday morning

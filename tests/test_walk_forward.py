@@ -181,3 +181,38 @@ def test_a_walk_tells_the_return_of_the_account_and_why_a_figure_is_missing():
 def test_a_walk_that_cannot_be_is_refused(params, options, message):
     with pytest.raises(bknb.UsageError, match=message):
         bknb.walk_forward(follow, params, **WALK | options)
+
+
+def hourly(ctx, near=0):
+    """A trade an hour, more than 365 a year; with ``near`` its target lies within the costs at every other hour."""
+    up = 1.001 if near and ctx.when.hour % 2 else 1.01
+    return bknb.Signal(
+        position="long", price_take_profit=ctx.price * up, price_stop_loss=ctx.price * 0.99, minute_estimated_time=30
+    )
+
+
+def test_the_account_of_a_walk_goes_through_all_tests_and_knows_no_most_trades_a_year():
+    walk = bknb.walk_forward(hourly, {"near": [0]}, **WALK)
+    returns = np.concatenate([fold.result.returns("1D").to_numpy() for fold in walk.folds])
+    assert walk.stats["annualized_sharpe_ratio"] is None
+    assert walk.account["end"] == pytest.approx(math.prod(fold.result.account["end"] for fold in walk.folds))
+    assert walk.account["frame_days"] == pytest.approx(16)
+    assert walk.account["positions"] == len(walk.trades)
+    assert len(returns) == 16
+    assert walk.account["sharpe"] == pytest.approx(returns.mean() / returns.std(ddof=1) * math.sqrt(365))
+    for text in (repr(walk), walk.report(), walk._repr_html_()):
+        assert walk.account.text("sharpe") in text
+        assert "365 trades a year" not in text
+
+
+def test_a_walk_names_what_was_refused_in_its_tests_beside_its_headline():
+    walk = bknb.walk_forward(hourly, {"near": [1]}, **WALK)
+    rejected = sum(len(fold.result.rejected) for fold in walk.folds)
+    assert rejected > 100
+    for text in (repr(walk), walk.report(), walk._repr_html_()):
+        assert "Rejected signals" in text
+        assert (
+            f"{rejected:,}: {rejected:,} x take_profit_costs (first: at price_take_profit the trade would make" in text
+        )
+        assert text.index("Rejected signals") < text.index("2024-01-09 00:00")
+    assert "Rejected" not in bknb.walk_forward(hourly, {"near": [0]}, **WALK).report()

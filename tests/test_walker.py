@@ -316,3 +316,21 @@ def test_the_search_is_counted_against_the_winner():
     assert deflated.p_value >= bknb.belief(found[found.best.strategy].trades).deflated.p_value
     assert found.overfitting.strategies == 2
     assert "Probability of backtest overfitting" in found.report()
+
+
+def test_what_was_refused_stands_beside_the_headline_by_rule():
+    def near(ctx):
+        return bknb.Signal(
+            position="long", price_take_profit=ctx.price * 1.01, price_stop_loss=ctx.price * 0.99,
+            minute_estimated_time=60)  # fmt: skip
+
+    found = bknb.walker(
+        "BTCUSDT", strategies=[bknb.add_strategy("near", interval="1h", get_signal=near)], exchange="demo",
+        frame="2024-01-01:2024-01-05", settings={"min_stop_loss_distance_percent": 2.0})  # fmt: skip
+    rejected = len(found["near"].rejected)
+    assert rejected > 50
+    for text in (repr(found), found.report(), found._repr_html_()):
+        assert "Rejected signals, near" in text
+        assert f"{rejected:,}: {rejected:,} x stop_loss_near (first: price_stop_loss is 1.000 % from the entry" in text
+        assert "allows it" in text
+    assert found.report().index("Rejected signals") < found.report().index("## Ranking")

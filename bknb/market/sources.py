@@ -141,6 +141,7 @@ class WindowSource:
         self.window = window
         self.format_price = window.source.format_price
         self.format_quantity = window.source.format_quantity
+        self.sessions = window.sessions
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """Up to ``limit`` candles from ``since`` on (UTC ms)."""

@@ -11,9 +11,10 @@ from ..domain.formatting import MISSING
 from .backtest_info import COLUMNS, HEADLINES, BacktestInfo, Figure, backtest_info
 from .markup import Html, element, elements, fragment, markdown_table
 from .markup import cell as _cell
+from .refusals import reasons_text, total
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["BacktestInfo", "backtest_info", "backtest_report", "summary_html", "summary_text"]
 
@@ -26,14 +27,6 @@ _SCROLL = "max-height:340px;overflow:auto;border:1px solid rgba(128,128,128,0.35
 
 def _as_info(result_or_info: Any) -> BacktestInfo:
     return result_or_info if isinstance(result_or_info, BacktestInfo) else backtest_info(result_or_info)
-
-
-def _reasons(pairs: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{count:,} x {reason}" for reason, count in pairs)
-
-
-def _total(pairs: Iterable[tuple[str, int]]) -> int:
-    return sum(count for _, count in pairs)
 
 
 # -- text --------------------------------------------------------------------------------------------------------
@@ -54,9 +47,9 @@ def summary_text(result: Any) -> str:
         f"  account   {text['total_return']}; a year {text['cagr']}; buy and hold {text['buy_and_hold']}",
     ]
     if info.rejected:
-        lines.append(f"  rejected  {_reasons(info.rejected)}")
+        lines.append(f"  rejected  {reasons_text(info.rejected)}")
     if info.refused:
-        lines.append(f"  refused   {_reasons(info.refused)}")
+        lines.append(f"  refused   {reasons_text(info.refused)}")
     lines.append(f"  trades    {text['n']}")
     if info.rows:
         lines.append(f"  win rate  {text['win_rate']}")
@@ -73,7 +66,7 @@ def summary_text(result: Any) -> str:
         if asides:
             lines.append(f"  {word:<9} {asides}")
     if info.cancelled:
-        lines.append(f"  cancelled {_reasons(info.cancelled)}")
+        lines.append(f"  cancelled {reasons_text(info.cancelled)}")
     lines += [f"  note      {note}" for note in (*info.remarks, *info.notes)]
     lines += [f"  error     {error}" for error in info.errors]
     lines += [f"  warning   {warning}" for warning in info.warnings]
@@ -113,7 +106,7 @@ def _no_trade(info: BacktestInfo) -> str:
 
 
 def _counts(title: str, pairs: Sequence[tuple[str, int]]) -> list[str]:
-    head = f"**{title}:** {_total(pairs):,}"
+    head = f"**{title}:** {total(pairs):,}"
     return [head, "", *[f"- {count:,} x {_cell(reason)}" for reason, count in pairs], ""] if pairs else [head, ""]
 
 
@@ -258,8 +251,8 @@ def summary_html(result: Any) -> Html:
     )
     warnings = [*info.warnings, *(f"Error: {error}" for error in info.errors)]
     asides = "; ".join(_asides(info))
-    rejected = f"{_total(info.rejected):,} rejected: {_reasons(info.rejected)}" if info.rejected else ""
-    refused = f"{_total(info.refused):,} refused by a risk profile: {_reasons(info.refused)}" if info.refused else ""
+    rejected = f"{total(info.rejected):,} rejected: {reasons_text(info.rejected)}" if info.rejected else ""
+    refused = f"{total(info.refused):,} refused by a risk profile: {reasons_text(info.refused)}" if info.refused else ""
     figures = (
         _numbers(info.figures[:HEADLINES]),
         element("details", element("summary", "more figures"), _numbers(info.figures[HEADLINES:])),
@@ -284,5 +277,5 @@ def _asides(info: BacktestInfo) -> list[str]:
     asides = [f"cut off: {cut}"] if cut else []
     asides += [text for text in (_at_level(info), _ambiguous(info)) if text]
     if info.cancelled:
-        asides.append(f"{_total(info.cancelled):,} cancelled: {_reasons(info.cancelled)}")
+        asides.append(f"{total(info.cancelled):,} cancelled: {reasons_text(info.cancelled)}")
     return [*asides, *info.notes]

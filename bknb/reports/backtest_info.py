@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,9 +12,10 @@ from ..domain.formatting import MISSING, duration_text, minute_text, percent_tex
 from ..domain.gates import GATES
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS, explained_text, label_of
+from .refusals import counted, refused_by_rule, rejected_by_rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from ..metrics.account import Account
 
@@ -260,24 +260,6 @@ def _rows(trades: Any) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _counted(reasons: Iterable[str]) -> tuple[tuple[str, int], ...]:
-    """Reasons with their counts, most frequent first, then by name."""
-    return tuple(sorted(Counter(reasons).items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-def _rejected(rejected: Any) -> tuple[tuple[str, int], ...]:
-    """Rejections grouped by their rules: the texts hold prices, so no two of them are alike."""
-    codes = [_joined(codes, ", ") for codes in rejected["codes"]]
-    first: dict[str, str] = {}
-    for rules, reasons in zip(codes, rejected["reasons"], strict=True):
-        first.setdefault(rules, _joined(reasons, "; "))
-    return tuple((f"{rules} (first: {first[rules]})", count) for rules, count in _counted(codes))
-
-
-def _joined(texts: Any, separator: str) -> str:
-    return texts if isinstance(texts, str) else separator.join(str(text) for text in texts)
-
-
 def _failure(failure: Any) -> str:
     times = f"{failure.count:,} times, first" if failure.count > 1 else "once,"
     where = f" ({failure.where})" if failure.where else ""
@@ -357,9 +339,9 @@ def backtest_info(result: Any) -> BacktestInfo:
         cut_off=int(result.account["cut_off"]),
         remarks=_remarks(result),
         open=int(result.account["positions"]) - len(trades),
-        refused=_counted(f"{event.risk}: {event.note}" for event in result.refused),
-        cancelled=_counted(str(reason) for reason in result.cancelled["reason"]),
-        rejected=_rejected(result.rejected),
+        refused=refused_by_rule([result]),
+        cancelled=counted(str(reason) for reason in result.cancelled["reason"]),
+        rejected=rejected_by_rule([result]),
         errors=tuple(_failure(failure) for failure in result.errors if failure.kind != _WARM_UP),
         warnings=tuple(str(warning) for warning in result.warnings),
         notes=_notes(result),

@@ -14,6 +14,7 @@ from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.daily_returns import of_results
 from ..metrics.definitions import DEFINITIONS, Definition, explained_text, figure_text, label_of
 from ..reports.markup import Html, cell, element, figures, html_figures, html_table, markdown_table
+from ..reports.refusals import refusal_pairs
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio, effective_trials
 from .pbo import Overfitting, overfitting
 
@@ -256,6 +257,13 @@ class Comparison:
             )
         return rows
 
+    def _refusals(self) -> list[tuple[str, str]]:
+        """What rules and risk profiles refused of each strategy, by rule."""
+        ran = [
+            (entry.strategy, self.results[entry.strategy]) for entry in self.entries if entry.strategy in self.results
+        ]
+        return [(f"{label}, {name}", text) for name, result in ran for label, text in refusal_pairs([result])]
+
     def _has_rivals(self) -> bool:
         return sum(entry.value is not None for entry in self.entries) > 1 or len(self.entries) == 1
 
@@ -286,6 +294,8 @@ class Comparison:
         if self.stopped:
             lines += ["> **Stopped before its end: this is a partial comparison.**", ""]
         lines += [*figures(self._header()), "", "## Best strategy", "", *figures(self._winner()), ""]
+        refusals = self._refusals()
+        lines += ["## Refused signals", "", *figures(refusals), ""] if refusals else []
         lines += ["## Ranking", "", *markdown_table(self._columns()[1], self._rows()), ""]
         lines += [f"- {cell(warning)}" for warning in self.warnings]
         lines += ["## All trades", ""]
@@ -316,12 +326,14 @@ class Comparison:
             count = entry.stats.get("n", 0)
             trades = "" if entry.error else f"  {count} trade{'' if count == 1 else 's'}"
             lines.append(f"  {'' if entry.value is None else place:>2}  {entry.strategy:<{width}}  {value}{trades}")
-        lines += [f"  {label}: {text}" for label, text in self._winner()[5:]]
+        lines += [f"  {label}: {text}" for label, text in [*self._refusals(), *self._winner()[5:]]]
         lines += [f"  warning   {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
     def _repr_html_(self) -> Html:
-        head = html_figures(self._title().replace("comparison", "Comparison", 1), [*self._header(), *self._winner()])
+        head = html_figures(
+            self._title().replace("comparison", "Comparison", 1), [*self._header(), *self._winner(), *self._refusals()]
+        )
         ranking = html_table(self._columns()[1], self._rows(), left=2)
         return element("div", head, ranking, class_="bknb-comparison")
 

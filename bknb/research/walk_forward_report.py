@@ -7,20 +7,21 @@ efficiency). Whoever runs a strategy is :mod:`bknb.runs.walk_forward`; this modu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from itertools import product
-from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text
 from ..domain.interval import DAY_MS
 from ..errors import UsageError
-from ..metrics.account_definitions import ACCOUNT_DEFINITIONS, account_text
-from ..metrics.definitions import DEFINITIONS, explained_text
+from ..metrics.account import Account
+from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
+from ..metrics.definitions import DEFINITIONS, explained_text, label_of
 from ..metrics.figure_table import Statistics
 from ..reports.markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
+from ..reports.refusals import refusal_pairs
 from .comparison import rankable
 
 if TYPE_CHECKING:
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
 
     from .tries_ledger import Tries
 
-_SHOWN: Final = (
-    *("n", "win_rate", "equity_final", "max_drawdown", "avg_pnl", "median_pnl", "profit_factor"),
-    *("sharpe_ratio", "annualized_sharpe_ratio", "sortino_ratio", "calmar_ratio"),
-)
+_OF_ACCOUNT: Final = ("total_return", "cagr", "max_drawdown", "sharpe", "sortino", "calmar")
+_OF_TRADES: Final = (*("n", "win_rate", "avg_pnl", "median_pnl", "profit_factor", "sharpe_ratio"),)
 
 _RETURN: Final = ACCOUNT_DEFINITIONS["total_return"]
 _EFFICIENCY: Final = "tests / where chosen, per day"
@@ -183,6 +182,8 @@ class WalkForward:
     folds : tuple of Fold
     stopped : bool
         Whether it was stopped before its end.
+    account : Account
+        The figures of one account through all tests; empty where nothing was tested.
     tries : Tries or None
         How many strategies were tried on its candles; a walk is one of them. None where tries are not counted.
     """
@@ -193,6 +194,7 @@ class WalkForward:
     anchored: bool
     folds: tuple[Fold, ...]
     stopped: bool = False
+    account: Account = field(default_factory=Account)
     tries: Tries | None = None
 
     @cached_property
@@ -251,21 +253,21 @@ class WalkForward:
             ("Strategy", f"{self.strategy} on {self.symbol}"),
             ("Walk", f"{'anchored' if self.anchored else 'rolling'}, {len(self.folds)} folds, chosen by {own.label}"),
             ("Efficiency", self._no_efficiency() if efficiency is None else f"{efficiency:.2f} ({_EFFICIENCY})"),
-            (_RETURN.label, self._total_return()),
         ]
+        pairs += [(ACCOUNT_DEFINITIONS[key].label, self._of_account(key)) for key in _OF_ACCOUNT]
+        pairs += refusal_pairs(fold.result for fold in self.folds if fold.result is not None)
         if self.tries is not None:
             pairs.append(("Tries", self.tries.line))
-        shown = [key for key in _SHOWN if key in self.stats]
-        return pairs + [(DEFINITIONS[key].label, explained_text(key, self.stats)) for key in shown]
+        shown = [key for key in _OF_TRADES if key in self.stats]
+        return pairs + [(label_of(key), explained_text(key, self.stats)) for key in shown]
 
     def _no_efficiency(self) -> str:
         chosen = any(fold.params is not None for fold in self.folds)
         return f"{MISSING}: {'nothing was won where the sets were chosen' if chosen else _NO_SET}"
 
-    def _total_return(self) -> str:
-        """The return of one account through all tests, with its unit."""
-        ends = [float(fold.result.account["end"]) for fold in self.folds if fold.result is not None]
-        return account_text(_RETURN.key, (prod(ends) - 1) * 100 if ends else None, _NO_TEST)
+    def _of_account(self, key: str) -> str:
+        """A figure of one account through all tests, with its unit."""
+        return self.account.text(key) if self.account else f"{MISSING}: {_NO_TEST}"
 
     def _rows(self) -> list[list[str]]:
         rows = []
@@ -301,16 +303,16 @@ class WalkForward:
             lines += ["> **Stopped before its end: this is a partial walk.**", ""]
         lines += [*figures(self._pairs()), "", "## Folds", "", *markdown_table(self._titles(), self._rows()), ""]
         lines += [
-            ("The total return is that of one account through all tests, the other figures above are of the trades of "
-            "all tests together. Each set was chosen on time that lies before "
-            "its test; candles before either are history only, and nothing is traded there. A position that is open "
-            "at the end of a stretch is closed there."),
+            ("Return, drawdown and the ratios of daily returns are those of one account through all tests; the figures "
+            "from the number of trades on are of the trades of all tests together. Each set was chosen on time that "
+            "lies before its test; candles before either are history only, and nothing is traded there. A position "
+            "that is open at the end of a stretch is closed there."),
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
 
     def __repr__(self) -> str:
         lines = [f"walk-forward of {self.strategy} on {self.symbol}{' (PARTIAL)' if self.stopped else ''}"]
-        lines += [f"  {label}: {text}" for label, text in self._pairs()[1:10]]
+        lines += [f"  {label}: {text}" for label, text in self._pairs()[1:]]
         return "\n".join([*lines, *(f"  {'  '.join(row[2:])}" for row in self._rows())])
 
     def _repr_html_(self) -> Html:

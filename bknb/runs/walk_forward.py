@@ -15,8 +15,12 @@ from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_wind
 from ..engine.registry import Exchange, Frame
 from ..kernels.metrics import FIGURES
 from ..log import log
+from ..market.candles import Candles
 from ..market.sources import WindowSource
 from ..market.window import Window
+from ..metrics.account import Account
+from ..metrics.marked_equity import positions_of
+from ..metrics.run_account import account_of, mark_run
 from ..provenance.strategy_hash import fingerprint, params_text, running
 from ..research.comparison import rankable
 from ..research.walk_forward_report import Fold, Stretch, WalkForward, choose, combinations_of, span_ms, stretches
@@ -87,7 +91,21 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
             anchored=self.anchored,
             folds=tuple(self.folds),
             stopped=len(self.folds) < self.total,
+            account=self._account(minutes),
         )
+
+    def _account(self, minutes: Candles) -> Account:
+        """Measure one account through all tests that are done; a step without a choice leaves it as it was."""
+        results = [fold.result for fold in self.folds if fold.result is not None]
+        if not results:
+            return Account()
+        closed = [event for result in results for event in result.run_record.records.closed]
+        start, end = self.folds[0].stretch.test_start, self.folds[-1].stretch.test_end
+        terms = replace(results[0].account_terms, start=start, end=end)
+        positions, times = positions_of(closed), minutes.timestamp
+        marked = mark_run(positions, times, minutes.close, terms)
+        cut = sum(result.account["cut_off"] for result in results)
+        return account_of(marked, positions, times, minutes.open, minutes.close, terms, cut_off=cut)
 
     def _fold(self, plan: Plan, step: Stretch) -> Fold | None:
         train = replace(plan, frame=_frame(plan, step.train_start, step.train_end))

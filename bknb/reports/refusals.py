@@ -1,0 +1,84 @@
+"""Signals that did not become orders because a rule or a risk profile refused them, counted by reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+REJECTED: Final = "Rejected signals"
+REFUSED: Final = "Refused by a risk profile"
+
+_SHOWN: Final = 3  # reasons beside a headline
+
+Counts = tuple[tuple[str, int], ...]
+"""Reasons with their counts, most frequent first, then by name."""
+
+
+def counted(reasons: Iterable[str]) -> Counts:
+    """Count reasons.
+
+    Examples
+    --------
+    >>> counted(["b", "a", "b"])
+    (('b', 2), ('a', 1))
+    """
+    return tuple(sorted(Counter(reasons).items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def rejected_by_rule(results: Iterable[Any]) -> Counts:
+    """The rejections of results by the rules that were broken, each with the message of its first.
+
+    The messages hold prices, so no two of them are alike.
+    """
+    codes: list[str] = []
+    first: dict[str, str] = {}
+    for result in results:
+        rejected = result.rejected
+        for rules, reasons in zip(rejected["codes"], rejected["reasons"], strict=True):
+            codes.append(_joined(rules, ", "))
+            first.setdefault(codes[-1], _joined(reasons, "; "))
+    return tuple((f"{rules} (first: {first[rules]})", count) for rules, count in counted(codes))
+
+
+def refused_by_rule(results: Iterable[Any]) -> Counts:
+    """What the risk profiles of results refused, by profile and rule."""
+    return counted(f"{event.risk}: {event.note}" for result in results for event in result.refused)
+
+
+def _joined(texts: Any, separator: str) -> str:
+    return texts if isinstance(texts, str) else separator.join(str(text) for text in texts)
+
+
+def refusal_pairs(results: Iterable[Any]) -> list[tuple[str, str]]:
+    """The refusals of results for a headline: a label and a text for each kind that there was; empty for none."""
+    results = list(results)
+    kinds = ((REJECTED, rejected_by_rule(results)), (REFUSED, refused_by_rule(results)))
+    return [(label, counts_text(counts)) for label, counts in kinds if counts]
+
+
+def counts_text(counts: Counts) -> str:
+    """The number of refusals, and the most frequent reasons.
+
+    Examples
+    --------
+    >>> counts_text((("minutes_limit", 1200), ("take_profit_near", 3)))
+    '1,203: 1,200 x minutes_limit, 3 x take_profit_near'
+    >>> counts_text((("a", 4), ("b", 3), ("c", 2), ("d", 1)))
+    '10: 4 x a, 3 x b, 2 x c, 1 for other reasons'
+    """
+    text = reasons_text(counts[:_SHOWN])
+    others = sum(count for _, count in counts[_SHOWN:])
+    return f"{total(counts):,}: {text}" + (f", {others:,} for other reasons" if others else "")
+
+
+def reasons_text(counts: Iterable[tuple[str, int]]) -> str:
+    """Reasons with their counts in one line."""
+    return ", ".join(f"{count:,} x {reason}" for reason, count in counts)
+
+
+def total(counts: Iterable[tuple[str, int]]) -> int:
+    """The sum of the counts."""
+    return sum(count for _, count in counts)
