@@ -19,6 +19,7 @@ from scenarios import MINUTE, ORIGIN, source
 
 import bknb
 from bknb.domain.gates import GATES
+from bknb.domain.trial import Refusals
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
@@ -28,6 +29,7 @@ from bknb.kernels import simulate as kernel
 from bknb.metrics.statistics import statistics
 from bknb.runs.result_tables import trade_row
 from bknb.sweeps.evaluate import Evaluator, Prepared, ends_of, prepare, rule_numbers
+from bknb.sweeps.refused_answers import of_events, of_table
 
 if sys.modules.get("numba", 0) is not None:  # a test takes it away
     pytest.importorskip("numba")
@@ -170,27 +172,27 @@ def by_events(plan: Any) -> BacktestRun:
     return run
 
 
-def by_kernel(plan: Any, simulate: Any = None) -> tuple[np.ndarray, int]:
+def by_kernel(plan: Any, simulate: Any = None) -> tuple[np.ndarray, Refusals]:
     evaluator = Evaluator(plan, asyncio.run(prepare(plan)), keep_ends=True)
     if simulate is not None:
         prepared = evaluator.prepared
         rows = read_rows(get_signals(prepared.candles, **plan.strategy.params), len(prepared.candles), "")
         table = evaluator.table(rows)
-        ends, rejected = simulate(prepared.market, evaluator._blocks, evaluator._grid, table, evaluator._rules)
-        return ends, rejected
+        ends, refusals = simulate(prepared.market, evaluator._blocks, evaluator._grid, table, evaluator._rules)
+        return ends, of_table(refusals, rows.on_grid(plan.settings.price_tick), plan)
     outcome = evaluator.evaluate({})
     assert not outcome.error
     assert outcome.ends is not None
-    return outcome.ends, outcome.rejected
+    return outcome.ends, outcome.refusals
 
 
-def assert_same(events: BacktestRun, ends: np.ndarray, rejected: int) -> None:
+def assert_same(events: BacktestRun, ends: np.ndarray, refusals: Refusals) -> None:
     expected = ends_of(events.records)
     assert len(ends) == len(expected)
     got = ends.copy()
     got[:, kernel.ROW] = -1
     np.testing.assert_array_equal(got, expected)
-    assert rejected == len(events.records.rejected)
+    assert refusals == of_events(events.records.rejected)
 
 
 @pytest.mark.parametrize("model", first_quick(MODELS))
@@ -237,9 +239,9 @@ def test_the_data_end_where_the_clock_ends_something(
         execution=model,
         settings={"schedule_await_minutes": 10},
     )
-    ends, rejected = by_kernel(plan)
+    ends, refusals = by_kernel(plan)
     assert [(end[kernel.REASON], (end[kernel.CLOSED_AT] - ORIGIN) / MINUTE) for end in ends] == [expected]
-    assert_same(by_events(plan), ends, rejected)
+    assert_same(by_events(plan), ends, refusals)
 
 
 @pytest.mark.slow
@@ -251,7 +253,7 @@ def test_the_worlds_hold_every_kind_of_end() -> None:
             ends, refused = by_kernel(plan_for(seed, model))
             seen |= set(ends[:, kernel.REASON].astype(int).tolist())
             ambiguous += int(ends[:, kernel.AMBIGUOUS].sum())
-            rejected += refused
+            rejected += sum(count for _, _, count in refused)
             # A position that leaves, and the next that enters, at one open; an order cancelled while one still leaves;
             # a fill beyond a level of its own; an end in a hole, where no candle opens.
             closed = ends[:, kernel.REASON] < kernel.FIRST_CANCEL

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
+
+Refusals: TypeAlias = tuple[tuple[str, str, int], ...]
+"""Answers that broke rules: the codes of the rules, the message of the first such answer, how many."""
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +29,10 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         The figures of the outcome in the order of ``kernels.metrics.FIGURES``.
     daily
         Net return of each day of the frame; see ``sweeps.evaluate.pack_days``.
+    rejected
+        Answers that broke a rule.
+    refusals
+        The same by rule; empty in ledgers of earlier versions.
     """
 
     key: str
@@ -39,6 +48,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     figures: tuple[float | None, ...]
     daily: bytes
     rejected: int
+    refusals: Refusals = ()
 
 
 def same_data(trial: Trial, *, symbol: str, exchange: str, start: int, end: int, data: str) -> bool:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOREVER: Final = 1e11  # minutes; longer lives are the same
+_KINDS: Final = 64  # sets of rules that refused answers are counted by; what is beyond counts with the last
 
 # columns of a table of ends
 ROW, SIDE, SCHEDULED_AT, PENDING_AT, CLOSED_AT, OPEN, TARGET, STOP, CLOSE, REASON = range(10)
@@ -144,10 +145,6 @@ class RuleNumbers(NamedTuple):
 # --- pieces of both: plain Python that compiles as it stands -----------------------------------------------------
 
 
-def _is_price(value: float) -> bool:
-    return 0 < value < np.inf  # False for NaN
-
-
 def _question(market: Any, grid: Any, earliest: int) -> int:
     """The first moment from ``earliest`` on at which a strategy can be asked, -1: none; ``Questions.first``."""
     times, count = market.times, len(market.times)
@@ -184,34 +181,69 @@ def _reached(side: int, kind: int, price: float, level: float) -> bool:
     return price <= level if (side > 0) == (kind == LIMIT) else price >= level
 
 
-def _is_valid(
+def _broken(
     side: int, kind: int, price: float, target: float, stop: float, minutes: float, level: float, rules: Any
-) -> bool:
-    """Whether no rule of ``domain.validation`` is broken."""
-    if side not in (1, -1) or not (_is_price(price) and _is_price(target) and _is_price(stop)):
-        return False
-    if kind != MARKET_ORDER and not _is_price(level):
-        return False
-    if not (0 < minutes <= rules.longest_minutes) or minutes == np.inf or minutes != np.floor(minutes):
-        return False
+) -> int:
+    """The rules of ``domain.validation`` that are broken, a bit for each; 0 for none."""
+    broken = 0 if side in (1, -1) else 1
+    broken |= _no_price(price) << 1 | _no_price(target) << 3 | _no_price(stop) << 5
+    nowhere = kind == STOP_ENTRY and np.isnan(level)  # a stop entry without its level
+    if nowhere:
+        level = price
+    elif kind != MARKET_ORDER:
+        broken |= _no_price(level) << 7
+    is_number = broken == 0
+    broken |= nowhere << 20
+    if minutes != np.floor(minutes) or abs(minutes) == np.inf:
+        broken |= 1 << 9
+    elif minutes <= 0:
+        broken |= 1 << 10
+    elif minutes > rules.longest_minutes:
+        broken |= 1 << 11
+    if not is_number:
+        return broken
     entry = price if kind == MARKET_ORDER else level
-    if side * (target - entry) <= 0 or side * (entry - stop) <= 0:
-        return False
+    broken |= (side * (target - entry) <= 0) << 12 | (side * (entry - stop) <= 0) << 13
     at_market = kind == STOP_ENTRY or side * (price - entry) <= 0  # the market may be where it fills
-    if at_market and (side * (price - stop) <= 0 or side * (target - price) <= 0):
-        return False
-    if at_market and rules.fills_at_open and not _is_far_enough(side, price, target, stop, rules):
-        return False
-    return _is_far_enough(side, entry, target, stop, rules)
+    if at_market:
+        broken |= (side * (price - stop) <= 0) << 14 | (side * (target - price) <= 0) << 15
+        if rules.fills_at_open:
+            broken |= _too_near(side, price, target, stop, rules) << 16
+    return broken | _too_near(side, entry, target, stop, rules) << 16
 
 
-def _is_far_enough(side: int, fill: float, target: float, stop: float, rules: Any) -> bool:
-    """Whether distances and costs of two levels that lie on the right sides of a fill are allowed."""
+def _no_price(value: float) -> int:
+    if not -np.inf < value < np.inf:  # NaN too
+        return 1
+    return 2 if value <= 0 else 0
+
+
+def _too_near(side: int, fill: float, target: float, stop: float, rules: Any) -> int:
+    """The broken rules on distances and costs of the levels that lie on the right side of a fill, a bit for each."""
+    broken = 0
     to_target = (target - fill) / fill * 100 if side > 0 else (fill - target) / fill * 100
     to_stop = (fill - stop) / fill * 100 if side > 0 else (stop - fill) / fill * 100
-    if to_target < rules.least_target or to_stop < rules.least_stop or to_stop > rules.most_stop:
-        return False
-    return net(side, fill, target, rules.slippage, rules.fee) > 0
+    if side * (target - fill) > 0:
+        if to_target < rules.least_target:
+            broken |= 1
+        if net(side, fill, target, rules.slippage, rules.fee) <= 0:
+            broken |= 2
+    if side * (fill - stop) > 0:
+        if to_stop < rules.least_stop:
+            broken |= 4
+        elif to_stop > rules.most_stop:
+            broken |= 8
+    return broken
+
+
+def _count_refusal(refusals: Any, kinds: int, broken: int, row: int, price: float) -> int:
+    """Count an answer with those that broke the same rules; returns how many kinds there are."""
+    for i in range(kinds):
+        if refusals[i, 0] == broken or i == len(refusals) - 1:
+            refusals[i, 1] += 1
+            return kinds
+    refusals[kinds, 0], refusals[kinds, 1], refusals[kinds, 2], refusals[kinds, 3] = broken, 1, row, price
+    return kinds + 1
 
 
 def _fill(market: Any, i: int, side: int, kind: int, level: float, stop: float, first: bool, rules: Any) -> Any:  # noqa: FBT001
@@ -332,8 +364,8 @@ def _cancelled_by_clock(market: Any, rules: Any, last: int, due: int, over: int)
 
 def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # noqa: C901 -- one pass, one place
     """Question after question; after each that ordered something, minutes until the next may be asked."""
-    ends = np.empty((256, WIDTH))
-    ended = rejected = 0
+    ends, refusals = np.empty((256, WIDTH)), np.empty((_KINDS, 4))
+    ended = kinds = 0
     candles, times, last = len(rows.times), market.times, grid.last
     final = last - 1 if rules.fills_at_open else last  # the last moment of a frame only ends what there is
     clock_end = last if rules.fills_at_open else last + 1
@@ -356,8 +388,9 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
             side, level, minutes = int(rows.position[row]), rows.level[row], rows.minutes[row]
             target, stop, price = rows.target[row], rows.stop[row], market.average[index - 1]
             kind = STOP_ENTRY if rows.stop_entry[row] else MARKET_ORDER if np.isnan(level) else LIMIT
-            if not _is_valid(side, kind, price, target, stop, minutes, level, rules):
-                rejected += 1
+            broken = _broken(side, kind, price, target, stop, minutes, level, rules)
+            if broken:
+                kinds = _count_refusal(refusals, kinds, broken, row, price)
             else:
                 if ended == len(ends):
                     longer = np.empty((2 * ended, WIDTH))
@@ -415,11 +448,11 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
                            lowest, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
                 ended += 1
         when = _question(market, grid, max((when // grid.slot + 1) * grid.slot, after + 1))
-    return ends[:ended].copy(), rejected
+    return ends[:ended].copy(), refusals[:kinds].copy()
 
 
 _PIECES: Final = (
-    *PIECES, _is_price, _question, _newest_row, _reached, _is_far_enough, _is_valid, _fill, _write,
+    *PIECES, _no_price, _question, _newest_row, _reached, _too_near, _broken, _count_refusal, _fill, _write,
     _write_cancelled, _wait, _ended_by_clock, _cancelled_by_clock,
 )  # fmt: skip
 
@@ -441,7 +474,7 @@ def blocks_of(market: Market, *, watches_average: bool) -> Blocks:
 
 def simulate(
     market: Market, blocks: Blocks, grid: Grid, rows: Rows, rules: RuleNumbers
-) -> tuple[NDArray[np.float64], int]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """All positions a strategy would have had.
 
     Parameters
@@ -459,21 +492,21 @@ def simulate(
     -------
     ends : ndarray of float64, shape (k, WIDTH)
         One row per closed position (``REASON`` below ``FIRST_CANCEL``) and per cancelled scheduled signal, in order.
-    rejected : int
-        Answers that broke a rule.
+    refusals : ndarray of float64, shape (kinds, 4)
+        Answers that broke rules, a row for each set of rules in the order of the first: a number that stands for the
+        set, how many answers, and row and average price of the first.
 
     Raises
     ------
     MissingDependency
         Without numba.
     """
-    ends, rejected = compiled(_run, globals(), _PIECES)(market, blocks, grid, rows, rules)
-    return ends, int(rejected)
+    return compiled(_run, globals(), _PIECES)(market, blocks, grid, rows, rules)  # type: ignore[no-any-return]  # as below
 
 
 def simulate_plain(
     market: Market, blocks: Blocks, grid: Grid, rows: Rows, rules: RuleNumbers
-) -> tuple[NDArray[np.float64], int]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The specification of ``simulate``: plain Python, minute by minute."""
     return _plainly(market, blocks, grid, rows, rules)  # type: ignore[no-any-return]  # the loop is untyped
 

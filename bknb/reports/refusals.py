@@ -33,14 +33,28 @@ def rejected_by_rule(results: Iterable[Any]) -> Counts:
 
     The messages hold prices, so no two of them are alike.
     """
-    codes: list[str] = []
+    return by_rule(
+        (_joined(rules, ", "), _joined(reasons, "; "), 1)
+        for result in results
+        for rules, reasons in zip(result.rejected["codes"], result.rejected["reasons"], strict=True)
+    )
+
+
+def by_rule(refusals: Iterable[tuple[str, str, int]]) -> Counts:
+    """Refusals by the codes of the rules that were broken, each with the message of its first.
+
+    Examples
+    --------
+    >>> by_rule([("take_profit_near", "0.1 %", 2), ("minutes_limit", "90", 5), ("take_profit_near", "0.2 %", 4)])
+    (('take_profit_near (first: 0.1 %)', 6), ('minutes_limit (first: 90)', 5))
+    """
+    counts: Counter[str] = Counter()
     first: dict[str, str] = {}
-    for result in results:
-        rejected = result.rejected
-        for rules, reasons in zip(rejected["codes"], rejected["reasons"], strict=True):
-            codes.append(_joined(rules, ", "))
-            first.setdefault(codes[-1], _joined(reasons, "; "))
-    return tuple((f"{rules} (first: {first[rules]})", count) for rules, count in counted(codes))
+    for codes, reasons, count in refusals:
+        counts[codes] += count
+        first.setdefault(codes, reasons)
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return tuple((f"{codes} (first: {first[codes]})", count) for codes, count in ordered)
 
 
 def refused_by_rule(results: Iterable[Any]) -> Counts:

@@ -11,7 +11,8 @@ import numpy as np
 from ..domain.formatting import NOT_AVAILABLE
 from ..metrics.definitions import DEFINITIONS, why_missing
 from .heatmap import HeatmapInfo, heatmap_info
-from .markup import Html, cell, element, elements
+from .markup import Html, cell, element, elements, figures
+from .refusals import REJECTED, by_rule, counts_text
 
 SHOWN: Final = 10
 """Combinations a summary shows; all of them are in ``result.table``."""
@@ -52,8 +53,10 @@ _RETURN: Final = "total_return"
 def _lines(result: Any) -> tuple[list[str], list[list[str]]]:
     """The best combinations; what the trades came to is compounded, as on an account."""
     ranking = result.ranking.head(SHOWN)
-    shown = [_RETURN if name == "total_pnl" != result.metric else name for name in map(str, ranking.columns)]
     returns = (result.mean_equity.reindex(ranking.index) - 1) * 100
+    if result.metric == "total_pnl":
+        ranking.insert(ranking.columns.get_loc("total_pnl") + 1, _RETURN, returns)
+    shown = [_RETURN if name == "total_pnl" != result.metric else name for name in map(str, ranking.columns)]
     rows = [
         [
             str(number),
@@ -86,6 +89,31 @@ def _empty(result: Any) -> str:
     return f"Empty: no combination there has a {info.value}" + (f" ({why})." if why else ".")
 
 
+def _refusals(result: Any) -> list[tuple[str, str]]:
+    """What was rejected of the best combination and of that with the most rejections, by rule."""
+    counts = result.table["rejected"].groupby(level=0).sum()
+    if not counts.sum():
+        return []
+    named = {} if result.best is None else {result.best["combination"]: "the best"}
+    named.setdefault(int(counts.idxmax()), "the most")
+    found = []
+    for number, why in named.items():
+        if not counts[number]:
+            continue
+        rules = by_rule(result.refusals(number))
+        text = counts_text(rules) if rules else f"{counts[number]:,}"  # a ledger of an earlier version has no rules
+        found.append((f"{REJECTED} of combination {number} ({why})", text))
+    return found
+
+
+def _sum_explained(result: Any) -> list[tuple[str, str]]:
+    """The difference between a sum of results that ranks and what an account would have come to."""
+    if result.metric != "total_pnl":
+        return []
+    why = "the sum of the results of the trades, in percent; an account compounds them: total_return"
+    return [("total_pnl", why)]
+
+
 def _caution(result: Any) -> str:
     return (
         f"The best of {result.trials:,} trials looks better than it is: among many, some are lucky. "
@@ -109,6 +137,7 @@ def sweep_text(result: Any) -> str:
         lines.append(f"  ... {len(result) - SHOWN:,} more in result.table")
     if "Failed" in known:
         lines.append(f"  failed    {known['Failed']}")
+    lines += [f"  {label}: {text}" for label, text in [*_sum_explained(result), *_refusals(result)]]
     lines += [f"  warning   {warning}" for warning in result.warnings]
     return "\n".join(lines)
 
@@ -120,6 +149,8 @@ def sweep_report(result: Any) -> str:
     names, rows = _lines(result)
     lines += ["", "## Best combinations", "", _row(names), "|---" * len(names) + "|"]
     lines += [_row(row) for row in rows]
+    said = [*_sum_explained(result), *_refusals(result)]
+    lines += ["", *figures(said)] if said else []
     info = _map(result)
     if info is not None:
         lines += ["", f"## {cell(f'{info.value} over {info.x} and {info.y}')}", ""]
@@ -158,6 +189,7 @@ def sweep_html(result: Any) -> Html:
         "div",
         element("table", *(element("tr", elements("td", pair)) for pair in facts(result))),
         element("table", element("thead", element("tr", elements("th", names))), best),
+        *(element("p", f"{label}: {text}") for label, text in [*_sum_explained(result), *_refusals(result)]),
         None if info is None else _grid(info),
         elements("p", (*filter(None, [_empty(result)]), _caution(result), *result.warnings)),
     )

@@ -181,6 +181,17 @@ class SweepResult:
         index = pd.to_datetime(days_held, unit="D", utc=True).rename("day")
         return pd.DataFrame(matrix, index=index, columns=pd.Index(self._complete, name="combination", dtype="int64"))
 
+    def refusals(self, combination: int | None = None) -> list[tuple[str, str, int]]:
+        """Return what was rejected of one combination (default: the best), on all symbols.
+
+        Returns
+        -------
+        list of tuple
+            Codes of the rules that were broken, message of the first such answer, how many answers.
+        """
+        number = self._which(combination, None)[0]
+        return [each for symbol in range(len(self.symbols)) for each in self._run.outcomes[number, symbol].refusals]
+
     @property
     def errors(self) -> pd.DataFrame:
         """The rows that failed."""

@@ -30,11 +30,13 @@ from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
 from ..market.candles import Candles
 from ..market.fetch_loop import submit
 from ..market.window import Series
+from .refused_answers import of_events, of_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..domain.signal import Cancelled, Closed
+    from ..domain.trial import Refusals
     from ..engine.records import Records
     from ..engine.registry import Strategy
     from ..engine.vectorised import SignalRows
@@ -104,6 +106,8 @@ class Outcome:
         The table of ends, with ``keep_ends``.
     error : str
         Why the combination failed; empty when it did not.
+    refusals : tuple
+        What was rejected, by rule.
     """
 
     figures: NDArray[np.float64]
@@ -111,6 +115,7 @@ class Outcome:
     rejected: int = 0
     ends: NDArray[np.float64] | None = None
     error: str = ""
+    refusals: Refusals = ()
 
 
 def goes_compiled(strategy: Strategy) -> bool:
@@ -203,10 +208,12 @@ class Evaluator:
         """Return the outcome of one combination; what the user's function raises becomes its ``error``."""
         try:
             if self._compiled:
-                ends, rejected = self._simulate(signal_rows(self.plan.strategy, self.prepared.candles, params))
+                rows = signal_rows(self.plan.strategy, self.prepared.candles, params)
+                ends, table = self._simulate(rows)
+                refusals = of_table(table, rows.on_grid(self.plan.settings.price_tick), self.plan)
                 figures, returns = score(ends, GATES), daily(ends, self.first_day, self.days)
             else:
-                ends, rejected = self._run_events(with_params(self.plan.strategy, params))
+                ends, refusals = self._run_events(with_params(self.plan.strategy, params))
                 figures, returns = score_plain(ends, GATES), daily_plain(ends, self.first_day, self.days)
         except ImportError:
             raise
@@ -215,9 +222,10 @@ class Evaluator:
             return Outcome(
                 np.full(len(FIGURES), np.nan), np.zeros(self.days), error=f"{type(error).__name__}: {text}"[:300]
             )
-        return Outcome(figures, returns, rejected, ends if self.keep_ends else None)
+        rejected = sum(count for _, _, count in refusals)
+        return Outcome(figures, returns, rejected, ends if self.keep_ends else None, refusals=refusals)
 
-    def _simulate(self, rows: SignalRows) -> tuple[NDArray[np.float64], int]:
+    def _simulate(self, rows: SignalRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         assert self._blocks is not None  # compiled  # noqa: S101
         return kernel.simulate(self.prepared.market, self._blocks, self._grid, self.table(rows), self._rules)
 
@@ -229,14 +237,14 @@ class Evaluator:
         times, position, target, stop, minutes, level = map(_fixed, (candles.timestamp, *columns))
         return kernel.Rows(times, position, target, stop, minutes, level, _fixed(rows.stop_entry))
 
-    def _run_events(self, strategy: Strategy) -> tuple[NDArray[np.float64], int]:
+    def _run_events(self, strategy: Strategy) -> tuple[NDArray[np.float64], Refusals]:
         plan = replace(self.plan, strategy=replace(strategy, callbacks={}))
         run = BacktestRun(plan, silent=True, window=self._window)
         asyncio.run(run.through())
         failures = [failure for failure in run.records.failures if failure.kind != "warm-up"]
         if failures and not run.records.ends:
             raise RuntimeError(f"{failures[0].message} ({failures[0].where}, {failures[0].count} times)")
-        return ends_of(run.records), len(run.records.rejected)
+        return ends_of(run.records), of_events(run.records.rejected)
 
 
 def _fixed(array: Any) -> Any:

@@ -318,7 +318,9 @@ class SweepRun:
             self._not_reused += 1
             return False
         figures = np.array([np.nan if value is None else value for value in trial.figures])
-        self.outcomes[number, symbol] = Outcome(figures, unpack_days(trial.daily), trial.rejected)
+        self.outcomes[number, symbol] = Outcome(
+            figures, unpack_days(trial.daily), trial.rejected, refusals=trial.refusals
+        )
         self.from_ledger += 1
         self._advance(1)
         return True
@@ -340,6 +342,7 @@ class SweepRun:
             figures=tuple(figures),
             daily=pack_days(outcome.daily),
             rejected=outcome.rejected,
+            refusals=outcome.refusals,
         )
 
     def _save(self) -> None:

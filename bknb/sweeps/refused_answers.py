@@ -1,0 +1,58 @@
+"""Answers of a combination that broke rules, counted by the rules, with the message of the first of each kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..domain.execution import execution_model
+from ..domain.signal import Signal
+from ..domain.trial import Refusals
+from ..domain.validation import broken_rules, read_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..domain.signal import Reason, Rejected
+    from ..engine.plan import Plan
+    from ..engine.vectorised import SignalRows
+
+
+def of_events(rejected: Iterable[Rejected]) -> Refusals:
+    """The rejections of a run."""
+    return _counted((event.reasons, 1) for event in rejected)
+
+
+def of_table(table: NDArray[np.float64], rows: SignalRows, plan: Plan) -> Refusals:
+    """The refusals of a compiled run.
+
+    Parameters
+    ----------
+    table : ndarray of float64, shape (kinds, 4)
+        As ``kernels.simulate`` returns it.
+    rows
+        What the strategy answers, on the tick grid.
+    plan
+        Execution model and settings.
+    """
+    model, found = execution_model(plan.execution), []
+    for _, count, row, price in table.tolist():
+        signal = read_answer(rows.answer(int(row)))
+        if isinstance(signal, Signal):
+            reasons = broken_rules(signal, price=price, model=model, settings=plan.settings)
+        else:
+            reasons = [signal]
+        found.append((reasons, int(count)))
+    return _counted(found)
+
+
+def _counted(groups: Iterable[tuple[Iterable[Reason], int]]) -> Refusals:
+    counts: dict[str, tuple[str, int]] = {}
+    for reasons, count in groups:
+        listed = list(reasons)
+        codes = ", ".join(reason.code for reason in listed)
+        text, before = counts.get(codes, ("; ".join(reason.text for reason in listed), 0))
+        counts[codes] = (text, before + count)
+    return tuple((codes, text, count) for codes, (text, count) in counts.items())
