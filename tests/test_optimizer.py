@@ -196,6 +196,14 @@ def test_results_are_those_of_a_plain_backtest() -> None:
     assert f"Test range: {len(plain.trades)} trades, {total:+.2f} % compounded, Sharpe" in proposals[0].numbers
 
 
+def test_a_missing_figure_of_a_proposal_has_its_reason() -> None:
+    short = study([idea(10)], range_test=("2024-01-15", "2024-01-15 06:00"))
+    assert 0 < short[0].test.stats["n"] < 10
+    shown = short._repr_html_()
+    assert shown.count("N/A: fewer than 10 trades") == 3  # Sharpe ratio, deflated, luck
+    assert "—" not in shown
+
+
 def test_each_code_that_was_tried_out_is_a_try_on_its_candles() -> None:
     ideas = [idea(10), idea(8)]
     apart = [("2024-01-08", "2024-01-10"), ("2024-01-11", "2024-01-13")]

@@ -15,8 +15,6 @@ MISSING: Final = "N/A"
 """What a report writes where there is no value."""
 NOT_AVAILABLE: Final = "n/a"
 """What a table of statistics writes where a sample cannot support a figure."""
-DASH: Final = "—"
-"""What a narrow table writes where there is no value."""
 _MOST_DECIMALS: Final = 20
 """Decimals that every figure and browser can write."""
 _SMALLEST_PLAIN: Final = 1e-17

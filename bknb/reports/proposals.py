@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ..domain.formatting import DASH, percent_text
+from ..domain.formatting import MISSING, percent_text
+from ..domain.gates import GATES
 from ..errors import UnknownName
+from ..metrics.definitions import explained_text
 from .markup import Child, Html, element, elements, fragment
 
 _CELL: Final = "padding:3px 10px 3px 0;text-align:left;vertical-align:top"
@@ -19,24 +21,31 @@ _FAINT: Final = "opacity:0.75;font-size:90%"
 _LONGEST: Final = 6_000  # characters of one message on screen
 
 
-def _percent(value: Any) -> str:
-    if value is None:
-        return DASH
-    text = percent_text(value)
+_NO_RESULT: Final = f"{MISSING}: it failed there"
+
+
+def _total(result: Any) -> str:
+    if result is None:
+        return _NO_RESULT
+    text = percent_text(result.account["total_return"])
     mark = {"+": "▲", "-": "▼"}.get(text[0], "")
     return f"{mark} {text}".strip()
 
 
-def _ratio(value: Any) -> str:
-    return DASH if value is None else f"{value:z.2f}"
+def _sharpe(result: Any) -> str:
+    return _NO_RESULT if result is None else explained_text("sharpe_ratio", result.stats)
 
 
-def _chance(value: Any) -> str:
-    return DASH if value is None else f"{100 * value:.0f} %"
+def _chance(value: Any, luck: Any) -> str:
+    if value is not None:
+        return f"{100 * value:.0f} %"
+    few = "no trade" if not luck.observations else f"fewer than {GATES.min_trades} trades"
+    why = few if luck.observations < GATES.min_trades else luck.too_few or "all results are alike"
+    return f"{MISSING}: {why}"
 
 
-def _stat(result: Any, name: str) -> Any:
-    return None if result is None else result.stats[name]
+def _trades(result: Any) -> str:
+    return f"{0 if result is None else result.stats['n']:,}"
 
 
 _HEADS: Final = (
@@ -63,13 +72,13 @@ def ranking_html(proposals: Any) -> Html:
     for each in proposals:
         words = [str(each.rank), fragment(element("b", each.name), element("br"), each.title), each.interval]
         numbers = [
-            f"{_stat(each.train, 'n') or 0:,}",
-            _percent(None if each.train is None else each.train.account["total_return"]),
-            f"{_stat(each.test, 'n') or 0:,}",
-            _percent(None if each.test is None else each.test.account["total_return"]),
-            _ratio(_stat(each.test, "sharpe_ratio")),
-            _chance(each.luck.deflated),
-            _chance(each.luck.p_value),
+            _trades(each.train),
+            _total(each.train),
+            _trades(each.test),
+            _total(each.test),
+            _sharpe(each.test),
+            _chance(each.luck.deflated, each.luck),
+            _chance(each.luck.p_value, each.luck),
         ]
         rows.append(element("tr", elements("td", words, style=_CELL), elements("td", numbers, style=_NUMBER)))
     if not rows:
@@ -104,7 +113,7 @@ def _attempts(attempts: Sequence[Any]) -> Html:
     rows = []
     for attempt in attempts:
         name = element("span", attempt.draft, style="white-space:nowrap")
-        reasons = _lines(attempt.objections) or DASH
+        reasons = _lines(attempt.objections) or "none"
         cells = (str(attempt.number), name, str(attempt.try_), attempt.status, reasons)
         rows.append(element("tr", elements("td", cells, style=_CELL)))
     heads = elements("th", ("", "for", "try", "became", "reasons"), scope="col", style=_CELL)
