@@ -137,9 +137,10 @@ def check_lookahead(
     True
     """
     plan = plan_backtest(symbol, strategy, exchange, frame, interval, settings=settings, allow_gaps=allow_gaps)
-    if not isinstance(moments, (int, np.integer)) or isinstance(moments, bool) or moments < 2:
+    given: object = moments
+    if not isinstance(given, (int, np.integer)) or isinstance(given, bool) or given < 2:
         raise UsageError(
-            f"moments must be a whole number of at least 2, got {moments!r:.80}\n"
+            f"moments must be a whole number of at least 2, got {given!r:.80}\n"
             "it says how many moments to look at closely: leave it out for 40"
         )
     if belongs():
