@@ -607,7 +607,6 @@ LARGE: dict[str, str] = {
     "exchanges.ccxt_source": "ccxt as a source: pages, limits, errors, number formats",
     "exchanges.download": "the public download and what it reports",
     "jupyter.dashboard.dashboard": "the public dashboard and its class",
-    "metrics.definitions": "the definition of every figure: one table",
     "kernels.simulate": "a whole backtest as one compiled loop, with its plain twin",
     "live.order_desk": "orders at a broker: saved, sent, asked about, found again",
     "live.run": "a live run, minute by minute",

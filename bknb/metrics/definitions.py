@@ -11,8 +11,6 @@ from ..domain.gates import GATES
 from .price_profile import MIN_PROFILE_POINTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .formulas import Figure
 
 Better: TypeAlias = Literal["higher", "lower"] | None
@@ -105,13 +103,13 @@ class Definition:
 
 _PER_YEAR: Final = "trades/year"
 _ARITHMETIC: Final = "plain arithmetic"
-_FEW: Final = f"fewer than {GATES.min_trades} trades"
-_NO_TRADE: Final = "no trade"
-_SHORT: Final = f"span under {GATES.min_span_days:g} days"
-_OFTEN: Final = f"more than {GATES.max_trades_per_year:g} trades a year"
-_GATES: Final = f"{_FEW}, {_SHORT}, or {_OFTEN}"
-_PROFILE: Final = f"fewer than {MIN_PROFILE_POINTS} closing prices"
-_NO_MOVE: Final = f"{_PROFILE}, or no price differs from the one before"
+FEW: Final = f"fewer than {GATES.min_trades} trades"
+NO_TRADE: Final = "no trade"
+SHORT: Final = f"span under {GATES.min_span_days:g} days"
+OFTEN: Final = f"more than {GATES.max_trades_per_year:g} trades a year"
+ANNUAL_GATES: Final = f"{FEW}, {SHORT}, or {OFTEN}"
+PROFILE: Final = f"fewer than {MIN_PROFILE_POINTS} closing prices"
+_NO_MOVE: Final = f"{PROFILE}, or no price differs from the one before"
 _CLAMPED: Final = f"clamped to -{GATES.max_ratio:g} .. {GATES.max_ratio:g}"
 _OWN: Final = "bknb"
 
@@ -125,11 +123,11 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
     ("loss_count", "Losses", "trades", "lower", "count of r < 0", _ARITHMETIC, ""),
     ("win_rate", "Win rate", "%", "higher",
      ("wins / (wins + losses) * 100; break-even trades count in neither; 0 when all are break-even "
-     "(n/a in the heat table)"), _ARITHMETIC, _NO_TRADE),
-    ("avg_pnl", "Average result", "%", "higher", "sum(r) / n", _ARITHMETIC, _NO_TRADE),
+     "(n/a in the heat table)"), _ARITHMETIC, NO_TRADE),
+    ("avg_pnl", "Average result", "%", "higher", "sum(r) / n", _ARITHMETIC, NO_TRADE),
     ("median_pnl", "Median result", "%", "higher",
-     "middle value of r; mean of the two middle values for even n", _ARITHMETIC, _NO_TRADE),
-    ("total_pnl", "Sum of results", "%", "higher", "sum(r), not compounded", _ARITHMETIC, _NO_TRADE),
+     "middle value of r; mean of the two middle values for even n", _ARITHMETIC, NO_TRADE),
+    ("total_pnl", "Sum of results", "%", "higher", "sum(r), not compounded", _ARITHMETIC, NO_TRADE),
     ("avg_win", "Average win", "%", "higher", "mean of r > 0", _ARITHMETIC, "no win"),
     ("avg_loss", "Average loss", "%", "higher", "mean of r < 0 (a negative number)", _ARITHMETIC, "no loss"),
     ("profit_factor", "Profit factor", "", "higher", "sum of wins / abs(sum of losses)", "common usage",
@@ -137,44 +135,44 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
     ("max_drawdown", "Maximum drawdown", "%", "lower",
      ("deepest fall of compounded equity from its peak: walk trades by exit time with the whole account in each, "
      "E = E * (1 + r / 100); a trough inside a trade deepens the fall and leaves E alone; 100 when blown"),
-     "peak-to-trough drawdown with intra-trade troughs", _NO_TRADE),
+     "peak-to-trough drawdown with intra-trade troughs", NO_TRADE),
     ("equity_final", "Final equity", "x start", "higher",
-     "product of (1 + r / 100), 1 at the start; 0 when blown", "geometric compounding", _NO_TRADE),
+     "product of (1 + r / 100), 1 at the start; 0 when blown", "geometric compounding", NO_TRADE),
     ("blown", "Account blown", "", None, "yes when equity, or a trough inside a trade, reaches zero", _OWN,
-     _NO_TRADE),
+     NO_TRADE),
     ("std_dev", "Standard deviation", "%", "lower", "sqrt(sum((r - avg_pnl)^2) / (n - 1))",
-     "sample standard deviation (Bessel's correction)", _FEW),
+     "sample standard deviation (Bessel's correction)", FEW),
     ("sharpe_ratio", "Sharpe ratio", "", "higher", "avg_pnl / std_dev, per trade, risk-free rate 0",
      "W. F. Sharpe, The Sharpe Ratio, Journal of Portfolio Management 21(1), 1994",
-     f"{_FEW}, or std_dev at most 1e-9"),
+     f"{FEW}, or std_dev at most 1e-9"),
     ("sortino_ratio", "Sortino ratio", "", "higher",
      "avg_pnl / sqrt(sum of r^2 over losses / n), minimal acceptable return 0, divisor all n",
      "F. A. Sortino and R. van der Meer, Downside Risk, Journal of Portfolio Management 17(4), 1991",
-     f"{_FEW}, no loss, or a denominator of at most 1e-9"),
+     f"{FEW}, no loss, or a denominator of at most 1e-9"),
     ("certainty_ratio", "Certainty ratio", "", "higher",
      "avg_win / abs(avg_loss); 0 when nothing was won", "payoff ratio, common usage",
-     f"{_FEW}, no loss, or abs(avg_loss) at most 1e-9"),
+     f"{FEW}, no loss, or abs(avg_loss) at most 1e-9"),
     ("expectancy", "Expectancy", "%", "higher",
      "wins / n * avg_win + losses / n * avg_loss; equal to avg_pnl", "expected value of a trade",
-     f"{_FEW} (in the heat table also: neither win nor loss)"),
+     f"{FEW} (in the heat table also: neither win nor loss)"),
     ("recovery_factor", "Recovery factor", "", "higher",
      f"(E_final - 1) * 100 / max_drawdown, {_CLAMPED}", "common usage, on compounded equity",
-     f"{_FEW}, a blown account, or no drawdown"),
-    ("span_days", "Calendar span", "days", None, "last exit - first entry", _ARITHMETIC, _NO_TRADE),
+     f"{FEW}, a blown account, or no drawdown"),
+    ("span_days", "Calendar span", "days", None, "last exit - first entry", _ARITHMETIC, NO_TRADE),
     ("trades_per_year", "Trades per year", _PER_YEAR, None,
      (f"n / span_days * {GATES.days_a_year}, time out of the market included; the number 0 (shown as {NOT_AVAILABLE}) "
-     f"says that nothing is annualised: {_GATES}"), "calendar frequency", _NO_TRADE),
+     f"says that nothing is annualised: {ANNUAL_GATES}"), "calendar frequency", NO_TRADE),
     ("annualized_sharpe_ratio", "Annualised Sharpe ratio", "", "higher",
      "sharpe_ratio * sqrt(trades_per_year)", "square-root-of-time scaling, Sharpe 1994",
-     f"no sharpe_ratio, or {_GATES}"),
+     f"no sharpe_ratio, or {ANNUAL_GATES}"),
     ("expected_yearly_returns", "Expected yearly return", "%", "higher",
      "(E_final^(trades_per_year / n) - 1) * 100; -100 when blown", "geometric compounding",
-     f"{_GATES}, or further than {GATES.max_yearly_return:g} % from zero"),
+     f"{ANNUAL_GATES}, or further than {GATES.max_yearly_return:g} % from zero"),
     ("calmar_ratio", "Calmar ratio", "", "higher",
      f"expected_yearly_returns / max_drawdown, {_CLAMPED}",
      "T. W. Young, Calmar Ratio: A Smoother Tool, Futures 20, 1991",
      "no expected_yearly_returns, or no drawdown"),
-    ("avg_duration", "Average duration", "minutes", None, "mean of (exit - entry)", _ARITHMETIC, _NO_TRADE),
+    ("avg_duration", "Average duration", "minutes", None, "mean of (exit - entry)", _ARITHMETIC, NO_TRADE),
     ("avg_win_duration", "Average duration of wins", "minutes", None, "mean of (exit - entry) over r > 0",
      _ARITHMETIC, "no win"),
     ("avg_loss_duration", "Average duration of losses", "minutes", None, "mean of (exit - entry) over r < 0",
@@ -198,7 +196,7 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
     ("max_drawdown_pnl", "Worst trough", "%", "higher", "smallest of the worst unrealised results",
      "maximum adverse excursion", "no trade has a trough"),
     ("median_step_size", "Median price step", "%", None,
-     "median of abs(c[i] / c[i-1] - 1) * 100 over closing prices c in time order", _OWN, _PROFILE),
+     "median of abs(c[i] / c[i-1] - 1) * 100 over closing prices c in time order", _OWN, PROFILE),
     ("buyer_pressure", "Buyer pressure", "share 0..1", None,
      "rising steps / (rising + falling steps) of closing prices", _OWN, _NO_MOVE),
     ("seller_pressure", "Seller pressure", "share 0..1", None,
@@ -211,13 +209,13 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
      _NO_MOVE),
     ("trend", "Trend", "", None,
      ("sideways when trend_confidence < 0.30; else neutral when abs(trend_strength) < 0.25 * median_step_size; "
-     "else bullish or bearish by the sign of trend_strength"), _OWN, f"{_PROFILE}, or all at one moment"),
+     "else bullish or bearish by the sign of trend_strength"), _OWN, f"{PROFILE}, or all at one moment"),
     ("trend_strength", "Trend strength", "%/day", None,
      "slope of the least-squares line of ln(closing price) on days, * 100", "ordinary least squares",
-     f"{_PROFILE}, or all at one moment"),
+     f"{PROFILE}, or all at one moment"),
     ("trend_confidence", "Trend confidence", "share 0..1", None,
      "R squared of that line; 0 when prices are flat", "ordinary least squares",
-     f"{_PROFILE}, or all at one moment"),
+     f"{PROFILE}, or all at one moment"),
 )  # fmt: skip
 
 DEFINITIONS: Final[dict[str, Definition]] = {
@@ -237,13 +235,13 @@ _POOLED: Final = (
 
 
 _PORTFOLIO_WORDS: Final = {
-    "total_pnl": ("sum of total_pnl over the symbols", _NO_TRADE),
+    "total_pnl": ("sum of total_pnl over the symbols", NO_TRADE),
     "total_trades": ("number of trades of all symbols", ""),
     "win_rate": (
         "wins / (wins + losses) * 100 over all trades; break-even trades count in neither",
         "no win and no loss",
     ),
-    "expectancy": (f"{DEFINITIONS['expectancy'].formula}; all trades of all symbols as one sample", _FEW),
+    "expectancy": (f"{DEFINITIONS['expectancy'].formula}; all trades of all symbols as one sample", FEW),
 }
 
 
@@ -302,58 +300,6 @@ def lower_is_better(figure: str) -> bool:
     return figure in DEFINITIONS and DEFINITIONS[figure].lower_is_better
 
 
-def why_missing(key: str, figures: Mapping[str, Any]) -> str:
-    """Why a figure of a sample is not available, as far as the sample tells.
-
-    Examples
-    --------
-    >>> why_missing("sharpe_ratio", {"n": 3}), why_missing("sharpe_ratio", {"n": 30}), why_missing("win_rate", {"n": 0})
-    ('fewer than 10 trades', 'std_dev at most 1e-9', 'no trade')
-    >>> why_missing("profit_factor", {"n": 3, "win_count": 3, "loss_count": 0})
-    'no loss'
-    """
-    given = _GATES if key == "trades_per_year" else DEFINITIONS[key].null_when
-    if not int(figures.get("n") or 0):
-        return _NO_TRADE
-    parts = given.partition(" (")[0].replace(", or ", ", ").split(", ")
-    parts.sort(key=lambda part: part != _FEW)
-    held = {part: _holds(part, figures) for part in parts}
-    found = [part for part in parts if held[part]] or [part for part in parts if held[part] is None]
-    if not found:
-        return given
-    first, further = found[0], found[0].removeprefix("no ")
-    if held[first] and further in DEFINITIONS:
-        return f"{first}: {why_missing(further, figures)}"
-    return first if held[first] else ", or ".join(found)
-
-
-def _holds(reason: str, figures: Mapping[str, Any]) -> bool | None:
-    """Whether a reason holds for a sample; None where its figures do not tell."""
-    if reason not in _TELLS:
-        return None
-    test, *needed = _TELLS[reason]
-    return bool(test(*(figures[name] for name in needed))) if all(name in figures for name in needed) else None
-
-
-_TELLS: Final[dict[str, tuple[Any, ...]]] = {
-    _FEW: (lambda count: count < GATES.min_trades, "n"),
-    "no win": (lambda wins: wins == 0, "win_count"),
-    "no loss": (lambda losses: losses == 0, "loss_count"),
-    "no win and no loss": (lambda wins, losses: wins == losses == 0, "win_count", "loss_count"),
-    "a blown account": (lambda blown: blown, "blown"),
-    "no drawdown": (lambda fall: fall is not None and fall <= GATES.epsilon, "max_drawdown"),
-    "no sharpe_ratio": (lambda ratio: ratio is None, "sharpe_ratio"),
-    "no expected_yearly_returns": (lambda yearly: yearly is None, "expected_yearly_returns"),
-    _SHORT: (lambda span: span is None or span < GATES.min_span_days, "span_days"),
-    _OFTEN: (
-        lambda count, span: bool(span) and count / span * GATES.days_a_year > GATES.max_trades_per_year,
-        *("n", "span_days"),
-    ),
-    _PROFILE: (lambda step: step is None, "median_step_size"),
-}
-"""When a reason holds, and the figures that tell."""
-
-
 _PER_TRADE: Final = frozenset({"sharpe_ratio", "sortino_ratio"})
 
 
@@ -367,20 +313,6 @@ def label_of(key: str) -> str:
     """
     label = DEFINITIONS[key].label
     return f"{label} per trade" if key in _PER_TRADE else label
-
-
-def why_missing_pooled(key: str, figures: Mapping[str, Any]) -> str:
-    """Why a figure of pooled trades is not available.
-
-    Examples
-    --------
-    >>> why_missing_pooled("portfolio_sharpe_ratio", {"portfolio_total_trades": 3})
-    'fewer than 10 trades'
-    """
-    bare = key.removeprefix("portfolio_")
-    if bare in _WEIGHTED:
-        return HEAT_DEFINITIONS[key].null_when
-    return why_missing(bare, {"n": figures.get("portfolio_total_trades", 0)})
 
 
 _UNSIGNED: Final = frozenset({"win_rate", "max_drawdown", "std_dev", "median_step_size"})
@@ -413,15 +345,3 @@ def figure_text(definition: Definition, value: Any) -> str:
     if definition.unit == "share 0..1":
         return f"{100 * float(value):z,.1f} %"
     return number_text(float(value))
-
-
-def explained_text(key: str, figures: Mapping[str, Any]) -> str:
-    """A figure of a sample with its unit; where it is not available, with the reason.
-
-    Examples
-    --------
-    >>> explained_text("win_rate", {"n": 4, "win_rate": 75.0}), explained_text("win_rate", {"n": 0})
-    ('75.00 %', 'N/A: no trade')
-    """
-    text = figure_text(DEFINITIONS[key], figures.get(key))
-    return f"{MISSING}: {why_missing(key, figures)}" if text == MISSING else text

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ..domain.formatting import MISSING, duration_text, minute_text, percent_text, price_text
 from ..domain.gates import GATES
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
-from ..metrics.definitions import DEFINITIONS, explained_text, label_of
+from ..metrics.definitions import DEFINITIONS, label_of
+from ..metrics.missing import explained_text
 from .refusals import counted, refused_by_rule, rejected_by_rule
 
 if TYPE_CHECKING:

@@ -30,8 +30,9 @@ from ..domain.signal import (
 from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
 from ..metrics.account_definitions import account_text
-from ..metrics.definitions import explained_text, label_of, lower_is_better
+from ..metrics.definitions import label_of, lower_is_better
 from ..metrics.marked_equity import SIDES
+from ..metrics.missing import explained_text
 from .ohlc_bars import PriceLine
 from .progress_text import interval_minutes
 from .signal_story import RANK, event_line

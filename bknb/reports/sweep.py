@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from ..domain.formatting import NOT_AVAILABLE
-from ..metrics.definitions import DEFINITIONS, why_missing
+from ..metrics.definitions import DEFINITIONS
+from ..metrics.missing import why_missing
 from .heatmap import HeatmapInfo, heatmap_info
 from .markup import Html, cell, element, elements, figures
 from .refusals import REJECTED, by_rule, counts_text

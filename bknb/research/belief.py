@@ -12,7 +12,8 @@ import numpy as np
 from ..domain.formatting import MISSING, number_text, percent_text, share_text
 from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UsageError
-from ..metrics.definitions import DEFINITIONS, explained_text, figure_text
+from ..metrics.definitions import DEFINITIONS, figure_text
+from ..metrics.missing import explained_text
 from ..reports.markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
 from .bootstrap import Intervals, bootstrap, row_of_numbers
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
