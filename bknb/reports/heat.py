@@ -12,13 +12,12 @@ from ..metrics.definitions import (
     DEFINITIONS,
     HEAT_DEFINITIONS,
     NO_PORTFOLIO,
-    explained_text,
     figure_text,
     label_of,
-    why_missing_pooled,
 )
 from ..metrics.figure_table import HeatStatistics
 from ..metrics.heat import heat_statistics
+from ..metrics.missing import explained_text, why_missing_pooled
 from .markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
 
 if TYPE_CHECKING:
