@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .handed_out import DATABASE, Rows, handing_out
+from .handed_out import DATABASE, ENVIRONMENT, Rows, handing_out
 from .lookahead_checks import Answer, Finding, change_text, first_line, same
 from .market_values import MarketValues, OtherFuture, price_numbers
 from .preparation import Preparation
@@ -72,7 +72,7 @@ class DataChecks:
         self._answers = answers
         self._moments = list(moments)
         self._market = market
-        self._slot, self._end = slot, end
+        self._slot, self._end, self._handed = slot, end, set[str]()
         self._middle = OtherFuture(self._moments[0], market, _JUMPS[0])
         self.looked_at: list[str] = []
         self.unseen: list[str] = []
@@ -133,6 +133,7 @@ class DataChecks:
             with self._handing_out(note):
                 steady = steady and not self._moved(when, self._ask(when))
         prices = {name for name, one in seen.items() if self._market.copied_at(np.array(one.numbers)).any()}
+        self._handed = {*seen, *read}
         known = {name for name, one in seen.items() if one.recognised or name in prices}
         found = self._changed_handouts(prices) if steady and known else []
         for name in sorted({*seen, *read}):
@@ -146,7 +147,13 @@ class DataChecks:
                 found.append(Finding(kind="outside", what=f"{name}{where}", how=how, when=self._moments[0]))
             elif name in read:
                 self.unseen.append(f"where the {seen[name].count or 'few'} numbers in {name} come from")
+        self._came_from({name for name in seen if name not in known and name.startswith(ENVIRONMENT)})
         return found
+
+    def _came_from(self, names: Set[str]) -> None:
+        """Note what was there before the strategy read it: how it was made cannot be told from here."""
+        if names:
+            self.unseen.append(f"where {_list(sorted(names))} came from, which was there before")
 
     def _changed_handouts(self, prices: Set[str]) -> list[Finding]:
         for when in self._moments:
@@ -186,6 +193,7 @@ class DataChecks:
     def _remade(self, preparation: Preparation) -> list[Finding]:
         moments = self._moments[:: max(1, len(self._moments) // _REMADE)]
         explained = set(preparation.explained)
+        self._came_from(preparation.loaded() - self._handed)
         preparation.try_out(lambda: not any(self._moved(when, self._ask(when)) for when in moments))
         if not preparation.names:
             return []

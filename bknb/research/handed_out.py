@@ -3,8 +3,9 @@
 The functions are replaced in their modules for as long as the ``with`` block runs, for the user's code in the threads
 of a check (:mod:`bknb.research.check_threads`); other threads of the process get what there is. Replaced are
 ``pandas.read_csv`` and its like, ``numpy.load``, ``pickle.load``, ``json.load``, ``open``, ``os.read``,
-``sqlite3.connect``, answers over HTTP, the output of other programs, and ``get_candles`` of bknb's own sources. A
-function that was imported by its own name before (``from pandas import read_csv``) is not replaced.
+``sqlite3.connect``, answers over HTTP, the output of other programs, values of ``os.environ``, and ``get_candles`` of
+bknb's own sources. A function that was imported by its own name before (``from pandas import read_csv``) is not
+replaced.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +51,7 @@ _ROWS: Final = ("fetch", "df", "all", "first", "scalar")
 DATABASE: Final = "a database"
 NETWORK: Final = "the network"
 PROGRAM: Final = "another program"
+ENVIRONMENT: Final = "os.environ"
 
 
 class _Busy(threading.local):
@@ -57,6 +59,7 @@ class _Busy(threading.local):
 
 
 _busy = _Busy()
+_OF_MAPPINGS: Final = frozenset({os.getenv.__code__.co_filename, Mapping.get.__code__.co_filename})
 _WRAPPERS: Final = frozenset({__file__, read_only.__file__})
 
 
@@ -89,6 +92,7 @@ def handing_out(change: Change) -> Iterator[None]:
         put(sqlite3, "connect", functools.partial(_connecter, change=change))
         put(http.client.HTTPResponse, "read", functools.partial(_method, name=NETWORK, change=change))
         put(subprocess.Popen, "communicate", functools.partial(_communicate, change=change))
+        put(type(os.environ), "__getitem__", functools.partial(_environment, change=change))
         for source in _own_sources():
             put(source, "get_candles", functools.partial(_candles, change=change))
         yield
@@ -192,6 +196,19 @@ def _communicate(function: Any, *, change: Change) -> Any:
         return (change(PROGRAM, output) if output is not None and _applies() else output), errors
 
     return communicate
+
+
+def _environment(function: Any, *, change: Change) -> Any:
+    @functools.wraps(function)
+    def read(self: Any, key: Any) -> Any:
+        value = function(self, key)
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_code.co_filename in _OF_MAPPINGS:  # get, items, os.getenv
+            frame = frame.f_back
+        asked = belongs() and isinstance(value, str) and is_users_file(frame.f_code.co_filename)
+        return change(f"{ENVIRONMENT}[{key!r}]", value) if asked else value
+
+    return read
 
 
 def _connecter(function: Any, *, change: Change) -> Any:

@@ -31,7 +31,7 @@ NOTHING: Final[Answer] = ("nothing",)
 MEANING: Final[dict[Kind, str]] = {
     "future": "knows something that had not happened yet",
     "accuracy": "is right more often than simple rules on past prices: a suspicion, not a proof",
-    "clock": "reads the computer's clock",
+    "clock": "depends on the computer's clock, or reads one that cannot be shifted to see whether it does",
     "chance": "answers differently when asked again: random numbers without a seed of their own",
     "memory": "answers differently depending on what it was asked before",
     "outside": "reads something besides the candles; whether it holds the future cannot be seen from here",
@@ -116,6 +116,8 @@ class LookaheadReport:
         Data besides the candles that was judged.
     unseen : tuple of str
         What could not be judged in this strategy.
+    remarks : tuple of str
+        What was noticed and is no finding, such as a clock that is read for a log.
     accuracy : Accuracy or None
         How often entries were right, against rules that know the past alone.
     """
@@ -131,6 +133,7 @@ class LookaheadReport:
     looked_at: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     accuracy: Accuracy | None = None
+    remarks: tuple[str, ...] = ()
     asked: int = 0
     raised: int = 0
     first_error: str = ""
@@ -196,6 +199,7 @@ class LookaheadReport:
         lines += [f"  {finding}" for finding in self.findings]
         if not self.failure:
             lines.append(f"  entries: {self.entries_text}")
+        lines += [f"  remark: {text}" for text in self.remarks]
         lines += [f"  cannot see: {text}" for text in self.cannot_see]
         if self.looks_back:
             lines.append(f"  looks back {self.looks_back}")
@@ -208,6 +212,7 @@ class LookaheadReport:
             ("Looks back", self.looks_back or "not known"),
             ("Verdict", self.verdict if self.ok else f"{self._headline}: {self.verdict}"),
             ("Entries", self.entries_text),
+            *([("Remarks", "; ".join(self.remarks))] if self.remarks else []),
             ("Cannot see", "; ".join(self.cannot_see)),
         ]
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from .handed_out import handing_out
 from .read_only import RunRefused, nothing_changed_outside, readable
 from .statements import Statement, compiled, imported, statements_of, writes
 from .variables import Variable, caches, names_by_namespace, owner_of, variables
@@ -142,6 +143,21 @@ class Preparation:
                         waiting.append(other)
         return False
 
+    def loaded(self) -> set[str]:
+        """Names of the files and the values of the environment that the statements read when they are run again."""
+        names: set[str] = set()
+
+        def note(name: str, value: Any) -> Any:
+            names.add(name)
+            return value
+
+        with handing_out(note):
+            for part in self._parts:
+                part.loading = True
+                self._failing(part)
+                part.loading, part.failed = False, []
+        return names - {""}
+
     # --- running again ------------------------------------------------------------------------------------------
 
     def try_out(self, unchanged: Callable[[], bool]) -> None:
@@ -234,7 +250,9 @@ class Preparation:
                         space[name] = _copied(space[name])
                     exec(code, space)  # noqa: S102 -- the user's own statements
                     own |= statement.makes
-                except (Exception, RunRefused):
+                except (Exception, RunRefused) as error:
+                    if isinstance(error, RunRefused):
+                        part.writing.append(statement)
                     if failing is None:
                         raise
                     failing.append(statement)

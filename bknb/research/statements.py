@@ -23,7 +23,9 @@ _CHANGING: Final = frozenset(
         *("fit", "partial_fit", "fit_transform", "train", "load_state_dict", "fill", "put", "itemset"),
     }
 )
-_LOADING: Final = re.compile(r"^(read|load|fetch|get_candles|download|query|open|urlopen|execute|loadtxt|fromfile)")
+_LOADING: Final = re.compile(
+    r"^(read|load|fetch|get_candles|download|query|open|urlopen|execute|loadtxt|fromfile|getenv)"
+)
 _WRITING: Final = re.compile(
     r"^(write(lines|_\w+)?|sink_\w+|save\w*|to_(parquet|feather|orc|hdf|hdf5|zarr|netcdf|sql|gbq|stata)|imwrite|create_dataset"
     r"|executemany|executescript|commit)$"
@@ -168,6 +170,8 @@ def _statement(node: ast.stmt, file: str, space: dict[str, Any]) -> Statement:
                 makes.add(each.id)
         elif isinstance(each, (ast.Subscript, ast.Attribute)) and isinstance(each.ctx, (ast.Store, ast.Del)):
             changes |= _base(each)
+        elif isinstance(each, ast.Attribute):
+            loads |= each.attr == "environ"
         elif isinstance(each, ast.Call):
             name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
             loads |= bool(_LOADING.match(name))

@@ -19,7 +19,7 @@ from ..user_code import is_bknb_file, is_installed_file, is_users_file
 from .check_threads import belongs
 from .variables import functions
 
-_CLOCKS: Final = frozenset({"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"})
+CLOCKS: Final = frozenset({"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"})
 _NOW: Final = frozenset({"now", "utcnow", "today"})
 _CODE: Final = (".py", ".pyc", ".so", ".pyd", ".dll", ".ipynb")
 _DEVICES: Final = ("/dev/", "/proc/", "/sys/")
@@ -63,7 +63,7 @@ class Tracer:
         name, owner = getattr(arg, "__name__", ""), getattr(arg, "__self__", None)
         if name in _NOW and isinstance(owner, type) and issubclass(owner, date):
             self.clocks.setdefault(f"{owner.__name__}.{name}", _line(frame))
-        elif name in _CLOCKS and getattr(owner, "__name__", "") == "time":
+        elif name in CLOCKS and getattr(owner, "__name__", "") == "time":
             self.clocks.setdefault(f"time.{name}", _line(frame))
 
     def on_audit_event(self, event: str, args: tuple[Any, ...]) -> None:

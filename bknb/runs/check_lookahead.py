@@ -39,15 +39,18 @@ from ..research.lookahead_checks import (
     World,
     accuracy_findings,
     answer_text,
+    change_text,
     check_answers,
     check_row_history,
     check_rows,
     choose,
     line_with_place,
     perturbed,
+    same,
     sort_findings,
 )
 from ..research.market_values import MarketValues
+from ..research.shifted_clock import SHIFTS, ShiftedClock, waits
 from ..research.tracing import Tracer, clock_calls
 from ..research.variables import Variable, caches, variables
 
@@ -81,7 +84,8 @@ def check_lookahead(
     off and after it was changed: an answer that changes leaked. Data in its variables (tables, candles, arrays, lists,
     dictionaries, text), and what pandas, numpy, files, databases and sources hand out while it is asked, gets another
     future as well; statements of its module or notebook that made variables of such data are run again over it. It is
-    also asked twice and backwards, with less history, and watched for clocks, files and the network. Rows of a
+    also asked twice and backwards, with less history and with shifted clocks, and watched for files and the network: a
+    clock that is read while no answer depends on it, as for a log, is a remark and no finding. Rows of a
     ``get_signals`` are compared with those computed from fewer candles. Last, the accuracy of its entries is held
     against what simple rules on past prices reach on futures shuffled in blocks. Entries that are right more often are
     a suspicion (``.suspected``): a leak that nothing else could see, or a market predictable by something those rules
@@ -104,8 +108,8 @@ def check_lookahead(
     -------
     LookaheadReport
         It shows itself; ``.ok`` (nothing found or suspected), ``.suspected``, ``.findings``, ``.looked_at``,
-        ``.cannot_see``, ``.accuracy``, ``.raised`` (at how many of ``.asked`` moments it raised), ``.to_pandas()``,
-        ``.report()``.
+        ``.cannot_see``, ``.remarks``, ``.accuracy``, ``.raised`` (at how many of ``.asked`` moments it raised),
+        ``.to_pandas()``, ``.report()``.
 
     Raises
     ------
@@ -138,7 +142,7 @@ def check_lookahead(
     """
     plan = plan_backtest(symbol, strategy, exchange, frame, interval, settings=settings, allow_gaps=allow_gaps)
     given: object = moments
-    if not isinstance(given, (int, np.integer)) or isinstance(given, bool) or given < 2:
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 2:
         raise UsageError(
             f"moments must be a whole number of at least 2, got {given!r:.80}\n"
             "it says how many moments to look at closely: leave it out for 40"
@@ -270,6 +274,7 @@ class _Check:
         self._row_signals = 0
         self.looked_at: list[str] = []
         self.unseen: list[str] = []
+        self.remarks: list[str] = []
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -349,6 +354,7 @@ class _Check:
             first_error=first_error if errors else "",
             looked_at=tuple(self.looked_at),
             unseen=tuple(dict.fromkeys(self.unseen)),
+            remarks=tuple(self.remarks),
             accuracy=accuracy,
         )
 
@@ -416,12 +422,35 @@ class _Check:
                 clear()  # what is in a cache is not read again
             with tracer.active():
                 self.ask(when)
-        clocks = tracer.clocks or clock_calls(self._function())
-        found = [
-            Finding(kind="clock", what=f"{name} ({where})", how="it was watched while it was asked", when=chosen[0])
-            for name, where in clocks.items()
-        ]
-        return found, tracer.files
+        return self._clocks(tracer.clocks or clock_calls(self._function()), chosen), tracer.files
+
+    def _clocks(self, clocks: dict[str, str], chosen: Sequence[int]) -> list[Finding]:
+        """Findings about clocks on which answers depend, or that cannot be shifted; the others are remarks."""
+        read: set[str] = set()
+        moments = chosen[:: max(1, len(chosen) // _OUTSIDE)]
+        shifts = SHIFTS if clocks and not waits(self._function()) else ()
+        before = {when: self.ask(when) for when in moments} if shifts else {}
+        for seconds in shifts:
+            for when in moments:
+                clock = ShiftedClock(seconds)
+                for clear in caches(self._function()):
+                    clear()
+                with clock.in_place(self._function()):
+                    seen = self.ask(when)
+                read |= clock.read
+                if not same(before[when], seen):
+                    what = ", ".join(f"{name} ({where})" for name, where in clocks.items())
+                    how = "the clock was shifted"
+                    signal = change_text(before[when], seen)
+                    return [Finding(kind="clock", what=what, how=how, when=when, signal=signal)]
+        found = []
+        for name, where in clocks.items():
+            if any(name.endswith(one) for one in read):
+                self.remarks.append(f"it reads the clock {name} ({where}); shifted, its answers did not change")
+            else:
+                how = "it was watched while it was asked; this clock cannot be shifted to see whether it matters"
+                found.append(Finding(kind="clock", what=f"{name} ({where})", how=how, when=chosen[0]))
+        return found
 
     def _function(self) -> Callable[..., Any]:
         strategy = self.strategy

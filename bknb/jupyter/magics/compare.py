@@ -63,7 +63,8 @@ def lookahead(session: Session, call: Call) -> Any:
     right.
 
     It cannot see: numbers typed in, or settings chosen, after looking at this stretch; what compiled libraries and
-    other processes hold inside themselves; how a value came about whose statements are not there, write something, or
+    other processes hold inside themselves; where files and values of os.environ came from that were there before; how a
+    value came about whose statements are not there, write something, or
     raise over other data. "Nothing found" is no proof: the result lists what was looked at and what it cannot see.
 
     Statements that write to files or databases are not run again, as far as it can tell.
