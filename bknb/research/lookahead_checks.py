@@ -163,8 +163,8 @@ class LookaheadReport:
         if kinds:
             return "; ".join(self._suspicion() if kind == "accuracy" else f"it {MEANING[kind]}" for kind in kinds)
         if not self.signals:
-            return "it gave no signal at these moments, so there was nothing to compare; try " + (
-                "to mend what it raises" if self.raised else "a longer frame"
+            return "it gave no signal at these moments, so there was nothing to compare; " + (
+                "mend what it raises" if self.raised else "try a longer frame"
             )
         where = [f"{self.moments} moments, {self.signals} of them with a signal", *self.looked_at]
         return f"nothing found in {'; '.join(where)}"
