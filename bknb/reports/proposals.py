@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..domain.formatting import MISSING, percent_text
 from ..domain.gates import GATES
 from ..errors import UnknownName
-from ..metrics.definitions import explained_text
+from ..metrics.missing import explained_text
 from .markup import Child, Html, element, elements, fragment
 
 _CELL: Final = "padding:3px 10px 3px 0;text-align:left;vertical-align:top"
