@@ -10,7 +10,7 @@ Refusals: TypeAlias = tuple[tuple[str, str, int], ...]
 """Answers that broke rules: the codes of the rules, the message of the first such answer, how many."""
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
+class Trial(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A strategy with parameters, tried once on some data.
 
     Attributes
