@@ -26,7 +26,7 @@ from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
 from bknb.metrics.marked_equity import MarkedEquity, Positions, StillOpen, mark, positions_from
 from bknb.reports import panel_data
 from bknb.reports.run_view import RunView
-from bknb.runs.periods import returns_of
+from bknb.runs.periods import calendar_of, returns_of
 
 MINUTE = 60_000
 DAY = 1440 * MINUTE
@@ -667,6 +667,18 @@ def test_returns_of_all_periods_compound_to_the_same(quarter: bknb.Result) -> No
     assert days[0] == T0
     with pytest.raises(bknb.UsageError, match="frequency"):
         quarter.returns("fortnightly")
+
+
+def test_a_closed_market_has_no_row_in_the_calendar() -> None:
+    saturday = np.array([int(pd.Timestamp("2024-03-02 10:00").value // 10**6)])
+    none, one = np.empty(0), np.ones(1)
+    marked = MarkedEquity(
+        time_ms=saturday, equity=one, bar_closed=np.zeros(1, bool), path_time_ms=saturday, path=one, put_in=none,
+        after=none, blown=False,
+    )  # fmt: skip
+    table = calendar_of(marked, pd.DataFrame({"closed_at": pd.DatetimeIndex([])}), "day", sessions=True)
+    assert table.empty
+    assert list(table.columns) == ["return", "max_drawdown", "positions"]
 
 
 def test_the_calendar_has_a_row_for_each_month(quarter: bknb.Result) -> None:

@@ -89,7 +89,7 @@ def calendar_of(marked: MarkedEquity, trades: pd.DataFrame, period: str, *, sess
     begins, returns = period_returns(marked, edges, sessions=sessions)
     numbers = np.searchsorted(edges, begins)
     until = np.searchsorted(marked.time_ms, edges[1:], side="right")[numbers]
-    since = np.concatenate(([0], until[:-1] - 1))
+    since = np.concatenate(([0], until - 1))[: len(until)]
     closed = pd.DatetimeIndex(trades["closed_at"]).tz_localize(None)
     ended = closed.where(closed < end, newest).to_period(code)
     rows = [
