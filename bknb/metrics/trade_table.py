@@ -133,13 +133,14 @@ def read_ledger(trades: object, *, symbols: bool = False) -> Ledger:
         peak=optional[1],
         trough=optional[2],
     )
-    _check_times(ledger)
+    numbers = all(isinstance(next(iter(columns[name]), None), Real) for name in ("pending_at", "closed_at"))
+    _check_times(ledger, numbers=numbers)
     return ledger
 
 
-def _check_times(ledger: Ledger) -> None:
+def _check_times(ledger: Ledger, *, numbers: bool) -> None:
     known = [moment for moment in (*ledger.pending_at, *ledger.closed_at) if moment > 0]
-    if known and _SECONDS[0] <= min(known) and max(known) < _SECONDS[1]:
+    if numbers and known and _SECONDS[0] <= min(known) and max(known) < _SECONDS[1]:
         raise UsageError(
             f"times of closed trades must be UTC milliseconds or datetimes, got {min(known):.0f} to {max(known):.0f}\n"
             "these times look like seconds: multiply them by 1000"
