@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.pool import ThreadPool
 from types import FrameType
 from typing import Any, Final
 
@@ -64,31 +65,31 @@ class Check:
             if late > _LATE:
                 raise UsageError(
                     "only one look-ahead check runs at a time, and one that was interrupted still waits for an answer "
-                    "of its strategy\nrestart Python: until that answer, variables of the strategy hold other data"
+                    "of its strategy\nwait, or restart Python: until that answer, its variables hold other data"
                 )
         before: list[tuple[Any, str, Any]] = []
         try:
             self.go_on()
             _current = self
-            for owner, name, made in (
-                (threading.Thread, "start", _starter),
-                (ThreadPoolExecutor, "submit", _submitter),
-            ):
-                function = getattr(owner, name)
-                before.append((owner, name, function))
-                setattr(owner, name, made(function))
+            for owner, name, made in _REPLACED:
+                before.append((owner, name, vars(owner).get(name)))
+                setattr(owner, name, made(getattr(owner, name)))
             _here.check = self
             yield
         finally:
             _here.check = None
             self.over = True
             for owner, name, function in before:
-                setattr(owner, name, function)
+                if function is None:  # it was inherited
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, function)
             turn.release()
 
 
 class _Here(threading.local):
     check: Check | None = None
+    is_giving = False  # work to a pool: a thread that the pool starts for it is for the work of others as well
 
 
 _here: Final = _Here()
@@ -140,7 +141,7 @@ def _of_caller() -> Check | None:
 def _starter(function: Callable[[threading.Thread], None]) -> Any:
     @functools.wraps(function)
     def start(thread: threading.Thread) -> None:
-        check, own = _of_caller(), thread.run
+        check, own = None if _here.is_giving else _of_caller(), thread.run
 
         def run() -> None:
             vars(thread).pop("run", None)
@@ -154,24 +155,34 @@ def _starter(function: Callable[[threading.Thread], None]) -> Any:
     return start
 
 
-def _submitter(function: Callable[..., Any]) -> Any:
-    @functools.wraps(function)
-    def submit(pool: ThreadPoolExecutor, work: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
-        check = _of_caller()
+def _giver(function: Callable[..., Any]) -> Any:
+    """For ``submit`` and its like: what a thread of the pool does for the check belongs to it, the thread does not."""
 
-        def run() -> Any:
+    @functools.wraps(function)
+    def give(pool: Any, /, *args: Any, **options: Any) -> Any:
+        check = _of_caller()
+        work: Any = args[0] if args else options.get("func")
+
+        def run(*given: Any, **named: Any) -> Any:
             before, _here.check = _here.check, check
             try:
-                return work(*args, **options)
+                return work(*given, **named)
             finally:
                 _here.check = before
 
-        return function(pool, run)
+        if callable(work):
+            args, options = ((run, *args[1:]), options) if args else (args, options | {"func": run})
+        _here.is_giving = True
+        try:
+            return function(pool, *args, **options)
+        finally:
+            _here.is_giving = False
 
-    return submit
+    return give
 
 
 _REPLACED: Final[tuple[tuple[type, str, Callable[[Any], Any]], ...]] = (
     (threading.Thread, "start", _starter),
-    (ThreadPoolExecutor, "submit", _submitter),
+    (ThreadPoolExecutor, "submit", _giver),
+    *((ThreadPool, name, _giver) for name in ("apply_async", "_map_async", "imap", "imap_unordered")),
 )

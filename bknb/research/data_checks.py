@@ -19,7 +19,7 @@ from .market_values import MarketValues, OtherFuture, price_numbers
 from .preparation import Preparation
 from .read_only import is_database
 from .timed_data import Timed, is_row_of_numbers, scrambled, timed
-from .variables import Variable, caches, variables
+from .variables import Variable, emptied, variables
 
 Ask = Callable[[int], Answer]
 
@@ -85,7 +85,8 @@ class DataChecks:
         if not any(finding.kind == "future" for finding in found):  # one leak shows in several experiments
             found += self._held(preparation.explained)
         if preparation.untold:
-            self.unseen.append(f"how {_list(preparation.untold)} came about: no statement for it can be run again")
+            why = f" ({'; '.join(preparation.reasons)})" if preparation.reasons else ""
+            self.unseen.append(f"how {_list(preparation.untold)} came about: no statement for it can be run again{why}")
         return found
 
     def _holds_data(self, value: Any) -> bool:
@@ -113,9 +114,7 @@ class DataChecks:
             for variable in variables(self._function):
                 if is_database(variable.value):
                     stack.enter_context(variable.replaced(Rows(variable.value, change)))
-            for clear in caches(self._function):
-                clear()
-                stack.callback(clear)
+            stack.enter_context(emptied(self._function))
             stack.enter_context(handing_out(change))
             yield
 
@@ -268,7 +267,7 @@ class DataChecks:
         )
         floats = _has_floats(variable.value)
         for when in self._moments:
-            with variable.replaced(data.take(known <= when)):
+            with variable.replaced(data.take(known <= when)), emptied(self._function):
                 seen = self._ask(when)
             if not self._moved(when, seen):
                 continue
@@ -291,7 +290,7 @@ class DataChecks:
         low, high = -1, len(later) - 1
         while high - low > 1:
             middle = (low + high) // 2
-            with variable.replaced(data.take(known <= later[middle])):
+            with variable.replaced(data.take(known <= later[middle])), emptied(self._function):
                 settled = not self._moved(when, self._ask(when))
             low, high = (low, middle) if settled else (middle, high)
         return int(data.opens_at[known == later[high]][0]) if len(later) else None
@@ -305,6 +304,7 @@ class DataChecks:
                     with contextlib.ExitStack() as stack:
                         for variable in some:
                             stack.enter_context(variable.replaced(future.of(variable.value)))
+                        stack.enter_context(emptied(self._function))
                         return self._ask(when)
 
                 answer = ask(when)
@@ -330,7 +330,7 @@ class DataChecks:
             length = len(variable.value)
 
             def moved(begin: int, when: int = when) -> Answer:
-                with variable.replaced(scrambled(variable.value, begin)):
+                with variable.replaced(scrambled(variable.value, begin)), emptied(self._function):
                     return self._ask(when)
 
             answer = moved(0)

@@ -20,7 +20,7 @@ from typing import Any
 from .handed_out import handing_out
 from .read_only import RunRefused, nothing_changed_outside, readable
 from .statements import Statement, compiled, imported, statements_of, writes
-from .variables import Variable, caches, names_by_namespace, owner_of, variables
+from .variables import Variable, emptied, names_by_namespace, owner_of, variables
 
 
 @dataclass(slots=True)
@@ -35,6 +35,7 @@ class _Part:
     codes: list[tuple[Statement, CodeType]] = field(default_factory=list)
     failed: list[Statement] = field(default_factory=list)
     writing: list[Statement] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)  # variables that cannot be read again, and why
 
 
 class Preparation:
@@ -55,6 +56,8 @@ class Preparation:
         Names of the variables that ``remade`` put values into the last time.
     untold : list of str
         Names whose making could not be read or run again.
+    reasons : list of str
+        Variables that could not be read again for them, and why.
     explained : set of int
         Identities of values whose making is known: remade, or made of what the text says alone.
     """
@@ -63,6 +66,7 @@ class Preparation:
         self.function = function
         self.names: list[str] = []
         self.untold: list[str] = []
+        self.reasons: list[str] = []
         self.put_names: list[str] = []
         self.explained: set[int] = set()
         self._holds_data = holds_data
@@ -170,7 +174,10 @@ class Preparation:
                 lost = {name for one in part.failed for name in one.makes & part.names}
             else:
                 lost = part.names
-            self.untold += sorted(name for name in lost if not _is_code(part.space.get(name)))
+            refused = {name for one in part.failed for name in one.makes}
+            self.untold += sorted(name for name in lost if name in refused or not _is_code(part.space.get(name)))
+            needed = {name for one in part.failed for name in one.reads}
+            self.reasons += [f"{name} is {why}" for name, why in sorted(part.unreadable.items()) if name in needed]
             remade = {name for name in part.names - lost if name in part.space and name not in part.roots}
             self.explained |= {id(part.space[name]) for name in remade}
             self.names += sorted(name for name in remade if not _is_code(part.space[name]))
@@ -222,9 +229,7 @@ class Preparation:
             for variable, new in puts:
                 if only is None or variable.name == only:
                     stack.enter_context(variable.replaced(new))
-            for clear in caches(self.function):
-                clear()
-                stack.callback(clear)
+            stack.enter_context(emptied(self.function))
             yield
 
     @staticmethod
@@ -237,7 +242,8 @@ class Preparation:
             for name in {name for statement, _ in part.codes for name in statement.reads} & space.keys():
                 try:
                     space[name] = readable(space[name], opened)
-                except PermissionError:
+                except PermissionError as error:
+                    part.unreadable[name] = str(error)
                     del space[name]  # statements that need it cannot be run again
             for statement, code in part.codes:
                 is_root = statement.makes & part.roots and not statement.reads & part.roots

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 _CHANGING: Final = frozenset(
@@ -123,6 +124,16 @@ def is_open_for_writing(value: Any) -> bool:
     return not value.closed and value.writable()
 
 
+def could_be_written_to(value: Any) -> bool:
+    """Whether a value is a file that can be written to, or leads to a database: a connection, a cursor, an engine."""
+    if is_open_for_writing(value) or is_database(value):
+        return True
+    if isinstance(value, (type, ModuleType)):
+        return False
+    connects = (("cursor", "commit"), ("connect", "dispose"))  # of Python's database interface; of SQLAlchemy
+    return any(all(callable(getattr(value, name, None)) for name in names) for names in connects)
+
+
 def readable(value: Any, opened: ExitStack) -> Any:
     """What statements that are run again get for ``value``: itself, or a read-only connection to the same database.
 
@@ -145,16 +156,18 @@ def readable(value: Any, opened: ExitStack) -> Any:
         try:
             return _read_only(value, opened)
         except sqlite3.Error as error:
-            raise PermissionError(f"the database cannot be read again: {error}") from error
-    if is_open_for_writing(value) or is_database(value):
-        raise PermissionError(f"a {type(value).__name__} could be written to")
+            if "same thread" in str(error):
+                raise PermissionError("a connection for one thread: connect with check_same_thread=False") from error
+            raise PermissionError(f"a database that cannot be read again: {error}") from error
+    if could_be_written_to(value):
+        raise PermissionError(f"a {type(value).__name__} that could be written to")
     return value
 
 
 def _read_only(connection: sqlite3.Connection, opened: ExitStack) -> sqlite3.Connection:
     (_, _, file), *others = connection.execute("PRAGMA database_list").fetchall()
     if others:
-        raise PermissionError("several databases are attached")
+        raise PermissionError("a connection with several databases")
     copy = sqlite3.connect(file or ":memory:")
     opened.callback(copy.close)
     if not file:

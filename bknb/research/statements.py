@@ -14,8 +14,8 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 from ..user_code import is_users
-from .read_only import is_open_for_writing
-from .variables import functions, is_own_instance, names_by_namespace
+from .read_only import could_be_written_to
+from .variables import functions, is_own_instance, reached
 
 _CHANGING: Final = frozenset(
     {
@@ -31,9 +31,10 @@ _WRITING: Final = re.compile(
     r"|executemany|executescript|commit)$"
 )
 _WRITING_SQL: Final = re.compile(
-    r"\s*((insert|replace|merge)\s+(or\s+\w+\s+)?into|update\s+\S+\s+set|delete\s+from|copy\s+\S+\s+(to|from)"
+    r"(\s|--[^\n]*\n|/\*((?!\*/).)*\*/)*"  # comments before it
+    r"((insert|replace|merge)\s+(or\s+\w+\s+)?into|update\s+\S+\s+set|delete\s+from|copy\s+\S+\s+(to|from)"
     r"|(create|drop|alter|truncate)\s+(temp\w*\s+)?(table|index|view))\b",
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,
 )
 _PURE: Final = frozenset(
     {"builtins", "datetime", "math", "itertools", "collections", "functools", "numpy", "pandas", "zoneinfo"}
@@ -192,18 +193,48 @@ def _statement(node: ast.stmt, file: str, space: dict[str, Any]) -> Statement:
 
 
 def writes(statement: Statement, space: dict[str, Any]) -> bool:
-    """Whether what a statement calls, directly or in the user's functions, bears a name of something that writes."""
-    if isinstance(statement.node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return False  # it is not called by being defined
-    for each in ast.walk(statement.node):
+    """Whether a statement may write when it is run.
+
+    It calls, directly or in the user's functions, something with a name that tells; or it holds SQL that writes; or
+    what it names leads to an open file or a database, be it for reading: only a connection that the statement names
+    itself can be replaced by a copy.
+    """
+    for each in _run_at_once(statement.node):
         if isinstance(each, ast.Call):
             name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
             called = _called(each.func, space)
-            if _WRITING.match(name) or (called is not None and _calls_writing(called)):
+            if _WRITING.match(name) or (called is not None and any(_names_writing(one) for one in functions(called))):
                 return True
-        elif isinstance(each, ast.Constant) and isinstance(each.value, str) and _WRITING_SQL.match(each.value):
+        elif isinstance(each, ast.Constant):
+            if _is_writing_sql(each.value):
+                return True
+        elif isinstance(each, (ast.Name, ast.Attribute)) and _leads_to_writing(each, space):
             return True
     return False
+
+
+def _run_at_once(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a statement that run with it: of a function it defines, the decorators and the defaults."""
+    yield node
+    inside = ast.iter_child_nodes(node)
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        defaults = [each for each in (*node.args.defaults, *node.args.kw_defaults) if each is not None]
+        inside = iter([*node.decorator_list, *defaults])
+    for each in inside:
+        yield from _run_at_once(each)
+
+
+def _leads_to_writing(node: ast.Name | ast.Attribute, space: dict[str, Any]) -> bool:
+    value = _named(node, space)
+    if not isinstance(node.ctx, ast.Load):
+        return False
+    if isinstance(node, ast.Name) and could_be_written_to(value):
+        return False  # it is replaced by what can only be read, or the statement is refused
+    return any(could_be_written_to(one) or _is_writing_sql(one) for one in reached(value))
+
+
+def _is_writing_sql(value: Any) -> bool:
+    return isinstance(value, str) and _WRITING_SQL.match(value) is not None
 
 
 def _called(node: ast.expr, space: dict[str, Any]) -> Any:
@@ -215,13 +246,6 @@ def _called(node: ast.expr, space: dict[str, Any]) -> Any:
     return _named(node, space)
 
 
-def _calls_writing(called: Any) -> bool:
-    if any(_names_writing(one) for one in functions(called)):
-        return True
-    values = [space.get(name) for space, names in names_by_namespace(called) for name in names]
-    return any(is_open_for_writing(value) for value in values)
-
-
 def _names_writing(function: FunctionType) -> bool:
     waiting = [function.__code__]
     while waiting:
@@ -229,7 +253,7 @@ def _names_writing(function: FunctionType) -> bool:
         if any(_WRITING.match(name) for name in code.co_names):
             return True
         waiting += [each for each in code.co_consts if isinstance(each, CodeType)]
-        if any(isinstance(each, str) and _WRITING_SQL.match(each) for each in code.co_consts):
+        if any(_is_writing_sql(each) for each in code.co_consts):
             return True
     return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dis
 import inspect
 import sys
 import textwrap
@@ -20,6 +21,8 @@ from .check_threads import belongs
 from .variables import functions
 
 CLOCKS: Final = frozenset({"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"})
+CALENDARS: Final = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
+"""Functions of ``time`` that show the present unless they are given a moment, and how many arguments come before it."""
 _NOW: Final = frozenset({"now", "utcnow", "today"})
 _CODE: Final = (".py", ".pyc", ".so", ".pyd", ".dll", ".ipynb")
 _DEVICES: Final = ("/dev/", "/proc/", "/sys/")
@@ -63,7 +66,9 @@ class Tracer:
         name, owner = getattr(arg, "__name__", ""), getattr(arg, "__self__", None)
         if name in _NOW and isinstance(owner, type) and issubclass(owner, date):
             self.clocks.setdefault(f"{owner.__name__}.{name}", _line(frame))
-        elif name in CLOCKS and getattr(owner, "__name__", "") == "time":
+        elif getattr(owner, "__name__", "") != "time":
+            return
+        elif name in CLOCKS or (name in CALENDARS and _arguments(frame) <= CALENDARS[name]):
             self.clocks.setdefault(f"time.{name}", _line(frame))
 
     def on_audit_event(self, event: str, args: tuple[Any, ...]) -> None:
@@ -78,6 +83,13 @@ class Tracer:
             frame = frame.f_back
         if frame is not None:
             self.files.setdefault(path, _line(frame))
+
+
+def _arguments(frame: FrameType) -> int:
+    """How many arguments the call has at which a frame is; 0 for ``f(*args)``, whose number is not in the code."""
+    code = frame.f_code.co_code
+    called = dis.opname[code[frame.f_lasti]]
+    return code[frame.f_lasti + 1] if called in ("PRECALL", "CALL", "CALL_KW") else 0
 
 
 def _data_file(args: tuple[Any, ...]) -> str:

@@ -92,6 +92,19 @@ def caches(function: Callable[..., Any]) -> list[Callable[[], Any]]:
     return list(found.values())
 
 
+@contextmanager
+def emptied(function: Callable[..., Any]) -> Iterator[None]:
+    """Empty the caches before and after the ``with`` block: they keep nothing of what was in place inside it."""
+    clears = caches(function)
+    for clear in clears:
+        clear()
+    try:
+        yield
+    finally:
+        for clear in clears:
+            clear()
+
+
 def names_by_namespace(function: Callable[..., Any]) -> list[tuple[dict[str, Any], set[str]]]:
     """The namespaces (of modules, or of a notebook) a strategy reads, each with the names it reads there."""
     found: dict[int, tuple[dict[str, Any], set[str]]] = {}
@@ -101,6 +114,37 @@ def names_by_namespace(function: Callable[..., Any]) -> list[tuple[dict[str, Any
         own = {name for name, value in list(one.__globals__.items()) if value is one}
         found.setdefault(id(one.__globals__), (one.__globals__, set()))[1].update(own or {one.__name__})
     return list(found.values())
+
+
+def reached(value: Any) -> list[Any]:
+    """The value itself, what it holds, and what the user's functions in it read by a name."""
+    found: dict[int, Any] = {}
+    waiting = [(value, 0)]
+    while waiting:
+        one, depth = waiting.pop()
+        if id(one) not in found:
+            found[id(one)] = one
+            waiting += [(each, depth + 1) for each in _inside(one) if depth < _DEEPEST]
+    return list(found.values())
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())[:_MOST_KEYS]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(value)[:_MOST_KEYS]
+    own = value if isinstance(value, type) else type(value)
+    is_own = own is not FunctionType and is_users(own)
+    if not (is_own or callable(value)):
+        return []
+    found = [space.get(name) for space, names in names_by_namespace(value) for name in names]
+    found += [each.value for each in variables(value)]
+    for base in own.__mro__ if is_own else ():
+        held = vars(base) if is_users(base) else {}
+        found += [each for name, each in held.items() if not name.startswith("__")]
+        slots = held.get("__slots__", ())
+        found += [getattr(value, name, None) for name in ([slots] if isinstance(slots, str) else slots)]
+    return [*found, own] if is_own else found
 
 
 def _methods(owner: type) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import queue
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -50,9 +51,9 @@ from ..research.lookahead_checks import (
     sort_findings,
 )
 from ..research.market_values import MarketValues
-from ..research.shifted_clock import SHIFTS, ShiftedClock, waits
+from ..research.shifted_clock import SHIFTS, ShiftedClock, waiting_calls
 from ..research.tracing import Tracer, clock_calls
-from ..research.variables import Variable, caches, variables
+from ..research.variables import Variable, caches, emptied, variables
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 _SCANNED: Final = 2000  # moments at which the strategy is asked once, to find those with a signal
 _FEWEST_ROWS: Final = 30  # fewer candles cannot be cut anywhere
 _OUTSIDE: Final = 12  # moments at which variables are replaced
+_CHANGING: Final = "answers that change by themselves prove nothing"
 _LOOK_SECONDS: Final = 0.05
 _PATIENCE_SECONDS: Final = 10.0  # for the answer to the question at which the check was interrupted
 
@@ -120,14 +122,16 @@ def check_lookahead(
     Notes
     -----
     The strategy is really called, some hundred times, in a thread of its own, and writes what it writes. ``lru_cache``
-    of functions it calls are emptied. Statements that are run again cannot write files, start programs or threads, or
-    reach the network, and read SQLite only; what a compiled library writes under a name that does not tell is written
+    of functions it calls are emptied, before and after. Statements that are run again cannot write files, start
+    programs or threads, or reach the network, and read SQLite only, through a connection they name themselves that was
+    made with ``check_same_thread=False``; what a compiled library writes under a name that does not tell is written
     again.
 
-    What is handed out with another future is for the threads of the check; other threads, such as those of live runs,
-    read what there is. The strategy's variables, though, hold other data while it is asked: one that shares tables or
-    caches with a live strategy is checked in another process. One check runs at a time, others wait. An interrupted one
-    ends after the question it is at.
+    What is handed out with another future is for the threads of the check: that in which it asks, those the strategy
+    starts, and those of a pool while they do its work. Other threads, such as those of live runs, read what there is;
+    so do threads started before that take questions from a queue, which is said. The strategy's variables, though, hold
+    other data while it is asked: one that shares tables or caches with a live strategy is checked in another process.
+    One check runs at a time, others wait. An interrupted one ends after the question it is at.
 
     Examples
     --------
@@ -332,12 +336,14 @@ class _Check:
         findings: list[Finding] = []
         accuracy: Accuracy | None = None
         if not raised:
+            findings = [*self._rows(), *self._answers(chosen, answers)]
             clocks, read = self._watched(chosen)
-            findings = [*self._rows(), *self._answers(chosen, answers), *clocks]
             if any(finding.kind in ("memory", "chance") for finding in findings):
-                self.unseen.append("data besides the candles: answers that change by themselves prove nothing")
+                self.unseen += [f"whether {name} ({where}) matters: {_CHANGING}" for name, where in clocks.items()]
+                self.unseen.append(f"data besides the candles: {_CHANGING}")
             else:
-                findings += self._data(chosen, answers, read)
+                findings += [*self._clocks(clocks, chosen), *self._data(chosen, answers, read)]
+            self.unseen += [f"what threads started before read for it (through {name})" for name in self._threads()]
             accuracy = self._accuracy(answers)
             findings += accuracy_findings(accuracy)
         return LookaheadReport(
@@ -413,8 +419,8 @@ class _Check:
         lengths = [max(reach // 2, MINUTE_MS * 10), reach * 2] if reach and self.strategy.get_signals is None else []
         return check_answers(self.ask, chosen, history_ms=lengths, known=known)
 
-    def _watched(self, chosen: Sequence[int]) -> tuple[list[Finding], dict[str, str]]:
-        """Return findings about clocks, and what else was read, with its lines."""
+    def _watched(self, chosen: Sequence[int]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the clocks that were read, and what else was, with their lines."""
         tracer = Tracer()
         empty = caches(self._function())
         for when in chosen:
@@ -422,20 +428,19 @@ class _Check:
                 clear()  # what is in a cache is not read again
             with tracer.active():
                 self.ask(when)
-        return self._clocks(tracer.clocks or clock_calls(self._function()), chosen), tracer.files
+        return tracer.clocks or clock_calls(self._function()), tracer.files
 
     def _clocks(self, clocks: dict[str, str], chosen: Sequence[int]) -> list[Finding]:
         """Findings about clocks on which answers depend, or that cannot be shifted; the others are remarks."""
         read: set[str] = set()
         moments = chosen[:: max(1, len(chosen) // _OUTSIDE)]
-        shifts = SHIFTS if clocks and not waits(self._function()) else ()
+        waits = waiting_calls(self._function()) if clocks else []
+        shifts = SHIFTS if clocks and not waits else ()
         before = {when: self.ask(when) for when in moments} if shifts else {}
         for seconds in shifts:
             for when in moments:
                 clock = ShiftedClock(seconds)
-                for clear in caches(self._function()):
-                    clear()
-                with clock.in_place(self._function()):
+                with clock.in_place(self._function()), emptied(self._function()):
                     seen = self.ask(when)
                 read |= clock.read
                 if not same(before[when], seen):
@@ -449,6 +454,8 @@ class _Check:
                 self.remarks.append(f"it reads the clock {name} ({where}); shifted, its answers did not change")
             else:
                 how = "it was watched while it was asked; this clock cannot be shifted to see whether it matters"
+                if waits:  # until a moment that a shifted clock reaches in years
+                    how = f"it was watched when it was asked; no clock was shifted: it waits ({', '.join(waits[:3])})"
                 found.append(Finding(kind="clock", what=f"{name} ({where})", how=how, when=chosen[0]))
         return found
 
@@ -480,6 +487,11 @@ class _Check:
         self.looked_at += checks.looked_at
         self.unseen += checks.unseen
         return found + [one for one in more if not (named and "candles of" in one.what)]
+
+    def _threads(self) -> list[str]:
+        """Names of the threads, and of the queues and loops with which threads are given work, that it reaches."""
+        kinds = (threading.Thread, queue.Queue, queue.SimpleQueue, asyncio.AbstractEventLoop)
+        return [one.name for one in variables(self._function()) if isinstance(one.value, kinds)]
 
     def _accuracy(self, answers: dict[int, Answer]) -> Accuracy:
         entries = [

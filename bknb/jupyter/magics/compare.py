@@ -64,8 +64,9 @@ def lookahead(session: Session, call: Call) -> Any:
 
     It cannot see: numbers typed in, or settings chosen, after looking at this stretch; what compiled libraries and
     other processes hold inside themselves; where files and values of os.environ came from that were there before; how a
-    value came about whose statements are not there, write something, or
-    raise over other data. "Nothing found" is no proof: the result lists what was looked at and what it cannot see.
+    value came about whose statements are not there, write something, call something that has a database connection, or
+    raise over other data; what threads started before read for it. "Nothing found" is no proof: the result lists what
+    was looked at and what it cannot see.
 
     Statements that write to files or databases are not run again, as far as it can tell.
     """
