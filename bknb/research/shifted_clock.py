@@ -151,8 +151,8 @@ class ShiftedClock:
             yield pandas.Timestamp, stamp
             yield pandas, _Module(pandas, {"Timestamp": stamp})
 
-    def _shown(self, name: str) -> float:
-        seconds = self._next(f"time.{name}")
+    def _shown(self, name: str, label: str = "") -> float:
+        seconds = self._next(f"time.{label or name}")
         shown: float = getattr(time, name)()
         return shown + (int(seconds * 1e9) if name.endswith("_ns") else seconds)
 
@@ -161,8 +161,9 @@ class ShiftedClock:
         shown, before = getattr(time, name), CALENDARS[name]
         if len(given) > before and given[before] is not None:
             return shown(*given)
-        moment = time.time() + self._next(f"time.{name}")
-        return shown(*given[:before], time.localtime(moment) if name in ("asctime", "strftime") else moment)
+        moment = self._shown("time", label=name)
+        parts = datetime.datetime.fromtimestamp(moment).astimezone().timetuple()
+        return shown(*given[:before], parts if name in ("asctime", "strftime") else moment)
 
     def _sleep(self, seconds: float) -> None:
         """Go on at once: what is waited for may be years away on a shifted clock."""
