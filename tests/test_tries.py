@@ -15,7 +15,7 @@ import pytest
 
 import bknb
 from bknb.research.tries_ledger import Span, Tries, TriesLedger
-from bknb.runs.tries import keep_in
+from bknb.runs.tries import data_hash, keep_in
 
 WEEK = ("2024-01-01", "2024-01-08")
 RUN = {"exchange": "demo", "interval": "1h"}
@@ -312,3 +312,33 @@ def test_a_file_of_something_else_is_no_ledger_and_stays_as_it_is(ledger):
     assert "holds no try" in result.tries.unknown
     assert "holds no try" in result.warnings[0]
     assert ledger.read_text() == "my notes\n"
+
+
+def test_tries_that_no_ledger_took_are_counted_when_it_can_be_written_again(ledger):
+    ledger.parent.mkdir()
+    ledger.write_text("my notes\n")
+    tried(bracket(1.02))
+    ledger.unlink()
+    assert tried(bracket(1.03)).count == 2
+
+
+def test_each_trouble_of_a_ledger_is_told_once(ledger):
+    for up in (1.02, 1.03):
+        tried(bracket(up))
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join([lines[0], b"#" + lines[1]]))
+    runs = [{"strategy": bracket(1.04)}, {"strategy": bracket(1.05)}]
+    told = [bknb.backtest("BTCUSDT", frame=WEEK, **run, **RUN).warnings for run in runs]
+    ledger.write_text("my notes\n")
+    told += [bknb.backtest("BTCUSDT", frame=WEEK, **run, **RUN).warnings for run in runs]
+    assert [len(each) for each in told] == [1, 0, 1, 0]
+    assert "1 line of" in told[0][0]
+    assert "holds no try" in told[2][0]
+
+
+@pytest.mark.parametrize("offset", [0, 30 * 60_000])
+def test_candles_without_a_full_hour_are_told_apart(offset):
+    """Daily candles of a market that closes at half past are thousands, none of them at a full hour."""
+    times = np.arange(3000) * 86_400_000 + offset
+    one, other = (data_hash(times, np.full(3000, high), np.full(3000, 1.0)) for high in (2.0, 3.0))
+    assert one != other

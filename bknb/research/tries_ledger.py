@@ -195,7 +195,7 @@ class TriesLedger:
             except OSError as error:
                 raise StateError(f"cannot write {self.path}: {error.strerror or error}") from None
             entries, unreadable = self._read()  # with what other processes have added meanwhile
-        return self._tries(entries, on, strategies, unreadable=unreadable)
+        return self._tries([*entries, *_unwritten], on, strategies, unreadable=unreadable)
 
     def add_in_memory(self, on: Span, strategies: Sequence[str], unknown: str) -> Tries:
         """Note tries in this process alone, where ``add`` failed.

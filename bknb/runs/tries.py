@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from .run_record import RunRecord
 
 _HOUR_MS: Final = 3_600_000
-_ALL_BELOW: Final = 2_000  # candles; of more, those at full hours are hashed
+_ALL_BELOW: Final = 2_000  # candles; of more, those at full hours are hashed, where there are any
 _place: list[Path] = []
-_told: list[bool] = []
+_told: set[str] = set()
 at_reset(_told.clear)
 
 
@@ -50,7 +50,8 @@ def data_hash(times: NDArray[np.int64], high: NDArray[np.float64], low: NDArray[
     >>> one == other
     False
     """
-    rows: Any = slice(None) if len(times) < _ALL_BELOW else times % _HOUR_MS == 0
+    full_hours = times % _HOUR_MS == 0
+    rows: Any = full_hours if len(times) >= _ALL_BELOW and full_hours.any() else slice(None)
     made = hashlib.blake2b(digest_size=12)
     for column in (times, high, low):
         made.update(np.ascontiguousarray(column[rows]).tobytes())
@@ -142,18 +143,21 @@ def count_keys(
         reason = str(error).splitlines()[0]
         _tell_once(
             warn,
+            "unknown",
             f"how many strategies were tried on these data is unknown: {reason}; those of this process are counted; "
             "bknb.set_config(count_tries=False) says that none is meant to be",
         )
         return ledger.add_in_memory(on, keys, reason)
     if tries.unreadable:
         lines = "1 line" if tries.unreadable == 1 else f"{tries.unreadable:,} lines"
-        _tell_once(warn, f"{lines} of {tries.path} cannot be read: the strategies tried in them are not counted")
+        _tell_once(
+            warn, "unreadable", f"{lines} of {tries.path} cannot be read: the strategies tried in them are not counted"
+        )
     return tries
 
 
-def _tell_once(warn: Callable[[str], object], text: str) -> None:
-    """Tell what is wrong with a ledger, once in a process."""
-    if not _told:
-        _told.append(True)
+def _tell_once(warn: Callable[[str], object], what: str, text: str) -> None:
+    """Tell what is wrong with a ledger, each kind of trouble once in a process."""
+    if what not in _told:
+        _told.add(what)
         warn(text)
