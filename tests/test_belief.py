@@ -6,6 +6,7 @@ import re
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 import pytest
 from following import follow, in_rows
 
@@ -287,6 +288,11 @@ def test_the_compounded_account_comes_before_the_sum():
         ({"seed": "a"}, "seed must be a whole number of at least 0, got 'a'"),
         ({"resamples": 150.5}, "resamples must be a whole number of at least 100, got 150.5"),
         ({"trials": 1.5}, "trials must be a whole number, or the Sharpe ratios of all trials, got 1.5"),
+        ({"trials": "abc"}, "trials must be a number, or the Sharpe ratios of all trials, got 'abc'"),
+        ({"trials": ["a", "b"]}, "the Sharpe ratios of trials must be a row of numbers, got ['a', 'b']"),
+        ({"trials": np.float32(1.5)}, "trials must be a whole number, or the Sharpe ratios of all trials, got"),
+        ({"trials": np.int64(0)}, "trials must be a number of at least 1, or the Sharpe ratios of all trials, got 0"),
+        ({"resamples": np.int64(5)}, "resamples must be a whole number of at least 100, got"),
         ({"trials": []}, "each a number; got none"),
         ({"trials": [float("nan"), 1.0]}, "each a number; got 1 of 2 that are none"),
     ],
@@ -319,3 +325,26 @@ def test_a_whole_search_is_no_result():
     compared = bknb.walker("BTCUSDT", strategies=["one"], **where)
     with pytest.raises(bknb.UsageError, match="belief judges one result, got a comparison"):
         bknb.belief(compared)
+
+
+def test_numbers_of_numpy_are_numbers():
+    trades = np.random.default_rng(1).normal(0.2, 1.0, size=200)
+    plain = bknb.belief(trades, trials=500, resamples=150, block=2, seed=3, level=0.5)
+    same = bknb.belief(
+        trades,
+        trials=np.int64(500),
+        resamples=np.int32(150),
+        block=np.int64(2),
+        seed=np.uint8(3),
+        level=np.float32(0.5),
+    )
+    assert repr(plain) == repr(same)
+    assert repr(bknb.belief(trades, trials=np.float32(500))) == repr(bknb.belief(trades, trials=500))
+
+
+@pytest.mark.parametrize("name", ["entries", "trial_sharpes", "trades", "tries", "strategy", "returns"])
+def test_a_table_of_trades_may_have_any_other_column(name):
+    table = pd.DataFrame({"pnl_percentage": np.random.default_rng(1).normal(0.2, 1.0, size=60), name: 1.0})
+    assert repr(bknb.belief(table)) == repr(bknb.belief(table[["pnl_percentage"]]))
+    ratios = pd.Series([0.1, 0.2], index=[name, "other"])
+    assert bknb.belief(table, trials=ratios).deflated.trials == 2

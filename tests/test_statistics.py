@@ -384,7 +384,7 @@ def test_drawdowns_need_a_whole_number(given: Any) -> None:
     result = bknb.backtest(
         "BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02", interval="4h"
     )
-    with pytest.raises(bknb.UsageError, match=r"drawdowns\(\) needs a whole number above 0, got"):
+    with pytest.raises(bknb.UsageError, match=r"n of drawdowns\(\) must be a whole number of at least 1, got"):
         result.drawdowns(n=given)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -200,7 +201,7 @@ def belief(
     True
     """
     values, name, left_out = _results(result)
-    tries = getattr(result, "tries", None)
+    tries = _attribute(result, "tries")
     counted = 0 if tries is None else tries.now()
     tried, count, returns = _search(1 if trials is None else trials)
     if counted > (_number(tried) if count is None else count):
@@ -219,7 +220,12 @@ def belief(
 
 def _number(tried: Any) -> float:
     """How many trials a number of them, or their Sharpe ratios, stand for."""
-    return float(tried) if isinstance(tried, (int, float)) else float(np.size(tried))
+    return float(tried) if isinstance(tried, Real) else float(np.size(tried))
+
+
+def _attribute(given: Any, name: str) -> Any:
+    """An attribute of what is no table or series: of these it would be the column or the row of that name."""
+    return None if hasattr(given, "to_numpy") else getattr(given, name, None)
 
 
 def _results(result: Any) -> tuple[NDArray[np.float64], str, int]:
@@ -228,14 +234,15 @@ def _results(result: Any) -> tuple[NDArray[np.float64], str, int]:
         ("trial_sharpes", "a sweep", "its best run: bknb.belief(sweep.run(), trials=sweep)"),
         ("entries", "a comparison", "one of its runs: bknb.belief(found[found.best.strategy], trials=found)"),
     ):
-        if hasattr(result, attribute):
+        if _attribute(result, attribute) is not None:
             raise UsageError(f"belief judges one result, got {what}\npass {instead}")
-    trades = getattr(result, "trades", result)
+    trades = _attribute(result, "trades")
+    trades = result if trades is None else trades
     if hasattr(trades, "columns"):
         if "pnl_percentage" not in trades.columns:
             raise UsageError("a table of trades needs the column pnl_percentage, such as result.trades")
         trades = trades["pnl_percentage"].to_numpy()
-    strategy, symbol = getattr(result, "strategy", None), getattr(result, "symbol", None)
+    strategy, symbol = _attribute(result, "strategy"), _attribute(result, "symbol")
     named = isinstance(strategy, str) and isinstance(symbol, str)
     values = row_of_numbers(trades)
     finite = values[np.isfinite(values)]
@@ -244,19 +251,19 @@ def _results(result: Any) -> tuple[NDArray[np.float64], str, int]:
 
 def _search(trials: Any) -> tuple[Any, float | None, Any]:
     """Sharpe ratios of the trials, how many trials they stand for, and daily returns."""
-    ratios = getattr(trials, "trial_sharpes", None)
+    ratios = _attribute(trials, "trial_sharpes")
     if ratios is not None:  # a sweep
         count = float(max(trials.trials, 1))
         return (np.asarray(ratios) if len(ratios) > 1 else count), count, getattr(trials, "returns", None)
-    entries = getattr(trials, "entries", None)
+    entries = _attribute(trials, "entries")
     if entries is not None:  # a comparison
         from ..metrics.daily_returns import of_results
 
         return float(max(len(entries), 1)), None, of_results(trials.results.values())
-    if isinstance(trials, float) and isfinite(trials) and trials != int(trials):
+    if isinstance(trials, Real) and isfinite(trials) and not float(trials).is_integer():
         raise UsageError(f"trials must be a whole number, or the Sharpe ratios of all trials, got {trials!r}")
-    if isinstance(trials, (Sequence, np.ndarray)) or hasattr(trials, "to_numpy"):
-        ratios = row_of_numbers(trials)
+    if not isinstance(trials, str) and (isinstance(trials, (Sequence, np.ndarray)) or hasattr(trials, "to_numpy")):
+        ratios = row_of_numbers(trials, what="the Sharpe ratios of trials")
         if not len(ratios) or not np.isfinite(ratios).all():
             unknown = int((~np.isfinite(ratios)).sum())
             came = f"{unknown:,} of {len(ratios):,} that are none" if len(ratios) else "none"

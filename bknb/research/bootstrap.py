@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil, floor, log10, sqrt
+from numbers import Real
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
 
 import numpy as np
 
 from ..domain.gates import GATES
+from ..domain.whole_number import whole_number
 from ..errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
@@ -277,7 +279,8 @@ def bootstrap(
     True
     """
     values = _results(returns)
-    _check_numbers(level, resamples, block, seed)
+    _check_numbers(level, block)
+    resamples, seed = whole_number("resamples", resamples, least=100), whole_number("seed", seed, least=0)
     if method not in ("stationary", "circular"):
         raise UsageError(f"method must be 'stationary' or 'circular', got {method!r}")
     count = len(values)
@@ -303,8 +306,8 @@ def _parts(resamples: int, count: int) -> list[int]:
     return [min(size, resamples - at) for at in range(0, resamples, size)]
 
 
-def row_of_numbers(returns: Any) -> Rows:
-    """One row of results as floats; what is missing is NaN.
+def row_of_numbers(returns: Any, what: str = "results") -> Rows:
+    """One row of results, or of what else ``what`` says, as floats; what is missing is NaN.
 
     Raises
     ------
@@ -314,9 +317,9 @@ def row_of_numbers(returns: Any) -> Rows:
     try:
         values: Rows = np.asarray(returns, dtype=np.float64)
     except (TypeError, ValueError):
-        raise UsageError(f"results must be a row of numbers, got {returns!r:.80}") from None
+        raise UsageError(f"{what} must be a row of numbers, got {returns!r:.80}") from None
     if values.ndim != 1:
-        raise UsageError(f"results must be one row of numbers, got an array of shape {values.shape}")
+        raise UsageError(f"{what} must be one row of numbers, got an array of shape {values.shape}")
     beyond = values[np.isfinite(values) & (np.abs(values) > _LARGEST)]
     if len(beyond):
         raise UsageError(f"results are percent, of at most {_LARGEST:g}, got {beyond[0]:g}")
@@ -330,19 +333,15 @@ def _results(returns: Any) -> Rows:
     return values[np.isfinite(values)]
 
 
-def _check_numbers(level: object, resamples: object, block: object, seed: object) -> None:
+def _check_numbers(level: object, block: object) -> None:
     if not _is_number(level) or not 0 < level < 1:
         raise UsageError(f"level must be between 0 and 1, such as 0.9, got {level!r}")
-    if not isinstance(resamples, int) or isinstance(resamples, bool) or resamples < 100:
-        raise UsageError(f"resamples must be a whole number of at least 100, got {resamples!r}")
     if block is not None and (not _is_number(block) or not block >= 1):
         raise UsageError(f"block must be at least 1 observation, got {block!r}")
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise UsageError(f"seed must be a whole number of at least 0, got {seed!r}")
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _interval(

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import e, isfinite, log1p, sqrt
+from numbers import Real
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Final
 
@@ -289,11 +290,11 @@ def _best_of(alone: float, trials: float) -> float:
 
 def _trials(trials: Any, observations: int) -> tuple[float, float]:
     """How many, and how far their Sharpe ratios spread."""
-    if isinstance(trials, (int, float)) and not isinstance(trials, bool):
-        if not (isfinite(trials) and trials >= 1):
+    if isinstance(trials, Real) and not isinstance(trials, bool):  # also one of numpy
+        if not (isfinite(trials) and float(trials) >= 1):
             raise UsageError(f"trials must be a number of at least 1, or the Sharpe ratios of all trials, got {trials}")
         return float(trials), 1 / sqrt(max(observations - 1, 1))
-    if not isinstance(trials, (Sequence, np.ndarray)) and not hasattr(trials, "to_numpy"):
+    if isinstance(trials, str) or not (isinstance(trials, (Sequence, np.ndarray)) or hasattr(trials, "to_numpy")):
         raise UsageError(f"trials must be a number, or the Sharpe ratios of all trials, got {trials!r:.80}")
     ratios = _values(trials)
     if len(ratios) < 2:

@@ -16,6 +16,7 @@ import numpy as np
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.signal import Signal
 from ..domain.validation import read_answer
+from ..domain.whole_number import whole_number
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.registry import Exchange, Strategy
 from ..engine.vectorised import signal_rows
@@ -145,12 +146,8 @@ def check_lookahead(
     True
     """
     plan = plan_backtest(symbol, strategy, exchange, frame, interval, settings=settings, allow_gaps=allow_gaps)
-    given: object = moments
-    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 2:
-        raise UsageError(
-            f"moments must be a whole number of at least 2, got {given!r:.80}\n"
-            "it says how many moments to look at closely: leave it out for 40"
-        )
+    hint = "it says how many moments to look at closely: leave it out for 40"
+    moments = whole_number("moments", moments, least=2, hint=hint)
     if belongs():
         raise UsageError(
             f"a strategy must not check itself: {plan.strategy.name} was to be checked by a strategy that is being "
@@ -160,7 +157,7 @@ def check_lookahead(
 
     def work() -> LookaheadReport:
         with check.running():
-            return _Check(plan, check, moments=int(moments), seed=seed).report()
+            return _Check(plan, check, moments=moments, seed=seed).report()
 
     with running(plan.strategy):
         return _in_thread(work, check)

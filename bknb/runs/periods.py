@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 
 from ..domain.interval import DAY_MS, MINUTE_MS
+from ..domain.whole_number import whole_number
 from ..errors import UsageError
 from ..metrics.account import period_returns, under_water
 
@@ -113,16 +114,14 @@ def drawdowns_of(marked: MarkedEquity, n: int) -> pd.DataFrame:
     """The ``n`` deepest drawdowns, the deepest first."""
     import pandas as pd
 
-    count: object = n
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise UsageError(f"drawdowns() needs a whole number above 0, got {n!r}")
+    count = whole_number("n of drawdowns()", n, least=1)
     equity = dict(zip(marked.time_ms.tolist(), marked.equity.tolist(), strict=True))
     found = [
         (peak, trough, ended if recovered else None, (1 - equity[trough] / equity[peak]) * 100, (ended - peak) / DAY_MS)
         for peak, trough, ended, recovered in under_water(marked)
     ]
     found.sort(key=lambda row: (-row[3], row[0]))
-    table = pd.DataFrame(found[:n], columns=["peak", "trough", "recovered", "drawdown", "days"])
+    table = pd.DataFrame(found[:count], columns=["peak", "trough", "recovered", "drawdown", "days"])
     for name in ("peak", "trough", "recovered"):
         table[name] = pd.to_datetime(table[name].astype("Int64"), unit="ms", utc=True)
     return table.astype({"drawdown": "float64", "days": "float64"})

@@ -115,6 +115,7 @@ def plan_sweep(
     chosen = plans[0].strategy
     checked_params(chosen.name, chosen.get_signals or chosen.get_signal, space.values)
     searched = {each.name: getattr(options, each.name) for each in fields(SearchOptions)}
+    searched["trials"] = None if options.trials is None else int(options.trials)  # also one of numpy
     return SweepPlan(plans=plans, space=space, lower_is_better=lower_is_better(options.metric), **searched)
 
 

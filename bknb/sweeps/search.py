@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, Literal, TypeAlias
 
+from ..domain.whole_number import whole_number
 from ..errors import MissingDependency, UnknownName, UsageError
 from ..kernels.metrics import FIGURES
 
@@ -67,8 +68,8 @@ def checked_search(search: object, metric: object, trials: object) -> None:
         near = get_close_matches(str(metric), METRICS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(f"a sweep cannot rank by {metric!r}{hint}\nit can rank by: {', '.join(METRICS)}")
-    if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials <= 0):
-        raise UsageError(f"trials must be a whole number above 0, got {trials!r}")
+    if trials is not None:
+        whole_number("trials", trials, least=1)
     if trials is None and search != "grid":
         raise UsageError(f"search={search!r} needs trials=, the number of combinations to try")
 
