@@ -24,7 +24,7 @@ from ..errors import BadCandle
 from ..market.candles import Candles
 from ..market.paging import Paging
 from ..market.quality import CandleRequest, audit, gaps
-from ..market.sessions import Sessions
+from ..market.sessions import Sessions, sessions_of
 from ..ports import CandleSource
 from .evidence import ENOUGH, Evidence
 from .partition import SeriesName
@@ -119,7 +119,7 @@ class Backfill:
     ) -> None:
         self._source = source
         self._symbol = symbol
-        self._sessions: Sessions | None = getattr(source, "sessions", None)
+        self._sessions: Sessions | None = sessions_of(source)
         self._store = store
         self._series = series
         self._now = now

@@ -15,7 +15,7 @@ from ..domain.interval import INTERVAL_MS, MINUTE_MS, floor_to, interval_ms
 from ..domain.ranges import Ranges, within, without
 from ..errors import DataError, UnknownName, UsageError
 from ..market.candles import COLUMNS, Candles
-from ..market.sessions import Sessions
+from ..market.sessions import Sessions, sessions_of
 from ..ports import CandleSource
 from .backfill import Backfill, BackfillResult
 from .partition import SeriesName
@@ -75,7 +75,7 @@ class StoredSource:
         # A function that does not list its intervals is called for minutes only.
         self.intervals: tuple[str, ...] | None = source.intervals if source.intervals is not None else ("1m",)
         self.pages = 0
-        self.sessions: Sessions | None = getattr(source, "sessions", None)
+        self.sessions: Sessions | None = sessions_of(source)
         self._now = now
         self._settle_ms = settle_minutes * MINUTE_MS
         self._settings = settings or Settings()

@@ -16,6 +16,7 @@ from .candles import Candles
 from .paging import Paging
 from .quality import CandleRequest, Repair, audit, check_gaps, in_sessions
 from .resample import resample
+from .sessions import sessions_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,7 +75,7 @@ class Feed:
         self.source = source
         self.settings = settings
         self.allow_gaps = allow_gaps
-        self.sessions: Sessions | None = getattr(source, "sessions", None)
+        self.sessions: Sessions | None = sessions_of(source)
         self._whole_until = whole_until
         self._warn = warn if warn is not None else _no_warning
         self._sleep = sleep

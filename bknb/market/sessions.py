@@ -342,6 +342,17 @@ def _us_equities() -> Sessions:
 NAMED: Final = {"fx": _fx, "us-equities": _us_equities}
 
 
+def sessions_of(source: object) -> Sessions | None:
+    """Return the trading hours that a source of candles tells; ``None`` for one without: its market never closes.
+
+    Examples
+    --------
+    >>> sessions_of(object()) is None
+    True
+    """
+    return getattr(source, "sessions", None)
+
+
 def as_sessions(given: Sessions | str | None) -> Sessions | None:
     """Sessions by name or as they are; ``None``: always open.
 

@@ -14,6 +14,9 @@ SESSION_DAYS: Final = 252
 SHORT_DAYS: Final = 90
 """A frame shorter than this many days gives no yearly return beyond ``GATES.max_yearly_return``."""
 
+MARKED_DRAWDOWN: Final = "Maximum drawdown, marked to market"
+"""What the drawdown of an account is called beside figures of closed trades."""
+
 START: Final = "x start"
 TURNS: Final = "x mean equity"
 DAYS: Final = "days"

@@ -58,7 +58,7 @@ def status_panel(view: RunView, seconds: float) -> dict[str, Any]:
         parts.append(f"{view.processed} of {view.total} strategies")
     else:
         parts.append(f"{trades:,} trade{'' if trades == 1 else 's'}")
-    if trades or any(level.is_open for level in view.levels.values()):
+    if trades or view.holds_position:
         parts.append(f"{_sign(total)} {percent_text(total)}")
     if not view.over and view.mode == "backtest":
         parts += [text for text in (speed_text(rate), left_text(left)) if text]

@@ -29,7 +29,7 @@ from ..domain.signal import (
 )
 from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
-from ..metrics.account_definitions import account_text
+from ..metrics.account_definitions import MARKED_DRAWDOWN, account_text
 from ..metrics.definitions import label_of, lower_is_better
 from ..metrics.marked_equity import SIDES
 from ..metrics.missing import explained_text
@@ -179,7 +179,7 @@ class Trades:
         return len(self.events)
 
 
-_RANKED_BY_ACCOUNT: Final = {"total_return": "Total return", "max_drawdown": "Maximum drawdown, marked to market"}
+_RANKED_BY_ACCOUNT: Final = {"total_return": "Total return", "max_drawdown": MARKED_DRAWDOWN}
 
 
 def _ranked(each: Any, metric: str) -> dict[str, str]:
@@ -304,6 +304,11 @@ class RunView:
         for event in events:
             self.take(event)
 
+    @property
+    def holds_position(self) -> bool:
+        """Whether a position is open."""
+        return any(level.is_open for level in self.levels.values())
+
     def _at(self, event: Any) -> None:
         when, price = event.when, event.price
         if self.last_ms is None or when >= self.last_ms:
@@ -312,7 +317,7 @@ class RunView:
             self.price_ms.append(when)
             self.prices.append(price)
             self._changed("price")
-            if any(level.is_open for level in self.levels.values()):
+            if self.holds_position:
                 self._changed("equity", "statistics")
         self._changed("status")
 

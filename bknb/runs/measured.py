@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..domain.interval import DAY_MS
 from ..domain.signal import Opened
+from ..market.sessions import sessions_of
 from ..metrics.account import Account, daily_marks
 from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
 from ..metrics.run_account import Terms, account_of, cut_off, mark_run
@@ -70,7 +71,7 @@ def terms_of(run: RunRecord | BacktestRun | LiveRun) -> Terms:
         end=run.last if reached is None else min(run.last, reached),
         slippage=settings.percent_slippage,
         fee=settings.percent_fee,
-        sessions=getattr(run.plan.exchange.source, "sessions", None) is not None,
+        sessions=sessions_of(run.plan.exchange.source) is not None,
     )
 
 

@@ -21,6 +21,7 @@ from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
+from ..market.sessions import sessions_of
 from ..market.sources import SessionSource
 from ..market.window import Series, Window
 from ..ports import CandleSource
@@ -141,7 +142,7 @@ class _WeakSource:
         self.name = source.name
         self.intervals = source.intervals
         self.page_limit = source.page_limit
-        self.sessions = getattr(source, "sessions", None)
+        self.sessions = sessions_of(source)
         self._reopen: Callable[[], CandleSource] | None = getattr(source, "reopen", None)
         self._source = weakref.ref(source)
 

@@ -126,7 +126,7 @@ def static_html(
     if png is not None:
         data = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
         parts.append(element("img", alt=_alt(view), style="max-width:100%", src=data))
-    if "statistics" in shown and (len(view.trades) or any(level.is_open for level in view.levels.values())):
+    if "statistics" in shown and (len(view.trades) or view.holds_position):
         rows = [row[1:3] for row in panel_data.statistics_panel(view)[: panel_data.HEADLINE_ROWS]]
         parts.append(_details("figures", _table(("Figure", "Value"), rows, label="Figures")))
     if "signals" in shown and view.levels:
