@@ -83,3 +83,60 @@ def test_a_combination_without_any_trade_is_not_ranked():
     found = bknb.sweep(one_or_both, params={"only": [0, 1]}, metric="max_drawdown", **SWEEP | {"symbol": "ETHUSDT"})
     assert np.isnan(found.ranking.loc[1, "max_drawdown"])
     assert found.best["combination"] == 0
+
+
+def once(candles, up=1.02):
+    """Trades once on the dear symbol, and never on the other."""
+    moment = np.datetime64("2024-01-04", "ms").astype(np.int64)
+    return everywhere(candles, up) | {"position": (candles.timestamp == moment) & (candles.close > 10_000)}
+
+
+def test_a_figure_that_no_symbol_has_is_explained_by_the_trades_of_each():
+    found = bknb.sweep(once, params={"up": [1.02]}, **SWEEP)
+    assert found.table["n"].tolist() == [1, 0]
+    said = "n/a: fewer than 10 trades (BTCUSDT), no trade (ETHUSDT)"
+    for shown in (repr(found), found.report(), found._repr_html_()):
+        assert said in shown
+    alone = bknb.sweep(once, params={"up": [1.02]}, **SWEEP | {"symbol": "BTCUSDT"})
+    assert "n/a: fewer than 10 trades" in repr(alone)
+    assert "(BTCUSDT)" not in repr(alone)
+
+
+@pytest.mark.parametrize("symbols", ["BTCUSDT", ["BTCUSDT", "ETHUSDT"]])
+def test_a_parameter_may_have_the_name_of_a_figure(symbols):
+    def named(candles, n=2, total_return=1.02, error=0, symbols=0, up=1.02):
+        return everywhere(candles, total_return + n / 1000)
+
+    params = {"n": [2, 5], "total_return": [1.02, 1.03], "error": [0], "symbols": [7], "up": [1.02]}
+    found = bknb.sweep(named, params=params, metric="total_pnl", **SWEEP | {"symbol": symbols})
+    assert list(found.param_columns) == list(params)
+    assert list(found.param_columns.values()) == ["param_n", "param_total_return", "param_error", "param_symbols", "up"]
+    ranking, table = found.ranking, found.table
+    assert sorted(ranking["param_n"]) == [2, 2, 5, 5]
+    assert set(table["param_n"]) == {2, 5}
+    assert (table["n"] > 10).all()
+    assert (ranking["n"] > 10).all()
+    assert (table["error"] == "").all()
+    assert len(found.errors) == 0
+    assert ranking.loc[0, ["param_n", "param_total_return", "param_symbols"]].tolist() == [2, 1.02, 7]
+    best = found.best
+    assert (best["params"]["symbols"], best["n"]) == (7, ranking["n"].iloc[0])
+    row = next(line for line in repr(found).splitlines() if line.split()[:1] == [str(ranking.index[0])])
+    assert row.split()[1:3] == [f"{ranking['param_n'].iloc[0]}", f"{ranking['param_total_return'].iloc[0]:g}"]
+    assert "combination there has" not in found.report()
+    assert "| n \\ " not in found.report()
+    drawn = found.heatmap("n", "total_return")
+    assert list(drawn.data[0].x) == ["2", "5"]
+    assert np.asarray(drawn.data[0].z).tolist() == [
+        [table.loc[(table["param_n"] == n) & (table["param_total_return"] == up), "total_pnl"].mean() for n in (2, 5)]
+        for up in (1.02, 1.03)
+    ]
+
+
+def test_an_empty_part_of_the_map_is_explained_in_good_english():
+    def get_signals(candles, only=0, up=1.02):
+        return one_or_both(candles, only) | {"price_take_profit": candles.close * up}
+
+    params = {"only": [0, 1], "up": [1.02, 1.03]}
+    found = bknb.sweep(get_signals, params=params, metric="avg_pnl", **SWEEP | {"symbol": "ETHUSDT"})
+    assert "Empty: no combination there has an avg_pnl (no trade)." in found.report()

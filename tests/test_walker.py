@@ -334,3 +334,10 @@ def test_what_was_refused_stands_beside_the_headline_by_rule():
         assert f"{rejected:,}: {rejected:,} x stop_loss_near (first: price_stop_loss is 1.000 % from the entry" in text
         assert "allows it" in text
     assert found.report().index("Rejected signals") < found.report().index("## Ranking")
+
+
+def test_a_figure_that_no_strategy_has_is_told_with_its_article():
+    found = bknb.walker(
+        "BTCUSDT", exchange="demo", frame=("2024-01-01", "2024-01-03"), strategies=["idle"], metric="avg_pnl"
+    )
+    assert ("Best", "no strategy has an Average result") in found._winner()

@@ -237,7 +237,11 @@ def with_article(noun: str) -> str:
 
     Examples
     --------
-    >>> with_article("exchange"), with_article("frame")
-    ('an exchange', 'a frame')
+    >>> with_article("exchange"), with_article("frame"), with_article("Average result"), with_article("n")
+    ('an exchange', 'a frame', 'an Average result', 'an n')
     """
-    return f"{'an' if noun[:1] in ('a', 'e', 'i', 'o') else 'a'} {noun}"
+    vowel = noun in _LETTERS if len(noun) == 1 else noun[:1].lower() in ("a", "e", "i", "o")
+    return f"{'an' if vowel else 'a'} {noun}"
+
+
+_LETTERS: Final = "aefhilmnorsxAEFHILMNORSX"  # whose names begin with a vowel

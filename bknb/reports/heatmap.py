@@ -51,28 +51,28 @@ def heatmap_info(result: Any, x: str | None = None, y: str | None = None, *, val
     UnknownName
         For a parameter or a figure the sweep does not have.
     """
-    table, names = result.table, list(result.params)
+    table, names, columns_of = result.table, list(result.params), result.param_columns
     value = value or result.metric
     for name in (x, y):
         if name is not None and name not in names:
             raise UnknownName("parameter", str(name), known=names)
-    figures = [str(name) for name in table.columns if name not in (*names, "error")]
+    figures = [str(name) for name in table.columns if name not in (*columns_of.values(), "error")]
     if value not in figures:
         raise UnknownName("figure", str(value), known=figures)
-    varied = [name for name in names if table[name].map(repr).nunique() > 1] or names
+    varied = [name for name in names if table[columns_of[name]].map(repr).nunique() > 1] or names
     if not varied:
         raise UsageError("the sweep varied no parameter; there is nothing to draw")
     x = x or next((name for name in varied if name != y), varied[0])
     y = y or next((name for name in varied if name != x), "")
-    x_values, y_values = _ordered(table[x]), _ordered(table[y]) if y else [""]
+    x_values, y_values = _ordered(table[columns_of[x]]), _ordered(table[columns_of[y]]) if y else [""]
     columns = {repr(one): at for at, one in enumerate(x_values)}
     lines = {repr(one): at for at, one in enumerate(y_values)}
     grid = np.full((len(y_values), len(x_values)), np.nan)
     mean = table[value].groupby(level=0).mean()
-    firsts = table.groupby(level=0)[names].first()
+    firsts = table.groupby(level=0)[list(columns_of.values())].first()
     better = np.fmin if lower_is_better(value) else np.fmax
-    ys = firsts[y] if y else [""] * len(firsts)
-    for at_x, at_y, one in zip(firsts[x], ys, mean, strict=True):
+    ys = firsts[columns_of[y]] if y else [""] * len(firsts)
+    for at_x, at_y, one in zip(firsts[columns_of[x]], ys, mean, strict=True):
         where = lines[repr(at_y)], columns[repr(at_x)]
         grid[where] = better(grid[where], one)
     rest = [name for name in varied if name not in (x, y)]

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..domain.formatting import NOT_AVAILABLE
-from ..metrics.definitions import DEFINITIONS
+from ..domain.formatting import NOT_AVAILABLE, with_article
+from ..metrics.definitions import DEFINITIONS, NO_TRADE
 from ..metrics.missing import why_missing
 from .heatmap import HeatmapInfo, heatmap_info
 from .markup import Html, cell, element, elements, figures
@@ -53,7 +53,7 @@ _RETURN: Final = "total_return"
 
 def _lines(result: Any) -> tuple[list[str], list[list[str]]]:
     """The best combinations; what the trades came to is compounded, as on an account."""
-    ranking = result.ranking.head(SHOWN)
+    ranking, trades = result.ranking.head(SHOWN), result.table["n"]
     returns = (result.mean_equity.reindex(ranking.index) - 1) * 100
     if result.metric == "total_pnl":
         ranking.insert(ranking.columns.get_loc("total_pnl") + 1, _RETURN, returns)
@@ -62,23 +62,29 @@ def _lines(result: Any) -> tuple[list[str], list[list[str]]]:
         [
             str(number),
             *(
-                _figure(name, percent if name == _RETURN else value, trades)
+                _figure(name, percent if name == _RETURN else value, trades.loc[number])
                 for name, value in zip(shown, row, strict=True)
             ),
         ]
-        for number, row, percent, trades in zip(
-            ranking.index, ranking.itertuples(index=False), returns, ranking["n"], strict=True
-        )
+        for number, row, percent in zip(ranking.index, ranking.itertuples(index=False), returns, strict=True)
     ]
     return ["combination", *(f"{name}, %" if name == _RETURN else name for name in shown)], rows
 
 
-def _figure(name: str, value: object, trades: float) -> str:
-    """A cell of the best combinations; where a figure is not available, with the reason."""
+def _figure(name: str, value: object, trades: Any) -> str:
+    """A cell of the best combinations; where a figure is not available, with the reason: of each symbol its own."""
     if not isinstance(value, float) or math.isfinite(value):
         return _text(value)
-    known = {"n": 0 if math.isnan(trades) else trades}
-    return f"{NOT_AVAILABLE}: {why_missing(name, known) if name in DEFINITIONS else 'no trade'}"
+    if name not in DEFINITIONS:
+        return f"{NOT_AVAILABLE}: {NO_TRADE}"
+    whys: dict[str, list[str]] = {}
+    counts = trades.items() if hasattr(trades, "items") else [("", trades)]
+    for symbol, count in counts:
+        whys.setdefault(why_missing(name, {"n": 0 if math.isnan(count) else int(count)}), []).append(str(symbol))
+    if len(whys) == 1:
+        return f"{NOT_AVAILABLE}: {next(iter(whys))}"
+    told = [f"{why} ({', '.join(symbols)})" for why, symbols in whys.items()]
+    return f"{NOT_AVAILABLE}: {', '.join(told)}"
 
 
 def _empty(result: Any) -> str:
@@ -87,7 +93,7 @@ def _empty(result: Any) -> str:
     if info is None or np.isfinite(info.values).all():
         return ""
     why = DEFINITIONS[info.value].null_when if info.value in DEFINITIONS else ""
-    return f"Empty: no combination there has a {info.value}" + (f" ({why})." if why else ".")
+    return f"Empty: no combination there has {with_article(info.value)}" + (f" ({why})." if why else ".")
 
 
 def _refusals(result: Any) -> list[tuple[str, str]]:

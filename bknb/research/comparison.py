@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ..domain.formatting import MISSING, minute_text, share_text, utc_text
+from ..domain.formatting import MISSING, minute_text, share_text, utc_text, with_article
 from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UnknownName, UsageError
 from ..metrics.account import Account
-from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
+from ..metrics.account_definitions import ACCOUNT_DEFINITIONS, MARKED_DRAWDOWN
 from ..metrics.daily_returns import of_results
 from ..metrics.definitions import DEFINITIONS, Definition, figure_text, label_of
 from ..metrics.missing import explained_text
@@ -41,7 +41,7 @@ COLUMNS: Final = (
 """The figures of the table, next to the one that ranks."""
 _OF_ACCOUNT: Final = {
     "account.total_return": ACCOUNT_DEFINITIONS["total_return"],
-    "account.max_drawdown": replace(ACCOUNT_DEFINITIONS["max_drawdown"], label="Maximum drawdown, marked to market"),
+    "account.max_drawdown": replace(ACCOUNT_DEFINITIONS["max_drawdown"], label=MARKED_DRAWDOWN),
     "account.calmar": ACCOUNT_DEFINITIONS["calmar"],
 }
 _INSTEAD: Final = {
@@ -234,7 +234,7 @@ class Comparison:
     def _winner(self) -> list[tuple[str, str]]:
         best = self.best
         if best is None:
-            return [("Best", f"no strategy has a {label_of(self.metric)}")]
+            return [("Best", f"no strategy has {with_article(label_of(self.metric))}")]
         rows = [
             ("Best", best.strategy + ("" if self._has_rivals() else " (no other strategy has the figure)")),
             (label_of(self.metric), self._text(best, self.metric)),

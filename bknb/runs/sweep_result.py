@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..engine.build import with_params
 from ..errors import UsageError
 from ..kernels import simulate as kernel
 from ..kernels.metrics import FIGURES
+from ..market.sessions import sessions_of
 from ..metrics.daily_returns import on_open_days
 from ..metrics.definitions import lower_is_better
 from ..provenance.strategy_hash import running
@@ -81,6 +82,29 @@ class SweepResult:
     def __len__(self) -> int:
         return len(self._complete)
 
+    @cached_property
+    def param_columns(self) -> dict[str, str]:
+        """The column of each parameter in ``table`` and ``ranking``: its name, ``param_...`` where a figure has that.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signals(candles, n=2, up=1.02):
+        ...     return {"position": 1, "price_take_profit": candles.close * up, "minute_estimated_time": 240,
+        ...             "price_stop_loss": candles.close * 0.98}
+        >>> found = bknb.sweep(get_signals, params={"n": [2, 3], "up": [1.02]}, symbol="BTCUSDT", exchange="demo",
+        ...                    frame=("2024-01-01", "2024-01-03"), interval="1h")
+        >>> found.param_columns
+        {'n': 'param_n', 'up': 'up'}
+        """
+        found: dict[str, str] = {}
+        for name in self.params:
+            column = name
+            while column in _NOT_PARAMETERS or (column != name and column in self.params):
+                column = f"param_{column}"
+            found[name] = column
+        return found
+
     # --- rows -------------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -88,14 +112,17 @@ class SweepResult:
         """One row per combination (and symbol, when there are several): parameters, then figures.
 
         The figures are those of ``bknb.statistics``, NaN where not available, and ``cancelled``, ``ambiguous``,
-        ``rejected``; ``error`` says why a combination has none.
+        ``rejected``; ``error`` says why a combination has none. ``param_columns`` names the columns of parameters.
         """
         import pandas as pd
 
         run, many = self._run, len(self.symbols) > 1
         keys = [(number, symbol) for number in self._complete for symbol in range(len(self.symbols))]
         outcomes = [run.outcomes[key] for key in keys]
-        columns: dict[str, Any] = {name: [run.combinations[number][name] for number, _ in keys] for name in self.params}
+        columns: dict[str, Any] = {
+            column: [run.combinations[number][name] for number, _ in keys]
+            for name, column in self.param_columns.items()
+        }
         figures = np.array([outcome.figures for outcome in outcomes]).reshape(len(keys), len(FIGURES))
         columns |= {name: figures[:, at] for at, name in enumerate(FIGURES)}
         columns |= {"rejected": [outcome.rejected for outcome in outcomes], "error": [o.error for o in outcomes]}
@@ -118,7 +145,10 @@ class SweepResult:
 
         values = self._values(self.metric)
         frame = pd.DataFrame(
-            {name: [self._run.combinations[number][name] for number in self._complete] for name in self.params},
+            {
+                column: [self._run.combinations[number][name] for number in self._complete]
+                for name, column in self.param_columns.items()
+            },
             index=pd.Index(self._complete, name="combination", dtype="int64"),
         )
         frame[self.metric] = mean_of_known(values)
@@ -175,7 +205,7 @@ class SweepResult:
             columns = [self._run.outcomes[number, symbol].daily for number in self._complete]
             matrix += np.array(columns).reshape(count, days).T
         matrix /= max(len(self.symbols), 1)
-        if getattr(self._run.plan.plans[0].exchange.source, "sessions", None) is not None:
+        if sessions_of(self._run.plan.plans[0].exchange.source) is not None:
             opened = np.unique(np.concatenate([market.times // DAY_MS for market in self._run.markets]))
             matrix, days_held = on_open_days(matrix, first, opened), days_held[np.isin(days_held, opened)]
         index = pd.to_datetime(days_held, unit="D", utc=True).rename("day")
@@ -267,6 +297,9 @@ class SweepResult:
 
         return sweep_html(self)
 
+
+_NOT_PARAMETERS: Final = frozenset((*FIGURES, "rejected", "error", "symbols", "total_return", "combination", "symbol"))
+"""Names of columns and levels of the tables that are no parameter."""
 
 _TRADES = {
     "position": kernel.SIDE,
