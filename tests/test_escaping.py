@@ -260,7 +260,9 @@ def luck() -> Any:
 
     from bknb.runs.luck import Luck
 
-    return Luck(name=EVIL, total=1.0, totals=np.arange(20.0), trades=3, n=20, seed=0, filled=60, by_hour=True)
+    return Luck(
+        name=EVIL, total=1.0, totals=np.arange(20.0), trades=3, n=20, seed=0, filled=60, overlapping=0.1, any_hour=EVIL
+    )
 
 
 OBJECTS: dict[str, Callable[[], Any]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -306,3 +308,79 @@ def test_what_has_no_trades_is_refused():
         bknb.luck(ran(lambda: None, source(7)))
     with pytest.raises(bknb.UsageError, match="the result of a backtest, got list"):
         bknb.luck([1.0, 2.0])
+
+
+def hours_in_the_market(minutes):
+    """Enters at each full hour, for so many minutes of it."""
+
+    def get_signal(price):
+        return bknb.Signal(
+            position="long",
+            price_take_profit=price * 1.5,
+            price_stop_loss=price * 0.5,
+            minute_estimated_time=minutes,
+        )
+
+    return get_signal
+
+
+@pytest.mark.parametrize(("minutes", "by_hour"), [(20, True), (55, False)])
+def test_a_strategy_that_is_in_the_market_nearly_all_the_time_has_random_trades_of_any_hour(minutes, by_hour):
+    exchange = bknb.exchanges.from_frame(wild_in_the_afternoon(1), name="wild")
+    result = bknb.backtest(
+        "X", strategy=hours_in_the_market(minutes), exchange=exchange, frame=(START, START + 6 * DAY), interval="1h"
+    )
+    assert len(result.trades) > 140
+    compared = bknb.luck(result, n=60)
+    assert compared.by_hour is by_hour
+    assert 0 <= compared.overlapping < 0.01
+    assert ("of any hour" in compared.verdict) is not by_hour
+    assert ("would overlap" in compared.limits) is not by_hour
+    assert "fewer than 5 days" not in compared.limits
+
+
+def test_the_share_of_random_trades_that_overlap_is_told():
+    exchange = bknb.exchanges.from_frame(wild_in_the_afternoon(1), name="wild")
+    result = bknb.backtest(
+        "X", strategy=twice_a_day(1), exchange=exchange, frame=(START, START + 6 * DAY), interval="1h"
+    )
+    compared = bknb.luck(result, n=60)
+    assert compared.by_hour
+    assert 0 < compared.overlapping < 0.1
+    assert f"; {100 * compared.overlapping:.1f} % of the trades overlap" in repr(compared)
+
+
+def test_a_stopped_run_is_compared_with_moments_that_it_reached():
+    """Behind the stop prices jump: random trades there would come to more than any of the run."""
+    candles, count = rows(3, 6000), 6000
+    jumps = np.where(np.arange(count) % 40 < 20, 1.0, 1.4) * (np.arange(count) >= 3000) + (np.arange(count) < 3000)
+    columns = {name: getattr(candles, name) * jumps for name in ("open", "high", "low", "close")}
+    wild = bknb.Candles.from_columns(timestamp=candles.timestamp, volume=candles.volume, **columns)
+    tasks, ready, enters = [], threading.Event(), at_random(0.05)
+
+    def get_signal(ctx):
+        assert ready.wait(10)
+        if ctx.when_ms >= START + 2500 * MINUTE:
+            tasks[0].stop(now=True)
+        return enters(ctx.price)
+
+    exchange = bknb.exchanges.from_frame(wild, name="wild")
+    frame = (START + 20 * MINUTE, START + 5900 * MINUTE)
+    tasks.append(bknb.Backtest.background("BTCUSDT", strategy=get_signal, exchange=exchange, frame=frame))
+    ready.set()
+    result = tasks[0].result(timeout=60)
+    assert result.stopped
+    assert len(result.trades) > 10
+    whole = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange=exchange, frame=frame)
+    assert result.account_terms.end < START + 2700 * MINUTE < whole.account_terms.end
+    compared = bknb.luck(result, n=200)
+    assert np.std(compared.totals) < 10
+    assert market_of(result)[1].frame_last == result.account_terms.end
+
+
+def test_whole_numbers_of_numpy_are_taken():
+    result = ran(at_random(0.01), source(7))
+    one, same = bknb.luck(result, n=50, seed=3), bknb.luck(result, n=np.int64(50), seed=np.uint8(3))
+    np.testing.assert_array_equal(one.totals, same.totals)
+    assert (type(same.n), type(same.seed)) == (int, int)
+    assert len(result.drawdowns(n=np.int64(2))) <= 2

@@ -9,12 +9,14 @@ import numpy as np
 
 from ..domain.execution import execution_model
 from ..domain.formatting import percent_text, share_text
+from ..domain.whole_number import whole_number
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.plan import Plan
 from ..errors import UsageError
 from ..kernels.random_trades import FillRules, Minutes, Shapes, minutes_of, outcomes
+from ..market.sessions import sessions_of
 from ..reports.markup import Html, element, fragment, html_figures, text_figures
-from .random_moments import LEAST_DAYS, anywhere, at_same_hours, hours_of
+from .random_moments import anywhere, at_same_hours, crowded, hours_of, why_any_hour
 from .result import Result
 
 if TYPE_CHECKING:
@@ -47,8 +49,10 @@ class Luck:
         Trades of the run, number of random runs, seed of their random numbers.
     filled : int
         How many of the ``n * trades`` random trades were filled.
-    by_hour : bool
-        Whether each random trade has the hour of the day of its own; False for a frame that is too short.
+    overlapping : float
+        Share of the random trades, 0..1, that overlap with another of their run, or reach beyond its end.
+    any_hour : str
+        Why the random trades are of any hour of the day; empty where each has the hour of its own.
     """
 
     name: str
@@ -58,7 +62,13 @@ class Luck:
     n: int
     seed: int
     filled: int
-    by_hour: bool
+    overlapping: float
+    any_hour: str
+
+    @property
+    def by_hour(self) -> bool:
+        """Whether each random trade has the hour of the day of its own."""
+        return not self.any_hour
 
     @property
     def too_few(self) -> str:
@@ -97,7 +107,7 @@ class Luck:
         text = "entries chosen by how much prices move look better, or worse, than they are"
         if self.by_hour:
             return f"{text}: only the hour of the day is kept"
-        return f"{text}, also by the hour of the day: the frame has fewer than {LEAST_DAYS} days to choose from"
+        return f"{text}, also by the hour of the day: {self.any_hour}"
 
     def histogram(self, bars: int = _BARS) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """How many random runs came to which total: counts, shape (bars,), and edges in percent, shape (bars + 1,)."""
@@ -109,6 +119,7 @@ class Luck:
         if len(self.totals):
             low, middle, high = np.quantile(self.totals, [0.05, 0.5, 0.95])
             spread = f"{percent_text(middle)} (90 % from {percent_text(low)} to {percent_text(high)})"
+        overlapping = f"; {share_text(self.overlapping)} of the trades overlap" if self.overlapping else ""
         all_filled = self.filled == self.n * self.trades
         unfilled = "" if all_filled else f"; {self._filled_text()} were filled, and those alone count"
         return [
@@ -116,7 +127,7 @@ class Luck:
             ("Trades", f"{self.trades:,}"),
             ("Total return of the trades", percent_text(self.total)),
             ("At random moments", spread),
-            ("Random runs", f"{self.n:,}, seed {self.seed}{unfilled}"),
+            ("Random runs", f"{self.n:,}, seed {self.seed}{unfilled}{overlapping}"),
             ("Not covered", self.limits),
         ]
 
@@ -145,12 +156,17 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     Each random run has the trades of the result: the same number, sides and longest durations, levels at the same
     distances from the entry, the same costs and fills. Only the moments differ: each trade is entered on a random day,
     in a random minute of its own hour of the day (of the market's time zone where it has sessions, else UTC), for
-    prices move more in some hours than in others. Where the hour of a trade has candles on fewer than 5 days, moments
-    are taken from all hours, and the result says so. Trades that would overlap, lasting as long as in the run, are
-    drawn again. Entries are market orders, also of trades that waited for a price. A random trade that no candle fills
-    before the end of the frame does not count; where fewer than half of them were filled, too few are left to tell. The
-    comparison needs no assumption on the distribution of results, and holds for few trades as well. It asks for the
-    moments alone: when the market rose and the trades are long, random ones win too.
+    prices move more in some hours than in others. Of a run that was stopped, moments are those up to its stop.
+
+    Trades that would overlap, lasting as long as in the run, are drawn again up to thirty times; the result says how
+    many still do. Where more than a tenth would, as for a strategy that is in the market most of the time, moments are
+    taken from all hours, and none overlaps; so they are where the hour of a trade has candles on fewer than 5 days. The
+    result says so.
+
+    Entries are market orders, also of trades that waited for a price. A random trade that no candle fills before the
+    end of the frame does not count; where fewer than half of them were filled, too few are left to tell. The comparison
+    needs no assumption on the distribution of results, and holds for few trades as well. It asks for the moments alone:
+    when the market rose and the trades are long, random ones win too.
 
     It is no p-value for rules that choose their moments by volatility within the hour of the day: their results spread
     further, or less far, than random ones, and without any edge about one run in six has ``p_value < 0.05``.
@@ -188,29 +204,32 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     >>> 0 <= compared.share <= 1, compared.trades == len(result.trades)
     (True, True)
     """
-    _checked(result, n, seed)
+    _checked(result)
+    n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0)
     closed = result.run_record.records.closed
     if not closed:
         raise UsageError("there is no trade that luck could explain\nbacktest a strategy that trades")
     minutes, rules = market_of(result)
-    first, last = (int(minutes.times.searchsorted(moment)) for moment in (result.start, result.end))
+    ends = result.account_terms.end  # of a run that was stopped, the last moment it reached
+    first, last = (int(minutes.times.searchsorted(moment)) for moment in (result.start, ends))
     last = max(last, first + 1)
     opened = minutes.times.searchsorted([trade.signal.pending_at for trade in closed])
     over = minutes.times.searchsorted([trade.closed_at for trade in closed])
     lengths = np.maximum(over - opened, 1)
-    sessions = getattr(result.run_record.plan.exchange.source, "sessions", None)
+    sessions = sessions_of(result.run_record.plan.exchange.source)
     hours = hours_of(minutes.times, opened, first, last, "UTC" if sessions is None else sessions.zone)
-    by_hour = hours.days >= LEAST_DAYS
+    any_hour = why_any_hour(hours, lengths, last, seed)
     rng = np.random.default_rng(seed)
-    parts, filled = [], 0
+    parts, filled, overlapping = [], 0, 0
     size = max(1, _AT_ONCE // len(closed))
     for at in range(0, n, size):
         rows = min(size, n - at)
-        if by_hour:
+        if any_hour:
+            which, starts = anywhere(rng, rows, lengths, first, last)
+        else:
             which = np.tile(np.arange(len(closed)), (rows, 1))
             starts = at_same_hours(rng, rows, hours, lengths, last)
-        else:
-            which, starts = anywhere(rng, rows, lengths, first, last)
+            overlapping += int(crowded(starts, lengths, last).sum())
         found = outcomes(minutes, rules, shapes_of(closed), which, starts)
         filled += int(np.isfinite(found).sum())
         parts.append(_compounded(found))
@@ -222,7 +241,8 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
         n=n,
         seed=seed,
         filled=filled,
-        by_hour=by_hour,
+        overlapping=overlapping / (n * len(closed)),
+        any_hour=any_hour,
     )
 
 
@@ -236,13 +256,10 @@ def _compounded(results: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((np.nanprod(kept, axis=1) ** (results.shape[1] / known[known > 0]) - 1) * 100)
 
 
-def _checked(result: object, n: object, seed: object) -> None:
+def _checked(result: object) -> None:
     if not isinstance(result, Result) or result.mode != "backtest":
         what = "that of a live run" if isinstance(result, Result) else type(result).__name__
         raise UsageError(f"luck compares the result of a backtest, got {what}\nsuch as bknb.luck(bknb.backtest(...))")
-    for name, value, least in (("n", n, 1), ("seed", seed, 0)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise UsageError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def market_of(result: Result) -> tuple[Minutes, FillRules]:
@@ -261,7 +278,7 @@ def market_of(result: Result) -> tuple[Minutes, FillRules]:
     )
     rules = FillRules(
         *(model.fills_at_open, model.watches == "average", model.trades_through, model.stop_first, model.gap_fills),
-        plan.frame.last,
+        result.account_terms.end,
         float(plan.settings.percent_slippage),
         float(plan.settings.percent_fee),
     )

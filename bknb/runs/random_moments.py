@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from ..domain.formatting import share_text
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Indices = NDArray[np.int64]
 
 LEAST_DAYS: Final = 5  # that have candles in the hour of a trade; of fewer there are too few moments to choose from
+MOST_CROWDED: Final = 0.1  # of the trades at their own hours; with more, the random runs are no longer like the run
+_PILOT: Final = 50  # runs in which that is measured
 _HOURS: Final = 24
 _ROUNDS: Final = 30  # how often trades that overlap are drawn again
 
@@ -64,14 +68,13 @@ def hours_of(times: Indices, entries: Indices, first: int, last: int, zone: str)
 def at_same_hours(rng: np.random.Generator, rows: int, hours: Hours, lengths: Indices, last: int) -> Indices:
     """Return random minutes of any day, shape (rows, trades), each in the hour of the day of its trade.
 
-    Trades that would overlap, or be cut off by the end of the frame, are drawn again; a few remain where the market has
-    too little room for them.
+    Trades that are crowded are drawn again, up to thirty times. Some remain where those of an hour fill most of it.
     """
     trades = np.broadcast_to(np.arange(len(lengths)), (rows, len(lengths)))
     starts = _drawn(rng, hours, trades)
     open_rows = np.arange(rows)
     for _ in range(_ROUNDS):
-        bad = _crowded(starts[open_rows], lengths, last)
+        bad = crowded(starts[open_rows], lengths, last)
         some = bad.any(axis=1)
         open_rows, bad = open_rows[some], bad[some]
         if not len(open_rows):
@@ -81,13 +84,24 @@ def at_same_hours(rng: np.random.Generator, rows: int, hours: Hours, lengths: In
     return starts
 
 
+def why_any_hour(hours: Hours, lengths: Indices, last: int, seed: int) -> str:
+    """Why random trades cannot have the hours of the day of their own; empty where they can."""
+    if hours.days < LEAST_DAYS:
+        return f"the frame has fewer than {LEAST_DAYS} days to choose from"
+    starts = at_same_hours(np.random.default_rng([seed, _PILOT]), _PILOT, hours, lengths, last)
+    part = float(crowded(starts, lengths, last).mean())
+    if part <= MOST_CROWDED:
+        return ""
+    return f"the trades fill their hours: at random moments of them, {share_text(part)} would overlap"
+
+
 def _drawn(rng: np.random.Generator, hours: Hours, trades: Indices) -> Indices:
     offset = (rng.random(trades.shape) * hours.number[trades]).astype(np.int64)
     return np.asarray(hours.minutes[hours.first[trades] + offset])
 
 
-def _crowded(starts: Indices, lengths: Indices, last: int) -> NDArray[np.bool_]:
-    """Which trades begin before an earlier one has ended, or end behind the frame."""
+def crowded(starts: Indices, lengths: Indices, last: int) -> NDArray[np.bool_]:
+    """Which trades, shape (rows, trades), begin before an earlier one has ended, or end behind the frame."""
     order = np.argsort(starts, axis=1, kind="stable")
     begins = np.take_along_axis(starts, order, axis=1)
     ends = begins + lengths[order]
