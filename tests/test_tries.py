@@ -55,6 +55,44 @@ def test_each_strategy_counts_once_whatever_it_is_called(ledger):
     assert len(ledger.read_bytes().splitlines()) == 2  # what was known is not written again
 
 
+def first_name(price, up=1.02):
+    return half(price, up)
+
+
+def renamed(price, up=1.02):  # the same
+    """Enter, always."""
+    return half(price, up)
+
+
+def changed(price, up=1.02):
+    return half(price, up * 1.01)
+
+
+def other_default(price, up=1.03):
+    return half(price, up)
+
+
+def half(price, up):
+    """Half a bracket."""
+    return bracket(up)(price)
+
+
+def test_another_name_of_the_function_docstring_or_comment_is_the_same_strategy():
+    assert [tried(each).count for each in (first_name, renamed, changed, other_default)] == [1, 1, 2, 3]
+    found = [
+        bknb.sweep(each, params={"up": [1.04, 1.05]}, symbol="BTCUSDT", frame=WEEK, **RUN).trials
+        for each in (first_name, renamed)
+    ]
+    assert found == [5, 5]
+    walks = [
+        bknb.walk_forward(
+            each, {"up": [1.02]}, frame=WEEK, train="3d", test="2d", metric="total_pnl", **RUN
+        ).tries.count
+        for each in (first_name, renamed)
+    ]
+    assert walks == [6, 6]
+
+
 def test_parameters_make_another_strategy():
     def get_signal(price, up=1.02):
         return None

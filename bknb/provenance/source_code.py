@@ -38,7 +38,7 @@ from .parts import (
     state_of,
     wrapped_by,
 )
-from .source_text import digest_of, digest_of_code, text_of_class, text_of_code
+from .source_text import digest_of, digest_of_code, digest_unnamed, text_of_class, text_of_code
 from .value_text import Spelled, spell
 
 AnyFunction = Callable[..., Any]
@@ -152,6 +152,33 @@ def source_hash(*starts: Any) -> str:
     False
     """
     return hashlib.sha256("\n".join(_walked(starts).steps).encode(errors="backslashreplace")).hexdigest()
+
+
+def unnamed_hash(*starts: Any) -> str:
+    """A digest as ``source_hash``, without the name of the first function, docstrings, comments and layout.
+
+    Examples
+    --------
+    >>> def one(price, up=1.02):
+    ...     return price * up
+    >>> def other(price, up=1.02):
+    ...     "Rest."
+    ...     return price * up
+    >>> unnamed_hash(one) == unnamed_hash(other), source_hash(one) == source_hash(other)
+    (True, False)
+    """
+    walk = _walked(starts)
+    own = str(getattr(starts[0], "__name__", ""))
+    digests = {}
+    for at, written in enumerate(walk.functions):
+        plain = written.digest.rpartition(":")[2]
+        digests[plain] = digest_unnamed(written.text, first=at == 0) or plain
+    steps = []
+    for step in walk.steps:
+        rest = step.removeprefix(own)
+        head, kind, digest = (rest if rest[:1] in (":", "(") else step).rpartition(" ")
+        steps.append(f"{head}{kind}{digests.get(digest, digest)}")
+    return hashlib.sha256("\n".join(steps).encode(errors="backslashreplace")).hexdigest()
 
 
 @contextlib.contextmanager

@@ -98,6 +98,44 @@ def digest_of_code(code: types.CodeType, module: types.ModuleType | None) -> str
     return digest_of("", code) if tree is None else digest_of(_tree_text(tree))
 
 
+def digest_unnamed(text: str, *, first: bool) -> str | None:
+    r"""The digest of what a function or class does: without docstrings, comments and layout.
+
+    Parameters
+    ----------
+    text
+        Of one function or class.
+    first
+        Whether the name of the function is left out too.
+
+    Returns
+    -------
+    str or None
+        None for a text that is no function or class, such as the line of a lambda.
+
+    Examples
+    --------
+    >>> texts = ("def one(price): return 1", "def other(price):  # the same\n    'Rest.'\n    return 1")
+    >>> len({digest_unnamed(text, first=True) for text in texts})
+    1
+    """
+    try:
+        (written,) = ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return None
+    if not isinstance(written, _WITH_DOCSTRING):
+        return None
+    for node in ast.walk(written):
+        if isinstance(node, _WITH_DOCSTRING) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    if first and not isinstance(written, ast.ClassDef):
+        written.name = ""
+    return digest_of(_tree_text(written))
+
+
+_WITH_DOCSTRING: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
 def _lambda_of(code: types.CodeType) -> ast.Lambda | None:
     """The lambda in its file that a code object was compiled from: several may stand on one line."""
     starts, ends = [], []

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.registry import registry
-from .source_code import READER, CodeOnly, changing_itself, read_code, source_hash
+from .source_code import READER, CodeOnly, changing_itself, read_code, source_hash, unnamed_hash
 
 if TYPE_CHECKING:
     from ..engine.registry import Risk, Strategy
@@ -34,8 +34,27 @@ def fingerprint(strategy: Strategy) -> str:
     >>> fingerprint(made[0])[:2], fingerprint(made[0]) == fingerprint(made[1])
     ('3:', True)
     """
+    return _hash_of(strategy, source_hash)
+
+
+def unnamed_fingerprint(strategy: Strategy) -> str:
+    """The hash of a strategy as ``fingerprint``, which renaming its function or another docstring does not change.
+
+    Examples
+    --------
+    >>> from bknb.engine.build import make_strategy
+    >>> def one(price): return None
+    >>> def other(price): return None
+    >>> made = [make_strategy("rests", function, interval="1h") for function in (one, other)]
+    >>> unnamed_fingerprint(made[0]) == unnamed_fingerprint(made[1]), fingerprint(made[0]) == fingerprint(made[1])
+    (True, False)
+    """
+    return _hash_of(strategy, unnamed_hash)
+
+
+def _hash_of(strategy: Strategy, hash_of: Callable[..., str]) -> str:
     functions = functions_of(strategy)
-    source = source_hash(
+    source = hash_of(
         *(
             CodeOnly(part, constants=True) if name.startswith("rule ") and not isinstance(part, CodeOnly) else part
             for name, part in functions.items()

@@ -19,7 +19,7 @@ from ..sweeps.sweep_run import SearchOptions, SweepPlan, SweepRun
 from ..sweeps.trial_ledger import TrialFile, TrialMemory
 from .sweep_result import SweepResult
 from .task import Counted, Task
-from .tries import count_sweep
+from .tries import code_of, count_sweep
 
 _LEDGER: Final = "./dump/trials"  # a path that would do, for messages
 LedgerLike: TypeAlias = str | Path | TrialLedger | None
@@ -41,6 +41,7 @@ class SweepTask(Counted, Task[SweepResult, tuple[int, int]]):
         super().__init__(", ".join(plan.symbols), plan.plans[0].strategy.name)
         self.plan = plan
         self._progress = progress
+        self._code = code_of(plan.plans[0])
         self._run = SweepRun(plan, ledger, progress=self._advanced)
         if isinstance(ledger, TrialFile) and ledger.damaged:
             lines = "line" if ledger.damaged == 1 else "lines"
@@ -57,7 +58,7 @@ class SweepTask(Counted, Task[SweepResult, tuple[int, int]]):
         import asyncio
 
         await asyncio.to_thread(self._run.run)
-        self._run.trials = max(self._run.trials, count_sweep(self._run))
+        self._run.trials = max(self._run.trials, count_sweep(self._run, self._code))
         return SweepResult(self._run)
 
     def _announce_done(self) -> None:

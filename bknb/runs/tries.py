@@ -1,9 +1,9 @@
 """Counting tries: every strategy that is run on candles is noted in the ledger of tries, once.
 
-A try is told from others by the code of the strategy, what it calls and the values it reads (``fingerprint``), and by
-its parameters. What is not seen makes no other try: levels that it reads from a file or from ``os.environ`` while it
-runs. The same code under another name of the function, or with another docstring, is counted again. Frames that overlap
-on an exchange of another name are other data, unless the candles of both frames are the same.
+A try is told from others by the code of the strategy, what it calls and the values it reads, and by its parameters.
+The name of its function, docstrings and comments make no other try (``unnamed_fingerprint``). What is not seen makes
+none either: levels that it reads from a file or from ``os.environ`` while it runs. Frames that overlap on an exchange
+of another name are other data, unless the candles of both frames are the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from ..engine.plan import Plan
 from ..errors import StateError
 from ..process import at_reset
-from ..provenance.strategy_hash import fingerprint, params_text
+from ..provenance.strategy_hash import params_text, unnamed_fingerprint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,13 +59,18 @@ def data_hash(times: NDArray[np.int64], high: NDArray[np.float64], low: NDArray[
 
 
 def strategy_key(code: str, params: Mapping[str, Any]) -> str:
-    """A short hash of a strategy: of its code (``fingerprint``) and parameters, not of its registered name."""
+    """A short hash of a strategy: of its code (``unnamed_fingerprint``) and parameters, not of its registered name."""
     return hashlib.blake2b(f"{code} {params_text(params)}".encode(), digest_size=8).hexdigest()
 
 
 def key_of(plan: Plan) -> str:
     """The hash of a strategy with its parameters, taken before a run changes what it reads, such as a cache."""
-    return strategy_key(fingerprint(plan.strategy), plan.strategy.params) if plan.settings.count_tries else ""
+    return strategy_key(code_of(plan), plan.strategy.params) if plan.settings.count_tries else ""
+
+
+def code_of(plan: Plan) -> str:
+    """The hash of the code of a strategy, taken before a run as ``key_of``; empty where tries are not counted."""
+    return unnamed_fingerprint(plan.strategy) if plan.settings.count_tries else ""
 
 
 def with_tries(record: RunRecord, key: str) -> RunRecord:
@@ -84,12 +89,20 @@ def with_tries(record: RunRecord, key: str) -> RunRecord:
     return replace(record, tries=tries)
 
 
-def count_sweep(run: SweepRun) -> int:
-    """Count the combinations of a sweep as tried; returns how many strategies were tried on its candles, or 0."""
+def count_sweep(run: SweepRun, code: str) -> int:
+    """Count the combinations of a sweep as tried; returns how many strategies were tried on its candles, or 0.
+
+    Parameters
+    ----------
+    run
+        The sweep.
+    code
+        What ``code_of`` returned before it.
+    """
     found = [0]
     for number, (plan, market) in enumerate(zip(run.plan.plans, run.markets, strict=False)):
         done = [{**plan.strategy.params, **run.combinations[each]} for each, at in run.outcomes if at == number]
-        keys = [strategy_key(run.strategy_hash, each) for each in done] if plan.settings.count_tries else []
+        keys = [strategy_key(code, each) for each in done] if plan.settings.count_tries else []
         tries = count_keys(plan, keys, market.times, market.high, market.low, warn=run.warnings.append)
         found.append(0 if tries is None else tries.count)
     return max(found)

@@ -21,14 +21,14 @@ from ..market.window import Window
 from ..metrics.account import Account
 from ..metrics.marked_equity import positions_of
 from ..metrics.run_account import account_of, mark_run
-from ..provenance.strategy_hash import fingerprint, params_text, running
+from ..provenance.strategy_hash import params_text, running
 from ..research.comparison import rankable
 from ..research.walk_forward_report import Fold, Stretch, WalkForward, choose, combinations_of, span_ms, stretches
 from ..sweeps.evaluate import Evaluator, goes_compiled, prepare
 from .result import Result
 from .run_record import record_of
 from .task import Counted, Task
-from .tries import count_keys, strategy_key
+from .tries import code_of, count_keys, strategy_key
 
 
 class WalkForwardTask(Counted, Task[WalkForward, Fold]):
@@ -53,7 +53,7 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         self.anchored = anchored
         self.folds: list[Fold] = []
         walk = (metric, anchored, self.steps, [params_text(each) for each in self.sets])
-        self._key = strategy_key(fingerprint(plan.strategy), {**plan.strategy.params, "a walk": repr(walk)})
+        self._key = strategy_key(code_of(plan), {**plan.strategy.params, "a walk": repr(walk)})
         self._warnings: list[str] = []
         self._stopped = False
 
