@@ -1,6 +1,6 @@
 """Measure the test behind every chance of luck: false alarms on noise of many kinds, and power on a true edge.
 
-The last table is that of ``bknb.luck``: entries at random moments against entries at random moments.
+The last two tables are those of ``bknb.luck``: entries at random moments, and sides drawn by lot at fixed hours.
 
 ``python benchmarks/luck.py`` prints the tables of docs/statistics.md; seeds are fixed. It takes some minutes;
 ``--samples 500`` is quicker and coarser.
@@ -134,6 +134,71 @@ def moments(runs: int) -> None:
         print(f"| {name} | {np.mean(trades):.0f} | {low:.1f} | {lower:.1f} |", flush=True)
 
 
+DAYS = 6
+WILD = range(14, 17)  # hours (UTC) in which prices move four times as much
+
+
+def wild_hours(seed: int) -> bknb.Candles:
+    """One-minute candles without drift, wild in some hours of the day."""
+    rng = np.random.default_rng(seed)
+    times = START + np.arange((DAYS + 1) * 1440) * 60_000
+    wild = np.isin(times // 3_600_000 % 24, list(WILD))
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 1, len(times)) * np.where(wild, 0.0012, 0.0003)))
+    opened = np.concatenate([[100.0], close[:-1]])
+    high, low = (edge(opened, close) for edge in (np.maximum, np.minimum))
+    columns = {"open": opened, "high": high, "low": low, "close": close, "volume": np.ones(len(times))}
+    return bknb.Candles.from_columns(timestamp=times, **columns)
+
+
+def at_hours(seed: int, hours: range, minutes: int) -> Callable[[bknb.Context], bknb.Signal | None]:
+    """A strategy that enters at the beginning of some hours of the day, on a side drawn by lot."""
+
+    def get_signal(ctx: bknb.Context) -> bknb.Signal | None:
+        if ctx.when.hour not in hours:
+            return None
+        side = 1 if np.random.default_rng([seed, ctx.when_ms]).random() < 0.5 else -1
+        return bknb.Signal(
+            position="long" if side > 0 else "short",
+            price_take_profit=ctx.price * (1 + side * 0.05),
+            price_stop_loss=ctx.price * (1 - side * 0.05),
+            minute_estimated_time=minutes,
+        )
+
+    return get_signal
+
+
+def hours_of_the_day(runs: int) -> None:
+    """How often a side drawn by lot passes for skill where some hours are wild."""
+    print("\n| sides by lot | trades, mean | by hour, % of runs | overlapping, % | p < 0.05, % | p < 0.01, % |")
+    print("|---|---|---|---|---|---|")
+    for name, hours, minutes in (
+        ("at two wild hours, for 50 minutes", range(14, 16), 50),
+        ("at every hour, for 20 minutes", range(24), 20),
+        ("at every hour, for 35 minutes", range(24), 35),
+        ("at every hour, for 56 minutes", range(24), 56),
+    ):
+        found, trades = [], []
+        for seed in range(runs):
+            result = bknb.backtest(
+                "BTCUSDT",
+                strategy=at_hours(seed, hours, minutes),
+                exchange=bknb.exchanges.from_frame(wild_hours(seed), name="wild"),
+                frame=(START, START + DAYS * 86_400_000),
+                interval="1h",
+                settings={"count_tries": False, "percent_fee": 0, "percent_slippage": 0},
+            )
+            found.append(bknb.luck(result, n=400, seed=seed))
+            trades.append(len(result.trades))
+        chances = np.array([each.p_value for each in found])
+        by_hour, overlapping = (100 * np.mean([getattr(each, key) for each in found]) for key in _OF_LUCK)
+        low, lower = (100 * np.mean(chances < limit) for limit in (0.05, 0.01))
+        cells = f"{np.mean(trades):.0f} | {by_hour:.0f} | {overlapping:.1f} | {low:.1f} | {lower:.1f}"
+        print(f"| {name} | {cells} |", flush=True)
+
+
+_OF_LUCK = ("by_hour", "overlapping")
+
+
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -161,6 +226,7 @@ def main() -> None:
         {f"{edge:g}": [f"{100 * share:.0f}" for share in row] for edge, row in edges.items()},
     )
     moments(samples // 4)
+    hours_of_the_day(samples // 10)
 
 
 if __name__ == "__main__":
