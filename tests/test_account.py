@@ -697,7 +697,7 @@ def test_the_deepest_drawdown_is_the_first(quarter: bknb.Result) -> None:
     assert table["drawdown"].is_monotonic_decreasing
     assert table["drawdown"].iloc[0] == pytest.approx(quarter.account["max_drawdown"])
     assert table["days"].max() == pytest.approx(quarter.account["drawdown_days"])
-    with pytest.raises(bknb.UsageError, match="above 0"):
+    with pytest.raises(bknb.UsageError, match="n of drawdowns\\(\\) must be a whole number of at least 1, got 0"):
         quarter.drawdowns(0)
 
 

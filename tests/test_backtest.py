@@ -56,10 +56,10 @@ def test_trade_by_trade_and_in_the_background_come_to_the_same(plain):
 def test_leaving_the_loop_early_ends_the_run():
     asked = []
 
-    def patient(price):  # gives a second answer when the loop was left
+    def patient(price):  # asked a second time while the exit is on its way; gives a third answer when the loop was left
         asked.append(price)
         until = time.monotonic() + 20
-        while len(asked) > 1 and time.monotonic() < until and not any(each.stopping for each in bknb.Backtest.list()):
+        while len(asked) > 2 and time.monotonic() < until and not any(each.stopping for each in bknb.Backtest.list()):
             time.sleep(0.001)
         return eager(price)
 

@@ -307,6 +307,7 @@ def test_what_is_no_single_result_is_refused():
         bknb.belief([1e308, -1e308] * 30)
 
 
+@pytest.mark.slow
 def test_a_whole_search_is_no_result():
     def get_signals(candles, up=1.02):
         return {"position": candles.close > 0, "price_take_profit": candles.close * up,

@@ -840,6 +840,7 @@ def log_of_pandas(ctx):
     return trade(ctx.price, closes[-1] > closes[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "clocks"),
     [

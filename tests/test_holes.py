@@ -216,6 +216,7 @@ def test_a_look_back_across_a_hole_counts_candles(hole: int, interval: str) -> N
         assert candles == closed[-100:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("hole", [(50, 55), (50, 56), (50, 57), (48, 63), (50, 66), (50, 1500)])
 def test_higher_candles_are_counted_across_a_hole_live_as_in_a_backtest(hole: tuple[int, int], *, native: bool) -> None:

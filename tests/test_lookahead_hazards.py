@@ -181,6 +181,7 @@ def test_a_thread_of_a_thread_of_a_strategy_belongs_to_the_check(hours):
 # -- one at a time, and interrupted --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_checks_at_once_say_what_each_says_alone(hours):
     def knowing(ctx):
         return cases.if_up(ctx, close_of(hours, ctx.when))

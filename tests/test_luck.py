@@ -147,6 +147,7 @@ def test_the_growth_of_the_filled_trades_stands_for_those_that_were_not():
     assert _compounded(results).tolist() == pytest.approx([46.41, 46.41, -100.0])
 
 
+@pytest.mark.slow
 def test_random_entries_are_as_good_as_random_entries():
     shares = []
     for seed in range(60):

@@ -103,6 +103,7 @@ def world(seed: int, folder: Path, *, minutes: int, rate: float) -> bool:
     return done.complete
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_it_is_right_or_not_called_complete(seed: int, tmp_path: Path) -> None:
     world(seed, tmp_path, minutes=700, rate=0.4)
@@ -125,6 +126,7 @@ def test_a_year_of_minutes_is_right(tmp_path: Path) -> None:
     assert done.complete
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", QUICK)
 def test_each_fault_alone_and_then_often(fault: Fault, tmp_path: Path) -> None:
     for name, faults in (("once", [None, fault]), ("often", [fault, fault, None] * 200)):

@@ -204,6 +204,7 @@ def test_a_missing_figure_of_a_proposal_has_its_reason() -> None:
     assert "—" not in shown
 
 
+@pytest.mark.slow
 def test_each_code_that_was_tried_out_is_a_try_on_its_candles() -> None:
     ideas = [idea(10), idea(8)]
     apart = [("2024-01-08", "2024-01-10"), ("2024-01-11", "2024-01-13")]

@@ -109,6 +109,7 @@ def test_what_cannot_be_thinned_is_refused(x: Any, y: Any, points: int) -> None:
 # -- the info object ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_equity_is_that_of_the_result(year: bknb.Result, info: EquityInfo) -> None:
     np.testing.assert_array_equal(info.equity, year.equity.to_numpy())
     assert info.time_ms.tolist() == [int(moment.timestamp() * 1000) for moment in year.equity.index]

@@ -128,6 +128,7 @@ def test_what_cannot_be_scanned_is_refused_and_not_passed_over(tmp_path: Path) -
     Guard(tmp_path, frozenset({mark})).check_file(file, file.name, limit=1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0, 1, 2, 6, 9])
 def test_a_zlib_stream_is_unpacked(level: int, tmp_path: Path) -> None:
     file = tmp_path / "model.joblib"
@@ -184,6 +185,7 @@ def test_parquet_is_read_by_its_columns_and_notes(tmp_path: Path) -> None:
     assert "b.parquet, line" in refused(tmp_path / "b.parquet", limit=100_000)
 
 
+@pytest.mark.slow
 def test_a_secret_across_the_edge_of_two_pieces_is_found(tmp_path: Path) -> None:
     secret = f"api_key = '{made_up(92)}'"
     for shift in range(0, 60, 7):

@@ -205,6 +205,7 @@ def test_the_account_of_a_walk_goes_through_all_tests_and_knows_no_most_trades_a
         assert "365 trades a year" not in text
 
 
+@pytest.mark.slow
 def test_a_walk_names_what_was_refused_in_its_tests_beside_its_headline():
     walk = bknb.walk_forward(hourly, {"near": [1]}, **WALK)
     rejected = sum(len(fold.result.rejected) for fold in walk.folds)

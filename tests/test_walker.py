@@ -273,6 +273,7 @@ def test_the_report_and_the_table(tmp_path):
     assert other.symbol == "ETHUSDT"
 
 
+@pytest.mark.slow
 def test_the_table_tells_the_return_of_the_account_and_why_a_figure_is_missing():
     for metric in ("total_pnl", "sharpe_ratio"):
         found = bknb.walker("BTCUSDT", walker="all", metric=metric)
