@@ -53,6 +53,12 @@ _tests = 0
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _tries_of_fixtures(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What fixtures of modules try before the first test is not counted in the working folder."""
+    keep_in(tmp_path_factory.getbasetemp() / "tries" / "fixtures.jsonl")
+
+
 @pytest.fixture(autouse=True)
 def _reset_after_each_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing of one test is there in the next; the tries of each are counted in a file of its own."""
@@ -61,6 +67,7 @@ def _reset_after_each_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     keep_in(tmp_path_factory.getbasetemp() / "tries" / f"{_tests}.jsonl")
     yield
     reset()
+    keep_in(tmp_path_factory.getbasetemp() / "tries" / "fixtures.jsonl")
 
 
 @pytest.fixture(scope="session")

@@ -54,13 +54,14 @@ def test_trade_by_trade_and_in_the_background_come_to_the_same(plain):
 
 
 def test_leaving_the_loop_early_ends_the_run():
-    asked = []
+    asked, waited = [], []
 
     def patient(price):  # asked a second time while the exit is on its way; gives a third answer when the loop was left
         asked.append(price)
         until = time.monotonic() + 20
         while len(asked) > 2 and time.monotonic() < until and not any(each.stopping for each in bknb.Backtest.list()):
             time.sleep(0.001)
+        waited.append(time.monotonic() >= until)
         return eager(price)
 
     async def first():
@@ -71,6 +72,7 @@ def test_leaving_the_loop_early_ends_the_run():
     (task,) = [task for task in bknb.Backtest.list() if task.strategy == "patient"]
     assert task.done
     assert task.result().stopped
+    assert not any(waited)
 
 
 def test_stop_watches_the_position_to_its_end_and_stop_now_leaves_it():

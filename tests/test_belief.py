@@ -30,7 +30,7 @@ def best_of_noise(trials: int, rng: np.random.Generator, *, days: int = 250) -> 
 @pytest.mark.parametrize("trials", [1, 10, 100])
 def test_the_best_of_pure_noise_is_called_more_in_one_of_twenty_searches_at_most(trials):
     found = np.array([each.p_value for each in best_of_noise(trials, np.random.default_rng(trials))])
-    assert (found < 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / SEARCHES)
+    assert 0.01 < (found < 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / SEARCHES)
     assert (found < 0.5).mean() > 0.35  # and it is not silent
 
 

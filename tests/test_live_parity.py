@@ -87,6 +87,7 @@ def test_random_worlds(model: str, seed: int, calm: str, *, jumping: bool) -> No
     clock = JumpingClock(ORIGIN, seed) if jumping else SimulatedClock(ORIGIN)
     result = live(strategy, exchange, start=ORIGIN, until=until, clock=clock, settings=SETTINGS)
     assert {failure.kind for failure in result.errors} <= ({"late"} if jumping else set())
+    assert jumping or not result.run_record.records.late
     backtest = backtest_with_late_decisions(
         result, start=ORIGIN, until=until, strategy=strategy, exchange=exchange, settings=SETTINGS
     )

@@ -411,3 +411,18 @@ def test_what_threads_of_before_read_is_named():
         loop.close()
     for name in ("questions", "answers", "loop"):
         assert f"what threads started before read for it (through {name})" in report.cannot_see, report
+
+
+# -- one name in two places ----------------------------------------------------------------------------------------
+
+
+def test_a_table_of_a_helper_is_looked_at_beside_one_of_the_same_name():
+    source = (
+        "def known(ctx, table=KNOWN):\n    return cases.if_up(ctx, table[cases.at(ctx)])\n"
+        "def get_signal(ctx, table=FLAT):\n    return known(ctx) if len(table) else None\n"
+    )
+    space = {"__name__": "__main__", "cases": cases, "KNOWN": cases.CLOSE.tolist(), "FLAT": [1.0] * len(cases.CLOSE)}
+    exec(source, space)  # noqa: S102 -- no statement made the tables, so they are looked at themselves
+    report = check(space["get_signal"])
+    assert not report.ok
+    assert any("table" in finding.what for finding in report.findings), report

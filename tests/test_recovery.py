@@ -140,14 +140,17 @@ def test_what_was_saved_is_what_is_restored(before: State, state: State) -> None
     assert (found.last_minute, found.last_asked, found.volume_seen) == (2, 2, True)
 
 
+class Cut(MemoryStore):
+    """A store at which the process ends between the two writes of a turn, once ``cut`` is set."""
+
+    cut = False
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        if not (self.cut and kind == "signal"):
+            super().write(kind, key, payload)
+
+
 def test_milestones_from_before_an_order_was_cancelled_stay() -> None:
-    class Cut(MemoryStore):
-        cut = False
-
-        def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
-            if not (self.cut and kind == "signal"):  # the process ends between the two writes of the turn
-                super().write(kind, key, payload)
-
     with Cut() as store:
         first = saver(store)
         for number, given in enumerate((leaving(40, 10), ordered(leaving(40, 10)), leaving(40, 10)), start=1):
@@ -169,13 +172,6 @@ def test_a_postponed_order_is_saved_with_what_nobody_heard_yet() -> None:
 
 
 def test_an_end_that_a_crash_cut_off_its_turn_is_saved_once_after_all() -> None:
-    class Cut(MemoryStore):
-        cut = False
-
-        def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
-            if not (self.cut and kind == "signal"):  # the process ends between the two writes of the turn
-                super().write(kind, key, payload)
-
     def ends(when: int, signal: ScheduledSignal = NEXT) -> Cancelled:
         return replace(CANCELLED, signal=signal, when=when, closed_at=when)
 

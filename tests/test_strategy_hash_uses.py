@@ -131,7 +131,7 @@ def test_results_of_a_strategy_that_reads_a_file_are_computed_again_and_a_line_s
     assert list(again.table["total_pnl"]) != list(first.table["total_pnl"])
     (warning,) = [warning for warning in again.warnings if "ledger" in warning]
     assert warning.startswith("2 results in the ledger were computed again")
-    assert "it reads files while it runs: what they hold is not compared" in warning
+    assert "it reads files, databases or the network while it runs: what they hold is not compared" in warning
 
 
 # --- hold-outs --------------------------------------------------------------------------------------------------
@@ -404,9 +404,15 @@ def test_a_helper_loaded_by_a_name_that_is_not_written_is_noted(line: str) -> No
         ("return eval('eval(price)')", "names that are not written in it"),
         ("import sys; return sys.modules[price].UP", "names that are not written in it"),
         ("import sys; return sys._getframe(1).f_locals", "names that are not written in it"),
-        ("return open('levels').read()", "it reads files"),
-        ("import pathlib; return pathlib.Path('levels').read_text()", "it reads files"),
-        ("import pandas; return pandas.read_csv('levels')", "it reads files"),
+        ("return open('levels').read()", "it reads files, databases"),
+        ("import pathlib; return pathlib.Path('levels').read_text()", "it reads files, databases"),
+        ("import pandas; return pandas.read_csv('levels')", "it reads files, databases"),
+        ("import numpy; return numpy.load('levels.npy')", "it reads files, databases"),
+        (
+            "import sqlite3; return sqlite3.connect('levels.db').execute('select 1').fetchall()",
+            "it reads files, databases",
+        ),
+        ("from urllib.request import urlopen; return urlopen('http://levels').read()", "it reads files, databases"),
         ("import os; return os.environ['LEVEL']", "environment variables"),
         ("import os; return os.getenv('LEVEL')", "environment variables"),
     ],

@@ -183,6 +183,7 @@ def test_a_combination_that_fails_is_a_row() -> None:
     assert found.best is not None
     assert found.best["combination"] == 0
     assert any(line.startswith("  failed    2; see result.errors") for line in repr(found).splitlines())
+    assert "it failed" in repr(bknb.sweep(picky, **options(params={"length": [2, 3]})))
 
 
 def test_a_peeking_strategy_is_named() -> None:

@@ -13,7 +13,7 @@ BY_TEXT: Final = (
     "it reads names that are not written in it (globals, sys.modules, eval, exec, frames): "
     "what they hold is not compared"
 )
-FILES: Final = "it reads files while it runs: what they hold is not compared"
+FILES: Final = "it reads files, databases or the network while it runs: what they hold is not compared"
 ENVIRONMENT: Final = "it reads environment variables: what they hold is not compared"
 
 _BY_TEXT: Final = frozenset({"globals", "eval", "exec"})
@@ -22,7 +22,8 @@ _FILES: Final = frozenset(
     {
         *("read_text", "read_bytes", "loadtxt", "genfromtxt", "fromfile", "memmap", "load_npz"),
         *("read_csv", "read_table", "read_parquet", "read_json", "read_excel", "read_feather", "read_pickle"),
-        *("read_hdf", "read_sql", "read_xml", "read_orc"),
+        *("read_hdf", "read_sql", "read_sql_query", "read_sql_table", "read_xml", "read_orc", "read_stata", "read_fwf"),
+        *("read_spss", "read_sas", "scan_csv", "scan_parquet", "scan_ipc", "load", "urlopen", "urlretrieve", "connect"),
     }
 )
 _ENVIRONMENT: Final = frozenset({"environ", "environb", "getenv"})

@@ -89,7 +89,7 @@ def not_compared(strategy: Strategy) -> tuple[str, ...]:
     >>> from bknb.engine.build import make_strategy
     >>> def reads(price): return open("levels.txt").read()
     >>> not_compared(make_strategy("reads", reads, interval="1h"))
-    ('it reads files while it runs: what they hold is not compared',)
+    ('it reads files, databases or the network while it runs: what they hold is not compared',)
     """
     return read_code(*functions_of(strategy).values()).not_compared
 

@@ -75,12 +75,14 @@ def _figure(name: str, value: object, trades: Any) -> str:
     """A cell of the best combinations; where a figure is not available, with the reason: of each symbol its own."""
     if not isinstance(value, float) or math.isfinite(value):
         return _text(value)
-    if name not in DEFINITIONS:
-        return f"{NOT_AVAILABLE}: {NO_TRADE}"
     whys: dict[str, list[str]] = {}
     counts = trades.items() if hasattr(trades, "items") else [("", trades)]
     for symbol, count in counts:
-        whys.setdefault(why_missing(name, {"n": 0 if math.isnan(count) else int(count)}), []).append(str(symbol))
+        if math.isnan(count):
+            why = "it failed"
+        else:
+            why = why_missing(name, {"n": int(count)}) if name in DEFINITIONS else NO_TRADE
+        whys.setdefault(why, []).append(str(symbol))
     if len(whys) == 1:
         return f"{NOT_AVAILABLE}: {next(iter(whys))}"
     told = [f"{why} ({', '.join(symbols)})" for why, symbols in whys.items()]

@@ -6,7 +6,7 @@ import dis
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
@@ -28,6 +28,14 @@ class Variable:
     value: Any
     put: Callable[[Any], None]
 
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What holds the value, and under which key: the same for each function that reaches it."""
+        if not isinstance(self.put, partial):
+            return (id(self.put),)
+        holder = getattr(self.put.func, "__self__", self.put.func)
+        return id(holder), *(each if isinstance(each, (str, int)) else id(each) for each in self.put.args)
+
     @contextmanager
     def replaced(self, value: Any) -> Iterator[None]:
         """Set ``value`` there inside the ``with`` block."""
@@ -43,14 +51,20 @@ def variables(function: Callable[..., Any]) -> list[Variable]:
 
     Globals, closures, defaults, attributes of objects, classes and own modules, entries of dictionaries.
     """
-    found: dict[str, Variable] = {}
-    for one in functions(function):
-        for each in _of_function(one):
-            found.setdefault(each.name, each)
+    held = [(one.__qualname__, each) for one in functions(function) for each in _of_function(one)]
     owner = owner_of(function)
     if owner is not None:
-        for each in [*_of_object(owner, "self", _DEEPEST), *_of_class(type(owner), type(owner).__name__)]:
-            found.setdefault(each.name, each)
+        name = type(owner).__name__
+        held += [(name, each) for each in [*_of_object(owner, "self", _DEEPEST), *_of_class(type(owner), name)]]
+    found: dict[tuple[object, ...], Variable] = {}
+    names: set[str] = set()
+    for holder, each in held:
+        if each.place in found:
+            continue
+        # The same name may be of another place, such as a parameter of another function.
+        name = f"{holder}: {each.name}" if each.name in names else each.name
+        found[each.place] = replace(each, name=name)
+        names.add(name)
     return list(found.values())
 
 
