@@ -71,7 +71,8 @@ class BacktestRun:
         self.processed = 0
         self.total = (plan.frame.last - plan.frame.start) // interval_ms(plan.frame.interval) + 1
         self.stopped = False
-        self.reached = plan.frame.start
+        self._after: int | None = None  # the last moment that was worked on
+        self._reached: int | None = None
         self.code = code  # source text of the user's functions, where somebody read it before the run
         self.window: Window | None = window  # candles in memory that several runs share
         self.seconds = 0.0
@@ -267,14 +268,14 @@ class BacktestRun:
             if self.paused:
                 await self._hold(when)
                 continue  # asks here when it goes on, and stops here when it was stopped meanwhile
-            if quiet or not isinstance(loop.state, Flat):
+            if quiet or type(loop.state) is not Flat:
                 await walk.up_to(when)
             after = await self._ask(walk, loop, when=when)
-            self.reached = min(floor_to(after, MINUTE_MS) + MINUTE_MS, frame.last)  # the first moment after it
+            self._after = after
             while delivered < len(ends := records.ends):
                 yield ends[delivered]
                 delivered += 1
-            if not loop.is_free:
+            if type(loop.state) is not Flat and not loop.is_free:
                 break  # left in the middle
             when = questions.next(after=after, asked=when)
         if not self._leave:
@@ -285,9 +286,17 @@ class BacktestRun:
             yield end
         self.stopped = self._no_entries
         if not self.stopped:
-            self.processed, self.reached = self.total, frame.last
+            self.processed, self._reached = self.total, frame.last
         elif records.closed:
-            self.reached = min(max(self.reached, records.closed[-1].closed_at + MINUTE_MS), frame.last)
+            self._reached = min(max(self.reached, records.closed[-1].closed_at + MINUTE_MS), frame.last)
+
+    @property
+    def reached(self) -> int:
+        """The first moment (UTC ms) that the run has not worked on yet."""
+        if self._reached is not None:
+            return self._reached
+        frame = self.plan.frame
+        return frame.start if self._after is None else min(floor_to(self._after, MINUTE_MS) + MINUTE_MS, frame.last)
 
     async def _hold(self, when: int) -> None:
         """Wait before the question at ``when`` until the run is resumed or stopped.
@@ -307,7 +316,7 @@ class BacktestRun:
         began = stopwatch() if timing else 0.0
         await loop.ask(when)
         after = when
-        if not loop.is_free:
+        if type(loop.state) is not Flat and not loop.is_free:
             opened = stopwatch() if timing else 0.0
             index = walk.index_at(when)
             after = await walk.until_free(index, leave=lambda: self._leave, stopping=lambda: self._no_entries)
