@@ -112,7 +112,7 @@ def test_it_is_right_or_not_called_complete(seed: int, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_hundred_worlds_are_right_and_most_are_complete(tmp_path: Path) -> None:
     complete = [world(seed, tmp_path / str(seed), minutes=700, rate=0.4) for seed in range(20, 220)]
-    assert sum(complete) >= 190
+    assert sum(complete) >= 180
 
 
 @pytest.mark.slow
