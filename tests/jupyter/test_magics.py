@@ -276,6 +276,30 @@ def test_settings_and_variables_in_braces_keep_their_types(fine: Callable[[str],
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        f"%%backtest X --exchange {{holed}} --frame {WEEK} --interval 1h GAPS\n{TRADER}",
+        f"%backtest X --strategy trader --exchange {{holed}} --frame {WEEK} GAPS",
+        f"%sweep X --strategy trader --params {{grid}} --exchange {{holed}} --frame {WEEK} GAPS",
+        f"%walker X --strategies trader --exchange {{holed}} --frame {WEEK} GAPS",
+        f"%lookahead X --strategy trader --exchange {{holed}} --frame {WEEK} --moments 3 GAPS",
+    ],
+)
+def test_gaps_are_refused_with_the_option_that_allows_them(
+    line: str, fine: Callable[[str], Answer], cell: Callable[[str], Answer], shell: InteractiveShell
+) -> None:
+    fine(f"%%strategy trader --interval 1h\n{TRADER}")
+    candles = bknb.backtest("X", strategy=lambda: None, exchange="demo", frame=WEEK).candles.to_pandas()
+    shell.user_ns["holed"] = bknb.exchanges.from_frame(candles.drop(candles.index[2000]))
+    shell.user_ns["grid"] = {}
+    refused = cell(line.replace("GAPS", ""))
+    told = f"{refused.error}\n{refused.out}"
+    assert "1 candles are missing" in told
+    assert "%walker" in line or "in a magic --allow-gaps" in told  # a comparison goes on, and has one line for each
+    fine(line.replace("GAPS", "--allow-gaps"))
+
+
+@pytest.mark.parametrize(
     "written",
     [
         "%backtest r << BTCUSDT {}",

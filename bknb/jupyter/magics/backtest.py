@@ -11,6 +11,7 @@ from ..session import Session
 from ..wait import wait
 from .arguments import Call, Option
 from .options import (
+    ALLOW_GAPS,
     BACKGROUND,
     EXCHANGE,
     EXECUTION,
@@ -45,6 +46,7 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
         frame=where,
         execution=execution,
         settings=call.get("settings"),
+        allow_gaps=bool(call.get("allow_gaps")),
     )
     label = f"backtest {task.strategy} {symbol}"
     chosen = execution or (bknb.get_strategy(strategy).execution if isinstance(strategy, str) else "pessimistic")
@@ -75,7 +77,7 @@ def _refuse_a_second(symbol: Any, strategy: Any) -> None:
     "%%backtest",
     *(SYMBOL, EXCHANGE, FRAME, INTERVAL),
     Option(name="--name", help="name of the strategy; 'cell' by default", kind="strategy"),
-    *(PARAMS, LOOKBACK, RISK, EXECUTION, SETTINGS, _OUT, _BACKGROUND),
+    *(PARAMS, LOOKBACK, RISK, EXECUTION, SETTINGS, ALLOW_GAPS, _OUT, _BACKGROUND),
     twin='bknb.backtest("BTCUSDT", strategy=get_signal, exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def backtest_cell(session: Session, call: Call) -> Any:
@@ -87,7 +89,7 @@ def backtest_cell(session: Session, call: Call) -> Any:
 
 @MAGICS.add(
     "%backtest",
-    *(SYMBOL, STRATEGY, EXCHANGE, FRAME, EXECUTION, SETTINGS, _OUT, _BACKGROUND),
+    *(SYMBOL, STRATEGY, EXCHANGE, FRAME, EXECUTION, SETTINGS, ALLOW_GAPS, _OUT, _BACKGROUND),
     twin='bknb.backtest("BTCUSDT", strategy="sma-cross", exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def backtest(session: Session, call: Call) -> Any:

@@ -9,7 +9,20 @@ import bknb
 
 from ..kernel import ipython
 from .arguments import Call, Option, whole
-from .options import BACKGROUND, EXCHANGE, EXECUTION, FRAME, METRIC, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
+from .options import (
+    ALLOW_GAPS,
+    BACKGROUND,
+    EXCHANGE,
+    EXECUTION,
+    FRAME,
+    METRIC,
+    SETTINGS,
+    STRATEGY,
+    SYMBOL,
+    helped,
+    optional,
+    out,
+)
 from .output import assign_out, task_or_result, wait_with_line
 from .table import Magics
 
@@ -32,7 +45,7 @@ MAGICS: Final = Magics()
     optional(_FRAME),
     replace(METRIC, kind="metric"),
     helped(EXECUTION, "pessimistic, touch or vwap, for all of them"),
-    *(_SETTINGS, _OUT, BACKGROUND),
+    *(_SETTINGS, ALLOW_GAPS, _OUT, BACKGROUND),
     twin='bknb.walker("BTCUSDT", strategies=["fast", "slow"], exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def walker(session: Session, call: Call) -> Any:
@@ -51,7 +64,7 @@ def walker(session: Session, call: Call) -> Any:
     "%lookahead",
     *(SYMBOL, STRATEGY, EXCHANGE, _FRAME),
     Option(name="--moments", help="how many moments to look at closely; 40 by default"),
-    *(_SETTINGS, _OUT),
+    *(_SETTINGS, ALLOW_GAPS, _OUT),
     twin='bknb.check_lookahead("sma-cross", "BTCUSDT", exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def lookahead(session: Session, call: Call) -> Any:
@@ -70,7 +83,7 @@ def lookahead(session: Session, call: Call) -> Any:
 
     Statements that write to files or databases are not run again, as far as it can tell.
     """
-    given = {key: call.values[key] for key in ("exchange", "frame", "settings") if key in call.values}
+    given = {key: call.values[key] for key in ("exchange", "frame", "settings", "allow_gaps") if key in call.values}
     found = bknb.check_lookahead(call.values["strategy"], call.values["symbol"], **given, **whole(call, "moments"))
     ipython("display").display(found)
     assign_out(session, call, found)

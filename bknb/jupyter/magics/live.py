@@ -9,7 +9,7 @@ import bknb
 from ...reports.markup import minute_text, percent_text
 from ...reports.progress_text import compounded
 from .arguments import Call, Option
-from .options import EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
+from .options import ALLOW_GAPS, EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
 from .output import assign_or_return, echo
 from .table import Magics
 
@@ -23,6 +23,7 @@ MAGICS: Final = Magics()
     "%live",
     optional(helped(SYMBOL, f"{SYMBOL.help}; left out, the live runs are listed")),
     *(optional(STRATEGY), optional(EXCHANGE), EXECUTION, SETTINGS),
+    helped(ALLOW_GAPS, "go on over missing minutes at once; else after settings.patience_minutes"),
     Option(name="--store", help="a folder, a .db file or {store}; ./dump/data by default", kind="path"),
     Option(name="--clock", help="{clock}; the computer's by default", kind="variable"),
     Option(name="--until", help="moment at which it leaves, such as 2024-01-31; UTC"),
@@ -55,6 +56,7 @@ def live(session: Session, call: Call) -> Any:
 def _options(call: Call) -> dict[str, Any]:
     names = ("strategy", "exchange", "execution", "settings", "clock", "until", "broker")
     chosen = {name: call.values[name] for name in names if name in call.values}
+    chosen["allow_gaps"] = bool(call.get("allow_gaps"))
     if "store" in call.values:
         chosen["store"] = _store(call.values["store"])
     if "quantity" in call.values:

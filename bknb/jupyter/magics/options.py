@@ -22,6 +22,7 @@ RISK: Final = Option(name="--risk", help="risk profile that every signal must pa
 EXECUTION: Final = Option(name="--execution", help="pessimistic (default), touch or vwap", kind="execution")
 METRIC: Final = Option(name="--metric", help="figure to rank by; sharpe_ratio by default")
 SETTINGS: Final = Option(name="--settings", help="costs and limits of this run, as {settings}", kind="variable")
+ALLOW_GAPS: Final = Option(name="--allow-gaps", help="missing candles are holes, not an error", flag=True)
 BACKGROUND: Final = Option(name="--background", help="return at once, with a task", flag=True)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import bknb
 
 from .arguments import Call, Option, whole
-from .options import BACKGROUND, EXCHANGE, EXECUTION, FRAME, METRIC, SETTINGS, STRATEGY, SYMBOL, helped, out
+from .options import ALLOW_GAPS, BACKGROUND, EXCHANGE, EXECUTION, FRAME, METRIC, SETTINGS, STRATEGY, SYMBOL, helped, out
 from .output import task_or_result, wait_with_line
 from .table import Magics
 
@@ -62,7 +62,7 @@ def _value(node: ast.expr) -> Any:
     Option(name="--seed", help="of a random search; 0 by default"),
     Option(name="--executor", help="inline (default), processes, a number of workers, or {client}"),
     Option(name="--ledger", help="file that keeps everything that was ever tried", kind="path"),
-    *(EXECUTION, SETTINGS, out("the result"), BACKGROUND),
+    *(EXECUTION, SETTINGS, ALLOW_GAPS, out("the result"), BACKGROUND),
     twin='bknb.sweep("sma-cross", params={"fast": range(5, 50, 5)}, symbol="BTCUSDT", exchange="demo", frame="jan")',
 )
 def sweep(session: Session, call: Call) -> Any:
@@ -82,6 +82,7 @@ def sweep(session: Session, call: Call) -> Any:
         params=written_params(call.values["params"]),
         symbol=symbol,
         executor=executor,
+        allow_gaps=bool(call.get("allow_gaps")),
         **given,
         **whole(call, "trials"),
         **whole(call, "seed"),
