@@ -47,6 +47,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         From this many candles on the reference price is their median, else their mean.
     max_candles_per_request
         Page size of a fetch.
+    get_candles_timeout_seconds
+        In live, an answer of the exchange that takes longer than this is given up, and counts as a failed attempt.
+    patience_minutes
+        In live, how long a minute that is missing between others is waited for before the run goes on over what there
+        is (with ``allow_gaps=True`` it goes on at once), and after how long without any candle that is told.
     count_tries
         Whether runs are noted in the ledger of tries, ``./dump/tries.jsonl``, which counts the strategies that were
         tried on the same candles; no run does anything else because of it.
@@ -72,6 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     get_candles_price_anomaly_threshold_factor: int = 1000
     get_candles_min_candles_for_median: int = 5
     max_candles_per_request: int = 1000
+    get_candles_timeout_seconds: int = 60
+    patience_minutes: int = 10
     count_tries: bool = True
 
     @classmethod
@@ -100,7 +107,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def decisive(self) -> dict[str, Any]:
         """The settings that can make a difference to a result, by name."""
-        return {name: value for name, value in msgspec.structs.asdict(self).items() if name != "count_tries"}
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if name not in _NOT_DECISIVE}
 
     def advice(self) -> dict[str, float | int]:
         """The levels and the lifetime a prompt asks a model to keep to: percent of the entry, and minutes."""
@@ -123,7 +130,10 @@ _POSITIVE_INTEGERS = (
     "get_candles_price_anomaly_threshold_factor",
     "get_candles_min_candles_for_median",
     "max_candles_per_request",
+    "get_candles_timeout_seconds",
+    "patience_minutes",
 )
+_NOT_DECISIVE: Final = frozenset({"count_tries", "get_candles_timeout_seconds", "patience_minutes"})
 _NON_NEGATIVE_INTEGERS = ("get_candles_retry_count", "get_candles_retry_delay_ms")
 _LARGEST_WHOLE = 2**53  # what a float holds exactly
 _WHOLE = 100  # percent: a cost of all that is traded leaves nothing

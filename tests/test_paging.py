@@ -15,7 +15,7 @@ from bknb.domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS
 from bknb.errors import DataError, GapError, NotEnoughData
 from bknb.market.candles import Candles
 from bknb.market.feed import Feed
-from bknb.market.quality import gaps
+from bknb.market.gaps import gaps
 from bknb.market.resample import resample
 from bknb.market.sessions import Sessions, as_sessions
 

@@ -22,7 +22,8 @@ from ..errors import NotEnoughData
 from ..events import messages, subjects
 from ..market.clock import SystemClock, stopwatch
 from ..market.fetch_loop import submit
-from ..market.window import Series, Window
+from ..market.series import Series
+from ..market.window import Window
 from .lookup import get_risk
 from .minute_walk import MinuteWalk, Questions
 from .plan import Plan, Stopping, open_window

@@ -16,7 +16,7 @@ from ..domain.milestones import LEVEL_STEP
 from ..domain.signal import ScheduledSignal
 from ..kernels.first_touch import first_outside
 from ..market.candles import Candles
-from ..market.window import Series
+from ..market.series import Series
 from .strategy_loop import StrategyLoop
 
 if TYPE_CHECKING:

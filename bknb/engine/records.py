@@ -11,7 +11,9 @@ from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Milestone, R
 
 N = TypeVar("N")
 
-FailureKind = Literal["warm-up", "strategy", "exchange", "callback", "timeout", "state", "broker", "late"]
+FailureKind = Literal[
+    "warm-up", "strategy", "exchange", "callback", "timeout", "state", "broker", "late", "hole", "silence"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class Failure:
         ``"warm-up"``: not enough history yet. ``"strategy"``, ``"callback"``: user code raised. ``"exchange"``:
         candles could not be had. ``"timeout"``: a strategy took too long. In live also ``"state"``: something could
         not be saved; ``"broker"``: an order differs from the record; ``"late"``: a question was too old to ask, or
-        an order was decided more than a minute after its moment.
+        an order was decided more than a minute after its moment; ``"hole"``: minutes never came, and the run went on
+        without them; ``"silence"``: no minute came for so long that what is open is not watched.
     message
         The first error's type and text; of ``"late"`` a sentence.
     where
@@ -62,6 +65,7 @@ class Records:
     milestones: list[Milestone] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     late: dict[Decision, int] = field(default_factory=dict)
+    holes: list[tuple[int, int]] = field(default_factory=list)  # [first, end) of minutes a live run went on without, ms
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
     _limit: int | None = None  # of warnings, rejections and refusals; events are never dropped
 

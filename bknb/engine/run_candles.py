@@ -13,7 +13,8 @@ from ..market.fetch_loop import submit
 from .minute_walk import look_back_begin, minutes_that_fill
 
 if TYPE_CHECKING:
-    from ..market.window import Series, Window
+    from ..market.series import Series
+    from ..market.window import Window
     from .plan import Plan
 
 _FURTHER_MS: Final = (DAY_MS, 7 * DAY_MS)  # how far behind a frame (its next opening) a minute that fills is looked for

@@ -194,17 +194,21 @@ class StrategyLoop:
         else:
             await self.deliver((rejection(self.rules, when, price, (signal,), answer),))
 
-    def fail(self, kind: FailureKind, error: BaseException, when: int | None) -> None:
-        """Count a failure, and emit it on ``error``; the run goes on."""
+    def fail(self, kind: FailureKind, error: BaseException, when: int | None, *, emit: bool = True) -> None:
+        """Count a failure and, unless it was told before, ``emit`` it on ``error``; the run goes on."""
         at = self.now if when is None else when
-        self._emit_failure(self.records.fail(kind, error, where=where_it_failed(error), when=at), None, when)
+        failure = self.records.fail(kind, error, where=where_it_failed(error), when=at)
+        if emit:
+            self._emit_failure(failure, None, when)
 
-    def note(self, kind: FailureKind, topic: str, text: str, when: int) -> None:
-        """Count what went wrong without an exception (``when`` in UTC ms), and emit its text on ``error``.
+    def note(self, kind: FailureKind, topic: str, text: str, when: int, *, emit: bool = True) -> None:
+        """Count what went wrong without an exception (``when`` in UTC ms), and ``emit`` its text on ``error``.
 
         All of a kind and a topic are counted as one failure.
         """
-        self._emit_failure(self.records.note(kind, topic, text, when=when), text, when)
+        failure = self.records.note(kind, topic, text, when=when)
+        if emit:
+            self._emit_failure(failure, text, when)
 
     def _emit_failure(self, failure: Failure, text: str | None, when: int | None) -> None:
         if subjects.error.subscribed and not self.silent:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..market.candles import Candles
+    from ..market.series import Series
     from ..market.sessions import Sessions
     from ..market.strategy_context import Context
-    from ..market.window import Series
     from .registry import Strategy
 
 DEFAULT_LOOKBACK: Final = 500

@@ -22,8 +22,9 @@ from ..domain.interval import DAY_MS, ceil_to, floor_to
 from ..domain.ranges import Range, merged, without
 from ..errors import BadCandle
 from ..market.candles import Candles
+from ..market.gaps import gaps
 from ..market.paging import Paging
-from ..market.quality import CandleRequest, audit, gaps
+from ..market.quality import CandleRequest, audit
 from ..market.sessions import Sessions, sessions_of
 from ..ports import CandleSource
 from .evidence import ENOUGH, Evidence

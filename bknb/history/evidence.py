@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..market.quality import gaps
+from ..market.gaps import gaps
 
 if TYPE_CHECKING:
     import numpy as np

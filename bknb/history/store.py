@@ -27,7 +27,8 @@ from ..domain.interval import INTERVAL_MS, floor_to, interval_ms
 from ..domain.ranges import Range, Ranges, common, merged, within, without
 from ..errors import BadCandle, StateError, UsageError
 from ..market.candles import COLUMNS, Candles
-from ..market.quality import CandleRequest, check_order, check_values, describe, gaps
+from ..market.gaps import gaps
+from ..market.quality import CandleRequest, check_order, check_values, describe
 from ..stores.atomic import as_path, is_temporary, replace_file
 from ..stores.disk import Disk, make_folders, refusal
 from ..stores.file_names import decode_name, encode_name, is_shortened
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_FOLDER: Final = "./dump/candles"
-
 _PARTITION = re.compile(r"[0-9]{4}(-[0-9]{2})?\.parquet")
 _NOTHING_CHANGED: Final = "what was stored before is untouched"
 

@@ -11,6 +11,7 @@ from ..engine.registry import Exchange
 from ..market.candles import Candles
 from ..market.feed import Feed
 from ..market.fetch_loop import submit
+from ..market.series import Series
 from ..market.window import Window
 from ..ports import Clock
 
@@ -25,7 +26,7 @@ class CandleStream:
     settings
         Retries, averages.
     allow_gaps
-        Whether missing minutes are accepted.
+        Whether missing minutes are accepted at once; else after ``settings.patience_minutes``.
     clock
         The clock of the runs.
 
@@ -36,13 +37,23 @@ class CandleStream:
     """
 
     def __init__(self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock) -> None:
-        feed = Feed(exchange.source, settings, allow_gaps=allow_gaps, warn=self._warn, now=clock.now)
+        feed = Feed(
+            exchange.source,
+            settings,
+            allow_gaps=True,
+            one_spacing=not allow_gaps,
+            warn=self._warn,
+            now=clock.now,
+            timeout_seconds=settings.get_candles_timeout_seconds,
+        )
+        self.hole_patience_ms = 0 if allow_gaps else settings.patience_minutes * MINUTE_MS
         self.clock = clock
         self.readers: list[Callable[[str], None]] = []
         self.window = Window(
             feed,
             horizon=floor_to(clock.now(), MINUTE_MS),
             growing=True,
+            patience_ms=self.hole_patience_ms,
             on_candles=exchange.callbacks.get("on_candle_data"),
         )
         self._before = settings.avg_price_candles_count * MINUTE_MS
@@ -58,5 +69,14 @@ class CandleStream:
         begin = since - self._before
         series = window.ready(symbol, "1m", begin)  # another run of the same symbol was here first
         if series is None:
-            series = await asyncio.wrap_future(submit(window.load(symbol, "1m", begin)))
+            series = await asyncio.wrap_future(submit(self._loaded(symbol, begin)))
         return series.candles[int(series.candles.timestamp.searchsorted(since)) :]
+
+    async def _loaded(self, symbol: str, begin: int) -> Series:
+        """The minutes from ``begin`` (UTC ms) on; across holes from so early on that there is an average price."""
+        when = begin + self._before + MINUTE_MS
+        return await self.window.load_closed(symbol, "1m", when, self._before // MINUTE_MS, since=begin)
+
+    async def fill(self, symbol: str, since: int, until: int) -> None:
+        """Ask once more for the minutes that are missing in ``[since, until)`` (UTC ms)."""
+        await asyncio.wrap_future(submit(self.window.fill(symbol, "1m", since, until)))

@@ -35,6 +35,7 @@ S = TypeVar("S", SavedSignal, SavedSchedule, SavedPartial, SavedPlaces)
 _MAX_UNDELIVERED = 64  # a listener that never comes to an end must not let the file grow
 _ENDED = "ended"
 _LATE = "late"
+_HOLES = "hole"
 _ENDING: Any = Closed | Cancelled  # a union is no type for a type checker
 
 
@@ -180,6 +181,15 @@ class StateSaver:
             self.store.delete("schedule", self._key)
         self.last_minute, self.last_asked, self._saved, self._undelivered = last_minute, last_asked, state, undelivered
         return late
+
+    def holes(self) -> list[tuple[int, int]]:
+        """The ranges ``[first, end)`` of minutes (UTC ms) that earlier processes of this run went on without."""
+        payload = self.store.read(_HOLES, self._key)
+        return [] if payload is None else _decode(payload, list[tuple[int, int]], _HOLES, self._key)
+
+    def save_holes(self, holes: list[tuple[int, int]]) -> None:
+        """Save the ranges of minutes the run goes on without; raises ``StateError`` when they could not be saved."""
+        self.store.write(_HOLES, self._key, msgspec.json.encode(holes))
 
     def save_postponed(self, state: Holding | Opening, *, volume_seen: bool | None) -> dict[Decision, int]:
         """Save the restored state once more, with orders that are carried out later; what was undelivered stays so.

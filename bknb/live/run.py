@@ -7,7 +7,7 @@ is on disk before events are emitted, so another process can go on from there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -29,13 +29,15 @@ from ..events import messages, subjects
 from ..events.listen import drain
 from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
-from ..market.window import Series, Window
+from ..market.series import Series
+from ..market.window import Window
 from ..ports import Broker, Clock, StateStore
 from .candle_stream import CandleStream
 from .order_desk import OrderDesk, Quantity
 from .persistence import StateSaver
 from .runtime import Runtime
 from .strategy_threads import in_threads
+from .watch import CandleWatch, Troubles, hole_text, left_text, silence_text
 
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …
 _GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end of the minute within this time
@@ -117,6 +119,9 @@ class LiveRun:
         self._tries = 0
         self._overdue_since: int | None = None  # the first look after the end of the run at which a candle was missing
         self._late = False
+        self._held: tuple[int, int] | None = None  # minutes that are missing and still waited for
+        self._stopped_at: int | None = None  # the clock when it was asked to stop
+        self._troubles = Troubles(plan.settings.patience_minutes * MINUTE_MS)
         self._woken = asyncio.Event()
         owner = Owner(
             strategy=plan.strategy.name,
@@ -166,8 +171,12 @@ class LiveRun:
             self.records.warn(f"new entries were asked for again from {utc_text(self.last)} on")
 
     def stop(self, *, now: bool = False) -> None:
-        """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk."""
+        """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk.
+
+        A position of which no minute comes for ``patience_minutes`` stays on disk as well; that is told.
+        """
         self.stopped = True
+        self._stopped_at = self.plan.clock.now() if self._stopped_at is None else self._stopped_at
         self._leave = self._leave or now
         self._runtime.call(self._wake_to_stop)
 
@@ -240,10 +249,21 @@ class LiveRun:
         self._last_asked, self._volume_seen = found.last_asked, found.volume_seen
         self.last = self._last_minute + MINUTE_MS
         self.start = min([self.last, *(ended.signal.scheduled_at for ended in self.records.ends)])
+        self.records.holes.extend(self._saving.holes())
+        self._watch = self._make_watch(now)
         self._retake_place(found.state)
         if plan.broker is not None:
             self.orders = await self._start_orders(plan.broker, found, now)
         await self._emit_restored(found, now)
+
+    def _make_watch(self, now: int) -> CandleWatch:
+        assert self._stream is not None  # since the start  # noqa: S101
+        return CandleWatch(
+            patience_ms=self.plan.settings.patience_minutes * MINUTE_MS,
+            hole_patience_ms=self._stream.hole_patience_ms,
+            sessions=self._window.sessions,
+            now=now,
+        )
 
     async def _start_orders(self, broker: Broker, found: Restored, now: int) -> OrderDesk:
         orders = OrderDesk(
@@ -378,25 +398,51 @@ class LiveRun:
         began = stopwatch()
         self._woken.clear()
         self._late = False
-        try:
-            await self._catch_up()
-            if self.stopped and not self._leave:
-                await self._halt()
-        except NotEnoughData as error:
-            self._late = error.late  # the minute is here, another candle of this moment is not: the same question again
-            if not error.late:
-                self._strategy_loop.fail("exchange", error, self._last_minute)
-        except StateError as error:
-            self._strategy_loop.fail("state", error, self._last_minute)
-        except Exception as error:  # noqa: BLE001 -- whatever a source raises is reported; the next minute tries again
-            self._strategy_loop.fail("exchange", error, self._last_minute)
+        await self._try(self._catch_up)
+        if self.stopped and not self._leave:
+            await self._try(self._halt)
         self._time(stopwatch() - began)
         if self._leave:
             return True
         if self._is_over():
             await self._end_before_until()
             return True
-        return self.stopped and isinstance(self._strategy_loop.state, Flat)
+        return (self.stopped and isinstance(self._strategy_loop.state, Flat)) or self._gives_up()
+
+    async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something now; what fails is told, and tried again at the next minute."""
+        try:
+            await work()
+        except NotEnoughData as error:
+            self._late = error.late  # the minute is here, another candle of this moment is not: the same question again
+            if not error.late:
+                self._trouble("exchange", error, self._last_minute)
+        except StateError as error:
+            self._trouble("state", error, self._last_minute)
+        except Exception as error:  # noqa: BLE001 -- whatever a source raises is reported; the next minute tries again
+            self._trouble("exchange", error, self._last_minute)
+
+    def _trouble(self, kind: FailureKind, error: Exception, when: int) -> None:
+        """Count a trouble of the exchange or the disk; one that goes on is told once."""
+        is_new = self._troubles.is_new(kind, type(error).__name__, self.plan.clock.now())
+        self._strategy_loop.fail(kind, error, when, emit=is_new)
+
+    def _gives_up(self) -> bool:
+        """Tell once that no minute comes; returns whether a run that was stopped leaves because of that."""
+        plan, known, now = self.plan, self._last_minute + MINUTE_MS, self.plan.clock.now()
+        if self._held is not None or not self._watch.silent(known, now):
+            return False
+        minutes, state = plan.settings.patience_minutes, self._strategy_loop.state
+        if self._watch.silent_since is None:
+            self._watch.silent_since = known
+            text = silence_text(plan.symbol, plan.exchange.name, state, known=known, minutes=minutes)
+            self._strategy_loop.note("silence", "", text, known)
+        if not self.stopped or not self._watch.silent(known, now, since=self._stopped_at):
+            return False
+        text = left_text(plan.symbol, plan.exchange.name, state, known=known, minutes=minutes)
+        self.records.warn(text)
+        self._strategy_loop.note("silence", "stopped", text, known)
+        return True
 
     def _is_over(self) -> bool:
         """Whether ``until`` has come, with every candle before it; one that is missing is waited for for a minute."""
@@ -415,6 +461,10 @@ class LiveRun:
         self._overdue_since = now if self._overdue_since is None else self._overdue_since
         if now < self._overdue_since + MINUTE_MS:
             return False
+        if self._held is not None:  # what is behind the hole is worked on before the end
+            self._watch.stop_waiting()
+            self._held = None
+            return False
         self.records.warn(f"the run ended at {utc_text(until)}; its last candle closed at {utc_text(known)}")
         return True
 
@@ -431,7 +481,7 @@ class LiveRun:
         """Question and minute in turn, from where the run stands to the present."""
         plan, loop = self.plan, self._strategy_loop
         assert self._stream is not None  # since the start  # noqa: S101
-        minutes = await self._stream.minutes(plan.symbol, self._last_minute)
+        minutes = await self._minutes_to_work_on(self._stream)
         arrived = len(minutes) > 0 and int(minutes.timestamp[0]) == self._last_minute
         self._look_for_volume()
         if arrived:
@@ -444,8 +494,9 @@ class LiveRun:
                 await asyncio.sleep(0)  # many missed minutes must not hold the others
             minute, opened = self._minute(minutes, index), int(minutes.timestamp[index])
             self._known = opened + MINUTE_MS
+            self._go_on_without(self._watch.skipped(self._last_minute, opened))
             if minute is not None:
-                await self._end_due(opened)  # in a hole before it, if at all; the minute itself is not taken yet
+                await self._end_due(opened, open_=minute.open)  # in a hole before it, if at all; it is not taken yet
             before, self._last_minute = self._last_minute, opened
             loop.move_to(opened)
             try:
@@ -458,8 +509,41 @@ class LiveRun:
                 raise
             self.last = self._last_minute + MINUTE_MS
             self._tries = 0
+            self._minute_came()
             await self._moment(self.last)
         await self._end_while_closed()
+
+    async def _minutes_to_work_on(self, stream: CandleStream) -> Candles:
+        """The minutes from the last one on that have come; up to a hole that is still waited for."""
+        symbol, last = self.plan.symbol, self._last_minute
+        minutes = await stream.minutes(symbol, last)
+        self._held = self._watch.hole(minutes.timestamp, last, self.plan.clock.now())
+        if self._held is not None:
+            await stream.fill(symbol, *self._held)
+            minutes = await stream.minutes(symbol, last)
+            self._held = self._watch.hole(minutes.timestamp, last, self.plan.clock.now())
+        if self._held is None:
+            return minutes
+        return minutes[: int(minutes.timestamp.searchsorted(self._held[0]))]
+
+    def _go_on_without(self, holes: tuple[tuple[int, int], ...]) -> None:
+        """Note minutes that never came, on disk and in the record, before the minute behind them is worked on."""
+        new = tuple(hole for hole in holes if hole not in self.records.holes)
+        if not new:
+            return
+        self._saving.save_holes([*self.records.holes, *new])
+        self.records.holes.extend(new)
+        if self.plan.allow_gaps:
+            return
+        plan, minutes = self.plan, self.plan.settings.patience_minutes
+        text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=minutes)
+        is_new = self._troubles.is_new("hole", "", plan.clock.now())
+        self._strategy_loop.note("hole", "", text, new[0][0], emit=is_new)
+
+    def _minute_came(self) -> None:
+        since = self._watch.came(self.plan.clock.now())
+        if since is not None:
+            self.records.warn(f"no minute came from {utc_text(since)} until {utc_text(self.plan.clock.now())}")
 
     def _look_for_volume(self) -> None:
         """See, before the first minute of a run, whether its source reports volumes."""
@@ -479,11 +563,21 @@ class LiveRun:
         await self._end_due(when)
         await self._question(when)
 
-    async def _end_due(self, when: int) -> None:
+    async def _end_due(self, when: int, *, open_: float | None = None) -> None:
+        """End what the clock ends up to a moment; ``open_`` is the price where none is known before."""
         due = self._strategy_loop.due
         if due <= when:  # no candle lies between the last one and what is due in a hole or in closed hours
             last = min(due, self._last_minute + MINUTE_MS)
-            await self._strategy_loop.end_due(due, self._window.average_price(self.plan.symbol, last))
+            await self._strategy_loop.end_due(due, self._price_at(last, otherwise=open_))
+
+    def _price_at(self, when: int, *, otherwise: float | None) -> float:
+        """The average price at a moment (UTC ms); where the candles before it are gone, another one."""
+        try:
+            return self._window.average_price(self.plan.symbol, when)
+        except NotEnoughData:
+            if otherwise is None:
+                raise
+            return otherwise
 
     async def _end_while_closed(self) -> None:
         """End what the clock ends while the market is closed: no minute comes, so none has to be waited for."""
@@ -494,10 +588,11 @@ class LiveRun:
     def _minute(self, candles: Candles, index: int) -> Minute | None:
         """A minute for the lifecycle; ``None`` at the very beginning of a market, where there is no average yet."""
         _, open_, high, low, close, volume = candles.block[:, index].tolist()
+        busy = not isinstance(self._strategy_loop.state, Flat)  # after a restart, candles before a hole may be gone
         self._volume_seen = self._volume_seen or volume > 0
         t = int(candles.timestamp[index])
         try:
-            price = self._window.average_price(self.plan.symbol, t + MINUTE_MS)
+            price = self._price_at(t + MINUTE_MS, otherwise=close if busy else None)
         except NotEnoughData:
             return None
         return Minute(t, open_, high, low, close, price, volume > 0 or not self._volume_seen)
@@ -541,7 +636,10 @@ class LiveRun:
         sent = isinstance(state, Opening) and (self.orders is None or self.orders.has_left(state.signal))
         if isinstance(state, Opening | Waiting) and not sent:
             when = self._last_minute + MINUTE_MS
-            price = self._window.average_price(self.plan.symbol, when)
+            known = self._window.known(self.plan.symbol, "1m")
+            price = state.signal.price_open  # of a dead exchange after a restart nothing else is known
+            if known is not None and len(known.candles):
+                price = self._price_at(when, otherwise=float(known.candles.close[-1]))
             await self._strategy_loop.take(Halt(when, price))
 
     async def _sleep(self) -> None:

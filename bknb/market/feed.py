@@ -13,8 +13,9 @@ from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.retry import GiveUp, Patience, attempts_text
 from ..errors import DataError, MissingDependency, StateError, UsageError
 from .candles import Candles
+from .gaps import check_gaps, check_spacing
 from .paging import Paging
-from .quality import CandleRequest, Repair, audit, check_gaps, in_sessions
+from .quality import CandleRequest, Repair, audit, in_sessions
 from .resample import resample
 from .sessions import sessions_of
 
@@ -50,6 +51,10 @@ class Feed:
         accepted. ``None`` for history that is known to be complete.
     whole_until
         Gaps that begin at or after this moment (UTC ms) are no error: nobody sees what is missing there.
+    one_spacing
+        Whether candles that are all spaced wider than asked are refused although gaps are allowed.
+    timeout_seconds
+        How long one call of the source may take; ``None``: as long as it takes.
 
     Examples
     --------
@@ -71,12 +76,16 @@ class Feed:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         now: Callable[[], int] | None = None,
         whole_until: int | None = None,
+        one_spacing: bool = False,
+        timeout_seconds: float | None = None,
     ) -> None:
         self.source = source
         self.settings = settings
         self.allow_gaps = allow_gaps
         self.sessions: Sessions | None = sessions_of(source)
         self._whole_until = whole_until
+        self._one_spacing = one_spacing
+        self._timeout_seconds = timeout_seconds
         self._warn = warn if warn is not None else _no_warning
         self._sleep = sleep
         self._now = now
@@ -141,6 +150,8 @@ class Feed:
     def check_gaps(self, candles: Candles, asked: CandleRequest) -> None:
         """Raise ``GapError`` for candles that are missing between these, where gaps were not allowed."""
         if self.allow_gaps:
+            if self._one_spacing:
+                check_spacing(candles, asked, sessions=self.sessions)
             return
         if self._whole_until is not None:
             end = int(np.searchsorted(candles.timestamp, self._whole_until))
@@ -247,7 +258,7 @@ class Feed:
         while True:
             attempt += 1
             try:
-                answer = await self.source.get_candles(asked.symbol, asked.interval, asked.since, limit)
+                answer = await self._answer(asked, limit)
             except (UsageError, MissingDependency, DataError, StateError):
                 raise  # trying again cannot help, or the source has tried often enough itself
             except Exception as error:
@@ -270,6 +281,15 @@ class Feed:
                 if self._take_notes is not None:
                     for note in self._take_notes():
                         self._warn(note)
+
+    async def _answer(self, asked: CandleRequest, limit: int) -> Candles:
+        try:
+            async with asyncio.timeout(self._timeout_seconds) as deadline:
+                return await self.source.get_candles(asked.symbol, asked.interval, asked.since, limit)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise TimeoutError(f"it did not answer within {self._timeout_seconds:g} s") from error
 
     def _check_spacing(self, answer: Candles, asked: CandleRequest) -> None:
         """Raise ``_OnlyMinutes`` when a function of unknown intervals does not answer the interval asked for."""

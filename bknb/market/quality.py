@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import INTERVAL_MS, interval_ms
-from ..errors import BadCandle, DataError, GapError, NotEnoughData
+from ..domain.interval import interval_ms
+from ..errors import BadCandle, DataError, NotEnoughData
 from .candles import Candles
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 # Sources that keep prices as 32-bit or decimal text may be off in the last digits.
 _RELATIVE_TOLERANCE = 1e-9
-_GAPS_SPELLED_OUT = 5
 
 
 def series_text(symbol: str, interval: str, exchange: str) -> str:
@@ -295,25 +294,6 @@ def check_anomalies(candles: Candles, asked: CandleRequest, *, settings: Setting
         _refuse(prices.min(axis=0) < least, part, asked, rule)
 
 
-def gaps(timestamps: NDArray[np.int64], step: int) -> tuple[tuple[int, int], ...]:
-    """Missing ranges ``[first, end)`` between sorted open times.
-
-    Parameters
-    ----------
-    timestamps : ndarray of int64, shape (n,)
-        Open times, ascending, UTC milliseconds.
-    step
-        Length of a candle in milliseconds.
-
-    Examples
-    --------
-    >>> gaps(np.array([0, 60_000, 240_000]), 60_000)
-    ((120000, 240000),)
-    """
-    breaks = np.flatnonzero(timestamps[1:] - timestamps[:-1] != step)
-    return tuple((int(timestamps[i]) + step, int(timestamps[i + 1])) for i in breaks)
-
-
 def in_sessions(candles: Candles, asked: CandleRequest, sessions: Sessions) -> tuple[Candles, Repair | None]:
     """The candles in which the market was open, and the repair that names the others, if any."""
     closed = sessions.open_minutes(candles.timestamp, asked.step) == 0
@@ -321,50 +301,6 @@ def in_sessions(candles: Candles, asked: CandleRequest, sessions: Sessions) -> t
         return candles, None
     left_out = _repair("left out, outside the trading sessions", candles.timestamp[closed])
     return candles.take(~closed), left_out
-
-
-def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | None = None) -> None:
-    """Raise ``GapError`` for missing candles between others; with sessions, only while the market is open.
-
-    Raises
-    ------
-    GapError
-        With every range in ``ranges``, and the first five in the text.
-    DataError
-        When all candles are evenly spaced, only wider than asked: the source ignored the interval.
-    """
-    missing = gaps(candles.timestamp, asked.step)
-    if missing and sessions is not None:
-        missing = sessions.open_part(missing, asked.step)
-    if not missing:
-        return
-    spacing = _even_spacing(candles.timestamp)
-    if spacing is not None:
-        name = next((name for name, ms in INTERVAL_MS.items() if ms == spacing), f"{spacing} ms")
-        raise DataError(
-            f"{asked}: asked for {asked.interval} candles, got candles spaced {name}\n"
-            "get_candles must honour `interval`; bknb resamples from 1m, never to a finer interval"
-        )
-    spelled = ", ".join(_gap_text(first, end, asked.step) for first, end in missing[:_GAPS_SPELLED_OUT])
-    more = len(missing) - _GAPS_SPELLED_OUT
-    count = sum(end - first for first, end in missing) // asked.step
-    raise GapError(
-        f"{asked}: {count} candles are missing: {spelled}" + (f", and {more} more gaps" if more > 0 else "") + "\n"
-        "complete the data, choose another range, or allow gaps explicitly (allow_gaps=True)",
-        ranges=missing,
-    )
-
-
-def _even_spacing(timestamps: NDArray[np.int64]) -> int | None:
-    """The distance between candles when it is the same everywhere and there are enough to tell."""
-    steps = np.diff(timestamps)
-    return int(steps[0]) if len(steps) >= 2 and bool((steps == steps[0]).all()) else None
-
-
-def _gap_text(first: int, end: int, step: int) -> str:
-    if end - first == step:
-        return utc_text(first)
-    return f"{utc_text(first)} .. {utc_text(end - step)} ({(end - first) // step})"
 
 
 def _refuse(broken: NDArray[np.bool_], candles: Candles, asked: CandleRequest, rule: str) -> None:

@@ -14,10 +14,12 @@ import numpy as np
 from ..domain.formatting import minute_text
 from ..domain.interval import DAY_MS, MINUTE_MS, floor_to, interval_ms
 from ..errors import NotEnoughData, UsageError
-from ..kernels.vwap import average_price, average_prices
+from ..kernels.vwap import average_price
 from .candles import Candles
 from .fetch_loop import fetch_now, submit
+from .gaps import Awaited
 from .resample import resample
+from .series import Series, end_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,55 +29,17 @@ if TYPE_CHECKING:
     from .feed import Feed
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
-_BYTES_PER_CANDLE: Final = 7 * 8  # six columns, and an average price
 _FARTHEST_MS: Final = 366 * DAY_MS  # candles are looked for behind holes of this length in all
 _MIN_CANDLES: Final = 1_440  # a live run holds at least as many candles of every series
-
-
-class Series:
-    """Candles of one symbol and interval in memory: ``since`` and ``until`` are the requested range (UTC ms)."""
-
-    __slots__ = ("averages", "candles", "regular", "since", "span", "start", "step", "until")
-
-    def __init__(self, candles: Candles, *, step: int, since: int, until: int, span: int | None = None) -> None:
-        times = candles.timestamp
-        self.span = len(candles) if span is None else span  # how many were asked for at first; a live run holds as many
-        self.averages: NDArray[np.float64] | None = None  # computed by average_prices
-        self.candles = candles
-        self.step = step
-        self.since = since
-        self.until = until
-        self.start = int(times[0]) if len(times) else since
-        self.regular = not len(times) or int(times[-1]) == self.start + (len(times) - 1) * step
-
-    @property
-    def candle_bytes(self) -> int:
-        """The memory its candles and average prices take, bytes."""
-        return _BYTES_PER_CANDLE * len(self.candles)
-
-    def average_prices(self, count: int) -> NDArray[np.float64]:
-        """For each candle the average price of the ``count`` candles that end with it; computed once."""
-        if self.averages is None:
-            candles = self.candles
-            self.averages = average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
-        return self.averages
-
-    def closed(self, when: int) -> int:
-        """How many of the candles have closed at ``when``; may exceed their number where the data ends."""
-        if self.regular:
-            return (floor_to(when, self.step) - self.start) // self.step
-        return int(np.searchsorted(self.candles.timestamp, when - self.step, side="right"))
-
-    def available(self, when: int) -> int:
-        """How many candles that have closed at ``when`` are here."""
-        return min(self.closed(when), len(self.candles))
 
 
 class Window:
     """The candles of a run in memory, loaded from its feed when needed.
 
     ``horizon`` is the end of what it may load (UTC ms, exclusive). For a backtest it is fixed. For a live run
-    (``growing``) it moves on, and every series grows up to it when it is next asked for.
+    (``growing``) it moves on, and every series grows up to it when it is next asked for. ``patience_ms`` is how long
+    a growing window waits for candles that are missing between others: until then, candles behind them are refused as
+    not here yet. 0: what is missing is a hole as soon as a later candle is here.
     """
 
     def __init__(
@@ -84,9 +48,12 @@ class Window:
         *,
         horizon: int,
         growing: bool = False,
+        patience_ms: int = 0,
         on_candles: Callable[[str, str, int, int, Candles], object] | None = None,
     ) -> None:
         self._growing = growing
+        self._patience_ms = patience_ms
+        self._awaited: dict[tuple[str, str], Awaited] = {}
         self._feed = feed
         self._on_candles = on_candles
         self.horizon = horizon
@@ -123,7 +90,7 @@ class Window:
             Where ``count`` candles up to ``when`` begin when none is missing, or earlier (UTC ms).
         """
         series = await self.load(symbol, interval, since)
-        if not self._feed.allow_gaps:
+        if not self._may_have_holes(series):
             return series
         earliest = max(0, when - max(_FARTHEST_MS, 4 * count * series.step))
         while series.available(when) < count and series.since > earliest:
@@ -151,6 +118,35 @@ class Window:
             series = Series(candles, step=series.step, since=since, until=until, span=series.span)
             self._series[symbol, interval] = series
             return series
+
+    @property
+    def _gives_up(self) -> bool:
+        """Whether what did not come within a minute is taken for a hole."""
+        return self._feed.allow_gaps and not self._patience_ms
+
+    def _may_have_holes(self, series: Series) -> bool:
+        return self._feed.allow_gaps and not (self._patience_ms and series.regular)
+
+    async def fill(self, symbol: str, interval: str, since: int, until: int) -> None:
+        """Fetch candles once more that are missing between others, in ``[since, until)``, and put in what has come."""
+        if not self._is_native(interval):
+            interval = "1m"
+        async with self._loading.setdefault((symbol, interval), asyncio.Lock()):
+            found = await self._feed.fetch(symbol, interval, since, until, continued=True)
+            series = self._series[symbol, interval]
+            fresh = found.take(~np.isin(found.timestamp, series.candles.timestamp))
+            if not len(fresh):
+                return
+            if self._on_candles is not None:
+                self._on_candles(symbol, interval, since, len(fresh), fresh)
+            both = Candles.concat([series.candles, fresh])
+            candles = both.take(np.argsort(both.timestamp, kind="stable"))
+            self._series[symbol, interval] = Series(
+                candles, step=series.step, since=series.since, until=series.until, span=series.span
+            )
+            for key in list(self._series):
+                if key[0] == symbol and not self._is_native(key[1]):  # made from these minutes
+                    del self._series[key]
 
     async def load_after(self, symbol: str, until: int) -> Series:
         """The minutes of a symbol that was loaded before, up to ``until`` (UTC ms), which is after the horizon."""
@@ -188,7 +184,7 @@ class Window:
         last, end = int(known.timestamp[-1]), floor_to(self.horizon, series.step)
         if self.sessions is not None and self.sessions.next_open(last + series.step, end) >= end:
             return series  # the market has been closed since
-        fresh = (await self._fetch(symbol, interval, last)).candles
+        fresh = (await self._fetch(symbol, interval, last, after=last)).candles
         behind = int(np.searchsorted(fresh.timestamp, last, side="right"))
         if behind == len(fresh):
             return series  # nothing new yet: what has not arrived is asked for again
@@ -198,9 +194,9 @@ class Window:
         if spare > held:
             candles = candles[spare:].copy()
             since = int(candles.timestamp[0])
-        return Series(candles, step=series.step, since=since, until=_end_of(candles, series.step), span=series.span)
+        return Series(candles, step=series.step, since=since, until=end_of(candles, series.step), span=series.span)
 
-    async def _fetch(self, symbol: str, interval: str, since: int) -> Series:
+    async def _fetch(self, symbol: str, interval: str, since: int, *, after: int | None = None) -> Series:
         step = interval_ms(interval)
         if self._is_native(interval):
             candles = await self._feed.fetch(symbol, interval, since, self.horizon)
@@ -208,7 +204,7 @@ class Window:
             minutes = await self.load(symbol, "1m", since)
             first = int(np.searchsorted(minutes.candles.timestamp, since))
             until = min(self.horizon, minutes.until)
-            if self._growing and self._feed.allow_gaps:  # a minute that has not come within one more is a hole
+            if self._growing and self._gives_up:  # a minute that has not come within one more is a hole
                 until = max(until, self.horizon - MINUTE_MS)
             candles = resample(
                 minutes.candles[first:],
@@ -220,7 +216,10 @@ class Window:
             )
         if self._on_candles is not None:
             self._on_candles(symbol, interval, since, len(candles), candles)
-        until = _end_of(candles, step) if self._growing and len(candles) else self.horizon
+        if self._patience_ms:  # what is missing in the past was not waited for, and need not be
+            awaited = self._awaited.setdefault((symbol, interval), Awaited(self._patience_ms, sessions=self.sessions))
+            awaited.first(candles.timestamp, step=step, now=self.horizon, after=after, since_its_end=after is None)
+        until = end_of(candles, step) if self._growing and len(candles) else self.horizon
         return Series(candles, step=step, since=since, until=until)
 
     def series(self) -> dict[tuple[str, str], Series]:
@@ -277,16 +276,43 @@ class Window:
         limit = limit.__index__()
         oldest = self._feed.reach_back(when, step, limit)
         series = self._series.get((symbol, interval))
-        holes = self._feed.allow_gaps
-        if series is None or (series.available(when) < limit and (series.since > oldest or holes)):
+        if series is None or (
+            series.available(when) < limit and (series.since > oldest or self._may_have_holes(series))
+        ):
             since = self._feed.reach_back(oldest, step, _HEADROOM)
             series = fetch_now(self.load_closed(symbol, interval, when, limit, since=since))
         elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
             series = fetch_now(self.load(symbol, interval, series.since))
+        if self._patience_ms and not series.regular:
+            series = self._awaited_of(series, symbol, interval, limit, when)
         last, lacking = series.available(when), self._lacks_newest(series, symbol, when)
         if last < limit or lacking:
             self._refuse(series, symbol, interval, limit, when, lacking=lacking)
         return series.candles[last - limit : last].copy()
+
+    def _awaited_of(self, series: Series, symbol: str, interval: str, limit: int, when: int) -> Series:
+        """The series with what has come of the candles that are missing; late while one is still waited for."""
+        name = interval if self._is_native(interval) else "1m"
+        awaited, known = self._awaited.get((symbol, name)), self._series.get((symbol, name))
+        if awaited is None or known is None:
+            return series
+        hole: tuple[int, int] | None = None
+        for last_try in (False, True):
+            times = known.candles.timestamp
+            oldest = int(series.candles.timestamp[max(series.available(when) - limit, 0)])
+            first, last = np.searchsorted(times, [oldest, when])
+            hole = awaited.first(times[max(int(first) - 1, 0) : int(last) + 1], step=known.step, now=self.horizon)
+            if hole is None:
+                return series
+            if not last_try:
+                fetch_now(self.fill(symbol, name, *hole))
+                known = self._series[symbol, name]
+                series = fetch_now(self.load(symbol, interval, series.since))
+        assert hole is not None  # the loop ended  # noqa: S101
+        text = f"{limit} closed {interval} candles of {symbol} were asked for at {minute_text(when)} UTC"
+        raise NotEnoughData(
+            f"{text}\n{self.source.name} has not answered those from {minute_text(hole[0])} UTC on yet", late=True
+        )
 
     def _lacks_newest(self, series: Series, symbol: str, when: int) -> bool:
         """Whether a candle that has closed at ``when`` is not here, and has not turned out to be a hole.
@@ -294,7 +320,7 @@ class Window:
         It is a hole where gaps are allowed, none of its minutes is here, and a later minute is; or where nothing came
         within a minute after its end.
         """
-        newest, end = floor_to(when, series.step), _end_of(series.candles, series.step, series.since)
+        newest, end = floor_to(when, series.step), end_of(series.candles, series.step, series.since)
         if end >= newest or (not self._growing and series.closed(when) <= len(series.candles)):
             return False
         if self.sessions is not None and self.sessions.next_open(end, newest) >= newest:
@@ -306,7 +332,7 @@ class Window:
                 return True
             if behind < len(minutes.candles):
                 return False
-        return not (self._growing and self._feed.allow_gaps and newest + MINUTE_MS <= self.horizon)
+        return not (self._growing and self._gives_up and newest + MINUTE_MS <= self.horizon)
 
     def _refuse(self, series: Series, symbol: str, interval: str, limit: int, when: int, *, lacking: bool) -> None:
         candles, last = series.candles, series.available(when)
@@ -345,8 +371,3 @@ class Window:
         count = self.settings.avg_price_candles_count
         since = self._feed.reach_back(start, MINUTE_MS, count)
         return await asyncio.wrap_future(submit(self.load_closed(symbol, "1m", start, count, since=since)))
-
-
-def _end_of(candles: Candles, step: int, since: int = 0) -> int:
-    """When the last candle closes; ``since`` where there is none."""
-    return int(candles.timestamp[-1]) + step if len(candles) else since

@@ -25,9 +25,10 @@ from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
+from ..market.series import Series
 from ..market.sources import WindowSource
 from ..market.strategy_context import Context, current
-from ..market.window import Series, Window
+from ..market.window import Window
 from ..provenance.strategy_hash import running
 from ..research.check_threads import Check, belongs
 from ..research.data_checks import DataChecks

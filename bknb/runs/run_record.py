@@ -21,9 +21,10 @@ from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
+from ..market.series import Series
 from ..market.sessions import sessions_of
 from ..market.sources import SessionSource
-from ..market.window import Series, Window
+from ..market.window import Window
 from ..ports import CandleSource
 from ..provenance.candle_fingerprint import CandleRange, digest, fingerprint
 

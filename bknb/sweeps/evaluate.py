@@ -29,7 +29,7 @@ from ..kernels import simulate as kernel
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
 from ..market.candles import Candles
 from ..market.fetch_loop import submit
-from ..market.window import Series
+from ..market.series import Series
 from .refused_answers import of_events, of_table
 
 if TYPE_CHECKING:

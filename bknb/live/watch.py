@@ -1,0 +1,141 @@
+"""What a live run does about minutes that do not come: how long it waits, and what its owner is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS
+from ..domain.lifecycle import Holding, Opening, State, Waiting, signals_of
+from ..market.gaps import Awaited
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..market.sessions import Sessions
+
+
+class CandleWatch:
+    """How long minutes have not come to a run, and whether those that are missing are still waited for.
+
+    Parameters
+    ----------
+    patience_ms
+        After so long without any minute the run is silent.
+    hole_patience_ms
+        Minutes missing between others are waited for so long.
+    sessions
+        When the market is open; ``None``: always.
+    now
+        The clock at the start of the run, UTC ms.
+    """
+
+    def __init__(self, *, patience_ms: int, hole_patience_ms: int, sessions: Sessions | None, now: int) -> None:
+        self.patience_ms = patience_ms
+        self._holes = Awaited(hole_patience_ms, sessions=sessions)
+        self._sessions = sessions
+        self._moved_at = now  # the clock when a minute came, or none was due
+        self.silent_since: int | None = None  # it was told that nothing comes
+
+    def hole(self, times: NDArray[np.int64], last_minute: int, now: int) -> tuple[int, int] | None:
+        """The first range ``[first, end)`` of minutes (UTC ms) that is missing and still waited for."""
+        return self._holes.first(times, step=MINUTE_MS, now=now, after=last_minute)
+
+    def skipped(self, last_minute: int, opened: int) -> tuple[tuple[int, int], ...]:
+        """The ranges ``[first, end)`` of minutes that are missing between two that follow each other."""
+        if opened <= last_minute + MINUTE_MS:
+            return ()
+        hole = ((last_minute + MINUTE_MS, opened),)
+        return hole if self._sessions is None else self._sessions.open_part(hole, MINUTE_MS)
+
+    def stop_waiting(self) -> None:
+        """Wait for no missing minute any longer."""
+        self._holes.patience_ms = 0
+
+    def came(self, now: int) -> int | None:
+        """A minute has been worked on; returns since when none had come, when that was told before."""
+        since, self.silent_since = self.silent_since, None
+        self._moved_at = now
+        return since
+
+    def silent(self, known: int, now: int, *, since: int | None = None) -> bool:
+        """Whether minutes are due, and none has come for the length of the patience.
+
+        Parameters
+        ----------
+        known
+            The end of the last minute (UTC ms).
+        now
+            The present, UTC ms.
+        since
+            Count from this moment at the earliest.
+        """
+        due = known if self._sessions is None else self._sessions.next_open(known, max(known, now))
+        if now < due + MINUTE_MS:
+            self._moved_at = now
+            return False
+        return now - max(self._moved_at, due, since or 0) >= self.patience_ms
+
+
+class Troubles:
+    """Which troubles of a run have been told: one that goes on, or comes back within the patience, is only counted."""
+
+    def __init__(self, patience_ms: int) -> None:
+        self._patience_ms = patience_ms
+        self._last: dict[tuple[str, str], int] = {}
+
+    def is_new(self, kind: str, topic: str, now: int) -> bool:
+        """Whether a trouble of a kind and a topic is to be told now (UTC ms)."""
+        key = (kind, topic)
+        last, self._last[key] = self._last.get(key), now
+        return last is None or now - last >= max(self._patience_ms, 2 * MINUTE_MS)
+
+
+def hole_text(symbol: str, exchange: str, holes: tuple[tuple[int, int], ...], *, waited_minutes: int) -> str:
+    """What is told when a run goes on without minutes that are missing; ``[first, end)`` in UTC ms.
+
+    Examples
+    --------
+    >>> print(hole_text("BTCUSDT", "mine", ((0, 120_000),), waited_minutes=10))
+    2 minutes of BTCUSDT are missing: 1970-01-01 00:00 UTC .. 1970-01-01 00:01 UTC
+    'mine' did not answer them within 10 minutes; the run goes on without them, as a backtest with allow_gaps=True does
+    """
+    count = sum(end - first for first, end in holes) // MINUTE_MS
+    first, last = holes[0][0], holes[-1][1] - MINUTE_MS
+    which = utc_text(first) if count == 1 else f"{utc_text(first)} .. {utc_text(last)}"
+    what = "1 minute of" if count == 1 else f"{count} minutes of"
+    verb = "is" if count == 1 else "are"
+    return (
+        f"{what} {symbol} {verb} missing: {which}\n"
+        f"{exchange!r} did not answer {'it' if count == 1 else 'them'} within {waited_minutes} minutes; "
+        f"the run goes on without {'it' if count == 1 else 'them'}, as a backtest with allow_gaps=True does"
+    )
+
+
+def silence_text(symbol: str, exchange: str, state: State, *, known: int, minutes: int) -> str:
+    """What is told when no minute has come for ``minutes``; the last one ended at ``known`` (UTC ms)."""
+    return (
+        f"no minute of {symbol} has come from {exchange!r} since {utc_text(known)}, for {minutes} minutes or more\n"
+        f"{_unwatched(state)}; the exchange is asked again, and what was missed is caught up when it answers"
+    )
+
+
+def left_text(symbol: str, exchange: str, state: State, *, known: int, minutes: int) -> str:
+    """What is told when a run that was stopped leaves with something open, because no minute comes."""
+    return (
+        f"the run was stopped and ends with something open: no minute of {symbol} has come from {exchange!r} since "
+        f"{utc_text(known)}, for {minutes} minutes or more\n"
+        f"{_unwatched(state)}; its state is saved, and the next start of the run goes on from there"
+    )
+
+
+def _unwatched(state: State) -> str:
+    names = " and ".join(signal.id for signal in signals_of(state))
+    match state:
+        case Holding() | Opening():
+            return f"the position of {names} is not watched"
+        case Waiting():
+            return f"the entry of {names} is not watched"
+        case _:
+            return "nothing is open"

@@ -1,0 +1,160 @@
+"""Candles that are missing between others: which they are, when that is refused, and how long they are waited for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ..domain.formatting import utc_text
+from ..domain.interval import INTERVAL_MS
+from ..errors import DataError, GapError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .candles import Candles
+    from .quality import CandleRequest
+    from .sessions import Sessions
+
+_GAPS_SPELLED_OUT: Final = 5
+_MANY: Final = 1_000  # holes that are remembered
+
+
+def gaps(timestamps: NDArray[np.int64], step: int) -> tuple[tuple[int, int], ...]:
+    """Missing ranges ``[first, end)`` between sorted open times.
+
+    Parameters
+    ----------
+    timestamps : ndarray of int64, shape (n,)
+        Open times, ascending, UTC milliseconds.
+    step
+        Length of a candle in milliseconds.
+
+    Examples
+    --------
+    >>> gaps(np.array([0, 60_000, 240_000]), 60_000)
+    ((120000, 240000),)
+    """
+    breaks = np.flatnonzero(timestamps[1:] - timestamps[:-1] != step)
+    return tuple((int(timestamps[i]) + step, int(timestamps[i + 1])) for i in breaks)
+
+
+def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | None = None) -> None:
+    """Raise ``GapError`` for missing candles between others; with sessions, only while the market is open.
+
+    Raises
+    ------
+    GapError
+        With every range in ``ranges``, and the first five in the text.
+    DataError
+        When all candles are evenly spaced, only wider than asked: the source ignored the interval.
+    """
+    missing = _missing(candles, asked, sessions)
+    if not missing:
+        return
+    _check_spacing(candles, asked)
+    spelled = ", ".join(_gap_text(first, end, asked.step) for first, end in missing[:_GAPS_SPELLED_OUT])
+    more = len(missing) - _GAPS_SPELLED_OUT
+    count = sum(end - first for first, end in missing) // asked.step
+    raise GapError(
+        f"{asked}: {count} candles are missing: {spelled}" + (f", and {more} more gaps" if more > 0 else "") + "\n"
+        "complete the data, choose another range, or allow gaps: allow_gaps=True, in a magic --allow-gaps",
+        ranges=missing,
+    )
+
+
+def check_spacing(candles: Candles, asked: CandleRequest, *, sessions: Sessions | None = None) -> None:
+    """Raise ``DataError`` where all candles are evenly spaced, only wider than asked, although the market was open."""
+    if _missing(candles, asked, sessions):
+        _check_spacing(candles, asked)
+
+
+def _missing(candles: Candles, asked: CandleRequest, sessions: Sessions | None) -> tuple[tuple[int, int], ...]:
+    missing = gaps(candles.timestamp, asked.step)
+    return sessions.open_part(missing, asked.step) if missing and sessions is not None else missing
+
+
+def _check_spacing(candles: Candles, asked: CandleRequest) -> None:
+    spacing = _even_spacing(candles.timestamp)
+    if spacing is not None:
+        name = next((name for name, ms in INTERVAL_MS.items() if ms == spacing), f"{spacing} ms")
+        raise DataError(
+            f"{asked}: asked for {asked.interval} candles, got candles spaced {name}\n"
+            "get_candles must honour `interval`; bknb resamples from 1m, never to a finer interval"
+        )
+
+
+def _even_spacing(timestamps: NDArray[np.int64]) -> int | None:
+    """The distance between candles when it is the same everywhere and there are enough to tell."""
+    steps = np.diff(timestamps)
+    return int(steps[0]) if len(steps) >= 2 and bool((steps == steps[0]).all()) else None
+
+
+def _gap_text(first: int, end: int, step: int) -> str:
+    if end - first == step:
+        return utc_text(first)
+    return f"{utc_text(first)} .. {utc_text(end - step)} ({(end - first) // step})"
+
+
+class Awaited:
+    """The holes of a growing series of candles, each with the moment at which it was first seen.
+
+    Parameters
+    ----------
+    patience_ms
+        A hole that was seen this long ago is not waited for any longer; 0: none is waited for.
+    sessions
+        When the market is open; what is missing in closed hours is no hole.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> holes = Awaited(600_000)
+    >>> times = np.array([0, 60_000, 180_000])
+    >>> holes.first(times, step=60_000, now=240_000), holes.first(times, step=60_000, now=840_000)
+    ((120000, 180000), None)
+    """
+
+    def __init__(self, patience_ms: int, *, sessions: Sessions | None = None) -> None:
+        self.patience_ms = patience_ms
+        self._sessions = sessions
+        self._seen: dict[int, int] = {}  # by the open time of the first missing candle
+
+    def first(
+        self, times: NDArray[np.int64], *, step: int, now: int, after: int | None = None, since_its_end: bool = False
+    ) -> tuple[int, int] | None:
+        """The first range ``[first, end)`` of missing candles that is still waited for; UTC ms.
+
+        Parameters
+        ----------
+        times
+            Open times of the candles there are, ascending.
+        step
+            Length of a candle in milliseconds.
+        now
+            The present; a hole that has not been seen before is waited for from now on.
+        after
+            Open time of the candle before them, when it is known.
+        since_its_end
+            Whether a new hole counts as seen when it ended: nobody has waited for these candles.
+        """
+        missing = self.missing(times, step=step, after=after)
+        for first, end in missing:
+            self._seen.setdefault(first, min(end, now) if since_its_end else now)
+        if len(self._seen) > _MANY:
+            self._seen = {first: seen for first, seen in list(self._seen.items()) if now - seen < self.patience_ms}
+        return next((hole for hole in missing if now - self._seen.get(hole[0], 0) < self.patience_ms), None)
+
+    def missing(self, times: NDArray[np.int64], *, step: int, after: int | None = None) -> tuple[tuple[int, int], ...]:
+        """All ranges ``[first, end)`` of missing candles, in order; UTC ms."""
+        count = len(times)
+        if not count:
+            return ()
+        before = after is not None and int(times[0]) > after + step
+        if not before and int(times[-1]) - int(times[0]) == (count - 1) * step:
+            return ()
+        missing = gaps(times, step)
+        if before and after is not None:
+            missing = ((after + step, int(times[0])), *missing)
+        return missing if self._sessions is None else self._sessions.open_part(missing, step)

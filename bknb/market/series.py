@@ -1,0 +1,60 @@
+"""The candles of one symbol and interval that a run holds in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ..domain.interval import floor_to
+from ..kernels.vwap import average_prices
+from .candles import Candles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BYTES_PER_CANDLE: Final = 7 * 8  # six columns, and an average price
+
+
+class Series:
+    """Candles of one symbol and interval in memory: ``since`` and ``until`` are the requested range (UTC ms)."""
+
+    __slots__ = ("averages", "candles", "regular", "since", "span", "start", "step", "until")
+
+    def __init__(self, candles: Candles, *, step: int, since: int, until: int, span: int | None = None) -> None:
+        times = candles.timestamp
+        self.span = len(candles) if span is None else span  # how many were asked for at first; a live run holds as many
+        self.averages: NDArray[np.float64] | None = None  # computed by average_prices
+        self.candles = candles
+        self.step = step
+        self.since = since
+        self.until = until
+        self.start = int(times[0]) if len(times) else since
+        self.regular = not len(times) or int(times[-1]) == self.start + (len(times) - 1) * step
+
+    @property
+    def candle_bytes(self) -> int:
+        """The memory its candles and average prices take, bytes."""
+        return _BYTES_PER_CANDLE * len(self.candles)
+
+    def average_prices(self, count: int) -> NDArray[np.float64]:
+        """For each candle the average price of the ``count`` candles that end with it; computed once."""
+        if self.averages is None:
+            candles = self.candles
+            self.averages = average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
+        return self.averages
+
+    def closed(self, when: int) -> int:
+        """How many of the candles have closed at ``when``; may exceed their number where the data ends."""
+        if self.regular:
+            return (floor_to(when, self.step) - self.start) // self.step
+        return int(np.searchsorted(self.candles.timestamp, when - self.step, side="right"))
+
+    def available(self, when: int) -> int:
+        """How many candles that have closed at ``when`` are here."""
+        return min(self.closed(when), len(self.candles))
+
+
+def end_of(candles: Candles, step: int, since: int = 0) -> int:
+    """When the last candle closes; ``since`` where there is none."""
+    return int(candles.timestamp[-1]) + step if len(candles) else since

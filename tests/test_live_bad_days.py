@@ -1,0 +1,377 @@
+"""Minutes that do not come to a live run: what is waited for, what is told, and that every run ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from scenarios import MINUTE
+from test_holes import asked_once, at, both, ends, flat, kinds, ranged
+from worlds import MODELS
+
+import bknb
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
+from bknb.events.listen import drain
+from bknb.market.sessions import Sessions
+from bknb.testing.clocks import SimulatedClock
+
+Rows = list[tuple[float, ...]]
+LEVELS: dict[str, Any] = {"price_take_profit": 150.0, "price_stop_loss": 98.0}
+
+
+def steps(*ranges: tuple[int, int, float]) -> Rows:
+    """Flat minutes at the price of each range."""
+    return [row for first, end, price in ranges for row in flat((first, end), price=price)]
+
+
+def closed_by(clock: SimulatedClock, rows: Rows, *, missing: Callable[[int, int], bool] = lambda minute, now: False
+              ) -> Any:  # fmt: skip
+    """A source of the minutes that have closed, without those that are ``missing(minute, now)``; both in minutes."""
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Rows:
+        now = clock.now()
+        there = [row for row in rows if row[0] + MINUTE <= now and not missing(int(row[0] - at(0)) // MINUTE,
+                                                                               int(now - at(0)) // MINUTE)]  # fmt: skip
+        return ranged(there)(symbol, interval, since, limit)
+
+    return get_candles
+
+
+class Told:
+    """What a listener of errors hears."""
+
+    def __enter__(self) -> list[Any]:
+        self.heard: list[Any] = []
+        self._quiet = bknb.listen_error(self.heard.append)
+        return self.heard
+
+    def __exit__(self, *_: object) -> None:
+        drain()
+        self._quiet()
+
+
+def run_live(get_candles: Any, signal: Any, clock: Any, *, until: int | None, interval: str = "1m", **options: Any
+             ) -> Any:  # fmt: skip
+    exchange = bknb.add_exchange("holed", get_candles=get_candles, intervals=["1m"])
+    strategy = bknb.add_strategy("once", interval=interval, get_signal=signal,
+                                 execution=options.pop("execution", "pessimistic"))  # fmt: skip
+    return bknb.Live.background("X", strategy=strategy, exchange=exchange, clock=clock,
+                                until=None if until is None else at(until),
+                                **{"store": bknb.stores.memory(), **options})  # fmt: skip
+
+
+def lived(get_candles: Any, signal: Any, clock: Any, **options: Any) -> bknb.Result:
+    task = run_live(get_candles, signal, clock, **options)
+    try:
+        return task.result(timeout=20)
+    finally:
+        task.stop(now=True)
+
+
+def minute_of(when: int) -> float:
+    return (when - at(0)) / MINUTE
+
+
+# --- a minute that never comes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_after_the_patience_the_watch_goes_on_as_a_backtest_with_gaps_does(model: str) -> None:
+    rows, clock = steps((-10, 50, 100.0), (50, 200, 90.0)), SimulatedClock(at(10))
+    source = closed_by(clock, rows, missing=lambda minute, now: minute == 40)
+    with Told() as heard:
+        result = lived(source, asked_once(20, **LEVELS), clock, until=120, execution=model)
+    holed = bknb.add_exchange("holed", get_candles=ranged([row for row in rows if row[0] != at(40)]), intervals=["1m"])
+    plan = plan_backtest("X", strategy="once", exchange=holed, frame=(at(10), at(120)), allow_gaps=True)
+    again = BacktestRun(plan, late=dict(result.run_record.records.late))
+    asyncio.run(again.through())
+    assert [event.when for event in result.events] == [event.when for event in again.records.events]
+    assert ends(result)[0].startswith("stop_loss 100")
+    assert result.run_record.records.holes == [(at(40), at(41))]
+    (hole,) = [event for event in heard if event.kind == "hole"]
+    assert hole.message.startswith("DataError: 1 minute of X is missing: 2024-01-01 00:40 UTC\n'holed' did not answer")
+    assert kinds(result) <= {"hole", "late"}
+
+
+def test_a_minute_that_comes_within_the_patience_is_waited_for_and_leaves_no_trace() -> None:
+    rows, clock = steps((-10, 40, 100.0), (40, 41, 90.0), (41, 200, 100.0)), SimulatedClock(at(10))
+    source = closed_by(clock, rows, missing=lambda minute, now: minute == 40 and now < 48)
+    result = lived(source, asked_once(20, **LEVELS), clock, until=120)
+    assert ends(result) == ["stop_loss 100 90 @40"]
+    assert (result.errors, result.run_record.records.holes) == ([], [])
+
+
+def test_only_what_stays_missing_is_a_hole() -> None:
+    rows, clock = flat((-10, 200)), SimulatedClock(at(10))
+    source = closed_by(clock, rows, missing=lambda minute, now: minute == 40 or (minute in (41, 60) and now < 45))
+    result = lived(source, asked_once(20), clock, until=120)
+    assert result.run_record.records.holes == [(at(40), at(41))]
+
+
+def test_several_holes_are_waited_for_at_the_same_time_and_told_once_with_a_count() -> None:
+    asked: list[tuple[float, float]] = []
+    clock = SimulatedClock(at(10))
+    source = closed_by(clock, flat((-10, 200)), missing=lambda minute, now: minute in (40, 42, 44, 46))
+
+    def get_signal(ctx: Any) -> None:
+        asked.append((minute_of(ctx.when_ms), minute_of(clock.now())))
+
+    with Told() as heard:
+        result = lived(source, get_signal, clock, until=120)
+    assert max(now - when for when, now in asked) <= 12
+    assert len(result.run_record.records.holes) == 4
+    assert [(failure.kind, failure.count) for failure in result.errors] == [("hole", 4)]
+    assert len(heard) == 1
+
+
+def test_with_gaps_allowed_a_hole_is_not_waited_for_and_is_in_the_record_alone() -> None:
+    clock = SimulatedClock(at(10))
+    source = closed_by(clock, flat((-10, 200)), missing=lambda minute, now: minute == 40)
+    result = lived(source, asked_once(20, minute_estimated_time=20), clock, until=42, allow_gaps=True)
+    assert (result.errors, result.run_record.records.holes) == ([], [(at(40), at(41))])
+
+
+def test_closed_hours_are_no_hole_and_no_silence() -> None:
+    hours = Sessions.weekly("UTC", {"mon-sun": "00:00-01:00, 02:00-12:00"})
+    clock = SimulatedClock(at(10))
+    rows = [row for row in flat((-700, 300)) if hours.is_open(int(row[0]))]
+    source = bknb.exchanges.in_sessions(closed_by(clock, rows), hours)
+    strategy = bknb.add_strategy("once", interval="1m", get_signal=asked_once(20, minute_estimated_time=115))
+    task = bknb.Live.background("X", strategy=strategy, exchange=source, clock=clock, until=at(200),
+                                store=bknb.stores.memory())  # fmt: skip
+    result = task.result(timeout=20)
+    assert ends(result) == ["time_expired 100 100 @135"]
+    assert (result.errors, result.run_record.records.holes) == ([], [])
+
+
+def test_a_source_that_answers_longer_candles_is_still_refused() -> None:
+    clock = SimulatedClock(at(600))
+    result = lived(closed_by(clock, flat((0, 700))[::2]), lambda: None, clock, until=630)
+    assert "got candles spaced 120000 ms" in result.errors[0].message
+
+
+def test_a_hole_in_candles_of_another_symbol_is_waited_for_before_a_strategy_sees_what_is_behind_it() -> None:
+    clock, seen = SimulatedClock(at(30)), {}
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        missing = (lambda minute, now: minute == 40 and now < 43) if symbol == "Y" else (lambda minute, now: False)
+        return closed_by(clock, flat((-100, 200)), missing=missing)(symbol, interval, since, limit)
+
+    def get_signal(ctx: Any) -> None:
+        seen[minute_of(ctx.when_ms)] = len(ctx.get_candles("Y", "1m", 5)), len(ctx.get_candles("Y", "5m", 2))
+        assert minute_of(int(ctx.get_candles("Y", "1m", 5).timestamp[0])) == minute_of(ctx.when_ms) - 5
+
+    result = lived(get_candles, get_signal, clock, until=60)
+    assert seen == {float(minute): (5, 2) for minute in range(30, 61) if minute != 41}
+    assert {(failure.kind, failure.count) for failure in result.errors} == {("warm-up", 1)}
+
+
+# --- nothing comes at all -----------------------------------------------------------------------------------------
+
+
+def raising(*_: object) -> Any:
+    raise ConnectionError("the line is dead")
+
+
+@pytest.mark.parametrize("fault", ["empty", "raises", "stale"])
+def test_silence_is_told_once_and_the_run_ends_at_its_time(fault: str) -> None:
+    clock, rows = SimulatedClock(at(10)), flat((-10, 200))
+    good = closed_by(clock, rows, missing=lambda minute, now: minute >= 40)
+    answers = {"empty": lambda *asked: [], "raises": raising, "stale": good}
+
+    def get_candles(*asked: Any) -> Any:
+        return (good if clock.now() < at(40) else answers[fault])(*asked)
+
+    with Told() as heard:
+        result = lived(get_candles, asked_once(20), clock, until=120,
+                       settings={"get_candles_retry_count": 1})  # fmt: skip
+    (silence,) = [event for event in heard if event.kind == "silence"]
+    assert "no minute of X has come from 'holed' since 2024-01-01 00:" in silence.message
+    assert "is not watched; the exchange is asked again" in silence.message
+    assert len([event for event in heard if event.kind == "exchange"]) == (fault == "raises")
+    assert {failure.count > 30 for failure in result.errors if failure.kind == "exchange"} <= {True}
+    assert clock.now() <= at(122)
+    assert ends(result) == []
+
+
+def test_what_was_missed_is_caught_up_when_the_exchange_answers_again() -> None:
+    clock, rows = SimulatedClock(at(10)), steps((-10, 50, 100.0), (50, 200, 90.0))
+    good = closed_by(clock, rows)
+
+    def get_candles(*asked: Any) -> Any:
+        return [] if at(40) <= clock.now() < at(70) else good(*asked)
+
+    result = lived(get_candles, asked_once(20, **LEVELS), clock, until=120)
+    assert ends(result) == ["stop_loss 100 90 @50"]
+    assert [failure.kind for failure in result.errors] == ["silence"]
+    assert result.warnings == ["no minute came from 2024-01-01 00:39 UTC until 2024-01-01 01:10 UTC"]
+
+
+# --- calls that do not come back ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["thread", "awaits"])
+def test_a_call_that_hangs_is_given_up_told_and_made_again(how: str) -> None:
+    clock, calls, never = SimulatedClock(at(10)), [0], threading.Event()
+    good = closed_by(clock, flat((-10, 200)))
+
+    def hangs() -> bool:
+        calls[0] += 1
+        return calls[0] == 12
+
+    def blocks(*asked: Any) -> Any:
+        if hangs():
+            never.wait(60)
+        return good(*asked)
+
+    async def awaits(*asked: Any) -> Any:
+        if hangs():
+            await asyncio.Event().wait()
+        return good(*asked)
+
+    settings = {"get_candles_timeout_seconds": 1, "get_candles_retry_count": 1}
+    with Told() as heard:
+        result = lived(blocks if how == "thread" else awaits, asked_once(20, minute_estimated_time=20), clock, until=60,
+                       settings=settings)  # fmt: skip
+    never.set()
+    assert ends(result) == ["time_expired 100 100 @40"]
+    assert [failure.kind for failure in result.errors] == ["exchange"]
+    assert "TimeoutError: it did not answer within 1 s" in heard[0].message
+
+
+# --- a restart ----------------------------------------------------------------------------------------------------
+
+
+def test_minutes_that_are_gone_after_a_restart_are_told_and_kept_in_the_record() -> None:
+    store, rows = bknb.stores.memory(), steps((-10, 60, 100.0), (60, 100, 50.0), (100, 400, 100.0))
+    clock = SimulatedClock(at(10))
+    first = lived(closed_by(clock, rows), asked_once(20, **LEVELS), clock, until=30, store=store)
+    assert ends(first) == []
+    clock = SimulatedClock(at(200))
+    only_newest = closed_by(clock, rows, missing=lambda minute, now: minute < now - 60)
+    with Told() as heard:
+        again = lived(only_newest, asked_once(20), clock, until=250, store=store)
+    (hole,) = [event for event in heard if event.kind == "hole"]
+    assert "110 minutes of X are missing: 2024-01-01 00:31 UTC .. 2024-01-01 02:20 UTC" not in hole.message
+    assert "minutes of X are missing: 2024-01-01 00:30 UTC .. " in hole.message
+    (gone,) = again.run_record.records.holes
+    assert gone[0] == at(30)
+    third = lived(only_newest, asked_once(20), SimulatedClock(at(250)), until=251, store=store)
+    assert third.run_record.records.holes == [gone]
+    assert ends(again) == []
+
+
+def test_minutes_that_the_source_has_after_a_restart_are_worked_on() -> None:
+    store, rows = bknb.stores.memory(), steps((-10, 60, 100.0), (60, 100, 50.0), (100, 400, 100.0))
+    clock = SimulatedClock(at(10))
+    lived(closed_by(clock, rows), asked_once(20, **LEVELS), clock, until=30, store=store)
+    clock = SimulatedClock(at(200))
+    soon = closed_by(clock, rows, missing=lambda minute, now: now < 205 and minute < now - 60)
+    again = lived(soon, asked_once(20), clock, until=250, store=store)
+    assert ends(again) == ["stop_loss 100 50 @60"]
+    assert (again.errors, again.run_record.records.holes) == ([], [])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_position_that_was_due_in_minutes_that_are_gone_ends_behind_them(model: str) -> None:
+    store, rows, clock = bknb.stores.memory(), flat((-10, 400)), SimulatedClock(at(10))
+    signal = asked_once(20, minute_estimated_time=30)
+    lived(closed_by(clock, rows), signal, clock, until=30, store=store, execution=model)
+    clock = SimulatedClock(at(200))
+    only_newest = closed_by(clock, rows, missing=lambda minute, now: minute < now - 60)
+    again = lived(only_newest, signal, clock, until=250, store=store, execution=model)
+    assert [each.split()[0] for each in ends(again)] == ["time_expired"]
+    assert "exchange" not in kinds(again)
+
+
+def test_a_hole_at_the_front_of_one_run_does_not_hold_another_of_the_same_symbol() -> None:
+    store, rows, clock = bknb.stores.memory(), flat((-10, 400)), SimulatedClock(at(10))
+    lived(closed_by(clock, rows), asked_once(20), clock, until=30, store=store)
+    clock, asked = SimulatedClock(at(200)), []
+    source = closed_by(clock, rows, missing=lambda minute, now: minute < 150)
+
+    def get_signal(ctx: Any) -> None:
+        asked.append(minute_of(clock.now()) - minute_of(ctx.when_ms))
+
+    exchange = bknb.add_exchange("holed", get_candles=source, intervals=["1m"])
+    bknb.add_strategy("other", interval="1m", get_signal=get_signal)
+    options: dict[str, Any] = {"exchange": exchange, "clock": clock, "until": at(230), "store": store}
+    tasks = [bknb.Live.background("X", strategy=name, **options) for name in ("once", "other")]
+    results = [task.result(timeout=20) for task in tasks]
+    assert [kinds(result) for result in results] == [{"hole"}, set()]
+    assert max(asked) < 5  # each of the two moves the clock
+
+
+# --- stopping -----------------------------------------------------------------------------------------------------
+
+
+def test_a_stopped_run_with_a_position_of_which_nothing_comes_ends_and_says_so() -> None:
+    clock, store = SimulatedClock(at(10)), bknb.stores.memory()
+    reached = threading.Event()
+
+    def get_candles(*asked: Any) -> Any:
+        if clock.now() > at(60):
+            reached.set()
+        return closed_by(clock, flat((-10, 40), (400, 500)))(*asked)
+
+    with Told() as heard:
+        task = run_live(get_candles, asked_once(20), clock, until=None, store=store)
+        assert reached.wait(20)
+        task.stop()
+        result = task.result(timeout=20)
+    assert result.stopped
+    assert "the run was stopped and ends with something open" in result.warnings[-1]
+    assert [event.kind for event in heard] == ["silence"] * 2
+    assert "the next start of the run goes on from there" in heard[-1].message
+    clock = SimulatedClock(at(450))
+    again = lived(closed_by(clock, flat((-10, 40), (400, 500))), asked_once(20), clock, until=499, store=store,
+                  allow_gaps=True)  # fmt: skip
+    assert [each.split()[0] for each in ends(again)] == ["time_expired"]
+
+
+def test_a_waiting_entry_is_cancelled_by_stop_although_the_exchange_is_dead() -> None:
+    clock, reached = SimulatedClock(at(10)), threading.Event()
+
+    def get_candles(*asked: Any) -> Any:
+        if clock.now() < at(40):
+            return closed_by(clock, flat((-10, 40)))(*asked)
+        reached.set()
+        raise ConnectionError("the line is dead")
+
+    task = run_live(get_candles, asked_once(20, price_open=95.0), clock, until=None,
+                    settings={"get_candles_retry_count": 1})  # fmt: skip
+    assert reached.wait(20)
+    task.stop()
+    result = task.result(timeout=20)
+    assert result.cancelled["reason"].tolist() == ["stopped"]
+
+
+# --- parity with holes --------------------------------------------------------------------------------------------
+
+
+def test_a_run_killed_before_and_behind_a_hole_goes_on_as_one_that_was_not(tmp_path: Any) -> None:
+    rows = steps((-10, 45, 100.0), (45, 200, 99.0))
+    signal = asked_once(20, minute_estimated_time=40)
+
+    def life(store: Any, first: int, until: int) -> bknb.Result:
+        clock = SimulatedClock(at(first))
+        source = closed_by(clock, rows, missing=lambda minute, now: minute in (40, 41))
+        return lived(source, signal, clock, until=until, store=store)
+
+    whole = life(bknb.stores.memory(), 10, 150)
+    for split in (35, 40, 41, 44, 49, 55):
+        store = bknb.stores.files(tmp_path / str(split))
+        life(store, 10, split)
+        again = life(store, split, 150)
+        assert ends(again) == ends(whole)
+        assert again.run_record.records.holes == [(at(40), at(42))]
+
+
+def test_both_of_a_backtest_and_a_live_run_with_gaps_allowed_are_the_same() -> None:
+    rows = [row for row in steps((-10, 50, 100.0), (50, 200, 90.0)) if row[0] not in (at(48), at(51))]
+    backtest, live = both(rows, asked_once(20, **LEVELS), first=10, last=120)
+    assert ends(backtest) == ends(live)
