@@ -457,7 +457,7 @@ def test_the_function_is_called_with_plain_values_in_order() -> None:
 
 class AsyncCall:
     async def __call__(self, symbol: str, interval: str, since: int, limit: int) -> list[tuple[float, ...]]:
-        assert threading.current_thread() is threading.main_thread()
+        assert asyncio.get_running_loop().is_running()
         return rows_in_thread(since, limit)
 
 

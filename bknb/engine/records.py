@@ -12,7 +12,7 @@ from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Milestone, R
 N = TypeVar("N")
 
 FailureKind = Literal[
-    "warm-up", "strategy", "exchange", "callback", "timeout", "state", "broker", "late", "hole", "silence"
+    "warm-up", "strategy", "exchange", "callback", "timeout", "state", "broker", "late", "hole", "silence", "lag"
 ]
 
 
@@ -27,9 +27,10 @@ class Failure:
         candles could not be had. ``"timeout"``: a strategy took too long. In live also ``"state"``: something could
         not be saved; ``"broker"``: an order differs from the record; ``"late"``: a question was too old to ask, or
         an order was decided more than a minute after its moment; ``"hole"``: minutes never came, and the run went on
-        without them; ``"silence"``: no minute came for so long that what is open is not watched.
+        without them; ``"silence"``: no minute came for so long that what is open is not watched; ``"lag"``: something
+        blocked all live runs.
     message
-        The first error's type and text; of ``"late"`` a sentence.
+        The first error's type and text; of those that no error tells, such as ``"late"``, a sentence.
     where
         The line of user code, when there is one.
     count

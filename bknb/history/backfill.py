@@ -23,6 +23,7 @@ from ..domain.ranges import Range, merged, without
 from ..errors import BadCandle
 from ..market.candles import Candles
 from ..market.gaps import gaps
+from ..market.outside import candles_from
 from ..market.paging import Paging
 from ..market.quality import CandleRequest, audit
 from ..market.sessions import Sessions, sessions_of
@@ -165,7 +166,7 @@ class Backfill:
         while (page := paging.next()) is not None:
             if page.interval is not None:
                 self.result.count_request()
-                longer = await self._source.get_candles(self._symbol, page.interval, page.since, page.limit)
+                longer = await candles_from(self._source, self._symbol, page.interval, page.since, page.limit)
                 paging.longer(longer.timestamp)
                 continue
             candles = await self._answer(page.since, page.limit, evidence)
@@ -187,7 +188,7 @@ class Backfill:
         end = floor_to(self._now, self._series.step)
         for last in (False, True):
             self.result.count_request()
-            answer = await self._source.get_candles(self._symbol, self._series.interval, at, limit)
+            answer = await candles_from(self._source, self._symbol, self._series.interval, at, limit)
             try:
                 candles = self._usable(answer, at, end)
                 break
@@ -297,7 +298,7 @@ class Backfill:
         if self._series.step >= DAY_MS or "1d" not in (self._source.intervals or ()) or first >= end:
             return False
         self.result.count_request()
-        days = await self._source.get_candles(self._symbol, "1d", first, (end - first) // DAY_MS)
+        days = await candles_from(self._source, self._symbol, "1d", first, (end - first) // DAY_MS)
         return bool(len(_between(days, first, end)))
 
     async def _times(self, since: int, until: int) -> NDArray[np.int64]:

@@ -34,9 +34,9 @@ from ..market.window import Window
 from ..ports import Broker, Clock, StateStore
 from .candle_stream import CandleStream
 from .order_desk import OrderDesk, Quantity
+from .outside_calls import broker_outside, risk_outside, strategy_outside
 from .persistence import StateSaver
 from .runtime import Runtime
-from .strategy_threads import in_threads
 from .watch import CandleWatch, Troubles, hole_text, left_text, silence_text
 
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …
@@ -200,6 +200,9 @@ class LiveRun:
         self._stream = self._runtime.candle_stream(
             plan.exchange, plan.settings, allow_gaps=plan.allow_gaps, clock=plan.clock, warn=warn
         )
+        lag = self._runtime.lag
+        if lag is not None:
+            lag.listeners.append(self._tell_lag)
         try:
             # A task of its own: a run that is stopped at once waits neither for an exchange nor for a strategy.
             self._work = asyncio.ensure_future(self._run_minutes())
@@ -209,6 +212,8 @@ class LiveRun:
             if not (self._work.cancelled() and self._leave):
                 await self._work
         finally:
+            if lag is not None:
+                lag.listeners.remove(self._tell_lag)
             if self._work is not None:
                 self._work.cancel()
             if self.orders is not None:
@@ -267,7 +272,7 @@ class LiveRun:
 
     async def _start_orders(self, broker: Broker, found: Restored, now: int) -> OrderDesk:
         orders = OrderDesk(
-            broker=broker,
+            broker=broker_outside(broker),
             store=self.plan.store,
             strategy=self.plan.strategy.name,
             symbol=self.plan.symbol,
@@ -294,6 +299,8 @@ class LiveRun:
 
     def _make_loop(self, state: State) -> StrategyLoop:
         plan, risk = self.plan, self.plan.strategy.risk
+        seconds = plan.settings.max_signal_generation_seconds
+        profile = None if risk is None else risk_outside(get_risk(risk), seconds=seconds)
         rules = Rules(
             symbol=plan.symbol,
             strategy=plan.strategy.name,
@@ -309,9 +316,9 @@ class LiveRun:
         )
         return StrategyLoop(
             rules=rules,
-            strategy=in_threads(plan.strategy),
+            strategy=strategy_outside(plan.strategy, seconds=seconds),
             window=self._window,
-            book=None if risk is None else self._runtime.book(get_risk(risk), plan.store),
+            book=None if profile is None else self._runtime.book(profile, plan.store),
             records=self.records,
             state=state,
             save=self._save,
@@ -426,6 +433,12 @@ class LiveRun:
         """Count a trouble of the exchange or the disk; one that goes on is told once."""
         is_new = self._troubles.is_new(kind, type(error).__name__, self.plan.clock.now())
         self._strategy_loop.fail(kind, error, when, emit=is_new)
+
+    def _tell_lag(self, text: str) -> None:
+        """Tell that all live runs are blocked; the thread of the watch calls this."""
+        loop = self._loop
+        if loop is not None:
+            loop.fail("lag", TimeoutError(text), self.last)
 
     def _gives_up(self) -> bool:
         """Tell once that no minute comes; returns whether a run that was stopped leaves because of that."""

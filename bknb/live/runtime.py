@@ -21,6 +21,7 @@ from ..market.loop_thread import LoopThread
 from ..ports import Clock, StateStore
 from ..process import after_fork
 from .candle_stream import CandleStream
+from .lag import LagWatch
 from .persistence import save_places, saved_places
 
 _SWITCH_SECONDS: Final = 0.0005
@@ -39,6 +40,7 @@ class Runtime:
         self._streams: list[tuple[tuple[object, ...], CandleStream]] = []  # a source need not be hashable
         self._books: dict[tuple[int, str], tuple[StateStore, RiskBook]] = {}
         self._stores: dict[int, tuple[StateStore, int]] = {}
+        self.lag: LagWatch | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._switch_interval = sys.getswitchinterval()
 
@@ -53,6 +55,8 @@ class Runtime:
     def _begin(self, work: Coroutine[Any, Any, None], variables: Variables) -> None:
         task = asyncio.get_running_loop().create_task(work, context=variables)
         if not self._running:
+            self.lag = LagWatch(asyncio.get_running_loop())
+            self.lag.start()
             self._switch_interval = sys.getswitchinterval()
             sys.setswitchinterval(min(self._switch_interval, _SWITCH_SECONDS))
         self._running.add(task)  # a loop itself keeps only weak references
@@ -61,6 +65,8 @@ class Runtime:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not self._running:
+            if self.lag is not None:
+                self.lag.stop()
             sys.setswitchinterval(self._switch_interval)
 
     def restart_in_child(self) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.retry import GiveUp, Patience, attempts_text
-from ..errors import DataError, MissingDependency, StateError, UsageError
+from ..errors import BknbError, DataError, UsageError
 from .candles import Candles
 from .gaps import check_gaps, check_spacing
+from .outside import candles_from
 from .paging import Paging
 from .quality import CandleRequest, Repair, audit, in_sessions
 from .resample import resample
@@ -259,7 +260,7 @@ class Feed:
             attempt += 1
             try:
                 answer = await self._answer(asked, limit)
-            except (UsageError, MissingDependency, DataError, StateError):
+            except BknbError:
                 raise  # trying again cannot help, or the source has tried often enough itself
             except Exception as error:
                 failure = f"{type(error).__name__}: {error}"
@@ -285,7 +286,7 @@ class Feed:
     async def _answer(self, asked: CandleRequest, limit: int) -> Candles:
         try:
             async with asyncio.timeout(self._timeout_seconds) as deadline:
-                return await self.source.get_candles(asked.symbol, asked.interval, asked.since, limit)
+                return await candles_from(self.source, asked.symbol, asked.interval, asked.since, limit)
         except TimeoutError as error:
             if not deadline.expired():
                 raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from ..domain.interval import INTERVAL_MS
 from ..errors import UsageError
 from ..ports import CandleSource
 from .candles import Candles, to_candles
+from .outside import Outside, candles_from
 from .sessions import Sessions
 from .window import Window
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class FunctionSource:
     """Candles from a function ``get_candles(symbol, interval, since, limit)``, sync or async.
 
-    A sync function runs in a thread, so that it may block. ``since`` is the first open time wanted, as a whole
-    number of UTC milliseconds.
+    A sync function runs in a thread, so that it may block; an async one on an event loop of its own, always the same.
+    ``since`` is the first open time wanted, as a whole number of UTC milliseconds.
 
     Parameters
     ----------
@@ -76,6 +76,7 @@ class FunctionSource:
         self.intervals = intervals
         self.page_limit = page_limit
         self._get_candles = get_candles
+        self._outside = Outside(f"exchange-{self.name}", limited=True)
         self._format_price = format_price
         self._format_quantity = format_quantity
         self._is_async = inspect.iscoroutinefunction(get_candles) or inspect.iscoroutinefunction(
@@ -91,11 +92,9 @@ class FunctionSource:
             When the answer is of a kind that cannot be candles.
         """
         if self._is_async:
-            answer = await self._get_candles(symbol, interval, since, limit)
+            answer = await self._outside.awaited(lambda: self._get_candles(symbol, interval, since, limit))
         else:
-            answer = await asyncio.to_thread(self._call, symbol, interval, since, limit)
-            if inspect.isawaitable(answer):
-                answer = await answer
+            answer = await self._outside.either(lambda: self._call(symbol, interval, since, limit))
         try:
             return to_candles(answer)
         except UsageError as error:
@@ -179,7 +178,7 @@ class SessionSource:
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """What the source answers."""
-        return await self.source.get_candles(symbol, interval, since, limit)
+        return await candles_from(self.source, symbol, interval, since, limit)
 
     def format_price(self, symbol: str, price: float) -> str:
         """A price as the source writes it."""

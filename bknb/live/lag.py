@@ -1,0 +1,90 @@
+"""How late the loop of the live runs answers, measured from another thread: a blocked loop cannot tell it itself."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Final
+
+from ..market.clock import stopwatch
+
+_EVERY_SECONDS: Final = 1.0
+_LONG_SECONDS: Final = 5.0
+
+
+class LagWatch:
+    """Asks a loop again and again for an answer, and tells when it does not come.
+
+    Each time that the loop is blocked is told once, with the line that blocks it.
+
+    Parameters
+    ----------
+    loop
+        The loop that is watched; it runs in another thread.
+    every_seconds, long_seconds
+        How often it is asked, and after how long without an answer that is told.
+
+    Attributes
+    ----------
+    listeners : list of callable
+        Called in the thread of the watch with one sentence.
+    longest_seconds : float
+        The longest time that the loop took to answer.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        every_seconds: float = _EVERY_SECONDS,
+        long_seconds: float = _LONG_SECONDS,
+    ) -> None:
+        self.listeners: list[Callable[[str], object]] = []
+        self.longest_seconds = 0.0
+        self._loop = loop
+        self._every, self._long = every_seconds, long_seconds
+        self._over = threading.Event()
+        self._thread_id: int | None = None
+
+    def start(self) -> None:
+        """Begin to watch."""
+        threading.Thread(target=self._watch, name="bknb-live-lag", daemon=True).start()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._over.set()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._every):
+            asked, answered = stopwatch(), threading.Event()
+            try:
+                self._loop.call_soon_threadsafe(self._answer, answered)
+            except RuntimeError:  # the loop has ended
+                return
+            told = False
+            while not answered.wait(self._long if not told else self._every):
+                if self._over.is_set():
+                    return
+                if not told:
+                    told = True
+                    self._tell(self._blocked_text())
+            self.longest_seconds = max(self.longest_seconds, stopwatch() - asked)
+
+    def _answer(self, answered: threading.Event) -> None:
+        self._thread_id = threading.get_ident()
+        answered.set()
+
+    def _blocked_text(self) -> str:
+        frame = sys._current_frames().get(self._thread_id or 0)
+        line = "" if frame is None else traceback.format_stack(frame)[-1].strip().replace("\n", ": ")
+        where = f"\nit is at {line}" if line else ""
+        return (
+            f"the loop of all live runs has not answered for {self._long:g} s: no position is watched meanwhile{where}"
+        )
+
+    def _tell(self, text: str) -> None:
+        for listener in list(self.listeners):
+            listener(text)

@@ -1,0 +1,96 @@
+"""User code of live runs called outside of their loop: strategies, callbacks, risk rules, brokers.
+
+Whatever one of them does, the loop of the live runs stays free; what takes too long is given up and told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ..domain.orders import Order, Report
+from ..engine.registry import Risk, Strategy
+from ..market.outside import Outside, outside_of
+from ..market.strategy_context import Context
+from ..ports import Broker, PaperMarket
+
+
+def strategy_outside(strategy: Strategy, *, seconds: float) -> Strategy:
+    """The strategy with its function and its callbacks called outside.
+
+    Parameters
+    ----------
+    strategy
+        A plain function is called in a thread for each question, a coroutine function on the loop of the strategy.
+    seconds
+        A callback that takes longer is given up; the questions are limited by who asks them.
+    """
+    calls, ask = outside_of(strategy.get_signal, f"strategy-{strategy.name}"), strategy.ask
+    is_async = inspect.iscoroutinefunction(strategy.get_signal)
+
+    async def ask_outside(context: Context) -> Any:
+        if is_async:
+            return await calls.awaited(lambda: ask(context))
+        return await calls.either(lambda: ask(context))
+
+    callbacks = {name: _limited(function, name, seconds) for name, function in strategy.callbacks.items()}
+    return replace(strategy, ask=ask_outside, callbacks=callbacks)
+
+
+def risk_outside(risk: Risk, *, seconds: float) -> Risk:
+    """The risk profile with its rules and callbacks called outside; one that takes longer than ``seconds`` refuses."""
+    rules = tuple(
+        replace(rule, validate=_limited(rule.validate, getattr(rule.validate, "__name__", "a rule"), seconds))
+        for rule in risk.validations
+    )
+    callbacks = {name: _limited(function, name, seconds) for name, function in risk.callbacks.items()}
+    return replace(risk, validations=rules, callbacks=callbacks)
+
+
+def _limited(function: Callable[..., Any], name: str, seconds: float) -> Callable[..., Any]:
+    calls = outside_of(function, name)
+    is_async = inspect.iscoroutinefunction(function)
+
+    async def call_outside(given: Any) -> Any:
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                if is_async:
+                    return await calls.awaited(lambda: function(given))
+                return await calls.either(lambda: function(given))
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            text = f"{name} took longer than max_signal_generation_seconds = {seconds:g}"
+            raise TimeoutError(text) from error
+
+    call_outside.__name__ = name
+    return call_outside
+
+
+def broker_outside(broker: Broker) -> Broker:
+    """The broker with its calls made outside; one of bknb, or on paper, stays as it is."""
+    if type(broker).__module__.startswith("bknb.") or isinstance(broker, PaperMarket) or not isinstance(broker, Broker):
+        return broker
+    return _BrokerOutside(broker)
+
+
+class _BrokerOutside:
+    def __init__(self, broker: Broker) -> None:
+        self.name = broker.name
+        self._broker = broker
+        self._calls: Outside = outside_of(broker, f"broker-{broker.name}")
+
+    async def place(self, order: Order) -> Report:
+        return await self._calls.awaited(lambda: self._broker.place(order))
+
+    async def cancel(self, client_id: str, symbol: str) -> Report:
+        return await self._calls.awaited(lambda: self._broker.cancel(client_id, symbol))
+
+    async def report(self, client_id: str, symbol: str) -> Report | None:
+        return await self._calls.awaited(lambda: self._broker.report(client_id, symbol))
+
+    async def open_orders(self, symbol: str) -> list[Report]:
+        return await self._calls.awaited(lambda: self._broker.open_orders(symbol))

@@ -1,0 +1,273 @@
+"""User code of one live run that blocks: the others go on, it is given up, and that is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from scenarios import MINUTE, ORIGIN, source
+from test_live import start, story
+from test_live_bad_days import Told
+from worlds import signals, walk
+
+import bknb
+from bknb.errors import BknbError
+from bknb.live.lag import LagWatch
+from bknb.live.runtime import RUNTIME
+from bknb.market.outside import Outside, outside_of
+from bknb.testing.brokers import FaultyBroker
+
+SOON = {"max_signal_generation_seconds": 1, "get_candles_timeout_seconds": 1, "get_candles_retry_count": 1}
+
+
+@pytest.fixture
+def never() -> Iterator[threading.Event]:
+    """What somebody waits for until the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def whole() -> list[tuple[str, int, str]]:
+    strategy = bknb.add_strategy("good", interval="1m", get_signal=signals(36))
+    return story(start(strategy).result(20))
+
+
+# --- calls outside ------------------------------------------------------------------------------------------------
+
+
+def test_a_loop_that_is_blocked_is_left_and_the_next_call_gets_another(never: threading.Event) -> None:
+    calls = Outside("test")
+
+    async def blocks() -> None:
+        never.wait(60)
+
+    async def where() -> int:
+        return threading.get_ident()
+
+    async def scene() -> tuple[int, int, int]:
+        first = await calls.awaited(where)
+        second = await calls.awaited(where)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await calls.awaited(blocks)
+        return first, second, await calls.awaited(where)
+
+    first, second, third = asyncio.run(scene())
+    assert first == second != third
+
+
+def test_a_call_that_is_given_up_while_it_awaits_is_cancelled_and_keeps_its_loop() -> None:
+    calls, cancelled = Outside("test"), threading.Event()
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def where() -> int:
+        return threading.get_ident()
+
+    async def scene() -> tuple[int, int]:
+        first = await calls.awaited(where)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await calls.awaited(waits)
+        assert await asyncio.to_thread(cancelled.wait, 20)
+        return first, await calls.awaited(where)
+
+    first, second = asyncio.run(scene())
+    assert first == second
+
+
+def test_what_never_returns_is_not_called_for_ever(never: threading.Event) -> None:
+    calls = Outside("test")
+
+    async def scene() -> None:
+        for _ in range(8):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await calls.plain(lambda: never.wait(60))
+        with pytest.raises(BknbError, match="8 earlier calls of it have not returned"):
+            await calls.plain(lambda: None)
+        never.set()
+        while True:
+            with contextlib.suppress(BknbError):
+                await calls.plain(lambda: None)
+                break
+            await asyncio.sleep(0.001)
+
+    asyncio.run(scene())
+
+
+def test_one_owner_has_one_place_and_copies_have_their_own() -> None:
+    def owner() -> None: ...
+
+    assert outside_of(owner, "x") is outside_of(owner, "x")
+    assert outside_of(owner, "x") is not outside_of(whole, "x")
+    copied = copy.deepcopy(Outside("x", limited=True))
+    assert asyncio.run(copied.plain(lambda: 3)) == 3
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), StopIteration()])
+def test_what_would_end_more_than_the_call_is_an_error_of_the_call(error: BaseException) -> None:
+    def raises() -> None:
+        raise error
+
+    async def raises_later() -> None:
+        raise error
+
+    calls = Outside("test")
+    with pytest.raises(BknbError):
+        asyncio.run(calls.plain(raises))
+    with pytest.raises((BknbError, RuntimeError)):
+        asyncio.run(calls.awaited(raises_later))
+
+
+# --- beside a live run --------------------------------------------------------------------------------------------
+
+
+def beside(bad: Any, **options: Any) -> tuple[list[tuple[str, int, str]], bknb.Result]:
+    """What a good run tells, and the result of a bad one that was started before it and has not ended."""
+    held = start(bad, settings=SOON, until=ORIGIN + 6 * MINUTE, **options)
+    good = start(bknb.add_strategy("good", interval="1m", get_signal=signals(36)))
+    told = story(good.result(20))
+    return told, held.result(30)
+
+
+@pytest.mark.parametrize("when", ["strategy", "callback", "rule"])
+def test_a_coroutine_that_blocks_holds_up_no_other_run_and_is_given_up(when: str, never: threading.Event) -> None:
+    expected, blocked = whole(), []
+
+    async def blocks(ctx: Any) -> Any:
+        if not blocked:
+            blocked.append(threading.current_thread())
+            never.wait(60)
+
+    def always(ctx: Any) -> Any:
+        return {"position": "long", "price_take_profit": ctx.price * 1.1, "price_stop_loss": ctx.price * 0.9,
+                "minute_estimated_time": 60}  # fmt: skip
+
+    bknb.add_risk("blocks", validations=[blocks])
+    bad = bknb.add_strategy("bad", interval="1m", get_signal=blocks if when == "strategy" else always,
+                            callbacks={"on_open": blocks} if when == "callback" else {},
+                            risk="blocks" if when == "rule" else None)  # fmt: skip
+    told, result = beside(bad)
+    assert told == expected
+    kind = {"strategy": ["timeout"], "callback": ["callback"], "rule": []}[when]
+    assert [error.kind for error in result.errors] == kind
+    if when == "rule":
+        assert "took longer than max_signal_generation_seconds = 1" in result.refused[0].note
+    assert blocked[0].name != "bknb-live"
+    assert result.end == ORIGIN + 6 * MINUTE
+
+
+@pytest.mark.parametrize("kind", ["function", "object"])
+def test_a_source_that_blocks_holds_up_no_other_run_and_no_backtest(kind: str, never: threading.Event) -> None:
+    expected, calls, good = whole(), [0], source(walk(36))
+
+    async def blocks(symbol: str, interval: str, since: int, limit: int) -> Any:
+        calls[0] += 1
+        if calls[0] == 3:
+            never.wait(60)
+        return await good.get_candles(symbol, interval, since, limit)
+
+    class Blocks:
+        name, intervals, page_limit = "blocks", ("1m",), None
+        format_price, format_quantity = good.format_price, good.format_quantity
+
+        async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Any:
+            return await blocks(symbol, interval, since, limit)
+
+    exchange = bknb.add_exchange("blocks", get_candles=blocks, intervals=["1m"]) if kind == "function" else Blocks()
+    told, result = beside(bknb.add_strategy("bad", interval="1m", get_signal=lambda: None), exchange=exchange)
+    assert told == expected
+    assert [error.kind for error in result.errors] == ["exchange"]
+    assert "it did not answer within 1 s" in result.errors[0].message
+    assert result.end == ORIGIN + 6 * MINUTE
+
+
+def test_a_broker_that_blocks_holds_up_no_other_run(never: threading.Event) -> None:
+    expected = whole()
+
+    class Blocks:
+        name = "blocks"
+
+        async def place(self, order: Any) -> Any:
+            never.wait(60)
+
+        cancel = report = place
+
+        async def open_orders(self, symbol: str) -> Any:
+            return []
+
+    bad = bknb.add_strategy("bad", interval="1m", get_signal=signals(36))
+    held = start(bad, broker=Blocks(), quantity=1.0, until=None)
+    told = story(start("good").result(20))
+    held.stop(now=True)
+    held.result(20)
+    assert told == expected
+
+
+def test_brokers_of_bknb_are_called_where_they_are() -> None:
+    from bknb.live.outside_calls import broker_outside
+
+    paper = bknb.brokers.paper()
+    for broker in (paper, FaultyBroker(paper)):
+        assert broker_outside(broker) is broker
+
+
+# --- the lag of the loop ------------------------------------------------------------------------------------------
+
+
+def test_a_loop_that_is_blocked_is_told_once_with_the_line(never: threading.Event) -> None:
+    told: list[str] = []
+
+    async def scene() -> None:
+        watch = LagWatch(asyncio.get_running_loop(), every_seconds=0.001, long_seconds=0.05)
+        watch.listeners.append(told.append)
+        watch.start()
+        while not watch.longest_seconds:  # noqa: ASYNC110 -- set by the watch's thread
+            await asyncio.sleep(0.001)
+        for count in (1, 2):
+            deadline = time.monotonic() + 20
+            while len(told) < count and time.monotonic() < deadline:
+                pass  # blocks the loop
+            await asyncio.sleep(0.01)
+        watch.stop()
+
+    asyncio.run(scene())
+    assert len(told) == 2
+    assert "the loop of all live runs has not answered for 0.05 s" in told[0]
+    assert "test_live_citizens.py" in told[0]
+
+
+def test_a_lag_is_told_to_every_run_that_goes_on() -> None:
+    asked = threading.Event()
+
+    def get_signal() -> None:
+        asked.set()
+
+    bknb.add_strategy("w", interval="1m", get_signal=get_signal)
+
+    class Held(bknb.testing.clocks.SimulatedClock):  # type: ignore[misc,name-defined]
+        async def sleep_until(self, when: int) -> None:
+            await asyncio.Event().wait()
+
+    with Told() as heard:
+        task = start("w", clock=Held(ORIGIN), until=None)
+        assert asked.wait(20)
+        assert RUNTIME.lag is not None
+        RUNTIME.lag._tell("it is blocked")
+        task.stop(now=True)
+        result = task.result(20)
+    assert [error.kind for error in result.errors] == ["lag"]
+    assert [event.message for event in heard] == ["TimeoutError: it is blocked"]
+    assert not RUNTIME.lag.listeners
