@@ -127,7 +127,17 @@ class GapError(DataError):
 
 
 class BadCandle(DataError):
-    """One candle breaks a rule."""
+    """One candle breaks a rule.
+
+    Attributes
+    ----------
+    open_time : int or None
+        When it opens, UTC milliseconds, where that is known.
+    """
+
+    def __init__(self, message: str, *, open_time: int | None = None) -> None:
+        self.open_time = open_time
+        super().__init__(message)
 
 
 class NotEnoughData(DataError):

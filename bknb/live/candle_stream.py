@@ -42,6 +42,7 @@ class CandleStream:
             settings,
             allow_gaps=True,
             one_spacing=not allow_gaps,
+            leave_out_bad=True,
             warn=self._warn,
             now=clock.now,
             timeout_seconds=settings.get_candles_timeout_seconds,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.retry import GiveUp, Patience, attempts_text
-from ..errors import BknbError, DataError, UsageError
+from ..errors import BadCandle, BknbError, DataError, UsageError
 from .candles import Candles
 from .gaps import check_gaps, check_spacing
 from .outside import candles_from
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ..config import Settings
     from ..ports import CandleSource
     from .sessions import Sessions
+
+
+_MOST_LEFT_OUT: Final = 50  # bad candles of one answer; with more of them nothing of it is believed
 
 
 class _OnlyMinutes(Exception):  # noqa: N818 -- control flow inside this module, never an error for a user
@@ -54,6 +57,8 @@ class Feed:
         Gaps that begin at or after this moment (UTC ms) are no error: nobody sees what is missing there.
     one_spacing
         Whether candles that are all spaced wider than asked are refused although gaps are allowed.
+    leave_out_bad
+        Whether a bad candle is left out, as if it had not come, where others beside it are good.
     timeout_seconds
         How long one call of the source may take; ``None``: as long as it takes.
 
@@ -78,6 +83,7 @@ class Feed:
         now: Callable[[], int] | None = None,
         whole_until: int | None = None,
         one_spacing: bool = False,
+        leave_out_bad: bool = False,
         timeout_seconds: float | None = None,
     ) -> None:
         self.source = source
@@ -87,6 +93,8 @@ class Feed:
         self._whole_until = whole_until
         self._one_spacing = one_spacing
         self._timeout_seconds = timeout_seconds
+        self._leave_out_bad = leave_out_bad
+        self._left_out: set[tuple[str, str, int]] = set()  # bad candles that were told
         self._warn = warn if warn is not None else _no_warning
         self._sleep = sleep
         self._now = now
@@ -235,13 +243,27 @@ class Feed:
                     repairs.append(Repair(rule=rule, count=len(answer), first=int(times.min())))
                 paging.empty()
                 continue
-            candles, found = audit(answer, rest, settings=self.settings, now=now)
+            candles, found = self._audited(answer, rest, now=now)
             if not len(candles):
                 paging.empty()
             elif paging.found(int(candles.timestamp[0]), int(candles.timestamp[-1])):
                 repairs.extend(found)
                 parts.append(candles)
         return parts, repairs
+
+    def _audited(self, answer: Candles, asked: CandleRequest, *, now: int | None) -> tuple[Candles, tuple[Repair, ...]]:
+        for _ in range(_MOST_LEFT_OUT):
+            try:
+                return audit(answer, asked, settings=self.settings, now=now)
+            except BadCandle as error:
+                good = answer.timestamp != error.open_time
+                if not self._leave_out_bad or error.open_time is None or not good.any():
+                    raise
+                answer, bad = answer.take(good), (asked.symbol, asked.interval, error.open_time)
+                if bad not in self._left_out:
+                    self._left_out.add(bad)
+                    self._warn(f"left out until it is corrected: {error}")
+        return audit(answer, asked, settings=self.settings, now=now)
 
     def _page_size(self, asked: CandleRequest) -> int:
         limit = self.source.page_limit

@@ -214,7 +214,8 @@ def _unique(candles: Candles, asked: CandleRequest, repairs: list[Repair]) -> Ca
             at = int(second[int(np.argmax(differs))])
             raise BadCandle(
                 f"{asked}: two candles contradict each other: {describe(candles, at - 1)}\n"
-                f"and {describe(candles, at)}: keep one of them in the source"
+                f"and {describe(candles, at)}: keep one of them in the source",
+                open_time=int(times[at]),
             )
     repairs.append(_repair("dropped duplicates", times[second]))
     return candles.take(np.concatenate([[True], ~again]))
@@ -308,7 +309,10 @@ def _refuse(broken: NDArray[np.bool_], candles: Candles, asked: CandleRequest, r
         return
     at, others = int(np.argmax(broken)), int(np.count_nonzero(broken)) - 1
     also = f" ({others} more like it)" if others else ""
-    raise BadCandle(f"{asked}: {describe(candles, at)}\n{rule}{also}; correct the data at its source")
+    raise BadCandle(
+        f"{asked}: {describe(candles, at)}\n{rule}{also}; correct the data at its source",
+        open_time=int(candles.timestamp[at]),
+    )
 
 
 def describe(candles: Candles, at: int) -> str:

@@ -132,8 +132,8 @@ class Window:
         if not self._is_native(interval):
             interval = "1m"
         async with self._loading.setdefault((symbol, interval), asyncio.Lock()):
-            found = await self._feed.fetch(symbol, interval, since, until, continued=True)
             series = self._series[symbol, interval]
+            found = await self._feed.fetch(symbol, interval, since - series.step, until, continued=True)
             fresh = found.take(~np.isin(found.timestamp, series.candles.timestamp))
             if not len(fresh):
                 return
