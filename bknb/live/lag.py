@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import faulthandler
+import tempfile
 import threading
-import traceback
 from collections.abc import Callable
 from typing import Final
 
@@ -78,8 +78,7 @@ class LagWatch:
         answered.set()
 
     def _blocked_text(self) -> str:
-        frame = sys._current_frames().get(self._thread_id or 0)
-        line = "" if frame is None else traceback.format_stack(frame)[-1].strip().replace("\n", ": ")
+        line = "" if self._thread_id is None else _line_of(self._thread_id)
         where = f"\nit is at {line}" if line else ""
         return (
             f"the loop of all live runs has not answered for {self._long:g} s: no position is watched meanwhile{where}"
@@ -88,3 +87,15 @@ class LagWatch:
     def _tell(self, text: str) -> None:
         for listener in list(self.listeners):
             listener(text)
+
+
+def _line_of(thread: int) -> str:
+    """The line at which a thread is, as Python's fault handler writes it; empty when it is not found."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as written:
+        faulthandler.dump_traceback(written, all_threads=True)
+        written.seek(0)
+        lines = written.read().splitlines()
+    for number, line in enumerate(lines[:-1]):
+        if "read 0x" in line and int(line.split("read 0x")[1].split()[0], 16) == thread:
+            return lines[number + 1].strip()
+    return ""

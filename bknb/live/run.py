@@ -405,7 +405,10 @@ class LiveRun:
         began = stopwatch()
         self._woken.clear()
         self._late = False
+        before = self._last_minute
         await self._try(self._catch_up)
+        if self._last_minute > before:
+            self._minutes_came()
         if self.stopped and not self._leave:
             await self._try(self._halt)
         self._time(stopwatch() - began)
@@ -522,7 +525,6 @@ class LiveRun:
                 raise
             self.last = self._last_minute + MINUTE_MS
             self._tries = 0
-            self._minute_came()
             await self._moment(self.last)
         await self._end_while_closed()
 
@@ -553,7 +555,7 @@ class LiveRun:
         is_new = self._troubles.is_new("hole", "", plan.clock.now())
         self._strategy_loop.note("hole", "", text, new[0][0], emit=is_new)
 
-    def _minute_came(self) -> None:
+    def _minutes_came(self) -> None:
         since = self._watch.came(self.plan.clock.now())
         if since is not None:
             self.records.warn(f"no minute came from {utc_text(since)} until {utc_text(self.plan.clock.now())}")

@@ -54,7 +54,7 @@ class CandleWatch:
         self._holes.patience_ms = 0
 
     def came(self, now: int) -> int | None:
-        """A minute has been worked on; returns since when none had come, when that was told before."""
+        """Minutes have been worked on; returns since when none had come, when that was told before."""
         since, self.silent_since = self.silent_since, None
         self._moved_at = now
         return since

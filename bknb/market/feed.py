@@ -243,7 +243,7 @@ class Feed:
                     repairs.append(Repair(rule=rule, count=len(answer), first=int(times.min())))
                 paging.empty()
                 continue
-            candles, found = self._audited(answer, rest, now=now)
+            candles, found = self._audited(answer, rest, now=now, alone=not (parts or continued))
             if not len(candles):
                 paging.empty()
             elif paging.found(int(candles.timestamp[0]), int(candles.timestamp[-1])):
@@ -251,13 +251,15 @@ class Feed:
                 parts.append(candles)
         return parts, repairs
 
-    def _audited(self, answer: Candles, asked: CandleRequest, *, now: int | None) -> tuple[Candles, tuple[Repair, ...]]:
+    def _audited(
+        self, answer: Candles, asked: CandleRequest, *, now: int | None, alone: bool
+    ) -> tuple[Candles, tuple[Repair, ...]]:
         for _ in range(_MOST_LEFT_OUT):
             try:
                 return audit(answer, asked, settings=self.settings, now=now)
             except BadCandle as error:
                 good = answer.timestamp != error.open_time
-                if not self._leave_out_bad or error.open_time is None or not good.any():
+                if not self._leave_out_bad or error.open_time is None or (alone and not good.any()):
                     raise
                 answer, bad = answer.take(good), (asked.symbol, asked.interval, error.open_time)
                 if bad not in self._left_out:

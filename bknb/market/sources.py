@@ -50,6 +50,7 @@ class FunctionSource:
     >>> def flat(symbol, interval, since, limit):
     ...     return [(since + i * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0) for i in range(limit)]
     >>> source = FunctionSource(flat)
+    >>> import asyncio
     >>> asyncio.run(source.get_candles("BTCUSDT", "1m", 0, 2))
     Candles(2, 1970-01-01T00:00 .. 1970-01-01T00:01 UTC)
     """
