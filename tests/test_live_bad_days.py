@@ -309,6 +309,7 @@ def test_minutes_that_are_gone_after_a_restart_are_told_and_kept_in_the_record()
     assert gone[0] == at(30)
     third = lived(only_newest, asked_once(20), SimulatedClock(at(250)), until=251, store=store)
     assert third.run_record.records.holes == [gone]
+    assert third.warnings[0].startswith("before this start the run went on without ")
     assert ends(again) == []
 
 

@@ -194,6 +194,21 @@ def test_a_source_that_blocks_holds_up_no_other_run_and_no_backtest(kind: str, n
     assert result.end == ORIGIN + 6 * MINUTE
 
 
+def test_a_listener_of_candles_that_blocks_holds_up_no_other_run(never: threading.Event) -> None:
+    expected, calls = whole(), [0]
+
+    def blocks(*_: Any) -> None:
+        calls[0] += 1
+        if calls[0] == 3:
+            never.wait(60)
+
+    exchange = bknb.add_exchange("listens", get_candles=source(walk(36)).get_candles, intervals=["1m"],
+                                 callbacks={"on_candle_data": blocks})  # fmt: skip
+    told, result = beside(bknb.add_strategy("bad", interval="1m", get_signal=lambda: None), exchange=exchange)
+    assert told == expected
+    assert [error.kind for error in result.errors] == ["exchange"]
+
+
 def test_a_broker_that_blocks_holds_up_no_other_run(never: threading.Event) -> None:
     expected = whole()
 

@@ -37,7 +37,7 @@ from .order_desk import OrderDesk, Quantity
 from .outside_calls import broker_outside, risk_outside, strategy_outside
 from .persistence import StateSaver
 from .runtime import Runtime
-from .watch import CandleWatch, Troubles, hole_text, left_text, silence_text
+from .watch import CandleWatch, Troubles, earlier_holes_text, hole_text, left_text, silence_text
 
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …
 _GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end of the minute within this time
@@ -255,6 +255,8 @@ class LiveRun:
         self.last = self._last_minute + MINUTE_MS
         self.start = min([self.last, *(ended.signal.scheduled_at for ended in self.records.ends)])
         self.records.holes.extend(self._saving.holes())
+        if self.records.holes:
+            self.records.warn(earlier_holes_text(self.records.holes))
         self._watch = self._make_watch(now)
         self._retake_place(found.state)
         if plan.broker is not None:

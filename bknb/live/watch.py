@@ -10,6 +10,8 @@ from ..domain.lifecycle import Holding, Opening, State, Waiting, signals_of
 from ..market.gaps import Awaited
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -110,6 +112,23 @@ def hole_text(symbol: str, exchange: str, holes: tuple[tuple[int, int], ...], *,
         f"{what} {symbol} {verb} missing: {which}\n"
         f"{exchange!r} did not answer {'it' if count == 1 else 'them'} within {waited_minutes} minutes; "
         f"the run goes on without {'it' if count == 1 else 'them'}, as a backtest with allow_gaps=True does"
+    )
+
+
+def earlier_holes_text(holes: Sequence[tuple[int, int]]) -> str:
+    """What a result says of the holes, ``[first, end)`` in UTC ms, that earlier lives of a run went on without.
+
+    Examples
+    --------
+    >>> earlier_holes_text([(0, 120_000)])
+    'before this start the run went on without 2 minutes that never came, in 1 hole, from 1970-01-01 00:00 UTC on'
+    """
+    count = sum(end - first for first, end in holes) // MINUTE_MS
+    minutes = "1 minute" if count == 1 else f"{count} minutes"
+    where = "1 hole" if len(holes) == 1 else f"{len(holes)} holes"
+    return (
+        f"before this start the run went on without {minutes} that never came, in {where}, "
+        f"from {utc_text(holes[0][0])} on"
     )
 
 

@@ -92,7 +92,7 @@ class Feed:
         self.sessions: Sessions | None = sessions_of(source)
         self._whole_until = whole_until
         self._one_spacing = one_spacing
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self._leave_out_bad = leave_out_bad
         self._left_out: set[tuple[str, str, int]] = set()  # bad candles that were told
         self._warn = warn if warn is not None else _no_warning
@@ -309,12 +309,12 @@ class Feed:
 
     async def _answer(self, asked: CandleRequest, limit: int) -> Candles:
         try:
-            async with asyncio.timeout(self._timeout_seconds) as deadline:
+            async with asyncio.timeout(self.timeout_seconds) as deadline:
                 return await candles_from(self.source, asked.symbol, asked.interval, asked.since, limit)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise TimeoutError(f"it did not answer within {self._timeout_seconds:g} s") from error
+            raise TimeoutError(f"it did not answer within {self.timeout_seconds:g} s") from error
 
     def _check_spacing(self, answer: Candles, asked: CandleRequest) -> None:
         """Raise ``_OnlyMinutes`` when a function of unknown intervals does not answer the interval asked for."""

@@ -18,6 +18,7 @@ from ..kernels.vwap import average_price
 from .candles import Candles
 from .fetch_loop import fetch_now, submit
 from .gaps import Awaited
+from .outside import outside_of
 from .resample import resample
 from .series import Series, end_of
 
@@ -109,8 +110,7 @@ class Window:
             candles, until = series.candles, series.until
             if self._is_native(interval):
                 before = await self._feed.fetch(symbol, interval, since, series.since, continued=True)
-                if self._on_candles is not None:
-                    self._on_candles(symbol, interval, since, len(before), before)
+                await self._tell(symbol, interval, since, before)
                 candles = Candles.concat([before, candles])
             else:
                 made = await self._fetch(symbol, interval, since)
@@ -137,8 +137,7 @@ class Window:
             fresh = found.take(~np.isin(found.timestamp, series.candles.timestamp))
             if not len(fresh):
                 return
-            if self._on_candles is not None:
-                self._on_candles(symbol, interval, since, len(fresh), fresh)
+            await self._tell(symbol, interval, since, fresh)
             both = Candles.concat([series.candles, fresh])
             candles = both.take(np.argsort(both.timestamp, kind="stable"))
             self._series[symbol, interval] = Series(
@@ -168,6 +167,14 @@ class Window:
         series = Series(candles, step=MINUTE_MS, since=series.since, until=until, span=series.span)
         self._series[symbol, "1m"] = series
         return series
+
+    async def _tell(self, symbol: str, interval: str, since: int, candles: Candles) -> None:
+        """Call the user's function with candles that were fetched, outside of the fetching loop."""
+        told = self._on_candles
+        if told is not None:
+            calls = outside_of(told, "on_candle_data")
+            async with asyncio.timeout(self._feed.timeout_seconds):
+                await calls.either(lambda: told(symbol, interval, since, len(candles), candles))
 
     def _is_native(self, interval: str) -> bool:
         native = self.source.intervals
@@ -214,8 +221,7 @@ class Window:
                 until=until,
                 sessions=self._feed.sessions,
             )
-        if self._on_candles is not None:
-            self._on_candles(symbol, interval, since, len(candles), candles)
+        await self._tell(symbol, interval, since, candles)
         if self._patience_ms:  # what is missing in the past was not waited for, and need not be
             awaited = self._awaited.setdefault((symbol, interval), Awaited(self._patience_ms, sessions=self.sessions))
             awaited.first(candles.timestamp, step=step, now=self.horizon, after=after, since_its_end=after is None)

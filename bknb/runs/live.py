@@ -117,7 +117,10 @@ class LiveTask(RunTask[TickResult]):
         return self.result() if self.status == "fulfilled" else Result(record_of(self._run))
 
     def stop(self, *, now: bool = False) -> None:
-        """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk."""
+        """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk.
+
+        Where no candle comes for ``settings.patience_minutes``, the run ends as well; that is told.
+        """
         super().stop(now=now)
 
 
@@ -224,7 +227,8 @@ class Live:
         symbol, strategy, exchange
             As in ``bknb.backtest``.
         **options
-            ``interval, execution, settings, allow_gaps`` as in ``bknb.backtest``;
+            ``interval, execution, settings`` as in ``bknb.backtest``;
+            ``allow_gaps``: go on over missing minutes at once (default: after ``settings.patience_minutes``);
             ``store``: where the state is kept (default: what ``bknb.set_store`` chose, else files in ``./dump/data``);
             runs that share a risk profile share its places when they share the store;
             ``clock``: what time it is (default: the computer's clock);
