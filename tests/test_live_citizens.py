@@ -107,6 +107,37 @@ def test_what_never_returns_is_not_called_for_ever(never: threading.Event) -> No
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("how", ["plain", "awaited"])
+def test_a_thread_that_computes_without_end_is_ended_when_its_call_is_given_up(how: str) -> None:
+    calls, threads = Outside("test"), []
+
+    def spins() -> None:
+        threads.append(threading.current_thread())
+        while True:
+            pass
+
+    async def spins_too() -> None:
+        spins()
+
+    async def waits() -> str:
+        started.set()
+        await asyncio.sleep(0.3)
+        return "done"
+
+    async def scene() -> list[str]:
+        beside = asyncio.create_task(calls.awaited(waits))
+        assert await asyncio.to_thread(started.wait, 20)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await (calls.plain(spins) if how == "plain" else calls.awaited(spins_too))
+        return [await calls.awaited(lambda: asyncio.sleep(0, "next")), await beside]
+
+    started = threading.Event()
+    assert asyncio.run(scene()) == ["next", "done"]
+    threads[0].join(20)
+    assert not threads[0].is_alive()
+
+
 def test_one_owner_has_one_place_and_copies_have_their_own() -> None:
     def owner() -> None: ...
 

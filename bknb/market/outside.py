@@ -3,11 +3,14 @@
 A plain function gets a thread for each call. What is asynchronous runs on an event loop in a thread of its own, always
 the same one, because what it awaits, such as a connection, may belong to that loop. A loop that does not answer when a
 call on it is given up is left alone, and the next call gets another.
+
+A thread that computes without end is ended when its call is given up; one that waits outside of Python stays.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import inspect
 import os
 import threading
@@ -27,6 +30,35 @@ T = TypeVar("T")
 
 _MOST_LEFT: Final = 8  # calls that were given up and have not returned; with more of them nothing is called any more
 _AT_ONCE: Final = 8  # plain calls of one owner at the same time, where that is limited
+
+
+class _GivenUp(BaseException):
+    """Raised in a thread whose call was given up, wherever it is; bknb alone sees it."""
+
+
+class _Call:
+    """One plain call in its thread: ended while it runs, and never afterwards."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+
+    def run(self, function: Callable[[], T]) -> T:
+        self._thread = threading.get_ident()
+        try:
+            return function()
+        finally:
+            with self._lock:
+                self._thread = None
+
+    def end(self) -> None:
+        with self._lock:
+            if self._thread is not None:
+                _end_thread(self._thread)
+
+
+def _end_thread(thread: int) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_GivenUp))
 
 
 class Outside:
@@ -54,6 +86,7 @@ class Outside:
         self._lock = threading.Lock()
         self._left = 0  # calls and loops that were given up and have not come back
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None  # of the loop
         self._answers: threading.Event | None = None  # set once the loop answers after a call was given up
         self._process = 0
         self._slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
@@ -111,6 +144,7 @@ class Outside:
         answered: asyncio.Future[T] = loop.create_future()
         variables = copy_context()
         self._check()
+        call = _Call()
 
         def settle(value: Any, error: BaseException | None) -> None:
             if answered.done():  # given up
@@ -124,9 +158,14 @@ class Outside:
             value: Any = None
             error: BaseException | None = None
             try:
-                value = variables.run(function)
-            except BaseException as raised:  # noqa: BLE001 -- handed to whoever asked
-                error = _carried(raised)
+                try:
+                    value = variables.run(call.run, function)
+                except _GivenUp:
+                    raise
+                except BaseException as raised:  # noqa: BLE001 -- handed to whoever asked
+                    error = _carried(raised)
+            except _GivenUp:  # it may arrive a little after the call
+                error = TimeoutError()
             try:
                 loop.call_soon_threadsafe(settle, value, error)
             except RuntimeError:  # nobody is there any more
@@ -137,6 +176,7 @@ class Outside:
             return await answered
         except asyncio.CancelledError:
             self._count(1)
+            call.end()
             raise
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:
@@ -149,14 +189,21 @@ class Outside:
                 return self._loop
         self._check()
         if blocked and self._loop is not None:
-            self._count(1)
-            self._loop.call_soon_threadsafe(self._count, -1)
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._leave(self._loop)
         with self._lock:
             self._answers, self._loop = None, asyncio.new_event_loop()
-            threading.Thread(target=_run, args=(self._loop,), name=f"bknb-{self.name}", daemon=True).start()
+            self._thread = threading.Thread(target=_run, args=(self._loop,), name=f"bknb-{self.name}", daemon=True)
+            self._thread.start()
             weakref.finalize(self, _stop, self._loop)
             return self._loop
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have a blocked loop end what blocks it, if it computes, and end itself when its other calls are done."""
+        self._count(1)
+        loop.call_soon_threadsafe(self._count, -1)
+        loop.call_soon_threadsafe(_end_when_idle, loop)
+        if self._thread is not None and self._thread.ident is not None and self._thread.is_alive():
+            _end_thread(self._thread.ident)
 
     def _count(self, change: int) -> None:
         with self._lock:
@@ -187,13 +234,26 @@ def _carried(raised: BaseException) -> BaseException:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    while True:
+    while not loop.is_closed():
         try:
             loop.run_forever()
+            loop.close()
         except BaseException:  # noqa: BLE001, S112 -- of a task somebody left behind; the others go on
             continue
-        loop.close()
-        return
+
+
+def _end_when_idle(loop: asyncio.AbstractEventLoop) -> None:
+    async def wait_and_stop() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others)
+        loop.stop()
+
+    _ending.append(loop.create_task(wait_and_stop()))
+    _ending[-1].add_done_callback(_ending.remove)
+
+
+_ending: Final[list[asyncio.Task[None]]] = []  # a loop keeps only weak references
 
 
 def _stop(loop: asyncio.AbstractEventLoop) -> None:
