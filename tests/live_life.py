@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from scenarios import MINUTE, ORIGIN, source
 from worlds import signals, walk
 
 import bknb
-from bknb.domain.recovery import SavedSchedule, SavedSignal
+from bknb.domain.recovery import SavedResult, SavedSchedule, SavedSignal, SavedUnheard, kept_result
+from bknb.live import unheard
 from bknb.stores.file_store import FileStore
 from bknb.testing.brokers import FaultyBroker
 from bknb.testing.clocks import SimulatedClock
@@ -35,6 +37,7 @@ SEED = 161
 MARKET = source(walk(SEED))  # made once: what every child would need is here before they are forked
 UNTIL = ORIGIN + 75 * MINUTE
 ASLEEP = (ORIGIN + 20 * MINUTE, ORIGIN + 31 * MINUTE)
+HELD_UNTIL = ORIGIN + 55 * MINUTE  # until then one of the listeners hears nothing
 SETTINGS = {"schedule_await_minutes": 12}
 KEY = ("life", "BTCUSDT")
 JOURNAL, QUANTITY = "exchange.jsonl", 2.0
@@ -58,28 +61,49 @@ def get_signal(when: Any, price: float) -> dict[str, Any] | None:
     return signal
 
 
-class Asleep(SimulatedClock):
-    """A clock that sleeps through some minutes: what is decided for them is decided late."""
+class Clock(SimulatedClock):
+    """A clock that frees a listener at some time; ``asleep``: it sleeps through minutes, which are decided late."""
+
+    def __init__(self, start: int, *, free: threading.Event, asleep: bool) -> None:
+        super().__init__(start)
+        self.free = free
+        self.asleep = asleep
 
     async def sleep_until(self, when: int) -> None:
-        await super().sleep_until(ASLEEP[1] if ASLEEP[0] < when < ASLEEP[1] else when)
+        if when >= HELD_UNTIL:
+            self.free.set()
+        await super().sleep_until(ASLEEP[1] if self.asleep and ASLEEP[0] < when < ASLEEP[1] else when)
 
 
 CHANGES = ("replace", "unlink", "sync_folder")
 
 
+LOGS = ("received.log", "held.log")
+
+
+def line_of(event: Any) -> str:
+    kind = type(event).__name__
+    extra = f" {event.side} {event.level}" if kind == "Milestone" else ""
+    return f"{kind} {event.when} {event.signal.id} {event.signal.entry}{extra}"
+
+
 def play(folder: Path, where: str, *, at: int | None = None) -> None:
-    """One life of the run; what listeners receive is appended to a file that survives the process."""
-    log = os.open(folder / "received.log", os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+    """One life of the run; what listeners receive is appended to files that survive the process."""
+    log, held_log = (os.open(folder / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY) for name in LOGS)
+    unheard.BESIDE_STATE = 8  # so that results are moved aside in this short life
+    free = threading.Event()
 
     def receive(event: Any) -> None:
-        kind = type(event).__name__
-        extra = f" {event.side} {event.level}" if kind == "Milestone" else ""
-        os.write(log, f"{kind} {event.when} {event.signal.id} {event.signal.entry}{extra}\n".encode())
+        os.write(log, f"{line_of(event)}\n".encode())
 
-    bknb.listen_signal_live(receive, quiet=False)
-    bknb.listen_partial_profit(receive)
-    bknb.listen_partial_loss(receive)
+    def receive_held(event: Any) -> None:
+        free.wait()
+        os.write(held_log, f"{line_of(event)}\n".encode())
+
+    for listener in (receive, receive_held):
+        bknb.listen_signal_live(listener, quiet=False)
+        bknb.listen_partial_profit(listener)
+        bknb.listen_partial_loss(listener)
     bknb.add_risk("one", validations=[one_at_a_time])
     strategy = bknb.add_strategy("life", interval="1m", get_signal=get_signal, risk="one")
     late = where.startswith("late")
@@ -91,7 +115,7 @@ def play(folder: Path, where: str, *, at: int | None = None) -> None:
         strategy=strategy,
         exchange=MARKET,
         settings=SETTINGS,
-        clock=(Asleep if late else SimulatedClock)(ORIGIN),
+        clock=Clock(ORIGIN, free=free, asleep=late),
         until=UNTIL,
         store=FileStore(folder / "state", disk=disk),
         broker=broker,
@@ -131,7 +155,7 @@ def left(folder: Path) -> dict[str, bytes]:
                 payload = store.read(kind, key)
                 assert payload is not None
                 value = msgspec.json.decode(payload)
-                for counted in ("turn", "untold"):
+                for counted in ("turn", "untold", "heard"):
                     value.pop(counted, None)
                 if kind == "signal" and value["signal"] is None and value["opening"] is None:
                     del value["fed"]  # a minute without anything open is saved with the next question
@@ -139,8 +163,25 @@ def left(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def received_lines(folder: Path) -> list[str]:
-    return (folder / "received.log").read_text().splitlines()
+def received_lines(folder: Path, log: str = LOGS[0]) -> list[str]:
+    return (folder / log).read_text().splitlines() if (folder / log).exists() else []
+
+
+def kept_lines(folder: Path) -> set[str]:
+    """The results that the disk has as not heard by every listener."""
+    results: list[SavedResult] = []
+    with FileStore(folder / "state") as store:
+        signal, schedule = store.read("signal", KEY), store.read("schedule", KEY)
+        saved = [] if signal is None else [msgspec.json.decode(signal, type=SavedSignal)]
+        saved += [] if schedule is None else [msgspec.json.decode(schedule, type=SavedSchedule)]
+        if not saved:
+            return set()
+        newest = max(saved, key=lambda value: value.turn)
+        results += newest.undelivered
+        for key in store.keys("unheard", KEY):
+            moved = msgspec.json.decode(store.read("unheard", key) or b"", type=SavedUnheard)
+            results += moved.results[max(newest.heard - moved.first, 0) :]
+    return {line_of(kept_result(result)) for result in results}
 
 
 def shapes(lines: list[str]) -> set[str]:
@@ -194,7 +235,7 @@ def broker_troubles(folder: Path) -> list[str]:
     return wrong if held == at_broker else [*wrong, f"{held} are held by what is saved, {at_broker} at the broker"]
 
 
-def compare(folder: Path, whole: Path, number: int) -> list[str]:
+def compare(folder: Path, whole: Path, number: int, kept: set[str]) -> list[str]:
     """What is wrong after the second life, empty when nothing is."""
     wrong = []
     wrong += [f"{number}: {text}" for text in broker_troubles(folder)]
@@ -204,15 +245,18 @@ def compare(folder: Path, whole: Path, number: int) -> list[str]:
         for name in sorted(here.keys() | there.keys())
         if here.get(name) != there.get(name)
     ]
-    lines, expected = received_lines(folder), received_lines(whole)
-    if set(lines) - set(expected):
-        wrong.append(f"{number}: invented {set(lines) - set(expected)}")
-    missing = [line for line in expected if line not in lines and not line.startswith("Milestone")]
-    if missing:
-        wrong.append(f"{number}: never received {missing}")
-    repeated = {line for line in lines if lines.count(line) > 1 and line.startswith("Milestone")}
-    if repeated:
-        wrong.append(f"{number}: received twice {repeated}")
+    for log in LOGS:
+        lines, expected = received_lines(folder, log), received_lines(whole, log)
+        if set(lines) - set(expected):
+            wrong.append(f"{number}: invented in {log} {set(lines) - set(expected)}")
+        if missing := [line for line in expected if line not in lines]:
+            wrong.append(f"{number}: never received in {log} {missing}")
+        if repeated := {line for line in lines if lines.count(line) > 1 and line not in kept}:
+            wrong.append(f"{number}: received twice in {log} although it was heard {repeated}")
+        if often := {line for line in lines if lines.count(line) > 2}:
+            wrong.append(f"{number}: received more than twice in {log} {often}")
+    with FileStore(folder / "state") as store:
+        wrong += [f"{number}: {key} is left although it was heard" for key in store.keys("unheard", KEY)]
     return wrong
 
 
@@ -223,22 +267,25 @@ def main(folder: Path, where: str, first: int, step: int) -> None:
     found = shapes(received_lines(whole))
     kinds = {line.split()[0] for line in received_lines(whole)}
     wrong: list[str] = []
-    killed, number = 0, first
+    killed, moved, number = 0, 0, first
     while True:
         place = folder / "killed"
         place.mkdir()
         if in_a_process(place, where, at=number):
             break
         killed += 1
-        lines = received_lines(place) if (place / "received.log").exists() else []
-        turning = [line for line in lines if not line.startswith("Milestone")]
+        turning = [line for line in received_lines(place) if not line.startswith("Milestone")]
         if turning and not is_on_disk(place, turning[-1]):
             wrong.append(f"{number}: {turning[-1]} was told before it was on the disk")
+        kept = kept_lines(place)
+        moved += (place / "state" / "unheard").exists()
         assert in_a_process(place, where.removesuffix("disk"))
-        wrong += compare(place, whole, number)
+        wrong += compare(place, whole, number, kept)
         shutil.rmtree(place)
         number += step
-    print(json.dumps({"killed": killed, "wrong": wrong, "kinds": sorted(kinds), "shapes": sorted(found)}))  # noqa: T201
+    print(  # noqa: T201
+        json.dumps({"killed": killed, "moved": moved, "wrong": wrong, "kinds": sorted(kinds), "shapes": sorted(found)})
+    )
 
 
 if __name__ == "__main__":

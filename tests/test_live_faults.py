@@ -43,6 +43,7 @@ def test_a_live_run_killed_at_any_write_resumes_equal(
         found.append(json.loads(out))
     assert [line for half in found for line in half["wrong"]] == []
     assert sum(half["killed"] for half in found) > points
+    assert all(half["moved"] for half in found)
     late = where.startswith("late")
     assert set(found[0]["shapes"]) >= (LATE_SHAPES if late else SHAPES)
     assert set(found[0]["kinds"]) >= {"Closed", "Milestone", "Opened", "Scheduled"}

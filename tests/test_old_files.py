@@ -126,6 +126,40 @@ def test_orders_go_on(old: Path) -> None:
     assert bknb.brokers.paper(journal=journal).position("BTCUSDT") == left
 
 
+# --- the second format of live state, which no release wrote --------------------------------------------------------
+
+SECOND = made.FIXTURES.parent / "state-2"
+MOMENTS: dict[str, int] = json.loads((SECOND / "moments.json").read_text())
+
+
+def same_as_uninterrupted(task: Any) -> bool:
+    whole = made.live(bknb.stores.memory(), start=0, until=LENGTH).result()
+    result = task.result()
+    return bool(result.trades.equals(whole.trades) and result.cancelled.equals(whole.cancelled))
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+def test_a_live_run_of_the_second_format_goes_on(tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(SECOND / f"state-{name}", tmp_path / "state"))
+    task, _ = goes_on(bknb.stores.FileStore(folder), start=MOMENTS[name])
+    assert same_as_uninterrupted(task)
+
+
+def test_a_live_run_of_the_second_format_goes_on_from_a_database(tmp_path: Path) -> None:
+    shutil.copytree(SECOND, tmp_path / "old")
+    task, resumed = goes_on(bknb.stores.SqliteStore(tmp_path / "old" / "state.db"), start=MOMENTS["open"])
+    assert resumed.told_again == 2
+    assert same_as_uninterrupted(task)
+
+
+def test_orders_of_the_second_format_go_on(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SECOND / "orders", tmp_path / "orders"))
+    options = made.with_orders(folder / "paper.jsonl")
+    task, _ = goes_on(bknb.stores.FileStore(folder / "state"), start=MOMENTS["open"], **options)
+    assert same_as_uninterrupted(task)
+    assert {order.received for order in bknb.brokers.paper(journal=folder / "paper.jsonl").orders.values()} == {1}
+
+
 # --- ledgers ------------------------------------------------------------------------------------------------------
 
 

@@ -115,7 +115,7 @@ def test_milestones_that_ran_ahead_are_put_back() -> None:
 
 
 def saver(store: MemoryStore) -> StateSaver:
-    return StateSaver(store, OWNER, all_delivered=lambda: True)
+    return StateSaver(store, OWNER)
 
 
 STATES: list[State] = [

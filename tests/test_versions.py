@@ -14,18 +14,19 @@ from typing import Any
 import msgspec
 import pytest
 from ledgers import LEDGERS, order, trial
-from order_events import waiting
+from order_events import scheduled, waiting
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.lifecycle import Flat, Waiting
-from bknb.domain.recovery import Owner
+from bknb.domain.recovery import Owner, Restored
 from bknb.errors import BknbError, StateError
 from bknb.exchanges.bundle import read_manifest
 from bknb.history.partition import arrow
 from bknb.history.store import CandleStore, SeriesName
 from bknb.live.order_store import SavedOrders
 from bknb.live.persistence import StateSaver, save_places, saved_places
+from bknb.live.unheard import BESIDE_STATE, Unheard
 from bknb.llm.recordings import AnswerFolder, RecordedModel
 from bknb.market.candles import Candles
 from bknb.ports import ModelReply
@@ -37,7 +38,7 @@ from bknb.stores.record import seal
 from bknb.stores.sqlite_store import SqliteStore
 from bknb.stores.versions import read_json, read_version
 
-_NUMBERS = r"\(format (2; this one reads up to 1|3; this one reads up to 2)\)"
+_NUMBERS = r"\(format (2; this one reads up to 1|3; this one reads up to 2|4; this one reads up to 3)\)"
 NEWER = rf"was written by a newer bknb {_NUMBERS}\nupgrade with: pip install -U bknb"
 PLACE = ("sma", "BTCUSDT")
 OWNER = Owner(strategy="sma", symbol="BTCUSDT", exchange="demo", execution="touch")
@@ -203,21 +204,39 @@ def read_positions(folder: Path) -> object:
 
 def write_live(folder: Path) -> None:
     with FileStore(folder) as store:
-        StateSaver(store, OWNER, all_delivered=lambda: True).save(
-            Flat(last_id="7"), (), last_minute=60_000, last_asked=120_000, volume_seen=True
-        )
+        StateSaver(store, OWNER).save(Flat(last_id="7"), (), last_minute=60_000, last_asked=120_000, volume_seen=True)
 
 
 def write_waiting(folder: Path) -> None:
     with FileStore(folder) as store:
-        StateSaver(store, OWNER, all_delivered=lambda: True).save(
+        StateSaver(store, OWNER).save(
             Waiting(signal=waiting()), (), last_minute=60_000, last_asked=120_000, volume_seen=True
         )
 
 
 def read_live(folder: Path) -> object:
     with FileStore(folder) as store:
-        return StateSaver(store, OWNER, all_delivered=lambda: True).restore()
+        return StateSaver(store, OWNER).restore()
+
+
+def unheard_of(folder: Path) -> Unheard:
+    return Unheard(FileStore(folder), *PLACE)
+
+
+def write_unheard(folder: Path) -> None:
+    mine = unheard_of(folder)
+    with mine.store:
+        mine.add(tuple(scheduled(at=at) for at in range(BESIDE_STATE + 1)))
+        mine.make_room()
+
+
+def read_unheard(folder: Path) -> object:
+    mine = unheard_of(folder)
+    with mine.store:
+        problems = mine.load(Restored(state=Flat(), results=BESIDE_STATE))
+    if problems:
+        raise StateError(problems[0].partition(": ")[2])
+    return mine.events
 
 
 def write_candles(folder: Path) -> None:
@@ -269,6 +288,9 @@ FORMATS = {
     ),
     "a live run": Format(write_live, read_live, payload_in_state("signal", PLACE, next_number)),
     "a live run that waits": Format(write_waiting, read_live, payload_in_state("schedule", PLACE, next_number)),
+    "results nobody heard": Format(
+        write_unheard, read_unheard, payload_in_state("unheard", (*PLACE, f"{0:012d}"), more_members)
+    ),
     "positions of a risk profile": Format(
         write_positions, read_positions, payload_in_state("risk", ("calm", "positions"), more_members)
     ),

@@ -42,6 +42,7 @@ import msgspec
 from .formatting import plain_number
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State
+from .rounding import EXACT, is_rounded
 from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal, labels_of
 
 Purpose: TypeAlias = Literal["open", "close"]
@@ -57,6 +58,7 @@ MAX_CLOSES: Final = 8
 
 _DONE: Final = frozenset({"filled", "rejected", "cancelled", "lost"})
 _WORKING: Final = frozenset({"accepted", "partly_filled"})
+_REPORTED_DONE: Final = _DONE - {"lost"}
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -409,10 +411,20 @@ def _entry_action(entry: Order) -> Action | None:
 
 
 def left_open(orders: Sequence[Order]) -> float:
-    """How much of a signal's entry is filled and not closed again, in base currency; below 1e-9 of it: nothing."""
-    entry = orders[0]
-    rest = entry.filled_quantity - math.fsum(order.filled_quantity for order in orders[1:])
-    return rest if rest > entry.quantity * 1e-9 else 0.0
+    """How much of a signal's entry is filled and not closed again, in base currency.
+
+    What rounding to the market's step leaves behind a closing order that was filled counts as nothing: no market would
+    take an order for it.
+    """
+    entry, closing = orders[0], orders[1:]
+    rest = entry.filled_quantity - math.fsum(order.filled_quantity for order in closing)
+    rounded = math.fsum(abs(order.quantity - order.filled_quantity) for order in closing if order.status == "filled")
+    return rest if rest > entry.quantity * EXACT + rounded else 0.0
+
+
+def given_up(orders: Sequence[Order]) -> bool:
+    """Whether a position that is over in the record is still open at the broker after every closing order tried."""
+    return orders[-1].done and orders[-1].attempt >= MAX_CLOSES and orders[0].done and left_open(orders) > 0.0
 
 
 def finished(orders: Sequence[Order]) -> bool:
@@ -435,16 +447,28 @@ def after_report(order: Order, report: Report) -> Order:
     )
 
 
-def report_problem(order: Order, report: Report) -> str:
-    """What is wrong with a report, as a sentence; empty when it is valid."""
+def report_problem(order: Order, report: object) -> str:
+    """Why a report of an order cannot be right, as a sentence; empty when it can be, rounded to the market's step."""
+    if not isinstance(report, Report):
+        return f"a Report was expected, not {report!r:.80}"
     if report.client_id != order.client_id:
         return f"it is about {report.client_id!r}"
-    filled = report.filled_quantity
-    if not (math.isfinite(filled) and 0.0 <= filled <= order.quantity * (1 + 1e-9)):
+    if report.status not in _WORKING | _REPORTED_DONE:
+        return f"no order has the status {report.status!r:.80}"
+    filled, price = report.filled_quantity, report.average_price
+    if not (_is_number(filled) and filled >= 0.0) or (
+        filled > order.quantity and not is_rounded(filled, order.quantity)
+    ):
         return f"{filled} of {plain_number(order.quantity)} are filled"
-    if report.status == "filled" and filled < order.quantity * (1 - 1e-9):
+    if report.status == "filled" and not is_rounded(filled, order.quantity):
         return f"it is filled, by {plain_number(filled)} of {plain_number(order.quantity)}"
+    if price is not None and not (_is_number(price) and price > 0.0):
+        return f"its average price is {price}"
     return ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def order_text(order: Order) -> str:

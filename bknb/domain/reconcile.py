@@ -25,6 +25,7 @@ from .orders import (
     order_text,
     report_problem,
 )
+from .rounding import is_rounded
 from .signal import OpenSignal, ScheduledSignal
 
 
@@ -64,13 +65,16 @@ class Reconciled(NamedTuple):
         Orders that never left, for a signal the record does not have: it will decide again.
     cancel
         Orders that work at the broker although they are over for us.
+    strangers
+        Orders that work at the broker under our names and were never saved here, as sentences.
     problems
-        Where record and broker differ, as sentences.
+        Where record and broker differ, as sentences, strangers included.
     """
 
     save: tuple[Order, ...]
     discard: tuple[Order, ...]
     cancel: tuple[Order, ...]
+    strangers: tuple[str, ...]
     problems: tuple[str, ...]
 
 
@@ -127,18 +131,19 @@ def reconcile(
         if problem:
             problems.append(problem)
     known = {order.client_id for order in orders}
-    problems.extend(
+    strangers = tuple(
         f"the broker has an order {name} of this strategy on {report.symbol} that was never saved here; look at it"
         for name, report in at_broker.items()
         if name.startswith(prefix) and name not in known
     )
+    problems.extend(strangers)
     ordered = {order.key for order in orders}
     problems.extend(
         f"the record holds {signal.id!r}, for which no order was ever made; none is made now"
         for key, signal in by_key.items()
         if key not in ordered and (isinstance(signal, OpenSignal) or signal.entry != "stop")
     )
-    return Reconciled(tuple(save), tuple(discard), tuple(cancel), tuple(problems))
+    return Reconciled(tuple(save), tuple(discard), tuple(cancel), strangers, tuple(problems))
 
 
 def _never_left(order: Order) -> bool:
@@ -180,7 +185,7 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
         return
     filled = f"{plain_number(entry.filled_quantity)} of {plain_number(entry.quantity)} filled"
     why = f": {entry.note}" if entry.note else ""
-    missed = entry.quantity - entry.filled_quantity > entry.quantity * 1e-9
+    missed = entry.filled_quantity < entry.quantity and not is_rounded(entry.filled_quantity, entry.quantity)
     if missed and entry.opened_at is not None:
         yield f"{order_text(entry)} is {entry.status}, {filled}; the record opened it{why}"
     elif missed and entry.ended_at is None:

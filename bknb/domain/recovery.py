@@ -17,12 +17,36 @@ from typing import Final, TypeAlias
 import msgspec
 
 from .lateness import OrderRole
-from .lifecycle import Flat, Holding, Leaving, Opening, State, Waiting
+from .lifecycle import Flat, Holding, Leaving, Opening, Waiting
 from .risk import OpenPosition
-from .signal import Cancelled, Closed, Opened, OpenSignal, Scheduled, ScheduledSignal
+from .signal import Cancelled, Closed, Milestone, Opened, OpenSignal, Scheduled, ScheduledSignal
 
-StateChange: TypeAlias = Scheduled | Opened | Closed | Cancelled
-"""The results that change what is open or scheduled."""
+Kept: TypeAlias = Scheduled | Opened | Closed | Cancelled | Milestone
+"""The results that are kept until the listeners have heard them."""
+
+
+class SavedMilestone(msgspec.Struct, frozen=True, kw_only=True, tag_field="action", tag="milestone"):
+    """A milestone among saved results."""
+
+    milestone: Milestone
+
+
+SavedResult: TypeAlias = Scheduled | Opened | Closed | Cancelled | SavedMilestone
+"""A result as it is saved."""
+
+
+def saved_result(event: Kept) -> SavedResult:
+    """A result in the form in which it is saved."""
+    return SavedMilestone(milestone=event) if isinstance(event, Milestone) else event
+
+
+def kept_result(saved: SavedResult) -> Kept:
+    """A saved result as it was told."""
+    return saved.milestone if isinstance(saved, SavedMilestone) else saved
+
+
+SavedState: TypeAlias = Flat | Opening | Waiting | Holding
+"""The states that are saved: nothing is decided yet in the others."""
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,8 +58,33 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     execution: str
 
 
-STATE_VERSION: Final = 2
-"""The format of saved positions and scheduled signals; 1 knew no orders that have not filled yet."""
+def line_to_resume(owner: Owner, **options: object) -> str:
+    """The line that goes on with a saved state.
+
+    Examples
+    --------
+    >>> line_to_resume(Owner(strategy="sma", exchange="demo", symbol="BTCUSDT", execution="touch"))
+    "bknb.Live.background('BTCUSDT', strategy='sma', exchange='demo', execution='touch', store=store)"
+    """
+    given = {"strategy": owner.strategy, "exchange": owner.exchange, "execution": owner.execution, **options}
+    words = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    return f"bknb.Live.background({owner.symbol!r}, {words}, store=store)"
+
+
+class SavedSetup(msgspec.Struct, frozen=True, kw_only=True):
+    """What an open, ordered or scheduled signal was decided with; parameters and settings as text, by name."""
+
+    interval: str
+    risk: str | None
+    parameters: dict[str, str]
+    settings: dict[str, str]
+
+
+STATE_VERSION: Final = 3
+"""The format of saved positions and scheduled signals.
+
+1 knew no orders that have not filled yet; 2 kept no milestones and no set-up, and numbered no results.
+"""
 
 
 class SavedOpening(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,8 +119,12 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
         The entry order of the next signal.
     volume_seen
         Whether the source has reported a volume so far; ``None`` where version 1 wrote it.
+    setup
+        What the newest of its signals was decided with; ``None`` where an older version wrote it.
+    results, heard
+        How many results were told since the first start, and how many of them all listeners have heard.
     undelivered
-        Results of this turn that may not have reached the listeners when the process ended.
+        The last results, as far as they were not heard; those between ``heard`` and them are in :class:`SavedUnheard`.
     """
 
     version: int = STATE_VERSION
@@ -88,7 +141,10 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     in_doubt: bool = False
     opening: SavedOpening | None = None
     volume_seen: bool | None = None
-    undelivered: tuple[StateChange, ...] = msgspec.field(default=(), name="untold")
+    setup: SavedSetup | None = None
+    results: int = 0
+    heard: int = 0
+    undelivered: tuple[SavedResult, ...] = msgspec.field(default=(), name="untold")
 
 
 class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +158,17 @@ class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
     last_asked: int | None = msgspec.field(default=None, name="asked")
     last_id: str | None = None
     volume_seen: bool | None = None
-    undelivered: tuple[StateChange, ...] = msgspec.field(default=(), name="untold")
+    setup: SavedSetup | None = None
+    results: int = 0
+    heard: int = 0
+    undelivered: tuple[SavedResult, ...] = msgspec.field(default=(), name="untold")
+
+
+class SavedUnheard(msgspec.Struct, frozen=True, kw_only=True):
+    """Results that listeners have not heard and that no longer fit beside the position; numbered from ``first`` on."""
+
+    first: int
+    results: tuple[SavedResult, ...]
 
 
 class SavedPartial(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,22 +205,25 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     state
         Flat, opening, waiting or holding.
-    turn, last_minute, last_asked, volume_seen
+    turn, last_minute, last_asked, volume_seen, setup
         As saved; ``last_minute`` and ``volume_seen`` are ``None`` when nothing was saved.
-    undelivered
-        Results that may not have reached the listeners.
+    results, heard, undelivered
+        As saved; ``undelivered`` are results that may not have reached the listeners.
     stale_schedule
         Whether the scheduled signal on disk was overtaken by what came after it, and is to be removed.
     partial
         The milestones as they should be on disk, when what is there ran ahead of its position.
     """
 
-    state: State
+    state: SavedState
     turn: int = 0
     last_minute: int | None = None
     last_asked: int | None = None
     volume_seen: bool | None = None
-    undelivered: tuple[StateChange, ...] = ()
+    setup: SavedSetup | None = None
+    results: int = 0
+    heard: int = 0
+    undelivered: tuple[Kept, ...] = ()
     stale_schedule: bool = False
     partial: SavedPartial | None = None
 
@@ -174,7 +243,10 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             last_minute=schedule.last_minute,
             last_asked=schedule.last_asked,
             volume_seen=schedule.volume_seen,
-            undelivered=schedule.undelivered,
+            setup=schedule.setup,
+            results=max(schedule.results, len(schedule.undelivered)),
+            heard=schedule.heard,
+            undelivered=tuple(map(kept_result, schedule.undelivered)),
         )
     if signal is None:
         return Restored(state=Flat())
@@ -196,7 +268,7 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             leaving=signal.leaving,
             in_doubt=signal.in_doubt,
         )
-    state: State = holding or Flat(last_id=signal.last_id)
+    state: SavedState = holding or Flat(last_id=signal.last_id)
     if signal.opening is not None:
         opening = signal.opening
         state = Opening(signal=opening.signal, not_before=opening.not_before, last_id=signal.last_id, ending=holding)
@@ -206,7 +278,10 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
         last_minute=signal.last_minute,
         last_asked=signal.last_asked,
         volume_seen=signal.volume_seen,
-        undelivered=signal.undelivered,
+        setup=signal.setup,
+        results=max(signal.results, len(signal.undelivered)),
+        heard=signal.heard,
+        undelivered=tuple(map(kept_result, signal.undelivered)),
         stale_schedule=schedule is not None,
         partial=mended,
     )

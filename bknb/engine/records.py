@@ -11,6 +11,8 @@ from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Milestone, R
 
 N = TypeVar("N")
 
+_MAX_TEXTS = 500  # a run that goes on for months must not hold ever more of them
+
 FailureKind = Literal[
     "warm-up", "strategy", "exchange", "callback", "timeout", "state", "broker", "late", "hole", "silence", "lag"
 ]
@@ -104,9 +106,16 @@ class Records:
         self.events.append(event)
 
     def fail(self, kind: FailureKind, error: BaseException, *, where: str, when: int) -> Failure:
-        """Count an error; the same kind of error at the same place is one entry."""
+        """Count an error; the same kind of error at the same place is one entry.
+
+        What is no error of somebody's code, but of the state or of the broker, is one entry for each text.
+        """
         name = type(error).__name__
-        return self._count((kind, name, where), kind, f"{name}: {_text(error)}", where=where, when=when)
+        text = f"{name}: {_text(error)}"
+        key = (kind, text if kind in ("state", "broker") and not where else name, where)
+        if len(self._failures) >= _MAX_TEXTS and key not in self._failures:
+            key = (kind, name, where)
+        return self._count(key, kind, text, where=where, when=when)
 
     def note(self, kind: FailureKind, topic: str, text: str, *, when: int) -> Failure:
         """Count what went wrong without an exception; all of a kind and a topic are one entry with the first text."""

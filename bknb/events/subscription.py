@@ -113,7 +113,7 @@ class Subscription(Generic[T]):
         self._lock = threading.Lock()
         # All of the following only under the lock.
         self._queue: deque[T] = deque()
-        self._accepted = 0
+        self.accepted = 0  # events that were queued so far
         self._position = 0  # events accepted before the one being handled
         self._execution: _Execution | None = None
         self._retired = False  # takes no more events
@@ -138,6 +138,11 @@ class Subscription(Generic[T]):
     def pending(self) -> int:
         """Events that wait, and the one being handled."""
         return len(self._queue) + (self._execution is not None)
+
+    def has_handled(self, position: int) -> bool:
+        """Whether the first ``position`` of the accepted events are handled or dropped."""
+        with self._lock:
+            return self._released or self._done() >= position
 
     @property
     def active(self) -> bool:
@@ -173,14 +178,14 @@ class Subscription(Generic[T]):
                 return
             if len(self._queue) < self._limit:
                 self._queue.append(event)
-                self._accepted += 1
+                self.accepted += 1
             else:
                 self._dropped += 1
                 lost = self._dropped
                 if self._overflow == "drop_oldest":
                     self._queue.popleft()
                     self._queue.append(event)
-                    self._accepted += 1
+                    self.accepted += 1
             if self._worker is None:
                 self._start()
             elif self._wake is not None:
@@ -219,9 +224,9 @@ class Subscription(Generic[T]):
     def attach(self, wait: Wait) -> bool:
         """Call ``wait.settle`` once all accepted so far is done; False when it is already."""
         with self._lock:
-            if self._released or self._done() >= self._accepted:
+            if self._released or self._done() >= self.accepted:
                 return False
-            self._waits.append((self._accepted, wait))
+            self._waits.append((self.accepted, wait))
             return True
 
     def detach(self, wait: Wait) -> None:
@@ -231,12 +236,12 @@ class Subscription(Generic[T]):
 
     def _done(self) -> int:
         """How many of the accepted events, from the first on, are handled or dropped."""
-        return self._position if self._execution is not None else self._accepted - len(self._queue)
+        return self._position if self._execution is not None else self.accepted - len(self._queue)
 
     def _reached(self) -> list[Wait]:
         if not self._waits:
             return []
-        done = self._accepted if self._released else self._done()
+        done = self.accepted if self._released else self._done()
         reached = [wait for target, wait in self._waits if target <= done]
         self._waits = [entry for entry in self._waits if entry[0] > done]
         return reached
@@ -305,7 +310,7 @@ class Subscription(Generic[T]):
         with self._lock:
             if not self._queue:
                 return None
-            self._position = self._accepted - len(self._queue)
+            self._position = self.accepted - len(self._queue)
             event = self._queue.popleft()
             self._execution = execution
         answer = self._context.run(self._call, execution, event)

@@ -31,6 +31,7 @@ from ..domain.orders import (
     after_report,
     any_left,
     finished,
+    given_up,
     key_of,
     left_open,
     next_action,
@@ -45,7 +46,7 @@ from ..domain.signal import Event, OpenSignal, ScheduledSignal
 from ..errors import BrokerError, UsageError
 from ..log import log
 from ..ports import Broker, PaperMarket, StateStore
-from .order_store import SavedOrders
+from .order_store import KIND, SavedOrders
 
 LONGEST_PAUSE_SECONDS: Final = 60.0
 
@@ -126,6 +127,9 @@ class OrderDesk:
         self._waiting: set[SignalKey] = set()
         self._paused: dict[SignalKey, int] = {}  # before which closing order a pause was made
         self._reported: dict[SignalKey, set[str]] = {}
+        self._impossible: dict[str, str] = {}  # by client id: why its last report cannot be right
+        self._unconfirmed: set[str] = set()  # client ids the broker has not answered about since the start
+        self._strangers: tuple[str, ...] = ()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._pause_task: asyncio.Task[None] | None = None
@@ -164,21 +168,25 @@ class OrderDesk:
         reports: dict[str, Report | None] = {}
         for order in to_query(orders):
             try:
-                reports[order.client_id] = await self._call(self._broker.report(order.client_id, order.symbol))
+                report = reports[order.client_id] = await self._call(self._broker.report(order.client_id, order.symbol))
+                if report is not None:
+                    self._check(order, report)
             except Exception as error:  # noqa: BLE001 -- whatever a broker raises, it did not answer
+                self._unconfirmed.add(order.client_id)
                 self._report_problem(
                     "broker", f"{order_text(order)}: the broker did not say what became of it: {_text(error)}"
                 )
         working: Iterable[Report] = ()
         try:
-            working = await self._call(self._broker.open_orders(self._symbol))
+            working = _reports(await self._call(self._broker.open_orders(self._symbol)))
         except Exception as error:  # noqa: BLE001
             self._report_problem(
                 "broker", f"{self._broker.name} did not list its open orders on {self._symbol}: {_text(error)}"
             )
         found = reconcile(orders, reports, working=working, held=held, when=when, prefix=self._prefix)
+        self._strangers = found.strangers
         for problem in found.problems:
-            self._report_problem("broker", problem)
+            self._report_problem("broker", f"{problem}. {self._by_hand}" if problem in found.strangers else problem)
         for order in found.save:
             self._saved.put(order)
         for order in found.discard:
@@ -281,6 +289,35 @@ class OrderDesk:
         """The orders as rows of a table, oldest first; prices in quote, quantities in base currency."""
         return [_row(order) for order in self.orders]
 
+    @property
+    def disagreement(self) -> str:
+        """Why nothing may be opened, as a sentence: the account is not, or may not be, what the record says.
+
+        Empty when both agree, or when an order is on its way as it should be.
+        """
+        for key, orders in self._signals.items():
+            if key in self._saved.over:
+                continue
+            for order in orders:
+                if problem := self._impossible.get(order.client_id):
+                    return f"{order_text(order)}: its report cannot be right: {problem}"
+                if order.client_id in self._unconfirmed:
+                    return f"{order_text(order)}: the broker has not said yet what became of it"
+            if given_up(orders):
+                return f"{plain_number(left_open(orders))} {self._symbol} of {key[0]!r} are open and the record ended"
+            if self._pauses.get(key, 0) >= self._max_unknown_answers:
+                last = orders[-1]
+                return f"{order_text(last)} is {last.status}, however often the broker is asked"
+        return next(iter(self._strangers), "")
+
+    @property
+    def _by_hand(self) -> str:
+        """What to do about an order that nobody here can put right."""
+        return (
+            f"Nothing new is opened. Put it right at {self._broker.name}, then stop this run, delete {KIND}/"
+            f"{'/'.join(self._saved.address)} from its state and start it again"
+        )
+
     # --- carrying out -------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
@@ -331,7 +368,7 @@ class OrderDesk:
             reported = self._reported.setdefault(key, set())
             if difference not in reported:
                 reported.add(difference)
-                self._report_problem("broker", difference)
+                self._report_problem("broker", f"{difference}. {self._by_hand}" if given_up(orders) else difference)
         if finished(orders):
             if key in self._reported and not orders[0].reported:
                 self._saved.put(msgspec.structs.replace(orders[0], reported=True))
@@ -396,6 +433,7 @@ class OrderDesk:
             self._unknown_answers.pop(order.client_id, None)
             self._apply_report(order, report)
             return
+        self._unconfirmed.discard(order.client_id)
         self._unknown_answers[order.client_id] = unknown = self._unknown_answers.get(order.client_id, 0) + 1
         if unknown >= self._max_unknown_answers:
             self._change(order, status="lost", note="the broker has no such order")
@@ -404,16 +442,28 @@ class OrderDesk:
 
     def _apply_report(self, order: Order, report: Report) -> None:
         order = self._known(order)
-        problem = report_problem(order, report)
-        if problem:
-            self._report_problem("broker", f"{order_text(order)}: its report cannot be right: {problem}")
+        if not self._check(order, report):
             if order.status == "sent":
-                self._change(order, status="unknown", note=problem)
+                self._change(order, status="unknown", note=self._impossible[order.client_id])
             return
         after = after_report(order, report)
         if after != order:
             self._pauses.pop(order.key, None)
             self._saved.put(after)
+
+    def _check(self, order: Order, report: Report) -> bool:
+        """Whether a report can be right; one that cannot be is reported once, and nothing is opened until one can."""
+        self._unconfirmed.discard(order.client_id)
+        problem = report_problem(order, report)
+        known = self._impossible.pop(order.client_id, "")
+        if not problem:
+            return True
+        self._impossible[order.client_id] = problem
+        if problem != known:
+            what = f"{order_text(order)}: its report cannot be right: {problem}"
+            kept = "what the broker fills of it is not closed, while the record is watched on"
+            self._report_problem("broker", f"{what}; {kept}. {self._by_hand}")
+        return False
 
     def _change(self, order: Order, *, status: OrderStatus, note: str) -> None:
         self._saved.put(msgspec.structs.replace(self._known(order), status=status, note=note))
@@ -490,6 +540,14 @@ def _checked(quantity: object) -> float:
     if isinstance(quantity, (int, float)) and not isinstance(quantity, bool) and 0 < quantity < math.inf:
         return float(quantity)
     raise UsageError(f"a quantity is a number above 0 in base currency, not {quantity!r}")
+
+
+def _reports(answer: object) -> list[Report]:
+    found = list(answer) if isinstance(answer, Iterable) else [answer]
+    reports = [each for each in found if isinstance(each, Report)]
+    if len(reports) == len(found):
+        return reports
+    raise BrokerError(f"open_orders gives a list of Reports, not {answer!r:.80}")
 
 
 def _text(error: BaseException) -> str:

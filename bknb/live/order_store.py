@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
@@ -22,6 +22,34 @@ MAX_FINISHED_SIGNALS: Final = 5
 _READERS: Final[Mapping[int, Callable[[bytes], list[Order]]]] = {1: partial(msgspec.json.decode, type=list[Order])}
 
 
+def read_orders(store: StateStore, strategy: str, symbol: str) -> list[Order]:
+    """The saved orders of a strategy on a symbol.
+
+    Raises
+    ------
+    StateError
+        When they cannot be read, or a newer bknb wrote them.
+    """
+    payload = store.read(KIND, (strategy, symbol))
+    if payload is None:
+        return []
+    try:
+        return read_json(_READERS, payload, what=f"the saved orders of {strategy!r} on {symbol}")
+    except (ValueError, msgspec.DecodeError) as error:
+        raise StateError(
+            f"the saved orders of {strategy!r} on {symbol} are none: {error}\n"
+            f"look at your exchange, then delete {KIND}/{strategy}/{symbol} from the state"
+        ) from None
+
+
+def by_signal(orders: Iterable[Order]) -> dict[SignalKey, list[Order]]:
+    """Orders by signal, in their order."""
+    found: dict[SignalKey, list[Order]] = {}
+    for order in orders:
+        found.setdefault(order.key, []).append(order)
+    return found
+
+
 class SavedOrders:
     """Orders by signal: the entry, then closing orders in turn; all of them one value of kind ``"order"`` in the store.
 
@@ -31,6 +59,8 @@ class SavedOrders:
         All of them.
     over
         The signals with no action left.
+    address
+        The strategy and the symbol.
     """
 
     def __init__(
@@ -39,7 +69,7 @@ class SavedOrders:
         self.signals: dict[SignalKey, list[Order]] = {}
         self.over: set[SignalKey] = set()
         self._store = store
-        self._address = (strategy, symbol)
+        self.address = (strategy, symbol)
         self._on_problem = on_problem
         self._unsaved = False
 
@@ -51,20 +81,9 @@ class SavedOrders:
         StateError
             When it cannot be read, or a newer bknb wrote it.
         """
-        payload = self._store.read(KIND, self._address)
+        found = by_signal(read_orders(self._store, *self.address))
         self.signals.clear()
-        if payload is None:
-            return
-        strategy, symbol = self._address
-        try:
-            found = read_json(_READERS, payload, what=f"the saved orders of {strategy!r} on {symbol}")
-        except (ValueError, msgspec.DecodeError) as error:
-            raise StateError(
-                f"the saved orders of {strategy!r} on {symbol} are none: {error}\n"
-                f"look at your exchange, then delete {KIND}/{strategy}/{symbol} from the state"
-            ) from None
-        for order in found:
-            self.signals.setdefault(order.key, []).append(order)
+        self.signals.update(found)
         self.over = {key for key, orders in self.signals.items() if finished(orders) and _all_reported(orders)}
 
     def put(self, order: Order, *, quiet: bool = False) -> bool:
@@ -86,11 +105,11 @@ class SavedOrders:
             return True
         everything = [order for orders in self.signals.values() for order in orders]
         try:
-            self._store.write(KIND, self._address, msgspec.json.encode(everything))
+            self._store.write(KIND, self.address, msgspec.json.encode(everything))
         except StateError as error:
             if not quiet:
                 self._on_problem(
-                    "state", f"the orders of {'/'.join(self._address)} wait until they can be saved: {error}"
+                    "state", f"the orders of {'/'.join(self.address)} wait until they can be saved: {error}"
                 )
             return False
         self._unsaved = False

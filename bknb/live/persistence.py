@@ -13,26 +13,30 @@ from ..domain.lifecycle import Asking, Entering, Flat, Holding, Opening, State, 
 from ..domain.orders import key_of
 from ..domain.recovery import (
     STATE_VERSION,
+    Kept,
     Owner,
     Restored,
     SavedLate,
     SavedOpening,
     SavedPartial,
     SavedPlaces,
+    SavedResult,
     SavedSchedule,
+    SavedSetup,
     SavedSignal,
-    StateChange,
+    SavedState,
+    line_to_resume,
     restore,
 )
 from ..domain.risk import OpenPosition
-from ..domain.signal import Cancelled, Closed, Event, Opened, Scheduled
+from ..domain.signal import Cancelled, Closed, Event
 from ..errors import StateError
 from ..ports import StateStore
 from ..stores.versions import read_json
+from .unheard import Unheard, kept_of
 
 F = TypeVar("F")
 S = TypeVar("S", SavedSignal, SavedSchedule, SavedPartial, SavedPlaces)
-_MAX_UNDELIVERED = 64  # a listener that never comes to an end must not let the file grow
 _ENDED = "ended"
 _LATE = "late"
 _HOLES = "hole"
@@ -40,11 +44,19 @@ _ENDING: Any = Closed | Cancelled  # a union is no type for a type checker
 
 
 class _SavedAt(NamedTuple):
-    """Where a run stands: its last minute and question (UTC ms), and whether a volume was reported so far."""
+    """Where a run stands: its last minute and question (UTC ms), whether a volume was reported so far, its results.
+
+    ``setup`` is what the newest signal was decided with; ``results`` counts all,
+    ``heard`` those that all listeners heard, ``undelivered`` are the last of the others.
+    """
 
     last_minute: int
     last_asked: int | None
     volume_seen: bool | None
+    setup: SavedSetup | None
+    results: int
+    heard: int
+    undelivered: tuple[SavedResult, ...]
 
 
 class StateSaver:
@@ -56,20 +68,29 @@ class StateSaver:
         Where to; acquired by the caller.
     owner
         Whose state it is.
-    all_delivered
-        Whether every emitted result has reached its listeners; until then results stay on disk as undelivered.
+    setup
+        What its signals are decided with, from now on.
+
+    Attributes
+    ----------
+    unheard
+        The results that listeners have not heard yet; note in it what is emitted.
     """
 
-    def __init__(self, store: StateStore, owner: Owner, *, all_delivered: Callable[[], bool]) -> None:
+    def __init__(self, store: StateStore, owner: Owner, setup: SavedSetup | None = None) -> None:
         self.store = store
         self.owner = owner
-        self._all_delivered = all_delivered
+        self._setup = setup  # of this run
+        self.unheard = Unheard(store, owner.strategy, owner.symbol)
         self.turn = 0
         self.last_minute: int | None = None
         self.last_asked: int | None = None
         self._key = (owner.strategy, owner.symbol)
-        self._saved: State = Flat()
-        self._undelivered: tuple[StateChange, ...] = ()  # on disk as such
+        self._saved: SavedState = Flat()
+        self._decided_with: SavedSetup | None = None  # the newest signal of it
+        self._heard = 0  # as the disk has it
+        self._volume_seen: bool | None = None
+        self.problems: list[str] = []
 
     # --- restoring ----------------------------------------------------------------------------------------------
 
@@ -93,8 +114,10 @@ class StateSaver:
         if found.partial is not None:
             self._write("partial", found.partial)
         self.turn, self.last_minute, self.last_asked = found.turn, found.last_minute, found.last_asked
-        self._saved, self._undelivered = found.state, found.undelivered
-        return found
+        self._saved, self._heard, self._volume_seen = found.state, found.heard, found.volume_seen
+        self._decided_with = found.setup
+        self.problems = self.unheard.load(found)
+        return msgspec.structs.replace(found, undelivered=tuple(self.unheard.events))
 
     def ended(self) -> list[Closed | Cancelled]:
         """The closed and cancelled results of earlier processes of this run, in order.
@@ -120,11 +143,11 @@ class StateSaver:
         for key in self.store.keys(kind, self._key):
             payload = self.store.read(kind, key)
             if payload is not None:
-                yield key, _decode(payload, form, kind, key)
+                yield key, decode(payload, form, kind, key)
 
     def _read(self, kind: str, form: type[S]) -> S | None:
         payload = self.store.read(kind, self._key)
-        return None if payload is None else _decode(payload, form, kind, self._key)
+        return None if payload is None else decode(payload, form, kind, self._key)
 
     def _check_owner(self, saved: Owner, *, busy: bool) -> None:
         mine = self.owner if busy else msgspec.structs.replace(self.owner, execution=saved.execution)
@@ -134,7 +157,8 @@ class StateSaver:
         differences = "; ".join(f"{name} {getattr(saved, name)!r} is not {getattr(mine, name)!r}" for name in names)
         raise StateError(
             f"the saved state of {self.owner.strategy!r} on {self.owner.symbol} belongs to another run: {differences}\n"
-            "start it as it was saved, give the strategy another name, or choose another store"
+            f"start it as it was saved: {line_to_resume(saved)}\n"
+            "with .stop() behind it nothing new is opened; or give the strategy another name, or choose another store"
         )
 
     # --- saving -------------------------------------------------------------------------------------------------
@@ -159,27 +183,55 @@ class StateSaver:
         """
         if isinstance(state, Asking | Entering):
             return {}  # nothing was decided yet
-        undelivered = tuple(event for event in events if isinstance(event, Scheduled | Opened | Closed | Cancelled))
-        for event in undelivered:
+        kept = kept_of(events)
+        for event in kept:
             if isinstance(event, Closed | Cancelled):
                 self._write_ended(event)
-        if self._undelivered and not self._all_delivered():
-            undelivered = (*self._undelivered, *undelivered)[-_MAX_UNDELIVERED:]
+        self.unheard.forget_heard()
         quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and last_asked == self.last_asked
-        if quiet and undelivered == self._undelivered:
+        if quiet and not kept and self.unheard.heard == self._heard:
             return {}  # a restarted run processes this minute once more
+        return self._write_state(state, kept, last_minute, last_asked, volume_seen=volume_seen)
+
+    def save_heard(self) -> None:
+        """Save what listeners have heard since the last save, so that it is not told again.
+
+        Raises
+        ------
+        StateError
+            When it could not be saved.
+        """
+        self.unheard.forget_heard()
+        if self.unheard.heard > self._heard and self.last_minute is not None:
+            self._write_state(self._saved, (), self.last_minute, self.last_asked, volume_seen=self._volume_seen)
+            self.unheard.tidy(self._heard)
+
+    def _write_state(
+        self,
+        state: SavedState,
+        kept: tuple[Kept, ...],
+        last_minute: int,
+        last_asked: int | None,
+        *,
+        volume_seen: bool | None,
+    ) -> dict[Decision, int]:
+        self.unheard.tidy(self._heard)
+        self.unheard.make_room()
         late = self._write_late(state)
         self.turn += 1
-        moment = _SavedAt(last_minute, last_asked, volume_seen)
+        at = self._at(state, kept, last_minute, last_asked, volume_seen=volume_seen)
         match state:
             case Waiting():
-                self._write_schedule(state, undelivered, moment)
+                self._write_schedule(state, at)
             case Flat() | Holding() | Opening():
-                self._write_levels(_held(state))
-                self._write_signal(state, undelivered, moment)
+                told = self._write_levels(_held(state))
+                self._write_signal(state, at)
+                self._mark_open(_held(state), told=told)
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
-        self.last_minute, self.last_asked, self._saved, self._undelivered = last_minute, last_asked, state, undelivered
+        self.last_minute, self.last_asked, self._saved, self._volume_seen = last_minute, last_asked, state, volume_seen
+        self._decided_with, self._heard = at.setup, self.unheard.heard
+        self.unheard.add(kept)
         return late
 
     def holes(self) -> list[tuple[int, int]]:
@@ -190,6 +242,27 @@ class StateSaver:
     def save_holes(self, holes: list[tuple[int, int]]) -> None:
         """Save the ranges of minutes the run goes on without; raises ``StateError`` when they could not be saved."""
         self.store.write(_HOLES, self._key, msgspec.json.encode(holes))
+
+    def _at(
+        self,
+        state: SavedState,
+        kept: tuple[Kept, ...],
+        last_minute: int,
+        last_asked: int | None,
+        *,
+        volume_seen: bool | None,
+    ) -> _SavedAt:
+        unheard = self.unheard
+        known = any(not isinstance(state, Flat) and row.id == state.signal.id for row in signals_of(self._saved))
+        return _SavedAt(
+            last_minute,
+            last_asked,
+            volume_seen,
+            None if isinstance(state, Flat) else self._decided_with if known else self._setup,
+            unheard.results + len(kept),
+            unheard.heard,
+            unheard.beside_state(kept),
+        )
 
     def save_postponed(self, state: Holding | Opening, *, volume_seen: bool | None) -> dict[Decision, int]:
         """Save the restored state once more, with orders that are carried out later; what was undelivered stays so.
@@ -202,11 +275,7 @@ class StateSaver:
             When it could not be saved; then the state from before still holds.
         """
         assert self.last_minute is not None  # something was restored  # noqa: S101
-        late = self._write_late(state)
-        self.turn += 1
-        self._write_signal(state, self._undelivered, _SavedAt(self.last_minute, self.last_asked, volume_seen))
-        self._saved = state
-        return late
+        return self._write_state(state, (), self.last_minute, self.last_asked, volume_seen=volume_seen)
 
     def _write(self, kind: str, value: SavedSignal | SavedSchedule | SavedPartial) -> None:
         self.store.write(kind, self._key, msgspec.json.encode(value))
@@ -225,7 +294,7 @@ class StateSaver:
             self.store.write(_LATE, (*self._key, f"{moment:015d}-{order}"), msgspec.json.encode(saved))
         return late
 
-    def _write_schedule(self, state: Waiting, undelivered: tuple[StateChange, ...], at: _SavedAt) -> None:
+    def _write_schedule(self, state: Waiting, at: _SavedAt) -> None:
         saved = SavedSchedule(
             owner=self.owner,
             turn=self.turn,
@@ -234,13 +303,14 @@ class StateSaver:
             signal=state.signal,
             last_id=state.last_id,
             volume_seen=at.volume_seen,
-            undelivered=undelivered,
+            setup=at.setup,
+            results=at.results,
+            heard=at.heard,
+            undelivered=at.undelivered,
         )
         self._write("schedule", saved)
 
-    def _write_signal(
-        self, state: Flat | Holding | Opening, undelivered: tuple[StateChange, ...], at: _SavedAt
-    ) -> None:
+    def _write_signal(self, state: Flat | Holding | Opening, at: _SavedAt) -> None:
         held = _held(state)
         opening = SavedOpening(signal=state.signal, not_before=state.not_before) if isinstance(state, Opening) else None
         saved = SavedSignal(
@@ -256,26 +326,42 @@ class StateSaver:
             in_doubt=held is not None and held.in_doubt,
             opening=opening,
             volume_seen=at.volume_seen,
-            undelivered=undelivered,
+            setup=at.setup,
+            results=at.results,
+            heard=at.heard,
+            undelivered=at.undelivered,
         )
         self._write("signal", saved)
 
-    def _write_levels(self, state: Holding | None) -> None:
+    def _write_levels(self, state: Holding | None) -> bool:
+        """Save the milestones that a position has passed; returns whether they are others than before."""
         if state is None:
-            return
-        before = _held(self._saved)
-        same = before is not None and before.signal.id == state.signal.id
-        profit, loss = (before.profit_level, before.loss_level) if same and before is not None else (0, 0)
+            return False
+        before = self._held_before(state)
+        profit, loss = (0, 0) if before is None else (before.profit_level, before.loss_level)
         if (profit, loss) == (state.profit_level, state.loss_level):
-            return
+            return False
+        self._write_partial(state, profit, loss)
+        return True
+
+    def _mark_open(self, state: Holding | None, *, told: bool) -> None:
+        """Leave a trace of a new position beside it: should its file be deleted, the next start notices."""
+        if state is not None and not told and self._held_before(state) is None:
+            self._write_partial(state, 0, 0)
+
+    def _held_before(self, state: Holding) -> Holding | None:
+        before = _held(self._saved)
+        return before if before is not None and before.signal.id == state.signal.id else None
+
+    def _write_partial(self, state: Holding, profit_before: int, loss_before: int) -> None:
         saved = SavedPartial(
             owner=self.owner,
             turn=self.turn,
             signal_id=state.signal.id,
             profit_level=state.profit_level,
             loss_level=state.loss_level,
-            profit_before=profit,
-            loss_before=loss,
+            profit_before=profit_before,
+            loss_before=loss_before,
         )
         self._write("partial", saved)
 
@@ -306,7 +392,7 @@ def saved_places(store: StateStore, risk: str) -> list[OpenPosition]:
     payload = store.read("risk", key)
     if payload is None:
         return []
-    saved = _decode(payload, SavedPlaces, "risk", key)
+    saved = decode(payload, SavedPlaces, "risk", key)
     taken = tuple(place for place in saved.positions if _still_there(store, place))
     if taken != saved.positions:
         save_places(store, risk, taken)
@@ -317,8 +403,8 @@ def _still_there(store: StateStore, place: OpenPosition) -> bool:
     key = (place.strategy, place.symbol)
     signal, schedule = store.read("signal", key), store.read("schedule", key)
     found = restore(
-        None if signal is None else _decode(signal, SavedSignal, "signal", key),
-        None if schedule is None else _decode(schedule, SavedSchedule, "schedule", key),
+        None if signal is None else decode(signal, SavedSignal, "signal", key),
+        None if schedule is None else decode(schedule, SavedSchedule, "schedule", key),
         None,
     )
     return any(row.id == place.signal_id for row in signals_of(found.state))
@@ -329,7 +415,14 @@ def save_places(store: StateStore, risk: str, positions: tuple[OpenPosition, ...
     store.write("risk", (risk, "positions"), msgspec.json.encode(SavedPlaces(risk=risk, positions=positions)))
 
 
-def _decode(payload: bytes, form: type[F], kind: str, key: tuple[str, ...]) -> F:
+def decode(payload: bytes, form: type[F], kind: str, key: tuple[str, ...]) -> F:
+    """A saved value of some kind.
+
+    Raises
+    ------
+    StateError
+        When it is none, or a newer bknb wrote it.
+    """
     read = partial(msgspec.json.decode, type=form)
     versions = STATE_VERSION if form in (SavedSignal, SavedSchedule) else 1
     readers: Mapping[int, Callable[[bytes], F]] = dict.fromkeys(range(1, versions + 1), read)

@@ -19,20 +19,21 @@ from ..domain.lateness import Decision, OrderRole
 from ..domain.lifecycle import Flat, Halt, Holding, Opening, Rules, State, Waiting, signals_of
 from ..domain.recovery import Owner, Restored
 from ..domain.risk import place_of
-from ..domain.signal import Event, OpenSignal
+from ..domain.signal import Cancelled, Closed, Event, OpenSignal
 from ..engine.lookup import get_risk
 from ..engine.records import FailureKind, Records
 from ..engine.registry import Exchange, Strategy
 from ..engine.strategy_loop import StrategyLoop, time_limited
 from ..errors import BrokerError, NotEnoughData, StateError
 from ..events import messages, subjects
-from ..events.listen import drain
+from ..events.listen import adrain
 from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
 from ..market.series import Series
 from ..market.window import Window
 from ..ports import Broker, Clock, StateStore
 from .candle_stream import CandleStream
+from .left_behind import changed_setup, deleted_state, orders_without_a_broker, setup_of
 from .order_desk import OrderDesk, Quantity
 from .outside_calls import broker_outside, risk_outside, strategy_outside
 from .persistence import StateSaver
@@ -43,6 +44,7 @@ _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again afte
 _GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end of the minute within this time
 _MAX_NOTES: Final = 1_000  # refusals, rejections and warnings held in memory of a run that goes on for months
 
+_LISTENER_SECONDS: Final = 10.0  # a run that ends waits so long for its listeners; the rest is told again
 _SETTLE_SECONDS: Final = 60.0  # the broker has this long for the last orders; the next start finds the rest
 
 
@@ -96,6 +98,8 @@ class LiveRun:
         Whether no new entries are asked for at present.
     orders
         The orders at the broker, when there is one.
+    disagreement
+        Why nothing is opened: where the account is not what the record says; empty when it is.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class LiveRun:
         self.seconds = 0.0
         self.start = self.last = plan.clock.now()
         self.orders: OrderDesk | None = None
+        self.disagreement = ""
         self.code = code  # source text of the user's functions, where somebody read it before the run
         self._runtime = runtime
         self._on_event = on_event
@@ -129,7 +134,9 @@ class LiveRun:
             symbol=plan.symbol,
             execution=plan.execution,
         )
-        self._saving = StateSaver(plan.store, owner, all_delivered=_all_delivered)
+        self._key = (owner.strategy, owner.symbol)
+        self._owner, self._setup = owner, setup_of(plan.strategy, plan.settings)
+        self._saving = StateSaver(plan.store, owner, self._setup)
         self._last_minute = self._begun = 0
         self._known = 0  # the moment (UTC ms) up to which candles have come
         self._last_asked: int | None = None
@@ -196,7 +203,7 @@ class LiveRun:
             When the saved state cannot be used: another process has it, or it is damaged.
         """
         plan, began, warn = self.plan, stopwatch(), self.records.warn
-        self._runtime.open(plan.store)
+        self._runtime.open(plan.store, self._key)
         self._stream = self._runtime.candle_stream(
             plan.exchange, plan.settings, allow_gaps=plan.allow_gaps, clock=plan.clock, warn=warn
         )
@@ -216,19 +223,24 @@ class LiveRun:
                 lag.listeners.remove(self._tell_lag)
             if self._work is not None:
                 self._work.cancel()
-            if self.orders is not None:
-                await self.orders.close()
-            self._runtime.release_stream(self._stream, warn)
-            self._runtime.close(plan.store)
-            self._minutes = self.series().get((plan.symbol, "1m"))
-            self._stream = self._work = self._loop = None
-            self.seconds = stopwatch() - began
+            try:
+                if self.orders is not None:
+                    await self.orders.close()
+                await self._save_heard()
+            finally:
+                self._runtime.release_stream(self._stream, warn)
+                self._runtime.close(plan.store, self._key)
+                self._minutes = self.series().get((plan.symbol, "1m"))
+                self._stream = self._work = self._loop = None
+                self.seconds = stopwatch() - began
 
     async def _run_minutes(self) -> None:
         await self._restore()
         async with time_limited(self._strategy_loop, self.plan.settings.max_signal_generation_seconds):
             while not await self._tick():
                 await self._sleep()
+                self._tell_unwatched()
+            self._tell_unwatched()
             if self.orders is not None and not self._leave:
                 await self.orders.settle(_SETTLE_SECONDS)
 
@@ -245,10 +257,14 @@ class LiveRun:
     async def _restore(self) -> None:
         plan = self.plan
         found = self._saving.restore()
-        for ended in self._saving.ended():
-            self.records.add(ended)
+        ended = self._saving.ended()
+        notices = self._notices(found, ended)
+        for event in ended:
+            self.records.add(event)
         self.records.late = self._saving.late()
         self._loop = self._make_loop(found.state)
+        for notice in notices:
+            self._loop.fail("state", StateError(notice), None)
         now = plan.clock.now()
         self._last_minute = ceil_to(now, MINUTE_MS) - MINUTE_MS if found.last_minute is None else found.last_minute
         self._last_asked, self._volume_seen = found.last_asked, found.volume_seen
@@ -271,6 +287,28 @@ class LiveRun:
             sessions=self._window.sessions,
             now=now,
         )
+
+    def _notices(self, found: Restored, ended: list[Closed | Cancelled]) -> list[str]:
+        """What is not as the last process left it, as sentences.
+
+        Raises
+        ------
+        StateError
+            When there is no state, and orders that say that something may be open.
+        """
+        store, owner = self.plan.store, self._owner
+        gone = deleted_state(store, owner, ended) if found.last_minute is None else ""
+        alone = orders_without_a_broker(store, owner) if self.plan.broker is None else ""
+        changed = changed_setup(owner, found.setup, self._setup)
+        return [notice for notice in (gone, alone, changed, *self._saving.problems) if notice]
+
+    def _tell_unwatched(self) -> None:
+        """Name what no run watches; by then the other runs of this process have begun."""
+        try:
+            for text in self._runtime.unwatched(self.plan.store):
+                self._strategy_loop.fail("state", StateError(text), None)
+        except StateError as error:
+            self._strategy_loop.fail("state", error, None)
 
     async def _start_orders(self, broker: Broker, found: Restored, now: int) -> OrderDesk:
         orders = OrderDesk(
@@ -324,7 +362,7 @@ class LiveRun:
             records=self.records,
             state=state,
             save=self._save,
-            on_event=self._on_event,
+            on_event=self._emitted,
             decided_at=self._decided_at,
         )
 
@@ -411,7 +449,7 @@ class LiveRun:
         await self._try(self._catch_up)
         if self._last_minute > before:
             self._minutes_came()
-        if self.stopped and not self._leave:
+        if (self.stopped or self._disagrees()) and not self._leave:
             await self._try(self._halt)
         self._time(stopwatch() - began)
         if self._leave:
@@ -624,7 +662,7 @@ class LiveRun:
         late = self.plan.late_minutes
         before, self._last_asked = self._last_asked, when
         try:
-            if self.paused:
+            if self.paused or self._disagrees():
                 pass  # not asked later either: a resumed run must not open what was not to be opened now
             elif late is not None and self.plan.clock.now() - when > late * MINUTE_MS:
                 age = (self.plan.clock.now() - when) // MINUTE_MS
@@ -637,6 +675,16 @@ class LiveRun:
         except BaseException:
             self._last_asked = before
             raise
+
+    def _disagrees(self) -> bool:
+        """Whether the account is not what the record says: then nothing is opened, and what is open is watched on."""
+        why = "" if self.orders is None else self.orders.disagreement
+        if why and not self.disagreement:
+            self.records.warn(f"new entries were stopped at {utc_text(self.last)}: {why}")
+        elif self.disagreement and not why:
+            self.records.warn(f"account and record agree; entries are asked for again from {utc_text(self.last)} on")
+        self.disagreement = why
+        return bool(why)
 
     def _is_due(self, when: int) -> bool:
         if self._last_asked is None:
@@ -678,6 +726,24 @@ class LiveRun:
 
     # --- events -------------------------------------------------------------------------------------------------
 
+    def _emitted(self, event: Event) -> None:
+        self._saving.unheard.emitted(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    async def _save_heard(self) -> None:
+        """At the end: what listeners hear within a short time is not told again by the next start."""
+        if self._loop is None:
+            return  # it never began
+        seconds = _GRACE_SECONDS if self._leave else _LISTENER_SECONDS
+        await adrain(
+            subjects.signal_live, subjects.signal, subjects.partial_profit, subjects.partial_loss, timeout=seconds
+        )
+        try:
+            self._saving.save_heard()
+        except StateError as error:
+            self._loop.fail("state", error, self._last_minute)
+
     def _time(self, seconds: float) -> None:
         if subjects.performance.subscribed:
             subjects.performance.emit(
@@ -689,8 +755,3 @@ class LiveRun:
                     at=SystemClock().now(),
                 )
             )
-
-
-def _all_delivered() -> bool:
-    """Whether listeners have handled every result so far."""
-    return drain(subjects.signal_live, subjects.signal, timeout=0)

@@ -22,11 +22,21 @@ from ..ports import Clock, StateStore
 from ..process import after_fork
 from .candle_stream import CandleStream
 from .lag import LagWatch
+from .left_behind import unwatched
 from .persistence import save_places, saved_places
 
 _SWITCH_SECONDS: Final = 0.0005
 """While live runs go on, a computing cell gives the interpreter away this often instead of every 5 ms: each write to
 the disk and each answer of a thread has to get it back."""
+
+
+class _Users:
+    """Strategy and symbol of the runs that use a store, and whether what they do not watch was looked for."""
+
+    def __init__(self, store: StateStore) -> None:
+        self.store = store  # kept: its id is the key
+        self.watched: list[tuple[str, str]] = []
+        self.looked = False
 
 
 class Runtime:
@@ -39,7 +49,7 @@ class Runtime:
     def _reset(self) -> None:
         self._streams: list[tuple[tuple[object, ...], CandleStream]] = []  # a source need not be hashable
         self._books: dict[tuple[int, str], tuple[StateStore, RiskBook]] = {}
-        self._stores: dict[int, tuple[StateStore, int]] = {}
+        self._stores: dict[int, _Users] = {}
         self.lag: LagWatch | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._switch_interval = sys.getswitchinterval()
@@ -97,8 +107,8 @@ class Runtime:
 
     # --- stores -------------------------------------------------------------------------------------------------
 
-    def open(self, store: StateStore) -> None:
-        """Use a store for one more run.
+    def open(self, store: StateStore, key: tuple[str, str]) -> None:
+        """Use a store for one more run, that of a strategy on a symbol.
 
         Raises
         ------
@@ -106,18 +116,31 @@ class Runtime:
             When another process has it.
         """
         store.acquire()
-        known, users = self._stores.get(id(store), (store, 0))
-        self._stores[id(store)] = known, users + 1
+        self._stores.setdefault(id(store), _Users(store)).watched.append(key)
 
-    def close(self, store: StateStore) -> None:
+    def close(self, store: StateStore, key: tuple[str, str]) -> None:
         """A run needs its store no longer. After the last one others may change it, so its books are read again."""
-        known, users = self._stores.pop(id(store))
-        if users > 1:
-            self._stores[id(store)] = known, users - 1
-        else:
-            for key in [key for key, (of, _) in self._books.items() if of is store]:
-                del self._books[key]
+        users = self._stores[id(store)]
+        users.watched.remove(key)
+        if not users.watched:
+            del self._stores[id(store)]
+            for risk in [risk for risk, (of, _) in self._books.items() if of is store]:
+                del self._books[risk]
         store.release()
+
+    def unwatched(self, store: StateStore) -> list[str]:
+        """What lies in a store and no run watches, as sentences; looked for once, until the last run has left it.
+
+        Raises
+        ------
+        StateError
+            When the place cannot be listed.
+        """
+        users = self._stores[id(store)]
+        if users.looked:
+            return []
+        users.looked = True
+        return [*unwatched(store, users.watched).values()]
 
     def book(self, risk: Risk, store: StateStore) -> RiskBook:
         """The book of a risk profile in a store, with the places that its saved positions hold.

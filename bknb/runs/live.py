@@ -110,6 +110,8 @@ class LiveTask(RunTask[TickResult]):
     def facts(self) -> dict[str, str]:
         """Facts for a dashboard: where its state is stored, and whether it asks for entries."""
         entries = "paused" if self.paused else "none, it was stopped" if self._run.stopped else "asked for"
+        if self._run.disagreement:
+            entries = f"none: {self._run.disagreement}"
         return {"State on disk": repr(self.plan.store), "Entries": entries}
 
     def snapshot(self) -> Result:

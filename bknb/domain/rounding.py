@@ -1,0 +1,30 @@
+"""Whether a quantity is another one, rounded to the step of a market."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+EXACT: Final = 1e-9
+"""What adding up numbers leaves, as a part of a quantity."""
+NEAR: Final = 0.01
+"""What a step of a market changes at most, as a part of a quantity, where the step cannot be read from the number."""
+
+
+def is_rounded(quantity: float, asked: float) -> bool:
+    """Whether a quantity may be what a market made of the quantity that was asked for; both in base currency, above 0.
+
+    It is within 1 % of it, or has fewer decimals and is the next one below it, or the nearest, with so many.
+
+    Examples
+    --------
+    >>> is_rounded(1.0005, 1.0), is_rounded(0.001, 0.0014), is_rounded(0.002, 0.0016), is_rounded(3, 3.9)
+    (True, True, True, True)
+    >>> is_rounded(1.0, 2.0), is_rounded(2.0, 1.0), is_rounded(0.5, 1.0), is_rounded(0.0, 0.4)
+    (False, False, False, False)
+    """
+    if abs(quantity - asked) <= asked * NEAR:
+        return True
+    exponent = Decimal(repr(float(quantity))).normalize().as_tuple().exponent
+    step = 10.0 ** min(int(exponent), 0)
+    return quantity > 0.0 and -step / 2 <= asked - quantity < step

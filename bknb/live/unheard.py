@@ -1,0 +1,177 @@
+"""The results of a live run that listeners have not heard yet: kept on disk, and told again after a crash.
+
+The last of them are saved with the state. What a slow listener leaves behind is moved into values of their own, so that
+the state stays small and nothing is dropped.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from ..domain.recovery import Kept, Restored, SavedResult, SavedUnheard, kept_result, saved_result
+from ..domain.signal import Cancelled, Closed, Event, Milestone, Opened, Scheduled
+from ..errors import StateError
+from ..events import subjects
+from ..events.receipt import Receipt
+from ..ports import StateStore
+from ..stores.versions import read_json
+
+KIND: Final = "unheard"
+BESIDE_STATE = 64
+"""How many results at most are saved with the state; older ones are moved, as many at a time."""
+
+_READERS: Final[Mapping[int, Callable[[bytes], SavedUnheard]]] = {1: partial(msgspec.json.decode, type=SavedUnheard)}
+
+
+class _Entry:
+    __slots__ = ("event", "receipt")
+
+    def __init__(self, event: Kept) -> None:
+        self.event = event
+        self.receipt: Receipt | None = None  # from the moment it is emitted
+
+
+class Unheard:
+    """The results that were saved and that not every listener has handled, oldest first and numbered.
+
+    Parameters
+    ----------
+    store, strategy, symbol
+        Where they are kept, and whose they are.
+
+    Attributes
+    ----------
+    results
+        How many results there were so far.
+    heard
+        How many of them, from the first on, every listener has handled.
+    store
+        As given.
+    """
+
+    def __init__(self, store: StateStore, strategy: str, symbol: str) -> None:
+        self.results = self.heard = 0
+        self.store = store
+        self._address = (strategy, symbol)
+        self._entries: dict[int, _Entry] = {}  # by number, in order
+        self._emitted = 0  # the number of the first that was not given to the listeners
+        self._moved: deque[tuple[int, int]] = deque()  # first number of each moved value, and the number behind it
+
+    # --- after a start ------------------------------------------------------------------------------------------
+
+    def load(self, found: Restored) -> list[str]:
+        """Read what an earlier process left; returns what is missing, as sentences. All of it is to be emitted again.
+
+        Raises
+        ------
+        StateError
+            When the place cannot be listed.
+        """
+        self.results, self.heard = found.results, found.heard
+        behind = found.results - len(found.undelivered)
+        numbered: dict[int, Kept] = dict(enumerate(found.undelivered, start=behind))
+        problems: list[str] = []
+        for key in self.store.keys(KIND, self._address):
+            try:
+                payload = self.store.read(KIND, key)
+                saved = None if payload is None else read_json(_READERS, payload, what=_name(key))
+            except (StateError, ValueError, msgspec.DecodeError) as error:
+                problems.append(f"{_name(key)} cannot be read, so they are not told again: {error}")
+                continue
+            if saved is not None:
+                self._moved.append((saved.first, saved.first + len(saved.results)))
+                numbered |= dict(enumerate(map(kept_result, saved.results), start=saved.first))
+        wanted = range(found.heard, found.results)
+        self._entries = {number: _Entry(numbered[number]) for number in wanted if number in numbered}
+        self._emitted = found.heard
+        if lost := len(wanted) - len(self._entries):
+            problems.append(f"{lost} results that listeners may not have heard are gone from the disk")
+            self._moved.append((self._first_beside(), behind))
+        return problems
+
+    @property
+    def events(self) -> list[Kept]:
+        """All of them, oldest first."""
+        return [entry.event for entry in self._entries.values()]
+
+    # --- while the run goes on ----------------------------------------------------------------------------------
+
+    def emitted(self, event: Event) -> None:
+        """Note that an event was given to the listeners just now."""
+        for number in range(self._emitted, self.results):
+            entry = self._entries.get(number)
+            if entry is not None and entry.event is event:
+                milestones = (subjects.partial_profit, subjects.partial_loss)
+                results = (subjects.signal_live, subjects.signal)
+                entry.receipt = Receipt(milestones if isinstance(event, Milestone) else results)
+                self._emitted = number + 1
+                return
+
+    def forget_heard(self) -> None:
+        """Forget those that every listener has handled."""
+        while self.heard < self.results:
+            entry = self._entries.get(self.heard)
+            if entry is not None and (entry.receipt is None or not entry.receipt.handled):
+                return
+            self._entries.pop(self.heard, None)
+            self.heard += 1
+
+    def make_room(self) -> None:
+        """Move the oldest into a value of their own, when there are too many to be saved with the state.
+
+        Raises
+        ------
+        StateError
+            When that cannot be saved; then they are still with the state of before.
+        """
+        while (waiting := self.results - self._first_beside()) > BESIDE_STATE:
+            first = self._first_beside()
+            behind = first + min(waiting, BESIDE_STATE)
+            saved = SavedUnheard(first=first, results=self._between(first, behind))
+            self.store.write(KIND, self._key(first), msgspec.json.encode(saved))
+            self._moved.append((first, behind))
+
+    def beside_state(self, events: Iterable[Kept] = ()) -> tuple[SavedResult, ...]:
+        """Those that are saved with the state, the new ones last."""
+        return (*self._between(self._first_beside(), self.results), *map(saved_result, events))
+
+    def add(self, events: tuple[Kept, ...]) -> None:
+        """Take in new results, which are on the disk and are emitted next."""
+        for event in events:
+            self._entries[self.results] = _Entry(event)
+            self.results += 1
+
+    def tidy(self, heard: int) -> None:
+        """Remove moved values that were heard, when the state on disk says that the first ``heard`` results were.
+
+        Raises
+        ------
+        StateError
+            When one cannot be removed.
+        """
+        while self._moved and self._moved[0][1] <= heard:
+            self.store.delete(KIND, self._key(self._moved[0][0]))
+            self._moved.popleft()
+
+    def _first_beside(self) -> int:
+        return max(self.heard, self._moved[-1][1] if self._moved else 0)
+
+    def _between(self, first: int, behind: int) -> tuple[SavedResult, ...]:
+        return tuple(saved_result(self._entries[number].event) for number in range(first, behind))
+
+    def _key(self, first: int) -> tuple[str, ...]:
+        return (*self._address, f"{first:012d}")
+
+
+def kept_of(events: Iterable[Event]) -> tuple[Kept, ...]:
+    """The results among events: all but those of quiet minutes, refusals and rejections."""
+    return tuple(event for event in events if isinstance(event, Scheduled | Opened | Closed | Cancelled | Milestone))
+
+
+def _name(key: tuple[str, ...]) -> str:
+    return f"the results of {' on '.join(key[:2])} from number {int(key[2])} on that listeners may not have heard"

@@ -1,0 +1,323 @@
+"""A fill rounded to the market's step is believed; while account and record may differ, nothing is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from minute_clock import MinuteClock
+from msgspec.structs import replace
+from order_events import MINUTE, cancelled, closed, holding, opened, scheduled
+from scenarios import ORIGIN, source
+from test_order_desk import ENTRY, Exchange, Life, closing, lives
+
+import bknb
+from bknb.brokers.paper_broker import PaperBroker, Trouble
+from bknb.domain.orders import MAX_CLOSES, Order, Report, own_prefix
+from bknb.domain.rounding import is_rounded
+
+
+@given(st.integers(1, 10**9), st.integers(0, 6), st.integers(0, 6), st.sampled_from([math.floor, round]))
+def test_what_a_market_makes_of_a_quantity_is_that_quantity(whole: int, decimals: int, fewer: int, to: Any) -> None:
+    asked = whole / 10**decimals
+    step = 10 ** max(decimals - fewer, 0)
+    rounded = to(asked * step) / step
+    assert is_rounded(rounded, asked) or rounded == 0.0
+
+
+@pytest.mark.parametrize("part", [0.0, 0.4, 0.5, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("asked", [1.0, 2.0, 0.37, 12.345])
+def test_another_quantity_is_not(part: float, asked: float) -> None:
+    if asked * part >= 0.1:
+        assert not is_rounded(round(asked * part, 6), asked)
+
+
+class Stepped(Exchange):
+    """An exchange that rounds what it is asked to trade down to its step."""
+
+    def __init__(self, step: float) -> None:
+        super().__init__()
+        self.step = step
+
+    async def place(self, order: Order) -> Report:
+        steps = math.floor(order.quantity / self.step + 1e-9)
+        if steps == 0:
+            raise bknb.BrokerError("below the smallest quantity", refused=True)
+        return await super().place(replace(order, quantity=round(steps * self.step, 9)))
+
+
+@pytest.mark.parametrize(
+    ("step", "quantity", "filled"),
+    [(0.001, 2.0014, 2.001), (0.001, 0.0014, 0.001), (1.0, 7.9, 7.0), (0.25, 90.1, 90)],
+)
+@pytest.mark.parametrize("position", ["long", "short"])
+def test_a_fill_rounded_to_the_step_is_believed(step: float, quantity: float, filled: float, position: str) -> None:
+    life = Life(broker=Stepped(step), quantity=quantity)
+
+    async def play() -> None:
+        await life.receive(opened(position=position))
+        assert abs(life.desk.position()) == filled
+        assert life.desk.disagreement == ""
+        await life.receive(closed(position=position))
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "filled", closing(): "filled"}
+    assert life.broker.position("BTCUSDT") == life.desk.position() == 0.0
+    assert (life.told, life.desk.disagreement) == ([], "")
+
+
+def test_what_rounding_leaves_is_not_closed_over_and_over() -> None:
+    """Reports rounded twice: a closing order for what was filled is filled by a little less."""
+
+    class Rounds(Exchange):
+        async def report(self, client_id: str, symbol: str) -> Report | None:
+            found = await super().report(client_id, symbol)
+            return None if found is None else replace(found, filled_quantity=found.filled_quantity * 0.9995)
+
+        async def place(self, order: Order) -> Report:
+            found = await super().place(order)
+            return replace(found, filled_quantity=found.filled_quantity * 0.9995)
+
+    life = lives(opened(), closed(), broker=Rounds())
+    assert life.received == {ENTRY: 1, closing(): 1}
+    assert (life.told, life.desk.disagreement, life.desk.position()) == ([], "", 0.0)
+
+
+async def pauses(life: Life, count: int) -> None:
+    """Until the desk has made so many pauses."""
+    for _ in range(10_000):
+        if len(life.slept) >= count:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError(f"{len(life.slept)} pauses")
+
+
+class Lying(Exchange):
+    """Says something else than what is, as long as it is told to; the rest is as it should be."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.answer: Any = answer
+
+    def lie(self, report: Any) -> Any:
+        return report if self.answer is None else self.answer(report)
+
+    async def place(self, order: Order) -> Any:
+        return self.lie(await super().place(order))
+
+    async def report(self, client_id: str, symbol: str) -> Any:
+        return self.lie(await super().report(client_id, symbol))
+
+
+LIES: dict[str, Any] = {
+    "twice as much": (lambda report: replace(report, filled_quantity=4.0), "4.0 of 2 are filled"),
+    "no number": (lambda report: replace(report, filled_quantity=math.nan), "nan of 2 are filled"),
+    "a text": (lambda report: replace(report, filled_quantity="2"), "2 of 2 are filled"),
+    "less than nothing": (lambda report: replace(report, filled_quantity=-1.0), "-1.0 of 2 are filled"),
+    "filled by nothing": (lambda report: replace(report, filled_quantity=0.0), "it is filled, by 0 of 2"),
+    "filled by half": (lambda report: replace(report, filled_quantity=1.0), "it is filled, by 1 of 2"),
+    "a price that is none": (lambda report: replace(report, average_price=math.nan), "its average price is nan"),
+    "a price below nothing": (lambda report: replace(report, average_price=-1.0), "its average price is -1.0"),
+    "another order": (lambda report: replace(report, client_id="zzz"), "it is about 'zzz'"),
+    "another status": (lambda report: replace(report, status="closed"), "no order has the status 'closed'"),
+    "a mapping": (lambda report: {"status": "filled"}, "a Report was expected, not {'status': 'filled'}"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_report_that_cannot_be_right_stops_entries_until_one_can(name: str) -> None:
+    lie, problem = LIES[name]
+    life = Life(broker=Lying(lie))
+
+    async def play() -> None:
+        life.desk.follow(opened())
+        await pauses(life, 6)
+        assert problem in life.desk.disagreement
+        assert len(life.told) == 1  # once, however often it is asked
+        (_, text), held = life.told[0], life.desk.position()
+        assert held == 0.0  # a number that cannot be right is not believed
+        assert problem in text
+        assert text.endswith(
+            "Nothing new is opened. Put it right at paper, then stop this run, delete order/sma/BTCUSDT from its state "
+            "and start it again"
+        )
+        life.broker.answer = None
+        assert await life.desk.settle(20.0)
+        assert life.desk.disagreement == ""
+        await life.receive(closed())
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "filled", closing(): "filled"}
+    assert life.broker.position("BTCUSDT") == 0.0
+
+
+def test_it_still_stops_entries_after_a_restart() -> None:
+    life = Life(broker=Lying(LIES["twice as much"][0]))
+
+    async def play() -> None:
+        life.desk.follow(opened())
+        await pauses(life, 2)
+        await life.desk.close(0.0)
+        life.desk = life.made()
+        await life.desk.start(holding(), when=50 * MINUTE)
+        assert "4.0 of 2 are filled" in life.desk.disagreement  # before anything was asked of the strategy
+
+    life.live(play)
+
+
+def test_an_order_nobody_answers_about_stops_entries_from_the_start_on() -> None:
+    class Away(Exchange):
+        away = False
+
+        async def report(self, client_id: str, symbol: str) -> Report | None:
+            if self.away:
+                raise ConnectionError("no route")
+            return await super().report(client_id, symbol)
+
+    broker = Away(script={"place": [Trouble(kind="lost_reply")]})
+    life = Life(broker=broker)
+
+    async def play() -> None:
+        broker.away = True
+        life.desk.follow(opened())
+        await pauses(life, 1)
+        assert life.desk.disagreement == ""  # it may be on its way
+        await life.desk.close(0.0)
+        life.desk = life.made()
+        await life.desk.start(holding(), when=50 * MINUTE)
+        assert "has not said yet what became of it" in life.desk.disagreement
+        broker.away = False
+        assert await life.desk.settle(20.0)
+        assert life.desk.disagreement == ""
+
+    life.live(play)
+
+
+def test_a_position_that_could_not_be_closed_stops_entries_and_says_what_to_do() -> None:
+    life = lives(opened(), closed(), broker=Exchange(script={"place": [None, *[Trouble(kind="refuse")] * MAX_CLOSES]}))
+    assert life.desk.disagreement == "2 BTCUSDT of 'a' are open and the record ended"
+    assert "close them by hand" in life.told[-1][1]
+    assert "delete order/sma/BTCUSDT" in life.told[-1][1]
+
+
+def test_a_closing_order_that_stays_unfilled_stops_entries_until_it_fills() -> None:
+    class Slow(Exchange):
+        slow = True
+
+        async def report(self, client_id: str, symbol: str) -> Report | None:
+            found = await super().report(client_id, symbol)
+            return (
+                replace(found, status="partly_filled", filled_quantity=0.0)
+                if self.slow and found is not None
+                else found
+            )
+
+        async def place(self, order: Order) -> Report:
+            found = await super().place(order)
+            return replace(found, status="partly_filled", filled_quantity=0.0) if order.purpose == "close" else found
+
+    life = Life(broker=Slow())
+
+    async def play() -> None:
+        await life.receive(opened())
+        life.desk.follow(closed())
+        await pauses(life, 3)
+        assert life.desk.disagreement == ""  # it may take a moment
+        await pauses(life, 8)
+        assert life.desk.disagreement.endswith("is partly_filled, however often the broker is asked")
+        life.broker.slow = False
+        assert await life.desk.settle(20.0)
+        assert life.desk.disagreement == ""
+
+    life.live(play)
+
+
+def test_an_order_of_ours_that_was_never_saved_stops_entries() -> None:
+    class Foreign(Exchange):
+        async def open_orders(self, symbol: str) -> list[Report]:
+            name = f"{own_prefix('sma', 'BTCUSDT')}oaaaa"
+            return [Report(client_id=each, symbol=symbol, status="accepted") for each in (name, "by hand")]
+
+    life = lives(broker=Foreign())
+    assert "that was never saved here" in life.desk.disagreement
+    assert [text.endswith("and start it again") for _, text in life.told] == [True]
+
+
+@pytest.mark.parametrize("answer", [None, 5, ["order"], [None]], ids=repr)
+def test_open_orders_that_are_none_are_reported_and_the_run_starts(answer: Any) -> None:
+    class Confused(Exchange):
+        async def open_orders(self, symbol: str) -> Any:
+            return answer
+
+    life = lives(opened(), broker=Confused())
+    assert life.statuses == {ENTRY: "filled"}
+    assert [f"a list of Reports, not {answer!r}" in text for _, text in life.told] == [True]
+
+
+def test_an_entry_that_is_cancelled_is_settled_though_its_reports_were_wrong() -> None:
+    life = Life(broker=Lying(LIES["twice as much"][0]))
+
+    async def play() -> None:
+        life.desk.follow(scheduled())
+        life.desk.follow(cancelled())
+        life.broker.answer = None
+        assert await life.desk.settle(20.0)
+        assert life.desk.disagreement == ""
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == life.desk.position() == 0.0
+
+
+# --- a live run -------------------------------------------------------------------------------------------------
+
+ROWS = [[ORIGIN + n * MINUTE, *[100.0] * 4, 5.0] for n in range(-60, 80)]
+
+
+def brief(when: Any, price: float) -> dict[str, Any]:
+    levels = {"price_take_profit": price * 1.15, "price_stop_loss": price * 0.85, "minute_estimated_time": 4}
+    return {"position": "long", **levels}
+
+
+class LyingOnPaper(PaperBroker):
+    """Reports twice what was filled of every order, for some minutes of the market."""
+
+    until = ORIGIN + 20 * MINUTE
+    now = 0
+
+    def saw(self, symbol: str, minute: Any) -> None:
+        self.now = minute.t
+        super().saw(symbol, minute)
+
+    def lie(self, report: Any) -> Any:
+        lies = self.now < self.until and report is not None
+        return replace(report, filled_quantity=report.filled_quantity * 2) if lies else report
+
+    async def report(self, client_id: str, symbol: str) -> Any:
+        return self.lie(await super().report(client_id, symbol))
+
+    async def cancel(self, client_id: str, symbol: str) -> Any:
+        return self.lie(await super().cancel(client_id, symbol))
+
+
+def test_a_run_opens_nothing_while_its_account_may_differ_and_goes_on_when_it_agrees() -> None:
+    broker = LyingOnPaper()
+    task = bknb.Live.background(
+        "BTCUSDT", strategy=bknb.add_strategy("brief", interval="1m", get_signal=brief), exchange=source(ROWS),
+        clock=MinuteClock(ORIGIN), until=ORIGIN + 60 * MINUTE, store=bknb.stores.memory(), broker=broker, quantity=1.0,
+    )  # fmt: skip
+    result = task.result(timeout=60)
+    first, second, *_ = [event for event in result.events if event.action == "opened"]
+    ended = next(event for event in result.events if event.action == "closed")
+    assert ended.when - first.when == 4 * MINUTE  # watched on meanwhile
+    assert second.when >= broker.until
+    assert [warning.split(" at ")[0].split(" from ")[0] for warning in result.warnings] == [
+        "new entries were stopped",
+        "account and record agree; entries are asked for again",
+    ]
+    assert any("its report cannot be right: 2.0 of 1 are filled" in error.message for error in result.errors)
+    assert broker.position("BTCUSDT") in (0.0, 1.0)
+    assert sum(order.side == "sell" for order in broker.orders.values()) >= 3
