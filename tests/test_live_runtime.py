@@ -398,7 +398,11 @@ def test_a_store_is_asked_only_for_the_trades_of_the_run() -> None:
     store = Watched()
     store.listed = []
     start(always(), store=store, until=ORIGIN + 5 * MINUTE).result(20)
-    assert store.listed == [(kind, ("get_signal", "BTCUSDT")) for kind in ("ended", "late")]
+    mine, all_of_a_kind = ("get_signal", "BTCUSDT"), ("signal", "schedule", "order")  # these have one value per run
+    assert store.listed == [
+        *((kind, mine) for kind in ("unheard", "ended", "late")),
+        *((kind, ()) for kind in all_of_a_kind),
+    ]
 
 
 # --- forks ------------------------------------------------------------------------------------------------------

@@ -12,9 +12,7 @@ from ..domain.orders import Order, finished, left_open
 from ..domain.recovery import (
     Owner,
     SavedPartial,
-    SavedSchedule,
     SavedSetup,
-    SavedSignal,
     line_to_resume,
     restore,
 )
@@ -24,7 +22,7 @@ from ..errors import StateError
 from ..ports import StateStore
 from .order_store import KIND as ORDER
 from .order_store import by_signal, read_orders
-from .persistence import decode
+from .saved_values import read_state, read_value
 
 Key = tuple[str, ...]
 _BUSY = ("signal", "schedule")
@@ -67,9 +65,7 @@ def unwatched(store: StateStore, watched: Collection[Key]) -> dict[Key, str]:
 def _unwatched(store: StateStore, key: Key) -> str:
     strategy, symbol = key
     try:
-        payloads = [store.read(kind, key) for kind in _BUSY]
-        signal = None if payloads[0] is None else decode(payloads[0], SavedSignal, "signal", key)
-        schedule = None if payloads[1] is None else decode(payloads[1], SavedSchedule, "schedule", key)
+        signal, schedule = read_state(store, key)
         orders = _unsettled(store, strategy, symbol)
     except StateError as error:
         return f"what {strategy!r} on {symbol} left in this store cannot be read: {error}"
@@ -136,8 +132,7 @@ def deleted_state(store: StateStore, owner: Owner, ended: Sequence[Closed | Canc
             f"put signal/{strategy}/{symbol} back from a copy; or, when nothing is open at the broker, forget them: "
             f"{_forget(key, ORDER, 'partial')}"
         )
-    payload = store.read("partial", key)
-    partial = None if payload is None else decode(payload, SavedPartial, "partial", key)
+    partial = read_value(store, "partial", key, SavedPartial)
     if partial is not None and not any(each.signal.id == partial.signal_id for each in ended):
         what = f"{partial.signal_id!r} was open, and its end was not saved"
     elif ended:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -12,7 +11,6 @@ from ..domain.lateness import Decision, late_orders
 from ..domain.lifecycle import Asking, Entering, Flat, Holding, Opening, State, Waiting, signals_of
 from ..domain.orders import key_of
 from ..domain.recovery import (
-    STATE_VERSION,
     Kept,
     Owner,
     Restored,
@@ -32,11 +30,10 @@ from ..domain.risk import OpenPosition
 from ..domain.signal import Cancelled, Closed, Event
 from ..errors import StateError
 from ..ports import StateStore
-from ..stores.versions import read_json
+from .saved_values import read_state, read_value
 from .unheard import Unheard, kept_of
 
 F = TypeVar("F")
-S = TypeVar("S", SavedSignal, SavedSchedule, SavedPartial, SavedPlaces)
 _ENDED = "ended"
 _LATE = "late"
 _HOLES = "hole"
@@ -102,10 +99,8 @@ class StateSaver:
         StateError
             When something cannot be read, or belongs to another strategy, exchange or symbol.
         """
-        signal = self._read("signal", SavedSignal)
-        schedule = self._read("schedule", SavedSchedule)
-        partial = self._read("partial", SavedPartial)
-        found = restore(signal, schedule, partial)
+        signal, schedule = read_state(self.store, self._key)
+        found = restore(signal, schedule, read_value(self.store, "partial", self._key, SavedPartial))
         for saved in (signal, schedule):
             if saved is not None:
                 self._check_owner(saved.owner, busy=not isinstance(found.state, Flat))
@@ -141,13 +136,9 @@ class StateSaver:
 
     def _all_of(self, kind: str, form: type[F]) -> Iterator[tuple[tuple[str, ...], F]]:
         for key in self.store.keys(kind, self._key):
-            payload = self.store.read(kind, key)
-            if payload is not None:
-                yield key, decode(payload, form, kind, key)
-
-    def _read(self, kind: str, form: type[S]) -> S | None:
-        payload = self.store.read(kind, self._key)
-        return None if payload is None else decode(payload, form, kind, self._key)
+            value = read_value(self.store, kind, key, form)
+            if value is not None:
+                yield key, value
 
     def _check_owner(self, saved: Owner, *, busy: bool) -> None:
         mine = self.owner if busy else msgspec.structs.replace(self.owner, execution=saved.execution)
@@ -388,11 +379,9 @@ def saved_places(store: StateStore, risk: str) -> list[OpenPosition]:
     StateError
         When the places, or one of their signals, cannot be read.
     """
-    key = (risk, "positions")
-    payload = store.read("risk", key)
-    if payload is None:
+    saved = read_value(store, "risk", (risk, "positions"), SavedPlaces)
+    if saved is None:
         return []
-    saved = decode(payload, SavedPlaces, "risk", key)
     taken = tuple(place for place in saved.positions if _still_there(store, place))
     if taken != saved.positions:
         save_places(store, risk, taken)
@@ -400,36 +389,10 @@ def saved_places(store: StateStore, risk: str) -> list[OpenPosition]:
 
 
 def _still_there(store: StateStore, place: OpenPosition) -> bool:
-    key = (place.strategy, place.symbol)
-    signal, schedule = store.read("signal", key), store.read("schedule", key)
-    found = restore(
-        None if signal is None else decode(signal, SavedSignal, "signal", key),
-        None if schedule is None else decode(schedule, SavedSchedule, "schedule", key),
-        None,
-    )
-    return any(row.id == place.signal_id for row in signals_of(found.state))
+    signal, schedule = read_state(store, (place.strategy, place.symbol))
+    return any(row.id == place.signal_id for row in signals_of(restore(signal, schedule, None).state))
 
 
 def save_places(store: StateStore, risk: str, positions: tuple[OpenPosition, ...]) -> None:
     """Save the places of a profile; on the disk when this returns."""
     store.write("risk", (risk, "positions"), msgspec.json.encode(SavedPlaces(risk=risk, positions=positions)))
-
-
-def decode(payload: bytes, form: type[F], kind: str, key: tuple[str, ...]) -> F:
-    """A saved value of some kind.
-
-    Raises
-    ------
-    StateError
-        When it is none, or a newer bknb wrote it.
-    """
-    read = partial(msgspec.json.decode, type=form)
-    versions = STATE_VERSION if form in (SavedSignal, SavedSchedule) else 1
-    readers: Mapping[int, Callable[[bytes], F]] = dict.fromkeys(range(1, versions + 1), read)
-    try:
-        return read_json(readers, payload, what=f"the saved {kind} of {' on '.join(key)}")
-    except (ValueError, msgspec.DecodeError) as error:
-        raise StateError(
-            f"the saved {kind} of {' on '.join(key)} is not what bknb saves there: {error}\n"
-            "it is left as it is; move it away by hand, or choose another store"
-        ) from None
