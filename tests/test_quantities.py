@@ -321,3 +321,25 @@ def test_a_run_opens_nothing_while_its_account_may_differ_and_goes_on_when_it_ag
     assert any("its report cannot be right: 2.0 of 1 are filled" in error.message for error in result.errors)
     assert broker.position("BTCUSDT") in (0.0, 1.0)
     assert sum(order.side == "sell" for order in broker.orders.values()) >= 3
+
+
+def test_an_entry_that_waits_is_cancelled_while_the_account_may_differ() -> None:
+    class Strange(LyingOnPaper):
+        def lie(self, report: Any) -> Any:
+            return replace(report, status="open") if self.now < self.until and report is not None else report
+
+        async def place(self, order: Order) -> Any:
+            return self.lie(await super().place(order))
+
+    def below(when: Any, price: float) -> dict[str, Any] | None:
+        return brief(when, price) | {"price_open": price * 0.97} if when.minute == 0 else None
+
+    broker = Strange()
+    task = bknb.Live.background(
+        "BTCUSDT", strategy=bknb.add_strategy("below", interval="1m", get_signal=below), exchange=source(ROWS),
+        clock=MinuteClock(ORIGIN), until=ORIGIN + 50 * MINUTE, store=bknb.stores.memory(), broker=broker, quantity=1.0,
+    )  # fmt: skip
+    result = task.result(timeout=60)
+    (ended,) = [event for event in result.events if event.action == "cancelled"]
+    assert (ended.reason, ended.when < broker.until) == ("stopped", True)
+    assert [order.status for order in broker.orders.values()] == ["cancelled"]

@@ -151,7 +151,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     client_id
         The order, as we called it.
     filled_quantity, average_price
-        In base and quote currency; ``None`` where nothing was filled yet.
+        In base and quote currency; the price is ``None`` where nothing was filled yet. A fill may be rounded to the
+        market's step; what else cannot be right is told, and stops new entries.
     broker_id
         The broker's own name for it.
     note
