@@ -310,6 +310,7 @@ def test_a_run_opens_nothing_while_its_account_may_differ_and_goes_on_when_it_ag
         clock=MinuteClock(ORIGIN), until=ORIGIN + 60 * MINUTE, store=bknb.stores.memory(), broker=broker, quantity=1.0,
     )  # fmt: skip
     result = task.result(timeout=60)
+    assert [event.action for event in result.events][:3] == ["opened", "closed", "opened"]  # nothing was even decided
     first, second, *_ = [event for event in result.events if event.action == "opened"]
     ended = next(event for event in result.events if event.action == "closed")
     assert ended.when - first.when == 4 * MINUTE  # watched on meanwhile
