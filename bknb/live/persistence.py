@@ -227,8 +227,7 @@ class StateSaver:
 
     def holes(self) -> list[tuple[int, int]]:
         """The ranges ``[first, end)`` of minutes (UTC ms) that earlier processes of this run went on without."""
-        payload = self.store.read(_HOLES, self._key)
-        return [] if payload is None else _decode(payload, list[tuple[int, int]], _HOLES, self._key)
+        return read_value(self.store, _HOLES, self._key, list[tuple[int, int]]) or []
 
     def save_holes(self, holes: list[tuple[int, int]]) -> None:
         """Save the ranges of minutes the run goes on without; raises ``StateError`` when they could not be saved."""
