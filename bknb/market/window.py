@@ -252,8 +252,8 @@ class Window:
         """The one-minute candles of a symbol that was loaded before."""
         return self._series[symbol, "1m"]
 
-    def newest(self, symbol: str, interval: str, limit: int, when: int) -> Candles:
-        """The ``limit`` newest candles that have closed at ``when``.
+    def newest(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool = True) -> Candles:
+        """The ``limit`` newest candles that have closed at ``when``; with ``wait`` none behind a hole still waited for.
 
         Raises
         ------
@@ -270,9 +270,9 @@ class Window:
                 block = series.candles.block[:, last - limit : last].copy()
                 block.setflags(write=False)
                 return Candles(block)
-        return self._newest_slowly(symbol, interval, limit, when)
+        return self._newest_slowly(symbol, interval, limit, when, wait=wait)
 
-    def _newest_slowly(self, symbol: str, interval: str, limit: int, when: int) -> Candles:
+    def _newest_slowly(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool) -> Candles:
         step = interval_ms(interval)
         if isinstance(limit, bool) or not hasattr(limit, "__index__") or limit.__index__() <= 0:
             raise UsageError(f"limit must be a whole number of candles above 0, got {limit!r}")
@@ -289,7 +289,7 @@ class Window:
             series = fetch_now(self.load_closed(symbol, interval, when, limit, since=since))
         elif self._growing and series.until < min(floor_to(when, step), floor_to(self.horizon, step)):
             series = fetch_now(self.load(symbol, interval, series.since))
-        if self._patience_ms and not series.regular:
+        if wait and self._patience_ms and not series.regular:
             series = self._awaited_of(series, symbol, interval, limit, when)
         last, lacking = series.available(when), self._lacks_newest(series, symbol, when)
         if last < limit or lacking:
@@ -363,7 +363,7 @@ class Window:
             last = series.closed(when)
             if count <= last <= len(series.candles):
                 return float(series.averages[last - 1])
-        candles = self.newest(symbol, "1m", count, when)
+        candles = self.newest(symbol, "1m", count, when, wait=False)
         return average_price(
             candles.high.tolist(), candles.low.tolist(), candles.close.tolist(), candles.volume.tolist()
         )
