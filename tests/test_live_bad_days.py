@@ -301,12 +301,17 @@ def test_minutes_that_are_gone_after_a_restart_are_told_and_kept_in_the_record()
     clock = SimulatedClock(at(200))
     only_newest = closed_by(clock, rows, missing=lambda minute, now: minute < now - 60)
     with Told() as heard:
-        again = lived(only_newest, asked_once(20), clock, until=250, store=store)
+        task = run_live(only_newest, asked_once(20), clock, until=250, store=store)
+        again = task.result(timeout=20)
     (hole,) = [event for event in heard if event.kind == "hole"]
     assert "110 minutes of X are missing: 2024-01-01 00:31 UTC .. 2024-01-01 02:20 UTC" not in hole.message
     assert "minutes of X are missing: 2024-01-01 00:30 UTC .. " in hole.message
     (gone,) = again.run_record.records.holes
     assert gone[0] == at(30)
+    assert (
+        task.facts["Minutes that never came"]
+        == f"{(gone[1] - gone[0]) // MINUTE}, the last before 2024-01-01 02:20 UTC"
+    )
     third = lived(only_newest, asked_once(20), SimulatedClock(at(250)), until=251, store=store)
     assert third.run_record.records.holes == [gone]
     assert third.warnings[0].startswith("before this start the run went on without ")
@@ -369,6 +374,7 @@ def test_a_stopped_run_with_a_position_of_which_nothing_comes_ends_and_says_so()
     with Told() as heard:
         task = run_live(get_candles, asked_once(20), clock, until=None, store=store)
         assert reached.wait(20)
+        assert task.facts["No minute since"] == "2024-01-01 00:40 UTC"
         task.stop()
         result = task.result(timeout=20)
     assert result.stopped

@@ -124,6 +124,7 @@ class LiveRun:
         self._tries = 0
         self._overdue_since: int | None = None  # the first look after the end of the run at which a candle was missing
         self._late = False
+        self._watching: CandleWatch | None = None
         self._held: tuple[int, int] | None = None  # minutes that are missing and still waited for
         self._stopped_at: int | None = None  # the clock when it was asked to stop
         self._troubles = Troubles(plan.settings.patience_minutes * MINUTE_MS)
@@ -143,6 +144,11 @@ class LiveRun:
         self._volume_seen: bool | None = None  # whether the source has reported a volume; None before the first minute
 
     mode: Final = "live"
+
+    @property
+    def silent_since(self) -> int | None:
+        """The moment (UTC ms) since when no minute has come, once that was told; ``None`` while minutes come."""
+        return None if self._watching is None else self._watching.silent_since
 
     @property
     def frame_name(self) -> None:
@@ -250,6 +256,11 @@ class LiveRun:
         return self._stream.window
 
     @property
+    def _watch(self) -> CandleWatch:
+        assert self._watching is not None  # since the state was restored  # noqa: S101
+        return self._watching
+
+    @property
     def _strategy_loop(self) -> StrategyLoop:
         assert self._loop is not None  # from waking up to the end  # noqa: S101
         return self._loop
@@ -273,7 +284,7 @@ class LiveRun:
         self.records.holes.extend(self._saving.holes())
         if self.records.holes:
             self.records.warn(earlier_holes_text(self.records.holes))
-        self._watch = self._make_watch(now)
+        self._watching = self._make_watch(now)
         self._retake_place(found.state)
         if plan.broker is not None:
             self.orders = await self._start_orders(plan.broker, found, now)

@@ -248,9 +248,9 @@ class _RecordingWindow(Window):
         """Put these minutes into memory."""
         self._series[symbol, "1m"] = Series(candles, step=MINUTE_MS, since=since, until=self.horizon)
 
-    def newest(self, symbol: str, interval: str, limit: int, when: int) -> Candles:
+    def newest(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool = True) -> Candles:
         """Return the newest candles, and record how far back they reach."""
-        candles = super().newest(symbol, interval, limit, when)
+        candles = super().newest(symbol, interval, limit, when, wait=wait)
         reach = len(candles) * interval_ms(interval)
         if reach > self.reach:
             self.reach, self.looked = reach, f"{len(candles)} x {interval} of {symbol}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
 from ..domain.execution import execution_model
+from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Opened, Scheduled, TickResult
 from ..engine.build import as_moment
@@ -108,11 +109,18 @@ class LiveTask(RunTask[TickResult]):
 
     @property
     def facts(self) -> dict[str, str]:
-        """Facts for a dashboard: where its state is stored, and whether it asks for entries."""
+        """Facts for a dashboard: its place on disk, whether it asks for entries, and what did not come."""
         entries = "paused" if self.paused else "none, it was stopped" if self._run.stopped else "asked for"
         if self._run.disagreement:
             entries = f"none: {self._run.disagreement}"
-        return {"State on disk": repr(self.plan.store), "Entries": entries}
+        facts = {"State on disk": repr(self.plan.store), "Entries": entries}
+        holes, silent_since = self._run.records.holes, self._run.silent_since
+        if holes:
+            count = sum(end - first for first, end in holes) // MINUTE_MS
+            facts["Minutes that never came"] = f"{count}, the last before {utc_text(holes[-1][1])}"
+        if silent_since is not None:
+            facts["No minute since"] = utc_text(silent_since)
+        return facts
 
     def snapshot(self) -> Result:
         """Return the result up to now."""
