@@ -27,6 +27,7 @@ from worlds import signals, walk
 import bknb
 from bknb.domain.recovery import SavedResult, SavedSchedule, SavedSignal, SavedUnheard, kept_result
 from bknb.live import unheard
+from bknb.live.ended_journal import EndedJournal
 from bknb.stores.file_store import FileStore
 from bknb.testing.brokers import FaultyBroker
 from bknb.testing.clocks import SimulatedClock
@@ -150,7 +151,8 @@ def left(folder: Path) -> dict[str, bytes]:
     """Everything on the disk, by kind and key; how often and when something was saved is not compared."""
     found = {}
     with FileStore(folder / "state") as store:
-        for kind in ("signal", "schedule", "risk", "ended", "late"):
+        found["ended"] = msgspec.json.encode(EndedJournal(store, KEY).load())
+        for kind in ("signal", "schedule", "risk", "late"):
             for key in store.keys(kind):
                 payload = store.read(kind, key)
                 assert payload is not None
@@ -210,7 +212,7 @@ def is_on_disk(folder: Path, line: str) -> bool:
     """Whether the result a listener received last equals the state on disk."""
     kind, _, signal_id, *_ = line.split()
     with FileStore(folder / "state") as store:
-        ended = any(key[:2] == KEY and key[2].endswith(f"-{signal_id}") for key in store.keys("ended"))
+        ended = any(end.signal.id == signal_id for end in EndedJournal(store, KEY).load())
         signal, schedule = store.read("signal", KEY), store.read("schedule", KEY)
         row = None if signal is None else msgspec.json.decode(signal, type=SavedSignal).signal
         opened = row is not None and row.id == signal_id

@@ -21,6 +21,7 @@ import bknb.brokers
 import bknb.exchanges
 import bknb.llm
 import bknb.stores
+from bknb.live.ended_journal import EndedJournal
 
 DECIDED = (
     "signal_id", "symbol", "position", "scheduled_at", "pending_at", "price_take_profit", "price_stop_loss"
@@ -84,7 +85,7 @@ def test_a_live_run_goes_on_from_a_database(old: Path) -> None:
     assert goes_on_from(task, "open", resumed.signal)
 
 
-def stored_ends(folder: Path) -> set[str]:
+def ended_files(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*.json") if "ended" in path.parts}
 
 
@@ -98,12 +99,15 @@ def goes_on_after_a_kill(old: Path) -> Any:
 
 
 def test_a_live_run_that_was_killed_goes_on(old: Path) -> None:
-    ended = stored_ends(old / "state-killed")
-    assert ended
+    saved = {name.removesuffix(".json").split("-", 1)[1] for name in ended_files(old / "state-killed")}
+    assert saved
     result = goes_on_after_a_kill(old).result()
     ends = [event.signal.id for event in result.events if event.action in ("closed", "cancelled")]
     assert len(ends) == len(set(ends))  # the one that ended in the kill counts once
-    assert ended <= stored_ends(old / "state-killed")
+    assert saved <= set(ends)
+    assert ended_files(old / "state-killed") == {"part-000001.json"}
+    with bknb.stores.FileStore(old / "state-killed") as store:
+        assert sorted(end.signal.id for end in EndedJournal(store, ("kept", "BTCUSDT")).load()) == sorted(ends)
 
 
 def test_orders_go_on(old: Path) -> None:

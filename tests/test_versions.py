@@ -20,10 +20,12 @@ import bknb
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.lifecycle import Flat, Waiting
 from bknb.domain.recovery import Owner, Restored
+from bknb.domain.signal import Cancelled
 from bknb.errors import BknbError, StateError
 from bknb.exchanges.bundle import read_manifest
 from bknb.history.partition import arrow
 from bknb.history.store import CandleStore, SeriesName
+from bknb.live.ended_journal import EndedJournal
 from bknb.live.order_store import SavedOrders
 from bknb.live.persistence import StateSaver, save_places, saved_places
 from bknb.live.unheard import BESIDE_STATE, Unheard
@@ -239,6 +241,20 @@ def read_unheard(folder: Path) -> object:
     return mine.events
 
 
+def write_ends(folder: Path) -> None:
+    cancelled = Cancelled(
+        symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=100.0,
+        signal=waiting(), reason="timeout", closed_at=0,
+    )  # fmt: skip
+    with FileStore(folder) as store:
+        EndedJournal(store, PLACE).append(cancelled)
+
+
+def read_ends(folder: Path) -> object:
+    with FileStore(folder) as store:
+        return EndedJournal(store, PLACE).load()
+
+
 def write_candles(folder: Path) -> None:
     pytest.importorskip("pyarrow")
     candles = Candles.from_rows([(minute * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0) for minute in range(3)])
@@ -290,6 +306,9 @@ FORMATS = {
     "a live run that waits": Format(write_waiting, read_live, payload_in_state("schedule", PLACE, next_number)),
     "results nobody heard": Format(
         write_unheard, read_unheard, payload_in_state("unheard", (*PLACE, f"{0:012d}"), more_members)
+    ),
+    "ends of a live run": Format(
+        write_ends, read_ends, payload_in_state("ended", (*PLACE, "part-000001"), next_number)
     ),
     "positions of a risk profile": Format(
         write_positions, read_positions, payload_in_state("risk", ("calm", "positions"), more_members)

@@ -191,6 +191,13 @@ class SavedLate(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: int
 
 
+class SavedEnds(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the trades and cancelled signals of a strategy on a symbol; version 1 was a single one, as it is."""
+
+    version: int = 2
+    ends: tuple[Closed | Cancelled, ...]
+
+
 class SavedPlaces(msgspec.Struct, frozen=True, kw_only=True):
     """The places taken in a risk profile."""
 

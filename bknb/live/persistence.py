@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -30,14 +30,13 @@ from ..domain.risk import OpenPosition
 from ..domain.signal import Cancelled, Closed, Event
 from ..errors import StateError
 from ..ports import StateStore
+from .ended_journal import EndedJournal
 from .saved_values import read_state, read_value
 from .unheard import Unheard, kept_of
 
 F = TypeVar("F")
-_ENDED = "ended"
 _LATE = "late"
 _HOLES = "hole"
-_ENDING: Any = Closed | Cancelled  # a union is no type for a type checker
 
 
 class _SavedAt(NamedTuple):
@@ -83,6 +82,7 @@ class StateSaver:
         self.last_minute: int | None = None
         self.last_asked: int | None = None
         self._key = (owner.strategy, owner.symbol)
+        self._ended = EndedJournal(store, self._key)
         self._saved: SavedState = Flat()
         self._decided_with: SavedSetup | None = None  # the newest signal of it
         self._heard = 0  # as the disk has it
@@ -120,14 +120,8 @@ class StateSaver:
         One whose signal is still open on the disk is removed: a crash came before the rest of its turn, and the run
         comes to an end of that signal again, perhaps at another moment.
         """
-        open_keys = {key_of(signal) for signal in signals_of(self._saved)}
-        found: list[Closed | Cancelled] = []
-        for key, event in self._all_of(_ENDED, _ENDING):
-            if key_of(event.signal) in open_keys:
-                self.store.delete(_ENDED, key)
-            else:
-                found.append(event)
-        return sorted(found, key=lambda event: event.when)
+        self._ended.load()
+        return self._ended.without({key_of(signal) for signal in signals_of(self._saved)})
 
     def late(self) -> dict[Decision, int]:
         """The orders of this run that earlier processes decided late; see :class:`bknb.engine.records.Records`."""
@@ -177,7 +171,7 @@ class StateSaver:
         kept = kept_of(events)
         for event in kept:
             if isinstance(event, Closed | Cancelled):
-                self._write_ended(event)
+                self._ended.append(event)
         self.unheard.forget_heard()
         quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and last_asked == self.last_asked
         if quiet and not kept and self.unheard.heard == self._heard:
@@ -269,11 +263,6 @@ class StateSaver:
 
     def _write(self, kind: str, value: SavedSignal | SavedSchedule | SavedPartial) -> None:
         self.store.write(kind, self._key, msgspec.json.encode(value))
-
-    def _write_ended(self, event: Closed | Cancelled) -> None:
-        # By moment and id: the same minute played again after a crash writes the same value once more.
-        key = (*self._key, f"{event.when:015d}-{event.signal.id}")
-        self.store.write(_ENDED, key, msgspec.json.encode(event))
 
     def _write_late(self, state: State) -> dict[Decision, int]:
         """Save the orders of a state that are late and were not before; a decision made again replaces its time."""

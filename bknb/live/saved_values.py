@@ -39,14 +39,26 @@ def read_state(store: StateStore, key: tuple[str, ...]) -> tuple[SavedSignal | N
     return read_value(store, "signal", key, SavedSignal), read_value(store, "schedule", key, SavedSchedule)
 
 
+def decode_saved(readers: Mapping[int, Callable[[bytes], F]], payload: bytes, kind: str, key: tuple[str, ...]) -> F:
+    """What the reader of its version makes of a value that a store has under this kind and key.
+
+    Raises
+    ------
+    StateError
+        When it is something else, or a newer bknb wrote it; it is left as it is.
+    """
+    what = f"the saved {kind} of {' on '.join(key)}"
+    try:
+        return read_json(readers, payload, what=what)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise StateError(
+            f"{what} is not what bknb saves there: {error}\n"
+            "it is left as it is; move it away by hand, or choose another store"
+        ) from None
+
+
 def _decode(payload: bytes, form: type[F], kind: str, key: tuple[str, ...]) -> F:
     read = partial(msgspec.json.decode, type=form)
     versions = STATE_VERSION if form in (SavedSignal, SavedSchedule) else 1
     readers: Mapping[int, Callable[[bytes], F]] = dict.fromkeys(range(1, versions + 1), read)
-    try:
-        return read_json(readers, payload, what=f"the saved {kind} of {' on '.join(key)}")
-    except (ValueError, msgspec.DecodeError) as error:
-        raise StateError(
-            f"the saved {kind} of {' on '.join(key)} is not what bknb saves there: {error}\n"
-            "it is left as it is; move it away by hand, or choose another store"
-        ) from None
+    return decode_saved(readers, payload, kind, key)
