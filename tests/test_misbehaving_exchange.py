@@ -31,7 +31,7 @@ MINUTE = 60_000
 START = 1_704_067_200_000  # 2024-01-01 00:00 UTC
 SERIES = SeriesName("binance", "BTC/USDT", "1m")
 FAULTS: tuple[Fault, ...] = get_args(Fault)
-QUICK = tuple(fault for fault in FAULTS if fault != "slow")  # an answer that is only slow is a right one
+QUICK = tuple(fault for fault in FAULTS if fault not in ("slow", "other prices"))  # slow is right; prices: see below
 
 
 def at(minute: int) -> int:
@@ -212,6 +212,18 @@ def test_an_empty_last_page_is_not_the_end(tmp_path: Path) -> None:
     assert CandleStore(tmp_path).absent(SERIES, at(0), at(2500)) == ()
 
 
+def test_candles_that_are_answered_twice_with_different_values_are_told(tmp_path: Path) -> None:
+    """One answer with wrong prices that are possible cannot be told from a right one; two that differ are told."""
+    with LocalBinance(DemoSource(), now=lambda: at(4000), absent=[(at(500), at(510))]) as server:
+        server.oldest = at(-2000)
+        server.faults.extend([None, "other prices"])  # the second question is about the hole, from candles before it
+        done = download(exchange(server, tmp_path), 0, 900)
+    assert done.complete
+    check(done, tmp_path, 0, 900, [(at(500), at(510))])
+    (told,) = [note for note in done.warnings if "other values" in note]
+    assert "candles were answered with other values than before, the first at 2024-01-01 08:19 UTC" in told
+
+
 # --- sources that answer by intervals -------------------------------------------------------------------------------
 
 
@@ -245,6 +257,25 @@ def test_a_hole_longer_than_a_page_is_found_absent(hole: tuple[int, int], tmp_pa
     assert source.store.absent(series, at(0), at(2500)) == ((at(max(first, 0)), at(end)),)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [0.2, 0.6, 0.9])
+def test_an_exchange_that_often_answers_nothing_has_shown_nothing_with_it(rate: float, tmp_path: Path) -> None:
+    class OftenEmpty(ByIntervals):
+        async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
+            answer = await super().get_candles(symbol, interval, since, limit)
+            return Candles.empty() if chance.random() < rate else answer
+
+    candles, complete = truth(0, 1500, []), 0
+    for seed in range(30):
+        chance = random.Random(seed)  # noqa: S311
+        source = StoredSource(OftenEmpty(candles), CandleStore(tmp_path / str(seed)), now=lambda: at(1500))
+        series = SeriesName("mine", "BTCUSDT", "1m")
+        asyncio.run(source.fill(series, "BTCUSDT", at(0), at(1000)))
+        assert source.store.absent(series, at(0), at(1000)) == ()
+        complete += source.store.missing(series, at(0), at(1000)) == ()
+    assert rate == 0.9 or complete > 15
+
+
 # --- what is proven -------------------------------------------------------------------------------------------------
 
 
@@ -257,9 +288,9 @@ def test_two_answers_must_agree_about_the_hole() -> None:
     evidence.answered(0, 10, moments(0, 10, 50, 60))
     evidence.answered(0, 10, moments(0, 10, 50, 60))  # the same question once more is one answer
     evidence.answered(10, 10, moments(10, 60))
-    assert evidence.proven_until((20, 50), anchored=True, later=True, limit=10) == 20
+    assert evidence.proven_until((20, 50), anchored=True, later=True) == 20
     evidence.answered(10, 10, moments(10, 50, 60))
-    assert evidence.proven_until((20, 50), anchored=True, later=True, limit=10) == 50
+    assert evidence.proven_until((20, 50), anchored=True, later=True) == 50
 
 
 def test_the_newest_candles_prove_nothing_about_those_before() -> None:
@@ -267,20 +298,45 @@ def test_the_newest_candles_prove_nothing_about_those_before() -> None:
     evidence.answered(0, 5, moments(70, 80, 90))
     evidence.answered(-10, 5, moments(70, 80, 90))
     evidence.answered(-10, 2, moments(70, 80))
-    assert evidence.proven_until((0, 70), anchored=False, later=True, limit=5) == 0
+    assert evidence.proven_until((0, 70), anchored=False, later=True) == 0
     evidence.answered(100, 5, moments(100))
-    assert evidence.proven_until((0, 70), anchored=False, later=True, limit=5) == 70
-    assert evidence.proven_until((0, 70), anchored=True, later=True, limit=5) == 0
+    assert evidence.proven_until((0, 70), anchored=False, later=True) == 70
+    assert evidence.proven_until((0, 70), anchored=True, later=True) == 0
 
 
-def test_empty_answers_count_only_where_no_answer_reaches_beyond_its_page() -> None:
+def test_empty_answers_count_only_beside_answers_to_questions_for_known_candles() -> None:
     evidence = Evidence(step=10)
-    for since in (0, -10, -20):
+    for since in (0, -10, -20, -30, -40, -50):
         evidence.answered(since, 5, moments())
-    assert evidence.proven_until((0, 200), anchored=False, later=True, limit=5) == 30
-    assert evidence.proven_until((0, 200), anchored=False, later=False, limit=5) == 0
+    hole = (0, 200)
+    assert evidence.silent_until(hole, 5) == 0
+    for _ in range(6):
+        evidence.controlled(held=True)
+    assert evidence.silent_until(hole, 5) == 10
+    assert evidence.proven_until(hole, anchored=False, later=True) == 0
+    evidence.known(moments(-60, 200))
+    assert evidence.silent_until(hole, 5) == 10
+    evidence.known(moments(-20))  # this one was asked for, and the answer was empty
+    assert evidence.silent_until(hole, 5) == 0
+
+
+def test_empty_answers_do_not_count_where_one_was_empty_that_should_not_have_been() -> None:
+    evidence = Evidence(step=10)
+    for since in (0, -10, -20, -30, -40, -50):
+        evidence.answered(since, 5, moments())
+        evidence.controlled(held=True)
+    assert evidence.silent_until((0, 200), 5) == 10
+    evidence.controlled(held=False)
+    assert evidence.silent_until((0, 200), 5) == 0
+
+
+def test_empty_answers_do_not_count_where_an_answer_reaches_beyond_its_page() -> None:
+    evidence = Evidence(step=10)
+    for since in (0, -10, -20, -30, -40, -50):
+        evidence.answered(since, 5, moments())
+        evidence.controlled(held=True)
     evidence.answered(300, 5, moments(300, 900))
-    assert evidence.proven_until((0, 200), anchored=False, later=True, limit=5) == 0
+    assert evidence.silent_until((0, 200), 5) == 0
 
 
 # --- marks of earlier versions --------------------------------------------------------------------------------------

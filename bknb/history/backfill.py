@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +28,8 @@ from ..market.paging import Paging
 from ..market.quality import CandleRequest, audit
 from ..market.sessions import Sessions, sessions_of
 from ..ports import CandleSource
-from .evidence import ENOUGH, Evidence
+from .answer_faults import LACKED_CANDLES, SINCE_IGNORED, AnswerFaults
+from .evidence import ENOUGH, Evidence, question_about
 from .partition import SeriesName
 from .store import CandleStore, Stored, runs, united
 
@@ -132,7 +133,7 @@ class Backfill:
         self._parts: list[Candles] = []
         self._marks: list[Range] = []  # absent
         self._doubted: list[Range] = []  # asked about, and not proven
-        self._unusable: dict[str, list[int]] = defaultdict(list)  # what was wrong with an answer -> questions
+        self._faults = AnswerFaults(series)
         self.result = BackfillResult()
 
     async def fill(self, ranges: tuple[Range, ...]) -> BackfillResult:
@@ -155,7 +156,7 @@ class Backfill:
                     await self._examine(since, min(until, self._settled), evidence)
         finally:
             self._save()
-            self._tell_unusable()
+            self.result.notes.extend(self._faults.notes())
         return self.result
 
     # --- pages --------------------------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ class Backfill:
         if len(candles) or not len(answer) or int(answer.timestamp.max()) >= end:
             evidence.answered(at, limit, candles.timestamp)
         else:
-            self._unusable["ended before the moment they were asked for: `since` was ignored"].append(at)
+            self._faults.unusable(SINCE_IGNORED, at)
         return candles
 
     def _usable(self, answer: Candles, at: int, end: int) -> Candles:
@@ -232,9 +233,11 @@ class Backfill:
         """Ask about every hole until its candles came, it is absent, or it cannot be known."""
         step, limit = self._series.step, self._size()
         times = await self._times(since, until)
+        evidence.known(times)
         done: list[Range] = []  # absent, closed, or given up
         tries: dict[Range, int] = defaultdict(int)
-        stored_after = bool(len(self._store.read(self._series, until, until + _YEAR_MS)))
+        after = self._store.read(self._series, until, until + _YEAR_MS).timestamp[:1]
+        silent: list[Range] = []  # absent because answers were empty, as long as none was that should not have been
         asked_for_newer = False
         pending = _holes(times, since, until, step, done)
         while pending:
@@ -247,16 +250,17 @@ class Backfill:
             before = times[max(0, at - _ANCHORS) : at]
             before = before[before >= first - _NEAR * step]
             begins, ends = not len(before) or int(before[-1]) != first - step, end == until
-            later = not ends or stored_after or evidence.newest >= end
-            absent = evidence.proven_until(
-                hole, anchored=bool(len(before)), later=later, limit=limit, begins=begins, ends=ends
-            )
+            later = not ends or len(after) > 0 or evidence.newest >= end
+            absent = evidence.proven_until(hole, anchored=bool(len(before)), later=later, begins=begins, ends=ends)
+            is_silent = absent == first and later and not len(before)
+            if is_silent:
+                absent = evidence.silent_until(hole, limit)
             if absent > first and not len(before) and await self._has_longer(hole):
                 done.append(pending.popleft())
                 self._give_up(hole, later=later, is_newest=True)
                 continue
             if absent > first:
-                self._marks.append((first, absent))
+                (silent if is_silent else self._marks).append((first, absent))
                 done.append((first, absent))
                 pending.popleft()
                 if absent < end:
@@ -274,9 +278,12 @@ class Backfill:
                 done.append(pending.popleft())
                 self._give_up(hole, later=later, is_newest=is_newest)
                 continue
-            question = _question(first, before, number, step)
+            question = question_about(first, before, number, step)
             fewer = limit if len(before) else evidence.limit(hole, question, limit, ends=ends)
             candles = await self._answer(question, fewer, evidence)
+            if later and not len(before):
+                await self._control(candles, [*times[times >= end][:1], *after, evidence.newest], evidence)
+            await self._compare(candles)
             new = _between(candles, since, until)
             new = new.take(~np.isin(new.timestamp, times))
             if not len(new):
@@ -285,12 +292,33 @@ class Backfill:
             if end - first > limit * step:  # there is more than one answer holds
                 await self._collect(max(first, int(new.timestamp[-1]) + step), end, evidence)
             times = await self._times(since, until)
+            evidence.known(times)
             pending = _holes(times, since, until, step, done)
+        self._conclude(silent, times, evidence)
+
+    def _conclude(self, silent: list[Range], times: NDArray[np.int64], evidence: Evidence) -> None:
+        """Mark what empty answers have proven, if they still do; note the answers that lacked candles."""
+        if evidence.silence_is_nothing:
+            for hole in silent:
+                self._give_up(hole, later=True, is_newest=False)
+        else:
+            self._marks.extend(silent)
         for question, begun in sorted(evidence.late):
             if np.searchsorted(times, question) < np.searchsorted(times, begun):
-                self._unusable["lacked candles they were asked for: `since` was ignored, or a part was lost"].append(
-                    question
-                )
+                self._faults.unusable(LACKED_CANDLES, question)
+
+    async def _control(self, answer: Candles, known: Sequence[int], evidence: Evidence) -> None:
+        """After an empty answer, ask for the first of these moments, whose candle is known, to see what empty means."""
+        if not len(answer):
+            candles = await self._answer(int(known[0]), self._size(), evidence)
+            evidence.controlled(held=len(candles) > 0)
+
+    async def _compare(self, candles: Candles) -> None:
+        """Note the candles that were answered otherwise before."""
+        if len(candles):
+            first, last = candles.timestamp[[0, -1]].tolist()
+            stored = await asyncio.to_thread(self._store.read, self._series, first, last + self._series.step)
+            self._faults.compare(candles, stored)
 
     async def _has_longer(self, hole: Range) -> bool:
         """Whether the exchange has daily candles in a hole: the others are then out of its reach, not absent."""
@@ -309,25 +337,10 @@ class Backfill:
 
     def _give_up(self, hole: Range, *, later: bool, is_newest: bool) -> None:
         self._doubted.append(hole)
-        what = f"{self._series}: {utc_text(hole[0])} .. {utc_text(hole[1])}"
         if is_newest:
-            self.result.notes.append(
-                f"{what} is out of reach: asked for it, the exchange answered candles from its end on, and nothing "
-                "proves that none were before: it keeps no more, ignores `since`, or began there; it stays missing"
-            )
+            self._faults.out_of_reach(hole)
         elif later:
-            self.result.notes.append(
-                f"{what} is not known: no candle came, and no two answers prove that there is none; it stays missing, "
-                "and is asked for again next time"
-            )
-
-    def _tell_unusable(self) -> None:
-        for what, questions in self._unusable.items():
-            answers = "1 answer" if len(questions) == 1 else f"{len(questions)} answers"
-            self.result.notes.append(
-                f"{self._series}: {answers} {what}; nothing is concluded from that; the first was asked for "
-                f"{utc_text(questions[0])}"
-            )
+            self._faults.unknown(hole)
 
     # --- saving -------------------------------------------------------------------------------------------------
 
@@ -366,13 +379,6 @@ class Backfill:
                 doubted=doubted if self._revise else (),
             )
             self.result.count(stored)
-
-
-def _question(first: int, before: NDArray[np.int64], number: int, step: int) -> int:
-    """Where the next question about a hole begins: each time at another candle before it, where one is known."""
-    if number < len(before):
-        return int(before[-1 - number])
-    return (int(before[0]) if len(before) else first + step) - (number - len(before) + 1) * step
 
 
 def _holes(times: NDArray[np.int64], since: int, until: int, step: int, done: list[Range]) -> deque[Range]:

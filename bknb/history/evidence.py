@@ -7,7 +7,9 @@ memory. Both answers must agree where the hole begins and ends and differ in whe
 that parts that both lost by chance do not add up to a hole.
 
 Some exchanges answer the next ``limit`` candles, others those of the next ``limit`` intervals. No answer of the latter
-spans a hole longer than a page; there, two answers that end at the same candle count, and several empty ones.
+spans a hole longer than a page; there, two answers that end at the same candle count, and several empty ones. Empty
+answers count as long as every question for a moment whose candle is known was answered with candles, and only beside
+as many such questions: an exchange that answers nothing now and then has shown nothing with it.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from ..market.gaps import gaps
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from ..domain.ranges import Range
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 ENOUGH: Final = 2
 _FEWER: Final = 17  # so many candles fewer make another answer of it
 _EMPTY_ENOUGH: Final = 3  # empty answers prove less than those with candles
+_RELIABLE: Final = 6  # so many empty answers, and answers to questions for known candles, show that the former mean it
 
 
 class _Leading(NamedTuple):
@@ -48,16 +52,18 @@ class Evidence:
     ----------
     newest : int
         Open time of the newest candle that any answer held, UTC ms.
+    silence_is_nothing : bool
+        Whether an answer was empty although a candle was asked for.
 
     Examples
     --------
     >>> import numpy as np
     >>> evidence = Evidence(step=10)
     >>> evidence.answered(0, 20, np.array([0, 10, 50, 60]))
-    >>> evidence.proven_until((20, 50), anchored=True, later=True, limit=20)
+    >>> evidence.proven_until((20, 50), anchored=True, later=True)
     20
     >>> evidence.answered(10, 20, np.array([10, 50, 60]))
-    >>> evidence.proven_until((20, 50), anchored=True, later=True, limit=20)
+    >>> evidence.proven_until((20, 50), anchored=True, later=True)
     50
     """
 
@@ -66,7 +72,9 @@ class Evidence:
         self._inside: dict[Range, set[int]] = defaultdict(set)  # hole -> first candles of the answers
         self._leading: dict[int, list[_Leading]] = defaultdict(list)  # first candle -> answers
         self._trailing: dict[int, dict[int, int]] = defaultdict(dict)  # end of the last candle -> question -> its end
-        self._empty: list[int] = []  # questions
+        self._empty: dict[int, int] = {}  # question -> its end
+        self._empties = self._controls = 0
+        self.silence_is_nothing = False
         self._jumps = False  # the source answers the next candles there are, however far away
         self.newest = -1
 
@@ -74,7 +82,8 @@ class Evidence:
         """An answer to the question for ``limit`` candles from ``since`` on; ``times`` ascend, from ``since``."""
         end = since + limit * self._step
         if not len(times):
-            self._empty.append(since)
+            self._empty[since] = end
+            self._empties += 1
             return
         first, last = int(times[0]), int(times[-1])
         self.newest = max(self.newest, last)
@@ -87,7 +96,7 @@ class Evidence:
             self._trailing[last + self._step][since] = end
 
     def proven_until(
-        self, hole: Range, *, anchored: bool, later: bool, limit: int, ends: bool = False, begins: bool = False
+        self, hole: Range, *, anchored: bool, later: bool, ends: bool = False, begins: bool = False
     ) -> int:
         """How far a hole is absent from its beginning on, UTC ms; its beginning: nothing is proven.
 
@@ -99,8 +108,6 @@ class Evidence:
             Whether a candle before it is known: an answer that covers the hole then holds one.
         later
             Whether the exchange has shown a candle after the hole.
-        limit
-            Candles of a question.
         begins, ends
             Whether the hole begins, or ends, where the range does and not at a candle.
         """
@@ -118,11 +125,42 @@ class Evidence:
         reached = [reach for reach in self._trailing.get(first, {}).values() if first < reach <= end]
         if len(reached) >= ENOUGH:
             return min(reached)
-        length = limit * self._step
-        empty = [since for since in self._empty if since <= first < since + length <= end]
-        if not anchored and len(empty) >= _EMPTY_ENOUGH:
-            return min(empty) + length
         return first
+
+    def silent_until(self, hole: Range, limit: int) -> int:
+        """How far a hole before which no candle is known is absent because answers about it were empty, UTC ms.
+
+        Its beginning: nothing is proven. A later answer may show that empty answers prove nothing.
+
+        Parameters
+        ----------
+        hole
+            A range without candles.
+        limit
+            Candles of a question.
+        """
+        empty = self.empty(hole, limit)
+        proven = len(empty) >= _EMPTY_ENOUGH and min(self._empties, self._controls) >= _RELIABLE
+        if self._jumps or self.silence_is_nothing or not proven:
+            return hole[0]
+        return min(empty) + limit * self._step
+
+    def empty(self, hole: Range, limit: int) -> list[int]:
+        """The questions for the beginning of a hole, and not beyond its end, that were answered with nothing."""
+        first, end = hole
+        length = limit * self._step
+        return [since for since in self._empty if since <= first < since + length <= end]
+
+    def controlled(self, *, held: bool) -> None:
+        """A question for a candle that is known was answered, with candles or with nothing."""
+        self._controls += held
+        self.silence_is_nothing = self.silence_is_nothing or not held
+
+    def known(self, times: NDArray[np.int64]) -> None:
+        """The open times of candles that are known by now, ascending: an answer may have been empty for one of them."""
+        questions = np.array(list(self._empty.items()), dtype=np.int64).reshape(-1, 2)
+        first, behind = times.searchsorted(questions).T
+        self.silence_is_nothing = self.silence_is_nothing or bool((first < behind).any())
 
     @property
     def late(self) -> list[Range]:
@@ -155,3 +193,22 @@ class Evidence:
             for (first, end), questions in self._inside.items()
             if (first == hole[0] or (begins and first <= hole[0])) and (end == hole[1] or (ends and end >= hole[1]))
         ]
+
+
+def question_about(first: int, before: NDArray[np.int64], number: int, step: int) -> int:
+    """Where a question about a hole begins (UTC ms): each time at another candle before it, where one is known.
+
+    Parameters
+    ----------
+    first
+        Where the hole begins, UTC ms.
+    before
+        Open times of candles shortly before it, ascending.
+    number
+        How many questions came before.
+    step
+        Length of a candle, milliseconds.
+    """
+    if number < len(before):
+        return int(before[-1 - number])
+    return (int(before[0]) if len(before) else first + step) - (number - len(before) + 1) * step

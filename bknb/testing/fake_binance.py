@@ -50,6 +50,7 @@ Fault = Literal[
     "hole inside",
     "seconds",
     "shifted",
+    "other prices",
 ]
 
 
@@ -353,6 +354,8 @@ def _spoiled(rows: list[list[Any]], fault: Fault | None) -> list[list[Any]]:
         return [[row[0] // 1000, *row[1:]] for row in rows]
     if fault == "shifted":
         return [[row[0] + 1000, *row[1:]] for row in rows]
+    if fault == "other prices":
+        return [[row[0], *(repr(float(price) * 1.01) for price in row[1:5]), *row[5:]] for row in rows]
     if fault == "nulls" and rows:
         return [*rows[:-1], [rows[-1][0], None, None, None, None, None, *rows[-1][6:]]]
     if fault == "bad candle" and rows:
