@@ -208,6 +208,16 @@ def download(
     KeyboardInterrupt
         It was interrupted. What came before stays stored.
 
+    Notes
+    -----
+    A moment is absent when two answers that cover it lack it, or when the exchange answers nothing for it time and
+    again and, asked in between, answers every question for a candle that is known. An answer that ignores where it was
+    to begin, lacks a part or is garbled is noticed, asked for again and told.
+
+    Prices are stored as they come. Those that no candle can have are refused, and a candle that is answered twice with
+    different values is told; a wrong price that is possible and comes once cannot be told from a right one.
+    ``again=True`` compares everything with a second answer.
+
     Examples
     --------
     >>> import bknb, tempfile
