@@ -2,9 +2,10 @@
 
 ``python tests/soak.py FOLDER [--days 60] [--pairs 20]`` plays lives of one process after the other on the same state:
 each ends by a kill at a change of the disk, by a stop, or where it was told to end; the next begins some time later.
-Meanwhile the exchange answers nothing, raises, or has the newest candles late; some minutes never come; the computer
-sleeps; the disk is full; the broker refuses, fills in part and loses answers; strategies and listeners raise, and
-listeners are slow. The figures are printed as one line of JSON; ``wrong`` holds what differs from the backtests.
+Meanwhile the exchange answers nothing, raises, does not answer, or has the newest candles late; some minutes never
+come; the computer sleeps; the disk is full; the broker refuses, fills in part and loses answers; strategies and
+listeners raise, and listeners are slow. The figures are printed as one line of JSON; ``wrong`` holds what differs from
+the backtests.
 
 Time is simulated and goes on when somebody waits. ``--step`` minutes pass at least with each wait: 1 is the clock of a
 run as it is, more makes a long soak shorter, for several minutes are then caught up at once.
@@ -34,14 +35,13 @@ import numpy as np
 from scenarios import MINUTE, ORIGIN
 
 import bknb
-from bknb.domain.reconcile import postponed
+from bknb.domain.lateness import Decision
 from bknb.domain.recovery import Owner
 from bknb.domain.signal import Cancelled, Closed
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records
 from bknb.live.ended_journal import EndedJournal
-from bknb.live.order_store import SavedOrders
 from bknb.live.persistence import StateSaver
 from bknb.market.candles import Candles
 from bknb.stores.disk import Disk
@@ -52,17 +52,14 @@ from bknb.testing.faults import end_process
 LOADED = (bknb.Live, bknb.backtest, bknb.brokers.paper)  # once, before anybody is forked
 DAY = 1440 * MINUTE
 BEFORE = 1440  # minutes before the first moment, for look-backs
-SETTINGS = {"schedule_await_minutes": 90, "get_candles_retry_delay_ms": 0, "count_tries": False}
-MARKET_TROUBLE = {"raises": 0.01, "answers nothing": 0.01}
+SETTINGS = {"schedule_await_minutes": 90, "get_candles_retry_delay_ms": 0, "get_candles_timeout_seconds": 1}
+MARKET_TROUBLE = {"raises": 0.01, "answers nothing": 0.01, "never answers": 0.0}
 LATE, LONGEST_DELAY = 1 / 300, 6  # of all minutes; whole minutes
 NEVER_COMES, LONGEST_HOLE = 1 / 2_000, 45
 ASLEEP = 1 / 1_000  # of all waits
 BROKER_TROUBLE = {
-    "refuse": 0.02,
     "lost_request": 0.03,
     "lost_reply": 0.03,
-    "partly": 0.03,
-    "partly_cancelled": 0.03,
 }
 DISK_TROUBLE = 1 / 200  # of all changes
 STRATEGY_RAISES, LISTENER_RAISES, LISTENER_IS_SLOW = 1 / 50, 1 / 20, 1 / 50
@@ -139,6 +136,8 @@ class TroubledMarket:
                 self._told[trouble] = self._told.get(trouble, 0) + 1
                 if trouble == "raises":
                     raise ConnectionError("the line is dead")
+                if trouble == "never answers":
+                    await asyncio.Event().wait()
                 return Candles.empty()
         answer = await self._market.get_candles(symbol, interval, since, limit)
         if not len(answer):
@@ -406,21 +405,8 @@ def plain(end: Any) -> dict[str, Any]:
     return msgspec.to_builtins(msgspec.structs.replace(end, mode="live", frame=None))  # type: ignore[no-any-return]
 
 
-def carried_out_late(soak: Soak, market: Market, start: int) -> dict[str, dict[int, int]]:
-    """The decisions that the next life, at ``start``, carries out late: of each symbol, moment -> when, UTC ms."""
-    found = {}
-    with FileStore(soak.folder / "state") as store:
-        for symbol in market.symbols:
-            owner = Owner(strategy=f"soak-{symbol}", exchange="soak", symbol=symbol, execution=model_of(symbol))
-            state = StateSaver(store, owner, all_delivered=lambda: True).restore().state
-            orders = SavedOrders(store, owner.strategy, symbol, on_problem=lambda _kind, _text: None)
-            orders.load()
-            found[symbol] = dict.fromkeys(postponed(state, orders.signals, now=start).moments, start)
-    return found
-
-
-def undisturbed(soak: Soak, market: Market, symbol: str, late: dict[int, int]) -> Records:
-    """The records of a backtest; decisions that a restarted life carried out late are late there, too."""
+def undisturbed(soak: Soak, market: Market, symbol: str, late: dict[Decision, int]) -> Records:
+    """The records of a backtest; orders that a restarted life carried out late are late there, too."""
     plan = plan_backtest(
         symbol,
         strategy=strategy(soak.seed, symbol),
@@ -434,15 +420,22 @@ def undisturbed(soak: Soak, market: Market, symbol: str, late: dict[int, int]) -
     return run.records
 
 
-def compare(soak: Soak, market: Market, late: dict[str, dict[int, int]]) -> tuple[int, list[str]]:
-    """How many trades the backtests have, and what the live runs have otherwise."""
+def compare(soak: Soak, market: Market) -> tuple[int, int, list[str]]:
+    """How many trades the backtests have, how many orders were late, and what the live runs have otherwise."""
     wrong: list[str] = []
-    trades, last = 0, soak.end - 60 * MINUTE  # a run waits a minute for its last candles, and they may be late
+    trades, orders_late, last = (
+        0,
+        0,
+        soak.end - 60 * MINUTE,
+    )  # a run waits a minute for its last candles, and they may be late
     bknb.add_risk("picky", validations=[not_on_some_minutes])
     received = set((soak.folder / "received.log").read_text().splitlines())
     with FileStore(soak.folder / "state") as store:
         for symbol in market.symbols:
-            records = undisturbed(soak, market, symbol, late.get(symbol, {}))
+            owner = Owner(strategy=f"soak-{symbol}", exchange="soak", symbol=symbol, execution=model_of(symbol))
+            late = StateSaver(store, owner).late()
+            orders_late += len(late)
+            records = undisturbed(soak, market, symbol, late)
             expected = [plain(end) for end in records.ends if end.when < last]
             journal = EndedJournal(store, (f"soak-{symbol}", symbol))
             found = [plain(end) for end in journal.load() if end.when < last]
@@ -453,7 +446,7 @@ def compare(soak: Soak, market: Market, late: dict[str, dict[int, int]]) -> tupl
                 wrong.append(f"{symbol}: {len(missing)} missing {missing[:1]}, {len(others)} others {others[:1]}")
             unheard = [end for end in found if f"{end['signal']['id']} {end['when']}" not in received]
             wrong += [f"{symbol}: nobody heard of {len(unheard)}: {unheard[:1]}"] * bool(unheard)
-    return trades, wrong
+    return trades, orders_late, wrong
 
 
 def orders_sent_twice(soak: Soak) -> list[str]:
@@ -471,16 +464,13 @@ def soaked(soak: Soak) -> dict[str, Any]:
     chance = random.Random(soak.seed)  # noqa: S311
     start, lives = ORIGIN, []
     began = time.perf_counter()
-    late: dict[str, dict[int, int]] = {}
     while not lives or not lives[-1]["over"]:
-        for symbol, moments in carried_out_late(soak, market, start).items():
-            late.setdefault(symbol, {}).update(moments)
         reached[:8] = start.to_bytes(8, "big")
         lives.append(in_a_process(soak, market, len(lives), start, reached))
         start = int.from_bytes(reached[:8], "big") + chance.randrange(120) * MINUTE
         print(json.dumps(lives[-1]), file=sys.stderr, flush=True)  # noqa: T201
     seconds = time.perf_counter() - began
-    trades, wrong = compare(soak, market, late)
+    trades, orders_late, wrong = compare(soak, market)
     files = [path for path in (soak.folder / "state").rglob("*") if path.is_file()]
     ways = [life["how"] for life in lives]
     errors: dict[str, int] = {}
@@ -496,7 +486,7 @@ def soaked(soak: Soak) -> dict[str, Any]:
         "trades": trades,
         "files": len(files),
         "bytes": sum(path.stat().st_size for path in files),
-        "carried out late": sum(map(len, late.values())),
+        "carried out late": orders_late,
         "leftovers": [path.name for path in files if ".tmp" in path.name or "corrupt" in path.name],
         "MB at last": max(life.get("MB at last", 0.0) for life in lives),
         "MB that came in a life": max(

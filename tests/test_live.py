@@ -188,6 +188,28 @@ def test_stop_now_leaves_and_the_next_run_goes_on(tmp_path: Path) -> None:
     assert {(event.symbol, event.strategy) for event in received} == {("BTCUSDT", "get_signal")}
 
 
+def test_stop_now_keeps_what_waits_also_when_a_minute_passes_in_the_meantime(tmp_path: Path) -> None:
+    class PassesInStop(HeldClock):
+        """While stop() asks what time it is, the run comes to its next minute."""
+
+        def now(self) -> int:
+            if threading.current_thread() is threading.main_thread() and self.held.is_set():
+                self.held.clear()
+                self.hold_at += MINUTE
+                self.freed.set()
+                while not self.held.wait(0.01) and not task.done:
+                    pass
+            return super().now()
+
+    clock = PassesInStop(ORIGIN, hold_at=ORIGIN + 10 * MINUTE)
+    task = start(always(away=15), clock=clock, until=None, store=FileStore(tmp_path))
+    assert clock.held.wait(20)
+    task.stop(now=True)
+    result = task.result(20)
+    clock.freed.set()
+    assert [event.action for event in result.events] == ["scheduled"]
+
+
 def test_pausing_asks_for_nothing_new() -> None:
     clock = HeldClock(ORIGIN, hold_at=ORIGIN + 5 * MINUTE)
     asked: list[int] = []

@@ -188,9 +188,9 @@ class LiveRun:
 
         A position of which no minute comes for ``patience_minutes`` stays on disk as well; that is told.
         """
-        self.stopped = True
+        self._leave = self._leave or now  # first: a minute that passes meanwhile must not take back what waits
         self._stopped_at = self.plan.clock.now() if self._stopped_at is None else self._stopped_at
-        self._leave = self._leave or now
+        self.stopped = True
         self._runtime.call(self._wake_to_stop)
 
     def _wake_to_stop(self) -> None:
