@@ -1,4 +1,4 @@
-"""Live runs over weeks of simulated minutes with every fault at random, compared with undisturbed backtests.
+"""Live runs over weeks of simulated minutes with faults at random, compared with undisturbed backtests.
 
 ``python tests/soak.py FOLDER [--days 60] [--pairs 20]`` plays lives of one process after the other on the same state:
 each ends by a kill at a change of the disk, by a stop, or where it was told to end; the next begins some time later.
