@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,7 +45,7 @@ def whole() -> list[tuple[str, int, str]]:
 
 
 def test_a_loop_that_is_blocked_is_left_and_the_next_call_gets_another(never: threading.Event) -> None:
-    calls = Outside("test")
+    calls = Outside("test", answer_seconds=0.05)
 
     async def blocks() -> None:
         never.wait(60)
@@ -87,6 +89,49 @@ def test_a_call_that_is_given_up_while_it_awaits_is_cancelled_and_keeps_its_loop
     assert first == second
 
 
+def test_a_loop_that_answers_is_kept_however_soon_the_next_call_comes() -> None:
+    calls = Outside("test", answer_seconds=20)
+
+    async def where() -> int:
+        return threading.get_ident()
+
+    async def scene() -> set[int]:
+        threads = set()
+        for _ in range(20):
+            threads.add(await calls.awaited(where))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await calls.awaited(asyncio.Event().wait)
+        return threads | {await calls.awaited(where)}
+
+    assert len(asyncio.run(scene())) == 1
+
+
+def test_a_loop_that_was_left_ends_and_is_not_kept(never: threading.Event) -> None:
+    calls, threads = Outside("test", answer_seconds=0.05), []
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def blocks() -> None:
+        threads.append(threading.current_thread())
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        never.wait(60)
+
+    async def scene() -> None:
+        for _ in range(3):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await calls.awaited(blocks)
+            await calls.awaited(lambda: asyncio.sleep(0))
+
+    asyncio.run(scene())
+    never.set()
+    for thread in threads:
+        thread.join(20)
+    assert [thread.is_alive() for thread in threads] == [False] * 3
+    gc.collect()
+    assert [loop() for loop in loops] == [None] * 3
+
+
 def test_what_never_returns_is_not_called_for_ever(never: threading.Event) -> None:
     calls = Outside("test")
 
@@ -107,9 +152,50 @@ def test_what_never_returns_is_not_called_for_ever(never: threading.Event) -> No
     asyncio.run(scene())
 
 
+def test_what_did_not_return_is_tried_now_and_then_and_called_again_when_it_does(
+    never: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, now, hanging = Outside("test", probe_seconds=600), [1000.0], [0]
+    monkeypatch.setattr("bknb.market.outside.stopwatch", lambda: now[0])
+
+    async def hang() -> None:
+        began = threading.Event()
+
+        def hangs() -> None:
+            hanging[0] += 1
+            began.set()
+            never.wait(60)
+
+        task = asyncio.create_task(calls.plain(hangs))
+        while not (began.is_set() or task.done()):  # noqa: ASYNC110 -- set by a thread
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async def scene() -> None:
+        for _ in range(8):
+            await hang()
+        for wait, count in ((599, 8), (1, 9), (599, 9)):
+            now[0] += wait
+            with contextlib.suppress(BknbError):
+                await hang()
+            assert hanging[0] == count
+        with pytest.raises(BknbError, match="9 earlier calls of it have not returned"):
+            await calls.plain(lambda: None)
+        now[0] += 1
+        for _ in range(80):
+            with contextlib.suppress(BknbError):
+                await calls.plain(lambda: None)
+                await hang()
+        assert hanging[0] == 64
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize("how", ["plain", "awaited"])
 def test_a_thread_that_computes_without_end_is_ended_when_its_call_is_given_up(how: str) -> None:
-    calls, threads = Outside("test"), []
+    calls, threads = Outside("test", answer_seconds=0.05), []
 
     def spins() -> None:
         threads.append(threading.current_thread())
@@ -138,11 +224,19 @@ def test_a_thread_that_computes_without_end_is_ended_when_its_call_is_given_up(h
     assert not threads[0].is_alive()
 
 
+class Unwatched:
+    """What no weak reference can be made of."""
+
+    __slots__ = ()
+
+
 def test_one_owner_has_one_place_and_copies_have_their_own() -> None:
     def owner() -> None: ...
 
     assert outside_of(owner, "x") is outside_of(owner, "x")
     assert outside_of(owner, "x") is not outside_of(whole, "x")
+    unwatched = Unwatched()
+    assert outside_of(unwatched, "x") is outside_of(unwatched, "x")
     copied = copy.deepcopy(Outside("x", limited=True))
     assert asyncio.run(copied.plain(lambda: 3)) == 3
 

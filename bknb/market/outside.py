@@ -1,8 +1,8 @@
 """Calls of code that is not bknb's, in threads of their own: one that blocks holds up nobody else, and can be given up.
 
 A plain function gets a thread for each call. What is asynchronous runs on an event loop in a thread of its own, always
-the same one, because what it awaits, such as a connection, may belong to that loop. A loop that does not answer when a
-call on it is given up is left alone, and the next call gets another.
+the same one, because what it awaits, such as a connection, may belong to that loop. A loop that does not answer for a
+second after a call on it was given up is left alone, and the next call gets another.
 
 A thread that computes without end is ended when its call is given up; one that waits outside of Python stays.
 """
@@ -16,11 +16,14 @@ import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..errors import BknbError
+from .clock import stopwatch
 
 if TYPE_CHECKING:
     from ..ports import CandleSource
@@ -28,7 +31,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MOST_LEFT: Final = 8  # calls that were given up and have not returned; with more of them nothing is called any more
+_MOST_LEFT: Final = 8  # calls that have not returned since one has; behind them one is made now and then
+_MOST_THREADS: Final = 64  # of calls that were given up and have not returned, however often others return
+_PROBE_SECONDS: Final = 600.0
+_ANSWER_SECONDS: Final = 1.0
 _AT_ONCE: Final = 8  # plain calls of one owner at the same time, where that is limited
 
 
@@ -61,8 +67,70 @@ def _end_thread(thread: int) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_GivenUp))
 
 
+class _OwnLoop:
+    """An event loop in a thread of its own, until it is left or its owner is gone."""
+
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.process = os.getpid()
+        self.left = False
+        self.asked_at = 0.0
+        self.answer: Future[None] | None = None  # what it was asked for when a call on it was given up last
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread.start()
+
+    @property
+    def answers(self) -> bool:
+        """Whether it has answered since a call on it was given up."""
+        return self.answer is None or self.answer.done()
+
+    def ask(self) -> None:
+        """Ask it for an answer, unless it owes one."""
+        if self.answers:
+            answer: Future[None] = Future()
+            with suppress(RuntimeError):  # it was closed meanwhile
+                self.loop.call_soon_threadsafe(answer.set_result, None)
+                self.answer, self.asked_at = answer, stopwatch()
+
+    def leave(self) -> None:
+        """Have it end what blocks it, if that computes, and end itself when its other calls are done."""
+        self.left = True
+        if self.thread.ident is not None and self.thread.is_alive():
+            _end_thread(self.thread.ident)
+        self.stop()
+
+    def stop(self) -> None:
+        """Have it end; one that was left, when its other calls are done."""
+        with suppress(RuntimeError):  # it was closed meanwhile
+            for _ in range(2):  # what ends the blocked call may hit one of the two instead
+                self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def _run(self) -> None:
+        ended, others_end = False, None
+        while not ended:
+            try:
+                if self.left:
+                    if others_end is None or others_end.done():
+                        others_end = self.loop.create_task(_others_end())
+                    self.loop.run_until_complete(others_end)
+                else:
+                    self.loop.run_forever()
+                ended = others_end is not None or not self.left
+            except BaseException:  # noqa: BLE001, S112 -- of a task somebody left behind; the others go on
+                continue
+        self.loop.close()
+
+
+async def _others_end() -> None:
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
+
+
 class Outside:
     """Where the functions of one owner, such as a strategy or an exchange, are called.
+
+    After eight calls that were given up and have not returned, one more is made every ten minutes. Once that one
+    returns, eight more may fail, until 64 threads are left behind.
 
     Parameters
     ----------
@@ -70,6 +138,10 @@ class Outside:
         Whose calls these are, for messages and the names of threads.
     limited
         Whether at most eight plain calls are made at the same time; others wait.
+    answer_seconds
+        How long a loop has for an answer after a call on it was given up; then it is left.
+    probe_seconds
+        How long after the last call another one is made, when too many have not returned.
 
     Examples
     --------
@@ -80,22 +152,31 @@ class Outside:
     'done'
     """
 
-    def __init__(self, name: str, *, limited: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        limited: bool = False,
+        answer_seconds: float = _ANSWER_SECONDS,
+        probe_seconds: float = _PROBE_SECONDS,
+    ) -> None:
         self.name = name
         self._limited = limited
+        self._answer_seconds, self._probe_seconds = answer_seconds, probe_seconds
         self._lock = threading.Lock()
-        self._left = 0  # calls and loops that were given up and have not come back
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None  # of the loop
-        self._answers: threading.Event | None = None  # set once the loop answers after a call was given up
-        self._process = 0
+        self._left: list[threading.Thread] = []  # of calls and loops that were given up and have not come back
+        self._most_left = _MOST_LEFT
+        self._called_at = 0.0
+        self._own: _OwnLoop | None = None
+        self._finalizer: Callable[[], object] | None = None
         self._slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
             weakref.WeakKeyDictionary()
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy calls in threads of its own."""
-        return Outside, (self.name,), {"_limited": self._limited}
+        kept = ("_limited", "_answer_seconds", "_probe_seconds")
+        return Outside, (self.name,), {name: getattr(self, name) for name in kept}
 
     async def plain(self, function: Callable[[], T]) -> T:
         """What a plain function returns; it is called in a thread, with the caller's context variables.
@@ -119,20 +200,18 @@ class Outside:
         BknbError
             Too many earlier calls have not returned.
         """
-        loop = self._own_loop()
-        running = asyncio.run_coroutine_threadsafe(_finished(start), loop)
+        own, running = await self._submitted(start)
         try:
-            return await asyncio.wrap_future(running)
+            value = await asyncio.wrap_future(running)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if running.cancelled() and task is not None and not task.cancelling():
                 raise BknbError("it was cancelled, and not by who called it") from None
-            answers = threading.Event()
-            loop.call_soon_threadsafe(answers.set)
             with self._lock:
-                if loop is self._loop:
-                    self._answers = answers
+                own.ask()
             raise
+        self._returned()
+        return value
 
     async def either(self, function: Callable[[], Any]) -> Any:
         """What a plain function returns, or what the awaitable gives that it returns."""
@@ -143,13 +222,15 @@ class Outside:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[T] = loop.create_future()
         variables = copy_context()
-        self._check()
+        with self._lock:
+            self._check()
         call = _Call()
 
         def settle(value: Any, error: BaseException | None) -> None:
             if answered.done():  # given up
-                self._count(-1)
-            elif error is None:
+                return
+            self._returned()
+            if error is None:
                 answered.set_result(value)
             else:
                 answered.set_exception(error)
@@ -166,55 +247,73 @@ class Outside:
                     error = _carried(raised)
             except _GivenUp:  # it may arrive a little after the call
                 error = TimeoutError()
-            try:
+            with suppress(RuntimeError):  # nobody is there any more
                 loop.call_soon_threadsafe(settle, value, error)
-            except RuntimeError:  # nobody is there any more
-                self._count(-1)
 
-        threading.Thread(target=work, name=f"bknb-{self.name}", daemon=True).start()
+        thread = threading.Thread(target=work, name=f"bknb-{self.name}", daemon=True)
+        thread.start()
         try:
             return await answered
         except asyncio.CancelledError:
-            self._count(1)
+            with self._lock:
+                self._left.append(thread)
             call.end()
             raise
 
-    def _own_loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._process != os.getpid():  # the thread stayed with the parent
-                self._loop = self._answers = None
-                self._process, self._left = os.getpid(), 0
-            blocked = self._answers is not None and not self._answers.is_set()
-            if self._loop is not None and not blocked:
-                return self._loop
+    async def _submitted(self, start: Callable[[], Awaitable[T]]) -> tuple[_OwnLoop, Future[T]]:
+        """Make a call on the loop of this owner, which has a moment to answer if a call on it was given up before."""
+        doubted: _OwnLoop | None = None
+        while True:
+            with self._lock:
+                own = self._loop_to_use(doubted)
+                if own.answers:
+                    return own, asyncio.run_coroutine_threadsafe(_finished(start), own.loop)
+                answer, seconds = own.answer, own.asked_at + self._answer_seconds - stopwatch()
+            if answer is not None:
+                await asyncio.wait([asyncio.wrap_future(answer)], timeout=max(0.0, seconds))
+            doubted = own
+
+    def _loop_to_use(self, doubted: _OwnLoop | None) -> _OwnLoop:
+        """The loop of this owner; with the lock held. One that has not answered, ``doubted``, is left for another."""
+        own = self._own
+        if own is not None and own.process != os.getpid():  # the thread stayed with the parent
+            own = None
+        if own is not None and (own.answers or own is not doubted):
+            return own
         self._check()
-        if blocked and self._loop is not None:
-            self._leave(self._loop)
-        with self._lock:
-            self._answers, self._loop = None, asyncio.new_event_loop()
-            self._thread = threading.Thread(target=_run, args=(self._loop,), name=f"bknb-{self.name}", daemon=True)
-            self._thread.start()
-            weakref.finalize(self, _stop, self._loop)
-            return self._loop
+        if self._finalizer is not None:
+            self._finalizer()
+        if own is not None:
+            self._left.append(own.thread)
+            own.leave()
+        self._own = _OwnLoop(f"bknb-{self.name}")
+        self._finalizer = weakref.finalize(self, self._own.stop).detach
+        return self._own
 
-    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have a blocked loop end what blocks it, if it computes, and end itself when its other calls are done."""
-        self._count(1)
-        loop.call_soon_threadsafe(self._count, -1)
-        loop.call_soon_threadsafe(_end_when_idle, loop)
-        if self._thread is not None and self._thread.ident is not None and self._thread.is_alive():
-            _end_thread(self._thread.ident)
+    def _returned(self) -> None:
+        """Note that a call has returned in time: those that are left behind are not all there is."""
+        if self._left:
+            with self._lock:
+                self._forget_ended()
+                self._most_left = min(len(self._left) + _MOST_LEFT, _MOST_THREADS)
 
-    def _count(self, change: int) -> None:
-        with self._lock:
-            self._left += change
+    def _forget_ended(self) -> None:
+        self._left = [thread for thread in self._left if thread.is_alive()]
+        if not self._left:
+            self._most_left = _MOST_LEFT
 
     def _check(self) -> None:
-        if self._left >= _MOST_LEFT:
-            raise BknbError(
-                f"{self.name} is not called: {self._left} earlier calls of it have not returned\n"
-                "give what it waits for a limit of time, or let it end its loop"
-            )
+        """Raise ``BknbError`` where too many calls have not returned; with the lock held."""
+        self._forget_ended()
+        left, now = len(self._left), stopwatch()
+        since, self._called_at = self._called_at, now
+        if left < self._most_left or (left < _MOST_THREADS and now - since >= self._probe_seconds):
+            return
+        self._called_at = since
+        raise BknbError(
+            f"{self.name} is not called: {left} earlier calls of it have not returned\n"
+            "give what it waits for a limit of time, or let it end its loop"
+        )
 
 
 async def _finished(start: Callable[[], Awaitable[T]]) -> T:
@@ -233,38 +332,7 @@ def _carried(raised: BaseException) -> BaseException:
     return raised
 
 
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    while not loop.is_closed():
-        try:
-            loop.run_forever()
-            loop.close()
-        except BaseException:  # noqa: BLE001, S112 -- of a task somebody left behind; the others go on
-            continue
-
-
-def _end_when_idle(loop: asyncio.AbstractEventLoop) -> None:
-    async def wait_and_stop() -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        if others:
-            await asyncio.wait(others)
-        loop.stop()
-
-    _ending.append(loop.create_task(wait_and_stop()))
-    _ending[-1].add_done_callback(_ending.remove)
-
-
-_ending: Final[list[asyncio.Task[None]]] = []  # a loop keeps only weak references
-
-
-def _stop(loop: asyncio.AbstractEventLoop) -> None:
-    if not loop.is_closed():
-        try:
-            loop.call_soon_threadsafe(loop.stop)
-        except RuntimeError:
-            return  # it was closed meanwhile
-
-
-_OWNERS: Final[dict[int, tuple[weakref.ref[Any], Outside]]] = {}
+_OWNERS: Final[dict[int, tuple[Callable[[], object], Outside]]] = {}
 _owners_lock = threading.Lock()
 
 
@@ -275,9 +343,16 @@ def outside_of(owner: object, name: str) -> Outside:
         if known is not None and known[0]() is owner:
             return known[1]
         made, key = Outside(name), id(owner)
-        with suppress(TypeError):  # what cannot be watched: whoever asked keeps what it got
-            _OWNERS[key] = weakref.ref(owner, lambda _: _OWNERS.pop(key, None)), made
+        try:
+            alive: Callable[[], object] = weakref.ref(owner, lambda _: _OWNERS.pop(key, None))
+        except TypeError:  # whether it lives cannot be seen, so it is kept
+            alive = partial(_kept, owner)
+        _OWNERS[key] = alive, made
         return made
+
+
+def _kept(owner: object) -> object:
+    return owner
 
 
 async def candles_from(source: CandleSource, symbol: str, interval: str, since: int, limit: int) -> Candles:
