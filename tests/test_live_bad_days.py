@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from scenarios import MINUTE
 from test_holes import asked_once, at, both, ends, flat, kinds, ranged
@@ -16,6 +17,7 @@ import bknb
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.events.listen import drain
+from bknb.market.gaps import Awaited
 from bknb.market.sessions import Sessions
 from bknb.testing.clocks import SimulatedClock
 
@@ -170,6 +172,17 @@ def test_a_hole_in_candles_of_another_symbol_is_waited_for_before_a_strategy_see
     assert {(failure.kind, failure.count) for failure in result.errors} == {("warm-up", 1)}
 
 
+def test_a_hole_that_was_waited_for_is_never_waited_for_again_however_many_there_are() -> None:
+    holes = Awaited(10 * MINUTE)
+    times = np.arange(3000) * 2 * MINUTE
+    for newest in range(2, 3000):
+        now = int(times[newest]) + MINUTE
+        holes.first(times[newest - 1 : newest + 1], step=MINUTE, now=now)
+        if newest > 300 and newest % 50 == 0:
+            assert holes.first(times[newest - 200 : newest - 20], step=MINUTE, now=now) is None
+    assert holes.first(times[-3:], step=MINUTE, now=int(times[-1]) + MINUTE) is not None
+
+
 # --- candles that cannot be right -----------------------------------------------------------------------------------
 
 
@@ -256,6 +269,48 @@ def test_what_was_missed_is_caught_up_when_the_exchange_answers_again() -> None:
     assert ends(result) == ["stop_loss 100 90 @50"]
     assert [failure.kind for failure in result.errors] == ["silence"]
     assert result.warnings == ["no minute came from 2024-01-01 00:39 UTC until 2024-01-01 01:10 UTC"]
+
+
+def dies(clock: SimulatedClock, good: Any, *, at_minute: int) -> Any:
+    def get_candles(*asked: Any) -> Any:
+        return (good if clock.now() < at(at_minute) else raising)(*asked)
+
+    return get_candles
+
+
+def test_an_exchange_that_dies_while_a_hole_is_waited_for_is_silent_and_stop_ends_the_run() -> None:
+    clock, reached = SimulatedClock(at(10)), threading.Event()
+    good = closed_by(clock, flat((-10, 600)), missing=lambda minute, now: minute == 38)
+    dead = dies(clock, good, at_minute=43)
+
+    def get_candles(*asked: Any) -> Any:
+        if clock.now() > at(100):
+            reached.set()
+        return dead(*asked)
+
+    with Told() as heard:
+        task = run_live(get_candles, asked_once(20), clock, until=None, settings={"get_candles_retry_count": 1})
+        assert reached.wait(20)
+        assert task.facts["No minute since"] == "2024-01-01 00:38 UTC"
+        task.stop()
+        result = task.result(timeout=20)
+    assert "the run was stopped and ends with something open" in result.warnings[-1]
+    assert [event.kind for event in heard if event.kind == "silence"] == ["silence"] * 2
+
+
+def test_minutes_before_a_hole_are_worked_on_although_the_exchange_fails_when_it_is_asked_for_it_again() -> None:
+    clock, rows = SimulatedClock(at(10)), steps((-10, 41, 100.0), (41, 42, 90.0), (42, 200, 100.0))
+    good = closed_by(clock, rows, missing=lambda minute, now: minute == 43)
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Any:
+        if limit == 2:  # the minute before the hole, and the hole
+            raising()
+        answer = good(symbol, interval, since, limit)
+        return [] if at(40) <= clock.now() < at(45) else answer  # so that 40 to 44 come together
+
+    result = lived(get_candles, asked_once(20, **LEVELS), clock, until=49, settings={"get_candles_retry_count": 1})
+    assert ends(result) == ["stop_loss 100 90 @41"]
+    assert {failure.kind for failure in result.errors} == {"exchange"}
 
 
 # --- calls that do not come back ----------------------------------------------------------------------------------

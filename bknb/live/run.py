@@ -582,15 +582,20 @@ class LiveRun:
     async def _minutes_to_work_on(self, stream: CandleStream) -> Candles:
         """The minutes from the last one on that have come; up to a hole that is still waited for."""
         symbol, last = self.plan.symbol, self._last_minute
+        self._held = None  # of an exchange that does not answer nothing is known
         minutes = await stream.minutes(symbol, last)
-        self._held = self._watch.hole(minutes.timestamp, last, self.plan.clock.now())
-        if self._held is not None:
-            await stream.fill(symbol, *self._held)
-            minutes = await stream.minutes(symbol, last)
-            self._held = self._watch.hole(minutes.timestamp, last, self.plan.clock.now())
-        if self._held is None:
+        held = self._watch.hole(minutes.timestamp, last, self.plan.clock.now())
+        if held is not None:
+            try:
+                await stream.fill(symbol, *held)
+                minutes = await stream.minutes(symbol, last)
+            except Exception as error:  # noqa: BLE001 -- told; the minutes before the hole are here
+                self._trouble("exchange", error, last)
+            held = self._watch.hole(minutes.timestamp, last, self.plan.clock.now())
+        self._held = held
+        if held is None:
             return minutes
-        return minutes[: int(minutes.timestamp.searchsorted(self._held[0]))]
+        return minutes[: int(minutes.timestamp.searchsorted(held[0]))]
 
     def _go_on_without(self, holes: tuple[tuple[int, int], ...]) -> None:
         """Note minutes that never came, on disk and in the record, before the minute behind them is worked on."""

@@ -120,6 +120,7 @@ class Awaited:
         self.patience_ms = patience_ms
         self._sessions = sessions
         self._seen: dict[int, int] = {}  # by the open time of the first missing candle
+        self._forgotten = -1  # the latest of those that were waited for and are not in it any more
 
     def first(
         self, times: NDArray[np.int64], *, step: int, now: int, after: int | None = None, since_its_end: bool = False
@@ -141,10 +142,15 @@ class Awaited:
         """
         missing = self.missing(times, step=step, after=after)
         for first, end in missing:
-            self._seen.setdefault(first, min(end, now) if since_its_end else now)
+            if first > self._forgotten:
+                self._seen.setdefault(first, min(end, now) if since_its_end else now)
+        patience = self.patience_ms
+        held = next((hole for hole in missing if now - self._seen.get(hole[0], now - patience) < patience), None)
         if len(self._seen) > _MANY:
-            self._seen = {first: seen for first, seen in list(self._seen.items()) if now - seen < self.patience_ms}
-        return next((hole for hole in missing if now - self._seen.get(hole[0], 0) < self.patience_ms), None)
+            waited = {first for first, seen in list(self._seen.items()) if now - seen >= patience}
+            self._forgotten = max({self._forgotten} | waited)
+            self._seen = {first: seen for first, seen in list(self._seen.items()) if first not in waited}
+        return held
 
     def missing(self, times: NDArray[np.int64], *, step: int, after: int | None = None) -> tuple[tuple[int, int], ...]:
         """All ranges ``[first, end)`` of missing candles, in order; UTC ms."""

@@ -210,6 +210,8 @@ class Outside:
             with self._lock:
                 own.ask()
             raise
+        except _GivenUp:
+            raise BknbError("it was ended with another call of it, which blocked their loop") from None
         self._returned()
         return value
 
