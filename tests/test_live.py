@@ -550,6 +550,22 @@ def test_the_limit_holds_under_any_interleaving(limit: int, asks: list[tuple[int
     assert most <= limit
 
 
+def test_a_rule_that_does_not_answer_holds_others_up_for_a_limited_time() -> None:
+    async def hangs(request: bknb.RiskRequest) -> bool:
+        return await asyncio.Event().wait()
+
+    async def scene() -> None:
+        book = RiskBook(Risk("few", (as_validation(hangs),)))
+        book.use(book.risk, wait_seconds=0.01)
+        held = asyncio.create_task(book.ask(Reserve(_candidate("a", "1"), ORIGIN, 100.0)))
+        await asyncio.sleep(0)
+        verdict = await asyncio.wait_for(book.ask(Reserve(_candidate("b", "2"), ORIGIN, 100.0)), 20)
+        assert verdict == (False, "the rules of 'few' were busy with other candidates for 0.01 s", 0)
+        held.cancel()
+
+    asyncio.run(scene())
+
+
 def _candidate(strategy: str, signal_id: str) -> OpenSignal:
     return OpenSignal(
         id=signal_id,

@@ -16,9 +16,12 @@ from worlds import MODELS
 import bknb
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
+from bknb.errors import StateError
 from bknb.events.listen import drain
+from bknb.live.runtime import RUNTIME
 from bknb.market.gaps import Awaited
 from bknb.market.sessions import Sessions
+from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
 
 Rows = list[tuple[float, ...]]
@@ -343,6 +346,85 @@ def test_a_call_that_hangs_is_given_up_told_and_made_again(how: str) -> None:
     assert ends(result) == ["time_expired 100 100 @40"]
     assert [failure.kind for failure in result.errors] == ["exchange"]
     assert "TimeoutError: it did not answer within 1 s" in heard[0].message
+
+
+def test_a_callback_that_never_returns_holds_up_the_watch_once() -> None:
+    clock, calls = SimulatedClock(at(10)), []
+
+    async def hangs(event: Any) -> None:
+        calls.append(event.when)
+        await asyncio.Event().wait()
+
+    exchange = bknb.add_exchange("holed", get_candles=closed_by(clock, flat((-10, 200))), intervals=["1m"])
+    strategy = bknb.add_strategy("once", interval="1m", get_signal=asked_once(20, minute_estimated_time=60),
+                                 callbacks={"on_active": hangs})  # fmt: skip
+    task = bknb.Live.background("X", strategy=strategy, exchange=exchange, clock=clock, until=at(100),
+                                store=bknb.stores.memory(), settings={"max_signal_generation_seconds": 1})  # fmt: skip
+    result = task.result(timeout=20)
+    assert ends(result) == ["time_expired 100 100 @80"]
+    assert kinds(result) == {"callback"}
+    assert len(calls) >= 9
+
+
+def test_a_watch_that_is_behind_its_candles_is_told_once() -> None:
+    clock = SimulatedClock(at(10))
+
+    def takes_three_minutes(event: Any) -> None:
+        clock.advance(clock.now() + 3 * MINUTE)
+
+    exchange = bknb.add_exchange("holed", get_candles=closed_by(clock, flat((-10, 400))), intervals=["1m"])
+    strategy = bknb.add_strategy("once", interval="1m", get_signal=asked_once(20, minute_estimated_time=60),
+                                 callbacks={"on_active": takes_three_minutes})  # fmt: skip
+    with Told() as heard:
+        task = bknb.Live.background("X", strategy=strategy, exchange=exchange, clock=clock, until=at(300),
+                                    store=bknb.stores.memory())  # fmt: skip
+        result = task.result(timeout=20)
+    assert [each.split()[0] for each in ends(result)] == ["time_expired"]
+    (lag,) = [event for event in heard if event.kind == "lag"]
+    assert "the watch of X is 11 minutes behind: its candles are here" in lag.message
+    assert {error.kind for error in result.errors} == {"lag", "late"}
+
+
+def test_what_was_missed_is_no_watch_that_is_behind() -> None:
+    clock = SimulatedClock(at(10))
+    good = closed_by(clock, flat((-10, 200)))
+
+    def get_candles(*asked: Any) -> Any:
+        return [] if at(40) <= clock.now() < at(90) else good(*asked)
+
+    assert kinds(lived(get_candles, asked_once(20, minute_estimated_time=150), clock, until=190)) == {"silence"}
+
+
+@pytest.mark.parametrize("rows", [flat((-10, 7), (8, 200)), flat((8, 200))])
+def test_no_candle_is_fetched_on_the_loop_of_the_live_runs(rows: Rows) -> None:
+    clock, free = SimulatedClock(at(10)), []
+
+    def get_candles(*asked: Any) -> Any:
+        answers = threading.Event()
+        RUNTIME.call(answers.set)
+        free.append(answers.wait(0.5))
+        return closed_by(clock, rows)(*asked)
+
+    lived(get_candles, lambda: None, clock, until=15)
+    assert len(free) > 5
+    assert all(free)
+
+
+def test_what_fails_on_the_disk_in_two_ways_is_told_twice() -> None:
+    clock = SimulatedClock(at(10))
+
+    class Full(MemoryStore):
+        def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+            if at(30) <= clock.now() < at(35):
+                raise StateError("no room")
+            if at(35) <= clock.now() < at(40):
+                raise StateError("no disk")
+            super().write(kind, key, payload)
+
+    with Told() as heard:
+        result = lived(closed_by(clock, flat((-10, 200))), asked_once(20), clock, until=60, store=Full())
+    assert [event.message for event in heard if event.kind == "state"] == ["StateError: no room", "StateError: no disk"]
+    assert result.end == at(60)
 
 
 # --- a restart ----------------------------------------------------------------------------------------------------

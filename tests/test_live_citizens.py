@@ -331,7 +331,24 @@ def test_a_listener_of_candles_that_blocks_holds_up_no_other_run(never: threadin
                                  callbacks={"on_candle_data": blocks})  # fmt: skip
     told, result = beside(bknb.add_strategy("bad", interval="1m", get_signal=lambda: None), exchange=exchange)
     assert told == expected
-    assert [error.kind for error in result.errors] == ["exchange"]
+    assert [error.kind for error in result.errors] == ["callback"]
+    assert "on_candle_data took longer than 1 s" in result.errors[0].message
+    assert result.end == ORIGIN + 6 * MINUTE
+
+
+def test_a_listener_of_candles_that_raises_holds_up_nothing() -> None:
+    expected, calls = whole(), [0]
+
+    def raises(*_: Any) -> None:
+        calls[0] += 1
+        raise ValueError("a bug in a callback")
+
+    exchange = bknb.add_exchange("listens", get_candles=source(walk(36)).get_candles, intervals=["1m"],
+                                 callbacks={"on_candle_data": raises})  # fmt: skip
+    result = start("good", exchange=exchange).result(20)
+    assert story(result) == expected
+    assert [(error.kind, error.count) for error in result.errors] == [("callback", calls[0])]
+    assert calls[0] > 100
 
 
 def test_a_broker_that_blocks_holds_up_no_other_run(never: threading.Event) -> None:
@@ -374,8 +391,6 @@ def test_a_loop_that_is_blocked_is_told_once_with_the_line(never: threading.Even
         watch = LagWatch(asyncio.get_running_loop(), every_seconds=0.001, long_seconds=0.05)
         watch.listeners.append(told.append)
         watch.start()
-        while not watch.longest_seconds:  # noqa: ASYNC110 -- set by the watch's thread
-            await asyncio.sleep(0.001)
         for count in (1, 2):
             deadline = time.monotonic() + 20
             while len(told) < count and time.monotonic() < deadline:

@@ -30,7 +30,7 @@ class Failure:
         not be saved; ``"broker"``: an order differs from the record; ``"late"``: a question was too old to ask, or
         an order was decided more than a minute after its moment; ``"hole"``: minutes never came, and the run went on
         without them; ``"silence"``: no minute came for so long that what is open is not watched; ``"lag"``: something
-        blocked all live runs.
+        blocked all live runs, or what is open is watched minutes later than its candles came.
     message
         The first error's type and text; of those that no error tells, such as ``"late"``, a sentence.
     where
@@ -111,7 +111,7 @@ class Records:
         What is no error of somebody's code, but of the state or of the broker, is one entry for each text.
         """
         name = type(error).__name__
-        text = f"{name}: {_text(error)}"
+        text = f"{name}: {error_text(error)}"
         key = (kind, text if kind in ("state", "broker") and not where else name, where)
         if len(self._failures) >= _MAX_TEXTS and key not in self._failures:
             key = (kind, name, where)
@@ -143,7 +143,8 @@ class Records:
         return list(self._failures.values())
 
 
-def _text(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
+    """The text of an error, also of one whose text cannot be had."""
     try:
         return str(error)
     except Exception:  # noqa: BLE001 -- a user's exception may raise in its own text

@@ -40,15 +40,22 @@ class RiskBook:
         self.places: dict[Place, OpenPosition] = {_key(place): place for place in taken}
         self._save_places = save
         self._one_at_a_time = asyncio.Lock()
+        self._wait_seconds: float | None = None
 
-    def use(self, risk: Risk) -> None:
-        """Replace the risk profile; the places stay."""
-        self.risk = risk
+    def use(self, risk: Risk, *, wait_seconds: float | None = None) -> None:
+        """Replace the risk profile, the places stay; a candidate waits at most so long for others to be checked."""
+        self.risk, self._wait_seconds = risk, wait_seconds
 
     async def ask(self, command: Reserve) -> Verdict:
         """Ask every rule in order about a candidate, and take its place when all allow it."""
         candidate = command.candidate
-        async with self._one_at_a_time:
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._one_at_a_time.acquire()
+        except TimeoutError:
+            text = f"the rules of {self.risk.name!r} were busy with other candidates for {self._wait_seconds:g} s"
+            return Verdict(allowed=False, note=text, open_positions=len(self.places))
+        try:
             place = place_of(candidate, command.when)
             free = {_key(place), (candidate.symbol, candidate.strategy, command.ending)}
             others = tuple(taken for key, taken in self.places.items() if key not in free)
@@ -59,6 +66,8 @@ class RiskBook:
             if note is None:
                 self.take(place)
             await self._call_back("on_allowed" if note is None else "on_rejected", request)
+        finally:
+            self._one_at_a_time.release()
         return Verdict(note is None, note or "", len(others))
 
     async def _refusal(self, request: RiskRequest) -> str | None:

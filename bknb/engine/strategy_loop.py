@@ -283,19 +283,23 @@ class StrategyLoop:
         finally:
             current.reset(token)
 
-    async def deliver(self, events: tuple[Event, ...], *, record: bool = True) -> None:
+    async def deliver(self, events: tuple[Event, ...]) -> None:
         """Deliver events in order, each to the records, the strategy's callbacks, then listeners."""
         for event in events:
-            if record:
-                self.records.add(event)
+            self.records.add(event)
             if self.strategy.callbacks:
-                await self._call_back(event)
-            if not self.silent:
-                self._emit(event)
-            if self._on_event is not None:
-                self._on_event(event)
+                await self.call_back(event)
+            self.emit(event)
 
-    async def _call_back(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
+        """Give an event to the listeners."""
+        if not self.silent:
+            self._emit(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    async def call_back(self, event: Event) -> None:
+        """Call the strategy's callbacks for an event; what they raise is counted."""
         names = [_CALLBACK_OF.get(type(event).__name__, "")]
         if isinstance(event, Milestone):
             names = [f"on_partial_{event.side}"]

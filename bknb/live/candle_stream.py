@@ -34,6 +34,8 @@ class CandleStream:
     ----------
     readers
         The runs that use it, each with a function that gets every warning.
+    failed
+        Functions, one for each of these runs, that get what ``on_candle_data`` raises; called on the fetching loop.
     """
 
     def __init__(self, exchange: Exchange, settings: Settings, *, allow_gaps: bool, clock: Clock) -> None:
@@ -50,18 +52,30 @@ class CandleStream:
         self.hole_patience_ms = 0 if allow_gaps else settings.patience_minutes * MINUTE_MS
         self.clock = clock
         self.readers: list[Callable[[str], None]] = []
+        self.failed: list[Callable[[Exception], object]] = []
         self.window = Window(
             feed,
             horizon=floor_to(clock.now(), MINUTE_MS),
             growing=True,
             patience_ms=self.hole_patience_ms,
             on_candles=exchange.callbacks.get("on_candle_data"),
+            failed=self._fail,
         )
         self._before = settings.avg_price_candles_count * MINUTE_MS
 
     def _warn(self, text: str) -> None:
         for warn in list(self.readers):
             warn(text)
+
+    def _fail(self, error: Exception) -> None:
+        for failed in list(self.failed):
+            failed(error)
+
+    async def told(self, seconds: float) -> None:
+        """Give ``on_candle_data`` so long to be called with everything that is in memory."""
+        telling = asyncio.wrap_future(submit(self.window.told()))
+        await asyncio.wait({telling}, timeout=seconds)
+        telling.cancel()
 
     async def minutes(self, symbol: str, since: int) -> Candles:
         """One-minute candles that open at or after ``since`` (UTC ms) and have closed by now; may end early."""

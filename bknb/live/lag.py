@@ -9,8 +9,6 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from ..market.clock import stopwatch
-
 _EVERY_SECONDS: Final = 1.0
 _LONG_SECONDS: Final = 5.0
 
@@ -31,8 +29,6 @@ class LagWatch:
     ----------
     listeners : list of callable
         Called in the thread of the watch with one sentence.
-    longest_seconds : float
-        The longest time that the loop took to answer.
     """
 
     def __init__(
@@ -43,14 +39,14 @@ class LagWatch:
         long_seconds: float = _LONG_SECONDS,
     ) -> None:
         self.listeners: list[Callable[[str], object]] = []
-        self.longest_seconds = 0.0
         self._loop = loop
         self._every, self._long = every_seconds, long_seconds
         self._over = threading.Event()
         self._thread_id: int | None = None
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch; called in the thread of the loop."""
+        self._thread_id = threading.get_ident()
         threading.Thread(target=self._watch, name="bknb-live-lag", daemon=True).start()
 
     def stop(self) -> None:
@@ -59,9 +55,9 @@ class LagWatch:
 
     def _watch(self) -> None:
         while not self._over.wait(self._every):
-            asked, answered = stopwatch(), threading.Event()
+            answered = threading.Event()
             try:
-                self._loop.call_soon_threadsafe(self._answer, answered)
+                self._loop.call_soon_threadsafe(answered.set)
             except RuntimeError:  # the loop has ended
                 return
             told = False
@@ -71,11 +67,6 @@ class LagWatch:
                 if not told:
                     told = True
                     self._tell(self._blocked_text())
-            self.longest_seconds = max(self.longest_seconds, stopwatch() - asked)
-
-    def _answer(self, answered: threading.Event) -> None:
-        self._thread_id = threading.get_ident()
-        answered.set()
 
     def _blocked_text(self) -> str:
         line = "" if self._thread_id is None else _line_of(self._thread_id)

@@ -43,6 +43,7 @@ from ..domain.orders import (
 )
 from ..domain.reconcile import differences, postponed, reconcile, to_query
 from ..domain.signal import Event, OpenSignal, ScheduledSignal
+from ..engine.records import error_text
 from ..errors import BrokerError, UsageError
 from ..log import log
 from ..ports import Broker, PaperMarket, StateStore
@@ -174,14 +175,14 @@ class OrderDesk:
             except Exception as error:  # noqa: BLE001 -- whatever a broker raises, it did not answer
                 self._unconfirmed.add(order.client_id)
                 self._report_problem(
-                    "broker", f"{order_text(order)}: the broker did not say what became of it: {_text(error)}"
+                    "broker", f"{order_text(order)}: the broker did not say what became of it: {_named(error)}"
                 )
         working: Iterable[Report] = ()
         try:
             working = _reports(await self._call(self._broker.open_orders(self._symbol)))
         except Exception as error:  # noqa: BLE001
             self._report_problem(
-                "broker", f"{self._broker.name} did not list its open orders on {self._symbol}: {_text(error)}"
+                "broker", f"{self._broker.name} did not list its open orders on {self._symbol}: {_named(error)}"
             )
         found = reconcile(orders, reports, working=working, held=held, when=when, prefix=self._prefix)
         self._strangers = found.strangers
@@ -329,7 +330,7 @@ class OrderDesk:
                         await self._carry_out(key)
                     except Exception as error:  # noqa: BLE001 -- one order must not end the carrying out of all others
                         self._report_problem(
-                            "broker", f"the orders of {key[0]!r} could not be carried out: {_text(error)}"
+                            "broker", f"the orders of {key[0]!r} could not be carried out: {_named(error)}"
                         )
                         self._defer(key)
             if self._wake.is_set():
@@ -401,13 +402,13 @@ class OrderDesk:
             report = await self._call(self._broker.place(sent))
         except Exception as error:  # noqa: BLE001 -- whatever a broker raises, the outcome is unknown unless it says so
             refused = isinstance(error, BrokerError) and error.refused
-            self._change(sent, status="rejected" if refused else "unknown", note=_text(error))
+            self._change(sent, status="rejected" if refused else "unknown", note=_named(error))
             if not refused:
                 self._report_problem(
-                    "broker", f"{order_text(order)}: nobody knows whether it arrived ({_text(error)}); asking"
+                    "broker", f"{order_text(order)}: nobody knows whether it arrived ({_named(error)}); asking"
                 )
             elif order.purpose == "close":
-                self._report_problem("broker", f"{order_text(order)} was refused: {_text(error)}")
+                self._report_problem("broker", f"{order_text(order)} was refused: {_named(error)}")
             return
         self._apply_report(sent, report)
 
@@ -415,7 +416,7 @@ class OrderDesk:
         try:
             report = await self._call(self._broker.cancel(order.client_id, order.symbol))
         except Exception as error:  # noqa: BLE001
-            self._report_problem("broker", f"{order_text(order)} may not be cancelled ({_text(error)}); asking")
+            self._report_problem("broker", f"{order_text(order)} may not be cancelled ({_named(error)}); asking")
             await self._query(order)
             return
         self._apply_report(order, report)
@@ -426,7 +427,7 @@ class OrderDesk:
         except Exception as error:  # noqa: BLE001
             if self._pauses.get(order.key, 0) == 0:
                 self._report_problem(
-                    "broker", f"{order_text(order)}: the broker did not say what became of it: {_text(error)}"
+                    "broker", f"{order_text(order)}: the broker did not say what became of it: {_named(error)}"
                 )
             return
         if report is not None:
@@ -525,7 +526,7 @@ class OrderDesk:
         try:
             return _checked(self._quantity(signal) if callable(self._quantity) else self._quantity)
         except Exception as error:  # noqa: BLE001 -- the user's function of the quantity raised
-            why = _text(error)
+            why = _named(error)
             self._report_problem(
                 "broker", f"{signal.id!r} is not traded, only watched: its quantity could not be worked out: {why}"
             )
@@ -550,11 +551,9 @@ def _reports(answer: object) -> list[Report]:
     raise BrokerError(f"open_orders gives a list of Reports, not {answer!r:.80}")
 
 
-def _text(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    except Exception:  # noqa: BLE001 -- a broker library's exception may raise in its own text
-        return type(error).__name__
+def _named(error: BaseException) -> str:
+    text = error_text(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _row(order: Order) -> dict[str, object]:

@@ -16,9 +16,10 @@ from ..engine.registry import Risk, Strategy
 from ..market.outside import Outside, outside_of
 from ..market.strategy_context import Context
 from ..ports import Broker, PaperMarket
+from .callbacks import Callbacks
 
 
-def strategy_outside(strategy: Strategy, *, seconds: float) -> Strategy:
+def strategy_outside(strategy: Strategy, *, seconds: float, callbacks: Callbacks) -> Strategy:
     """The strategy with its function and its callbacks called outside.
 
     Parameters
@@ -27,6 +28,8 @@ def strategy_outside(strategy: Strategy, *, seconds: float) -> Strategy:
         A plain function is called in a thread for each question, a coroutine function on the loop of the strategy.
     seconds
         A callback that takes longer is given up; the questions are limited by who asks them.
+    callbacks
+        Calls the callbacks, and decides whether they are waited for.
     """
     calls, ask = outside_of(strategy.get_signal, f"strategy-{strategy.name}"), strategy.ask
     is_async = inspect.iscoroutinefunction(strategy.get_signal)
@@ -36,8 +39,8 @@ def strategy_outside(strategy: Strategy, *, seconds: float) -> Strategy:
             return await calls.awaited(lambda: ask(context))
         return await calls.either(lambda: ask(context))
 
-    callbacks = {name: _limited(function, name, seconds) for name, function in strategy.callbacks.items()}
-    return replace(strategy, ask=ask_outside, callbacks=callbacks)
+    limited = {name: _limited(function, name, seconds) for name, function in strategy.callbacks.items()}
+    return replace(strategy, ask=ask_outside, callbacks=callbacks.wrapped(limited))
 
 
 def risk_outside(risk: Risk, *, seconds: float) -> Risk:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from functools import partial
+from typing import Any, Final, Literal, TypeVar
 
 from ..config import Settings
 from ..domain.execution import Minute, execution_model
@@ -17,11 +18,11 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.lateness import Decision, OrderRole
 from ..domain.lifecycle import Flat, Halt, Holding, Opening, Rules, State, Waiting, signals_of
-from ..domain.recovery import Owner, Restored
+from ..domain.recovery import Kept, Owner, Restored
 from ..domain.risk import place_of
 from ..domain.signal import Cancelled, Closed, Event, OpenSignal
 from ..engine.lookup import get_risk
-from ..engine.records import FailureKind, Records
+from ..engine.records import FailureKind, Records, error_text
 from ..engine.registry import Exchange, Strategy
 from ..engine.strategy_loop import StrategyLoop, time_limited
 from ..errors import BrokerError, NotEnoughData, StateError
@@ -29,16 +30,20 @@ from ..events import messages, subjects
 from ..events.listen import adrain
 from ..market.candles import Candles
 from ..market.clock import SystemClock, stopwatch
+from ..market.outside import outside_of
 from ..market.series import Series
 from ..market.window import Window
 from ..ports import Broker, Clock, StateStore
+from .callbacks import Callbacks
 from .candle_stream import CandleStream
 from .left_behind import changed_setup, deleted_state, orders_without_a_broker, setup_of
 from .order_desk import OrderDesk, Quantity
 from .outside_calls import broker_outside, risk_outside, strategy_outside
 from .persistence import StateSaver
 from .runtime import Runtime
-from .watch import CandleWatch, Troubles, earlier_holes_text, hole_text, left_text, silence_text
+from .watch import CandleWatch, Troubles, behind_text, earlier_holes_text, hole_text, left_text, silence_text
+
+T = TypeVar("T")
 
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …
 _GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end of the minute within this time
@@ -129,6 +134,7 @@ class LiveRun:
         self._stopped_at: int | None = None  # the clock when it was asked to stop
         self._troubles = Troubles(plan.settings.patience_minutes * MINUTE_MS)
         self._woken = asyncio.Event()
+        self._callbacks = Callbacks(is_open=self._has_open, fail=partial(self._fail, "callback"))
         owner = Owner(
             strategy=plan.strategy.name,
             exchange=plan.exchange.name,
@@ -214,6 +220,7 @@ class LiveRun:
             plan.exchange, plan.settings, allow_gaps=plan.allow_gaps, clock=plan.clock, warn=warn
         )
         lag = self._runtime.lag
+        self._stream.failed.append(self._callback_failed)
         if lag is not None:
             lag.listeners.append(self._tell_lag)
         try:
@@ -227,8 +234,10 @@ class LiveRun:
         finally:
             if lag is not None:
                 lag.listeners.remove(self._tell_lag)
+            self._stream.failed.remove(self._callback_failed)
             if self._work is not None:
                 self._work.cancel()
+            await self._callbacks.end(0.0)
             try:
                 if self.orders is not None:
                     await self.orders.close()
@@ -247,13 +256,20 @@ class LiveRun:
                 await self._sleep()
                 self._tell_unwatched()
             self._tell_unwatched()
+            if not self._leave:
+                await self._callbacks.end(_LISTENER_SECONDS)
+                await self._stream_now.told(_LISTENER_SECONDS)
             if self.orders is not None and not self._leave:
                 await self.orders.settle(_SETTLE_SECONDS)
 
     @property
-    def _window(self) -> Window:
+    def _stream_now(self) -> CandleStream:
         assert self._stream is not None  # since the start  # noqa: S101
-        return self._stream.window
+        return self._stream
+
+    @property
+    def _window(self) -> Window:
+        return self._stream_now.window
 
     @property
     def _watch(self) -> CandleWatch:
@@ -288,12 +304,13 @@ class LiveRun:
         self._retake_place(found.state)
         if plan.broker is not None:
             self.orders = await self._start_orders(plan.broker, found, now)
-        await self._emit_restored(found, now)
+        self._emit_restored(found, now)
 
     def _make_watch(self, now: int) -> CandleWatch:
         assert self._stream is not None  # since the start  # noqa: S101
         return CandleWatch(
             patience_ms=self.plan.settings.patience_minutes * MINUTE_MS,
+            behind_ms=self.plan.settings.patience_minutes * self._late_after_ms,
             hole_patience_ms=self._stream.hole_patience_ms,
             sessions=self._window.sessions,
             now=now,
@@ -352,6 +369,7 @@ class LiveRun:
         plan, risk = self.plan, self.plan.strategy.risk
         seconds = plan.settings.max_signal_generation_seconds
         profile = None if risk is None else risk_outside(get_risk(risk), seconds=seconds)
+        book = None if profile is None else self._runtime.book(profile, plan.store, wait_seconds=seconds)
         rules = Rules(
             symbol=plan.symbol,
             strategy=plan.strategy.name,
@@ -367,9 +385,9 @@ class LiveRun:
         )
         return StrategyLoop(
             rules=rules,
-            strategy=strategy_outside(plan.strategy, seconds=seconds),
+            strategy=strategy_outside(plan.strategy, seconds=seconds, callbacks=self._callbacks),
             window=self._window,
-            book=None if profile is None else self._runtime.book(profile, plan.store),
+            book=book,
             records=self.records,
             state=state,
             save=self._save,
@@ -388,7 +406,7 @@ class LiveRun:
             if (place.symbol, place.strategy, place.signal_id) not in book.places:
                 book.take(place)
 
-    async def _emit_restored(self, found: Restored, now: int) -> None:
+    def _emit_restored(self, found: Restored, now: int) -> None:
         plan = self.plan
         if found.last_minute is None:
             return
@@ -405,7 +423,16 @@ class LiveRun:
         )
         known = {(type(end), end.signal.id, end.when) for end in self.records.ends}
         for event in found.undelivered:
-            await self._strategy_loop.deliver((event,), record=(type(event), event.signal.id, event.when) not in known)
+            if (type(event), event.signal.id, event.when) not in known:
+                self.records.add(event)
+            self._strategy_loop.emit(event)
+        last = [event for event in found.undelivered if event.when >= found.last_minute]
+        self._callbacks.go_on(self._call_back_again(last))
+
+    async def _call_back_again(self, events: list[Kept]) -> None:
+        """Call back for results of the last turn of an earlier process, whose callbacks may not have been called."""
+        for event in events:
+            await self._strategy_loop.call_back(event)
 
     def _save(self, state: State, events: tuple[Event, ...]) -> None:
         """Save a new state, and hand its events to the order desk; the strategy loop calls it before it emits them."""
@@ -485,8 +512,20 @@ class LiveRun:
 
     def _trouble(self, kind: FailureKind, error: Exception, when: int) -> None:
         """Count a trouble of the exchange or the disk; one that goes on is told once."""
-        is_new = self._troubles.is_new(kind, type(error).__name__, self.plan.clock.now())
+        topic = error_text(error) if kind == "state" else type(error).__name__
+        is_new = self._troubles.is_new(kind, topic, self.plan.clock.now())
         self._strategy_loop.fail(kind, error, when, emit=is_new)
+
+    def _fail(self, kind: FailureKind, error: Exception, when: int) -> None:
+        if self._loop is not None:
+            self._loop.fail(kind, error, when)
+
+    def _has_open(self) -> bool:
+        return self._loop is not None and not isinstance(self._loop.state, Flat)
+
+    def _callback_failed(self, error: Exception) -> None:
+        """Count what a function raised that is called with the candles of all runs; called on the fetching loop."""
+        self._runtime.call(partial(self._fail, "callback", error, self._last_minute))
 
     def _tell_lag(self, text: str) -> None:
         """Tell that all live runs are blocked; the thread of the watch calls this."""
@@ -548,9 +587,12 @@ class LiveRun:
         """Question and minute in turn, from where the run stands to the present."""
         plan, loop = self.plan, self._strategy_loop
         assert self._stream is not None  # since the start  # noqa: S101
+        behind_since, self._watch.working_since = self._watch.working_since, None
         minutes = await self._minutes_to_work_on(self._stream)
         arrived = len(minutes) > 0 and int(minutes.timestamp[0]) == self._last_minute
-        self._look_for_volume()
+        if len(minutes) > int(arrived):
+            self._watch.working_since = plan.clock.now() if behind_since is None else behind_since
+        await self._look_for_volume()
         if arrived:
             await self._moment(self._last_minute + MINUTE_MS)
         until = len(minutes) if plan.until is None else int(minutes.timestamp.searchsorted(plan.until))
@@ -559,7 +601,7 @@ class LiveRun:
                 return
             if index % 64 == 63:
                 await asyncio.sleep(0)  # many missed minutes must not hold the others
-            minute, opened = self._minute(minutes, index), int(minutes.timestamp[index])
+            minute, opened = await self._minute(minutes, index), int(minutes.timestamp[index])
             self._known = opened + MINUTE_MS
             self._go_on_without(self._watch.skipped(self._last_minute, opened))
             if minute is not None:
@@ -577,7 +619,17 @@ class LiveRun:
             self.last = self._last_minute + MINUTE_MS
             self._tries = 0
             await self._moment(self.last)
+            self._tell_behind()
+        if plan.clock.now() < self.last + 2 * MINUTE_MS:
+            self._watch.working_since = None
         await self._end_while_closed()
+
+    def _tell_behind(self) -> None:
+        """Tell once that candles are here, and what is open is watched much later than they came."""
+        plan, loop, now = self.plan, self._strategy_loop, self.plan.clock.now()
+        if self._has_open() and self._watch.behind(self.last, now):
+            text = behind_text(plan.symbol, loop.state, minutes=(now - self.last) // MINUTE_MS)
+            loop.note("lag", "behind", text, self.last, emit=self._troubles.is_new("lag", "behind", now))
 
     async def _minutes_to_work_on(self, stream: CandleStream) -> Candles:
         """The minutes from the last one on that have come; up to a hole that is still waited for."""
@@ -616,12 +668,21 @@ class LiveRun:
         if since is not None:
             self.records.warn(f"no minute came from {utc_text(since)} until {utc_text(self.plan.clock.now())}")
 
-    def _look_for_volume(self) -> None:
+    async def _read(self, ask: Callable[[], T], when: int) -> T:
+        """What the window answers about the minutes before ``when``; the other runs go on while it fetches some."""
+        symbol, window = self.plan.symbol, self._window
+        if window.holds(symbol, "1m", self.plan.settings.avg_price_candles_count, when):
+            return ask()
+        return await outside_of(window, f"candles-{symbol}").plain(ask)
+
+    async def _look_for_volume(self) -> None:
         """See, before the first minute of a run, whether its source reports volumes."""
         if self._volume_seen is None:
             symbol, count = self.plan.symbol, self.plan.settings.avg_price_candles_count
             try:
-                volume = self._window.newest(symbol, "1m", count, self._last_minute + MINUTE_MS).volume
+                when = self._last_minute + MINUTE_MS
+                newest = partial(self._window.newest, symbol, "1m", count, when, wait=False)
+                volume = (await self._read(newest, when)).volume
             except NotEnoughData as error:  # the market begins here
                 if error.late:
                     return
@@ -639,12 +700,12 @@ class LiveRun:
         due = self._strategy_loop.due
         if due <= when:  # no candle lies between the last one and what is due in a hole or in closed hours
             last = min(due, self._last_minute + MINUTE_MS)
-            await self._strategy_loop.end_due(due, self._price_at(last, otherwise=open_))
+            await self._strategy_loop.end_due(due, await self._price_at(last, otherwise=open_))
 
-    def _price_at(self, when: int, *, otherwise: float | None) -> float:
+    async def _price_at(self, when: int, *, otherwise: float | None) -> float:
         """The average price at a moment (UTC ms); where the candles before it are gone, another one."""
         try:
-            return self._window.average_price(self.plan.symbol, when)
+            return await self._read(partial(self._window.average_price, self.plan.symbol, when), when)
         except NotEnoughData:
             if otherwise is None:
                 raise
@@ -656,14 +717,14 @@ class LiveRun:
         if sessions is not None and due <= self.plan.clock.now() and sessions.next_open(known, due) >= due:
             await self._end_due(due)
 
-    def _minute(self, candles: Candles, index: int) -> Minute | None:
+    async def _minute(self, candles: Candles, index: int) -> Minute | None:
         """A minute for the lifecycle; ``None`` at the very beginning of a market, where there is no average yet."""
         _, open_, high, low, close, volume = candles.block[:, index].tolist()
         busy = not isinstance(self._strategy_loop.state, Flat)  # after a restart, candles before a hole may be gone
         self._volume_seen = self._volume_seen or volume > 0
         t = int(candles.timestamp[index])
         try:
-            price = self._price_at(t + MINUTE_MS, otherwise=close if busy else None)
+            price = await self._price_at(t + MINUTE_MS, otherwise=close if busy else None)
         except NotEnoughData:
             return None
         return Minute(t, open_, high, low, close, price, volume > 0 or not self._volume_seen)
@@ -720,7 +781,7 @@ class LiveRun:
             known = self._window.known(self.plan.symbol, "1m")
             price = state.signal.price_open  # of a dead exchange after a restart nothing else is known
             if known is not None and len(known.candles):
-                price = self._price_at(when, otherwise=float(known.candles.close[-1]))
+                price = await self._price_at(when, otherwise=float(known.candles.close[-1]))
             await self._strategy_loop.take(Halt(when, price))
 
     async def _sleep(self) -> None:

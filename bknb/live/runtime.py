@@ -142,8 +142,10 @@ class Runtime:
         users.looked = True
         return [*unwatched(store, users.watched).values()]
 
-    def book(self, risk: Risk, store: StateStore) -> RiskBook:
+    def book(self, risk: Risk, store: StateStore, *, wait_seconds: float) -> RiskBook:
         """The book of a risk profile in a store, with the places that its saved positions hold.
+
+        A candidate that has waited ``wait_seconds`` for the rules to be done with others is refused.
 
         Raises
         ------
@@ -158,7 +160,7 @@ class Runtime:
 
             self._books[key] = store, RiskBook(risk, saved_places(store, risk.name), save)
         book = self._books[key][1]
-        book.use(risk)  # the rules as they were registered last
+        book.use(risk, wait_seconds=wait_seconds)  # the rules as they were registered last
         return book
 
 

@@ -25,16 +25,27 @@ class CandleWatch:
     ----------
     patience_ms
         After so long without any minute the run is silent.
+    behind_ms
+        After so long of work on minutes that are here the watch is behind.
     hole_patience_ms
         Minutes missing between others are waited for so long.
     sessions
         When the market is open; ``None``: always.
     now
         The clock at the start of the run, UTC ms.
+
+    Attributes
+    ----------
+    working_since
+        The moment (UTC ms) since when there have always been minutes to work on; ``None``: all are done.
     """
 
-    def __init__(self, *, patience_ms: int, hole_patience_ms: int, sessions: Sessions | None, now: int) -> None:
+    def __init__(
+        self, *, patience_ms: int, behind_ms: int, hole_patience_ms: int, sessions: Sessions | None, now: int
+    ) -> None:
         self.patience_ms = patience_ms
+        self._behind_ms = behind_ms
+        self.working_since: int | None = None
         self._holes = Awaited(hole_patience_ms, sessions=sessions)
         self._sessions = sessions
         self._moved_at = now  # the clock when a minute came, or none was due
@@ -60,6 +71,11 @@ class CandleWatch:
         since, self.silent_since = self.silent_since, None
         self._moved_at = now
         return since
+
+    def behind(self, done: int, now: int) -> bool:
+        """Whether minutes that are here are worked on much later than they came; ``done`` is the end of the last."""
+        since = self.working_since
+        return since is not None and min(now - since, now - done) >= self._behind_ms
 
     def silent(self, known: int, now: int, *, since: int | None = None) -> bool:
         """Whether minutes are due, and none has come for the length of the patience.
@@ -89,9 +105,11 @@ class Troubles:
 
     def is_new(self, kind: str, topic: str, now: int) -> bool:
         """Whether a trouble of a kind and a topic is to be told now (UTC ms)."""
-        key = (kind, topic)
-        last, self._last[key] = self._last.get(key), now
-        return last is None or now - last >= max(self._patience_ms, 2 * MINUTE_MS)
+        pause = max(self._patience_ms, 2 * MINUTE_MS)
+        self._last = {key: last for key, last in self._last.items() if now - last < pause}
+        is_new = (kind, topic) not in self._last
+        self._last[kind, topic] = now
+        return is_new
 
 
 def hole_text(symbol: str, exchange: str, holes: tuple[tuple[int, int], ...], *, waited_minutes: int) -> str:
@@ -137,6 +155,14 @@ def silence_text(symbol: str, exchange: str, state: State, *, known: int, minute
     return (
         f"no minute of {symbol} has come from {exchange!r} since {utc_text(known)}, for {minutes} minutes or more\n"
         f"{_unwatched(state)}; the exchange is asked again, and what was missed is caught up when it answers"
+    )
+
+
+def behind_text(symbol: str, state: State, *, minutes: int) -> str:
+    """What is told when something is open and minutes that are here are worked on ``minutes`` late."""
+    return (
+        f"the watch of {symbol} is {minutes} minutes behind: its candles are here, and what the run calls takes too "
+        f"long\n{_unwatched(state)} in time; a callback that returns sooner lets the run catch up"
     )
 
 

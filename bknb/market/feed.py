@@ -230,7 +230,7 @@ class Feed:
                 if paging.failed():
                     continue
                 raise
-            self._check_spacing(answer, asked)
+            self._notice_minutes(answer, asked)
             times = answer.timestamp
             if len(times) and int(times.min()) < page.since:
                 paging.strayed()
@@ -316,7 +316,7 @@ class Feed:
                 raise
             raise TimeoutError(f"it did not answer within {self.timeout_seconds:g} s") from error
 
-    def _check_spacing(self, answer: Candles, asked: CandleRequest) -> None:
+    def _notice_minutes(self, answer: Candles, asked: CandleRequest) -> None:
         """Raise ``_OnlyMinutes`` when a function of unknown intervals does not answer the interval asked for."""
         if self.source.intervals is not None or asked.interval in self._answers_itself or len(answer) < 2:
             return

@@ -15,10 +15,10 @@ from ..domain.formatting import minute_text
 from ..domain.interval import DAY_MS, MINUTE_MS, floor_to, interval_ms
 from ..errors import NotEnoughData, UsageError
 from ..kernels.vwap import average_price
+from .candle_listener import CandleListener
 from .candles import Candles
 from .fetch_loop import fetch_now, submit
 from .gaps import Awaited
-from .outside import outside_of
 from .resample import resample
 from .series import Series, end_of
 
@@ -41,6 +41,9 @@ class Window:
     (``growing``) it moves on, and every series grows up to it when it is next asked for. ``patience_ms`` is how long
     a growing window waits for candles that are missing between others: until then, candles behind them are refused as
     not here yet. 0: what is missing is a hole as soon as a later candle is here.
+
+    ``on_candles`` is called once candles are in memory. A growing window does not wait for it, and what it raises goes
+    to ``failed``, on the fetching loop; without ``failed`` it reaches whoever loads candles.
     """
 
     def __init__(
@@ -51,12 +54,13 @@ class Window:
         growing: bool = False,
         patience_ms: int = 0,
         on_candles: Callable[[str, str, int, int, Candles], object] | None = None,
+        failed: Callable[[Exception], object] | None = None,
     ) -> None:
         self._growing = growing
         self._patience_ms = patience_ms
         self._awaited: dict[tuple[str, str], Awaited] = {}
         self._feed = feed
-        self._on_candles = on_candles
+        self._listener = CandleListener(on_candles, beside=growing, failed=failed, timeout_seconds=feed.timeout_seconds)
         self.horizon = horizon
         self._series: dict[tuple[str, str], Series] = {}
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}  # used on the fetching loop only
@@ -78,7 +82,8 @@ class Window:
             elif self._growing and series.until < floor_to(self.horizon, series.step):
                 series = await self._grown(symbol, interval, series, since)
             self._series[symbol, interval] = series
-            return series
+        await self._listener.tell()
+        return series
 
     async def load_closed(self, symbol: str, interval: str, when: int, count: int, *, since: int) -> Series:
         """The candles from ``since`` to the horizon; across holes from so early on that ``count`` have closed.
@@ -110,14 +115,15 @@ class Window:
             candles, until = series.candles, series.until
             if self._is_native(interval):
                 before = await self._feed.fetch(symbol, interval, since, series.since, continued=True)
-                await self._tell(symbol, interval, since, before)
+                self._listener.came(symbol, interval, since, before)
                 candles = Candles.concat([before, candles])
             else:
                 made = await self._fetch(symbol, interval, since)
                 candles, until = made.candles, made.until
             series = Series(candles, step=series.step, since=since, until=until, span=series.span)
             self._series[symbol, interval] = series
-            return series
+        await self._listener.tell()
+        return series
 
     @property
     def _gives_up(self) -> bool:
@@ -137,7 +143,7 @@ class Window:
             fresh = found.take(~np.isin(found.timestamp, series.candles.timestamp))
             if not len(fresh):
                 return
-            await self._tell(symbol, interval, since, fresh)
+            self._listener.came(symbol, interval, since, fresh)
             both = Candles.concat([series.candles, fresh])
             candles = both.take(np.argsort(both.timestamp, kind="stable"))
             self._series[symbol, interval] = Series(
@@ -146,6 +152,7 @@ class Window:
             for key in list(self._series):
                 if key[0] == symbol and not self._is_native(key[1]):  # made from these minutes
                     del self._series[key]
+        await self._listener.tell()
 
     async def load_after(self, symbol: str, until: int) -> Series:
         """The minutes of a symbol that was loaded before, up to ``until`` (UTC ms), which is after the horizon."""
@@ -168,13 +175,9 @@ class Window:
         self._series[symbol, "1m"] = series
         return series
 
-    async def _tell(self, symbol: str, interval: str, since: int, candles: Candles) -> None:
-        """Call the user's function with candles that were fetched, outside of the fetching loop."""
-        told = self._on_candles
-        if told is not None:
-            calls = outside_of(told, "on_candle_data")
-            async with asyncio.timeout(self._feed.timeout_seconds):
-                await calls.either(lambda: told(symbol, interval, since, len(candles), candles))
+    async def told(self) -> None:
+        """Return when ``on_candles`` has been called with everything that is in memory."""
+        await self._listener.told()
 
     def _is_native(self, interval: str) -> bool:
         native = self.source.intervals
@@ -221,7 +224,7 @@ class Window:
                 until=until,
                 sessions=self._feed.sessions,
             )
-        await self._tell(symbol, interval, since, candles)
+        self._listener.came(symbol, interval, since, candles)
         if self._patience_ms:  # what is missing in the past was not waited for, and need not be
             awaited = self._awaited.setdefault((symbol, interval), Awaited(self._patience_ms, sessions=self.sessions))
             awaited.first(candles.timestamp, step=step, now=self.horizon, after=after, since_its_end=after is None)
@@ -251,6 +254,13 @@ class Window:
     def minutes(self, symbol: str) -> Series:
         """The one-minute candles of a symbol that was loaded before."""
         return self._series[symbol, "1m"]
+
+    def holds(self, symbol: str, interval: str, limit: int, when: int) -> bool:
+        """Whether the ``limit`` newest candles that have closed at ``when`` (UTC ms) are here, so none is fetched."""
+        series = self._series.get((symbol, interval))
+        if series is None or series.available(when) < limit:
+            return False
+        return series.until >= min(floor_to(when, series.step), floor_to(self.horizon, series.step))
 
     def newest(self, symbol: str, interval: str, limit: int, when: int, *, wait: bool = True) -> Candles:
         """The ``limit`` newest candles that have closed at ``when``; with ``wait`` none behind a hole still waited for.

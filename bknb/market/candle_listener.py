@@ -1,0 +1,87 @@
+"""The user's function that is called with candles once they are in memory (``on_candle_data``)."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ..errors import BknbError
+from .outside import outside_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .candles import Candles
+
+_MOST_WAITING: Final = 64
+
+
+class CandleListener:
+    """Calls a function with candles that came into memory, one call at a time, outside of the fetching loop.
+
+    Parameters
+    ----------
+    function
+        Called with symbol, interval, first moment (UTC ms), count and candles; ``None``: nobody listens.
+    beside
+        Whether nobody waits for it: a live run goes on meanwhile.
+    failed
+        Called with what the function raises; ``None``: that reaches whoever loads candles.
+    timeout_seconds
+        How long one call may take; ``None``: as long as it takes.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[str, str, int, int, Candles], object] | None,
+        *,
+        beside: bool,
+        failed: Callable[[Exception], object] | None,
+        timeout_seconds: float | None,
+    ) -> None:
+        self._function = function
+        self._beside = beside
+        self._failed = failed
+        self._timeout_seconds = timeout_seconds
+        self._untold: list[Callable[[], object]] = []
+        self._telling: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = asyncio.Lock()
+
+    def came(self, symbol: str, interval: str, since: int, candles: Candles) -> None:
+        """Note candles from ``since`` (UTC ms) on; they are told once they are in memory."""
+        if self._function is not None:
+            self._untold.append(partial(self._function, symbol, interval, since, len(candles), candles))
+
+    async def tell(self) -> None:
+        """Call the function with what has come."""
+        untold, self._untold = self._untold, []
+        for call in untold:
+            if not self._beside:
+                await self._call(call)
+            elif len(self._telling) < _MOST_WAITING:
+                task = asyncio.create_task(self._call(call))
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
+            elif self._failed is not None:
+                self._failed(BknbError(f"on_candle_data is not called: {_MOST_WAITING} calls have not returned"))
+
+    async def told(self) -> None:
+        """Return when the function has been called with everything that came."""
+        while self._telling:
+            await asyncio.wait(self._telling)
+
+    async def _call(self, call: Callable[[], object]) -> None:
+        expired = False
+        try:
+            async with self._one_at_a_time:
+                try:
+                    async with asyncio.timeout(self._timeout_seconds) as limit:
+                        await outside_of(self._function, "on_candle_data").either(call)
+                finally:
+                    expired = limit.expired()
+        except Exception as error:
+            if self._failed is None:
+                raise
+            text = f"on_candle_data took longer than {self._timeout_seconds:g} s" if expired else ""
+            self._failed(TimeoutError(text) if expired else error)
