@@ -305,3 +305,35 @@ def test_results_that_a_listener_has_not_heard_when_the_run_is_left_are_told_aga
     live(store, start=30, until=31)
     assert again == [len(told)]
     assert told == [30, 40, 50]
+
+
+@pytest.mark.parametrize(("hold", "heard_again"), [(28, [50]), (29, [])])
+def test_callbacks_hear_again_what_the_last_turn_told_and_nothing_before(hold: int, heard_again: list[int]) -> None:
+    store, slow, called = bknb.stores.memory(), Slow(), list[int]()
+    bknb.add_strategy("rising", interval="1h", get_signal=rising)
+    stop = bknb.listen_partial_profit(slow)
+    clock = HeldClock(ORIGIN, hold_at=ORIGIN + hold * MINUTE)
+    task = bknb.Live.background("BTCUSDT", strategy="rising", exchange=source(ROWS), clock=clock, store=store)
+    assert clock.held.wait(20)
+    task.stop(now=True)
+    while not task.worked:
+        task.wait(0.05)
+    stop()
+    slow.end()
+    task.result(timeout=60)
+    never, told = threading.Event(), list[int]()
+
+    def hangs(milestone: Any) -> None:
+        called.append(milestone.level)
+        never.wait(60)
+
+    bknb.add_strategy("rising", interval="1h", get_signal=rising, callbacks={"on_partial_profit": hangs})
+    clock = SimulatedClock(ORIGIN + hold * MINUTE)
+    bknb.listen_partial_profit(lambda each: told.append(each.level))
+    again = bknb.Live.background("BTCUSDT", strategy="rising", exchange=source(ROWS), clock=clock, store=store,
+                                 until=ORIGIN + (hold + 1) * MINUTE)  # fmt: skip
+    assert drain(subjects.partial_profit, timeout=20)
+    never.set()
+    again.result(timeout=60)
+    assert called == heard_again
+    assert told == [10, 20, 30, 40, 50]
