@@ -19,13 +19,15 @@ from order_events import scheduled, waiting
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.lifecycle import Flat, Waiting
-from bknb.domain.recovery import Owner, Restored
+from bknb.domain.recovery import Owner, Restored, SavedLate
 from bknb.domain.signal import Cancelled
 from bknb.errors import BknbError, StateError
 from bknb.exchanges.bundle import read_manifest
 from bknb.history.partition import arrow
 from bknb.history.store import CandleStore, SeriesName
 from bknb.live.ended_journal import EndedJournal
+from bknb.live.hole_journal import HoleJournal
+from bknb.live.late_journal import LateJournal
 from bknb.live.order_store import SavedOrders
 from bknb.live.persistence import StateSaver, save_places, saved_places
 from bknb.live.unheard import BESIDE_STATE, Unheard
@@ -255,6 +257,26 @@ def read_ends(folder: Path) -> object:
         return EndedJournal(store, PLACE).load()
 
 
+def write_late(folder: Path) -> None:
+    with FileStore(folder) as store:
+        LateJournal(store, PLACE).append(SavedLate(moment=60_000, order="exit", decided_at=180_000))
+
+
+def read_late(folder: Path) -> object:
+    with FileStore(folder) as store:
+        return LateJournal(store, PLACE).load()
+
+
+def write_holes(folder: Path) -> None:
+    with FileStore(folder) as store:
+        HoleJournal(store, PLACE).append((60_000, 120_000))
+
+
+def read_holes(folder: Path) -> object:
+    with FileStore(folder) as store:
+        return HoleJournal(store, PLACE).load()
+
+
 def write_candles(folder: Path) -> None:
     pytest.importorskip("pyarrow")
     candles = Candles.from_rows([(minute * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0) for minute in range(3)])
@@ -309,6 +331,12 @@ FORMATS = {
     ),
     "ends of a live run": Format(
         write_ends, read_ends, payload_in_state("ended", (*PLACE, "part-000001"), next_number)
+    ),
+    "late orders of a live run": Format(
+        write_late, read_late, payload_in_state("late", (*PLACE, "part-000001"), next_number)
+    ),
+    "minutes that never came": Format(
+        write_holes, read_holes, payload_in_state("hole", (*PLACE, "part-000001"), next_number)
     ),
     "positions of a risk profile": Format(
         write_positions, read_positions, payload_in_state("risk", ("calm", "positions"), more_members)

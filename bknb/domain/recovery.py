@@ -191,6 +191,20 @@ class SavedLate(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: int
 
 
+class SavedLates(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the late orders of a strategy on a symbol; version 1 was a single :class:`SavedLate`."""
+
+    version: int = 2
+    late: tuple[SavedLate, ...]
+
+
+class SavedHoles(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the ranges ``[first, end)`` of minutes (UTC ms) a run went on without; version 1 was a list of all."""
+
+    version: int = 2
+    holes: tuple[tuple[int, int], ...]
+
+
 class SavedEnds(msgspec.Struct, frozen=True, kw_only=True):
     """Some of the trades and cancelled signals of a strategy on a symbol; version 1 was a single one, as it is."""
 

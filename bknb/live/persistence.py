@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,12 +30,10 @@ from ..domain.signal import Cancelled, Closed, Event
 from ..errors import StateError
 from ..ports import StateStore
 from .ended_journal import EndedJournal
+from .hole_journal import Hole, HoleJournal
+from .late_journal import LateJournal
 from .saved_values import read_state, read_value
 from .unheard import Unheard, kept_of
-
-F = TypeVar("F")
-_LATE = "late"
-_HOLES = "hole"
 
 
 class _SavedAt(NamedTuple):
@@ -71,6 +68,8 @@ class StateSaver:
     ----------
     unheard
         The results that listeners have not heard yet; note in it what is emitted.
+    problems
+        What could not be read of results, late orders and holes, as sentences; the rest of them was.
     """
 
     def __init__(self, store: StateStore, owner: Owner, setup: SavedSetup | None = None) -> None:
@@ -83,6 +82,8 @@ class StateSaver:
         self.last_asked: int | None = None
         self._key = (owner.strategy, owner.symbol)
         self._ended = EndedJournal(store, self._key)
+        self._late = LateJournal(store, self._key)
+        self._holes = HoleJournal(store, self._key)
         self._saved: SavedState = Flat()
         self._decided_with: SavedSetup | None = None  # the newest signal of it
         self._heard = 0  # as the disk has it
@@ -119,20 +120,32 @@ class StateSaver:
 
         One whose signal is still open on the disk is removed: a crash came before the rest of its turn, and the run
         comes to an end of that signal again, perhaps at another moment.
+
+        Raises
+        ------
+        StateError
+            When the place cannot be listed or written; what cannot be read is one of the :attr:`problems`.
         """
-        self._ended.load()
+        self._ended.read(self.problems)
         return self._ended.without({key_of(signal) for signal in signals_of(self._saved)})
 
     def late(self) -> dict[Decision, int]:
-        """The orders of this run that earlier processes decided late; see :class:`bknb.engine.records.Records`."""
-        saved = [late for _, late in self._all_of(_LATE, SavedLate)]
-        return {(late.moment, late.order): late.decided_at for late in saved}
+        """The orders of this run that earlier processes decided late; see :class:`bknb.engine.records.Records`.
 
-    def _all_of(self, kind: str, form: type[F]) -> Iterator[tuple[tuple[str, ...], F]]:
-        for key in self.store.keys(kind, self._key):
-            value = read_value(self.store, kind, key, form)
-            if value is not None:
-                yield key, value
+        Those that the restored state does not know of are removed; errors as for :meth:`ended`.
+        """
+        self._late.read(self.problems)
+        if self.last_minute is None:
+            return self._late.decisions()
+        return self._late.without_orphans(self._saved, last_minute=self.last_minute, last_asked=self.last_asked)
+
+    def holes(self) -> list[Hole]:
+        """The ranges ``[first, end)`` of minutes (UTC ms) that earlier processes of this run went on without.
+
+        Those behind the restored last minute are removed; errors as for :meth:`ended`.
+        """
+        self._holes.read(self.problems)
+        return sorted(self._holes.items()) if self.last_minute is None else self._holes.up_to(self.last_minute)
 
     def _check_owner(self, saved: Owner, *, busy: bool) -> None:
         mine = self.owner if busy else msgspec.structs.replace(self.owner, execution=saved.execution)
@@ -219,13 +232,15 @@ class StateSaver:
         self.unheard.add(kept)
         return late
 
-    def holes(self) -> list[tuple[int, int]]:
-        """The ranges ``[first, end)`` of minutes (UTC ms) that earlier processes of this run went on without."""
-        return read_value(self.store, _HOLES, self._key, list[tuple[int, int]]) or []
+    def save_holes(self, holes: tuple[Hole, ...]) -> tuple[Hole, ...]:
+        """Save ranges of minutes the run goes on without; returns those that were not saved before.
 
-    def save_holes(self, holes: list[tuple[int, int]]) -> None:
-        """Save the ranges of minutes the run goes on without; raises ``StateError`` when they could not be saved."""
-        self.store.write(_HOLES, self._key, msgspec.json.encode(holes))
+        Raises
+        ------
+        StateError
+            When they could not be saved; then none is.
+        """
+        return self._holes.append(*holes)
 
     def _at(
         self,
@@ -268,9 +283,7 @@ class StateSaver:
         """Save the orders of a state that are late and were not before; a decision made again replaces its time."""
         before = late_orders(self._saved)
         late = {decision: at for decision, at in late_orders(state).items() if before.get(decision) != at}
-        for (moment, order), decided_at in late.items():
-            saved = SavedLate(moment=moment, order=order, decided_at=decided_at)
-            self.store.write(_LATE, (*self._key, f"{moment:015d}-{order}"), msgspec.json.encode(saved))
+        self._late.append(*(SavedLate(moment=when, order=role, decided_at=at) for (when, role), at in late.items()))
         return late
 
     def _write_schedule(self, state: Waiting, at: _SavedAt) -> None:

@@ -7,7 +7,7 @@ is on disk before events are emitted, so another process can go on from there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
@@ -105,6 +105,8 @@ class LiveRun:
         The orders at the broker, when there is one.
     disagreement
         Why nothing is opened: where the account is not what the record says; empty when it is.
+    minutes_gone
+        How many minutes never came, in this process and earlier ones.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class LiveRun:
         self.start = self.last = plan.clock.now()
         self.orders: OrderDesk | None = None
         self.disagreement = ""
+        self.minutes_gone = 0
         self.code = code  # source text of the user's functions, where somebody read it before the run
         self._runtime = runtime
         self._on_event = on_event
@@ -284,11 +287,11 @@ class LiveRun:
     async def _restore(self) -> None:
         plan = self.plan
         found = self._saving.restore()
-        ended = self._saving.ended()
+        ended, holes = self._saving.ended(), self._saving.holes()
+        self.records.late = self._saving.late()
         notices = self._notices(found, ended)
         for event in ended:
             self.records.add(event)
-        self.records.late = self._saving.late()
         self._loop = self._make_loop(found.state)
         for notice in notices:
             self._loop.fail("state", StateError(notice), None)
@@ -297,9 +300,9 @@ class LiveRun:
         self._last_asked, self._volume_seen = found.last_asked, found.volume_seen
         self.last = self._last_minute + MINUTE_MS
         self.start = min([self.last, *(ended.signal.scheduled_at for ended in self.records.ends)])
-        self.records.holes.extend(self._saving.holes())
-        if self.records.holes:
-            self.records.warn(earlier_holes_text(self.records.holes))
+        self._note_holes(holes)
+        if holes:
+            self.records.warn(earlier_holes_text(holes))
         self._watching = self._make_watch(now)
         self._retake_place(found.state)
         if plan.broker is not None:
@@ -651,17 +654,18 @@ class LiveRun:
 
     def _go_on_without(self, holes: tuple[tuple[int, int], ...]) -> None:
         """Note minutes that never came, on disk and in the record, before the minute behind them is worked on."""
-        new = tuple(hole for hole in holes if hole not in self.records.holes)
-        if not new:
-            return
-        self._saving.save_holes([*self.records.holes, *new])
-        self.records.holes.extend(new)
-        if self.plan.allow_gaps:
+        new = self._saving.save_holes(holes)
+        self._note_holes(new)
+        if self.plan.allow_gaps or not new:
             return
         plan, minutes = self.plan, self.plan.settings.patience_minutes
         text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=minutes)
         is_new = self._troubles.is_new("hole", "", plan.clock.now())
         self._strategy_loop.note("hole", "", text, new[0][0], emit=is_new)
+
+    def _note_holes(self, holes: Sequence[tuple[int, int]]) -> None:
+        self.records.holes.extend(holes)
+        self.minutes_gone += sum(end - first for first, end in holes) // MINUTE_MS
 
     def _minutes_came(self) -> None:
         since = self._watch.came(self.plan.clock.now())

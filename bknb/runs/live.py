@@ -116,8 +116,7 @@ class LiveTask(RunTask[TickResult]):
         facts = {"State on disk": repr(self.plan.store), "Entries": entries}
         holes, silent_since = self._run.records.holes, self._run.silent_since
         if holes:
-            count = sum(end - first for first, end in holes) // MINUTE_MS
-            facts["Minutes that never came"] = f"{count}, the last before {utc_text(holes[-1][1])}"
+            facts["Minutes that never came"] = f"{self._run.minutes_gone}, the last before {utc_text(holes[-1][1])}"
         if silent_since is not None:
             facts["No minute since"] = utc_text(silent_since)
         return facts

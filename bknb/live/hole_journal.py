@@ -1,0 +1,73 @@
+"""The minutes that a live run went on without, as a journal of few values in a state store.
+
+See :mod:`bknb.live.journal`. Version 1 saved all holes as one value.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+from ..domain.recovery import SavedHoles
+from ..ports import StateStore
+from .journal import Journal, Readers
+
+Hole: TypeAlias = tuple[int, int]
+"""A range ``[first, end)`` of minutes (UTC ms)."""
+KIND: Final = "hole"
+
+
+def _list(payload: bytes) -> tuple[Hole, ...]:
+    return msgspec.json.decode(payload, type=tuple[Hole, ...])
+
+
+def _many(payload: bytes) -> tuple[Hole, ...]:
+    return msgspec.json.decode(payload, type=SavedHoles).holes
+
+
+def _encode(holes: tuple[Hole, ...]) -> bytes:
+    return msgspec.json.encode(SavedHoles(holes=holes))
+
+
+def _first(hole: Hole) -> int:
+    return hole[0]
+
+
+_READERS: Final[Readers[Hole]] = {1: _list, 2: _many}
+
+
+class HoleJournal(Journal[Hole]):
+    """The minutes that one strategy on one symbol went on without, on the disk; a hole is known by its first minute.
+
+    Parameters
+    ----------
+    store
+        Where they are saved; acquired by the caller.
+    key
+        Strategy and symbol.
+
+    Examples
+    --------
+    >>> from bknb.stores import MemoryStore
+    >>> with MemoryStore() as store:
+    ...     HoleJournal(store, ("sma", "BTCUSDT")).load()
+    []
+    """
+
+    def __init__(self, store: StateStore, key: tuple[str, str]) -> None:
+        super().__init__(store, KIND, key, readers=_READERS, name=_first, encode=_encode)
+
+    def up_to(self, last_minute: int) -> list[Hole]:
+        """The holes before a run's last minute (UTC ms), in order; others are removed.
+
+        A hole is saved before the minute behind it is worked on. After a crash in between, the exchange may have the
+        minutes.
+
+        Raises
+        ------
+        StateError
+            When the journal could not be written.
+        """
+        self.drop(lambda hole: hole[0] > last_minute)
+        return sorted(self.items())

@@ -1,0 +1,96 @@
+"""The orders of a live run that were decided late, as a journal of few values in a state store.
+
+See :mod:`bknb.live.journal`. Version 1 saved each as a value of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ..domain.interval import MINUTE_MS
+from ..domain.lateness import Decision, late_orders
+from ..domain.lifecycle import State
+from ..domain.recovery import SavedLate, SavedLates
+from ..ports import StateStore
+from .journal import Journal, Readers
+
+KIND: Final = "late"
+
+
+def _one(payload: bytes) -> tuple[SavedLate, ...]:
+    return (msgspec.json.decode(payload, type=SavedLate),)
+
+
+def _many(payload: bytes) -> tuple[SavedLate, ...]:
+    return msgspec.json.decode(payload, type=SavedLates).late
+
+
+def _encode(late: tuple[SavedLate, ...]) -> bytes:
+    return msgspec.json.encode(SavedLates(late=late))
+
+
+def _name(late: SavedLate) -> Decision:
+    return late.moment, late.order
+
+
+_READERS: Final[Readers[SavedLate]] = {1: _one, 2: _many}
+
+
+class LateJournal(Journal[SavedLate]):
+    """The late orders of one strategy on one symbol, on the disk, by moment and by what they order.
+
+    Parameters
+    ----------
+    store
+        Where they are saved; acquired by the caller.
+    key
+        Strategy and symbol.
+
+    Examples
+    --------
+    >>> from bknb.stores import MemoryStore
+    >>> with MemoryStore() as store:
+    ...     LateJournal(store, ("sma", "BTCUSDT")).load()
+    []
+    """
+
+    def __init__(self, store: StateStore, key: tuple[str, str]) -> None:
+        super().__init__(store, KIND, key, readers=_READERS, name=_name, encode=_encode)
+
+    def without_orphans(self, state: State, *, last_minute: int, last_asked: int | None) -> dict[Decision, int]:
+        """The late orders that a restored state knows of; others are removed.
+
+        An order is saved as late before the state that holds it. A crash in between leaves one that was never decided
+        for the state on the disk; the run decides again, perhaps in time.
+
+        Parameters
+        ----------
+        state, last_minute, last_asked
+            As restored; moments in UTC ms.
+
+        Returns
+        -------
+        dict
+            As :attr:`bknb.engine.records.Records.late`.
+
+        Raises
+        ------
+        StateError
+            When the journal could not be written.
+        """
+        held = late_orders(state)
+        known = last_minute + MINUTE_MS  # decided for this moment, but not filled by a minute yet
+
+        def is_orphan(late: SavedLate) -> bool:
+            was_asked = late.order == "entry" and last_asked is not None and late.moment <= last_asked
+            return not (_name(late) in held or late.moment < known or was_asked)
+
+        self.drop(is_orphan)
+        self.append(*(SavedLate(moment=when, order=role, decided_at=at) for (when, role), at in held.items()))
+        return self.decisions()
+
+    def decisions(self) -> dict[Decision, int]:
+        """What was read and added, as :attr:`bknb.engine.records.Records.late`."""
+        return {_name(late): late.decided_at for late in self.items()}
