@@ -229,6 +229,94 @@ def test_moved_results_that_are_gone_or_damaged_are_reported_and_the_others_told
         assert undelivered(store) == [*EVENTS[2 * BESIDE_STATE :], event(900)]
 
 
+def forgotten(store: StateStore) -> None:
+    for kind in ("signal", "schedule", "order"):
+        store.delete(kind, KEY)
+
+
+@pytest.mark.parametrize("count", [1, 3, BESIDE_STATE + 5, 3 * BESIDE_STATE + 5])
+def test_what_a_state_that_is_gone_left_is_told_and_takes_no_number_of_the_next(count: int, slow: Slow) -> None:
+    with MemoryStore() as store:
+        tell(saver(store), EVENTS)
+        forgotten(store)
+        for _ in range(2):  # the first start writes nothing
+            mine = StateSaver(store, OWNER)
+            assert mine.restore().undelivered == ()
+            assert len(mine.problems) == 3
+            assert all("are those of a state that is gone, so they are not told again" in each for each in mine.problems)
+        new = [event(number) for number in range(900, 900 + count)]
+        tell(mine, new, first=900)
+        again = StateSaver(store, OWNER)
+        assert list(again.restore().undelivered) == new
+        assert again.problems == []
+        assert len(store.keys("unheard", KEY)) == (count - 1) // BESIDE_STATE
+
+
+def test_a_move_that_a_crash_left_is_told_once_and_not_as_a_problem(slow: Slow) -> None:
+    with Cut() as store:
+        mine = saver(store)
+        tell(mine, EVENTS[: BESIDE_STATE + 1])
+        store.left = 1  # the results are moved, the state is not written
+        with pytest.raises(StateError):
+            tell(mine, [event(900)], first=900)
+        store.left = 10**9
+        again = StateSaver(store, OWNER)
+        assert list(again.restore().undelivered) == EVENTS[: BESIDE_STATE + 1]
+        assert again.problems == []
+        assert len(store.keys("unheard", KEY)) == 1
+
+
+def test_a_moved_value_that_cannot_be_read_is_told_until_what_is_behind_it_was_heard(slow: Slow) -> None:
+    with MemoryStore() as store:
+        tell(saver(store), EVENTS)
+        store.write("unheard", store.keys("unheard", KEY)[1], b'{"first":"what"}')
+        mine = saver(store)
+        assert len(mine.problems) == 2
+        slow.end()
+        for each in mine.unheard.events:
+            emit(mine, each)
+        assert drain(subjects.signal_live, timeout=20)
+        mine.save_heard()
+        assert store.keys("unheard", KEY) == []
+        assert saver(store).problems == []
+
+
+def test_a_moved_value_of_a_newer_version_stays(slow: Slow) -> None:
+    with MemoryStore() as store:
+        tell(saver(store), EVENTS)
+        key = store.keys("unheard", KEY)[1]
+        store.write("unheard", key, b'{"version":2}')
+        slow.end()
+        mine = saver(store)
+        for each in mine.unheard.events:
+            emit(mine, each)
+        assert drain(subjects.signal_live, timeout=20)
+        mine.save_heard()
+        assert store.keys("unheard", KEY) == [key]
+
+
+def test_a_moved_value_that_cannot_be_removed_is_tried_again_and_the_state_is_saved(slow: Slow) -> None:
+    class Stuck(MemoryStore):
+        stuck = True
+
+        def delete(self, kind: str, key: tuple[str, ...]) -> None:
+            if self.stuck:
+                raise StateError("stuck")
+            super().delete(kind, key)
+
+    with Stuck() as store:
+        mine = saver(store)
+        tell(mine, EVENTS)
+        slow.end()
+        assert drain(subjects.signal_live, timeout=20)
+        mine.save_heard()
+        assert undelivered(store) == []
+        assert len(store.keys("unheard", KEY)) == 3
+        store.stuck = False
+        tell(mine, [event(900)], first=900)
+        assert store.keys("unheard", KEY) == []
+
+
 # --- a live run -------------------------------------------------------------------------------------------------
 
 

@@ -202,7 +202,6 @@ class StateSaver:
         self.unheard.forget_heard()
         if self.unheard.heard > self._heard and self.last_minute is not None:
             self._write_state(self._saved, (), self.last_minute, self.last_asked, volume_seen=self._volume_seen)
-            self.unheard.tidy(self._heard)
 
     def _write_state(
         self,
@@ -213,7 +212,11 @@ class StateSaver:
         *,
         volume_seen: bool | None,
     ) -> dict[Decision, int]:
-        self.unheard.tidy(self._heard)
+        """Write a state and what belongs to it; in memory everything is as before until all of it is on the disk.
+
+        When the last steps fail (the trace beside a new position, the removal of an old schedule), the disk has the
+        state of this turn and memory the one before: the run repeats the turn, whose number is then the higher one.
+        """
         self.unheard.make_room()
         late = self._write_late(state)
         self.turn += 1
@@ -230,6 +233,7 @@ class StateSaver:
         self.last_minute, self.last_asked, self._saved, self._volume_seen = last_minute, last_asked, state, volume_seen
         self._decided_with, self._heard = at.setup, self.unheard.heard
         self.unheard.add(kept)
+        self.unheard.tidy(self._heard)
         return late
 
     def save_holes(self, holes: tuple[Hole, ...]) -> tuple[Hole, ...]:

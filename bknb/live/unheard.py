@@ -6,6 +6,7 @@ the state stays small and nothing is dropped.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -61,6 +62,8 @@ class Unheard:
         self._entries: dict[int, _Entry] = {}  # by number, in order
         self._emitted = 0  # the number of the first that was not given to the listeners
         self._moved: deque[tuple[int, int]] = deque()  # first number of each moved value, and the number behind it
+        self._beside = 0  # the number of the first that is saved with the state
+        self._foreign: set[tuple[str, ...]] = set()  # keys of values that no number of this life is in
 
     # --- after a start ------------------------------------------------------------------------------------------
 
@@ -73,26 +76,43 @@ class Unheard:
             When the place cannot be listed.
         """
         self.results, self.heard = found.results, found.heard
-        behind = found.results - len(found.undelivered)
-        numbered: dict[int, Kept] = dict(enumerate(found.undelivered, start=behind))
+        self._beside = end = found.results - len(found.undelivered)
+        numbered: dict[int, Kept] = dict(enumerate(found.undelivered, start=end))
         problems: list[str] = []
-        for key in self.store.keys(KIND, self._address):
+        self._moved.clear()
+        self._foreign.clear()
+        for key in reversed(self.store.keys(KIND, self._address)):
+            first, results = int(key[2]), list[Kept]()
             try:
                 payload = self.store.read(KIND, key)
-                saved = None if payload is None else read_json(_READERS, payload, what=_name(key))
-            except (StateError, ValueError, msgspec.DecodeError) as error:
-                problems.append(f"{_name(key)} cannot be read, so they are not told again: {error}")
+            except StateError as error:
+                problems.append(_unreadable(key, error))
+                payload = None
+            try:
+                results = [] if payload is None else _decoded(payload, key)
+            except StateError as error:  # a newer bknb wrote it: it stays
+                problems.append(_unreadable(key, error))
+                end = min(end, first)
                 continue
-            if saved is not None:
-                self._moved.append((saved.first, saved.first + len(saved.results)))
-                numbered |= dict(enumerate(map(kept_result, saved.results), start=saved.first))
+            except (ValueError, msgspec.DecodeError) as error:
+                problems.append(_unreadable(key, error))
+            behind = first + len(results) if results else end
+            if first < behind <= end:
+                self._moved.appendleft((first, behind))
+                numbered |= dict(enumerate(results, start=first))
+                end = first
+                continue
+            # What a crash left of a move is saved with the state as well; anything else is of a run before this one.
+            self._foreign.add(key)
+            if any(numbered.get(number) != result for number, result in enumerate(results, start=first)):
+                problems.append(f"{_name(key)} are those of a state that is gone, so they are not told again")
         wanted = range(found.heard, found.results)
         self._entries = {number: _Entry(numbered[number]) for number in wanted if number in numbered}
         self._emitted = found.heard
         if lost := len(wanted) - len(self._entries):
             problems.append(f"{lost} results that listeners may not have heard are gone from the disk")
-            self._moved.append((self._first_beside(), behind))
         return problems
+
 
     @property
     def events(self) -> list[Kept]:
@@ -135,6 +155,8 @@ class Unheard:
             saved = SavedUnheard(first=first, results=self._between(first, behind))
             self.store.write(KIND, self._key(first), msgspec.json.encode(saved))
             self._moved.append((first, behind))
+            self._foreign.discard(self._key(first))
+            self._beside = behind
 
     def beside_state(self, events: Iterable[Kept] = ()) -> tuple[SavedResult, ...]:
         """Those that are saved with the state, the new ones last."""
@@ -149,17 +171,19 @@ class Unheard:
     def tidy(self, heard: int) -> None:
         """Remove moved values that were heard, when the state on disk says that the first ``heard`` results were.
 
-        Raises
-        ------
-        StateError
-            When one cannot be removed.
+        Values of a run before this one are removed as well. One that cannot be removed is tried again the next time:
+        the state is saved, so the run goes on.
         """
-        while self._moved and self._moved[0][1] <= heard:
-            self.store.delete(KIND, self._key(self._moved[0][0]))
-            self._moved.popleft()
+        with contextlib.suppress(StateError):
+            for key in sorted(self._foreign):
+                self.store.delete(KIND, key)
+                self._foreign.discard(key)
+            while self._moved and self._moved[0][1] <= heard:
+                self.store.delete(KIND, self._key(self._moved[0][0]))
+                self._moved.popleft()
 
     def _first_beside(self) -> int:
-        return max(self.heard, self._moved[-1][1] if self._moved else 0)
+        return max(self.heard, self._beside)
 
     def _between(self, first: int, behind: int) -> tuple[SavedResult, ...]:
         return tuple(saved_result(self._entries[number].event) for number in range(first, behind))
@@ -171,6 +195,14 @@ class Unheard:
 def kept_of(events: Iterable[Event]) -> tuple[Kept, ...]:
     """The results among events: all but those of quiet minutes, refusals and rejections."""
     return tuple(event for event in events if isinstance(event, Scheduled | Opened | Closed | Cancelled | Milestone))
+
+
+def _decoded(payload: bytes, key: tuple[str, ...]) -> list[Kept]:
+    return [kept_result(result) for result in read_json(_READERS, payload, what=_name(key)).results]
+
+
+def _unreadable(key: tuple[str, ...], error: Exception) -> str:
+    return f"{_name(key)} cannot be read, so they are not told again: {error}"
 
 
 def _name(key: tuple[str, ...]) -> str:
