@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 from minute_clock import MinuteClock
+from order_events import scheduled
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
+from bknb.live.left_behind import unwatched
+from bknb.live.unheard import BESIDE_STATE, Unheard
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
@@ -59,12 +62,12 @@ def line_of(text: str) -> str:
     return found.group()
 
 
-def carried_out(line: str, store: Any, first: int, until: int) -> Any:
+def carried_out(line: str, store: Any, first: int, until: int, **names: Any) -> Any:
     """The task of a line as it was told, on the clock and the market of the test."""
     clock = SimulatedClock(ORIGIN + first * MINUTE)
     bknb.add_exchange("frame", get_candles=source(ROWS).get_candles, intervals=["1m"])
     line = line.replace("store=store)", f"store=store, clock=clock, until={ORIGIN + until * MINUTE})")
-    return eval(line, {"bknb": bknb, "store": store, "clock": clock})  # noqa: S307 -- what a user would type
+    return eval(line, {"bknb": bknb, "store": store, "clock": clock} | names)  # noqa: S307 -- what a user would type
 
 
 # --- a strategy that was renamed --------------------------------------------------------------------------------
@@ -120,6 +123,34 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         (text,) = told(run("new", store, first, first + 5, fn=never))
         assert text.startswith("StateError: what 'old' on BTCUSDT left in this store cannot be read: ")
         assert "look at your exchange" in text
+
+
+def test_a_position_with_orders_is_named_with_them_and_resumed_with_its_broker() -> None:
+    store, broker = MemoryStore(), PaperBroker()
+    with_orders(store, 0, 30, broker).result(timeout=60)
+    (text,) = told(run("new", store, 31, 40, fn=never))
+    assert "its orders at a broker are not over: buy 2 BTCUSDT for 'old-BTCUSDT-20240101T0000', 2 open" in text
+    assert "when nothing is open at the broker, to forget it: " in text
+    task = carried_out(
+        line_of(text), store, 41, 104, broker=broker, quantity=2.0, clock=MinuteClock(ORIGIN + 41 * MINUTE)
+    )
+    task.stop()
+    assert [event.action for event in task.result(timeout=60).events] == ["closed"]
+    assert broker.position("BTCUSDT") == 0.0
+
+
+def test_the_line_that_forgets_leaves_nothing_that_is_told_later() -> None:
+    store = MemoryStore()
+    with_orders(store, 0, 30, PaperBroker()).result(timeout=60)
+    with store:
+        moved = Unheard(store, *KEY)
+        moved.add(tuple(scheduled(at=at) for at in range(1, BESIDE_STATE + 3)))
+        moved.make_room()
+        text = next(iter(unwatched(store, ()).values()))
+        exec(text.partition("to forget it: ")[2], {"store": store})  # noqa: S102 -- what a user would type
+        assert [kind for kind in ("signal", "schedule", "order", "partial") if store.read(kind, KEY)] == []
+        assert store.keys("unheard", KEY) == []
+        assert unwatched(store, ()) == {}
 
 
 class Together(SimulatedClock):

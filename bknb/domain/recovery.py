@@ -58,8 +58,8 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     execution: str
 
 
-def line_to_resume(owner: Owner, **options: object) -> str:
-    """The line that goes on with a saved state.
+def line_to_resume(owner: Owner, *, with_broker: bool = False, **options: object) -> str:
+    """The line that goes on with a saved state; ``with_broker`` where a broker carried out its orders.
 
     Examples
     --------
@@ -68,7 +68,8 @@ def line_to_resume(owner: Owner, **options: object) -> str:
     """
     given = {"strategy": owner.strategy, "exchange": owner.exchange, "execution": owner.execution, **options}
     words = ", ".join(f"{name}={value!r}" for name, value in given.items())
-    return f"bknb.Live.background({owner.symbol!r}, {words}, store=store)"
+    broker = ", broker=broker, quantity=quantity" if with_broker else ""
+    return f"bknb.Live.background({owner.symbol!r}, {words}{broker}, store=store)"
 
 
 class SavedSetup(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from ..ports import StateStore
 from .order_store import KIND as ORDER
 from .order_store import by_signal, read_orders
 from .saved_values import read_state, read_value
+from .unheard import KIND as UNHEARD
 
 Key = tuple[str, ...]
 _BUSY = ("signal", "schedule")
@@ -77,23 +78,30 @@ def _unwatched(store: StateStore, key: Key) -> str:
         interval = {} if saved.setup is None else {"interval": saved.setup.interval}
         what = "holds a position" if isinstance(row, OpenSignal) else "has an entry"
         since = utc_text(row.pending_at if isinstance(row, OpenSignal) else row.scheduled_at)
+        at_broker = f"; its orders at a broker are not over: {'; '.join(orders)}" if orders else ""
+        broker = "with its broker and quantity, " if orders else ""
         return (
             f"{strategy!r} {what} on {symbol} ({row.position} {row.id!r}, at {plain_number(row.price_open)} "
-            f"since {since}) that is in this store and that no run watches; was the strategy renamed?\n"
-            f"go on with it: {line_to_resume(saved.owner, **interval)}\n"
-            f"with .stop() behind it nothing new is opened; to forget it: {_forget(key, 'signal', 'schedule', ORDER)}"
+            f"since {since}) that is in this store and that no run watches; was the strategy renamed?{at_broker}\n"
+            f"go on with it: {broker}{line_to_resume(saved.owner, with_broker=bool(orders), **interval)}\n"
+            "with .stop() behind it nothing new is opened; "
+            f"{'when nothing is open at the broker, ' if orders else ''}to forget it: "
+            f"{_forget(store, key, 'signal', 'schedule', ORDER, 'partial')}"
         )
     if orders:
         return (
             f"orders of {strategy!r} on {symbol} are in this store, and no run works on them: {'; '.join(orders)}\n"
             f"start {strategy!r} on {symbol} again with its broker; when nothing is open there, forget them: "
-            f"{_forget(key, ORDER)}"
+            f"{_forget(store, key, ORDER, 'partial')}"
         )
     return ""
 
 
-def _forget(key: Key, *kinds: str) -> str:
-    return "; ".join(f"store.delete({kind!r}, {key!r})" for kind in kinds)
+def _forget(store: StateStore, key: Key, *kinds: str) -> str:
+    lines = [f"store.delete({kind!r}, {key!r})" for kind in kinds]
+    if store.keys(UNHEARD, key):
+        lines.append(f"[store.delete({UNHEARD!r}, each) for each in store.keys({UNHEARD!r}, {key!r})]")
+    return "; ".join(lines)
 
 
 def _unsettled(store: StateStore, strategy: str, symbol: str) -> list[str]:
@@ -130,7 +138,7 @@ def deleted_state(store: StateStore, owner: Owner, ended: Sequence[Closed | Canc
         raise StateError(
             f"{gone}, and its orders are not over: {'; '.join(orders)}\n"
             f"put signal/{strategy}/{symbol} back from a copy; or, when nothing is open at the broker, forget them: "
-            f"{_forget(key, ORDER, 'partial')}"
+            f"{_forget(store, key, ORDER, 'partial')}"
         )
     partial = read_value(store, "partial", key, SavedPartial)
     if partial is not None and not any(each.signal.id == partial.signal_id for each in ended):
