@@ -8,6 +8,7 @@ import os
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from order_events import (
     MINUTE,
     cancelled,
@@ -568,6 +569,34 @@ def test_events_saved_but_not_delivered_are_applied_after_a_restart():
     life.live(play)
     assert life.received == {ENTRY: 1, closing(): 1}
     assert life.desk.orders[1].record_price == 110.0
+    assert life.told == []
+
+
+def test_results_of_signals_whose_orders_were_forgotten_make_no_new_ones():
+    life, events = Life(), []
+    for number in range(2 * MAX_FINISHED_SIGNALS):
+        start = opened(f"s{number}", at=20 * number + 1)
+        events += [start, replace(closed(), signal=start.signal, when=start.when + MINUTE)]
+
+    async def play():
+        await life.receive(*events)
+        before = life.statuses
+        await life.restart(undelivered=events)
+        assert life.statuses == before
+
+    life.live(play)
+    assert life.told == []
+    assert set(life.received.values()) == {1}
+
+
+def test_a_signal_that_is_held_gets_its_order_though_an_earlier_one_of_its_name_is_over():
+    life = Life()
+
+    async def play():
+        await life.restart(holding("a", at=30), undelivered=[opened(), closed(), opened(at=30)])
+        assert [(order.decided_at, order.status) for order in life.desk.orders] == [(30 * MINUTE, "filled")]
+
+    life.live(play)
     assert life.told == []
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from minute_clock import MinuteClock
 from msgspec.structs import replace
-from order_events import MINUTE, cancelled, closed, holding, opened, scheduled
+from order_events import MINUTE, cancelled, closed, holding, opened, resting, scheduled
 from scenarios import ORIGIN, source
 from test_order_desk import ENTRY, Exchange, Life, closing, lives
 
@@ -244,7 +244,9 @@ def test_an_order_of_ours_that_was_never_saved_stops_entries() -> None:
 
     life = lives(broker=Foreign())
     assert "that was never saved here" in life.desk.disagreement
-    assert [text.endswith("and start it again") for _, text in life.told] == [True]
+    ((_, text),) = life.told
+    assert text.endswith("Nothing new is opened. Cancel it at paper, then stop this run and start it again")
+    assert "delete" not in text  # the orders of an open position lie in the same value
 
 
 @pytest.mark.parametrize("answer", [None, 5, ["order"], [None]], ids=repr)
@@ -270,6 +272,74 @@ def test_an_entry_that_is_cancelled_is_settled_though_its_reports_were_wrong() -
 
     life.live(play)
     assert life.broker.position("BTCUSDT") == life.desk.position() == 0.0
+
+
+def test_a_part_of_an_entry_is_none_that_a_step_rounded() -> None:
+    """One that was cancelled after a part was filled by a part, whatever its decimals say."""
+    for quantity, part in ((1.95, 1.0), (0.19, 0.1)):
+        life = Life(quantity=quantity)
+
+        async def play(life: Life = life, part: float = part) -> None:
+            await life.receive(scheduled())
+            life.broker.fill(ENTRY, part)
+            await life.broker.cancel(ENTRY, "BTCUSDT")
+            life.desk.follow(opened(opened=5))
+            assert await life.desk.settle(5.0)
+
+        life.live(play)
+        ((_, text),) = life.told
+        assert f"is cancelled, {part:g} of {quantity} filled; the record opened it" in text
+
+
+@pytest.mark.parametrize(("quantity", "part"), [(1.95, 1.0), (0.19, 0.1)])
+def test_a_part_of_a_closing_order_is_none_that_a_step_rounded(quantity: float, part: float) -> None:
+    class Halves(Exchange):
+        async def place(self, order: Order) -> Report:
+            found = await super().place(order)
+            return replace(found, filled_quantity=part) if order.purpose == "close" else found
+
+        async def report(self, client_id: str, symbol: str) -> Report | None:
+            found = await super().report(client_id, symbol)
+            return None if found is None else replace(found, filled_quantity=part)
+
+    life = Life(broker=Halves(), quantity=quantity)
+
+    async def play() -> None:
+        await life.receive(opened())
+        life.desk.follow(closed())
+        await pauses(life, 2)
+        assert f"it is filled, by {part:g} of {quantity}" in life.desk.disagreement
+        assert life.desk.position() == quantity
+
+    life.live(play)
+
+
+class Silent(Exchange):
+    """Does not answer so many questions about orders."""
+
+    silent = 0
+
+    async def report(self, client_id: str, symbol: str) -> Report | None:
+        self.silent -= 1
+        if self.silent >= 0:
+            raise ConnectionError("no route")
+        return await super().report(client_id, symbol)
+
+
+@pytest.mark.parametrize("silent", [1, 2, 5])
+def test_an_order_that_rests_is_asked_about_until_the_broker_answers(silent: int) -> None:
+    life = Life(broker=Silent())
+
+    async def play() -> None:
+        await life.receive(scheduled())
+        life.broker.silent = silent
+        await life.restart(resting())
+        assert life.desk.disagreement == ""
+        assert life.statuses == {ENTRY: "accepted"}
+
+    life.live(play)
+    assert len(life.told) == 1
+    assert len(life.slept) == silent - 1
 
 
 # --- a live run -------------------------------------------------------------------------------------------------
@@ -342,5 +412,65 @@ def test_an_entry_that_waits_is_cancelled_while_the_account_may_differ() -> None
     )  # fmt: skip
     result = task.result(timeout=60)
     (ended,) = [event for event in result.events if event.action == "cancelled"]
-    assert (ended.reason, ended.when < broker.until) == ("stopped", True)
+    assert (ended.reason, ended.when < broker.until) == ("disagreement", True)
     assert [order.status for order in broker.orders.values()] == ["cancelled"]
+
+
+def below(when: Any, price: float) -> dict[str, Any] | None:
+    """An entry that rests below the market, at the first minute."""
+    if (when.hour, when.minute) != (0, 0):
+        return None
+    return brief(when, price) | {"price_open": price * 0.97, "minute_estimated_time": 600}
+
+
+class Gone(PaperBroker):
+    """Does not answer what became of an order, for some questions."""
+
+    silent = 0
+
+    async def report(self, client_id: str, symbol: str) -> Report | None:
+        self.silent -= 1
+        if self.silent >= 0:
+            raise ConnectionError("no route")
+        return await super().report(client_id, symbol)
+
+
+def with_broker(broker: PaperBroker, fn: Any, store: Any, first: int, until: int) -> Any:
+    return bknb.Live.background(
+        "BTCUSDT", strategy=bknb.add_strategy("it", interval="1m", get_signal=fn), exchange=source(ROWS),
+        clock=MinuteClock(ORIGIN + first * MINUTE), until=ORIGIN + until * MINUTE, store=store, broker=broker,
+        quantity=1.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("silent", "reasons"), [(1, []), (1_000, ["disagreement"])])
+def test_an_entry_that_rests_outlives_one_question_without_an_answer(silent: int, reasons: list[str]) -> None:
+    store, broker = bknb.stores.memory(), Gone()
+    with_broker(broker, below, store, 0, 5).result(timeout=60)
+    broker.silent = silent
+    result = with_broker(broker, below, store, 5, 15).result(timeout=60)
+    assert result.cancelled["reason"].tolist() == reasons
+    assert any("the broker did not say what became of it" in error.message for error in result.errors)
+
+
+def test_a_closing_order_that_stays_unfilled_is_told_in_a_run() -> None:
+    class Stays(PaperBroker):
+        async def place(self, order: Order) -> Report:
+            found = await super().place(order)
+            if order.purpose == "open":
+                return found
+            return replace(found, status="partly_filled", filled_quantity=0.0, average_price=None)
+
+        async def report(self, client_id: str, symbol: str) -> Report | None:
+            found = await super().report(client_id, symbol)
+            if found is None or self.orders[client_id].side == "buy":
+                return found
+            return replace(found, status="partly_filled", filled_quantity=0.0, average_price=None)
+
+    heard: list[str] = []
+    bknb.listen_error(lambda event: heard.append(event.message))
+    result = with_broker(Stays(), brief, bknb.stores.memory(), 0, 30).result(timeout=60)
+    (error,) = [error for error in result.errors if "however often the broker is asked" in error.message]
+    assert error.kind == "broker"
+    assert "is partly_filled, however often the broker is asked" in error.message
+    assert [message for message in heard if message == error.message] == [error.message]

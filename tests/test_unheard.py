@@ -243,7 +243,9 @@ def test_what_a_state_that_is_gone_left_is_told_and_takes_no_number_of_the_next(
             mine = StateSaver(store, OWNER)
             assert mine.restore().undelivered == ()
             assert len(mine.problems) == 3
-            assert all("are those of a state that is gone, so they are not told again" in each for each in mine.problems)
+            assert all(
+                "are those of a state that is gone, so they are not told again" in each for each in mine.problems
+            )
         new = [event(number) for number in range(900, 900 + count)]
         tell(mine, new, first=900)
         again = StateSaver(store, OWNER)

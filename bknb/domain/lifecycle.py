@@ -34,7 +34,7 @@ Events in parentheses exist only when ``rules.quiet``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple, TypeAlias, overload
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, overload
 
 import msgspec
 
@@ -240,11 +240,15 @@ class DataEnd(NamedTuple):
     close: float
 
 
+HaltReason: TypeAlias = Literal["stopped", "disagreement"]
+
+
 class Halt(NamedTuple):
-    """The run was stopped at moment ``when``."""
+    """The run was stopped at moment ``when``, or its account at the broker differs from its record."""
 
     when: int
     price: float
+    reason: HaltReason = "stopped"
 
 
 Input: TypeAlias = Answer | Boundary | Minute | Verdict | SkippedMinutes | DataEnd | Halt
@@ -752,11 +756,11 @@ def _waiting_data_end(state: Waiting, given: DataEnd, rules: Rules) -> Step:
 
 
 def _opening_halt(state: Opening, given: Halt, rules: Rules) -> Step:
-    return _cancel(state.signal, state.ending or _flat_after(state), given.when, given.price, "stopped", rules)
+    return _cancel(state.signal, state.ending or _flat_after(state), given.when, given.price, given.reason, rules)
 
 
 def _waiting_halt(state: Waiting, given: Halt, rules: Rules) -> Step:
-    return _cancel(state.signal, _flat_after(state), given.when, given.price, "stopped", rules)
+    return _cancel(state.signal, _flat_after(state), given.when, given.price, given.reason, rules)
 
 
 def _holding_data_end(state: Holding, given: DataEnd, rules: Rules) -> Step:

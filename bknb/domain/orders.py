@@ -42,7 +42,7 @@ import msgspec
 from .formatting import plain_number
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State
-from .rounding import EXACT, is_rounded
+from .rounding import EXACT, is_near, is_rounded
 from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal, labels_of
 
 Purpose: TypeAlias = Literal["open", "close"]
@@ -457,11 +457,10 @@ def report_problem(order: Order, report: object) -> str:
     if report.status not in _WORKING | _REPORTED_DONE:
         return f"no order has the status {report.status!r:.80}"
     filled, price = report.filled_quantity, report.average_price
-    if not (_is_number(filled) and filled >= 0.0) or (
-        filled > order.quantity and not is_rounded(filled, order.quantity)
-    ):
+    may_be = is_rounded if order.purpose == "open" else is_near  # what is closed was filled, so it is on the step
+    if not (_is_number(filled) and filled >= 0.0) or (filled > order.quantity and not may_be(filled, order.quantity)):
         return f"{filled} of {plain_number(order.quantity)} are filled"
-    if report.status == "filled" and not is_rounded(filled, order.quantity):
+    if report.status == "filled" and not may_be(filled, order.quantity):
         return f"it is filled, by {plain_number(filled)} of {plain_number(order.quantity)}"
     if price is not None and not (_is_number(price) and price > 0.0):
         return f"its average price is {price}"

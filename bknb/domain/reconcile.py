@@ -26,7 +26,7 @@ from .orders import (
     report_problem,
 )
 from .rounding import is_rounded
-from .signal import OpenSignal, ScheduledSignal
+from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal
 
 
 def postponed(state: State, orders: Orders, *, now: int, late_after_ms: int = MINUTE_MS) -> State:
@@ -47,6 +47,22 @@ def postponed(state: State, orders: Orders, *, now: int, late_after_ms: int = MI
     if ordered and now > not_before + late_after_ms:
         not_before = now
     return msgspec.structs.replace(state, ending=ending, not_before=not_before)
+
+
+def to_follow(events: Iterable[Event], orders: Orders, held: Sequence[OpenSignal | ScheduledSignal]) -> list[Event]:
+    """The events among those told again after a restart that may lead to orders.
+
+    A signal that is over, by these events, and has no orders, had none or they were finished and forgotten: an order
+    made of it now would be one too many.
+    """
+    events = list(events)
+    over = {key_of(event.signal) for event in events if isinstance(event, Closed | Cancelled)}
+    gone = over - {key_of(signal) for signal in held} - orders.keys()
+    return [
+        event
+        for event in events
+        if not (isinstance(event, Scheduled | Opened | Closed | Cancelled) and key_of(event.signal) in gone)
+    ]
 
 
 def to_query(orders: Iterable[Order]) -> list[Order]:
@@ -185,7 +201,8 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
         return
     filled = f"{plain_number(entry.filled_quantity)} of {plain_number(entry.quantity)} filled"
     why = f": {entry.note}" if entry.note else ""
-    missed = entry.filled_quantity < entry.quantity and not is_rounded(entry.filled_quantity, entry.quantity)
+    rounded = entry.status == "filled" and is_rounded(entry.filled_quantity, entry.quantity)
+    missed = entry.filled_quantity < entry.quantity and not rounded
     if missed and entry.opened_at is not None:
         yield f"{order_text(entry)} is {entry.status}, {filled}; the record opened it{why}"
     elif missed and entry.ended_at is None:

@@ -11,6 +11,17 @@ NEAR: Final = 0.01
 """What a step of a market changes at most, as a part of a quantity, where the step cannot be read from the number."""
 
 
+def is_near(quantity: float, asked: float) -> bool:
+    """Whether a quantity is within 1 % of the one that was asked for, which is on the step of the market already.
+
+    Examples
+    --------
+    >>> is_near(1.995, 2.0), is_near(1.0, 1.95)
+    (True, False)
+    """
+    return abs(quantity - asked) <= asked * NEAR
+
+
 def is_rounded(quantity: float, asked: float) -> bool:
     """Whether a quantity may be what a market made of the quantity that was asked for; both in base currency, above 0.
 
@@ -23,7 +34,7 @@ def is_rounded(quantity: float, asked: float) -> bool:
     >>> is_rounded(1.0, 2.0), is_rounded(2.0, 1.0), is_rounded(0.5, 1.0), is_rounded(0.0, 0.4)
     (False, False, False, False)
     """
-    if abs(quantity - asked) <= asked * NEAR:
+    if is_near(quantity, asked):
         return True
     exponent = Decimal(repr(float(quantity))).normalize().as_tuple().exponent
     step = 10.0 ** min(int(exponent), 0)

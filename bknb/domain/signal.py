@@ -13,7 +13,7 @@ Position: TypeAlias = Literal["long", "short"]
 Mode: TypeAlias = Literal["backtest", "live"]
 CloseReason: TypeAlias = Literal["take_profit", "stop_loss", "time_expired", "frame_end", "data_end"]
 CLOSE_REASONS: Final[tuple[str, ...]] = get_args(CloseReason)
-CancelReason: TypeAlias = Literal["timeout", "price_reject", "risk", "frame_end", "data_end", "stopped"]
+CancelReason: TypeAlias = Literal["timeout", "price_reject", "risk", "frame_end", "data_end", "stopped", "disagreement"]
 EntryKind: TypeAlias = Literal["market", "limit", "stop"]
 
 

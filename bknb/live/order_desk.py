@@ -41,7 +41,7 @@ from ..domain.orders import (
     own_prefix,
     report_problem,
 )
-from ..domain.reconcile import differences, postponed, reconcile, to_query
+from ..domain.reconcile import differences, postponed, reconcile, to_follow, to_query
 from ..domain.signal import Event, OpenSignal, ScheduledSignal
 from ..engine.records import error_text
 from ..errors import BrokerError, UsageError
@@ -160,11 +160,11 @@ class OrderDesk:
         if self._worker is not None:
             raise UsageError("the orders of this run are being carried out already")
         self._saved.load()
-        for event in undelivered:
+        held = () if state is None else signals_of(state)
+        for event in to_follow(undelivered, self._signals, held):
             self._save_orders(partial(orders_after, event, self._signals, self._quantity_of))
         if state is not None:
             self._save_orders(partial(orders_of_state, state, self._signals, self._quantity_of))
-        held = () if state is None else signals_of(state)
         orders = self.orders
         reports: dict[str, Report | None] = {}
         for order in to_query(orders):
@@ -187,7 +187,7 @@ class OrderDesk:
         found = reconcile(orders, reports, working=working, held=held, when=when, prefix=self._prefix)
         self._strangers = found.strangers
         for problem in found.problems:
-            self._report_problem("broker", f"{problem}. {self._by_hand}" if problem in found.strangers else problem)
+            self._report_problem("broker", f"{problem}. {self._to_cancel}" if problem in found.strangers else problem)
         for order in found.save:
             self._saved.put(order)
         for order in found.discard:
@@ -319,6 +319,11 @@ class OrderDesk:
             f"{'/'.join(self._saved.address)} from its state and start it again"
         )
 
+    @property
+    def _to_cancel(self) -> str:
+        """What to do about an order of ours that was never saved: the saved orders of others are to stay."""
+        return f"Nothing new is opened. Cancel it at {self._broker.name}, then stop this run and start it again"
+
     # --- carrying out -------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
@@ -350,7 +355,7 @@ class OrderDesk:
             if not self._saved.save(quiet=key in self._pauses):
                 self._defer(key)
                 return
-            action = next_action(orders)
+            action = next_action(orders) or self._unanswered(orders)
             if action is None or action == before:
                 break
             if isinstance(action, Save) and action.order.attempt > 1 and self._paused.get(key) != action.order.attempt:
@@ -376,6 +381,10 @@ class OrderDesk:
             self._saved.over.add(key)
             self._reported.pop(key, None)
             self._paused.pop(key, None)
+
+    def _unanswered(self, orders: list[Order]) -> Query | None:
+        """The question about an order that rests, when the broker did not answer it at the start."""
+        return next((Query(order) for order in orders if order.client_id in self._unconfirmed), None)
 
     def _next_candle_fills(self, order: Order) -> bool:
         """Whether only a candle, which wakes us, can change an order: it need not be asked about before."""
@@ -425,7 +434,7 @@ class OrderDesk:
         try:
             report = await self._call(self._broker.report(order.client_id, order.symbol))
         except Exception as error:  # noqa: BLE001
-            if self._pauses.get(order.key, 0) == 0:
+            if self._pauses.get(order.key, 0) == 0 and order.client_id not in self._unconfirmed:
                 self._report_problem(
                     "broker", f"{order_text(order)}: the broker did not say what became of it: {_named(error)}"
                 )

@@ -17,7 +17,7 @@ from ..domain.execution import Minute, execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.lateness import Decision, OrderRole
-from ..domain.lifecycle import Flat, Halt, Holding, Opening, Rules, State, Waiting, signals_of
+from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, Rules, State, Waiting, signals_of
 from ..domain.recovery import Kept, Owner, Restored
 from ..domain.risk import place_of
 from ..domain.signal import Cancelled, Closed, Event, OpenSignal
@@ -130,6 +130,7 @@ class LiveRun:
         self._minutes: Series | None = None  # what is left of the candle stream when the run is over
         self._work: asyncio.Task[None] | None = None
         self._tries = 0
+        self._looked = False  # whether there was a tick
         self._overdue_since: int | None = None  # the first look after the end of the run at which a candle was missing
         self._late = False
         self._watching: CandleWatch | None = None
@@ -490,7 +491,9 @@ class LiveRun:
         await self._try(self._catch_up)
         if self._last_minute > before:
             self._minutes_came()
-        if (self.stopped or self._disagrees()) and not self._leave:
+        disagrees = self._disagrees() and self._looked  # a broker that did not answer at the start is asked again first
+        self._looked = True
+        if (self.stopped or disagrees) and not self._leave:
             await self._try(self._halt)
         self._time(stopwatch() - began)
         if self._leave:
@@ -760,6 +763,8 @@ class LiveRun:
     def _disagrees(self) -> bool:
         """Whether the account is not what the record says: then nothing is opened, and what is open is watched on."""
         why = "" if self.orders is None else self.orders.disagreement
+        if why and why != self.disagreement:
+            self._strategy_loop.note("broker", "disagreement", why, self.last)
         if why and not self.disagreement:
             self.records.warn(f"new entries were stopped at {utc_text(self.last)}: {why}")
         elif self.disagreement and not why:
@@ -774,7 +779,7 @@ class LiveRun:
         return when >= (self._last_asked // slot_ms + 1) * slot_ms
 
     async def _halt(self) -> None:
-        """A scheduled signal does not outlive a stop, nor does an order that has not left for the broker yet.
+        """A scheduled signal outlives neither a stop nor an account that differs, nor does an order that has not left for the broker yet.
 
         Without a broker an order leaves when it is decided, as in a backtest.
         """
@@ -786,7 +791,8 @@ class LiveRun:
             price = state.signal.price_open  # of a dead exchange after a restart nothing else is known
             if known is not None and len(known.candles):
                 price = await self._price_at(when, otherwise=float(known.candles.close[-1]))
-            await self._strategy_loop.take(Halt(when, price))
+            reason: HaltReason = "stopped" if self.stopped else "disagreement"
+            await self._strategy_loop.take(Halt(when, price, reason))
 
     async def _sleep(self) -> None:
         """Until just after the next full minute, sooner when a candle is late or the run is stopped."""

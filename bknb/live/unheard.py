@@ -113,7 +113,6 @@ class Unheard:
             problems.append(f"{lost} results that listeners may not have heard are gone from the disk")
         return problems
 
-
     @property
     def events(self) -> list[Kept]:
         """All of them, oldest first."""
