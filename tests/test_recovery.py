@@ -11,7 +11,8 @@ from bknb.domain.lifecycle import Flat, Holding, Leaving, Opening, State, Waitin
 from bknb.domain.recovery import Owner, SavedOpening, SavedPartial, SavedSchedule, SavedSignal, restore
 from bknb.domain.risk import place_of
 from bknb.domain.signal import Cancelled, OpenSignal, ScheduledSignal
-from bknb.live.persistence import StateSaver, save_places, saved_places
+from bknb.live.persistence import StateSaver
+from bknb.live.risk_places import save_places, saved_places
 from bknb.stores.memory_store import MemoryStore
 
 OWNER = Owner(strategy="sma", exchange="demo", symbol="BTCUSDT", execution="pessimistic")

@@ -29,7 +29,8 @@ from bknb.live.ended_journal import EndedJournal
 from bknb.live.hole_journal import HoleJournal
 from bknb.live.late_journal import LateJournal
 from bknb.live.order_store import SavedOrders
-from bknb.live.persistence import StateSaver, save_places, saved_places
+from bknb.live.persistence import StateSaver
+from bknb.live.risk_places import save_places, saved_places
 from bknb.live.unheard import BESIDE_STATE, Unheard
 from bknb.llm.recordings import AnswerFolder, RecordedModel
 from bknb.market.candles import Candles

@@ -282,7 +282,8 @@ class Backfill:
             fewer = limit if len(before) else evidence.limit(hole, question, limit, ends=ends)
             candles = await self._answer(question, fewer, evidence)
             if later and not len(before):
-                await self._control(candles, [*times[times >= end][:1], *after, evidence.newest], evidence)
+                seen = [evidence.newest] if evidence.newest >= 0 else []
+                await self._control(candles, [*times[times >= end][:1], *after, *seen], evidence)
             await self._compare(candles)
             new = _between(candles, since, until)
             new = new.take(~np.isin(new.timestamp, times))
@@ -308,8 +309,11 @@ class Backfill:
                 self._faults.unusable(LACKED_CANDLES, question)
 
     async def _control(self, answer: Candles, known: Sequence[int], evidence: Evidence) -> None:
-        """After an empty answer, ask for the first of these moments, whose candle is known, to see what empty means."""
-        if not len(answer):
+        """After an empty answer, ask for the first of these moments, whose candle is known, to see what empty means.
+
+        Without one, nothing is asked, and the empty answer proves nothing.
+        """
+        if known and not len(answer):
             candles = await self._answer(int(known[0]), self._size(), evidence)
             evidence.controlled(held=len(candles) > 0)
 

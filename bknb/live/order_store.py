@@ -12,7 +12,7 @@ from ..domain.orders import Order, SignalKey, finished
 from ..domain.reconcile import differences
 from ..errors import StateError
 from ..ports import StateStore
-from ..stores.versions import read_json
+from .saved_values import decode_saved
 
 KIND: Final = "order"
 MAX_FINISHED_SIGNALS: Final = 5
@@ -33,13 +33,8 @@ def read_orders(store: StateStore, strategy: str, symbol: str) -> list[Order]:
     payload = store.read(KIND, (strategy, symbol))
     if payload is None:
         return []
-    try:
-        return read_json(_READERS, payload, what=f"the saved orders of {strategy!r} on {symbol}")
-    except (ValueError, msgspec.DecodeError) as error:
-        raise StateError(
-            f"the saved orders of {strategy!r} on {symbol} are none: {error}\n"
-            f"look at your exchange, then delete {KIND}/{strategy}/{symbol} from the state"
-        ) from None
+    advice = f"look at your exchange, then delete {KIND}/{strategy}/{symbol} from the state"
+    return decode_saved(_READERS, payload, KIND, (strategy, symbol), advice=advice)
 
 
 def by_signal(orders: Iterable[Order]) -> dict[SignalKey, list[Order]]:

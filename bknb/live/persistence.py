@@ -16,7 +16,6 @@ from ..domain.recovery import (
     SavedLate,
     SavedOpening,
     SavedPartial,
-    SavedPlaces,
     SavedResult,
     SavedSchedule,
     SavedSetup,
@@ -25,7 +24,6 @@ from ..domain.recovery import (
     line_to_resume,
     restore,
 )
-from ..domain.risk import OpenPosition
 from ..domain.signal import Cancelled, Closed, Event
 from ..errors import StateError
 from ..ports import StateStore
@@ -371,33 +369,3 @@ def _held(state: State) -> Holding | None:
             return ending
         case _:
             return None
-
-
-# --- places in a risk profile -----------------------------------------------------------------------------------
-
-
-def saved_places(store: StateStore, risk: str) -> list[OpenPosition]:
-    """The places of a profile whose signals are open or scheduled on disk; others, left by a crash, are given back.
-
-    Raises
-    ------
-    StateError
-        When the places, or one of their signals, cannot be read.
-    """
-    saved = read_value(store, "risk", (risk, "positions"), SavedPlaces)
-    if saved is None:
-        return []
-    taken = tuple(place for place in saved.positions if _still_there(store, place))
-    if taken != saved.positions:
-        save_places(store, risk, taken)
-    return list(taken)
-
-
-def _still_there(store: StateStore, place: OpenPosition) -> bool:
-    signal, schedule = read_state(store, (place.strategy, place.symbol))
-    return any(row.id == place.signal_id for row in signals_of(restore(signal, schedule, None).state))
-
-
-def save_places(store: StateStore, risk: str, positions: tuple[OpenPosition, ...]) -> None:
-    """Save the places of a profile; on the disk when this returns."""
-    store.write("risk", (risk, "positions"), msgspec.json.encode(SavedPlaces(risk=risk, positions=positions)))

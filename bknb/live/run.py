@@ -779,7 +779,7 @@ class LiveRun:
         return when >= (self._last_asked // slot_ms + 1) * slot_ms
 
     async def _halt(self) -> None:
-        """A scheduled signal outlives neither a stop nor an account that differs, nor does an order that has not left for the broker yet.
+        """Cancel what is scheduled, and an order that has not left for the broker yet, at a stop or a disagreement.
 
         Without a broker an order leaves when it is decided, as in a backtest.
         """

@@ -23,7 +23,7 @@ from ..process import after_fork
 from .candle_stream import CandleStream
 from .lag import LagWatch
 from .left_behind import unwatched
-from .persistence import save_places, saved_places
+from .risk_places import save_places, saved_places
 
 _SWITCH_SECONDS: Final = 0.0005
 """While live runs go on, a computing cell gives the interpreter away this often instead of every 5 ms: each write to

@@ -39,8 +39,17 @@ def read_state(store: StateStore, key: tuple[str, ...]) -> tuple[SavedSignal | N
     return read_value(store, "signal", key, SavedSignal), read_value(store, "schedule", key, SavedSchedule)
 
 
-def decode_saved(readers: Mapping[int, Callable[[bytes], F]], payload: bytes, kind: str, key: tuple[str, ...]) -> F:
+def decode_saved(
+    readers: Mapping[int, Callable[[bytes], F]],
+    payload: bytes,
+    kind: str,
+    key: tuple[str, ...],
+    *,
+    advice: str = "it is left as it is; move it away by hand, or choose another store",
+) -> F:
     """What the reader of its version makes of a value that a store has under this kind and key.
+
+    ``advice`` is what to do when it is something else.
 
     Raises
     ------
@@ -51,10 +60,7 @@ def decode_saved(readers: Mapping[int, Callable[[bytes], F]], payload: bytes, ki
     try:
         return read_json(readers, payload, what=what)
     except (ValueError, msgspec.DecodeError) as error:
-        raise StateError(
-            f"{what} is not what bknb saves there: {error}\n"
-            "it is left as it is; move it away by hand, or choose another store"
-        ) from None
+        raise StateError(f"{what} is not what bknb saves there: {error}\n{advice}") from None
 
 
 def _decode(payload: bytes, form: type[F], kind: str, key: tuple[str, ...]) -> F:

@@ -8,7 +8,11 @@
         schedule/{strategy}/{symbol}.json
         risk/{risk}/positions.json
         partial/{strategy}/{symbol}.json
+        order/{strategy}/{symbol}.json
+        unheard/{strategy}/{symbol}/000000000064.json
         ended/{strategy}/{symbol}/part-000001.json
+        late/{strategy}/{symbol}/part-000001.json
+        hole/{strategy}/{symbol}/part-000001.json
         signal/{strategy}/{symbol}.json.corrupt-1            could not be read and waits for a decision
         signal/{strategy}/{symbol}.json.corrupt-1.settled    the same, decided: a later delete() closed the matter
 
