@@ -254,6 +254,23 @@ def test_a_market_order_that_nobody_filled_is_filled_after_a_restart(tmp_path):
     assert (found.status, found.filled_quantity, found.average_price) == ("partly_filled", 0.5, 95.0)
 
 
+def test_a_candle_costs_the_same_however_many_orders_are_over(tmp_path):
+    class Counted(dict):
+        def values(self):
+            raise AssertionError("all orders were looked at")
+
+    broker = paper(journal=tmp_path / "journal.jsonl")
+    asyncio.run(broker.place(order("over")))
+    broker.saw("BTCUSDT", candle(0, 95.0))
+    asyncio.run(broker.place(limit("rests")))
+    for each in (broker, paper(journal=tmp_path / "journal.jsonl")):
+        each.orders = Counted(each.orders)
+        each.saw("BTCUSDT", candle(1, 95.0))
+        each.saw("BTCUSDT", candle(2, 95.0))
+        working = asyncio.run(each.open_orders("BTCUSDT"))
+        assert [report.client_id for report in working] == ["rests"]
+
+
 def test_a_limit_the_market_has_passed_is_filled_at_the_market():
     broker = paper(price_of=lambda symbol: 95.0)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -226,6 +226,7 @@ class PaperBroker:
         self._price_of = price_of
         self._sleep = sleep
         self._numbers: dict[tuple[Call, str], int] = {}
+        self._may_work: defaultdict[str, list[PaperOrder]] = defaultdict(list)  # by symbol, in turn
         self._minutes: dict[str, deque[Minute]] = {}  # the last ones: an order may arrive after its first candle
         self._journal = None if journal is None else _journal(as_path(journal, _EXAMPLE), disk)
         if self._journal is not None:
@@ -233,6 +234,8 @@ class PaperBroker:
             if self._journal.drop_torn_line():  # its order was never confirmed
                 found = _orders_in(self._journal)
             self.orders.update((order.client_id, order) for order in found)
+            for order in self.orders.values():
+                self._may_work[order.symbol].append(order)
 
     def __repr__(self) -> str:
         return f"PaperBroker({len(self.orders)} orders)"
@@ -295,10 +298,9 @@ class PaperBroker:
             When no such order works.
         """
         order = self.orders.get(client_id)
-        if order is None or order.status not in ("accepted", "partly_filled"):
-            raise UsageError(
-                f"no order {client_id!r} works here; working: {', '.join(self._working_names()) or 'none'}"
-            )
+        if order is None or not order.working:
+            names = [name for name, known in self.orders.items() if known.working]
+            raise UsageError(f"no order {client_id!r} works here; working: {', '.join(names) or 'none'}")
         rest = order.quantity - order.filled_quantity
         at = price if price is not None else order.price
         if at is None:
@@ -338,6 +340,7 @@ class PaperBroker:
                 if new.status == "accepted":
                     new.meet(minute)
         self.orders[order.client_id] = new
+        self._may_work[order.symbol].append(new)
         return new
 
     def _find(self, client_id: str, symbol: str) -> PaperOrder | None:
@@ -345,19 +348,17 @@ class PaperBroker:
         return order if order is not None and order.symbol == symbol else None
 
     def _working(self, symbol: str) -> list[PaperOrder]:
-        return [order for order in self.orders.values() if order.symbol == symbol and order.working]
-
-    def _working_names(self) -> list[str]:
-        return [name for name, order in self.orders.items() if order.working]
+        self._may_work[symbol] = [order for order in self._may_work[symbol] if order.working]
+        return self._may_work[symbol]
 
     def _trouble(self, call: Call, about: str) -> Trouble | None:
-        key = (call, "" if isinstance(self._script, Mapping) else about)
-        number = self._numbers[key] = self._numbers.get(key, 0) + 1
-        if isinstance(self._script, Mapping):
+        if self._script is not None:
+            key = (call, "" if isinstance(self._script, Mapping) else about)
+            number = self._numbers[key] = self._numbers.get(key, 0) + 1
+            if not isinstance(self._script, Mapping):
+                return self._script(call, about, number)
             troubles = self._script.get(call, ())
             return troubles[number - 1] if number <= len(troubles) else None
-        if self._script is not None:
-            return self._script(call, about, number)
         drawn = self._chance.random() if self._rates else 1.0
         for kind, rate in self._rates.items():
             if drawn < rate:
