@@ -151,6 +151,13 @@ def _is_number(value: object) -> bool:
     return math.isfinite(value) if isinstance(value, float) else abs(value) < 1e308
 
 
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # of a whole number with thousands of digits
+        return "a whole number beyond all prices"
+
+
 def _limit_problems(farthest: object, longest: object) -> list[str]:
     found: list[str] = []
     if farthest is not None and (not isinstance(farthest, (int, float)) or not _is_number(farthest) or farthest <= 0):
@@ -160,10 +167,20 @@ def _limit_problems(farthest: object, longest: object) -> list[str]:
     return found
 
 
-def _tick_problems(tick: object) -> list[str]:
+def tick_problems(name: str, tick: object) -> list[str]:
+    """Why a value is neither a step of prices nor ``None`` (unknown): a sentence about ``name``, or nothing.
+
+    Examples
+    --------
+    >>> tick_problems("price_tick", 0.01), tick_problems("price_tick", None)
+    ([], [])
+    >>> print(*tick_problems("price_tick", 0))
+    price_tick must be a finite price step above 0, or None, got 0; give what the market quotes, such as 0.01
+    """
     if tick is None or (isinstance(tick, (int, float)) and _is_number(tick) and tick > 0):
         return []
-    return [f"price_tick must be a finite price step above 0, or None, got {tick!r}"]
+    what = f"{name} must be a finite price step above 0, or None, got {_shown(tick)}"
+    return [f"{what}; give what the market quotes, such as 0.01"]
 
 
 def _yes_or_no_problems(count_tries: object) -> list[str]:
@@ -190,7 +207,7 @@ def problems(settings: Settings) -> list[str]:
         if not _is_number(value) or value < 0:
             found.append(f"{name} must be a finite percentage of at least 0, got {value!r}")
     found += _limit_problems(settings.max_stop_loss_distance_percent, settings.max_signal_lifetime_minutes)
-    found += _tick_problems(settings.price_tick)
+    found += tick_problems("price_tick", settings.price_tick)
     found += _yes_or_no_problems(settings.count_tries)
     if found:
         return found

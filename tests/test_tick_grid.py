@@ -147,7 +147,13 @@ def test_an_exchange_knows_its_tick_and_a_run_may_know_better(tick):
     assert other == (None if isinstance(tick, dict) else 0.5)
 
 
-@pytest.mark.parametrize("tick", [0, -1.0, float("inf"), float("nan"), "0.1", True, {"BTCUSDT": 0}])
+NO_TICKS = [0, -1.0, float("inf"), float("nan"), "0.1", True, {"BTCUSDT": 0}, 10**400, {"BTCUSDT": 10**400}, 10**5000]
+
+
+@pytest.mark.parametrize("tick", NO_TICKS, ids=range(len(NO_TICKS)))
 def test_a_tick_of_an_exchange_is_a_step_above_0(tick):
-    with pytest.raises(bknb.UsageError, match="tick must be a finite price step above 0"):
+    says = (
+        r"^tick( of 'BTCUSDT')? must be a finite price step above 0, or None, got .*; give what the market quotes, such"
+    )
+    with pytest.raises(bknb.UsageError, match=says):
         bknb.add_exchange("gridded", get_candles=bknb.exchanges.demo(), tick=tick)

@@ -67,7 +67,7 @@ def test_a_cost_that_leaves_nothing_of_the_value_is_refused(name, value):
     assert getattr(bknb.set_config(**{name: 99.5}), name) == 99.5
 
 
-@pytest.mark.parametrize("tick", [0, -0.5, float("inf"), float("nan"), "0.01", True])
+@pytest.mark.parametrize("tick", [0, -0.5, float("inf"), float("nan"), "0.01", True, 10**400, 10**5000], ids=range(8))
 def test_a_tick_is_a_step_above_0(tick):
     with pytest.raises(bknb.UsageError, match="price_tick must be a finite price step above 0, or None"):
         bknb.set_config(price_tick=tick)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from functools import partial
 from typing import Any, Final
 
+from ..config import tick_problems
 from ..domain.execution import execution_model
 from ..domain.formatting import minute_text, with_article
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
@@ -206,15 +206,19 @@ def make_frame(name: str | None, start: object, end: object, interval: str = "1m
 
 
 def checked_tick(tick: object) -> float | Mapping[str, float] | None:
-    """The step of an exchange's prices as given, once each is a finite number above 0."""
-    steps = [tick] if not isinstance(tick, Mapping) else list(tick.values())
-    for step in steps:
-        if tick is not None and (
-            isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step < math.inf
-        ):
-            raise UsageError(
-                f"tick must be a finite price step above 0, or a mapping from symbol to one, got {step!r:.80}"
-            )
+    """The step of an exchange's prices as given, one or one for each symbol.
+
+    Raises
+    ------
+    UsageError
+        When one is no finite number above 0.
+    """
+    if isinstance(tick, Mapping):
+        found = [text for symbol, step in tick.items() for text in tick_problems(f"tick of {symbol!r:.80}", step)]
+    else:
+        found = tick_problems("tick", tick)
+    if found:
+        raise UsageError("\n".join(found))
     return tick  # type: ignore[return-value]  # checked above
 
 
