@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from pathlib import Path
 from typing import Any, get_args
 
@@ -256,6 +257,27 @@ def test_a_hole_longer_than_a_page_is_found_absent(hole: tuple[int, int], tmp_pa
     assert got == truth(0, 2500, absent)
     series = SeriesName("mine", "BTCUSDT", "1m")
     assert source.store.absent(series, at(0), at(2500)) == ((at(max(first, 0)), at(end)),)
+
+
+@pytest.mark.parametrize("absent", [[], [(at(500), at(501))]], ids=["complete", "holed"])
+def test_of_what_is_stored_behind_a_range_a_month_is_read_where_there_is_a_hole(
+    absent: list[Range], tmp_path: Path
+) -> None:
+    """A hole asks for the first candle behind the range; that one, and no year, is read, outside of the loop."""
+    read: list[tuple[int, bool]] = []
+
+    class Noted(CandleStore):
+        def read(self, series: SeriesName, since: int | None = None, until: int | None = None) -> Candles:
+            if since is not None and until is not None and since >= at(1500):
+                read.append((until - since, threading.current_thread() is threading.main_thread()))
+            return super().read(series, since, until)
+
+    store, series = Noted(tmp_path), SeriesName("mine", "BTCUSDT", "1m")
+    store.put(series, truth(2000, 2010, []), now=at(500_000))
+    source = StoredSource(ByIntervals(truth(0, 3000, absent)), store, now=lambda: at(500_000))
+    assert asyncio.run(source.get_candles("BTCUSDT", "1m", at(0), 1500)) == truth(0, 1500, absent)
+    assert len(read) == len(absent)
+    assert all(length <= 31 * 1440 * MINUTE and not on_loop for length, on_loop in read)
 
 
 @pytest.mark.slow

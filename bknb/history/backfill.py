@@ -9,7 +9,7 @@ are returned and not stored: an exchange may still correct them.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -19,18 +19,17 @@ import numpy as np
 from ..config import Settings
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, ceil_to, floor_to
-from ..domain.ranges import Range, merged, without
+from ..domain.ranges import Range, merged
 from ..errors import BadCandle
 from ..market.candles import Candles
-from ..market.gaps import gaps
 from ..market.outside import candles_from
 from ..market.paging import Paging
 from ..market.quality import CandleRequest, audit
 from ..market.sessions import Sessions, sessions_of
 from ..ports import CandleSource
 from .answer_faults import LACKED_CANDLES, SINCE_IGNORED, AnswerFaults
-from .evidence import ENOUGH, Evidence, question_about
-from .partition import SeriesName
+from .evidence import ENOUGH, Evidence, holes_in, question_about
+from .partition import SeriesName, periods
 from .store import CandleStore, Stored, runs, united
 
 if TYPE_CHECKING:
@@ -236,10 +235,10 @@ class Backfill:
         evidence.known(times)
         done: list[Range] = []  # absent, closed, or given up
         tries: dict[Range, int] = defaultdict(int)
-        after = self._store.read(self._series, until, until + _YEAR_MS).timestamp[:1]
         silent: list[Range] = []  # absent because answers were empty, as long as none was that should not have been
         asked_for_newer = False
-        pending = _holes(times, since, until, step, done)
+        pending = holes_in(times, since, until, step=step, done=done)
+        after = await self._behind(until) if pending else times[:0]
         while pending:
             hole = first, end = pending[0]
             if self._sessions is not None and not self._sessions.open_part([hole], step):
@@ -294,7 +293,7 @@ class Backfill:
                 await self._collect(max(first, int(new.timestamp[-1]) + step), end, evidence)
             times = await self._times(since, until)
             evidence.known(times)
-            pending = _holes(times, since, until, step, done)
+            pending = holes_in(times, since, until, step=step, done=done)
         self._conclude(silent, times, evidence)
 
     def _conclude(self, silent: list[Range], times: NDArray[np.int64], evidence: Evidence) -> None:
@@ -338,6 +337,14 @@ class Backfill:
         await self._save_aside()
         stored = await asyncio.to_thread(self._store.read, self._series, since - _NEAR * self._series.step, until)
         return stored.timestamp
+
+    async def _behind(self, until: int) -> NDArray[np.int64]:
+        """The open time of the first stored candle within a year from ``until`` on, if there is one."""
+        for _, first, end in periods(until, until + _YEAR_MS, self._series.step):
+            stored = await asyncio.to_thread(self._store.read, self._series, max(first, until), end)
+            if len(stored):
+                return stored.timestamp[:1]
+        return np.empty(0, dtype=np.int64)
 
     def _give_up(self, hole: Range, *, later: bool, is_newest: bool) -> None:
         self._doubted.append(hole)
@@ -383,12 +390,6 @@ class Backfill:
                 doubted=doubted if self._revise else (),
             )
             self.result.count(stored)
-
-
-def _holes(times: NDArray[np.int64], since: int, until: int, step: int, done: list[Range]) -> deque[Range]:
-    inside = times[(times >= since) & (times < until)]
-    edges = np.concatenate([[since - step], inside, [until]]).astype(np.int64)
-    return deque(without(gaps(edges, step), done)) if since < until else deque()
 
 
 def _between(candles: Candles, since: int, until: int) -> Candles:

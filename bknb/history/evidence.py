@@ -14,17 +14,18 @@ as many such questions: an exchange that answers nothing now and then has shown 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from ..domain.ranges import Range, without
 from ..market.gaps import gaps
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterable
 
-    from ..domain.ranges import Range
+    from numpy.typing import NDArray
 
 ENOUGH: Final = 2
 _FEWER: Final = 17  # so many candles fewer make another answer of it
@@ -193,6 +194,23 @@ class Evidence:
             for (first, end), questions in self._inside.items()
             if (first == hole[0] or (begins and first <= hole[0])) and (end == hole[1] or (ends and end >= hole[1]))
         ]
+
+
+def holes_in(
+    times: NDArray[np.int64], since: int, until: int, *, step: int, done: Iterable[Range] = ()
+) -> deque[Range]:
+    """The ranges of ``[since, until)`` without a candle, as far as they are not done with, oldest first.
+
+    Examples
+    --------
+    >>> holes_in(np.array([0, 10, 40]), 0, 60, step=10, done=[(20, 30)])
+    deque([(30, 40), (50, 60)])
+    """
+    if since >= until:
+        return deque()
+    inside = times[(times >= since) & (times < until)]
+    edges = np.concatenate([[since - step], inside, [until]]).astype(np.int64)
+    return deque(without(gaps(edges, step), done))
 
 
 def question_about(first: int, before: NDArray[np.int64], number: int, step: int) -> int:
