@@ -246,7 +246,7 @@ class Outside:
                 except _GivenUp:
                     raise
                 except BaseException as raised:  # noqa: BLE001 -- handed to whoever asked
-                    error = _carried(raised)
+                    error = _carried(raised, self.name)
             except _GivenUp:  # it may arrive a little after the call
                 error = TimeoutError()
             with suppress(RuntimeError):  # nobody is there any more
@@ -269,7 +269,7 @@ class Outside:
             with self._lock:
                 own = self._loop_to_use(doubted)
                 if own.answers:
-                    return own, asyncio.run_coroutine_threadsafe(_finished(start), own.loop)
+                    return own, asyncio.run_coroutine_threadsafe(_finished(start, self.name), own.loop)
                 answer, seconds = own.answer, own.asked_at + self._answer_seconds - stopwatch()
             if answer is not None:
                 await asyncio.wait([asyncio.wrap_future(answer)], timeout=max(0.0, seconds))
@@ -318,19 +318,19 @@ class Outside:
         )
 
 
-async def _finished(start: Callable[[], Awaitable[T]]) -> T:
+async def _finished(start: Callable[[], Awaitable[T]], name: str) -> T:
     try:
         return await start()
     except (Exception, asyncio.CancelledError):
         raise
     except BaseException as raised:
-        raise _carried(raised) from raised
+        raise _carried(raised, name) from raised
 
 
-def _carried(raised: BaseException) -> BaseException:
+def _carried(raised: BaseException, name: str) -> BaseException:
     """An error that a future can carry, and that ends no more than this call: exit() and the like would."""
     if isinstance(raised, StopIteration) or not isinstance(raised, Exception):
-        return BknbError(f"it raised {raised!r}")
+        return BknbError(f"{name} raised {raised!r}, which is no error to be handled\nraise an ordinary exception")
     return raised
 
 
