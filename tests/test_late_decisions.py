@@ -150,3 +150,58 @@ def test_questions_that_were_too_old_and_late_orders_are_counted_apart() -> None
         f"{late}; it fills at the first candle from 2024-01-01 00:20 UTC on",
         "the question of 2024-01-01 00:15 UTC was 5 minutes old, more than late_minutes = 2: it was not asked",
     ]
+
+
+# --- orders at a broker on paper, and holes -------------------------------------------------------------------------
+
+
+class Fast(SimulatedClock):
+    """A clock of which five minutes pass between two looks, ten in a minute of the world."""
+
+    speed = 10
+
+    async def sleep_until(self, when: int) -> None:
+        await super().sleep_until(when + 4 * MINUTE)
+
+
+def test_orders_in_time_are_at_a_broker_on_paper_before_the_candles_that_fill_them() -> None:
+    broker = bknb.brokers.paper()
+    strategy = bknb.add_strategy("w", interval="1m", get_signal=slow_at(SimulatedClock(ORIGIN), 0, wakes=0))
+    result = lived(strategy, clock=Fast(ORIGIN), broker=broker, quantity=1.0, late_minutes=10)
+    assert result.errors == []
+    prices = [event.signal.price_open if event.action == "opened" else event.price_close
+              for event in result.events if event.action in ("opened", "closed")]  # fmt: skip
+    assert len(prices) > 4
+    filled = sorted(broker.orders.values(), key=lambda order: (order.created_at, order.side == "buy"))
+    assert [order.average_price for order in filled][: len(prices)] == prices
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_an_order_decided_before_a_hole_is_in_time_however_long_the_hole_is_waited_for(*, patient: bool) -> None:
+    """It is at the broker at its moment, and nothing fills in a hole: the open behind it is the next price there is."""
+    clock, broker = SimulatedClock(ORIGIN), bknb.brokers.paper()
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[list[float]]:
+        end = min(since + limit * MINUTE, clock.now())
+        return [row for row in rows() if since <= row[0] < end and not at(5) <= row[0] < at(9)]
+
+    exchange = bknb.add_exchange("holed", get_candles=get_candles, intervals=["1m"])
+
+    def get_signal(when: Any, price: float) -> dict[str, Any] | None:
+        return signal(price, minutes=30) if round(when.timestamp() * 1000) == at(5) else None
+
+    strategy = bknb.add_strategy("w", interval="1m", get_signal=get_signal)
+    task = bknb.Live.background(
+        "BTCUSDT", strategy=strategy, exchange=exchange, clock=clock, until=UNTIL, store=bknb.stores.memory(),
+        broker=broker, quantity=1.0, allow_gaps=not patient,
+    )  # fmt: skip
+    result = task.result(20)
+    assert told(result.events) == [("opened", 9), ("closed", 39)]
+    assert {error.kind for error in result.errors} == ({"hole"} if patient else set())
+    assert result.run_record.records.late == {}
+    entry = min(broker.orders.values(), key=lambda order: order.created_at)
+    assert (entry.created_at, entry.average_price) == (at(5), result.events[0].signal.price_open)
+    plan = plan_backtest("BTCUSDT", strategy=strategy, exchange=exchange, frame=(ORIGIN, UNTIL), allow_gaps=True)
+    again = BacktestRun(plan)
+    asyncio.run(again.through())
+    assert told(again.records.events) == told(result.events)

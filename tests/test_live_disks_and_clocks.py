@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,21 +108,34 @@ def test_a_disk_that_is_full_at_any_change_delays_the_run_and_nothing_else(folde
     assert at > 200
 
 
-def test_a_disk_that_stays_full_for_minutes_is_told_and_then_made_up_for(tmp_path: Path) -> None:
+class Refusing(Disk):
+    """A disk that refuses every write between two minutes."""
+
+    def __init__(self, clock: SimulatedClock, first: int, end: int, *, number: int = errno.ENOSPC) -> None:
+        self._clock, self._first, self._end = clock, ORIGIN + first * MINUTE, ORIGIN + end * MINUTE
+        self._number = number
+
+    def write(self, handle: int, data: bytes) -> int:
+        if self._first < self._clock.now() < self._end:
+            raise OSError(self._number, os.strerror(self._number))
+        return super().write(handle, data)
+
+    def create(self, path: Path) -> int:
+        if self._number == errno.EROFS and self._first < self._clock.now() < self._end:
+            raise OSError(self._number, os.strerror(self._number))
+        return super().create(path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
+def test_a_disk_that_stays_full_for_minutes_is_told_and_then_made_up_for(tmp_path: Path, number: int) -> None:
     clock = SimulatedClock(ORIGIN)
-
-    class Full(Disk):
-        def write(self, handle: int, data: bytes) -> int:
-            if ORIGIN + 90 * MINUTE < clock.now() < ORIGIN + 112 * MINUTE:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            return super().write(handle, data)
-
+    disk = Refusing(clock, 90, 112, number=number)
     heard: list[Any] = []
     stop = bknb.listen_signal_live(heard.append, quiet=False)
-    result = live(FileStore(tmp_path, disk=Full()), clock)
+    result = live(FileStore(tmp_path, disk=disk), clock)
     assert drain(subjects.signal_live, timeout=10)
     stop()
-    assert {"state", "late"} <= {error.kind for error in result.errors} <= {"state", "late", "silence"}
+    assert {error.kind for error in result.errors} == {"state", "late"}
     assert told(result.events) == undisturbed(dict(result.run_record.records.late))
     assert told(heard) == told(result.events)
 
@@ -150,6 +168,42 @@ def test_a_folder_that_an_ordinary_user_may_not_write_is_told(folder_in_memory: 
         path.chmod(0o755)
     assert "Permission denied" in text
     assert "must be able to write there" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_run_whose_disk_stays_full_for_good_is_told_and_ends(tmp_path: Path, *, stopped: bool) -> None:
+    """The position stays as it was saved, and the next start watches it through what was missed."""
+    clocks = [SimulatedClock(ORIGIN)]
+    rows = [[ORIGIN + n * MINUTE, *[100.0 if n < 60 else 90.0] * 4, 1.0] for n in range(-60, 300)]
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[list[float]]:
+        now = clocks[-1].now()
+        if stopped and ORIGIN + 45 * MINUTE <= now < ORIGIN + 100 * MINUTE:
+            task.stop()
+        return [row for row in rows if since <= row[0] < min(since + limit * MINUTE, now // MINUTE * MINUTE)]
+
+    def get_signal() -> bknb.Signal:
+        return bknb.Signal(position="long", price_take_profit=150.0, price_stop_loss=98.0, minute_estimated_time=900)
+
+    exchange = bknb.add_exchange("plain", get_candles=get_candles, intervals=["1m"])
+    options: dict[str, Any] = {"strategy": bknb.add_strategy("kept", interval="1m", get_signal=get_signal)}
+    options["exchange"] = exchange
+    store = FileStore(tmp_path, disk=Refusing(clocks[0], 40, 10_000))
+    task = bknb.Live.background("X", clock=clocks[0], until=ORIGIN + 120 * MINUTE, store=store, **options)
+    result = task.result(timeout=60)
+    assert result.stopped == stopped
+    assert clocks[0].now() <= ORIGIN + (75 if stopped else 123) * MINUTE
+    assert [event.action for event in result.events] == ["opened"]
+    assert {error.kind for error in result.errors} == {"state"}
+    if stopped:
+        assert "no minute of X could be saved since 2024-01-01 00:40 UTC" in result.warnings[-1]
+    clocks.append(SimulatedClock(ORIGIN + 200 * MINUTE))
+    again = bknb.Live.background(
+        "X", clock=clocks[1], until=ORIGIN + 210 * MINUTE, store=FileStore(tmp_path), **options
+    )
+    end = next(event for event in again.result(60).events if event.action == "closed")
+    assert (end.close_reason, end.price_close, end.closed_at) == ("stop_loss", 90.0, ORIGIN + 60 * MINUTE)
 
 
 # --- clocks ---------------------------------------------------------------------------------------------------------
@@ -186,6 +240,36 @@ def test_a_clock_that_is_set_forward_makes_decisions_late(tmp_path: Path) -> Non
         assert told(result.events) == undisturbed(dict(result.run_record.records.late))
         late |= dict(result.run_record.records.late)
     assert late
+
+
+SPEED = 3600.0  # an hour passes in a second
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals that stop a process")
+def test_a_process_that_is_stopped_for_an_hour_watches_its_position_when_it_goes_on() -> None:
+    """It stops itself once its position is open; it goes on when an hour of its clock has passed."""
+    script = Path(__file__).with_name("stopped_life.py")
+    child = subprocess.Popen([sys.executable, str(script), str(SPEED)], stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        status = 0
+        while not status and time.monotonic() < deadline:
+            _, status = os.waitpid(child.pid, os.WUNTRACED | os.WNOHANG)
+            time.sleep(0.01)
+        assert os.WIFSTOPPED(status), "it did not come to the point where it stops"
+        time.sleep(3600 / SPEED)  # an hour of its clock
+        os.kill(child.pid, signal.SIGCONT)
+        out, _ = child.communicate(timeout=120)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == 0
+    found = json.loads(out)
+    assert found["closed"] == ["stop_loss", 90.0, 20]
+    assert found["holes"] == [[30, 33]]
+    assert "hole" in found["kinds"]
+    assert found["live"] == found["backtest"]
 
 
 def test_a_run_that_is_started_on_a_clock_before_its_saved_minutes_waits_for_them(tmp_path: Path) -> None:

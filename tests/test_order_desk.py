@@ -801,6 +801,43 @@ def test_an_order_that_left_is_not_late_and_one_that_did_not_is():
     life.live(play)
 
 
+def test_an_order_that_is_sent_late_is_one_of_then():
+    """A closing order got lost; the next one is sent minutes later, before a run that catches up meets old candles."""
+    now = [MINUTE]
+
+    class Timed(Life):
+        async def sleep(self, seconds):
+            now[0] += round(seconds * 1000)
+            await super().sleep(seconds)
+
+    broker = PaperBroker(script={"place": [None, Trouble(kind="lost_request")]})
+    life = Timed(broker=broker, max_unknown_answers=8, now=lambda: now[0])
+
+    async def play():
+        life.desk.follow(opened())
+        assert await life.desk.settle(5.0)
+        life.desk.saw(candle(1, 100.0))
+        now[0] = 10 * MINUTE
+        life.desk.follow(closed())
+        assert await life.desk.settle(5.0)
+        for minute in (10, 11, 12, 13):
+            life.desk.saw(candle(minute, 100.0 + minute))
+            assert await life.desk.settle(5.0)
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "filled", closing(): "lost", closing(2): "filled"}
+    assert broker.orders[ENTRY].average_price == 100.0
+    assert 12 * MINUTE < broker.orders[closing(2)].created_at < 13 * MINUTE
+    assert broker.orders[closing(2)].average_price == 113.0
+    assert life.desk.rows()[-1]["created_at"] == broker.orders[closing(2)].created_at
+
+
+def test_an_order_that_is_sent_within_a_minute_keeps_its_moment():
+    life = Life(broker=PaperBroker(), now=lambda: 2 * MINUTE)
+    life.live(lambda: life.receive(opened()))
+    assert life.broker.orders[ENTRY].created_at == MINUTE
+
+
 # Wrong use, and others who fail
 
 

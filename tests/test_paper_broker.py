@@ -225,11 +225,35 @@ def test_fills_by_candles(first, price, candles, at, mirrored):
 
     if first == "candles":  # the order was under way when they closed
         trade()
+        if candles[-1].t > 5 * MINUTE:  # so long that it meets the market of then
+            at = None
     asyncio.run(broker.place(given))
     if first == "order":
         trade()
     found = broker.orders["bk1"]
     assert (found.status, found.average_price) == (("accepted", None) if at is None else ("filled", flip(at)))
+
+
+@pytest.mark.parametrize("late", [2, 3, 128])
+@pytest.mark.parametrize("price", [None, 110.0], ids=["market", "limit"])
+def test_an_order_that_arrives_late_is_not_filled_in_candles_that_opened_before(price, late):
+    broker = paper()
+    for number in range(5, 5 + late):
+        broker.saw("BTCUSDT", candle(number, 100.0, 80.0, 120.0))
+    given = order(kind="market" if price is None else "limit", price=price, created_at=5 * MINUTE)
+    assert asyncio.run(broker.place(given)).status == "accepted"
+    broker.saw("BTCUSDT", candle(5 + late, 105.0))
+    found = broker.orders["bk1"]
+    assert (found.status, found.average_price, found.created_at) == ("filled", 105.0, (5 + late) * MINUTE)
+
+
+def test_a_late_limit_meets_the_first_candle_after_it_as_its_first():
+    broker = paper()
+    for number in range(5, 9):
+        broker.saw("BTCUSDT", candle(number, 95.0, 80.0))
+    asyncio.run(broker.place(limit(created_at=5 * MINUTE)))
+    broker.saw("BTCUSDT", candle(9, 90.0))  # the open of its first candle reaches it; later it must be traded through
+    assert (broker.orders["bk1"].status, broker.orders["bk1"].average_price) == ("filled", 90.0)
 
 
 def test_a_resting_order_knows_after_a_restart_that_it_rests(tmp_path):

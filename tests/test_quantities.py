@@ -197,6 +197,48 @@ def test_an_order_nobody_answers_about_stops_entries_from_the_start_on() -> None
     life.live(play)
 
 
+def test_a_closing_order_that_got_lost_stops_no_entries() -> None:
+    why: list[str] = []
+
+    class Watched(Life):
+        async def sleep(self, seconds: float) -> None:
+            why.append(self.desk.disagreement)
+            await super().sleep(seconds)
+
+    life = Watched(broker=Exchange(script={"place": [None, Trouble(kind="lost_request")]}))
+    life.live(lambda: life.receive(opened(), closed()))
+    assert life.statuses == {ENTRY: "filled", closing(): "lost", closing(2): "filled"}
+    assert len(why) >= 5
+    assert set(why) == {""}
+
+
+def test_an_order_that_was_lost_stays_lost_when_the_broker_answers_late_that_it_has_none() -> None:
+    class Away(Exchange):
+        away = False
+
+        async def report(self, client_id: str, symbol: str) -> Report | None:
+            if self.away:
+                raise ConnectionError("no route")
+            return await super().report(client_id, symbol)
+
+    broker = Away(script={"place": [Trouble(kind="lost_request")]})
+    life = Life(broker=broker)
+
+    async def play() -> None:
+        await life.receive(opened())
+        assert life.statuses == {ENTRY: "lost"}
+        await life.desk.close(0.0)
+        broker.away = True
+        life.desk = life.made()
+        await life.desk.start(holding(), when=50 * MINUTE)
+        broker.away = False
+        asked = len(life.slept)
+        assert await life.desk.settle(5.0)
+        assert (life.statuses, len(life.slept), life.desk.disagreement) == ({ENTRY: "lost"}, asked, "")
+
+    life.live(play)
+
+
 def test_a_position_that_could_not_be_closed_stops_entries_and_says_what_to_do() -> None:
     life = lives(opened(), closed(), broker=Exchange(script={"place": [None, *[Trouble(kind="refuse")] * MAX_CLOSES]}))
     assert life.desk.disagreement == "2 BTCUSDT of 'a' are open and the record ended"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 import msgspec
 
 from ..domain.execution import Minute
+from ..domain.interval import MINUTE_MS
 from ..domain.orders import Order, Report, ReportStatus, Side
 from ..errors import BrokerError, UsageError
 from ..stores.atomic import as_path
@@ -28,7 +29,7 @@ CALLS: Final[tuple[Call, ...]] = ("place", "cancel", "report", "open_orders")
 
 _Answer = TypeVar("_Answer")
 _EXAMPLE: Final = "orders.jsonl"  # a name for a journal
-_REMEMBERED: Final = 128  # candles of a symbol
+_LATE_MS: Final = MINUTE_MS  # an order that comes later than so long after its moment meets the market of then
 
 TroubleKind: TypeAlias = Literal["delay", "refuse", "lost_request", "lost_reply", "partly", "partly_cancelled"]
 
@@ -159,8 +160,9 @@ class PaperBroker:
 
     Orders are filled by the candles it is told of (:meth:`saw`), as the execution model ``pessimistic`` fills them: a
     market order at the open of the first candle with volume after it was decided, a limit order at that open when it
-    reaches the limit, later when a candle trades through it. With ``price_of`` a market order, and a limit order the
-    market has passed already, are filled at once at that price.
+    reaches the limit, later when a candle trades through it. One that arrives more than a minute after it was decided
+    is filled by candles that open from then on. With ``price_of`` a market order, and a limit order the market has
+    passed already, are filled at once at that price.
 
     Parameters
     ----------
@@ -227,7 +229,7 @@ class PaperBroker:
         self._sleep = sleep
         self._numbers: dict[tuple[Call, str], int] = {}
         self._may_work: defaultdict[str, list[PaperOrder]] = defaultdict(list)  # by symbol, in turn
-        self._minutes: dict[str, deque[Minute]] = {}  # the last ones: an order may arrive after its first candle
+        self._last_minutes: dict[str, Minute] = {}  # by symbol: an order may arrive after its first candle
         self._journal = None if journal is None else _journal(as_path(journal, _EXAMPLE), disk)
         if self._journal is not None:
             found = _orders_in(self._journal)
@@ -284,7 +286,7 @@ class PaperBroker:
 
     def saw(self, symbol: str, minute: Minute) -> None:
         """Fill the orders on a symbol that a candle fills; candles come in order, once they have closed."""
-        self._minutes.setdefault(symbol, deque(maxlen=_REMEMBERED)).append(minute)
+        self._last_minutes[symbol] = minute
         for order in self._working(symbol):
             if order.meet(minute):
                 self._save(order)
@@ -319,6 +321,8 @@ class PaperBroker:
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _receive(self, order: Order, trouble: Trouble | None) -> PaperOrder:
+        last = self._last_minutes.get(order.symbol)
+        now = 0 if last is None else last.t + MINUTE_MS  # as far as the market was seen
         new = PaperOrder(
             client_id=order.client_id,
             broker_id=f"paper-{len(self.orders) + 1}",
@@ -327,7 +331,7 @@ class PaperBroker:
             quantity=order.quantity,
             price=order.price,
             status="accepted",
-            created_at=order.created_at,
+            created_at=now if now > order.created_at + _LATE_MS else order.created_at,
         )
         if order.kind == "market" and trouble is not None and trouble.kind in ("partly", "partly_cancelled"):
             new.part, new.cancels_rest = trouble.part, trouble.kind == "partly_cancelled"
@@ -335,10 +339,8 @@ class PaperBroker:
             at = self._price_of(order.symbol)
             if order.price is None or (at <= order.price if order.side == "buy" else at >= order.price):
                 new.fill_market(at)
-        else:
-            for minute in self._minutes.get(order.symbol, ()):
-                if new.status == "accepted":
-                    new.meet(minute)
+        elif last is not None:
+            new.meet(last)
         self.orders[order.client_id] = new
         self._may_work[order.symbol].append(new)
         return new

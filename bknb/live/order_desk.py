@@ -77,6 +77,11 @@ class OrderDesk:
         How long one call of the broker may take before its outcome counts as unknown.
     max_unknown_answers
         How often a broker must answer that it does not know an order, with growing pauses, before it counts as lost.
+    now : callable, optional
+        The clock, UTC ms. An order that is sent more than ``late_after_ms`` of it after its moment is one of then:
+        ``created_at`` is the time it was sent. Without a clock none is late.
+    late_after_ms
+        Milliseconds of the clock after which an order is late.
 
     Examples
     --------
@@ -106,6 +111,8 @@ class OrderDesk:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         answer_seconds: float = 30.0,
         max_unknown_answers: int = 5,
+        now: Callable[[], int] | None = None,
+        late_after_ms: int = MINUTE_MS,
     ) -> None:
         if not isinstance(broker, Broker):
             raise UsageError(
@@ -121,6 +128,8 @@ class OrderDesk:
         self._sleep = sleep
         self._answer_seconds = answer_seconds
         self._max_unknown_answers = max_unknown_answers
+        self._now = now
+        self._late_after_ms = late_after_ms
         self._saved = SavedOrders(store, strategy, symbol, on_problem=self._report_problem)
         self._signals = self._saved.signals
         self._unknown_answers: dict[str, int] = {}
@@ -197,11 +206,10 @@ class OrderDesk:
         self._wake.set()
         self._worker = asyncio.create_task(self._work())
 
-    def postponed(self, state: State, *, now: int, late_after_ms: int = MINUTE_MS) -> State:
+    def postponed(self, state: State, *, now: int) -> State:
         """A restored state whose orders that never left and are late by now (UTC ms) fill from now on.
 
-        Late is more than ``late_after_ms`` (of the clock) after the moment from which they could fill. Save the state
-        before :meth:`start` sends them.
+        Save the state before :meth:`start` sends them.
 
         Raises
         ------
@@ -209,7 +217,7 @@ class OrderDesk:
             When saved orders cannot be read.
         """
         self._saved.load()
-        return postponed(state, self._signals, now=now, late_after_ms=late_after_ms)
+        return postponed(state, self._signals, now=now, late_after_ms=self._late_after_ms)
 
     def has_left(self, signal: ScheduledSignal) -> bool:
         """Whether the entry order of a signal may be on its way to the broker, or there."""
@@ -403,7 +411,7 @@ class OrderDesk:
                 await self._query(order)
 
     async def _place(self, order: Order) -> None:
-        sent = _with(order, "sent")
+        sent = msgspec.structs.replace(order, status="sent", created_at=self._sent_at(order))
         if not self._saved.put(sent):
             self._saved.put(order, quiet=True)  # not saved, so not sent
             return
@@ -420,6 +428,11 @@ class OrderDesk:
                 self._report_problem("broker", f"{order_text(order)} was refused: {_named(error)}")
             return
         self._apply_report(sent, report)
+
+    def _sent_at(self, order: Order) -> int:
+        """The moment (UTC ms) from which on an order that is sent now may fill."""
+        now = order.created_at if self._now is None else self._now()
+        return now if now > order.created_at + self._late_after_ms else order.created_at
 
     async def _cancel(self, order: Order) -> None:
         try:
@@ -444,9 +457,12 @@ class OrderDesk:
             self._apply_report(order, report)
             return
         self._unconfirmed.discard(order.client_id)
+        if order.done:
+            return  # it was lost, and still is
         self._unknown_answers[order.client_id] = unknown = self._unknown_answers.get(order.client_id, 0) + 1
         if unknown >= self._max_unknown_answers:
             self._change(order, status="lost", note="the broker has no such order")
+            self._pauses.pop(order.key, None)  # it is settled: what follows has not been waited for yet
         elif order.status != "unknown":
             self._change(order, status="unknown", note=order.note)
 
@@ -540,10 +556,6 @@ class OrderDesk:
                 "broker", f"{signal.id!r} is not traded, only watched: its quantity could not be worked out: {why}"
             )
             return why
-
-
-def _with(order: Order, status: OrderStatus) -> Order:
-    return msgspec.structs.replace(order, status=status)
 
 
 def _checked(quantity: object) -> float:

@@ -133,6 +133,7 @@ class LiveRun:
         self._looked = False  # whether there was a tick
         self._overdue_since: int | None = None  # the first look after the end of the run at which a candle was missing
         self._late = False
+        self._unsaved = ""  # why minutes that have come could not be worked on: what was to be saved
         self._watching: CandleWatch | None = None
         self._held: tuple[int, int] | None = None  # minutes that are missing and still waited for
         self._stopped_at: int | None = None  # the clock when it was asked to stop
@@ -351,8 +352,10 @@ class LiveRun:
             quantity=self.plan.quantity,
             on_problem=self._on_order_problem,
             sleep=self._rest,
+            now=self.plan.clock.now,
+            late_after_ms=self._late_after_ms,
         )
-        state = orders.postponed(found.state, now=now, late_after_ms=self._late_after_ms)
+        state = orders.postponed(found.state, now=now)
         if state != found.state and isinstance(state, Holding | Opening):
             late = self._saving.save_postponed(state, volume_seen=found.volume_seen)
             self._strategy_loop.state = state
@@ -486,7 +489,7 @@ class LiveRun:
         """Everything that can be done now; returns whether the run is over."""
         began = stopwatch()
         self._woken.clear()
-        self._late = False
+        self._late, self._unsaved = False, ""
         before = self._last_minute
         await self._try(self._catch_up)
         if self._last_minute > before:
@@ -507,14 +510,17 @@ class LiveRun:
         """Do something now; what fails is told, and tried again at the next minute."""
         try:
             await work()
+            return
         except NotEnoughData as error:
             self._late = error.late  # the minute is here, another candle of this moment is not: the same question again
             if not error.late:
                 self._trouble("exchange", error, self._last_minute)
         except StateError as error:
+            self._unsaved = str(error)
             self._trouble("state", error, self._last_minute)
         except Exception as error:  # noqa: BLE001 -- whatever a source raises is reported; the next minute tries again
             self._trouble("exchange", error, self._last_minute)
+        self._watch.working_since = None  # what held the minutes up has been told
 
     def _trouble(self, kind: FailureKind, error: Exception, when: int) -> None:
         """Count a trouble of the exchange or the disk; one that goes on is told once."""
@@ -545,15 +551,15 @@ class LiveRun:
         if self._held is not None or not self._watch.silent(known, now):
             return False
         minutes, state = plan.settings.patience_minutes, self._strategy_loop.state
-        if self._watch.silent_since is None:
+        if self._watch.silent_since is None and not self._unsaved:  # what cannot be saved has been told
             self._watch.silent_since = known
             text = silence_text(plan.symbol, plan.exchange.name, state, known=known, minutes=minutes)
             self._strategy_loop.note("silence", "", text, known)
         if not self.stopped or not self._watch.silent(known, now, since=self._stopped_at):
             return False
-        text = left_text(plan.symbol, plan.exchange.name, state, known=known, minutes=minutes)
+        text = left_text(plan.symbol, plan.exchange.name, state, known=known, minutes=minutes, unsaved=self._unsaved)
         self.records.warn(text)
-        self._strategy_loop.note("silence", "stopped", text, known)
+        self._strategy_loop.note("state" if self._unsaved else "silence", "stopped", text, known)
         return True
 
     def _is_over(self) -> bool:
@@ -605,8 +611,8 @@ class LiveRun:
         for index in range(int(arrived), until):
             if self._leave:
                 return
-            if index % 64 == 63:
-                await asyncio.sleep(0)  # many missed minutes must not hold the others
+            if index % 64 == 63 or self.orders is not None:
+                await asyncio.sleep(0)  # many missed minutes hold up neither the others nor an order before its candle
             minute, opened = await self._minute(minutes, index), int(minutes.timestamp[index])
             self._known = opened + MINUTE_MS
             self._go_on_without(self._watch.skipped(self._last_minute, opened))

@@ -166,12 +166,21 @@ def behind_text(symbol: str, state: State, *, minutes: int) -> str:
     )
 
 
-def left_text(symbol: str, exchange: str, state: State, *, known: int, minutes: int) -> str:
-    """What is told when a run that was stopped leaves with something open, because no minute comes."""
+def left_text(symbol: str, exchange: str, state: State, *, known: int, minutes: int, unsaved: str = "") -> str:
+    """What is told when a run that was stopped leaves with something open.
+
+    No minute comes, or ``unsaved`` says why none can be saved, for ``minutes``; the last one ended at ``known`` (UTC
+    ms).
+    """
+    since = f"since {utc_text(known)}, for {minutes} minutes or more"
+    if unsaved:
+        why = f"no minute of {symbol} could be saved {since}: {unsaved}"
+    else:
+        why = f"no minute of {symbol} has come from {exchange!r} {since}"
     return (
-        f"the run was stopped and ends with something open: no minute of {symbol} has come from {exchange!r} since "
-        f"{utc_text(known)}, for {minutes} minutes or more\n"
-        f"{_unwatched(state)}; its state is saved, and the next start of the run goes on from there"
+        f"the run was stopped and ends with something open: {why}\n"
+        f"{_unwatched(state)}; its state is saved{' as it was then' if unsaved else ''}, and the next start of the run "
+        "goes on from there"
     )
 
 
