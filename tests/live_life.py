@@ -3,14 +3,19 @@
 ``python live_life.py FOLDER WHERE FIRST STEP`` plays the run once undisturbed. Then, for the changes FIRST,
 FIRST + STEP, ... of the disk (or the moments before and after each call of the broker): a process is killed there,
 another one goes on to the end, and what both left is compared with the undisturbed run. It prints one JSON line with
-what was found.
+what was found. A run that has to wait for minutes again after its start decides later than an undisturbed one; where
+minutes are missing, it is compared with a backtest that is told its late decisions.
+
+WHERE is ``disk`` or ``broker``; ``late disk``: the clock sleeps through minutes; ``hole disk`` and ``hole sqlite``:
+some minutes never come, and the exchange raises and answers nothing for some.
 
 A change of the disk is a rename, a removal, or the moment at which one of them is made to last; what can happen within
-the writing of one file is for the tests of the stores.
+the writing of one file is for the tests of the stores. In SQLite every statement is one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -26,20 +31,29 @@ from worlds import signals, walk
 
 import bknb
 from bknb.domain.recovery import SavedResult, SavedSchedule, SavedSignal, SavedUnheard, kept_result
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
 from bknb.live import unheard
 from bknb.live.ended_journal import EndedJournal
+from bknb.live.hole_journal import HoleJournal
+from bknb.ports import StateStore
 from bknb.stores.file_store import FileStore
+from bknb.stores.sqlite_store import SqliteStore
 from bknb.testing.brokers import FaultyBroker
 from bknb.testing.clocks import SimulatedClock
 from bknb.testing.faults import FaultyDisk
 
 LOADED = (bknb.Live, bknb.add_risk, bknb.brokers.paper)  # once, before anybody is forked
 SEED = 161
-MARKET = source(walk(SEED))  # made once: what every child would need is here before they are forked
+ROWS = walk(SEED)
+MARKET = source(ROWS)  # made once: what every child would need is here before they are forked
 UNTIL = ORIGIN + 75 * MINUTE
 ASLEEP = (ORIGIN + 20 * MINUTE, ORIGIN + 31 * MINUTE)
 HELD_UNTIL = ORIGIN + 55 * MINUTE  # until then one of the listeners hears nothing
 SETTINGS = {"schedule_await_minutes": 12}
+GONE = (14, 15, 33)  # minutes that never come, with holes
+RAISES, NOTHING = range(24, 27), range(42, 49)  # when the exchange raises, and answers nothing
+WITH_HOLES = {"patience_minutes": 4, "get_candles_retry_count": 1}
 KEY = ("life", "BTCUSDT")
 JOURNAL, QUANTITY = "exchange.jsonl", 2.0
 
@@ -63,23 +77,53 @@ def get_signal(when: Any, price: float) -> dict[str, Any] | None:
 
 
 class Clock(SimulatedClock):
-    """A clock that frees a listener at some time; ``asleep``: it sleeps through minutes, which are decided late."""
+    """A clock that frees a listener at some time; ``asleep``: it sleeps through minutes, which are decided late.
 
-    def __init__(self, start: int, *, free: threading.Event, asleep: bool) -> None:
-        super().__init__(start)
+    With ``kept``, a file, it goes on where the clock of the last process was.
+    """
+
+    def __init__(self, *, free: threading.Event, asleep: bool = False, kept: Path | None = None) -> None:
+        super().__init__(int(kept.read_text()) if kept is not None and kept.exists() else ORIGIN)
         self.free = free
         self.asleep = asleep
+        self.kept = kept
 
     async def sleep_until(self, when: int) -> None:
+        if self.kept is not None:
+            self.kept.write_text(str(max(when, self.now())))
         if when >= HELD_UNTIL:
             self.free.set()
         await super().sleep_until(ASLEEP[1] if self.asleep and ASLEEP[0] < when < ASLEEP[1] else when)
 
 
-CHANGES = ("replace", "unlink", "sync_folder")
+CHANGES = ("replace", "unlink", "sync_folder", "statement")
+
+
+def store_of(folder: Path, where: str, *, disk: FaultyDisk | None = None) -> StateStore:
+    return (
+        SqliteStore(folder / "state.db", disk=disk)
+        if where.endswith("sqlite")
+        else FileStore(folder / "state", disk=disk)
+    )
+
+
+def holed(clock: SimulatedClock) -> Any:
+    """The market without some minutes, from an exchange that fails for some."""
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[Any]:
+        minute = (clock.now() - ORIGIN) // MINUTE
+        if minute in RAISES:
+            raise ConnectionError("no route")
+        if minute in NOTHING:
+            return []
+        end = min(since + limit * MINUTE, clock.now())
+        return [row for row in ROWS if since <= row[0] < end and (row[0] - ORIGIN) // MINUTE not in GONE]
+
+    return bknb.add_exchange("holed", get_candles=get_candles, intervals=["1m"])
 
 
 LOGS = ("received.log", "held.log")
+EXPECTED = "expected.log"
 
 
 def line_of(event: Any) -> str:
@@ -107,25 +151,57 @@ def play(folder: Path, where: str, *, at: int | None = None) -> None:
         bknb.listen_partial_loss(listener)
     bknb.add_risk("one", validations=[one_at_a_time])
     strategy = bknb.add_strategy("life", interval="1m", get_signal=get_signal, risk="one")
-    late = where.startswith("late")
-    change = at if where.endswith("disk") else None
+    late, holes = where.startswith("late"), where.startswith("hole")
+    clock = Clock(free=free, asleep=late, kept=folder / "clock" if holes else None)
+    change = at if where.endswith(("disk", "sqlite")) else None
     disk = FaultyDisk(at=change, fault=None if change is None else "kill", only=CHANGES)
     broker = FaultyBroker(bknb.brokers.paper(journal=folder / JOURNAL), at=at if where == "broker" else None)
     task = bknb.Live.background(
         "BTCUSDT",
         strategy=strategy,
-        exchange=MARKET,
-        settings=SETTINGS,
-        clock=Clock(ORIGIN, free=free, asleep=late),
+        exchange=holed(clock) if holes else MARKET,
+        settings=SETTINGS | (WITH_HOLES if holes else {}),
+        clock=clock,
         until=UNTIL,
-        store=FileStore(folder / "state", disk=disk),
+        store=store_of(folder, where, disk=disk),
         broker=broker,
         quantity=QUANTITY,
         late_minutes=10_000,
     )
     result = task.result(timeout=60)
     # the clock does not wait for the broker, whose market may be gone when an order arrives
-    assert {error.kind for error in result.errors} <= {"broker", *(["late"] if late else [])}, result.errors
+    expected = (
+        {"broker", "late", "hole", "silence", "exchange"} if holes else {"broker", "late"} if late else {"broker"}
+    )
+    assert {error.kind for error in result.errors} <= expected, result.errors
+    (folder / "errors.json").write_text(json.dumps(sorted({error.kind for error in result.errors})))
+    if holes:
+        lines = replayed(dict(result.run_record.records.late))
+        (folder / EXPECTED).write_text("".join(f"{line}\n" for line in lines))
+
+
+def replayed(late: Any) -> list[str]:
+    """The lines of a backtest over the minutes that came, which is told what was decided late."""
+    lines: list[str] = []
+
+    def receive(event: Any) -> None:
+        if event.when < UNTIL:
+            lines.append(line_of(event))
+
+    names = ("on_schedule", "on_open", "on_close", "on_cancel", "on_partial_profit", "on_partial_loss")
+    callbacks = dict.fromkeys(names, receive)
+    strategy = bknb.add_strategy("life", interval="1m", get_signal=get_signal, risk="one", callbacks=callbacks)
+    rows = [row for row in ROWS if (row[0] - ORIGIN) // MINUTE not in GONE]
+    plan = plan_backtest(
+        "BTCUSDT",
+        strategy=strategy,
+        exchange=source(rows),
+        frame=(ORIGIN, UNTIL),
+        settings=SETTINGS | WITH_HOLES,
+        allow_gaps=True,
+    )
+    asyncio.run(BacktestRun(plan, late=late, silent=True).through())
+    return lines
 
 
 def in_a_process(folder: Path, where: str = "", *, at: int | None = None) -> bool:
@@ -147,12 +223,13 @@ def in_a_process(folder: Path, where: str = "", *, at: int | None = None) -> boo
     return True
 
 
-def left(folder: Path) -> dict[str, bytes]:
+def left(folder: Path, where: str) -> dict[str, bytes]:
     """Everything on the disk, by kind and key; how often and when something was saved is not compared."""
     found = {}
-    with FileStore(folder / "state") as store:
+    with store_of(folder, where) as store:
         found["ended"] = msgspec.json.encode(EndedJournal(store, KEY).load())
-        for kind in ("signal", "schedule", "risk", "late"):
+        found["holes"] = msgspec.json.encode(HoleJournal(store, KEY).load())
+        for kind in ("signal", "schedule", "partial", "risk", "late"):
             for key in store.keys(kind):
                 payload = store.read(kind, key)
                 assert payload is not None
@@ -169,10 +246,10 @@ def received_lines(folder: Path, log: str = LOGS[0]) -> list[str]:
     return (folder / log).read_text().splitlines() if (folder / log).exists() else []
 
 
-def kept_lines(folder: Path) -> set[str]:
+def kept_lines(folder: Path, where: str) -> set[str]:
     """The results that the disk has as not heard by every listener."""
     results: list[SavedResult] = []
-    with FileStore(folder / "state") as store:
+    with store_of(folder, where) as store:
         signal, schedule = store.read("signal", KEY), store.read("schedule", KEY)
         saved = [] if signal is None else [msgspec.json.decode(signal, type=SavedSignal)]
         saved += [] if schedule is None else [msgspec.json.decode(schedule, type=SavedSchedule)]
@@ -208,10 +285,10 @@ def shapes(lines: list[str]) -> set[str]:
     return found
 
 
-def is_on_disk(folder: Path, line: str) -> bool:
+def is_on_disk(folder: Path, where: str, line: str) -> bool:
     """Whether the result a listener received last equals the state on disk."""
     kind, _, signal_id, *_ = line.split()
-    with FileStore(folder / "state") as store:
+    with store_of(folder, where) as store:
         ended = any(end.signal.id == signal_id for end in EndedJournal(store, KEY).load())
         signal, schedule = store.read("signal", KEY), store.read("schedule", KEY)
         row = None if signal is None else msgspec.json.decode(signal, type=SavedSignal).signal
@@ -222,14 +299,14 @@ def is_on_disk(folder: Path, line: str) -> bool:
     return ended or opened or (kind == "Scheduled" and waits)
 
 
-def broker_troubles(folder: Path) -> list[str]:
+def broker_troubles(folder: Path, where: str) -> list[str]:
     """What is wrong between the orders as the broker has them and as they are saved."""
     received: dict[str, int] = {}
     for line in (folder / JOURNAL).read_text().splitlines():
         order = json.loads(line)
         received[order["client_id"]] = max(received.get(order["client_id"], 0), order["received"])
     wrong = [f"{name} was sent {times} times" for name, times in received.items() if times != 1]
-    with FileStore(folder / "state") as store:
+    with store_of(folder, where) as store:
         saved = [row for key in store.keys("order") for row in json.loads(store.read("order", key) or b"[]")]
     wrong += [f"{row['client_id']} is {row['status']}" for row in saved if row["status"] in ("intended", "sent")]
     at_broker = bknb.brokers.paper(journal=folder / JOURNAL).position("BTCUSDT")
@@ -237,18 +314,20 @@ def broker_troubles(folder: Path) -> list[str]:
     return wrong if held == at_broker else [*wrong, f"{held} are held by what is saved, {at_broker} at the broker"]
 
 
-def compare(folder: Path, whole: Path, number: int, kept: set[str]) -> list[str]:
+def compare(folder: Path, whole: Path, where: str, number: int, kept: set[str]) -> list[str]:
     """What is wrong after the second life, empty when nothing is."""
     wrong = []
-    wrong += [f"{number}: {text}" for text in broker_troubles(folder)]
-    here, there = left(folder), left(whole)
+    wrong += [f"{number}: {text}" for text in broker_troubles(folder, where)]
+    here = left(folder, where)
+    there = here if where.startswith("hole") else left(whole, where)
     wrong += [
         f"{number}: {name} is {here.get(name)!r}, not {there.get(name)!r}"
         for name in sorted(here.keys() | there.keys())
         if here.get(name) != there.get(name)
     ]
     for log in LOGS:
-        lines, expected = received_lines(folder, log), received_lines(whole, log)
+        lines = received_lines(folder, log)
+        expected = received_lines(folder, EXPECTED) if where.startswith("hole") else received_lines(whole, log)
         if set(lines) - set(expected):
             wrong.append(f"{number}: invented in {log} {set(lines) - set(expected)}")
         if missing := [line for line in expected if line not in lines]:
@@ -257,18 +336,27 @@ def compare(folder: Path, whole: Path, number: int, kept: set[str]) -> list[str]
             wrong.append(f"{number}: received twice in {log} although it was heard {repeated}")
         if often := {line for line in lines if lines.count(line) > 2}:
             wrong.append(f"{number}: received more than twice in {log} {often}")
-    with FileStore(folder / "state") as store:
+    with store_of(folder, where) as store:
         wrong += [f"{number}: {key} is left although it was heard" for key in store.keys("unheard", KEY)]
     return wrong
+
+
+def has_moved(folder: Path, where: str) -> bool:
+    """Whether results were moved aside because they no longer fit beside the state."""
+    with store_of(folder, where) as store:
+        return bool(store.keys("unheard", KEY))
 
 
 def main(folder: Path, where: str, first: int, step: int) -> None:
     whole = folder / "whole"
     whole.mkdir()
-    assert in_a_process(whole, where.removesuffix("disk"))
+    assert in_a_process(whole, where)
     found = shapes(received_lines(whole))
     kinds = {line.split()[0] for line in received_lines(whole)}
-    wrong: list[str] = []
+    wrong = compare(whole, whole, where, 0, set())
+    with store_of(whole, where) as store:
+        holes = sum(end - begin for begin, end in HoleJournal(store, KEY).load()) // MINUTE
+    errors = json.loads((whole / "errors.json").read_text())
     killed, moved, number = 0, 0, first
     while True:
         place = folder / "killed"
@@ -277,17 +365,16 @@ def main(folder: Path, where: str, first: int, step: int) -> None:
             break
         killed += 1
         turning = [line for line in received_lines(place) if not line.startswith("Milestone")]
-        if turning and not is_on_disk(place, turning[-1]):
+        if turning and not is_on_disk(place, where, turning[-1]):
             wrong.append(f"{number}: {turning[-1]} was told before it was on the disk")
-        kept = kept_lines(place)
-        moved += (place / "state" / "unheard").exists()
-        assert in_a_process(place, where.removesuffix("disk"))
-        wrong += compare(place, whole, number, kept)
+        kept = kept_lines(place, where)
+        moved += has_moved(place, where)
+        assert in_a_process(place, where)
+        wrong += compare(place, whole, where, number, kept)
         shutil.rmtree(place)
         number += step
-    print(  # noqa: T201
-        json.dumps({"killed": killed, "moved": moved, "wrong": wrong, "kinds": sorted(kinds), "shapes": sorted(found)})
-    )
+    out = {"killed": killed, "moved": moved, "holes": holes, "errors": errors, "wrong": wrong}
+    print(json.dumps(out | {"kinds": sorted(kinds), "shapes": sorted(found)}))  # noqa: T201
 
 
 if __name__ == "__main__":
