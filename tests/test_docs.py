@@ -56,6 +56,18 @@ def test_every_sentence_of_the_contract_has_a_test_behind_it(page: str) -> None:
         assert set(scenarios) <= rows, sentence
 
 
+def test_every_bad_day_has_tests_behind_it() -> None:
+    table = text(ROOT / "docs" / "live.md").partition("## Bad days")[2].partition("\n* ")[0]
+    _, _, *rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert len(rows) >= 20
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert len(cells) == 7, row
+        assert all(cells), row
+        assert named(cells[-1])[0], f"nothing stands behind: {row}"
+        assert set(named(row)[0]) <= known_tests(), row
+
+
 def test_every_scenario_is_in_the_contract_or_a_variation_of_one_that_is() -> None:
     """Not every row needs a sentence; a page that names less than half of them would not be the contract."""
     told = {name for sentence in bullets(ROOT / "docs" / "execution.md") for name in named(sentence)[1]}
