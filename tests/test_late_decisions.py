@@ -166,7 +166,7 @@ class Fast(SimulatedClock):
 
 def test_orders_in_time_are_at_a_broker_on_paper_before_the_candles_that_fill_them() -> None:
     broker = bknb.brokers.paper()
-    strategy = bknb.add_strategy("w", interval="1m", get_signal=slow_at(SimulatedClock(ORIGIN), 0, wakes=0))
+    strategy = bknb.add_strategy("w", interval="1m", get_signal=lambda price: signal(price, minutes=7))
     result = lived(strategy, clock=Fast(ORIGIN), broker=broker, quantity=1.0, late_minutes=10)
     assert result.errors == []
     prices = [event.signal.price_open if event.action == "opened" else event.price_close
