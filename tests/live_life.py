@@ -229,7 +229,7 @@ def left(folder: Path, where: str) -> dict[str, bytes]:
     with store_of(folder, where) as store:
         found["ended"] = msgspec.json.encode(EndedJournal(store, KEY).load())
         found["holes"] = msgspec.json.encode(HoleJournal(store, KEY).load())
-        for kind in ("signal", "schedule", "partial", "risk", "late"):
+        for kind in ("signal", "schedule", "risk", "late"):
             for key in store.keys(kind):
                 payload = store.read(kind, key)
                 assert payload is not None
