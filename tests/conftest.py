@@ -57,21 +57,23 @@ _tests = 0
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _tries_of_fixtures(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What fixtures of modules try before the first test is not counted in the working folder."""
-    keep_in(tmp_path_factory.getbasetemp() / "tries" / "fixtures.jsonl")
+@pytest.fixture(autouse=True, scope="module")
+def tries_of_fixtures(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Where the tries of a module's fixtures are counted: not in the working folder, nor with those of another."""
+    ledger: Path = tmp_path_factory.getbasetemp() / "tries" / f"{request.module.__name__}.jsonl"
+    keep_in(ledger)
+    return ledger
 
 
 @pytest.fixture(autouse=True)
-def _reset_after_each_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _reset_after_each_test(tmp_path_factory: pytest.TempPathFactory, tries_of_fixtures: Path) -> Iterator[None]:
     """Nothing of one test is there in the next; the tries of each are counted in a file of its own."""
     global _tests
     _tests += 1
     keep_in(tmp_path_factory.getbasetemp() / "tries" / f"{_tests}.jsonl")
     yield
     reset()
-    keep_in(tmp_path_factory.getbasetemp() / "tries" / "fixtures.jsonl")
+    keep_in(tries_of_fixtures)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import until
 
 import bknb
 from bknb.domain import signal as signals
@@ -223,12 +223,6 @@ def test_a_dashboard_does_not_change_the_run(strategy: str, result: bknb.Result)
     task = bknb.Backtest.background("BTCUSDT", strategy=strategy, **RUN)
     bknb.dashboard(task).wait(60)
     assert task.result().trades.equals(result.trades)
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Whether it becomes true within a minute."""
-    pause = threading.Event()
-    return any(condition() or pause.wait(0.02) for _ in range(3000))
 
 
 def listeners() -> int:

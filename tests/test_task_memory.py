@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hostile_replies import HONEST, reply
+from waiting import until
 
 import bknb
 from bknb.engine.registry import registry
@@ -336,7 +337,7 @@ def test_a_live_run_that_is_over_keeps_its_minutes_alone(windows: weakref.WeakSe
     candles, end = task.result(timeout=60).candles, task.now
     assert len(candles) == 10
     assert end == ORIGIN + 10 * MINUTE
-    assert in_memory(windows) == 0
+    assert until(lambda: in_memory(windows) == 0)
     assert task.candles.timestamp[-1] == end - MINUTE
     MEMORY.limit = 0
     run("ETHUSDT")
