@@ -26,7 +26,7 @@ from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
 from bknb.metrics.marked_equity import MarkedEquity, Positions, StillOpen, mark, positions_from
 from bknb.reports import panel_data
 from bknb.reports.run_view import RunView
-from bknb.runs.periods import calendar_of, returns_of
+from bknb.runs.periods import calendar_of, drawdowns_of, returns_of
 
 MINUTE = 60_000
 DAY = 1440 * MINUTE
@@ -104,7 +104,13 @@ def test_two_positions_that_end_in_one_bar_are_both_in_the_drawdown() -> None:
     held = positions((0, 1, "long", 100.0, 80.0), (1, 1, "long", 80.0, 104.0))
     found = marked(held, [100.0, 104.0, 104.0])
     assert found.equity.tolist() == pytest.approx([1.0, 1.0, 1.04, 1.04])
-    assert account_figures(found, held)["max_drawdown"] == pytest.approx(20.0)
+    account, no_trades = account_figures(found, held), pd.DataFrame({"closed_at": pd.DatetimeIndex([])})
+    assert account["max_drawdown"] == pytest.approx(20.0)
+    table = drawdowns_of(found, 5)
+    assert table["drawdown"].tolist() == pytest.approx([20.0])
+    assert table["days"].max() == pytest.approx(account["drawdown_days"])
+    assert table["recovered"].notna().all()
+    assert calendar_of(found, no_trades, "day")["max_drawdown"].tolist() == pytest.approx([20.0])
 
 
 def test_a_position_of_the_last_moment_is_booked() -> None:
@@ -151,8 +157,8 @@ def test_time_under_water_ends_when_the_high_is_reached_again() -> None:
     held = positions((0, 6, "long", 100.0, 110.0))
     found = marked(held, [100.0, 90.0, 95.0, 100.0, 105.0, 104.0, 110.0, 110.0])
     assert [
-        ((peak - T0) // MINUTE, (low - T0) // MINUTE, (end - T0) // MINUTE, recovered)
-        for peak, low, end, recovered in under_water(found)
+        ((fall.peak_ms - T0) // MINUTE, (fall.trough_ms - T0) // MINUTE, (fall.end_ms - T0) // MINUTE, fall.recovered)
+        for fall in under_water(found)
     ] == [(1, 2, 4, True), (5, 6, 7, True)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
@@ -95,29 +95,45 @@ def period_returns(marked: MarkedEquity, edges: Times, *, sessions: bool = False
     return begins, np.divide(values, before, out=np.ones_like(values), where=before > 0) - 1
 
 
+class Fall(NamedTuple):
+    """A time below an earlier high: its moments as UTC milliseconds, and its depth below the high in percent.
+
+    ``end_ms`` is the recovery, or the end of the frame where there was none.
+    """
+
+    peak_ms: int
+    trough_ms: int
+    end_ms: int
+    recovered: bool
+    percent: float
+
+
 def longest_drawdown_ms(marked: MarkedEquity) -> int:
-    """Longest time from a highest equity to the next mark at least as high, or to the end; milliseconds."""
-    high, ends = _stretches(marked.equity)
-    return int((marked.time_ms[np.minimum(ends, len(marked.time_ms) - 1)] - marked.time_ms[high]).max(initial=0))
+    """Longest time from a highest equity to the next at least as high, or to the end; milliseconds."""
+    times, (high, ends) = marked.path_time_ms, _stretches(marked.path)
+    return int((times[np.minimum(ends, len(times) - 1)] - times[high]).max(initial=0))
 
 
-def _stretches(equity: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where equity goes below a high, and where it is back; the length of ``equity`` where it never is."""
-    high = np.flatnonzero(equity >= np.maximum.accumulate(equity))
-    ends = np.append(high[1:], len(equity))
+def _stretches(path: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where equity goes below a high, and where it is back; the length of ``path`` where it never is."""
+    high = np.flatnonzero(path >= np.maximum.accumulate(path))
+    ends = np.append(high[1:], len(path))
     below = ends - high > 1
     return high[below], ends[below]
 
 
-def under_water(marked: MarkedEquity) -> list[tuple[int, int, int, bool]]:
-    """Each time below an earlier high: highest mark, lowest mark, recovery or end (UTC ms), whether it recovered."""
-    times, equity = marked.time_ms, marked.equity
-    high, ends = _stretches(equity)
+def under_water(marked: MarkedEquity) -> list[Fall]:
+    """Each time below an earlier high, oldest first, along the path that the drawdown of the account is measured on."""
+    times, path = marked.path_time_ms, marked.path
+    high, ends = _stretches(path)
     found = []
     for begin, end in zip(high.tolist(), ends.tolist(), strict=True):
-        lowest = begin + 1 + int(np.argmin(equity[begin + 1 : end]))
-        recovered = end < len(equity)
-        found.append((int(times[begin]), int(times[lowest]), int(times[end if recovered else -1]), recovered))
+        lowest = begin + 1 + int(np.argmin(path[begin + 1 : end]))
+        recovered = end < len(path)
+        percent = float(1 - path[lowest] / path[begin]) * 100
+        found.append(
+            Fall(int(times[begin]), int(times[lowest]), int(times[end if recovered else -1]), recovered, percent)
+        )
     return found
 
 

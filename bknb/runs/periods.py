@@ -89,14 +89,14 @@ def calendar_of(marked: MarkedEquity, trades: pd.DataFrame, period: str, *, sess
     edges = np.append(names.start_time.as_unit("ms").asi8, (names[-1] + 1).start_time.as_unit("ms").value // 10**6)
     begins, returns = period_returns(marked, edges, sessions=sessions)
     numbers = np.searchsorted(edges, begins)
-    until = np.searchsorted(marked.time_ms, edges[1:], side="right")[numbers]
+    until = np.searchsorted(marked.path_time_ms, edges[1:], side="right")[numbers]
     since = np.concatenate(([0], until - 1))[: len(until)]
     closed = pd.DatetimeIndex(trades["closed_at"]).tz_localize(None)
     ended = closed.where(closed < end, newest).to_period(code)
     rows = [
         {
             "return": change * 100 + 0.0,
-            "max_drawdown": _deepest(marked.equity[first:behind]),
+            "max_drawdown": _deepest(marked.path[first:behind]),
             "positions": int((ended == name).sum()),
         }
         for change, first, behind, name in zip(returns, since, until, names[numbers], strict=True)
@@ -115,10 +115,15 @@ def drawdowns_of(marked: MarkedEquity, n: int) -> pd.DataFrame:
     import pandas as pd
 
     count = whole_number("n of drawdowns()", n, least=1)
-    equity = dict(zip(marked.time_ms.tolist(), marked.equity.tolist(), strict=True))
     found = [
-        (peak, trough, ended if recovered else None, (1 - equity[trough] / equity[peak]) * 100, (ended - peak) / DAY_MS)
-        for peak, trough, ended, recovered in under_water(marked)
+        (
+            fall.peak_ms,
+            fall.trough_ms,
+            fall.end_ms if fall.recovered else None,
+            fall.percent,
+            (fall.end_ms - fall.peak_ms) / DAY_MS,
+        )
+        for fall in under_water(marked)
     ]
     found.sort(key=lambda row: (-row[3], row[0]))
     table = pd.DataFrame(found[:count], columns=["peak", "trough", "recovered", "drawdown", "days"])
