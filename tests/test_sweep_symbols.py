@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bknb
+from bknb.reports.heatmap import heatmap_info
 from bknb.sweeps.symbol_means import mean_of_known
 
 SWEEP = {"symbol": ["BTCUSDT", "ETHUSDT"], "exchange": "demo", "frame": ("2024-01-01", "2024-01-08"), "interval": "1h"}
@@ -35,6 +36,34 @@ def test_a_symbol_with_few_trades_is_named_and_sinks_no_combination():
     said = [text for text in found.warnings if "ETHUSDT has no sharpe_ratio with 2 of 2 combinations" in text]
     assert len(said) == 1
     assert said[0] in repr(found)
+
+
+def cheap_fails(candles, up=1.02):
+    """Fails on the cheap symbol with a target of 3 %."""
+    if up > 1.025 and candles.close[0] < 10_000:
+        raise ZeroDivisionError("cheap")
+    return everywhere(candles, up)
+
+
+@pytest.mark.parametrize("metric", ["sharpe_ratio", "max_drawdown"])
+def test_a_combination_that_failed_on_one_symbol_has_no_mean_and_is_ranked_last(metric):
+    found = bknb.sweep(cheap_fails, params={"up": [1.03, 1.02]}, metric=metric, **SWEEP)
+    assert found.ranking.index.tolist() == [1, 0]
+    assert np.isnan(found.ranking.loc[0, [metric, "n", "total_pnl"]].astype(float)).all()
+    assert found.ranking.loc[0, "symbols"] == 1
+    assert found.best["combination"] == 1
+    assert np.isnan(found.mean_equity[0])
+    (said,) = [text for text in found.warnings if "failed on ETHUSDT" in text]
+    assert said.startswith("1 of 2 combinations failed on ETHUSDT (first: combination 0, ")
+    assert "ZeroDivisionError: cheap" in said
+    assert not found.returns[0].any()
+    assert found.returns[1].any()
+    assert said in repr(found)
+    assert said in found.report()
+    assert "n/a: it failed (ETHUSDT)" in repr(found)
+    grid = heatmap_info(found)
+    assert np.isnan(grid.values[0, grid.x_values.index(1.03)])
+    assert np.isfinite(grid.values[0, grid.x_values.index(1.02)])
 
 
 def test_nothing_is_said_where_every_symbol_has_the_figure():

@@ -68,7 +68,7 @@ def heatmap_info(result: Any, x: str | None = None, y: str | None = None, *, val
     columns = {repr(one): at for at, one in enumerate(x_values)}
     lines = {repr(one): at for at, one in enumerate(y_values)}
     grid = np.full((len(y_values), len(x_values)), np.nan)
-    mean = table[value].groupby(level=0).mean()
+    mean = table[value].groupby(level=0).mean().mask(table["error"].ne("").groupby(level=0).any())
     firsts = table.groupby(level=0)[list(columns_of.values())].first()
     better = np.fmin if lower_is_better(value) else np.fmax
     ys = firsts[columns_of[y]] if y else [""] * len(firsts)

@@ -75,18 +75,16 @@ def _figure(name: str, value: object, trades: Any) -> str:
     """A cell of the best combinations; where a figure is not available, with the reason: of each symbol its own."""
     if not isinstance(value, float) or math.isfinite(value):
         return _text(value)
-    whys: dict[str, list[str]] = {}
-    counts = trades.items() if hasattr(trades, "items") else [("", trades)]
-    for symbol, count in counts:
-        if math.isnan(count):
-            why = "it failed"
-        else:
-            why = why_missing(name, {"n": int(count)}) if name in DEFINITIONS else NO_TRADE
+    counts = dict(trades.items() if hasattr(trades, "items") else [("", trades)])
+    failed = [symbol for symbol, count in counts.items() if math.isnan(count)]
+    whys: dict[str, list[str]] = {"it failed": failed} if failed else {}
+    for symbol, count in () if failed else counts.items():
+        why = why_missing(name, {"n": int(count)}) if name in DEFINITIONS else NO_TRADE
         whys.setdefault(why, []).append(str(symbol))
-    if len(whys) == 1:
+    if len(whys) == 1 and len(counts) == len(next(iter(whys.values()))):
         return f"{NOT_AVAILABLE}: {next(iter(whys))}"
-    told = [f"{why} ({', '.join(symbols)})" for why, symbols in whys.items()]
-    return f"{NOT_AVAILABLE}: {', '.join(told)}"
+    reasons = [f"{why} ({', '.join(symbols)})" for why, symbols in whys.items()]
+    return f"{NOT_AVAILABLE}: {', '.join(reasons)}"
 
 
 def _empty(result: Any) -> str:

@@ -19,7 +19,6 @@ from ..metrics.definitions import lower_is_better
 from ..provenance.strategy_hash import running
 from ..sweeps.evaluate import Evaluator, frame_days, prepare
 from ..sweeps.sweep_run import SweepRun
-from ..sweeps.symbol_means import mean_of_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +138,8 @@ class SweepResult:
 
         With several symbols they are means over those that have the figure; ``symbols`` says how many have the metric.
         A symbol on which a combination did not trade counts with a total of 0, an equity of 1 and a drawdown of 0, as
-        long as the combination traded on another one.
+        long as the combination traded on another one. A combination that failed on a symbol has no figure and is
+        ranked last; ``errors`` says why.
         """
         import pandas as pd
 
@@ -151,12 +151,12 @@ class SweepResult:
             },
             index=pd.Index(self._complete, name="combination", dtype="int64"),
         )
-        frame[self.metric] = mean_of_known(values)
+        frame[self.metric] = self._means(self.metric)
         if len(self.symbols) > 1:
             frame["symbols"] = (~np.isnan(values)).sum(axis=1)
         for name in ("n", "total_pnl", "max_drawdown"):
             if name != self.metric:
-                frame[name] = mean_of_known(self._values(name))
+                frame[name] = self._means(name)
         return frame.sort_values(self.metric, ascending=lower_is_better(self.metric), kind="stable", na_position="last")
 
     def _values(self, figure: str) -> NDArray[np.float64]:
@@ -165,6 +165,11 @@ class SweepResult:
         values = [self._run.figures(number)[:, at] for number in self._complete]
         return np.array(values, dtype=np.float64).reshape(-1, len(self.symbols))
 
+    def _means(self, figure: str) -> NDArray[np.float64]:
+        """Return the mean of a figure over the symbols of each complete combination, shape (combinations,)."""
+        at = FIGURES.index(figure)
+        return np.array([self._run.means(number)[at] for number in self._complete], dtype=np.float64)
+
     @property
     def best(self) -> dict[str, Any] | None:
         """The best combination: number, parameters and figures; ``None`` when none has the metric."""
@@ -172,29 +177,27 @@ class SweepResult:
         if ranked.empty:
             return None
         number = int(ranked.index[0])
-        figures = {
-            name: float(value) for name, value in zip(FIGURES, mean_of_known(self._run.figures(number).T), strict=True)
-        }
+        figures = {name: float(value) for name, value in zip(FIGURES, self._run.means(number), strict=True)}
         return {"combination": number, "params": dict(self._run.combinations[number]), **figures}
 
     @cached_property
     def mean_equity(self) -> pd.Series:
         """Final equity of each combination as a multiple of its start; with several symbols the mean of their accounts.
 
-        One whose symbols all have no trade is NaN.
+        One whose symbols all have no trade is NaN, and one that failed on a symbol.
         """
         import pandas as pd
 
         index = pd.Index(self._complete, name="combination", dtype="int64")
-        return pd.Series(mean_of_known(self._values("equity_final")), index=index, name="equity_final")
+        return pd.Series(self._means("equity_final"), index=index, name="equity_final")
 
     @cached_property
     def returns(self) -> pd.DataFrame:
         """Net daily returns, days x combinations: of the trades that closed on each day (UTC), as a fraction.
 
         Every calendar day of the frame is a row, 0.0 when nothing closed; for markets with sessions every one in which
-        a candle closed. With several symbols their mean. This is the matrix that the probability of backtest
-        overfitting is computed from.
+        a candle closed. With several symbols their mean; 0.0 for a combination that failed on one. This is the matrix
+        that the probability of backtest overfitting is computed from.
         """
         import pandas as pd
 
@@ -205,6 +208,7 @@ class SweepResult:
             columns = [self._run.outcomes[number, symbol].daily for number in self._complete]
             matrix += np.array(columns).reshape(count, days).T
         matrix /= max(len(self.symbols), 1)
+        matrix[:, [bool(self._run.failed(number)) for number in self._complete]] = 0.0
         if sessions_of(self._run.plan.plans[0].exchange.source) is not None:
             opened = np.unique(np.concatenate([market.times // DAY_MS for market in self._run.markets]))
             matrix, days_held = on_open_days(matrix, first, opened), days_held[np.isin(days_held, opened)]

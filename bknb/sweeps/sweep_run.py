@@ -144,7 +144,7 @@ class SweepRun:
                 f"the same strategy ({'; '.join(self._not_compared)})"
             )
         self._count_trials()
-        self._tell_missing()
+        self._warn_of_missing()
         self.seconds = stopwatch() - began
         self._report()
 
@@ -257,25 +257,47 @@ class SweepRun:
 
     def _score(self, number: int) -> float:
         """Return the metric of a combination: the mean over the symbols that have it; NaN where none has."""
-        return float(mean_of_known(self.figures(number).T)[FIGURES.index(self.plan.metric)])
+        return float(self.means(number)[FIGURES.index(self.plan.metric)])
+
+    def means(self, number: int) -> NDArray[np.float64]:
+        """Return the mean of each figure of a combination over its symbols, shape (len(FIGURES),).
+
+        NaN where no symbol has the figure, and all NaN where the combination failed on one of its symbols: a mean over
+        the others would be the figure of another set of symbols.
+        """
+        if self.failed(number):
+            return np.full(len(FIGURES), np.nan)
+        return mean_of_known(self.figures(number).T)
+
+    def failed(self, number: int) -> list[int]:
+        """Return the numbers of the symbols on which a combination failed."""
+        return [symbol for symbol in range(len(self.plan.plans)) if self.outcomes[number, symbol].error]
 
     def figures(self, number: int) -> NDArray[np.float64]:
         """Return the figures of a combination, shape (symbols, len(FIGURES)), those known without trades included."""
         outcomes = [self.outcomes[number, symbol] for symbol in range(len(self.plan.plans))]
         return known_figures(np.array([outcome.figures for outcome in outcomes]))
 
-    def _tell_missing(self) -> None:
-        """Warn of symbols that are missing in the mean of a combination."""
-        symbols = self.plan.symbols
+    def _warn_of_missing(self) -> None:
+        """Warn of symbols on which combinations failed, and of those that are missing in means."""
+        symbols, complete = self.plan.symbols, self.complete()
         if len(symbols) < 2:
             return
-        at, every = FIGURES.index(self.plan.metric), [self.figures(number) for number in self.complete()]
-        for number, symbol in enumerate(symbols):
-            missing = sum(bool(np.isnan(figures[number, at])) for figures in every)
+        failed = {number: self.failed(number) for number in complete}
+        means = [self.figures(number)[:, FIGURES.index(self.plan.metric)] for number in complete if not failed[number]]
+        for at, symbol in enumerate(symbols):
+            broken = [number for number in complete if at in failed[number]]
+            if broken:
+                self._warn(
+                    f"{len(broken):,} of {len(complete):,} combinations failed on {symbol} (first: combination "
+                    f"{broken[0]}, {self.outcomes[broken[0], at].error}): they have no figures over all symbols and "
+                    "are ranked last; see result.errors"
+                )
+            missing = sum(bool(np.isnan(values[at])) for values in means)
             if missing:
                 self._warn(
-                    f"{symbol} has no {self.plan.metric} with {missing:,} of {len(every):,} combinations (too "
-                    "few trades, or it failed): their means are over the other symbols; see the column symbols"
+                    f"{symbol} has no {self.plan.metric} with {missing:,} of {len(complete):,} combinations (too few "
+                    "trades): their means are over the other symbols; see the column symbols"
                 )
 
     # --- the ledger -------------------------------------------------------------------------------------------------
