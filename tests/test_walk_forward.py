@@ -169,6 +169,42 @@ def test_a_walk_tells_the_return_of_the_account_and_why_a_figure_is_missing():
     assert "Total return: N/A: nothing was tested" in repr(never)
 
 
+def raises_late(ctx, hours=4):
+    """Raises with ``hours=8``, and from 13 January on, in the second test, with every number."""
+    if hours == 8 or ctx.when.day >= 13:
+        raise ZeroDivisionError("<late>")
+    return follow(ctx, hours)
+
+
+def raises_in_rows(candles, hours=4):
+    if hours == 8:
+        raise ZeroDivisionError("<late>")
+    return in_rows(candles, hours)
+
+
+def test_a_walk_warns_of_what_failed_where_it_chose_and_in_tests():
+    walk = bknb.walk_forward(raises_late, {"hours": [4, 8]}, **WALK)
+    (chosen,) = [text for text in walk.warnings if text.startswith("choosing: hours=8: ZeroDivisionError: <late> (")]
+    (tested,) = [text for text in walk.warnings if text.startswith("test: ZeroDivisionError: <late> (")]
+    assert chosen.endswith(" (folds 0, 1, 2, 3)")
+    assert tested.endswith(" (folds 1, 2)")  # nothing could be chosen for the last
+    assert tested in repr(walk)
+    assert "## Warnings" in walk.report()
+    for text in (walk.report(), walk._repr_html_()):
+        assert "&lt;late" in text
+    calm = bknb.walk_forward(follow, {"hours": [4]}, **WALK)
+    assert calm.warnings == ()
+    assert "Warnings" not in calm.report()
+
+
+def test_a_set_that_fails_in_the_compiled_loop_is_named():
+    walk = bknb.walk_forward(raises_in_rows, {"hours": [4, 8]}, **WALK)
+    (said,) = walk.warnings
+    assert said.startswith("choosing: hours=8 failed: ")
+    assert "ZeroDivisionError: <late>" in said
+    assert said.endswith("(folds 0, 1, 2, 3)")
+
+
 @pytest.mark.parametrize(
     ("params", "options", "message"),
     [

@@ -14,14 +14,14 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text
-from ..domain.interval import DAY_MS
+from ..domain.interval import DAY_MS, MINUTE_MS
 from ..errors import UsageError
 from ..metrics.account import Account
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS, label_of
 from ..metrics.figure_table import Statistics
 from ..metrics.missing import explained_text
-from ..reports.markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
+from ..reports.markup import Html, cell, elements, figures, fragment, html_figures, html_table, markdown_table
 from ..reports.refusals import refusal_pairs
 from .comparison import rankable
 
@@ -38,7 +38,10 @@ _EFFICIENCY: Final = "tests / where chosen, per day"
 _NO_SET: Final = "no set had the figure"
 _NO_TEST: Final = "nothing was tested"
 
-_UNITS: Final = {"m": 60_000, "h": 3_600_000, "d": DAY_MS, "w": 7 * DAY_MS}
+_SHOWN_WARNINGS: Final = 20
+"""Warnings that a report shows; all are in ``WalkForward.warnings``."""
+
+_UNITS: Final = {"m": MINUTE_MS, "h": 60 * MINUTE_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +190,9 @@ class WalkForward:
         The figures of one account through all tests; empty where nothing was tested.
     tries : Tries or None
         How many strategies were tried on its candles; a walk is one of them. None where tries are not counted.
+    warnings : tuple of str
+        What is to be known of the data, of sets that failed and of tests in which the strategy raised, each once with
+        the folds in which it was noticed.
     """
 
     strategy: str
@@ -197,6 +203,7 @@ class WalkForward:
     stopped: bool = False
     account: Account = field(default_factory=Account)
     tries: Tries | None = None
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def trades(self) -> pd.DataFrame:
@@ -274,13 +281,12 @@ class WalkForward:
         rows = []
         for at, fold in enumerate(self.folds):
             stats = {} if fold.result is None else fold.result.stats
-            chosen = ", ".join(f"{name}={value}" for name, value in (fold.params or {}).items())
             rows.append(
                 [
                     str(at),
                     f"{minute_text(fold.stretch.train_start)} to {minute_text(fold.stretch.train_end)}",
                     f"{minute_text(fold.stretch.test_start)} to {minute_text(fold.stretch.test_end)}",
-                    chosen or ("none had the figure" if fold.params is None else "as it is"),
+                    "none had the figure" if fold.params is None else set_text(fold.params),
                     self._text(fold.train, fold.train_value) if fold.params is not None else f"{MISSING}: {_NO_SET}",
                     self._text(stats, fold.test_value) if fold.result is not None else f"{MISSING}: {_NO_TEST}",
                     str(stats.get("n", 0)),
@@ -291,6 +297,11 @@ class WalkForward:
 
     def _text(self, stats: Mapping[str, Any], value: float | None) -> str:
         return explained_text(self.metric, {**stats, self.metric: value})
+
+    def _lines_of_warnings(self, start: str) -> list[str]:
+        more = len(self.warnings) - _SHOWN_WARNINGS
+        lines = [f"{start}{text}" for text in self.warnings[:_SHOWN_WARNINGS]]
+        return [*lines, f"{start}{more:,} more; see .warnings"] if more > 0 else lines
 
     def _titles(self) -> list[str]:
         label = DEFINITIONS[self.metric].label
@@ -309,16 +320,42 @@ class WalkForward:
             "lies before its test; candles before either are history only, and nothing is traded there. A position "
             "that is open at the end of a stretch is closed there."),
         ]  # fmt: skip
+        if self.warnings:
+            lines += ["", "## Warnings", "", *map(cell, self._lines_of_warnings("- "))]
         return "\n".join(lines) + "\n"
 
     def __repr__(self) -> str:
         lines = [f"walk-forward of {self.strategy} on {self.symbol}{' (PARTIAL)' if self.stopped else ''}"]
         lines += [f"  {label}: {text}" for label, text in self._pairs()[1:]]
-        return "\n".join([*lines, *(f"  {'  '.join(row[2:])}" for row in self._rows())])
+        lines += [f"  {'  '.join(row[2:])}" for row in self._rows()]
+        return "\n".join([*lines, *self._lines_of_warnings("  warning   ")])
 
     def _repr_html_(self) -> Html:
         table = html_table(self._titles(), self._rows(), left=4)
-        return fragment(html_figures("Walk-forward", self._pairs()), table)
+        return fragment(html_figures("Walk-forward", self._pairs()), table, elements("p", self._lines_of_warnings("")))
+
+
+def set_text(params: Mapping[str, Any]) -> str:
+    """A set of parameters in words.
+
+    Examples
+    --------
+    >>> set_text({"fast": 5, "slow": 30}), set_text({})
+    ('fast=5, slow=30', 'as it is')
+    """
+    return ", ".join(f"{name}={value}" for name, value in params.items()) or "as it is"
+
+
+def warning_text(text: str, folds: Sequence[int]) -> str:
+    """A warning with the folds in which it was noticed, if it is of some.
+
+    Examples
+    --------
+    >>> warning_text("late", [0, 2]), warning_text("late", [1]), warning_text("late", [])
+    ('late (folds 0, 2)', 'late (fold 1)', 'late')
+    """
+    named = ", ".join(map(str, folds))
+    return f"{text} (fold{'s' if len(folds) > 1 else ''} {named})" if folds else text
 
 
 def _per_day(stats: Mapping[str, Any], length_ms: int) -> float:

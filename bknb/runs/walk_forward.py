@@ -23,7 +23,17 @@ from ..metrics.marked_equity import positions_of
 from ..metrics.run_account import account_of, mark_run
 from ..provenance.strategy_hash import params_text, running
 from ..research.comparison import rankable
-from ..research.walk_forward_report import Fold, Stretch, WalkForward, choose, combinations_of, span_ms, stretches
+from ..research.walk_forward_report import (
+    Fold,
+    Stretch,
+    WalkForward,
+    choose,
+    combinations_of,
+    set_text,
+    span_ms,
+    stretches,
+    warning_text,
+)
 from ..sweeps.evaluate import Evaluator, goes_compiled, prepare
 from .result import Result
 from .run_record import record_of
@@ -54,7 +64,7 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         self.folds: list[Fold] = []
         walk = (metric, anchored, self.steps, [params_text(each) for each in self.sets])
         self._key = strategy_key(code_of(plan), {**plan.strategy.params, "a walk": repr(walk)})
-        self._warnings: list[str] = []
+        self._warnings: dict[str, list[int]] = {}  # the folds of each; none for what holds for the whole walk
         self._stopped = False
 
     @property
@@ -73,7 +83,7 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
 
     async def _work(self) -> WalkForward:
         plan = self.plan
-        base = open_window(plan, warn=self._warnings.append)
+        base = open_window(plan, warn=lambda text: self._warnings.setdefault(text, []))
         # Every stretch has its own window over the same candles, so that no choice can look beyond its end.
         plan = replace(plan, exchange=Exchange(plan.exchange.name, WindowSource(base)))
         for step in self.steps:
@@ -92,7 +102,14 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
             folds=tuple(self.folds),
             stopped=len(self.folds) < self.total,
             account=self._account(minutes),
+            warnings=tuple(map(warning_text, self._warnings, self._warnings.values())),
         )
+
+    def _warn(self, text: str) -> None:
+        """Keep a warning of the fold that is being worked on."""
+        folds = self._warnings.setdefault(text, [])
+        if self.processed not in folds:
+            folds.append(self.processed)
 
     def _account(self, minutes: Candles) -> Account:
         """Measure one account through all tests that are done; a step without a choice leaves it as it was."""
@@ -122,6 +139,8 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         run = BacktestRun(test, silent=True)
         asyncio.run(run.through())
         result = Result(record_of(run))
+        for text in (*result.warnings, *_failures(result)):
+            self._warn(f"test: {text}")
         return Fold(
             stretch=step,
             params=self.sets[best],
@@ -135,20 +154,38 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
     def _try_all(self, train: Plan) -> list[dict[str, Any]] | None:
         """Return the statistics of every set on one stretch; None when the walk was stopped."""
         evaluator = self._evaluator(train)
-        window = None if evaluator is not None else open_window(train, warn=self._warnings.append)
+        window = None if evaluator is not None else open_window(train, warn=self._warn)
         found = []
         for params in self.sets:
             if self._stopped:
                 return None
-            found.append(_figures(evaluator, params) if evaluator is not None else _by_events(train, params, window))
+            if evaluator is not None:
+                found.append(self._figures(evaluator, params))
+            else:
+                found.append(self._by_events(train, params, window))
         return found
+
+    def _figures(self, evaluator: Evaluator, params: Mapping[str, Any]) -> dict[str, Any]:
+        outcome = evaluator.evaluate(params)
+        if outcome.error:
+            self._warn(f"choosing: {set_text(params)} failed: {outcome.error}")
+        values = dict(zip(FIGURES, outcome.figures.tolist(), strict=True))
+        return {name: None if value != value else value for name, value in values.items()}
+
+    def _by_events(self, train: Plan, params: Mapping[str, Any], window: Window | None) -> dict[str, Any]:
+        run = BacktestRun(replace(train, strategy=with_params(train.strategy, params)), silent=True, window=window)
+        asyncio.run(run.through())
+        result = Result(record_of(run))
+        for text in (*result.warnings, *(f"{set_text(params)}: {text}" for text in _failures(result))):
+            self._warn(f"choosing: {text}")
+        return dict(result.stats)
 
     def _evaluator(self, train: Plan) -> Evaluator | None:
         """Return the compiled evaluator, where it can run the strategy and computes the metric; else None."""
         if not goes_compiled(train.strategy) or self.metric not in FIGURES:
             return None
         try:
-            return Evaluator(train, asyncio.run(prepare(train, self._warnings.append)))
+            return Evaluator(train, asyncio.run(prepare(train, self._warn)))
         except ImportError:
             return None
 
@@ -161,16 +198,13 @@ def _frame(plan: Plan, start: int, end: int) -> Frame:
     return Frame(None, start, end - 2 * MINUTE_MS, plan.frame.interval)
 
 
-def _figures(evaluator: Evaluator, params: Mapping[str, Any]) -> dict[str, Any]:
-    outcome = evaluator.evaluate(params)
-    values = dict(zip(FIGURES, outcome.figures.tolist(), strict=True))
-    return {name: None if value != value else value for name, value in values.items()}
-
-
-def _by_events(train: Plan, params: Mapping[str, Any], window: Window | None) -> dict[str, Any]:
-    run = BacktestRun(replace(train, strategy=with_params(train.strategy, params)), silent=True, window=window)
-    asyncio.run(run.through())
-    return dict(Result(record_of(run)).stats)
+def _failures(result: Result) -> list[str]:
+    """What failed in a run, with the line of user code; without questions before there was enough history."""
+    return [
+        f"{each.message} ({each.where})" if each.where else each.message
+        for each in result.errors
+        if each.kind != "warm-up"
+    ]
 
 
 def walk_forward(
@@ -218,7 +252,8 @@ def walk_forward(
     Returns
     -------
     WalkForward
-        ``.trades``, ``.stats``, ``.efficiency``, ``.folds``, ``.to_pandas()``, ``.report()``.
+        ``.trades``, ``.stats``, ``.efficiency``, ``.folds``, ``.warnings``, ``.to_pandas()``,
+        ``.report()``.
 
     Raises
     ------
