@@ -72,6 +72,28 @@ def series(candles):
     return pd.Series(candles.close.copy())
 
 
+def by_the_last_change(candles):
+    return rows(candles.close, np.sign(series(candles).diff()))
+
+
+def raises_at_odd_lengths(candles):
+    if len(candles) % 2:
+        raise ZeroDivisionError("odd")
+    return by_the_last_change(candles)
+
+
+def test_rows_are_said_to_be_compared_at_as_many_moments_as_they_came():
+    every = check(by_the_last_change)
+    assert every.rows_compared == every.rows_chosen > 0
+    assert f"rows compared at {every.rows_chosen} of {every.rows_chosen} moments" in every.verdict
+    some = check(raises_at_odd_lengths)
+    assert 0 < some.rows_compared < some.rows_chosen
+    said = f"rows compared at {some.rows_compared} of {some.rows_chosen} moments"
+    assert said in some.report()
+    assert any(f"of {some.rows_chosen} moments: it raised over other candles" in text for text in some.cannot_see)
+    assert check(lambda ctx: None).rows_chosen == 0
+
+
 # -- leaks: get_signals --------------------------------------------------------------------------------------------
 
 

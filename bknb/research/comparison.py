@@ -373,18 +373,6 @@ _SEARCH_WORDS: Final = (
 )
 
 
-def failure_text(error: BaseException) -> str:
-    r"""Class and first line of an exception.
-
-    Examples
-    --------
-    >>> failure_text(ValueError("no\nmore"))
-    'ValueError: no'
-    """
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
 def questions_failed(result: Any) -> str:
     """The error of a strategy that raised and never had a trade or a signal; empty when it counts as run."""
     if len(result.trades) or len(result.cancelled) or len(result.rejected):

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..user_code import failure_text
 from .handed_out import DATABASE, ENVIRONMENT, Rows, handing_out
-from .lookahead_checks import Answer, Finding, change_text, first_line, same
+from .lookahead_checks import Answer, Finding, change_text, same
 from .market_values import MarketValues, OtherFuture, price_numbers
 from .preparation import Preparation
 from .read_only import is_database
@@ -208,7 +209,7 @@ class DataChecks:
                         with handing_out(lambda _, value: future.of(value)), preparation.remade(future.of, only):
                             return self._ask(when)
                     except Exception as error:  # noqa: BLE001 -- what the statements raise over other data
-                        raised.append(first_line(error))
+                        raised.append(failure_text(error))
                         return ("error", type(error).__name__)
 
                 answer = ask(when)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from ..domain.formatting import minute_text, plain_number, utc_text
 from ..reports.markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
-from ..user_code import where_it_failed
+from ..user_code import failure_text, where_it_failed
 from .entry_accuracy import FEWEST, RULES, Accuracy
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ class LookaheadReport:
         At how many moments it was asked in all, and at how many of these it raised.
     first_error : str
         The first exception with its line, when it raised at some moments.
+    rows_chosen, rows_compared : int
+        For ``get_signals``: at how many moments its rows were to be computed again over other candles, and at how many
+        of these it gave rows to compare; 0 for ``get_signal``.
     looked_at : tuple of str
         Data besides the candles that was judged.
     unseen : tuple of str
@@ -137,6 +140,8 @@ class LookaheadReport:
     asked: int = 0
     raised: int = 0
     first_error: str = ""
+    rows_chosen: int = 0
+    rows_compared: int = 0
 
     @property
     def ok(self) -> bool:
@@ -166,8 +171,14 @@ class LookaheadReport:
             return "it gave no signal at these moments, so there was nothing to compare; " + (
                 "mend what it raises" if self.raised else "try a longer frame"
             )
-        where = [f"{self.moments} moments, {self.signals} of them with a signal", *self.looked_at]
+        where = [self._seen, *self.looked_at]
         return f"nothing found in {'; '.join(where)}"
+
+    @property
+    def _seen(self) -> str:
+        seen = f"{self.moments} moments, {self.signals} of them with a signal"
+        rows = f"; rows compared at {self.rows_compared} of {self.rows_chosen} moments" if self.rows_chosen else ""
+        return seen + rows
 
     def _suspicion(self) -> str:
         found = next(finding for finding in self.findings if finding.kind == "accuracy")
@@ -208,7 +219,7 @@ class LookaheadReport:
     def _pairs(self) -> list[tuple[str, str]]:
         return [
             ("Strategy", f"{self.strategy} on {self.symbol}, every {self.interval}"),
-            ("Looked at", f"{self.moments} moments, {self.signals} of them with a signal"),
+            ("Looked at", self._seen),
             ("Looks back", self.looks_back or "not known"),
             ("Verdict", self.verdict if self.ok else f"{self._headline}: {self.verdict}"),
             ("Entries", self.entries_text),
@@ -319,16 +330,10 @@ def change_text(before: Answer, after: Answer) -> str:
     return f"{answer_text(before)} became {answer_text(after)}"
 
 
-def first_line(error: BaseException) -> str:
-    """The class of an error and the first line of its text."""
-    text = str(error)
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
-
-
 def line_with_place(error: BaseException) -> str:
     """An error in one line, with the line of the user's code at which it arose."""
     where = where_it_failed(error)
-    return f"{first_line(error)} ({where})" if where else first_line(error)
+    return f"{failure_text(error)} ({where})" if where else failure_text(error)
 
 
 # -- get_signals: rows over all candles ----------------------------------------------------------------------------
@@ -415,10 +420,18 @@ def perturbed(candles: Candles, start: int, *, seed: int) -> Candles:
     return Made(block)
 
 
+class CheckedRows(NamedTuple):
+    """What a check of rows found, at how many moments it computed them again, and at how many it got rows each time."""
+
+    findings: list[Finding]
+    chosen: int
+    compared: int
+
+
 def check_rows(
     evaluate: Evaluate, candles: Candles, *, step_ms: int, moments: int, seed: int, first: int = 0
-) -> list[Finding]:
-    """Findings for rows that change when later candles are cut off, or changed.
+) -> CheckedRows:
+    """Findings for rows that change when later candles are cut off, or changed, and at how many moments rows came.
 
     Parameters
     ----------
@@ -440,33 +453,36 @@ def check_rows(
     live = np.flatnonzero(whole.position)
     chosen = choose(live, max(first, min(20, count // 5)), count - 1, count=moments, seed=seed)
     found: dict[str, list[tuple[int, int, Rows]]] = {"cut off": [], "changed": []}
+    compared = 0
     for number, row in enumerate(chosen):
         length = row + 1
+        came = True
         for how in ("cut off",) if found["cut off"] else ("cut off", "changed"):
             world = candles[:length].copy() if how == "cut off" else perturbed(candles, length, seed=seed + number)
             rows = _attempt(evaluate, world)
             if rows is None:
+                came = False
                 continue
             apart = differing(whole, rows, length)
             if len(apart):
                 found[how].append((length, int(apart[-1]), rows))
+        compared += came
     how = "cut off" if found["cut off"] else "changed"
     if not found[how]:
-        return []
+        return CheckedRows([], len(chosen), compared)
     length, row, rows = next((each for each in found[how] if whole.position[each[1]] != 0), found[how][0])
     leaked = _leaking(evaluate, candles, whole, row, length) if how == "cut off" else None
     ahead = "" if leaked is None else f"{leaked - row} candle{'' if leaked - row == 1 else 's'} ahead"
-    return [
-        Finding(
-            kind="future",
-            what=f"the row reads {ahead}" if ahead else "the row depends on candles after its own",
-            how=f"the candles after {utc_text(int(candles.timestamp[length - 1]) + step_ms)} were {how}",
-            when=int(candles.timestamp[row]) + step_ms,
-            candle=None if leaked is None else int(candles.timestamp[leaked]),
-            signal=change_text(row_answer(whole, row), row_answer(rows, row)),
-            times=len(found[how]),
-        )
-    ]
+    finding = Finding(
+        kind="future",
+        what=f"the row reads {ahead}" if ahead else "the row depends on candles after its own",
+        how=f"the candles after {utc_text(int(candles.timestamp[length - 1]) + step_ms)} were {how}",
+        when=int(candles.timestamp[row]) + step_ms,
+        candle=None if leaked is None else int(candles.timestamp[leaked]),
+        signal=change_text(row_answer(whole, row), row_answer(rows, row)),
+        times=len(found[how]),
+    )
+    return CheckedRows([finding], len(chosen), compared)
 
 
 def _attempt(evaluate: Evaluate, candles: Candles) -> Rows | None:

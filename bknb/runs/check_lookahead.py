@@ -274,6 +274,7 @@ class _Check:
         self._worlds: dict[World, Window] = {AsIs: self.window}
         self._failure = ""
         self._row_signals = 0
+        self._rows_chosen = self._rows_compared = 0
         self.looked_at: list[str] = []
         self.unseen: list[str] = []
         self.remarks: list[str] = []
@@ -356,6 +357,8 @@ class _Check:
             asked=len(answers),
             raised=errors,
             first_error=first_error if errors else "",
+            rows_chosen=self._rows_chosen,
+            rows_compared=self._rows_compared,
             looked_at=tuple(self.looked_at),
             unseen=tuple(dict.fromkeys(self.unseen)),
             remarks=tuple(self.remarks),
@@ -405,7 +408,10 @@ class _Check:
             self.check.go_on()
             return signal_rows(strategy, part)
 
-        found = check_rows(evaluate, candles.copy(), first=begin, **options)
+        found, self._rows_chosen, self._rows_compared = check_rows(evaluate, candles.copy(), first=begin, **options)
+        if self._rows_compared < self._rows_chosen:
+            missing = self._rows_chosen - self._rows_compared
+            self.unseen.append(f"its rows at {missing} of {self._rows_chosen} moments: it raised over other candles")
         if found or len(candles) <= strategy.lookback:
             return found
         return check_row_history(evaluate, candles.copy(), lookback=strategy.lookback, **options)

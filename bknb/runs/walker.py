@@ -19,8 +19,9 @@ from ..events import messages, subjects
 from ..events.messages import WalkerStep
 from ..provenance.candle_fingerprint import CandleRange
 from ..provenance.strategy_hash import running
-from ..research.comparison import UNNAMED, Comparison, Entry, failure_text, questions_failed, rankable, ranked
+from ..research.comparison import UNNAMED, Comparison, Entry, questions_failed, rankable, ranked
 from ..stores.atomic import write_report
+from ..user_code import failure_text
 from .book import TaskBook
 from .result import Result
 from .run_record import record_of, with_weak_source
