@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from secrets_cases import ALSO_PLANTED, INNOCENT, PLANTED, Carrier, checked58, in_base64, made_up
@@ -183,6 +184,30 @@ def test_parquet_is_read_by_its_columns_and_notes(tmp_path: Path) -> None:
     plain = table.drop(["note"]).replace_schema_metadata({"api_key": made_up(89)})
     parquet.write_table(plain, tmp_path / "b.parquet", compression="zstd")
     assert "b.parquet, line" in refused(tmp_path / "b.parquet", limit=100_000)
+
+
+@pytest.mark.parametrize(
+    ("values", "notes"),
+    [
+        (["a value of some length"] * 200_000, {}),  # some hundred bytes on the disk
+        ([f"a value {number}" for number in range(20_000)], {}),
+        ([["one", "two"]] * 20_000, {}),
+        ([""] * 200_000, {}),
+        (["a"], {"note": "n" * 200_000}),
+    ],
+    ids=["repeated", "different", "nested", "rows", "notes"],
+)
+def test_parquet_that_is_too_large_once_read_is_refused(
+    tmp_path: Path, values: list[Any], notes: dict[str, str]
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"note": values}).replace_schema_metadata(notes), path, compression="zstd")
+    assert list(carriers.texts_of_file(path, "a.parquet", limit=10_000_000))
+    with pytest.raises(carriers.Unreadable, match="too large to scan: more than 100,000 bytes"):
+        list(carriers.texts_of_bytes(path.read_bytes(), "a.parquet", limit=100_000))
 
 
 @pytest.mark.slow

@@ -25,6 +25,8 @@ LARGEST: Final = 100_000_000
 _PIECE: Final = 1 << 20
 _OVERLAP: Final = 1 << 13
 _DEEPEST: Final = 3
+_ROWS_AT_ONCE: Final = 1024
+"""Rows of a Parquet file that are decoded before they are counted."""
 _UNREADABLE_HEADS: Final = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"7z\xbc\xaf\x27\x1c": "7z",
@@ -95,7 +97,7 @@ def texts_of(file: IO[bytes], name: str, budget: _Budget, depth: int = 0) -> Ite
         elif head.startswith(b"PK\x03\x04"):
             yield from _texts_of_zip(file, name, budget, depth)
         elif head.startswith(b"PAR1"):
-            yield from _texts_of_parquet(file, name)
+            yield from _texts_of_parquet(file, name, budget)
         elif head[257:262] == b"ustar":
             yield from _texts_of_tar(file, name, budget, depth)
         elif name.endswith(".ipynb"):
@@ -175,30 +177,48 @@ def _texts_of_tar(file: IO[bytes], name: str, budget: _Budget, depth: int) -> It
                 yield from texts_of(content, f"{name}, {entry.name}", budget, depth + 1)
 
 
-def _texts_of_parquet(file: IO[bytes], name: str) -> Iterator[tuple[str, str]]:
+def _texts_of_parquet(file: IO[bytes], name: str, budget: _Budget) -> Iterator[tuple[str, str]]:
+    """Notes and columns that are no numbers; a value that a column repeats is read once from its dictionary."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         raise Unreadable("it is a Parquet file, and pyarrow is not installed") from None
     try:
-        table = pq.ParquetFile(file)
+        fields = [field for field in pq.read_schema(file) if not _is_numeric(field.type)]
+        worded = [field.name for field in fields]
+        file.seek(0)
+        table = pq.ParquetFile(
+            file, read_dictionary=[each.name for each in fields if not pa.types.is_nested(each.type)]
+        )
         notes = table.metadata.metadata or {}
+        budget.take(sum(len(key) + len(value) for key, value in notes.items()))
         yield (
             name,
             "\n".join(
                 f"{key.decode(errors='replace')}: {value.decode(errors='replace')}" for key, value in notes.items()
             ),
         )
-        worded = [field.name for field in table.schema_arrow if not _is_numeric(field.type)]
-        for batch in table.iter_batches(columns=worded) if worded else ():
+        budget.take(table.metadata.num_rows * len(worded))  # before anything is decoded
+        budget.take(_unpacked_bytes(table.metadata, frozenset(worded)))
+        for batch in table.iter_batches(columns=worded, batch_size=_ROWS_AT_ONCE) if worded else ():
             for column, values in zip(worded, batch.columns, strict=True):
-                yield (
-                    f"{name}, column {column}",
-                    "\n".join(f"{column}: {value}" for value in set(map(str, values.to_pylist()))),
-                )
+                if pa.types.is_dictionary(values.type):
+                    values = values.unique()  # noqa: PLW2901
+                else:
+                    budget.take(values.nbytes)
+                texts = set(map(str, values.to_pylist()))
+                budget.take(sum(map(len, texts)))
+                yield f"{name}, column {column}", "\n".join(f"{column}: {value}" for value in texts)
     except pa.ArrowException as error:
         raise Unreadable(f"it is a Parquet file that cannot be read: {error}") from None
+
+
+def _unpacked_bytes(metadata: Any, columns: frozenset[str]) -> int:
+    """Bytes of columns of a Parquet file, decompressed, as its metadata says."""
+    groups = (metadata.row_group(at) for at in range(metadata.num_row_groups))
+    parts = (group.column(at) for group in groups for at in range(group.num_columns))
+    return sum(part.total_uncompressed_size for part in parts if part.path_in_schema.partition(".")[0] in columns)
 
 
 def _is_numeric(kind: Any) -> bool:
