@@ -133,7 +133,7 @@ def kernel_year(path: str) -> dict[str, Any]:
             what()
         return (perf_counter() - began) / times * 1e3
 
-    rows = signal_rows(plan.strategy, evaluator.prepared.candles)
+    rows = signal_rows(plan.strategy, evaluator.prepared.candles).on_grid(plan.settings.price_tick)
     ends, _ = evaluator._simulate(rows)
     return {
         "prepare_s": prepared,

@@ -86,18 +86,6 @@ def _file_of(module: types.ModuleType | None) -> str | None:
     return None if file is None else str(file)
 
 
-def failure_text(error: BaseException) -> str:
-    r"""Class and first line of an exception.
-
-    Examples
-    --------
-    >>> failure_text(ValueError("no\nmore"))
-    'ValueError: no'
-    """
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
 def where_it_failed(error: BaseException) -> str:
     """The innermost line of a traceback that is not bknb's, with its text; empty when there is none.
 

@@ -147,37 +147,38 @@ def large(folder: Path, text: str) -> Path:
     return folder / "large.csv"
 
 
-def _git(folder: Path, *words: str) -> None:
+def git(folder: Path, *words: str) -> None:
+    """One git command in a folder, with an author of its own and without the settings of whoever runs it."""
     names = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false")
     plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     subprocess.run(["git", *names, "-C", str(folder), *words], check=True, capture_output=True, env=plain)
 
 
 def history(folder: Path, text: str) -> None:
-    _git(folder, "init", "-q")
+    git(folder, "init", "-q")
     for content in (text, "nothing"):
         (folder / "config.py").write_text(content)
-        _git(folder, "add", ".")
-        _git(folder, "commit", "-q", "-m", "a change")
+        git(folder, "add", ".")
+        git(folder, "commit", "-q", "-m", "a change")
 
 
 def deleted_branch_of_history(folder: Path, text: str) -> None:
-    _git(folder, "init", "-q", "-b", "main")
+    git(folder, "init", "-q", "-b", "main")
     (folder / "a.py").write_text("x = 1")
-    _git(folder, "add", ".")
-    _git(folder, "commit", "-q", "-m", "first")
-    _git(folder, "checkout", "-q", "-b", "trial")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "first")
+    git(folder, "checkout", "-q", "-b", "trial")
     (folder / "b.json.gz").write_bytes(gzip.compress(text.encode()))
-    _git(folder, "add", ".")
-    _git(folder, "commit", "-q", "-m", "second")
-    _git(folder, "checkout", "-q", "main")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "second")
+    git(folder, "checkout", "-q", "main")
 
 
 def commit_message(folder: Path, text: str) -> None:
-    _git(folder, "init", "-q")
+    git(folder, "init", "-q")
     (folder / "a.py").write_text("x = 1")
-    _git(folder, "add", ".")
-    _git(folder, "commit", "-q", "-m", text)
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", text)
 
 
 # --- sixty secrets ----------------------------------------------------------------------------------------------

@@ -176,10 +176,11 @@ def by_kernel(plan: Any, simulate: Any = None) -> tuple[np.ndarray, Refusals]:
     evaluator = Evaluator(plan, asyncio.run(prepare(plan)), keep_ends=True)
     if simulate is not None:
         prepared = evaluator.prepared
-        rows = read_rows(get_signals(prepared.candles, **plan.strategy.params), len(prepared.candles), "")
+        given = read_rows(get_signals(prepared.candles, **plan.strategy.params), len(prepared.candles), "")
+        rows = given.on_grid(plan.settings.price_tick)
         table = evaluator.table(rows)
         ends, refusals = simulate(prepared.market, evaluator._blocks, evaluator._grid, table, evaluator._rules)
-        return ends, of_table(refusals, rows.on_grid(plan.settings.price_tick), plan)
+        return ends, of_table(refusals, rows, plan)
     outcome = evaluator.evaluate({})
     assert not outcome.error
     assert outcome.ends is not None

@@ -245,3 +245,15 @@ def with_article(noun: str) -> str:
 
 
 _LETTERS: Final = "aefhilmnorsxAEFHILMNORSX"  # whose names begin with a vowel
+
+
+def failure_text(error: BaseException) -> str:
+    r"""Class and first line of an exception.
+
+    Examples
+    --------
+    >>> failure_text(ValueError("no\nmore"))
+    'ValueError: no'
+    """
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import msgspec
 
 Refusals: TypeAlias = tuple[tuple[str, str, int], ...]
 """Answers that broke rules: the codes of the rules, the message of the first such answer, how many."""
+
+
+def by_codes(refusals: Iterable[tuple[str, str, int]]) -> Refusals:
+    """Refusals with the same codes as one: the message of the first, and how many there are together.
+
+    Examples
+    --------
+    >>> by_codes([("near", "0.1 %", 2), ("late", "90", 5), ("near", "0.2 %", 4)])
+    (('near', '0.1 %', 6), ('late', '90', 5))
+    """
+    found: dict[str, tuple[str, int]] = {}
+    for codes, text, count in refusals:
+        first, before = found.get(codes, (text, 0))
+        found[codes] = (first, before + count)
+    return tuple((codes, text, count) for codes, (text, count) in found.items())
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

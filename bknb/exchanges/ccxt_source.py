@@ -33,7 +33,7 @@ import msgspec
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import INTERVAL_MS, interval_ms
+from ..domain.interval import DAY_MS, INTERVAL_MS, interval_ms
 from ..domain.retry import GiveUp, Patience, attempts_text
 from ..errors import DataError, MissingDependency, StateError, UnknownName, UsageError
 from ..market.candles import Candles
@@ -43,7 +43,7 @@ from ..stores.file_names import encode_name
 from ..stores.record import Unreadable, seal, unseal
 from ..stores.versions import read_json
 
-_RULES_ARE_FRESH_MS: Final = 24 * 3_600_000
+_RULES_ARE_FRESH_MS: Final = DAY_MS
 _FALLBACK_PAGE: Final = 500
 _CLOCK_SAMPLES: Final = 3
 _BUSY: Final = frozenset({418, 429})

@@ -41,7 +41,7 @@ _TRIES: Final = 6  # questions about a hole before it is given up
 _END_TRIES: Final = 2  # about the end of the data, where often there is nothing
 _ANCHORS: Final = 8  # candles before a hole to ask from
 _NEAR: Final = 100  # candles before a hole in which one to ask from is looked for
-_YEAR_MS: Final = 366 * 86_400_000
+_YEAR_MS: Final = 366 * DAY_MS
 
 
 @dataclass(slots=True)

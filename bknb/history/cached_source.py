@@ -11,7 +11,7 @@ import numpy as np
 
 from ..config import Settings
 from ..domain.formatting import plain_number, utc_text
-from ..domain.interval import INTERVAL_MS, MINUTE_MS, floor_to, interval_ms
+from ..domain.interval import DAY_MS, INTERVAL_MS, MINUTE_MS, floor_to, interval_ms
 from ..domain.ranges import Ranges, within, without
 from ..errors import DataError, UnknownName, UsageError
 from ..market.candles import COLUMNS, Candles
@@ -21,8 +21,8 @@ from .backfill import Backfill, BackfillResult
 from .partition import SeriesName
 from .store import CandleStore
 
-_MEASURE_EVERY_MS: Final = 3_600_000
-_NEAR_PRESENT_MS: Final = 24 * 3_600_000
+_MEASURE_EVERY_MS: Final = 60 * MINUTE_MS
+_NEAR_PRESENT_MS: Final = DAY_MS
 _SURROUNDINGS: Final = 100  # candles beside an absent range that are fetched with it
 _REMEMBERED: Final = 64  # fresh candles remembered to notice that one was corrected
 

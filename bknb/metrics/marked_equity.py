@@ -14,6 +14,7 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS
 from ..errors import UsageError
+from .compounding import equity_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -226,8 +227,7 @@ def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end:
     # What was opened at the end has no mark behind its entry: its exit is booked at the end all the same.
     first = np.minimum(np.searchsorted(times, positions.opened_ms, side="right"), last)
     bounds = np.minimum(np.maximum.accumulate(np.stack((first, last), axis=1).ravel()), count)
-    kept = np.maximum(1 + positions.net / _PERCENT, 0.0)
-    level = np.cumprod(np.concatenate(([1.0], kept)), dtype=np.float64)
+    level = np.concatenate(([1.0], equity_path(positions.net)))
     put_in, after = level[:-1], level[1:]
     slope = positions.side / positions.entry
     fixed = np.where(positions.side > 0, 0.0, 2.0) - positions.entry_fee

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..config import Settings
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, floor_to
+from ..domain.interval import DAY_MS, MINUTE_MS, floor_to
 from ..domain.signal import Signal
 from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import calling_by_name
@@ -33,7 +33,6 @@ from ..sandbox.process import Job, Limits, Outcome, run_job
 from .prompt import Range
 from .study import Draft, Verdict
 
-_DAY_MS: Final = 86_400_000
 _PRELOADED: Final = ("numpy", "pandas", "talib", "statistics")
 _FIGURES: Final = (
     *("n", "win_rate", "total_pnl", "mean_pnl", "sharpe_ratio", "sortino_ratio", "profit_factor", "max_drawdown"),
@@ -64,7 +63,7 @@ class DraftTrials:
         key = (range_.start, range_.end)
         if key not in self._candles:
             feed = Feed(self.exchange.source, self.settings, allow_gaps=True, now=SystemClock().now)
-            since = floor_to(range_.start, _DAY_MS) - self.lead_days * _DAY_MS
+            since = floor_to(range_.start, DAY_MS) - self.lead_days * DAY_MS
             found = await feed.fetch(self.symbol, "1m", since, range_.end + 2 * MINUTE_MS)
             if not len(found) or int(found.timestamp[-1]) < range_.start:
                 raise NotEnoughData(

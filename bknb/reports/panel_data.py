@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..domain.formatting import duration_text, minute_text, percent_text, price_text
+from ..domain.interval import MINUTE_MS
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS
 from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of
@@ -99,7 +100,7 @@ def price_panel(
     found = bars(view.series(), start_ms=start_ms, end_ms=end_ms, points=points)
     return {
         "step": found.step_ms,
-        "length": duration_text(found.step_ms / 60_000),
+        "length": duration_text(found.step_ms / MINUTE_MS),
         "time": found.time_ms.astype(np.float64),
         "open": found.open,
         "high": found.high,

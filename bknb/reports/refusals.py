@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from ..domain.trial import by_codes
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -48,13 +50,8 @@ def by_rule(refusals: Iterable[tuple[str, str, int]]) -> Counts:
     >>> by_rule([("take_profit_near", "0.1 %", 2), ("minutes_limit", "90", 5), ("take_profit_near", "0.2 %", 4)])
     (('take_profit_near (first: 0.1 %)', 6), ('minutes_limit (first: 90)', 5))
     """
-    counts: Counter[str] = Counter()
-    first: dict[str, str] = {}
-    for codes, reasons, count in refusals:
-        counts[codes] += count
-        first.setdefault(codes, reasons)
-    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    return tuple((f"{codes} (first: {first[codes]})", count) for codes, count in ordered)
+    ordered = sorted(by_codes(refusals), key=lambda found: (-found[2], found[0]))
+    return tuple((f"{codes} (first: {first})", count) for codes, first, count in ordered)
 
 
 def refused_by_rule(results: Iterable[Any]) -> Counts:

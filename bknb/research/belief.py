@@ -13,6 +13,7 @@ import numpy as np
 from ..domain.formatting import MISSING, number_text, percent_text, share_text
 from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UsageError
+from ..metrics.compounding import final_equity
 from ..metrics.definitions import DEFINITIONS, figure_text
 from ..metrics.missing import explained_text
 from ..reports.markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
@@ -214,7 +215,7 @@ def belief(
         counted=counted,
         unknown="" if tries is None else tries.unknown,
         left_out=left_out,
-        total_return=float(np.prod(np.maximum(1 + values / 100, 0.0)) - 1) * 100,
+        total_return=float(final_equity(values) - 1) * 100,
     )
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from ..domain.gates import GATES
 from ..domain.whole_number import whole_number
 from ..errors import UnknownName, UsageError
+from ..metrics.compounding import equity_path, final_equity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,11 +134,11 @@ def _profit_factor(rows: Rows) -> Rows:
 
 
 def _equity(rows: Rows) -> Rows:
-    return np.asarray(np.cumprod(np.maximum(1 + rows / 100, 0.0), axis=1), dtype=np.float64)
+    return equity_path(rows)
 
 
 def _final(rows: Rows) -> Rows:
-    return np.asarray(np.prod(np.maximum(1 + rows / 100, 0.0), axis=1))
+    return np.asarray(final_equity(rows))
 
 
 def _drawdown(rows: Rows) -> Rows:

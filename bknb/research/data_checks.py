@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..user_code import failure_text
+from ..domain.formatting import failure_text
 from .handed_out import DATABASE, ENVIRONMENT, Rows, handing_out
 from .lookahead_checks import Answer, Finding, change_text, same
 from .market_values import MarketValues, OtherFuture, price_numbers

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, Typ
 
 import numpy as np
 
-from ..domain.formatting import minute_text, plain_number, utc_text
+from ..domain.formatting import failure_text, minute_text, plain_number, utc_text
+from ..domain.interval import DAY_MS, MINUTE_MS
 from ..reports.markup import Html, cell, figures, fragment, html_figures, html_table, markdown_table
-from ..user_code import failure_text, where_it_failed
+from ..user_code import where_it_failed
 from .entry_accuracy import FEWEST, RULES, Accuracy
 
 if TYPE_CHECKING:
@@ -593,7 +594,7 @@ def check_answers(
         return unsteady  # answers that change by themselves prove nothing about the future
     findings = []
     worlds: tuple[tuple[str, Callable[[int], World]], ...] = (
-        ("everything after that moment was changed", lambda when: World(changed_after=when, seed=when // 60_000)),
+        ("everything after that moment was changed", lambda when: World(changed_after=when, seed=when // MINUTE_MS)),
         ("everything after that moment was cut off", lambda when: World(until=when)),
     )
     for how, world in worlds:
@@ -608,7 +609,7 @@ def check_answers(
             if seen != ("warm-up",) and not same(first[when], seen, tolerance=_SAME_HISTORY):
                 apart.append((when, seen))
         if apart:
-            days = f"{length / 86_400_000:.3g} days"
+            days = f"{length / DAY_MS:.3g} days"
             text = f"more history than the {days} before the moment, without saying so"
             findings.append(_finding("history", text, f"the data began {days} earlier", first, apart))
             break

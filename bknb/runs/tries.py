@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.interval import MINUTE_MS
 from ..engine.plan import Plan
 from ..errors import StateError
 from ..process import at_reset
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ..sweeps.sweep_run import SweepRun
     from .run_record import RunRecord
 
-_HOUR_MS: Final = 3_600_000
+_HOUR_MS: Final = 60 * MINUTE_MS
 _ALL_BELOW: Final = 2_000  # candles; of more, those at full hours are hashed, where there are any
 _place: list[Path] = []
 _told: set[str] = set()

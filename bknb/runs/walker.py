@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..config import Settings
+from ..domain.formatting import failure_text
 from ..engine.backtest import BacktestRun
 from ..engine.build import checked_callbacks, checked_name
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, open_window, plan_backtest
@@ -21,7 +22,6 @@ from ..provenance.candle_fingerprint import CandleRange
 from ..provenance.strategy_hash import running
 from ..research.comparison import UNNAMED, Comparison, Entry, questions_failed, rankable, ranked
 from ..stores.atomic import write_report
-from ..user_code import failure_text
 from .book import TaskBook
 from .result import Result
 from .run_record import record_of, with_weak_source

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from ..domain.execution import execution_model
+from ..domain.interval import MINUTE_MS
 from ..domain.signal import Signal
 from ..domain.validation import read_answer
 from ..engine.backtest import BacktestRun
@@ -92,7 +93,7 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
     several = Strategy(name="practice", interval="1h", get_signal=practice, ask=calling_by_name(practice))
     failing = Strategy(name="practice", interval="1h", get_signal=practice, ask=lambda _: 1 / 0)
     for strategy in (several, failing):
-        frame = Frame(None, job.start, min(job.start + 6 * 3_600_000, job.end))
+        frame = Frame(None, job.start, min(job.start + 6 * 60 * MINUTE_MS, job.end))
         loop.run_until_complete(BacktestRun(_plan(job, strategy, source, frame)).through())
     if job.look_ahead:
         _look_ahead(job, several)

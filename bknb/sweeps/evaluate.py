@@ -208,9 +208,10 @@ class Evaluator:
         """Return the outcome of one combination; what the user's function raises becomes its ``error``."""
         try:
             if self._compiled:
-                rows = signal_rows(self.plan.strategy, self.prepared.candles, params)
+                given = signal_rows(self.plan.strategy, self.prepared.candles, params)
+                rows = given.on_grid(self.plan.settings.price_tick)
                 ends, table = self._simulate(rows)
-                refusals = of_table(table, rows.on_grid(self.plan.settings.price_tick), self.plan)
+                refusals = of_table(table, rows, self.plan)
                 figures, returns = score(ends, GATES), daily(ends, self.first_day, self.days)
             else:
                 ends, refusals = self._run_events(with_params(self.plan.strategy, params))
@@ -230,8 +231,7 @@ class Evaluator:
         return kernel.simulate(self.prepared.market, self._blocks, self._grid, self.table(rows), self._rules)
 
     def table(self, rows: SignalRows) -> kernel.Rows:
-        """What a strategy answers, for the compiled loop."""
-        rows = rows.on_grid(self.plan.settings.price_tick)
+        """What a strategy answers, with prices on the tick grid, for the compiled loop."""
         columns = (rows.position, rows.price_take_profit, rows.price_stop_loss, rows.minutes, rows.price_open)
         candles = self.prepared.candles
         times, position, target, stop, minutes, level = map(_fixed, (candles.timestamp, *columns))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..domain.execution import execution_model
 from ..domain.signal import Signal
-from ..domain.trial import Refusals
+from ..domain.trial import Refusals, by_codes
 from ..domain.validation import broken_rules, read_answer
 
 if TYPE_CHECKING:
@@ -49,10 +49,7 @@ def of_table(table: NDArray[np.float64], rows: SignalRows, plan: Plan) -> Refusa
 
 
 def _counted(groups: Iterable[tuple[Iterable[Reason], int]]) -> Refusals:
-    counts: dict[str, tuple[str, int]] = {}
-    for reasons, count in groups:
-        listed = list(reasons)
-        codes = ", ".join(reason.code for reason in listed)
-        text, before = counts.get(codes, ("; ".join(reason.text for reason in listed), 0))
-        counts[codes] = (text, before + count)
-    return tuple((codes, text, count) for codes, (text, count) in counts.items())
+    return by_codes(
+        (", ".join(reason.code for reason in listed), "; ".join(reason.text for reason in listed), count)
+        for listed, count in ((list(reasons), count) for reasons, count in groups)
+    )

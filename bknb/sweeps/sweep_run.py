@@ -25,7 +25,7 @@ from ..provenance.strategy_hash import fingerprint, not_compared, params_text
 from .evaluate import Evaluator, Outcome, Prepared, frame_days, goes_compiled, pack_days, prepare, unpack_days
 from .executors import make_executor
 from .search import Params, make_search
-from .symbol_means import known_figures, mean_of_known
+from .symbol_means import known_figures, mean_of_known, missing_symbols
 from .work import Batch, Executor, WorkDir
 
 if TYPE_CHECKING:
@@ -280,25 +280,11 @@ class SweepRun:
 
     def _warn_of_missing(self) -> None:
         """Warn of symbols on which combinations failed, and of those that are missing in means."""
-        symbols, complete = self.plan.symbols, self.complete()
-        if len(symbols) < 2:
-            return
-        failed = {number: self.failed(number) for number in complete}
-        means = [self.figures(number)[:, FIGURES.index(self.plan.metric)] for number in complete if not failed[number]]
-        for at, symbol in enumerate(symbols):
-            broken = [number for number in complete if at in failed[number]]
-            if broken:
-                self._warn(
-                    f"{len(broken):,} of {len(complete):,} combinations failed on {symbol} (first: combination "
-                    f"{broken[0]}, {self.outcomes[broken[0], at].error}): they have no figures over all symbols and "
-                    "are ranked last; see result.errors"
-                )
-            missing = sum(bool(np.isnan(values[at])) for values in means)
-            if missing:
-                self._warn(
-                    f"{symbol} has no {self.plan.metric} with {missing:,} of {len(complete):,} combinations (too few "
-                    "trades): their means are over the other symbols; see the column symbols"
-                )
+        complete, symbols = self.complete(), self.plan.symbols
+        values = {number: self.figures(number)[:, FIGURES.index(self.plan.metric)] for number in complete}
+        errors = {(number, at): self.outcomes[number, at].error for number in complete for at in range(len(symbols))}
+        for text in missing_symbols(symbols, self.plan.metric, values, errors):
+            self._warn(text)
 
     # --- the ledger -------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ import numpy as np
 from ..kernels.metrics import FIGURES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
 _N: Final = FIGURES.index("n")
@@ -54,3 +56,46 @@ def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
     count = known.sum(axis=1)
     mean: NDArray[np.float64] = np.where(known, values, 0.0).sum(axis=1) / np.where(count, count, np.nan)
     return mean
+
+
+def missing_symbols(
+    symbols: Sequence[str],
+    metric: str,
+    values: Mapping[int, NDArray[np.float64]],
+    errors: Mapping[tuple[int, int], str],
+) -> list[str]:
+    """Warnings of symbols on which combinations failed, and of those that are missing in means; none for one symbol.
+
+    Parameters
+    ----------
+    symbols : sequence of str
+    metric : str
+    values : mapping of int to ndarray of float64, shape (symbols,)
+        The metric of each combination on each symbol; NaN where not available.
+    errors : mapping of (int, int) to str
+        Why a combination failed on the symbol of that place; empty where it did not.
+
+    Examples
+    --------
+    >>> failed = {(0, 0): "", (0, 1): "ValueError: no"}
+    >>> missing_symbols(["A", "B"], "n", {0: np.array([1.0, np.nan])}, failed)[0].partition(":")[0]
+    '1 of 1 combinations failed on B (first'
+    """
+    if len(symbols) < 2:
+        return []
+    found, total = [], len(values)
+    failed = {number for (number, _), error in errors.items() if error}
+    for at, symbol in enumerate(symbols):
+        broken = [number for number in values if errors[number, at]]
+        if broken:
+            found.append(
+                f"{len(broken):,} of {total:,} combinations failed on {symbol} (first: combination {broken[0]}, "
+                f"{errors[broken[0], at]}): they have no mean and are ranked last; see result.errors"
+            )
+        missing = sum(bool(np.isnan(row[at])) for number, row in values.items() if number not in failed)
+        if missing:
+            found.append(
+                f"{symbol} has no {metric} with {missing:,} of {total:,} combinations (too few trades): their means "
+                "are over the other symbols; see the column symbols"
+            )
+    return found
