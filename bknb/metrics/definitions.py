@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ..domain.formatting import MISSING, NOT_AVAILABLE, duration_text, number_text, percent_text
 from ..domain.gates import GATES
-from .price_profile import MIN_PROFILE_POINTS
+from .reasons import (
+    ANNUAL_GATES,
+    BLOWN,
+    FEW,
+    NO_DRAWDOWN,
+    NO_LOSS,
+    NO_SHARPE_RATIO,
+    NO_TRADE,
+    NO_WIN,
+    NO_WIN_NO_LOSS,
+    NO_YEARLY_RETURNS,
+    PROFILE,
+    Reasons,
+    any_of,
+)
 
 if TYPE_CHECKING:
     from .formulas import Figure
@@ -103,17 +117,12 @@ class Definition:
 
 _PER_YEAR: Final = "trades/year"
 _ARITHMETIC: Final = "plain arithmetic"
-FEW: Final = f"fewer than {GATES.min_trades} trades"
-NO_TRADE: Final = "no trade"
-SHORT: Final = f"span under {GATES.min_span_days:g} days"
-OFTEN: Final = f"more than {GATES.max_trades_per_year:g} trades a year"
-ANNUAL_GATES: Final = f"{FEW}, {SHORT}, or {OFTEN}"
-PROFILE: Final = f"fewer than {MIN_PROFILE_POINTS} closing prices"
-_NO_MOVE: Final = f"{PROFILE}, or no price differs from the one before"
+_NO_MOVE: Final = any_of(PROFILE, "no price differs from the one before")
+_ONE_MOMENT: Final = any_of(PROFILE, "all at one moment")
 _CLAMPED: Final = f"clamped to -{GATES.max_ratio:g} .. {GATES.max_ratio:g}"
 _OWN: Final = "bknb"
 
-_ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
+_ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str | Reasons], ...]] = (
     ("n", "Trades", "trades", None, "number of closed trades every figure is taken from", _ARITHMETIC, ""),
     ("total_trades", "Total trades", "trades", None, "the same number as n", _ARITHMETIC, ""),
     ("dropped", "Rows left out", "rows", "lower",
@@ -128,10 +137,10 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
     ("median_pnl", "Median result", "%", "higher",
      "middle value of r; mean of the two middle values for even n", _ARITHMETIC, NO_TRADE),
     ("total_pnl", "Sum of results", "%", "higher", "sum(r), not compounded", _ARITHMETIC, NO_TRADE),
-    ("avg_win", "Average win", "%", "higher", "mean of r > 0", _ARITHMETIC, "no win"),
-    ("avg_loss", "Average loss", "%", "higher", "mean of r < 0 (a negative number)", _ARITHMETIC, "no loss"),
+    ("avg_win", "Average win", "%", "higher", "mean of r > 0", _ARITHMETIC, NO_WIN),
+    ("avg_loss", "Average loss", "%", "higher", "mean of r < 0 (a negative number)", _ARITHMETIC, NO_LOSS),
     ("profit_factor", "Profit factor", "", "higher", "sum of wins / abs(sum of losses)", "common usage",
-     "no win, no loss, or losses sum to at most 1e-9"),
+     any_of(NO_WIN, NO_LOSS, "losses sum to at most 1e-9")),
     ("max_drawdown", "Maximum drawdown", "%", "lower",
      ("deepest fall of compounded equity from its peak: walk trades by exit time with the whole account in each, "
      "E = E * (1 + r / 100); a trough inside a trade deepens the fall and leaves E alone; 100 when blown"),
@@ -144,47 +153,47 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
      "sample standard deviation (Bessel's correction)", FEW),
     ("sharpe_ratio", "Sharpe ratio", "", "higher", "avg_pnl / std_dev, per trade, risk-free rate 0",
      "W. F. Sharpe, The Sharpe Ratio, Journal of Portfolio Management 21(1), 1994",
-     f"{FEW}, or std_dev at most 1e-9"),
+     any_of(FEW, "std_dev at most 1e-9")),
     ("sortino_ratio", "Sortino ratio", "", "higher",
      "avg_pnl / sqrt(sum of r^2 over losses / n), minimal acceptable return 0, divisor all n",
      "F. A. Sortino and R. van der Meer, Downside Risk, Journal of Portfolio Management 17(4), 1991",
-     f"{FEW}, no loss, or a denominator of at most 1e-9"),
+     any_of(FEW, NO_LOSS, "a denominator of at most 1e-9")),
     ("certainty_ratio", "Certainty ratio", "", "higher",
      "avg_win / abs(avg_loss); 0 when nothing was won", "payoff ratio, common usage",
-     f"{FEW}, no loss, or abs(avg_loss) at most 1e-9"),
+     any_of(FEW, NO_LOSS, "abs(avg_loss) at most 1e-9")),
     ("expectancy", "Expectancy", "%", "higher",
      "wins / n * avg_win + losses / n * avg_loss; equal to avg_pnl", "expected value of a trade",
-     f"{FEW} (in the heat table also: neither win nor loss)"),
+     any_of(FEW, note=" (in the heat table also: neither win nor loss)")),
     ("recovery_factor", "Recovery factor", "", "higher",
      f"(E_final - 1) * 100 / max_drawdown, {_CLAMPED}", "common usage, on compounded equity",
-     f"{FEW}, a blown account, or no drawdown"),
+     any_of(FEW, BLOWN, NO_DRAWDOWN)),
     ("span_days", "Calendar span", "days", None, "last exit - first entry", _ARITHMETIC, NO_TRADE),
     ("trades_per_year", "Trades per year", _PER_YEAR, None,
      (f"n / span_days * {GATES.days_a_year}, time out of the market included; the number 0 (shown as {NOT_AVAILABLE}) "
-     f"says that nothing is annualised: {ANNUAL_GATES}"), "calendar frequency", NO_TRADE),
+     f"says that nothing is annualised: {ANNUAL_GATES.text}"), "calendar frequency", NO_TRADE),
     ("annualized_sharpe_ratio", "Annualised Sharpe ratio", "", "higher",
      "sharpe_ratio * sqrt(trades_per_year)", "square-root-of-time scaling, Sharpe 1994",
-     f"no sharpe_ratio, or {ANNUAL_GATES}"),
+     any_of(NO_SHARPE_RATIO, ANNUAL_GATES)),
     ("expected_yearly_returns", "Expected yearly return", "%", "higher",
      "(E_final^(trades_per_year / n) - 1) * 100; -100 when blown", "geometric compounding",
-     f"{ANNUAL_GATES}, or further than {GATES.max_yearly_return:g} % from zero"),
+     any_of(ANNUAL_GATES, f"further than {GATES.max_yearly_return:g} % from zero")),
     ("calmar_ratio", "Calmar ratio", "", "higher",
      f"expected_yearly_returns / max_drawdown, {_CLAMPED}",
      "T. W. Young, Calmar Ratio: A Smoother Tool, Futures 20, 1991",
-     "no expected_yearly_returns, or no drawdown"),
+     any_of(NO_YEARLY_RETURNS, NO_DRAWDOWN)),
     ("avg_duration", "Average duration", "minutes", None, "mean of (exit - entry)", _ARITHMETIC, NO_TRADE),
     ("avg_win_duration", "Average duration of wins", "minutes", None, "mean of (exit - entry) over r > 0",
-     _ARITHMETIC, "no win"),
+     _ARITHMETIC, NO_WIN),
     ("avg_loss_duration", "Average duration of losses", "minutes", None, "mean of (exit - entry) over r < 0",
-     _ARITHMETIC, "no loss"),
+     _ARITHMETIC, NO_LOSS),
     ("max_win_streak", "Longest run of wins", "trades", "higher",
      "most wins in a row in order of rows; a break-even ends a run", _ARITHMETIC, ""),
     ("max_loss_streak", "Longest run of losses", "trades", "lower",
      "most losses in a row in order of rows; a break-even ends a run", _ARITHMETIC, ""),
     ("avg_consecutive_win_pnl", "Average run of wins", "%", "higher",
-     "mean over runs of wins (order of rows) of the sum of r within the run", _ARITHMETIC, "no win"),
+     "mean over runs of wins (order of rows) of the sum of r within the run", _ARITHMETIC, NO_WIN),
     ("avg_consecutive_loss_pnl", "Average run of losses", "%", "higher",
-     "mean over runs of losses (order of rows) of the sum of r within the run", _ARITHMETIC, "no loss"),
+     "mean over runs of losses (order of rows) of the sum of r within the run", _ARITHMETIC, NO_LOSS),
     ("avg_peak_pnl", "Average peak", "%", "higher",
      "mean of the best unrealised results; trades without one are skipped", "maximum favourable excursion",
      "no trade has a peak"),
@@ -209,20 +218,34 @@ _ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str], ...]] = (
      _NO_MOVE),
     ("trend", "Trend", "", None,
      ("sideways when trend_confidence < 0.30; else neutral when abs(trend_strength) < 0.25 * median_step_size; "
-     "else bullish or bearish by the sign of trend_strength"), _OWN, f"{PROFILE}, or all at one moment"),
+     "else bullish or bearish by the sign of trend_strength"), _OWN, _ONE_MOMENT),
     ("trend_strength", "Trend strength", "%/day", None,
      "slope of the least-squares line of ln(closing price) on days, * 100", "ordinary least squares",
-     f"{PROFILE}, or all at one moment"),
+     _ONE_MOMENT),
     ("trend_confidence", "Trend confidence", "share 0..1", None,
      "R squared of that line; 0 when prices are flat", "ordinary least squares",
-     f"{PROFILE}, or all at one moment"),
+     _ONE_MOMENT),
 )  # fmt: skip
 
 DEFINITIONS: Final[dict[str, Definition]] = {
-    key: Definition(key=key, label=label, unit=unit, better=better, formula=formula, source=source, null_when=null_when)
-    for key, label, unit, better, formula, source, null_when in _ROWS
+    key: Definition(
+        key=key,
+        label=label,
+        unit=unit,
+        better=better,
+        formula=formula,
+        source=source,
+        null_when=missing.text if isinstance(missing, Reasons) else missing,
+    )
+    for key, label, unit, better, formula, source, missing in _ROWS
 }
 """Definition of every figure of ``statistics``, in the order in which they are shown."""
+
+REASONS: Final[dict[str, Reasons]] = {
+    key: missing if isinstance(missing, Reasons) else Reasons((missing,) if missing else (), missing)
+    for key, *_, missing in _ROWS
+} | {"trades_per_year": ANNUAL_GATES}  # never None: the number 0 says so
+"""When a figure of ``statistics`` is not available, or is shown as such."""
 
 _WEIGHTED: Final = ("avg_peak_pnl", "avg_fall_pnl", "avg_consecutive_win_pnl", "avg_consecutive_loss_pnl")
 _EXTREME: Final = ("peak_profit_pnl", "max_drawdown_pnl")
@@ -239,7 +262,7 @@ _PORTFOLIO_WORDS: Final = {
     "total_trades": ("number of trades of all symbols", ""),
     "win_rate": (
         "wins / (wins + losses) * 100 over all trades; break-even trades count in neither",
-        "no win and no loss",
+        NO_WIN_NO_LOSS,
     ),
     "expectancy": (f"{DEFINITIONS['expectancy'].formula}; all trades of all symbols as one sample", FEW),
 }

@@ -7,22 +7,26 @@ from typing import Any, Final
 
 from ..domain.formatting import MISSING
 from ..domain.gates import GATES
-from .definitions import (
-    ANNUAL_GATES,
-    DEFINITIONS,
+from .definitions import DEFINITIONS, HEAT_DEFINITIONS, PORTFOLIO_WEIGHTED, REASONS, figure_text
+from .reasons import (
+    BLOWN,
     FEW,
-    HEAT_DEFINITIONS,
+    FURTHER,
+    NO_DRAWDOWN,
+    NO_LOSS,
+    NO_SHARPE_RATIO,
     NO_TRADE,
+    NO_WIN,
+    NO_WIN_NO_LOSS,
+    NO_YEARLY_RETURNS,
     OFTEN,
-    PORTFOLIO_WEIGHTED,
     PROFILE,
     SHORT,
-    figure_text,
 )
 
 
 def why_missing(key: str, figures: Mapping[str, Any]) -> str:
-    """Why a figure of a sample is not available, as far as the sample tells.
+    """Why a figure of a sample is not available, as far as the sample says.
 
     Examples
     --------
@@ -31,38 +35,36 @@ def why_missing(key: str, figures: Mapping[str, Any]) -> str:
     >>> why_missing("profit_factor", {"n": 3, "win_count": 3, "loss_count": 0})
     'no loss'
     """
-    given = ANNUAL_GATES if key == "trades_per_year" else DEFINITIONS[key].null_when
     if not int(figures.get("n") or 0):
         return NO_TRADE
-    parts = given.partition(" (")[0].replace(", or ", ", ").split(", ")
-    parts.sort(key=lambda part: part != FEW)
-    held = {part: _holds(part, figures) for part in parts}
-    found = [part for part in parts if held[part]] or [part for part in parts if held[part] is None]
+    reasons = sorted(REASONS[key].each, key=lambda reason: reason != FEW)
+    held = {reason: _holds(reason, figures) for reason in reasons}
+    found = [reason for reason in reasons if held[reason]] or [reason for reason in reasons if held[reason] is None]
     if not found:
-        return given
-    first, further = found[0], found[0].removeprefix("no ")
-    if held[first] and further in DEFINITIONS:
-        return f"{first}: {why_missing(further, figures)}"
-    return first if held[first] else ", or ".join(found)
+        return REASONS[key].text
+    first = found[0]
+    if not held[first]:
+        return ", or ".join(found)
+    return f"{first}: {why_missing(FURTHER[first], figures)}" if first in FURTHER else first
 
 
 def _holds(reason: str, figures: Mapping[str, Any]) -> bool | None:
-    """Whether a reason holds for a sample; None where its figures do not tell."""
-    if reason not in _TELLS:
+    """Whether a reason holds for a sample; None where its figures do not say."""
+    if reason not in _TESTS:
         return None
-    test, *needed = _TELLS[reason]
+    test, *needed = _TESTS[reason]
     return bool(test(*(figures[name] for name in needed))) if all(name in figures for name in needed) else None
 
 
-_TELLS: Final[dict[str, tuple[Any, ...]]] = {
+_TESTS: Final[dict[str, tuple[Any, ...]]] = {
     FEW: (lambda count: count < GATES.min_trades, "n"),
-    "no win": (lambda wins: wins == 0, "win_count"),
-    "no loss": (lambda losses: losses == 0, "loss_count"),
-    "no win and no loss": (lambda wins, losses: wins == losses == 0, "win_count", "loss_count"),
-    "a blown account": (lambda blown: blown, "blown"),
-    "no drawdown": (lambda fall: fall is not None and fall <= GATES.epsilon, "max_drawdown"),
-    "no sharpe_ratio": (lambda ratio: ratio is None, "sharpe_ratio"),
-    "no expected_yearly_returns": (lambda yearly: yearly is None, "expected_yearly_returns"),
+    NO_WIN: (lambda wins: wins == 0, "win_count"),
+    NO_LOSS: (lambda losses: losses == 0, "loss_count"),
+    NO_WIN_NO_LOSS: (lambda wins, losses: wins == losses == 0, "win_count", "loss_count"),
+    BLOWN: (lambda blown: blown, "blown"),
+    NO_DRAWDOWN: (lambda fall: fall is not None and fall <= GATES.epsilon, "max_drawdown"),
+    NO_SHARPE_RATIO: (lambda ratio: ratio is None, "sharpe_ratio"),
+    NO_YEARLY_RETURNS: (lambda yearly: yearly is None, "expected_yearly_returns"),
     SHORT: (lambda span: span is None or span < GATES.min_span_days, "span_days"),
     OFTEN: (
         lambda count, span: bool(span) and count / span * GATES.days_a_year > GATES.max_trades_per_year,
@@ -70,7 +72,7 @@ _TELLS: Final[dict[str, tuple[Any, ...]]] = {
     ),
     PROFILE: (lambda step: step is None, "median_step_size"),
 }
-"""When a reason holds, and the figures that tell."""
+"""When a reason holds, and the figures that say so."""
 
 
 def why_missing_pooled(key: str, figures: Mapping[str, Any]) -> str:

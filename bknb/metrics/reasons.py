@@ -1,0 +1,59 @@
+"""The reasons why a figure of trades is not available, and the sentence that lists those of one figure."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from ..domain.gates import GATES
+from .price_profile import MIN_PROFILE_POINTS
+
+FEW: Final = f"fewer than {GATES.min_trades} trades"
+NO_TRADE: Final = "no trade"
+NO_WIN: Final = "no win"
+NO_LOSS: Final = "no loss"
+NO_WIN_NO_LOSS: Final = "no win and no loss"
+NO_DRAWDOWN: Final = "no drawdown"
+NO_SHARPE_RATIO: Final = "no sharpe_ratio"
+NO_YEARLY_RETURNS: Final = "no expected_yearly_returns"
+BLOWN: Final = "a blown account"
+SHORT: Final = f"span under {GATES.min_span_days:g} days"
+OFTEN: Final = f"more than {GATES.max_trades_per_year:g} trades a year"
+PROFILE: Final = f"fewer than {MIN_PROFILE_POINTS} closing prices"
+
+FURTHER: Final = {NO_SHARPE_RATIO: "sharpe_ratio", NO_YEARLY_RETURNS: "expected_yearly_returns"}
+"""Reasons that are another figure that is not available, with the key of that figure."""
+
+
+class Reasons(NamedTuple):
+    """When a figure is not available.
+
+    Attributes
+    ----------
+    each : tuple of str
+        The reasons, in the order in which the sentence names them; empty where the figure never is missing.
+    text : str
+        The sentence that lists them.
+    """
+
+    each: tuple[str, ...]
+    text: str
+
+
+def any_of(*parts: str | Reasons, note: str = "") -> Reasons:
+    """Reasons of which one suffices, from single ones and from several already joined; ``note`` ends the sentence.
+
+    Examples
+    --------
+    >>> any_of("no win", "no loss", note=" (ever)")
+    Reasons(each=('no win', 'no loss'), text='no win, or no loss (ever)')
+    >>> any_of("no trade", any_of("no win", "no loss")).each
+    ('no trade', 'no win', 'no loss')
+    """
+    joined = [part if isinstance(part, Reasons) else Reasons((part,), part) for part in parts]
+    texts = [part.text for part in joined]
+    text = ", or ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
+    return Reasons(tuple(reason for part in joined for reason in part.each), text + note)
+
+
+ANNUAL_GATES: Final = any_of(FEW, SHORT, OFTEN)
+"""When nothing is annualised."""
