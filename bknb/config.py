@@ -11,7 +11,7 @@ from .errors import UsageError
 from .process import at_reset
 
 _FARTHEST_STOP: Final = 20.0  # percent of the entry; these two are the limits of the strict settings
-_LONGEST_LIFE: Final = 1440  # minutes
+_LONGEST_LIFE: Final = 24 * 60  # minutes
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

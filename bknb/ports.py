@@ -66,6 +66,19 @@ class Clock(Protocol):
 
 
 @runtime_checkable
+class ClockWithSpeed(Clock, Protocol):
+    """A clock that says how fast it runs; one that does not is taken to run in real time.
+
+    Attributes
+    ----------
+    speed : float
+        How many of its seconds pass in a second; above 0.
+    """
+
+    speed: float
+
+
+@runtime_checkable
 class StateStore(Protocol):
     """A store for the state a live run is resumed from: open and scheduled signals, risk positions, milestones.
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scenarios import MINUTE, ORIGIN
+from sleeping_clock import SleepingClock
 from worlds import MODELS, SEEDS, SETTINGS, signals
 
 import bknb
@@ -151,14 +152,12 @@ def test_what_the_clock_ends_in_a_hole_ends_live_as_in_a_backtest(hole: tuple[in
 
 
 def test_a_machine_that_slept_over_the_end_of_a_hole_decides_late() -> None:
-    class Asleep(SimulatedClock):
-        async def sleep_until(self, when: int) -> None:
-            await super().sleep_until(at(50) if at(30) < when < at(50) else when)
-
     rows = [(at(k), *(4 * (100 + k / 100,)), 1.0) for k in range(-10, 100) if not 30 <= k < 35]
     exchange = bknb.add_exchange("holed", get_candles=ranged(rows), intervals=["1m"])
     strategy = bknb.add_strategy("once", interval="1m", get_signal=asked_once(20, minute_estimated_time=12))
-    result = lived_through(strategy, exchange, first=10, last=90, clock=Asleep(at(10)))
+    result = lived_through(
+        strategy, exchange, first=10, last=90, clock=SleepingClock(at(10), sleeps=at(30), wakes=at(50))
+    )
     assert ends(result) == ["time_expired 100.2 100.5 @50"]
     (failure,) = result.errors
     assert failure.message == (

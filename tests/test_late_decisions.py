@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from scenarios import MINUTE, ORIGIN, source
+from sleeping_clock import SleepingClock
 
 import bknb
 from bknb.engine.backtest import BacktestRun
@@ -31,18 +32,6 @@ def rows(*, price: float = 100.0, size: int = 80) -> list[list[float]]:
 def signal(price: float, *, minutes: int, **more: Any) -> dict[str, Any]:
     levels = {"price_take_profit": price * 1.2, "price_stop_loss": price * 0.8}
     return {"position": "long", "minute_estimated_time": minutes, **levels, **more}
-
-
-class Asleep(SimulatedClock):
-    """A machine that sleeps from one minute to another."""
-
-    def __init__(self, start: int, *, sleeps: int, wakes: int) -> None:
-        super().__init__(start)
-        self._asleep = (at(sleeps), at(wakes))
-
-    async def sleep_until(self, when: int) -> None:
-        asleep, awake = self._asleep
-        await super().sleep_until(awake if asleep < when < awake else when)
 
 
 def lived(strategy: Any, *, clock: SimulatedClock, store: Any = None, until: int = UNTIL, **options: Any) -> Any:
@@ -89,8 +78,8 @@ def test_an_exit_and_an_entry_of_one_moment_are_late_each_on_its_own() -> None:
 def test_late_decisions_are_known_and_fill_late_after_a_restart(killed: int) -> None:
     store = bknb.stores.memory()
     strategy = bknb.add_strategy("w", interval="1m", get_signal=slow_at(SimulatedClock(ORIGIN), 0, wakes=0))
-    whole = lived(strategy, clock=Asleep(ORIGIN, sleeps=10, wakes=20))
-    lived(strategy, clock=Asleep(ORIGIN, sleeps=10, wakes=20), store=store, until=at(killed))
+    whole = lived(strategy, clock=SleepingClock(ORIGIN, sleeps=at(10), wakes=at(20)))
+    lived(strategy, clock=SleepingClock(ORIGIN, sleeps=at(10), wakes=at(20)), store=store, until=at(killed))
     result = lived(strategy, clock=SimulatedClock(at(max(killed, 20))), store=store)
     assert whole.run_record.records.late
     assert result.run_record.records.late == whole.run_record.records.late
@@ -106,7 +95,7 @@ def test_what_is_told_is_plain_and_counts_orders() -> None:
     strategy = bknb.add_strategy("w", interval="1m", get_signal=slow_at(SimulatedClock(ORIGIN), 0, wakes=0))
     received: list[Any] = []
     with_listener = bknb.listen_error(received.append)
-    result = lived(strategy, clock=Asleep(ORIGIN, sleeps=10, wakes=20))
+    result = lived(strategy, clock=SleepingClock(ORIGIN, sleeps=at(10), wakes=at(20)))
     with_listener()
     (failure,) = result.errors
     assert (failure.kind, failure.count) == ("late", 2)
@@ -134,7 +123,7 @@ def test_a_late_decision_that_fills_nothing_is_not_told(why: str) -> None:
     bknb.add_risk("none", validations=[refused])
     strategy = bknb.add_strategy("w", interval="1m", get_signal=get_signal, risk="none" if why == "refused" else None)
     settings = {"schedule_await_minutes": 5}
-    result = lived(strategy, clock=Asleep(ORIGIN, sleeps=10, wakes=20), settings=settings)
+    result = lived(strategy, clock=SleepingClock(ORIGIN, sleeps=at(10), wakes=at(20)), settings=settings)
     assert result.errors == []
     assert not result.run_record.records.late
     if why == "time-out":
@@ -143,7 +132,7 @@ def test_a_late_decision_that_fills_nothing_is_not_told(why: str) -> None:
 
 def test_questions_that_were_too_old_and_late_orders_are_counted_apart() -> None:
     strategy = bknb.add_strategy("w", interval="1m", get_signal=slow_at(SimulatedClock(ORIGIN), 0, wakes=0))
-    result = lived(strategy, clock=Asleep(ORIGIN, sleeps=10, wakes=20), late_minutes=2)
+    result = lived(strategy, clock=SleepingClock(ORIGIN, sleeps=at(10), wakes=at(20)), late_minutes=2)
     assert [(failure.kind, failure.count) for failure in result.errors] == [("late", 2), ("late", 3)]
     late = "the closing order of 2024-01-01 00:15 UTC was decided 5 minutes late"
     assert [failure.message for failure in result.errors] == [

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
+from sleeping_clock import SleepingClock
 from worlds import LENGTH, MODELS, SEEDS, SETTINGS, signals, walk
 
 import bknb
@@ -134,11 +135,6 @@ def test_a_machine_that_slept_for_a_week_trades_at_the_market_it_woke_up_to(mode
     start, slept = 1_704_067_200_000, 7 * 1440 * MINUTE
     until = start + slept + 2 * 1440 * MINUTE
 
-    class Asleep(SimulatedClock):
-        async def sleep_until(self, when: int) -> None:
-            asleep = start + 600 * MINUTE <= when < start + slept
-            await super().sleep_until(start + slept if asleep else when)
-
     def get_signal(ctx: Any) -> bknb.Signal | None:
         price = ctx.price
         side = 1 if price > ctx.candles("1h", 24).close.mean() else -1
@@ -147,7 +143,8 @@ def test_a_machine_that_slept_for_a_week_trades_at_the_market_it_woke_up_to(mode
 
     strategy = bknb.add_strategy("sleeper", interval="15m", get_signal=get_signal, execution=model)
     demo = bknb.exchanges.demo()
-    result = live(strategy, demo, start=start, until=until, clock=Asleep(start))
+    clock = SleepingClock(start, sleeps=start + 600 * MINUTE - 1, wakes=start + slept)
+    result = live(strategy, demo, start=start, until=until, clock=clock)
     backtest = backtest_with_late_decisions(result, start=start, until=until, strategy=strategy, exchange=demo)
     assert told(result, before=until) == told(backtest, before=until)
     opened = [event for event in result.events if isinstance(event, Opened)]

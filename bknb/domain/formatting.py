@@ -11,6 +11,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from numbers import Integral
 from typing import Any, Final
 
+from .interval import DAY_MINUTES, MINUTE_MS
+
 MISSING: Final = "N/A"
 """What a report writes where there is no value."""
 NOT_AVAILABLE: Final = "n/a"
@@ -85,7 +87,7 @@ def exact_text(when: int) -> str:
     >>> exact_text(1_641_038_400_000), exact_text(1_641_038_430_500)
     ('2022-01-01 12:00', '2022-01-01 12:00:30.500')
     """
-    if not when % 60_000:
+    if not when % MINUTE_MS:
         return minute_text(when)
     text = second_text(when)
     return text if text.endswith(" ms") or not when % 1000 else f"{text}.{when % 1000:03d}"
@@ -119,7 +121,7 @@ def duration_text(minutes: float | None) -> str:
         return MISSING
     if minutes < 120:
         return f"{minutes:z.0f} min"
-    return f"{minutes / 60:.1f} h" if minutes < 2880 else f"{minutes / 1440:,.1f} days"
+    return f"{minutes / 60:.1f} h" if minutes < 2 * DAY_MINUTES else f"{minutes / DAY_MINUTES:,.1f} days"
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from ..errors import UsageError
 Interval: TypeAlias = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d"]
 
 MINUTE_MS: Final = 60_000
-DAY_MS: Final = 1440 * MINUTE_MS
+DAY_MINUTES: Final = 1440
+DAY_MS: Final = DAY_MINUTES * MINUTE_MS
 
 INTERVAL_MS: Final[dict[str, int]] = {
     "1m": MINUTE_MS,

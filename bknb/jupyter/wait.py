@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..market.clock import stopwatch
 from ..reports.markup import minute_text
-from ..reports.progress_text import clock_text, interval_minutes, speed_text
+from ..reports.progress_text import clock_text, interval_minutes, minutes_between, speed_text
 from .progress import ControlBar, ProgressLine, buttons_work, progress_line
 from .run_controls import RunControls
 
@@ -222,7 +222,7 @@ def _note(task: Any, seconds: float) -> str:
         return f"done in {seconds:.1f} s · {ending()}"
     if _minutes_behind(task) is None:
         return f"{'stopped early' if getattr(result, 'stopped', False) else 'done'} in {seconds:.1f} s"
-    minutes = (result.end - result.start) / 60_000
+    minutes = minutes_between(result.start, result.end)
     how = "stopped early, partial result" if result.stopped else "done"
     pace = "" if result.stopped else f" ({_speed(minutes, seconds)})"
     return f"{how} in {seconds:.1f} s{pace} · {_trades(len(result.trades))}"

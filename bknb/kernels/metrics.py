@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from .jit import compiled
+from .position import MINUTE
 from .simulate import AMBIGUOUS, CLOSED_AT, FIRST_CANCEL, NET, PEAK, PENDING_AT, REASON, TROUGH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DAY: Final = 86_400_000
-MINUTE: Final = 60_000
+DAY: Final = 1440 * MINUTE
 
 FIGURES: Final = (
     "n",

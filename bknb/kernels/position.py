@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MINUTE: Final = 60_000
+MINUTE: Final = 60_000  # ms; the kernels import no other room
 BLOCK: Final = 32  # minutes in a block that can be jumped over
 TAKE_PROFIT: Final = 0
 STOP_LOSS: Final = 1

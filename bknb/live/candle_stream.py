@@ -73,9 +73,9 @@ class CandleStream:
 
     async def told(self, seconds: float) -> None:
         """Give ``on_candle_data`` so long to be called with everything that is in memory."""
-        telling = asyncio.wrap_future(submit(self.window.told()))
-        await asyncio.wait({telling}, timeout=seconds)
-        telling.cancel()
+        calls = asyncio.wrap_future(submit(self.window.notified()))
+        await asyncio.wait({calls}, timeout=seconds)
+        calls.cancel()
 
     async def minutes(self, symbol: str, since: int) -> Candles:
         """One-minute candles that open at or after ``since`` (UTC ms) and have closed by now; may end early."""

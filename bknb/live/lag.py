@@ -1,4 +1,4 @@
-"""How late the loop of the live runs answers, measured from another thread: a blocked loop cannot tell it itself."""
+"""How late the loop of the live runs answers, measured from another thread: a blocked loop cannot report it itself."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _LONG_SECONDS: Final = 5.0
 
 
 class LagWatch:
-    """Asks a loop again and again for an answer, and tells when it does not come.
+    """Asks a loop again and again for an answer, and reports when it does not come.
 
-    Each time that the loop is blocked is told once, with the line that blocks it.
+    Each time that the loop is blocked is reported once, with the line that blocks it.
 
     Parameters
     ----------
     loop
         The loop that is watched; it runs in another thread.
     every_seconds, long_seconds
-        How often it is asked, and after how long without an answer that is told.
+        How often it is asked, and after how long without an answer that is reported.
 
     Attributes
     ----------
@@ -60,13 +60,13 @@ class LagWatch:
                 self._loop.call_soon_threadsafe(answered.set)
             except RuntimeError:  # the loop has ended
                 return
-            told = False
-            while not answered.wait(self._long if not told else self._every):
+            notified = False
+            while not answered.wait(self._long if not notified else self._every):
                 if self._over.is_set():
                     return
-                if not told:
-                    told = True
-                    self._tell(self._blocked_text())
+                if not notified:
+                    notified = True
+                    self._notify(self._blocked_text())
 
     def _blocked_text(self) -> str:
         line = "" if self._thread_id is None else _line_of(self._thread_id)
@@ -75,7 +75,7 @@ class LagWatch:
             f"the loop of all live runs has not answered for {self._long:g} s: no position is watched meanwhile{where}"
         )
 
-    def _tell(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         for listener in list(self.listeners):
             listener(text)
 

@@ -44,32 +44,32 @@ class CandleListener:
         self._beside = beside
         self._failed = failed
         self._timeout_seconds = timeout_seconds
-        self._untold: list[Callable[[], object]] = []
-        self._telling: set[asyncio.Task[None]] = set()
+        self._pending: list[Callable[[], object]] = []
+        self._running: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
 
     def came(self, symbol: str, interval: str, since: int, candles: Candles) -> None:
-        """Note candles from ``since`` (UTC ms) on; they are told once they are in memory."""
+        """Note candles from ``since`` (UTC ms) on; the function is called with them once they are in memory."""
         if self._function is not None:
-            self._untold.append(partial(self._function, symbol, interval, since, len(candles), candles))
+            self._pending.append(partial(self._function, symbol, interval, since, len(candles), candles))
 
-    async def tell(self) -> None:
+    async def notify(self) -> None:
         """Call the function with what has come."""
-        untold, self._untold = self._untold, []
-        for call in untold:
+        pending, self._pending = self._pending, []
+        for call in pending:
             if not self._beside:
                 await self._call(call)
-            elif len(self._telling) < _MOST_WAITING:
+            elif len(self._running) < _MOST_WAITING:
                 task = asyncio.create_task(self._call(call))
-                self._telling.add(task)
-                task.add_done_callback(self._telling.discard)
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
             elif self._failed is not None:
                 self._failed(BknbError(f"on_candle_data is not called: {_MOST_WAITING} calls have not returned"))
 
-    async def told(self) -> None:
+    async def notified(self) -> None:
         """Return when the function has been called with everything that came."""
-        while self._telling:
-            await asyncio.wait(self._telling)
+        while self._running:
+            await asyncio.wait(self._running)
 
     async def _call(self, call: Callable[[], object]) -> None:
         expired = False

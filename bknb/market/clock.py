@@ -4,6 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
+
+from ..ports import ClockWithSpeed
+
+if TYPE_CHECKING:
+    from ..ports import Clock
+
+
+def speed_of(clock: Clock) -> float:
+    """How many seconds of a clock pass in a real second: its ``speed``, where it is a :class:`ClockWithSpeed`; else 1.
+
+    Examples
+    --------
+    >>> speed_of(SystemClock())
+    1.0
+    """
+    return clock.speed if isinstance(clock, ClockWithSpeed) else 1.0
 
 
 class SystemClock:

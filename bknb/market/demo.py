@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
-from ..domain.interval import MINUTE_MS, ceil_to, interval_ms
+from ..domain.interval import DAY_MINUTES, MINUTE_MS, ceil_to, interval_ms
 from ..errors import UsageError
 from .candles import Candles
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 _Number = TypeVar("_Number", np.int64, np.float64)
 
-_DAY: Final = 1440
 _ERA_DAYS: Final = 256
 _DAYS_AT_ONCE: Final = 16  # the temporaries of that many days fit into a processor's cache
 
@@ -182,12 +181,12 @@ class DemoSource:
         market = _market(symbol)
         at, end = first, first + block.shape[1]
         while at < end:
-            day = at // _DAY
-            days = min(_DAYS_AT_ONCE, (end - 1) // _DAY - day + 1)
-            stop = min(end, (day + days) * _DAY)
+            day = at // DAY_MINUTES
+            days = min(_DAYS_AT_ONCE, (end - 1) // DAY_MINUTES - day + 1)
+            stop = min(end, (day + days) * DAY_MINUTES)
             columns = _candles(market, day, days)
             for row, column in enumerate(columns, start=1):
-                block[row, at - first : stop - first] = column[at - day * _DAY : stop - day * _DAY]
+                block[row, at - first : stop - first] = column[at - day * DAY_MINUTES : stop - day * DAY_MINUTES]
             at = stop
         block.setflags(write=False)
         return Candles(block)
@@ -203,11 +202,11 @@ class DemoSource:
 
 def _candles(market: _Market, day: int, days: int) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """Open, high, low, close and volume of whole days."""
-    minute = np.arange(day * _DAY, (day + days) * _DAY, dtype=np.int64)
+    minute = np.arange(day * DAY_MINUTES, (day + days) * DAY_MINUTES, dtype=np.int64)
     mood = _mood(market, minute)
     rhythm = _rhythm(minute)
     volatility = _MINUTE_DEVIATION * market.liveliness * _exponential(mood, squarings=4) * rhythm
-    boundaries = _path(market, day, days, volatility) + _swings(market, day * _DAY, days * _DAY + 1)
+    boundaries = _path(market, day, days, volatility) + _swings(market, day * DAY_MINUTES, days * DAY_MINUTES + 1)
     price = market.price * _exponential(_bounded(boundaries, market.reach), squarings=7)
 
     wicks = _hash(_key(market.key, _WICKS), minute)
@@ -239,22 +238,22 @@ def _mood(market: _Market, minute: Integers) -> Floats:
 def _rhythm(minute: Integers) -> Floats:
     """The hours of the day and the days of the week, around 1."""
     hours = np.array((*_HOURS, *_HOURS_LATE))
-    of_day = minute % _DAY
+    of_day = minute % DAY_MINUTES
     hour, within = of_day // 60, (of_day % 60) / 60.0
     day = hours[hour] + (hours[(hour + 1) % 24] - hours[hour]) * within
-    weekday = (minute // _DAY + 3) % 7  # the first of January 1970 was a Thursday
+    weekday = (minute // DAY_MINUTES + 3) % 7  # the first of January 1970 was a Thursday
     rhythm: Floats = day * np.array(_WEEKDAYS)[weekday]
     return rhythm
 
 
 def _path(market: _Market, day: int, days: int, volatility: Floats) -> Floats:
     """Logarithm of the price at every minute boundary, without swings; shape (days * 1440 + 1,)."""
-    minute = np.arange(day * _DAY, (day + days) * _DAY, dtype=np.int64)
+    minute = np.arange(day * DAY_MINUTES, (day + days) * DAY_MINUTES, dtype=np.int64)
     hashes = _hash(_key(market.key, _JUMPS), minute)
     jumps = np.where(hashes % np.uint64(2500) == 0, 7.0, 1.0)
     steps = volatility * _mixed(market, _STEPS, minute) * jumps
-    walk = np.cumsum(steps.reshape(days, _DAY), axis=1)
-    share = np.cumsum((volatility * volatility).reshape(days, _DAY), axis=1)
+    walk = np.cumsum(steps.reshape(days, DAY_MINUTES), axis=1)
+    share = np.cumsum((volatility * volatility).reshape(days, DAY_MINUTES), axis=1)
     share /= share[:, -1:]
     midnights = _midnights(market, day, days + 1)
     missing = midnights[1:] - midnights[:-1] - walk[:, -1]
@@ -290,7 +289,7 @@ def _interleaved(outer: NDArray[_Number], inner: NDArray[_Number]) -> NDArray[_N
 def _swings(market: _Market, first: int, count: int) -> Floats:
     """A smooth wave whose size comes and goes: trends of hours, and stretches without any."""
     boundary = np.arange(first, first + count, dtype=np.int64)
-    size = _noise(_key(market.key, _TREND), boundary, 4 * _DAY + 307)
+    size = _noise(_key(market.key, _TREND), boundary, 4 * DAY_MINUTES + 307)
     wave = _noise(_key(market.key, _SWINGS), boundary, 360, smooth=True)
     shared = _noise(_key(_SHARED, _SWINGS), boundary, 360, smooth=True)
     return market.liveliness * _SWING_DEVIATION * size * size * (0.8 * shared + 0.6 * wave)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import minute_text
-from ..domain.interval import DAY_MS, MINUTE_MS, floor_to, interval_ms
+from ..domain.interval import DAY_MINUTES, DAY_MS, MINUTE_MS, floor_to, interval_ms
 from ..errors import NotEnoughData, UsageError
 from ..kernels.vwap import average_price
 from .candle_listener import CandleListener
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
 _FARTHEST_MS: Final = 366 * DAY_MS  # candles are looked for behind holes of this length in all
-_MIN_CANDLES: Final = 1_440  # a live run holds at least as many candles of every series
+_MIN_CANDLES: Final = DAY_MINUTES  # a live run holds at least as many candles of every series
 
 
 class Window:
@@ -82,7 +82,7 @@ class Window:
             elif self._growing and series.until < floor_to(self.horizon, series.step):
                 series = await self._grown(symbol, interval, series, since)
             self._series[symbol, interval] = series
-        await self._listener.tell()
+        await self._listener.notify()
         return series
 
     async def load_closed(self, symbol: str, interval: str, when: int, count: int, *, since: int) -> Series:
@@ -122,7 +122,7 @@ class Window:
                 candles, until = made.candles, made.until
             series = Series(candles, step=series.step, since=since, until=until, span=series.span)
             self._series[symbol, interval] = series
-        await self._listener.tell()
+        await self._listener.notify()
         return series
 
     @property
@@ -152,7 +152,7 @@ class Window:
             for key in list(self._series):
                 if key[0] == symbol and not self._is_native(key[1]):  # made from these minutes
                     del self._series[key]
-        await self._listener.tell()
+        await self._listener.notify()
 
     async def load_after(self, symbol: str, until: int) -> Series:
         """The minutes of a symbol that was loaded before, up to ``until`` (UTC ms), which is after the horizon."""
@@ -175,9 +175,9 @@ class Window:
         self._series[symbol, "1m"] = series
         return series
 
-    async def told(self) -> None:
+    async def notified(self) -> None:
         """Return when ``on_candles`` has been called with everything that is in memory."""
-        await self._listener.told()
+        await self._listener.notified()
 
     def _is_native(self, interval: str) -> bool:
         native = self.source.intervals

@@ -175,11 +175,11 @@ def _text_table(title: str, rows: list[tuple[Definition, str]]) -> str:
     value, unit = (
         max(map(len, texts), default=0) for texts in ([text for _, text in known], [own.unit for own, _ in known])
     )
-    told = [
+    values = [
         text if text.startswith(NOT_AVAILABLE) else f"{text:>{value}} {own.unit:<{unit}}".rstrip() for own, text in rows
     ]
-    width = max(map(len, told), default=0)
-    lines = [f"{own.label:<{label}}  {text:<{width}}  {own.key}" for (own, _), text in zip(rows, told, strict=True)]
+    width = max(map(len, values), default=0)
+    lines = [f"{own.label:<{label}}  {text:<{width}}  {own.key}" for (own, _), text in zip(rows, values, strict=True)]
     return "\n".join([title, *lines])
 
 

@@ -54,6 +54,7 @@ def walk_equity(pnl: Iterable[float], trough: Iterable[float]) -> EquityWalk:
     >>> round(walk.final, 9), round(walk.max_drawdown, 9)
     (0.99, 20.0)
     """
+    # Not by ``compounding``: troughs lie between the results, and one that ruins the account ends the walk.
     equity = peak = 1.0
     deepest = 0.0
     for result, worst in zip(pnl, trough, strict=True):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ..domain.interval import MINUTE_MS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -50,9 +52,9 @@ _MICRO: Final = Lengths(rsi=9, macd=(8, 21, 5), adx=9, atr=9, bands=8, fast=8, s
 
 def lengths_for(interval_ms: int) -> Lengths:
     """Return the windows for an interval: short ones up to 15 minutes, long ones above."""
-    if interval_ms <= 3 * 60_000:
+    if interval_ms <= 3 * MINUTE_MS:
         return _MICRO
-    return _SHORT if interval_ms <= 15 * 60_000 else _LONG
+    return _SHORT if interval_ms <= 15 * MINUTE_MS else _LONG
 
 
 def has_talib() -> bool:

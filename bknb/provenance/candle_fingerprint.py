@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from ..domain.formatting import day_text, utc_text
-from ..domain.interval import interval_ms
+from ..domain.interval import DAY_MS, interval_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from ..market.candles import Candles
 
-DAY_MS: Final = 86_400_000
 _MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
 _GAPS_KEPT: Final = 20
 

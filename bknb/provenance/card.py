@@ -448,8 +448,8 @@ def _results_differences(old: Card, new: Card) -> list[Difference]:
         return _outcome_differences(old.outcome, new.outcome)
     if old.outcome.digest == new.outcome.digest:
         return [_changed("with", f"rules of {old.execution}", old.rules, new.rules)]
-    told = f"{old.execution} fills at other prices now (its rules {old.rules} -> {new.rules})"
-    return [Difference(kind="rules", text=f"{told}: outcomes cannot be compared, make a new card")]
+    changed = f"{old.execution} fills at other prices now (its rules {old.rules} -> {new.rules})"
+    return [Difference(kind="rules", text=f"{changed}: outcomes cannot be compared, make a new card")]
 
 
 def _outcome_differences(old: Outcome, new: Outcome) -> list[Difference]:

@@ -19,6 +19,17 @@ def interval_minutes(interval: str) -> float:
     return interval_ms(interval) / MINUTE_MS
 
 
+def minutes_between(start: int, end: int) -> float:
+    """Minutes from one moment to another (UTC ms).
+
+    Examples
+    --------
+    >>> minutes_between(0, 90_000)
+    1.5
+    """
+    return (end - start) / MINUTE_MS
+
+
 def speed_text(minutes_per_second: float | None) -> str:
     """Minutes of history per second; empty while unknown.
 

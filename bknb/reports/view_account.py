@@ -38,13 +38,13 @@ def _still_open(view: RunView, terms: Terms) -> StillOpen | None:
 
 
 def _bars(view: RunView) -> tuple[Times, Floats, Floats]:
-    """Open times, opening and closing prices of the bars that are known; of a run without candles, those it told."""
+    """Open times, opening and closing prices of the known bars; of a run without candles, those it reported."""
     if view.candles is not None:
         return view.candles.timestamp, view.candles.open, view.candles.close
-    told = ([view.last_ms], [view.last_price]) if view.last_ms is not None and not view.price_ms else (
+    reported = ([view.last_ms], [view.last_price]) if view.last_ms is not None and not view.price_ms else (
         view.price_ms, view.prices
     )  # fmt: skip
-    times, prices = np.array(told[0], dtype=np.float64), np.array(told[1], dtype=np.float64)
+    times, prices = np.array(reported[0], dtype=np.float64), np.array(reported[1], dtype=np.float64)
     return times.astype(np.int64) - MINUTE_MS, prices, prices
 
 

@@ -85,9 +85,9 @@ class DataChecks:
         found += [] if any(finding.kind == "future" for finding in found) else self._remade(preparation)
         if not any(finding.kind == "future" for finding in found):  # one leak shows in several experiments
             found += self._held(preparation.explained)
-        if preparation.untold:
+        if preparation.unread:
             why = f" ({'; '.join(preparation.reasons)})" if preparation.reasons else ""
-            self.unseen.append(f"how {_list(preparation.untold)} came about: no statement for it can be run again{why}")
+            self.unseen.append(f"how {_list(preparation.unread)} came about: no statement for it can be run again{why}")
         return found
 
     def _holds_data(self, value: Any) -> bool:

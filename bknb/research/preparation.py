@@ -54,7 +54,7 @@ class Preparation:
         Names that are made again.
     put_names : list of str
         Names of the variables that ``remade`` put values into the last time.
-    untold : list of str
+    unread : list of str
         Names whose making could not be read or run again.
     reasons : list of str
         Variables that could not be read again for them, and why.
@@ -65,7 +65,7 @@ class Preparation:
     def __init__(self, function: Callable[..., Any], holds_data: Callable[[Any], bool]) -> None:
         self.function = function
         self.names: list[str] = []
-        self.untold: list[str] = []
+        self.unread: list[str] = []
         self.reasons: list[str] = []
         self.put_names: list[str] = []
         self.explained: set[int] = set()
@@ -87,7 +87,7 @@ class Preparation:
     def _read(self, space: dict[str, Any], names: set[str]) -> None:
         statements = statements_of(space)
         if statements is None:
-            self.untold += sorted(name for name in names if not _is_code(space.get(name)))
+            self.unread += sorted(name for name in names if not _is_code(space.get(name)))
             return
         needed, known = set(names), set[str]()
         while needed != known:
@@ -99,9 +99,9 @@ class Preparation:
         data = {
             name for name in needed if name in space and not _is_code(space[name]) and self._holds_data(space[name])
         }
-        told = {name for name in data if self._is_told(name, relevant)}
-        self.explained |= {id(space[name]) for name in told}
-        data -= told
+        self_contained = {name for name in data if self._is_self_contained(name, relevant)}
+        self.explained |= {id(space[name]) for name in self_contained}
+        data -= self_contained
         roots = {name for name in data if not self._reaches(name, data - {name}, relevant)}
         loads = {name for one in relevant if one.loads for name in one.makes}
         loads = _closed(loads, relevant)  # what loads through a function that does
@@ -119,13 +119,13 @@ class Preparation:
         self._parts.append(part)
 
     @staticmethod
-    def _is_told(name: str, relevant: Sequence[Statement]) -> bool:
+    def _is_self_contained(name: str, relevant: Sequence[Statement]) -> bool:
         """Whether a name is made of nothing but what stands in the text, such as a calendar."""
         seen, waiting = {name}, [name]
         while waiting:
             one = waiting.pop()
             making = [statement for statement in relevant if one in statement.makes]
-            if not all(statement.told for statement in making) or (one == name and not making):
+            if not all(statement.self_contained for statement in making) or (one == name and not making):
                 return False
             new = {other for statement in making for other in statement.reads} - seen
             seen |= new
@@ -175,7 +175,7 @@ class Preparation:
             else:
                 lost = part.names
             refused = {name for one in part.failed for name in one.makes}
-            self.untold += sorted(name for name in lost if name in refused or not _is_code(part.space.get(name)))
+            self.unread += sorted(name for name in lost if name in refused or not _is_code(part.space.get(name)))
             needed = {name for one in part.failed for name in one.reads}
             self.reasons += [f"{name} is {why}" for name, why in sorted(part.unreadable.items()) if name in needed]
             remade = {name for name in part.names - lost if name in part.space and name not in part.roots}

@@ -74,7 +74,7 @@ class Statement:
     changes: frozenset[str]  # those of them whose values it changes in place
     reads: frozenset[str]
     loads: bool
-    told: bool  # whether it needs nothing but what stands in the text
+    self_contained: bool  # whether it needs nothing but what stands in the text
     starts_a_run: bool  # whether it calls bknb to do more than to fetch candles, directly or in the user's functions
 
 
@@ -185,11 +185,13 @@ def _statement(node: ast.stmt, file: str, space: dict[str, Any]) -> Statement:
     makes |= changes
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         makes, changes = {node.name}, set()  # what its body makes are its own names, or is made when it is called
-    told = not loads and all(_is_pure(each.func, space) for each in ast.walk(node) if isinstance(each, ast.Call))
+    self_contained = not loads and all(
+        _is_pure(each.func, space) for each in ast.walk(node) if isinstance(each, ast.Call)
+    )
     reads -= _BUILT_IN
     runs = _starts_a_run(node, space)
-    loads, told = loads or runs, told and not runs
-    return Statement(node, file, frozenset(makes), frozenset(changes), frozenset(reads), loads, told, runs)
+    loads, self_contained = loads or runs, self_contained and not runs
+    return Statement(node, file, frozenset(makes), frozenset(changes), frozenset(reads), loads, self_contained, runs)
 
 
 def writes(statement: Statement, space: dict[str, Any]) -> bool:

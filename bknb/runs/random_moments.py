@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from ..domain.formatting import share_text
+from ..domain.interval import DAY_MS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +58,7 @@ def hours_of(times: Indices, entries: Indices, first: int, last: int, zone: str)
 
     there = pd.to_datetime(times[first:last], unit="ms", utc=True).tz_convert(zone)
     hour = there.hour.to_numpy().astype(np.int64)
-    day = there.tz_localize(None).as_unit("ms").asi8 // 86_400_000
+    day = there.tz_localize(None).as_unit("ms").asi8 // DAY_MS
     own = hour[np.clip(entries - first, 0, last - first - 1)]
     number = np.bincount(hour, minlength=_HOURS)
     days = np.bincount(np.unique(day * _HOURS + hour) % _HOURS, minlength=_HOURS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..domain.interval import MINUTE_MS
 from ..domain.signal import Cancelled, Closed, OpenSignal, Rejected, ScheduledSignal
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def trade_row(event: Closed) -> dict[str, Any]:
         "gross_percentage": event.pnl.gross_percentage,
         "peak_percentage": event.peak_percentage,
         "trough_percentage": event.trough_percentage,
-        "minutes": (event.closed_at - event.signal.pending_at) / 60_000,
+        "minutes": (event.closed_at - event.signal.pending_at) / MINUTE_MS,
         "ambiguous": event.ambiguous,
     }
 

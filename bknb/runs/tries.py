@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _HOUR_MS: Final = 60 * MINUTE_MS
 _ALL_BELOW: Final = 2_000  # candles; of more, those at full hours are hashed, where there are any
 _place: list[Path] = []
-_told: set[str] = set()
-at_reset(_told.clear)
+_warned: set[str] = set()
+at_reset(_warned.clear)
 
 
 def keep_in(path: Path) -> None:
@@ -155,7 +155,7 @@ def count_keys(
         tries = ledger.add(on, keys)
     except StateError as error:
         reason = str(error).splitlines()[0]
-        _tell_once(
+        _warn_once(
             warn,
             "unknown",
             f"how many strategies were tried on these data is unknown: {reason}; those of this process are counted; "
@@ -164,14 +164,14 @@ def count_keys(
         return ledger.add_in_memory(on, keys, reason)
     if tries.unreadable:
         lines = "1 line" if tries.unreadable == 1 else f"{tries.unreadable:,} lines"
-        _tell_once(
+        _warn_once(
             warn, "unreadable", f"{lines} of {tries.path} cannot be read: the strategies tried in them are not counted"
         )
     return tries
 
 
-def _tell_once(warn: Callable[[str], object], what: str, text: str) -> None:
-    """Tell what is wrong with a ledger, each kind of trouble once in a process."""
-    if what not in _told:
-        _told.add(what)
+def _warn_once(warn: Callable[[str], object], what: str, text: str) -> None:
+    """Warn of what is wrong with a ledger, each kind of trouble once in a process."""
+    if what not in _warned:
+        _warned.add(what)
         warn(text)

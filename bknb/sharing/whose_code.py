@@ -58,12 +58,12 @@ def _plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:200]
 
 
-def ask_to_run(told: str, *, how: str) -> None:
+def ask_to_run(description: str, *, how: str) -> None:
     """Ask whether to run it.
 
     Parameters
     ----------
-    told
+    description
         What :func:`whose_code` said.
     how
         What to do where nobody can be asked, such as ``"bknb verify --yes FOLDER"``.
@@ -74,8 +74,8 @@ def ask_to_run(told: str, *, how: str) -> None:
         The answer is no, or nobody can be asked.
     """
     if not sys.stdin.isatty():
-        raise UsageError(f"not run: {told}\nnobody can be asked here; when you trust it: {how}")
-    sys.stdout.write(f"{told}\nrun it? [y/N] ")
+        raise UsageError(f"not run: {description}\nnobody can be asked here; when you trust it: {how}")
+    sys.stdout.write(f"{description}\nrun it? [y/N] ")
     sys.stdout.flush()
     if sys.stdin.readline().strip().lower() not in _YES:
         raise UsageError("not run, as you said")
