@@ -24,9 +24,10 @@ from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.events import subjects
 from bknb.events.listen import drain
+from bknb.market.clock import SystemClock, speed_of
 from bknb.stores.disk import Disk
 from bknb.stores.file_store import FileStore
-from bknb.testing.clocks import SimulatedClock
+from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 from bknb.testing.faults import FaultyDisk
 
 SEED = 36
@@ -283,3 +284,8 @@ def test_a_run_that_is_started_on_a_clock_before_its_saved_minutes_waits_for_the
     ends = [event.signal.id for event in result.events if event.action in ("closed", "cancelled")]
     assert len(ends) == len(set(ends))
     assert set(told(result.run_record.records.ends)) <= set(undisturbed())
+
+
+def test_the_speed_of_a_clock_is_its_own_or_that_of_real_time() -> None:
+    assert speed_of(SystemClock()) == speed_of(SimulatedClock(0)) == 1.0
+    assert speed_of(AcceleratedClock(0, speed=600)) == 600

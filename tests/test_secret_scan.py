@@ -211,6 +211,41 @@ def test_parquet_that_is_too_large_once_read_is_refused(
         list(carriers.texts_of_bytes(path.read_bytes(), "a.parquet", limit=100_000))
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        [["x" * 100_000] * 3_000],
+        [{"inner": ["x" * 100_000] * 3_000}],
+        [[{"note": "x" * 100_000}] * 3_000],
+    ],
+    ids=["list", "list in a struct", "structs in a list"],
+)
+def test_a_large_value_that_a_nested_column_repeats_is_not_written_out(tmp_path: Path, values: list[Any]) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"note": values}), path, compression="zstd")
+    del values
+    pool, whole = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        with pytest.raises(carriers.Unreadable, match="too large to scan: more than 10,000,000 bytes"):
+            list(carriers.texts_of_file(path, "a.parquet", limit=10_000_000))
+    finally:
+        pa.set_memory_pool(whole)
+    assert pool.max_memory() < 20_000_000  # written out it is 300 MB
+
+
+def test_a_secret_in_a_nested_column_of_parquet_is_found(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = [{"api_key": made_up(88), "tags": ["a", "a"]}, {"api_key": None, "tags": []}]
+    parquet.write_table(pa.table({"note": rows}), tmp_path / "a.parquet")
+    assert "a.parquet, column note, line" in refused(tmp_path / "a.parquet", limit=100_000)
+
+
 @pytest.mark.slow
 def test_a_secret_across_the_edge_of_two_pieces_is_found(tmp_path: Path) -> None:
     secret = f"api_key = '{made_up(92)}'"

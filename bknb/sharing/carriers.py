@@ -185,12 +185,11 @@ def _texts_of_parquet(file: IO[bytes], name: str, budget: _Budget) -> Iterator[t
     except ImportError:
         raise Unreadable("it is a Parquet file, and pyarrow is not installed") from None
     try:
-        fields = [field for field in pq.read_schema(file) if not _is_numeric(field.type)]
-        worded = [field.name for field in fields]
+        worded = [field.name for field in pq.read_schema(file) if not _is_numeric(field.type)]
         file.seek(0)
-        table = pq.ParquetFile(
-            file, read_dictionary=[each.name for each in fields if not pa.types.is_nested(each.type)]
-        )
+        leaves = _byte_leaves(pq.read_metadata(file).schema)
+        file.seek(0)
+        table = pq.ParquetFile(file, read_dictionary=leaves)
         notes = table.metadata.metadata or {}
         budget.take(sum(len(key) + len(value) for key, value in notes.items()))
         yield (
@@ -200,13 +199,14 @@ def _texts_of_parquet(file: IO[bytes], name: str, budget: _Budget) -> Iterator[t
             ),
         )
         budget.take(table.metadata.num_rows * len(worded))  # before anything is decoded
+        budget.take(_nested_values(table.metadata, frozenset(worded)))
         budget.take(_unpacked_bytes(table.metadata, frozenset(worded)))
         for batch in table.iter_batches(columns=worded, batch_size=_ROWS_AT_ONCE) if worded else ():
             for column, values in zip(worded, batch.columns, strict=True):
                 if pa.types.is_dictionary(values.type):
                     values = values.unique()  # noqa: PLW2901
                 else:
-                    budget.take(values.nbytes)
+                    budget.take(_bytes_written_out(values))  # before a repeated value becomes many
                 texts = set(map(str, values.to_pylist()))
                 budget.take(sum(map(len, texts)))
                 yield f"{name}, column {column}", "\n".join(f"{column}: {value}" for value in texts)
@@ -219,6 +219,42 @@ def _unpacked_bytes(metadata: Any, columns: frozenset[str]) -> int:
     groups = (metadata.row_group(at) for at in range(metadata.num_row_groups))
     parts = (group.column(at) for group in groups for at in range(group.num_columns))
     return sum(part.total_uncompressed_size for part in parts if part.path_in_schema.partition(".")[0] in columns)
+
+
+def _byte_leaves(schema: Any) -> list[str]:
+    """Paths of the columns of bytes, at any depth: read as dictionaries, a repeated value is in memory once."""
+    columns = map(schema.column, range(len(schema)))
+    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+
+
+def _nested_values(metadata: Any, columns: frozenset[str]) -> int:
+    """How many values the nested columns of a Parquet file hold, those of a fixed length in bytes, by its metadata."""
+    groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    total = 0
+    for at in range(len(metadata.schema)):
+        column = metadata.schema.column(at)
+        name, nested, _ = column.path.partition(".")
+        if nested and name in columns:
+            total += max(1, column.length) * sum(group.column(at).num_values for group in groups)
+    return total
+
+
+def _bytes_written_out(values: Any) -> int:
+    """Bytes of a pyarrow array of any depth with each value of its dictionaries written out where it stands."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        lengths = pc.binary_length(values.dictionary).cast(pa.int64())
+        return int(pc.sum(lengths.take(values.indices)).as_py() or 0)
+    if pa.types.is_struct(kind):
+        return sum(map(_bytes_written_out, values.flatten()))
+    if pa.types.is_map(kind):
+        return _bytes_written_out(values.keys) + _bytes_written_out(values.items)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _bytes_written_out(values.flatten())
+    return int(values.nbytes)
 
 
 def _is_numeric(kind: Any) -> bool:
