@@ -29,7 +29,7 @@ from ..errors import BrokerError, NotEnoughData, StateError
 from ..events import messages, subjects
 from ..events.listen import adrain
 from ..market.candles import Candles
-from ..market.clock import SystemClock, stopwatch
+from ..market.clock import SystemClock, speed_of, stopwatch
 from ..market.outside import outside_of
 from ..market.series import Series
 from ..market.window import Window
@@ -462,7 +462,7 @@ class LiveRun:
     @property
     def _late_after_ms(self) -> int:
         """How long (ms of the clock) after its moment a decision is late: a minute, on a faster clock a real minute."""
-        return round(MINUTE_MS * max(1.0, getattr(self.plan.clock, "speed", 1.0)))
+        return round(MINUTE_MS * max(1.0, speed_of(self.plan.clock)))
 
     def _decided_at(self, when: int, _order: OrderRole) -> int:
         """The time of the clock (UTC ms) at a decision for the moment ``when`` (UTC ms); in time, it is the moment.
