@@ -23,13 +23,14 @@ def test_days_with_every_fault_are_those_of_the_backtest(folder_in_memory: Path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["wrong"] == []
+    assert found["entries stopped"] == []
     assert found["trades"] > 30
+    assert found["carried out late"] > 5
     assert {"kill", "stop", "until"} <= set(found["lives"])
     assert {"raises", "answers nothing", "disk"} <= {name for name, count in found["trouble"].items() if count}
-    assert {"state", "broker", "strategy"} <= set(found["errors"])
+    assert {"state", "broker", "strategy", "late"} <= set(found["errors"])
     assert found["never came"] > 10
-    assert (
-        found["files"] <= 6 * PAIRS + 2
-    )  # of each run position, entry, milestones, orders, ends; the lock, and places
+    # of each run position, entry, milestones, orders, ends in two parts, holes, late orders; the lock, and places
+    assert found["files"] <= 8 * PAIRS + 2
     assert found["leftovers"] == []
     assert found["MB that came in a life"] < 30
