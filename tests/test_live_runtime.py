@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from order_events import WHERE, held
 from scenarios import MINUTE, ORIGIN, source
 from test_live import HeldClock, always, start, story
 from worlds import LENGTH, SETTINGS, signals, walk
@@ -20,7 +21,7 @@ from worlds import LENGTH, SETTINGS, signals, walk
 import bknb
 from bknb.domain.lifecycle import signals_of
 from bknb.domain.recovery import SavedPlaces, SavedSchedule, SavedSignal, restore
-from bknb.domain.signal import Rejected
+from bknb.domain.signal import Milestone, Rejected
 from bknb.engine.records import Records
 from bknb.live.runtime import RUNTIME
 from bknb.market.candles import Candles
@@ -373,7 +374,7 @@ def test_no_place_is_free_on_the_disk_while_its_position_is_open_there() -> None
     assert store.free == []
 
 
-def test_warnings_and_rejections_of_a_live_run_are_bounded() -> None:
+def test_milestones_warnings_and_rejections_of_a_live_run_are_bounded() -> None:
     records = Records(_limit=10)
     for minute in range(1_000):
         records.add(
@@ -381,9 +382,11 @@ def test_warnings_and_rejections_of_a_live_run_are_bounded() -> None:
                      reasons=(), signal="")
         )  # fmt: skip
         records.warn(f"warning {minute}")
+        records.add(Milestone(**WHERE, when=minute, price=101.0, side="profit", level=10, signal=held("a")))
     assert 10 <= len(records.rejected) <= 20
     assert 10 <= len(records.warnings) <= 20
-    assert records.rejected[-1].when == 999
+    assert 10 <= len(records.milestones) <= 20
+    assert records.rejected[-1].when == records.milestones[-1].when == 999
     assert len(Records(_limit=10).snapshot().warnings) == 0
 
 

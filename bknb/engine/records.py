@@ -70,7 +70,7 @@ class Records:
     late: dict[Decision, int] = field(default_factory=dict)
     holes: list[tuple[int, int]] = field(default_factory=list)  # [first, end) of minutes a live run went on without, ms
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
-    _limit: int | None = None  # of warnings, rejections and refusals; events are never dropped
+    _limit: int | None = None  # of milestones, warnings, rejections and refusals; events are never dropped
 
     def warn(self, text: str) -> None:
         """Add a warning."""
@@ -87,7 +87,7 @@ class Records:
             case Idle() | Active():
                 return
             case Milestone():
-                self.milestones.append(event)
+                self._append(self.milestones, event)
                 return
             case Rejected():
                 self._append(self.rejected, event)

@@ -47,7 +47,8 @@ T = TypeVar("T")
 
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …
 _GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end of the minute within this time
-_MAX_NOTES: Final = 1_000  # refusals, rejections and warnings held in memory of a run that goes on for months
+_MAX_NOTES: Final = 1_000
+"""Milestones, refusals, rejections and warnings held in memory of a run that goes on for months, of each at least."""
 
 _LISTENER_SECONDS: Final = 10.0  # a run that ends waits so long for its listeners; the rest is told again
 _SETTLE_SECONDS: Final = 60.0  # the broker has this long for the last orders; the next start finds the rest

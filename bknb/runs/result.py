@@ -69,7 +69,7 @@ class Result:
     events : list
         ``Scheduled``, ``Opened``, ``Closed`` and ``Cancelled`` in order.
     milestones : list of Milestone
-        Partial milestones in order.
+        Partial milestones in order; of a live run the newest, at least 1 000.
     warnings : list of str
         What a reader of the numbers should know.
     stopped : bool
