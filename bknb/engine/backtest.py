@@ -144,14 +144,7 @@ class BacktestRun:
         loop = self._make_loop(window, plan.strategy if lookup is None else replace(plan.strategy, ask=lookup))
         averages = window.average_prices(plan.symbol)
         walk = MinuteWalk(series, averages, loop, start=plan.frame.start, every_minute=self._every_minute)
-        questions = Questions(
-            series,
-            start=plan.frame.start,
-            step_ms=interval_ms(plan.frame.interval),
-            slot_ms=interval_ms(plan.strategy.interval),
-            sessions=window.sessions,
-            count=plan.settings.avg_price_candles_count,
-        )
+        questions = self.questions(series, window)
         async with time_limited(loop, plan.settings.max_signal_generation_seconds):
             async for result in self._walk(walk, questions, loop):
                 yield result
@@ -159,6 +152,18 @@ class BacktestRun:
         self.seconds = stopwatch() - began
         self._report(self.processed if self.stopped else self.total)
         self._time("backtest_total", self.seconds)
+
+    def questions(self, series: Series, window: Window) -> Questions:
+        """Return the moments at which the strategy can be asked over the minutes of a series."""
+        plan = self.plan
+        return Questions(
+            series,
+            start=plan.frame.start,
+            step_ms=interval_ms(plan.frame.interval),
+            slot_ms=interval_ms(plan.strategy.interval),
+            sessions=window.sessions,
+            count=plan.settings.avg_price_candles_count,
+        )
 
     async def through(self) -> None:
         """Run to the end; what happened is in ``records``."""

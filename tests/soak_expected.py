@@ -1,0 +1,237 @@
+"""What a soak must come to: the results of backtests that nothing disturbed, each told, and nothing open unwatched."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from bisect import bisect_left, bisect_right
+from copy import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from scenarios import MINUTE
+from soak_world import (
+    ASKED,
+    AT_THE_END,
+    ORDERS,
+    QUANTITY,
+    RECEIVED,
+    SETTINGS,
+    SLOT,
+    STOPPED,
+    Market,
+    Soak,
+    model_of,
+    not_on_some_minutes,
+    strategy,
+)
+
+import bknb
+from bknb.brokers.paper_broker import PaperBroker
+from bknb.domain.lateness import Decision
+from bknb.domain.lifecycle import State, signals_of
+from bknb.domain.recovery import Owner
+from bknb.domain.signal import Cancelled, Closed
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.minute_walk import Questions
+from bknb.engine.plan import Plan, plan_backtest
+from bknb.live.ended_journal import EndedJournal
+from bknb.live.persistence import StateSaver
+from bknb.market.series import Series
+from bknb.market.window import Window
+from bknb.stores.file_store import FileStore
+
+
+def plain(end: Any) -> dict[str, Any]:
+    """An end without what must differ between live and backtest."""
+    return msgspec.to_builtins(msgspec.structs.replace(end, mode="live", frame=None))  # type: ignore[no-any-return]
+
+
+class LeftOut:
+    """The moments (UTC ms) at which a live run asked its strategy nothing because account and record disagreed.
+
+    It says when a disagreement begins, and it is over when it asks again. Meanwhile it cancels what waits: a run that
+    had not asked for that either is the same.
+    """
+
+    def __init__(self, soak: Soak, symbol: str, ends: list[Closed | Cancelled]) -> None:
+        self._asked = moments(soak.folder / ASKED, symbol)
+        self._stopped = moments(soak.folder / STOPPED, symbol)
+        self._halted = {each.signal.scheduled_at: each.when for each in ends if is_halted(each)}
+
+    def __contains__(self, when: int) -> bool:
+        if when in self._halted:
+            return True
+        place = bisect_left(self._asked, when)
+        if place < len(self._asked) and self._asked[place] == when:
+            return False
+        stops = bisect_right(self._stopped, when)
+        has_stopped = stops > 0 and place == bisect_right(self._asked, self._stopped[stops - 1])
+        return has_stopped or any(since < when <= until for since, until in self._halted.items())
+
+
+def is_halted(end: Closed | Cancelled) -> bool:
+    return isinstance(end, Cancelled) and end.reason == "disagreement"
+
+
+class Asked(Questions):
+    """The moments of a backtest without those that a live run left out; ``left_out`` counts these, once per slot."""
+
+    def __init__(self, every: Questions, left_out: LeftOut) -> None:
+        self._every, self._left_out = every, left_out
+        self.left_out = 0
+
+    def first(self, earliest: int) -> int | None:
+        return self._but_left_out(self._every.first(earliest))
+
+    def next(self, *, after: int, asked: int) -> int | None:
+        return self._but_left_out(self._every.next(after=after, asked=asked))
+
+    def _but_left_out(self, when: int | None) -> int | None:
+        slot = None
+        while when is not None and when in self._left_out:
+            self.left_out += when // SLOT != slot
+            slot = when // SLOT
+            when = self._every.first(when + MINUTE)
+        return when
+
+
+class Undisturbed(BacktestRun):
+    """A backtest whose strategy is not asked at some moments."""
+
+    asked: Asked
+
+    def __init__(self, plan: Plan, *, late: dict[Decision, int], left_out: LeftOut) -> None:
+        super().__init__(plan, late=late)
+        self._left_out = left_out
+
+    def questions(self, series: Series, window: Window) -> Asked:
+        self.asked = Asked(super().questions(series, window), self._left_out)
+        return self.asked
+
+
+def moments(path: Path, symbol: str) -> list[int]:
+    """The moments (UTC ms) that a file has for a symbol, in order."""
+    lines = (line.split() for line in path.read_text().splitlines())
+    return sorted({int(when) for name, when in lines if name == symbol})
+
+
+def undisturbed(
+    soak: Soak,
+    market: Market,
+    symbol: str,
+    *,
+    begun: int,
+    late: dict[Decision, int],
+    holes: list[tuple[int, int]],
+    left_out: LeftOut,
+) -> Undisturbed:
+    """A finished backtest from ``begun`` (UTC ms) on.
+
+    Orders that were late are late there, too; the minutes of holes are missing, and the questions that were left out.
+    """
+    known = market.candles[symbol]
+    there = np.ones(len(known), dtype=bool)
+    for first, end in holes:
+        there &= (known.timestamp < first) | (known.timestamp >= end)
+    market = copy(market)
+    market.candles = {symbol: known.take(there)}
+    plan = plan_backtest(
+        symbol,
+        strategy=strategy(soak.seed, symbol),
+        exchange=market,
+        frame=(begun, soak.end),
+        settings=SETTINGS,
+        allow_gaps=True,
+    )
+    run = Undisturbed(plan, late=late, left_out=left_out)
+    asyncio.run(run.through())
+    return run
+
+
+@dataclass
+class Compared:
+    """What backtests have, and what the live runs have otherwise."""
+
+    trades: int = 0
+    late: int = 0
+    halted: int = 0
+    left_out: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def compare(soak: Soak, market: Market, begun: dict[str, int]) -> Compared:
+    """Compare the live runs with undisturbed backtests.
+
+    ``begun`` has the moment (UTC ms) of the first start of each run that left something on the disk.
+    """
+    compared = Compared()
+    bknb.add_risk("picky", validations=[not_on_some_minutes])
+    received = set((soak.folder / RECEIVED).read_text().splitlines())
+    paper = PaperBroker(journal=soak.folder / ORDERS)
+    with FileStore(soak.folder / "state") as store:
+        for symbol in market.symbols:
+            compare_one(soak, market, symbol, store, paper, begun=begun[symbol], received=received, compared=compared)
+    return compared
+
+
+def compare_one(
+    soak: Soak,
+    market: Market,
+    symbol: str,
+    store: FileStore,
+    paper: PaperBroker,
+    *,
+    begun: int,
+    received: set[str],
+    compared: Compared,
+) -> None:
+    """Add to ``compared`` what one live run has otherwise than its backtest."""
+    owner = Owner(strategy=f"soak-{symbol}", exchange="soak", symbol=symbol, execution=model_of(symbol))
+    saved = StateSaver(store, owner)
+    late, holes = saved.late(), [hole for hole in saved.holes() if hole[0] >= begun]
+    ends = EndedJournal(store, (owner.strategy, symbol)).load()
+    left_out = LeftOut(soak, symbol, ends)
+    run = undisturbed(soak, market, symbol, begun=begun, late=late, holes=holes, left_out=left_out)
+    last = soak.end - AT_THE_END
+    expected = [plain(end) for end in run.records.ends if end.when < last]
+    found = [plain(end) for end in ends if end.when < last and not is_halted(end)]
+    compared.trades += len(run.records.closed)
+    compared.late += len(late)
+    compared.halted += sum(map(is_halted, ends))
+    compared.left_out += run.asked.left_out
+    wrong: list[str] = []
+    if found != expected:
+        others = [end for end in found if end not in expected]
+        missing = [end for end in expected if end not in found]
+        wrong.append(f"{symbol}: {len(missing)} missing {missing[:1]}, {len(others)} others {others[:1]}")
+    unheard = [end for end in ends if end.when < last and f"{end.signal.id} {end.when}" not in received]
+    wrong += [f"{symbol}: nobody heard of {len(unheard)}: {unheard[:1]}"] * bool(unheard)
+    wrong += not_watched(paper, symbol, saved.restore().state)
+    compared.wrong += wrong
+
+
+def not_watched(paper: PaperBroker, symbol: str, state: State) -> list[str]:
+    """What is open at the broker beyond the signals of the record, and is not being closed."""
+    least, most = 0.0, 0.0
+    for signal in signals_of(state):
+        signed = QUANTITY if signal.position == "long" else -QUANTITY
+        least, most = least + min(signed, 0.0), most + max(signed, 0.0)
+    for order in paper.orders.values():
+        if order.symbol == symbol and order.working:
+            rest = order.quantity - order.filled_quantity
+            least, most = (least - rest, most) if order.side == "buy" else (least, most + rest)
+    position = paper.position(symbol)
+    watched = least - 1e-9 <= position <= most + 1e-9
+    return [] if watched else [f"{symbol}: {position} are open at the broker, and the record is {state}"]
+
+
+def orders_sent_twice(soak: Soak) -> list[str]:
+    received: dict[str, int] = {}
+    for line in (soak.folder / ORDERS).read_text().splitlines():
+        order = json.loads(line)
+        received[order["client_id"]] = max(received.get(order["client_id"], 0), order["received"])
+    return [f"{name} was sent {times} times" for name, times in received.items() if times != 1]
