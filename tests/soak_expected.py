@@ -54,20 +54,31 @@ class LeftOut:
     """The moments (UTC ms) at which a live run asked its strategy nothing because account and record disagreed.
 
     It says when a disagreement begins, and it is over when it asks again. Meanwhile it cancels what waits: a run that
-    had not asked for that either is the same.
+    had not asked for that either is the same. What it asked when a disagreement began counts where a signal came of it:
+    an answer that could not be saved is asked for again, and then perhaps left out.
+
+    Parameters
+    ----------
+    soak, symbol
+        Whose moments.
+    ends
+        What ended in the run.
+    decided
+        The moments of all signals of the run.
     """
 
-    def __init__(self, soak: Soak, symbol: str, ends: list[Closed | Cancelled]) -> None:
+    def __init__(self, soak: Soak, symbol: str, ends: list[Closed | Cancelled], decided: set[int]) -> None:
         self._asked = moments(soak.folder / ASKED, symbol)
         self._stopped = moments(soak.folder / STOPPED, symbol)
         self._halted = {each.signal.scheduled_at: each.when for each in ends if is_halted(each)}
+        self._decided = decided
 
     def __contains__(self, when: int) -> bool:
         if when in self._halted:
             return True
         place = bisect_left(self._asked, when)
         if place < len(self._asked) and self._asked[place] == when:
-            return False
+            return when in self._stopped and when not in self._decided
         stops = bisect_right(self._stopped, when)
         has_stopped = stops > 0 and place == bisect_right(self._asked, self._stopped[stops - 1])
         return has_stopped or any(since < when <= until for since, until in self._halted.items())
@@ -194,7 +205,9 @@ def compare_one(
     saved = StateSaver(store, owner)
     late, holes = saved.late(), [hole for hole in saved.holes() if hole[0] >= begun]
     ends = EndedJournal(store, (owner.strategy, symbol)).load()
-    left_out = LeftOut(soak, symbol, ends)
+    state = saved.restore().state
+    decided = {signal.scheduled_at for signal in (*(end.signal for end in ends), *signals_of(state))}
+    left_out = LeftOut(soak, symbol, ends, decided)
     run = undisturbed(soak, market, symbol, begun=begun, late=late, holes=holes, left_out=left_out)
     last = soak.end - AT_THE_END
     expected = [plain(end) for end in run.records.ends if end.when < last]
@@ -210,7 +223,7 @@ def compare_one(
         wrong.append(f"{symbol}: {len(missing)} missing {missing[:1]}, {len(others)} others {others[:1]}")
     unheard = [end for end in ends if end.when < last and f"{end.signal.id} {end.when}" not in received]
     wrong += [f"{symbol}: nobody heard of {len(unheard)}: {unheard[:1]}"] * bool(unheard)
-    wrong += not_watched(paper, symbol, saved.restore().state)
+    wrong += not_watched(paper, symbol, state)
     compared.wrong += wrong
 
 
