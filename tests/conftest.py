@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -63,6 +64,13 @@ def tries_of_fixtures(tmp_path_factory: pytest.TempPathFactory, request: pytest.
     ledger: Path = tmp_path_factory.getbasetemp() / "tries" / f"{request.module.__name__}.jsonl"
     keep_in(ledger)
     return ledger
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _older_objects_are_not_collected() -> None:
+    """Millions of objects, of modules and of tests that are over, would be walked by every collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

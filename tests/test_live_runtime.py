@@ -104,8 +104,9 @@ def test_a_listener_of_the_end_of_a_run_can_start_it_again() -> None:
 
 def test_a_process_ends_although_runs_and_listeners_go_on(tmp_path: Path) -> None:
     code = """
-import threading, bknb
+import threading, bknb, bknb.live.run
 from bknb.testing.clocks import AcceleratedClock
+bknb.live.run._LISTENER_SECONDS = 0.1
 never = threading.Event()
 bknb.listen_signal_live(lambda event: never.wait(), quiet=True)
 task = bknb.Live.background("BTCUSDT", strategy=lambda: print("asked", flush=True), exchange="demo",

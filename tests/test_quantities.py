@@ -495,7 +495,9 @@ def test_an_entry_that_rests_outlives_one_question_without_an_answer(silent: int
     assert any("the broker did not say what became of it" in error.message for error in result.errors)
 
 
-def test_a_closing_order_that_stays_unfilled_is_told_in_a_run() -> None:
+def test_a_closing_order_that_stays_unfilled_is_told_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bknb.live.run._SETTLE_SECONDS", 0.1)  # for the last orders, which here never come to an end
+
     class Stays(PaperBroker):
         async def place(self, order: Order) -> Report:
             found = await super().place(order)
