@@ -6,8 +6,9 @@ another one goes on to the end, and what both left is compared with the undistur
 what was found. A run that has to wait for minutes again after its start decides later than an undisturbed one; where
 minutes are missing, it is compared with a backtest that is told its late decisions.
 
-WHERE is ``disk`` or ``broker``; ``late disk``: the clock sleeps through minutes; ``hole disk`` and ``hole sqlite``:
-some minutes never come, and the exchange raises and answers nothing for some.
+WHERE is ``disk`` or ``broker``, of a short life that has every kind of order; ``late disk``: the clock sleeps through
+minutes; ``hole disk`` and ``hole sqlite``: some minutes never come, and the exchange raises and answers nothing for
+some.
 
 A change of the disk is a rename, a removal, or the moment at which one of them is made to last; what can happen within
 the writing of one file is for the tests of the stores. In SQLite every statement is one.
@@ -22,6 +23,7 @@ import shutil
 import sys
 import threading
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +46,30 @@ from bknb.testing.clocks import SimulatedClock
 from bknb.testing.faults import FaultyDisk
 
 LOADED = (bknb.Live, bknb.add_risk, bknb.brokers.paper)  # once, before anybody is forked
-SEED = 161
-ROWS = walk(SEED)
-MARKET = source(ROWS)  # made once: what every child would need is here before they are forked
-UNTIL = ORIGIN + 75 * MINUTE
+
+
+@dataclass(frozen=True)
+class Script:
+    """The market, the answers and the length of a life."""
+
+    seed: int
+    minutes: int
+    held_minutes: int  # so long one of the listeners hears nothing
+
+    @property
+    def until(self) -> int:
+        return ORIGIN + self.minutes * MINUTE
+
+    @property
+    def held_until(self) -> int:
+        return ORIGIN + self.held_minutes * MINUTE
+
+
+SHORT = Script(seed=9, minutes=36, held_minutes=27)  # every place of it is tried
+LONG = Script(seed=161, minutes=75, held_minutes=55)
+ROWS = {script: walk(script.seed) for script in (SHORT, LONG)}
+MARKETS = {script: source(rows) for script, rows in ROWS.items()}  # what every child needs, before they are forked
 ASLEEP = (ORIGIN + 20 * MINUTE, ORIGIN + 31 * MINUTE)
-HELD_UNTIL = ORIGIN + 55 * MINUTE  # until then one of the listeners hears nothing
 SETTINGS = {"schedule_await_minutes": 12}
 GONE = (14, 15, 33)  # minutes that never come, with holes
 RAISES, NOTHING = range(24, 27), range(42, 49)  # when the exchange raises, and answers nothing
@@ -62,18 +82,27 @@ def one_at_a_time(request: bknb.RiskRequest) -> bool:
     return request.open_position_count == 0
 
 
-def get_signal(when: Any, price: float) -> dict[str, Any] | None:
+def script_of(where: str) -> Script:
+    return SHORT if where in ("disk", "broker") else LONG
+
+
+def strategy_of(script: Script, **more: Any) -> Any:
     """Random signals whose positions end soon, by the clock and in doubt; every third resting entry is a stop entry."""
-    signal = signals(SEED)(when, price)
-    if signal is None:
-        return None
-    signal["minute_estimated_time"] = 1 + signal["minute_estimated_time"] % 8
-    if "price_open" in signal and when.minute % 3 == 0:
-        sign = 1 if signal["position"] == "long" else -1
-        level = price * (1 + sign * 0.003)
-        signal |= {"entry": "stop", "price_open": level, "price_take_profit": level * (1 + sign * 0.02)}
-        signal["price_stop_loss"] = level * (1 - sign * 0.02)
-    return signal
+    drawn = signals(script.seed)
+
+    def get_signal(when: Any, price: float) -> dict[str, Any] | None:
+        signal = drawn(when, price)
+        if signal is None:
+            return None
+        signal["minute_estimated_time"] = 1 + signal["minute_estimated_time"] % 8
+        if "price_open" in signal and when.minute % 3 == 0:
+            sign = 1 if signal["position"] == "long" else -1
+            level = price * (1 + sign * 0.003)
+            signal |= {"entry": "stop", "price_open": level, "price_take_profit": level * (1 + sign * 0.02)}
+            signal["price_stop_loss"] = level * (1 - sign * 0.02)
+        return signal
+
+    return bknb.add_strategy("life", interval="1m", get_signal=get_signal, risk="one", **more)
 
 
 class Clock(SimulatedClock):
@@ -82,16 +111,16 @@ class Clock(SimulatedClock):
     With ``kept``, a file, it goes on where the clock of the last process was.
     """
 
-    def __init__(self, *, free: threading.Event, asleep: bool = False, kept: Path | None = None) -> None:
+    def __init__(self, *, free: threading.Event, free_at: int, asleep: bool = False, kept: Path | None = None) -> None:
         super().__init__(int(kept.read_text()) if kept is not None and kept.exists() else ORIGIN)
-        self.free = free
+        self.free, self.free_at = free, free_at
         self.asleep = asleep
         self.kept = kept
 
     async def sleep_until(self, when: int) -> None:
         if self.kept is not None:
             self.kept.write_text(str(max(when, self.now())))
-        if when >= HELD_UNTIL:
+        if when >= self.free_at:
             self.free.set()
         await super().sleep_until(ASLEEP[1] if self.asleep and ASLEEP[0] < when < ASLEEP[1] else when)
 
@@ -117,7 +146,7 @@ def holed(clock: SimulatedClock) -> Any:
         if minute in NOTHING:
             return []
         end = min(since + limit * MINUTE, clock.now())
-        return [row for row in ROWS if since <= row[0] < end and (row[0] - ORIGIN) // MINUTE not in GONE]
+        return [row for row in ROWS[LONG] if since <= row[0] < end and (row[0] - ORIGIN) // MINUTE not in GONE]
 
     return bknb.add_exchange("holed", get_candles=get_candles, intervals=["1m"])
 
@@ -135,6 +164,7 @@ def line_of(event: Any) -> str:
 def play(folder: Path, where: str, *, at: int | None = None) -> None:
     """One life of the run; what listeners receive is appended to files that survive the process."""
     log, held_log = (os.open(folder / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY) for name in LOGS)
+    script = script_of(where)
     unheard.BESIDE_STATE = 8  # so that results are moved aside in this short life
     free = threading.Event()
 
@@ -150,19 +180,19 @@ def play(folder: Path, where: str, *, at: int | None = None) -> None:
         bknb.listen_partial_profit(listener)
         bknb.listen_partial_loss(listener)
     bknb.add_risk("one", validations=[one_at_a_time])
-    strategy = bknb.add_strategy("life", interval="1m", get_signal=get_signal, risk="one")
+    strategy = strategy_of(script)
     late, holes = where.startswith("late"), where.startswith("hole")
-    clock = Clock(free=free, asleep=late, kept=folder / "clock" if holes else None)
+    clock = Clock(free=free, free_at=script.held_until, asleep=late, kept=folder / "clock" if holes else None)
     change = at if where.endswith(("disk", "sqlite")) else None
     disk = FaultyDisk(at=change, fault=None if change is None else "kill", only=CHANGES)
     broker = FaultyBroker(bknb.brokers.paper(journal=folder / JOURNAL), at=at if where == "broker" else None)
     task = bknb.Live.background(
         "BTCUSDT",
         strategy=strategy,
-        exchange=holed(clock) if holes else MARKET,
+        exchange=holed(clock) if holes else MARKETS[script],
         settings=SETTINGS | (WITH_HOLES if holes else {}),
         clock=clock,
-        until=UNTIL,
+        until=script.until,
         store=store_of(folder, where, disk=disk),
         broker=broker,
         quantity=QUANTITY,
@@ -185,18 +215,18 @@ def replayed(late: Any) -> list[str]:
     lines: list[str] = []
 
     def receive(event: Any) -> None:
-        if event.when < UNTIL:
+        if event.when < LONG.until:
             lines.append(line_of(event))
 
     names = ("on_schedule", "on_open", "on_close", "on_cancel", "on_partial_profit", "on_partial_loss")
     callbacks = dict.fromkeys(names, receive)
-    strategy = bknb.add_strategy("life", interval="1m", get_signal=get_signal, risk="one", callbacks=callbacks)
-    rows = [row for row in ROWS if (row[0] - ORIGIN) // MINUTE not in GONE]
+    strategy = strategy_of(LONG, callbacks=callbacks)
+    rows = [row for row in ROWS[LONG] if (row[0] - ORIGIN) // MINUTE not in GONE]
     plan = plan_backtest(
         "BTCUSDT",
         strategy=strategy,
         exchange=source(rows),
-        frame=(ORIGIN, UNTIL),
+        frame=(ORIGIN, LONG.until),
         settings=SETTINGS | WITH_HOLES,
         allow_gaps=True,
     )
