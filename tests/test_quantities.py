@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -115,8 +116,10 @@ class Lying(Exchange):
 
 LIES: dict[str, Any] = {
     "twice as much": (lambda report: replace(report, filled_quantity=4.0), "4.0 of 2 are filled"),
-    "no number": (lambda report: replace(report, filled_quantity=math.nan), "nan of 2 are filled"),
-    "a text": (lambda report: replace(report, filled_quantity="2"), "2 of 2 are filled"),
+    "no number": (lambda report: replace(report, filled_quantity=math.nan), "its filled quantity is nan"),
+    "a text": (lambda report: replace(report, filled_quantity="2"), "its filled quantity is '2' (str)"),
+    "an int that no float holds": (lambda report: replace(report, filled_quantity=10**400), "an int of 1329 bits"),
+    "a Decimal": (lambda report: replace(report, filled_quantity=Decimal(2)), "Decimal('2') (Decimal)"),
     "less than nothing": (lambda report: replace(report, filled_quantity=-1.0), "-1.0 of 2 are filled"),
     "filled by nothing": (lambda report: replace(report, filled_quantity=0.0), "it is filled, by 0 of 2"),
     "filled by half": (lambda report: replace(report, filled_quantity=1.0), "it is filled, by 1 of 2"),

@@ -44,6 +44,7 @@ from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State
 from .rounding import EXACT, is_near, is_rounded
 from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal, labels_of
+from .text import readable
 
 Purpose: TypeAlias = Literal["open", "close"]
 Side: TypeAlias = Literal["buy", "sell"]
@@ -443,9 +444,14 @@ def after_report(order: Order, report: Report) -> Order:
         status=order.status if back else report.status,
         filled_quantity=filled,
         average_price=report.average_price if report.filled_quantity >= order.filled_quantity else order.average_price,
-        broker_id=report.broker_id or order.broker_id,
-        note=report.note or order.note,
+        broker_id=_as_text(report.broker_id) or order.broker_id,
+        note=_as_text(report.note) or order.note,
     )
+
+
+def _as_text(value: object) -> str:
+    """What a broker wrote, as text that can be saved: some name orders with numbers, and write None for nothing."""
+    return "" if value is None else readable(str(value))
 
 
 def report_problem(order: Order, report: object) -> str:
@@ -458,17 +464,29 @@ def report_problem(order: Order, report: object) -> str:
         return f"no order has the status {report.status!r:.80}"
     filled, price = report.filled_quantity, report.average_price
     may_be = is_rounded if order.purpose == "open" else is_near  # what is closed was filled, so it is on the step
-    if not (_is_number(filled) and filled >= 0.0) or (filled > order.quantity and not may_be(filled, order.quantity)):
+    if not _is_number(filled):
+        return f"its filled quantity is {_shown(filled)}, and a finite float was expected"
+    if filled < 0.0 or (filled > order.quantity and not may_be(filled, order.quantity)):
         return f"{filled} of {plain_number(order.quantity)} are filled"
     if report.status == "filled" and not may_be(filled, order.quantity):
         return f"it is filled, by {plain_number(filled)} of {plain_number(order.quantity)}"
     if price is not None and not (_is_number(price) and price > 0.0):
-        return f"its average price is {price}"
+        return f"its average price is {_shown(price)}, and a finite float above 0 was expected"
     return ""
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an int that no float can hold
+        return False
+
+
+def _shown(value: object) -> str:
+    """A value as a message shows it, with its type where that is not a number's."""
+    if isinstance(value, int):
+        return f"an int of {value.bit_length()} bits" if not _is_number(value) else str(value)
+    return str(value) if isinstance(value, float) else f"{value!r:.80} ({type(value).__name__})"
 
 
 def order_text(order: Order) -> str:

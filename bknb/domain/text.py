@@ -37,6 +37,24 @@ def text_fault(text: str, *, lines: bool = False) -> str | None:
     return None
 
 
+def readable(text: str) -> str:
+    r"""The text with each letter that cannot be written or shown in its escaped form; lines and tabs stay.
+
+    Examples
+    --------
+    >>> readable("no \ud800, no \x00")
+    'no \\ud800, no \\x00'
+    >>> readable("two\nlines")
+    'two\nlines'
+    """
+    if text_fault(text, lines=True) is None:
+        return text
+    return "".join(
+        letter if text_fault(letter, lines=True) is None else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def without_formula(text: str) -> str:
     """The text as a spreadsheet shows it: what would be a formula gets an apostrophe in front.
 

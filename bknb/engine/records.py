@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from ..domain.lateness import Decision
 from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Milestone, Rejected, RiskRefused, TickResult
+from ..domain.text import readable
 
 N = TypeVar("N")
 
@@ -74,7 +75,7 @@ class Records:
 
     def warn(self, text: str) -> None:
         """Add a warning."""
-        self._append(self.warnings, text)
+        self._append(self.warnings, readable(text))
 
     def _append(self, notes: list[N], note: N) -> None:
         notes.append(note)
@@ -146,6 +147,6 @@ class Records:
 def error_text(error: BaseException) -> str:
     """The text of an error, also of one whose text cannot be had."""
     try:
-        return str(error)
+        return readable(str(error))
     except Exception:  # noqa: BLE001 -- a user's exception may raise in its own text
         return "(it has no text)"

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from ..domain.lifecycle import Reserve, Verdict
 from ..domain.risk import OpenPosition, RiskRequest, place_of
 from ..domain.signal import labels_of
+from ..domain.text import readable
 from ..log import log
 from .registry import Risk
 
@@ -68,7 +69,7 @@ class RiskBook:
             await self._call_back("on_allowed" if note is None else "on_rejected", request)
         finally:
             self._one_at_a_time.release()
-        return Verdict(note is None, note or "", len(others))
+        return Verdict(note is None, readable(note or ""), len(others))
 
     async def _refusal(self, request: RiskRequest) -> str | None:
         """The note of the first rule that refuses, or ``None``."""

@@ -550,7 +550,7 @@ class OrderDesk:
         """How much to trade, in base currency, or why that is unknown; that is reported."""
         try:
             return _checked(self._quantity(signal) if callable(self._quantity) else self._quantity)
-        except Exception as error:  # noqa: BLE001 -- the user's function of the quantity raised
+        except BaseException as error:  # noqa: BLE001 -- whatever the user's function raises, exit() too, ends no run
             why = _named(error)
             self._report_problem(
                 "broker", f"{signal.id!r} is not traded, only watched: its quantity could not be worked out: {why}"

@@ -371,7 +371,9 @@ class LiveRun:
 
     def _on_order_problem(self, kind: str, message: str) -> None:
         failure: FailureKind = "state" if kind == "state" else "broker"
-        self._strategy_loop.fail(failure, BrokerError(message) if failure == "broker" else StateError(message), None)
+        error = BrokerError(message) if failure == "broker" else StateError(message)
+        is_new = self._troubles.is_new(failure, message, self.plan.clock.now())
+        self._strategy_loop.fail(failure, error, None, emit=is_new)
 
     def _make_loop(self, state: State) -> StrategyLoop:
         plan, risk = self.plan, self.plan.strategy.risk
