@@ -27,7 +27,7 @@ LATE_SHAPES = SHAPES - {"stop that waited"} | {"stop at its first open"}
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
 @pytest.mark.parametrize(
     ("where", "points", "step"),
-    [("disk", 250, 1), ("broker", 30, 1), ("late disk", 60, 4), ("hole disk", 30, 10), ("hole sqlite", 30, 7)],
+    [("disk", 250, 1), ("broker", 30, 1), ("late disk", 60, 7), ("hole disk", 30, 11), ("hole sqlite", 30, 7)],
 )
 def test_a_live_run_killed_at_any_write_resumes_equal(
     folder_in_memory: Path, where: str, points: int, step: int
