@@ -420,7 +420,7 @@ def test_a_lag_is_told_to_every_run_that_goes_on() -> None:
         task = start("w", clock=Held(ORIGIN), until=None)
         assert asked.wait(20)
         assert RUNTIME.lag is not None
-        RUNTIME.lag._tell("it is blocked")
+        RUNTIME.lag._notify("it is blocked")
         task.stop(now=True)
         result = task.result(20)
     assert [error.kind for error in result.errors] == ["lag"]
