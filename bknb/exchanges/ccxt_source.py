@@ -125,6 +125,7 @@ class CcxtSource:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._retry_policy = _checked(patience)
+        self.own_patience = True  # it limits and repeats its calls itself
         self._ccxt = _package()
         if exchange not in self._ccxt.exchanges:
             raise UnknownName("exchange of ccxt", exchange, known=sorted(self._ccxt.exchanges))

@@ -18,6 +18,7 @@ from ..domain.html import Html, element, elements, fragment
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.ranges import Range, Ranges, length, merged
 from ..engine.build import as_moment
+from ..engine.plan import checked_symbol
 from ..engine.resolve import resolve_exchange, resolve_frame
 from ..errors import UnknownName, UsageError
 from ..frontend import frontend
@@ -285,7 +286,7 @@ def as_symbols(symbols: str | Iterable[str]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in given))
     if not names or not all(names):
         raise UsageError(f"symbols must be names such as 'BTCUSDT' or ['BTCUSDT', 'ETHUSDT'], got {symbols!r}")
-    return names
+    return tuple(checked_symbol(name) for name in names)
 
 
 @dataclass(slots=True)

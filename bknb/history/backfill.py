@@ -12,6 +12,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,12 +23,12 @@ from ..domain.interval import DAY_MS, ceil_to, floor_to
 from ..domain.ranges import Range, merged
 from ..errors import BadCandle
 from ..market.candles import Candles
-from ..market.outside import candles_from
 from ..market.paging import Paging
 from ..market.quality import CandleRequest, audit
 from ..market.sessions import Sessions, sessions_of
 from ..ports import CandleSource
 from .answer_faults import LACKED_CANDLES, SINCE_IGNORED, AnswerFaults
+from .asking import asked_candles, check_length
 from .evidence import ENOUGH, Evidence, holes_in, question_about
 from .partition import SeriesName, periods
 from .store import CandleStore, Stored, runs, united
@@ -120,7 +121,7 @@ class Backfill:
         on_progress: Callable[[int, int], object] | None = None,
     ) -> None:
         self._source = source
-        self._symbol = symbol
+        self._ask = partial(asked_candles, source, symbol, settings=settings)
         self._sessions: Sessions | None = sessions_of(source)
         self._store = store
         self._series = series
@@ -166,8 +167,7 @@ class Backfill:
         while (page := paging.next()) is not None:
             if page.interval is not None:
                 self.result.count_request()
-                longer = await candles_from(self._source, self._symbol, page.interval, page.since, page.limit)
-                paging.longer(longer.timestamp)
+                paging.longer((await self._ask(page.interval, page.since, page.limit)).timestamp)
                 continue
             candles = await self._answer(page.since, page.limit, evidence)
             inside = _between(candles, since, until)
@@ -188,7 +188,7 @@ class Backfill:
         end = floor_to(self._now, self._series.step)
         for last in (False, True):
             self.result.count_request()
-            answer = await candles_from(self._source, self._symbol, self._series.interval, at, limit)
+            answer = await self._ask(self._series.interval, at, limit)
             try:
                 candles = self._usable(answer, at, end)
                 break
@@ -197,7 +197,7 @@ class Backfill:
                     raise
                 # An answer may be garbled in transit; the same twice is the exchange's.
         if len(candles) or not len(answer) or int(answer.timestamp.max()) >= end:
-            evidence.answered(at, limit, candles.timestamp)
+            evidence.answered(at, limit, candles.timestamp, oldest=int(answer.timestamp.min(initial=at)))
         else:
             self._faults.unusable(SINCE_IGNORED, at)
         return candles
@@ -209,6 +209,7 @@ class Backfill:
                 f"{asked}: asked for {utc_text(at)}, got the open time {int(times.min())}\n"
                 "these times look like seconds: multiply them by 1000"
             )
+        check_length(times, self._series.step, asked)
         candles, repairs = audit(_between(answer, at, end), asked, settings=self._settings, now=self._now)
         for repair in repairs:
             noun = "candle" if repair.count == 1 else "candles"
@@ -329,8 +330,7 @@ class Backfill:
         if self._series.step >= DAY_MS or "1d" not in (self._source.intervals or ()) or first >= end:
             return False
         self.result.count_request()
-        days = await candles_from(self._source, self._symbol, "1d", first, (end - first) // DAY_MS)
-        return bool(len(_between(days, first, end)))
+        return len(_between(await self._ask("1d", first, (end - first) // DAY_MS), first, end)) > 0
 
     async def _times(self, since: int, until: int) -> NDArray[np.int64]:
         """The open times of what is stored in a range, and shortly before it."""

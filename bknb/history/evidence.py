@@ -79,8 +79,12 @@ class Evidence:
         self._jumps = False  # the source answers the next candles there are, however far away
         self.newest = -1
 
-    def answered(self, since: int, limit: int, times: NDArray[np.int64]) -> None:
-        """An answer to the question for ``limit`` candles from ``since`` on; ``times`` ascend, from ``since``."""
+    def answered(self, since: int, limit: int, times: NDArray[np.int64], *, oldest: int | None = None) -> None:
+        """An answer to the question for ``limit`` candles from ``since`` on; ``times`` ascend, from ``since``.
+
+        One whose ``oldest`` candle (UTC ms) lies more than a step before the question was not made for it: where it
+        begins and ends shows nothing.
+        """
         end = since + limit * self._step
         if not len(times):
             self._empty[since] = end
@@ -91,6 +95,8 @@ class Evidence:
         self._jumps = self._jumps or last >= end
         for hole in gaps(times, self._step):
             self._inside[hole].add(first)
+        if oldest is not None and oldest < since - self._step:
+            return
         if first > since:
             self._leading[first].append(_Leading(since, last, len(times)))
         if last + self._step < end:

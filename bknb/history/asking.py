@@ -1,0 +1,86 @@
+"""One question to a source, with a limit of time and more than one attempt, and whether the answer has its interval."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ..domain.formatting import utc_text
+from ..domain.interval import INTERVAL_MS, MINUTE_MS, interval_ms
+from ..domain.retry import GiveUp, Patience, attempts_text
+from ..domain.text import readable
+from ..errors import BadCandle, BknbError, DataError
+from ..market.outside import candles_from
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..config import Settings
+    from ..market.candles import Candles
+    from ..ports import CandleSource
+
+_ENOUGH_STEPS: Final = 9  # so many equal steps between candles are no chance
+
+
+async def asked_candles(
+    source: CandleSource, symbol: str, interval: str, since: int, limit: int, *, settings: Settings
+) -> Candles:
+    """Up to ``limit`` candles of a source from ``since`` on (UTC ms).
+
+    A source with ``own_patience`` limits and repeats its calls itself; any other is given up after
+    ``settings.get_candles_timeout_seconds``, and asked ``settings.get_candles_retry_count`` times.
+
+    Raises
+    ------
+    DataError
+        No attempt was answered.
+    """
+    if getattr(source, "own_patience", False):
+        return await candles_from(source, symbol, interval, since, limit)
+    delay_ms, seconds = settings.get_candles_retry_delay_ms, settings.get_candles_timeout_seconds
+    policy = Patience(
+        attempts=max(1, settings.get_candles_retry_count), first_pause_ms=delay_ms, longest_pause_ms=delay_ms
+    )
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                return await candles_from(source, symbol, interval, since, limit)
+        except BknbError:
+            raise  # trying again cannot help
+        except Exception as error:
+            late = isinstance(error, TimeoutError) and deadline.expired()
+            why = f"it did not answer within {seconds:g} s" if late else readable(str(error))
+            pause = policy.after(attempt)
+            if isinstance(pause, GiveUp):
+                end = utc_text(since + limit * interval_ms(interval))
+                raise DataError(
+                    f"{symbol} {interval} from {source.name!r}: no answer for {utc_text(since)} .. {end} after "
+                    f"{attempts_text(attempt)}\nthe last one failed with {type(error).__name__}: {why}"
+                ) from error
+        await asyncio.sleep(pause / 1000)
+
+
+def check_length(times: NDArray[np.int64], step: int, asked: object) -> None:
+    """Raise ``BadCandle`` for candles that all lie the same multiple of ``step`` (ms) apart: they are longer ones.
+
+    Examples
+    --------
+    >>> check_length(np.arange(0, 3_600_000, 300_000), 60_000, "BTCUSDT 1m from 'mine'")
+    Traceback (most recent call last):
+        ...
+    bknb.errors.BadCandle: BTCUSDT 1m from 'mine': each of 12 candles lies 5 minutes behind the one before it
+    they are 5m candles; the source must answer the interval it is asked for
+    """
+    steps = np.diff(np.unique(times))
+    if len(steps) < _ENOUGH_STEPS or steps.min() != steps.max() or steps[0] <= step:
+        return
+    found = int(steps[0])
+    name = next((name for name, length in INTERVAL_MS.items() if length == found), f"{found // MINUTE_MS}-minute")
+    raise BadCandle(
+        f"{asked}: each of {len(steps) + 1} candles lies {found // MINUTE_MS} minutes behind the one before it\n"
+        f"they are {name} candles; the source must answer the interval it is asked for"
+    )
