@@ -69,7 +69,7 @@ def test_a_source_that_answers_longer_candles_is_refused_with_their_length(tmp_p
 
 def test_a_source_that_takes_since_for_the_end_proves_nothing(tmp_path: Path) -> None:
     def before(asked: int, since: int, limit: int) -> list[int]:
-        return [at for at in every(MINUTE, max(T0, since - limit * MINUTE), limit)]
+        return every(MINUTE, max(T0, since - limit * MINUTE), limit)
 
     series = downloaded(Market(before), tmp_path).series[0]
     assert series.absent == ()

@@ -25,6 +25,7 @@ import bknb
 from bknb import cli
 from bknb.engine.registry import Exchange, registry
 from bknb.exchanges.bundle import Bundle, Record, csv_bytes, read_manifest
+from bknb.exchanges.received_paths import inside
 from bknb.market.candles import Candles
 from bknb.sharing import recorder, secrets
 from bknb.sharing.folder import SharedFolder
@@ -581,6 +582,19 @@ def test_a_link_that_leaves_a_received_folder_is_refused(tmp_path: Path) -> None
     (folder / "a.ipynb").symlink_to(tmp_path / "elsewhere.ipynb")
     with pytest.raises(bknb.StateError, match=r"names 'a\.ipynb', a link to .* not inside it"):
         bknb.verify_notebook(folder, yes=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_in_a_received_folder_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    (folder / "bknb-share.json").write_text(json.dumps({"notebook": "a.ipynb"}))
+    os.mkfifo(folder / "prices.csv")
+    with pytest.raises(bknb.StateError, match=r"holds 'prices\.csv', which is no file"):
+        bknb.verify_notebook(folder, yes=True)
+    with pytest.raises(bknb.StateError, match=r"names 'prices\.csv', which is no file"):
+        inside(folder, "prices.csv")
+    assert inside(folder, "x" * 5000).name == "x" * 5000
 
 
 @pytest.mark.kernel

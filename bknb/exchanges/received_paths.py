@@ -22,7 +22,7 @@ def inside(folder: Path, name: str) -> Path:
     ------
     StateError
         The name is absolute, holds ``..``, a drive, a device, a backslash or a control character, or is a link that
-        leads outside.
+        leads outside, or what it names is neither a file nor a folder, such as a pipe.
 
     Examples
     --------
@@ -41,16 +41,18 @@ def inside(folder: Path, name: str) -> Path:
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise _refused(folder, f"names {name!r}, a link to {path.resolve()}, which is not inside it")
+    if _is_special(path):
+        raise _refused(folder, f"names {name!r}, which is no file: reading it might never end")
     return path
 
 
 def check_links(folder: Path) -> None:
-    """Refuse a received folder with a link that leads outside; a virtual environment made in it is passed over.
+    """Refuse a received folder with a link that leads outside, or a pipe; an environment made in it is passed over.
 
     Raises
     ------
     StateError
-        There is such a link.
+        There is such a link, or something that is neither a file nor a folder.
     """
     home = folder.resolve()
     for path in _entries(home):
@@ -59,6 +61,16 @@ def check_links(folder: Path) -> None:
                 folder,
                 f"holds {path.relative_to(home).as_posix()!r}, a link to {path.resolve()}, which is not inside it",
             )
+        if _is_special(path):
+            raise _refused(folder, f"holds {path.relative_to(home).as_posix()!r}, which is no file")
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is a pipe, a socket or a device."""
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except OSError:  # a name that is too long: whoever reads it says so
+        return False
 
 
 def _entries(home: Path) -> Iterator[Path]:
