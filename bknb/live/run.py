@@ -51,6 +51,7 @@ _MAX_NOTES: Final = 1_000
 """Milestones, refusals, rejections and warnings held in memory of a run that goes on for months, of each at least."""
 
 _LISTENER_SECONDS: Final = 10.0  # a run that ends waits so long for its listeners; the rest is told again
+_REPEATED: Final = ("strategy", "timeout", "warm-up", "callback")
 _SETTLE_SECONDS: Final = 60.0  # the broker has this long for the last orders; the next start finds the rest
 
 
@@ -87,6 +88,17 @@ class LivePlan:
         return messages.RunLabels(
             symbol=self.symbol, strategy=self.strategy.name, exchange=self.exchange.name, frame=None
         )
+
+
+class _LiveLoop(StrategyLoop):
+    """The strategy loop of a live run: what user code raises again and again is told once, and counted."""
+
+    troubles: Troubles
+
+    def fail(self, kind: FailureKind, error: BaseException, when: int | None, *, emit: bool = True) -> None:
+        if emit and kind in _REPEATED:
+            emit = self.troubles.is_new(kind, type(error).__name__, self.now if when is None else when)
+        super().fail(kind, error, when, emit=emit)
 
 
 class LiveRun:
@@ -393,7 +405,7 @@ class LiveRun:
             quiet=True,
             tick=plan.settings.price_tick,
         )
-        return StrategyLoop(
+        loop = _LiveLoop(
             rules=rules,
             strategy=strategy_outside(plan.strategy, seconds=seconds, callbacks=self._callbacks),
             window=self._window,
@@ -404,6 +416,8 @@ class LiveRun:
             on_event=self._emitted,
             decided_at=self._decided_at,
         )
+        loop.troubles = self._troubles
+        return loop
 
     def _retake_place(self, state: State) -> None:
         """Have the place of what is open or scheduled, also when the saved places were lost."""
