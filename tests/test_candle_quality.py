@@ -93,7 +93,6 @@ def flat(prices: list[float]) -> list[tuple[float, ...]]:
         ([100, 100, 100, 200, 100, 0.1], False),  # also where the maximum alone does not settle it
         ([100, 100, 100, 0.08], False),  # four candles: the mean, 75.02, is the reference
         ([100, 100, 100, 0.07], True),
-        ([100, 100, 100, 100, 100_000_000.0], False),  # nothing is too high
         ([0.05, 0.05, 0.05, 0.05, 100.0, 100.0, 100.0, 100.0], True),  # upper median
         ([0.05, 0.05, 0.05, 0.05, 100.0, 100.0, 100.0], False),
     ],
@@ -104,6 +103,63 @@ def test_anomalously_low_prices(prices: list[float], refused: bool) -> None:  # 
             audited(*flat(prices))
     else:
         assert len(audited(*flat(prices))[0]) == len(prices)
+
+
+@pytest.mark.parametrize(
+    ("prices", "refused"),
+    [
+        ([100, 100, 1e30, 100, 100, 100], 2),
+        ([100, 100, 100_000, 100, 100, 100], None),  # a thousand times, and no more
+        ([100, 100, 100_001, 100, 100, 100], 2),
+        ([100, 1e30, 100], 1),  # fewer than there is a median for
+        ([100, 100, 1e30, 1e30, 1e30, 100, 100, 100], 2),  # several
+        ([100, 100, 100, 100, 1e30], 4),  # the last, the first, and one of two
+        ([1e30, 100, 100, 100, 100], 0),
+        ([100, 1e30], 1),
+        ([100, 100, 100, 100, 100, 1e6, 1e6, 1e6], None),  # a new level
+        ([100, 100, 100, 100, 100, 1e6, 1e6, 5e4], None),  # from which it falls, but not to where it was
+        ([100, 100, 1.7e308, 100, 100], 2),
+    ],
+)
+def test_anomalously_high_prices(prices: list[float], refused: int | None) -> None:
+    if refused is None:
+        assert len(audited(*flat(prices))[0]) == len(prices)
+        return
+    with pytest.raises(BadCandle, match="anomalously high") as caught:
+        audited(*flat(prices))
+    assert caught.value.open_time == START + refused * MINUTE
+
+
+def test_a_low_price_is_not_blamed_on_the_candle_behind_it() -> None:
+    with pytest.raises(BadCandle, match="anomalously low") as caught:
+        audited(*flat([100, 100, 100, 100, 0.05, 100]))
+    assert caught.value.open_time == START + 4 * MINUTE
+    with pytest.raises(BadCandle, match="anomalously low") as caught:
+        audited(*flat([100, 0.05, 100, 100]))
+    assert caught.value.open_time == START + MINUTE
+
+
+def test_a_high_price_is_seen_where_requests_meet() -> None:
+    few = Settings(max_candles_per_request=5)
+    for place in (4, 5):
+        prices = [100.0] * 10
+        prices[place] = 1e30
+        with pytest.raises(BadCandle, match="anomalously high") as caught:
+            audit(Candles.from_rows(flat(prices)), asked(), settings=few)
+        assert caught.value.open_time == START + place * MINUTE
+    with pytest.raises(BadCandle, match="anomalously high"):
+        audit(Candles.from_rows(flat([1e30])), asked(), settings=SETTINGS, before=100.0)
+
+
+@pytest.mark.parametrize(("prices", "refused"), [([100_001], 0), ([0.0999], 0), ([200, 1e30, 1e30], 1), ([9e4], None)])
+def test_new_candles_are_compared_with_the_close_before_them(prices: list[float], refused: int | None) -> None:
+    candles = Candles.from_rows(flat(prices))
+    if refused is None:
+        audit(candles, asked(), settings=SETTINGS, before=100.0, one_by_one=True)
+        return
+    with pytest.raises(BadCandle, match="the close before it") as caught:
+        audit(candles, asked(), settings=SETTINGS, before=100.0, one_by_one=True)
+    assert caught.value.open_time == START + refused * MINUTE
 
 
 def test_the_anomaly_settings_count() -> None:
@@ -118,6 +174,11 @@ def test_a_price_that_grew_for_years_is_no_anomaly() -> None:
     prices = np.geomspace(1e-3, 1e6, 9000)
     candles = Candles.from_rows(flat(prices.tolist()))
     audit(candles, asked(9000), settings=SETTINGS)
+
+
+def test_a_coin_that_grew_a_thousandfold_in_a_year_of_days_is_no_anomaly() -> None:
+    days = np.concatenate([np.geomspace(0.001, 5.0, 300), np.geomspace(5.0, 0.002, 65)])
+    audit(Candles.from_rows(flat(days.tolist())), asked(365), settings=SETTINGS)
 
 
 def test_unsorted_is_sorted() -> None:

@@ -113,3 +113,27 @@ def test_a_download_from_a_source_that_never_answers_ends(get_candles: Any, tmp_
 def test_a_symbol_that_cannot_be_written_is_refused_by_name(symbol: str, tmp_path: Path) -> None:
     with pytest.raises(bknb.UsageError, match="cannot be a symbol"):
         bknb.download(symbol, exchange="demo", start=T0, end=END, folder=tmp_path, progress=False)
+
+
+class OneHigh(Market):
+    """A market whose candle of one minute is answered with a price of 1e30, so many times."""
+
+    def __init__(self, minute: int, times: int) -> None:
+        super().__init__(lambda asked, since, limit: every(MINUTE, since, limit))
+        self.high, self.times = T0 + minute * MINUTE, times
+
+    async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> bknb.Candles:
+        good = await super().get_candles(symbol, interval, since, limit)
+        if self.times <= 0 or self.high not in good.timestamp:
+            return good
+        self.times -= 1
+        rows = zip(good.timestamp.tolist(), good.close.tolist(), strict=True)
+        prices = [(t, 1e30 if t == self.high else price) for t, price in rows]
+        return bknb.Candles.from_rows([(t, p, p, p, p, 5.0) for t, p in prices])
+
+
+@pytest.mark.parametrize("minute", [0, 250, 499, 500, 2999])  # within a page, and where two of them meet
+def test_a_price_of_1e30_is_asked_for_again_and_never_stored(tmp_path: Path, minute: int) -> None:
+    assert downloaded(OneHigh(minute, 1), tmp_path / "once").series[0].candles == 3000
+    with pytest.raises(bknb.BadCandle, match="anomalously high"):
+        downloaded(OneHigh(minute, 10), tmp_path / "always")

@@ -217,6 +217,29 @@ def test_a_bad_candle_is_a_minute_that_has_not_come(bad: Callable[[Rows], Rows])
     assert told.startswith("left out until it is corrected: X 1m from 'holed': ")
 
 
+def high_at_40(rows: Rows) -> Rows:
+    return [(row[0], *(1e30,) * 4, row[5]) if row[0] == at(40) else row for row in rows]
+
+
+def high_from_40_to_43(rows: Rows) -> Rows:
+    return [(row[0], *(1e30,) * 4, row[5]) if at(40) <= row[0] < at(43) else row for row in rows]
+
+
+def low_at_40(rows: Rows) -> Rows:
+    return [(row[0], *(1e-9,) * 4, row[5]) if row[0] == at(40) else row for row in rows]
+
+
+@pytest.mark.parametrize("bad", [high_at_40, high_from_40_to_43, low_at_40])
+def test_a_new_price_that_cannot_be_is_left_out(bad: Callable[[Rows], Rows]) -> None:
+    rows, clock = steps((-10, 50, 100.0), (50, 200, 90.0)), SimulatedClock(at(10))
+    result = lived(spoiled(clock, rows, bad, until=1000), asked_once(20, **LEVELS), clock, until=120)
+    assert ends(result) == ["stop_loss 100 90 @50"]
+    end = 43 if bad is high_from_40_to_43 else 41
+    assert result.run_record.records.holes == [(at(40), at(end))]
+    assert all(text.startswith("left out until it is corrected: X 1m from 'holed': ") for text in result.warnings)
+    assert len(result.warnings) == end - 40
+
+
 def test_a_bad_candle_that_is_corrected_is_worked_on() -> None:
     rows, clock = steps((-10, 40, 100.0), (40, 41, 90.0), (41, 200, 100.0)), SimulatedClock(at(10))
     result = lived(spoiled(clock, rows, nan_at_40, until=45), asked_once(20, **LEVELS), clock, until=120)

@@ -129,7 +129,7 @@ class Backfill:
         self._settled = floor_to(now - settle_ms, series.step)
         self._settings = settings
         self._revise = revise
-        self._on_progress = on_progress if on_progress is not None else _ignore
+        self._on_progress = on_progress if on_progress is not None else lambda _first, _reached: None
         self._parts: list[Candles] = []
         self._marks: list[Range] = []  # absent
         self._doubted: list[Range] = []  # asked about, and not proven
@@ -210,7 +210,11 @@ class Backfill:
                 "these times look like seconds: multiply them by 1000"
             )
         check_length(times, self._series.step, asked)
-        candles, repairs = audit(_between(answer, at, end), asked, settings=self._settings, now=self._now)
+        closes = _between(self._parts[-1], 0, at).close if self._parts else ()
+        before = float(closes[-1]) if len(closes) else None
+        candles, repairs = audit(
+            _between(answer, at, end), asked, settings=self._settings, now=self._now, before=before
+        )
         for repair in repairs:
             noun = "candle" if repair.count == 1 else "candles"
             self.result.notes.append(
@@ -394,7 +398,3 @@ class Backfill:
 
 def _between(candles: Candles, since: int, until: int) -> Candles:
     return candles.take((candles.timestamp >= since) & (candles.timestamp < until))
-
-
-def _ignore(_: int, __: int) -> None:
-    return None

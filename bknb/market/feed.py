@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -103,7 +104,16 @@ class Feed:
         self._notes: tuple[str, ...] = tuple(getattr(source, "warnings", ()))
         self._take_notes: Callable[[], list[str]] | None = getattr(source, "take_notes", None)
 
-    async def fetch(self, symbol: str, interval: str, since: int, until: int, *, continued: bool = False) -> Candles:
+    async def fetch(
+        self,
+        symbol: str,
+        interval: str,
+        since: int,
+        until: int,
+        *,
+        continued: bool = False,
+        before: float | None = None,
+    ) -> Candles:
         """Candles with an open time in ``[since, until)``, oldest first.
 
         Both ends are rounded up to the grid of the interval. Where the data begins later or ends earlier the
@@ -117,6 +127,9 @@ class Feed:
             UTC milliseconds.
         continued
             Whether candles beside this range have come before: an answer without any in it is then no error.
+        before
+            The close of the candle before this range, or of its first one; with it, each candle is compared with the
+            close before it (see :func:`bknb.market.quality.check_anomalies`).
 
         Raises
         ------
@@ -144,11 +157,11 @@ class Feed:
         asked = self.request(symbol, interval, since, until)
         if self._is_native(interval):
             try:
-                return await self._native(asked, now=now, continued=continued)
+                return await self._native(asked, now=now, continued=continued, before=before)
             except _OnlyMinutes:
                 self._only_minutes = True
                 self._warn(f"{self.source.name!r} answers {interval} with 1m candles; bknb resamples them from now on")
-        return await self._resampled(asked, now=now, continued=continued)
+        return await self._resampled(asked, now=now, continued=continued, before=before)
 
     def reach_back(self, when: int, step: int, count: int) -> int:
         """Where the ``count`` newest candles that have closed at ``when`` begin, UTC ms, when none is missing."""
@@ -185,9 +198,11 @@ class Feed:
             f"it has: {' '.join(known)}"
         )
 
-    async def _resampled(self, asked: CandleRequest, *, now: int | None, continued: bool) -> Candles:
+    async def _resampled(
+        self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None
+    ) -> Candles:
         return resample(
-            await self._native(replace(asked, interval="1m"), now=now, continued=continued),
+            await self._native(replace(asked, interval="1m"), now=now, continued=continued, before=before),
             asked.interval,
             allow_gaps=self.allow_gaps,
             since=asked.since,
@@ -195,14 +210,14 @@ class Feed:
             sessions=self.sessions,
         )
 
-    async def _native(self, asked: CandleRequest, *, now: int | None, continued: bool) -> Candles:
+    async def _native(self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None) -> Candles:
         wanted = asked
         unsure = self.source.intervals is None and asked.interval not in self._answers_itself
         if unsure and asked.until - asked.since < 2 * asked.step:
             # One candle alone does not show its length: a function that has only minutes would answer with
             # one minute, and nothing would show it. So ask for the candle before it, too.
             asked = replace(asked, since=asked.since - asked.step)
-        parts, repairs = await self._pages(asked, now=now, continued=continued)
+        parts, repairs = await self._pages(asked, now=now, continued=continued, before=before)
         candles = parts[0] if len(parts) == 1 else Candles.concat(parts)
         if self.sessions is not None:
             candles, left_out = in_sessions(candles, asked, self.sessions)
@@ -212,7 +227,7 @@ class Feed:
         return candles[int(np.searchsorted(candles.timestamp, wanted.since)) :]
 
     async def _pages(
-        self, asked: CandleRequest, *, now: int | None, continued: bool
+        self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None
     ) -> tuple[list[Candles], list[Repair]]:
         parts: list[Candles] = []
         repairs: list[Repair] = []
@@ -243,7 +258,11 @@ class Feed:
                     repairs.append(Repair(rule=rule, count=len(answer), first=int(times.min())))
                 paging.empty()
                 continue
-            candles, found = self._audited(answer, rest, now=now, alone=not (parts or continued))
+            close = float(parts[-1].close[-1]) if parts else before
+            check = partial(
+                audit, asked=rest, settings=self.settings, now=now, before=close, one_by_one=before is not None
+            )
+            candles, found = self._audited(answer, rest, check, alone=not (parts or continued))
             if not len(candles):
                 paging.empty()
             elif paging.found(int(candles.timestamp[0]), int(candles.timestamp[-1])):
@@ -252,11 +271,16 @@ class Feed:
         return parts, repairs
 
     def _audited(
-        self, answer: Candles, asked: CandleRequest, *, now: int | None, alone: bool
+        self,
+        answer: Candles,
+        asked: CandleRequest,
+        check: Callable[[Candles], tuple[Candles, tuple[Repair, ...]]],
+        *,
+        alone: bool,
     ) -> tuple[Candles, tuple[Repair, ...]]:
         for _ in range(_MOST_LEFT_OUT):
             try:
-                return audit(answer, asked, settings=self.settings, now=now)
+                return check(answer)
             except BadCandle as error:
                 good = answer.timestamp != error.open_time
                 if not self._leave_out_bad or error.open_time is None or (alone and not good.any()):
@@ -265,7 +289,7 @@ class Feed:
                 if bad not in self._left_out:
                     self._left_out.add(bad)
                     self._warn(f"left out until it is corrected: {error}")
-        return audit(answer, asked, settings=self.settings, now=now)
+        return check(answer)
 
     def _page_size(self, asked: CandleRequest) -> int:
         limit = self.source.page_limit

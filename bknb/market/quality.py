@@ -11,7 +11,8 @@ duplicate, other values     refused (``BadCandle``)
 off the UTC grid            refused (``BadCandle``)
 not finite, price <= 0,     refused (``BadCandle``)
 volume < 0, high < low, ...
-anomalously low price       refused (``BadCandle``)
+anomalously low or high     refused (``BadCandle``)
+price
 wider spaced than asked     refused (``DataError``)
 missing candles             refused (``GapError``), unless gaps were allowed
 ==========================  =========================================================================
@@ -27,6 +28,7 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import interval_ms
 from ..errors import BadCandle, DataError, NotEnoughData
+from .anomalies import anomalous
 from .candles import Candles
 
 if TYPE_CHECKING:
@@ -102,7 +104,13 @@ class Repair:
 
 
 def audit(
-    candles: Candles, asked: CandleRequest, *, settings: Settings, now: int | None = None
+    candles: Candles,
+    asked: CandleRequest,
+    *,
+    settings: Settings,
+    now: int | None = None,
+    before: float | None = None,
+    one_by_one: bool = False,
 ) -> tuple[Candles, tuple[Repair, ...]]:
     """The candles of an answer that can be used, oldest first, and what had to be repaired.
 
@@ -118,6 +126,8 @@ def audit(
         Supplies the two anomaly settings and the number of candles the reference price is taken over.
     now
         The present, UTC milliseconds; candles that have not closed by then are dropped. ``None`` keeps all.
+    before, one_by_one
+        As in :func:`bknb.market.anomalies.anomalous`.
 
     Raises
     ------
@@ -144,7 +154,7 @@ def audit(
     candles = _sorted(candles, repairs)
     candles = _unique(candles, asked, repairs)
     check_values(candles, asked)
-    check_anomalies(candles, asked, settings=settings)
+    check_anomalies(candles, asked, settings=settings, before=before, one_by_one=one_by_one)
     return candles, tuple(repairs)
 
 
@@ -260,39 +270,24 @@ def check_values(candles: Candles, asked: CandleRequest) -> None:
     _refuse(low > np.minimum(open_, close) * slack, candles, asked, "low must not be above open or close")
 
 
-def check_anomalies(candles: Candles, asked: CandleRequest, *, settings: Settings) -> None:
-    """Raise ``BadCandle`` for prices so low that the candle must be unfinished.
-
-    The reference is the upper median of all prices when there are at least
-    ``get_candles_min_candles_for_median`` candles, else their mean; a price strictly below
-    ``reference / get_candles_price_anomaly_threshold_factor`` is refused. The reference is taken anew for
-    each ``max_candles_per_request`` candles, so that a price that truly grew a thousandfold over the years
-    is not mistaken for an anomaly when a source hands out years at once.
+def check_anomalies(
+    candles: Candles,
+    asked: CandleRequest,
+    *,
+    settings: Settings,
+    before: float | None = None,
+    one_by_one: bool = False,
+) -> None:
+    """Raise ``BadCandle`` for prices no market reaches within one candle: see :func:`bknb.market.anomalies.anomalous`.
 
     Raises
     ------
     BadCandle
         For the first such candle.
     """
-    factor = settings.get_candles_price_anomaly_threshold_factor
-    for start in range(0, len(candles), settings.max_candles_per_request):
-        part = candles[start : start + settings.max_candles_per_request]
-        prices = np.stack(_values(part)[:4])
-        # No median can be above the maximum: nearly always this answers without sorting.
-        if float(prices.min()) * factor >= float(prices.max()):
-            continue
-        flat = prices.ravel()
-        if len(part) >= settings.get_candles_min_candles_for_median:
-            middle = flat.size // 2
-            reference = float(np.partition(flat, middle)[middle])
-        else:
-            reference = float(flat.mean())
-        least = reference / factor
-        rule = (
-            f"anomalously low: below {least:.6g}, a {factor}th of the usual price {reference:.6g}; "
-            "an unfinished candle? fetch it again, or leave it out"
-        )
-        _refuse(prices.min(axis=0) < least, part, asked, rule)
+    found = anomalous(candles, settings=settings, before=before, one_by_one=one_by_one)
+    if found is not None:
+        _refuse(found.bad, found.among, asked, found.rule)
 
 
 def in_sessions(candles: Candles, asked: CandleRequest, sessions: Sessions) -> tuple[Candles, Repair | None]:

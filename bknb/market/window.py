@@ -139,7 +139,10 @@ class Window:
             interval = "1m"
         async with self._loading.setdefault((symbol, interval), asyncio.Lock()):
             series = self._series[symbol, interval]
-            found = await self._feed.fetch(symbol, interval, since - series.step, until, continued=True)
+            place = int(np.searchsorted(series.candles.timestamp, since))
+            close = float(series.candles.close[place - 1]) if place else None
+            first = since - series.step
+            found = await self._feed.fetch(symbol, interval, first, until, continued=True, before=close)
             fresh = found.take(~np.isin(found.timestamp, series.candles.timestamp))
             if not len(fresh):
                 return
@@ -194,7 +197,8 @@ class Window:
         last, end = int(known.timestamp[-1]), floor_to(self.horizon, series.step)
         if self.sessions is not None and self.sessions.next_open(last + series.step, end) >= end:
             return series  # the market has been closed since
-        fresh = (await self._fetch(symbol, interval, last, after=last)).candles
+        close = float(known.close[-1])
+        fresh = (await self._fetch(symbol, interval, last, after=last, before=close)).candles
         behind = int(np.searchsorted(fresh.timestamp, last, side="right"))
         if behind == len(fresh):
             return series  # nothing new yet: what has not arrived is asked for again
@@ -206,10 +210,12 @@ class Window:
             since = int(candles.timestamp[0])
         return Series(candles, step=series.step, since=since, until=end_of(candles, series.step), span=series.span)
 
-    async def _fetch(self, symbol: str, interval: str, since: int, *, after: int | None = None) -> Series:
+    async def _fetch(
+        self, symbol: str, interval: str, since: int, *, after: int | None = None, before: float | None = None
+    ) -> Series:
         step = interval_ms(interval)
         if self._is_native(interval):
-            candles = await self._feed.fetch(symbol, interval, since, self.horizon)
+            candles = await self._feed.fetch(symbol, interval, since, self.horizon, before=before)
         else:
             minutes = await self.load(symbol, "1m", since)
             first = int(np.searchsorted(minutes.candles.timestamp, since))

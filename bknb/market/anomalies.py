@@ -1,0 +1,142 @@
+"""Prices no market reaches within one candle: unfinished candles, and numbers that are no prices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..config import Settings
+    from .candles import Candles
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """Candles whose prices cannot be right.
+
+    Attributes
+    ----------
+    among
+        The candles that were looked at together.
+    bad
+        Which of them are wrong.
+    rule
+        The rule they break, as a sentence.
+    """
+
+    among: Candles
+    bad: NDArray[np.bool_]
+    rule: str
+
+
+def anomalous(
+    candles: Candles, *, settings: Settings, before: float | None = None, one_by_one: bool = False
+) -> Anomaly | None:
+    """The first candles whose prices are too low or too high to be right; ``None``: there are none.
+
+    With ``factor = get_candles_price_anomaly_threshold_factor``, these are:
+
+    * a price strictly below ``reference / factor``: the candle must be unfinished. The reference is the upper median of
+      all prices when there are at least ``get_candles_min_candles_for_median`` candles, else their mean. It is taken
+      anew for each ``max_candles_per_request`` candles;
+    * a price strictly above ``factor`` times the close before and ``factor`` times the open after, also where several
+      such candles follow each other. A last candle is compared with the two before it, a first one with the two after
+      it. Several at the end are a new level of the price, and pass.
+
+    So a price that truly grew a thousandfold over the years is not mistaken for an anomaly.
+
+    Parameters
+    ----------
+    candles
+        Candles of one series, oldest first, with finite prices above 0.
+    settings
+        Supplies the factor, the number of candles from which on there is a median, and the length of a part.
+    before
+        The close of the candle before these, in quote currency; ``None``: unknown.
+    one_by_one
+        Whether each candle is compared with the close before it alone, ``before`` first, and is wrong when a price of
+        it is ``factor`` times above or below: of the newest candles nobody knows what follows.
+
+    Examples
+    --------
+    >>> from bknb.config import Settings
+    >>> from bknb.market.candles import Candles
+    >>> prices = [100.0, 1e30, 100.0]
+    >>> candles = Candles.from_rows([(60_000 * i, p, p, p, p, 1.0) for i, p in enumerate(prices)])
+    >>> anomalous(candles, settings=Settings()).bad.tolist()
+    [False, True, False]
+    """
+    factor = settings.get_candles_price_anomaly_threshold_factor
+    for start in range(0, len(candles), settings.max_candles_per_request):
+        end = start + settings.max_candles_per_request
+        part = candles[start:end]
+        left = before if start == 0 else float(candles.close[start - 1])
+        prices = np.stack((part.open, part.high, part.low, part.close))
+        # Neither a median nor a neighbour lies outside of these: nearly always this answers without looking further.
+        lowest, highest = float(prices.min()), float(prices.max())
+        if left is not None:
+            lowest, highest = min(lowest, left), max(highest, left)
+        if lowest * factor >= highest:
+            continue
+        right = float(candles.open[end]) if end < len(candles) else None
+        found: list[tuple[NDArray[np.bool_], str]] = []
+        if one_by_one and left is not None:
+            found.append(_stepped(prices, left=left, factor=factor))
+        elif len(part) >= settings.get_candles_min_candles_for_median:
+            found.append(_low(prices, _upper_median(prices), factor))
+            found.append(_high(prices, left=left, right=right, factor=factor))
+        else:  # one high price moves a mean, so it is looked for first
+            found.append(_high(prices, left=left, right=right, factor=factor))
+            found.append(_low(prices, float((prices / prices.size).sum()), factor))
+        for bad, rule in found:
+            if bad.any():
+                return Anomaly(part, bad, rule)
+    return None
+
+
+def _upper_median(prices: NDArray[np.float64]) -> float:
+    middle = prices.size // 2
+    return float(np.partition(prices.ravel(), middle)[middle])
+
+
+def _low(prices: NDArray[np.float64], reference: float, factor: int) -> tuple[NDArray[np.bool_], str]:
+    least = reference / factor
+    rule = (
+        f"anomalously low: below {least:.6g}, a {factor}th of the usual price {reference:.6g}; "
+        "an unfinished candle? fetch it again, or leave it out"
+    )
+    return prices.min(axis=0) < least, rule
+
+
+def _high(
+    prices: NDArray[np.float64], *, left: float | None, right: float | None, factor: int
+) -> tuple[NDArray[np.bool_], str]:
+    open_, close, most = prices[0], prices[3], prices.max(axis=0) / factor
+    count = len(most)
+    first = left if left is not None else float(open_[2]) if count > 2 else math.nan
+    if right is not None:
+        last = right
+    elif count > 2:  # behind a candle that is too low, it is not the last one that is wrong
+        last = float(close[-3])
+    else:
+        last = math.nan if left is None or count == 1 else left
+    before, after = np.concatenate([[first], close[:-1]]), np.concatenate([open_[1:], [last]])
+    bad = most > np.fmax(before, after)
+    after[-1] = math.nan if right is None else right
+    for at in np.flatnonzero(most > before):
+        back = np.flatnonzero(after[at:] < most[at])
+        if len(back):
+            bad[at : at + int(back[0]) + 1] = True
+    return bad, f"anomalously high: more than {factor} times the price before and after it; fetch it again"
+
+
+def _stepped(prices: NDArray[np.float64], *, left: float, factor: int) -> tuple[NDArray[np.bool_], str]:
+    before = np.concatenate([[left], prices[3][:-1]])
+    bad = (prices.max(axis=0) / factor > before) | (prices.min(axis=0) < before / factor)
+    usual = float(before[int(np.argmax(bad))])
+    return bad, f"anomalous: more than {factor} times above or below {usual:.6g}, the close before it"
