@@ -405,6 +405,20 @@ def test_a_report_that_cannot_be_right(filled):
     assert not report_problem(order, report(order, "filled", 2.0))
 
 
+@pytest.mark.parametrize(
+    ("price", "market", "problem"),
+    [
+        (150.0, (), False), (150.1, (), True), (66.7, (), False), (66.6, (), True), (1e30, (90.0, 110.0), True),
+        (165.0, (90.0, 110.0), False), (166.0, (90.0, 110.0), True), (60.0, (90.0, 110.0), False),
+        (45.0, (40.0, 110.0), False), (1e-300, (), True),
+    ],
+)  # fmt: skip
+def test_an_average_price_the_market_cannot_have_given(price, market, problem):
+    order = entry(status="sent", record_price=100.0)
+    said = report_problem(order, report(order, "filled", 2.0, average_price=price), market)
+    assert bool(said) == problem
+
+
 # After a restart. status of the saved entry, what the broker says -> status then; None: forgotten
 
 KNOWN = ("accepted", 0.0)

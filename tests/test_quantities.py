@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from minute_clock import MinuteClock
 from msgspec.structs import replace
-from order_events import MINUTE, cancelled, closed, holding, opened, resting, scheduled
+from order_events import MINUTE, cancelled, candle, closed, holding, opened, resting, scheduled
 from scenarios import ORIGIN, source
 from test_order_desk import ENTRY, Exchange, Life, closing, lives
 
@@ -125,6 +125,9 @@ LIES: dict[str, Any] = {
     "filled by half": (lambda report: replace(report, filled_quantity=1.0), "it is filled, by 1 of 2"),
     "a price that is none": (lambda report: replace(report, average_price=math.nan), "its average price is nan"),
     "a price below nothing": (lambda report: replace(report, average_price=-1.0), "its average price is -1.0"),
+    "a price no market has": (lambda report: replace(report, average_price=1e30), "its average price is 1e+30"),
+    "half the price": (lambda report: replace(report, average_price=50.0), "its average price is 50.0"),
+    "twice the price": (lambda report: replace(report, average_price=201.0), "its average price is 201.0"),
     "another order": (lambda report: replace(report, client_id="zzz"), "it is about 'zzz'"),
     "another status": (lambda report: replace(report, status="closed"), "no order has the status 'closed'"),
     "a mapping": (lambda report: {"status": "filled"}, "a Report was expected, not {'status': 'filled'}"),
@@ -158,8 +161,25 @@ def test_a_report_that_cannot_be_right_stops_entries_until_one_can(name: str) ->
     assert life.broker.position("BTCUSDT") == 0.0
 
 
-def test_it_still_stops_entries_after_a_restart() -> None:
-    life = Life(broker=Lying(LIES["twice as much"][0]))
+def test_a_price_is_believed_once_a_candle_shows_that_the_market_was_there() -> None:
+    life = Life(broker=Lying(lambda report: replace(report, average_price=45.0)))
+
+    async def play() -> None:
+        life.desk.follow(opened())
+        await pauses(life, 2)
+        assert "the market was at 100 .. 100 since it was ordered" in life.desk.disagreement
+        life.desk.saw(candle(2, 100.0, 40.0, 101.0))
+        assert await life.desk.settle(20.0)
+        assert life.desk.disagreement == ""
+
+    life.live(play)
+    assert life.statuses == {ENTRY: "filled"}
+
+
+@pytest.mark.parametrize("name", ["twice as much", "twice the price"])
+def test_it_still_stops_entries_after_a_restart(name: str) -> None:
+    lie, problem = LIES[name]
+    life = Life(broker=Lying(lie))
 
     async def play() -> None:
         life.desk.follow(opened())
@@ -167,7 +187,7 @@ def test_it_still_stops_entries_after_a_restart() -> None:
         await life.desk.close(0.0)
         life.desk = life.made()
         await life.desk.start(holding(), when=50 * MINUTE)
-        assert "4.0 of 2 are filled" in life.desk.disagreement  # before anything was asked of the strategy
+        assert problem in life.desk.disagreement  # before anything was asked of the strategy
 
     life.live(play)
 

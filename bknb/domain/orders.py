@@ -57,6 +57,9 @@ SignalKey: TypeAlias = tuple[str, int]
 MAX_CLOSES: Final = 8
 """Closing orders tried for one signal before a message asks to close by hand."""
 
+MAX_PRICE_FACTOR: Final = 1.5
+"""How far an average price may lie above or below all prices known of the market, as a factor."""
+
 _DONE: Final = frozenset({"filled", "rejected", "cancelled", "lost"})
 _WORKING: Final = frozenset({"accepted", "partly_filled"})
 _REPORTED_DONE: Final = _DONE - {"lost"}
@@ -454,8 +457,17 @@ def _as_text(value: object) -> str:
     return "" if value is None else readable(str(value))
 
 
-def report_problem(order: Order, report: object) -> str:
-    """Why a report of an order cannot be right, as a sentence; empty when it can be, rounded to the market's step."""
+def report_problem(order: Order, report: object, market: Iterable[float] = ()) -> str:
+    """Why a report of an order cannot be right, as a sentence; empty when it can be, rounded to the market's step.
+
+    Parameters
+    ----------
+    order, report
+        The order, and what the broker said of it.
+    market
+        Prices the market had since it was ordered, as far as they are known. Its average price must lie within
+        ``MAX_PRICE_FACTOR`` of these and of the price of the record.
+    """
     if not isinstance(report, Report):
         return f"a Report was expected, not {report!r:.80}"
     if report.client_id != order.client_id:
@@ -472,6 +484,10 @@ def report_problem(order: Order, report: object) -> str:
         return f"it is filled, by {plain_number(filled)} of {plain_number(order.quantity)}"
     if price is not None and not (_is_number(price) and price > 0.0):
         return f"its average price is {_shown(price)}, and a finite float above 0 was expected"
+    known = (order.record_price, *market)
+    if price is not None and not min(known) / MAX_PRICE_FACTOR <= price <= max(known) * MAX_PRICE_FACTOR:
+        where = f"{plain_number(min(known))} .. {plain_number(max(known))}"
+        return f"its average price is {_shown(price)}, and the market was at {where} since it was ordered"
     return ""
 
 

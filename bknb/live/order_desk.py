@@ -138,6 +138,8 @@ class OrderDesk:
         self._paused: dict[SignalKey, int] = {}  # before which closing order a pause was made
         self._reported: dict[SignalKey, set[str]] = {}
         self._impossible: dict[str, str] = {}  # by client id: why its last report cannot be right
+        self._seen: dict[str, tuple[float, float]] = {}  # by client id: lowest and highest price since it was ordered
+        self._newest: tuple[float, ...] = ()  # the lowest and highest price of the newest minute
         self._unconfirmed: set[str] = set()  # client ids the broker has not answered about since the start
         self._strangers: tuple[str, ...] = ()
         self._wake = asyncio.Event()
@@ -252,7 +254,13 @@ class OrderDesk:
         return bool(orders)
 
     def saw(self, minute: Minute) -> None:
-        """Pass a minute on to a broker on paper, which has no market of its own; call it before the events."""
+        """Note the prices of a minute, and pass it on to a broker on paper; call it before the events.
+
+        A broker on paper has no market of its own; what any other reports is compared with these prices.
+        """
+        known = {order.client_id: self._market(order) for order in self.orders if not order.done}
+        self._newest = minute.low, minute.high
+        self._seen = {each: (min(minute.low, *of), max(minute.high, *of)) for each, of in known.items()}
         if isinstance(self._broker, PaperMarket):
             self._broker.saw(self._symbol, minute)
             self._idle.clear()
@@ -480,7 +488,7 @@ class OrderDesk:
     def _check(self, order: Order, report: Report) -> bool:
         """Whether a report can be right; one that cannot be is reported once, and nothing is opened until one can."""
         self._unconfirmed.discard(order.client_id)
-        problem = report_problem(order, report)
+        problem = report_problem(order, report, self._market(order))
         known = self._impossible.pop(order.client_id, "")
         if not problem:
             return True
@@ -490,6 +498,10 @@ class OrderDesk:
             kept = "what the broker fills of it is not closed, while the record is watched on"
             self._report_problem("broker", f"{what}; {kept}. {self._by_hand}")
         return False
+
+    def _market(self, order: Order) -> tuple[float, ...]:
+        """The lowest and highest price of the market since an order, as far as it is known."""
+        return self._seen.get(order.client_id) or self._newest or (order.record_price,)
 
     def _change(self, order: Order, *, status: OrderStatus, note: str) -> None:
         self._saved.put(msgspec.structs.replace(self._known(order), status=status, note=note))
