@@ -41,3 +41,75 @@ def test_what_user_code_raises_every_minute_is_told_once_with_its_count(kind: st
     assert error.kind == kind
     assert error.count >= 25
     assert [event.kind for event in heard] == [kind]
+
+
+class Dying:
+    """A store that raises something that no program catches, from its n-th write on."""
+
+    def __init__(self, error: BaseException, first: int) -> None:
+        self.kept, self.error, self.first, self.writes = bknb.stores.memory(), error, first, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.kept, name)
+
+    def write(self, *given: Any) -> Any:
+        self.writes += 1
+        if self.writes >= self.first:
+            raise self.error
+        return self.kept.write(*given)
+
+
+class Gone:
+    """A clock that raises from some minute on."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.kept, self.error = MinuteClock(ORIGIN), error
+
+    def now(self) -> int:
+        now = self.kept.now()
+        if now >= ORIGIN + 10 * MINUTE:
+            raise self.error
+        return now
+
+    async def sleep_until(self, when: int) -> None:
+        await self.kept.sleep_until(when)
+
+
+@pytest.mark.parametrize("clock", [None, Gone(OSError("no clock")), Gone(SystemExit(1))])
+def test_a_run_that_dies_with_a_position_open_says_so_wherever_failures_are_told(clock: Any) -> None:
+    errors: list[Any] = []
+    exits: list[Any] = []
+    bknb.listen_error(errors.append)
+    bknb.listen_exit(exits.append)
+    store = bknb.stores.memory() if clock is not None else Dying(SystemExit(1), 12)
+    task = bknb.Live.background(
+        "BTCUSDT", strategy=bknb.add_strategy("s", interval="1m", get_signal=hold), exchange=source(ROWS),
+        clock=clock or MinuteClock(ORIGIN), until=ORIGIN + 30 * MINUTE, store=store,
+        broker=bknb.brokers.paper(), quantity=1.0,
+    )  # fmt: skip
+    assert task.wait(30)
+    assert task.status == "rejected"
+    (last,) = exits
+    assert errors[-1:] == [last]
+    assert last.kind == "run"
+    left = last.message.split("\n")[-1]
+    assert left.startswith("the position of s-BTCUSDT-")
+    assert left.endswith(
+        " is not watched any more; what is open at paper stays open: start the run again, it goes on from its saved state"
+    )
+    assert task.facts["Not watched"] == left == task.unwatched
+
+
+def test_a_run_that_dies_with_nothing_open_is_told_as_its_end_alone() -> None:
+    errors: list[Any] = []
+    exits: list[Any] = []
+    bknb.listen_error(errors.append)
+    bknb.listen_exit(exits.append)
+    task = bknb.Live.background(
+        "BTCUSDT", strategy=bknb.add_strategy("s", interval="1m", get_signal=lambda: None), exchange=source(ROWS),
+        clock=MinuteClock(ORIGIN), until=ORIGIN + 30 * MINUTE, store=Dying(SystemExit(1), 5),
+    )  # fmt: skip
+    assert task.wait(30)
+    assert [event.message for event in exits] == ["SystemExit: 1"]
+    assert errors == []
+    assert "Not watched" not in task.facts

@@ -68,7 +68,7 @@ def failure_of(error: BaseException, *, kind: Part, subject: str, listener: str,
         kind=kind,
         subject=subject,
         listener=listener,
-        message=f"{type(error).__name__}: {_text_of(error)}",
+        message=f"{type(error).__name__}: {text_of(error)}",
         where=where_it_failed(error) or _where_defined(function),
     )
 
@@ -95,7 +95,8 @@ def name_of(function: object) -> str:
     return str(getattr(function, "__name__", None) or type(function).__name__)
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """The text of an error, also of one whose text cannot be had."""
     try:
         return str(error)
     except Exception:  # noqa: BLE001 -- an exception of the user's whose own text raises

@@ -330,10 +330,13 @@ listen_validation = _listen(subjects.validation, "Call a function when a signal 
 listen_validation_once = _listen_once(subjects.validation, "Call a function with one rejected signal.")
 listen_error = _listen(
     subjects.error,
-    "Call a function with failures during a run: of strategies, exchanges, state, listeners.",
+    "Call a function with failures during a run: of strategies, exchanges, state, listeners. A failure that ends a "
+    "live run with something open comes here as well as to ``listen_exit``; any other end, only there.",
 )
 listen_error_once = _listen_once(subjects.error, "Call a function with one failure during a run.")
-listen_exit = _listen(subjects.exit, "Call a function when a failure has ended a background run.")
+listen_exit = _listen(
+    subjects.exit, "Call a function when a failure has ended a background run; it names what is left open."
+)
 listen_exit_once = _listen_once(subjects.exit, "Call a function with one failure that ended a background run.")
 listen_done_backtest = _listen(
     subjects.done_backtest,

@@ -12,7 +12,7 @@ from ..domain.signal import (
     ScheduledSignal,
 )
 from ..user_code import where_it_failed
-from .failures import ListenerFailure, ListenerOverflow
+from .failures import ListenerFailure, ListenerOverflow, text_of
 
 
 class RunLabels(TypedDict):
@@ -65,9 +65,11 @@ class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     count: int = 1
 
 
-def error_of(error: BaseException, kind: str, **run: Unpack[ErrorLabels]) -> ErrorEvent:
-    """Return the event for an exception; the run as far as it is known."""
-    return ErrorEvent(kind=kind, message=f"{type(error).__name__}: {error}", where=where_it_failed(error), **run)
+def error_of(error: BaseException, kind: str, *, more: str = "", **run: Unpack[ErrorLabels]) -> ErrorEvent:
+    """Return the event for an exception, with a sentence about it; the run as far as it is known."""
+    message = f"{type(error).__name__}: {text_of(error)}"
+    message = f"{message}\n{more}" if more else message
+    return ErrorEvent(kind=kind, message=message, where=where_it_failed(error), **run)
 
 
 Problem: TypeAlias = ErrorEvent | ListenerFailure | ListenerOverflow

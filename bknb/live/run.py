@@ -41,7 +41,16 @@ from .order_desk import OrderDesk, Quantity
 from .outside_calls import broker_outside, risk_outside, strategy_outside
 from .persistence import StateSaver
 from .runtime import Runtime
-from .watch import CandleWatch, Troubles, behind_text, earlier_holes_text, hole_text, left_text, silence_text
+from .watch import (
+    CandleWatch,
+    Troubles,
+    behind_text,
+    earlier_holes_text,
+    hole_text,
+    left_text,
+    silence_text,
+    unwatched_text,
+)
 
 T = TypeVar("T")
 
@@ -120,6 +129,8 @@ class LiveRun:
         Why nothing is opened: where the account is not what the record says; empty when it is.
     minutes_gone
         How many minutes never came, in this process and earlier ones.
+    unwatched
+        What is open and is not watched any more since a failure ended the run, as a sentence; empty when nothing.
     """
 
     def __init__(
@@ -134,6 +145,7 @@ class LiveRun:
         self.orders: OrderDesk | None = None
         self.disagreement = ""
         self.minutes_gone = 0
+        self.unwatched = ""
         self.code = code  # source text of the user's functions, where somebody read it before the run
         self._runtime = runtime
         self._on_event = on_event
@@ -249,6 +261,10 @@ class LiveRun:
             await asyncio.wait({self._work})
             if not (self._work.cancelled() and self._leave):
                 await self._work
+        except BaseException:
+            if self._loop is not None and self._has_open():
+                self.unwatched = unwatched_text(self._loop.state, "" if plan.broker is None else plan.broker.name)
+            raise
         finally:
             if lag is not None:
                 lag.listeners.remove(self._tell_lag)

@@ -184,6 +184,12 @@ def left_text(symbol: str, exchange: str, state: State, *, known: int, minutes: 
     )
 
 
+def unwatched_text(state: State, broker: str) -> str:
+    """What is told when a failure ends a run with something open; ``broker`` is empty without one."""
+    stays = f"; what is open at {broker} stays open" if broker else ""
+    return f"{_unwatched(state)} any more{stays}: start the run again, it goes on from its saved state"
+
+
 def _unwatched(state: State) -> str:
     names = " and ".join(signal.id for signal in signals_of(state))
     match state:

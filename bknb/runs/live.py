@@ -89,6 +89,11 @@ class LiveTask(RunTask[TickResult]):
         self._run.release_candles()
 
     @property
+    def unwatched(self) -> str:
+        """What is open and nobody watches since a failure ended the run, as a sentence; empty when nothing."""
+        return self._run.unwatched
+
+    @property
     def now(self) -> int:
         """The moment up to which everything is done, UTC ms."""
         return self._run.last
@@ -114,6 +119,8 @@ class LiveTask(RunTask[TickResult]):
         if self._run.disagreement:
             entries = f"none: {self._run.disagreement}"
         facts = {"State on disk": repr(self.plan.store), "Entries": entries}
+        if self.unwatched:
+            facts["Not watched"] = self.unwatched
         holes, silent_since = self._run.records.holes, self._run.silent_since
         if holes:
             facts["Minutes that never came"] = f"{self._run.minutes_gone}, the last before {utc_text(holes[-1][1])}"

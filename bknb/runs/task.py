@@ -176,6 +176,11 @@ class Task(ABC, Generic[R, E]):
         """Start nothing new and end what is in progress; ``now`` ends as soon as possible. From any thread."""
 
     @property
+    def unwatched(self) -> str:
+        """What the work left open when a failure ended it, as a sentence; empty when nothing."""
+        return ""
+
+    @property
     def stopping(self) -> str:
         """``""``, ``"entries"`` once it starts nothing new, ``"now"`` once it ends as soon as possible."""
         return ""
@@ -264,10 +269,11 @@ class Task(ABC, Generic[R, E]):
 
     def _fail(self, error: BaseException) -> None:
         self._error = error
-        if subjects.exit.subscribed:
-            subjects.exit.emit(
-                messages.error_of(error, "run", symbol=self.symbol, strategy=self.strategy, mode=self.mode)
-            )
+        left = self.unwatched
+        event = messages.error_of(error, "run", more=left, symbol=self.symbol, strategy=self.strategy, mode=self.mode)
+        subjects.exit.emit(event)
+        if left:
+            subjects.error.emit(event)
 
     def _end(self) -> None:
         """Wait until all events are delivered, then announce the end; blocks."""

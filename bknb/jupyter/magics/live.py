@@ -87,4 +87,5 @@ def _line(task: Any) -> str:
     state = "paused" if task.paused and not task.done else task.status
     total = f", {percent_text(money)} compounded" if trades else ""
     count = f"{len(trades):,} trade{'' if len(trades) == 1 else 's'}"
-    return f"{task.strategy} on {task.symbol}: {state}, up to {minute_text(task.now)} UTC, {count}{total}"
+    left = f"; {task.unwatched}" if task.unwatched else ""
+    return f"{task.strategy} on {task.symbol}: {state}, up to {minute_text(task.now)} UTC, {count}{total}{left}"
