@@ -94,9 +94,8 @@ def test_a_run_that_dies_with_a_position_open_says_so_wherever_failures_are_told
     assert last.kind == "run"
     left = last.message.split("\n")[-1]
     assert left.startswith("the position of s-BTCUSDT-")
-    assert left.endswith(
-        " is not watched any more; what is open at paper stays open: start the run again, it goes on from its saved state"
-    )
+    assert " is not watched any more; what is open at paper stays open: " in left
+    assert left.endswith("start the run again, it goes on from its saved state")
     assert task.facts["Not watched"] == left == task.unwatched
 
 

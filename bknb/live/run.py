@@ -59,7 +59,7 @@ _GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end
 _MAX_NOTES: Final = 1_000
 """Milestones, refusals, rejections and warnings held in memory of a run that goes on for months, of each at least."""
 
-_LISTENER_SECONDS: Final = 10.0  # a run that ends waits so long for its listeners; the rest is told again
+LISTENER_SECONDS: Final = 10.0  # a run that ends waits so long for its listeners; the rest is told again
 _REPEATED: Final = ("strategy", "timeout", "warm-up", "callback")
 _SETTLE_SECONDS: Final = 60.0  # the broker has this long for the last orders; the next start finds the rest
 
@@ -163,6 +163,7 @@ class LiveRun:
         self._held: tuple[int, int] | None = None  # minutes that are missing and still waited for
         self._stopped_at: int | None = None  # the clock when it was asked to stop
         self._troubles = Troubles(plan.settings.patience_minutes * MINUTE_MS)
+        self._heard = True  # whether listeners heard its results within their time
         self._woken = asyncio.Event()
         self._callbacks = Callbacks(is_open=self._has_open, fail=partial(self._fail, "callback"))
         owner = Owner(
@@ -201,6 +202,11 @@ class LiveRun:
         self._minutes = None
 
     # --- from any thread ----------------------------------------------------------------------------------------
+
+    @property
+    def listener_seconds(self) -> float:
+        """How long (s) a run that has ended may still wait for its listeners."""
+        return LISTENER_SECONDS if self._heard and not self._leave else _GRACE_SECONDS
 
     @property
     def stopping(self) -> str:
@@ -291,8 +297,8 @@ class LiveRun:
                 self._tell_unwatched()
             self._tell_unwatched()
             if not self._leave:
-                await self._callbacks.end(_LISTENER_SECONDS)
-                await self._stream_now.told(_LISTENER_SECONDS)
+                await self._callbacks.end(LISTENER_SECONDS)
+                await self._stream_now.told(LISTENER_SECONDS)
             if self.orders is not None and not self._leave:
                 await self.orders.settle(_SETTLE_SECONDS)
 
@@ -861,10 +867,14 @@ class LiveRun:
         """At the end: what listeners hear within a short time is not told again by the next start."""
         if self._loop is None:
             return  # it never began
-        seconds = _GRACE_SECONDS if self._leave else _LISTENER_SECONDS
-        await adrain(
-            subjects.signal_live, subjects.signal, subjects.partial_profit, subjects.partial_loss, timeout=seconds
-        )
+        told = (subjects.signal_live, subjects.signal, subjects.partial_profit, subjects.partial_loss)
+        hearing = asyncio.ensure_future(adrain(*told, timeout=LISTENER_SECONDS))
+        while not hearing.done():
+            await asyncio.wait({hearing}, timeout=_GRACE_SECONDS)
+            if self._leave:
+                break
+        self._heard = hearing.done() and hearing.result()
+        hearing.cancel()
         try:
             self._saving.save_heard()
         except StateError as error:

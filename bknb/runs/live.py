@@ -20,8 +20,9 @@ from ..engine.plan import ExchangeLike, StrategyLike, checked_symbol, chosen_set
 from ..engine.resolve import resolve_exchange, resolve_strategy
 from ..errors import UsageError
 from ..events import messages, subjects
+from ..events.listen import drain
 from ..live.order_desk import Quantity
-from ..live.run import LivePlan, LiveRun
+from ..live.run import LISTENER_SECONDS, LivePlan, LiveRun
 from ..live.runtime import RUNTIME
 from ..market.candles import Candles
 from ..market.clock import SystemClock
@@ -33,6 +34,7 @@ from .make_card import code_of
 from .result import Result
 from .run_record import record_of
 from .run_task import RunTask
+from .task import LOOK_SECONDS, left_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +74,14 @@ class LiveTask(RunTask[TickResult]):
     async def _work(self) -> Result:
         await self._run.run()
         return Result(record_of(self._run))
+
+    def _deliver(self) -> None:
+        waited = 0.0
+        while not drain(timeout=LOOK_SECONDS):
+            waited += LOOK_SECONDS
+            if waited >= self._run.listener_seconds:
+                self._warn(left_text(LISTENER_SECONDS))
+                return
 
     def _announce_done(self) -> None:
         subjects.done_live.emit(messages.Done(**self.plan.labels(), mode="live"))

@@ -33,6 +33,8 @@ class RunTask(Task["Result", E]):
 
     def _warn(self, text: str) -> None:
         self._run.records.warn(text)
+        if self._result is not None:  # its records are those of the end of the work
+            self._result.run_record.records.warn(text)
 
     def _rebuilder(self, result: Result) -> Callable[[], Result]:
         make = result.run_record.rebuilder()

@@ -98,6 +98,11 @@ def _clear_variables(error: BaseException) -> None:
         following = following.__cause__ or following.__context__
 
 
+def left_text(seconds: float) -> str:
+    """What a result says of a listener that was not waited for any longer."""
+    return f"a listener did not come to an end within {seconds:g} s after the run; it was left"
+
+
 class Counted(ABC):
     """Work in a known number of steps.
 
@@ -278,8 +283,7 @@ class Task(ABC, Generic[R, E]):
     def _end(self) -> None:
         """Wait until all events are delivered, then announce the end; blocks."""
         try:
-            if not events.drain(timeout=_DRAIN_SECONDS):
-                self._warn(f"a listener did not come to an end within {_DRAIN_SECONDS:g} s after the run; it was left")
+            self._deliver()
             self._announce_done()
             if size := self._candle_bytes():
                 MEMORY.add(self._release_candles, size, shared=self._shared_candles())
@@ -287,6 +291,11 @@ class Task(ABC, Generic[R, E]):
             self._over.set()
             if self._on_event is not None:
                 self._on_event(None)
+
+    def _deliver(self) -> None:
+        """Wait until all events are delivered, or the time for that is over; blocks."""
+        if not events.drain(timeout=_DRAIN_SECONDS):
+            self._warn(left_text(_DRAIN_SECONDS))
 
     def _warn(self, text: str) -> None:
         """Add a warning to the result."""
