@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -18,6 +19,9 @@ Part: TypeAlias = Literal["listener", "predicate"]
 class ListenerFailure(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="listener_failure"):
     """A listener, or the predicate it was given, raised; it stays subscribed and the run goes on.
 
+    The same error of the same line is told when it comes for the first time since a run was started, then the 10th, the
+    100th, the 1000th.
+
     Parameters
     ----------
     kind
@@ -28,6 +32,8 @@ class ListenerFailure(msgspec.Struct, frozen=True, kw_only=True, tag_field="even
         Class and text of the exception.
     where
         The innermost line of the user's own code; empty when unknown.
+    count
+        How often it has come.
     """
 
     kind: Part
@@ -35,6 +41,7 @@ class ListenerFailure(msgspec.Struct, frozen=True, kw_only=True, tag_field="even
     listener: str
     message: str
     where: str
+    count: int = 1
 
 
 class ListenerOverflow(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="listener_overflow"):
@@ -62,15 +69,44 @@ class ListenerOverflow(msgspec.Struct, frozen=True, kw_only=True, tag_field="eve
     overflow: Overflow
 
 
-def failure_of(error: BaseException, *, kind: Part, subject: str, listener: str, function: object) -> ListenerFailure:
-    """The failure event for an exception that a listener or predicate raised."""
-    return ListenerFailure(
-        kind=kind,
-        subject=subject,
-        listener=listener,
-        message=f"{type(error).__name__}: {text_of(error)}",
-        where=where_it_failed(error) or _where_defined(function),
-    )
+class Failures:
+    """The failures of one listener: the same one is told the first time, the 10th, the 100th, and so on.
+
+    It is the same when it is of the same class and comes from the same line.
+
+    Examples
+    --------
+    >>> failures = Failures("signal", "notify")
+    >>> told = [failures.told(ValueError("no"), kind="listener", function=None) for _ in range(150)]
+    >>> [failure.count for failure in told if failure is not None]
+    [1, 10, 100]
+    """
+
+    def __init__(self, subject: str, listener: str) -> None:
+        self._subject = subject
+        self._listener = listener
+        self._counts: Counter[tuple[Part, str, str]] = Counter()
+
+    def told(self, error: BaseException, *, kind: Part, function: object) -> ListenerFailure | None:
+        """Count an exception of the listener or its predicate; the event for it when it is to be told."""
+        where = where_it_failed(error) or _where_defined(function)
+        which = kind, type(error).__name__, where
+        self._counts[which] += 1
+        count = self._counts[which]
+        if str(count).strip("0") != "1":
+            return None
+        return ListenerFailure(
+            kind=kind,
+            subject=self._subject,
+            listener=self._listener,
+            message=f"{type(error).__name__}: {text_of(error)}",
+            where=where,
+            count=count,
+        )
+
+    def forget(self) -> None:
+        """Count from the beginning: what comes next is told."""
+        self._counts = Counter()
 
 
 def overflow_of(*, subject: str, listener: str, limit: int, overflow: Overflow) -> ListenerOverflow:

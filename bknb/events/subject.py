@@ -160,6 +160,13 @@ class Subject(Generic[T]):
             subscription.restart_in_child()
 
 
+def forget_failures() -> None:
+    """Have every listener's next failure told, also one that was told before; a run that begins calls this."""
+    for subject in tuple(_subjects):
+        for subscription in subject.subscriptions:
+            subscription.failures.forget()
+
+
 _ABSENT: Any = object()
 _subjects: weakref.WeakSet[Subject[Any]] = weakref.WeakSet()
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ..log import log
-from .failures import ListenerFailure, ListenerOverflow, Overflow, Part, failure_of, name_of, overflow_of
+from .failures import Failures, ListenerFailure, ListenerOverflow, Overflow, Part, name_of, overflow_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,10 +46,6 @@ class _Execution:
     def __init__(self, subscription: Subscription[Any]) -> None:
         self.subscription = subscription
         self.active = True
-
-    def end(self) -> None:
-        """Mark the call as over."""
-        self.active = False
 
 
 _executing: contextvars.ContextVar[_Execution | None] = contextvars.ContextVar("bknb_listener", default=None)
@@ -110,6 +106,7 @@ class Subscription(Generic[T]):
         self._context = contextvars.copy_context()
         self._delivered = 0
         self._dropped = 0
+        self.failures = Failures(self.subject, self.name)
         self._lock = threading.Lock()
         # All of the following only under the lock.
         self._queue: deque[T] = deque()
@@ -351,7 +348,7 @@ class Subscription(Generic[T]):
 
     def _end_call(self) -> list[Wait]:
         if self._execution is not None:
-            self._execution.end()
+            self._execution.active = False
             self._execution = None
         return self._reached()
 
@@ -366,10 +363,10 @@ class Subscription(Generic[T]):
         self._settle(reached)
 
     def _report(self, error: BaseException, kind: Part) -> None:
-        function = self.listener if kind == "listener" else self._where
-        failure = failure_of(error, kind=kind, subject=self.subject, listener=self.name, function=function)
-        log.warning("%s %s of %s raised %s (%s)", kind, self.name, self.subject, failure.message, failure.where)
-        self._subject.report(failure)
+        failure = self.failures.told(error, kind=kind, function=self.listener if kind == "listener" else self._where)
+        if failure is not None:
+            log.warning("%s %s of %s raised %s (%s)", kind, self.name, self.subject, failure.message, failure.where)
+            self._subject.report(failure)
 
     def _report_overflow(self) -> None:
         report = overflow_of(subject=self.subject, listener=self.name, limit=self._limit, overflow=self._overflow)

@@ -404,7 +404,7 @@ class RunView:
         if trouble is None:
             where = f"{event.listener!r} listening to {event.subject!r}"
             trouble = self.troubles[key] = Trouble(event.kind, event.message, where, 0, None)
-        trouble.add(None)
+        trouble.add(None, at_least=getattr(event, "count", 1))
         self._changed("problems")
 
     def failure(self, failure: Any) -> None:

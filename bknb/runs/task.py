@@ -21,6 +21,7 @@ from ..domain.signal import Mode
 from ..errors import UsageError
 from ..events import listen as events
 from ..events import messages, subjects
+from ..events.subject import forget_failures
 from ..frontend import frontend
 from .candle_memory import MEMORY
 from .interrupts import interrupts
@@ -240,6 +241,7 @@ class Task(ABC, Generic[R, E]):
         """Start the work; ``on_event`` is called with each event in the worker thread, and with ``None`` at the end."""
         self._on_event = on_event
         self._started = True
+        forget_failures()
         self._begin(contextvars.copy_context())  # prints of a strategy land in the cell that started the run
         return self
 
