@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from minute_clock import MinuteClock
 from scenarios import ORIGIN, source
 
 import bknb
+from bknb.testing.clocks import SimulatedClock
 
 MINUTE = 60_000
 ROWS = [[ORIGIN + n * MINUTE, *[100.0] * 4, 5.0] for n in range(-60, 80)]
@@ -41,6 +43,10 @@ def test_what_user_code_raises_every_minute_is_told_once_with_its_count(kind: st
     assert error.kind == kind
     assert error.count >= 25
     assert [event.kind for event in heard] == [kind]
+
+
+def brief(when: Any, price: float) -> dict[str, Any]:
+    return hold(when, price) | {"minute_estimated_time": 4}
 
 
 class Dying:
@@ -112,3 +118,60 @@ def test_a_run_that_dies_with_nothing_open_is_told_as_its_end_alone() -> None:
     assert [event.message for event in exits] == ["SystemExit: 1"]
     assert errors == []
     assert "Not watched" not in task.facts
+
+
+class Flaky(Dying):
+    """A store that raises for three writes, then goes on."""
+
+    def write(self, *given: Any) -> Any:
+        self.writes += 1
+        if self.first <= self.writes < self.first + 3:
+            raise self.error
+        return self.kept.write(*given)
+
+
+@pytest.mark.parametrize("first", [3, 8, 14])
+@pytest.mark.parametrize("risk", [None, "loose"])
+def test_whatever_a_store_of_the_user_raises_is_a_trouble_of_the_state(first: int, risk: str | None) -> None:
+    bknb.add_risk("loose", validations=[lambda request: True])
+    task = bknb.Live.background(
+        "BTCUSDT", strategy=bknb.add_strategy("s", interval="1m", get_signal=brief, risk=risk), exchange=source(ROWS),
+        clock=MinuteClock(ORIGIN), until=ORIGIN + 30 * MINUTE, store=Flaky(ConnectionError("no \ud800 db"), first),
+        broker=bknb.brokers.paper(), quantity=1.0,
+    )  # fmt: skip
+    result = task.result(timeout=30)
+    assert {"state"} <= {error.kind for error in result.errors} <= {"state", "late"}
+    text = "Flaky.write of the store raised ConnectionError: no \\ud800 db"
+    assert any(text in error.message for error in result.errors)
+    assert len(result.trades) >= 3
+
+
+# --- what takes long -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slow", ["question", "rule"])
+def test_own_work_that_takes_longer_than_the_patience_is_no_silence_of_the_exchange(slow: str) -> None:
+    clock, asked = SimulatedClock(ORIGIN), []
+
+    def wait(what: str) -> None:
+        if what == slow and not asked:
+            asked.append(what)
+            asyncio.run(clock.sleep_until(clock.now() + 15 * MINUTE))
+
+    def get_signal(when: Any, price: float) -> dict[str, Any]:
+        wait("question")
+        return brief(when, price)
+
+    def rule(request: Any) -> bool:
+        wait("rule")
+        return True
+
+    bknb.add_risk("slow", validations=[rule])
+    task = bknb.Live.background(
+        "BTCUSDT", strategy=bknb.add_strategy("s", interval="1m", get_signal=get_signal, risk="slow"),
+        exchange=source(ROWS), clock=clock, until=ORIGIN + 40 * MINUTE, store=bknb.stores.memory(),
+    )  # fmt: skip
+    result = task.result(timeout=30)
+    assert asked
+    assert [error.message for error in result.errors if error.kind == "silence"] == []
+    assert not any("no minute" in text for text in result.warnings)

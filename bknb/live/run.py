@@ -41,6 +41,7 @@ from .order_desk import OrderDesk, Quantity
 from .outside_calls import broker_outside, risk_outside, strategy_outside
 from .persistence import StateSaver
 from .runtime import Runtime
+from .user_store import with_state_errors
 from .watch import (
     CandleWatch,
     Troubles,
@@ -161,6 +162,7 @@ class LiveRun:
         self._unsaved = ""  # why minutes that have come could not be worked on: what was to be saved
         self._watching: CandleWatch | None = None
         self._held: tuple[int, int] | None = None  # minutes that are missing and still waited for
+        self._answered_at: int | None = None  # the clock when the exchange answered at the last look; None: it did not
         self._stopped_at: int | None = None  # the clock when it was asked to stop
         self._troubles = Troubles(plan.settings.patience_minutes * MINUTE_MS)
         self._heard = True  # whether listeners heard its results within their time
@@ -174,7 +176,8 @@ class LiveRun:
         )
         self._key = (owner.strategy, owner.symbol)
         self._owner, self._setup = owner, setup_of(plan.strategy, plan.settings)
-        self._saving = StateSaver(plan.store, owner, self._setup)
+        self._store = with_state_errors(plan.store)
+        self._saving = StateSaver(self._store, owner, self._setup)
         self._last_minute = self._begun = 0
         self._known = 0  # the moment (UTC ms) up to which candles have come
         self._last_asked: int | None = None
@@ -364,7 +367,7 @@ class LiveRun:
         StateError
             When there is no state, and orders that say that something may be open.
         """
-        store, owner = self.plan.store, self._owner
+        store, owner = self._store, self._owner
         gone = deleted_state(store, owner, ended) if found.last_minute is None else ""
         alone = orders_without_a_broker(store, owner) if self.plan.broker is None else ""
         changed = changed_setup(owner, found.setup, self._setup)
@@ -381,7 +384,7 @@ class LiveRun:
     async def _start_orders(self, broker: Broker, found: Restored, now: int) -> OrderDesk:
         orders = OrderDesk(
             broker=broker_outside(broker),
-            store=self.plan.store,
+            store=self._store,
             strategy=self.plan.strategy.name,
             symbol=self.plan.symbol,
             quantity=self.plan.quantity,
@@ -528,7 +531,7 @@ class LiveRun:
         """Everything that can be done now; returns whether the run is over."""
         began = stopwatch()
         self._woken.clear()
-        self._late, self._unsaved = False, ""
+        self._late, self._unsaved, self._answered_at = False, "", None
         before = self._last_minute
         await self._try(self._catch_up)
         if self._last_minute > before:
@@ -586,7 +589,8 @@ class LiveRun:
 
     def _gives_up(self) -> bool:
         """Tell once that no minute comes; returns whether a run that was stopped leaves because of that."""
-        plan, known, now = self.plan, self._last_minute + MINUTE_MS, self.plan.clock.now()
+        plan, known, now = self.plan, self._last_minute + MINUTE_MS, self._answered_at
+        now = plan.clock.now() if now is None else now  # how long the own work took since is no silence
         if self._held is not None or not self._watch.silent(known, now):
             return False
         minutes, state = plan.settings.patience_minutes, self._strategy_loop.state
@@ -640,6 +644,7 @@ class LiveRun:
         assert self._stream is not None  # since the start  # noqa: S101
         behind_since, self._watch.working_since = self._watch.working_since, None
         minutes = await self._minutes_to_work_on(self._stream)
+        self._answered_at = plan.clock.now()
         arrived = len(minutes) > 0 and int(minutes.timestamp[0]) == self._last_minute
         if len(minutes) > int(arrived):
             self._watch.working_since = plan.clock.now() if behind_since is None else behind_since

@@ -24,6 +24,7 @@ from .candle_stream import CandleStream
 from .lag import LagWatch
 from .left_behind import unwatched
 from .risk_places import save_places, saved_places
+from .user_store import with_state_errors
 
 _SWITCH_SECONDS: Final = 0.0005
 """While live runs go on, a computing cell gives the interpreter away this often instead of every 5 ms: each write to
@@ -140,7 +141,7 @@ class Runtime:
         if users.looked:
             return []
         users.looked = True
-        return [*unwatched(store, users.watched).values()]
+        return [*unwatched(with_state_errors(store), users.watched).values()]
 
     def book(self, risk: Risk, store: StateStore, *, wait_seconds: float) -> RiskBook:
         """The book of a risk profile in a store, with the places that its saved positions hold.
@@ -154,11 +155,12 @@ class Runtime:
         """
         key = (id(store), risk.name)
         if key not in self._books:
+            kept = with_state_errors(store)
 
             def save(positions: tuple[OpenPosition, ...]) -> None:
-                save_places(store, risk.name, positions)
+                save_places(kept, risk.name, positions)
 
-            self._books[key] = store, RiskBook(risk, saved_places(store, risk.name), save)
+            self._books[key] = store, RiskBook(risk, saved_places(kept, risk.name), save)
         book = self._books[key][1]
         book.use(risk, wait_seconds=wait_seconds)  # the rules as they were registered last
         return book
