@@ -70,6 +70,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "jupyter": ("PUBLIC", "reports", "market", "stores.atomic", "errors", "frontend"),
     "panels": ("jupyter",),
     "cli": ("PUBLIC", "sharing", "errors"),
+    "__main__": ("cli",),
     "": ("jupyter.extension", "version", "lazy_names"),  # bknb/__init__.py: lazy_names hands out the public names
 }
 
@@ -488,7 +489,7 @@ def test_every_source_file_is_read() -> None:
 
 def test_the_top_level_holds_only_listed_rooms() -> None:
     top = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir() if path.name[0] not in "_."}
-    assert top - {"py"} == {room for room in DOORS if room}
+    assert top - {"py"} == {room for room in DOORS if room and room[0] != "_"}
 
 
 def test_a_row_names_only_rooms_above_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import hashlib
 import importlib
 import io
 import json
@@ -481,6 +482,11 @@ def test_what_functions_call_each_other_ends() -> None:
         ({"b": (1, 2), "a": {3}}, "{'b': (1, 2), 'a': {3}}"),
         (np.array(3), "3"),
         (Fraction(1, 3), "Fraction(1, 3)"),
+        pytest.param(
+            1 << 20_000,
+            "int of 5003 characters, sha256 " + hashlib.sha256(b"0x1" + b"0" * 5000).hexdigest()[:16],
+            id="long",
+        ),
         (threading.Event(), "a threading.Event (its content is not compared)"),
     ],
 )

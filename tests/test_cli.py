@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -295,3 +296,9 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"bknb {__version__}" in out if arguments == ["--version"] else "\nexample: bknb " in out
     assert cli.main([]) == 0
     assert "\nexample: bknb " in capsys.readouterr().out
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "bknb", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert __version__ in done.stdout

@@ -137,3 +137,10 @@ def test_a_price_of_1e30_is_asked_for_again_and_never_stored(tmp_path: Path, min
     assert downloaded(OneHigh(minute, 1), tmp_path / "once").series[0].candles == 3000
     with pytest.raises(bknb.BadCandle, match="anomalously high"):
         downloaded(OneHigh(minute, 10), tmp_path / "always")
+
+
+def test_a_frame_that_an_exchange_does_not_answer_is_not_blamed_on_the_frame_alone(tmp_path: Path) -> None:
+    newest = Market(lambda asked, since, limit: every(MINUTE, END - limit * MINUTE, limit))
+    source = StoredSource(newest, CandleStore(tmp_path), now=lambda: NOW, settings=PATIENT)
+    with pytest.raises(bknb.NotEnoughData, match=r"is not known(.|\n)*see that the exchange answers from `since` on"):
+        bknb.backtest("AAA", strategy=lambda: None, exchange=source, frame=(T0, T0 + 600 * MINUTE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import importlib.util
 import io
 import json
@@ -11,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import tracemalloc
 import venv
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,13 +20,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 import bknb
 from bknb import cli
 from bknb.engine.registry import Exchange, registry
-from bknb.exchanges.bundle import Bundle, Record, csv_bytes, read_manifest
+from bknb.exchanges.bundle import Bundle, CandleFile, Manifest, Record, csv_bytes, read_manifest
 from bknb.exchanges.received_paths import inside
 from bknb.market.candles import Candles
 from bknb.sharing import recorder, secrets
@@ -920,3 +923,20 @@ def test_the_manifest_of_no_folder_is_told() -> None:
     explain: Callable[..., str] = lambda file, candles: ""  # noqa: E731
     with pytest.raises(bknb.UsageError, match=r"there is no bknb-share\.json"):
         Bundle(Path("/nowhere"), explain=explain)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_received_file_is_unpacked_no_further_than_its_candles_can_go(tmp_path: Path, *, changed: bool) -> None:
+    content = gzip.compress(b"timestamp,open,high,low,close,volume\n" + b"0" * 50_000_000)
+    (tmp_path / "candles").mkdir()
+    (tmp_path / "candles" / "a.csv.gz").write_bytes(content)
+    entry = CandleFile(
+        exchange="given", symbol="BTCUSDT", interval="1m", path="candles/a.csv.gz", count=10, first=0, last=540_000,
+        sha256="0" * 64 if changed else hashlib.sha256(content).hexdigest(),
+    )  # fmt: skip
+    (tmp_path / "bknb-share.json").write_bytes(msgspec.json.encode(Manifest(notebook="n.ipynb", candles=(entry,))))
+    tracemalloc.start()
+    with pytest.raises(bknb.StateError, match="holds more than 2,200 bytes, and 10 candles were to be in it"):
+        Bundle(tmp_path, explain=lambda file, candles: "")
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()

@@ -226,8 +226,11 @@ class BacktestRun:
         first, end = plan.frame.start, plan.frame.last
         where = f"{plan.symbol} on {plan.exchange.name}"
         if not len(candles) or int(candles.timestamp[-1]) < first:
+            said = f"\n{self.records.warnings[-1]}" if self.records.warnings else ""  # such as: it is out of reach
             raise NotEnoughData(
-                f"{where} has no one-minute candles in the frame {plan.frame}\nchoose a frame inside the data"
+                f"{where} has no one-minute candles in the frame {plan.frame}{said}\n"
+                + ("see that the exchange answers from `since` on, or " if said else "")
+                + "choose a frame inside the data"
             )
         last = int(candles.timestamp[-1])
         begin = int(candles.timestamp[0])

@@ -31,6 +31,7 @@ _LONGEST: Final = 2_000
 _BEYOND: Final = "its content is not compared beyond 16 MB"
 _STATE_BYTES: Final = 16 * 2**20  # of the state of an object; what is beyond is not compared
 _TWICE_BYTES: Final = 2**20  # a state up to this size is written twice, to see whether it is steady
+_MOST_BITS: Final = 14_000
 _LARGE: Final = 1_000  # values of a table; a larger one of mixed columns is read column by column
 _PLAIN: Final = (bool, int, float, complex, str, bytes)
 _REPEATABLE: Final = (
@@ -101,6 +102,8 @@ class _Speller:
             if isinstance(value, str) and kind is str and (beside := self._beside(value)):
                 return beside
             plain = getattr(value, "item", lambda: value)()
+            if isinstance(plain, int) and plain.bit_length() > _MOST_BITS:  # Python writes no longer one in decimals
+                return f"{plain:#x}"
             written = next((base.__repr__ for base in _PLAIN if isinstance(plain, base)), repr)
             return written(plain)  # whatever a class of the user's says of itself
         if id(value) in self._around:

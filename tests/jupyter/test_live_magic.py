@@ -93,7 +93,10 @@ def test_a_store_is_a_folder_or_a_file(ready: Callable[[str], Answer], shell: An
         ("%live BTCUSDT --strategy nobody --exchange demo", "no strategy is called 'nobody'"),
         ("%live BTCUSDT --strategy quiet --exchange nowhere", "no exchange is called 'nowhere'"),
         ("%live BTCUSDT --strategy quiet --stop", "no live run is called 'quiet on BTCUSDT'"),
-        ("%live BTCUSDT --strategy quiet --exchange demo --clock noon", "a clock must have now()"),
+        (
+            "%live BTCUSDT --strategy quiet --exchange demo --clock noon",
+            "--clock must be a variable in braces, got 'noon'\nwrite --clock {noon}",
+        ),
         ("%live BTCUSDT --strategy quiet --exchange demo --until soon", "until must be a text such as"),
         ("%live BTCUSDT --strategy quiet --exchange demo --store {clock}", "a store must be bknb.stores.files"),
         ("%live BTCUSDT --strategy quiet --exchange demo --quantity much", "--quantity must be a number"),

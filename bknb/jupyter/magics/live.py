@@ -56,6 +56,9 @@ def live(session: Session, call: Call) -> Any:
 def _options(call: Call) -> dict[str, Any]:
     names = ("strategy", "exchange", "execution", "settings", "clock", "until", "broker")
     chosen = {name: call.values[name] for name in names if name in call.values}
+    for name in ("clock", "broker"):
+        if isinstance(given := chosen.get(name), str):
+            raise bknb.UsageError(f"--{name} must be a variable in braces, got {given!r}\nwrite --{name} {{{given}}}")
     chosen["allow_gaps"] = bool(call.get("allow_gaps"))
     if "store" in call.values:
         chosen["store"] = _store(call.values["store"])
