@@ -16,6 +16,7 @@ from secrets_cases import ALSO_PLANTED, INNOCENT, PLANTED, Carrier, checked58, g
 
 import bknb
 from bknb.sharing import carriers, git_history, secret_rules, secret_views
+from bknb.sharing.constant_texts import constant_texts
 from bknb.sharing.secrets import Guard, find_secrets
 
 EVERY = PLANTED | ALSO_PLANTED
@@ -72,6 +73,7 @@ NEEDS_VIEW: Mapping[str, str] = {
     "escapes": '{\\"secret\\": \\"' + _HEX + '\\"}',
     "joined lines": f"s = '{_HEX[:11]}' \\\n  '{_HEX[11:]}'",
     "letters": "[" + ", ".join(map(repr, made_up(83))) + "]",
+    "put together": f"a = '{_HEX[:7]}'\nb = '{_HEX[7:]}'\napi_key = a + b",
     "columns": f"exchange,key,balance\nmain,{_HEX},1\n",
     "hexadecimal": f"api_key={_HEX}".encode().hex(),
     "percent": f"x%3Fapi_key%3D{_HEX}%26",
@@ -321,3 +323,31 @@ def test_what_a_repository_does_not_hold_has_no_history(tmp_path: Path) -> None:
 
 def test_a_folder_in_no_repository_has_no_history(tmp_path: Path) -> None:
     assert not list(git_history.history_of(tmp_path))
+
+
+_KEY = made_up(90, 24)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "a = '{0}'\nb = '{1}'\napi_key = a + b",
+        "%pip install x\na = '{0}'  # one\nb: str = '{1}'\nconnect(api_key=a + b)",
+        "a, b = '{0}', '{1}'\nd = dict()\nd['api_key'] = f'{{a}}{{b}}'",
+        "def f():\n    api_key = '{0}'\n    api_key += '{1}'\n",
+        "a = b'{0}'\nself.b = b'{1}'\napi_key = a + self.b",
+        "a = '{0}'\nb = '{1}'\napi_key = ''.join([a, b])",
+        "a = '{0}'\nb = a\nc = '{1}'\nif x:\n    api_key = (b +\n        c)",
+    ],
+)
+def test_a_secret_in_two_lines_is_found_where_they_are_put_together(code: str) -> None:
+    (secret,) = find_secrets(code.format(_KEY[:7], _KEY[7:]), "cell [1]")
+    assert secret.what == "a value of api_key"
+    assert not find_secrets(code.format("BTC", "USDT"), "cell [1]")
+
+
+def test_what_no_python_reads_or_nobody_could_run_is_left_alone() -> None:
+    deep = "a = 'x'\nb = " + " + ".join(["a"] * 50_000)
+    doubled = "a = 'xy'\n" + "\n".join(f"a = a + a  # {n}" for n in range(60))
+    for text in (deep, doubled, "a = 'x'\nb = a +", "a = '\0'\nb = a + a", "a = 'x'\nb = " + "(" * 5000 + "a + a"):
+        assert len(constant_texts(text)) < 2_000_000

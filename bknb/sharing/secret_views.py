@@ -1,4 +1,4 @@
-"""Other readings of a text in which a secret may hide: without HTML, without escapes, joined lines, decoded base64."""
+"""Other readings of a text in which a secret may hide: without HTML or escapes, joined lines, decoded, put together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote
+
+from .constant_texts import constant_texts
 
 View = Callable[[str], Iterator[str]]
 
@@ -135,11 +137,17 @@ def decoded_base64(packed: str) -> str | None:
     return raw.decode("ascii") or None
 
 
+def _put_together(text: str) -> Iterator[str]:
+    if made := constant_texts(text):
+        yield made
+
+
 VIEWS: Final[Mapping[str, View]] = {
     "html": _without_html,
     "escapes": _without_escapes,
     "joined lines": _joined,
     "letters": _of_letters,
+    "put together": _put_together,
     "columns": _columns,
     "hexadecimal": _hex_decoded,
     "percent": _percent_decoded,
