@@ -210,7 +210,7 @@ class Backfill:
                 "these times look like seconds: multiply them by 1000"
             )
         check_length(times, self._series.step, asked)
-        closes = _between(self._parts[-1], 0, at).close if self._parts else ()
+        closes = _between(self._parts[-1], 0, at).close if self._parts else np.empty(0)
         before = float(closes[-1]) if len(closes) else None
         candles, repairs = audit(
             _between(answer, at, end), asked, settings=self._settings, now=self._now, before=before

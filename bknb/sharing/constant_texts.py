@@ -47,6 +47,7 @@ def constant_texts(source: str) -> str:
 class _Folding:
     def __init__(self) -> None:
         self.lines: dict[str, None] = {}
+        self._made: set[str] = set()
         self._texts: dict[str, str] = {}
         self._known: dict[int, str | None] = {}  # by id of a node, which the tree keeps
 
@@ -65,7 +66,9 @@ class _Folding:
             case ast.keyword(arg=str(name), value=value):
                 self._note(name, value)
             case ast.expr():
-                self._note("x", node)
+                self._note("", node)
+            case _:
+                pass
 
     def _assign(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
@@ -81,13 +84,15 @@ class _Folding:
 
     def _note(self, name: str, value: ast.expr) -> None:
         text = None if isinstance(value, ast.Constant) else self._text(value)
-        if text:
-            self.lines[f"{name} = {text!r}"] = None
+        if text and (name or text not in self._made):
+            self._made.add(text)
+            self.lines[f"{name or 'x'} = {text!r}"] = None
 
     def _keep(self, name: str, text: str, *, is_made: bool) -> None:
         if name in self._texts or len(self._texts) < _MOST_NAMES:
             self._texts[name] = text
         if is_made:
+            self._made.add(text)
             self.lines[f"{name} = {text!r}"] = None
 
     def _text(self, node: ast.expr, depth: int = 0) -> str | None:
