@@ -167,8 +167,12 @@ def test_a_price_is_believed_once_a_candle_shows_that_the_market_was_there() -> 
     async def play() -> None:
         life.desk.follow(opened())
         await pauses(life, 2)
-        assert "the market was at 100 .. 100 since it was ordered" in life.desk.disagreement
-        life.desk.saw(candle(2, 100.0, 40.0, 101.0))
+        far = "its average price is 45.0, more than 1.5 times below every price of the market since it was ordered"
+        assert f"{far}; the record has 100" in life.desk.disagreement
+        life.desk.saw(candle(2, 100.0, 99.0, 101.0))
+        await pauses(life, 4)
+        assert len(life.told) == 1  # once, wherever the market goes meanwhile
+        life.desk.saw(candle(3, 100.0, 40.0, 101.0))
         assert await life.desk.settle(20.0)
         assert life.desk.disagreement == ""
 

@@ -486,8 +486,9 @@ def report_problem(order: Order, report: object, market: Iterable[float] = ()) -
         return f"its average price is {_shown(price)}, and a finite float above 0 was expected"
     known = (order.record_price, *market)
     if price is not None and not min(known) / MAX_PRICE_FACTOR <= price <= max(known) * MAX_PRICE_FACTOR:
-        where = f"{plain_number(min(known))} .. {plain_number(max(known))}"
-        return f"its average price is {_shown(price)}, and the market was at {where} since it was ordered"
+        side = "below" if price < min(known) else "above"  # the same text whatever the market does meanwhile
+        far = f"more than {MAX_PRICE_FACTOR:g} times {side} every price of the market since it was ordered"
+        return f"its average price is {_shown(price)}, {far}; the record has {plain_number(order.record_price)}"
     return ""
 
 
