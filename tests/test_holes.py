@@ -185,6 +185,63 @@ def test_a_live_run_ends_at_its_time_where_no_candle_comes_any_more(model: str, 
     assert [each.split()[0] for each in ends(again)] == ["time_expired"]
 
 
+def taken_up(rows: list[tuple[float, ...]], *, missing: tuple[int, int], model: str, waits: bool, last: int = 300
+             ) -> tuple[list[bknb.Result], list[int]]:  # fmt: skip
+    """Two lives of a run: without some minutes until minute 100, with them from minute 110 on; and when it asked."""
+    store, asked = bknb.stores.memory(), []
+    once = asked_once(20, minute_estimated_time=70, price_take_profit=110.0)
+
+    def get_signal(ctx: Any) -> bknb.Signal | None:
+        asked.append((ctx.when_ms - ORIGIN) // MINUTE)
+        signal: bknb.Signal | None = once(ctx)
+        return signal
+
+    strategy = bknb.add_strategy("once", interval="1m", get_signal=get_signal, execution=model)
+    lives = []
+    early = [row for row in rows if not at(missing[0]) <= row[0] < at(missing[1])]
+    for known, first, until in ((early, 10, 100), (rows, 110, last)):
+        exchange = bknb.add_exchange("late", get_candles=ranged(known), intervals=["1m"])
+        lives.append(lived_through(strategy, exchange, first=first, last=until, store=store, allow_gaps=not waits))
+    return lives, asked
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_run_that_ends_before_its_last_candles_came_leaves_them_to_the_next_start(model: str, *, waits: bool) -> None:
+    rows = [row if row[0] != at(85) else (at(85), 100.0, 112.0, 100.0, 100.0, 1.0) for row in flat((-10, 400))]
+    (first, second), asked = taken_up(rows, missing=(80, 400), model=model, waits=waits)
+    assert ends(first) == []
+    undisturbed = ends_of(
+        rows, asked_once(20, minute_estimated_time=70, price_take_profit=110.0), first=10, last=300, execution=model
+    )
+    assert [each.split()[0] for each in undisturbed] == ["time_expired" if model == "vwap" else "take_profit"]
+    assert [each.split()[:3] for each in ends(second)] == [each.split()[:3] for each in undisturbed]
+    assert first.run_record.records.holes == second.run_record.records.holes == []
+    assert [minute for minute in asked if 20 < minute < 85] == []
+    left, told = "what was due at 2024-01-01 01:30 UTC was not ended", [*first.warnings, *map(str, first.errors)]
+    assert sum(left in text for text in told) == (0 if model == "vwap" else 2)  # there a candle ends it, not the clock
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("model", ["pessimistic", "touch"])  # in vwap a candle ends it
+def test_what_the_clock_ends_in_a_hole_at_the_end_of_a_run_is_not_undone_by_minutes_that_come_later(
+    model: str, *, waits: bool
+) -> None:
+    rows = [(at(k), 100.0, 100.0 if k != 85 else 112.0, 100.0, 100.0, 1.0) for k in range(-10, 400)]
+    (first, second), asked = taken_up(rows, missing=(80, 100), model=model, waits=waits)
+    holed = [row for row in rows if not at(80) <= row[0] < at(100)]
+    backtest = backtested(
+        holed, asked_once(20, minute_estimated_time=70, price_take_profit=110.0), first=10, last=300, execution=model
+    )
+    assert ends(second) == ends(backtest)
+    peaks = [
+        [event.peak_percentage for event in result.events if isinstance(event, Closed)] for result in (second, backtest)
+    ]
+    assert peaks[0] == peaks[1]
+    assert first.run_record.records.holes == second.run_record.records.holes == [(at(80), at(100))]
+    assert [minute for minute in asked if 20 < minute < 100] == []
+
+
 def test_a_question_that_a_hole_made_impossible_comes_at_the_first_moment_that_allows_it() -> None:
     rows = flat((0, DAY - 1), (DAY, 3 * DAY))
     asked: list[str] = []
@@ -421,6 +478,12 @@ def told(records: Records | bknb.Result, *, before: int) -> list[bytes]:
     return [msgspec.json.encode(event) for event in plain]
 
 
+def over(records: Records | bknb.Result, *, before: int) -> list[bytes]:
+    """What a run told of signals that ended before a moment, without what must differ: mode and frame."""
+    ended = [event for event in records.events if isinstance(event, (Closed, Cancelled)) and event.when < before]
+    return [msgspec.json.encode(msgspec.structs.replace(event, mode="live", frame=None)) for event in ended]
+
+
 def random_rows(seed: int, times: list[int]) -> list[tuple[float, ...]]:
     """A random walk with jumps and minutes without volume over these open times."""
     random = np.random.default_rng(seed)
@@ -444,13 +507,25 @@ def played(get_signal: Any, exchange: Any, *, first: int, last: int, model: str,
 
 
 def parity(
-    get_signal: Any, exchange: Any, *, first: int, last: int, model: str, late: bool, waits: bool = False
+    get_signal: Any,
+    exchange: Any,
+    *,
+    first: int,
+    last: int,
+    model: str,
+    late: bool,
+    waits: bool = False,
+    known: int | None = None,
 ) -> bknb.Result:
-    """Check that live and backtest tell the same, and so does a backtest that looks at every minute."""
+    """Check that live and backtest tell the same, and so does a backtest that looks at every minute.
+
+    ``known`` is where the candles end that come before ``last``: what is told from there on is told by the next start.
+    """
+    store, before = bknb.stores.memory(), last if known is None else known
     strategy = bknb.add_strategy("random", interval="1m", get_signal=get_signal, execution=model)
     task = bknb.Live.background(
         "BTCUSDT", strategy=strategy, exchange=exchange, clock=SimulatedClock(first), until=last,
-        store=bknb.stores.memory(), allow_gaps=not waits, settings=SETTINGS,
+        store=store, allow_gaps=not waits, settings=SETTINGS,
     )  # fmt: skip
     result = task.result(timeout=15)
     lateness = dict(result.run_record.records.late)
@@ -458,9 +533,17 @@ def parity(
     assert kinds(result) <= ({"late", "warm-up", "silence", "hole"} if late else {"warm-up"})
     assert waits or "hole" not in kinds(result)
     run = played(strategy, exchange, first=first, last=last, model=model, late=lateness)
-    assert told(result, before=last) == told(run.records, before=last)
+    assert told(result, before=before) == told(run.records, before=before)
     stepped = played(strategy, exchange, first=first, last=last, model=model, late=lateness, every_minute=True)
     assert told(run.records, before=2**62) == told(stepped.records, before=2**62)
+    if known is not None:
+        later = last + 150 * MINUTE
+        again = bknb.Live.background(
+            "BTCUSDT", strategy=strategy, exchange=exchange, clock=SimulatedClock(last), until=later,
+            store=store, allow_gaps=not waits, settings=SETTINGS,
+        ).result(timeout=15)  # fmt: skip
+        run = played(strategy, exchange, first=first, last=later, model=model, late=dict(again.run_record.records.late))
+        assert over(again, before=later) == over(run.records, before=later)
     return result
 
 
@@ -490,7 +573,8 @@ def test_random_worlds_with_holes(
     last = now + at_end
     minutes += range(last + (at_end and 3), last + 200)
     rows = random_rows(seed, [at(minute) for minute in minutes])
-    parity(signals(seed), ranged(rows), first=ORIGIN, last=at(last), model=model, late=True, waits=waits)
+    known = at(now) if at_end else None
+    parity(signals(seed), ranged(rows), first=ORIGIN, last=at(last), model=model, late=True, waits=waits, known=known)
 
 
 @pytest.mark.slow

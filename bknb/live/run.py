@@ -49,6 +49,7 @@ from .watch import (
     earlier_holes_text,
     hole_text,
     left_text,
+    overdue_text,
     silence_text,
     unwatched_text,
 )
@@ -612,13 +613,8 @@ class LiveRun:
             return until is not None and not self._late
         if now < until:
             return False
-        sessions, minutes = self._window.sessions, self._window.known(self.plan.symbol, "1m")
-        if sessions is not None and sessions.next_open(known, until) >= until:
+        if self._closed_until(until) or (self._held is None and self._first_behind(until) is not None):
             return True
-        if minutes is not None:
-            first, behind = minutes.candles.timestamp.searchsorted([known, until])
-            if first == behind < len(minutes.candles):  # a hole
-                return True
         self._overdue_since = now if self._overdue_since is None else self._overdue_since
         if now < self._overdue_since + MINUTE_MS:
             return False
@@ -629,12 +625,43 @@ class LiveRun:
         self.records.warn(f"the run ended at {utc_text(until)}; its last candle closed at {utc_text(known)}")
         return True
 
+    def _closed_until(self, until: int) -> bool:
+        """Whether the market is closed from the end of the last minute to ``until`` (UTC ms)."""
+        sessions = self._window.sessions
+        return sessions is not None and sessions.next_open(self._last_minute + MINUTE_MS, until) >= until
+
+    def _first_behind(self, until: int) -> int | None:
+        """When the first candle from ``until`` (UTC ms) on opens; ``None`` if it or one before ``until`` is to come."""
+        minutes = self._window.known(self.plan.symbol, "1m")
+        if minutes is None:
+            return None
+        times = minutes.candles.timestamp
+        first, behind = times.searchsorted([self._last_minute + MINUTE_MS, until])
+        return int(times[behind]) if first == behind < len(times) else None
+
     async def _end_before_until(self) -> None:
-        """End what the clock ends between the last candle and ``until``: no candle comes that would."""
-        if self.plan.until is None:
+        """End what the clock ends between the last candle and ``until``, where no candle comes any more that would.
+
+        Those of a hole are not worked on later, for the decision is made without them. Candles that may only be late
+        decide first: the next start works on them.
+        """
+        plan, known, due = self.plan, self._last_minute + MINUTE_MS, self._strategy_loop.due
+        if plan.until is None or due >= plan.until or known >= plan.until:
             return
+        behind = self._first_behind(plan.until)
         try:
-            await self._end_due(self.plan.until - 1)
+            if self._closed_until(plan.until):
+                await self._end_due(due)
+            elif behind is not None:
+                self._known = behind + MINUTE_MS
+                self._go_on_without(self._watch.skipped(self._last_minute, plan.until))
+                await self._end_due(due)
+                self._last_minute = plan.until - MINUTE_MS
+                self._save_state(self._strategy_loop.state)
+            else:
+                text = overdue_text(plan.symbol, self._strategy_loop.state, due=due, known=known)
+                self.records.warn(text)
+                self._strategy_loop.note("silence", "overdue", text, known)
         except Exception as error:  # noqa: BLE001 -- it is told, stays in the saved state, and ends at the next start
             self._strategy_loop.fail("state" if isinstance(error, StateError) else "exchange", error, self._last_minute)
 

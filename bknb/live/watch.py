@@ -190,6 +190,17 @@ def unwatched_text(state: State, broker: str) -> str:
     return f"{_unwatched(state)} any more{stays}: start the run again, it goes on from its saved state"
 
 
+def overdue_text(symbol: str, state: State, *, due: int, known: int) -> str:
+    """What is told when a run ends at its time, and candles before what was due at ``due`` have not come.
+
+    The last one ended at ``known``; both in UTC ms.
+    """
+    return (
+        f"what was due at {utc_text(due)} was not ended: no candle of {symbol} has come from {utc_text(known)} on\n"
+        f"{_unwatched(state)}; its state is saved, and the next start of the run goes on from there"
+    )
+
+
 def _unwatched(state: State) -> str:
     names = " and ".join(signal.id for signal in signals_of(state))
     match state:
