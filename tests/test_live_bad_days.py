@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from test_holes import asked_once, at, both, ends, flat, kinds, ranged
 from worlds import MODELS
 
 import bknb
+from bknb.domain.signal import Closed
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.errors import StateError
@@ -583,6 +585,55 @@ def test_a_run_killed_before_and_behind_a_hole_goes_on_as_one_that_was_not() -> 
         again = life(store, split, 150)
         assert ends(again) == ends(whole)
         assert again.run_record.records.holes == [(at(40), at(42))]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_run_that_begins_again_behind_a_hole_has_the_average_prices_of_one_that_went_on(model: str) -> None:
+    seen: dict[int, tuple[float, list[int]]] = {}
+
+    def life(signal: Any, store: Any, first: int, until: int) -> bknb.Result:
+        def get_signal(ctx: Any) -> Any:
+            seen[round(minute_of(ctx.when_ms))] = (ctx.price, ctx.candles("1m", 5).timestamp.tolist())
+            return signal(ctx)
+
+        clock = SimulatedClock(at(first))
+        source = closed_by(clock, rows, missing=lambda minute, now: 30 <= minute < 42)
+        return lived(source, get_signal, clock, until=until, store=store, execution=model)
+
+    def prices(result: bknb.Result) -> list[tuple[float, float, float]]:
+        return [(event.price_close, event.peak_percentage, event.trough_percentage) for event in result.events
+                if isinstance(event, Closed)]  # fmt: skip
+
+    for until, signal in itertools.product((43, 44, 46), (asked_once(20, minute_estimated_time=60), asked_once(500))):
+        rows = steps((-10, until, 100.0), (until, until + 1, 103.0), (until + 1, 200, 100.0))
+        whole, asked = life(signal, bknb.stores.memory(), 10, 150), dict(seen)
+        seen.clear()
+        store = bknb.stores.memory()
+        life(signal, store, 10, until)
+        again = life(signal, store, 53, 150)  # the hole was waited for until then
+        assert again.run_record.records.holes == whole.run_record.records.holes == [(at(30), at(42))]
+        assert prices(again) == prices(whole)
+        assert {when: seen.get(when) for when in asked if when > until} == {
+            when: asked[when] for when in asked if when > until
+        }
+        assert kinds(again) == set()
+        seen.clear()
+
+
+def test_a_run_at_the_beginning_of_a_market_looks_for_candles_before_it_for_a_week_at_most() -> None:
+    clock, asked = SimulatedClock(at(3)), []
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> Rows:
+        asked.append(since)
+        return closed_by(clock, flat((0, 200)))(symbol, interval, since, limit)
+
+    def get_signal(ctx: Any) -> None:
+        ctx.candles("1m", 20)
+
+    result = lived(get_candles, get_signal, clock, until=60)
+    assert at(-8 * 1440) < min(asked) < at(-6 * 1440)
+    assert len([since for since in asked if since < at(-10)]) < 8
+    assert kinds(result) == {"warm-up"}
 
 
 def test_both_of_a_backtest_and_a_live_run_with_gaps_allowed_are_the_same() -> None:

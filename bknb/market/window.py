@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _HEADROOM: Final = 64  # candles fetched beyond what was asked, so that a slightly longer look back finds them
 _FARTHEST_MS: Final = 366 * DAY_MS  # candles are looked for behind holes of this length in all
+_BEFORE_MS: Final = 7 * DAY_MS  # before candles that begin later than asked, others are looked for behind such a hole
 _MIN_CANDLES: Final = DAY_MINUTES  # a live run holds at least as many candles of every series
 
 
@@ -98,7 +99,9 @@ class Window:
         series = await self.load(symbol, interval, since)
         if not self._may_have_holes(series):
             return series
-        earliest = max(0, when - max(_FARTHEST_MS, 4 * count * series.step))
+        near = self._patience_ms and series.regular  # there may be nothing before it
+        farthest = count * series.step + _BEFORE_MS if near else max(_FARTHEST_MS, 4 * count * series.step)
+        earliest = max(0, when - farthest)
         while series.available(when) < count and series.since > earliest:
             further = max(2 * (when - series.since), DAY_MS)
             series = await self._load_before(symbol, interval, max(earliest, when - further))
@@ -117,6 +120,7 @@ class Window:
                 before = await self._feed.fetch(symbol, interval, since, series.since, continued=True)
                 self._listener.came(symbol, interval, since, before)
                 candles = Candles.concat([before, candles])
+                self._note_missing(symbol, interval, candles)
             else:
                 made = await self._fetch(symbol, interval, since)
                 candles, until = made.candles, made.until
@@ -131,7 +135,9 @@ class Window:
         return self._feed.allow_gaps and not self._patience_ms
 
     def _may_have_holes(self, series: Series) -> bool:
-        return self._feed.allow_gaps and not (self._patience_ms and series.regular)
+        """Whether candles may be missing in a series: where holes are waited for, it shows, or it begins late."""
+        begins_late = series.start >= series.since + series.step
+        return self._feed.allow_gaps and not (self._patience_ms and series.regular and not begins_late)
 
     async def fill(self, symbol: str, interval: str, since: int, until: int) -> None:
         """Fetch candles once more that are missing between others, in ``[since, until)``, and put in what has come."""
@@ -231,11 +237,16 @@ class Window:
                 sessions=self._feed.sessions,
             )
         self._listener.came(symbol, interval, since, candles)
-        if self._patience_ms:  # what is missing in the past was not waited for, and need not be
-            awaited = self._awaited.setdefault((symbol, interval), Awaited(self._patience_ms, sessions=self.sessions))
-            awaited.first(candles.timestamp, step=step, now=self.horizon, after=after, since_its_end=after is None)
+        self._note_missing(symbol, interval, candles, after=after)
         until = end_of(candles, step) if self._growing and len(candles) else self.horizon
         return Series(candles, step=step, since=since, until=until)
+
+    def _note_missing(self, symbol: str, interval: str, candles: Candles, *, after: int | None = None) -> None:
+        """Wait for what is missing behind ``after`` (UTC ms) from now on; what is in the past, since its end."""
+        if self._patience_ms:
+            awaited = self._awaited.setdefault((symbol, interval), Awaited(self._patience_ms, sessions=self.sessions))
+            times, step = candles.timestamp, interval_ms(interval)
+            awaited.first(times, step=step, now=self.horizon, after=after, since_its_end=after is None)
 
     def series(self) -> dict[tuple[str, str], Series]:
         """Everything in memory now, by symbol and interval."""
