@@ -24,11 +24,41 @@ from .diagnostics.doctor import (
 from .diagnostics.doctor import (
     doctor as doctor,
 )
+from .domain.answers import (
+    Add as Add,
+)
+from .domain.answers import (
+    Cancel as Cancel,
+)
+from .domain.answers import (
+    Close as Close,
+)
+from .domain.answers import (
+    Move as Move,
+)
+from .domain.answers import (
+    Reduce as Reduce,
+)
+from .domain.exit_plan import (
+    Breakeven as Breakeven,
+)
+from .domain.exit_plan import (
+    Trailing as Trailing,
+)
+from .domain.position_view import (
+    HeldPosition as HeldPosition,
+)
 from .domain.risk import (
     RiskRequest as RiskRequest,
 )
 from .domain.signal import (
     Active as Active,
+)
+from .domain.signal import (
+    AddCancelled as AddCancelled,
+)
+from .domain.signal import (
+    Added as Added,
 )
 from .domain.signal import (
     Cancelled as Cancelled,
@@ -43,7 +73,13 @@ from .domain.signal import (
     Milestone as Milestone,
 )
 from .domain.signal import (
+    Moved as Moved,
+)
+from .domain.signal import (
     Opened as Opened,
+)
+from .domain.signal import (
+    Reduced as Reduced,
 )
 from .domain.signal import (
     Rejected as Rejected,
@@ -209,6 +245,12 @@ from .events.listen import (
 )
 from .events.listen import (
     listen_performance_once as listen_performance_once,
+)
+from .events.listen import (
+    listen_position as listen_position,
+)
+from .events.listen import (
+    listen_position_once as listen_position_once,
 )
 from .events.listen import (
     listen_progress_backtest as listen_progress_backtest,

@@ -34,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         side.
     max_signal_lifetime_minutes
         The longest ``minute_estimated_time`` a signal may ask for; ``None``: any.
+    max_adds
+        How many times a position may be added to; 0: never.
     price_tick
         The smallest step of prices on the market (quote currency). Levels of signals are put on this grid, away from
         the market, in every execution model. ``None``: unknown, levels stay as they are.
@@ -71,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_stop_loss_distance_percent: float | None = None
     max_signal_lifetime_minutes: int | None = None
     price_tick: float | None = None
+    max_adds: int = 10
     max_signal_generation_seconds: int = 180
     get_candles_retry_count: int = 3
     get_candles_retry_delay_ms: int = 5000
@@ -134,7 +137,7 @@ _POSITIVE_INTEGERS = (
     "patience_minutes",
 )
 _NOT_DECISIVE: Final = frozenset({"count_tries", "get_candles_timeout_seconds", "patience_minutes"})
-_NON_NEGATIVE_INTEGERS = ("get_candles_retry_count", "get_candles_retry_delay_ms")
+_NON_NEGATIVE_INTEGERS = ("max_adds", "get_candles_retry_count", "get_candles_retry_delay_ms")
 _LARGEST_WHOLE = 2**53  # what a float holds exactly
 _WHOLE = 100  # percent: a cost of all that is traded leaves nothing
 _COSTS = ("percent_slippage", "percent_fee")

@@ -8,6 +8,7 @@ trader. ``vwap`` trades at the five-minute average price and equals backtest-kit
 
 from __future__ import annotations
 
+import math
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import UnknownName
@@ -116,7 +117,7 @@ class ExecutionModel(NamedTuple):
             return Entry(minute.open, at_open=True, rested=False)
         sign = 1 if signal.position == "long" else -1
         # A short is a long in mirrored prices: favourable is up for both.
-        level, stop, opened = sign * signal.price_open, sign * signal.price_stop_loss, sign * minute.open
+        level, stop, opened = sign * signal.price_open, _mirrored(signal.price_stop_loss, sign), sign * minute.open
         adverse, favourable = (minute.low, minute.high) if sign > 0 else (-minute.high, -minute.low)
         if signal.entry == "stop":
             return self._stop_entry(signal, minute, level, stop, opened, adverse, favourable, first=first)
@@ -155,7 +156,7 @@ class ExecutionModel(NamedTuple):
         return "reject" if adverse <= stop else None
 
     def exit(self, signal: OpenSignal, minute: Minute) -> Exit | None:
-        """The exit of an open position at target or stop in a candle; ``None`` when neither is hit."""
+        """The exit of a position with one target and one stop in a candle; ``None`` when neither is hit."""
         if self.watches == "average":
             best = worst = minute.price
         elif signal.position == "long":
@@ -163,6 +164,8 @@ class ExecutionModel(NamedTuple):
         else:
             best, worst = minute.low, minute.high
         target, stop = signal.price_take_profit, signal.price_stop_loss
+        assert target is not None  # of a plain position  # noqa: S101
+        assert stop is not None  # noqa: S101
         if signal.position == "long":
             won = best > target if self.trades_through else best >= target
             lost = worst <= stop
@@ -187,13 +190,21 @@ class ExecutionModel(NamedTuple):
         return minute.high, minute.low
 
 
+def _mirrored(stop: float | None, sign: int) -> float:
+    """A stop in prices where favourable is up; far below where there is none."""
+    return -math.inf if stop is None else sign * stop
+
+
 def exit_at_entry(signal: OpenSignal) -> Exit | None:
-    """The exit of a position that filled at or beyond one of its own levels: at that fill, before anything else."""
-    sign = 1 if signal.position == "long" else -1
-    if sign * (signal.price_open - signal.price_stop_loss) <= 0:
-        return Exit("stop_loss", signal.price_open, ambiguous=False)
-    if sign * (signal.price_take_profit - signal.price_open) <= 0:
-        return Exit("take_profit", signal.price_open, ambiguous=False)
+    """The exit of a plain position that filled at or beyond one of its own levels: at that fill, before anything else.
+
+    Without a level it has none.
+    """
+    sign, entry = 1 if signal.position == "long" else -1, signal.price_open
+    if signal.price_stop_loss is not None and sign * (entry - signal.price_stop_loss) <= 0:
+        return Exit("stop_loss", entry, ambiguous=False)
+    if signal.price_take_profit is not None and sign * (signal.price_take_profit - entry) <= 0:
+        return Exit("take_profit", entry, ambiguous=False)
     return None
 
 

@@ -216,15 +216,37 @@ def price_decimals(price: float) -> int:
     return min(max(8, 3 - math.floor(math.log10(size))), _MOST_DECIMALS)
 
 
-def price_text(price: float) -> str:
-    """A price with the decimals of :func:`price_decimals`; below 1e-17 with an exponent.
+def level_text(price: float | None) -> str:
+    """A level with eight digits, as messages have it.
+
+    Examples
+    --------
+    >>> level_text(42_000.5), level_text(None)
+    ('42000.5', 'none')
+    """
+    return "none" if price is None else f"{price:.8g}"
+
+
+def lifetime_text(minutes: int | None) -> str:
+    """How long a position is open at most.
+
+    Examples
+    --------
+    >>> lifetime_text(60), lifetime_text(None)
+    ('60 min', 'no deadline')
+    """
+    return "no deadline" if minutes is None else f"{minutes} min"
+
+
+def price_text(price: float | None) -> str:
+    """A price with the decimals of :func:`price_decimals`; below 1e-17 with an exponent, and ``N/A`` without one.
 
     Examples
     --------
     >>> price_text(42_000.0), price_text(0.000012), price_text(1.2345e-9), price_text(1.5e-20)
     ('42,000.00', '0.00001200', '0.000000001235', '1.500e-20')
     """
-    if not math.isfinite(price):
+    if price is None or not math.isfinite(price):
         return MISSING
     if 0 < abs(price) < _SMALLEST_PLAIN:
         return f"{price:.3e}"

@@ -19,6 +19,8 @@ class Progress(NamedTuple):
 def progress(signal: OpenSignal, price: float) -> Progress:
     """Percent of the way to the target (profit) or to the stop (loss) at an average price.
 
+    Of a ladder the way is that to the farthest target; without a target, or without a stop, it is 0.
+
     Examples
     --------
     >>> row = OpenSignal(id="a", symbol="B", strategy="s", exchange="e", position="long", price_open=100.0,
@@ -27,18 +29,14 @@ def progress(signal: OpenSignal, price: float) -> Progress:
     >>> progress(row, 104.0)
     Progress(side='profit', percent=40.0)
     """
-    entry = signal.price_open
-    if signal.position == "long":
-        distance = price - entry
-        to_target = signal.price_take_profit - entry
-        to_stop = entry - signal.price_stop_loss
-    else:
-        distance = entry - price
-        to_target = entry - signal.price_take_profit
-        to_stop = signal.price_stop_loss - entry
-    if distance >= 0:
-        return Progress("profit", min(distance / to_target * 100, 100.0))
-    return Progress("loss", min(-distance / to_stop * 100, 100.0))
+    entry, long = signal.price_open, signal.position == "long"
+    distance = price - entry if long else entry - price
+    level = signal.price_take_profit if distance >= 0 else signal.price_stop_loss
+    side: Literal["profit", "loss"] = "profit" if distance >= 0 else "loss"
+    if level is None:
+        return Progress(side, 0.0)
+    way = level - entry if long else entry - level
+    return Progress(side, min(distance / way * 100, 100.0))
 
 
 def passed_levels(percent: float, reached: int) -> range:

@@ -48,3 +48,18 @@ def trade_pnl(position: Position, price_open: float, price_close: float, *, slip
         fee_percentage=fees,
         slippage_percentage=gross - slipped,
     )
+
+
+def breakeven_price(position: Position, price_open: float, slippage: float, fee: float) -> float:
+    """The price at which closing a position that was opened at ``price_open`` brings nothing, net of all costs.
+
+    Examples
+    --------
+    >>> price = breakeven_price("short", 100.0, 0.1, 0.1)
+    >>> round(price, 6), abs(net_percentage("short", 100.0, price, 0.1, 0.1)) < 1e-12
+    (99.600799, True)
+    """
+    s, f = slippage / 100, fee / 100
+    if position == "long":
+        return price_open * ((1 + s) * (1 + f)) / ((1 - s) * (1 - f))
+    return price_open * ((1 - s) * (1 - f)) / ((1 + s) * (1 + f))

@@ -19,8 +19,8 @@ class OpenPosition(msgspec.Struct, frozen=True, kw_only=True):
     exchange: str
     position: Position
     price_open: float
-    price_take_profit: float
-    price_stop_loss: float
+    price_take_profit: float | None
+    price_stop_loss: float | None
     since: int
     scheduled: bool
 
@@ -40,6 +40,8 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
         The candidate with its prices.
     open_positions
         Everything that holds a place in this profile now, without the candidate itself.
+    add : float
+        How much an open position, the candidate, is to be made larger by, in units of its first size; 0 for a new one.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
     price: float
     signal: OpenSignal | ScheduledSignal
     open_positions: tuple[OpenPosition, ...]
+    add: float = 0.0
 
     @property
     def open_position_count(self) -> int:

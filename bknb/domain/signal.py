@@ -5,15 +5,32 @@ Prices are in quote currency, moments are UTC milliseconds, a percentage of 1.5 
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Literal, TypeAlias, TypedDict, get_args
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypedDict, get_args
 
 import msgspec
 
+from .exit_plan import Breakeven, Target, Trailing
+from .fills import Fill
+
 Position: TypeAlias = Literal["long", "short"]
 Mode: TypeAlias = Literal["backtest", "live"]
-CloseReason: TypeAlias = Literal["take_profit", "stop_loss", "time_expired", "frame_end", "data_end"]
+CloseReason: TypeAlias = Literal[
+    "take_profit",
+    "stop_loss",
+    "time_expired",
+    "frame_end",
+    "data_end",
+    "trailing_stop",
+    "breakeven",
+    "strategy",
+    "manual",
+    "liquidation",
+]
 CLOSE_REASONS: Final[tuple[str, ...]] = get_args(CloseReason)
-CancelReason: TypeAlias = Literal["timeout", "price_reject", "risk", "frame_end", "data_end", "stopped", "disagreement"]
+CancelReason: TypeAlias = Literal[
+    "timeout", "price_reject", "risk", "frame_end", "data_end", "stopped", "disagreement", "strategy", "manual"
+]
 EntryKind: TypeAlias = Literal["market", "limit", "stop"]
 
 
@@ -23,11 +40,14 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     position
-        ``"long"`` or ``"short"``.
-    price_take_profit, price_stop_loss
-        The two exit levels, in quote currency.
+        ``"long"`` or ``"short"``; ``side`` is another name for it.
+    price_take_profit
+        The target, in quote currency; or a ladder, a list of pairs ``(price, share)``: each level closes its share of
+        the first size, and what is left runs on. ``None``: no target.
+    price_stop_loss
+        The stop, in quote currency; ``None``: no stop.
     minute_estimated_time
-        Whole minutes after the fill of the entry at which the position is closed at the market.
+        Whole minutes after the fill of the entry at which the position is closed at the market; ``None``: no deadline.
     price_open
         The price of the entry order, in quote currency: a limit (at most this for a long, at least this for a short),
         or with ``entry="stop"`` the price at which the market has to come first. ``None``: a market order, which
@@ -39,6 +59,11 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
         Free text that travels with the trade.
     id
         A name of your own for the signal; by default it is made of strategy, symbol and minute.
+    trailing, breakeven
+        A stop that follows the best price, and one that moves once to the entry; see ``bknb.Trailing`` and
+        ``bknb.Breakeven``. The tightest of all stops is in force.
+    memo
+        Values for ``manage``, as a mapping that JSON can hold: ``position.memo`` there, also after a restart.
 
     Notes
     -----
@@ -50,23 +75,49 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     --------
     >>> Signal(position="long", price_take_profit=110.0, price_stop_loss=95.0, minute_estimated_time=60).position
     'long'
+    >>> Signal(side="short", trailing=Trailing(percent=1.0)).position
+    'short'
     """
 
-    position: Position
-    price_take_profit: float
-    price_stop_loss: float
-    minute_estimated_time: int
+    position: Position | None = None
+    price_take_profit: float | Sequence[tuple[float, float]] | None = None
+    price_stop_loss: float | None = None
+    minute_estimated_time: int | None = None
     price_open: float | None = None
     entry: Literal["limit", "stop"] = "limit"
     note: str = ""
     id: str | None = None
+    trailing: Trailing | None = None
+    breakeven: Breakeven | None = None
+    side: Position | None = None
+    memo: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.position is None and self.side is not None:
+            msgspec.structs.force_setattr(self, "position", self.side)
+
+    def __repr__(self) -> str:
+        given = {name: getattr(self, name) for name in self.__struct_fields__}
+        if self.side == self.position:
+            del given["side"]
+        shown = (f"{name}={value!r}" for name, value in given.items() if name not in _NEW or value is not None)
+        return f"Signal({', '.join(shown)})"
 
 
-class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+_NEW: Final = ("trailing", "breakeven", "side", "memo")  # left out of the text of a signal that has none
+
+
+def _limit() -> EntryKind:
+    return "limit"
+
+
+class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A valid signal with its run, its entry price (quote currency) and the moment it was decided at (UTC ms).
 
     ``price_open`` is the price of a fill once there is one; before, the price of a limit or stop entry, and for a
-    market order the average price at the moment of the decision.
+    market order the average price at the moment of the decision. With a ladder ``targets`` holds its levels, the
+    nearest first, and ``price_take_profit`` is the farthest; a single target is no ladder. ``memo`` is JSON, empty
+    when there is none. In JSON a field that has its default is left out, except for ``entry``.
     """
 
     id: str
@@ -75,12 +126,26 @@ class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     exchange: str
     position: Position
     price_open: float
-    price_take_profit: float
-    price_stop_loss: float
-    minute_estimated_time: int
+    price_take_profit: float | None
+    price_stop_loss: float | None
+    minute_estimated_time: int | None
     note: str
     scheduled_at: int
-    entry: EntryKind = "limit"
+    entry: EntryKind = msgspec.field(default_factory=_limit)  # a factory: JSON always has it
+    targets: tuple[Target, ...] = ()
+    trailing: Trailing | None = None
+    breakeven: Breakeven | None = None
+    memo: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has one stop, one target and a deadline, and nothing else: what a candle can do is known."""
+        return (
+            self.price_take_profit is not None
+            and self.price_stop_loss is not None
+            and self.minute_estimated_time is not None
+            and not (self.targets or self.trailing or self.breakeven or self.memo)
+        )
 
 
 class SignalLabels(TypedDict):
@@ -191,8 +256,15 @@ class Active(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="activ
     percent_sl: float
 
 
-class Closed(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="closed"):
+class Closed(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="closed", omit_defaults=True):
     """A position ended; ``closed_at`` is the open time of the candle that decided it.
+
+    Of a position that was filled in parts ``fills`` holds all fills, ``price_close`` is the price of the last one, and
+    percentages are of the cost of the first; a plain one has the entry and the exit, and ``fills`` is empty.
+    ``cost_percentage`` is the result in percent of the cost of all entries, ``largest_cost`` the largest cost of what
+    was held (the first fill's is 1). ``ambiguous_trails`` counts candles whose own extreme would have moved a trailing
+    stop beyond their other one, ``not_taken`` moves of the stop that would have loosened it and adds that were not
+    better. In JSON the fields from ``fills`` on are left out where they have their default.
 
     Examples
     --------
@@ -210,6 +282,13 @@ class Closed(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="close
     peak_percentage: float
     trough_percentage: float
     ambiguous: bool
+    fills: tuple[Fill, ...] = ()
+    average_price: float | None = None
+    cost_percentage: float | None = None
+    largest_cost: float = 1.0
+    ambiguous_trails: int = 0
+    not_taken: int = 0
+    note: str = ""
 
 
 class Cancelled(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="cancelled"):
@@ -275,4 +354,84 @@ class Milestone(RunEvent, frozen=True, kw_only=True):
     signal: OpenSignal
 
 
-Event: TypeAlias = TickResult | Rejected | RiskRefused | Milestone
+class Reduced(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="reduced"):
+    """A part of a position was closed; ``size`` is what is left of it, in units of the first size.
+
+    Examples
+    --------
+    >>> Reduced.__struct_fields__[-3:]
+    ('signal', 'fill', 'size')
+    """
+
+    action: ClassVar[Literal["reduced"]] = "reduced"
+
+    signal: OpenSignal
+    fill: Fill
+    size: float
+
+
+class Added(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="added"):
+    """A position was made larger; ``size`` is what is held now, in units of the first size.
+
+    Examples
+    --------
+    >>> Added.__struct_fields__[-2:]
+    ('size', 'average_price')
+    """
+
+    action: ClassVar[Literal["added"]] = "added"
+
+    signal: OpenSignal
+    fill: Fill
+    size: float
+    average_price: float
+
+
+class AddCancelled(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="add_cancelled"):
+    """An add that no candle had filled was taken back; ``number`` is that of its order within the position.
+
+    One that is left when its position ends has no such event.
+
+    Examples
+    --------
+    >>> AddCancelled.__struct_fields__[-2:]
+    ('reason', 'note')
+    """
+
+    action: ClassVar[Literal["add_cancelled"]] = "add_cancelled"
+
+    signal: OpenSignal
+    number: int
+    share: float
+    price_open: float | None
+    reason: CancelReason
+    note: str = ""
+
+
+class Moved(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="moved"):
+    """The levels of a position are others from the candle that opens at ``when`` on, or after the one that opened then.
+
+    ``reason`` says why: ``"strategy"``, ``"manual"``, or a declared exit that began, ``"trailing_stop"`` or
+    ``"breakeven"``, in the candle that opened at ``when``. ``price_stop_loss`` is the stop in force then and
+    ``stop_reason`` the close reason it would have. What a trailing stop does later has no event: it follows from
+    the candles.
+
+    Examples
+    --------
+    >>> Moved.__struct_fields__[-4:]
+    ('price_stop_loss', 'stop_reason', 'targets', 'deadline')
+    """
+
+    action: ClassVar[Literal["moved"]] = "moved"
+
+    signal: OpenSignal
+    reason: Literal["strategy", "manual", "trailing_stop", "breakeven"]
+    price_stop_loss: float | None
+    stop_reason: CloseReason
+    targets: tuple[Target, ...]
+    deadline: int | None
+
+
+PositionEvent: TypeAlias = Reduced | Added | AddCancelled | Moved
+"""What happens to a position between its opening and its end."""
+Event: TypeAlias = TickResult | Rejected | RiskRefused | Milestone | PositionEvent

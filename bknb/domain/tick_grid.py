@@ -87,9 +87,11 @@ def on_grid(signal: Signal, tick: float | None) -> Signal:
         "price_stop_loss": away,
         "price_open": towards if signal.entry == "stop" else away,
     }
-    levels = {
+    levels: dict[str, object] = {
         name: rounded(value, tick)
         for name, rounded in rounding.items()
         if _is_level(value := getattr(signal, name), tick)
     }
+    if isinstance(signal.price_take_profit, tuple):  # a ladder
+        levels["price_take_profit"] = tuple((towards(price, tick), share) for price, share in signal.price_take_profit)
     return msgspec.structs.replace(signal, **levels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -11,12 +10,19 @@ import msgspec
 
 from ..config import Settings
 from .execution import ExecutionModel
+from .exit_rules import (
+    broken_breakeven,
+    broken_trailing,
+    is_number,
+    memo_text,
+    read_ladder,
+    sorted_ladder,
+)
 from .pnl import net_percentage
-from .signal import Reason, Signal
+from .signal import Position, Reason, Signal
 from .text import text_fault
 
 _FIELDS = Signal.__struct_fields__
-_REQUIRED = ("position", "price_take_profit", "price_stop_loss", "minute_estimated_time")
 _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
 
 
@@ -37,12 +43,13 @@ def shown(value: object, length: int) -> str:
 def read_answer(answer: object) -> Signal | Reason:
     """A strategy's answer as a ``Signal``, or the reason why it is none.
 
-    Accepts a ``Signal`` or a mapping with its fields. Numbers of numpy and the like become Python numbers.
+    Accepts a ``Signal`` or a mapping with its fields. Numbers of numpy and the like become Python numbers, and a ladder
+    of targets a tuple of pairs, the level nearest to the entry first.
 
     Examples
     --------
-    >>> read_answer({"position": "long"})
-    Reason(code='shape', text='a signal needs price_take_profit, price_stop_loss, minute_estimated_time')
+    >>> read_answer({"price_stop_loss": 90.0})
+    Reason(code='shape', text="a signal needs position, 'long' or 'short'")
     """
     if isinstance(answer, Signal):
         values: dict[str, Any] = msgspec.structs.asdict(answer)
@@ -53,13 +60,27 @@ def read_answer(answer: object) -> Signal | Reason:
             near = get_close_matches(unknown[0], _FIELDS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_FIELDS)}"
             return Reason("shape", f"a signal has no field {unknown[0]!r}{hint}")
-        missing = [name for name in _REQUIRED if values.get(name) is None]
-        if missing:
-            return Reason("shape", f"a signal needs {', '.join(missing)}")
+        if values.get("position") is None and values.get("side") is None:
+            return Reason("shape", "a signal needs position, 'long' or 'short'")
     else:
         return Reason(
             "shape", f"a strategy returns None or bknb.Signal(...), got {type(answer).__name__}: {shown(answer, 80)}"
         )
+    target = values.get("price_take_profit")
+    if target is not None and hasattr(target, "tolist"):
+        values["price_take_profit"] = target = target.tolist()
+    if isinstance(target, list | tuple):
+        ladder = read_ladder(target)
+        if isinstance(ladder, Reason):
+            return ladder
+        side = values.get("position") or values.get("side")
+        values["price_take_profit"] = sorted_ladder(ladder, -1 if side == "short" else 1)
+    fault = plain_numbers(values)
+    return Signal(**values) if fault is None else fault
+
+
+def plain_numbers(values: dict[str, Any]) -> Reason | None:
+    """Make Python numbers of those of numpy and the like, in place; the reason where one is no number."""
     for name, value in values.items():
         if hasattr(value, "item") and not isinstance(value, (float, int, str)):
             try:
@@ -68,19 +89,10 @@ def read_answer(answer: object) -> Signal | Reason:
                 return Reason("shape", f"{name} must be one number, got {type(value).__name__} {value!r:.60}")
         elif isinstance(value, float) and type(value) is not float:
             values[name] = float(value)
-    minutes = values["minute_estimated_time"]
+    minutes = values.get("minute_estimated_time")
     if isinstance(minutes, float) and minutes.is_integer():
         values["minute_estimated_time"] = int(minutes)
-    return Signal(**values)
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number no float can hold
-        return False
+    return None
 
 
 def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
@@ -94,18 +106,27 @@ def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, setting
     position: object = signal.position
     if position not in ("long", "short"):
         found.append(Reason("position", f"position must be 'long' or 'short', got {signal.position!r}"))
-    if not _is_number(price) or price <= 0:
+    elif signal.side is not None and signal.side != position:
+        text = "side is another name for position; give one of them"
+        found.append(Reason("position", f"{text}, got position={position!r}, side={signal.side!r:.60}"))
+    if not is_number(price) or price <= 0:
         found.append(Reason("price", f"the average price must be a finite number above 0, got {price!r}"))
     for name in _PRICES:
         value = getattr(signal, name)
-        if value is None and name == "price_open":
+        if value is None or isinstance(value, tuple):  # nothing, or a ladder that was read
             continue
-        if not _is_number(value):
+        if not is_number(value):
             found.append(Reason("finite", f"{name} must be a finite number, got {value!r} ({type(value).__name__})"))
         elif value <= 0:
             found.append(Reason("positive", f"{name} must be above 0, got {value!r}"))
-    found += _broken_lifetime(signal, settings)
+    found += broken_lifetime(signal.minute_estimated_time, settings)
     found += _broken_texts(note=signal.note, name=signal.id)
+    if signal.trailing is not None:
+        found += broken_trailing(signal.trailing)
+    if signal.breakeven is not None:
+        found += broken_breakeven(signal.breakeven, sign=-1 if position == "short" else 1, settings=settings)
+    if signal.memo is not None and isinstance(fault := memo_text(signal.memo), Reason):
+        found.append(fault)
     entry: object = signal.entry
     if entry not in ("limit", "stop"):
         found.append(Reason("entry", f"entry must be 'limit' or 'stop', got {signal.entry!r}"))
@@ -129,8 +150,10 @@ def _broken_texts(*, note: object, name: object) -> list[Reason]:
     return found
 
 
-def _broken_lifetime(signal: Signal, settings: Settings) -> list[Reason]:
-    minutes: object = signal.minute_estimated_time
+def broken_lifetime(minutes: object, settings: Settings) -> list[Reason]:
+    """What is wrong with a ``minute_estimated_time``."""
+    if minutes is None:
+        return []
     longest = settings.max_signal_lifetime_minutes
     if not isinstance(minutes, int) or isinstance(minutes, bool):
         return [Reason("minutes_whole", f"minute_estimated_time must be a whole number, got {minutes!r}")]
@@ -143,33 +166,49 @@ def _broken_lifetime(signal: Signal, settings: Settings) -> list[Reason]:
 
 
 def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
-    """Rules on two exit levels and an entry that are known to be numbers above 0."""
+    """Rules on exit levels and an entry that are known to be numbers above 0."""
     entry = price if signal.price_open is None else signal.price_open
-    target, stop = signal.price_take_profit, signal.price_stop_loss
+    targets, stop = target_prices(signal), signal.price_stop_loss
     long = signal.position == "long"
     above, below = ("above", "below") if long else ("below", "above")
     sign = 1 if long else -1
     at_market = signal.entry == "stop" or sign * (price - entry) <= 0  # it may fill where the market is
     found: list[Reason] = []
-    for room, code, name, level, side in (
-        (target - entry, "take_profit_side", "price_take_profit", target, above),
-        (entry - stop, "stop_loss_side", "price_stop_loss", stop, below),
-    ):
-        if sign * room <= 0:
-            found.append(Reason(code, f"a {signal.position}'s {name} {level:g} must be {side} its entry {entry:g}"))
-    for room, code, name, level in (
-        (price - stop, "stopped_at_once", "price_stop_loss", stop),
-        (target - price, "taken_at_once", "price_take_profit", target),
-    ):
-        if at_market and sign * room <= 0:
-            found.append(Reason(code, f"the market at {price:g} is already at or beyond {name} {level:g}"))
+    for target in targets:
+        if sign * (target - entry) <= 0:
+            found.append(_wrong_side(signal, "price_take_profit", target, above, entry))
+    if stop is not None and sign * (entry - stop) <= 0:
+        found.append(_wrong_side(signal, "price_stop_loss", stop, below, entry))
+    if at_market and stop is not None and sign * (price - stop) <= 0:
+        found.append(_beyond("stopped_at_once", "price_stop_loss", stop, price))
+    for target in targets:
+        if at_market and sign * (target - price) <= 0:
+            found.append(_beyond("taken_at_once", "price_take_profit", target, price))
     fills = [entry, price] if at_market and model.fills_at_open else [entry]
     for fill in dict.fromkeys(fills):
-        if sign * (target - fill) > 0:
-            found += _broken_target(signal, entry=fill, settings=settings)
-        if sign * (fill - stop) > 0:
-            found += _broken_stop(signal, entry=fill, settings=settings)
+        for target in targets:
+            if sign * (target - fill) > 0:
+                found += _broken_target(signal, target, entry=fill, settings=settings)
+        if stop is not None and sign * (fill - stop) > 0:
+            found += _broken_stop(signal, stop, entry=fill, settings=settings)
     return list({reason.code: reason for reason in reversed(found)}.values())[::-1]
+
+
+def target_prices(signal: Signal) -> tuple[float, ...]:
+    """The prices of the targets of a signal that was read, the nearest first; quote currency."""
+    target = signal.price_take_profit
+    if target is None:
+        return ()
+    return (target,) if isinstance(target, int | float) else tuple(price for price, _ in target)
+
+
+def _wrong_side(signal: Signal, name: str, level: float, side: str, entry: float) -> Reason:
+    code = "take_profit_side" if name == "price_take_profit" else "stop_loss_side"
+    return Reason(code, f"a {signal.position}'s {name} {level:g} must be {side} its entry {entry:g}")
+
+
+def _beyond(code: str, name: str, level: float, price: float) -> Reason:
+    return Reason(code, f"the market at {price:g} is already at or beyond {name} {level:g}")
 
 
 def allow(setting: str, value: object) -> str:
@@ -183,15 +222,15 @@ def allow(setting: str, value: object) -> str:
     return f"settings={{{setting!r}: {value!r}}} allows it"
 
 
-def _broken_target(signal: Signal, *, entry: float, settings: Settings) -> list[Reason]:
+def _broken_target(signal: Signal, target: float, *, entry: float, settings: Settings) -> list[Reason]:
     found: list[Reason] = []
-    target = signal.price_take_profit
+    position: Position = "long" if signal.position == "long" else "short"
     distance = (target - entry) / entry * 100 if signal.position == "long" else (entry - target) / entry * 100
     least = settings.min_take_profit_distance_percent
     if distance < least:
         text = f"price_take_profit is {distance:.3f} % from the entry, min_take_profit_distance_percent = {least:g}"
         found.append(Reason("take_profit_near", f"{text}; {allow('min_take_profit_distance_percent', 0)}"))
-    net = net_percentage(signal.position, entry, target, settings.percent_slippage, settings.percent_fee)
+    net = net_percentage(position, entry, target, settings.percent_slippage, settings.percent_fee)
     if net <= 0:
         costs = f"percent_fee = {settings.percent_fee:g}, percent_slippage = {settings.percent_slippage:g}"
         text = f"at price_take_profit the trade would make {net:.3f} % after two fees and two slippages ({costs})"
@@ -200,8 +239,7 @@ def _broken_target(signal: Signal, *, entry: float, settings: Settings) -> list[
     return found
 
 
-def _broken_stop(signal: Signal, *, entry: float, settings: Settings) -> list[Reason]:
-    stop = signal.price_stop_loss
+def _broken_stop(signal: Signal, stop: float, *, entry: float, settings: Settings) -> list[Reason]:
     distance = (entry - stop) / entry * 100 if signal.position == "long" else (stop - entry) / entry * 100
     least, most = settings.min_stop_loss_distance_percent, settings.max_stop_loss_distance_percent
     if distance < least:

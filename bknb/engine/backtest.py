@@ -143,8 +143,17 @@ class BacktestRun:
         self.check_coverage(series)
         loop = self._make_loop(window, plan.strategy if lookup is None else replace(plan.strategy, ask=lookup))
         averages = window.average_prices(plan.symbol)
-        walk = MinuteWalk(series, averages, loop, start=plan.frame.start, every_minute=self._every_minute)
         questions = self.questions(series, window)
+        walk = MinuteWalk(
+            series,
+            averages,
+            loop,
+            start=plan.frame.start,
+            every_minute=self._every_minute,
+            managing=None
+            if plan.strategy.manage is None
+            else self.questions(series, window, plan.strategy.manages_every),
+        )
         async with time_limited(loop, plan.settings.max_signal_generation_seconds):
             async for result in self._walk(walk, questions, loop):
                 yield result
@@ -153,14 +162,14 @@ class BacktestRun:
         self._report(self.processed if self.stopped else self.total)
         self._time("backtest_total", self.seconds)
 
-    def questions(self, series: Series, window: Window) -> Questions:
-        """Return the moments at which the strategy can be asked over the minutes of a series."""
+    def questions(self, series: Series, window: Window, interval: str | None = None) -> Questions:
+        """Return the moments at which the strategy, or what has slots of ``interval``, can be asked over a series."""
         plan = self.plan
         return Questions(
             series,
             start=plan.frame.start,
             step_ms=interval_ms(plan.frame.interval),
-            slot_ms=interval_ms(plan.strategy.interval),
+            slot_ms=interval_ms(plan.strategy.interval if interval is None else interval),
             sessions=window.sessions,
             count=plan.settings.avg_price_candles_count,
         )

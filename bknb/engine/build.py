@@ -17,7 +17,7 @@ from ..domain.text import text_fault
 from ..errors import UnknownName, UsageError
 from ..market.sources import FunctionSource
 from ..ports import CandleSource
-from .call_by_name import calling_by_name
+from .call_by_name import Manage, calling_by_name, managing_by_name
 from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
 from .vectorised import DEFAULT_LOOKBACK, is_vectorised, windowed
 
@@ -70,6 +70,8 @@ def make_strategy(
     risk: str | None = None,
     execution: str = "pessimistic",
     callbacks: Mapping[str, AnyFunction] | None = None,
+    manage: AnyFunction | None = None,
+    manage_interval: str | None = None,
 ) -> Strategy:
     """A checked strategy that is not registered (yet).
 
@@ -78,6 +80,7 @@ def make_strategy(
     interval_ms(interval)
     execution_model(execution)
     checked_name("strategy", name)
+    asked_to_manage = _checked_manage(name, manage, manage_interval)
     if get_signal is not None and get_signals is not None:
         raise UsageError(f"strategy {name!r} has both get_signal and get_signals; give one of them")
     if get_signals is None and get_signal is not None and is_vectorised(get_signal):
@@ -105,7 +108,24 @@ def make_strategy(
         get_signals=get_signals,
         params=chosen,
         lookback=lookback if get_signals is not None else 0,
+        manage=manage,
+        ask_manage=asked_to_manage,
+        manage_interval=manage_interval,
     )
+
+
+def _checked_manage(name: str, manage: AnyFunction | None, manage_interval: str | None) -> Manage | None:
+    if manage_interval is not None:
+        interval_ms(manage_interval)
+        if manage is None:
+            raise UsageError(
+                f"strategy {name!r} has a manage_interval and no manage\ngive manage=, a function (ctx, position)"
+            )
+    if manage is None:
+        return None
+    if not callable(manage):
+        raise UsageError(f"manage of strategy {name!r} must be a function (ctx, position), got {manage!r:.80}")
+    return managing_by_name(manage)
 
 
 def checked_params(name: str, function: AnyFunction, params: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -159,6 +179,8 @@ def definition(strategy: Strategy) -> dict[str, Any]:
         "execution": strategy.execution,
         "callbacks": strategy.callbacks,
     }
+    if strategy.manage is not None:
+        made |= {"manage": strategy.manage, "manage_interval": strategy.manage_interval}
     if vectorised:
         made["lookback"] = strategy.lookback
     return made

@@ -6,10 +6,12 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..domain.position_view import HeldPosition
 from ..errors import UsageError
 from ..market.strategy_context import Context
 
 Ask = Callable[[Context], Any]
+Manage = Callable[[Context, HeldPosition], Any]
 
 _ARGUMENTS: Final[dict[str, Callable[[Context], Any]]] = {
     "ctx": lambda ctx: ctx,
@@ -27,23 +29,48 @@ def calling_by_name(function: Callable[..., Any]) -> Ask:
     UsageError
         When it has a parameter without default that bknb does not offer.
     """
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
+    wanted = _wanted(function, tuple(_ARGUMENTS), "a strategy")
+    if wanted is None:
         return function
-    wanted: list[str] = []
-    for parameter in parameters:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        if parameter.name in _ARGUMENTS and parameter.kind != parameter.POSITIONAL_ONLY:
-            wanted.append(parameter.name)
-        elif parameter.default is parameter.empty:
-            name = getattr(function, "__name__", "get_signal")
-            raise UsageError(
-                f"{name} asks for {parameter.name!r}\na strategy may ask for any of {', '.join(_ARGUMENTS)} by name; "
-                "give other parameters a default"
-            )
     if wanted == ["ctx"]:
         return lambda ctx: function(ctx=ctx)
     getters = [(name, _ARGUMENTS[name]) for name in wanted]
     return lambda ctx: function(**{name: get(ctx) for name, get in getters})
+
+
+def managing_by_name(function: Callable[..., Any]) -> Manage:
+    """A function of context and position that calls ``function`` with what its parameters ask for.
+
+    Raises
+    ------
+    UsageError
+        When it has a parameter without default that bknb does not offer.
+    """
+    wanted = _wanted(function, (*_ARGUMENTS, "position"), "manage")
+    if wanted is None:
+        return function
+    getters = [(name, _ARGUMENTS[name]) for name in wanted if name != "position"]
+    if "position" not in wanted:
+        return lambda ctx, _position: function(**{name: get(ctx) for name, get in getters})
+    return lambda ctx, position: function(position=position, **{name: get(ctx) for name, get in getters})
+
+
+def _wanted(function: Callable[..., Any], known: tuple[str, ...], who: str) -> list[str] | None:
+    """The names of what a function asks for; ``None`` where it does not say."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    wanted: list[str] = []
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.name in known and parameter.kind != parameter.POSITIONAL_ONLY:
+            wanted.append(parameter.name)
+        elif parameter.default is parameter.empty:
+            name = getattr(function, "__name__", "get_signal")
+            raise UsageError(
+                f"{name} asks for {parameter.name!r}\n{who} may ask for any of {', '.join(known)} by name; "
+                "give other parameters a default"
+            )
+    return wanted

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..domain.execution import ExecutionModel, Minute
 from ..domain.interval import MINUTE_MS, ceil_to
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Opening, SkippedMinutes, Waiting
-from ..domain.milestones import LEVEL_STEP
-from ..domain.signal import ScheduledSignal
-from ..kernels.first_touch import first_outside
+from ..domain.exits import deadline_of
+from ..domain.position_book import PositionBook, book_timeout
+from ..kernels.first_touch import first_outside, first_trailed
 from ..market.candles import Candles
 from ..market.series import Series
+from .price_bounds import NEVER, Bounds, entry_bounds, exit_bounds, managed_bounds
 from .strategy_loop import StrategyLoop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..market.sessions import Sessions
-
-
-_NEVER: Final = math.inf
-
-
-_EARLY: Final = (
-    1e-9  # relative; milestones are looked for slightly early: the lifecycle decides, the scan must not be late
-)
 
 
 def look_back_begin(candles: Candles, start: int, count: int) -> int:
@@ -127,10 +119,20 @@ class Questions:
 
 
 class MinuteWalk:
-    """The minutes of a run as arrays, and the walk over them while something is open or scheduled."""
+    """The minutes of a run as arrays, and the walk over them while something is open or scheduled.
+
+    ``managing`` are the moments at which a strategy that manages its positions can be asked about them.
+    """
 
     def __init__(
-        self, series: Series, price: NDArray[np.float64], loop: StrategyLoop, *, start: int, every_minute: bool
+        self,
+        series: Series,
+        price: NDArray[np.float64],
+        loop: StrategyLoop,
+        *,
+        start: int,
+        every_minute: bool,
+        managing: Questions | None = None,
     ) -> None:
         candles, model = series.candles, loop.rules.model
         self._series = series
@@ -142,14 +144,15 @@ class MinuteWalk:
         self._all_fill = bool(self._fills.all())
         self._high, self._low, self._scanned = candles.high, candles.low, price
         if not self._all_fill:  # a candle that fills nothing reaches no level
-            self._high = np.where(self._fills, self._high, -_NEVER)
-            self._low = np.where(self._fills, self._low, _NEVER)
+            self._high = np.where(self._fills, self._high, -NEVER)
+            self._low = np.where(self._fills, self._low, NEVER)
             self._scanned = np.where(self._fills, price, np.nan)
         self.count = len(candles)
         self._loop = loop
         self._every_minute = every_minute or loop.rules.quiet
         self._next_index: int | None = None
         self._average = model.watches == "average"
+        self._managing = managing
 
     def time_of(self, index: int) -> int:
         """Open time of a minute."""
@@ -207,14 +210,20 @@ class MinuteWalk:
             if stopping() and isinstance(loop.state, Waiting):
                 await loop.take(Halt(self.time_of(min(index, self.count - 1)), self._price_before(index)))
                 break
-            due = loop.due
-            target = index if self._every_minute else self._next(index, self._stop(due))
+            due, manage_at = loop.due, self._manage_at(index)
+            stop = self._stop(due) if manage_at is None else min(self._stop(due), self.index_at(manage_at))
+            target = index if self._every_minute else self._next(index, stop)
             if target > index and isinstance(loop.state, Holding):
                 await loop.take(self._skipped(index, target))
             index = target
-            if due <= (self.time_of(index) if index < self.count else self.time_of(self.count - 1) + MINUTE_MS):
+            moment = self.time_of(index) if index < self.count else self.time_of(self.count - 1) + MINUTE_MS
+            if due <= moment and (manage_at is None or due <= manage_at):
                 await loop.end_due(due, self._price_before(index))
                 after = due - 1
+                continue
+            if manage_at is not None and manage_at <= moment:
+                await loop.manage(manage_at, self._close_before(index), entries=not stopping())
+                after = manage_at - 1 if loop.rules.model.fills_at_open else manage_at
                 continue
             if index >= self.count:
                 await self.end_of_data()
@@ -246,6 +255,21 @@ class MinuteWalk:
     def _price_before(self, index: int) -> float:
         return float(self._price[max(index - 1, 0)])
 
+    def _close_before(self, index: int) -> float:
+        return float(self._prices[3, max(index - 1, 0)])
+
+    def _manage_at(self, index: int) -> int | None:
+        """The next moment (UTC ms), not before the minute ``index``, at which the strategy manages what it has."""
+        loop = self._loop
+        if self._managing is None or (known := loop.known_at) is None:
+            return None
+        now = self.time_of(index) if index < self.count else self.time_of(self.count - 1) + MINUTE_MS
+        when = self._managing.next(after=now - 1, asked=max(loop.last_managed, known - 1))
+        rules = loop.rules
+        if when is None or rules.frame_last is None:
+            return when
+        return when if when < rules.frame_last + (not rules.model.fills_at_open) else None
+
     def _skipped(self, start: int, stop: int) -> SkippedMinutes:
         if self._average:
             part = self._price[start:stop]
@@ -262,7 +286,9 @@ class MinuteWalk:
             deadline = state.signal.scheduled_at + rules.awaits_ms
         else:
             assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
-            deadline = state.signal.pending_at + state.signal.minute_estimated_time * MINUTE_MS
+            deadline = deadline_of(state)
+            if state.book is not None:
+                deadline = min(deadline, book_timeout(state.book))
         return min(self.index_at(deadline), self.index_at(rules.frame_last + 1))
 
     def _next(self, index: int, stop: int) -> int:
@@ -275,10 +301,15 @@ class MinuteWalk:
         if isinstance(state, Holding) and state.leaving is not None:
             return self._next_fill(index, stop, state.leaving.not_before)
         if isinstance(state, Waiting):
-            bounds = self._entry_bounds(state.signal)
+            bounds = entry_bounds(state.signal, average=self._average)
         else:
             assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
-            bounds = self._exit_bounds(state)
+            if state.book is not None:
+                return self._next_managed(state, state.book, index, stop)
+            bounds = exit_bounds(state, average=self._average)
+        return self._first_outside(index, stop, bounds)
+
+    def _first_outside(self, index: int, stop: int, bounds: Bounds) -> int:
         above, below, price_above, price_below = bounds
         return first_outside(
             self._high,
@@ -292,34 +323,30 @@ class MinuteWalk:
             price_below=price_below,
         )
 
+    def _next_managed(self, state: Holding, book: PositionBook, index: int, stop: int) -> int:
+        """The next minute at which a managed position can change: by an order, a level, or its trailing stop."""
+        tick = self._loop.rules.tick
+        waits = [order.not_before for order in book.orders if not order.rests]
+        if waits:
+            stop = self._next_fill(index, stop, min(waits))
+        stop = self._first_outside(index, stop, managed_bounds(state, book, average=self._average, tick=tick))
+        if book.trailing is None or not book.trails:
+            return stop
+        long = state.signal.position == "long"
+        high, low = (self._scanned, self._scanned) if self._average else (self._high, self._low)
+        return first_trailed(
+            high,
+            low,
+            index,
+            stop,
+            best=state.highest if long else state.lowest,
+            long=long,
+            percent=book.trailing.percent or 0.0,
+            distance=book.trailing.distance or 0.0,
+        )
+
     def _next_fill(self, index: int, stop: int, not_before: int) -> int:
         index = min(max(index, self.index_at(not_before)), stop)
         while index < stop and not self._fills[index]:
             index += 1
         return index
-
-    def _entry_bounds(self, signal: ScheduledSignal) -> tuple[float, float, float, float]:
-        """Prices at which a resting entry can change: high, low, average above, average below."""
-        level, stop = signal.price_open, signal.price_stop_loss
-        if signal.entry == "stop":  # it is cancelled where the stop is reached first
-            above, below = max(level, stop), min(level, stop)
-            return (_NEVER, -_NEVER, above, below) if self._average else (above, below, _NEVER, -_NEVER)
-        # The stop lies beyond a limit, so the limit is reached first or in the same minute.
-        above, below = (_NEVER, level) if signal.position == "long" else (level, -_NEVER)
-        return above, below, _NEVER, -_NEVER
-
-    def _exit_bounds(self, state: Holding) -> tuple[float, float, float, float]:
-        """Prices at which an open position can change: high, low, average above, average below."""
-        signal = state.signal
-        entry, target, stop = signal.price_open, signal.price_take_profit, signal.price_stop_loss
-        profit = entry + (target - entry) * min(state.profit_level + LEVEL_STEP - _EARLY, 100) / 100
-        loss = entry + (stop - entry) * min(state.loss_level + LEVEL_STEP - _EARLY, 100) / 100
-        if state.profit_level >= 100:
-            profit = math.copysign(_NEVER, target - entry)
-        if state.loss_level >= 100:
-            loss = math.copysign(_NEVER, stop - entry)
-        upper, lower = (profit, loss) if target > entry else (loss, profit)
-        top, bottom = max(target, stop), min(target, stop)
-        if self._average:
-            return _NEVER, -_NEVER, min(upper, top), max(lower, bottom)
-        return top, bottom, upper, lower

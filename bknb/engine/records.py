@@ -7,7 +7,22 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 from ..domain.lateness import Decision
-from ..domain.signal import Active, Cancelled, Closed, Event, Idle, Milestone, Rejected, RiskRefused, TickResult
+from ..domain.signal import (
+    Active,
+    AddCancelled,
+    Added,
+    Cancelled,
+    Closed,
+    Event,
+    Idle,
+    Milestone,
+    Moved,
+    PositionEvent,
+    Reduced,
+    Rejected,
+    RiskRefused,
+    TickResult,
+)
 from ..domain.text import readable
 
 N = TypeVar("N")
@@ -67,6 +82,7 @@ class Records:
     rejected: list[Rejected] = field(default_factory=list)
     refused: list[RiskRefused] = field(default_factory=list)
     milestones: list[Milestone] = field(default_factory=list)
+    positions: list[PositionEvent] = field(default_factory=list)  # partial fills, adds and moved levels
     warnings: list[str] = field(default_factory=list)
     late: dict[Decision, int] = field(default_factory=dict)
     holes: list[tuple[int, int]] = field(default_factory=list)  # [first, end) of minutes a live run went on without, ms
@@ -89,6 +105,9 @@ class Records:
                 return
             case Milestone():
                 self._append(self.milestones, event)
+                return
+            case Reduced() | Added() | AddCancelled() | Moved():
+                self.positions.append(event)
                 return
             case Rejected():
                 self._append(self.rejected, event)

@@ -37,6 +37,8 @@ class _StrategyOptions(_RiskOptions, total=False):
     lookback: int
     risk: str | None
     execution: str
+    manage: AnyFunction | None
+    manage_interval: str | None
 
 
 def _decorator(register: Callable[[Any], object]) -> Callable[[F], F]:
@@ -160,6 +162,8 @@ def add_strategy(
     risk: str | None = None,
     execution: str = "pessimistic",
     callbacks: Mapping[str, AnyFunction] | None = None,
+    manage: AnyFunction | None = None,
+    manage_interval: str | None = None,
     strict: bool = False,
 ) -> Strategy | Callable[[F], F]:
     """Register a strategy; without a function it is a decorator.
@@ -192,6 +196,12 @@ def add_strategy(
         reaches, doubt in your favour) or ``"vwap"`` (at the five-minute average price).
     callbacks
         Functions by name (``on_open``, ``on_close``, …), each called with the event.
+    manage
+        A function that is asked about a position that is open, or a signal that waits: any of ``ctx``, ``symbol``,
+        ``when``, ``price`` and ``position`` by name; sync or async. It returns ``None``, or one or a list of
+        ``bknb.Close``, ``Reduce``, ``Add``, ``Move``, ``Cancel``, and a ``Signal`` behind a ``Close``.
+    manage_interval
+        ``manage`` is asked once per slot of this interval; ``None``: of ``interval``.
     strict
         Refuse to replace a strategy of that name.
 
@@ -219,6 +229,8 @@ def add_strategy(
             risk=risk,
             execution=execution,
             callbacks=callbacks,
+            manage=manage,
+            manage_interval=manage_interval,
         )
         return registry.strategies.add(name, made, strict=strict)
 
@@ -239,6 +251,8 @@ def strategy(
     risk: str | None = None,
     execution: str = "pessimistic",
     callbacks: Mapping[str, AnyFunction] | None = None,
+    manage: AnyFunction | None = None,
+    manage_interval: str | None = None,
     strict: bool = False,
 ) -> Callable[[F], F]:
     """Decorator that registers a function as a strategy; see ``add_strategy``.
@@ -260,6 +274,8 @@ def strategy(
         risk=risk,
         execution=execution,
         callbacks=callbacks,
+        manage=manage,
+        manage_interval=manage_interval,
         strict=strict,
     )
 

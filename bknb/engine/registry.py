@@ -13,7 +13,7 @@ from ..errors import UnknownName, UsageError
 from ..log import log
 from ..ports import CandleSource
 from ..process import at_reset
-from .call_by_name import Ask
+from .call_by_name import Ask, Manage
 
 AnyFunction = Callable[..., Any]
 F = TypeVar("F", bound=AnyFunction)
@@ -29,6 +29,9 @@ STRATEGY_CALLBACKS = (
     "on_reject",
     "on_partial_profit",
     "on_partial_loss",
+    "on_reduce",
+    "on_add",
+    "on_move",
 )
 RISK_CALLBACKS = ("on_allowed", "on_rejected")
 EXCHANGE_CALLBACKS = ("on_candle_data",)
@@ -54,7 +57,8 @@ class Strategy:
     """A registered strategy: a function, how often it is asked, and how its signals are executed.
 
     A vectorised strategy has ``get_signals`` too; its ``get_signal`` and ``ask`` compute it on the newest ``lookback``
-    candles and take the last row. ``params`` are already bound in ``ask``.
+    candles and take the last row. ``params`` are already bound in ``ask``. ``manage`` is asked, by ``ask_manage``, about
+    what is open or waits, once per slot of ``manage_interval``.
     """
 
     name: str
@@ -67,6 +71,14 @@ class Strategy:
     get_signals: AnyFunction | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     lookback: int = 0
+    manage: AnyFunction | None = None
+    ask_manage: Manage | None = None
+    manage_interval: str | None = None
+
+    @property
+    def manages_every(self) -> str:
+        """The interval at which ``manage`` is asked."""
+        return self.manage_interval or self.interval
 
 
 @dataclass(frozen=True, slots=True)

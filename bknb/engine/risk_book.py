@@ -61,10 +61,15 @@ class RiskBook:
             free = {_key(place), (candidate.symbol, candidate.strategy, command.ending)}
             others = tuple(taken for key, taken in self.places.items() if key not in free)
             request = RiskRequest(
-                **labels_of(candidate), when=command.when, price=command.price, signal=candidate, open_positions=others
+                **labels_of(candidate),
+                when=command.when,
+                price=command.price,
+                signal=candidate,
+                open_positions=others,
+                add=command.add,
             )
             note = await self._refusal(request)
-            if note is None:
+            if note is None and not command.add:  # who adds has its place
                 self.take(place)
             await self._call_back("on_allowed" if note is None else "on_rejected", request)
         finally:

@@ -10,29 +10,36 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..domain.lateness import OrderRole
+from ..domain.answers import read_answers
+from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import (
     Answer,
+    Asking,
     Boundary,
     Flat,
     Holding,
     Input,
+    Managed,
     Reserve,
     Rules,
     State,
     Step,
+    Waiting,
     due,
     rejection,
     step,
 )
-from ..domain.signal import Event, Milestone, Rejected, RiskRefused, Signal
+from ..domain.position_view import HeldPosition, position_view
+from ..domain.signal import AddCancelled, Added, Event, Milestone, Moved, Reduced, Rejected, RiskRefused, Signal
 from ..domain.validation import read_answer
 from ..errors import NotEnoughData, StateError
 from ..events import messages, subjects
 from ..market.strategy_context import Context, current
 from ..user_code import where_it_failed
+from .call_by_name import Manage
 from .records import Failure, FailureKind, Records
 from .registry import Strategy
 from .risk_book import RiskBook
@@ -48,7 +55,22 @@ _CALLBACK_OF = {
     "Closed": "on_close",
     "Cancelled": "on_cancel",
     "Rejected": "on_reject",
+    "Reduced": "on_reduce",
+    "Added": "on_add",
+    "Moved": "on_move",
 }
+
+
+_OF_POSITIONS = (Reduced, Added, AddCancelled, Moved)
+
+
+class _About(NamedTuple):
+    """A question to ``manage``: whom to ask, about what, the last close, and whether entries are taken."""
+
+    ask: Manage
+    position: HeldPosition
+    close: float
+    entries: bool
 
 
 def _at_once(_moment: int, _order: OrderRole) -> None:
@@ -102,6 +124,7 @@ class StrategyLoop:
         self.state: State = Flat() if state is None else state
         self.records = records
         self.now = 0  # the moment or minute that is being worked on, UTC ms
+        self.last_managed = 0  # the last moment at which manage was asked, UTC ms
         self.thinking = 0  # odd while a question is being answered; grows with each, so that a long one is recognised
         self.silent = silent
         self._save = save
@@ -123,7 +146,7 @@ class StrategyLoop:
         rules = self.rules
         return Context(rules.symbol, when, rules.mode, self._newest, self._average, self.window.source)
 
-    async def ask(self, when: int, *, patient: bool = False) -> None:
+    async def ask(self, when: int, *, patient: bool = False, about: _About | None = None) -> None:
         """Ask the strategy at a moment at which nothing is open or scheduled, and act on its answer.
 
         What the strategy raises is counted as a failure and ends nothing.
@@ -136,6 +159,8 @@ class StrategyLoop:
         patient
             Whether a candle that has closed by ``when`` and has not arrived yet is worth asking again for. Else a
             question without it counts as one too short of history (``"warm-up"``).
+        about
+            The position that ``manage`` is asked about, in place of ``get_signal``.
 
         Raises
         ------
@@ -147,7 +172,7 @@ class StrategyLoop:
         token = current.set(context)
         self.thinking += 1
         try:
-            answer = self.strategy.ask(context)
+            answer = self.strategy.ask(context) if about is None else about.ask(context, about.position)
             if answer is None:
                 return
             if inspect.isawaitable(answer):
@@ -179,7 +204,54 @@ class StrategyLoop:
         finally:
             current.reset(token)
             self.thinking += 1
-        await self._answered(answer, when, price)
+        if about is None:
+            await self._answered(answer, when, price)
+        else:
+            await self._managed(answer, when, price, about)
+
+    async def manage(self, when: int, close: float, *, entries: bool = True, patient: bool = False) -> None:
+        """Ask the strategy about what is open or waits, and act on its answer.
+
+        Parameters
+        ----------
+        when
+            The moment (UTC ms), as for :meth:`ask`.
+        close
+            The last close before it (quote currency): moved levels are judged against it.
+        entries
+            Whether adds and new signals are taken.
+        patient
+            As for :meth:`ask`, which raises the same.
+        """
+        state, ask = self.state, self.strategy.ask_manage
+        assert isinstance(state, Holding | Waiting)  # nothing else is managed  # noqa: S101
+        assert ask is not None  # whoever calls this looked  # noqa: S101
+        before, self.last_managed = self.last_managed, when
+        try:
+            position = position_view(state, when, self._average(self.rules.symbol, when), self.rules)
+            await self.ask(when, patient=patient, about=_About(ask, position, close, entries))
+        except BaseException:
+            self.last_managed = before
+            raise
+
+    @property
+    def known_at(self) -> int | None:
+        """Since when (UTC ms) there is what ``manage`` can be asked about; ``None``: there is nothing."""
+        if self.strategy.ask_manage is None:
+            return None
+        match self.state:
+            case Holding(leaving=None, signal=signal):
+                return signal.pending_at + MINUTE_MS
+            case Waiting(signal=signal):
+                return signal.scheduled_at + MINUTE_MS
+            case _:
+                return None
+
+    async def _managed(self, answer: object, when: int, price: float, about: _About) -> None:
+        answers, faults, text = read_answers(answer)
+        decided_at = self._decided_at(when, "exit")
+        given = Managed(answers, price, when, about.close, faults, text, decided_at, about.entries)
+        await self.take(given)
 
     def abandon(self) -> None:
         """Cancel the question that is being answered; the slot passes without a signal."""
@@ -263,7 +335,7 @@ class StrategyLoop:
                 except BaseException:
                     if self.state is result.state:  # the verdict was not taken, so the question was not either
                         self.state = before
-                        if isinstance(before, Flat | Holding):
+                        if isinstance(result.state, Asking):
                             self._release(command.candidate.id)
                     raise
 
@@ -303,7 +375,7 @@ class StrategyLoop:
         names = [_CALLBACK_OF.get(type(event).__name__, "")]
         if isinstance(event, Milestone):
             names = [f"on_partial_{event.side}"]
-        elif not isinstance(event, (Rejected, RiskRefused)):
+        elif not isinstance(event, (Rejected, RiskRefused, *_OF_POSITIONS)):
             names.append("on_tick")
         for name in names:
             function = self.strategy.callbacks.get(name)
@@ -327,6 +399,8 @@ class StrategyLoop:
                 subjects.risk.emit(event)
             case Rejected():
                 subjects.validation.emit(event)
+            case Reduced() | Added() | AddCancelled() | Moved():
+                subjects.position.emit(event)
             case _:
                 subjects.emit_result(event)
 

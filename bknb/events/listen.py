@@ -8,6 +8,8 @@ subject                     event                                   when
 ``signal_live``             the same, live runs only
 ``partial_profit``          ``Milestone``                           10, 20 ... 100 % of the way to the target
 ``partial_loss``            ``Milestone``                           10, 20 ... 100 % of the way to the stop
+``position``                ``Reduced``, ``Added``, ``Moved``,      a part was closed, added or taken back; levels
+                            ``AddCancelled``                        are others
 ``risk``                    ``RiskRefused``                         a risk profile refuses a candidate
 ``validation``              ``Rejected``                            a signal breaks rules
 ``error``                   ``ErrorEvent``, ``ListenerFailure``,    something failed and the run goes on
@@ -76,6 +78,8 @@ __all__ = [
     "listen_partial_profit_once",
     "listen_performance",
     "listen_performance_once",
+    "listen_position",
+    "listen_position_once",
     "listen_progress_backtest",
     "listen_progress_backtest_once",
     "listen_progress_optimizer",
@@ -324,6 +328,11 @@ listen_partial_loss = _listen(
 listen_partial_loss_once = _listen_once(
     subjects.partial_loss, "Call a function with one milestone on the way to a stop."
 )
+listen_position = _listen(
+    subjects.position,
+    "Call a function when a part of a position is closed, when one is added to, and when its levels move.",
+)
+listen_position_once = _listen_once(subjects.position, "Call a function with one change of an open position.")
 listen_risk = _listen(subjects.risk, "Call a function when a risk profile refuses a candidate, with the reason.")
 listen_risk_once = _listen_once(subjects.risk, "Call a function with one refusal of a risk profile.")
 listen_validation = _listen(subjects.validation, "Call a function when a signal breaks rules, with all of them.")

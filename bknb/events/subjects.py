@@ -9,6 +9,7 @@ from ..domain.signal import (
     Idle,
     Milestone,
     Mode,
+    PositionEvent,
     Rejected,
     RiskRefused,
     TickResult,
@@ -23,6 +24,7 @@ signal_backtest: Subject[TickResult] = Subject("signal_backtest", errors=error)
 signal_live: Subject[TickResult] = Subject("signal_live", errors=error)
 partial_profit: Subject[Milestone] = Subject("partial_profit", errors=error)
 partial_loss: Subject[Milestone] = Subject("partial_loss", errors=error)
+position: Subject[PositionEvent] = Subject("position", errors=error)
 risk: Subject[RiskRefused] = Subject("risk", errors=error)
 validation: Subject[Rejected] = Subject("validation", errors=error)
 exit: Subject[ErrorEvent] = Subject("exit", errors=error)  # noqa: A001 -- the event's name everywhere else
@@ -40,7 +42,7 @@ walker_complete: Subject[Any] = Subject("walker_complete", errors=error)
 ALL: tuple[Subject[Any], ...] = (
     *(signal, signal_backtest, signal_live, partial_profit, partial_loss, risk, validation, error, exit),
     *(done_backtest, done_live, done_walker, progress_backtest, progress_walker, progress_optimizer),
-    *(performance, walker, walker_complete, resumed),
+    *(position, performance, walker, walker_complete, resumed),
 )
 """Every subject above."""
 

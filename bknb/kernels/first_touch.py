@@ -73,3 +73,63 @@ def first_outside_plain(
         if high[i] >= above or low[i] <= below or price[i] >= price_above or price[i] <= price_below:
             return i
     return stop
+
+
+def first_trailed(
+    high: NDArray[np.float64],
+    low: NDArray[np.float64],
+    start: int,
+    stop: int,
+    *,
+    best: float,
+    long: bool,
+    percent: float,
+    distance: float,
+) -> int:
+    """First ``i`` in ``[start, stop)`` whose adverse price is at or beyond the trailing stop its own extreme gives.
+
+    The stop lies ``percent`` of the best price and ``distance`` behind it; the best price is ``best`` or the extreme
+    of the minutes from ``start`` to ``i``. Returns ``stop`` when there is none.
+
+    Examples
+    --------
+    >>> high, low = np.array([101.0, 110.0, 110.0]), np.array([100.0, 106.0, 104.0])
+    >>> first_trailed(high, low, 0, 3, best=100.0, long=True, percent=5.0, distance=0.0)
+    2
+    """
+    size, part = _FIRST_BATCH, percent / 100
+    while start < stop:
+        end = min(start + size, stop)
+        if long:
+            reached = np.maximum(np.maximum.accumulate(high[start:end]), best)
+            hit = low[start:end] <= reached * (1 - part) - distance
+        else:
+            reached = np.minimum(np.minimum.accumulate(low[start:end]), best)
+            hit = high[start:end] >= reached * (1 + part) + distance
+        at = int(hit.argmax())
+        if hit[at]:
+            return start + at
+        best, start = float(reached[-1]), end
+        size = min(size * 4, _LAST_BATCH)
+    return stop
+
+
+def first_trailed_plain(
+    high: NDArray[np.float64],
+    low: NDArray[np.float64],
+    start: int,
+    stop: int,
+    *,
+    best: float,
+    long: bool,
+    percent: float,
+    distance: float,
+) -> int:
+    """The specification of ``first_trailed``."""
+    for i in range(start, stop):
+        best = max(best, high[i]) if long else min(best, low[i])
+        if long and low[i] <= best * (1 - percent / 100) - distance:
+            return i
+        if not long and high[i] >= best * (1 + percent / 100) + distance:
+            return i
+    return stop

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..domain.lateness import Decision, late_orders
-from ..domain.lifecycle import Asking, Entering, Flat, Holding, Opening, State, Waiting, signals_of
+from ..domain.lifecycle import Asking, AskingAdds, Entering, Flat, Holding, Opening, State, Waiting, signals_of
 from ..domain.orders import key_of
 from ..domain.recovery import (
     Kept,
@@ -177,7 +177,7 @@ class StateSaver:
         StateError
             When it could not be saved; then the state from before still holds.
         """
-        if isinstance(state, Asking | Entering):
+        if isinstance(state, Asking | AskingAdds | Entering):
             return {}  # nothing was decided yet
         kept = kept_of(events)
         for event in kept:

@@ -6,6 +6,7 @@ widget, no clock and no engine, so it shows a live run, a backtest and a finishe
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -132,7 +133,9 @@ def target_and_stop_percent(row: OpenSignal | ScheduledSignal, price: float) -> 
     ((50.0, 0.0), (0.0, 80.0))
     """
 
-    def part(level: float) -> float:
+    def part(level: float | None) -> float:
+        if level is None:
+            return 0.0
         span = level - row.price_open
         share = (price - row.price_open) / span * 100 if span else 0.0
         return float(min(max(share, 0.0), 100.0))
@@ -166,8 +169,8 @@ class Trades:
         self.closed_ms.append(event.closed_at)
         self.price_open.append(row.price_open)
         self.price_close.append(event.price_close)
-        self.target.append(row.price_take_profit)
-        self.stop.append(row.price_stop_loss)
+        self.target.append(math.nan if row.price_take_profit is None else row.price_take_profit)
+        self.stop.append(math.nan if row.price_stop_loss is None else row.price_stop_loss)
         self.pnl.append(event.pnl.pnl_percentage)
         self.peak.append(event.peak_percentage)
         self.trough.append(event.trough_percentage)

@@ -40,8 +40,8 @@ class ScheduleRow:
     note: str
     price: float
     price_open: float
-    price_take_profit: float
-    price_stop_loss: float
+    price_take_profit: float | None
+    price_stop_loss: float | None
     minutes: float | None
     reason: str
     scheduled_at: int

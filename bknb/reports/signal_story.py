@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..domain.formatting import minute_text
-from ..domain.signal import Cancelled, Closed, Milestone, Opened, RiskRefused, Scheduled
+from ..domain.formatting import level_text, lifetime_text, minute_text
+from ..domain.signal import (
+    AddCancelled,
+    Added,
+    Cancelled,
+    Closed,
+    Milestone,
+    Moved,
+    Opened,
+    Reduced,
+    RiskRefused,
+    Scheduled,
+)
 
 RANK: Final[dict[type, int]] = {
     RiskRefused: 0,
     Scheduled: 1,
     Opened: 2,
-    Milestone: 3,
-    Closed: 4,
-    Cancelled: 4,
+    Moved: 3,
+    AddCancelled: 3,
+    Added: 3,
+    Reduced: 3,
+    Milestone: 4,
+    Closed: 5,
+    Cancelled: 5,
 }
 """The order of what happens to a signal within one minute."""
 
@@ -24,9 +39,9 @@ def history(records: Any) -> list[Any]:
     Parameters
     ----------
     records : Records
-        With ``events`` (without idle minutes), ``milestones`` and ``refused``.
+        With ``events`` (without idle minutes), ``positions``, ``milestones`` and ``refused``.
     """
-    events = [*records.events, *records.milestones, *records.refused]
+    events = [*records.events, *records.positions, *records.milestones, *records.refused]
     return sorted(events, key=lambda event: (event.when, RANK[type(event)]))
 
 
@@ -40,14 +55,24 @@ def event_line(event: Any) -> str:
     """One event as a line of text."""
     when = minute_text(event.when)
     signal = event.signal
-    levels = f"target {signal.price_take_profit:.8g}, stop {signal.price_stop_loss:.8g}"
+    levels = f"target {level_text(signal.price_take_profit)}, stop {level_text(signal.price_stop_loss)}"
     match event:
         case Scheduled():
             text = f"scheduled: {signal.position} waits for {signal.price_open:.8g} ({levels})"
         case Opened():
-            text = (
-                f"opened: {signal.position} at {signal.price_open:.8g} ({levels}, {signal.minute_estimated_time} min)"
-            )
+            lifetime = lifetime_text(signal.minute_estimated_time)
+            text = f"opened: {signal.position} at {signal.price_open:.8g} ({levels}, {lifetime})"
+        case Reduced():
+            fill = event.fill
+            text = f"closed {fill.share:g} of the first size at {fill.price:.8g}: {fill.reason}, {event.size:g} is left"
+        case Added():
+            fill, average = event.fill, event.average_price
+            text = f"added {fill.share:g} at {fill.price:.8g}: {event.size:g} is held at {average:.8g} on average"
+        case AddCancelled():
+            text = f"an add of {event.share:g} was taken back: {event.reason}"
+        case Moved():
+            targets = ", ".join(f"{target.price:.8g}" for target in event.targets) or "none"
+            text = f"moved ({event.reason}): stop {level_text(event.price_stop_loss)}, targets {targets}"
         case Milestone():
             goal = "target" if event.side == "profit" else "stop"
             text = f"{event.level} % of the way to the {goal}"

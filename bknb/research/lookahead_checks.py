@@ -323,7 +323,8 @@ def answer_text(answer: Answer) -> str:
     if answer[0] not in ("long", "short"):
         return " ".join(str(part) for part in answer)
     limit = "" if answer[4] is None else f" at {plain_number(answer[4])}"
-    return f"{answer[0]}{limit}, target {plain_number(answer[1])}, stop {plain_number(answer[2])}"
+    target, stop = ("none" if level is None else plain_number(level) for level in answer[1:3])
+    return f"{answer[0]}{limit}, target {target}, stop {stop}"
 
 
 def change_text(before: Answer, after: Answer) -> str:

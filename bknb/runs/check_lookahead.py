@@ -15,7 +15,7 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.signal import Signal
-from ..domain.validation import read_answer
+from ..domain.validation import read_answer, target_prices
 from ..domain.whole_number import whole_number
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.registry import Exchange, Strategy
@@ -544,5 +544,9 @@ def _as_answer(answer: object) -> Answer:
     signal = read_answer(answer)
     if not isinstance(signal, Signal):
         return ("refused", signal.code)
-    levels = (float(signal.price_take_profit), float(signal.price_stop_loss), float(signal.minute_estimated_time))
-    return (signal.position, *levels, None if signal.price_open is None else float(signal.price_open))
+    prices = target_prices(signal)
+    levels = (prices[-1] if prices else None, signal.price_stop_loss, signal.minute_estimated_time, signal.price_open)
+    plain = (signal.position, *(None if level is None else float(level) for level in levels))
+    ladder = signal.price_take_profit if isinstance(signal.price_take_profit, tuple) else ()
+    declared = (*ladder, signal.trailing, signal.breakeven)
+    return (*plain, *map(repr, declared)) if any(declared) else plain

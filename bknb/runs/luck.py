@@ -291,7 +291,7 @@ def shapes_of(closed: Sequence[Closed]) -> Shapes:
     entry = np.array([signal.price_open for signal in signals])
     return Shapes(
         np.array([1 if signal.position == "long" else -1 for signal in signals], dtype=np.int64),
-        np.array([signal.price_take_profit for signal in signals]) / entry,
-        np.array([signal.price_stop_loss for signal in signals]) / entry,
+        np.array([signal.price_take_profit for signal in signals], dtype=np.float64) / entry,
+        np.array([signal.price_stop_loss for signal in signals], dtype=np.float64) / entry,
         np.array([signal.minute_estimated_time for signal in signals], dtype=np.int64),
     )

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ..domain.execution import Minute
-from ..domain.formatting import minute_text, percent_text, plain_number, utc_text
+from ..domain.formatting import level_text, lifetime_text, minute_text, percent_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.lifecycle import Answer, Asking, DataEnd, Flat, Holding, Opening, Rules, Step, due, rejection, step
 from ..domain.pnl import net_percentage
@@ -402,6 +402,6 @@ def _clock(when: float) -> str:
 
 def _row_text(signal: OpenSignal | ScheduledSignal) -> str:
     return (
-        f"{signal.position} at {signal.price_open:.8g} (target {signal.price_take_profit:.8g}, "
-        f"stop {signal.price_stop_loss:.8g}, {signal.minute_estimated_time} min)"
+        f"{signal.position} at {signal.price_open:.8g} (target {level_text(signal.price_take_profit)}, "
+        f"stop {level_text(signal.price_stop_loss)}, {lifetime_text(signal.minute_estimated_time)})"
     )

@@ -27,6 +27,7 @@ from ..engine.records import Failure
 from ..errors import UnknownName, UsageError
 from ..frontend import frontend
 from ..reports.signal_story import history, story
+from .fill_table import FILL_COLUMNS, fill_rows
 from .result_tables import (
     CANCELLED_COLUMNS,
     REJECTED_COLUMNS,
@@ -123,6 +124,27 @@ class Result:
         (84, ['time_expired', 'stop_loss', 'take_profit', 'frame_end'])
         """
         return table_of([trade_row(event) for event in self._records.closed], TRADE_COLUMNS)
+
+    @cached_property
+    def fills(self) -> pd.DataFrame:
+        """One row per fill in order of time: entries, adds, partial closes and exits; times are UTC.
+
+        ``share`` is in units of the first size, percentages are of the cost of the position's first fill, and ``maker``
+        says that a resting order filled at its level.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return bknb.Signal(
+        ...         side="long", price_stop_loss=price * 0.98, price_take_profit=[(price * 1.01, 0.5)],
+        ...         trailing=bknb.Trailing(percent=1.0))
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=get_signal, interval="4h", exchange="demo", frame="2024-01-01:2024-01-15")
+        >>> sorted(set(result.fills["kind"]))
+        ['entry', 'exit', 'reduce']
+        """
+        return table_of(fill_rows(self._records, self.settings), FILL_COLUMNS)
 
     @cached_property
     def cancelled(self) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from ..domain.interval import MINUTE_MS
@@ -11,7 +12,7 @@ from ..domain.signal import Cancelled, Closed, OpenSignal, Rejected, ScheduledSi
 if TYPE_CHECKING:
     import pandas as pd
 
-_TIMES = ("scheduled_at", "pending_at", "closed_at", "when")
+_TIMES = ("scheduled_at", "pending_at", "closed_at", "when", "at")
 TRADE_COLUMNS = (
     "signal_id",
     "symbol",
@@ -34,6 +35,11 @@ TRADE_COLUMNS = (
     "minutes",
     "ambiguous",
     "note",
+    "fills",
+    "average_price",
+    "cost_percentage",
+    "largest_cost",
+    "ambiguous_trails",
 )
 CANCELLED_COLUMNS = (
     "signal_id",
@@ -62,8 +68,8 @@ def _row(signal: OpenSignal | ScheduledSignal) -> dict[str, Any]:
         "position": signal.position,
         "scheduled_at": signal.scheduled_at,
         "price_open": signal.price_open,
-        "price_take_profit": signal.price_take_profit,
-        "price_stop_loss": signal.price_stop_loss,
+        "price_take_profit": nan if signal.price_take_profit is None else signal.price_take_profit,
+        "price_stop_loss": nan if signal.price_stop_loss is None else signal.price_stop_loss,
         "note": signal.note,
     }
 
@@ -83,6 +89,11 @@ def trade_row(event: Closed) -> dict[str, Any]:
         "trough_percentage": event.trough_percentage,
         "minutes": (event.closed_at - event.signal.pending_at) / MINUTE_MS,
         "ambiguous": event.ambiguous,
+        "fills": len(event.fills) or 2,
+        "average_price": event.signal.price_open if event.average_price is None else event.average_price,
+        "cost_percentage": event.pnl.pnl_percentage if event.cost_percentage is None else event.cost_percentage,
+        "largest_cost": event.largest_cost,
+        "ambiguous_trails": event.ambiguous_trails,
     }
 
 

@@ -232,14 +232,22 @@ def _plain(signal: Signal) -> Signal:
     """Return the same signal with plain Python numbers, for encoding."""
     return Signal(
         position=signal.position,
-        price_take_profit=float(signal.price_take_profit),
-        price_stop_loss=float(signal.price_stop_loss),
-        minute_estimated_time=int(signal.minute_estimated_time),
+        price_take_profit=_plain_target(signal.price_take_profit),
+        price_stop_loss=None if signal.price_stop_loss is None else float(signal.price_stop_loss),
+        minute_estimated_time=None if signal.minute_estimated_time is None else int(signal.minute_estimated_time),
         price_open=None if signal.price_open is None else float(signal.price_open),
         entry=signal.entry,
         note=str(signal.note)[:200],
         id=None if signal.id is None else str(signal.id)[:200],
+        trailing=signal.trailing,
+        breakeven=signal.breakeven,
     )
+
+
+def _plain_target(target: Any) -> Any:
+    if isinstance(target, list | tuple):
+        return [(float(price), float(share)) for price, share in target]
+    return None if target is None else float(target)
 
 
 def _distinct(texts: list[str]) -> tuple[str, ...]:

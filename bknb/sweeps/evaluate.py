@@ -317,7 +317,8 @@ def _fill(line: NDArray[np.float64], event: Closed | Cancelled) -> None:
     line[kernel.ROW] = -1
     line[kernel.SIDE] = 1 if signal.position == "long" else -1
     line[kernel.SCHEDULED_AT], line[kernel.CLOSED_AT] = signal.scheduled_at, event.closed_at
-    line[kernel.OPEN : kernel.STOP + 1] = signal.price_open, signal.price_take_profit, signal.price_stop_loss
+    levels = (signal.price_open, signal.price_take_profit, signal.price_stop_loss)
+    line[kernel.OPEN : kernel.STOP + 1] = [np.nan if level is None else level for level in levels]
     line[kernel.AMBIGUOUS] = 0.0
     if event.action == "cancelled":
         line[kernel.CLOSE], line[kernel.REASON] = event.price, _CANCEL_CODES[event.reason]

@@ -1,0 +1,178 @@
+"""What ``manage`` answers about a position that is open or waits, and how an answer is read.
+
+An answer is one of these, or a list of them that is carried out in order; ``None`` leaves everything as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from .exit_plan import Breakeven, Trailing
+from .signal import Reason, Signal
+from .validation import plain_numbers, read_answer, shown
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Close all that is left, at the market.
+
+    Examples
+    --------
+    >>> Close(note="crossed back").note
+    'crossed back'
+    """
+
+    note: str = ""
+
+
+class Reduce(msgspec.Struct, frozen=True):
+    """Close a part, at the market.
+
+    Parameters
+    ----------
+    share
+        How much, above 0: of what is held, or of the first size.
+    of
+        ``"now"``: of what is held now; ``"first"``: in units of the first size.
+    note
+        Free text that travels with the fill.
+
+    Examples
+    --------
+    >>> Reduce(0.5).of
+    'now'
+    """
+
+    share: float
+    of: Literal["now", "first"] = "now"
+    note: str = ""
+
+
+class Add(msgspec.Struct, frozen=True):
+    """Make the position larger, at the market or at a limit.
+
+    Parameters
+    ----------
+    share
+        How much, above 0, in units of the first size.
+    price_open
+        A limit (quote currency) that rests until it fills, ``valid`` has passed or the position ends; ``None``: at the
+        market.
+    only_better
+        Only where the last close is better than the average entry price: below it for a long, above it for a short.
+    note
+        Free text that travels with the fill.
+    valid
+        Minutes that a limit rests; ``None``: as long as a resting entry does.
+
+    Examples
+    --------
+    >>> Add(0.5, price_open=98.0).share
+    0.5
+    """
+
+    share: float
+    price_open: float | None = None
+    only_better: bool = False
+    note: str = ""
+    valid: int | None = None
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """Move levels and the deadline; what is not given stays.
+
+    A looser stop is not taken unless ``loosen``. A stop at or beyond the last close counts as reached: the position
+    closes at the market.
+
+    Parameters
+    ----------
+    price_stop_loss
+        The stop, in quote currency; ``None``: none (only with ``loosen``).
+    price_take_profit
+        The target or a ladder, as in ``bknb.Signal``; ``None``: none.
+    minute_estimated_time
+        Whole minutes after the fill of the entry; ``None``: no deadline.
+    trailing, breakeven
+        As in ``bknb.Signal``; ``None``: none. A level that one of them has reached stays in force unless ``loosen``.
+    loosen
+        Whether the stop may become looser.
+    memo
+        Values that ``position.memo`` has from now on, in place of those it had.
+
+    Examples
+    --------
+    >>> Move(price_stop_loss=99.0).price_stop_loss
+    99.0
+    """
+
+    price_stop_loss: float | msgspec.UnsetType | None = msgspec.UNSET
+    price_take_profit: float | Sequence[tuple[float, float]] | msgspec.UnsetType | None = msgspec.UNSET
+    minute_estimated_time: int | msgspec.UnsetType | None = msgspec.UNSET
+    trailing: Trailing | msgspec.UnsetType | None = msgspec.UNSET
+    breakeven: Breakeven | msgspec.UnsetType | None = msgspec.UNSET
+    loosen: bool = False
+    memo: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+    def __repr__(self) -> str:
+        given = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown_ = (f"{name}={value!r}" for name, value in given.items() if value is not msgspec.UNSET)
+        return f"Move({', '.join(shown_)})"
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Take back what waits: a resting entry, or the resting adds of an open position.
+
+    Examples
+    --------
+    >>> Cancel().note
+    ''
+    """
+
+    note: str = ""
+
+
+Answer: TypeAlias = Close | Reduce | Add | Move | Cancel | Signal
+_KINDS: Final = (Close, Reduce, Add, Move, Cancel)
+_TEXT: Final = "bknb.Close(), Reduce(), Add(), Move(), Cancel(), or a Signal behind Close() or Cancel()"
+
+
+class Answers(NamedTuple):
+    """The answers that could be read, in order, and why others could not; ``text`` is all of it for messages."""
+
+    answers: tuple[Answer, ...]
+    faults: tuple[Reason, ...]
+    text: str
+
+
+def read_answers(answer: object) -> Answers:
+    """What ``manage`` returned.
+
+    Examples
+    --------
+    >>> read_answers([Close(), 5]).faults[0].text
+    'manage returns None, or one or a list of bknb.Close(), Reduce(), Add(), Move(), Cancel(), or a Signal behind \
+Close() or Cancel(); got int: 5'
+    """
+    given: Sequence[object] = answer if isinstance(answer, list | tuple) else (answer,)
+    answers: list[Answer] = []
+    faults: list[Reason] = []
+    for one in given:
+        read = _read(one)
+        if isinstance(read, Reason):
+            faults.append(read)
+        else:
+            answers.append(read)
+    return Answers(tuple(answers), tuple(faults), shown(answer, 400))
+
+
+def _read(one: object) -> Answer | Reason:
+    if isinstance(one, Signal):
+        return read_answer(one)
+    if not isinstance(one, _KINDS):
+        got = f"got {type(one).__name__}: {shown(one, 80)}"
+        return Reason("shape", f"manage returns None, or one or a list of {_TEXT}; {got}")
+    values = msgspec.structs.asdict(one)
+    fault = plain_numbers(values)
+    return type(one)(**values) if fault is None else fault

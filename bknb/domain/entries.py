@@ -1,0 +1,397 @@
+"""Entries: from an answer of a strategy to an order, and from an order to its fill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ..errors import InvalidTransition
+from .execution import Entry, Exit, Minute, exit_at_entry
+from .exit_plan import targets_of
+from .exit_rules import memo_text
+from .exits import close_position, holding_data_end, holding_minute
+from .levels import after_progress, costs_of, moved_events, sign_of
+from .managed_minute import close_managed, managed_minute
+from .position_book import opened_book
+from .signal import (
+    Cancelled,
+    CancelReason,
+    Closed,
+    Event,
+    Idle,
+    Opened,
+    OpenSignal,
+    Reason,
+    RiskRefused,
+    Scheduled,
+    ScheduledSignal,
+    Signal,
+)
+from .states import (
+    Answer,
+    Asking,
+    Boundary,
+    Command,
+    DataEnd,
+    Entering,
+    Flat,
+    Halt,
+    Holding,
+    Opening,
+    Release,
+    Reserve,
+    Rules,
+    Step,
+    Verdict,
+    Waiting,
+    after_frame,
+    earliest_fill,
+    frame_over,
+    labels,
+    quiet_minute,
+    rejection,
+    signal_id,
+    timeout_of,
+)
+from .story import story
+from .tick_grid import on_grid
+from .validation import broken_rules, target_prices
+
+
+def flat_answer(state: Flat, given: Answer, rules: Rules) -> Step:
+    """The answer of a strategy where nothing is open."""
+    return answered(state, None, given, rules)
+
+
+def holding_answer(state: Holding, given: Answer, rules: Rules) -> Step:
+    """The answer of a strategy whose position leaves."""
+    if state.leaving is None:
+        raise InvalidTransition(f"a strategy is not asked while its position is open\n{story(state, rules)}")
+    return answered(state, state, given, rules)
+
+
+def answered(
+    state: Flat | Holding,
+    ending: Holding | None,
+    given: Answer,
+    rules: Rules,
+    *,
+    earlier: tuple[Event, ...] = (),
+    freed: str | None = None,
+) -> Step:
+    """A signal checked: an order, a question to the risk profile, or a rejection.
+
+    ``earlier`` are events of the same answer, told before what comes of it; ``freed`` is the id of a signal whose place
+    counts as free.
+    """
+    last_id = state.last_id if isinstance(state, Flat) else state.signal.id
+    model = rules.model
+    signal = on_grid(given.signal, rules.tick)
+    reasons = broken_rules(signal, price=given.price, model=model, settings=rules.settings)
+    if signal.id is not None and signal.id == last_id:
+        reasons.append(Reason("repeated", f"the signal {signal.id!r} was opened already"))
+    if reasons:
+        rejected = rejection(rules, given.when, given.price, tuple(reasons), signal)
+        return Step(state, (*earlier, rejected), _released(earlier, rules))
+    prices = target_prices(signal)
+    memo = memo_text(signal.memo)
+    assert isinstance(memo, str)  # broken_rules looked  # noqa: S101
+    row: dict[str, Any] = {
+        "id": signal.id or signal_id(rules, given.when),
+        "symbol": rules.symbol,
+        "strategy": rules.strategy,
+        "exchange": rules.exchange,
+        "position": signal.position,
+        "price_open": float(given.price if signal.price_open is None else signal.price_open),
+        "price_take_profit": float(prices[-1]) if prices else None,
+        "price_stop_loss": None if signal.price_stop_loss is None else float(signal.price_stop_loss),
+        "minute_estimated_time": signal.minute_estimated_time,
+        "note": signal.note,
+        "scheduled_at": given.when,
+        "entry": "market" if signal.price_open is None else signal.entry,
+        "trailing": signal.trailing,
+        "breakeven": signal.breakeven,
+        "memo": memo,
+    }
+    if isinstance(signal.price_take_profit, tuple):
+        row["targets"] = targets_of(signal.price_take_profit)
+    at_once = not model.fills_at_open and reached(signal, given.price)
+    candidate = OpenSignal(pending_at=given.when, **row) if at_once else ScheduledSignal(**row)
+    asking = Asking(
+        candidate=candidate,
+        when=given.when,
+        price=given.price,
+        not_before=earliest_fill(given),
+        last_id=last_id,
+        ending=ending,
+        earlier=earlier,
+    )
+    if rules.risk is None:
+        return _granted(asking, rules)
+    freed = ending.signal.id if ending else freed
+    return Step(asking, (), (Reserve(candidate, given.when, given.price, freed),))
+
+
+def _released(earlier: tuple[Event, ...], rules: Rules) -> tuple[Release, ...]:
+    """The places of what ended among events."""
+    if rules.risk is None:
+        return ()
+    return tuple(Release(event.signal.id) for event in earlier if isinstance(event, Closed | Cancelled))
+
+
+def reached(signal: Signal, price: float) -> bool:
+    """Whether an entry order fills at once where the market is at ``price`` (quote currency)."""
+    if signal.price_open is None:
+        return True
+    below = (signal.entry == "limit") == (signal.position == "long")
+    return price <= signal.price_open if below else price >= signal.price_open
+
+
+def flat_minute(state: Flat, given: Minute, rules: Rules) -> Step:
+    """A minute with nothing open."""
+    if not rules.quiet:
+        return Step(state)
+    return Step(state, (Idle(**labels(rules), when=given.t, price=given.price),))
+
+
+def _granted(state: Asking, rules: Rules) -> Step:
+    candidate, earlier, released = state.candidate, state.earlier, _released(state.earlier, rules)
+    if isinstance(candidate, OpenSignal):
+        opened = Opened(**labels(rules), when=state.when, price=state.price, signal=candidate)
+        return Step(_holding(candidate), (*earlier, opened), released)
+    if rules.model.fills_at_open:
+        opening = Opening(signal=candidate, not_before=state.not_before, last_id=state.last_id, ending=state.ending)
+        return Step(opening, earlier, released)
+    scheduled = Scheduled(**labels(rules), when=state.when, price=state.price, signal=candidate)
+    return Step(Waiting(signal=candidate, last_id=state.last_id), (*earlier, scheduled), released)
+
+
+def _holding(signal: OpenSignal) -> Holding:
+    """A position that was opened just now."""
+    entry = signal.price_open
+    return Holding(signal=signal, highest=entry, lowest=entry, book=opened_book(signal))
+
+
+def refusal(
+    candidate: OpenSignal | ScheduledSignal, when: int, price: float, verdict: Verdict, rules: Rules
+) -> RiskRefused:
+    """The event for what the risk profile refused."""
+    return RiskRefused(
+        **labels(rules),
+        when=when,
+        price=price,
+        risk=rules.risk or "",
+        note=verdict.note,
+        signal=candidate,
+        open_positions=verdict.open_positions,
+    )
+
+
+def asking_verdict(state: Asking, given: Verdict, rules: Rules) -> Step:
+    """The decision of the risk profile on a new signal."""
+    if given.allowed:
+        return _granted(state, rules)
+    refused = refusal(state.candidate, state.when, state.price, given, rules)
+    earlier = state.earlier
+    return Step(state.ending or Flat(last_id=state.last_id), (*earlier, refused), _released(earlier, rules))
+
+
+def cancel(
+    signal: ScheduledSignal,
+    then: Flat | Holding,
+    when: int,
+    price: float,
+    reason: CancelReason,
+    rules: Rules,
+    *,
+    note: str = "",
+) -> Step:
+    """The end of an entry order that has not filled, and the state that is left."""
+    cancelled = Cancelled(
+        **labels(rules), when=when, price=price, signal=signal, reason=reason, closed_at=when, note=note
+    )
+    release = () if rules.risk is None else (Release(signal.id),)
+    return Step(then, (cancelled,), release)
+
+
+def flat_after(state: Opening | Waiting | Entering) -> Flat:
+    """The state once a waiting signal is gone."""
+    return Flat(last_id=state.last_id)
+
+
+def _cancelled_by_clock(state: Opening | Waiting, then: Flat | Holding, given: Boundary, rules: Rules) -> Step:
+    if frame_over(given.when, rules):
+        return cancel(state.signal, then, given.when, given.price, rules.model.frame_end_cancel, rules)
+    if given.when >= timeout_of(state.signal, rules):
+        return cancel(state.signal, then, given.when, given.price, "timeout", rules)
+    return Step(state)
+
+
+def opening_boundary(state: Opening, given: Boundary, rules: Rules) -> Step:
+    """What the clock ends of an entry order that no minute has filled."""
+    return _cancelled_by_clock(state, state.ending or flat_after(state), given, rules)
+
+
+def waiting_boundary(state: Waiting, given: Boundary, rules: Rules) -> Step:
+    """What the clock ends of a resting entry."""
+    return _cancelled_by_clock(state, flat_after(state), given, rules)
+
+
+def opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
+    """A minute with an entry order, and perhaps a position that leaves before it."""
+    signal, model = state.signal, rules.model
+    events: tuple[Any, ...] = ()
+    commands: tuple[Command, ...] = ()
+    last_id = state.last_id
+    if state.ending is not None:  # leaves before the new position enters, at the same open or an earlier one
+        left = holding_minute(state.ending, given, rules)
+        if isinstance(left.state, Holding):
+            return Step(state, left.events)
+        events, commands, last_id = left.events, left.commands, state.ending.signal.id
+    if not model.can_fill(given, state.not_before):
+        alone = msgspec.structs.replace(state, last_id=last_id, ending=None)
+        return Step(alone, events + quiet_minute(signal, given, rules), commands)
+    entry = model.entry(signal, given, first=True)
+    if not isinstance(entry, Entry) or entry.rested:
+        events += (Scheduled(**labels(rules), when=given.t, price=given.price, signal=signal),)
+    if entry is None:
+        return Step(Waiting(signal=signal, last_id=last_id), events + quiet_minute(signal, given, rules), commands)
+    if entry == "reject":
+        made = cancel(signal, Flat(last_id=last_id), given.t, given.price, "price_reject", rules)
+    elif entry.rested and given.t > signal.scheduled_at:
+        made = _touched(signal, given, entry, rules, last_id=last_id, earlier=events)
+        if isinstance(made.state, Entering):
+            return made
+    else:  # risk was asked in this minute already
+        made = _entered(signal, given, entry, rules)
+    return Step(made.state, events + made.events, commands + made.commands)
+
+
+def _touched(
+    signal: ScheduledSignal,
+    minute: Minute,
+    entry: Entry,
+    rules: Rules,
+    *,
+    last_id: str | None,
+    earlier: tuple[Closed | Scheduled, ...] = (),
+) -> Step:
+    """A resting entry that fills in a minute, once the risk profile has been asked again."""
+    if rules.risk is None:
+        return _entered(signal, minute, entry, rules)
+    entering = Entering(signal=signal, minute=minute, entry=entry, last_id=last_id, earlier=earlier)
+    ending = next(_ids_closed(earlier), None)
+    return Step(entering, (), (Reserve(activated(signal, minute.t, entry.price), minute.t, minute.price, ending),))
+
+
+def _ids_closed(events: tuple[Event, ...]) -> Iterator[str]:
+    return (event.signal.id for event in events if isinstance(event, Closed))
+
+
+def waiting_minute(state: Waiting, given: Minute, rules: Rules) -> Step:
+    """A minute with a resting entry."""
+    signal, model = state.signal, rules.model
+    if not model.fills_at_open:
+        if after_frame(given.t, rules):
+            return cancel(signal, flat_after(state), given.t, given.price, model.frame_end_cancel, rules)
+        if given.t >= timeout_of(signal, rules):
+            return cancel(signal, flat_after(state), given.t, given.price, "timeout", rules)
+    entry = model.entry(signal, given, first=False) if model.can_fill(given) else None
+    if entry is None:
+        return Step(state, quiet_minute(signal, given, rules))
+    if entry == "reject":
+        return cancel(signal, flat_after(state), given.t, given.price, "price_reject", rules)
+    return _touched(signal, given, entry, rules, last_id=state.last_id)
+
+
+def activated(signal: ScheduledSignal, when: int, price: float) -> OpenSignal:
+    """The open row of a signal whose entry filled at ``price`` in the minute ``when``."""
+    return OpenSignal(**{**msgspec.structs.asdict(signal), "price_open": price}, pending_at=when)
+
+
+def _entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules) -> Step:
+    """The fill of an entry, and what the rest of its minute does."""
+    signal = activated(order, minute.t, entry.price)
+    opened = Opened(**labels(rules), when=minute.t, price=minute.price, signal=signal)
+    holding = _holding(signal)
+    if entry.at_open and holding.book is not None:
+        after = managed_minute(holding, holding.book, minute, rules, entered=True)
+        return Step(after.state, (opened, *after.events), after.commands)
+    end: Exit | None = None
+    if entry.at_open:
+        end = exit_at_entry(signal)
+        if end is None:
+            after = holding_minute(holding, minute, rules)
+            return Step(after.state, (opened, *after.events), after.commands)
+    elif entry.stopped and signal.price_stop_loss is not None:
+        # The candle reached entry and stop: the resting order was filled on the way, and stopped out.
+        end = Exit("stop_loss", signal.price_stop_loss, ambiguous=True)
+    if end is None:
+        touched = _held_after_touch(holding, order, minute, entry, rules)
+        began = _begun(touched, minute, rules)
+        return Step(began.state, (opened, *began.events))
+    if holding.book is not None:
+        ending = close_managed(holding, holding.book, minute, end, rules)
+    else:
+        ending = close_position(holding, minute.t, minute.price, end, rules)
+    return Step(ending.state, (opened, *ending.events), ending.commands)
+
+
+def _begun(holding: Holding, minute: Minute, rules: Rules) -> Step:
+    """Declared exits that begin in the minute in which an entry filled at its level."""
+    book = holding.book
+    if book is None:
+        return Step(holding)
+    signal, sign = holding.signal, sign_of(holding.signal.position)
+    best = holding.highest if sign > 0 else holding.lowest
+    book, began = after_progress(signal, book, best, tick=rules.tick, costs=costs_of(rules.settings))
+    book = msgspec.structs.replace(book, phase_high=holding.highest, phase_low=holding.lowest)
+    events = moved_events(labels(rules), minute.t, minute.price, signal, book, best, began, tick=rules.tick)
+    return Step(msgspec.structs.replace(holding, book=book), events)
+
+
+def _held_after_touch(holding: Holding, order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules) -> Holding:
+    """The position after a minute in which it filled at its level: of the extremes only one came after the fill."""
+    if not rules.model.fills_at_open:
+        return holding
+    upward = (order.entry == "stop") == (order.position == "long")
+    seen = {"highest": max(holding.highest, minute.high)} if upward else {"lowest": min(holding.lowest, minute.low)}
+    return msgspec.structs.replace(holding, in_doubt=entry.in_doubt, **seen)
+
+
+def entering_verdict(state: Entering, given: Verdict, rules: Rules) -> Step:
+    """The decision of the risk profile on a resting entry that was touched."""
+    minute, released = state.minute, tuple(Release(signal_id) for signal_id in _ids_closed(state.earlier))
+    if given.allowed:
+        made = _entered(state.signal, minute, state.entry, rules)
+        return Step(made.state, state.earlier + made.events, released + made.commands)
+    refused = refusal(activated(state.signal, minute.t, state.entry.price), minute.t, minute.price, given, rules)
+    ending = cancel(state.signal, flat_after(state), minute.t, minute.price, "risk", rules, note=given.note)
+    return Step(ending.state, (*state.earlier, refused, *ending.events), released + ending.commands)
+
+
+def opening_data_end(state: Opening, given: DataEnd, rules: Rules) -> Step:
+    """The end of the data, with an entry order."""
+    when = max(given.t, state.signal.scheduled_at)
+    cancelled = cancel(state.signal, flat_after(state), when, given.price, "data_end", rules)
+    if state.ending is None:
+        return cancelled
+    closed = holding_data_end(state.ending, given, rules)
+    return Step(closed.state, closed.events + cancelled.events, closed.commands + cancelled.commands)
+
+
+def waiting_data_end(state: Waiting, given: DataEnd, rules: Rules) -> Step:
+    """The end of the data, with a resting entry."""
+    return cancel(state.signal, flat_after(state), given.t, given.price, "data_end", rules)
+
+
+def opening_halt(state: Opening, given: Halt, rules: Rules) -> Step:
+    """A stop takes an entry order back; the position before it still leaves."""
+    return cancel(state.signal, state.ending or flat_after(state), given.when, given.price, given.reason, rules)
+
+
+def waiting_halt(state: Waiting, given: Halt, rules: Rules) -> Step:
+    """A stop takes a resting entry back."""
+    return cancel(state.signal, flat_after(state), given.when, given.price, given.reason, rules)

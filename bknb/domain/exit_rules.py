@@ -1,0 +1,149 @@
+"""Validation of exits beyond one stop and one target: ladders, trailing stops, break-even, memos."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from ..config import Settings
+from .exit_plan import Breakeven, Ladder, Trailing
+from .fills import DUST
+from .pnl import breakeven_price
+from .signal import Reason
+
+_LONGEST_MEMO: Final = 16_384  # bytes of JSON
+_WHOLE: Final = 100  # percent
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite int or float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number no float can hold
+        return False
+
+
+def is_positive(value: object) -> bool:
+    """Whether a value is a finite number above 0."""
+    return isinstance(value, (int, float)) and is_number(value) and value > 0
+
+
+def read_ladder(value: object) -> Ladder | Reason:
+    """A ladder of targets as pairs of price and share, or why it is none.
+
+    Examples
+    --------
+    >>> read_ladder([(104, 0.5), [108, 0.25]])
+    ((104.0, 0.5), (108.0, 0.25))
+    >>> read_ladder([104, 108]).text
+    'a ladder in price_take_profit is a list of pairs (price, share), such as [(104.0, 0.5), (108.0, 0.25)], got 104'
+    """
+    levels: list[tuple[float, float]] = []
+    assert isinstance(value, list | tuple)  # the caller looked  # noqa: S101
+    for pair in value:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            what = "a list of pairs (price, share), such as [(104.0, 0.5), (108.0, 0.25)]"
+            return Reason("ladder", f"a ladder in price_take_profit is {what}, got {pair!r:.80}")
+        price, share = (each.item() if hasattr(each, "item") else each for each in pair)
+        if not is_positive(price):
+            return Reason("ladder", f"each price of a ladder must be a finite number above 0, got {price!r:.80}")
+        if not is_positive(share) or share > 1 + DUST:
+            text = "each share of a ladder must be above 0 and at most 1, a part of the first size"
+            return Reason("ladder", f"{text}, got {share!r:.80}")
+        levels.append((float(price), float(share)))
+    if not levels:
+        return Reason("ladder", "a ladder in price_take_profit needs a level; None means no target")
+    total = math.fsum(share for _, share in levels)
+    if total > 1 + DUST:
+        return Reason("ladder", f"the shares of a ladder add up to {total:g}; at most 1, the first size, can be closed")
+    return tuple(levels)
+
+
+def sorted_ladder(levels: Ladder, sign: int) -> Ladder:
+    """A ladder with the level nearest to the entry first; ``sign`` is 1 for a long and -1 for a short."""
+    return tuple(sorted(levels, key=lambda level: sign * level[0]))
+
+
+def broken_trailing(trailing: object) -> list[Reason]:
+    """What is wrong with a trailing stop.
+
+    Examples
+    --------
+    >>> broken_trailing(Trailing(percent=1.0))
+    []
+    >>> broken_trailing(Trailing())[0].text
+    'trailing needs percent or distance, and not both: bknb.Trailing(percent=1.0), got percent=None, distance=None'
+    """
+    if not isinstance(trailing, Trailing):
+        got = f"got {type(trailing).__name__}: {trailing!r:.60}"
+        return [Reason("trailing", f"trailing must be bknb.Trailing(percent=…, after=…) or None, {got}")]
+    found: list[Reason] = []
+    percent, distance = trailing.percent, trailing.distance
+    if (percent is None) == (distance is None):
+        text = "trailing needs percent or distance, and not both: bknb.Trailing(percent=1.0)"
+        found.append(Reason("trailing", f"{text}, got percent={percent!r}, distance={distance!r}"))
+    elif percent is not None and not (is_positive(percent) and percent < _WHOLE):
+        found.append(Reason("trailing", f"percent of a trailing stop must be above 0 and below 100, got {percent!r}"))
+    elif distance is not None and not is_positive(distance):
+        text = "distance of a trailing stop must be a finite number above 0, in quote currency"
+        found.append(Reason("trailing", f"{text}, got {distance!r}"))
+    if not is_number(trailing.after) or trailing.after < 0:
+        text = "after of a trailing stop must be a percentage of at least 0"
+        found.append(Reason("trailing", f"{text}, got {trailing.after!r}"))
+    return found
+
+
+def broken_breakeven(breakeven: object, *, sign: int, settings: Settings) -> list[Reason]:
+    """What is wrong with a break-even stop of a long (``sign`` 1) or a short (-1).
+
+    Examples
+    --------
+    >>> broken_breakeven(Breakeven(after=0.2), sign=1, settings=Settings())[0].text
+    "after 0.2 % of breakeven is not beyond the round-trip costs of 0.401 %: the stop would lie beyond the market; \
+give a higher after, or plus=''"
+    """
+    if not isinstance(breakeven, Breakeven):
+        got = f"got {type(breakeven).__name__}: {breakeven!r:.60}"
+        return [Reason("breakeven", f"breakeven must be bknb.Breakeven(after=…) or None, {got}")]
+    found: list[Reason] = []
+    after: object = breakeven.after
+    if not is_positive(breakeven.after):
+        found.append(Reason("breakeven", f"after of breakeven must be a percentage above 0, got {after!r}"))
+    plus: object = breakeven.plus
+    if plus not in ("costs", ""):
+        found.append(Reason("breakeven", f"plus of breakeven must be 'costs' or '', got {plus!r:.60}"))
+    if found or plus == "":
+        return found
+    slippage, fee = settings.percent_slippage, settings.percent_fee
+    costs = sign * (breakeven_price("long" if sign > 0 else "short", 100.0, slippage, fee) - 100.0)
+    if breakeven.after <= costs:
+        text = f"after {breakeven.after:g} % of breakeven is not beyond the round-trip costs of {costs:.3f} %"
+        advice = "the stop would lie beyond the market; give a higher after, or plus=''"
+        return [Reason("breakeven_costs", f"{text}: {advice}")]
+    return []
+
+
+def memo_text(memo: object) -> str | Reason:
+    """A memo as JSON text, empty for ``None``; or why it is none.
+
+    Examples
+    --------
+    >>> memo_text({"leg": 2}), memo_text(None)
+    ('{"leg":2}', '')
+    """
+    if memo is None:
+        return ""
+    if not isinstance(memo, Mapping):
+        return Reason("memo", f"memo must be a mapping that JSON can hold, got {type(memo).__name__}")
+    try:
+        text = msgspec.json.encode(memo).decode()
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        return Reason("memo", f"memo must be a mapping that JSON can hold: {error}")
+    if len(text) > _LONGEST_MEMO:
+        return Reason("memo", f"memo must be at most {_LONGEST_MEMO} bytes of JSON, got {len(text)}")
+    return text

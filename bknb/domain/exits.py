@@ -1,0 +1,178 @@
+"""Exits of an open position: levels, the clock, the end of the data."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .execution import Exit, Minute
+from .interval import MINUTE_MS
+from .managed_minute import close_managed_at, managed_minute, skipped_managed, timed_out
+from .position_book import NEVER, book_timeout
+from .milestones import passed_levels, progress
+from .pnl import net_percentage, trade_pnl
+from .signal import Active, Closed, CloseReason, Event, Milestone, OpenSignal
+from .states import (
+    Boundary,
+    DataEnd,
+    Flat,
+    Holding,
+    Leaving,
+    Opening,
+    Release,
+    Rules,
+    SkippedMinutes,
+    State,
+    Step,
+    Waiting,
+    after_frame,
+    earliest_fill,
+    frame_over,
+    labels,
+    quiet_minute,
+    timeout_of,
+)
+
+
+def close_position(state: Holding, when: int, price: float, end: Exit, rules: Rules) -> Step:
+    """The end of a plain position."""
+    signal = state.signal
+    slippage, fee = rules.settings.percent_slippage, rules.settings.percent_fee
+    entry = signal.price_open
+    highest, lowest = max(state.highest, end.price), min(state.lowest, end.price)
+    best, worst = (highest, lowest) if signal.position == "long" else (lowest, highest)
+    closed = Closed(
+        **labels(rules),
+        when=when,
+        price=price,
+        signal=signal,
+        close_reason=end.reason,
+        closed_at=when,
+        price_close=end.price,
+        pnl=trade_pnl(signal.position, entry, end.price, slippage=slippage, fee=fee),
+        peak_percentage=net_percentage(signal.position, entry, best, slippage, fee),
+        trough_percentage=net_percentage(signal.position, entry, worst, slippage, fee),
+        ambiguous=end.ambiguous or state.in_doubt,
+    )
+    release = () if rules.risk is None else (Release(signal.id),)
+    return Step(Flat(last_id=signal.id), (closed,), release)
+
+
+def holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> Step:
+    """Minutes in which the state could not change."""
+    if state.book is not None:
+        return Step(skipped_managed(state, state.book, given))
+    seen = msgspec.structs.replace(
+        state, highest=max(state.highest, given.highest), lowest=min(state.lowest, given.lowest)
+    )
+    return Step(seen)
+
+
+def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
+    """A minute with an open position."""
+    if state.book is not None:
+        return managed_minute(state, state.book, given, rules)
+    signal, model = state.signal, rules.model
+    if state.leaving is not None:
+        if not model.can_fill(given, state.leaving.not_before):
+            return Step(state, quiet_minute(signal, given, rules))
+        return close_position(
+            state, given.t, given.price, Exit(state.leaving.reason, given.open, ambiguous=False), rules
+        )
+    if not model.can_fill(given):
+        return Step(state, quiet_minute(signal, given, rules))
+    end: Exit | None
+    if not model.fills_at_open and (reason := _ended_by_clock(signal, given.t, rules)) is not None:
+        end = Exit(reason, given.price, ambiguous=False)
+    else:
+        end = model.exit(signal, given)
+    if end is not None:
+        return close_position(state, given.t, given.price, end, rules)
+    side, percent = progress(signal, given.price)
+    passed = state.profit_level if side == "profit" else state.loss_level
+    levels = passed_levels(percent, passed)
+    where = labels(rules) if levels or rules.quiet else {}
+    events: tuple[Event, ...] = tuple(
+        Milestone(**where, when=given.t, price=given.price, side=side, level=level, signal=signal) for level in levels
+    )
+    if levels:
+        passed = levels[-1]
+    high, low = model.extremes(given)
+    held = msgspec.structs.replace(
+        state,
+        highest=max(state.highest, high),
+        lowest=min(state.lowest, low),
+        profit_level=passed if side == "profit" else state.profit_level,
+        loss_level=passed if side == "loss" else state.loss_level,
+    )
+    if rules.quiet:
+        tp, sl = (percent, 0.0) if side == "profit" else (0.0, percent)
+        active = Active(**where, when=given.t, price=given.price, signal=signal, percent_tp=tp, percent_sl=sl)
+        events = (*events, active)
+    return Step(held, events)
+
+
+def _ended_by_clock(signal: OpenSignal, t: int, rules: Rules) -> CloseReason | None:
+    """Why a position that is closed at the average price ends in the minute ``t``, if the clock ends it."""
+    if after_frame(t, rules):
+        return rules.model.frame_end_close
+    if t >= _deadline(signal):
+        return "time_expired"
+    return None
+
+
+def _deadline(signal: OpenSignal) -> int:
+    minutes = signal.minute_estimated_time
+    return NEVER if minutes is None else signal.pending_at + minutes * MINUTE_MS
+
+
+def deadline_of(state: Holding) -> int:
+    """The moment (UTC ms) at which a position is to be closed at the market; far in the future where there is none."""
+    if state.book is None:
+        return _deadline(state.signal)
+    return NEVER if state.book.deadline is None else state.book.deadline
+
+
+def holding_data_end(state: Holding, given: DataEnd, rules: Rules) -> Step:
+    """The end of the data, with an open position."""
+    price = given.close if rules.model.fills_at_open else given.price
+    if state.book is not None:
+        end = Exit("data_end", price, ambiguous=False)
+        return close_managed_at(state, state.book, given.t, given.price, end, rules)
+    return close_position(state, given.t, given.price, Exit("data_end", price, ambiguous=False), rules)
+
+
+def due(state: State, rules: Rules) -> int:
+    """The moment (UTC ms) at which the clock ends something of this state; far in the future when it ends nothing.
+
+    Examples
+    --------
+    >>> from bknb.domain.execution import execution_model
+    >>> due(Flat(), Rules("BTCUSDT", "s", "demo", None, "live", execution_model("touch"), Settings())) > 10**15
+    True
+    """
+    if not rules.model.fills_at_open:
+        return NEVER
+    frame_end = NEVER if rules.frame_last is None else rules.frame_last
+    match state:
+        case Holding(leaving=None, book=None, signal=signal):
+            return min(frame_end, _deadline(signal))
+        case Holding(leaving=None, book=book):
+            assert book is not None  # the case above  # noqa: S101
+            return min(frame_end, deadline_of(state), book_timeout(book))
+        case Opening(signal=signal) | Waiting(signal=signal):
+            return min(frame_end, timeout_of(signal, rules))
+        case _:
+            return NEVER
+
+
+def holding_boundary(state: Holding, given: Boundary, rules: Rules) -> Step:
+    """What the clock ends of an open position: the position, or adds that rest."""
+    if given.when < due(state, rules):
+        return Step(state)
+    book = state.book
+    if not (over := frame_over(given.when, rules)) and given.when < deadline_of(state):
+        assert book is not None  # nothing else is due  # noqa: S101
+        return timed_out(state, book, given.when, given.price, rules)
+    reason: CloseReason = rules.model.frame_end_close if over else "time_expired"
+    leaving = Leaving(reason=reason, decided_at=given.when, not_before=earliest_fill(given), price=given.price)
+    return Step(msgspec.structs.replace(state, leaving=leaving))

@@ -1,0 +1,157 @@
+"""The stop of a position that is in force: declared or moved, trailing, or at break-even. The tightest holds."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from ..config import Settings
+from .exit_plan import Breakeven, Trailing
+from .pnl import breakeven_price
+from .position_book import PositionBook
+from .position_money import average_price
+from .signal import CloseReason, Moved, OpenSignal, Position
+from .tick_grid import round_down, round_up
+
+Begun: TypeAlias = Literal["trailing_stop", "breakeven"]
+
+
+class StopInForce(NamedTuple):
+    """A stop (quote currency), and the close reason of who set it."""
+
+    price: float
+    reason: CloseReason
+
+
+def sign_of(position: Position) -> int:
+    """1 for a long, -1 for a short."""
+    return 1 if position == "long" else -1
+
+
+def level_at(signal: OpenSignal, after: float) -> float:
+    """The price at which a position has made a gross move of ``after`` percent from its first fill.
+
+    Examples
+    --------
+    >>> row = OpenSignal(id="a", symbol="B", strategy="s", exchange="e", position="short", price_open=100.0,
+    ...     price_take_profit=None, price_stop_loss=None, minute_estimated_time=None, note="", scheduled_at=0,
+    ...     pending_at=0)
+    >>> level_at(row, 2.0)
+    98.0
+    """
+    return signal.price_open * (1 + sign_of(signal.position) * after / 100)
+
+
+def trail_level(trailing: Trailing, sign: int, best: float, tick: float | None) -> float:
+    """Where a trailing stop lies when the best price was ``best`` (quote currency), away from the market on the grid.
+
+    Examples
+    --------
+    >>> trail_level(Trailing(percent=1.0), 1, 200.0, None), trail_level(Trailing(distance=0.75), -1, 100.0, 0.5)
+    (198.0, 101.0)
+    """
+    if trailing.percent is not None:
+        return stop_on_grid(best * (1 - sign * trailing.percent / 100), sign, tick)
+    assert trailing.distance is not None  # one of them was given  # noqa: S101
+    return stop_on_grid(best - sign * trailing.distance, sign, tick)
+
+
+def stop_on_grid(level: float, sign: int, tick: float | None) -> float:
+    """A stop (or the limit of an add) on the tick grid, away from the market: down for a long, up for a short."""
+    if tick is None:
+        return level
+    return round_down(level, tick) if sign > 0 else round_up(level, tick)
+
+
+def stop_in_force(book: PositionBook, sign: int, best: float, tick: float | None) -> StopInForce | None:
+    """The tightest stop of a position whose best price so far is ``best``; of equal ones that set earlier.
+
+    Examples
+    --------
+    >>> from bknb.domain.position_book import PositionBook
+    >>> book = PositionBook(fills=(), left=1.0, stop=95.0, targets=(), deadline=None, phase_high=1.0, phase_low=1.0,
+    ...     trailing=Trailing(percent=2.0), trails=True)
+    >>> stop_in_force(book, 1, 100.0, None)
+    StopInForce(price=98.0, reason='trailing_stop')
+    """
+    found: StopInForce | None = None
+    if book.stop is not None:
+        found = StopInForce(book.stop, book.stop_reason)
+    if book.breakeven_stop is not None and (found is None or sign * (book.breakeven_stop - found.price) > 0):
+        found = StopInForce(book.breakeven_stop, "breakeven")
+    if book.trailing is not None and book.trails:
+        level = trail_level(book.trailing, sign, best, tick)
+        if found is None or sign * (level - found.price) > 0:
+            found = StopInForce(level, "trailing_stop")
+    return found
+
+
+class Costs(NamedTuple):
+    """Costs per side, in percent."""
+
+    slippage: float
+    fee: float
+
+
+def costs_of(settings: Settings) -> Costs:
+    """The costs of a run."""
+    return Costs(settings.percent_slippage, settings.percent_fee)
+
+
+def after_progress(
+    signal: OpenSignal, book: PositionBook, best: float, *, tick: float | None, costs: Costs
+) -> tuple[PositionBook, tuple[Begun, ...]]:
+    """The book once the best price of finished candles is ``best``, and which declared exits began with it."""
+    began: list[Begun] = []
+    sign = sign_of(signal.position)
+    if book.breakeven is not None and sign * (best - level_at(signal, book.breakeven.after)) >= 0:
+        level = breakeven_level(signal.position, book, book.breakeven, sign, tick=tick, costs=costs)
+        before = stop_in_force(book, sign, best, tick)
+        taken = before is None or sign * (level - before.price) > 0
+        book = msgspec.structs.replace(book, breakeven=None, breakeven_stop=level if taken else None)
+        if taken:
+            began.append("breakeven")
+    if book.trailing is not None and not book.trails and sign * (best - level_at(signal, book.trailing.after)) >= 0:
+        book = msgspec.structs.replace(book, trails=True)
+        began.append("trailing_stop")
+    return book, tuple(began)
+
+
+def breakeven_level(
+    position: Position, book: PositionBook, breakeven: Breakeven, sign: int, *, tick: float | None, costs: Costs
+) -> float:
+    """Where a break-even stop moves to now (quote currency)."""
+    entry = average_price(book.fills)
+    if breakeven.plus == "costs":
+        entry = breakeven_price(position, entry, costs.slippage, costs.fee)
+    return stop_on_grid(entry, sign, tick)
+
+
+def moved_events(
+    labels: dict[str, Any],
+    when: int,
+    price: float,
+    signal: OpenSignal,
+    book: PositionBook,
+    best: float,
+    reasons: tuple[Literal["strategy", "manual"] | Begun, ...],
+    *,
+    tick: float | None,
+) -> tuple[Moved, ...]:
+    """One event for each reason why the levels are those of the book now."""
+    stop = stop_in_force(book, sign_of(signal.position), best, tick) if reasons else None
+    return tuple(
+        Moved(
+            **labels,
+            when=when,
+            price=price,
+            signal=signal,
+            reason=reason,
+            price_stop_loss=None if stop is None else stop.price,
+            stop_reason="stop_loss" if stop is None else stop.reason,
+            targets=book.targets,
+            deadline=book.deadline,
+        )
+        for reason in reasons
+    )

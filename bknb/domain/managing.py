@@ -1,0 +1,378 @@
+"""Answers of ``manage`` carried out: judged at their moment, each against what the earlier ones imply, then ordered.
+
+Whatever is wrong with an answer is a reason of one ``Rejected`` event. Then what would open or move something is left
+out; ``Close``, ``Reduce`` and ``Cancel`` of the same list are carried out all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from ..errors import InvalidTransition
+from .answers import Add, Cancel, Close, Move, Reduce
+from .answers import Answer as ManageAnswer
+from .entries import answered, cancel, refusal
+from .execution import Exit
+from .exit_rules import is_positive
+from .fills import DUST
+from .levels import moved_events, sign_of, stop_in_force, stop_on_grid
+from .managed_minute import FillRun, without_adds
+from .moves import moved_book
+from .position_book import PositionBook, PositionOrder, new_book
+from .position_money import average_price
+from .signal import Event, Reason, Rejected, RiskRefused, Signal
+from .states import (
+    Answer,
+    AskingAdds,
+    Flat,
+    Holding,
+    Leaving,
+    Managed,
+    Reserve,
+    Rules,
+    Step,
+    Verdict,
+    Waiting,
+    earliest_fill,
+    labels,
+)
+from .story import story
+from .text import text_fault
+from .validation import allow
+
+Source: TypeAlias = Literal["strategy", "manual"]
+
+
+def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
+    """What ``manage`` answered about a resting entry."""
+    reasons = [*given.faults]
+    cancelled: Cancel | None = None
+    signal: Signal | None = None
+    for answer in given.answers:
+        if isinstance(answer, Cancel):
+            cancelled = cancelled or answer
+        elif isinstance(answer, Signal) and cancelled is not None and signal is None:
+            signal = answer
+        elif isinstance(answer, Signal):
+            reasons.append(_LONELY_SIGNAL)
+        else:
+            name = type(answer).__name__
+            text = f"{name} needs an open position, and this signal waits for its entry"
+            reasons.append(
+                Reason("nothing_open", f"{text}; Cancel() takes it back, with a Signal behind it replaces it")
+            )
+    if signal is not None and not given.entries:
+        reasons.append(_STOPPED)
+    rejected = _rejected(given, reasons, rules)
+    if cancelled is None:
+        return Step(state, rejected)
+    end = cancel(
+        state.signal, Flat(last_id=state.last_id), given.when, given.price, "strategy", rules, note=cancelled.note
+    )
+    events = (*rejected, *end.events)
+    if signal is None or reasons:
+        return Step(end.state, events, end.commands)
+    flat, asked = Flat(last_id=state.last_id), Answer(given.when, given.price, signal, given.decided_at)
+    return answered(flat, None, asked, rules, earlier=events, freed=state.signal.id)
+
+
+_LONELY_SIGNAL = Reason(
+    "signal_alone",
+    "a Signal from manage stands behind Close() or Cancel(), such as [bknb.Close(), bknb.Signal(...)]: "
+    "there is one position at a time",
+)
+_STOPPED = Reason("stopped", "the run opens nothing new: it was stopped or paused, so no Add and no Signal is taken")
+
+
+@dataclass
+class _Judged:
+    """Answers judged so far, and what they imply.
+
+    ``size`` is what would be held once everything ordered has filled.
+    """
+
+    book: PositionBook
+    size: float
+    closes: Close | None = None
+    reduces: list[tuple[float, str]] = field(default_factory=list)
+    adds: list[Add] = field(default_factory=list)
+    cancels: Cancel | None = None
+    moved: PositionBook | None = None
+    ends: Exit | None = None
+    signal: Signal | None = None
+    not_taken: int = 0
+    reasons: list[Reason] = field(default_factory=list)
+
+    @property
+    def levels(self) -> PositionBook:
+        """The book with the moves so far."""
+        return self.book if self.moved is None else self.moved
+
+
+def holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
+    """What ``manage`` answered about an open position.
+
+    Raises
+    ------
+    InvalidTransition
+        For one that leaves: it is not asked about any more.
+    """
+    if state.leaving is not None:
+        raise InvalidTransition(f"a position that leaves is not managed\n{story(state, rules)}")
+    book = state.book or new_book(state.signal, highest=state.highest, lowest=state.lowest)
+    waits = [order for order in book.orders if order.kind == "reduce"]
+    judged = _Judged(book, book.left - sum(order.share for order in waits))
+    for answer in given.answers:
+        _judge(judged, answer, state, given, rules)
+    reasons = [*given.faults, *judged.reasons]
+    rejected = _rejected(given, reasons, rules)
+    if reasons:
+        judged.moved, judged.ends, judged.signal = None, None, None
+        judged.adds.clear()
+        judged.not_taken = 0
+    elif judged.not_taken:
+        taken = judged.levels
+        judged.moved = msgspec.structs.replace(taken, not_taken=taken.not_taken + judged.not_taken)
+    return _carried_out(state, judged, given, rules, rejected)
+
+
+def _rejected(given: Managed, reasons: list[Reason], rules: Rules) -> tuple[Rejected, ...]:
+    if not reasons:
+        return ()
+    text = given.text or ", ".join(map(repr, given.answers))[:400]
+    return (Rejected(**labels(rules), when=given.when, price=given.price, reasons=tuple(reasons), signal=text),)
+
+
+def _judge(judged: _Judged, answer: ManageAnswer, state: Holding, given: Managed, rules: Rules) -> None:
+    reasons = judged.reasons
+    note: object = answer.note if not isinstance(answer, Move) else ""
+    if not isinstance(note, str) or text_fault(note, lines=True) is not None:
+        reasons.append(Reason("note", f"note must be text that can be written, got {note!a:.80}"))
+        return
+    closed = judged.closes is not None
+    match answer:
+        case Close():
+            judged.closes = judged.closes or answer
+            judged.size = 0.0
+        case Cancel():
+            judged.cancels = judged.cancels or answer
+        case Signal():
+            if not closed or judged.signal is not None:
+                reasons.append(_LONELY_SIGNAL)
+            elif not given.entries:
+                reasons.append(_STOPPED)
+            else:
+                judged.signal = answer
+        case _ if closed:
+            name = type(answer).__name__
+            reasons.append(
+                Reason("closed", f"{name} behind Close() has nothing to act on; put it before, or leave it out")
+            )
+        case Reduce():
+            _judge_reduce(judged, answer)
+        case Add():
+            _judge_add(judged, answer, state, given, rules)
+        case Move():
+            book, ends, looser, broken = moved_book(
+                state, judged.levels, answer, when=given.when, close=given.close, rules=rules
+            )
+            reasons.extend(broken)
+            judged.not_taken += looser
+            if not broken:
+                judged.moved, judged.ends = book, judged.ends or ends
+
+
+def _judge_reduce(judged: _Judged, answer: Reduce) -> None:
+    share: object = answer.share
+    of: object = answer.of
+    if of not in ("now", "first"):
+        judged.reasons.append(Reason("reduce_of", f"of must be 'now' or 'first', got {of!r:.60}"))
+    elif not is_positive(share):
+        text = "Reduce needs a share above 0, such as 0.5 for the half"
+        judged.reasons.append(Reason("reduce_share", f"{text}, got {share!r:.60}"))
+    else:
+        size = answer.share * judged.size if of == "now" else answer.share
+        if size > judged.size + DUST:
+            text = (
+                f"Reduce({answer.share:g}, of={of!r}) is more than the {judged.size:g} of the first size that is held"
+            )
+            judged.reasons.append(Reason("reduce_more", f"{text}; Close() closes all of it"))
+        elif size >= judged.size - DUST:
+            judged.closes, judged.size = Close(answer.note), 0.0
+        else:
+            judged.reduces.append((size, answer.note))
+            judged.size -= size
+
+
+def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rules: Rules) -> None:
+    reasons, most = judged.reasons, rules.settings.max_adds
+    share: object = answer.share
+    limit: object = answer.price_open
+    valid: object = answer.valid
+    before = len(reasons)
+    if not is_positive(share):
+        text = "Add needs a share above 0, in units of the first size"
+        reasons.append(Reason("add_share", f"{text}, got {share!r:.60}"))
+    if limit is not None and not is_positive(limit):
+        text = "price_open of Add must be a finite number above 0, or None for the market"
+        reasons.append(Reason("add_price", f"{text}, got {limit!r:.60}"))
+    if valid is not None and (not isinstance(valid, int) or isinstance(valid, bool) or valid <= 0):
+        text = "valid of Add must be whole minutes above 0, or None"
+        reasons.append(Reason("add_valid", f"{text}, got {valid!r:.60}"))
+    count = judged.book.adds + len(judged.adds)
+    if count >= most:
+        text = f"the position has {count} adds already, max_adds = {most}"
+        reasons.append(Reason("add_limit", f"{text}; {allow('max_adds', max(2 * most, 10))}"))
+    if not given.entries:
+        reasons.append(_STOPPED)
+    if len(reasons) > before:
+        return
+    sign = sign_of(state.signal.position)
+    if answer.only_better and sign * (average_price(judged.book.fills) - given.close) <= 0:
+        judged.not_taken += 1
+        return
+    best = state.highest if sign > 0 else state.lowest
+    stop = stop_in_force(judged.levels, sign, best, rules.tick)
+    if answer.price_open is not None and stop is not None and sign * (answer.price_open - stop.price) <= 0:
+        text = f"the stop at {stop.price:g} lies before price_open {answer.price_open:g} of Add: it would never fill"
+        reasons.append(Reason("add_stop", f"{text}; put it between the market and the stop"))
+        return
+    judged.adds.append(answer)
+    judged.size += answer.share
+
+
+def _carried_out(state: Holding, judged: _Judged, given: Managed, rules: Rules, events: tuple[Event, ...]) -> Step:
+    book = judged.levels
+    if book is judged.book and state.book is None and not _orders(judged):
+        return Step(state, events)
+    signal, when, price = state.signal, given.when, given.price
+    sign = sign_of(signal.position)
+    best = state.highest if sign > 0 else state.lowest
+    if judged.moved is not None and _levels_differ(judged.book, judged.moved):
+        events += moved_events(labels(rules), when, price, signal, book, best, ("strategy",), tick=rules.tick)
+    held = msgspec.structs.replace(state, book=book)
+    if judged.cancels is not None:
+        adds = [order for order in book.orders if order.kind == "add"]
+        out = without_adds(held, book, adds, when, price, "strategy", rules, note=judged.cancels.note)
+        assert isinstance(out.state, Holding)  # noqa: S101
+        assert out.state.book is not None  # noqa: S101
+        held, book, events = out.state, out.state.book, events + out.events
+    orders: list[PositionOrder] = []
+    for share, note in judged.reduces:
+        orders.append(_order("reduce", book.number + len(orders), share, given, note=note))
+    waiting = [
+        _add_order(book.number + len(orders) + at, one, given, sign, rules) for at, one in enumerate(judged.adds)
+    ]
+    book = msgspec.structs.replace(
+        book, orders=(*book.orders, *orders), number=book.number + len(orders) + len(waiting)
+    )
+    held = msgspec.structs.replace(held, book=book)
+    if judged.closes is not None or judged.ends is not None:
+        return _leaves(held, book, judged, given, rules, events)
+    if not rules.model.fills_at_open:
+        run = FillRun(held, book, when, price, rules)
+        run.reduce_orders(price, when)
+        events += tuple(run.events)
+        held = msgspec.structs.replace(held, book=run.book)
+    if waiting and rules.risk is not None:
+        asking = AskingAdds(holding=held, adds=tuple(waiting), when=when, price=price, earlier=events)
+        return Step(asking, (), (_reserve(asking),))
+    return _with_adds(held, tuple(waiting), when, price, rules, events)
+
+
+def _orders(judged: _Judged) -> bool:
+    return bool(judged.closes or judged.ends or judged.reduces or judged.adds or judged.cancels)
+
+
+def _levels_differ(before: PositionBook, after: PositionBook) -> bool:
+    names = ("stop", "stop_reason", "targets", "deadline", "trailing", "trails", "breakeven", "breakeven_stop")
+    return any(getattr(before, name) != getattr(after, name) for name in names)
+
+
+def _order(kind: Literal["reduce", "add"], number: int, share: float, given: Managed, *, note: str) -> PositionOrder:
+    return PositionOrder(
+        kind=kind,
+        number=number,
+        share=share,
+        decided_at=given.when,
+        not_before=earliest_fill(given),
+        price=given.price,
+        note=note,
+    )
+
+
+def _add_order(number: int, add: Add, given: Managed, sign: int, rules: Rules) -> PositionOrder:
+    order = _order("add", number, float(add.share), given, note=add.note)
+    if add.price_open is None:
+        return order
+    rests_ms = rules.awaits_ms if add.valid is None else add.valid * 60_000
+    limit = stop_on_grid(float(add.price_open), sign, rules.tick)
+    return msgspec.structs.replace(order, price_open=limit, until=given.when + rests_ms)
+
+
+def _leaves(
+    state: Holding, book: PositionBook, judged: _Judged, given: Managed, rules: Rules, events: tuple[Event, ...]
+) -> Step:
+    """The closing order, and the signal behind it; adds die with the position."""
+    reason = "strategy" if judged.closes is not None or judged.ends is None else judged.ends.reason
+    note = judged.closes.note if judged.closes is not None else ""
+    book = msgspec.structs.replace(book, orders=tuple(order for order in book.orders if order.kind == "reduce"))
+    leaving = Leaving(
+        reason=reason, decided_at=given.when, not_before=earliest_fill(given), price=given.price, note=note
+    )
+    held = msgspec.structs.replace(state, book=book, leaving=leaving)
+    asked = None
+    if judged.signal is not None:
+        asked = Answer(given.when, given.price, judged.signal, given.decided_at)
+    if rules.model.fills_at_open:
+        return Step(held, events) if asked is None else answered(held, held, asked, rules, earlier=events)
+    run = FillRun(held, book, given.when, given.price, rules)
+    run.reduce_orders(given.price, given.when)
+    end = run.close(Exit(reason, given.price, ambiguous=False), note=note)
+    if asked is None:
+        return Step(end.state, events + end.events, end.commands)
+    assert isinstance(end.state, Flat)  # noqa: S101
+    return answered(end.state, None, asked, rules, earlier=events + end.events, freed=state.signal.id)
+
+
+# --- adds -----------------------------------------------------------------------------------------------------------
+
+
+def _reserve(asking: AskingAdds) -> Reserve:
+    return Reserve(asking.holding.signal, asking.when, asking.price, add=asking.adds[0].share)
+
+
+def adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:
+    """The decision of the risk profile on an add."""
+    add, left, granted, earlier = state.adds[0], state.adds[1:], state.granted, state.earlier
+    if given.allowed:
+        granted = (*granted, add)
+    else:
+        refused: RiskRefused = refusal(state.holding.signal, state.when, state.price, given, rules)
+        earlier = (*earlier, refused)
+    if left:
+        asking = msgspec.structs.replace(state, adds=left, granted=granted, earlier=earlier)
+        return Step(asking, (), (_reserve(asking),))
+    return _with_adds(state.holding, granted, state.when, state.price, rules, earlier)
+
+
+def _with_adds(
+    state: Holding, adds: tuple[PositionOrder, ...], when: int, price: float, rules: Rules, events: tuple[Event, ...]
+) -> Step:
+    """The position with adds ordered; where orders fill at the average price, those at the market fill at once."""
+    book = state.book
+    assert book is not None  # it is managed  # noqa: S101
+    book = msgspec.structs.replace(book, orders=(*book.orders, *adds), adds=book.adds + len(adds))
+    held = msgspec.structs.replace(state, book=book)
+    if rules.model.fills_at_open:
+        return Step(held, events)
+    run, sign = FillRun(held, book, when, price, rules), sign_of(state.signal.position)
+    for order in adds:
+        if order.price_open is None:
+            run.add(order, price, rested=False)
+        elif sign * (price - order.price_open) <= 0:
+            run.add(order, order.price_open, rested=False)
+    return Step(msgspec.structs.replace(held, book=run.book), events + tuple(run.events))

@@ -1,0 +1,142 @@
+"""Moved levels: what a ``Move`` does to the book of a position, and what is wrong with one.
+
+Levels are judged against the last close. A stop at or beyond it, and a deadline that has passed, count as reached.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from .answers import Move
+from .execution import Exit
+from .exit_plan import Ladder, targets_of
+from .exit_rules import (
+    broken_breakeven,
+    broken_trailing,
+    is_positive,
+    memo_text,
+    read_ladder,
+    sorted_ladder,
+)
+from .interval import MINUTE_MS
+from .levels import level_at, sign_of, stop_in_force, stop_on_grid
+from .position_book import PositionBook
+from .signal import Reason
+from .states import Holding, Rules
+from .tick_grid import round_down, round_up
+from .validation import broken_lifetime
+
+
+class MovedBook(NamedTuple):
+    """The book after a move; the exit when a level counts as reached; how many moves were too loose; reasons."""
+
+    book: PositionBook
+    ends: Exit | None
+    looser: int
+    broken: list[Reason]
+
+
+def moved_book(state: Holding, book: PositionBook, move: Move, *, when: int, close: float, rules: Rules) -> MovedBook:
+    """What a move does, decided at ``when`` (UTC ms) with the last close ``close`` (quote currency)."""
+    sign, broken = sign_of(state.signal.position), _broken(move, state, close, rules)
+    if move.minute_estimated_time is not msgspec.UNSET:
+        broken += broken_lifetime(move.minute_estimated_time, rules.settings)
+    if broken:
+        return MovedBook(book, None, 0, broken)
+    best = state.highest if sign > 0 else state.lowest
+    before = stop_in_force(book, sign, best, rules.tick)
+    looser = 0
+    if move.price_take_profit is not msgspec.UNSET:
+        book = msgspec.structs.replace(book, targets=targets_of(_targets(move.price_take_profit, sign, rules.tick)))
+    if move.minute_estimated_time is not msgspec.UNSET:
+        minutes = move.minute_estimated_time
+        deadline = None if minutes is None else state.signal.pending_at + minutes * MINUTE_MS
+        book = msgspec.structs.replace(book, deadline=deadline)
+    if move.memo is not msgspec.UNSET:
+        memo = memo_text(move.memo)
+        assert isinstance(memo, str)  # _broken looked  # noqa: S101
+        book = msgspec.structs.replace(book, memo=memo)
+    if move.trailing is not msgspec.UNSET:
+        trailing = move.trailing
+        trails = trailing is not None and sign * (best - level_at(state.signal, trailing.after)) >= 0
+        book = msgspec.structs.replace(book, trailing=trailing, trails=trails)
+    if move.breakeven is not msgspec.UNSET:
+        book = msgspec.structs.replace(book, breakeven=move.breakeven, breakeven_stop=None)
+    if move.price_stop_loss is not msgspec.UNSET:
+        stop = move.price_stop_loss
+        level = None if stop is None else stop_on_grid(float(stop), sign, rules.tick)
+        looser_than = before is not None and (level is None or sign * (level - before.price) < 0)
+        if move.loosen:
+            book = msgspec.structs.replace(book, stop=level, stop_reason="stop_loss", breakeven_stop=None)
+        elif looser_than:
+            looser = 1
+        elif before is None or level != before.price:
+            book = msgspec.structs.replace(book, stop=level, stop_reason="stop_loss")
+    after = stop_in_force(book, sign, best, rules.tick)
+    if before is not None and not move.loosen and (after is None or sign * (after.price - before.price) < 0):
+        # A level that was reached stays in force, with the reason of who set it.
+        book = msgspec.structs.replace(book, stop=before.price, stop_reason=before.reason)
+        after = before
+    ends: Exit | None = None
+    if after is not None and after != before and sign * (close - after.price) <= 0:
+        ends = Exit(after.reason, close, ambiguous=False)
+    elif book.deadline is not None and book.deadline <= when:
+        ends = Exit("time_expired", close, ambiguous=False)
+    return MovedBook(book, ends, looser, broken)
+
+
+def _targets(target: object, sign: int, tick: float | None) -> float | Ladder | None:
+    """A checked take profit on the tick grid, away from the market."""
+
+    def on_grid(price: float) -> float:
+        if tick is None:
+            return price
+        return round_up(price, tick) if sign > 0 else round_down(price, tick)
+
+    if isinstance(target, list | tuple):
+        ladder = read_ladder(target)
+        assert not isinstance(ladder, Reason)  # _broken looked  # noqa: S101
+        return tuple((on_grid(price), share) for price, share in sorted_ladder(ladder, sign))
+    return on_grid(float(target)) if isinstance(target, int | float) else None
+
+
+def _broken(move: Move, state: Holding, close: float, rules: Rules) -> list[Reason]:
+    sign, found = sign_of(state.signal.position), list[Reason]()
+    stop: object = move.price_stop_loss
+    if stop is not msgspec.UNSET and stop is not None and not is_positive(stop):
+        text = "price_stop_loss of Move must be a finite number above 0, or None"
+        found.append(Reason("finite", f"{text}, got {stop!r:.60}"))
+    found += _broken_target(move.price_take_profit, state, close, sign)
+    if move.trailing is not msgspec.UNSET and move.trailing is not None:
+        found += broken_trailing(move.trailing)
+    if move.breakeven is not msgspec.UNSET and move.breakeven is not None:
+        found += broken_breakeven(move.breakeven, sign=sign, settings=rules.settings)
+    if move.memo is not msgspec.UNSET and isinstance(fault := memo_text(move.memo), Reason):
+        found.append(fault)
+    return found
+
+
+def _broken_target(target: object, state: Holding, close: float, sign: int) -> list[Reason]:
+    if target is msgspec.UNSET or target is None:
+        return []
+    if isinstance(target, list | tuple):
+        ladder = read_ladder(target)
+        if isinstance(ladder, Reason):
+            return [ladder]
+        prices = [price for price, _ in ladder]
+    elif isinstance(target, int | float) and is_positive(target):
+        prices = [float(target)]
+    else:
+        text = "price_take_profit of Move must be a finite number above 0, a ladder or None"
+        return [Reason("finite", f"{text}, got {target!r:.60}")]
+    position = state.signal.position
+    side = "above" if sign > 0 else "below"
+    return [
+        Reason(
+            "take_profit_side", f"a {position}'s price_take_profit {price:g} must be {side} the last close {close:g}"
+        )
+        for price in prices
+        if sign * (price - close) <= 0
+    ]

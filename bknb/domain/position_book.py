@@ -1,0 +1,145 @@
+"""The book of a position: its fills, what is left of it, the levels in force and the orders that wait.
+
+A position with one stop, one target and a deadline that nobody manages has none: its signal says everything.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from .exit_plan import Breakeven, Target, Trailing, targets_of
+from .fills import Fill
+from .interval import MINUTE_MS
+from .signal import CloseReason, OpenSignal
+
+NEVER: Final = 2**63 - 1
+"""A moment (UTC ms) that does not come."""
+
+
+class PositionOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order on an open position that no candle has filled: a part to close, or an add.
+
+    Attributes
+    ----------
+    kind
+        ``"reduce"`` or ``"add"``.
+    number
+        Its number within the position, counted from 1; with the id of the signal it is the id of the order.
+    share
+        In units of the first size.
+    decided_at, not_before
+        When it was decided, and from when on it may fill (UTC ms).
+    price
+        The average price when it was decided.
+    price_open
+        The limit of an add (quote currency); ``None``: at the market.
+    until
+        The moment at which a limit is taken back (UTC ms); ``None`` for a market order.
+    rests
+        Whether a candle that could fill it has passed.
+    """
+
+    kind: Literal["reduce", "add"]
+    number: int
+    share: float
+    decided_at: int
+    not_before: int
+    price: float
+    price_open: float | None = None
+    until: int | None = None
+    rests: bool = False
+    reason: CloseReason = "strategy"
+    note: str = ""
+
+
+class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
+    """What is managed of an open position.
+
+    Attributes
+    ----------
+    fills
+        In order; the first is the entry.
+    left
+        What is open, in units of the first size.
+    stop, stop_reason
+        The stop that was declared or moved (quote currency), and the close reason it has: that of the one who set it.
+    targets
+        Those that have not filled, the nearest first.
+    deadline
+        UTC ms.
+    trailing, trails
+        The trailing stop, and whether it has begun.
+    breakeven, breakeven_stop
+        The break-even stop that has not moved yet; where it moved to.
+    phase_high, phase_low
+        Extreme prices since the newest fill.
+    best, worst
+        Extreme net results (percent of the first fill's cost) up to the newest fill; ``None`` before the second.
+    orders
+        What waits, in the order it was decided in.
+    number
+        The number of the next order.
+    adds
+        How many adds were ordered and not taken back.
+    ambiguous_trails
+        Candles whose own extreme would have moved the trailing stop beyond their other one.
+    not_taken
+        Moves that would have loosened the stop, and adds that were not better.
+    memo
+        JSON; empty when there is none.
+    """
+
+    fills: tuple[Fill, ...]
+    left: float
+    stop: float | None
+    stop_reason: CloseReason = "stop_loss"
+    targets: tuple[Target, ...]
+    deadline: int | None
+    trailing: Trailing | None = None
+    trails: bool = False
+    breakeven: Breakeven | None = None
+    breakeven_stop: float | None = None
+    phase_high: float
+    phase_low: float
+    best: float | None = None
+    worst: float | None = None
+    orders: tuple[PositionOrder, ...] = ()
+    number: int = 1
+    adds: int = 0
+    ambiguous_trails: int = 0
+    not_taken: int = 0
+    memo: str = ""
+
+
+def new_book(signal: OpenSignal, *, highest: float, lowest: float) -> PositionBook:
+    """The book of a position that has its entry and nothing else; ``highest`` and ``lowest`` are prices it has seen."""
+    minutes = signal.minute_estimated_time
+    entry = Fill(number=0, kind="entry", at=signal.pending_at, share=1.0, price=signal.price_open)
+    trailing = signal.trailing
+    return PositionBook(
+        fills=(entry,),
+        left=1.0,
+        stop=signal.price_stop_loss,
+        targets=signal.targets or targets_of(signal.price_take_profit),
+        deadline=None if minutes is None else signal.pending_at + minutes * MINUTE_MS,
+        trailing=trailing,
+        trails=trailing is not None and trailing.after == 0,
+        breakeven=signal.breakeven,
+        phase_high=highest,
+        phase_low=lowest,
+        memo=signal.memo,
+    )
+
+
+def opened_book(signal: OpenSignal) -> PositionBook | None:
+    """The book of a position that was opened just now; ``None`` for a plain one."""
+    if signal.is_plain:
+        return None
+    return new_book(signal, highest=signal.price_open, lowest=signal.price_open)
+
+
+def book_timeout(book: PositionBook) -> int:
+    """The moment (UTC ms) at which the first resting add is taken back; far in the future without one."""
+    return min((order.until for order in book.orders if order.until is not None), default=NEVER)

@@ -1,0 +1,106 @@
+"""Money of a position that was filled in parts: what is left, average price, and the result with its costs.
+
+A size of 1 is the first fill, and percentages are of its cost, which is known before anything happens. Of one entry and
+one exit the same numbers come out, to the last bit, as in :mod:`bknb.domain.pnl`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from .fills import Fill
+from .signal import Pnl, Position
+
+
+class _Sums(NamedTuple):
+    """Sums of share times price over fills that enter and fills that leave."""
+
+    entered: float
+    left: float
+
+
+def _sums(fills: Iterable[Fill], rest: float, price: float) -> _Sums:
+    """The sums of fills, with what is left of the position closed at ``price``."""
+    entered = left = 0.0
+    for fill in fills:
+        if fill.enters:
+            entered += fill.share * fill.price
+        else:
+            left += fill.share * fill.price
+    return _Sums(entered, left + rest * price if rest else left)
+
+
+def held(fills: Iterable[Fill]) -> float:
+    """The size that is open after these fills, in units of the first one.
+
+    Examples
+    --------
+    >>> entry = Fill(number=0, kind="entry", at=0, share=1.0, price=100.0)
+    >>> held([entry, Fill(number=1, kind="reduce", at=60_000, share=0.25, price=101.0)])
+    0.75
+    """
+    return sum(fill.share if fill.enters else -fill.share for fill in fills)
+
+
+def average_price(fills: Sequence[Fill]) -> float:
+    """The cost of all entries over their quantity (quote currency)."""
+    entries = [fill for fill in fills if fill.enters]
+    if len(entries) == 1:
+        return entries[0].price
+    return sum(fill.share * fill.price for fill in entries) / sum(fill.share for fill in entries)
+
+
+def result(
+    position: Position, fills: Sequence[Fill], *, slippage: float, fee: float, rest: float = 0.0, price: float = 0.0
+) -> Pnl:
+    """The result in percent of the cost of the first fill, with what is left closed at ``price``.
+
+    Parameters
+    ----------
+    position
+        ``"long"`` or ``"short"``.
+    fills
+        In order; the first is the entry.
+    slippage, fee
+        Per side, in percent.
+    rest, price
+        What is left (units of the first size), and the price it is closed or marked at (quote currency).
+
+    Examples
+    --------
+    >>> entry = Fill(number=0, kind="entry", at=0, share=1.0, price=100.0)
+    >>> result("long", [entry], slippage=0.0, fee=0.1, rest=1.0, price=110.0)
+    Pnl(pnl_percentage=9.79, gross_percentage=10.0, fee_percentage=0.21000000000000002, slippage_percentage=0.0)
+    """
+    sign = 1 if position == "long" else -1
+    entered, left = _sums(fills, rest, price)
+    first = fills[0].price
+    entry = first * (1 + sign * slippage / 100)
+    paid, received = entered * (1 + sign * slippage / 100), left * (1 - sign * slippage / 100)
+    slipped = (received - paid) / entry * 100 * sign
+    fees = fee * (paid / entry + received / entry)
+    gross = (left - entered) / first * 100 * sign
+    return Pnl(
+        pnl_percentage=slipped - fees,
+        gross_percentage=gross,
+        fee_percentage=fees,
+        slippage_percentage=gross - slipped,
+    )
+
+
+def cost_percentage(position: Position, fills: Sequence[Fill], net: float, *, slippage: float) -> float:
+    """The net result ``net`` (percent of the first fill's cost) in percent of the cost of all entries."""
+    sign = 1 if position == "long" else -1
+    first = fills[0].price * (1 + sign * slippage / 100)
+    entered = sum(fill.share * (fill.price * (1 + sign * slippage / 100)) for fill in fills if fill.enters)
+    return net * (first / entered)
+
+
+def largest_cost(fills: Sequence[Fill]) -> float:
+    """The largest cost of what was held at any time, at its average entry price; the first fill's cost is 1."""
+    largest = 0.0
+    for count in range(1, len(fills) + 1):
+        part = fills[:count]
+        largest = max(largest, held(part) * average_price(part) / fills[0].price)
+    return largest

@@ -1,0 +1,171 @@
+"""What ``manage`` sees of a position that is open, or of a signal that waits: values of one moment, frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from .exit_plan import Target
+from .fills import Fill
+from .interval import MINUTE_MS
+from .levels import sign_of, stop_in_force
+from .position_book import PositionBook, PositionOrder, new_book
+from .position_money import average_price, result
+from .signal import Position, ScheduledSignal
+from .states import Holding, Rules, Waiting
+
+
+class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """A position at a moment, as ``manage`` sees it; prices in quote currency, results in percent of the first fill.
+
+    Attributes
+    ----------
+    id, symbol, note : str
+    side : {"long", "short"}
+    sign : int
+        1 for a long, -1 for a short.
+    opened_at : datetime or None
+        Open time of the candle of the entry (UTC); ``None`` while the signal waits.
+    minutes : int
+        Whole minutes since then; 0 while the signal waits.
+    bars : int
+        Candles of the strategy's interval that have closed since then.
+    average_price, last_entry : float or None
+        Cost of all entries over their quantity; the price of the newest one. ``None`` while the signal waits.
+    entries : int
+        How many fills made it larger, the first included.
+    price : float
+        The average price of the market now.
+    percent : float
+        The net result if all that is left were closed at ``price``.
+    best_percent, worst_percent : float
+        The extreme net results at the prices of candles that have closed.
+    best_price, worst_price : float or None
+        Those prices.
+    size : float
+        What is held, in units of the first size: 1 at first, 0.5 after a half was closed, 0 while the signal waits.
+    price_stop_loss : float or None
+        The stop that is in force for the next candle.
+    targets : tuple of Target
+        Those that have not filled, the nearest first.
+    deadline : datetime or None
+    fills : tuple of Fill
+    waiting : tuple
+        Orders that no candle has filled: parts to close and adds; the signal itself while it waits.
+    memo : mapping
+        The values the signal, or the last ``Move``, brought; a new one each time.
+    """
+
+    id: str
+    symbol: str
+    side: Position
+    sign: int
+    opened_at: datetime | None
+    minutes: int
+    bars: int
+    average_price: float | None
+    last_entry: float | None
+    entries: int
+    price: float
+    percent: float
+    best_percent: float
+    worst_percent: float
+    best_price: float | None
+    worst_price: float | None
+    size: float
+    price_stop_loss: float | None
+    targets: tuple[Target, ...]
+    deadline: datetime | None
+    fills: tuple[Fill, ...]
+    waiting: tuple[PositionOrder | ScheduledSignal, ...]
+    memo: Mapping[str, Any]
+    note: str
+
+
+def position_view(state: Holding | Waiting, when: int, price: float, rules: Rules) -> HeldPosition:
+    """The position of a state at a moment (UTC ms) at which the average price is ``price`` (quote currency)."""
+    return _waiting(state, price) if isinstance(state, Waiting) else _open(state, when, price, rules)
+
+
+def _moment(ms: int | None) -> datetime | None:
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _memo(text: str) -> Mapping[str, Any]:
+    return MappingProxyType(msgspec.json.decode(text) if text else {})
+
+
+def _waiting(state: Waiting, price: float) -> HeldPosition:
+    signal = state.signal
+    book = signal.targets or (() if signal.price_take_profit is None else (Target(signal.price_take_profit),))
+    return HeldPosition(
+        id=signal.id,
+        symbol=signal.symbol,
+        side=signal.position,
+        sign=sign_of(signal.position),
+        opened_at=None,
+        minutes=0,
+        bars=0,
+        average_price=None,
+        last_entry=None,
+        entries=0,
+        price=price,
+        percent=0.0,
+        best_percent=0.0,
+        worst_percent=0.0,
+        best_price=None,
+        worst_price=None,
+        size=0.0,
+        price_stop_loss=signal.price_stop_loss,
+        targets=book,
+        deadline=None,
+        fills=(),
+        waiting=(signal,),
+        memo=_memo(signal.memo),
+        note=signal.note,
+    )
+
+
+def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition:
+    signal = state.signal
+    book = state.book or new_book(signal, highest=state.highest, lowest=state.lowest)
+    sign, opened = sign_of(signal.position), signal.pending_at
+    best, worst = (state.highest, state.lowest) if sign > 0 else (state.lowest, state.highest)
+    stop = stop_in_force(book, sign, best, rules.tick)
+    nets = [_net(book, signal.position, at, rules) for at in (book.phase_high, book.phase_low)]
+    entries = [fill for fill in book.fills if fill.enters]
+    return HeldPosition(
+        id=signal.id,
+        symbol=signal.symbol,
+        side=signal.position,
+        sign=sign,
+        opened_at=_moment(opened),
+        minutes=(when - opened) // MINUTE_MS,
+        bars=when // rules.interval_ms - opened // rules.interval_ms,
+        average_price=average_price(book.fills),
+        last_entry=entries[-1].price,
+        entries=len(entries),
+        price=price,
+        percent=_net(book, signal.position, price, rules),
+        best_percent=max(nets if book.best is None else [*nets, book.best]),
+        worst_percent=min(nets if book.worst is None else [*nets, book.worst]),
+        best_price=best,
+        worst_price=worst,
+        size=book.left,
+        price_stop_loss=None if stop is None else stop.price,
+        targets=book.targets,
+        deadline=_moment(book.deadline),
+        fills=book.fills,
+        waiting=book.orders,
+        memo=_memo(book.memo),
+        note=signal.note,
+    )
+
+
+def _net(book: PositionBook, position: Position, price: float, rules: Rules) -> float:
+    slippage, fee = rules.settings.percent_slippage, rules.settings.percent_fee
+    return result(position, book.fills, slippage=slippage, fee=fee, rest=book.left, price=price).pnl_percentage

@@ -1,0 +1,377 @@
+"""The states of a signal, the inputs that move them on, and what comes of a step."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from ..config import Settings
+from .answers import Answer as ManageAnswer
+from .execution import Entry, ExecutionModel, Minute
+from .formatting import stamp_text
+from .interval import MINUTE_MS
+from .position_book import NEVER, PositionBook, PositionOrder
+from .signal import (
+    Active,
+    Closed,
+    CloseReason,
+    Event,
+    Mode,
+    OpenSignal,
+    Reason,
+    Rejected,
+    Scheduled,
+    ScheduledSignal,
+    Signal,
+)
+from .validation import shown
+
+
+class Rules(NamedTuple):
+    """The parameters of a run that the lifecycle depends on.
+
+    Attributes
+    ----------
+    frame_last
+        Last moment of the frame (UTC ms), which ends what is open. ``None`` in live.
+    risk
+        Name of the risk profile to ask, or ``None``.
+    quiet
+        Whether minutes in which nothing happens give ``Idle`` and ``Active`` results.
+    tick
+        The smallest step of prices on this market (quote currency); ``None``: unknown, levels stay as they are.
+    interval_ms
+        The strategy's interval: a resting entry waits at least as long.
+    """
+
+    symbol: str
+    strategy: str
+    exchange: str
+    frame: str | None
+    mode: Mode
+    model: ExecutionModel
+    settings: Settings
+    frame_last: int | None = None
+    risk: str | None = None
+    quiet: bool = False
+    tick: float | None = None
+    interval_ms: int = MINUTE_MS
+
+    @property
+    def awaits_ms(self) -> int:
+        """How long a resting entry waits."""
+        return max(self.settings.schedule_await_minutes * MINUTE_MS, self.interval_ms)
+
+
+# --- states -----------------------------------------------------------------------------------------------------
+
+
+class Flat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Nothing open, nothing scheduled; ``last_id`` is the signal that was opened last."""
+
+    last_id: str | None = None
+
+
+class Leaving(msgspec.Struct, frozen=True, kw_only=True):
+    """The order that ends a position: why, when it was decided, and from when on it may fill (UTC ms).
+
+    ``price`` is the average price when it was decided.
+    """
+
+    reason: CloseReason
+    decided_at: int
+    not_before: int
+    price: float
+    note: str = ""
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A position is open.
+
+    ``highest`` and ``lowest`` are the extreme prices it has seen, ``profit_level`` and ``loss_level`` the furthest
+    milestones it has passed (0..100). ``leaving`` is its closing order, once it was decided. ``in_doubt``: a candle
+    did not say whether the position survived it. ``book``: what is managed of it; a plain position has none.
+    """
+
+    signal: OpenSignal
+    highest: float
+    lowest: float
+    profit_level: int = 0
+    loss_level: int = 0
+    leaving: Leaving | None = None
+    in_doubt: bool = False
+    book: PositionBook | None = None
+
+
+class Asking(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A checked candidate is with the risk profile; ``ending`` is a position that leaves meanwhile.
+
+    ``earlier`` are events of the same answer that are told once it has answered; the places of what they ended are
+    given back then.
+    """
+
+    candidate: OpenSignal | ScheduledSignal
+    when: int
+    price: float
+    not_before: int
+    last_id: str | None = None
+    ending: Holding | None = None
+    earlier: tuple[Event, ...] = ()
+
+
+class AskingAdds(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The risk profile is asked about adds to an open position, one after the other.
+
+    ``adds`` are those it has not answered yet, the first is asked about, and ``granted`` those it has allowed;
+    ``earlier`` are events of the same answer that are told once all are answered.
+    """
+
+    holding: Holding
+    adds: tuple[PositionOrder, ...]
+    when: int
+    price: float
+    granted: tuple[PositionOrder, ...] = ()
+    earlier: tuple[Event, ...] = ()
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An entry order was decided, and no minute that can fill it has closed yet.
+
+    ``not_before`` is the moment (UTC ms) from which on it may fill; ``ending`` a position that leaves meanwhile.
+    """
+
+    signal: ScheduledSignal
+    not_before: int
+    last_id: str | None = None
+    ending: Holding | None = None
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A limit or stop entry rests."""
+
+    signal: ScheduledSignal
+    last_id: str | None = None
+
+
+class Entering(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The entry was touched in ``minute``; the risk profile is asked again before ``entry`` is made.
+
+    ``earlier`` are events of that minute that are told once it has answered; the place of what they closed is given
+    back then, too, when they are saved.
+    """
+
+    signal: ScheduledSignal
+    minute: Minute
+    entry: Entry
+    last_id: str | None = None
+    earlier: tuple[Closed | Scheduled, ...] = ()
+
+
+State: TypeAlias = Flat | Asking | AskingAdds | Opening | Waiting | Entering | Holding
+
+
+# --- inputs (besides Minute) ------------------------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """The signal a strategy returned at moment ``when`` (UTC ms); ``price`` is the average price then.
+
+    ``decided_at`` is the time of the clock when it was known, where that was later (live, catching up).
+    """
+
+    when: int
+    price: float
+    signal: Signal
+    decided_at: int | None = None
+
+
+class Boundary(NamedTuple):
+    """The moment ``when`` (UTC ms), before its minute: the clock ends what is due. ``price`` is the average then.
+
+    ``decided_at`` is the time of the clock when it was looked at, where that was later (live, catching up).
+    """
+
+    when: int
+    price: float
+    decided_at: int | None = None
+
+
+class Verdict(NamedTuple):
+    """The decision of the risk profile on the candidate, its note, and how many places were taken."""
+
+    allowed: bool
+    note: str = ""
+    open_positions: int = 0
+
+
+class SkippedMinutes(NamedTuple):
+    """The highest and lowest price (quote currency) of minutes in which the state could not change."""
+
+    highest: float
+    lowest: float
+
+
+class DataEnd(NamedTuple):
+    """The candles end with the one at ``t``: its close, and the average price of the window that ends with it."""
+
+    t: int
+    price: float
+    close: float
+
+
+HaltReason: TypeAlias = Literal["stopped", "disagreement"]
+
+
+class Halt(NamedTuple):
+    """The run was stopped at moment ``when``, or its account at the broker differs from its record."""
+
+    when: int
+    price: float
+    reason: HaltReason = "stopped"
+
+
+class Managed(NamedTuple):
+    """What ``manage`` answered at moment ``when`` (UTC ms) about what is open or waits.
+
+    Attributes
+    ----------
+    answers
+        In order.
+    price
+        The average price at that moment.
+    close
+        The last close before it: moved levels are judged against it.
+    faults, text
+        Why other answers could not be read, and all of them as text.
+    decided_at
+        The time of the clock when it was known, where that was later (live, catching up).
+    entries
+        Whether adds and new signals are allowed: not in a run that is stopped.
+    """
+
+    answers: tuple[ManageAnswer, ...]
+    price: float
+    when: int
+    close: float
+    faults: tuple[Reason, ...] = ()
+    text: str = ""
+    decided_at: int | None = None
+    entries: bool = True
+
+
+Input: TypeAlias = Answer | Boundary | Managed | Minute | Verdict | SkippedMinutes | DataEnd | Halt
+
+
+# --- results ----------------------------------------------------------------------------------------------------
+
+
+class Reserve(NamedTuple):
+    """Command: ask the risk profile for a place, which is taken when it is granted.
+
+    ``ending`` is the id of a signal that leaves at this moment: its place counts as free. ``add``: how much an open
+    position, which has its place, is to be made larger by, in units of its first size; 0 for a new one.
+    """
+
+    candidate: OpenSignal | ScheduledSignal
+    when: int
+    price: float
+    ending: str | None = None
+    add: float = 0.0
+
+
+class Release(NamedTuple):
+    """Command: give the place of this signal back."""
+
+    signal_id: str
+
+
+Command: TypeAlias = Reserve | Release
+
+
+class Step(NamedTuple):
+    """What an input led to: the next state, events in order, commands in order."""
+
+    state: State
+    events: tuple[Event, ...] = ()
+    commands: tuple[Command, ...] = ()
+
+
+def labels(rules: Rules) -> dict[str, Any]:
+    """The fields that every event of a run has."""
+    return {
+        "symbol": rules.symbol,
+        "strategy": rules.strategy,
+        "exchange": rules.exchange,
+        "frame": rules.frame,
+        "mode": rules.mode,
+    }
+
+
+def signal_id(rules: Rules, when: int) -> str:
+    """The id of a signal that brought none: strategy, symbol and minute; the same in every run.
+
+    Examples
+    --------
+    >>> from bknb.domain.execution import execution_model
+    >>> signal_id(Rules("BTCUSDT", "sma", "demo", None, "live", execution_model("touch"), Settings()), 0)
+    'sma-BTCUSDT-19700101T0000'
+    """
+    return f"{rules.strategy}-{rules.symbol}-{stamp_text(when)}"
+
+
+def earliest_fill(given: Answer | Boundary | Managed) -> int:
+    """The earliest moment (UTC ms) at which an order can fill: the clock, when it was more than a minute late."""
+    if given.decided_at is None or given.decided_at <= given.when + MINUTE_MS:
+        return given.when
+    return given.decided_at
+
+
+def rejection(rules: Rules, when: int, price: float, reasons: tuple[Reason, ...], signal: object) -> Rejected:
+    """The event for an answer that was no valid signal, with the reasons."""
+    return Rejected(**labels(rules), when=when, price=price, reasons=reasons, signal=shown(signal, 400))
+
+
+def after_frame(t: int, rules: Rules) -> bool:
+    """Whether the minute that opens at ``t`` (UTC ms) is behind the frame."""
+    return rules.frame_last is not None and t > rules.frame_last
+
+
+def frame_over(when: int, rules: Rules) -> bool:
+    """Whether the frame ends at the moment ``when`` (UTC ms), or has ended."""
+    return rules.frame_last is not None and when >= rules.frame_last
+
+
+def timeout_of(signal: ScheduledSignal, rules: Rules) -> int:
+    """The moment (UTC ms) at which an entry order that has not filled is cancelled; never for a market order."""
+    if signal.entry == "market":
+        return NEVER
+    return signal.scheduled_at + rules.awaits_ms
+
+
+def quiet_minute(signal: OpenSignal | ScheduledSignal, minute: Minute, rules: Rules) -> tuple[Event, ...]:
+    """The result of a minute in which nothing happened, when it is wanted."""
+    if not rules.quiet:
+        return ()
+    active = Active(**labels(rules), when=minute.t, price=minute.price, signal=signal, percent_tp=0.0, percent_sl=0.0)
+    return (active,)
+
+
+def signals_of(state: State) -> tuple[OpenSignal | ScheduledSignal, ...]:
+    """The signals that are open, ordered or scheduled in a state, the oldest first.
+
+    Examples
+    --------
+    >>> signals_of(Flat())
+    ()
+    """
+    match state:
+        case AskingAdds(holding=Holding(signal=signal)):
+            return (signal,)
+        case Opening(signal=signal, ending=None) | Waiting(signal=signal) | Holding(signal=signal):
+            return (signal,)
+        case Opening(signal=signal, ending=ending):
+            assert ending is not None  # the case above  # noqa: S101
+            return (ending.signal, signal)
+        case _:
+            return ()

@@ -1,0 +1,95 @@
+"""The prices at which a state can change: what lies between them is jumped over."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+from ..domain.levels import level_at, sign_of, stop_in_force
+from ..domain.lifecycle import Holding
+from ..domain.milestones import LEVEL_STEP
+from ..domain.position_book import PositionBook
+from ..domain.signal import ScheduledSignal
+
+NEVER: Final = math.inf
+_EARLY: Final = (
+    1e-9  # relative; milestones are looked for slightly early: the lifecycle decides, the scan must not be late
+)
+
+
+class Bounds(NamedTuple):
+    """Prices (quote currency): a high at or above, a low at or below, an average price at or beyond."""
+
+    above: float
+    below: float
+    price_above: float
+    price_below: float
+
+
+def entry_bounds(signal: ScheduledSignal, *, average: bool) -> Bounds:
+    """Where a resting entry can change; ``average``: the model watches the average price."""
+    level, stop, long = signal.price_open, signal.price_stop_loss, signal.position == "long"
+    if signal.entry == "stop":  # it is cancelled where the stop is reached first
+        if stop is None:
+            stop = -NEVER if long else NEVER
+        above, below = max(level, stop), min(level, stop)
+        return Bounds(NEVER, -NEVER, above, below) if average else Bounds(above, below, NEVER, -NEVER)
+    # The stop lies beyond a limit, so the limit is reached first or in the same minute.
+    above, below = (NEVER, level) if long else (level, -NEVER)
+    return Bounds(above, below, NEVER, -NEVER)
+
+
+def exit_bounds(state: Holding, *, average: bool) -> Bounds:
+    """Where a plain position can change."""
+    signal = state.signal
+    entry, target, stop = signal.price_open, signal.price_take_profit, signal.price_stop_loss
+    assert target is not None  # of a plain position  # noqa: S101
+    assert stop is not None  # noqa: S101
+    profit = entry + (target - entry) * min(state.profit_level + LEVEL_STEP - _EARLY, 100) / 100
+    loss = entry + (stop - entry) * min(state.loss_level + LEVEL_STEP - _EARLY, 100) / 100
+    if state.profit_level >= 100:
+        profit = math.copysign(NEVER, target - entry)
+    if state.loss_level >= 100:
+        loss = math.copysign(NEVER, stop - entry)
+    upper, lower = (profit, loss) if target > entry else (loss, profit)
+    top, bottom = max(target, stop), min(target, stop)
+    if average:
+        return Bounds(NEVER, -NEVER, min(upper, top), max(lower, bottom))
+    return Bounds(top, bottom, upper, lower)
+
+
+def managed_bounds(state: Holding, book: PositionBook, *, average: bool, tick: float | None) -> Bounds:
+    """Where a managed position can change; what its trailing stop does later is not in it."""
+    signal = state.signal
+    sign = sign_of(signal.position)
+    best = state.highest if sign > 0 else state.lowest
+    favourable = [sign * target.price for target in book.targets]
+    if book.breakeven is not None:
+        favourable.append(sign * level_at(signal, book.breakeven.after))
+    if book.trailing is not None and not book.trails:
+        favourable.append(sign * level_at(signal, book.trailing.after))
+    stop = stop_in_force(book, sign, best, tick)
+    adverse = [] if stop is None else [sign * stop.price]
+    adds = [sign * order.price_open for order in book.orders if order.price_open is not None]
+    profit = _next_milestone(signal.price_open, signal.price_take_profit, state.profit_level, sign)
+    loss = _next_milestone(signal.price_open, signal.price_stop_loss, state.loss_level, sign)
+    loss = -NEVER if signal.price_stop_loss is None else loss
+    up, down = min(favourable, default=NEVER), max(adverse, default=-NEVER)
+    add = max(adds, default=-NEVER)
+    if average:
+        up, profit = NEVER, min(up, profit)
+        down, loss = -NEVER, max(down, loss)
+    down = max(down, add)
+    if sign > 0:
+        return Bounds(up, down, profit, loss)
+    return Bounds(-down, -up, -loss, -profit)
+
+
+def _next_milestone(entry: float, level: float | None, passed: int, sign: int) -> float:
+    """Where the next milestone on the way to a level lies, in prices in which favourable is up; far away for none."""
+    if level is None:
+        return NEVER
+    way = sign * (level - entry)
+    if passed >= 100:
+        return math.copysign(NEVER, way)
+    return sign * entry + way * min(passed + LEVEL_STEP - _EARLY, 100) / 100

@@ -1,0 +1,81 @@
+"""The fills of a run as a table: one row for each entry, add, partial close and exit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from ..config import Settings
+from ..domain.fills import Fill
+from ..domain.signal import Added, Closed, Opened, OpenSignal, Reduced
+
+if TYPE_CHECKING:
+    from ..engine.records import Records
+
+FILL_COLUMNS: Final = (
+    "signal_id",
+    "at",
+    "side",
+    "kind",
+    "share",
+    "price",
+    "reason",
+    "fee_percentage",
+    "slippage_percentage",
+    "maker",
+    "note",
+)
+
+
+def fills_of(event: Closed) -> tuple[Fill, ...]:
+    """All fills of a position that is over; of a plain one its entry and its exit."""
+    if event.fills:
+        return event.fills
+    signal = event.signal
+    entry = Fill(number=0, kind="entry", at=signal.pending_at, share=1.0, price=signal.price_open)
+    end = Fill(
+        number=1, kind="exit", at=event.closed_at, share=1.0, price=event.price_close, reason=event.close_reason,
+        rested=event.close_reason == "take_profit", note=event.note,
+    )  # fmt: skip
+    return entry, end
+
+
+def fill_rows(records: Records, settings: Settings) -> list[dict[str, Any]]:
+    """The fills of a run in order of time; moments are UTC ms, percentages are of the cost of the first fill."""
+    found = [(fill, event.signal) for event in records.closed for fill in fills_of(event)]
+    found += _still_open(records)
+    rows = [_row(fill, signal, settings) for fill, signal in found]
+    return sorted(rows, key=lambda row: row["at"])
+
+
+def _still_open(records: Records) -> Iterator[tuple[Fill, OpenSignal]]:
+    ended = {event.signal.id for event in records.closed}
+    for event in records.events:
+        if isinstance(event, Opened) and event.signal.id not in ended:
+            signal = event.signal
+            yield Fill(number=0, kind="entry", at=signal.pending_at, share=1.0, price=signal.price_open), signal
+    yield from ((event.fill, event.signal) for event in _filled(records) if event.signal.id not in ended)
+
+
+def _filled(records: Records) -> Iterable[Added | Reduced]:
+    return (event for event in records.positions if isinstance(event, Added | Reduced))
+
+
+def _row(fill: Fill, signal: OpenSignal, settings: Settings) -> dict[str, Any]:
+    buys = fill.enters == (signal.position == "long")
+    slippage, fee = settings.percent_slippage, settings.percent_fee
+    first = signal.price_open * (1 + (1 if signal.position == "long" else -1) * slippage / 100)
+    slipped = fill.price * (1 + (1 if buys else -1) * slippage / 100)
+    return {
+        "signal_id": signal.id,
+        "at": fill.at,
+        "side": "buy" if buys else "sell",
+        "kind": fill.kind,
+        "share": fill.share,
+        "price": fill.price,
+        "reason": fill.reason,
+        "fee_percentage": fee * fill.share * slipped / first,
+        "slippage_percentage": fill.share * abs(slipped - fill.price) / first * 100,
+        "maker": fill.rested,
+        "note": fill.note,
+    }
