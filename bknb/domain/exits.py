@@ -7,9 +7,9 @@ import msgspec
 from .execution import Exit, Minute
 from .interval import MINUTE_MS
 from .managed_minute import close_managed_at, managed_minute, skipped_managed, timed_out
-from .position_book import NEVER, book_timeout
 from .milestones import passed_levels, progress
 from .pnl import net_percentage, trade_pnl
+from .position_book import NEVER, book_timeout
 from .signal import Active, Closed, CloseReason, Event, Milestone, OpenSignal
 from .states import (
     Boundary,

@@ -25,7 +25,7 @@ Holding    Answer           Holding, Asking or Opening (while it leaves)      Re
 Holding    SkippedMinutes   Holding
 Holding    Minute           Holding or Flat                                   [Reduced Added Moved] Milestone … / Closed
 Holding    Boundary         Holding                                           AddCancelled
-Holding    Managed          Holding, AskingAdds, Opening, Asking; vwap: Flat  Rejected / Moved / AddCancelled / Reduced …
+Holding    Managed          Holding, AskingAdds, Opening, Asking; vwap: Flat  Rejected / Moved / Reduced / Added …
 AskingAdds Verdict          Holding, AskingAdds                               RiskRefused / Added
 Holding    DataEnd          Flat                                              Closed
 ========== ================ ================================================= ========================================

@@ -21,9 +21,9 @@ from .exit_rules import (
     sorted_ladder,
 )
 from .interval import MINUTE_MS
-from .levels import level_at, sign_of, stop_in_force, stop_on_grid
+from .levels import StopInForce, after_progress, costs_of, sign_of, stop_in_force, stop_on_grid
 from .position_book import PositionBook
-from .signal import Reason
+from .signal import OpenSignal, Reason
 from .states import Holding, Rules
 from .tick_grid import round_down, round_up
 from .validation import broken_lifetime
@@ -47,7 +47,6 @@ def moved_book(state: Holding, book: PositionBook, move: Move, *, when: int, clo
         return MovedBook(book, None, 0, broken)
     best = state.highest if sign > 0 else state.lowest
     before = stop_in_force(book, sign, best, rules.tick)
-    looser = 0
     if move.price_take_profit is not msgspec.UNSET:
         book = msgspec.structs.replace(book, targets=targets_of(_targets(move.price_take_profit, sign, rules.tick)))
     if move.minute_estimated_time is not msgspec.UNSET:
@@ -58,22 +57,8 @@ def moved_book(state: Holding, book: PositionBook, move: Move, *, when: int, clo
         memo = memo_text(move.memo)
         assert isinstance(memo, str)  # _broken looked  # noqa: S101
         book = msgspec.structs.replace(book, memo=memo)
-    if move.trailing is not msgspec.UNSET:
-        trailing = move.trailing
-        trails = trailing is not None and sign * (best - level_at(state.signal, trailing.after)) >= 0
-        book = msgspec.structs.replace(book, trailing=trailing, trails=trails)
-    if move.breakeven is not msgspec.UNSET:
-        book = msgspec.structs.replace(book, breakeven=move.breakeven, breakeven_stop=None)
-    if move.price_stop_loss is not msgspec.UNSET:
-        stop = move.price_stop_loss
-        level = None if stop is None else stop_on_grid(float(stop), sign, rules.tick)
-        looser_than = before is not None and (level is None or sign * (level - before.price) < 0)
-        if move.loosen:
-            book = msgspec.structs.replace(book, stop=level, stop_reason="stop_loss", breakeven_stop=None)
-        elif looser_than:
-            looser = 1
-        elif before is None or level != before.price:
-            book = msgspec.structs.replace(book, stop=level, stop_reason="stop_loss")
+    book, looser = _with_stop(book, move, before, sign, rules.tick)
+    book = _with_exits(book, move, state.signal, best, rules)
     after = stop_in_force(book, sign, best, rules.tick)
     if before is not None and not move.loosen and (after is None or sign * (after.price - before.price) < 0):
         # A level that was reached stays in force, with the reason of who set it.
@@ -85,6 +70,32 @@ def moved_book(state: Holding, book: PositionBook, move: Move, *, when: int, clo
     elif book.deadline is not None and book.deadline <= when:
         ends = Exit("time_expired", close, ambiguous=False)
     return MovedBook(book, ends, looser, broken)
+
+
+def _with_stop(
+    book: PositionBook, move: Move, before: StopInForce | None, sign: int, tick: float | None
+) -> tuple[PositionBook, int]:
+    """The book with the stop of a move, where it is taken, and how many were too loose."""
+    if move.price_stop_loss is msgspec.UNSET:
+        return book, 0
+    stop = move.price_stop_loss
+    level = None if stop is None else stop_on_grid(float(stop), sign, tick)
+    if move.loosen:
+        return msgspec.structs.replace(book, stop=level, stop_reason="stop_loss", breakeven_stop=None), 0
+    if before is not None and (level is None or sign * (level - before.price) < 0):
+        return book, 1
+    if before is not None and level == before.price:
+        return book, 0
+    return msgspec.structs.replace(book, stop=level, stop_reason="stop_loss"), 0
+
+
+def _with_exits(book: PositionBook, move: Move, signal: OpenSignal, best: float, rules: Rules) -> PositionBook:
+    """The book with the trailing stop and the break-even stop of a move; what has been reached begins at once."""
+    if move.trailing is not msgspec.UNSET:
+        book = msgspec.structs.replace(book, trailing=move.trailing, trails=False)
+    if move.breakeven is not msgspec.UNSET:
+        book = msgspec.structs.replace(book, breakeven=move.breakeven, breakeven_stop=None)
+    return after_progress(signal, book, best, tick=rules.tick, costs=costs_of(rules.settings))[0]
 
 
 def _targets(target: object, sign: int, tick: float | None) -> float | Ladder | None:

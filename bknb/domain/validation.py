@@ -111,22 +111,10 @@ def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, setting
         found.append(Reason("position", f"{text}, got position={position!r}, side={signal.side!r:.60}"))
     if not is_number(price) or price <= 0:
         found.append(Reason("price", f"the average price must be a finite number above 0, got {price!r}"))
-    for name in _PRICES:
-        value = getattr(signal, name)
-        if value is None or isinstance(value, tuple):  # nothing, or a ladder that was read
-            continue
-        if not is_number(value):
-            found.append(Reason("finite", f"{name} must be a finite number, got {value!r} ({type(value).__name__})"))
-        elif value <= 0:
-            found.append(Reason("positive", f"{name} must be above 0, got {value!r}"))
+    found += _broken_prices(signal)
     found += broken_lifetime(signal.minute_estimated_time, settings)
     found += _broken_texts(note=signal.note, name=signal.id)
-    if signal.trailing is not None:
-        found += broken_trailing(signal.trailing)
-    if signal.breakeven is not None:
-        found += broken_breakeven(signal.breakeven, sign=-1 if position == "short" else 1, settings=settings)
-    if signal.memo is not None and isinstance(fault := memo_text(signal.memo), Reason):
-        found.append(fault)
+    found += _broken_exits(signal, settings)
     entry: object = signal.entry
     if entry not in ("limit", "stop"):
         found.append(Reason("entry", f"entry must be 'limit' or 'stop', got {signal.entry!r}"))
@@ -135,6 +123,31 @@ def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, setting
     if any(reason.code in ("position", "price", "finite", "positive") for reason in found):
         return found
     return found + _broken_levels(signal, price=price, model=model, settings=settings)
+
+
+def _broken_prices(signal: Signal) -> list[Reason]:
+    found: list[Reason] = []
+    for name in _PRICES:
+        value = getattr(signal, name)
+        if value is None or isinstance(value, tuple):  # nothing, or a ladder that was read
+            continue
+        if not is_number(value):
+            found.append(Reason("finite", f"{name} must be a finite number, got {value!r} ({type(value).__name__})"))
+        elif value <= 0:
+            found.append(Reason("positive", f"{name} must be above 0, got {value!r}"))
+    return found
+
+
+def _broken_exits(signal: Signal, settings: Settings) -> list[Reason]:
+    found: list[Reason] = []
+    position: object = signal.position
+    if signal.trailing is not None:
+        found += broken_trailing(signal.trailing)
+    if signal.breakeven is not None:
+        found += broken_breakeven(signal.breakeven, sign=-1 if position == "short" else 1, settings=settings)
+    if signal.memo is not None and isinstance(fault := memo_text(signal.memo), Reason):
+        found.append(fault)
+    return found
 
 
 def _broken_texts(*, note: object, name: object) -> list[Reason]:
@@ -173,17 +186,20 @@ def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, setti
     above, below = ("above", "below") if long else ("below", "above")
     sign = 1 if long else -1
     at_market = signal.entry == "stop" or sign * (price - entry) <= 0  # it may fill where the market is
-    found: list[Reason] = []
-    for target in targets:
-        if sign * (target - entry) <= 0:
-            found.append(_wrong_side(signal, "price_take_profit", target, above, entry))
+    found = [
+        _wrong_side(signal, "price_take_profit", target, above, entry)
+        for target in targets
+        if sign * (target - entry) <= 0
+    ]
     if stop is not None and sign * (entry - stop) <= 0:
         found.append(_wrong_side(signal, "price_stop_loss", stop, below, entry))
     if at_market and stop is not None and sign * (price - stop) <= 0:
         found.append(_beyond("stopped_at_once", "price_stop_loss", stop, price))
-    for target in targets:
-        if at_market and sign * (target - price) <= 0:
-            found.append(_beyond("taken_at_once", "price_take_profit", target, price))
+    found += [
+        _beyond("taken_at_once", "price_take_profit", target, price)
+        for target in targets
+        if at_market and sign * (target - price) <= 0
+    ]
     fills = [entry, price] if at_market and model.fills_at_open else [entry]
     for fill in dict.fromkeys(fills):
         for target in targets:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..domain.execution import ExecutionModel, Minute
+from ..domain.exits import deadline_of
 from ..domain.interval import MINUTE_MS, ceil_to
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Opening, SkippedMinutes, Waiting
-from ..domain.exits import deadline_of
 from ..domain.position_book import PositionBook, book_timeout
 from ..kernels.first_touch import first_outside, first_trailed
 from ..market.candles import Candles

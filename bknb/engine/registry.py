@@ -57,8 +57,8 @@ class Strategy:
     """A registered strategy: a function, how often it is asked, and how its signals are executed.
 
     A vectorised strategy has ``get_signals`` too; its ``get_signal`` and ``ask`` compute it on the newest ``lookback``
-    candles and take the last row. ``params`` are already bound in ``ask``. ``manage`` is asked, by ``ask_manage``, about
-    what is open or waits, once per slot of ``manage_interval``.
+    candles and take the last row. ``params`` are already bound in ``ask``. ``manage`` is asked, by
+    ``ask_manage``, about what is open or waits, once per slot of ``manage_interval``.
     """
 
     name: str

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..domain.lateness import OrderRole
 from ..domain.answers import read_answers
 from ..domain.interval import MINUTE_MS
+from ..domain.lateness import OrderRole
 from ..domain.lifecycle import (
     Answer,
     Asking,

@@ -1,0 +1,236 @@
+"""Properties of managed positions over random markets, random signals and random managers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from quick import first_quick
+from scenarios import MINUTE, ORIGIN, source
+from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
+
+import bknb
+from bknb.domain.position_money import average_price, held
+from bknb.domain.signal import Added, Closed, Moved, Opened, Reduced
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.build import make_strategy
+from bknb.engine.plan import plan_backtest
+from bknb.kernels.first_touch import first_trailed, first_trailed_plain
+
+
+def drawn(seed: int) -> Callable[..., Any]:
+    """A strategy of random signals with exits of every kind; a signal depends on its moment and price alone."""
+
+    def get_signal(when: Any, price: float) -> Any:
+        random = np.random.default_rng([seed, round(when.timestamp())])
+        if random.random() < 0.6:
+            return None
+        return signal(random, price)
+
+    return get_signal
+
+
+def signal(random: Any, price: float) -> bknb.Signal:
+    """A random signal."""
+    sign = 1 if random.random() < 0.5 else -1
+    stops = random.random() < 0.3
+    entry = price * (1 + sign * (random.uniform(0.001, 0.01) if stops else -random.uniform(-0.005, 0.02)))
+    near = entry * (1 + sign * random.uniform(0.008, 0.03))
+    target = (None, near, [(near, 0.5), (entry * (1 + sign * 0.04), 0.3)])[int(random.integers(3))]
+    return bknb.Signal(
+        position="long" if sign > 0 else "short",
+        price_take_profit=target,
+        price_stop_loss=entry * (1 - sign * random.uniform(0.008, 0.05)) if random.random() < 0.6 else None,
+        minute_estimated_time=int(random.integers(1, 90)) if random.random() < 0.7 else None,
+        price_open=entry if random.random() < 0.5 else None,
+        entry="stop" if stops else "limit",
+        trailing=trailing(random, price) if random.random() < 0.5 else None,
+        breakeven=bknb.Breakeven(after=random.uniform(0.5, 2)) if random.random() < 0.4 else None,
+    )
+
+
+def trailing(random: Any, price: float) -> bknb.Trailing:
+    """A random trailing stop."""
+    after = float(random.choice([0.0, 0.5, 1.5]))
+    if random.random() < 0.5:
+        return bknb.Trailing(percent=random.uniform(0.2, 3), after=after)
+    return bknb.Trailing(distance=price * random.uniform(0.002, 0.03), after=after)
+
+
+def managing(seed: int, *, loosens: bool = True) -> Callable[..., Any]:
+    """A manager of random answers; they depend on the moment and on what it sees alone."""
+
+    def manage(when: Any, position: Any, price: float) -> Any:
+        random = np.random.default_rng([seed, 7, round(when.timestamp())])
+        sign, kind = position.sign, random.random()
+        if kind < 0.7:
+            return None
+        if not position.size:
+            return [bknb.Cancel(), *([signal(random, price)] if kind < 0.9 else [])] if kind > 0.85 else None
+        one = [
+            lambda: bknb.Close(note="enough"),
+            lambda: bknb.Reduce(random.uniform(0, 1.2)),
+            lambda: bknb.Add(random.uniform(0.1, 1.5), only_better=bool(random.random() < 0.3)),
+            lambda: bknb.Add(0.5, price_open=price * (1 - sign * random.uniform(-0.002, 0.02)), valid=30),
+            lambda: bknb.Move(price_stop_loss=price * (1 - sign * random.uniform(-0.002, 0.02)),
+                              loosen=loosens and bool(random.random() < 0.3)),
+            lambda: bknb.Move(price_take_profit=[(price * (1 + sign * random.uniform(0.001, 0.02)), 0.4)]),
+            lambda: bknb.Move(trailing=trailing(random, price) if random.random() < 0.8 else None),
+            lambda: bknb.Move(breakeven=bknb.Breakeven(after=random.uniform(0.5, 2)),
+                              minute_estimated_time=int(random.integers(1, 120))),
+            lambda: bknb.Cancel(),
+            lambda: [bknb.Close(), signal(random, price)],
+        ]  # fmt: skip
+        answers: list[Any] = []
+        for _ in range(int(random.integers(1, 3))):
+            made = one[int(random.integers(len(one)))]()
+            answers += made if isinstance(made, list) else [made]
+        return answers
+
+    return manage
+
+
+class Heard(BacktestRun):
+    """A backtest that keeps its events in the order in which they happened."""
+
+    def __init__(self, plan: Any, **options: Any) -> None:
+        super().__init__(plan, **options)
+        self.heard: list[Any] = []
+
+    def _make_loop(self, window: Any, strategy: Any) -> Any:
+        loop = super()._make_loop(window, strategy)
+        loop._on_event = self.heard.append
+        return loop
+
+
+def run(seed: int, model: str, *, every_minute: bool = False, tick: float | None = None, loosens: bool = True,
+        changed_from: int | None = None, risk: bool = False) -> Heard:  # fmt: skip
+    """A run of random signals and random answers over a random walk."""
+    if risk:
+        bknb.add_risk("drawn", validations=lambda request: hash((request.when, round(request.add, 6))) % 3 > 0)
+    strategy = make_strategy(
+        "drawn",
+        drawn(seed),
+        interval="1m",
+        manage=managing(seed, loosens=loosens),
+        manage_interval="1m" if seed % 2 else "5m",
+        risk="drawn" if risk else None,
+    )
+    plan = plan_backtest(
+        "BTCUSDT",
+        strategy=strategy,
+        exchange=source(walk(seed, changed_from=changed_from)),
+        frame=(ORIGIN, ORIGIN + LENGTH * MINUTE),
+        execution=model,
+        settings=SETTINGS | {"price_tick": tick},
+    )
+    done = Heard(plan, every_minute=every_minute)
+    asyncio.run(done.through())
+    assert not done.records.failures, done.records.failures
+    return done
+
+
+def told(done: Heard, *, before: int | None = None) -> list[bytes]:
+    """Events as bytes, those before a moment only."""
+    return [msgspec.json.encode(event) for event in done.heard if before is None or event.when < before]
+
+
+@pytest.mark.parametrize("model", first_quick(MODELS))
+@given(seed=SEEDS, tick=st.sampled_from([None, 0.05]), risk=st.booleans())
+def test_skipping_minutes_changes_nothing(model: str, seed: int, tick: float | None, risk: bool) -> None:  # noqa: FBT001
+    skipped = told(run(seed, model, tick=tick, risk=risk))
+    assert skipped == told(run(seed, model, tick=tick, risk=risk, every_minute=True))
+
+
+@pytest.mark.parametrize("model", first_quick(MODELS))
+@given(seed=SEEDS, at=st.integers(1, LENGTH))
+def test_nothing_depends_on_what_comes_later(model: str, seed: int, at: int) -> None:
+    before = ORIGIN + at * MINUTE
+    assert told(run(seed, model), before=before) == told(run(seed, model, changed_from=at), before=before)
+
+
+@pytest.mark.parametrize("model", first_quick(MODELS))
+@given(seed=SEEDS)
+def test_shares_and_money_are_conserved(model: str, seed: int) -> None:
+    for event in run(seed, model).records.closed:
+        parts = event.pnl
+        rest = parts.gross_percentage - parts.fee_percentage - parts.slippage_percentage
+        assert abs(rest - parts.pnl_percentage) < 1e-9
+        assert event.trough_percentage <= parts.pnl_percentage + 1e-9
+        assert parts.pnl_percentage <= event.peak_percentage + 1e-9
+        if not event.fills:
+            continue
+        assert abs(held(event.fills)) < 1e-9
+        assert event.fills[0].kind == "entry"
+        assert event.fills[-1].kind == "exit"
+        assert len({fill.number for fill in event.fills}) == len(event.fills)
+        assert abs(parts.pnl_percentage - money(event)) < 1e-9
+        average = average_price(event.fills)
+        assert event.average_price in (None, average)
+
+
+def money(event: Closed) -> float:
+    """The net result of a position from its fills alone, in percent of the cost of the first: cash in less cash out."""
+    sign = 1 if event.signal.position == "long" else -1
+    cash = 0.0
+    for fill in event.fills:
+        buys = 1 if fill.enters == (sign > 0) else -1
+        price = fill.price * (1 + buys * 0.001)
+        cash -= fill.share * price * (buys + 0.001)
+    return cash / (event.fills[0].price * (1 + sign * 0.001)) * 100
+
+
+@pytest.mark.parametrize("model", first_quick(MODELS))
+@given(seed=SEEDS)
+def test_there_is_one_position_at_a_time_and_its_size_adds_up(model: str, seed: int) -> None:
+    size, held_id = 0.0, None
+    for event in run(seed, model).heard:
+        match event:
+            case Opened():
+                assert held_id is None
+                size, held_id = 1.0, event.signal.id
+            case Added():
+                size += event.fill.share
+            case Reduced():
+                size -= event.fill.share
+            case Closed():
+                assert held_id == event.signal.id
+                assert not event.fills or abs(event.fills[-1].share - size) < 1e-9
+                held_id = None
+        if isinstance(event, Added | Reduced):
+            assert held_id == event.signal.id
+            assert abs(event.size - size) < 1e-9
+            assert size > 0
+    assert held_id is None
+
+
+@pytest.mark.parametrize("model", first_quick(MODELS))
+@given(seed=SEEDS)
+def test_a_stop_never_loosens_unless_asked_to(model: str, seed: int) -> None:
+    stops: dict[str, float] = {}
+    for event in run(seed, model, loosens=False).heard:
+        if isinstance(event, Moved):
+            sign = 1 if event.signal.position == "long" else -1
+            before = stops.get(event.signal.id, event.signal.price_stop_loss)
+            if before is not None:
+                assert event.price_stop_loss is not None
+                assert sign * (event.price_stop_loss - before) >= 0
+            if event.price_stop_loss is not None:
+                stops[event.signal.id] = event.price_stop_loss
+
+
+@given(seed=SEEDS, start=st.integers(0, 300), best=st.floats(95, 105), percent=st.sampled_from([0.0, 0.3, 2.0]),
+       long=st.booleans())  # fmt: skip
+def test_the_scan_of_a_trail_equals_its_specification(
+    seed: int, start: int, best: float, percent: float, long: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    columns = np.array(walk(seed)).T
+    data = (columns[2], columns[3], start, len(columns[0]))
+    options: dict[str, Any] = {"best": best, "long": long, "percent": percent, "distance": 0.0 if percent else 1.0}
+    assert first_trailed(*data, **options) == first_trailed_plain(*data, **options)
