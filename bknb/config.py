@@ -12,6 +12,7 @@ from .process import at_reset
 
 _FARTHEST_STOP: Final = 20.0  # percent of the entry; these two are the limits of the strict settings
 _LONGEST_LIFE: Final = 24 * 60  # minutes
+_MAX_ADDS: Final = 10
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_stop_loss_distance_percent: float | None = None
     max_signal_lifetime_minutes: int | None = None
     price_tick: float | None = None
-    max_adds: int = 10
+    max_adds: int = _MAX_ADDS
     max_signal_generation_seconds: int = 180
     get_candles_retry_count: int = 3
     get_candles_retry_delay_ms: int = 5000
@@ -109,8 +110,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return 2 * self.percent_slippage + 2 * self.percent_fee
 
     def decisive(self) -> dict[str, Any]:
-        """The settings that can make a difference to a result, by name."""
-        return {name: value for name, value in msgspec.structs.asdict(self).items() if name not in _NOT_DECISIVE}
+        """The settings that can make a difference to a result, by name.
+
+        ``max_adds`` is among them only where it is not its default: cards of 0.1.0 do not have it.
+        """
+        left_out = _NOT_DECISIVE if self.max_adds != _MAX_ADDS else _NOT_DECISIVE | {"max_adds"}
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if name not in left_out}
 
     def advice(self) -> dict[str, float | int]:
         """The levels and the lifetime a prompt asks a model to keep to: percent of the entry, and minutes."""

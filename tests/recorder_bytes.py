@@ -7,7 +7,9 @@ Left out, because they differ from run to run or from version to version without
 * folders: the world's own folder becomes ``<folder>``, a line of the recorder ``<recorder>``;
 * what a card was made with: versions of Python, packages and bknb, the digest of its source, the platform;
 * hashes of strategies in ledgers (``STRATEGY_HASHES``): how a strategy is hashed may get another version;
-* lock files, which name the process that wrote them.
+* lock files, which name the process that wrote them;
+* fields and columns that came after the recording, while they say nothing: ``ADDED_FIELDS`` with their default, and
+  ``ADDED_COLUMNS`` of a table of trades that has nothing but one entry and one exit in each.
 """
 
 from __future__ import annotations
@@ -34,6 +36,13 @@ Told = dict[str, bytes]
 """The output, by aspect."""
 
 NORMALISED_FIELDS = frozenset({"duration_ms", "previous_at", "seconds", "opened_at"})
+ADDED_FIELDS: dict[str, Any] = {
+    **{"targets": [], "trailing": None, "breakeven": None, "memo": "", "add": "0.0"},  # of signals and candidates
+    **{"fills": [], "average_price": None, "cost_percentage": None, "largest_cost": "1.0"},  # of Closed, from here on
+    **{"ambiguous_trails": 0, "not_taken": 0},
+    "max_adds": 10,  # of settings
+}
+ADDED_COLUMNS = ("fills", "average_price", "cost_percentage", "largest_cost", "ambiguous_trails")
 STRATEGY_HASHES = frozenset({"strategy_hash", "code_sha256"})  # and the key of a trial; see trial_lines()
 
 _NOW = re.compile(r"20(2[5-9]|[3-9][0-9])-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?)?")
@@ -68,7 +77,9 @@ def plain(value: Any) -> Any:  # noqa: C901 -- one line for each kind of value
         return "none" if value is pd.NaT else pd.Timestamp(value).isoformat()
     if isinstance(value, msgspec.Struct):
         named = {name: getattr(value, name) for name in value.__struct_fields__}
-        return {"is": type(value).__name__} | _mapping(named)
+        if isinstance(value, bknb.Closed) and value.note == "":
+            del named["note"]
+        return {"is": type(value).__name__} | _without_added(_mapping(named))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return {"is": type(value).__name__} | _mapping(named)
@@ -91,8 +102,23 @@ def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(key): "<normalised>" if key in NORMALISED_FIELDS else plain(item) for key, item in value.items()}
 
 
+def _without_added(told: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if name not in ADDED_FIELDS or value != ADDED_FIELDS[name]}
+
+
+def _old_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table without the columns that came later, where they say nothing."""
+    if not {*ADDED_COLUMNS} <= {*frame.columns}:
+        return frame
+    same = (frame["average_price"] == frame["price_open"]).all()
+    same &= (frame["cost_percentage"] == frame["pnl_percentage"]).all()
+    same &= (frame["fills"] == 2).all() and (frame["largest_cost"] == 1.0).all()
+    return frame.drop(columns=[*ADDED_COLUMNS]) if same and not frame["ambiguous_trails"].any() else frame
+
+
 def table(frame: pd.DataFrame) -> dict[str, Any]:
     """A table with its index; kinds of columns, as the names of types belong to pandas."""
+    frame = _old_columns(frame)
     return {
         "columns": [str(name) for name in frame.columns],
         "kinds": "".join(_kind(frame[name]) for name in dict.fromkeys(frame.columns)),
@@ -127,6 +153,7 @@ def cleaned(text: str, *, folder: Path | None = None) -> str:
     """A text without what belongs to this process."""
     if folder is not None:
         text = text.replace(str(folder), "<folder>")
+    text = text.replace("| max_adds | 10 |\n", "")  # as in ADDED_FIELDS
     text = _MADE_WITH.sub("| Made with | <normalised> |", text)
     text = _ADDRESS.sub(" at <address>", _PLACE.sub("<recorder>", text))
     return _NOW.sub("<now>", text)

@@ -111,7 +111,7 @@ def _limit() -> EntryKind:
     return "limit"
 
 
-class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, repr_omit_defaults=True):
     """A valid signal with its run, its entry price (quote currency) and the moment it was decided at (UTC ms).
 
     ``price_open`` is the price of a fill once there is one; before, the price of a limit or stop entry, and for a

@@ -16,6 +16,7 @@ from ..provenance.source_code import Code, read_code
 from ..provenance.strategy_hash import functions_of
 from ..provenance.value_text import value_text
 from ..version import __version__
+from .result_tables import without_new_columns
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
@@ -42,7 +43,8 @@ def card_of(result: Result) -> Card:
     record = result.run_record
     plan, code = record.plan, record.code or code_of(record.plan)
     outcome = outcome_of(
-        result.rows(), trades=len(result.trades), rejected=len(result.rejected), refused=len(result.refused)
+        [without_new_columns(row) for row in result.rows()],
+        trades=len(result.trades), rejected=len(result.rejected), refused=len(result.refused)
     )
     frame = getattr(plan, "frame", None)  # a live run has none
     return Card(
