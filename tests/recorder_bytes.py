@@ -37,9 +37,17 @@ Told = dict[str, bytes]
 
 NORMALISED_FIELDS = frozenset({"duration_ms", "previous_at", "seconds", "opened_at"})
 ADDED_FIELDS: dict[str, Any] = {
-    **{"targets": [], "trailing": None, "breakeven": None, "memo": "", "add": "0.0"},  # of signals and candidates
-    **{"fills": [], "average_price": None, "cost_percentage": None, "largest_cost": "1.0"},  # of Closed, from here on
-    **{"ambiguous_trails": 0, "not_taken": 0},
+    "targets": [],
+    "trailing": None,
+    "breakeven": None,
+    "memo": "",
+    "add": "0.0",  # of signals and candidates
+    "fills": [],
+    "average_price": None,
+    "cost_percentage": None,
+    "largest_cost": "1.0",  # of Closed, from here on
+    "ambiguous_trails": 0,
+    "not_taken": 0,
     "max_adds": 10,  # of settings
 }
 ADDED_COLUMNS = ("fills", "average_price", "cost_percentage", "largest_cost", "ambiguous_trails")

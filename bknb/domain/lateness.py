@@ -29,6 +29,10 @@ def late_orders(state: State) -> dict[Decision, int]:
     """
     found: dict[Decision, int] = {}
     ending = state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None
+    book = None if ending is None else ending.book
+    for order in () if book is None else book.orders:  # of manage: together with a closing order of that moment
+        if order.not_before > order.decided_at:
+            found[order.decided_at, "exit"] = order.not_before
     if ending is not None and ending.leaving is not None and ending.leaving.not_before > ending.leaving.decided_at:
         found[ending.leaving.decided_at, "exit"] = ending.leaving.not_before
     if isinstance(state, Opening) and state.not_before > state.signal.scheduled_at:

@@ -75,7 +75,7 @@ def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
     events = (*rejected, *end.events)
     if signal is None or reasons:
         return Step(end.state, events, end.commands)
-    flat, asked = Flat(last_id=state.last_id), Answer(given.when, given.price, signal, given.decided_at)
+    flat, asked = Flat(last_id=state.last_id), Answer(given.when, given.price, signal, given.entry_decided_at)
     return answered(flat, None, asked, rules, earlier=events, freed=state.signal.id)
 
 
@@ -326,7 +326,7 @@ def _leaves(
     held = msgspec.structs.replace(state, book=book, leaving=leaving)
     asked = None
     if judged.signal is not None:
-        asked = Answer(given.when, given.price, judged.signal, given.decided_at)
+        asked = Answer(given.when, given.price, judged.signal, given.entry_decided_at)
     if rules.model.fills_at_open:
         return Step(held, events) if asked is None else answered(held, held, asked, rules, earlier=events)
     run = FillRun(held, book, given.when, given.price, rules)

@@ -18,10 +18,23 @@ import msgspec
 
 from .lateness import OrderRole
 from .lifecycle import Flat, Holding, Leaving, Opening, Waiting
+from .position_book import PositionBook
 from .risk import OpenPosition
-from .signal import Cancelled, Closed, Milestone, Opened, OpenSignal, Scheduled, ScheduledSignal
+from .signal import (
+    AddCancelled,
+    Added,
+    Cancelled,
+    Closed,
+    Milestone,
+    Moved,
+    Opened,
+    OpenSignal,
+    Reduced,
+    Scheduled,
+    ScheduledSignal,
+)
 
-Kept: TypeAlias = Scheduled | Opened | Closed | Cancelled | Milestone
+Kept: TypeAlias = Scheduled | Opened | Closed | Cancelled | Milestone | Reduced | Added | AddCancelled | Moved
 """The results that are kept until the listeners have heard them."""
 
 
@@ -31,7 +44,9 @@ class SavedMilestone(msgspec.Struct, frozen=True, kw_only=True, tag_field="actio
     milestone: Milestone
 
 
-SavedResult: TypeAlias = Scheduled | Opened | Closed | Cancelled | SavedMilestone
+SavedResult: TypeAlias = (
+    Scheduled | Opened | Closed | Cancelled | Reduced | Added | AddCancelled | Moved | SavedMilestone
+)
 """A result as it is saved."""
 
 
@@ -81,10 +96,11 @@ class SavedSetup(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, str]
 
 
-STATE_VERSION: Final = 3
+STATE_VERSION: Final = 4
 """The format of saved positions and scheduled signals.
 
-1 knew no orders that have not filled yet; 2 kept no milestones and no set-up, and numbered no results.
+1 knew no orders that have not filled yet; 2 kept no milestones and no set-up, and numbered no results; 3 knew no
+positions that are managed.
 """
 
 
@@ -116,6 +132,10 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
         Extreme prices it has seen.
     leaving, in_doubt
         Its closing order; whether a candle left open that it survived.
+    book
+        What is managed of it; ``None`` for a plain position.
+    last_managed
+        The last moment at which ``manage`` was asked (UTC ms), ``None`` before the first.
     opening
         The entry order of the next signal.
     volume_seen
@@ -140,6 +160,8 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     lowest: float = 0.0
     leaving: Leaving | None = None
     in_doubt: bool = False
+    book: PositionBook | None = None
+    last_managed: int | None = None
     opening: SavedOpening | None = None
     volume_seen: bool | None = None
     setup: SavedSetup | None = None
@@ -157,6 +179,7 @@ class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
     last_minute: int = msgspec.field(name="fed")
     signal: ScheduledSignal
     last_asked: int | None = msgspec.field(default=None, name="asked")
+    last_managed: int | None = None
     last_id: str | None = None
     volume_seen: bool | None = None
     setup: SavedSetup | None = None
@@ -227,7 +250,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     state
         Flat, opening, waiting or holding.
-    turn, last_minute, last_asked, volume_seen, setup
+    turn, last_minute, last_asked, last_managed, volume_seen, setup
         As saved; ``last_minute`` and ``volume_seen`` are ``None`` when nothing was saved.
     results, heard, undelivered
         As saved; ``undelivered`` are results that may not have reached the listeners.
@@ -241,6 +264,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     turn: int = 0
     last_minute: int | None = None
     last_asked: int | None = None
+    last_managed: int | None = None
     volume_seen: bool | None = None
     setup: SavedSetup | None = None
     results: int = 0
@@ -264,6 +288,7 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             turn=schedule.turn,
             last_minute=schedule.last_minute,
             last_asked=schedule.last_asked,
+            last_managed=schedule.last_managed,
             volume_seen=schedule.volume_seen,
             setup=schedule.setup,
             results=max(schedule.results, len(schedule.undelivered)),
@@ -289,6 +314,7 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
             loss_level=loss,
             leaving=signal.leaving,
             in_doubt=signal.in_doubt,
+            book=signal.book,
         )
     state: SavedState = holding or Flat(last_id=signal.last_id)
     if signal.opening is not None:
@@ -299,6 +325,7 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
         turn=signal.turn,
         last_minute=signal.last_minute,
         last_asked=signal.last_asked,
+        last_managed=signal.last_managed,
         volume_seen=signal.volume_seen,
         setup=signal.setup,
         results=max(signal.results, len(signal.undelivered)),

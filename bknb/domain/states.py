@@ -244,8 +244,9 @@ class Managed(NamedTuple):
         The last close before it: moved levels are judged against it.
     faults, text
         Why other answers could not be read, and all of them as text.
-    decided_at
-        The time of the clock when it was known, where that was later (live, catching up).
+    decided_at, entry_decided_at
+        The time of the clock when it was known, where that was later (live, catching up): for orders on the position,
+        and for a signal among the answers.
     entries
         Whether adds and new signals are allowed: not in a run that is stopped.
     """
@@ -257,6 +258,7 @@ class Managed(NamedTuple):
     faults: tuple[Reason, ...] = ()
     text: str = ""
     decided_at: int | None = None
+    entry_decided_at: int | None = None
     entries: bool = True
 
 

@@ -249,8 +249,8 @@ class StrategyLoop:
 
     async def _managed(self, answer: object, when: int, price: float, about: _About) -> None:
         answers, faults, text = read_answers(answer)
-        decided_at = self._decided_at(when, "exit")
-        given = Managed(answers, price, when, about.close, faults, text, decided_at, about.entries)
+        decided_at, entry_at = self._decided_at(when, "exit"), self._decided_at(when, "entry")
+        given = Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, about.entries)
         await self.take(given)
 
     def abandon(self) -> None:

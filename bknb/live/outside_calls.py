@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..domain.orders import Order, Report
+from ..domain.position_view import HeldPosition
+from ..engine.call_by_name import Manage
 from ..engine.registry import Risk, Strategy
 from ..market.outside import Outside, outside_of
 from ..market.strategy_context import Context
@@ -39,8 +41,26 @@ def strategy_outside(strategy: Strategy, *, seconds: float, callbacks: Callbacks
             return await calls.awaited(lambda: ask(context))
         return await calls.either(lambda: ask(context))
 
+    ask_manage = None if strategy.manage is None else _manage_outside(strategy)
     limited = {name: _limited(function, name, seconds) for name, function in strategy.callbacks.items()}
-    return replace(strategy, ask=ask_outside, callbacks=callbacks.wrapped(limited))
+    return replace(strategy, ask=ask_outside, ask_manage=ask_manage, callbacks=callbacks.wrapped(limited))
+
+
+def _manage_outside(strategy: Strategy) -> Manage:
+    """The strategy's ``manage`` called outside, as its ``get_signal`` is."""
+    ask = strategy.ask_manage
+    assert ask is not None  # it has a manage  # noqa: S101
+    calls, is_async = (
+        outside_of(strategy.manage, f"strategy-{strategy.name}"),
+        inspect.iscoroutinefunction(strategy.manage),
+    )
+
+    async def manage_outside(context: Context, position: HeldPosition) -> Any:
+        if is_async:
+            return await calls.awaited(lambda: ask(context, position))
+        return await calls.either(lambda: ask(context, position))
+
+    return manage_outside
 
 
 def risk_outside(risk: Risk, *, seconds: float) -> Risk:

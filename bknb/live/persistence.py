@@ -43,6 +43,7 @@ class _SavedAt(NamedTuple):
 
     last_minute: int
     last_asked: int | None
+    last_managed: int | None
     volume_seen: bool | None
     setup: SavedSetup | None
     results: int
@@ -78,6 +79,7 @@ class StateSaver:
         self.turn = 0
         self.last_minute: int | None = None
         self.last_asked: int | None = None
+        self.last_managed: int | None = None
         self._key = (owner.strategy, owner.symbol)
         self._ended = EndedJournal(store, self._key)
         self._late = LateJournal(store, self._key)
@@ -108,6 +110,7 @@ class StateSaver:
         if found.partial is not None:
             self._write("partial", found.partial)
         self.turn, self.last_minute, self.last_asked = found.turn, found.last_minute, found.last_asked
+        self.last_managed = found.last_managed
         self._saved, self._heard, self._volume_seen = found.state, found.heard, found.volume_seen
         self._decided_with = found.setup
         self.problems = self.unheard.load(found)
@@ -167,6 +170,7 @@ class StateSaver:
         last_minute: int,
         last_asked: int | None,
         volume_seen: bool | None,
+        last_managed: int | None = None,
     ) -> dict[Decision, int]:
         """Save a state and the events that led to it; returns when they are on the disk.
 
@@ -187,7 +191,9 @@ class StateSaver:
         quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and last_asked == self.last_asked
         if quiet and not kept and self.unheard.heard == self._heard:
             return {}  # a restarted run processes this minute once more
-        return self._write_state(state, kept, last_minute, last_asked, volume_seen=volume_seen)
+        return self._write_state(
+            state, kept, last_minute, last_asked, volume_seen=volume_seen, last_managed=last_managed
+        )
 
     def save_heard(self) -> None:
         """Save what listeners have heard since the last save, so that it is not told again.
@@ -199,7 +205,14 @@ class StateSaver:
         """
         self.unheard.forget_heard()
         if self.unheard.heard > self._heard and self.last_minute is not None:
-            self._write_state(self._saved, (), self.last_minute, self.last_asked, volume_seen=self._volume_seen)
+            self._write_state(
+                self._saved,
+                (),
+                self.last_minute,
+                self.last_asked,
+                volume_seen=self._volume_seen,
+                last_managed=self.last_managed,
+            )
 
     def _write_state(
         self,
@@ -209,6 +222,7 @@ class StateSaver:
         last_asked: int | None,
         *,
         volume_seen: bool | None,
+        last_managed: int | None,
     ) -> dict[Decision, int]:
         """Write a state and what belongs to it; in memory everything is as before until all of it is on the disk.
 
@@ -218,7 +232,7 @@ class StateSaver:
         self.unheard.make_room()
         late = self._write_late(state)
         self.turn += 1
-        at = self._at(state, kept, last_minute, last_asked, volume_seen=volume_seen)
+        at = self._at(state, kept, last_minute, last_asked, volume_seen=volume_seen, last_managed=last_managed)
         match state:
             case Waiting():
                 self._write_schedule(state, at)
@@ -229,6 +243,7 @@ class StateSaver:
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
         self.last_minute, self.last_asked, self._saved, self._volume_seen = last_minute, last_asked, state, volume_seen
+        self.last_managed = last_managed
         self._decided_with, self._heard = at.setup, self.unheard.heard
         self.unheard.add(kept)
         self.unheard.tidy(self._heard)
@@ -252,12 +267,14 @@ class StateSaver:
         last_asked: int | None,
         *,
         volume_seen: bool | None,
+        last_managed: int | None,
     ) -> _SavedAt:
         unheard = self.unheard
         known = any(not isinstance(state, Flat) and row.id == state.signal.id for row in signals_of(self._saved))
         return _SavedAt(
             last_minute,
             last_asked,
+            last_managed,
             volume_seen,
             None if isinstance(state, Flat) else self._decided_with if known else self._setup,
             unheard.results + len(kept),
@@ -276,7 +293,9 @@ class StateSaver:
             When it could not be saved; then the state from before still holds.
         """
         assert self.last_minute is not None  # something was restored  # noqa: S101
-        return self._write_state(state, (), self.last_minute, self.last_asked, volume_seen=volume_seen)
+        return self._write_state(
+            state, (), self.last_minute, self.last_asked, volume_seen=volume_seen, last_managed=self.last_managed
+        )
 
     def _write(self, kind: str, value: SavedSignal | SavedSchedule | SavedPartial) -> None:
         self.store.write(kind, self._key, msgspec.json.encode(value))
@@ -294,6 +313,7 @@ class StateSaver:
             turn=self.turn,
             last_minute=at.last_minute,
             last_asked=at.last_asked,
+            last_managed=at.last_managed,
             signal=state.signal,
             last_id=state.last_id,
             volume_seen=at.volume_seen,
@@ -318,6 +338,8 @@ class StateSaver:
             lowest=0.0 if held is None else held.lowest,
             leaving=None if held is None else held.leaving,
             in_doubt=held is not None and held.in_doubt,
+            book=None if held is None else held.book,
+            last_managed=at.last_managed,
             opening=opening,
             volume_seen=at.volume_seen,
             setup=at.setup,

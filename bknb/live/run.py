@@ -334,6 +334,7 @@ class LiveRun:
         for event in ended:
             self.records.add(event)
         self._loop = self._make_loop(found.state)
+        self._loop.last_managed = found.last_managed or 0
         for notice in notices:
             self._loop.fail("state", StateError(notice), None)
         now = plan.clock.now()
@@ -500,6 +501,7 @@ class LiveRun:
             last_minute=self._last_minute,
             last_asked=self._last_asked,
             volume_seen=self._volume_seen,
+            last_managed=self._strategy_loop.last_managed or None,
         )
 
     @property
@@ -775,8 +777,9 @@ class LiveRun:
             self._volume_seen = bool((volume > 0).any())
 
     async def _moment(self, when: int) -> None:
-        """What the clock ends at a moment, and the question of that moment."""
+        """What the clock ends at a moment, then what ``manage`` says, and the question of that moment."""
         await self._end_due(when)
+        await self._manage(when)
         await self._question(when)
 
     async def _end_due(self, when: int, *, open_: float | None = None) -> None:
@@ -813,9 +816,32 @@ class LiveRun:
             return None
         return Minute(t, open_, high, low, close, price, volume > 0 or not self._volume_seen)
 
+    async def _manage(self, when: int) -> None:
+        """Ask the strategy about what is open or waits, when it is time to."""
+        loop, plan = self._strategy_loop, self.plan
+        known = loop.known_at
+        if known is None or not self._is_due(when, max(loop.last_managed, known - 1), plan.strategy.manages_every):
+            return
+        sessions = self._window.sessions
+        if sessions is not None and not sessions.may_ask(when, plan.settings.avg_price_candles_count):
+            return
+        newest = partial(self._window.newest, plan.symbol, "1m", 1, when, wait=False)
+        close = float((await self._read(newest, when)).close[-1])
+        entries = not (self.stopped or self.paused or self._disagrees())
+        before = loop.last_managed
+        try:
+            await loop.manage(when, close, entries=entries, patient=plan.clock.now() < when + MINUTE_MS)
+        except BaseException:
+            loop.last_managed = before
+            raise
+
     async def _question(self, when: int) -> None:
         """Ask the strategy at a moment, when it is time to."""
-        if self.stopped or not self._strategy_loop.is_free or not self._is_due(when):
+        loop = self._strategy_loop
+        due = self._is_due(when, self._last_asked, self.plan.strategy.interval)
+        if not loop.rules.model.fills_at_open and loop.last_managed == when:
+            due = False  # what ended at the average price of a moment frees the moments after it
+        if self.stopped or not loop.is_free or not due:
             return
         sessions = self._window.sessions
         if sessions is not None and not sessions.may_ask(when, self.plan.settings.avg_price_candles_count):
@@ -849,11 +875,13 @@ class LiveRun:
         self.disagreement = why
         return bool(why)
 
-    def _is_due(self, when: int) -> bool:
-        if self._last_asked is None:
+    @staticmethod
+    def _is_due(when: int, asked: int | None, interval: str) -> bool:
+        """Whether a moment lies in a later slot of an interval than the last one asked at (UTC ms)."""
+        if asked is None:
             return True
-        slot_ms = interval_ms(self.plan.strategy.interval)
-        return when >= (self._last_asked // slot_ms + 1) * slot_ms
+        slot_ms = interval_ms(interval)
+        return when >= (asked // slot_ms + 1) * slot_ms
 
     async def _halt(self) -> None:
         """Cancel what is scheduled, and an order that has not left for the broker yet, at a stop or a disagreement.

@@ -10,15 +10,27 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from ..domain.recovery import Kept, Restored, SavedResult, SavedUnheard, kept_result, saved_result
-from ..domain.signal import Cancelled, Closed, Event, Milestone, Opened, Scheduled
+from ..domain.signal import (
+    AddCancelled,
+    Added,
+    Cancelled,
+    Closed,
+    Event,
+    Milestone,
+    Moved,
+    Opened,
+    Reduced,
+    Scheduled,
+)
 from ..errors import StateError
 from ..events import subjects
 from ..events.receipt import Receipt
+from ..events.subject import Subject
 from ..ports import StateStore
 from ..stores.versions import read_json
 
@@ -125,9 +137,7 @@ class Unheard:
         for number in range(self._emitted, self.results):
             entry = self._entries.get(number)
             if entry is not None and entry.event is event:
-                milestones = (subjects.partial_profit, subjects.partial_loss)
-                results = (subjects.signal_live, subjects.signal)
-                entry.receipt = Receipt(milestones if isinstance(event, Milestone) else results)
+                entry.receipt = Receipt(_subjects_of(event))
                 self._emitted = number + 1
                 return
 
@@ -193,7 +203,20 @@ class Unheard:
 
 def kept_of(events: Iterable[Event]) -> tuple[Kept, ...]:
     """The results among events: all but those of quiet minutes, refusals and rejections."""
-    return tuple(event for event in events if isinstance(event, Scheduled | Opened | Closed | Cancelled | Milestone))
+    return tuple(event for event in events if isinstance(event, _KEPT))
+
+
+_OF_POSITIONS: Final = (Reduced, Added, AddCancelled, Moved)
+_KEPT: Final = (Scheduled, Opened, Closed, Cancelled, Milestone, *_OF_POSITIONS)
+
+
+def _subjects_of(event: Event) -> tuple[Subject[Any], ...]:
+    """The subjects on which a result is emitted."""
+    if isinstance(event, Milestone):
+        return subjects.partial_profit, subjects.partial_loss
+    if isinstance(event, _OF_POSITIONS):
+        return (subjects.position,)
+    return subjects.signal_live, subjects.signal
 
 
 def _decoded(payload: bytes, key: tuple[str, ...]) -> list[Kept]:

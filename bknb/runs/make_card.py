@@ -44,7 +44,9 @@ def card_of(result: Result) -> Card:
     plan, code = record.plan, record.code or code_of(record.plan)
     outcome = outcome_of(
         [without_new_columns(row) for row in result.rows()],
-        trades=len(result.trades), rejected=len(result.rejected), refused=len(result.refused)
+        trades=len(result.trades),
+        rejected=len(result.rejected),
+        refused=len(result.refused),
     )
     frame = getattr(plan, "frame", None)  # a live run has none
     return Card(
