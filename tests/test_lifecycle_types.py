@@ -12,7 +12,9 @@ from msgspec.structs import replace
 
 from bknb.config import Settings
 from bknb.domain import lifecycle as life
+from bknb.domain.answers import Close
 from bknb.domain.execution import Entry, Minute, execution_model
+from bknb.domain.position_book import PositionOrder, new_book
 from bknb.domain.signal import OpenSignal, ScheduledSignal, Signal
 from bknb.errors import InvalidTransition
 
@@ -20,7 +22,8 @@ HEAD = """
 from typing import assert_never
 from bknb.domain.signal import Active, Cancelled, Closed, Idle, Opened, Scheduled, TickResult
 from bknb.domain.lifecycle import (
-    Answer, Asking, Boundary, DataEnd, Flat, Halt, Holding, Opening, Rules, SkippedMinutes, Verdict, Waiting, step,
+    Answer, Asking, AskingAdds, Boundary, DataEnd, Flat, Halt, Holding, Managed, Opening, Rules, SkippedMinutes, Verdict,
+    Waiting, step,
 )
 """
 MATCH = """
@@ -42,6 +45,10 @@ REFUSED = {
     "flat_boundary": ("def f(s: Flat, b: Boundary, r: Rules) -> None:\n    step(s, b, r)", "call-overload"),
     "opening_close": ("def f(s: Opening) -> object:\n    return s.leaving", "attr-defined"),
     "flat_verdict": ("def f(s: Flat, v: Verdict, r: Rules) -> None:\n    step(s, v, r)", "call-overload"),
+    "flat_managed": ("def f(s: Flat, m: Managed, r: Rules) -> None:\n    step(s, m, r)", "call-overload"),
+    "opening_managed": ("def f(s: Opening, m: Managed, r: Rules) -> None:\n    step(s, m, r)", "call-overload"),
+    "asking_adds_minute": ("def f(s: AskingAdds, m: Managed, r: Rules) -> None:\n    step(s, m, r)", "call-overload"),
+    "flat_book": ("def f(s: Waiting) -> object:\n    return s.book", "attr-defined"),
     "flat_signal": ("def f(s: Flat) -> object:\n    return s.signal", "attr-defined"),
     "closed_percent": ("def f(c: Closed) -> object:\n    return c.percent_tp", "attr-defined"),
     "frozen": ("def f(c: Closed) -> None:\n    c.price_close = 1.0", "misc"),
@@ -52,6 +59,8 @@ ACCEPTED = MATCH.format(last="        case Cancelled():\n            return 0.0"
     "\ndef h(s: Opening, b: Boundary, t: Halt, e: DataEnd, r: Rules) -> None:\n"
     "    step(s, b, r)\n    step(s, t, r)\n    step(s, e, r)\n"
     "\ndef i(s: Holding, a: Answer, b: Boundary, r: Rules) -> None:\n    step(s, a, r)\n    step(s, b, r)\n"
+    "\ndef j(s: Holding | Waiting, m: Managed, a: AskingAdds, v: Verdict, r: Rules) -> None:\n"
+    "    step(a, v, r)\n    if isinstance(s, Holding):\n        step(s, m, r)\n    else:\n        step(s, m, r)\n"
 )
 
 
@@ -81,6 +90,8 @@ WAITS, OPEN = ScheduledSignal(**ROW), OpenSignal(**ROW, pending_at=0)
 CANDLE = Minute(0, 100.0, 100.0, 100.0, 100.0, 100.0)
 HOLDING = life.Holding(signal=OPEN, highest=100.0, lowest=100.0)
 LEAVING = replace(HOLDING, leaving=life.Leaving(reason="time_expired", decided_at=0, not_before=0, price=100.0))
+MANAGED = replace(HOLDING, book=new_book(OPEN, highest=100.0, lowest=100.0))
+ADD = PositionOrder(kind="add", number=1, share=1.0, decided_at=0, not_before=0, price=100.0)
 STATES = [
     life.Flat(last_id="mine"),
     life.Asking(candidate=OPEN, when=0, price=100.0, not_before=0),
@@ -90,19 +101,22 @@ STATES = [
     life.Entering(signal=WAITS, minute=CANDLE, entry=Entry(100.0, at_open=False)),
     HOLDING,
     LEAVING,
+    MANAGED,
+    life.AskingAdds(holding=MANAGED, adds=(ADD,), when=0, price=100.0),
 ]
 ASKED = Signal(position="long", price_take_profit=110.0, price_stop_loss=90.0, minute_estimated_time=5)
 INPUTS = [
     life.Answer(0, 100.0, ASKED), CANDLE, life.Verdict(True), life.SkippedMinutes(100.0, 100.0),  # noqa: FBT003
-    life.Boundary(0, 100.0), life.DataEnd(0, 100.0, 100.0), life.Halt(0, 100.0),
+    life.Managed((Close(),), 100.0, 0, 100.0), life.Boundary(0, 100.0), life.DataEnd(0, 100.0, 100.0), life.Halt(0, 100.0),
 ]  # fmt: skip
 LEGAL = {
     "Flat": {"Answer", "Minute"},
     "Asking": {"Verdict"},
     "Opening": {"Boundary", "Minute", "DataEnd", "Halt"},
-    "Waiting": {"Boundary", "Minute", "DataEnd", "Halt"},
+    "AskingAdds": {"Verdict"},
+    "Waiting": {"Boundary", "Managed", "Minute", "DataEnd", "Halt"},
     "Entering": {"Verdict"},
-    "Holding": {"Answer", "SkippedMinutes", "Boundary", "Minute", "DataEnd"},
+    "Holding": {"Answer", "SkippedMinutes", "Boundary", "Managed", "Minute", "DataEnd"},
 }
 RULES = life.Rules("BTCUSDT", "s", "e", None, "live", execution_model("touch"), Settings())
 
@@ -110,7 +124,8 @@ RULES = life.Rules("BTCUSDT", "s", "e", None, "live", execution_model("touch"), 
 @pytest.mark.parametrize(("state", "given"), list(product(STATES, INPUTS)), ids=lambda value: type(value).__name__)
 def test_an_impossible_step_raises_with_the_events_of_the_signal(state: Any, given: Any) -> None:
     source, came = type(state).__name__, type(given).__name__
-    stays = state is HOLDING and came == "Answer"  # asked only while it leaves
+    stays = state in (HOLDING, MANAGED) and came == "Answer"  # asked only while it leaves
+    stays = stays or (state is LEAVING and came == "Managed")  # and managed only while it does not
     if came in LEGAL[source] and not stays:
         assert life.check(life.step(state, given, RULES).state) == []
         return

@@ -146,6 +146,7 @@ def due(state: State, rules: Rules) -> int:
 
     Examples
     --------
+    >>> from bknb.config import Settings
     >>> from bknb.domain.execution import execution_model
     >>> due(Flat(), Rules("BTCUSDT", "s", "demo", None, "live", execution_model("touch"), Settings())) > 10**15
     True

@@ -8,174 +8,23 @@ target that closes the rest in one candle: the target fills. An add and the stop
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
 from .execution import Exit, Minute
-from .exit_plan import Target
-from .fills import DUST, Fill, FillKind
+from .fill_run import FillRun
 from .levels import (
     StopInForce,
     after_progress,
     costs_of,
     moved_events,
-    sign_of,
     stop_in_force,
     trail_level,
 )
 from .milestones import passed_levels, progress
 from .position_book import PositionBook, PositionOrder, book_timeout
-from .position_money import average_price, cost_percentage, largest_cost, result
-from .signal import Active, AddCancelled, Added, CancelReason, Closed, Event, Milestone, Reduced
-from .states import Flat, Holding, Release, Rules, SkippedMinutes, Step, after_frame, labels, quiet_minute
-
-
-class FillRun:
-    """Fills of one position in one candle, or at one moment, in order.
-
-    Attributes
-    ----------
-    book
-        The book after the fills so far.
-    events
-        Their events.
-    """
-
-    def __init__(self, state: Holding, book: PositionBook, when: int, price: float, rules: Rules) -> None:
-        self.state, self.book, self.rules = state, book, rules
-        self.when, self.price = when, price
-        self.sign = sign_of(state.signal.position)
-        self.events: list[Event] = []
-
-    def fill(
-        self, kind: FillKind, share: float, price: float, *, number: int, reason: str = "", rested: bool = False,
-        note: str = "",
-    ) -> Fill:  # fmt: skip
-        """Add a fill to the book; extremes up to it belong to the size before."""
-        book = self.book
-        best, worst = self._extremes(price)
-        made = Fill(
-            number=number, kind=kind, at=self.when, share=share, price=price, reason=reason, rested=rested, note=note
-        )
-        left = book.left + share if made.enters else book.left - share
-        self.book = msgspec.structs.replace(
-            book, fills=(*book.fills, made), left=left, best=best, worst=worst, phase_high=price, phase_low=price
-        )
-        return made
-
-    def _extremes(self, price: float) -> tuple[float, float]:
-        """The best and the worst net result of the position so far, in percent, with ``price`` seen."""
-        book, settings, position = self.book, self.rules.settings, self.state.signal.position
-        slippage, fee = settings.percent_slippage, settings.percent_fee
-        nets = [
-            result(position, book.fills, slippage=slippage, fee=fee, rest=book.left, price=seen).pnl_percentage
-            for seen in (max(book.phase_high, price), min(book.phase_low, price))
-        ]
-        best, worst = max(nets), min(nets)
-        return (
-            best if book.best is None else max(best, book.best),
-            worst if book.worst is None else min(worst, book.worst),
-        )
-
-    def next_number(self) -> int:
-        """The number of the next order."""
-        number = self.book.number
-        self.book = msgspec.structs.replace(self.book, number=number + 1)
-        return number
-
-    def add(self, order: PositionOrder, price: float, *, rested: bool) -> None:
-        """Fill an add."""
-        made = self.fill("add", order.share, price, number=order.number, rested=rested, note=order.note)
-        self._without(order)
-        self.events.append(
-            Added(
-                **labels(self.rules),
-                when=self.when,
-                price=self.price,
-                signal=self.state.signal,
-                fill=made,
-                size=self.book.left,
-                average_price=average_price(self.book.fills),
-            )
-        )
-
-    def reduce(self, share: float, price: float, *, number: int, reason: str, rested: bool, note: str = "") -> None:
-        """Close a part that leaves something open."""
-        made = self.fill("reduce", share, price, number=number, reason=reason, rested=rested, note=note)
-        self.events.append(
-            Reduced(
-                **labels(self.rules),
-                when=self.when,
-                price=self.price,
-                signal=self.state.signal,
-                fill=made,
-                size=self.book.left,
-            )
-        )
-
-    def reduce_orders(self, price: float, not_after: int) -> Exit | None:
-        """Fill the parts that were ordered to be closed; the exit when nothing would be left."""
-        for order in self.book.orders:
-            if order.kind != "reduce" or order.not_before > not_after:
-                continue
-            self._without(order)
-            if order.share >= self.book.left - DUST:
-                return Exit(order.reason, price, ambiguous=False)
-            self.reduce(order.share, price, number=order.number, reason=order.reason, rested=False, note=order.note)
-        return None
-
-    def _without(self, order: PositionOrder) -> None:
-        orders = tuple(other for other in self.book.orders if other.number != order.number)
-        self.book = msgspec.structs.replace(self.book, orders=orders)
-
-    def take(self, targets: Iterable[Target], price: float | None, *, rested: bool) -> float | None:
-        """Fill targets at their prices, or at ``price``; returns the price of the one that closes all that is left."""
-        for target in targets:
-            at = target.price if price is None else price
-            if target.share is None or target.share >= self.book.left - DUST:
-                return at
-            number = self.next_number()
-            left = tuple(other for other in self.book.targets if other is not target)
-            self.book = msgspec.structs.replace(self.book, targets=left)
-            self.reduce(target.share, at, number=number, reason="take_profit", rested=rested)
-        return None
-
-    def close(self, end: Exit, *, rested: bool = False, note: str = "") -> Step:
-        """The end of the position: all that is left is closed."""
-        signal, settings, rules = self.state.signal, self.rules.settings, self.rules
-        best, worst = self._extremes(end.price)
-        share, number = self.book.left, self.next_number()
-        self.fill("exit", share, end.price, number=number, reason=end.reason, rested=rested, note=note)
-        fills, slippage = self.book.fills, settings.percent_slippage
-        pnl = result(signal.position, fills, slippage=slippage, fee=settings.percent_fee)
-        parts: dict[str, Any] = {}
-        if len(fills) > 2:
-            parts = {
-                "average_price": average_price(fills),
-                "cost_percentage": cost_percentage(signal.position, fills, pnl.pnl_percentage, slippage=slippage),
-                "largest_cost": largest_cost(fills),
-            }
-        closed = Closed(
-            **labels(rules),
-            when=self.when,
-            price=self.price,
-            signal=signal,
-            close_reason=end.reason,
-            closed_at=self.when,
-            price_close=end.price,
-            pnl=pnl,
-            peak_percentage=best,
-            trough_percentage=worst,
-            ambiguous=end.ambiguous or self.state.in_doubt,
-            fills=fills,
-            ambiguous_trails=self.book.ambiguous_trails,
-            not_taken=self.book.not_taken,
-            note=note,
-            **parts,
-        )
-        release = () if rules.risk is None else (Release(signal.id),)
-        return Step(Flat(last_id=signal.id), (*self.events, closed), release)
+from .signal import Active, AddCancelled, CancelReason, Event, Milestone
+from .states import Holding, Rules, SkippedMinutes, Step, after_frame, labels, quiet_minute
 
 
 def close_managed(state: Holding, book: PositionBook, minute: Minute, end: Exit, rules: Rules) -> Step:

@@ -17,9 +17,10 @@ from .answers import Answer as ManageAnswer
 from .entries import answered, cancel, refusal
 from .execution import Exit
 from .exit_rules import is_positive
+from .fill_run import FillRun
 from .fills import DUST
 from .levels import moved_events, sign_of, stop_in_force, stop_on_grid
-from .managed_minute import FillRun, without_adds
+from .managed_minute import without_adds
 from .moves import moved_book
 from .position_book import PositionBook, PositionOrder, new_book
 from .position_money import average_price

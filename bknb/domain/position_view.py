@@ -58,6 +58,12 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
         Orders that no candle has filled: parts to close and adds; the signal itself while it waits.
     memo : mapping
         The values the signal, or the last ``Move``, brought; a new one each time.
+
+    Examples
+    --------
+    >>> def manage(position: HeldPosition) -> object:
+    ...     if position.percent > 2 and position.size == 1:
+    ...         return [Reduce(0.5), Move(price_stop_loss=position.average_price)]
     """
 
     id: str

@@ -315,6 +315,7 @@ def signal_id(rules: Rules, when: int) -> str:
 
     Examples
     --------
+    >>> from bknb.config import Settings
     >>> from bknb.domain.execution import execution_model
     >>> signal_id(Rules("BTCUSDT", "sma", "demo", None, "live", execution_model("touch"), Settings()), 0)
     'sma-BTCUSDT-19700101T0000'

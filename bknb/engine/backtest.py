@@ -31,7 +31,8 @@ from .records import Records
 from .registry import Strategy
 from .risk_book import RiskBook
 from .run_candles import run_minutes
-from .strategy_loop import StrategyLoop, time_limited
+from .strategy_loop import StrategyLoop
+from .time_limit import time_limited
 from .vectorised import LookedUp, first_row, rows_begin, signal_rows, unsteady_rows
 
 _REPORTS: Final = 200  # progress is emitted this often in a run

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..domain.answers import read_answers
@@ -40,28 +39,13 @@ from ..events import messages, subjects
 from ..market.strategy_context import Context, current
 from ..user_code import where_it_failed
 from .call_by_name import Manage
+from .callback_names import callback_names
 from .records import Failure, FailureKind, Records
 from .registry import Strategy
 from .risk_book import RiskBook
 
 if TYPE_CHECKING:
     from ..market.window import Window
-
-_CALLBACK_OF = {
-    "Idle": "on_idle",
-    "Scheduled": "on_schedule",
-    "Opened": "on_open",
-    "Active": "on_active",
-    "Closed": "on_close",
-    "Cancelled": "on_cancel",
-    "Rejected": "on_reject",
-    "Reduced": "on_reduce",
-    "Added": "on_add",
-    "Moved": "on_move",
-}
-
-
-_OF_POSITIONS = (Reduced, Added, AddCancelled, Moved)
 
 
 class _About(NamedTuple):
@@ -372,12 +356,7 @@ class StrategyLoop:
 
     async def call_back(self, event: Event) -> None:
         """Call the strategy's callbacks for an event; what they raise is counted."""
-        names = [_CALLBACK_OF.get(type(event).__name__, "")]
-        if isinstance(event, Milestone):
-            names = [f"on_partial_{event.side}"]
-        elif not isinstance(event, (Rejected, RiskRefused, *_OF_POSITIONS)):
-            names.append("on_tick")
-        for name in names:
+        for name in callback_names(event):
             function = self.strategy.callbacks.get(name)
             if function is None:
                 continue
@@ -408,32 +387,3 @@ class StrategyLoop:
 def _step(state: State, given: Input, rules: Rules) -> Step:
     """``step`` for a state and an input that are known only at run time; it refuses what is not a transition."""
     return step(state, given, rules)  # type: ignore[arg-type]
-
-
-@asynccontextmanager
-async def time_limited(loop: StrategyLoop, limit_seconds: float) -> AsyncIterator[None]:
-    """A context in which questions that exceed the time limit are cancelled; it costs nothing per question.
-
-    Only a strategy that awaits can be cancelled; one that computes without end blocks its thread.
-    """
-    guard = asyncio.create_task(_cancel_overdue(loop, limit_seconds))
-    try:
-        yield
-    finally:
-        guard.cancel()
-        with suppress(asyncio.CancelledError):
-            await guard
-
-
-async def _cancel_overdue(loop: StrategyLoop, limit_seconds: float) -> None:
-    """Cancel a question that is still the same after the limit; looks eight times per limit."""
-    seen, looks = -1, 0
-    while True:
-        await asyncio.sleep(limit_seconds / 8)
-        if loop.thinking != seen:
-            seen, looks = loop.thinking, 0
-            continue
-        looks += 1
-        if looks >= 8 and seen % 2:  # odd: in the middle of a question
-            loop.abandon()
-            seen, looks = -1, 0

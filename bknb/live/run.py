@@ -24,7 +24,8 @@ from ..domain.signal import Cancelled, Closed, Event, OpenSignal
 from ..engine.lookup import get_risk
 from ..engine.records import FailureKind, Records, error_text
 from ..engine.registry import Exchange, Strategy
-from ..engine.strategy_loop import StrategyLoop, time_limited
+from ..engine.strategy_loop import StrategyLoop
+from ..engine.time_limit import time_limited
 from ..errors import BrokerError, NotEnoughData, StateError
 from ..events import messages, subjects
 from ..events.listen import adrain

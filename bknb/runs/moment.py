@@ -77,7 +77,7 @@ class Asked:
     >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
     >>> asked = result.at("2024-01-01 12:00").ask(lambda price: {"position": "up"})
     >>> asked.accepted, [reason.code for reason in asked.reasons]
-    (False, ['shape'])
+    (False, ['position'])
     """
 
     when_ms: int
