@@ -7,7 +7,7 @@ costs at the exit, as the results of the trades have it, so after the last exit 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,6 +19,7 @@ from .compounding import equity_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ..domain.fills import Fill
     from ..domain.signal import Closed, OpenSignal
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
@@ -31,11 +32,12 @@ SIDES: Final = {"long": 1.0, "short": -1.0}
 
 
 class StillOpen(NamedTuple):
-    """A position that has no exit yet, with the costs of its entry in percent of the entry value."""
+    """A position that has no exit yet, with the costs of each side in percent, and the parts of it that were closed."""
 
     signal: OpenSignal
     slippage: float
     fee: float
+    parts: tuple[Fill, ...] = ()
 
     @property
     def side(self) -> float:
@@ -59,6 +61,39 @@ class StillOpen(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Parts:
+    """Parts of positions that were closed before their exits, in order, as columns of shape (m,).
+
+    Attributes
+    ----------
+    position : ndarray of int64
+        Which position each belongs to.
+    closed_ms : ndarray of int64
+        Open time of the bar in which it was closed, UTC milliseconds.
+    share : ndarray of float64
+        How much, as a share of the entry.
+    paid : ndarray of float64
+        What it brought (a long) or cost (a short) with slippage and fee, as a share of the equity that went in.
+    """
+
+    position: Times
+    closed_ms: Times
+    share: Floats
+    paid: Floats
+
+    @staticmethod
+    def of(rows: Sequence[tuple[int, int, float, float]]) -> Parts:
+        """The columns of rows of position, moment (UTC ms), share, and what was paid."""
+        position, closed, share, paid = zip(*rows, strict=True) if rows else ((), (), (), ())
+        return Parts(
+            position=np.array(position, dtype=np.int64),
+            closed_ms=np.array(closed, dtype=np.int64),
+            share=np.array(share, dtype=np.float64),
+            paid=np.array(paid, dtype=np.float64),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Positions:
     """Positions one after the other, oldest first, as columns of shape (n,).
 
@@ -78,6 +113,8 @@ class Positions:
     net, fee, slippage : ndarray of float64
         Result, fees and slippage of the whole position, percent of the equity that went in. While it is open the
         result is 0, and fees and slippage are those of the entry.
+    parts : Parts
+        Parts that were closed before the exit; none of a plain position.
     """
 
     opened_ms: Times
@@ -89,6 +126,7 @@ class Positions:
     net: Floats
     fee: Floats
     slippage: Floats
+    parts: Parts = field(default_factory=lambda: Parts.of(()))
 
     def __len__(self) -> int:
         return len(self.net)
@@ -136,12 +174,39 @@ def positions_of(closed: Sequence[Closed], still_open: StillOpen | None = None) 
         closed_ms=np.fromiter((event.closed_at for event in closed), np.int64, len(closed)),
         side=column(SIDES[event.signal.position] for event in closed),
         price_open=column(event.signal.price_open for event in closed),
-        price_close=column(event.price_close for event in closed),
+        price_close=column(map(_whole_exit, closed)),
         net=column(event.pnl.pnl_percentage for event in closed),
         fee=column(event.pnl.fee_percentage for event in closed),
         slippage=column(event.pnl.slippage_percentage for event in closed),
     )
-    return with_open(ended, still_open)
+    rows = [
+        row
+        for index, event in enumerate(closed)
+        if len(event.fills) > 2
+        for row in _part_rows(index, event.signal, event.fills, ended.entry[index], ended.entry_fee[index])
+    ]
+    return with_open(replace(ended, parts=Parts.of(rows)) if rows else ended, still_open)
+
+
+def _whole_exit(event: Closed) -> float:
+    """The price at which all of a position would have had to leave at once for its gross result; quote currency."""
+    if len(event.fills) <= 2:
+        return event.price_close
+    side = SIDES[event.signal.position]
+    return event.signal.price_open * (1 + side * event.pnl.gross_percentage / _PERCENT)
+
+
+def _part_rows(
+    index: int, signal: OpenSignal, fills: Sequence[Fill], entry: float, fee: float
+) -> list[tuple[int, int, float, float]]:
+    """Rows of ``Parts`` of one position; ``entry`` is the entry with its slippage, ``fee`` a fraction."""
+    side = SIDES[signal.position]
+    slippage = side * (entry / signal.price_open - 1)
+    return [
+        (index, fill.at, fill.share, fill.share * fill.price * (1 - side * slippage) / entry * (1 - side * fee))
+        for fill in fills
+        if fill.kind == "reduce"
+    ]
 
 
 def with_open(ended: Positions, still_open: StillOpen | None) -> Positions:
@@ -158,6 +223,21 @@ def with_open(ended: Positions, still_open: StillOpen | None) -> Positions:
         net=np.append(ended.net, 0.0),
         fee=np.append(ended.fee, still_open.fee),
         slippage=np.append(ended.slippage, still_open.entry_slippage),
+        parts=_with_parts(ended, still_open),
+    )
+
+
+def _with_parts(ended: Positions, still_open: StillOpen) -> Parts:
+    if not still_open.parts:
+        return ended.parts
+    fee = still_open.fee / _PERCENT
+    rows = Parts.of(_part_rows(len(ended), still_open.signal, still_open.parts, still_open.entry, fee))
+    before = ended.parts
+    return Parts(
+        position=np.concatenate((before.position, rows.position)),
+        closed_ms=np.concatenate((before.closed_ms, rows.closed_ms)),
+        share=np.concatenate((before.share, rows.share)),
+        paid=np.concatenate((before.paid, rows.paid)),
     )
 
 
@@ -226,7 +306,13 @@ def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end:
     last = np.where(is_open, count, np.searchsorted(times, booked))
     # What was opened at the end has no mark behind its entry: its exit is booked at the end all the same.
     first = np.minimum(np.searchsorted(times, positions.opened_ms, side="right"), last)
-    bounds = np.minimum(np.maximum.accumulate(np.stack((first, last), axis=1).ravel()), count)
+    bounds = np.stack((first, last), axis=1).ravel()
+    parts = positions.parts
+    at_part = 2 * parts.position + 1  # where each part stands among the bounds of all
+    booked_parts = np.minimum(parts.closed_ms + MINUTE_MS, end)
+    bounds = np.insert(bounds, at_part, np.searchsorted(times, booked_parts))
+    bounds = np.minimum(np.maximum.accumulate(bounds), count)
+    at_exit = 2 * np.arange(len(positions)) + 1 + np.searchsorted(parts.position, np.arange(len(positions)), "right")
     level = np.concatenate(([1.0], equity_path(positions.net)))
     put_in, after = level[:-1], level[1:]
     slope = positions.side / positions.entry
@@ -236,8 +322,10 @@ def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end:
     bases[::2], bases[1::2] = level, put_in * fixed
     slopes = np.zeros(2 * len(positions) + 1)
     slopes[1::2] = put_in * slope
+    if len(parts.position):
+        bases, slopes = _with_segments(positions, bases, slopes, put_in, fixed, slope)
     equity = np.repeat(bases, lengths) + np.repeat(slopes, lengths) * prices
-    exits = np.minimum(bounds[1::2], count - 1)
+    exits = np.minimum(bounds[at_exit], count - 1)
     blown = bool((equity <= 0).any() or (level <= 0).any())
     if blown:
         at = int(np.argmax(equity <= 0)) if (equity <= 0).any() else count
@@ -253,6 +341,25 @@ def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end:
         put_in=put_in,
         after=after,
         blown=blown,
+    )
+
+
+def _with_segments(
+    positions: Positions, bases: Floats, slopes: Floats, put_in: Floats, fixed: Floats, slope: Floats
+) -> tuple[Floats, Floats]:
+    """Bases and slopes with a segment for each part, which begins when the part was closed."""
+    parts = positions.parts
+    which = parts.position
+    starts = np.searchsorted(which, which)  # where the parts of the same position begin
+    paid, share = (
+        np.concatenate(([0.0], np.cumsum(column))) for column in (positions.side[which] * parts.paid, parts.share)
+    )
+    so_far = paid[1:] - paid[starts]
+    left = 1 - (share[1:] - share[starts])
+    places = 2 * which + 2  # behind the segment before it
+    return (
+        np.insert(bases, places, put_in[which] * (fixed[which] + so_far)),
+        np.insert(slopes, places, put_in[which] * slope[which] * left),
     )
 
 

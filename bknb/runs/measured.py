@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..domain.interval import DAY_MS
-from ..domain.signal import Opened
+from ..domain.signal import Added, Opened, Reduced
+from ..errors import DataError
 from ..market.sessions import sessions_of
 from ..metrics.account import Account, daily_marks
+from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
 from ..metrics.run_account import Terms, account_of, cut_off, mark_run
 
@@ -37,16 +39,44 @@ class Measured:
     open_days: frozenset[int] | None = None
 
 
+ADDS: Final = "adds need a capital"
+"""Why a run in which a position was added to has no equity."""
+
+
+def _added(record: RunRecord) -> bool:
+    """Whether a position of a run was added to, one that is still open included."""
+    records = record.records
+    return any(isinstance(event, Added) for event in records.positions) or any(
+        fill.kind == "add" for event in records.closed for fill in event.fills
+    )
+
+
 def positions_of_run(record: RunRecord) -> Positions:
-    """The positions of a run, with one that is still open."""
+    """The positions of a run, with one that is still open.
+
+    Raises
+    ------
+    DataError
+        When a position was added to.
+    """
     closed = record.records.closed
     ended = {event.signal.id for event in closed}
+    if _added(record):
+        raise DataError(
+            f"{ADDS}: how much an add weighs depends on how much money there is\n"
+            "result.trades and result.fills say what each position brought"
+        )
     still_open = None
     for event in reversed(record.records.events):
         if isinstance(event, Opened):
             if event.signal.id not in ended:
                 settings = record.plan.settings
-                still_open = StillOpen(event.signal, settings.percent_slippage, settings.percent_fee)
+                parts = tuple(
+                    part.fill
+                    for part in record.records.positions
+                    if isinstance(part, Reduced) and part.signal.id == event.signal.id
+                )
+                still_open = StillOpen(event.signal, settings.percent_slippage, settings.percent_fee, parts)
             break
     return positions_of(closed, still_open)
 
@@ -80,6 +110,10 @@ def measure(record: RunRecord) -> Measured:
     if record.measured is not None:
         return record.measured
     candles, terms = record.minutes, terms_of(record)
+    if _added(record):
+        counts = {"positions": len(record.records.closed), "cut_off": len(cut_off(record.records.closed))}
+        account = Account(dict.fromkeys(ACCOUNT_DEFINITIONS) | counts, dict.fromkeys(ACCOUNT_DEFINITIONS, ADDS))
+        return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)
     still_open = len(positions) - len(record.records.closed)
     marked = mark_run(positions, candles.timestamp, candles.close, terms)
