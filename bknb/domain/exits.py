@@ -153,17 +153,22 @@ def due(state: State, rules: Rules) -> int:
     """
     if not rules.model.fills_at_open:
         return NEVER
-    frame_end = NEVER if rules.frame_last is None else rules.frame_last
-    match state:
-        case Holding(leaving=None, book=None, signal=signal):
-            return min(frame_end, _deadline(signal))
-        case Holding(leaving=None, book=book):
-            assert book is not None  # the case above  # noqa: S101
-            return min(frame_end, deadline_of(state), book_timeout(book))
-        case Opening(signal=signal) | Waiting(signal=signal):
-            return min(frame_end, timeout_of(signal, rules))
-        case _:
+    if isinstance(state, Holding):
+        if state.leaving is not None:
             return NEVER
+        minutes = state.signal.minute_estimated_time
+        if state.book is not None:
+            moment = min(deadline_of(state), book_timeout(state.book))
+        elif minutes is None:
+            moment = NEVER
+        else:
+            moment = state.signal.pending_at + minutes * MINUTE_MS
+    elif isinstance(state, Opening | Waiting):
+        moment = timeout_of(state.signal, rules)
+    else:
+        return NEVER
+    last = rules.frame_last
+    return moment if last is None or moment < last else last
 
 
 def holding_boundary(state: Holding, given: Boundary, rules: Rules) -> Step:

@@ -210,7 +210,8 @@ class MinuteWalk:
             if stopping() and isinstance(loop.state, Waiting):
                 await loop.take(Halt(self.time_of(min(index, self.count - 1)), self._price_before(index)))
                 break
-            due, manage_at = loop.due, self._manage_at(index)
+            due = loop.due
+            manage_at = None if self._managing is None else self._manage_at(self._managing, index)
             stop = self._stop(due) if manage_at is None else min(self._stop(due), self.index_at(manage_at))
             target = index if self._every_minute else self._next(index, stop)
             if target > index and isinstance(loop.state, Holding):
@@ -258,13 +259,13 @@ class MinuteWalk:
     def _close_before(self, index: int) -> float:
         return float(self._prices[3, max(index - 1, 0)])
 
-    def _manage_at(self, index: int) -> int | None:
+    def _manage_at(self, managing: Questions, index: int) -> int | None:
         """The next moment (UTC ms), not before the minute ``index``, at which the strategy manages what it has."""
         loop = self._loop
-        if self._managing is None or (known := loop.known_at) is None:
+        if (known := loop.known_at) is None:
             return None
         now = self.time_of(index) if index < self.count else self.time_of(self.count - 1) + MINUTE_MS
-        when = self._managing.next(after=now - 1, asked=max(loop.last_managed, known - 1))
+        when = managing.next(after=now - 1, asked=max(loop.last_managed, known - 1))
         rules = loop.rules
         if when is None or rules.frame_last is None:
             return when

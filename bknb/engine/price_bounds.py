@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from ..domain.levels import level_at, sign_of, stop_in_force
 from ..domain.lifecycle import Holding
@@ -17,13 +17,8 @@ _EARLY: Final = (
 )
 
 
-class Bounds(NamedTuple):
-    """Prices (quote currency): a high at or above, a low at or below, an average price at or beyond."""
-
-    above: float
-    below: float
-    price_above: float
-    price_below: float
+Bounds: TypeAlias = tuple[float, float, float, float]
+"""Prices (quote currency): a high at or above, a low at or below, an average price at or above, one at or below."""
 
 
 def entry_bounds(signal: ScheduledSignal, *, average: bool) -> Bounds:
@@ -33,10 +28,10 @@ def entry_bounds(signal: ScheduledSignal, *, average: bool) -> Bounds:
         if stop is None:
             stop = -NEVER if long else NEVER
         above, below = max(level, stop), min(level, stop)
-        return Bounds(NEVER, -NEVER, above, below) if average else Bounds(above, below, NEVER, -NEVER)
+        return (NEVER, -NEVER, above, below) if average else (above, below, NEVER, -NEVER)
     # The stop lies beyond a limit, so the limit is reached first or in the same minute.
     above, below = (NEVER, level) if long else (level, -NEVER)
-    return Bounds(above, below, NEVER, -NEVER)
+    return (above, below, NEVER, -NEVER)
 
 
 def exit_bounds(state: Holding, *, average: bool) -> Bounds:
@@ -54,8 +49,8 @@ def exit_bounds(state: Holding, *, average: bool) -> Bounds:
     upper, lower = (profit, loss) if target > entry else (loss, profit)
     top, bottom = max(target, stop), min(target, stop)
     if average:
-        return Bounds(NEVER, -NEVER, min(upper, top), max(lower, bottom))
-    return Bounds(top, bottom, upper, lower)
+        return (NEVER, -NEVER, min(upper, top), max(lower, bottom))
+    return (top, bottom, upper, lower)
 
 
 def managed_bounds(state: Holding, book: PositionBook, *, average: bool, tick: float | None) -> Bounds:
@@ -81,8 +76,8 @@ def managed_bounds(state: Holding, book: PositionBook, *, average: bool, tick: f
         down, loss = -NEVER, max(down, loss)
     down = max(down, add)
     if sign > 0:
-        return Bounds(up, down, profit, loss)
-    return Bounds(-down, -up, -loss, -profit)
+        return (up, down, profit, loss)
+    return (-down, -up, -loss, -profit)
 
 
 def _next_milestone(entry: float, level: float | None, passed: int, sign: int) -> float:
