@@ -39,7 +39,7 @@ class Row:
     signal: bknb.Signal
     candles: Mapping[int, Candle] = field(default_factory=dict)
     answers: Mapping[int, Any] = field(default_factory=dict)
-    lines: Sequence[str] = ()
+    lines: Sequence[str] | None = ()
     touch: Sequence[str] | None = None
     vwap: Sequence[str] | None = None
     end: int = 30
@@ -65,7 +65,7 @@ class Row:
             signal=flipped(self.signal),
             candles={k: (200 - o, 200 - low, 200 - high, 200 - c) for k, (o, high, low, c) in self.candles.items()},
             answers={k: flipped(answer) for k, answer in self.answers.items()},
-            lines=[_flip(text) for text in self.lines],
+            lines=None if self.lines is None else [_flip(text) for text in self.lines],
             touch=None if self.touch is None else [_flip(text) for text in self.touch],
             vwap=None if self.vwap is None else [_flip(text) for text in self.vwap],
         )

@@ -1,4 +1,4 @@
-"""A live run whose positions are managed, killed wherever its disk changes; run as a script: ``managed_life.py FOLDER``.
+"""A live run whose positions are managed, killed wherever its disk changes: ``managed_life.py FOLDER``.
 
 It plays the run once undisturbed. Then, for the changes of the disk one after the other: a process is killed there,
 another goes on to the end, and its positions and fills, and what its listener received, are compared. It prints one
@@ -85,7 +85,7 @@ def main(root: Path) -> None:
         if found != wanted:
             wrong.append(f"{at}: {'ended' if found[0] != wanted[0] else 'received'}")
     fills = sum(len(event["fills"]) for event in json.loads(wanted[0]))
-    print(json.dumps({"wrong": wrong, "killed": killed, "fills": fills, "received": len(wanted[1])}))
+    print(json.dumps({"wrong": wrong, "killed": killed, "fills": fills, "received": len(wanted[1])}))  # noqa: T201
 
 
 if __name__ == "__main__":

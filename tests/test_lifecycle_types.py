@@ -22,8 +22,8 @@ HEAD = """
 from typing import assert_never
 from bknb.domain.signal import Active, Cancelled, Closed, Idle, Opened, Scheduled, TickResult
 from bknb.domain.lifecycle import (
-    Answer, Asking, AskingAdds, Boundary, DataEnd, Flat, Halt, Holding, Managed, Opening, Rules, SkippedMinutes, Verdict,
-    Waiting, step,
+    Answer, Asking, AskingAdds, Boundary, DataEnd, Flat, Halt, Holding, Managed, Opening, Rules, SkippedMinutes,
+    Verdict, Waiting, step,
 )
 """
 MATCH = """
@@ -107,7 +107,8 @@ STATES = [
 ASKED = Signal(position="long", price_take_profit=110.0, price_stop_loss=90.0, minute_estimated_time=5)
 INPUTS = [
     life.Answer(0, 100.0, ASKED), CANDLE, life.Verdict(True), life.SkippedMinutes(100.0, 100.0),  # noqa: FBT003
-    life.Managed((Close(),), 100.0, 0, 100.0), life.Boundary(0, 100.0), life.DataEnd(0, 100.0, 100.0), life.Halt(0, 100.0),
+    life.Managed((Close(),), 100.0, 0, 100.0), life.Boundary(0, 100.0), life.DataEnd(0, 100.0, 100.0),
+    life.Halt(0, 100.0),
 ]  # fmt: skip
 LEGAL = {
     "Flat": {"Answer", "Minute"},

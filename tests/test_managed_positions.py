@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from managed import Row, play
-from scenarios import Candle
+from scenarios import ORIGIN, Candle
 
 import bknb
 from bknb import Add, Breakeven, Cancel, Close, Move, Reduce, Trailing
@@ -102,7 +103,8 @@ DECLARED = [
     Row("a candle without volume reaches no level", long(95, HALVES), {3: (100, 109, 90, 100)}, volume={3: 0.0},
         lines=[IN, END], touch=[IN, f"{HALF4} @m3, 0.5 left", f"{LEFT8} @m3 ambiguous"]),
     # trailing stops
-    Row("a trail from the start", long(trailing=BY2), {3: (100, 100, 97, 97)}, lines=[IN, "closed trailing_stop 98 @m3"]),
+    Row("a trail from the start", long(trailing=BY2), {3: (100, 100, 97, 97)}, lines=[IN,
+        "closed trailing_stop 98 @m3"]),
     Row("a trail is in force on the candle of the entry", long(trailing=BY2), {0: (100, 100, 97, 97)},
         lines=[IN, "closed trailing_stop 98 @m0"]),
     Row("a trail follows the high of the candle before", long(trailing=BY2),
@@ -161,7 +163,8 @@ DECLARED = [
     Row("break-even and the stop on one level: the declared", long(99.99, breakeven=Breakeven(after=3, plus="")),
         {3: (102, 104, 102, 103), 4: (103, 103, 99, 99)}, lines=[IN, "moved breakeven to 100 @m3",
         "closed breakeven 100 @m4"]),
-    Row("break-even, then the target", long(90, 106, breakeven=EVEN), {3: (102, 104, 102, 104), 4: (104, 107, 104, 104)},
+    Row("break-even, then the target", long(90, 106, breakeven=EVEN), {3: (102, 104, 102, 104), 4: (104, 107, 104,
+        104)},
         lines=[IN, "moved breakeven to 100 @m3", "closed take_profit 106 @m4"]),
 ]  # fmt: skip
 
@@ -173,10 +176,12 @@ ANSWERED = [
         lines=[IN, "closed strategy 102 @m4"]),
     Row("close waits for volume", NOTHING, {4: (102, 103, 101, 102), 5: (103, 103, 103, 103)}, {4: Close()},
         volume={4: 0.0}, lines=[IN, "closed strategy 103 @m5"], touch=[IN, "closed strategy 102 @m4"]),
-    Row("a level of the candle before comes first", long(95), {3: DOWN}, {4: Close()}, lines=[IN, "closed stop_loss 95 @m3"]),
+    Row("a level of the candle before comes first", long(95), {3: DOWN}, {4: Close()}, lines=[IN,
+        "closed stop_loss 95 @m3"]),
     Row("close meets an open beyond the stop", long(95), {4: (93, 93, 93, 93)}, {4: Close()},
         lines=[IN, "closed strategy 93 @m4"]),
-    Row("the deadline comes before manage", long(minutes=4), {}, {4: Close()}, lines=[IN, "closed time_expired 100 @m4"]),
+    Row("the deadline comes before manage", long(minutes=4), {}, {4: Close()}, lines=[IN,
+        "closed time_expired 100 @m4"]),
     Row("the frame end comes before manage", NOTHING, {}, {5: Close()}, end=5, lines=[IN, "closed frame_end 100 @m5"]),
     Row("close too late", long(95), {3: DOWN}, {5: Close()}, lines=[IN, "closed stop_loss 95 @m3"]),
     Row("close at the first moment", NOTHING, {}, {1: Close()}, lines=[IN, "closed strategy 100 @m1"]),
@@ -217,7 +222,8 @@ ANSWERED = [
     Row("add nothing", NOTHING, {}, {4: Add(0)}, lines=[IN, "rejected add_share @m4", END]),
     Row("more adds than the settings allow", NOTHING, {}, {4: Add(1), 5: Add(1)}, settings={"max_adds": 1},
         lines=[IN, "added 1 at 100 @m4, 2 held", "rejected add_limit @m5", END]),
-    Row("no adds at all", NOTHING, {}, {4: Add(1)}, settings={"max_adds": 0}, lines=[IN, "rejected add_limit @m4", END]),
+    Row("no adds at all", NOTHING, {}, {4: Add(1)}, settings={"max_adds": 0}, lines=[IN, "rejected add_limit @m4",
+        END]),
     Row("add, then the stop in one candle", long(95), {4: (100, 100, 94, 94)}, {4: Add(1)},
         lines=[IN, "added 1 at 100 @m4, 2 held", "closed stop_loss 95 @m4"]),
     Row("add at an open beyond the stop", long(95), {4: (93, 93, 93, 93)}, {4: Add(1)},
@@ -248,7 +254,8 @@ ANSWERED = [
         lines=[IN, "added 0.5 at 98 @m6, 1.5 held", "added 0.25 at 96 @m6, 1.75 held", END]),
     Row("resting adds on the way to the stop", long(95), {6: (100, 100, 94, 100)},
         {4: [Add(1, price_open=98.0)]}, lines=[IN, "added 1 at 98 @m6, 2 held", "closed stop_loss 95 @m6"]),
-    Row("a resting add behind the stop", long(95), {}, {4: Add(1, price_open=94.0)}, lines=[IN, "rejected add_stop @m4", END]),
+    Row("a resting add behind the stop", long(95), {}, {4: Add(1, price_open=94.0)}, lines=[IN,
+        "rejected add_stop @m4", END]),
     Row("an add and the target in one candle", long(90, 105), {6: (100, 106, 97, 100)}, {4: Add(1, price_open=98.0)},
         lines=[IN, "closed take_profit 105 @m6 ambiguous"]),
     Row("an add and a level of a ladder in one candle", long(90, LADDER), {6: (100, 105, 97, 100)},
@@ -271,7 +278,8 @@ ANSWERED = [
     # Move
     Row("move the stop", long(90), {6: (100, 100, 97, 100)}, {4: Move(price_stop_loss=98.0)},
         lines=[IN, "moved strategy to 98 @m4", "closed stop_loss 98 @m6"]),
-    Row("a moved stop is in force on the next candle", long(90), {4: (100, 100, 97, 100)}, {4: Move(price_stop_loss=98.0)},
+    Row("a moved stop is in force on the next candle", long(90), {4: (100, 100, 97, 100)},
+        {4: Move(price_stop_loss=98.0)},
         lines=[IN, "moved strategy to 98 @m4", "closed stop_loss 98 @m4"]),
     Row("a move that comes too late", long(90), {3: (100, 100, 89, 100)}, {4: Move(price_stop_loss=95.0)},
         lines=[IN, "closed stop_loss 90 @m3"]),
@@ -319,12 +327,14 @@ ANSWERED = [
         lines=[IN, "moved strategy to 90 @m4", "moved breakeven to 100 @m6", "closed breakeven 100 @m7"]),
     Row("a move that moves nothing", long(90), {}, {4: Move(price_stop_loss=90.0)}, lines=[IN, END]),
     # reverse
-    Row("reverse", long(90), {4: (102, 102, 102, 102)}, {4: [Close(), bknb.Signal(position="short", price_stop_loss=110.0)]},
+    Row("reverse", long(90), {4: (102, 102, 102, 102)}, {4: [Close(), bknb.Signal(position="short",
+        price_stop_loss=110.0)]},
         lines=[IN, "closed strategy 102 @m4", "opened 102 @m4", END]),
     Row("a reverse that is not valid: the close stands", long(90), {},
         {4: [Close(), bknb.Signal(position="short", price_stop_loss=90.0)]},
         lines=[IN, "rejected stop_loss_side, stopped_at_once @m4", CLOSED4]),
-    Row("a signal alone", long(90), {}, {4: bknb.Signal(position="short")}, lines=[IN, "rejected signal_alone @m4", END]),
+    Row("a signal alone", long(90), {}, {4: bknb.Signal(position="short")}, lines=[IN, "rejected signal_alone @m4",
+        END]),
     Row("close and open the same side again", long(90), {}, {4: [Close(), bknb.Signal(position="long")]},
         lines=[IN, CLOSED4, IN.replace("m0", "m4"), END]),
     Row("reverse into a limit", long(90), {6: (100, 104, 100, 100)},
@@ -353,7 +363,89 @@ ANSWERED = [
         lines=["scheduled 96 @m0", "rejected signal_alone @m4", "cancelled frame_end @m30"]),
 ]  # fmt: skip
 
-ROWS = DECLARED + ANSWERED
+
+def no_adds(request: bknb.RiskRequest) -> bool:
+    "no adds"
+    return request.add == 0
+
+
+def one_small_add(request: bknb.RiskRequest) -> bool:
+    "adds of at most a half"
+    return request.add <= 0.5
+
+
+def nobody_short(request: bknb.RiskRequest) -> bool:
+    "one side"
+    return request.signal.scheduled_at == request.when == ORIGIN or request.add > 0
+
+
+def one_place(request: bknb.RiskRequest) -> bool:
+    "one place"
+    return request.open_position_count == 0
+
+
+SHORT = bknb.Signal(position="short", price_stop_loss=110.0)
+ASKED = [
+    Row("an add that risk refuses", NOTHING, {}, {4: Add(1)}, risk=no_adds, lines=[IN, "refused no adds @m4", END]),
+    Row("an add that risk allows keeps its place", NOTHING, {}, {4: Add(1)}, risk=one_place,
+        lines=[IN, "added 1 at 100 @m4, 2 held", END]),
+    Row("each add is asked about", NOTHING, {}, {4: [Add(1), Add(0.5)]}, risk=one_small_add,
+        lines=[IN, "refused adds of at most a half @m4", "added 0.5 at 100 @m4, 1.5 held", END]),
+    Row("a refused add leaves the rest of its answer", long(90), {}, {4: [Reduce(0.5), Add(1),
+        Move(price_stop_loss=95.0)]},
+        risk=no_adds, lines=[IN, "moved strategy to 95 @m4", "refused no adds @m4",
+                             "reduced strategy 0.5 at 100 @m4, 0.5 left", END]),
+    Row("a resting add is asked about when it is decided", long(90), {6: (100, 100, 97, 100)},
+        {4: Add(1, price_open=98.0)}, risk=no_adds, lines=[IN, "refused no adds @m4", END]),
+    Row("reverse, its place is free", long(90), {}, {4: [Close(), SHORT]}, risk=one_place,
+        lines=[IN, CLOSED4, "opened 100 @m4", END]),
+    Row("reverse that risk refuses: the close stands", long(90), {}, {4: [Close(), SHORT]}, risk=nobody_short,
+        lines=[IN, "refused one side @m4", CLOSED4]),
+    Row("cancel and another, its place is free", long(90, price_open=96.0), {}, {4: [Cancel(), long(95)]},
+        risk=one_place, lines=["scheduled 96 @m0", "cancelled strategy @m4", "opened 100 @m4", END]),
+    Row("cancel and another that risk refuses", long(90, price_open=96.0), {}, {4: [Cancel(), long(95)]},
+        risk=nobody_short, lines=["scheduled 96 @m0", "cancelled strategy @m4", "refused one side @m4"]),
+]  # fmt: skip
+
+VIN, VEND = "opened 100 @m0", "closed time_expired 100 @m31"
+AVERAGE = [
+    Row("average: a stop", long(95), dict.fromkeys(range(5, 12), (90, 90, 90, 90)), vwap=[VIN,
+        "closed stop_loss 95 @m7"]),
+    Row("average: a ladder", long(90, HALVES), dict.fromkeys(range(5, 12), (110, 110, 110, 110)),
+        vwap=[VIN, f"{HALF4} @m6, 0.5 left", f"{LEFT8} @m8"]),
+    Row("average: what a candle touches is nothing", long(90, HALVES), {5: (100, 120, 100, 100)}, vwap=[VIN, VEND]),
+    Row("average: a trail", long(trailing=BY2), dict.fromkeys(range(5, 10), (110, 110, 110, 110)), vwap=[
+        VIN, "closed trailing_stop 108 @m10"]),
+    Row("average: break-even", long(90, breakeven=EVEN), dict.fromkeys(range(5, 8), (110, 110, 110, 110)), vwap=[
+        VIN, "moved breakeven to 100 @m6", "closed breakeven 100 @m12"]),
+    Row("average: reduce at the average of the moment", NOTHING, {3: (110, 110, 110, 110)}, {4: Reduce(0.5)},
+        vwap=[VIN, "reduced strategy 0.5 at 102 @m4, 0.5 left", VEND]),
+    Row("average: add at the average of the moment", NOTHING, {3: (110, 110, 110, 110)}, {4: Add(1)},
+        vwap=[VIN, "added 1 at 102 @m4, 2 held", VEND]),
+    Row("average: a limit the average has reached", NOTHING, {}, {4: Add(1, price_open=101.0)},
+        vwap=[VIN, "added 1 at 101 @m4, 2 held", VEND]),
+    Row("average: a resting add", NOTHING, {6: (100, 100, 98, 100)}, {4: Add(1, price_open=98.0)},
+        vwap=[VIN, "added 1 at 98 @m6, 2 held", VEND]),
+    Row("average: a resting add that nobody fills", NOTHING, {}, {4: Add(1, price_open=98.0, valid=5)},
+        vwap=[VIN, "taken back timeout @m9", VEND]),
+    Row("average: close", NOTHING, {}, {4: Close()}, vwap=[VIN, CLOSED4]),
+    Row("average: reverse", long(90), {}, {4: [Close(), SHORT]}, vwap=[VIN, CLOSED4, "opened 100 @m4", VEND]),
+    Row("average: a reverse that is not valid", long(90), {}, {4: [Close(), bknb.Signal(position="short",
+        price_stop_loss=90.0)]},
+        vwap=[VIN, CLOSED4, "rejected stop_loss_side, stopped_at_once @m4"]),
+    Row("average: reduce to nothing in two steps", NOTHING, {}, {4: [Reduce(0.5), Reduce(1.0)]},
+        vwap=[VIN, "reduced strategy 0.5 at 100 @m4, 0.5 left", CLOSED4]),
+    Row("average: move", long(90), dict.fromkeys(range(6, 15), (97, 97, 97, 97)), {4: Move(price_stop_loss=98.0)},
+        vwap=[VIN, "moved strategy to 98 @m4", "closed stop_loss 98 @m9"]),
+    Row("average: the deadline", long(minutes=7), {}, vwap=[VIN, "closed time_expired 100 @m7"]),
+    Row("average: an add that risk refuses", NOTHING, {}, {4: Add(1)}, risk=no_adds, vwap=[VIN, "refused no adds @m4",
+        VEND]),
+    Row("average: cancel and another", long(90, price_open=96.0), {}, {4: [Cancel(), long(95)]},
+        vwap=["scheduled 96 @m0", "cancelled strategy @m4", "opened 100 @m4", VEND]),
+]  # fmt: skip
+
+# a row says nothing of a model whose lines it does not give; those of AVERAGE are of that model alone
+ROWS = [*DECLARED, *ANSWERED, *ASKED, *(replace(row, lines=None, touch=None) for row in AVERAGE)]
 BOTH = [one for row in ROWS for one in ((row, row.mirrored()) if row.mirrors else (row,))]
 CASES = [
     pytest.param(row, model, id=f"{row.name}, {model}")

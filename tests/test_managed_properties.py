@@ -84,7 +84,7 @@ def managing(seed: int, *, loosens: bool = True) -> Callable[..., Any]:
             lambda: bknb.Move(trailing=trailing(random, price) if random.random() < 0.8 else None),
             lambda: bknb.Move(breakeven=bknb.Breakeven(after=random.uniform(0.5, 2)),
                               minute_estimated_time=int(random.integers(1, 120))),
-            lambda: bknb.Cancel(),
+            bknb.Cancel,
             lambda: [bknb.Close(), signal(random, price)],
         ]  # fmt: skip
         answers: list[Any] = []

@@ -118,12 +118,14 @@ def version_of(strategy_hash: str) -> int:
 
 
 def functions_of(strategy: Strategy) -> dict[str, Callable[..., Any] | CodeOnly]:
-    """What a run calls of the user's, by what it is: the strategy, its callbacks, the rules and callbacks of its risk.
+    """What a run calls of the user's, by what it is: strategy, ``manage``, callbacks, rules and callbacks of its risk.
 
     The strategy comes first, and the rules in their order. Of callbacks only the code counts: what they collect from
     run to run decides nothing.
     """
     found: dict[str, Callable[..., Any] | CodeOnly] = {"strategy": strategy.get_signals or strategy.get_signal}
+    if strategy.manage is not None:
+        found["manage"] = strategy.manage
     risk = None if strategy.risk is None else registry.risks.items.get(strategy.risk)
     if risk is not None:
         found |= {f"rule {number}": rule.validate for number, rule in enumerate(risk.validations, start=1)}

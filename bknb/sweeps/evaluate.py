@@ -119,8 +119,8 @@ class Outcome:
 
 
 def goes_compiled(strategy: Strategy) -> bool:
-    """Whether the compiled loop can run a strategy; one with a risk profile needs the event engine."""
-    return strategy.get_signals is not None and strategy.risk is None
+    """Whether the compiled loop can run a strategy; one with a risk profile or a ``manage`` needs the event engine."""
+    return strategy.get_signals is not None and strategy.risk is None and strategy.manage is None
 
 
 async def prepare(plan: Plan, warn: Any = None) -> Prepared:

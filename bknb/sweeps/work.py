@@ -19,7 +19,7 @@ from ..engine.registry import Exchange, registry
 from ..errors import MissingDependency, UsageError
 from ..provenance.source_code import own_modules
 from ..provenance.strategy_hash import functions_of
-from .evaluate import Evaluator, Outcome, Prepared
+from .evaluate import Evaluator, Outcome, Prepared, goes_compiled
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
@@ -94,7 +94,7 @@ def packed(plan: Plan, *, keep_ends: bool) -> bytes:
     strategy = plan.strategy
     # No callbacks: they are for one run. No source where the candles are all there is to know.
     made = {**definition(strategy), "callbacks": None}
-    source = None if strategy.get_signals is not None and strategy.risk is None else plan.exchange.source
+    source = None if goes_compiled(strategy) else plan.exchange.source
     risk = None if strategy.risk is None else get_risk(strategy.risk)
     content = (strategy.name, made, replace(plan, strategy=None, exchange=Exchange(plan.exchange.name, source)),  # type: ignore[arg-type]  # put back by unpacked
                risk, keep_ends)  # fmt: skip

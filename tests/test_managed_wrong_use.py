@@ -1,0 +1,157 @@
+"""Wrong exits, wrong answers and wrong registrations: what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from managed import Row, run_of
+
+import bknb
+from bknb import Add, Breakeven, Close, Move, Reduce, Trailing
+from bknb.config import Settings
+from bknb.domain.execution import execution_model
+from bknb.domain.signal import Reason
+from bknb.domain.validation import broken_rules, read_answer
+from bknb.engine.build import make_strategy
+
+SIGNALS: dict[str, tuple[dict[str, Any], str]] = {
+    "no side": ({}, "a signal needs position, 'long' or 'short'"),
+    "both sides": ({"position": "long", "side": "short"},
+                   "side is another name for position; give one of them, got position='long', side='short'"),
+    "another side": ({"side": "up"}, "position must be 'long' or 'short', got 'up'"),
+    "an empty ladder": ({"price_take_profit": []}, "a ladder in price_take_profit needs a level; None means no target"),
+    "prices alone": ({"price_take_profit": [104.0]}, "a list of pairs (price, share), such as [(104.0, 0.5)"),
+    "a share of nothing": ({"price_take_profit": [(104.0, 0.0)]},
+        "each share of a ladder must be above 0 and at most 1"),
+    "a share in percent": ({"price_take_profit": [(104.0, 50)]}, "a part of the first size, got 50"),
+    "more than all": ({"price_take_profit": [(104.0, 0.6), (108.0, 0.6)]}, "add up to 1.2; at most 1, the first size"),
+    "a price that is none": ({"price_take_profit": [(float("nan"), 0.5)]},
+        "each price of a ladder must be a finite number"),
+    "a level below": ({"price_take_profit": [(99.0, 0.5)]},
+        "a long's price_take_profit 99 must be above its entry 100"),
+    "a level within the costs": ({"price_take_profit": [(100.1, 0.5)]}, "set a price_take_profit further away"),
+    "an empty trail": ({"trailing": Trailing()}, "trailing needs percent or distance, and not both"),
+    "a double trail": ({"trailing": Trailing(percent=1.0, distance=1.0)}, "got percent=1.0, distance=1.0"),
+    "a trail of nothing": ({"trailing": Trailing(percent=0.0)}, "must be above 0 and below 100, got 0.0"),
+    "a trail of all": ({"trailing": Trailing(percent=100.0)}, "must be above 0 and below 100, got 100.0"),
+    "a distance of nothing": ({"trailing": Trailing(distance=-1.0)},
+        "finite number above 0, in quote currency, got -1.0"),
+    "a trail before": ({"trailing": Trailing(percent=1.0, after=-1.0)}, "a percentage of at least 0, got -1.0"),
+    "a number as trail": ({"trailing": 1.0},
+        "trailing must be bknb.Trailing(percent=…, after=…) or None, got float: 1.0"),
+    "break-even at once": ({"breakeven": Breakeven(after=0.0)}, "a percentage above 0, got 0.0"),
+    "break-even within the costs": ({"breakeven": Breakeven(after=0.3)}, "give a higher after, or plus=''"),
+    "break-even plus what": ({"breakeven": Breakeven(after=3.0, plus="fees")}, "must be 'costs' or '', got 'fees'"),
+    "a number as break-even": ({"breakeven": 1.0}, "breakeven must be bknb.Breakeven(after=…) or None, got float: 1.0"),
+    "a memo that is none": ({"memo": [1]}, "memo must be a mapping that JSON can hold, got list"),
+    "a memo of objects": ({"memo": {"a": object()}}, "memo must be a mapping that JSON can hold"),
+    "a long memo": ({"memo": {"a": "x" * 20_000}}, "memo must be at most 16384 bytes of JSON, got"),
+    "half a minute": ({"minute_estimated_time": 0.5}, "minute_estimated_time must be a whole number, got 0.5"),
+    "a stop that is none": ({"price_stop_loss": float("nan")}, "price_stop_loss must be a finite number, got nan"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_wrong_signal_says_what_to_do(name: str) -> None:
+    given, text = SIGNALS[name]
+    read = read_answer(given if name == "no side" else {"position": None, **given, "side": given.get("side")}
+                       if "side" in given else {"position": "long", **given})  # fmt: skip
+    reasons = [read] if isinstance(read, Reason) else broken_rules(
+        read, price=100.0, model=execution_model("pessimistic"), settings=Settings()
+    )  # fmt: skip
+    assert text in reasons[0].text
+
+
+ANSWERS: dict[str, tuple[Any, str]] = {
+    "text": ("close", "or a Signal behind Close() or Cancel(); got str: 'close'"),
+    "a share of nothing": (Reduce(0.0), "Reduce needs a share above 0, such as 0.5 for the half, got 0.0"),
+    "a share of what": (Reduce(0.5, of="all"), "of must be 'now' or 'first', got 'all'"),
+    "more than there is": (Reduce(1.5), "is more than the 1 of the first size that is held; Close() closes all of it"),
+    "a note that is none": (Close(note=5), "note must be text that can be written, got 5"),
+    "an add of nothing": (Add(0.0), "Add needs a share above 0, in units of the first size, got 0.0"),
+    "an add at nothing": (Add(1.0, price_open=-1.0), "price_open of Add must be a finite number above 0, or None"),
+    "an add for nothing": (Add(1.0, price_open=99.0, valid=0),
+        "valid of Add must be whole minutes above 0, or None, got 0"),
+    "an add too many": ([Add(0.1), Add(0.1), Add(0.1)], "the position has 2 adds already, max_adds = 2; "
+                        "settings={'max_adds': 10} allows more".replace(" more", " it")),
+    "an add behind the stop": (Add(1.0, price_open=89.0),
+        "it would never fill; put it between the market and the stop"),
+    "a stop that is none": (Move(price_stop_loss="95"),
+        "price_stop_loss of Move must be a finite number above 0, or None"),
+    "a target below": (Move(price_take_profit=99.0), "a long's price_take_profit 99 must be above the last close 100"),
+    "a target that is none": (Move(price_take_profit="a lot"),
+        "a finite number above 0, a ladder or None, got 'a lot'"),
+    "a ladder of more": (Move(price_take_profit=[(104.0, 0.7), (105.0, 0.7)]), "add up to 1.4"),
+    "no minutes": (Move(minute_estimated_time=0), "minute_estimated_time must be above 0, got 0"),
+    "a trail that is none": (Move(trailing=2.0), "trailing must be bknb.Trailing(percent=…, after=…) or None"),
+    "a break-even that is none": (Move(breakeven=Breakeven(after=-1.0)), "a percentage above 0, got -1.0"),
+    "a memo that is none": (Move(memo=5), "memo must be a mapping that JSON can hold, got int"),
+    "behind a close": ([Close(), Add(1.0)], "Add behind Close() has nothing to act on; put it before, or leave it out"),
+    "a signal alone": (bknb.Signal(side="short"), "such as [bknb.Close(), bknb.Signal(...)]: there is one position"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_wrong_answer_says_what_to_do(name: str) -> None:
+    answer, text = ANSWERS[name]
+    row = Row(name, bknb.Signal(position="long", price_stop_loss=90.0), answers={4: answer}, settings={"max_adds": 2})
+    (rejected,) = run_of(row, "pessimistic").records.rejected
+    assert text in rejected.reasons[0].text
+
+
+def test_wrong_registrations() -> None:
+    def manage(position: Any, mood: Any) -> None: ...
+
+    with pytest.raises(
+        bknb.UsageError, match="manage asks for 'mood'\nmanage may ask for any of ctx, symbol, when, price, pos"
+    ):
+        make_strategy("a", lambda: None, interval="1m", manage=manage)
+    with pytest.raises(bknb.UsageError, match=r"manage of strategy 'a' must be a function \(ctx, position\), got 5"):
+        make_strategy("a", lambda: None, interval="1m", manage=5)  # type: ignore[arg-type]
+    with pytest.raises(bknb.UsageError, match="strategy 'a' has a manage_interval and no manage\ngive manage="):
+        make_strategy("a", lambda: None, interval="1m", manage_interval="5m")
+    with pytest.raises(bknb.UsageError, match="max_adds must be a whole number of at least 0, got -1"):
+        bknb.set_config(max_adds=-1)
+
+
+def test_what_manage_raises_is_counted_and_the_position_is_watched_on() -> None:
+    def manage(position: Any) -> None:
+        raise ValueError("no idea")
+
+    strategy = make_strategy(
+        "broken", lambda price: bknb.Signal(side="long", price_stop_loss=price * 0.99), interval="1h", manage=manage
+    )
+    result = bknb.backtest("BTCUSDT", strategy=strategy, exchange="demo", frame="2024-01-01:2024-01-02")
+    assert {error.kind for error in result.errors} == {"strategy"}
+    assert "ValueError: no idea" in result.errors[0].message
+    assert len(result.trades) > 0
+
+
+def test_the_position_is_what_the_fills_say() -> None:
+    seen: list[Any] = []
+
+    async def manage(ctx: Any, symbol: str, when: Any, price: float, position: Any) -> Any:
+        seen.append((position, price, symbol, when))
+        return [Reduce(0.5), Move(price_stop_loss=95.0, memo={"leg": 2})] if len(seen) == 2 else None
+
+    row_signal = bknb.Signal(side="long", price_stop_loss=90.0, price_take_profit=[(104.0, 0.5)], memo={"leg": 1})
+    strategy = make_strategy("seen", lambda: row_signal, interval="1h", manage=manage, manage_interval="5m")
+    rows = [(1_704_067_200_000 + k * 60_000, 100.0, 101.0, 99.0, 100.0, 1.0) for k in range(-60, 40)]
+    from scenarios import source
+
+    bknb.backtest(
+        "X", strategy=strategy, exchange=source(rows), frame=(1_704_067_200_000, 1_704_067_200_000 + 20 * 60_000),
+        settings={"percent_fee": 0.0, "percent_slippage": 0.0},
+    )  # fmt: skip
+    first, third = seen[0][0], seen[2][0]
+    assert [when.minute for _, _, _, when in seen] == [5, 10, 15]
+    assert (first.side, first.sign, first.size, first.entries, first.minutes, first.bars) == ("long", 1, 1.0, 1, 5, 0)
+    assert (first.best_price, first.worst_price, first.best_percent, first.worst_percent) == (101.0, 99.0, 1.0, -1.0)
+    assert (first.price_stop_loss, dict(first.memo), first.deadline) == (90.0, {"leg": 1}, None)
+    assert (third.size, third.price_stop_loss, dict(third.memo)) == (0.5, 95.0, {"leg": 2})
+    assert [fill.kind for fill in third.fills] == ["entry", "reduce"]
+    with pytest.raises(AttributeError):
+        third.size = 2.0
+    with pytest.raises(TypeError):
+        third.memo["leg"] = 3
