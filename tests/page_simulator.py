@@ -233,9 +233,6 @@ class Simulator:
         answer = self.world.ask(when, price)
         if answer is None:
             return
-        if any(answer.get(name) is None for name in ("price_take_profit", "price_stop_loss", "minute_estimated_time")):
-            self.tell("rejected", when)  # reading: these three are no one's to leave out
-            return
         order = self.order_of(answer, when)
         # "Sides and distances are validated at the question"
         if self.broken(answer, order, order.sign * price):
@@ -254,17 +251,26 @@ class Simulator:
         # "away from the market: buy limits, sell stops and stops of longs down; sell limits, targets of longs and buy
         # stops up"
         level = on_grid(level or math.nan, tick, sign if kind == STOP else -sign)
-        stop, target = on_grid(answer["price_stop_loss"], tick, -sign), on_grid(answer["price_take_profit"], tick, sign)
-        return Order(-1, sign, kind, sign * level, sign * stop, sign * target, answer["minute_estimated_time"], when)
+        # "price_stop_loss may be None", "minute_estimated_time=None: no deadline": as far away as can be
+        stop, target, minutes = (
+            answer.get(name) for name in ("price_stop_loss", "price_take_profit", "minute_estimated_time")
+        )
+        stop = -math.inf if stop is None else sign * on_grid(stop, tick, -sign)
+        target = math.inf if target is None else sign * on_grid(target, tick, sign)
+        return Order(-1, sign, kind, sign * level, stop, target, math.inf if minutes is None else minutes, when)
 
     def broken(self, answer: Mapping[str, Any], order: Order, price: float) -> bool:
         """Whether the signal breaks a rule; ``price`` as a long sees it."""
-        limits, minutes = self.settings, answer["minute_estimated_time"]
+        limits, minutes = self.settings, order.minutes
         given = [answer.get(name) for name in ("price_open", "price_stop_loss", "price_take_profit")]
         # "unknown position, …, numbers that are not finite floats"
         wrong = answer["position"] not in ("long", "short")
         wrong |= any(value is not None and not (math.isfinite(value) and value > 0) for value in given)
-        if wrong or not 0 < minutes <= limits["max_signal_lifetime_minutes"] or minutes != int(minutes):
+        if wrong:
+            return True
+        if minutes < math.inf and not (
+            0 < minutes <= limits["max_signal_lifetime_minutes"] and minutes == int(minutes)
+        ):
             return True
         # "for a market order against `price`; for a limit against the limit and, when `price` has reached it, against
         # `price`; for a stop entry against the level and `price`"
@@ -277,10 +283,10 @@ class Simulator:
         for entry in sides[:1] if self.world.model == "vwap" else sides:
             far, near = (order.target - entry) / abs(entry) * 100, (entry - order.stop) / abs(entry) * 100
             wrong |= far < limits["min_take_profit_distance_percent"] or near < limits["min_stop_loss_distance_percent"]
-            wrong |= near > limits["max_stop_loss_distance_percent"]
+            wrong |= limits["max_stop_loss_distance_percent"] < near < math.inf
             # "a take profit that cannot cover two fees and two slippages"
             costs = limits["percent_slippage"], limits["percent_fee"]
-            wrong |= money(order.sign, abs(entry), abs(order.target), *costs).net <= 0
+            wrong |= order.target < math.inf and money(order.sign, abs(entry), abs(order.target), *costs).net <= 0
         return wrong
 
     @staticmethod

@@ -352,8 +352,8 @@ def test_the_simulator_does_what_the_page_says(one: Case, model: str, upside_dow
         (stop_entry(105, 95, 10, 102), True),
         (stop_entry(105, 100, 10, 102), False),
         (stop_entry(105, 95, 10, 105), False),
-        ({"position": "long"}, False),
-        *((long(105, 95) | {name: None}, False) for name in ("price_take_profit", "price_stop_loss", LIFETIME)),
+        ({"position": "long"}, True),
+        *((long(105, 95) | {name: None}, True) for name in ("price_take_profit", "price_stop_loss", LIFETIME)),
     ],
 )
 def test_what_is_validated_at_the_question(signal: Mapping[str, Any], kept: bool, model: str) -> None:  # noqa: FBT001

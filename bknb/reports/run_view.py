@@ -17,12 +17,17 @@ from ..domain.formatting import MISSING
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import (
     Active,
+    AddCancelled,
+    Added,
     Cancelled,
     Closed,
     Idle,
     Milestone,
+    Moved,
     Opened,
     OpenSignal,
+    PositionEvent,
+    Reduced,
     Rejected,
     RiskRefused,
     Scheduled,
@@ -374,6 +379,11 @@ class RunView:
             self._changed("signals")
         self._changed("milestones")
 
+    def _managed(self, event: PositionEvent) -> None:
+        self._at(event)
+        self._remember(event)
+        self._changed("signals")
+
     def _refused(self, event: RiskRefused) -> None:
         self._remember(event)
         self.refused.append(event)
@@ -560,6 +570,10 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any], None]]] = {
     Closed: RunView._closed,
     Cancelled: RunView._cancelled,
     Milestone: RunView._milestone,
+    Reduced: RunView._managed,
+    Added: RunView._managed,
+    AddCancelled: RunView._managed,
+    Moved: RunView._managed,
     RiskRefused: RunView._refused,
     Rejected: RunView._rejected,
     ErrorEvent: RunView._error,
