@@ -39,6 +39,7 @@ from .states import (
     Waiting,
     earliest_fill,
     labels,
+    no_parts,
 )
 from .story import story
 from .text import text_fault
@@ -172,10 +173,8 @@ def _judge(judged: _Judged, answer: ManageAnswer, state: Holding, given: Managed
             reasons.append(
                 Reason("closed", f"{name} behind Close() has nothing to act on; put it before, or leave it out")
             )
-        case Reduce():
-            _judge_reduce(judged, answer)
-        case Add():
-            _judge_add(judged, answer, state, given, rules)
+        case Reduce() | Add():
+            _judge_size(judged, answer, state, given, rules)
         case Move():
             book, ends, looser, broken = moved_book(
                 state, judged.levels, answer, when=given.when, close=given.close, rules=rules
@@ -184,6 +183,15 @@ def _judge(judged: _Judged, answer: ManageAnswer, state: Holding, given: Managed
             judged.not_taken += looser
             if not broken:
                 judged.moved, judged.ends = book, judged.ends or ends
+
+
+def _judge_size(judged: _Judged, answer: Reduce | Add, state: Holding, given: Managed, rules: Rules) -> None:
+    if rules.whole_only:
+        judged.reasons.append(no_parts(type(answer).__name__))
+    elif isinstance(answer, Reduce):
+        _judge_reduce(judged, answer)
+    else:
+        _judge_add(judged, answer, state, given, rules)
 
 
 def _judge_reduce(judged: _Judged, answer: Reduce) -> None:

@@ -501,7 +501,7 @@ class _Check:
         entries = [
             (when, 1 if answer[0] == "long" else -1, answer[3])
             for when, answer in sorted(answers.items())
-            if answer[0] in ("long", "short") and answer[4] is None
+            if answer[0] in ("long", "short") and answer[4] is None and answer[3] is not None
         ]
         return measure(
             [(when, side) for when, side, _ in entries],

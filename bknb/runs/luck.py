@@ -209,6 +209,11 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     closed = result.run_record.records.closed
     if not closed:
         raise UsageError("there is no trade that luck could explain\nbacktest a strategy that trades")
+    if not all(trade.signal.is_plain and len(trade.fills) <= 2 for trade in closed):
+        raise UsageError(
+            "luck enters positions at other moments, each with one stop, one target and a deadline; in this run some "
+            "were declared or managed otherwise\ncompare result.account with buy_and_hold, or a run without them"
+        )
     minutes, rules = market_of(result)
     ends = result.account_terms.end  # of a run that was stopped, the last moment it reached
     first, last = (int(minutes.times.searchsorted(moment)) for moment in (result.start, ends))
