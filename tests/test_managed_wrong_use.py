@@ -155,3 +155,26 @@ def test_the_position_is_what_the_fills_say() -> None:
         third.size = 2.0
     with pytest.raises(TypeError):
         third.memo["leg"] = 3
+
+
+def test_a_sweep_asks_manage() -> None:
+    def get_signals(candles: Any, up: float = 1.02) -> dict[str, Any]:
+        close = candles.close
+        return {
+            "position": 1,
+            "price_take_profit": close * up,
+            "price_stop_loss": close * 0.98,
+            "minute_estimated_time": 240,
+        }
+
+    strategy = make_strategy(
+        "swept",
+        get_signals=get_signals,
+        interval="1h",
+        manage=lambda position: Close() if position.minutes > 90 else None,
+    )
+    found = bknb.sweep(
+        symbol="BTCUSDT", strategy=strategy, exchange="demo", frame="2024-01-01:2024-01-05", params={"up": [1.02]}
+    )
+    assert len(found.errors) == 0
+    assert set(found.trades()["close_reason"]) >= {"strategy"}

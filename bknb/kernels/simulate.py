@@ -40,20 +40,34 @@ NET, GROSS, FEE, SLIPPAGE, PEAK, TROUGH, AMBIGUOUS = range(10, 17)
 WIDTH: Final = 17
 
 TIME_EXPIRED, FRAME_END, DATA_END = range(2, 5)  # after the two reasons of a position's own levels
+TRAILING_STOP, BREAKEVEN, STRATEGY, MANUAL, LIQUIDATION = range(5, 10)
 TIMEOUT, PRICE_REJECT, FRAME_END_CANCEL, DATA_END_CANCEL, RISK_CANCEL, STOPPED = range(10, 16)
+STRATEGY_CANCEL, MANUAL_CANCEL, DISAGREEMENT = range(16, 19)
 REASONS: Final = {
     TAKE_PROFIT: "take_profit",
     STOP_LOSS: "stop_loss",
     TIME_EXPIRED: "time_expired",
     FRAME_END: "frame_end",
     DATA_END: "data_end",
+    TRAILING_STOP: "trailing_stop",
+    BREAKEVEN: "breakeven",
+    STRATEGY: "strategy",
+    MANUAL: "manual",
+    LIQUIDATION: "liquidation",
     TIMEOUT: "timeout",
     PRICE_REJECT: "price_reject",
     FRAME_END_CANCEL: "frame_end",
     DATA_END_CANCEL: "data_end",
     RISK_CANCEL: "risk",
     STOPPED: "stopped",
+    STRATEGY_CANCEL: "strategy",
+    MANUAL_CANCEL: "manual",
+    DISAGREEMENT: "disagreement",
 }
+EVENT_ENGINE_ONLY: Final = frozenset(
+    [*range(TRAILING_STOP, TIMEOUT), RISK_CANCEL, STOPPED, *range(STRATEGY_CANCEL, DISAGREEMENT + 1)]
+)
+"""Reasons that the compiled loop does not give."""
 FIRST_CANCEL: Final = TIMEOUT
 """Reasons from here on are cancellations: their result is NaN."""
 
