@@ -24,6 +24,7 @@ import bknb
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records
+from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import SimulatedClock
 
 LENGTH = 200
@@ -125,3 +126,35 @@ def test_at_a_broker_positions_are_opened_and_closed_whole() -> None:
     assert list(task.orders["purpose"]) == ["open", "close"]
     assert list(task.orders["status"]) == ["filled", "filled"]
     assert broker.position("X") == 0
+
+
+@pytest.mark.parametrize("until", [9, 12])
+def test_a_state_of_version_3_is_read(until: int, tmp_path: Path) -> None:
+    """A position that version 3 saved, which knew none that are managed, is managed from the next slot on."""
+
+    def get_signal(when: Any) -> Any:
+        return bknb.Signal(side="long", price_stop_loss=90.0, price_take_profit=120.0, minute_estimated_time=600)
+
+    def manage(when: Any, position: Any) -> Any:
+        return bknb.Reduce(0.5) if when.minute == 15 else bknb.Close() if when.minute == 20 else None
+
+    rows = [(ORIGIN + k * MINUTE, 100.0, 101.0, 99.0, 100.0, 1.0) for k in range(-60, 40)]
+
+    def life(start: int, end: int) -> bknb.Result:
+        strategy = bknb.add_strategy("old", interval="1h", get_signal=get_signal, manage=manage, manage_interval="5m")
+        return bknb.Live.background(
+            "X", strategy=strategy, exchange=source(rows), clock=SimulatedClock(ORIGIN + start * MINUTE),
+            until=ORIGIN + end * MINUTE, store=FileStore(tmp_path),
+        ).result(timeout=60)  # fmt: skip
+
+    life(0, until)
+    with FileStore(tmp_path) as store:
+        saved = json.loads(store.read("signal", ("old", "X")) or b"")
+        assert saved.pop("version") == 4
+        assert saved.pop("book") is None
+        assert saved.pop("last_managed") == ORIGIN + until // 5 * 5 * MINUTE
+        store.write("signal", ("old", "X"), json.dumps(saved | {"version": 3}).encode())
+    result = life(until, 25)
+    assert not result.errors, result.errors
+    assert list(result.fills["kind"]) == ["entry", "reduce", "exit"]
+    assert list(result.trades["close_reason"]) == ["strategy"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from managed import Row, play
+from managed import Row, play, run_of
 from scenarios import ORIGIN, Candle
 
 import bknb
@@ -86,6 +86,8 @@ DECLARED = [
     Row("a level on the candle of the entry", long(95, HALVES), {0: (100, 105, 100, 100)},
         lines=[IN, f"{HALF4} @m0, 0.5 left", END]),
     Row("an entry at the open beyond a level", long(95, HALVES), {0: (104, 105, 104, 104)},
+        lines=["opened 104 @m0", "reduced take_profit 0.5 at 104 @m0, 0.5 left", END]),
+    Row("an entry at the open at a level", long(95, HALVES), {0: (104, 104, 104, 104)},
         lines=["opened 104 @m0", "reduced take_profit 0.5 at 104 @m0, 0.5 left", END]),
     Row("an entry at the open beyond the stop", long(95, HALVES), {0: (94, 105, 94, 94)},
         lines=["opened 94 @m0", "closed stop_loss 94 @m0"]),
@@ -344,6 +346,10 @@ ANSWERED = [
     Row("what is wrong leaves the rest of a list, but not its reduces", long(90), {},
         {4: [Move(price_take_profit=99.0), Move(price_stop_loss=95.0), Reduce(0.5)]},
         lines=[IN, "rejected take_profit_side @m4", "reduced strategy 0.5 at 100 @m4, 0.5 left", END]),
+    Row("nor its adds", long(90), {}, {4: [Add(1), Move(price_take_profit=99.0), Close()]},
+        lines=[IN, "rejected take_profit_side @m4", CLOSED4]),
+    Row("an add beside something wrong", long(90), {}, {4: [Add(1), Move(price_take_profit=99.0)]},
+        lines=[IN, "rejected take_profit_side @m4", END]),
     Row("every reason of a list", long(90), {}, {4: [Add(-1), Reduce(5), Move(price_stop_loss=-1.0)]},
         mirrors=False, lines=[IN, "rejected add_share, reduce_more, finite @m4", END]),
     Row("no answer at all", long(90), {}, {4: []}, lines=[IN, END]),
@@ -459,3 +465,27 @@ CASES = [
 def test_a_row(row: Row, model: str) -> None:
     assert play(row, model) == row.expected(model)
     assert play(row, model, every_minute=True) == row.expected(model)
+
+
+TRAILED: list[tuple[str, Candle, int]] = [
+    ("its own high raises the stop to its low", (100, 103, 101, 103), 1),
+    ("its own high raises the stop over its low", (100, 103, 100.5, 103), 1),
+    ("its low stays above", (100, 103, 101.5, 103), 0),
+    ("it raises nothing", (100, 100, 98.5, 100), 0),
+]
+
+
+@pytest.mark.parametrize(("name", "candle", "count"), TRAILED)
+def test_a_candle_whose_own_high_would_have_stopped_it_is_counted(name: str, candle: Candle, count: int) -> None:
+    open_, high, low, close = candle
+    candles = {3: (max(open_, low), high, low, close), 4: (close, close, close, close), 5: (close, close, 90, 90)}
+    for row in (one := Row(name, long(90, trailing=BY2), candles), one.mirrored()):
+        (closed,) = run_of(row, "pessimistic").records.closed
+        assert closed.ambiguous_trails == count
+        assert closed.close_reason == "trailing_stop"
+
+
+def test_what_was_not_taken_is_counted() -> None:
+    answers = {4: Move(price_stop_loss=85.0), 5: Add(1, only_better=True), 6: Close(note="done")}
+    (closed,) = run_of(Row("", long(90), answers=answers), "pessimistic").records.closed
+    assert (closed.not_taken, closed.note, closed.fills[-1].note) == (2, "done", "done")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ import bknb
 from bknb import Add, Breakeven, Close, Move, Reduce, Trailing
 from bknb.config import Settings
 from bknb.domain.execution import execution_model
-from bknb.domain.signal import Reason
+from bknb.domain.lifecycle import Reserve
+from bknb.domain.signal import OpenSignal, Reason
 from bknb.domain.validation import broken_rules, read_answer
 from bknb.engine.build import make_strategy
+from bknb.engine.risk_book import RiskBook
 
 SIGNALS: dict[str, tuple[dict[str, Any], str]] = {
     "no side": ({}, "a signal needs position, 'long' or 'short'"),
@@ -178,3 +181,18 @@ def test_a_sweep_asks_manage() -> None:
     )
     assert len(found.errors) == 0
     assert set(found.trades()["close_reason"]) >= {"strategy"}
+
+
+def test_who_adds_keeps_the_place_it_has() -> None:
+    signal = OpenSignal(
+        id="a", symbol="B", strategy="s", exchange="e", position="long", price_open=100.0, price_take_profit=None,
+        price_stop_loss=None, minute_estimated_time=None, note="", scheduled_at=0, pending_at=0,
+    )  # fmt: skip
+    seen: list[bknb.RiskRequest] = []
+    book = RiskBook(bknb.add_risk("all", validations=[seen.append]))
+    assert asyncio.run(book.ask(Reserve(signal, 0, 100.0))).allowed
+    before = dict(book.places)
+    assert asyncio.run(book.ask(Reserve(signal, 60_000, 100.0, add=0.5))).allowed
+    assert book.places == before
+    assert [request.add for request in seen] == [0.0, 0.5]
+    assert seen[1].open_position_count == 0
