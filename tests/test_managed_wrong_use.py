@@ -192,6 +192,7 @@ def test_who_adds_keeps_the_place_it_has() -> None:
     book = RiskBook(bknb.add_risk("all", validations=[seen.append]))
     assert asyncio.run(book.ask(Reserve(signal, 0, 100.0))).allowed
     before = dict(book.places)
+    assert len(before) == 1
     assert asyncio.run(book.ask(Reserve(signal, 60_000, 100.0, add=0.5))).allowed
     assert book.places == before
     assert [request.add for request in seen] == [0.0, 0.5]
