@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bknb.config import Settings
 from bknb.domain import lifecycle as life
-from bknb.domain.answers import Close
+from bknb.domain.answers import Close, Move
 from bknb.domain.execution import Entry, Minute, execution_model
 from bknb.domain.position_book import PositionOrder, new_book
 from bknb.domain.signal import OpenSignal, ScheduledSignal, Signal
@@ -22,8 +22,8 @@ HEAD = """
 from typing import assert_never
 from bknb.domain.signal import Active, Cancelled, Closed, Idle, Opened, Scheduled, TickResult
 from bknb.domain.lifecycle import (
-    Answer, Asking, AskingAdds, Boundary, DataEnd, Flat, Halt, Holding, Managed, Opening, Rules, SkippedMinutes,
-    Verdict, Waiting, step,
+    Activate, Answer, Asking, AskingAdds, Boundary, DataEnd, Flat, Halt, Holding, Managed, Opening, Planned, Rules,
+    SkippedMinutes, Verdict, Waiting, step,
 )
 """
 MATCH = """
@@ -47,6 +47,8 @@ REFUSED = {
     "flat_verdict": ("def f(s: Flat, v: Verdict, r: Rules) -> None:\n    step(s, v, r)", "call-overload"),
     "flat_managed": ("def f(s: Flat, m: Managed, r: Rules) -> None:\n    step(s, m, r)", "call-overload"),
     "opening_managed": ("def f(s: Opening, m: Managed, r: Rules) -> None:\n    step(s, m, r)", "call-overload"),
+    "holding_activate": ("def f(s: Holding, a: Activate, r: Rules) -> None:\n    step(s, a, r)", "call-overload"),
+    "waiting_planned": ("def f(s: Waiting, p: Planned, r: Rules) -> None:\n    step(s, p, r)", "call-overload"),
     "asking_adds_minute": ("def f(s: AskingAdds, m: Managed, r: Rules) -> None:\n    step(s, m, r)", "call-overload"),
     "flat_book": ("def f(s: Waiting) -> object:\n    return s.book", "attr-defined"),
     "flat_signal": ("def f(s: Flat) -> object:\n    return s.signal", "attr-defined"),
@@ -108,16 +110,16 @@ ASKED = Signal(position="long", price_take_profit=110.0, price_stop_loss=90.0, m
 INPUTS = [
     life.Answer(0, 100.0, ASKED), CANDLE, life.Verdict(True), life.SkippedMinutes(100.0, 100.0),  # noqa: FBT003
     life.Managed((Close(),), 100.0, 0, 100.0), life.Boundary(0, 100.0), life.DataEnd(0, 100.0, 100.0),
-    life.Halt(0, 100.0),
+    life.Halt(0, 100.0), life.Activate(0, 100.0), life.Planned(Move(price_stop_loss=95.0), 60_000),
 ]  # fmt: skip
 LEGAL = {
     "Flat": {"Answer", "Minute"},
     "Asking": {"Verdict"},
     "Opening": {"Boundary", "Minute", "DataEnd", "Halt"},
     "AskingAdds": {"Verdict"},
-    "Waiting": {"Boundary", "Managed", "Minute", "DataEnd", "Halt"},
+    "Waiting": {"Boundary", "Managed", "Activate", "Minute", "DataEnd", "Halt"},
     "Entering": {"Verdict"},
-    "Holding": {"Answer", "SkippedMinutes", "Boundary", "Managed", "Minute", "DataEnd"},
+    "Holding": {"Answer", "SkippedMinutes", "Boundary", "Managed", "Planned", "Minute", "DataEnd"},
 }
 RULES = life.Rules("BTCUSDT", "s", "e", None, "live", execution_model("touch"), Settings())
 
@@ -126,7 +128,7 @@ RULES = life.Rules("BTCUSDT", "s", "e", None, "live", execution_model("touch"), 
 def test_an_impossible_step_raises_with_the_events_of_the_signal(state: Any, given: Any) -> None:
     source, came = type(state).__name__, type(given).__name__
     stays = state in (HOLDING, MANAGED) and came == "Answer"  # asked only while it leaves
-    stays = stays or (state is LEAVING and came == "Managed")  # and managed only while it does not
+    stays = stays or (state is LEAVING and came in ("Managed", "Planned"))  # and managed only while it does not
     if came in LEGAL[source] and not stays:
         assert life.check(life.step(state, given, RULES).state) == []
         return

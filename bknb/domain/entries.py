@@ -163,7 +163,7 @@ def _granted(state: Asking, rules: Rules) -> Step:
     candidate, earlier, released = state.candidate, state.earlier, _released(state.earlier, rules)
     if isinstance(candidate, OpenSignal):
         opened = Opened(**labels(rules), when=state.when, price=state.price, signal=candidate)
-        return Step(_holding(candidate), (*earlier, opened), released)
+        return Step(opened_holding(candidate), (*earlier, opened), released)
     if rules.model.fills_at_open:
         opening = Opening(signal=candidate, not_before=state.not_before, last_id=state.last_id, ending=state.ending)
         return Step(opening, earlier, released)
@@ -171,7 +171,7 @@ def _granted(state: Asking, rules: Rules) -> Step:
     return Step(Waiting(signal=candidate, last_id=state.last_id), (*earlier, scheduled), released)
 
 
-def _holding(signal: OpenSignal) -> Holding:
+def opened_holding(signal: OpenSignal) -> Holding:
     """A position that was opened just now."""
     entry = signal.price_open
     return Holding(signal=signal, highest=entry, lowest=entry, book=opened_book(signal))
@@ -318,7 +318,7 @@ def _entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules)
     """The fill of an entry, and what the rest of its minute does."""
     signal = activated(order, minute.t, entry.price)
     opened = Opened(**labels(rules), when=minute.t, price=minute.price, signal=signal)
-    holding = _holding(signal)
+    holding = opened_holding(signal)
     if entry.at_open and holding.book is not None:
         after = managed_minute(holding, holding.book, minute, rules, entered=True)
         return Step(after.state, (opened, *after.events), after.commands)

@@ -35,6 +35,6 @@ def late_orders(state: State) -> dict[Decision, int]:
             found[order.decided_at, "exit"] = order.not_before
     if ending is not None and ending.leaving is not None and ending.leaving.not_before > ending.leaving.decided_at:
         found[ending.leaving.decided_at, "exit"] = ending.leaving.not_before
-    if isinstance(state, Opening) and state.not_before > state.signal.scheduled_at:
+    if isinstance(state, Opening) and not state.activated and state.not_before > state.signal.scheduled_at:
         found[state.signal.scheduled_at, "entry"] = state.not_before
     return found

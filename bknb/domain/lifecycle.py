@@ -20,6 +20,7 @@ Waiting    Minute           Waiting, Entering, Holding or Flat                Ca
 Waiting    Boundary         Waiting or Flat                                   Cancelled
 Waiting    DataEnd, Halt    Flat                                              Cancelled
 Waiting    Managed          Waiting, or as Flat by Answer                     Rejected / Cancelled …
+Waiting    Activate         Opening; vwap: Holding                            Opened
 Entering   Verdict          Holding or Flat                                   RiskRefused Cancelled / Opened [Closed]
 Holding    Answer           Holding, Asking or Opening (while it leaves)      Rejected
 Holding    SkippedMinutes   Holding
@@ -27,6 +28,7 @@ Holding    Minute           Holding or Flat                                   [R
 Holding    Boundary         Holding                                           AddCancelled
 Holding    Managed          Holding, AskingAdds, Opening, Asking; vwap: Flat  Rejected / Moved / Reduced / Added …
 AskingAdds Verdict          Holding, AskingAdds                               RiskRefused / Added
+Holding    Planned          Holding
 Holding    DataEnd          Flat                                              Closed
 ========== ================ ================================================= ========================================
 
@@ -39,6 +41,7 @@ from __future__ import annotations
 from typing import Any, Final, overload
 
 from ..errors import InvalidTransition
+from .by_hand import holding_planned, waiting_activated
 from .entries import (
     asking_verdict,
     entering_verdict,
@@ -57,6 +60,7 @@ from .entries import (
 from .execution import Minute
 from .exits import due, holding_boundary, holding_data_end, holding_minute, holding_skipped
 from .managing import adds_verdict, holding_managed, waiting_managed
+from .manual_inputs import Activate, Planned
 from .states import (
     Answer,
     Asking,
@@ -88,6 +92,7 @@ from .states import (
 from .story import check, story
 
 __all__ = [
+    "Activate",
     "Answer",
     "Asking",
     "AskingAdds",
@@ -103,6 +108,7 @@ __all__ = [
     "Leaving",
     "Managed",
     "Opening",
+    "Planned",
     "Release",
     "Reserve",
     "Rules",
@@ -128,10 +134,10 @@ def step(state: Asking | AskingAdds | Entering, given: Verdict, rules: Rules) ->
 @overload
 def step(state: Opening, given: Boundary | Minute | DataEnd | Halt, rules: Rules) -> Step: ...
 @overload
-def step(state: Waiting, given: Boundary | Managed | Minute | DataEnd | Halt, rules: Rules) -> Step: ...
+def step(state: Waiting, given: Boundary | Managed | Activate | Minute | DataEnd | Halt, rules: Rules) -> Step: ...
 @overload
 def step(
-    state: Holding, given: Answer | SkippedMinutes | Boundary | Managed | Minute | DataEnd, rules: Rules
+    state: Holding, given: Answer | SkippedMinutes | Boundary | Managed | Planned | Minute | DataEnd, rules: Rules
 ) -> Step: ...
 def step(state: State, given: Input, rules: Rules) -> Step:
     """The next state in the lifecycle of a signal, with the events and commands on the way.
@@ -176,11 +182,13 @@ _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Waiting, DataEnd): waiting_data_end,
     (Waiting, Halt): waiting_halt,
     (Waiting, Managed): waiting_managed,
+    (Waiting, Activate): waiting_activated,
     (Entering, Verdict): entering_verdict,
     (Holding, Answer): holding_answer,
     (Holding, SkippedMinutes): holding_skipped,
     (Holding, Boundary): holding_boundary,
     (Holding, Managed): holding_managed,
+    (Holding, Planned): holding_planned,
     (Holding, Minute): holding_minute,
     (Holding, DataEnd): holding_data_end,
 }

@@ -88,10 +88,13 @@ def managed_minute(state: Holding, book: PositionBook, given: Minute, rules: Rul
     """A minute with a managed position; ``entered``: its entry filled at the open of this minute."""
     model = rules.model
     if state.leaving is not None:
-        if not model.can_fill(given, state.leaving.not_before):
-            return Step(state, quiet_minute(state.signal, given, rules))
         run = FillRun(state, book, given.t, given.price, rules)
-        run.reduce_orders(given.open, given.t)
+        reduced = run.reduce_orders(given.open, given.t) if model.can_fill(given) else None
+        if not model.can_fill(given, state.leaving.not_before):
+            if reduced is not None:  # a part that was ordered before was all that was left
+                return run.close(reduced)
+            held = msgspec.structs.replace(state, book=run.book)
+            return Step(held, (*run.events, *quiet_minute(state.signal, given, rules)))
         return run.close(Exit(state.leaving.reason, given.open, ambiguous=False), note=state.leaving.note)
     before: tuple[Event, ...] = ()
     if not model.fills_at_open and book_timeout(book) <= given.t:

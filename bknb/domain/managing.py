@@ -7,7 +7,7 @@ out; ``Close``, ``Reduce`` and ``Cancel`` of the same list are carried out all t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import msgspec
 
@@ -45,8 +45,6 @@ from .story import story
 from .text import text_fault
 from .validation import allow
 
-Source: TypeAlias = Literal["strategy", "manual"]
-
 
 def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
     """What ``manage`` answered about a resting entry."""
@@ -72,7 +70,7 @@ def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
     if cancelled is None:
         return Step(state, rejected)
     end = cancel(
-        state.signal, Flat(last_id=state.last_id), given.when, given.price, "strategy", rules, note=cancelled.note
+        state.signal, Flat(last_id=state.last_id), given.when, given.price, given.source, rules, note=cancelled.note
     )
     events = (*rejected, *end.events)
     if signal is None or reasons:
@@ -126,6 +124,10 @@ def holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
         raise InvalidTransition(f"a position that leaves is not managed\n{story(state, rules)}")
     book = state.book or new_book(state.signal, highest=state.highest, lowest=state.lowest)
     waits = [order for order in book.orders if order.kind == "reduce"]
+    left = tuple(one for one in book.planned if one.due > given.when or one.move not in given.answers)
+    if left != book.planned:
+        book = msgspec.structs.replace(book, planned=left)
+        state = msgspec.structs.replace(state, book=book)
     judged = _Judged(book, book.left - sum(order.share for order in waits))
     for answer in given.answers:
         _judge(judged, answer, state, given, rules)
@@ -261,11 +263,11 @@ def _carried_out(state: Holding, judged: _Judged, given: Managed, rules: Rules, 
     sign = sign_of(signal.position)
     best = state.highest if sign > 0 else state.lowest
     if judged.moved is not None and _levels_differ(judged.book, judged.moved):
-        events += moved_events(labels(rules), when, price, signal, book, best, ("strategy",), tick=rules.tick)
+        events += moved_events(labels(rules), when, price, signal, book, best, (given.source,), tick=rules.tick)
     held = msgspec.structs.replace(state, book=book)
     if judged.cancels is not None:
         adds = [order for order in book.orders if order.kind == "add"]
-        out = without_adds(held, book, adds, when, price, "strategy", rules, note=judged.cancels.note)
+        out = without_adds(held, book, adds, when, price, given.source, rules, note=judged.cancels.note)
         assert isinstance(out.state, Holding)  # noqa: S101
         assert out.state.book is not None  # noqa: S101
         held, book, events = out.state, out.state.book, events + out.events
@@ -309,6 +311,7 @@ def _order(kind: Literal["reduce", "add"], number: int, share: float, given: Man
         decided_at=given.when,
         not_before=earliest_fill(given),
         price=given.price,
+        reason=given.source,
         note=note,
     )
 
@@ -326,7 +329,7 @@ def _leaves(
     state: Holding, book: PositionBook, judged: _Judged, given: Managed, rules: Rules, events: tuple[Event, ...]
 ) -> Step:
     """The closing order, and the signal behind it; adds die with the position."""
-    reason = "strategy" if judged.closes is not None or judged.ends is None else judged.ends.reason
+    reason = given.source if judged.closes is not None or judged.ends is None else judged.ends.reason
     note = judged.closes.note if judged.closes is not None else ""
     book = msgspec.structs.replace(book, orders=tuple(order for order in book.orders if order.kind == "reduce"))
     leaving = Leaving(

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from .answers import Move
 from .exit_plan import Breakeven, Target, Trailing, targets_of
 from .fills import Fill
 from .interval import MINUTE_MS
@@ -54,6 +55,13 @@ class PositionOrder(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class PlannedMove(msgspec.Struct, frozen=True, kw_only=True):
+    """A move by hand that is carried out at the moment ``due`` (UTC ms), once the minute before it has closed."""
+
+    due: int
+    move: Move
+
+
 class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
     """What is managed of an open position.
 
@@ -89,6 +97,8 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
         Moves that would have loosened the stop, and adds that were not better.
     memo
         JSON; empty when there is none.
+    planned
+        Moves by hand that are not in force yet, in order.
     """
 
     fills: tuple[Fill, ...]
@@ -111,6 +121,7 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
     ambiguous_trails: int = 0
     not_taken: int = 0
     memo: str = ""
+    planned: tuple[PlannedMove, ...] = ()
 
 
 def new_book(signal: OpenSignal, *, highest: float, lowest: float) -> PositionBook:

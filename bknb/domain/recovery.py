@@ -104,11 +104,12 @@ positions that are managed.
 """
 
 
-class SavedOpening(msgspec.Struct, frozen=True, kw_only=True):
+class SavedOpening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An entry order that no minute has filled yet, and the moment (UTC ms) from which on it may fill."""
 
     signal: ScheduledSignal
     not_before: int
+    activated: bool = False
 
 
 class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
@@ -319,7 +320,13 @@ def restore(signal: SavedSignal | None, schedule: SavedSchedule | None, partial:
     state: SavedState = holding or Flat(last_id=signal.last_id)
     if signal.opening is not None:
         opening = signal.opening
-        state = Opening(signal=opening.signal, not_before=opening.not_before, last_id=signal.last_id, ending=holding)
+        state = Opening(
+            signal=opening.signal,
+            not_before=opening.not_before,
+            last_id=signal.last_id,
+            ending=holding,
+            activated=opening.activated,
+        )
     return Restored(
         state=state,
         turn=signal.turn,

@@ -11,6 +11,7 @@ from .answers import Answer as ManageAnswer
 from .execution import Entry, ExecutionModel, Minute
 from .formatting import stamp_text
 from .interval import MINUTE_MS
+from .manual_inputs import Activate, Planned, Source
 from .position_book import NEVER, PositionBook, PositionOrder
 from .signal import (
     Active,
@@ -141,13 +142,15 @@ class AskingAdds(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Opening(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An entry order was decided, and no minute that can fill it has closed yet.
 
-    ``not_before`` is the moment (UTC ms) from which on it may fill; ``ending`` a position that leaves meanwhile.
+    ``not_before`` is the moment (UTC ms) from which on it may fill; ``ending`` a position that leaves meanwhile;
+    ``activated``: it waited, and was ordered by hand.
     """
 
     signal: ScheduledSignal
     not_before: int
     last_id: str | None = None
     ending: Holding | None = None
+    activated: bool = False
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -235,7 +238,7 @@ class Halt(NamedTuple):
 
 
 class Managed(NamedTuple):
-    """What ``manage`` answered at moment ``when`` (UTC ms) about what is open or waits.
+    """What ``manage``, or somebody by hand, answered at moment ``when`` (UTC ms) about what is open or waits.
 
     Attributes
     ----------
@@ -252,6 +255,8 @@ class Managed(NamedTuple):
         and for a signal among the answers.
     entries
         Whether adds and new signals are allowed: not in a run that is stopped.
+    source
+        Who answered; it is the reason of what comes of it.
     """
 
     answers: tuple[ManageAnswer, ...]
@@ -263,9 +268,10 @@ class Managed(NamedTuple):
     decided_at: int | None = None
     entry_decided_at: int | None = None
     entries: bool = True
+    source: Source = "strategy"
 
 
-Input: TypeAlias = Answer | Boundary | Managed | Minute | Verdict | SkippedMinutes | DataEnd | Halt
+Input: TypeAlias = Answer | Boundary | Managed | Planned | Activate | Minute | Verdict | SkippedMinutes | DataEnd | Halt
 
 
 # --- results ----------------------------------------------------------------------------------------------------

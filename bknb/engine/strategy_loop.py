@@ -152,7 +152,7 @@ class StrategyLoop:
             When ``patient`` and the strategy wanted a candle that has closed but not arrived yet.
         """
         context = self.context(when)
-        self.now = when
+        self.now, asked_in = when, self.state
         token = current.set(context)
         self.thinking += 1
         try:
@@ -162,7 +162,7 @@ class StrategyLoop:
             if inspect.isawaitable(answer):
                 self._asking_task = asyncio.current_task()
                 answer = await answer
-                if answer is None:
+                if answer is None or self.state is not asked_in:  # what it was asked about was changed by hand
                     return
             price = self._average(self.rules.symbol, when)
         except asyncio.CancelledError as error:

@@ -15,12 +15,15 @@ A widget of another module gets the same buttons with a trait and a listener::
 from __future__ import annotations
 
 import json
+import threading
 import uuid
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 from weakref import WeakValueDictionary
+
+import bknb
 
 State: TypeAlias = Literal["running", "paused", "stopping", "leaving", "over"]
 
@@ -34,6 +37,13 @@ _STATUS_TEXT: Final[dict[State, str]] = {
 }
 _FINISHING: Final = "Stopping: what is under way is finished first"  # work without positions
 _VIEWS_REMEMBERED: Final = 32
+_BY_HAND: Final[dict[str, tuple[str, str]]] = {
+    "close": ("Close position", "Close the open position, at the market"),
+    "reduce": ("Close half", "Close half of the open position, at the market"),
+    "cancel": ("Cancel entry", "Take back the entry that waits"),
+    "activate": ("Open now", "Open the entry that waits, at the market"),
+}
+"""Decisions by hand that have a button: its text, and what it does."""
 
 _controls: WeakValueDictionary[str, RunControls] = WeakValueDictionary()
 
@@ -67,6 +77,7 @@ class RunControls:
         self.id = uuid.uuid4().hex[:12]
         self._pressed: dict[str, int] = {}
         self._stopped = ""
+        self._answer = ""  # to the last decision by hand
         _controls[self.id] = self
 
     def press(self, action: str, *, view: str = "", number: int | None = None) -> bool:
@@ -88,9 +99,25 @@ class RunControls:
                 self.task.pause()
             case "resume":
                 self.task.resume()
+            case _ if action in self.by_hand:
+                self._answer = f"{_BY_HAND[action][0]} …"
+                decide = partial(self.task.reduce, 0.5) if action == "reduce" else getattr(self.task, action)
+                threading.Thread(target=self._decide, args=(decide,), name="bknb-by-hand", daemon=True).start()
             case _:
                 return False
         return True
+
+    @property
+    def by_hand(self) -> list[str]:
+        """The decisions by hand that have something to act on now and a button."""
+        return [name for name in getattr(self.task, "decisions", ()) if name in _BY_HAND]
+
+    def _decide(self, decide: Callable[[], str]) -> None:
+        """Decide by hand, and keep the answer; a disk may take its time, so the front end does not wait for it."""
+        try:
+            self._answer = decide()
+        except bknb.BknbError as error:
+            self._answer = str(error)
 
     @property
     def status(self) -> State:
@@ -108,7 +135,9 @@ class RunControls:
         status = self.status
         if status_text is None:
             status_text = _FINISHING if status == "stopping" and not self.task.can_pause else _STATUS_TEXT[status]
-        return {
+            if self._answer and status != "over":
+                status_text = f"{status_text} · {self._answer}"
+        state: dict[str, Any] = {
             "id": self.id,
             "label": self.label,
             "state": status,
@@ -118,6 +147,9 @@ class RunControls:
             "foreground": self.foreground,
             "can_pause": bool(self.task.can_pause),
         }
+        if hasattr(self.task, "decisions"):
+            state["by_hand"] = [[name, *_BY_HAND[name]] for name in self.by_hand]
+        return state
 
 
 def label_of(task: Any) -> str:

@@ -326,7 +326,9 @@ class StateSaver:
 
     def _write_signal(self, state: Flat | Holding | Opening, at: _SavedAt) -> None:
         held = _held(state)
-        opening = SavedOpening(signal=state.signal, not_before=state.not_before) if isinstance(state, Opening) else None
+        opening = None
+        if isinstance(state, Opening):
+            opening = SavedOpening(signal=state.signal, not_before=state.not_before, activated=state.activated)
         saved = SavedSignal(
             owner=self.owner,
             turn=self.turn,

@@ -35,6 +35,7 @@ from ..market.outside import outside_of
 from ..market.series import Series
 from ..market.window import Window
 from ..ports import Broker, Clock, StateStore
+from .by_hand import ByHand
 from .callbacks import Callbacks
 from .candle_stream import CandleStream
 from .left_behind import changed_setup, deleted_state, orders_without_a_broker, setup_of
@@ -42,6 +43,7 @@ from .order_desk import OrderDesk, Quantity
 from .outside_calls import broker_outside, risk_outside, strategy_outside
 from .persistence import StateSaver
 from .runtime import Runtime
+from .turn import Turn
 from .user_store import with_state_errors
 from .watch import (
     CandleWatch,
@@ -134,6 +136,8 @@ class LiveRun:
         How many minutes never came, in this process and earlier ones.
     unwatched
         What is open and is not watched any more since a failure ended the run, as a sentence; empty when nothing.
+    by_hand
+        Carries out what is decided by hand.
     """
 
     def __init__(
@@ -166,6 +170,8 @@ class LiveRun:
         self._held: tuple[int, int] | None = None  # minutes that are missing and still waited for
         self._answered_at: int | None = None  # the clock when the exchange answered at the last look; None: it did not
         self._stopped_at: int | None = None  # the clock when it was asked to stop
+        self._turn = Turn()
+        self.by_hand = ByHand(self._turn, self, runtime.call)
         self._troubles = Troubles(plan.settings.patience_minutes * MINUTE_MS)
         self._heard = True  # whether listeners heard its results within their time
         self._woken = asyncio.Event()
@@ -240,6 +246,41 @@ class LiveRun:
         self.stopped = True
         self._runtime.call(self._wake_to_stop)
 
+    # --- the market, for decisions by hand ----------------------------------------------------------------------
+
+    def moment(self) -> int:
+        """The moment up to which everything is done, UTC ms."""
+        return self._last_minute + MINUTE_MS
+
+    def clock(self) -> int:
+        """The present, UTC ms."""
+        return self.plan.clock.now()
+
+    async def prices(self, otherwise: float | None) -> tuple[float, float]:
+        """Average price and last close (quote currency); ``otherwise`` where candles are gone.
+
+        Raises
+        ------
+        NotEnoughData
+            When there is no price and ``otherwise`` is ``None``.
+        """
+        known = self._window.known(self.plan.symbol, "1m")
+        close = float(known.candles.close[-1]) if known is not None and len(known.candles) else otherwise
+        price = await self._price_at(self.moment(), otherwise=close)
+        return price, price if close is None else close
+
+    def no_entries(self) -> str:
+        """Why nothing is opened at present, and what to do; empty when entries are taken."""
+        if self.stopped:
+            return "this one was stopped\nwait for its end and start it again"
+        if self.paused:
+            return "this one is paused\nresume() it first"
+        return f"this one takes none: {self.disagreement}" if self._disagrees() else ""
+
+    def at_broker(self) -> bool:
+        """Whether a broker carries out orders."""
+        return self.plan.broker is not None
+
     def _wake_to_stop(self) -> None:
         self._woken.set()
         if self._leave and self._work is not None:
@@ -282,6 +323,7 @@ class LiveRun:
             self._stream.failed.remove(self._callback_failed)
             if self._work is not None:
                 self._work.cancel()
+            self.by_hand.end()
             await self._callbacks.end(0.0)
             try:
                 if self.orders is not None:
@@ -296,11 +338,14 @@ class LiveRun:
 
     async def _run_minutes(self) -> None:
         await self._restore()
-        async with time_limited(self._strategy_loop, self.plan.settings.max_signal_generation_seconds):
+        self.by_hand.begin(self._strategy_loop)
+        async with self._turn, time_limited(self._strategy_loop, self.plan.settings.max_signal_generation_seconds):
             while not await self._tick():
-                await self._sleep()
+                async with self._turn.given_up():
+                    await self._sleep()
                 self._tell_unwatched()
             self._tell_unwatched()
+            self.by_hand.end()
             if not self._leave:
                 await self._callbacks.end(LISTENER_SECONDS)
                 await self._stream_now.told(LISTENER_SECONDS)
@@ -436,7 +481,9 @@ class LiveRun:
         )
         loop = _LiveLoop(
             rules=rules,
-            strategy=strategy_outside(plan.strategy, seconds=seconds, callbacks=self._callbacks),
+            strategy=self._turn.while_asked(
+                strategy_outside(plan.strategy, seconds=seconds, callbacks=self._callbacks)
+            ),
             window=self._window,
             book=book,
             records=self.records,
@@ -722,12 +769,14 @@ class LiveRun:
         """The minutes from the last one on that have come; up to a hole that is still waited for."""
         symbol, last = self.plan.symbol, self._last_minute
         self._held = None  # of an exchange that does not answer nothing is known
-        minutes = await stream.minutes(symbol, last)
+        async with self._turn.given_up():
+            minutes = await stream.minutes(symbol, last)
         held = self._watch.hole(minutes.timestamp, last, self.plan.clock.now())
         if held is not None:
             try:
-                await stream.fill(symbol, *held)
-                minutes = await stream.minutes(symbol, last)
+                async with self._turn.given_up():
+                    await stream.fill(symbol, *held)
+                    minutes = await stream.minutes(symbol, last)
             except Exception as error:  # noqa: BLE001 -- told; the minutes before the hole are here
                 self._trouble("exchange", error, last)
             held = self._watch.hole(minutes.timestamp, last, self.plan.clock.now())
@@ -779,8 +828,9 @@ class LiveRun:
             self._volume_seen = bool((volume > 0).any())
 
     async def _moment(self, when: int) -> None:
-        """What the clock ends at a moment, then what ``manage`` says, and the question of that moment."""
+        """What the clock ends at a moment, what was decided by hand and by ``manage``, and the question of it."""
         await self._end_due(when)
+        await self.by_hand.carry_out_planned(when)
         await self._manage(when)
         await self._question(when)
 

@@ -63,6 +63,13 @@ class Runtime:
         """Have the runtime's loop call a function soon. From any thread."""
         self._thread.loop().call_soon_threadsafe(function)
 
+    def is_here(self) -> bool:
+        """Whether this is the thread of the live runs."""
+        try:
+            return asyncio.get_running_loop() is self._thread.loop()
+        except RuntimeError:  # no loop runs here
+            return False
+
     def _begin(self, work: Coroutine[Any, Any, None], variables: Variables) -> None:
         task = asyncio.get_running_loop().create_task(work, context=variables)
         if not self._running:

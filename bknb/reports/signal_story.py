@@ -88,5 +88,18 @@ def event_line(event: Any) -> str:
                 f"gross {pnl.gross_percentage:+.4f} - fees {pnl.fee_percentage:.4f} "
                 f"- slippage {pnl.slippage_percentage:.4f}"
             )
-    note = f" [{signal.note}]" if signal.note and isinstance(event, (Scheduled, Opened)) else ""
-    return f"{when} UTC  price {event.price:.8g}  {text}{note}"
+    note = _note(event)
+    return f"{when} UTC  price {event.price:.8g}  {text}" + (f" [{note}]" if note else "")
+
+
+def _note(event: Any) -> str:
+    """What the strategy, or somebody by hand, said with an event."""
+    match event:
+        case Scheduled() | Opened():
+            return str(event.signal.note)
+        case Reduced() | Added():
+            return event.fill.note
+        case Closed() | AddCancelled():
+            return event.note
+        case _:
+            return ""

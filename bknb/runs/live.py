@@ -18,7 +18,7 @@ from ..engine.build import as_moment
 from ..engine.lookup import get_risk
 from ..engine.plan import ExchangeLike, StrategyLike, checked_symbol, chosen_settings, on_exchange
 from ..engine.resolve import resolve_exchange, resolve_strategy
-from ..errors import UsageError
+from ..errors import BknbError, UsageError
 from ..events import messages, subjects
 from ..events.listen import drain
 from ..live.order_desk import Quantity
@@ -33,8 +33,8 @@ from .book import TaskBook
 from .make_card import code_of
 from .result import Result
 from .run_record import record_of
-from .run_task import RunTask
 from .task import LOOK_SECONDS, left_text
+from .task_by_hand import TaskByHand
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ _WALL_CLOCK = SystemClock()  # one for all: runs with the same clock share their
 _LATE_WITH_BROKER = 1  # an order at an old price would not be filled
 
 
-class LiveTask(RunTask[TickResult]):
+class LiveTask(TaskByHand):
     """A live run in the background.
 
     Attributes
@@ -57,7 +57,6 @@ class LiveTask(RunTask[TickResult]):
 
     kind = "live run"
     mode = "live"
-    _run: LiveRun
 
     def __init__(self, plan: LivePlan) -> None:
         super().__init__(plan.symbol, plan.strategy.name)
@@ -306,6 +305,29 @@ class Live:
     def resume(symbol: str, strategy: str) -> None:
         """Ask for entries again."""
         BOOK.get(symbol, strategy).resume()
+
+    @staticmethod
+    def close_all(note: str = "") -> dict[tuple[str, str], str]:
+        """Close every open position of the running live runs, and take back what waits.
+
+        The strategies are still asked for entries; ``pause`` or ``stop`` them before, if they must not be.
+
+        Returns
+        -------
+        dict
+            By symbol and strategy, what will happen, or why it does not; runs without anything are left out.
+        """
+        answers: dict[tuple[str, str], str] = {}
+        for task in BOOK.all():
+            if task.done or task.status == "ready":
+                continue
+            try:
+                text = task.flatten(note)
+            except BknbError as error:  # it ended meanwhile, or its disk is full: the others are closed all the same
+                text = str(error)
+            if text:
+                answers[task.symbol, task.strategy] = text
+        return answers
 
     @staticmethod
     def list() -> list[LiveTask]:

@@ -58,6 +58,48 @@ def test_a_run_is_stopped(ready: Callable[[str], Answer], shell: Any) -> None:  
     assert shell.user_ns["task"].result(20).stopped
 
 
+def test_what_is_open_is_decided_about_by_hand(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
+    """On a clock that shows ten seconds of the market in each of ours, a long is opened, moved and closed."""
+    shell.user_ns["clock"] = AcceleratedClock(START, speed=600)
+    ready(f"{LIVE} --out task")
+    task = shell.user_ns["task"]
+    hand = "BTCUSDT --strategy quiet"
+    answer = ready(f"%live open {hand} --position long --price-stop-loss 30000 --note mine").out
+    assert answer.startswith("quiet on BTCUSDT: opens long BTCUSDT (quiet-BTCUSDT-20240101T")
+    while "close" not in task.decisions:
+        task.wait(0.01)
+    assert ready(f"%live move {hand} --price-stop-loss 31000 --price-take-profit none").out.startswith(
+        "quiet on BTCUSDT: moves the levels of long BTCUSDT"
+    )
+    assert ready(f"%live reduce {hand} --share 0.5").out.startswith("quiet on BTCUSDT: reduces long BTCUSDT")
+    assert ready(f"%live close {hand} --note enough").out.startswith("quiet on BTCUSDT: closes long BTCUSDT")
+    while not task.trades_so_far:
+        task.wait(0.01)
+    (trade,) = task.trades_so_far
+    assert (trade.close_reason, trade.note, trade.signal.note) == ("manual", "enough", "mine")
+    assert ready("%live flatten").out == "nothing is open\n"
+    ready(f"%live {hand} --stop --now")
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("%live close", "%live close needs a symbol and --strategy\nrunning: nothing"),
+        ("%live close BTCUSDT --strategy nobody", "no live run is called 'nobody on BTCUSDT'"),
+        ("%live close BTCUSDT --strategy quiet --share 1", "%live close takes --note; got --share"),
+        ("%live BTCUSDT --strategy quiet --share 1", "--share needs an action before the symbol: close, reduce"),
+        ("%live shut BTCUSDT --strategy quiet", "shut is no action"),
+    ],
+)
+def test_mistakes_about_actions(
+    ready: Callable[[str], Answer], cell: Callable[[str], Answer], line: str, text: str  # noqa: F811
+) -> None:  # fmt: skip
+    answer = cell(line)
+    assert isinstance(answer.error, bknb.BknbError), answer.error
+    assert text in str(answer.error)
+    assert len(answer.lines) <= 3
+
+
 @pytest.mark.slow
 def test_a_run_is_left_with_a_position_and_taken_up_again(
     ready: Callable[[str], Answer], shell: Any  # noqa: F811

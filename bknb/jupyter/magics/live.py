@@ -9,6 +9,7 @@ import bknb
 from ...reports.markup import minute_text, percent_text
 from ...reports.progress_text import compounded
 from .arguments import Call, Option
+from .by_hand import ACTIONS, OPTIONS, decide, refuse_without_action
 from .options import ALLOW_GAPS, EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
 from .output import assign_or_return, echo
 from .table import Magics
@@ -21,6 +22,9 @@ MAGICS: Final = Magics()
 
 @MAGICS.add(
     "%live",
+    Option(
+        name="ACTION", help=f"{', '.join(ACTIONS)}: about a run that goes on; left out, one is started", kind="symbol"
+    ),
     optional(helped(SYMBOL, f"{SYMBOL.help}; left out, the live runs are listed")),
     *(optional(STRATEGY), optional(EXCHANGE), EXECUTION, SETTINGS),
     helped(ALLOW_GAPS, "go on over missing minutes at once; else after settings.patience_minutes"),
@@ -31,12 +35,23 @@ MAGICS: Final = Magics()
     Option(name="--quantity", help="how much per signal, in base currency; for a broker"),
     Option(name="--stop", help="open nothing new, watch an open position to its end", flag=True),
     Option(name="--now", help="with --stop: leave at once and keep the state for the next run", flag=True),
+    *OPTIONS,
     out("the task"),
     twin='bknb.Live.background("BTCUSDT", strategy="sma-cross", exchange="demo")',
 )
 def live(session: Session, call: Call) -> Any:
-    """Runs a registered strategy on the running clock; alone, lists the live runs."""
-    symbol, strategy = call.get("symbol"), call.get("strategy")
+    """Runs a registered strategy on the running clock; alone, lists the live runs.
+
+    %live close BTCUSDT --strategy s closes what is open; reduce, move, cancel, activate and open likewise.
+    %live flatten closes everything.
+    """
+    if call.get("action") in ACTIONS:
+        decide(call)
+        return None
+    refuse_without_action(call)
+    symbol, strategy = call.get("action"), call.get("strategy")
+    if "symbol" in call.values:
+        raise bknb.UsageError(f"%live {symbol} is no action, and one symbol is traded\nactions: {', '.join(ACTIONS)}")
     if symbol is None:
         echo("\n".join(_line(task) for task in bknb.Live.list()) or "no live run has been started in this session")
         return None

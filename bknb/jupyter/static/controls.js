@@ -1,7 +1,8 @@
 // Buttons of a run: stop, stop now, pause and resume, also while the kernel is busy with a cell.
 //
 // mountControls({ model, el, key }) draws them from model.get(key):
-//   { id, label, state, status_text, text, percent, foreground, can_pause }
+//   { id, label, state, status_text, text, percent, foreground, can_pause, by_hand }
+// by_hand has a row [action, text, title] for each decision that can be made by hand; its button wants a second click.
 // and takes them away again when the function it returns is called. A press tries, in this order:
 //   1. a message on the widget's own comm; the kernel acknowledges it;
 //   2. after 250 ms without an answer (100 ms while a cell runs) one silent line of Python in a subshell, or on the control channel
@@ -11,6 +12,7 @@
 
 const BKNB_ACK_TIMEOUT_MS = { idle: 250, busy: 100 };
 const BKNB_REPLY_TIMEOUT_MS = 2000;
+const BKNB_CONFIRM_MS = 5000; // a second click within this time confirms
 
 const BKNB_STYLE = `
 .bknb-controls { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 8px; padding: 4px 0; max-width: 100%;
@@ -25,6 +27,8 @@ const BKNB_STYLE = `
 .bknb-controls button:hover:not([aria-disabled="true"]) { background: var(--jp-layout-color3, rgba(128, 128, 128, 0.25)); }
 .bknb-controls button:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
 .bknb-controls button[aria-disabled="true"] { opacity: 0.5; cursor: default; }
+.bknb-controls button[data-armed="true"] { border-color: var(--jp-error-color1, #c62828); outline: 1px solid var(--jp-error-color1, #c62828); }
+.bknb-controls .bknb-by-hand button + button { margin-left: 8px; }
 .bknb-controls .bknb-status { flex: 1 1 12em; min-width: 0; color: var(--jp-ui-font-color2, inherit); }
 `;
 
@@ -139,20 +143,57 @@ export function mountControls({ model, el, key = "controls" }) {
   const button = (action, text, title) => {
     const made = make("button", `bknb-${action}`, { type: "button", title });
     made.textContent = text;
-    made.addEventListener("click", () => made.getAttribute("aria-disabled") === "true" || press(made.dataset.action));
+    made.addEventListener("click", () => made.getAttribute("aria-disabled") === "true"
+      || (made.dataset.confirm ? confirmed : press)(made.dataset.action));
     made.dataset.action = action;
     return made;
   };
   const pause = button("pause", "Pause new entries", "Open nothing new; what is open is watched on");
   const stop = button("stop", "Stop", "Open nothing new, watch an open position to its end, then stop");
   const stopNow = button("stop_now", "Stop now", "Stop at the next minute and keep what there is");
-  bar.append(style, line, track, pause, stop, stopNow, statusLine);
+  const byHand = make("span", "bknb-by-hand");
+  bar.append(style, line, track, pause, stop, stopNow, byHand, statusLine);
   el.append(bar);
+
+  let armed = ""; // the decision by hand that waits for its second click
+  let disarming = 0;
+  const confirmed = (action) => {
+    clearTimeout(disarming);
+    if (armed === action) {
+      armed = "";
+      press(action);
+      return;
+    }
+    armed = action;
+    disarming = setTimeout(() => { armed = ""; draw(); }, BKNB_CONFIRM_MS);
+    draw();
+  };
+
+  function drawByHand(rows, label, off) {
+    const known = [...byHand.children].map((made) => made.dataset.action).join();
+    if (known !== rows.map(([action]) => action).join()) {
+      armed = "";
+      byHand.replaceChildren(...rows.map(([action, text, title]) => {
+        const made = button(action, text, title);
+        made.dataset.confirm = "true";
+        return made;
+      }));
+    }
+    rows.forEach(([action, text, title], index) => {
+      const made = byHand.children[index];
+      const waits = armed === action;
+      made.textContent = waits ? `${text}: click again to confirm` : text;
+      made.dataset.armed = String(waits);
+      made.setAttribute("aria-label", `${made.textContent}. ${title}: ${label}`);
+      disable(made, off);
+    });
+    byHand.hidden = rows.length === 0;
+  }
 
   async function press(action) {
     const controls = model.get(key) ?? {};
     pressed = { action, state: controls.state };
-    notice = { stop: "Stopping …", stop_now: "Stopping now …", pause: "Pausing …", resume: "Resuming …" }[action];
+    notice = { stop: "Stopping …", stop_now: "Stopping now …", pause: "Pausing …", resume: "Resuming …" }[action] ?? "";
     draw();
     const route = await bknbPress(model, controls, action);
     bar.dataset.route = route; // see bknbPress
@@ -201,6 +242,7 @@ export function mountControls({ model, el, key = "controls" }) {
     disable(pause, ending || Boolean(waiting));
     disable(stop, ending || waiting === "stop" || waiting === "stop_now");
     disable(stopNow, state === "leaving" || waiting === "stop_now");
+    drawByHand(over ? [] : controls.by_hand ?? [], label, Boolean(waiting));
     const status = notice || controls.status_text || "";
     if (statusLine.textContent !== status) {
       statusLine.textContent = status;
@@ -211,6 +253,7 @@ export function mountControls({ model, el, key = "controls" }) {
   draw();
   return () => {
     model.off(`change:${key}`, draw);
+    clearTimeout(disarming);
     bar.remove();
   };
 }

@@ -1,0 +1,24 @@
+"""What somebody decides by hand about a run, beside what ``manage`` could answer: inputs of the lifecycle."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+from .answers import Move
+
+Source: TypeAlias = Literal["strategy", "manual"]
+"""Who decided."""
+
+
+class Planned(NamedTuple):
+    """A move within a minute: it waits until the moment ``due`` (UTC ms), the first at which it can be in force."""
+
+    move: Move
+    due: int
+
+
+class Activate(NamedTuple):
+    """What waits is opened at the market of the moment ``when`` (UTC ms), at which ``price`` is the average."""
+
+    when: int
+    price: float

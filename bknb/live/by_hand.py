@@ -1,0 +1,321 @@
+"""Decisions by hand in a live run: given in any thread, carried out between its minutes, answered with what happens.
+
+A decision is an input of the lifecycle like those of the strategy, with the reason ``manual``. It is on the disk before
+its order leaves. What was decided within a minute fills at the open of the first candle from the next one on; a moved
+level is in force from that candle on, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+from ..domain.answers import Cancel, Close, Move, Reduce, read_answers
+from ..domain.formatting import minute_text
+from ..domain.interval import MINUTE_MS, ceil_to
+from ..domain.lifecycle import (
+    Activate,
+    Answer,
+    Flat,
+    Holding,
+    Managed,
+    Opening,
+    Planned,
+    State,
+    Waiting,
+    signal_id,
+    signals_of,
+    step,
+)
+from ..domain.signal import Moved, Rejected, Signal
+from ..engine.strategy_loop import StrategyLoop
+from ..errors import UsageError
+from .turn import Turn
+
+
+class Flatten(NamedTuple):
+    """Close what is open, or take back what waits."""
+
+    note: str = ""
+
+
+Wish: TypeAlias = Close | Reduce | Move | Cancel | Signal | Flatten | Literal["activate"]
+"""What somebody wants; a ``Signal`` is to be opened."""
+
+
+class Market(Protocol):
+    """What a run knows of its clock and prices at the moment up to which everything is done."""
+
+    def moment(self) -> int:
+        """That moment, UTC ms."""
+
+    def clock(self) -> int:
+        """The present, UTC ms."""
+
+    async def prices(self, otherwise: float | None) -> tuple[float, float]:
+        """Average price and last close at that moment, in quote currency; ``otherwise`` where none is known.
+
+        Raises ``NotEnoughData`` where there is none, and ``otherwise`` is ``None``.
+        """
+
+    def no_entries(self) -> str:
+        """Why nothing is opened at present, and what to do; empty when it is."""
+
+    def at_broker(self) -> bool:
+        """Whether a broker carries out orders."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """When a decision was made (UTC ms), from when on it can fill, and whether that is at once."""
+
+    moment: int
+    when: int
+    at_open: bool
+
+    @property
+    def fills(self) -> str:
+        if not self.at_open:
+            return f"at the average price of {minute_text(self.when)} UTC"
+        return f"at the open of the first candle from {minute_text(self.when)} UTC on"
+
+
+class ByHand:
+    """The decisions by hand of one live run.
+
+    Parameters
+    ----------
+    turn
+        Held by the run while it works.
+    market
+        The clock and the prices of the run.
+    call
+        Has the loop of the run call a function soon; from any thread.
+    """
+
+    def __init__(self, turn: Turn, market: Market, call: Callable[[Callable[[], object]], None]) -> None:
+        self._turn = turn
+        self._market = market
+        self._call = call
+        self._loop: StrategyLoop | None = None
+        self._began = asyncio.Event()
+        self._over = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- from any thread ----------------------------------------------------------------------------------------
+
+    def give(self, wish: Wish) -> Future[str]:
+        """Have a decision carried out; the future is the answer, or why it was not carried out (``UsageError``)."""
+        answered: Future[str] = Future()
+        self._call(lambda: self._start(wish, answered))
+        return answered
+
+    def decisions(self) -> tuple[str, ...]:
+        """What can be decided now, by name; may be another thing a moment later."""
+        state = None if self._loop is None or self._over else self._loop.state
+        match state:
+            case Holding(leaving=None):
+                return ("close", "reduce", "move")
+            case Waiting():
+                return ("cancel", "activate")
+            case Flat():
+                return ("open",)
+            case _:
+                return ()
+
+    # --- on the loop of the run ---------------------------------------------------------------------------------
+
+    def begin(self, loop: StrategyLoop) -> None:
+        """The state is restored: decisions are carried out from now on."""
+        self._loop = loop
+        self._began.set()
+
+    def end(self) -> None:
+        """The run is over: what was not carried out by now is answered with that."""
+        self._over = True
+        for task in self._tasks:
+            task.cancel()
+
+    def _start(self, wish: Wish, answered: Future[str]) -> None:
+        if not answered.set_running_or_notify_cancel():
+            return
+        if self._over:
+            answered.set_exception(UsageError(_OVER))
+            return
+        task = asyncio.get_running_loop().create_task(self._answer(wish, answered))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, wish: Wish, answered: Future[str]) -> None:
+        try:
+            await self._began.wait()
+            async with self._turn:
+                text = await self._carry_out(wish)
+        except asyncio.CancelledError:
+            answered.set_exception(UsageError(_OVER))
+        except Exception as error:  # noqa: BLE001 -- raised where the decision was given
+            answered.set_exception(error)
+        else:
+            answered.set_result(text)
+
+    async def _carry_out(self, wish: Wish) -> str:
+        loop, market = self._loop, self._market
+        assert loop is not None  # it began  # noqa: S101
+        moment, at_open = market.moment(), loop.rules.model.fills_at_open
+        now = _Now(moment, max(moment, ceil_to(market.clock(), MINUTE_MS)) if at_open else moment, at_open)
+        if isinstance(wish, Signal):
+            return await self._open(loop, wish, now)
+        state = loop.state
+        if isinstance(wish, Flatten):
+            if isinstance(state, Waiting):
+                wish = Cancel(wish.note)
+            elif isinstance(state, Holding) and state.leaving is None:
+                wish = Close(wish.note)
+            else:
+                return ""
+        if isinstance(wish, Cancel):
+            return await self._cancel(loop, state, wish, now)
+        if wish == "activate":
+            return await self._activate(loop, state, now)
+        if not isinstance(state, Holding):
+            raise UsageError(f"{_name(wish)} needs an open position; {_there_is(loop)}")
+        if state.leaving is not None:
+            raise UsageError(f"{_name(wish)} came too late; {_there_is(loop)}")
+        return await self._managed(loop, state, wish, now)
+
+    async def _managed(self, loop: StrategyLoop, state: Holding, wish: Close | Reduce | Move, now: _Now) -> str:
+        given = await self._given(state, wish, now)
+        expected = step(state, given, loop.rules)
+        _refuse(loop, expected.events)
+        after = expected.state
+        leaves = not (isinstance(after, Holding) and after.leaving is None)
+        name = f"{state.signal.position} {state.signal.symbol} ({state.signal.id})"
+        if isinstance(wish, Move) and not leaves:
+            if wish.memo is msgspec.UNSET and not any(isinstance(event, Moved) for event in expected.events):
+                raise UsageError(
+                    f"move changes nothing: {wish!r} leaves the levels of {name} as they are\n"
+                    "a stop is moved towards the market only; loosen=True moves it away from it"
+                )
+            if now.when > now.moment:
+                await loop.take(Planned(given.answers[0], now.when))  # type: ignore[arg-type]  # read_answers kept it
+            else:
+                await loop.take(given)
+            return f"moves the levels of {name}; in force from {minute_text(now.when)} UTC on: {wish!r}"
+        await loop.take(given)
+        if leaves:
+            return f"closes {name} {now.fills}"
+        assert isinstance(wish, Reduce)  # a Close leaves, and a Move that does not was answered  # noqa: S101
+        return f"reduces {name} by {wish.share:g} of what is held {now.fills}"
+
+    async def _given(self, state: Holding | Waiting, wish: Close | Reduce | Move | Cancel, now: _Now) -> Managed:
+        answers, faults, text = read_answers(wish)
+        price, close = await self._market.prices(state.signal.price_open)
+        return Managed(answers, price, now.when, close, faults, text, source="manual")
+
+    async def _cancel(self, loop: StrategyLoop, state: State, wish: Cancel, now: _Now) -> str:
+        book = state.book if isinstance(state, Holding) and state.leaving is None else None
+        adds = [] if book is None else [order for order in book.orders if order.kind == "add"]
+        if not (isinstance(state, Waiting) or (isinstance(state, Holding) and adds)):
+            raise UsageError(f"cancel needs an entry or an add that waits; {_there_is(loop)}")
+        given = await self._given(state, wish, now)
+        _refuse(loop, step(state, given, loop.rules).events if isinstance(state, Waiting) else ())
+        await loop.take(given)
+        if isinstance(state, Waiting):
+            return f"takes back {_waits(state)}"
+        return f"takes back {len(adds)} add{'' if len(adds) == 1 else 's'} to {state.signal.id}"
+
+    async def _activate(self, loop: StrategyLoop, state: State, now: _Now) -> str:
+        if not isinstance(state, Waiting):
+            raise UsageError(f"activate needs an entry that waits; {_there_is(loop)}")
+        self._may_open("activate")
+        if self._market.at_broker() and state.signal.entry == "limit":
+            raise UsageError(
+                f"activate needs an entry that is not at the broker; {_waits(state)} rests there as a limit order\n"
+                "take it back with cancel(), then open a Signal without price_open"
+            )
+        price, _ = await self._market.prices(state.signal.price_open)
+        await loop.take(Activate(now.when, price))
+        return f"opens {_waits(state)} {now.fills}"
+
+    async def _open(self, loop: StrategyLoop, wish: Signal, now: _Now) -> str:
+        self._may_open("open")
+        state = loop.state
+        if not (isinstance(state, Flat) or (isinstance(state, Holding) and state.leaving is not None)):
+            raise UsageError(f"open needs nothing that is open or waits; {_there_is(loop)}")
+        answers, faults, _ = read_answers(wish)
+        if faults:
+            raise UsageError(f"open needs a valid Signal: {faults[0].text}")
+        signal = answers[0]
+        assert isinstance(signal, Signal)  # it was one  # noqa: S101
+        if signal.id is None:
+            signal = msgspec.structs.replace(signal, id=f"{signal_id(loop.rules, now.when)}-manual")
+        price, _ = await self._market.prices(None)
+        given = Answer(now.when, price, signal)
+        _refuse(loop, step(state, given, loop.rules).events)
+        await loop.take(given)
+        if signal.id not in {each.id for each in signals_of(loop.state)}:
+            refused = loop.records.refused[-1]
+            raise UsageError(f"open was refused by the risk profile {refused.risk!r}: {refused.note or 'no place'}")
+        entry = "" if signal.price_open is None else f" with an entry at {signal.price_open:g}"
+        return f"opens {signal.position} {loop.rules.symbol} ({signal.id}){entry} {now.fills}"
+
+    def _may_open(self, name: str) -> None:
+        if reason := self._market.no_entries():
+            raise UsageError(f"{name} needs a run that takes entries; {reason}")
+
+    # --- for the run, in its turn -------------------------------------------------------------------------------
+
+    async def carry_out_planned(self, when: int) -> None:
+        """Carry out the moves that were planned for the moment ``when`` (UTC ms), or for one before it."""
+        loop = self._loop
+        if loop is None or not isinstance(loop.state, Holding) or loop.state.leaving is not None:
+            return
+        book = loop.state.book
+        moves = () if book is None else tuple(one.move for one in book.planned if one.due <= when)
+        if moves:
+            price, close = await self._market.prices(loop.state.signal.price_open)
+            await loop.take(Managed(moves, price, when, close, source="manual"))
+
+
+_OVER = "the run is over: what it holds is watched by nobody\nstart it again with the same store, then repeat this"
+
+
+def _name(wish: Close | Reduce | Move) -> str:
+    return type(wish).__name__.lower()
+
+
+def _waits(state: Waiting) -> str:
+    signal = state.signal
+    return f"the {signal.entry} entry of {signal.position} {signal.symbol} at {signal.price_open:g} ({signal.id})"
+
+
+def _there_is(loop: StrategyLoop) -> str:
+    """What there is instead, and what can be done about it."""
+    who = f"{loop.rules.strategy} on {loop.rules.symbol}"
+    match loop.state:
+        case Waiting() as waits:
+            return f"{who} has {_waits(waits)}\nuse cancel() to take it back, activate() to open it at the market"
+        case Opening(signal=signal):
+            text = f"the entry order of {signal.id} has left, no candle has filled it yet"
+            return f"{who}: {text}\ntry again after the next minute"
+        case Holding(leaving=None, signal=signal):
+            text = f"{signal.position} {signal.id} is open"
+            return f"{who}: {text}\nuse close(), reduce(share) or move(...)"
+        case Holding(leaving=leaving, signal=signal):
+            reason = "" if leaving is None else f" ({leaving.reason})"
+            return f"{who}: {signal.id} leaves already{reason}\nthe next candle that trades closes it"
+        case _:
+            return f"{who} has nothing open and nothing that waits\nopen(bknb.Signal(...)) opens something"
+
+
+def _refuse(loop: StrategyLoop, events: tuple[object, ...]) -> None:
+    """Raise ``UsageError`` with the reasons when a decision would be rejected."""
+    for event in events:
+        if isinstance(event, Rejected):
+            reasons = "\n".join(reason.text for reason in event.reasons)
+            raise UsageError(f"{loop.rules.strategy} on {loop.rules.symbol}: not carried out\n{reasons}")

@@ -1,0 +1,113 @@
+"""What can be decided by hand about a live run while it goes on."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ..domain.answers import Cancel, Close, Move, Reduce
+from ..domain.signal import Signal, TickResult
+from ..errors import UsageError
+from ..live.by_hand import Flatten, Wish
+from ..live.run import LiveRun
+from ..live.runtime import RUNTIME
+from ..market.strategy_context import current
+from .run_task import RunTask
+
+
+class TaskByHand(RunTask[TickResult]):
+    """A live run that takes decisions by hand, from any thread.
+
+    Each is on the disk before its order leaves; the record fills it at the open of the first candle at or after the
+    moment it was made, and its reason is ``manual``.
+    """
+
+    _run: LiveRun
+
+    def close(self, note: str = "") -> str:
+        """Close the open position, at the market.
+
+        Like everything that is decided by hand: it is on the disk before its order leaves, the record fills it at the
+        open of the first candle at or after this moment, and its reason is ``manual``.
+
+        Returns
+        -------
+        str
+            What will happen.
+
+        Raises
+        ------
+        UsageError
+            When nothing is open, it leaves already, or the run is over; the message says what to do.
+        StateError
+            When it could not be saved; then nothing has happened.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> from bknb.testing.clocks import AcceleratedClock
+        >>> task = bknb.Live.background("BTCUSDT", strategy=lambda: None, exchange="demo", interval="1h",
+        ...     clock=AcceleratedClock(1_704_067_200_000, speed=60), store=bknb.stores.memory())
+        >>> print(task.open(bknb.Signal(side="long", id="mine")).split(" at ")[0])
+        opens long BTCUSDT (mine)
+        >>> task.stop(now=True)
+        """
+        return self._by_hand(Close(note))
+
+    def reduce(self, share: float, *, of: Literal["now", "first"] = "now", note: str = "") -> str:
+        """Close a share of the open position, above 0 and at most all of it; else as :meth:`close`."""
+        return self._by_hand(Reduce(share, of, note))
+
+    def move(self, **levels: Any) -> str:
+        """Move levels or the deadline of the open position; ``levels`` as in ``bknb.Move``, else as :meth:`close`.
+
+        They are judged against the last close, and are in force from the first candle on that opens at or after this
+        moment. A stop that is reached already closes the position at the market.
+        """
+        known = Move.__struct_fields__
+        if not levels or not levels.keys() <= set(known):
+            got = ", ".join(sorted(levels.keys() - set(known))) or "nothing"
+            raise UsageError(f"move takes at least one of {', '.join(known)}; got {got}\nsuch as price_stop_loss=99.0")
+        return self._by_hand(Move(**levels))
+
+    def cancel(self, note: str = "") -> str:
+        """Take back what waits, a resting entry or resting adds; else as :meth:`close`."""
+        return self._by_hand(Cancel(note))
+
+    def activate(self) -> str:
+        """Open the entry that waits, at the market; its place at the risk profile is the one it has.
+
+        Else as :meth:`close`; a run that is stopped or paused refuses it.
+        """
+        return self._by_hand("activate")
+
+    def open(self, signal: Signal) -> str:
+        """Open a signal as if the strategy had returned it: checked, and the risk profile is asked; see :meth:`close`.
+
+        Without an id of its own it gets one that ends in ``-manual``. A run that is stopped or paused refuses it.
+        """
+        if not isinstance(signal, Signal):
+            raise UsageError(f"open needs a bknb.Signal, such as bknb.Signal(side='long'); got {signal!r:.80}")
+        return self._by_hand(signal)
+
+    def flatten(self, note: str = "") -> str:
+        """Close what is open, or take back what waits; empty when there is neither. Else as :meth:`close`."""
+        return self._by_hand(Flatten(note))
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """The names of the methods that have something to act on now, such as ``("close", "reduce", "move")``."""
+        return () if self.done else self._run.by_hand.decisions()
+
+    def _by_hand(self, wish: Wish) -> str:
+        who = f"the live run of {self.strategy!r} on {self.symbol}"
+        if self.done or self.worked or self.status == "ready":
+            state = "has not begun" if self.status == "ready" else "is over"
+            raise UsageError(
+                f"{who} {state}\nstart it with the same store, then repeat this: what it holds is found again"
+            )
+        if RUNTIME.is_here() or current.get(None) is not None:
+            raise UsageError(
+                f"{who} cannot take a decision by hand from within one of its own functions\n"
+                "return bknb.Close() and the like from manage, or decide from a listener or a cell"
+            )
+        return self._run.by_hand.give(wish).result()

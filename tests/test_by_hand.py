@@ -1,0 +1,406 @@
+"""Decisions by hand in a live run: what each does, what it answers, and that it equals what manage would have done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hand_clock import BrokerHandClock, HandClock
+from quick import first_quick
+from scenarios import MINUTE, ORIGIN, source
+from worlds import MODELS, SETTINGS, walk
+
+import bknb
+from bknb.stores.file_store import FileStore
+from bknb.stores.sqlite_store import SqliteStore
+
+HALF = 30_000
+Decide = Callable[[Any], object]
+
+
+def rows(*opens: float, rest: int = 20) -> list[tuple[float, ...]]:
+    """Calm minutes at 100, then some that open at given prices, one after the other from ORIGIN + 5 on."""
+    prices = {5 + k: price for k, price in enumerate(opens)}
+    last = opens[-1] if opens else 100.0
+    found = []
+    for k in range(-60, 5 + len(opens) + rest):
+        price = 100.0 if k < 5 else prices.get(k, last)
+        found.append((ORIGIN + k * MINUTE, price, price + 0.5, price - 0.5, price, 1.0))
+    return found
+
+
+def at(minute: float) -> int:
+    return ORIGIN + round(minute * MINUTE)
+
+
+def play(
+    decisions: dict[float, Decide],
+    *,
+    candles: list[tuple[float, ...]] | None = None,
+    signal: dict[str, Any] | None = None,
+    until: int = 20,
+    broker: Any = None,
+    **options: Any,
+) -> tuple[bknb.Result, list[str], Any]:
+    """A run that opens a long at minute 1, in which something is decided by hand."""
+    wanted = {"side": "long"} if signal is None else signal
+
+    def get_signal(when: Any) -> Any:
+        return bknb.Signal(**wanted) if wanted and when.minute == 1 else None
+
+    strategy = bknb.add_strategy("hand", interval="1m", get_signal=get_signal, **options.pop("strategy", {}))
+    script = {at(minute): decide for minute, decide in decisions.items()}
+    clock = HandClock(ORIGIN, script) if broker is None else BrokerHandClock(ORIGIN, script)
+    if broker is not None:
+        options |= {"broker": broker, "quantity": 2.0}
+    options = {"store": bknb.stores.memory()} | options
+    from bknb.runs.live import BOOK, LiveTask, plan_live
+
+    task = LiveTask(
+        plan_live("X", strategy=strategy, exchange=source(candles or rows()), clock=clock, until=at(until), **options)
+    )
+    BOOK.add(task)
+    clock.task = task
+    task.start()
+    return task.result(timeout=60), clock.answers, task
+
+
+def test_close_within_a_minute_fills_at_the_open_of_the_next() -> None:
+    result, answers, _ = play({6.5: lambda task: task.close("enough")}, candles=rows(100, 100, 103, 104))
+    assert answers == [
+        "closes long X (hand-X-20240101T0001) at the open of the first candle from 2024-01-01 00:07 UTC on"
+    ], answers
+    (trade,) = result.run_record.records.closed
+    assert (trade.close_reason, trade.price_close, trade.closed_at, trade.note) == ("manual", 103.0, at(7), "enough")
+    assert "manual" in result.why(trade.signal.id)
+    assert "enough" in result.why(trade.signal.id)
+
+
+def test_close_at_a_full_minute_fills_in_the_candle_that_opens_then() -> None:
+    result, _, _ = play({6: lambda task: task.close()}, candles=rows(100, 102, 103))
+    assert result.trades["price_close"].tolist() == [102.0]
+
+
+def test_reduce_then_close() -> None:
+    result, answers, _ = play(
+        {5.5: lambda task: task.reduce(0.5, note="half"), 6.2: lambda task: task.close()},
+        candles=rows(100, 101, 102),
+    )
+    fills = result.fills
+    assert list(zip(fills["kind"], fills["share"], fills["price"], fills["reason"], strict=True)) == [
+        ("entry", 1.0, 100.0, ""), ("reduce", 0.5, 101.0, "manual"), ("exit", 0.5, 102.0, "manual"),
+    ], fills  # fmt: skip
+    assert answers[0].startswith("reduces long X (hand-X-20240101T0001) by 0.5 of what is held at the open of")
+    assert "half" in result.why("hand-X-20240101T0001")
+
+
+@pytest.mark.parametrize("minute", [6, 5.5])
+def test_move_is_in_force_from_the_next_candle_on(minute: float) -> None:
+    """The minute under way went below the new stop before the decision: that is no reason to close."""
+    candles = rows(105, 105, 105, 98)
+    candles[60 + 4] = (at(4), 100.0, 105.0, 99.0, 105.0, 1.0)
+    candles[60 + 5] = (at(5), 105.0, 105.0, 99.0, 105.0, 1.0)
+    result, answers, _ = play({minute: lambda task: task.move(price_stop_loss=104.0)}, candles=candles)
+    (trade,) = result.run_record.records.closed
+    assert (trade.close_reason, trade.closed_at, trade.price_close) == ("stop_loss", at(8), 98.0), answers
+    moved = [event for event in result.run_record.records.positions if isinstance(event, bknb.Moved)]
+    assert [(event.when, event.reason, event.price_stop_loss) for event in moved] == [(at(6), "manual", 104.0)]
+    assert "in force from 2024-01-01 00:06 UTC on" in answers[0]
+
+
+def test_a_stop_that_is_reached_closes_at_the_market() -> None:
+    result, answers, _ = play({6.5: lambda task: task.move(price_stop_loss=101.0)}, candles=rows(100, 100, 99.7))
+    assert answers[0].startswith("closes long X")
+    assert result.trades["close_reason"].tolist() == ["stop_loss"]
+    assert result.trades["price_close"].tolist() == [99.7]
+
+
+WAITING = {"side": "long", "price_open": 99.0, "price_stop_loss": 95.0}
+
+
+def test_cancel_takes_back_what_waits() -> None:
+    result, answers, _ = play({6.5: lambda task: task.cancel("no")}, candles=rows(100, 100, 98), signal=WAITING)
+    (end,) = result.run_record.records.cancelled
+    assert (end.reason, end.closed_at, end.note) == ("manual", at(7), "no")
+    assert answers[0].startswith("takes back the limit entry of long X at 99")
+    assert len(result.trades) == 0
+
+
+@pytest.mark.parametrize("entry", ["limit", "stop"])
+def test_activate_opens_what_waits_at_the_market(entry: str) -> None:
+    signal = WAITING | ({} if entry == "limit" else {"entry": "stop", "price_open": 110.0})
+    result, answers, _ = play(
+        {6.5: lambda task: task.activate(), 8.5: lambda task: task.close()},
+        candles=rows(100, 100, 101, 102, 103),
+        signal=signal,
+    )
+    (trade,) = result.run_record.records.closed
+    assert (trade.signal.price_open, trade.signal.pending_at) == (101.0, at(7)), answers
+    assert answers[0].startswith(f"opens the {entry} entry of long X at ")
+    assert not result.errors  # it is not late: it was not decided before
+
+
+def test_open_and_reverse() -> None:
+    def turn(task: Any) -> str:
+        return f"{task.close()}; {task.open(bknb.Signal(side='short', note='mine'))}"
+
+    result, answers, _ = play({6.5: turn, 9: lambda task: task.close()}, candles=rows(100, 100, 103, 104, 102))
+    assert "opens short X (hand-X-20240101T0007-manual) at the open" in answers[0], answers
+    trades = result.trades
+    assert list(zip(trades["position"], trades["price_open"], trades["price_close"], strict=True)) == [
+        ("long", 100.0, 103.0), ("short", 103.0, 102.0),
+    ]  # fmt: skip
+
+
+def test_close_all_closes_and_takes_back() -> None:
+    result, answers, _ = play({6.5: lambda _task: bknb.Live.close_all("flat")})
+    assert "('X', 'hand'): 'closes long X" in answers[0]
+    assert result.trades["close_reason"].tolist() == ["manual"]
+    result, answers, _ = play({6.5: lambda _task: bknb.Live.close_all()}, signal=WAITING)
+    assert "takes back the limit entry" in answers[0]
+    _, answers, _ = play({6.5: lambda _task: bknb.Live.close_all()}, signal={})
+    assert answers == ["{}"]
+
+
+@pytest.mark.parametrize(
+    ("decide", "signal", "text"),
+    [
+        (lambda task: task.close(), {}, "close needs an open position; hand on X has nothing open and nothing that"),
+        (lambda task: task.close(), WAITING, "has the limit entry of long X at 99 (hand-X-20240101T0001)\nuse "),
+        (lambda task: task.reduce(0), None, "Reduce needs a share above 0, such as 0.5 for the half, got 0"),
+        (lambda task: task.reduce(2), None, "is more than the 1 of the first size that is held; Close()"),
+        (lambda task: task.reduce("half"), None, "a share above 0"),
+        (lambda task: task.move(), None, "move takes at least one of price_stop_loss"),
+        (lambda task: task.move(stop=99), None, "got stop\nsuch as price_stop_loss=99.0"),
+        (lambda task: task.move(price_take_profit=90.0), None, "price_take_profit 90 must be above the last close 100"),
+        (lambda task: task.move(price_stop_loss=80.0), {"side": "long", "price_stop_loss": 90.0}, "changes nothing"),
+        (lambda task: task.cancel(), None, "cancel needs an entry or an add that waits; hand on X: long "),
+        (lambda task: task.activate(), None, "activate needs an entry that waits"),
+        (lambda task: task.open(bknb.Signal(side="long")), None, "open needs nothing that is open or waits"),
+        (lambda task: task.open("long"), None, "open needs a bknb.Signal"),
+        (lambda task: task.open(bknb.Signal(side="long", price_stop_loss=120.0)), {}, "not carried out\n"),
+        (lambda task: (task.pause(), task.open(bknb.Signal(side="long"))), {}, "this one is paused\nresume() it first"),
+        (lambda task: (task.pause(), task.activate()), WAITING, "this one is paused"),
+        (lambda task: (task.close(), task.close()), None, "came too late; hand on X: hand-X-20240101T0001 leaves"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_answered(decide: Decide, signal: dict[str, Any] | None, text: str) -> None:
+    _, answers, _ = play({6.5: decide}, signal=signal)
+    assert text in answers[0]
+
+
+def test_a_run_that_is_over_says_so() -> None:
+    _, _, task = play({})
+    with pytest.raises(bknb.UsageError, match=r"is over\nstart it with the same store"):
+        task.close()
+
+
+def test_a_strategy_decides_by_what_it_returns() -> None:
+    said: list[str] = []
+
+    def manage() -> None:
+        try:
+            bknb.Live.list()[0].close()
+        except bknb.UsageError as error:
+            said.append(str(error))
+
+    play({}, strategy={"manage": manage})
+    assert "return bknb.Close() and the like from manage" in said[0]
+
+
+def test_the_risk_profile_is_asked() -> None:
+    bknb.add_risk("never", validations=[(lambda request: False)])
+    _, answers, _ = play({6.5: lambda task: task.open(bknb.Signal(side="long"))}, signal={}, strategy={"risk": "never"})
+    assert answers[0].startswith("open was refused by the risk profile 'never'")
+
+
+def test_an_answer_that_comes_after_a_decision_is_left_out() -> None:
+    """The strategy thinks about a position that is closed by hand meanwhile."""
+    answers: list[str] = []
+
+    async def manage(when: Any) -> Any:
+        import asyncio
+
+        if when.minute != 6:
+            return None
+        for _ in range(200):
+            await asyncio.sleep(0.005)
+            if answers:
+                break
+        return bknb.Reduce(0.5)
+
+    import threading
+
+    class Impatient(threading.Thread):
+        def run(self) -> None:
+            task = bknb.Live.list()[0]
+            while not answers:
+                if task.now >= at(6):
+                    answers.append(task.close())
+
+    waiting = Impatient(daemon=True)
+    bknb.listen_signal_live_once(lambda _event: waiting.start(), lambda event: event.action == "opened")
+    result, _, _ = play({}, strategy={"manage": manage})
+    assert result.trades["close_reason"].tolist() == ["manual"]
+    assert result.fills["kind"].tolist() == ["entry", "exit"]
+    assert not result.errors
+
+
+# --- the same as manage -----------------------------------------------------------------------------------------------
+
+
+def minute_of(when: Any) -> int:
+    return (round(when.timestamp() * 1000) - ORIGIN) // MINUTE
+
+
+def told(result: bknb.Result) -> list[str]:
+    records = result.run_record.records
+    everything = [*records.events, *records.positions, *records.milestones]
+    plain = [msgspec.structs.replace(event, mode="live", frame=None) for event in everything]
+    return [msgspec.json.encode(event).decode().replace("manual", "strategy") for event in plain]
+
+
+ANSWERS: dict[str, tuple[Decide, Callable[[], Any]]] = {
+    "close": (lambda task: task.close("now"), lambda: bknb.Close("now")),
+    "reduce": (lambda task: task.reduce(0.25), lambda: bknb.Reduce(0.25)),
+    "move": (
+        lambda task: task.move(price_stop_loss=None, loosen=True, trailing=bknb.Trailing(percent=0.2)),
+        lambda: bknb.Move(price_stop_loss=None, loosen=True, trailing=bknb.Trailing(percent=0.2)),
+    ),
+    "cancel": (lambda task: task.cancel(), bknb.Cancel),
+}
+
+
+@pytest.mark.parametrize("model", first_quick(MODELS))
+@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("seed", [3, 8])
+def test_by_hand_at_a_minute_equals_a_backtest_whose_manage_answers_the_same(name: str, model: str, seed: int) -> None:
+    decide, answer = ANSWERS[name]
+    moments = range(7, 160, 6)
+    signal = {"position": "long", "minute_estimated_time": 25} | ({"price_open": 99.0} if name == "cancel" else {})
+
+    def get_signal(when: Any, price: float) -> Any:
+        if minute_of(when) in moments:
+            return None  # a decision by hand comes after the question of its moment, an answer of manage before it
+        given = signal | {"price_stop_loss": price * 0.97, "price_take_profit": price * 1.03}
+        if "price_open" in given:
+            given["price_open"] = price * 0.995
+        return bknb.Signal(**given)
+
+    def manage(when: Any, position: Any) -> Any:
+        if minute_of(when) not in moments or (name == "cancel" and not position.waiting):
+            return None
+        return answer()
+
+    exchange = source(walk(seed))
+    common: dict[str, Any] = {"interval": "1m", "get_signal": get_signal, "execution": model}
+    clock = HandClock(ORIGIN, {at(minute): decide for minute in moments})
+    from bknb.runs.live import BOOK, LiveTask, plan_live
+
+    strategy = bknb.add_strategy("both", **common)
+    task = LiveTask(
+        plan_live(
+            "X",
+            strategy=strategy,
+            exchange=exchange,
+            clock=clock,
+            until=at(160),
+            settings=SETTINGS,
+            store=bknb.stores.memory(),
+        )
+    )
+    BOOK.add(task)
+    clock.task = task
+    task.start()
+    live = task.result(timeout=60)
+    strategy = bknb.add_strategy("both", **common, manage=manage)
+    back = bknb.backtest("X", strategy=strategy, exchange=exchange, frame=(at(0), at(160)), settings=SETTINGS)
+    ended = at(150)
+    mine, theirs = ([line for line in told(each) if int(line.split('"when":')[1].split(",")[0]) < ended]
+                    for each in (live, back))  # fmt: skip
+    for one, other in zip(mine, theirs, strict=False):
+        assert one == other
+    assert mine == theirs
+    assert sum("strategy" in line.split('"signal"')[0] for line in mine) > 2
+    assert len([text for text in clock.answers if text.startswith(("closes", "reduces", "moves", "takes"))]) > 2
+
+
+# --- at a broker ------------------------------------------------------------------------------------------------------
+
+
+def test_at_a_broker_the_order_of_a_close_leaves_at_once() -> None:
+    broker = bknb.brokers.paper()
+    sent: list[int] = []
+
+    def decide(task: Any) -> None:
+        import time
+
+        task.close()
+        for _ in range(1000):
+            if len(task.orders) == 2 and task.orders["status"].iloc[1] != "intended":
+                break
+            time.sleep(0.005)
+        sent.append(task.plan.clock.now())
+
+    result, answers, task = play({6.5: decide}, broker=broker, candles=rows(100, 100, 103))
+    assert sent == [at(6.5)], answers
+    assert list(task.orders["purpose"]) == ["open", "close"]
+    assert list(task.orders["status"]) == ["filled", "filled"]
+    assert broker.position("X") == 0
+    assert result.trades["price_close"].tolist() == [103.0]
+
+
+def test_at_a_broker_a_limit_is_not_activated() -> None:
+    _, answers, _ = play({6.5: lambda task: task.activate()}, broker=bknb.brokers.paper(), signal=WAITING)
+    assert "take it back with cancel(), then open a Signal without price_open" in answers[0]
+
+
+# --- on the disk ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["files", "sqlite"])
+@pytest.mark.parametrize(
+    ("decide", "reason", "when"),
+    [
+        (lambda task: task.close("c"), "manual", 7),
+        (lambda task: task.move(price_stop_loss=101.0), "stop_loss", 8),
+        (lambda task: (task.reduce(0.5), task.move(minute_estimated_time=8)), "time_expired", 9),
+    ],
+)
+def test_a_run_that_ends_behind_a_decision_goes_on_with_it(
+    decide: Decide, reason: str, when: int, kind: str, tmp_path: Path
+) -> None:
+    def store() -> Any:
+        return FileStore(tmp_path) if kind == "files" else SqliteStore(tmp_path / "state.db")
+
+    candles = rows(101.8, 102, 102, 100, 103)
+
+    def decided(task: Any) -> None:
+        decide(task)
+        task.stop(now=True)
+
+    first, answers, _ = play({6.5: decided}, candles=candles, store=store())
+    assert len(first.trades) == 0, answers
+    result, _, _ = play({}, candles=candles, store=store(), signal={})
+    assert [(end.close_reason, end.closed_at) for end in result.run_record.records.closed] == [(reason, at(when))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", first_quick(["files", "sqlite"]))
+def test_killed_at_any_change_of_the_disk_a_decision_is_carried_out_once_or_not_at_all(
+    store: str, tmp_path: Path
+) -> None:
+    script = Path(__file__).with_name("hand_life.py")
+    done = subprocess.run([sys.executable, script, tmp_path, store], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["wrong"] == []
+    assert found["killed"] > 80
+    assert found["as with"] > 60
+    assert found["as without"] > 6
