@@ -195,6 +195,12 @@ def test_mistakes_are_answered(decide: Decide, signal: dict[str, Any] | None, te
     assert text in answers[0]
 
 
+def test_without_a_candle_nothing_is_opened() -> None:
+    candles = [(at(k), 100.0, 100.5, 99.5, 100.0, 1.0) for k in range(4, 30)]  # the market begins here
+    _, answers, _ = play({1.5: lambda task: task.open(bknb.Signal(side="long"))}, candles=candles, signal={})
+    assert "no candles of it have come yet\ntry again after the next minute" in answers[0]
+
+
 def test_a_run_that_is_over_says_so() -> None:
     _, _, task = play({})
     with pytest.raises(bknb.UsageError, match=r"is over\nstart it with the same store"):
@@ -401,6 +407,6 @@ def test_killed_at_any_change_of_the_disk_a_decision_is_carried_out_once_or_not_
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["wrong"] == []
-    assert found["killed"] > 80
-    assert found["as with"] > 60
-    assert found["as without"] > 6
+    assert found["killed"] > 50
+    assert found["as with"] > 40
+    assert found["as without"] > 5

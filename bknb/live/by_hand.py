@@ -34,7 +34,7 @@ from ..domain.lifecycle import (
 )
 from ..domain.signal import Moved, Rejected, Signal
 from ..engine.strategy_loop import StrategyLoop
-from ..errors import UsageError
+from ..errors import NotEnoughData, UsageError
 from .turn import Turn
 
 
@@ -254,7 +254,11 @@ class ByHand:
         assert isinstance(signal, Signal)  # it was one  # noqa: S101
         if signal.id is None:
             signal = msgspec.structs.replace(signal, id=f"{signal_id(loop.rules, now.when)}-manual")
-        price, _ = await self._market.prices(None)
+        try:
+            price, _ = await self._market.prices(None)
+        except NotEnoughData as error:
+            text = f"open needs a price of {loop.rules.symbol}, and no candles of it have come yet"
+            raise UsageError(f"{text}\ntry again after the next minute") from error
         given = Answer(now.when, price, signal)
         _refuse(loop, step(state, given, loop.rules).events)
         await loop.take(given)

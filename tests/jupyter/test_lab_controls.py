@@ -22,13 +22,14 @@ pytestmark = [
 SECONDS = 20  # a guard against hanging, not a measurement
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SETUP = """
-import time, bknb
+import time, bknb, bknb.testing.clocks
 %load_ext bknb
 def slow(ctx):
     time.sleep(0.002)
     if ctx.when.hour == 0:
         return bknb.Signal(position="long", price_take_profit=ctx.price * 1.02, price_stop_loss=ctx.price * 0.99,
                            minute_estimated_time=60)
+_ = bknb.add_strategy("still", interval="1h", get_signal=lambda: None)
 _ = bknb.add_strategy("slow", interval="1m", get_signal=slow)
 def tuned(ctx, x=1):
     time.sleep(0.002)
@@ -49,6 +50,15 @@ WAYS = {
     "task = bknb.Live.background('BTCUSDT', strategy='slow', exchange='demo', store=memory)\ntask",
     "background magic": "%backtest BTCUSDT --strategy slow --exchange demo --frame 2024-01-01:2025-01-01 --background",
 }
+HAND = """
+memory = bknb.stores.memory()
+market = bknb.testing.clocks.AcceleratedClock(1_704_067_200_000, speed=60)
+task = bknb.Live.background('BTCUSDT', strategy='still', exchange='demo', store=memory, clock=market)
+while task.now < 1_704_067_320_000: time.sleep(0.01)
+task.open(bknb.Signal(side='long'))
+task
+"""
+HAND_BUTTONS = "return [...document.querySelectorAll('.bknb-by-hand button')].map(made => made.textContent)"
 STATE = "return document.querySelector('.bknb-controls')?.dataset.state ?? 'gone'"
 FOCUS = "document.querySelector(arguments[0]).focus(); return document.activeElement.className"
 LABELS = """
@@ -235,6 +245,31 @@ def test_the_buttons_are_readable_in_light_dark_and_narrow_layouts(page: Page, b
     wait_for(lambda: page.browser.run(SIZES)[2] > 1, SECONDS, "buttons below each other")
     overflow, beyond, _ = page.browser.run(SIZES)
     assert (overflow <= 0, beyond <= 0) == (True, True)
+    buttons.click("stop_now")
+    buttons.becomes("gone")
+    page.finish(cell, SECONDS)
+
+
+def test_a_position_is_closed_by_hand_with_a_second_click(page: Page, buttons: Buttons) -> None:
+    cell = start(page, buttons, HAND)
+    wait_for(lambda: page.browser.run(HAND_BUTTONS) == ["Close position", "Close half"], SECONDS, "the buttons")
+    buttons.click("close")
+    wait_for(
+        lambda: page.browser.run(HAND_BUTTONS) == ["Close position: click again to confirm", "Close half"],
+        SECONDS,
+        "the question",
+    )
+    seen = page.add("print(len(task.trades_so_far), task.decisions)")
+    page.run(seen)
+    assert page.text(seen) == "0 ('close', 'reduce', 'move')\n"  # one click does nothing
+    wait_for(lambda: page.browser.run(HAND_BUTTONS)[0] == "Close position", SECONDS, "the question to be taken back")
+    buttons.click("close")
+    buttons.click("close")
+    wait_for(lambda: "closes long BTCUSDT" in page.browser.run(LABELS)["status"], SECONDS, "the answer")
+    wait_for(lambda: page.browser.run(HAND_BUTTONS) == [], SECONDS, "no buttons")
+    closed = page.add("while not task.trades_so_far: time.sleep(0.01)\nprint(task.trades_so_far[0].close_reason)")
+    page.run(closed)
+    assert page.text(closed) == "manual\n"
     buttons.click("stop_now")
     buttons.becomes("gone")
     page.finish(cell, SECONDS)

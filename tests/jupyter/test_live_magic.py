@@ -64,6 +64,9 @@ def test_what_is_open_is_decided_about_by_hand(ready: Callable[[str], Answer], s
     ready(f"{LIVE} --out task")
     task = shell.user_ns["task"]
     hand = "BTCUSDT --strategy quiet"
+    began = task.now
+    while task.now < began + 120_000:
+        task.wait(0.01)
     answer = ready(f"%live open {hand} --position long --price-stop-loss 30000 --note mine").out
     assert answer.startswith("quiet on BTCUSDT: opens long BTCUSDT (quiet-BTCUSDT-20240101T")
     while "close" not in task.decisions:
