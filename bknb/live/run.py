@@ -284,7 +284,9 @@ class LiveRun:
     def _wake_to_stop(self) -> None:
         self._woken.set()
         if self._leave and self._work is not None:
-            asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._work.cancel)
+            loop = asyncio.get_running_loop()
+            loop.call_later(_GRACE_SECONDS, self.by_hand.end)
+            loop.call_later(_GRACE_SECONDS, self._work.cancel)
 
     # --- the run ------------------------------------------------------------------------------------------------
 
