@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from bknb.domain.trial import Refusals
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
-from bknb.engine.vectorised import read_rows
+from bknb.engine.signal_rows import read_rows
 from bknb.kernels import metrics
 from bknb.kernels import simulate as kernel
 from bknb.metrics.statistics import statistics
@@ -101,8 +102,8 @@ def get_signals(candles: Any, seed: int = 0, busy: float = 0.3) -> dict[str, Any
     minutes = np.floor(1 + np.where(dice["near"] < 0.5, 6, 200) * dice["minutes"])
     spoilt = dice["spoilt"] < 0.15
     for part, (array, value) in enumerate(
-        [(target, np.nan), (stop, np.nan), (minutes, 1.5), (minutes, 0.0), (minutes, 1e300), (side, 3.0),
-         (target, -5.0), (stop, np.inf), (limit, np.inf), (limit, -1.0), (side, np.nan), (minutes, np.nan),
+        [(target, np.inf), (stop, -1.0), (minutes, 1.5), (minutes, 0.0), (minutes, 1e300), (side, 3.0),
+         (target, -5.0), (stop, np.inf), (limit, np.inf), (limit, -1.0), (side, np.nan), (minutes, -3.0),
          (minutes, np.inf)]
     ):  # fmt: skip
         array[spoilt & (np.floor(dice["how"] * 13) == part)] = value
@@ -116,28 +117,28 @@ def get_signals(candles: Any, seed: int = 0, busy: float = 0.3) -> dict[str, Any
     }
 
 
-def plan_for(seed: int, model: str) -> Any:
-    """A world, a strategy and a frame, all drawn from the seed."""
+def plan_for(seed: int, model: str, rows: Callable[..., Any] = get_signals, **params: Any) -> Any:
+    """A world, a strategy and a frame, all drawn from the seed; ``rows`` are its get_signals."""
     random = np.random.default_rng([7, seed])
     length = int(random.integers(200, 900))
     tick = [None, 0.01, 0.25, 0.3][int(random.integers(4))]
-    rows = market(random, length, tick)
+    minutes = market(random, length, tick)
     gaps = bool(random.random() < 0.3)
     if gaps:
-        gone = set(random.integers(60, len(rows), len(rows) // 12).tolist())
-        hole, width = int(random.integers(70, len(rows) - 10)), int(random.integers(5, 40))
-        rows = [row for i, row in enumerate(rows) if i not in gone and not hole <= i < hole + width]
+        gone = set(random.integers(60, len(minutes), len(minutes) // 12).tolist())
+        hole, width = int(random.integers(70, len(minutes) - 10)), int(random.integers(5, 40))
+        minutes = [row for i, row in enumerate(minutes) if i not in gone and not hole <= i < hole + width]
     if random.random() < 0.3:
-        rows = rows[: -int(random.integers(20, 150))]  # the data ends inside the frame
-    exchange: Any = source(rows)
+        minutes = minutes[: -int(random.integers(20, 150))]  # the data ends inside the frame
+    exchange: Any = source(minutes)
     if random.random() < 0.2:  # a market that closes for lunch and at night
         hours = "00:00-04:10, 05:00-09:30, 11:00-24:00"
         exchange = bknb.exchanges.in_sessions(exchange, bknb.Sessions.weekly("UTC", {"mon-sun": hours}))
     strategy = make_strategy(
         "dice",
         interval=str(random.choice(["1m", "5m", "15m"])),
-        get_signals=get_signals,
-        params={"seed": seed, "busy": float(random.choice([0.05, 0.3, 0.9]))},
+        get_signals=rows,
+        params={"seed": seed, "busy": float(random.choice([0.05, 0.3, 0.9]))} | params,
         lookback=int(random.integers(1, 40)),
     )
     start = ORIGIN + int(random.integers(-30, 10)) * MINUTE
@@ -176,10 +177,12 @@ def by_kernel(plan: Any, simulate: Any = None) -> tuple[np.ndarray, Refusals]:
     evaluator = Evaluator(plan, asyncio.run(prepare(plan)), keep_ends=True)
     if simulate is not None:
         prepared = evaluator.prepared
-        given = read_rows(get_signals(prepared.candles, **plan.strategy.params), len(prepared.candles), "")
+        answer = plan.strategy.get_signals(prepared.candles, **plan.strategy.params)
+        given = read_rows(answer, len(prepared.candles), "")
         rows = given.on_grid(plan.settings.price_tick)
         table = evaluator.table(rows)
-        ends, refusals = simulate(prepared.market, evaluator._blocks, evaluator._grid, table, evaluator._rules)
+        exits = evaluator.exits(rows)
+        ends, refusals = simulate(prepared.market, evaluator._blocks, evaluator._grid, table, evaluator._rules, exits)
         return ends, of_table(refusals, rows, plan)
     outcome = evaluator.evaluate({})
     assert not outcome.error
@@ -265,7 +268,8 @@ def test_the_worlds_hold_every_kind_of_end() -> None:
             at_entry += int(np.sum(closed & once & (ends[:, kernel.OPEN] == ends[:, kernel.CLOSE])))
             timeouts = ends[ends[:, kernel.REASON] == kernel.TIMEOUT, kernel.CLOSED_AT]
             exact += int(np.sum(~np.isin(timeouts, asyncio.run(prepare(plan_for(seed, model))).market.times)))
-    assert seen == {*kernel.REASONS} - kernel.EVENT_ENGINE_ONLY
+    declared = {kernel.TRAILING_STOP, kernel.BREAKEVEN, kernel.STRATEGY}  # test_sweep_declared.py
+    assert seen == {*kernel.REASONS} - kernel.EVENT_ENGINE_ONLY - declared
     assert ambiguous > 10
     assert rejected > 100
     assert min(freed, overtaken, at_entry, exact) > 0, (freed, overtaken, at_entry, exact)

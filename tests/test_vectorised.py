@@ -17,7 +17,8 @@ from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 
 import bknb
 from bknb.engine.build import definition, make_strategy, with_params
-from bknb.engine.vectorised import INVALID, read_rows
+from bknb.engine.columns import INVALID
+from bknb.engine.signal_rows import read_rows
 
 FRAME = ("2024-01-01", "2024-01-10")
 
@@ -97,8 +98,8 @@ def test_rows_that_break_rules_are_rejected_with_reasons() -> None:
         for row, position in enumerate([1, np.nan, 3, 1, 1, 1, 1, 1]):
             good["position"][hours == row] = position
         for name, row, value in [
-            ("price_take_profit", 0, np.nan), ("minute_estimated_time", 3, 2.5), ("price_stop_loss", 4, np.inf),
-            ("price_open", 5, -1.0), ("minute_estimated_time", 6, np.nan), ("price_take_profit", 7, 1.0),
+            ("price_take_profit", 0, -np.inf), ("minute_estimated_time", 3, 2.5), ("price_stop_loss", 4, np.inf),
+            ("price_open", 5, -1.0), ("minute_estimated_time", 6, np.inf), ("price_take_profit", 7, 1.0),
         ]:  # fmt: skip
             good[name][hours == row] = value
         return good

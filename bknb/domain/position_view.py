@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +17,8 @@ from .position_book import PositionBook, PositionOrder, new_book
 from .position_money import average_price, result
 from .signal import Position, ScheduledSignal
 from .states import Holding, Rules, Waiting
+
+_CALENDAR_END_MS: Final = 253_402_300_800_000  # 10000-01-01; a datetime ends there
 
 
 class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,7 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     targets : tuple of Target
         Those that have not filled, the nearest first.
     deadline : datetime or None
+        ``None`` where there is none before the year 10000.
     fills : tuple of Fill
     waiting : tuple
         Orders that no candle has filled: parts to close and adds; the signal itself while it waits.
@@ -98,7 +101,7 @@ def position_view(state: Holding | Waiting, when: int, price: float, rules: Rule
 
 
 def _moment(ms: int | None) -> datetime | None:
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+    return None if ms is None or ms >= _CALENDAR_END_MS else datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def _memo(text: str) -> Mapping[str, Any]:

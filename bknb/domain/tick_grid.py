@@ -53,6 +53,17 @@ def _on(ticks: int, tick: float) -> float:
     return float(ticks * Decimal(repr(float(tick))))
 
 
+def tick_ratio(tick: float) -> tuple[int, int]:
+    """A tick as a ratio of two whole numbers.
+
+    Examples
+    --------
+    >>> tick_ratio(0.25), tick_ratio(0.01)
+    ((1, 4), (1, 100))
+    """
+    return Decimal(repr(float(tick))).as_integer_ratio()
+
+
 def _is_level(value: object, tick: float) -> bool:
     """Whether a level is a price above 0 that has a place on the grid."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

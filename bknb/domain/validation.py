@@ -23,6 +23,16 @@ from .signal import Position, Reason, Signal
 from .text import text_fault
 
 _FIELDS = Signal.__struct_fields__
+_LEVEL_RULES = (  # in the order in which they are told
+    "take_profit_side",
+    "stop_loss_side",
+    "stopped_at_once",
+    "taken_at_once",
+    "take_profit_near",
+    "take_profit_costs",
+    "stop_loss_near",
+    "stop_loss_far",
+)
 _PRICES = ("price_open", "price_take_profit", "price_stop_loss")
 
 
@@ -207,7 +217,8 @@ def _broken_levels(signal: Signal, *, price: float, model: ExecutionModel, setti
                 found += _broken_target(signal, target, entry=fill, settings=settings)
         if stop is not None and sign * (fill - stop) > 0:
             found += _broken_stop(signal, stop, entry=fill, settings=settings)
-    return list({reason.code: reason for reason in reversed(found)}.values())[::-1]
+    first = {reason.code: reason for reason in reversed(found)}
+    return [first[code] for code in _LEVEL_RULES if code in first]
 
 
 def target_prices(signal: Signal) -> tuple[float, ...]:

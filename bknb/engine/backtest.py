@@ -142,7 +142,10 @@ class BacktestRun:
         lookup = await self._rows(window)
         series = await run_minutes(window, plan)
         self.check_coverage(series)
-        loop = self._make_loop(window, plan.strategy if lookup is None else replace(plan.strategy, ask=lookup))
+        strategy = plan.strategy
+        if lookup is not None:
+            strategy = replace(strategy, ask=lookup, ask_manage=lookup.managing(strategy), windowed=None)
+        loop = self._make_loop(window, strategy)
         averages = window.average_prices(plan.symbol)
         questions = self.questions(series, window)
         walk = MinuteWalk(
@@ -152,8 +155,8 @@ class BacktestRun:
             start=plan.frame.start,
             every_minute=self._every_minute,
             managing=None
-            if plan.strategy.manage is None
-            else self.questions(series, window, plan.strategy.manages_every),
+            if strategy.ask_manage is None
+            else self.questions(series, window, strategy.manages_every),
         )
         async with time_limited(loop, plan.settings.max_signal_generation_seconds):
             async for result in self._walk(walk, questions, loop):

@@ -19,7 +19,7 @@ from ..market.sources import FunctionSource
 from ..ports import CandleSource
 from .call_by_name import Manage, calling_by_name, managing_by_name
 from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
-from .vectorised import DEFAULT_LOOKBACK, is_vectorised, windowed
+from .vectorised import DEFAULT_LOOKBACK, Windowed, is_vectorised
 
 _CALENDAR_END_MS: Final = 253_402_300_800_000  # 10000-01-01
 
@@ -92,11 +92,15 @@ def make_strategy(
     if isinstance(length, bool) or not isinstance(length, int) or length <= 0:
         raise UsageError(f"lookback must be a whole number of candles above 0, got {lookback!r}")
     chosen = checked_params(name, function, params)
+    rows: Windowed | None = None
     if get_signals is None:
         called: AnyFunction = function
         ask = calling_by_name(partial(function, **chosen) if chosen else function)
     else:
-        called = ask = windowed(get_signals, name=name, interval=interval, lookback=lookback, params=chosen)
+        rows = Windowed(get_signals, name=name, interval=interval, lookback=lookback, params=chosen,
+                        manage=manage, manage_interval=manage_interval)  # fmt: skip
+        called = ask = rows.get_signal
+        asked_to_manage = rows.ask_manage
     return Strategy(
         name=name,
         interval=interval,
@@ -111,6 +115,7 @@ def make_strategy(
         manage=manage,
         ask_manage=asked_to_manage,
         manage_interval=manage_interval,
+        windowed=rows,
     )
 
 

@@ -264,8 +264,8 @@ class MinuteWalk:
         loop = self._loop
         if (known := loop.known_at) is None:
             return None
-        now = self.time_of(index) if index < self.count else self.time_of(self.count - 1) + MINUTE_MS
-        when = managing.next(after=now - 1, asked=max(loop.last_managed, known - 1))
+        closed = self.time_of(index - 1) + MINUTE_MS if index else self.time_of(index)  # where a hole begins, perhaps
+        when = managing.next(after=closed - 1, asked=max(loop.last_managed, known - 1))
         rules = loop.rules
         if when is None or rules.frame_last is None:
             return when

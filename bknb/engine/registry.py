@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from ..domain.formatting import minute_text, with_article
 from ..domain.interval import interval_ms
@@ -14,6 +14,9 @@ from ..log import log
 from ..ports import CandleSource
 from ..process import at_reset
 from .call_by_name import Ask, Manage
+
+if TYPE_CHECKING:
+    from .vectorised import Windowed
 
 AnyFunction = Callable[..., Any]
 F = TypeVar("F", bound=AnyFunction)
@@ -58,7 +61,8 @@ class Strategy:
 
     A vectorised strategy has ``get_signals`` too; its ``get_signal`` and ``ask`` compute it on the newest ``lookback``
     candles and take the last row. ``params`` are already bound in ``ask``. ``manage`` is asked, by
-    ``ask_manage``, about what is open or waits, once per slot of ``manage_interval``.
+    ``ask_manage``, about what is open or waits, once per slot of ``manage_interval``; columns of a vectorised one that
+    say where to leave are asked so, too.
     """
 
     name: str
@@ -74,6 +78,14 @@ class Strategy:
     manage: AnyFunction | None = None
     ask_manage: Manage | None = None
     manage_interval: str | None = None
+    windowed: Windowed | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def manages(self) -> bool:
+        """Whether it is asked about what is open; a vectorised strategy that has not answered yet may be."""
+        if self.windowed is not None and self.manage is None and self.windowed.leaves is False:
+            return False
+        return self.ask_manage is not None
 
     @property
     def manages_every(self) -> str:

@@ -221,7 +221,7 @@ class StrategyLoop:
     @property
     def known_at(self) -> int | None:
         """Since when (UTC ms) there is what ``manage`` can be asked about; ``None``: there is nothing."""
-        if self.strategy.ask_manage is None:
+        if not self.strategy.manages:
             return None
         match self.state:
             case Holding(leaving=None, signal=signal):

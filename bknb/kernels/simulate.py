@@ -1,5 +1,8 @@
 """A whole backtest as one loop: signals of every candle in, the ends of all positions out.
 
+Rows that declare one target, one stop and a deadline take a loop compiled without the rest (``exits`` is ``None``);
+all others one that has ladders, trailing and break-even stops, and rows that leave (``declared``).
+
 The rules are those of ``domain/lifecycle.py`` for a strategy without a risk profile. ``simulate_plain`` goes minute by
 minute and is the specification; ``simulate`` does the same compiled, and jumps over blocks of minutes in which nothing
 can happen. A table of ends has one row per closed position and per cancelled scheduled signal, in order.
@@ -13,6 +16,29 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from . import declared
+from .declared import (
+    BOOK,
+    BREAKEVEN,
+    FILLED_AT_AVERAGE,
+    FILLED_AT_LEVEL,
+    FILLED_AT_OPEN,
+    LEAST,
+    LEFT,
+    LEVELS,
+    MOST,
+    SOLD,
+    TRAILING_STOP,
+    Exits,
+    block_swings,
+    broken_exits,
+    broken_ladder,
+    declare,
+    hold_declared,
+    next_leaving,
+    open_book,
+    see,
+)
 from .jit import compiled
 from .position import (
     MINUTE,
@@ -40,7 +66,7 @@ NET, GROSS, FEE, SLIPPAGE, PEAK, TROUGH, AMBIGUOUS = range(10, 17)
 WIDTH: Final = 17
 
 TIME_EXPIRED, FRAME_END, DATA_END = range(2, 5)  # after the two reasons of a position's own levels
-TRAILING_STOP, BREAKEVEN, STRATEGY, MANUAL, LIQUIDATION = range(5, 10)
+STRATEGY, MANUAL, LIQUIDATION = range(BREAKEVEN + 1, BREAKEVEN + 4)
 TIMEOUT, PRICE_REJECT, FRAME_END_CANCEL, DATA_END_CANCEL, RISK_CANCEL, STOPPED = range(10, 16)
 STRATEGY_CANCEL, MANUAL_CANCEL, DISAGREEMENT = range(16, 19)
 REASONS: Final = {
@@ -65,7 +91,7 @@ REASONS: Final = {
     DISAGREEMENT: "disagreement",
 }
 EVENT_ENGINE_ONLY: Final = frozenset(
-    [*range(TRAILING_STOP, TIMEOUT), RISK_CANCEL, STOPPED, *range(STRATEGY_CANCEL, DISAGREEMENT + 1)]
+    [MANUAL, LIQUIDATION, RISK_CANCEL, STOPPED, *range(STRATEGY_CANCEL, DISAGREEMENT + 1)]
 )
 """Reasons that the compiled loop does not give."""
 FIRST_CANCEL: Final = TIMEOUT
@@ -105,10 +131,15 @@ class Market(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """Highest and lowest prices of every block of minutes (``position.BLOCK``), as an execution model watches them."""
+    """Highest and lowest prices of every block of minutes (``position.BLOCK``), as an execution model watches them.
+
+    ``fall`` and ``rise`` are how far they swing, see :func:`bknb.kernels.declared.block_swings`.
+    """
 
     top: NDArray[np.float64]
     bottom: NDArray[np.float64]
+    fall: NDArray[np.float64]
+    rise: NDArray[np.float64]
 
 
 class Grid(NamedTuple):
@@ -208,12 +239,7 @@ def _broken(
         broken |= _no_price(level) << 7
     is_number = broken == 0
     broken |= nowhere << 20
-    if minutes != np.floor(minutes) or abs(minutes) == np.inf:
-        broken |= 1 << 9
-    elif minutes <= 0:
-        broken |= 1 << 10
-    elif minutes > rules.longest_minutes:
-        broken |= 1 << 11
+    broken |= _broken_minutes(minutes, rules)
     if not is_number:
         return broken
     entry = price if kind == MARKET_ORDER else level
@@ -224,6 +250,56 @@ def _broken(
         if rules.fills_at_open:
             broken |= _too_near(side, price, target, stop, rules) << 16
     return broken | _too_near(side, entry, target, stop, rules) << 16
+
+
+def _is_undeclared(target: float, stop: float, minutes: float) -> Any:
+    """Whether a position would have no target, no stop or no deadline."""
+    return np.isnan(target) or np.isnan(stop) or np.isnan(minutes)
+
+
+def _broken_declared(
+    side: int, kind: int, price: float, target: float, stop: float, minutes: float, level: float, book: Any,
+    prices: Any, shares: Any, count: int, has_ladder: bool, rules: Any,  # noqa: FBT001 -- compiled, no keywords
+) -> int:  # fmt: skip
+    """``_broken`` of a row that may have a ladder or no level, and declares more; its targets are in ``prices``."""
+    if has_ladder and broken_ladder(prices, shares, count):
+        return 1 << 21  # the answer cannot be read
+    broken = 0 if side in (1, -1) else 1
+    broken |= _no_price(price) << 1
+    if not has_ladder and not np.isnan(target):
+        broken |= _no_price(target) << 3
+    if not np.isnan(stop):
+        broken |= _no_price(stop) << 5
+    nowhere = kind == STOP_ENTRY and np.isnan(level)
+    if nowhere:
+        level = price
+    elif kind != MARKET_ORDER:
+        broken |= _no_price(level) << 7
+    is_number = broken == 0
+    broken |= nowhere << 20 | broken_exits(book, side, rules.slippage, rules.fee) << 22
+    if not np.isnan(minutes):
+        broken |= _broken_minutes(minutes, rules)
+    if not is_number:
+        return broken
+    entry = price if kind == MARKET_ORDER else level
+    at_market = kind == STOP_ENTRY or side * (price - entry) <= 0
+    for i in range(max(count, 1)):  # without a target its stop alone
+        goal = prices[i] if count else np.nan
+        broken |= (side * (goal - entry) <= 0) << 12 | (side * (entry - stop) <= 0) << 13
+        if at_market:
+            broken |= (side * (price - stop) <= 0) << 14 | (side * (goal - price) <= 0) << 15
+            if rules.fills_at_open:
+                broken |= _too_near(side, price, goal, stop, rules) << 16
+        broken |= _too_near(side, entry, goal, stop, rules) << 16
+    return broken
+
+
+def _broken_minutes(minutes: float, rules: Any) -> int:
+    if minutes != np.floor(minutes) or abs(minutes) == np.inf:
+        return 1 << 9
+    if minutes <= 0:
+        return 1 << 10
+    return 1 << 11 if minutes > rules.longest_minutes else 0
 
 
 def _no_price(value: float) -> int:
@@ -311,6 +387,24 @@ def _write(
     end[AMBIGUOUS] = doubt
 
 
+def _write_declared(
+    end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, target: float,
+    stop: float, price: float, reason: int, book: Any, doubt: float, rules: Any,
+) -> None:  # fmt: skip
+    """One closed position that may have been closed in parts; ``FillRun.close`` and ``position_money.result``."""
+    see(book, price, rules.slippage, rules.fee)
+    sold = book[SOLD] + book[LEFT] * price
+    paid, got = entry * (1 + side * rules.slippage / 100), sold * (1 - side * rules.slippage / 100)
+    slipped = (got - paid) / paid * 100 * side
+    fees = rules.fee * (1 + got / paid)
+    gross = (sold - entry) / entry * 100 * side
+    end[ROW], end[SIDE], end[SCHEDULED_AT], end[PENDING_AT], end[CLOSED_AT] = (
+        row, side, scheduled_at, pending_at, closed_at)  # fmt: skip
+    end[OPEN], end[TARGET], end[STOP], end[CLOSE], end[REASON] = entry, target, stop, price, reason
+    end[NET], end[GROSS], end[FEE], end[SLIPPAGE] = slipped - fees, gross, fees, gross - slipped
+    end[PEAK], end[TROUGH], end[AMBIGUOUS] = book[MOST], book[LEAST], doubt
+
+
 def _write_cancelled(
     end: Any, row: int, side: int, when: int, closed_at: int, entry: float, target: float, stop: float, price: float,
     reason: int,
@@ -373,16 +467,45 @@ def _cancelled_by_clock(market: Any, rules: Any, last: int, due: int, over: int)
     return reason, market.average[over], times[over], times[over]
 
 
+def _leaves_at(market: Any, grid: Any, times: Any, leaves: Any, known: int, final: int, found: Any) -> int:
+    """The moment at which a row closes a position that was known to be open at ``known``; -1: none does."""
+    count, row = len(times), next_leaving(leaves, times, grid.slot, known, found)
+    while row < count:
+        when = _question(market, grid, max(-(-known // grid.slot) * grid.slot, times[row] + grid.slot))
+        if not 0 <= when <= final:
+            return -1
+        newest = _newest_row(times, grid.slot, when)
+        if newest >= count:
+            return -1
+        if leaves[newest]:
+            return int(when)
+        row = next_leaving(leaves, times, grid.slot, times[newest] + grid.slot, found)
+    return -1
+
+
+def _left(market: Any, rules: Any, when: int, over: int) -> Any:
+    """How a position ends that a row closes at ``when``, before minute ``over``; as ``_ended_by_clock``."""
+    times, count = market.times, len(market.times)
+    if not rules.fills_at_open:
+        return STRATEGY, market.average[over - 1], when, when, -1
+    fill = next_fill(market, over)
+    if fill == count:
+        return DATA_END, market.last_close, times[count - 1], when - 1, fill
+    return STRATEGY, market.open[fill], times[fill], when - 1, fill
+
+
 # --- the run ------------------------------------------------------------------------------------------------------
 
 
-def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # noqa: C901 -- one pass, one place
+def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any) -> Any:  # noqa: C901 -- one pass, one place
     """Question after question; after each that ordered something, minutes until the next may be asked."""
     ends, refusals = np.empty((256, WIDTH)), np.empty((_KINDS, 4))
     ended = kinds = 0
     candles, times, last = len(rows.times), market.times, grid.last
     final = last - 1 if rules.fills_at_open else last  # the last moment of a frame only ends what there is
     clock_end = last if rules.fills_at_open else last + 1
+    book, prices, shares, count = np.empty(BOOK), np.empty(LEVELS), np.empty(LEVELS), 0
+    found = np.full((2, 2), -1)  # rows that leave: from where on was looked, and the next
     leaving = -1  # the minute that fills the closing order of the newest row, where that row is of one
     when = _question(market, grid, grid.start)
     while 0 <= when <= final:
@@ -402,7 +525,15 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
             side, level, minutes = int(rows.position[row]), rows.level[row], rows.minutes[row]
             target, stop, price = rows.target[row], rows.stop[row], market.average[index - 1]
             kind = STOP_ENTRY if rows.stop_entry[row] else MARKET_ORDER if np.isnan(level) else LIMIT
-            broken = _broken(side, kind, price, target, stop, minutes, level, rules)
+            if exits is None:
+                broken = _broken(side, kind, price, target, stop, minutes, level, rules)
+                if broken and _is_undeclared(target, stop, minutes):
+                    return ends[:0].copy(), np.full((1, 1), np.nan)  # a position this loop does not know
+            else:
+                count, has_ladder = declare(exits, row, target, book, prices, shares)
+                broken = _broken_declared(side, kind, price, target, stop, minutes, level, book, prices, shares, count,
+                                          has_ladder, rules)  # fmt: skip
+                target = prices[count - 1] if count else np.nan
             if broken:
                 kinds = _count_refusal(refusals, kinds, broken, row, price)
             else:
@@ -446,10 +577,33 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
                             else:
                                 lowest = min(lowest, market.low[at])
                         at += 1
-                    elif rules.fills_at_open:
+                    elif rules.fills_at_open and exits is None:
                         reason = exit_at_entry(side, entry, target, stop)
                     closed_at, price, unsure = after, entry, False
-                    if reason < 0:
+                    if exits is not None:
+                        open_book(book, side, entry, stop, highest, lowest)
+                        how = FILLED_AT_LEVEL if done == AT_LEVEL else FILLED_AT_OPEN
+                        if not rules.fills_at_open and done == AT_OPEN:
+                            how = FILLED_AT_AVERAGE
+                        due = clock_end
+                        if not np.isnan(minutes):
+                            due = min(clock_end, pending_at + int(min(minutes, FOREVER)) * MINUTE)
+                        rows_leave = exits.leave_long if side > 0 else exits.leave_short
+                        leaves = _leaves_at(market, grid, rows.times, rows_leave, pending_at + MINUTE, final,
+                                            found[(side + 1) // 2])  # fmt: skip
+                        by_row = leaves >= 0 and (leaves < due or (leaves == due and not rules.fills_at_open))
+                        over = first_at(times, market.regular, leaves if by_row else due)
+                        reason, at, price, unsure = hold_declared(
+                            market, blocks, rules, book, prices, shares, count, how, at, over)  # fmt: skip
+                        if reason >= 0:
+                            closed_at = after = times[at]
+                        elif by_row:
+                            reason, price, closed_at, after, leaving = _left(market, rules, leaves, over)
+                        else:
+                            reason, price, closed_at, after, leaving = _ended_by_clock(market, rules, last, due, over)
+                        _write_declared(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason,
+                                        book, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
+                    elif reason < 0:
                         due = min(clock_end, pending_at + int(min(minutes, FOREVER)) * MINUTE)
                         over = first_at(times, market.regular, due)
                         reason, at, price, unsure, highest, lowest = hold(
@@ -458,21 +612,23 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any) -> Any:  # 
                             reason, price, closed_at, after, leaving = _ended_by_clock(market, rules, last, due, over)
                         else:
                             closed_at = after = times[at]
-                    _write(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason, highest,
-                           lowest, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
+                    if exits is None:
+                        _write(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason, highest,
+                               lowest, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
                 ended += 1
         when = _question(market, grid, max((when // grid.slot + 1) * grid.slot, after + 1))
     return ends[:ended].copy(), refusals[:kinds].copy()
 
 
 _PIECES: Final = (
-    *PIECES, _no_price, _question, _newest_row, _reached, _too_near, _broken, _count_refusal, _fill, _write,
-    _write_cancelled, _wait, _ended_by_clock, _cancelled_by_clock,
+    *PIECES, *declared.PIECES, _no_price, _question, _newest_row, _reached, _too_near, _broken_minutes, _broken,
+    _is_undeclared, _broken_declared, _count_refusal, _fill, _write, _write_declared, _write_cancelled, _wait,
+    _ended_by_clock, _cancelled_by_clock, _leaves_at, _left,
 )  # fmt: skip
 
 
 def blocks_of(market: Market, *, watches_average: bool) -> Blocks:
-    """The extremes of whole blocks, see :func:`bknb.kernels.position.block_extremes`.
+    """The extremes and swings of whole blocks, see :func:`bknb.kernels.position.block_extremes`.
 
     Examples
     --------
@@ -480,14 +636,14 @@ def blocks_of(market: Market, *, watches_average: bool) -> Blocks:
     >>> times = np.arange(33) * MINUTE
     >>> market = Market(times, flat, flat + 1, flat - 1, flat, flat > 0, True, flat[:0] > 0, 2.0)
     >>> blocks_of(market, watches_average=False)
-    Blocks(top=array([3.]), bottom=array([1.]))
+    Blocks(top=array([3.]), bottom=array([1.]), fall=array([0.33333333]), rise=array([3.]))
     """
     high, low = (market.average,) * 2 if watches_average else (market.high, market.low)
-    return Blocks(*block_extremes(high, low))
+    return Blocks(*block_extremes(high, low), *block_swings(high, low))
 
 
 def simulate(
-    market: Market, blocks: Blocks, grid: Grid, rows: Rows, rules: RuleNumbers
+    market: Market, blocks: Blocks, grid: Grid, rows: Rows, rules: RuleNumbers, exits: Exits | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """All positions a strategy would have had.
 
@@ -501,11 +657,14 @@ def simulate(
         What it answers.
     rules
         Execution model and settings.
+    exits
+        What rows declare besides, and where they leave; ``None``: nothing.
 
     Returns
     -------
     ends : ndarray of float64, shape (k, WIDTH)
         One row per closed position (``REASON`` below ``FIRST_CANCEL``) and per cancelled scheduled signal, in order.
+        Results of a position that was closed in parts are percent of the cost of its first fill.
     refusals : ndarray of float64, shape (kinds, 4)
         Answers that broke rules, a row for each set of rules in the order of the first: a number that stands for the
         set, how many answers, and row and average price of the first.
@@ -515,20 +674,46 @@ def simulate(
     MissingDependency
         Without numba.
     """
-    return compiled(_run, globals(), _PIECES)(market, blocks, grid, rows, rules)  # type: ignore[no-any-return]  # as below
+    return _either(compiled(_run, globals(), _PIECES), market, blocks, grid, rows, rules, exits)
 
 
 def simulate_plain(
-    market: Market, blocks: Blocks, grid: Grid, rows: Rows, rules: RuleNumbers
+    market: Market, blocks: Blocks, grid: Grid, rows: Rows, rules: RuleNumbers, exits: Exits | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The specification of ``simulate``: plain Python, minute by minute."""
-    return _plainly(market, blocks, grid, rows, rules)  # type: ignore[no-any-return]  # the loop is untyped
+    return _either(_plainly, market, blocks, grid, rows, rules, exits)
+
+
+def _either(
+    run: Any, market: Market, blocks: Blocks, grid: Grid, rows: Rows, rules: RuleNumbers, exits: Exits | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a loop finds; a row without target, stop or deadline needs the one that knows declared exits."""
+    found: tuple[NDArray[np.float64], NDArray[np.float64]] = run(market, blocks, grid, rows, rules, exits)
+    if exits is None and found[1].shape == (1, 1):
+        found = run(market, blocks, grid, rows, rules, no_exits(len(rows.times)))
+    return found
+
+
+def no_exits(count: int) -> Exits:
+    """Nothing declared in ``count`` rows.
+
+    Examples
+    --------
+    >>> no_exits(2).trailing
+    array([nan, nan])
+    """
+    none, never = np.full(count, np.nan), np.zeros(count, dtype=np.bool_)
+    none.setflags(write=False)
+    never.setflags(write=False)
+    levels = (none,) * LEVELS
+    return Exits(never, never, none, none, none, levels, levels, np.nan, 1.0, 1.0)
 
 
 def _plain_run() -> Any:
     from types import FunctionType
 
-    return FunctionType(_run.__code__, {**globals(), "hold": hold_plain}, "_run_plain")
+    stepped = FunctionType(hold_declared.__code__, {**hold_declared.__globals__, "BLOCK": 2**62}, "hold_declared_plain")
+    return FunctionType(_run.__code__, {**globals(), "hold": hold_plain, "hold_declared": stepped}, "_run_plain")
 
 
 _plainly: Final = _plain_run()

@@ -41,7 +41,7 @@ def strategy_outside(strategy: Strategy, *, seconds: float, callbacks: Callbacks
             return await calls.awaited(lambda: ask(context))
         return await calls.either(lambda: ask(context))
 
-    ask_manage = None if strategy.manage is None else _manage_outside(strategy)
+    ask_manage = None if strategy.ask_manage is None else _manage_outside(strategy)
     limited = {name: _limited(function, name, seconds) for name, function in strategy.callbacks.items()}
     return replace(strategy, ask=ask_outside, ask_manage=ask_manage, callbacks=callbacks.wrapped(limited))
 
@@ -49,11 +49,9 @@ def strategy_outside(strategy: Strategy, *, seconds: float, callbacks: Callbacks
 def _manage_outside(strategy: Strategy) -> Manage:
     """The strategy's ``manage`` called outside, as its ``get_signal`` is."""
     ask = strategy.ask_manage
-    assert ask is not None  # it has a manage  # noqa: S101
-    calls, is_async = (
-        outside_of(strategy.manage, f"strategy-{strategy.name}"),
-        inspect.iscoroutinefunction(strategy.manage),
-    )
+    assert ask is not None  # the caller looked  # noqa: S101
+    function = strategy.get_signal if strategy.manage is None else strategy.manage
+    calls, is_async = outside_of(function, f"strategy-{strategy.name}"), inspect.iscoroutinefunction(strategy.manage)
 
     async def manage_outside(context: Context, position: HeldPosition) -> Any:
         if is_async:

@@ -349,20 +349,14 @@ class Rows(Protocol):
         """1, 0 or -1."""
 
     @property
-    def price_take_profit(self) -> NDArray[np.float64]:
-        """Targets."""
+    def acts(self) -> NDArray[np.bool_]:
+        """Whether a row wants a position, or to leave one."""
 
-    @property
-    def price_stop_loss(self) -> NDArray[np.float64]:
-        """Stops."""
+    def numbers(self) -> Mapping[str, NDArray[np.float64]]:
+        """What rows that want a position declare, by column."""
 
-    @property
-    def minutes(self) -> NDArray[np.float64]:
-        """Lifetimes."""
-
-    @property
-    def price_open(self) -> NDArray[np.float64]:
-        """Limits; NaN at the market."""
+    def leaving(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which rows leave a long, and which a short."""
 
 
 Evaluate: TypeAlias = "Callable[[Candles], Rows]"
@@ -370,23 +364,27 @@ _NAMES: Final = {1: "long", -1: "short"}
 
 
 def row_answer(rows: Rows, at: int) -> Answer:
-    """One row as an answer."""
+    """One row as an answer: of one that wants a position what it declares, then where it leaves."""
     side = int(rows.position[at])
+    leaves = tuple(f"exit_{name}" for name, column in zip(("long", "short"), rows.leaving(), strict=True) if column[at])
     if side == 0:
-        return NOTHING
-    limit = float(rows.price_open[at])
-    levels = (float(rows.price_take_profit[at]), float(rows.price_stop_loss[at]), float(rows.minutes[at]))
-    return (_NAMES.get(side, "neither long nor short"), *levels, None if limit != limit else limit)
+        return leaves or NOTHING
+    numbers = {name: float(column[at]) for name, column in rows.numbers().items()}
+    values = [None if number != number else number for number in numbers.values()]
+    return (_NAMES.get(side, "neither long nor short"), *values, *leaves)
 
 
 def differing(one: Rows, other: Rows, count: int, *, tolerance: float = _SAME) -> NDArray[np.int64]:
     """Those of the first ``count`` rows that do not make the same trade."""
     apart = one.position[:count] != other.position[:count]
     live = one.position[:count] != 0
-    for name in ("price_take_profit", "price_stop_loss", "minutes", "price_open"):
-        a = np.asarray(getattr(one, name))[:count]
-        b = np.asarray(getattr(other, name))[:count]
-        apart |= live & ~np.isclose(a, b, rtol=tolerance, atol=0.0, equal_nan=True)
+    for a, b in zip(one.leaving(), other.leaving(), strict=True):
+        apart |= a[:count] != b[:count]
+    columns, others = one.numbers(), other.numbers()
+    nothing = np.full(count, np.nan)
+    for name in {**columns, **others}:
+        here, there = (np.asarray(of.get(name, nothing))[:count] for of in (columns, others))
+        apart |= live & ~np.isclose(here, there, rtol=tolerance, atol=0.0, equal_nan=True)
     return np.flatnonzero(apart)
 
 
@@ -452,7 +450,7 @@ def check_rows(
     """
     whole = evaluate(candles)
     count = len(candles)
-    live = np.flatnonzero(whole.position)
+    live = np.flatnonzero(whole.acts)
     chosen = choose(live, max(first, min(20, count // 5)), count - 1, count=moments, seed=seed)
     found: dict[str, list[tuple[int, int, Rows]]] = {"cut off": [], "changed": []}
     compared = 0

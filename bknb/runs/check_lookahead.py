@@ -380,7 +380,7 @@ class _Check:
         candles, begin = self._candles()
         some = every[:: -(-len(every) // (4 * self.count))]
         try:
-            rows = begin + np.flatnonzero(signal_rows(self.strategy, candles.copy()).position[begin:])
+            rows = begin + np.flatnonzero(signal_rows(self.strategy, candles.copy()).acts[begin:])
         except StrategyError:
             return some  # it raises again when it is asked
         self._row_signals = min(len(rows), max(self.count // 2, 1))

@@ -19,6 +19,7 @@ import numpy as np
 from ..domain.execution import execution_model
 from ..domain.gates import GATES
 from ..domain.interval import DAY_MS, MINUTE_MS, interval_ms
+from ..domain.tick_grid import tick_ratio
 from ..engine.backtest import BacktestRun
 from ..engine.build import with_params
 from ..engine.minute_walk import look_back_begin, minutes_that_fill, ready_minutes
@@ -26,6 +27,7 @@ from ..engine.plan import Plan, open_window
 from ..engine.run_candles import run_minutes
 from ..engine.vectorised import rows_begin, signal_rows
 from ..kernels import simulate as kernel
+from ..kernels.declared import Exits
 from ..kernels.metrics import FIGURES, daily, daily_plain, score, score_plain
 from ..market.candles import Candles
 from ..market.fetch_loop import submit
@@ -39,8 +41,9 @@ if TYPE_CHECKING:
     from ..domain.trial import Refusals
     from ..engine.records import Records
     from ..engine.registry import Strategy
-    from ..engine.vectorised import SignalRows
+    from ..engine.signal_rows import SignalRows
 
+_EXACT: Final = 2**53  # whole numbers up to here are floats
 _CODES: Final = {text: code for code, text in kernel.REASONS.items() if code < kernel.FIRST_CANCEL}
 _CANCEL_CODES: Final = {text: code for code, text in kernel.REASONS.items() if code >= kernel.FIRST_CANCEL}
 
@@ -194,7 +197,10 @@ class Evaluator:
             plan.settings.avg_price_candles_count,
         )
         self._compiled = goes_compiled(plan.strategy)
-        self._window = None if self._compiled else open_window(plan, warn=_ignored)  # shared by all its runs
+        tick = plan.settings.price_tick
+        self._exact_grid = tick is None or _is_exact(tick, prepared.market)
+        by_events = not (self._compiled and self._exact_grid)
+        self._window = open_window(plan, warn=_ignored) if by_events else None  # shared by all its runs
         given = prepared.market
         times, open_, high, low, average, fills, ready = map(_fixed, (*given[:6], given.ready))
         market = kernel.Market(times, open_, high, low, average, fills, given.regular, ready, given.last_close)
@@ -207,9 +213,11 @@ class Evaluator:
     def evaluate(self, params: Mapping[str, Any]) -> Outcome:
         """Return the outcome of one combination; what the user's function raises becomes its ``error``."""
         try:
+            rows: SignalRows | None = None
             if self._compiled:
                 given = signal_rows(self.plan.strategy, self.prepared.candles, params)
                 rows = given.on_grid(self.plan.settings.price_tick)
+            if rows is not None and (rows.exits is None or self._exact_grid):
                 ends, table = self._simulate(rows)
                 refusals = of_table(table, rows, self.plan)
                 figures, returns = score(ends, GATES), daily(ends, self.first_day, self.days)
@@ -228,7 +236,8 @@ class Evaluator:
 
     def _simulate(self, rows: SignalRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         assert self._blocks is not None  # compiled  # noqa: S101
-        return kernel.simulate(self.prepared.market, self._blocks, self._grid, self.table(rows), self._rules)
+        table, exits = self.table(rows), self.exits(rows)
+        return kernel.simulate(self.prepared.market, self._blocks, self._grid, table, self._rules, exits)
 
     def table(self, rows: SignalRows) -> kernel.Rows:
         """What a strategy answers, with prices on the tick grid, for the compiled loop."""
@@ -236,6 +245,25 @@ class Evaluator:
         candles = self.prepared.candles
         times, position, target, stop, minutes, level = map(_fixed, (candles.timestamp, *columns))
         return kernel.Rows(times, position, target, stop, minutes, level, _fixed(rows.stop_entry))
+
+    def exits(self, rows: SignalRows) -> Exits | None:
+        """What rows declare besides one target, one stop and a deadline, for the compiled loop."""
+        given, tick = rows.exits, self.plan.settings.price_tick
+        if given is None:
+            return None
+        unit, scale = (1, 1) if tick is None else tick_ratio(tick)
+        return Exits(
+            _fixed(given.leave_long),
+            _fixed(given.leave_short),
+            _fixed(given.trailing_percent),
+            _fixed(given.trailing_after),
+            _fixed(given.breakeven_after),
+            tuple(map(_fixed, given.targets)),
+            tuple(map(_fixed, given.shares)),
+            np.nan if tick is None else float(tick),
+            float(unit),
+            float(scale),
+        )
 
     def _run_events(self, strategy: Strategy) -> tuple[NDArray[np.float64], Refusals]:
         plan = replace(self.plan, strategy=replace(strategy, callbacks={}))
@@ -245,6 +273,13 @@ class Evaluator:
         if failures and not run.records.ends:
             raise RuntimeError(f"{failures[0].message} ({failures[0].where}, {failures[0].count} times)")
         return ends_of(run.records), of_events(run.records.rejected)
+
+
+def _is_exact(tick: float, market: kernel.Market) -> bool:
+    """Whether floats hold every stop on the grid as a quotient of whole numbers: the compiled loop has nothing else."""
+    unit, scale = tick_ratio(tick)
+    highest = max(float(market.high.max(initial=0.0)), float(market.average.max(initial=0.0)))
+    return max(unit, scale) < _EXACT and (2 * highest / tick + 1) * unit < _EXACT
 
 
 def _fixed(array: Any) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..domain.signal import Reason, Rejected
     from ..engine.plan import Plan
-    from ..engine.vectorised import SignalRows
+    from ..engine.signal_rows import SignalRows
 
 
 def of_events(rejected: Iterable[Rejected]) -> Refusals:

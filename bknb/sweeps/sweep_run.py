@@ -109,6 +109,7 @@ class SweepRun:
         self.markets: list[Market] = []
         self.trial_sharpes: list[float] = []
         self.trials = 0
+        self._declares = False  # whether rows of the first combination declare more than one target, stop and deadline
         self._search = make_search(
             plan.space,
             search=plan.search,
@@ -161,7 +162,8 @@ class SweepRun:
                 self._look_at_rows(prepared)
         executor = make_executor(plan.executor, work_dir, plan.plans[0], keep_ends=plan.keep_trades, warn=self._warn)
         if executor.workers > 1 and goes_compiled(plan.plans[0].strategy):
-            _compile(Evaluator(plan.plans[0], Prepared.load(work_dir.folder / "0")))  # once, before all workers compile
+            prepared = Prepared.load(work_dir.folder / "0")
+            _compile(Evaluator(plan.plans[0], prepared), declares=self._declares)  # once, before all workers compile
         try:
             for combinations in self._search.rounds():
                 self._try_round(executor, combinations)
@@ -183,7 +185,9 @@ class SweepRun:
         strategy = with_params(plan.strategy, self.plan.space.at(0))
         first = first_row(prepared.candles, plan.frame.start, strategy.interval)
         try:
-            warning = unsteady_rows(strategy, signal_rows(strategy, prepared.candles), prepared.candles, first)
+            rows = signal_rows(strategy, prepared.candles)
+            self._declares = rows.exits is not None
+            warning = unsteady_rows(strategy, rows, prepared.candles, first)
         except Exception:  # noqa: BLE001 -- the row of the combination shows the error
             return
         if warning is not None:
@@ -375,8 +379,8 @@ class SweepRun:
         self.trial_sharpes = [sharpe for sharpe in tried.values() if sharpe is not None]
 
 
-def _compile(evaluator: Evaluator) -> None:
-    """Compile the kernels into their cache by evaluating a strategy without signals."""
+def _compile(evaluator: Evaluator, *, declares: bool) -> None:
+    """Compile the kernels into their cache by evaluating a strategy without signals, that of declared exits or not."""
 
     def nothing(candles: Any) -> Mapping[str, Any]:
         return {
@@ -384,7 +388,7 @@ def _compile(evaluator: Evaluator) -> None:
             "price_take_profit": 1.0,
             "price_stop_loss": 1.0,
             "minute_estimated_time": 1,
-        }
+        } | ({"exit_long": False} if declares else {})
 
     from ..engine.build import make_strategy
 

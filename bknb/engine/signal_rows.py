@@ -1,0 +1,231 @@
+"""The answer of ``get_signals`` as rows: columns of a user's table, checked, one row per candle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..domain.tick_grid import NEARLY, round_down, round_up, tick_ratio
+from ..errors import UsageError
+from .columns import INVALID, constant, flags, no_flags, numbers, positions
+from .row_exits import EXIT_COLUMNS, RowExits, read_exits, refused_column, sorted_ladders
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_REQUIRED: Final = ("position", "price_take_profit", "price_stop_loss", "minute_estimated_time")
+_COLUMNS: Final = (*_REQUIRED, "price_open", "stop_entry")
+_KNOWN: Final = frozenset((*_COLUMNS, *EXIT_COLUMNS))
+_SHAPE: Final = "get_signals returns a DataFrame or a mapping of arrays, one row per candle"
+_STOP_ENTRY: Final = "True: price_open is the price at which the market has to come first; False: it is a limit"
+_LONG_LEAVES, _SHORT_LEAVES, _TWO_TARGETS = range(INVALID + 1, INVALID + 4)  # rows that contradict themselves
+_SIDES: Final = {
+    1: "long",
+    -1: "short",
+    INVALID: "neither 1, 0 nor -1",
+    _LONG_LEAVES: "1 where exit_long is True: a row opens or leaves",
+    _SHORT_LEAVES: "-1 where exit_short is True: a row opens or leaves",
+    _TWO_TARGETS: "a row with price_take_profit and target_1: one target or a ladder, NaN in the other",
+}
+_EXACT: Final = 2**53  # whole numbers up to here are floats
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRows:
+    """The answer of ``get_signals``, one row per candle.
+
+    Attributes
+    ----------
+    position : ndarray of int8, shape (n,)
+        1 long, -1 short, 0 nothing; anything else is no signal but a rejected one: 2 for what is none of these, higher
+        numbers for a row that contradicts itself.
+    price_take_profit, price_stop_loss : ndarray of float64, shape (n,)
+        Exit levels, in quote currency; NaN: none.
+    minutes : ndarray of float64, shape (n,)
+        ``minute_estimated_time``; NaN: no deadline.
+    price_open : ndarray of float64, shape (n,)
+        The limit or stop entry, NaN where the signal opens at the market.
+    stop_entry : ndarray of bool, shape (n,)
+        Whether ``price_open`` is a stop entry.
+    exits
+        What rows declare besides, and where they leave; ``None`` where no column does.
+    """
+
+    position: NDArray[np.int8]
+    price_take_profit: NDArray[np.float64]
+    price_stop_loss: NDArray[np.float64]
+    minutes: NDArray[np.float64]
+    price_open: NDArray[np.float64]
+    stop_entry: NDArray[np.bool_]
+    exits: RowExits | None = None
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def answer(self, row: int) -> dict[str, Any] | None:
+        """One row as ``get_signal`` would have answered it; ``None`` where it wants nothing."""
+        code = int(self.position[row])
+        if code == 0:
+            return None
+        answer: dict[str, Any] = {
+            "position": _SIDES[code],
+            "price_take_profit": _number(self.price_take_profit[row]),
+            "price_stop_loss": _number(self.price_stop_loss[row]),
+            "minute_estimated_time": _number(self.minutes[row]),
+            "price_open": _number(self.price_open[row]),
+            "entry": "stop" if self.stop_entry[row] else "limit",
+        }
+        if self.exits is None:
+            return answer
+        if ladder := self.exits.ladder(row):
+            answer["price_take_profit"] = ladder
+        return answer | self.exits.declared(row)
+
+    @property
+    def acts(self) -> NDArray[np.bool_]:
+        """Whether a row wants a position, or to leave one; shape (n,)."""
+        wanted: NDArray[np.bool_] = self.position != 0
+        if self.exits is not None and self.exits.leaves:
+            wanted |= self.exits.leave_long | self.exits.leave_short
+        return wanted
+
+    def leaving(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which rows leave a long, and which a short; shape (n,) each."""
+        if self.exits is None:
+            return no_flags(len(self)), no_flags(len(self))
+        return self.exits.leave_long, self.exits.leave_short
+
+    def numbers(self) -> dict[str, NDArray[np.float64]]:
+        """The columns of what a row declares, by name, for comparisons."""
+        columns = {
+            name: getattr(self, name) for name in ("price_take_profit", "price_stop_loss", "minutes", "price_open")
+        }
+        return columns if self.exits is None else columns | self.exits.columns()
+
+    def on_grid(self, tick: float | None) -> SignalRows:
+        """The same rows with their levels on the tick grid, as ``domain.tick_grid.on_grid`` puts them."""
+        if tick is None:
+            return self
+        long, short = self.position == 1, self.position == -1
+        wanted = long | short
+        return replace(
+            self,
+            price_take_profit=_rounded(self.price_take_profit, tick, wanted=wanted, up=long),
+            price_stop_loss=_rounded(self.price_stop_loss, tick, wanted=wanted, up=short),
+            price_open=_rounded(self.price_open, tick, wanted=wanted, up=long == self.stop_entry),
+            exits=None if self.exits is None else self._exits_on_grid(self.exits, tick, wanted=wanted, up=long),
+        )
+
+    @staticmethod
+    def _exits_on_grid(exits: RowExits, tick: float, *, wanted: NDArray[np.bool_], up: NDArray[np.bool_]) -> RowExits:
+        targets = tuple(_rounded(column, tick, wanted=wanted, up=up) for column in exits.targets)
+        return replace(exits, targets=targets)
+
+
+def _number(value: np.floating[Any]) -> float | None:
+    """A cell; ``None`` where it is missing."""
+    number = float(value)
+    return None if math.isnan(number) else number
+
+
+def _rounded(
+    levels: NDArray[np.float64], tick: float, *, wanted: NDArray[np.bool_], up: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The wanted levels on the grid, each to the last bit what ``round_up`` or ``round_down`` makes of it."""
+    unit, scale = tick_ratio(tick)
+    result = levels.copy()
+    with np.errstate(invalid="ignore", over="ignore"):
+        ticks = levels / tick
+        at = np.flatnonzero(wanted & (levels > 0) & np.isfinite(ticks))
+        ticks = ticks[at]
+        nearest = np.rint(ticks)
+        stays = np.abs(ticks - nearest) <= NEARLY
+        exact = np.zeros(len(at), dtype=np.bool_)
+        if max(unit, scale) < _EXACT:  # the quotient of two whole numbers that floats hold exactly is the nearest float
+            exact = np.ceil(ticks) * unit < _EXACT
+            stays |= nearest * unit / scale == levels[at]
+        ticks = np.where(stays, nearest, np.where(up[at], np.ceil(ticks), np.floor(ticks)))
+    result[at[exact]] = ticks[exact] * unit / scale
+    for i in at[~exact]:
+        result[i] = (round_up if up[i] else round_down)(float(levels[i]), tick)
+    return result
+
+
+def read_rows(answer: object, count: int, name: str) -> SignalRows:
+    """What ``get_signals`` returned for ``count`` candles, as columns.
+
+    Columns besides the known ones are left alone, so that a DataFrame may carry its indicators, unless their names are
+    nearly those of known ones, or of what only ``manage`` can do. A scalar holds for all rows. A row that contradicts
+    itself is rejected when it is asked.
+
+    Raises
+    ------
+    UsageError
+        When it is no table, a column is missing or misspelt, or a length is wrong.
+
+    Examples
+    --------
+    >>> rows = read_rows({"position": [0, 1], "price_take_profit": 110.0, "price_stop_loss": [90.0, 95.0],
+    ...                   "minute_estimated_time": 60}, 2, "demo")
+    >>> rows.answer(0), rows.answer(1)["price_stop_loss"]
+    (None, 95.0)
+    """
+    is_frame = hasattr(answer, "columns") and hasattr(answer, "__getitem__")
+    if not is_frame and not isinstance(answer, Mapping):
+        raise UsageError(f"strategy {name!r}: {_SHAPE}\ngot {type(answer).__name__}: {answer!r:.80}")
+    table: Any = answer
+    present = [str(column) for column in (table.columns if is_frame else table)]
+    ladder = "target_1" in present
+    missing = [column for column in _REQUIRED if column not in present and not (ladder and column == _REQUIRED[1])]
+    if missing:
+        raise UsageError(
+            f"strategy {name!r}: get_signals must return the columns {', '.join(_REQUIRED)}, with NaN where there is "
+            f"no target, no stop or no deadline\n"
+            f"missing: {', '.join(missing)}; got: {', '.join(present) or 'none'}; optional: price_open, stop_entry, "
+            f"{', '.join(EXIT_COLUMNS)}"
+        )
+    if len(present) > len(_REQUIRED) and (why := refused_column(tuple(present), _KNOWN)) is not None:
+        raise UsageError(f"strategy {name!r}: {why}")
+    columns = {
+        column: numbers(table[column], count, column, name) if column in present else constant(math.nan, count)
+        for column in (*_REQUIRED[1:], "price_open")
+    }
+    position = positions(table["position"], count, name)
+    exits = read_exits(table, present, count, name)
+    if exits is not None:
+        rows = np.flatnonzero(position)
+        if "target_1" in present:
+            exits = sorted_ladders(exits, position, rows)
+        position = _contradicted(position, exits, columns["price_take_profit"], rows)
+    given = "stop_entry" in present
+    return SignalRows(
+        position=position,
+        price_take_profit=columns["price_take_profit"],
+        price_stop_loss=columns["price_stop_loss"],
+        minutes=columns["minute_estimated_time"],
+        price_open=columns["price_open"],
+        stop_entry=flags(table["stop_entry"], count, "stop_entry", name, meaning=_STOP_ENTRY)
+        if given
+        else no_flags(count),
+        exits=exits,
+    )
+
+
+def _contradicted(
+    position: NDArray[np.int8], exits: RowExits, target: NDArray[np.float64], rows: NDArray[np.int64]
+) -> NDArray[np.int8]:
+    """Positions with a code of their own where another column of the row says the contrary."""
+    wanted = position[rows]
+    both = ~np.isnan(target[rows]) & ~np.isnan(exits.targets[0][rows])
+    leaving_long, leaving_short = exits.leave_long[rows] & (wanted == 1), exits.leave_short[rows] & (wanted == -1)
+    if not (both.any() or leaving_long.any() or leaving_short.any()):
+        return position
+    wanted[both & (wanted != INVALID)] = _TWO_TARGETS
+    wanted[leaving_long], wanted[leaving_short] = _LONG_LEAVES, _SHORT_LEAVES
+    codes = position.copy()
+    codes[rows] = wanted
+    return codes
