@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from quick import first_quick
-from scenarios import MINUTE
+from scenarios import MINUTE, ORIGIN, source
+from test_live_parity import JumpingClock, backtest_with_late_decisions, live
+from test_live_parity import told as told_live
 from test_sweep_parity import MODELS, SEEDS, assert_same, by_events, by_kernel, chance, get_signals, plan_for
+from worlds import LENGTH, SETTINGS, walk
 
+import bknb
 from bknb.kernels import simulate as kernel
 
 pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")
@@ -106,3 +111,39 @@ def test_the_worlds_hold_every_kind_of_end() -> None:
                     kernel.TRAILING_STOP, kernel.BREAKEVEN, kernel.STRATEGY}  # fmt: skip
     assert refused >= {"ladder", "trailing", "breakeven", "breakeven_costs", "take_profit_near", "position"}
     assert min(parts, jumped) > 20, (parts, jumped)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=5)
+@given(seed=SEEDS, interval=st.sampled_from(["1m", "5m"]))
+def test_live_trades_as_the_backtest(model: str, seed: int, interval: str) -> None:
+    exchange, until = source(walk(seed)), ORIGIN + LENGTH * MINUTE
+    strategy = bknb.add_strategy(
+        "rows", interval=interval, get_signals=declared, params={"seed": seed}, lookback=30, execution=model
+    )
+    options: dict[str, Any] = {"settings": SETTINGS}
+    result = live(strategy, exchange, start=ORIGIN, until=until, clock=JumpingClock(ORIGIN, seed), **options)
+    backtest = backtest_with_late_decisions(
+        result, start=ORIGIN, until=until, strategy=strategy, exchange=exchange, **options
+    )
+    assert told_live(result, before=until) == told_live(backtest, before=until) != []
+
+
+def test_a_row_that_leaves_by_what_comes_next_is_found() -> None:
+    def get_signals(candles: bknb.Candles) -> dict[str, Any]:
+        rows = get_signals_of(candles)
+        return rows | {"exit_long": np.append(candles.close[1:] < candles.close[:-1], values=False)}
+
+    def get_signals_of(candles: bknb.Candles) -> dict[str, Any]:
+        nothing = {"price_take_profit": np.nan, "price_stop_loss": candles.close * 0.9, "minute_estimated_time": np.nan}
+        return nothing | {"position": candles.timestamp // MINUTE % 240 == 0}
+
+    options: dict[str, Any] = {"exchange": "demo", "frame": ("2024-01-01", "2024-01-04"), "interval": "15m"}
+    backtest = bknb.backtest("BTCUSDT", strategy=get_signals, **options)
+    assert any("exit_long" in warning and "looks ahead" in warning for warning in backtest.warnings)
+    assert not any(
+        "looks ahead" in text for text in bknb.backtest("BTCUSDT", strategy=get_signals_of, **options).warnings
+    )
+    report = bknb.check_lookahead(get_signals, **options, moments=10)
+    assert any(finding.kind == "future" and "exit_long" in finding.signal for finding in report.findings)
