@@ -248,7 +248,7 @@ def test_rows_without_columns_of_their_own_need_no_target(model: str) -> None:
 
 
 def test_a_ladder_whose_last_level_is_the_fill_takes_its_part_there() -> None:
-    candles: dict[int, Candle] = {0: (102, 102, 101, 102), 1: (102, 102.5, 101, 102)}
+    candles: dict[int, Candle] = {0: (102, 102, 101, 102), **dict.fromkeys(range(1, 9), (103.0,) * 4)}
     columns = LADDER | {"share_1": 0.5, "target_2": NONE, "price_stop_loss": 95.0}
     lines = world(columns, candles, model="pessimistic")
     assert lines[:2] == ["opened 102 @m0", "reduced take_profit 0.5 at 102 @m0, 0.5 left"]
