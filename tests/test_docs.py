@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from test_architecture import DOORS
+from test_managed_positions import ROWS as MANAGED_ROWS
 from test_scenarios import ROWS
 
 from bknb.metrics.account_definitions import ACCOUNT_DEFINITIONS
@@ -18,7 +19,7 @@ from bknb.metrics.definitions import DEFINITIONS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-CONTRACTS = ("execution.md", "live.md")
+CONTRACTS = ("execution.md", "live.md", "positions.md")
 
 
 def text(page: Path) -> str:
@@ -39,21 +40,23 @@ def bullets(page: Path) -> list[str]:
     return [line[2:] for line in text(page).splitlines() if line.startswith("* ")]
 
 
-def named(sentence: str) -> tuple[list[str], list[str]]:
-    """The tests and the scenarios a sentence rests on."""
-    return re.findall(r"`(test_\w+)`", sentence), re.findall(r"\*scenario: ([^*]+)\*", sentence)
+def named(sentence: str) -> tuple[list[str], list[str], list[str]]:
+    """The tests, the scenarios and the rows of managed positions a sentence rests on."""
+    tests = re.findall(r"`(test_\w+)`", sentence)
+    return tests, re.findall(r"\*scenario: ([^*]+)\*", sentence), re.findall(r"\*row: ([^*]+)\*", sentence)
 
 
 @pytest.mark.parametrize("page", CONTRACTS)
 def test_every_sentence_of_the_contract_has_a_test_behind_it(page: str) -> None:
-    known, rows = known_tests(), {row.name for row in ROWS}
+    known, rows, managed = known_tests(), {row.name for row in ROWS}, {row.name for row in MANAGED_ROWS}
     sentences = bullets(ROOT / "docs" / page)
     assert len(sentences) > 15
     for sentence in sentences:
-        names, scenarios = named(sentence)
-        assert names or scenarios, f"nothing stands behind: {sentence}"
+        names, scenarios, of_managed = named(sentence)
+        assert names or scenarios or of_managed, f"nothing stands behind: {sentence}"
         assert set(names) <= known, sentence
         assert set(scenarios) <= rows, sentence
+        assert set(of_managed) <= managed, set(of_managed) - managed
 
 
 def test_every_bad_day_has_tests_behind_it() -> None:
@@ -72,6 +75,8 @@ def test_every_scenario_is_in_the_contract_or_a_variation_of_one_that_is() -> No
     """Not every row needs a sentence; a page that names less than half of them would not be the contract."""
     told = {name for sentence in bullets(ROOT / "docs" / "execution.md") for name in named(sentence)[1]}
     assert len(told) > len(ROWS) / 2
+    told = {name for sentence in bullets(ROOT / "docs" / "positions.md") for name in named(sentence)[2]}
+    assert len(told) > len(MANAGED_ROWS) / 2
 
 
 def test_every_statistic_is_defined_with_its_source() -> None:
@@ -207,6 +212,7 @@ def test_there_are_pages() -> None:
         "architecture.md",
         "contributing.md",
         "execution.md",
+        "positions.md",
         "statistics.md",
         "live.md",
         "extending.md",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from managed import Row, play, run_of
-from scenarios import ORIGIN, Candle
+from scenarios import MINUTE, ORIGIN, Candle, source
 
 import bknb
 from bknb import Add, Breakeven, Cancel, Close, Move, Reduce, Trailing
@@ -144,6 +144,10 @@ DECLARED = [
         lines=["scheduled 104 @m0", "opened 104 @m3", "closed trailing_stop 105 @m4"]),
     Row("after an entry at an open both extremes count", long(90, trailing=BY2), {0: (100, 104, 100, 103),
         1: (103, 103, 101, 101)}, lines=[IN, "closed trailing_stop 102 @m1"]),
+    Row("a trail in percent", long(trailing=Trailing(percent=2.0)), {3: (104, 105, 104, 105), 4: (105, 105, 102, 102)},
+        mirrors=False, lines=[IN, "closed trailing_stop 102.9 @m4"]),
+    Row("a trail in percent, short", bknb.Signal(side="short", trailing=Trailing(percent=2.0)),
+        {3: (96, 96, 95, 95), 4: (95, 98, 95, 98)}, mirrors=False, lines=[IN, "closed trailing_stop 96.9 @m4"]),
     Row("a trail on the grid", long(90, trailing=Trailing(distance=1.75)), {3: (104, 105, 104, 105),
         4: (105, 105, 102, 102)}, lines=[IN, "closed trailing_stop 103 @m4"], settings={"price_tick": 0.5}),
     # break-even
@@ -226,6 +230,18 @@ ANSWERED = [
         lines=[IN, "added 1 at 100 @m4, 2 held", "rejected add_limit @m5", END]),
     Row("no adds at all", NOTHING, {}, {4: Add(1)}, settings={"max_adds": 0}, lines=[IN, "rejected add_limit @m4",
         END]),
+    Row("an eleventh add", NOTHING, {}, {4: [Add(0.1)] * 10, 5: Add(0.1)},
+        lines=[IN, *(f"added 0.1 at 100 @m4, {1 + k / 10:g} held" for k in range(1, 11)), "rejected add_limit @m5",
+               END]),
+    Row("adds do not move where a trail begins", long(90, trailing=LATE2), {3: (100, 100, 98, 98), 4: (98, 98, 98, 98),
+        6: (103, 103.9, 103, 103), 8: (104, 104, 104, 104), 9: (104, 104, 101, 101)}, {4: Add(1)},
+        lines=[IN, "added 1 at 98 @m4, 2 held", "moved trailing_stop to 102 @m8", "closed trailing_stop 102 @m9"]),
+    Row("break-even is at the average price", long(90, breakeven=EVEN), {3: (100, 100, 98, 98), 4: (98, 98, 98, 98),
+        6: (101, 103, 101, 102), 7: (102, 102, 98, 98)}, {4: Add(1)},
+        lines=[IN, "added 1 at 98 @m4, 2 held", "moved breakeven to 99 @m6", "closed breakeven 99 @m7"]),
+    Row("later adds do not move a break-even stop", long(90, breakeven=EVEN), {3: (101, 103, 101, 102),
+        4: (102, 102, 102, 102), 5: (102, 102, 99, 99)}, {4: Add(1)},
+        lines=[IN, "moved breakeven to 100 @m3", "added 1 at 102 @m4, 2 held", "closed breakeven 100 @m5"]),
     Row("add, then the stop in one candle", long(95), {4: (100, 100, 94, 94)}, {4: Add(1)},
         lines=[IN, "added 1 at 100 @m4, 2 held", "closed stop_loss 95 @m4"]),
     Row("add at an open beyond the stop", long(95), {4: (93, 93, 93, 93)}, {4: Add(1)},
@@ -272,6 +288,8 @@ ANSWERED = [
         lines=[IN, "taken back timeout @m9", END]),
     Row("an add a minute before", long(90), {8: (100, 100, 97, 100)}, {4: Add(1, price_open=98.0, valid=5)},
         lines=[IN, "added 1 at 98 @m8, 2 held", END]),
+    Row("an add waits as long as an entry does", long(90), {9: (100, 100, 97, 100)}, {4: Add(1, price_open=98.0)},
+        settings={"schedule_await_minutes": 5}, lines=[IN, "taken back timeout @m9", END]),
     Row("cancel takes adds back", long(90), {9: (100, 100, 97, 100)}, {4: Add(1, price_open=98.0), 6: Cancel()},
         lines=[IN, "taken back strategy @m6", END]),
     Row("what was taken back is not counted", long(90), {}, {4: Add(1, price_open=98.0), 6: Cancel(), 7: Add(1)},
@@ -489,3 +507,42 @@ def test_what_was_not_taken_is_counted() -> None:
     answers = {4: Move(price_stop_loss=85.0), 5: Add(1, only_better=True), 6: Close(note="done")}
     (closed,) = run_of(Row("", long(90), answers=answers), "pessimistic").records.closed
     assert (closed.not_taken, closed.note, closed.fills[-1].note) == (2, "done", "done")
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_break_even_with_costs_wins_and_loses_nothing(side: Any) -> None:
+    signal = bknb.Signal(side=side, breakeven=Breakeven(after=3.0))
+    candles: dict[int, Candle] = {3: (101, 104, 101, 102), 4: (102, 102, 99, 99)}
+    row = Row("", signal, candles, settings={"percent_fee": 0.1, "percent_slippage": 0.1})
+    if side == "short":
+        row = replace(row, candles={k: (200 - o, 200 - low, 200 - high, 200 - c) for k, (o, high, low, c)
+                                    in candles.items()})  # fmt: skip
+    (closed,) = run_of(row, "pessimistic").records.closed
+    assert closed.close_reason == "breakeven"
+    assert closed.pnl.pnl_percentage == pytest.approx(0.0, abs=1e-9)
+    assert closed.pnl.gross_percentage == pytest.approx(0.4, abs=0.01)
+
+
+def test_averaging_down_is_measured_by_the_first_fill() -> None:
+    """100 and 90, both left at 99: 8 of the first 100, of 190 in all."""
+    candles: dict[int, Candle] = {3: (90, 90, 90, 90), 4: (90, 90, 90, 90), 5: (99, 99, 99, 99), 6: (99, 99, 99, 99)}
+    (closed,) = run_of(Row("", NOTHING, candles, {4: Add(1), 6: Close()}), "pessimistic").records.closed
+    assert closed.pnl.pnl_percentage == pytest.approx(8.0)
+    assert closed.cost_percentage == pytest.approx(8 / 190 * 100)
+    assert closed.largest_cost == pytest.approx(1.9)
+
+
+def test_what_close_ends_frees_the_question_of_its_moment() -> None:
+    asked: list[int] = []
+
+    def get_signal(when: Any) -> bknb.Signal:
+        asked.append(when.minute)
+        return NOTHING
+
+    strategy = bknb.add_strategy(
+        "again", interval="5m", get_signal=get_signal, manage=lambda when: Close() if when.minute == 10 else None
+    )
+    rows = [(ORIGIN + k * MINUTE, 100.0, 101.0, 99.0, 100.0, 1.0) for k in range(-60, 30)]
+    result = bknb.backtest("X", strategy=strategy, exchange=source(rows), frame=(ORIGIN, ORIGIN + 20 * MINUTE))
+    assert asked == [0, 10]
+    assert [moment.minute for moment in result.trades["pending_at"]] == [0, 10]
