@@ -43,6 +43,19 @@ def test_what_is_different_is_a_sentence_of_the_contract(page: str, sentence: st
     assert sentence in (Path(__file__).parent.parent / "docs" / page).read_text(encoding="utf-8")
 
 
+def test_the_page_tells_these_numbers() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "coming-from.md").read_text(encoding="utf-8")
+    backtesting, vectorbt = f"| backtesting.py {STORED['backtesting']}, ", f"| vectorbt {STORED['vectorbt']}, "
+    for told in (
+        f"{backtesting}{len(STORED['backtesting_sma_cross'])} trades",
+        f"{vectorbt}{len(STORED['vectorbt_trailing'])} trades",
+        f"{vectorbt}{len(STORED['vectorbt_tight_trailing'])} trades",
+        f"{backtesting}{len(STORED['backtesting_three_targets']) // 3} times three orders",
+        f"{backtesting}{len(STORED['backtesting_dca'])} orders in three positions",
+    ):
+        assert told in page
+
+
 def cross(symbol: str) -> int:
     """1 where the average of 10 has just crossed above that of 30, -1 below, else 0."""
     closes = bknb.get_candles(symbol, "15m", 31).close
