@@ -154,9 +154,7 @@ class BacktestRun:
             loop,
             start=plan.frame.start,
             every_minute=self._every_minute,
-            managing=None
-            if strategy.ask_manage is None
-            else self.questions(series, window, strategy.manages_every),
+            managing=None if strategy.ask_manage is None else self.questions(series, window, strategy.manages_every),
         )
         async with time_limited(loop, plan.settings.max_signal_generation_seconds):
             async for result in self._walk(walk, questions, loop):
