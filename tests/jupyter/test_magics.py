@@ -141,6 +141,45 @@ def test_a_cell_with_both_functions_is_refused(cell: Callable[[str], Answer]) ->
     assert "both get_signal and get_signals" in lines[0]
 
 
+MANAGED = """
+def get_signal(price):
+    return bknb.Signal(side="long", price_stop_loss=price * 0.99, price_take_profit=price * 1.02)
+
+def {name}(position):
+    return bknb.Close(note="long enough") if position.minutes >= {minutes} else None
+"""
+
+
+@pytest.mark.parametrize("name", ["manage", "manage_position"])
+def test_a_second_function_manages_the_position(
+    name: str, fine: Callable[[str], Answer], shell: InteractiveShell
+) -> None:
+    body = MANAGED.format(name=name, minutes=10)
+    out = fine(f"%%backtest BTCUSDT {RUN} --interval 1h --manage-interval 5m --name left --out left{body}").out
+    assert "strategy 'left' registered (interval 1h, execution pessimistic, manage every 5m)" in out
+    assert "strategy" in set(shell.user_ns["left"].trades["close_reason"])
+    assert bknb.get_strategy("left").manage is shell.user_ns[name]
+
+
+def test_manage_of_an_earlier_cell_is_not_taken_by_mistake(
+    fine: Callable[[str], Answer], shell: InteractiveShell
+) -> None:
+    fine(f"%%strategy first --interval 1h{MANAGED.format(name='manage', minutes=10)}")
+    kept = shell.user_ns["manage"]
+    fine(f"%%strategy second --interval 1h\n{PATIENT}")
+    assert bknb.get_strategy("first").manage is kept
+    assert bknb.get_strategy("second").manage is None
+    assert shell.user_ns["manage"] is kept
+
+
+def test_a_cell_that_manages_twice_or_never_is_refused(cell: Callable[[str], Answer]) -> None:
+    twice = MANAGED.format(name="manage", minutes=1) + "\ndef manage_position(position): pass\n"
+    assert "both manage and manage_position" in cell(f"%%strategy twice --interval 1h{twice}").lines[0]
+    assert "manage_interval and no manage" in cell(f"%%strategy s --interval 1h --manage-interval 1m\n{PATIENT}").lines[0]
+    alone = cell("%%strategy alone --interval 1h\ndef manage(position): pass")
+    assert "it defines manage" in alone.lines[0]
+
+
 @pytest.mark.slow
 def test_a_sweep_from_a_line(fine: Callable[[str], Answer], cell: Callable[[str], Answer], shell: Any) -> None:
     pytest.importorskip("numba")

@@ -18,6 +18,7 @@ from .options import (
     FRAME,
     INTERVAL,
     LOOKBACK,
+    MANAGE_INTERVAL,
     PARAMS,
     RISK,
     SETTINGS,
@@ -77,11 +78,14 @@ def _refuse_a_second(symbol: Any, strategy: Any) -> None:
     "%%backtest",
     *(SYMBOL, EXCHANGE, FRAME, INTERVAL),
     Option(name="--name", help="name of the strategy; 'cell' by default", kind="strategy"),
-    *(PARAMS, LOOKBACK, RISK, EXECUTION, SETTINGS, ALLOW_GAPS, _OUT, _BACKGROUND),
+    *(PARAMS, LOOKBACK, RISK, EXECUTION, MANAGE_INTERVAL, SETTINGS, ALLOW_GAPS, _OUT, _BACKGROUND),
     twin='bknb.backtest("BTCUSDT", strategy=get_signal, exchange="demo", frame="2024-01-01:2024-02-01")',
 )
 def backtest_cell(session: Session, call: Call) -> Any:
-    """Registers the get_signal, or get_signals, in the cell and runs it over history."""
+    """Registers the get_signal, or get_signals, in the cell and runs it over history.
+
+    A function manage (or manage_position) beside it is asked while a position is open or a signal waits.
+    """
     name = call.get("name", "cell")
     register_strategy(session, call, name=name)
     return _run(session, call, strategy=name)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _ABSENT: Final = object()
+_MANAGE: Final = ("manage", "manage_position")
 
 
 def _parsed(head: str, body: str, filename: str) -> ast.Module:
@@ -117,12 +118,16 @@ def _fresh(
 
 
 def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any]) -> dict[str, Callable[..., Any]]:
-    """The ``get_signal``, or the ``get_signals``, that a cell defines, by its name.
+    """The functions of a strategy that a cell defines, by their names as options of ``bknb.add_strategy``.
+
+    One is ``get_signal`` or ``get_signals``; beside it there may be ``manage``, which ``manage_position`` is another
+    name for.
 
     Raises
     ------
     UsageError
-        When the cell does not parse or defines neither or both; the message names what it defines.
+        When the cell does not parse, or defines no ``get_signal`` and no ``get_signals``, or two functions for one
+        purpose; the message names what it defines.
     StrategyError
         When the cell raises.
 
@@ -130,15 +135,23 @@ def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any])
     --------
     >>> list(strategy_function("%%strategy s", "def get_signal(ctx): pass", name="s", names={}))
     ['get_signal']
+    >>> body = "def get_signal(ctx): pass\\ndef manage_position(position): pass"
+    >>> list(strategy_function("%%strategy s", body, name="s", names={}))
+    ['get_signal', 'manage']
     """
-    wanted = ("get_signal", "get_signals")
+    wanted = ("get_signal", "get_signals", *_MANAGE)
     tree, made = _fresh(head, body, filename=f"<strategy {name}>", names=names, wanted=wanted)
     functions = {one: value for one, value in made.items() if callable(value)}
-    if len(functions) == 1:
-        return functions
-    if functions:
+    asked = {one: value for one, value in functions.items() if one not in _MANAGE}
+    managing = [value for one, value in functions.items() if one in _MANAGE]
+    if len(managing) > 1:
+        raise UsageError(f"the cell of strategy {name!r} defines both {' and '.join(_MANAGE)}; keep one of them")
+    if len(asked) == 1:
+        return {**asked, "manage": managing[0]} if managing else asked
+    if asked:
         raise UsageError(f"the cell of strategy {name!r} defines both get_signal and get_signals; keep one of them")
-    found = next((f"its {one} is {type(value).__name__}" for one, value in made.items()), _found(tree))
+    named = {one: value for one, value in made.items() if one not in functions}
+    found = next((f"its {one} is {type(value).__name__}" for one, value in named.items()), _found(tree))
     raise UsageError(
         f"the cell of strategy {name!r} must define a function get_signal; {found}\n"
         "write: def get_signal(ctx): return None or bknb.Signal(...), or get_signals(candles) for whole columns"

@@ -16,6 +16,9 @@ FRAME: Final = Option(
     name="--frame", help="a name, or START:END such as 2024-01-01:2024-02-01", kind="frame", required=True
 )
 INTERVAL: Final = Option(name="--interval", help="how often the strategy is asked", kind="interval", required=True)
+MANAGE_INTERVAL: Final = Option(
+    name="--manage-interval", help="how often manage is asked; as often as the strategy by default", kind="interval"
+)
 PARAMS: Final = Option(name="--params", help="values for the function's parameters, as {params}", kind="variable")
 LOOKBACK: Final = Option(name="--lookback", help="candles a row of get_signals depends on; 500 by default")
 RISK: Final = Option(name="--risk", help="risk profile that every signal must pass", kind="risk")

@@ -9,7 +9,7 @@ import bknb
 from ..session import Session
 from .arguments import Call, Option, whole
 from .cell_body import risk_rules, strategy_function
-from .options import EXECUTION, INTERVAL, LOOKBACK, PARAMS, RISK, helped, optional
+from .options import EXECUTION, INTERVAL, LOOKBACK, MANAGE_INTERVAL, PARAMS, RISK, helped, optional
 from .output import echo
 from .table import Magics
 
@@ -19,29 +19,33 @@ MAGICS: Final = Magics()
 
 
 def register_strategy(session: Session, call: Call, *, name: str) -> None:
-    """Register the cell's function as a strategy and print whether it replaced another."""
+    """Register the cell's functions as a strategy and print whether it replaced another."""
     if not isinstance(name, str):
         raise bknb.UsageError(f"the name of a strategy must be text, got {type(name).__name__}")
-    function: dict[str, Any] = strategy_function(call.head, call.body, name=name, names=session.names)
+    functions: dict[str, Any] = strategy_function(call.head, call.body, name=name, names=session.names)
     known = name in bknb.list_strategies()
     options: dict[str, Any] = {
-        key: call.values[key] for key in ("interval", "params", "risk", "execution") if key in call.values
+        key: call.values[key] for key in ("interval", "params", "risk", "execution", "manage_interval") if key in call.values
     }
     options |= whole(call, "lookback")
     with session.quietly():
-        strategy = bknb.add_strategy(name, **function, **options)
+        strategy = bknb.add_strategy(name, **functions, **options)
     what = f"interval {strategy.interval}, execution {strategy.execution}"
     what += f", risk {strategy.risk}" if strategy.risk else ""
+    what += f", manage every {strategy.manages_every}" if strategy.manage else ""
     echo(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
 
 
 @MAGICS.add(
     "%%strategy",
-    *(_NAME, INTERVAL, PARAMS, LOOKBACK, RISK, EXECUTION),
+    *(_NAME, INTERVAL, PARAMS, LOOKBACK, RISK, EXECUTION, MANAGE_INTERVAL),
     twin='bknb.add_strategy("sma-cross", interval="15m", get_signal=get_signal)',
 )
 def strategy(session: Session, call: Call) -> None:
-    """The get_signal, or get_signals, in the cell becomes a registered strategy."""
+    """The get_signal, or get_signals, in the cell becomes a registered strategy.
+
+    A function manage (or manage_position) beside it is asked while a position is open or a signal waits.
+    """
     register_strategy(session, call, name=call.values["name"])
 
 
