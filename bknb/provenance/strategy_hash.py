@@ -23,7 +23,7 @@ def fingerprint(strategy: Strategy) -> str:
     """The hash of a strategy; its name and comments elsewhere in the file do not change it.
 
     It is that of everything :func:`functions_of` lists, with what these call and read (see
-    :mod:`bknb.provenance.source_code`), and of the interval and the length of a window. What comes from an installed
+    :mod:`bknb.provenance.source_code`), and of the intervals and the length of a window. What comes from an installed
     package counts by its name only.
 
     Examples
@@ -60,7 +60,10 @@ def _hash_of(strategy: Strategy, hash_of: Callable[..., str]) -> str:
             for name, part in functions.items()
         )
     )
-    parts = (strategy.interval, strategy.lookback, strategy.risk, list(functions)[1:], source, _rules_hash(strategy))
+    parts: tuple[object, ...] = (
+        *(strategy.interval, strategy.lookback, strategy.risk, list(functions)[1:], source, _rules_hash(strategy)),
+        *(() if strategy.manage is None else (strategy.manages_every,)),
+    )
     return f"{VERSION}:{hashlib.sha256(repr(parts).encode()).hexdigest()}"
 
 

@@ -28,11 +28,13 @@ _ALWAYS = ("numpy", "pandas", "msgspec")
 
 
 def code_of(plan: Plan | LivePlan) -> Code:
-    """Return the source text of what a plan calls: the strategy, its risk rules, callbacks, and what they call."""
+    """Return the source text of what a plan calls: the strategy, ``manage``, risk rules, callbacks, what they call."""
     strategy = plan.strategy
     parameters = dict(strategy.params)
     code = read_code(*functions_of(strategy).values(), *filter(callable, parameters.values()))
     named = {f"parameter {name}": value_text(value) for name, value in parameters.items()}
+    if strategy.manage is not None:
+        named["interval of manage"] = strategy.manages_every
     return msgspec.structs.replace(code, values={**named, **code.values})
 
 
