@@ -152,6 +152,7 @@ def moved_events(
             stop_reason="stop_loss" if stop is None else stop.reason,
             targets=book.targets,
             deadline=book.deadline,
+            trailing=book.trailing if book.trails else None,
         )
         for reason in reasons
     )

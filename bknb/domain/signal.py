@@ -413,13 +413,13 @@ class Moved(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="moved"
 
     ``reason`` says why: ``"strategy"``, ``"manual"``, or a declared exit that began, ``"trailing_stop"`` or
     ``"breakeven"``, in the candle that opened at ``when``. ``price_stop_loss`` is the stop in force then and
-    ``stop_reason`` the close reason it would have. What a trailing stop does later has no event: it follows from
-    the candles.
+    ``stop_reason`` the close reason it would have. ``trailing`` is the trailing stop that has begun, if there is one:
+    what it does later has no event, for it follows from the candles (:mod:`bknb.domain.stop_path`).
 
     Examples
     --------
-    >>> Moved.__struct_fields__[-4:]
-    ('price_stop_loss', 'stop_reason', 'targets', 'deadline')
+    >>> Moved.__struct_fields__[-5:]
+    ('price_stop_loss', 'stop_reason', 'targets', 'deadline', 'trailing')
     """
 
     action: ClassVar[Literal["moved"]] = "moved"
@@ -430,6 +430,7 @@ class Moved(RunEvent, frozen=True, kw_only=True, tag_field="action", tag="moved"
     stop_reason: CloseReason
     targets: tuple[Target, ...]
     deadline: int | None
+    trailing: Trailing | None = None
 
 
 PositionEvent: TypeAlias = Reduced | Added | AddCancelled | Moved

@@ -147,6 +147,33 @@ class Result:
         return table_of(fill_rows(self._records, self.settings), FILL_COLUMNS)
 
     @cached_property
+    def stops(self) -> pd.DataFrame:
+        """One row per stop that was in force of a position, in order of their entries; times are UTC.
+
+        ``at`` is the open of the first candle it was in force in, ``until`` the moment at which the next one was, or
+        the position was over. ``stop_reason`` is the close reason it has: ``stop_loss``, ``trailing_stop`` or
+        ``breakeven``. Where a trailing stop lay is worked out from the candles.
+
+        Raises
+        ------
+        DataError
+            When the candles were released before this was asked for, and cannot be read again.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signal(price):
+        ...     return bknb.Signal(side="long", price_stop_loss=price * 0.98, trailing=bknb.Trailing(percent=1, after=1))
+        >>> result = bknb.backtest(
+        ...     "BTCUSDT", strategy=get_signal, interval="4h", exchange="demo", frame="2024-01-01:2024-01-15")
+        >>> sorted(set(result.stops["stop_reason"]))
+        ['stop_loss', 'trailing_stop']
+        """
+        from .stop_table import STOP_COLUMNS, stop_rows
+
+        return table_of(stop_rows(self.run_record), STOP_COLUMNS)
+
+    @cached_property
     def cancelled(self) -> pd.DataFrame:
         """One row per scheduled signal that never opened, with the reason.
 

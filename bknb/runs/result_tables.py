@@ -12,7 +12,7 @@ from ..domain.signal import Cancelled, Closed, OpenSignal, Rejected, ScheduledSi
 if TYPE_CHECKING:
     import pandas as pd
 
-_TIMES = ("scheduled_at", "pending_at", "closed_at", "when", "at")
+_TIMES = ("scheduled_at", "pending_at", "closed_at", "when", "at", "until")
 TRADE_COLUMNS = (
     "signal_id",
     "symbol",

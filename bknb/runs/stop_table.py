@@ -1,0 +1,143 @@
+"""The stops of the positions of a run over time: declared, moved, trailing, at break-even."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from ..domain.execution import Entry, ExecutionModel, Minute, execution_model
+from ..domain.levels import sign_of
+from ..domain.signal import Moved, Opened, OpenSignal, Scheduled
+from ..domain.stop_path import StopStep, stop_path
+from ..engine.minute_walk import look_back_begin, minutes_that_fill
+from ..kernels.vwap import average_prices
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..market.candles import Candles
+    from .run_record import RunRecord
+
+STOP_COLUMNS: Final = ("signal_id", "at", "until", "price_stop_loss", "stop_reason")
+_NEVER: Final = 2**62  # UTC ms
+
+
+class PositionStops(NamedTuple):
+    """A position, the moment it ended at (UTC ms; that of the run while it is open), and its stops over time."""
+
+    signal: OpenSignal
+    until: int
+    steps: tuple[StopStep, ...]
+
+
+class _Market(NamedTuple):
+    """Candles of a run with what its execution model goes by: prices it watches, and which candles can fill."""
+
+    candles: Candles
+    model: ExecutionModel
+    averages: NDArray[np.float64] | None
+    fills: NDArray[np.bool_]
+
+    def best(self, sign: int, first: int, last: int) -> NDArray[np.float64]:
+        """The favourable extreme of each candle, higher is better; minus infinity where it cannot fill."""
+        if self.averages is not None:
+            prices = sign * self.averages[first:last]
+        else:
+            prices = self.candles.high[first:last] if sign > 0 else -self.candles.low[first:last]
+        return np.where(self.fills[first:last], prices, -np.inf)
+
+    def minute(self, at: int) -> Minute:
+        """One candle."""
+        when, open_, high, low, close, _ = self.candles.block[:, at].tolist()
+        average = close if self.averages is None else float(self.averages[at])
+        return Minute(int(when), open_, high, low, close, average, bool(self.fills[at]))
+
+
+def _market(record: RunRecord) -> _Market:
+    model, settings = execution_model(record.plan.execution), record.plan.settings
+    window = record.candles.window
+    candles, count = record.candles.minutes, settings.avg_price_candles_count
+    averages = None
+    if model.watches == "average" and window is not None:
+        averages = window.average_prices(record.plan.symbol)
+    elif model.watches == "average":
+        averages = average_prices(candles.high, candles.low, candles.close, candles.volume, count=count)
+    begin = look_back_begin(candles, record.start, count)
+    return _Market(candles, model, averages, minutes_that_fill(candles, model, begin=begin))
+
+
+def position_stops(record: RunRecord) -> Iterator[PositionStops]:
+    """The positions of a run with their stops, in order of their entries.
+
+    Raises
+    ------
+    DataError
+        When its candles were released and cannot be read again.
+    """
+    ended = {event.signal.id: event.closed_at for event in record.records.closed}
+    opened = [event.signal for event in record.records.events if isinstance(event, Opened)]
+    if not opened:
+        return
+    orders = {event.signal.id: event for event in record.records.events if isinstance(event, Scheduled)}
+    moves: dict[str, list[Moved]] = defaultdict(list)
+    for event in record.records.positions:
+        if isinstance(event, Moved):
+            moves[event.signal.id].append(event)
+    market, tick = _market(record), record.plan.settings.price_tick
+    for signal in opened:
+        until = ended.get(signal.id, _NEVER)
+        mine = moves.get(signal.id, [])
+        trails = signal.trailing is not None or any(move.trailing is not None for move in mine)
+        bests = _bests(market, signal, orders.get(signal.id), until) if trails else []
+        steps = stop_path(signal, mine, bests, tick=tick)
+        kept = tuple(step for step in steps if step.begin <= until)
+        yield PositionStops(signal, min(until, max(record.last, kept[-1].begin)), kept)
+
+
+def _bests(market: _Market, signal: OpenSignal, order: Scheduled | None, until: int) -> list[tuple[int, float]]:
+    """Open times of the candles after which the best price since the fill was another, with that price."""
+    times, sign = market.candles.timestamp, sign_of(signal.position)
+    first, last = (int(times.searchsorted(moment)) for moment in (signal.pending_at, until))
+    seen = market.best(sign, first, last)
+    if not len(seen):
+        return []
+    if not _counts_at_entry(market, signal, order, first):
+        seen[0] = -np.inf
+    best = np.maximum.accumulate(np.maximum(seen, sign * signal.price_open))
+    grew = np.flatnonzero(np.diff(best, prepend=sign * signal.price_open) > 0)
+    return list(zip(times[first + grew].tolist(), (sign * best[grew]).tolist(), strict=True))
+
+
+def _counts_at_entry(market: _Market, signal: OpenSignal, order: Scheduled | None, at: int) -> bool:
+    """Whether the favourable extreme of the candle of the entry came after the fill."""
+    model, minute = market.model, market.minute(at)
+    if signal.entry == "market" or (order is None and not model.fills_at_open):  # filled at the moment it was decided
+        return True
+    if order is None:
+        at_open = signal.price_open == minute.open
+    else:
+        entry = model.entry(order.signal, minute, first=order.when == signal.pending_at)
+        at_open = isinstance(entry, Entry) and entry.at_open
+    return at_open or (model.fills_at_open and signal.entry == "stop")
+
+
+def stop_rows(record: RunRecord) -> list[dict[str, Any]]:
+    """Rows of :data:`STOP_COLUMNS`; moments are UTC ms."""
+    rows = []
+    for signal, until, steps in position_stops(record):
+        ends = [*(step.begin for step in steps[1:]), until]
+        for step, end in zip(steps, ends, strict=True):
+            if step.stop is not None:
+                rows.append(
+                    {
+                        "signal_id": signal.id,
+                        "at": step.begin,
+                        "until": end,
+                        "price_stop_loss": step.stop.price,
+                        "stop_reason": step.stop.reason,
+                    }
+                )
+    return rows
