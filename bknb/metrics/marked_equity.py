@@ -26,6 +26,8 @@ Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Times: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Flags: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
+ADDS: Final = "adds need a capital"
+"""Why a run in which a position was added to has no equity."""
 _PERCENT: Final = 100.0
 _NEVER: Final = 2**62  # UTC ms; later than every bar
 SIDES: Final = {"long": 1.0, "short": -1.0}
@@ -55,9 +57,17 @@ class StillOpen(NamedTuple):
         return self.slippage / (1 + self.side * self.slippage / _PERCENT)
 
     def worth(self, price: float) -> float:
-        """Value at a price as a share of the equity that went in: less the costs of the entry, never below 0."""
-        moved = price / self.entry
-        return max((moved if self.side > 0 else 2 - moved) - self.fee / _PERCENT, 0.0)
+        """Value at a price as a share of the equity that went in: less the costs of the entry, never below 0.
+
+        What parts that were closed have brought is in it.
+        """
+        moved, fee = price / self.entry, self.fee / _PERCENT
+        if not self.parts:
+            return max((moved if self.side > 0 else 2 - moved) - fee, 0.0)
+        rows = _part_rows(0, self.signal, self.parts, self.entry, fee)
+        left = 1 - sum(share for _, _, share, _ in rows)
+        paid = sum(paid for *_, paid in rows)
+        return max((0.0 if self.side > 0 else 2.0) - fee + self.side * (paid + left * moved), 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -174,21 +184,26 @@ def positions_of(closed: Sequence[Closed], still_open: StillOpen | None = None) 
         closed_ms=np.fromiter((event.closed_at for event in closed), np.int64, len(closed)),
         side=column(SIDES[event.signal.position] for event in closed),
         price_open=column(event.signal.price_open for event in closed),
-        price_close=column(map(_whole_exit, closed)),
+        price_close=column(map(whole_exit, closed)),
         net=column(event.pnl.pnl_percentage for event in closed),
         fee=column(event.pnl.fee_percentage for event in closed),
         slippage=column(event.pnl.slippage_percentage for event in closed),
     )
+    parted = ((index, event) for index, event in enumerate(closed) if len(event.fills) > 2)
+    return with_open(with_parts(ended, parted), still_open)
+
+
+def with_parts(ended: Positions, parted: Iterable[tuple[int, Closed]]) -> Positions:
+    """Closed positions with the parts of those, given with their places, that were closed in parts."""
     rows = [
         row
-        for index, event in enumerate(closed)
-        if len(event.fills) > 2
+        for index, event in parted
         for row in _part_rows(index, event.signal, event.fills, ended.entry[index], ended.entry_fee[index])
     ]
-    return with_open(replace(ended, parts=Parts.of(rows)) if rows else ended, still_open)
+    return replace(ended, parts=Parts.of(rows)) if rows else ended
 
 
-def _whole_exit(event: Closed) -> float:
+def whole_exit(event: Closed) -> float:
     """The price at which all of a position would have had to leave at once for its gross result; quote currency."""
     if len(event.fills) <= 2:
         return event.price_close

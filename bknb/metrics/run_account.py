@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from ..domain.interval import MINUTE_MS
 from ..domain.pnl import net_percentage
-from .account import account_figures
+from .account import Account, account_figures
+from .account_definitions import ACCOUNT_DEFINITIONS
 from .marked_equity import MarkedEquity, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ..domain.signal import Closed
-    from .account import Account
     from .marked_equity import Floats, Positions, Times
 
 CUT_OFF: Final = ("frame_end", "data_end")
@@ -28,6 +28,15 @@ def cut_off(closed: Iterable[Closed]) -> list[Closed]:
     is none of them: these are what ``result.statistics(leave_out=["frame_end", "data_end"])`` leaves out.
     """
     return [event for event in closed if event.close_reason in CUT_OFF]
+
+
+def no_account(reason: str, closed: Sequence[Closed], *, still_open: bool) -> Account:
+    """The account of a run whose equity is not available: counts alone, and the reason for everything else."""
+    counts = {"positions": len(closed) + still_open, "cut_off": len(cut_off(closed)) + still_open}
+    return Account(
+        dict.fromkeys(ACCOUNT_DEFINITIONS) | counts,
+        {name: reason for name in ACCOUNT_DEFINITIONS if name not in counts},
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

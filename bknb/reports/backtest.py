@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING
 from .backtest_info import COLUMNS, HEADLINES, BacktestInfo, Figure, backtest_info
+from .managed_rows import STEP_COLUMNS
 from .markup import Html, element, elements, fragment, markdown_table
 from .markup import cell as _cell
 from .refusals import reasons_text, total
@@ -43,9 +44,9 @@ def summary_text(result: Any) -> str:
     if info.partial:
         lines.append(f"  PARTIAL   {info.partial}")
     text = {figure.key: figure.text for figure in (*info.account, *info.figures)}
-    lines += [
-        f"  account   {text['total_return']}; a year {text['cagr']}; buy and hold {text['buy_and_hold']}",
-    ]
+    measured = not _has_no_account(info)
+    more = f"; a year {text['cagr']}; buy and hold {text['buy_and_hold']}" if measured else ""
+    lines.append(f"  account   {text['total_return']}{more}")
     if info.rejected:
         lines.append(f"  rejected  {reasons_text(info.rejected)}")
     if info.refused:
@@ -53,7 +54,7 @@ def summary_text(result: Any) -> str:
     lines.append(f"  trades    {text['n']}")
     if info.rows:
         lines.append(f"  win rate  {text['win_rate']}")
-    if info.rows or info.open:
+    if measured and (info.rows or info.open):
         lines += [
             f"  drawdown  {text['max_drawdown']}, the longest {text['drawdown_days']}",
             f"  Sharpe    {text['sharpe']}{_rule(info, 'sharpe')}",
@@ -62,15 +63,19 @@ def summary_text(result: Any) -> str:
             f"  in market {text['exposure']} of the time, turnover {text['turnover']}",
             f"  paid      fees {text['fees']}, slippage {text['slippage']} of the start",
         ]
-    for word, asides in (("cut off", _cut_off(info)), ("at level", _at_level(info)), ("ambiguous", _ambiguous(info))):
-        if asides:
-            lines.append(f"  {word:<9} {asides}")
+    told = (("cut off", _cut_off(info)), ("at level", _at_level(info)), ("ambiguous", _ambiguous(info)))
+    lines += [f"  {word:<9} {asides}" for word, asides in (*told, ("managed", info.managed)) if asides]
     if info.cancelled:
         lines.append(f"  cancelled {reasons_text(info.cancelled)}")
     lines += [f"  note      {note}" for note in (*info.remarks, *info.notes)]
     lines += [f"  error     {error}" for error in info.errors]
     lines += [f"  warning   {warning}" for warning in info.warnings]
     return "\n".join(lines)
+
+
+def _has_no_account(info: BacktestInfo) -> bool:
+    """Whether every figure of the account is missing, for one reason."""
+    return info.figure("max_drawdown").text == info.figure("total_return").text
 
 
 def _rule(info: BacktestInfo, key: str) -> str:
@@ -130,6 +135,8 @@ def backtest_report(result: Any) -> str:
     lines += [f"> {_cell(remark)}\n" for remark in info.remarks]
     lines += ["## Trades", ""]
     lines += markdown_table(info.columns, info.rows) if info.rows else [_no_trade(info)]
+    if info.steps:
+        lines += ["", "## Fills and moved stops", "", *markdown_table(STEP_COLUMNS, info.steps)]
     lines += ["", "## Figures of the trades", ""]
     lines += [] if info.rows else ["There are none: no trade was closed."]
     for figure in info.figures if info.rows else ():
@@ -145,6 +152,7 @@ def backtest_report(result: Any) -> str:
         "",
     ]
     lines += [f"**Cut off by the end of the run:** {info.cut_off:,} (in every figure)", ""]
+    lines += [f"**Managed positions:** {info.managed}", ""] if info.managed else []
     lines += _counts("Cancelled signals", info.cancelled)
     lines += _bullets("Errors", info.errors) + _bullets("Warnings", info.warnings) + _bullets("Notes", info.notes)
     lines += ["## Settings", "", *markdown_table(("Setting", "Value"), info.settings), ""]
@@ -196,14 +204,15 @@ _ELLIPSIS: Final = Html("&#8230;")
 _HEAD: Final = "position:sticky;top:0;background:var(--jp-layout-color0,var(--vscode-editor-background,Canvas))"
 
 
-def _line(row: Sequence[str], sign: int) -> Html:
+def _line(columns: Sequence[str], row: Sequence[str], sign: int) -> Html:
     """One trade as a table row."""
-    cells = dict(zip(COLUMNS, row, strict=True))
+    cells = dict(zip(columns, row, strict=True))
     cells["PNL (net)"] = fragment(_SIGNS[sign], cells["PNL (net)"])
     cells["Note"] = _short(cells["Note"])
     if cells["Ambiguous"]:
         cells["Close reason"] += " (ambiguous)"
-    styles = {name: "white-space:nowrap" if name in _WHOLE else None for name in _SHOWN}
+    shown = (*_SHOWN, *columns[len(COLUMNS) :])
+    styles = {name: "white-space:nowrap" if name in _WHOLE else None for name in shown}
     return element("tr", *(element("td", cells[name], style=style) for name, style in styles.items()))
 
 
@@ -211,17 +220,41 @@ def _trades(info: BacktestInfo) -> Html:
     """The trade table in a box that scrolls: all rows, or the first and the last of them."""
     if not info.rows:
         return element("p", _no_trade(info))
-    lines = [_line(row, sign) for row, sign in zip(info.rows, info.signs, strict=True)]
-    count = f"{len(lines):,} trade{'' if len(lines) == 1 else 's'}, times in UTC"
+    lines = [_line(info.columns, row, sign) for row, sign in zip(info.rows, info.signs, strict=True)]
+    return _scrolled(
+        "Trades", ("trade", "trades"), (*_SHOWN, *info.columns[len(COLUMNS) :]), lines, where="result.trades"
+    )
+
+
+def _steps(info: BacktestInfo) -> Html | str:
+    """Fills and moved stops in a box that scrolls, folded."""
+    if not info.steps:
+        return ""
+    lines = [element("tr", elements("td", row)) for row in info.steps]
+    what = ("fill or moved stop", "fills and moved stops")
+    return _scrolled("Fills and moved stops", what, STEP_COLUMNS, lines, where="result.fills", fold=True)
+
+
+def _scrolled(
+    label: str,
+    what: tuple[str, str],
+    columns: Sequence[str],
+    lines: list[Html],
+    *,
+    where: str,
+    fold: bool = False,
+) -> Html:
+    """A table in a box that scrolls: all rows, or the first and the last of them."""
+    count = f"{len(lines):,} {what[len(lines) != 1]}, times in UTC"
     hidden = len(lines) - ROWS_SHOWN
     if hidden > 0:
-        more = (_ELLIPSIS, f" {hidden:,} more in ", element("code", "result.trades"), " ", _ELLIPSIS)
-        gap = element("tr", element("td", *more, colspan=len(_SHOWN)))
+        more = (_ELLIPSIS, f" {hidden:,} more in ", element("code", where), " ", _ELLIPSIS)
+        gap = element("tr", element("td", *more, colspan=len(columns)))
         lines[ROWS_SHOWN // 2 : ROWS_SHOWN // 2 + hidden] = [gap]
-    head = element("thead", element("tr", elements("th", _SHOWN, scope="col", style=_HEAD)))
+    head = element("thead", element("tr", elements("th", columns, scope="col", style=_HEAD)))
     table = element("table", head, element("tbody", *lines), style="font-size:90%;margin:0")
-    region = element("div", table, role="region", aria_label="Trades", tabindex=0, style=_SCROLL)
-    return element("details", element("summary", count), region, open=True)
+    region = element("div", table, role="region", aria_label=label, tabindex=0, style=_SCROLL)
+    return element("details", element("summary", count), region, open=not fold)
 
 
 def _short(text: str) -> str:
@@ -268,6 +301,7 @@ def summary_html(result: Any) -> Html:
         *(figures if info.rows else ()),
         asides and element("p", asides),
         _trades(info),
+        _steps(info),
         class_="bknb-result",
     )
 
@@ -276,6 +310,7 @@ def _asides(info: BacktestInfo) -> list[str]:
     cut = _cut_off(info)
     asides = [f"cut off: {cut}"] if cut else []
     asides += [text for text in (_at_level(info), _ambiguous(info)) if text]
+    asides += [f"managed: {info.managed}"] if info.managed else []
     if info.cancelled:
         asides.append(f"{total(info.cancelled):,} cancelled: {reasons_text(info.cancelled)}")
     return [*asides, *info.notes]

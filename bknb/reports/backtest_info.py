@@ -13,6 +13,7 @@ from ..domain.gates import GATES
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS, label_of
 from ..metrics.missing import explained_text
+from .managed_rows import TRADE_COLUMNS, managed_text, step_rows, trade_cells
 from .refusals import counted, refused_by_rule, rejected_by_rule
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ FIGURES: Final = (
 HEADLINES: Final = 6
 """How many of them are shown before "more figures" is opened."""
 
-_LEVELS: Final = frozenset({"stop_loss", "take_profit"})
+_LEVELS: Final = frozenset({"stop_loss", "take_profit", "trailing_stop", "breakeven"})
 _FAILS_THE_LAW: Final = {
     "touch": (
         "execution touch fills at every level that a candle reaches, the target first: a rule can earn with it on a "
@@ -125,6 +126,10 @@ class BacktestInfo:
         Entries that filled at or beyond one of their own levels and closed there at once.
     cut_off : int
         Positions that the end of the frame or of the data cut off; in every figure.
+    managed : str
+        How many parts were closed and added, and stops moved; empty where positions were opened and closed whole.
+    steps : tuple
+        Then one tuple of cells for each fill and each moved stop, under ``STEP_COLUMNS``, in order of time.
     remarks : tuple of str
         What the execution model or the data does not support, one line each.
     open : int
@@ -152,6 +157,8 @@ class BacktestInfo:
     ambiguous: int
     at_level: int
     cut_off: int
+    managed: str
+    steps: tuple[tuple[str, ...], ...]
     remarks: tuple[str, ...]
     open: int
     refused: tuple[tuple[str, int], ...]
@@ -261,6 +268,10 @@ def _rows(trades: Any) -> tuple[tuple[str, ...], ...]:
     )
 
 
+def _managed_rows(trades: Any) -> tuple[tuple[str, ...], ...]:
+    return tuple((*row, *more) for row, more in zip(_rows(trades), trade_cells(trades), strict=True))
+
+
 def _failure(failure: Any) -> str:
     times = f"{failure.count:,} times, first" if failure.count > 1 else "once,"
     where = f" ({failure.where})" if failure.where else ""
@@ -332,12 +343,14 @@ def backtest_info(result: Any) -> BacktestInfo:
         settings=tuple((name, _setting(value)) for name, value in settings.items()),
         account=account_figures_of(result.account),
         figures=figures_of(result.stats),
-        columns=COLUMNS,
-        rows=_rows(trades),
+        columns=(*COLUMNS, *TRADE_COLUMNS) if result.is_managed else COLUMNS,
+        rows=_managed_rows(trades) if result.is_managed else _rows(trades),
         signs=tuple((value > 0) - (value < 0) for value in trades["pnl_percentage"].tolist()),
         ambiguous=int(trades["ambiguous"].sum()),
         at_level=_at_level(trades),
         cut_off=int(result.account["cut_off"]),
+        managed=managed_text(result),
+        steps=step_rows(result) if result.is_managed else (),
         remarks=_remarks(result),
         open=int(result.account["positions"]) - len(trades),
         refused=refused_by_rule([result]),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..domain.formatting import day_text
 from ..errors import UsageError
+from .managed_marks import NO_MARKS, ManagedMarks, fills_between, marks_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +48,10 @@ class EquityInfo:
         Prices of each trade and its net result in percent.
     sides, reasons : tuple of str, length n
         ``long`` or ``short``, and why each trade closed.
+    managed : ManagedMarks
+        Adds, parts that were closed, and stops that moved.
+    missing : str
+        Why there is no equity, in which case its arrays and those of the drawdown are empty; else empty itself.
     """
 
     title: str
@@ -66,6 +71,8 @@ class EquityInfo:
     pnl_percent: Floats
     sides: tuple[str, ...]
     reasons: tuple[str, ...]
+    managed: ManagedMarks = NO_MARKS
+    missing: str = ""
 
     def __len__(self) -> int:
         return len(self.sides)
@@ -159,18 +166,21 @@ def equity_info(result: Any) -> EquityInfo:
     """
     trades = result.trades
     closed = _ms(trades["closed_at"])
-    marked = result.marked
+    missing = result.account.reasons.get("total_return", "")
+    marked = None if missing else result.marked
     price_time, price = decimate(result.candles.timestamp, result.candles.close)
     frame = result.frame or f"{day_text(result.start)} to {day_text(result.end)}"
+    marks = closed[:0] if marked is None else marked.time_ms
+    nothing = np.empty(0)
     return EquityInfo(
         title=f"{result.strategy} · {result.symbol} · {frame} · {result.execution}",
         start_ms=int(result.start),
-        end_ms=max(int(result.end), int(marked.time_ms[-1]), int(closed.max(initial=0))),
-        time_ms=marked.time_ms,
-        equity=marked.equity,
-        drawdown_time_ms=marked.path_time_ms,
-        drawdown_percent=marked.drawdown,
-        trade_equity=marked.after[: len(closed)],
+        end_ms=max(int(result.end), int(marks.max(initial=0)), int(closed.max(initial=0))),
+        time_ms=marks,
+        equity=nothing if marked is None else marked.equity,
+        drawdown_time_ms=marks if marked is None else marked.path_time_ms,
+        drawdown_percent=nothing if marked is None else marked.drawdown,
+        trade_equity=nothing if marked is None else marked.after[: len(closed)],
         price_time_ms=price_time,
         price=price,
         opened_ms=_ms(trades["pending_at"]),
@@ -180,4 +190,24 @@ def equity_info(result: Any) -> EquityInfo:
         pnl_percent=trades["pnl_percentage"].to_numpy(dtype=np.float64),
         sides=tuple(str(value) for value in trades["position"]),
         reasons=tuple(str(value) for value in trades["close_reason"]),
+        managed=marks_of(fills_between(result.position_events), stairs_of(result)),
+        missing=missing,
     )
+
+
+def stairs_of(result: Any) -> list[list[tuple[int, float]]]:
+    """The stops of the positions whose stop changed, or was another than the one that was declared, of a Result."""
+    if not result.is_managed:
+        return []
+    found = []
+    for _, rows in result.stops.groupby("signal_id", sort=False):
+        if len(rows) > 1 or rows["stop_reason"].iloc[0] != "stop_loss":
+            begins, ends = _ms(rows["at"]).tolist(), _ms(rows["until"]).tolist()
+            prices = rows["price_stop_loss"].tolist()
+            steps = list[tuple[int, float]]()
+            for begin, end, price, follows in zip(begins, ends, prices, [*begins[1:], None], strict=True):
+                steps.append((begin, price))
+                if follows != end:
+                    steps.append((end, price if follows is None else np.nan))
+            found.append(steps)
+    return found

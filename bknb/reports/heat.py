@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text, percent_text
@@ -54,12 +54,15 @@ class HeatInfo:
         Symbol, first and last moment (UTC ms) of every run.
     warnings : tuple of str
         Why the symbols may not compare.
+    without_equity : dict of str to str
+        Symbols whose run has no equity, with the reason.
     """
 
     strategy: str
     statistics: HeatStatistics
     runs: tuple[tuple[str, int, int], ...]
     warnings: tuple[str, ...] = ()
+    without_equity: Mapping[str, str] = field(default_factory=dict)
 
     def to_pandas(self) -> pd.DataFrame:
         """One row for each symbol, the best Sharpe ratio first; symbols without a trade last."""
@@ -83,9 +86,17 @@ class HeatInfo:
 
     def _rows(self, count: int) -> list[list[str]]:
         return [
-            [symbol, _total_return(stats), *(explained_text(key, stats) for key in _TOLD[: count - 1])]
+            [
+                symbol,
+                self._return_of(symbol, stats),
+                *(explained_text(key, stats) for key in _TOLD[: count - 1]),
+            ]
             for symbol, stats in self.statistics["per_symbol"].items()
         ]
+
+    def _return_of(self, symbol: str, stats: Statistics) -> str:
+        missing = self.without_equity.get(symbol)
+        return f"{MISSING}: {missing}" if missing else _total_return(stats)
 
     def _titles(self, count: int) -> list[str]:
         return ["Symbol", ACCOUNT_DEFINITIONS["total_return"].label, *map(label_of, _TOLD[: count - 1])]
@@ -130,11 +141,14 @@ def heat_info(strategy: str, results: Iterable[Any]) -> HeatInfo:
     trades: list[dict[str, Any]] = []
     for result in chosen:
         trades += result.trades.to_dict("records")
+    reasons = {result.symbol: result.account.reasons.get("total_return", "") for result in chosen}
+    missing = {symbol: reason for symbol, reason in reasons.items() if reason}
     return HeatInfo(
         strategy=strategy,
         statistics=heat_statistics(trades),
         runs=tuple((result.symbol, result.start, result.end) for result in chosen),
-        warnings=tuple(_differences(chosen)),
+        warnings=(*_differences(chosen), *(f"{symbol} has no equity: {why}" for symbol, why in missing.items())),
+        without_equity=missing,
     )
 
 

@@ -12,6 +12,7 @@ from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS
 from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of
 from .equity_arrays import EquityInfo, Floats, Times, decimate
+from .managed_marks import fills_between, marks_of
 from .ohlc_bars import bars
 from .progress_text import left_text, speed_text
 from .view_account import account_of_view, marked_of, total_return
@@ -59,7 +60,7 @@ def status_panel(view: RunView, seconds: float) -> dict[str, Any]:
         parts.append(f"{view.processed} of {view.total} strategies")
     else:
         parts.append(f"{trades:,} trade{'' if trades == 1 else 's'}")
-    if trades or view.holds_position:
+    if total is not None and (trades or view.holds_position):
         parts.append(f"{_sign(total)} {percent_text(total)}")
     if not view.over and view.mode == "backtest":
         parts += [text for text in (speed_text(rate), left_text(left)) if text]
@@ -115,17 +116,18 @@ def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
     count = len(trades)
     first, last = view.span()
     marked = marked_of(view)
+    nothing = np.empty(0)
     series = view.series()
     price_time, price = decimate(series.timestamp, series.close, max(price_points, 4))
     return EquityInfo(
         title=view.title,
         start_ms=first,
         end_ms=last,
-        time_ms=marked.time_ms,
-        equity=marked.equity,
-        drawdown_time_ms=marked.path_time_ms,
-        drawdown_percent=marked.drawdown,
-        trade_equity=marked.after,
+        time_ms=nothing.astype(np.int64) if marked is None else marked.time_ms,
+        equity=nothing if marked is None else marked.equity,
+        drawdown_time_ms=nothing.astype(np.int64) if marked is None else marked.path_time_ms,
+        drawdown_percent=nothing if marked is None else marked.drawdown,
+        trade_equity=nothing if marked is None else marked.after,
         price_time_ms=price_time,
         price=price,
         opened_ms=np.array(trades.opened_ms[:count]).astype(np.int64),
@@ -135,6 +137,8 @@ def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
         pnl_percent=np.array(trades.pnl[:count]),
         sides=tuple(event.signal.position for event in trades.events[:count]),
         reasons=tuple(event.close_reason for event in trades.events[:count]),
+        managed=marks_of(fills_between(view.managed), view.stairs),
+        missing=view.no_equity,
     )
 
 
@@ -152,6 +156,9 @@ def equity_panel(
 ) -> dict[str, Any]:
     """Equity and drawdown in percent, at most ``points`` each, every extreme among them."""
     marked = marked_of(view)
+    if marked is None:
+        nothing = dict.fromkeys(("time", "equity", "drawdown_time", "drawdown"), np.empty(0))
+        return {**nothing, "text": f"equity: not available, {view.no_equity}; {len(view.trades):,} trades"}
     reached = max(view.span()[1] if view.over else 0, int(marked.time_ms[-1]))
     times = np.append(marked.time_ms, reached)
     percent = (np.append(marked.equity, marked.equity[-1]) - 1.0) * 100.0
@@ -212,7 +219,7 @@ def signals_panel(view: RunView) -> dict[str, Any]:
     """Open and scheduled signals, newest first, each with its way to target and stop."""
     rows = []
     for level in list(view.levels.values())[::-1][:ROWS_SHOWN]:
-        row = level.row
+        row, target = level.row, level.targets[0].price if level.targets else None
         rows.append(
             {
                 "id": row.id,
@@ -220,14 +227,15 @@ def signals_panel(view: RunView) -> dict[str, Any]:
                 "side": row.position,
                 "since": getattr(row, "pending_at", row.scheduled_at),
                 "price_open": row.price_open,
-                "target": row.price_take_profit,
-                "stop": row.price_stop_loss,
+                "target": target,
+                "stop": level.stop,
+                "size": level.size,
                 "price": level.price,
                 "percent_tp": round(level.percent_tp, 1),
                 "percent_sl": round(level.percent_sl, 1),
                 "minutes": row.minute_estimated_time,
                 "note": row.note,
-                "texts": [price_text(price) for price in (row.price_open, row.price_take_profit, row.price_stop_loss)],
+                "texts": [price_text(price) for price in (row.price_open, target, level.stop)],
             }
         )
     missed = [

@@ -14,6 +14,7 @@ from ..domain.formatting import minute_text, percent_text, price_decimals
 from ..domain.interval import MINUTE_MS
 from ..errors import MissingDependency
 from .equity_arrays import EquityInfo, Floats, Times, decimate, equity_info, extremes
+from .managed_marks import draw_marks, managed_traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ _PRICE = "#9a9a9a"
 _WIN = "#1a9e77"
 _LOSS = "#d9622b"
 _CLEAR = "rgba(0,0,0,0)"
+_IN_ITS_PLACE: Final = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.76, "showarrow": False}
 
 
 def _as_info(result_or_info: Any) -> EquityInfo:
@@ -171,16 +173,24 @@ def _to_end(info: EquityInfo, times: Times, values: Floats) -> tuple[Times, Floa
 
 
 def _traces(info: EquityInfo) -> list[dict[str, Any]]:
-    times, percent = _to_end(info, info.time_ms, (info.equity - 1.0) * 100.0)
-    low_times, low = _to_end(info, info.drawdown_time_ms, info.drawdown_percent)
     places = _places(info.price)
     price = {"color": _PRICE, "width": 1}
+    look = {"colour": _EQUITY, "stop": _LOSS, "size": _size(len(info)), "axis": "y3"}
+    return [
+        _line("price", (info.price_time_ms, info.price), "y3", f"%{{y:.{places}f}}", line=price),
+        *_price_traces(info),
+        *({**trace, "x": _numbers(trace["x"])} for trace in managed_traces(info.managed, **look)),
+        *([] if info.missing else _equity_traces(info)),
+    ]
+
+
+def _equity_traces(info: EquityInfo) -> list[dict[str, Any]]:
+    times, percent = _to_end(info, info.time_ms, (info.equity - 1.0) * 100.0)
+    low_times, low = _to_end(info, info.drawdown_time_ms, info.drawdown_percent)
     below = {"color": _DRAWDOWN, "width": 1.2, "shape": "hv"}
     equity = {"color": _EQUITY, "width": 2, "shape": "hv"}
     filled = {"fill": "tozeroy", "fillcolor": "rgba(176,101,122,0.25)"}
     return [
-        _line("price", (info.price_time_ms, info.price), "y3", f"%{{y:.{places}f}}", line=price),
-        *_price_traces(info),
         _line("drawdown", (low_times, _percents(low)), "y2", "%{y:.2f} %", line=below, **filled),
         _line("equity", (times, _percents(percent)), "y", "%{y:.2f} %", line=equity),
         *_trade_traces(info),
@@ -221,7 +231,13 @@ def _layout(info: EquityInfo) -> dict[str, Any]:
         "yaxis": _axis("equity, %", (0.52, 1.0), ticksuffix=" %"),
         "yaxis2": _axis("drawdown, %", (0.36, 0.49), ticksuffix=" %", nticks=4),
         "yaxis3": _axis("price", (0.0, 0.33), tickformat="~f", zeroline=False),
+        **({"annotations": [{"text": _none(info), **_IN_ITS_PLACE}]} if info.missing else {}),
     }
+
+
+def _none(info: EquityInfo) -> str:
+    """Why there is no equity."""
+    return f"equity: not available, {info.missing}"
 
 
 def _stored(value: Any) -> Any:
@@ -305,24 +321,28 @@ def _draw(info: EquityInfo, top: Any, middle: Any, bottom: Any) -> None:
     def dates(ms: NDArray[Any]) -> NDArray[Any]:
         return ms.astype("datetime64[ms]")
 
-    times, percent = _to_end(info, info.time_ms, (info.equity - 1.0) * 100.0)
-    top.step(dates(times), percent, where="post", color=_EQUITY, linewidth=1.4)
-    low_times, low = _to_end(info, info.drawdown_time_ms, info.drawdown_percent)
-    middle.fill_between(dates(low_times), low, step="post", color=_DRAWDOWN, alpha=0.35, linewidth=0)
-    middle.step(dates(low_times), low, where="post", color=_DRAWDOWN, linewidth=0.8)
+    if info.missing:
+        top.text(0.5, 0.5, _none(info), transform=top.transAxes, ha="center", color=_TEXT, fontsize=9)
+    else:
+        times, percent = _to_end(info, info.time_ms, (info.equity - 1.0) * 100.0)
+        top.step(dates(times), percent, where="post", color=_EQUITY, linewidth=1.4)
+        low_times, low = _to_end(info, info.drawdown_time_ms, info.drawdown_percent)
+        middle.fill_between(dates(low_times), low, step="post", color=_DRAWDOWN, alpha=0.35, linewidth=0)
+        middle.step(dates(low_times), low, where="post", color=_DRAWDOWN, linewidth=0.8)
+    draw_marks(bottom, info.managed, colour=_EQUITY, stop=_LOSS, size=0.6 * _size(len(info)))
     bottom.plot(dates(info.price_time_ms), info.price, color=_PRICE, linewidth=0.8)
     won = info.pnl_percent > 0
     marks: Sequence[tuple[str, str, NDArray[np.bool_]]] = (("^", _WIN, won), ("v", _LOSS, ~won))
     for sign, colour, chosen in marks:
         rows = _pick(info, chosen)
-        top.plot(
-            dates(info.closed_ms[rows]),
-            (info.trade_equity[rows] - 1.0) * 100.0,
-            sign,
-            color=colour,
-            markersize=0.55 * _size(len(info)),
-            linestyle="",
-        )
+        if not info.missing:
+            percents = (info.trade_equity[rows] - 1.0) * 100.0
+            top.plot(
+                *(dates(info.closed_ms[rows]), percents, sign),
+                color=colour,
+                markersize=0.55 * _size(len(info)),
+                linestyle="",
+            )
         bottom.plot(
             dates(info.closed_ms[rows]), info.price_close[rows], "x", color=colour, markersize=0.4 * _size(len(info))
         )

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
+from ..domain.exit_plan import Target, targets_of
+from ..domain.fills import Fill
 from ..domain.formatting import MISSING
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import (
@@ -37,11 +39,12 @@ from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
 from ..metrics.account_definitions import MARKED_DRAWDOWN, account_text
 from ..metrics.definitions import label_of, lower_is_better
-from ..metrics.marked_equity import SIDES
+from ..metrics.marked_equity import ADDS, SIDES, whole_exit
 from ..metrics.missing import explained_text
+from .managed_marks import Stairs, stairs_of_moves
 from .ohlc_bars import PriceLine
 from .progress_text import interval_minutes
-from .signal_story import RANK, event_line
+from .signal_story import RANK, event_line, with_rejected
 
 if TYPE_CHECKING:
     from ..metrics.account import Account
@@ -69,6 +72,14 @@ class Level:
         The price they were measured at.
     when : int
         UTC milliseconds of the last event about it.
+    stop : float or None
+        The stop, as it was declared or moved last; a trailing one moves on without an event.
+    targets : tuple of Target
+        Those that have not filled, the nearest first.
+    size : float
+        What is held, in units of the first size.
+    parts : tuple of Fill
+        Parts that were closed and adds.
     """
 
     row: OpenSignal | ScheduledSignal
@@ -76,11 +87,32 @@ class Level:
     percent_sl: float
     price: float
     when: int
+    stop: float | None
+    targets: tuple[Target, ...]
+    size: float = 1.0
+    parts: tuple[Fill, ...] = ()
+
+    @staticmethod
+    def of(row: OpenSignal | ScheduledSignal, percents: tuple[float, float], price: float, when: int) -> Level:
+        """A signal of which nothing was managed yet."""
+        return Level(row, *percents, price, when, row.price_stop_loss, row.targets or targets_of(row.price_take_profit))
 
     @property
     def is_open(self) -> bool:
         """Whether it is an open position, not a scheduled entry."""
         return isinstance(self.row, OpenSignal)
+
+    def managed(self, event: PositionEvent) -> None:
+        """Apply what happened to an open position."""
+        match event:
+            case Added() | Reduced():
+                self.size, self.parts = event.size, (*self.parts, event.fill)
+                if isinstance(event, Reduced) and event.fill.reason == "take_profit":
+                    self.targets = self.targets[1:]
+            case Moved():
+                self.stop, self.targets = event.price_stop_loss, event.targets
+            case _:
+                return
 
     def pass_milestone(self, event: Milestone) -> None:
         """Move to the price of a milestone; its percentage has been reached at least."""
@@ -165,15 +197,20 @@ class Trades:
     side: array[float] = field(default_factory=lambda: array("d"))
     fee: array[float] = field(default_factory=lambda: array("d"))
     slippage: array[float] = field(default_factory=lambda: array("d"))
+    whole_exit: array[float] = field(default_factory=lambda: array("d"))
+    parted: list[int] = field(default_factory=list)  # places of those that were closed in parts
 
     def add(self, event: Closed) -> None:
         """Add one closed trade."""
         row = event.signal
+        if len(event.fills) > 2:
+            self.parted.append(len(self.events))
         self.events.append(event)
         self.opened_ms.append(row.pending_at)
         self.closed_ms.append(event.closed_at)
         self.price_open.append(row.price_open)
         self.price_close.append(event.price_close)
+        self.whole_exit.append(whole_exit(event))
         self.target.append(math.nan if row.price_take_profit is None else row.price_take_profit)
         self.stop.append(math.nan if row.price_stop_loss is None else row.price_stop_loss)
         self.pnl.append(event.pnl.pnl_percentage)
@@ -228,6 +265,10 @@ class RunView:
     trades : Trades
     levels : dict of str to Level
         Open and scheduled signals by id.
+    managed : list
+        Partial fills, adds and moved stops, in order.
+    no_equity : str
+        Why there is no equity; empty where there is.
     candles : Candles or None
         Where they are known; a live run without them draws its prices.
     version : dict of str to int
@@ -264,7 +305,11 @@ class RunView:
         self.cancelled: list[Cancelled] = []
         self.refused: deque[RiskRefused] = deque(maxlen=ROWS_HELD)
         self.milestones: deque[Milestone] = deque(maxlen=ROWS_HELD)
+        self.managed: list[PositionEvent] = []
+        self.no_equity = ""
+        self._stairs: Sequence[Stairs] | None = None
         self.rejected: dict[str, Trouble] = {}
+        self.rejections: deque[Rejected] = deque(maxlen=ROWS_HELD)
         self.troubles: dict[tuple[str, str, str], Trouble] = {}
         self.warnings: list[str] = []
         self.timings: dict[str, Timing] = {}
@@ -337,20 +382,24 @@ class RunView:
 
     def _active(self, event: Active) -> None:
         self._at(event)
-        self.levels[event.signal.id] = Level(event.signal, event.percent_tp, event.percent_sl, event.price, event.when)
+        level = self.levels.get(event.signal.id)
+        if level is None or level.row != event.signal:
+            level = self.levels[event.signal.id] = Level.of(event.signal, (0.0, 0.0), event.price, event.when)
+        level.percent_tp, level.percent_sl = event.percent_tp, event.percent_sl
+        level.price, level.when = event.price, event.when
         self._changed("signals")
 
     def _scheduled(self, event: Scheduled) -> None:
         self._at(event)
         self._remember(event)
-        self.levels[event.signal.id] = Level(event.signal, 0.0, 0.0, event.price, event.when)
+        self.levels[event.signal.id] = Level.of(event.signal, (0.0, 0.0), event.price, event.when)
         self._changed("signals")
 
     def _opened(self, event: Opened) -> None:
         self._at(event)
         self._remember(event)
-        self.levels[event.signal.id] = Level(
-            event.signal, *target_and_stop_percent(event.signal, event.price), event.price, event.when
+        self.levels[event.signal.id] = Level.of(
+            event.signal, target_and_stop_percent(event.signal, event.price), event.price, event.when
         )
         self._changed("signals", "equity", "statistics")
 
@@ -382,7 +431,13 @@ class RunView:
     def _managed(self, event: PositionEvent) -> None:
         self._at(event)
         self._remember(event)
-        self._changed("signals")
+        level = self.levels.get(event.signal.id)
+        if level is not None:
+            level.managed(event)
+        if isinstance(event, Added):
+            self.no_equity = ADDS
+        self.managed.append(event)
+        self._changed("signals", "equity", "statistics")
 
     def _refused(self, event: RiskRefused) -> None:
         self._remember(event)
@@ -397,6 +452,7 @@ class RunView:
             text = "; ".join(reason.text for reason in event.reasons)
             trouble = self.rejected[codes] = Trouble("signal rejected", text, codes, 0, event.when)
         trouble.add(event.when)
+        self.rejections.append(event)
         self.counts["rejected"] += 1
         self._changed("problems")
 
@@ -497,6 +553,20 @@ class RunView:
         self.account = account
         self._changed("statistics", "equity")
 
+    def set_stairs(self, stairs: Sequence[Stairs]) -> None:
+        """Set the stops over time of a finished run, trailing ones included."""
+        self._stairs = stairs
+        self._changed("price")
+
+    @property
+    def stairs(self) -> Sequence[Stairs]:
+        """The stops of positions over time; while the run goes on, as far as events tell them."""
+        if self._stairs is not None:
+            return self._stairs
+        moves = (event for event in self.managed if isinstance(event, Moved))
+        ends = {event.signal.id: event.closed_at for event in self.trades.events}
+        return stairs_of_moves(moves, ends, self.last_ms or 0)
+
     def set_terms(self, terms: Terms) -> None:
         """Set what the account of the run rests on: how far it came, its costs, whether its market has sessions."""
         self.terms = terms
@@ -528,7 +598,8 @@ class RunView:
         events = self._signal_events.get(signal_id)
         if not events:
             return f"no event of a signal {signal_id!r}"
-        return "\n".join(event_line(event) for event in sorted(events, key=lambda e: (e.when, RANK[type(e)])))
+        told = with_rejected(sorted(events, key=lambda e: (e.when, RANK[type(e)])), self.rejections)
+        return "\n".join(map(event_line, told))
 
     def series(self) -> Any:
         """The prices to draw: candles, and where a live run has none (any more) the prices of its events."""

@@ -116,7 +116,7 @@ class RunViews:
                 "status": view.status,
                 "percent": round(100 * view.processed / view.total) if view.total else None,
                 "trades": len(view.trades),
-                "total": percent_text(total_return(view)) if view.mode != "walker" else "",
+                "total": percent_text(total_return(view)) if view.mode != "walker" and not view.no_equity else "",
                 "selected": view.key == self.selected,
             }
             for view in self.views.values()

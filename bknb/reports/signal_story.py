@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
+from ..domain.exit_plan import Target
 from ..domain.formatting import level_text, lifetime_text, minute_text
 from ..domain.signal import (
     AddCancelled,
@@ -13,9 +15,12 @@ from ..domain.signal import (
     Milestone,
     Moved,
     Opened,
+    OpenSignal,
     Reduced,
+    Rejected,
     RiskRefused,
     Scheduled,
+    ScheduledSignal,
 )
 
 RANK: Final[dict[type, int]] = {
@@ -26,6 +31,7 @@ RANK: Final[dict[type, int]] = {
     AddCancelled: 3,
     Added: 3,
     Reduced: 3,
+    Rejected: 4,
     Milestone: 4,
     Closed: 5,
     Cancelled: 5,
@@ -48,14 +54,28 @@ def history(records: Any) -> list[Any]:
 def story(records: Any, signal_id: str, *, before: int | None = None) -> list[str]:
     """The events of one signal as lines; ``before`` leaves out those at or after a moment (UTC ms)."""
     events = [event for event in history(records) if event.signal.id == signal_id]
+    events = with_rejected(events, records.rejected)
     return [event_line(event) for event in events if before is None or event.when < before]
+
+
+def with_rejected(events: list[Any], rejected: Iterable[Rejected]) -> list[Any]:
+    """The events of one signal, and between them the answers of ``manage`` that were rejected while it was there.
+
+    Nothing else is asked meanwhile. At the moment of its end there may be: that is left out.
+    """
+    if not events:
+        return events
+    first, last = events[0], events[-1]
+    until = last.when if isinstance(last, Closed | Cancelled) else None
+    between = [one for one in rejected if first.when < one.when and (until is None or one.when < until)]
+    return sorted([*events, *between], key=lambda event: (event.when, RANK[type(event)])) if between else events
 
 
 def event_line(event: Any) -> str:
     """One event as a line of text."""
     when = minute_text(event.when)
-    signal = event.signal
-    levels = f"target {level_text(signal.price_take_profit)}, stop {level_text(signal.price_stop_loss)}"
+    signal = None if isinstance(event, Rejected) else event.signal
+    levels = "" if signal is None else _levels(signal)
     match event:
         case Scheduled():
             text = f"scheduled: {signal.position} waits for {signal.price_open:.8g} ({levels})"
@@ -69,10 +89,13 @@ def event_line(event: Any) -> str:
             fill, average = event.fill, event.average_price
             text = f"added {fill.share:g} at {fill.price:.8g}: {event.size:g} is held at {average:.8g} on average"
         case AddCancelled():
-            text = f"an add of {event.share:g} was taken back: {event.reason}"
+            limit = "" if event.price_open is None else f" at {event.price_open:.8g}"
+            text = f"an add of {event.share:g}{limit} was taken back: {event.reason}"
         case Moved():
-            targets = ", ".join(f"{target.price:.8g}" for target in event.targets) or "none"
-            text = f"moved ({event.reason}): stop {level_text(event.price_stop_loss)}, targets {targets}"
+            text = f"{_BEGAN.get(event.reason, f'moved ({event.reason})')}: stop {level_text(event.price_stop_loss)}"
+            text += f" ({event.stop_reason})" if event.stop_reason != "stop_loss" else ""
+            text += f", {_targets(event.targets)}"
+            text += "" if event.deadline is None else f", until {minute_text(event.deadline)} UTC"
         case Milestone():
             goal = "target" if event.side == "profit" else "stop"
             text = f"{event.level} % of the way to the {goal}"
@@ -80,13 +103,15 @@ def event_line(event: Any) -> str:
             text = f"risk profile {event.risk!r} refused: {event.note}"
         case Cancelled():
             text = f"cancelled: {event.reason}" + (f" ({event.note})" if event.note else "")
+        case Rejected():
+            text = f"what manage answered was rejected: {'; '.join(reason.text for reason in event.reasons)}"
         case _:
             pnl = event.pnl
             doubt = ", the candle allows another reading" if event.ambiguous else ""
             text = (
                 f"closed: {event.close_reason} at {event.price_close:.8g}{doubt}; net {pnl.pnl_percentage:+.4f} % = "
                 f"gross {pnl.gross_percentage:+.4f} - fees {pnl.fee_percentage:.4f} "
-                f"- slippage {pnl.slippage_percentage:.4f}"
+                f"- slippage {pnl.slippage_percentage:.4f}{_parts(event)}"
             )
     note = _note(event)
     return f"{when} UTC  price {event.price:.8g}  {text}" + (f" [{note}]" if note else "")
@@ -103,3 +128,37 @@ def _note(event: Any) -> str:
             return event.note
         case _:
             return ""
+
+
+_BEGAN: Final = {"trailing_stop": "the trailing stop began", "breakeven": "the stop moved to break-even"}
+
+
+def _targets(targets: tuple[Target, ...]) -> str:
+    """Targets with the shares they close."""
+    if not targets:
+        return "no target"
+    levels = (
+        f"{target.price:.8g}" if target.share is None else f"{target.price:.8g} x {target.share:g}"
+        for target in targets
+    )
+    return f"target{'' if len(targets) == 1 else 's'} {', '.join(levels)}"
+
+
+def _levels(signal: OpenSignal | ScheduledSignal) -> str:
+    """What a signal declared: targets, stop, a trailing stop, break-even."""
+    target = _targets(signal.targets) if signal.targets else f"target {level_text(signal.price_take_profit)}"
+    texts = [target, f"stop {level_text(signal.price_stop_loss)}"]
+    if (trailing := signal.trailing) is not None:
+        behind = f"{trailing.percent:g} %" if trailing.percent is not None else f"{trailing.distance:.8g}"
+        texts.append(f"trailing {behind}" + (f" after {trailing.after:g} %" if trailing.after else ""))
+    if signal.breakeven is not None:
+        texts.append(f"break-even after {signal.breakeven.after:g} %")
+    return ", ".join(texts)
+
+
+def _parts(event: Closed) -> str:
+    """What a position that was filled in parts says more of."""
+    if len(event.fills) <= 2:
+        return ""
+    average = "" if event.average_price is None else f", entered at {event.average_price:.8g} on average"
+    return f"; {len(event.fills)} fills{average}"

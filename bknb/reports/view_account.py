@@ -9,8 +9,8 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import OpenSignal
-from ..metrics.marked_equity import MarkedEquity, Positions, StillOpen, positions_from, with_open
-from ..metrics.run_account import Terms, account_of, cut_off, mark_run
+from ..metrics.marked_equity import MarkedEquity, Positions, StillOpen, positions_from, with_open, with_parts
+from ..metrics.run_account import Terms, account_of, cut_off, mark_run, no_account
 from .progress_text import compounded
 
 if TYPE_CHECKING:
@@ -33,8 +33,10 @@ def _terms(view: RunView) -> Terms:
 
 
 def _still_open(view: RunView, terms: Terms) -> StillOpen | None:
-    signal = next((level.row for level in reversed(view.levels.values()) if level.is_open), None)
-    return StillOpen(signal, terms.slippage, terms.fee) if isinstance(signal, OpenSignal) else None
+    level = next((level for level in reversed(view.levels.values()) if level.is_open), None)
+    if level is None or not isinstance(level.row, OpenSignal):
+        return None
+    return StillOpen(level.row, terms.slippage, terms.fee, level.parts)
 
 
 def _bars(view: RunView) -> tuple[Times, Floats, Floats]:
@@ -60,16 +62,19 @@ def _positions(view: RunView, terms: Terms) -> Positions:
         closed_ms=column(trades.closed_ms).astype(np.int64),
         side=column(trades.side),
         price_open=column(trades.price_open),
-        price_close=column(trades.price_close),
+        price_close=column(trades.whole_exit),
         net=column(trades.pnl),
         fee=column(trades.fee),
         slippage=column(trades.slippage),
     )
-    return with_open(ended, _still_open(view, terms))
+    parted = ((index, trades.events[index]) for index in trades.parted if index < count)
+    return with_open(with_parts(ended, parted), _still_open(view, terms))
 
 
-def marked_of(view: RunView) -> MarkedEquity:
-    """Equity of the run so far, open position included."""
+def marked_of(view: RunView) -> MarkedEquity | None:
+    """Equity of the run so far, open position included; ``None`` where there is none (``view.no_equity``)."""
+    if view.no_equity:
+        return None
     terms = _terms(view)
     times, _, closes = _bars(view)
     return mark_run(_positions(view, terms), times, closes, terms)
@@ -80,6 +85,8 @@ def account_of_view(view: RunView) -> Account:
     if view.account is not None:
         return view.account
     terms = _terms(view)
+    if view.no_equity:
+        return no_account(view.no_equity, view.trades.events, still_open=_still_open(view, terms) is not None)
     times, opens, closes = _bars(view)
     positions = _positions(view, terms)
     without_end = len(cut_off(view.trades.events)) + len(positions) - len(view.trades)
@@ -87,8 +94,13 @@ def account_of_view(view: RunView) -> Account:
     return account_of(marked, positions, times, opens, closes, terms, cut_off=without_end)
 
 
-def total_return(view: RunView) -> float:
-    """The total return so far in percent, without marking every bar: what the head of a dashboard says."""
+def total_return(view: RunView) -> float | None:
+    """The total return so far in percent, without marking every bar: what the head of a dashboard says.
+
+    ``None`` where there is no equity.
+    """
+    if view.no_equity:
+        return None
     if view.account is not None:
         return float(view.account["total_return"])
     closed, terms = compounded(view.trades.pnl), _terms(view)
@@ -99,4 +111,5 @@ def total_return(view: RunView) -> float:
     behind = int(times.searchsorted(terms.end - MINUTE_MS + 1))
     if not behind:
         return closed
-    return ((1 + closed / 100) * held.worth(float(closes[behind - 1])) - 1) * 100
+    price = float(closes[behind - 1])
+    return ((1 + closed / 100) * held.worth(price) - 1) * 100

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ..domain.interval import DAY_MS
-from ..domain.signal import Added, Opened, Reduced
+from ..domain.signal import Added, Opened, OpenSignal, Reduced
 from ..errors import DataError
 from ..market.sessions import sessions_of
-from ..metrics.account import Account, daily_marks
-from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
-from ..metrics.marked_equity import MarkedEquity, StillOpen, positions_of
-from ..metrics.run_account import Terms, account_of, cut_off, mark_run
+from ..metrics.account import daily_marks
+from ..metrics.marked_equity import ADDS, MarkedEquity, StillOpen, positions_of
+from ..metrics.run_account import Terms, account_of, cut_off, mark_run, no_account
 
 if TYPE_CHECKING:
     from ..engine.backtest import BacktestRun
     from ..live.run import LiveRun
+    from ..metrics.account import Account
     from ..metrics.marked_equity import Positions
     from .run_record import RunRecord
 
@@ -39,10 +39,6 @@ class Measured:
     open_days: frozenset[int] | None = None
 
 
-ADDS: Final = "adds need a capital"
-"""Why a run in which a position was added to has no equity."""
-
-
 def _added(record: RunRecord) -> bool:
     """Whether a position of a run was added to, one that is still open included."""
     records = record.records
@@ -60,25 +56,26 @@ def positions_of_run(record: RunRecord) -> Positions:
         When a position was added to.
     """
     closed = record.records.closed
-    ended = {event.signal.id for event in closed}
     if _added(record):
         raise DataError(
             f"{ADDS}: how much an add weighs depends on how much money there is\n"
             "result.trades and result.fills say what each position brought"
         )
     still_open = None
-    for event in reversed(record.records.events):
-        if isinstance(event, Opened):
-            if event.signal.id not in ended:
-                settings = record.plan.settings
-                parts = tuple(
-                    part.fill
-                    for part in record.records.positions
-                    if isinstance(part, Reduced) and part.signal.id == event.signal.id
-                )
-                still_open = StillOpen(event.signal, settings.percent_slippage, settings.percent_fee, parts)
-            break
+    if (signal := _open_signal(record)) is not None:
+        settings = record.plan.settings
+        parts = tuple(
+            part.fill for part in record.records.positions if isinstance(part, Reduced) and part.signal.id == signal.id
+        )
+        still_open = StillOpen(signal, settings.percent_slippage, settings.percent_fee, parts)
     return positions_of(closed, still_open)
+
+
+def _open_signal(record: RunRecord) -> OpenSignal | None:
+    """The position that is still open, if there is one."""
+    newest = next((event.signal for event in reversed(record.records.events) if isinstance(event, Opened)), None)
+    over = newest is None or any(event.signal.id == newest.id for event in reversed(record.records.closed))
+    return None if over else newest
 
 
 def marked_equity(record: RunRecord) -> MarkedEquity:
@@ -111,8 +108,7 @@ def measure(record: RunRecord) -> Measured:
         return record.measured
     candles, terms = record.minutes, terms_of(record)
     if _added(record):
-        counts = {"positions": len(record.records.closed), "cut_off": len(cut_off(record.records.closed))}
-        account = Account(dict.fromkeys(ACCOUNT_DEFINITIONS) | counts, dict.fromkeys(ACCOUNT_DEFINITIONS, ADDS))
+        account = no_account(ADDS, record.records.closed, still_open=_open_signal(record) is not None)
         return Measured(account, has_volume=not len(candles) or bool((candles.volume > 0).any()))
     positions = positions_of_run(record)
     still_open = len(positions) - len(record.records.closed)

@@ -15,7 +15,9 @@ from ..domain.signal import (
     CLOSE_REASONS,
     Milestone,
     Mode,
+    Opened,
     OpenSignal,
+    PositionEvent,
     Rejected,
     RiskRefused,
     ScheduledSignal,
@@ -69,6 +71,8 @@ class Result:
         Costs and limits that held.
     events : list
         ``Scheduled``, ``Opened``, ``Closed`` and ``Cancelled`` in order.
+    position_events : list
+        ``Reduced``, ``Added``, ``AddCancelled`` and ``Moved`` of managed positions, in order.
     milestones : list of Milestone
         Partial milestones in order; of a live run the newest, at least 1 000.
     warnings : list of str
@@ -99,6 +103,7 @@ class Result:
         self.stopped = record.stopped
         self.seconds = record.seconds
         self.events: list[TickResult] = records.events
+        self.position_events: list[PositionEvent] = records.positions
         self.milestones: list[Milestone] = records.milestones
         self.refused: list[RiskRefused] = records.refused
         self.warnings: list[str] = records.warnings
@@ -146,6 +151,21 @@ class Result:
         """
         return table_of(fill_rows(self._records, self.settings), FILL_COLUMNS)
 
+    @property
+    def is_managed(self) -> bool:
+        """Whether a position was filled in parts, or had a stop that trailed or moved.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> result = bknb.backtest("BTCUSDT", strategy=lambda: None, exchange="demo", frame="2024-01-01:2024-01-02")
+        >>> result.is_managed
+        False
+        """
+        return bool(self.position_events) or any(
+            isinstance(event, Opened) and event.signal.trailing is not None for event in self.events
+        )
+
     @cached_property
     def stops(self) -> pd.DataFrame:
         """One row per stop that was in force of a position, in order of their entries; times are UTC.
@@ -163,7 +183,8 @@ class Result:
         --------
         >>> import bknb
         >>> def get_signal(price):
-        ...     return bknb.Signal(side="long", price_stop_loss=price * 0.98, trailing=bknb.Trailing(percent=1, after=1))
+        ...     trailing = bknb.Trailing(percent=1, after=1)
+        ...     return bknb.Signal(side="long", price_stop_loss=price * 0.98, trailing=trailing)
         >>> result = bknb.backtest(
         ...     "BTCUSDT", strategy=get_signal, interval="4h", exchange="demo", frame="2024-01-01:2024-01-15")
         >>> sorted(set(result.stops["stop_reason"]))
@@ -633,15 +654,15 @@ class Result:
         return backtest_report(self)
 
     def to_csv(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the trades as ``trades.csv`` into a folder, and return the path of that file.
+        """Write ``trades.csv`` and ``fills.csv`` into a folder, and return the path of the first.
 
-        The columns are those of ``.trades``. No note, id or symbol is a formula in a spreadsheet: a text that begins
-        with ``=``, ``+``, ``-`` or ``@`` and is no number gets an apostrophe in front.
+        The columns are those of ``.trades`` and ``.fills``. No note, id or symbol is a formula in a spreadsheet: a text
+        that begins with ``=``, ``+``, ``-`` or ``@`` and is no number gets an apostrophe in front.
 
         Parameters
         ----------
         folder
-            The folder; it is made when it is missing. A ``trades.csv`` in it is replaced, other files are left alone.
+            The folder; it is made when it is missing. Files of these names in it are replaced, others are left alone.
 
         Returns
         -------
@@ -670,8 +691,10 @@ class Result:
                 f"to_csv writes trades.csv into a folder, and {place} is the path of a file\n"
                 f"give the folder, such as to_csv({str(place.parent)!r})"
             )
-        safe = self.trades.map(lambda value: without_formula(value) if isinstance(value, str) else value)
-        return write_named(place / "trades.csv", safe.to_csv(index=False).encode())
+        for name, table in (("fills.csv", self.fills), ("trades.csv", self.trades)):
+            safe = table.map(lambda value: without_formula(value) if isinstance(value, str) else value)
+            written = write_named(place / name, safe.to_csv(index=False).encode())
+        return written
 
     def figure(self) -> Any:
         """Return a plotly figure: equity with drawdown below, trades marked, the price behind.

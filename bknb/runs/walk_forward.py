@@ -19,8 +19,8 @@ from ..market.candles import Candles
 from ..market.sources import WindowSource
 from ..market.window import Window
 from ..metrics.account import Account
-from ..metrics.marked_equity import positions_of
-from ..metrics.run_account import account_of, mark_run
+from ..metrics.marked_equity import ADDS, positions_of
+from ..metrics.run_account import account_of, mark_run, no_account
 from ..provenance.strategy_hash import params_text, running
 from ..research.comparison import rankable
 from ..research.walk_forward_report import (
@@ -117,6 +117,8 @@ class WalkForwardTask(Counted, Task[WalkForward, Fold]):
         if not results:
             return Account()
         closed = [event for result in results for event in result.run_record.records.closed]
+        if any(result.account.reasons.get("total_return") == ADDS for result in results):
+            return no_account(ADDS, closed, still_open=False)
         start, end = self.folds[0].stretch.test_start, self.folds[-1].stretch.test_end
         terms = replace(results[0].account_terms, start=start, end=end)
         positions, times = positions_of(closed), minutes.timestamp

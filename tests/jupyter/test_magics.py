@@ -175,7 +175,9 @@ def test_manage_of_an_earlier_cell_is_not_taken_by_mistake(
 def test_a_cell_that_manages_twice_or_never_is_refused(cell: Callable[[str], Answer]) -> None:
     twice = MANAGED.format(name="manage", minutes=1) + "\ndef manage_position(position): pass\n"
     assert "both manage and manage_position" in cell(f"%%strategy twice --interval 1h{twice}").lines[0]
-    assert "manage_interval and no manage" in cell(f"%%strategy s --interval 1h --manage-interval 1m\n{PATIENT}").lines[0]
+    assert (
+        "manage_interval and no manage" in cell(f"%%strategy s --interval 1h --manage-interval 1m\n{PATIENT}").lines[0]
+    )
     alone = cell("%%strategy alone --interval 1h\ndef manage(position): pass")
     assert "it defines manage" in alone.lines[0]
 

@@ -11,6 +11,7 @@ import bknb
 
 from ...errors import MissingDependency, UsageError
 from ...market.clock import stopwatch
+from ...reports.equity_arrays import stairs_of
 from ...reports.markup import day_text
 from ...reports.panel_data import meanings
 from ...reports.run_view import PANELS, RunView
@@ -96,7 +97,7 @@ def _view_of_result(result: Any) -> RunView:
     title = _title(result.strategy, result.symbol, result.frame, result.start, result.end)
     view = RunView(result.symbol, result.strategy, start_ms=result.start, end_ms=result.end, title=title)
     view.take_all(result.events)
-    view.take_all([*result.milestones, *result.refused, *result.rejections])
+    view.take_all([*result.position_events, *result.milestones, *result.refused, *result.rejections])
     _complete(view, result)
     return view
 
@@ -106,6 +107,7 @@ def _complete(view: RunView, result: Any) -> None:
     view.set_candles(result.candles)
     view.set_terms(result.account_terms)
     view.set_account(result.account)
+    view.set_stairs(stairs_of(result))
     for failure in result.errors:
         view.failure(failure)
     view.warn(result.warnings)

@@ -118,7 +118,7 @@ def _fresh(
 
 
 def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any]) -> dict[str, Callable[..., Any]]:
-    """The functions of a strategy that a cell defines, by their names as options of ``bknb.add_strategy``.
+    r"""The functions of a strategy that a cell defines, by their names as options of ``bknb.add_strategy``.
 
     One is ``get_signal`` or ``get_signals``; beside it there may be ``manage``, which ``manage_position`` is another
     name for.
@@ -135,7 +135,7 @@ def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any])
     --------
     >>> list(strategy_function("%%strategy s", "def get_signal(ctx): pass", name="s", names={}))
     ['get_signal']
-    >>> body = "def get_signal(ctx): pass\\ndef manage_position(position): pass"
+    >>> body = "def get_signal(ctx): pass\ndef manage_position(position): pass"
     >>> list(strategy_function("%%strategy s", body, name="s", names={}))
     ['get_signal', 'manage']
     """

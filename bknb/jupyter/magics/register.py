@@ -25,7 +25,9 @@ def register_strategy(session: Session, call: Call, *, name: str) -> None:
     functions: dict[str, Any] = strategy_function(call.head, call.body, name=name, names=session.names)
     known = name in bknb.list_strategies()
     options: dict[str, Any] = {
-        key: call.values[key] for key in ("interval", "params", "risk", "execution", "manage_interval") if key in call.values
+        key: call.values[key]
+        for key in ("interval", "params", "risk", "execution", "manage_interval")
+        if key in call.values
     }
     options |= whole(call, "lookback")
     with session.quietly():

@@ -1,0 +1,66 @@
+"""Fills and moved stops of managed positions as rows of text, and how many there were."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..domain.formatting import level_text, minute_text, price_text
+from ..domain.signal import AddCancelled, Added, Moved, Reduced
+
+STEP_COLUMNS: Final = ("Time", "Signal ID", "What", "Share", "Price", "Reason", "Note")
+TRADE_COLUMNS: Final = ("Fills", "Average entry")
+"""Columns that the trade table of a managed run has more."""
+
+
+def step_rows(result: Any) -> tuple[tuple[str, ...], ...]:
+    """Every fill and every moved stop in order of time; a price of a moved stop is the stop itself."""
+    fills = result.fills
+    rows = [
+        (at.timestamp(), 0, (minute_text(at), signal, kind, f"{share:.6g}", price_text(price), reason, _one_line(note)))
+        for at, signal, kind, share, price, reason, note in zip(
+            *(fills[name] for name in ("at", "signal_id", "kind", "share", "price", "reason", "note")), strict=True
+        )
+    ]
+    rows += [(event.when / 1000, 1, _event_row(event)) for event in result.position_events if _is_told(event)]
+    return tuple(row for *_, row in sorted(rows, key=lambda row: row[:2]))
+
+
+def _is_told(event: Any) -> bool:
+    return isinstance(event, Moved | AddCancelled)
+
+
+def _event_row(event: Moved | AddCancelled) -> tuple[str, ...]:
+    when, signal = minute_text(event.when), event.signal.id
+    if isinstance(event, AddCancelled):
+        price = level_text(event.price_open)
+        return (when, signal, "add taken back", f"{event.share:.6g}", price, event.reason, _one_line(event.note))
+    return (when, signal, "stop moved", "", level_text(event.price_stop_loss), event.reason, "")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def trade_cells(trades: Any) -> list[tuple[str, str]]:
+    """The cells of :data:`TRADE_COLUMNS`, one pair for each trade."""
+    return [
+        (str(count), price_text(average))
+        for count, average in zip(trades["fills"].tolist(), trades["average_price"].tolist(), strict=True)
+    ]
+
+
+def managed_text(result: Any) -> str:
+    """What was managed in a run, counted; empty where nothing was."""
+    events = result.position_events
+    told = (
+        (sum(isinstance(event, Added) for event in events), "add", "adds"),
+        (sum(isinstance(event, Reduced) for event in events), "part closed", "parts closed"),
+        (sum(isinstance(event, Moved) for event in events), "move of a stop", "moves of stops"),
+        (sum(isinstance(event, AddCancelled) for event in events), "add taken back", "adds taken back"),
+    )
+    texts = [f"{count:,} {one if count == 1 else many}" for count, one, many in told if count]
+    doubt = int(result.trades["ambiguous_trails"].sum())
+    if doubt:
+        candles = "1 candle" if doubt == 1 else f"{doubt:,} candles"
+        texts.append(f"{candles} moved a trailing stop to where {'its' if doubt == 1 else 'their'} own range had been")
+    return ", ".join(texts)
