@@ -124,6 +124,9 @@ class LookaheadReport:
         What was noticed and is no finding, such as a clock that is read for a log.
     accuracy : Accuracy or None
         How often entries were right, against rules that know the past alone.
+    managed, managed_answers : int
+        At how many moments ``manage`` was looked at closely, while something was open or waited, and at how many of
+        these it had an answer.
     """
 
     strategy: str
@@ -143,6 +146,8 @@ class LookaheadReport:
     first_error: str = ""
     rows_chosen: int = 0
     rows_compared: int = 0
+    managed: int = 0
+    managed_answers: int = 0
 
     @property
     def ok(self) -> bool:
@@ -179,7 +184,13 @@ class LookaheadReport:
     def _seen(self) -> str:
         seen = f"{self.moments} moments, {self.signals} of them with a signal"
         rows = f"; rows compared at {self.rows_compared} of {self.rows_chosen} moments" if self.rows_chosen else ""
-        return seen + rows
+        return seen + rows + self._seen_of_manage
+
+    @property
+    def _seen_of_manage(self) -> str:
+        if not self.managed:
+            return ""
+        return f"; manage asked at {self.managed} moments, {self.managed_answers} of them with an answer"
 
     def _suspicion(self) -> str:
         found = next(finding for finding in self.findings if finding.kind == "accuracy")
@@ -205,7 +216,7 @@ class LookaheadReport:
         return (*self.unseen, *BLIND)
 
     def __repr__(self) -> str:
-        seen = f"{self.signals} of {self.moments} moments with a signal"
+        seen = f"{self.signals} of {self.moments} moments with a signal{self._seen_of_manage}"
         lines = [f"look-ahead check of {self.strategy} on {self.symbol}, every {self.interval}: {seen}"]
         lines.append(f"  {self.verdict}" if self.ok else f"  {self._headline.upper()}  {self.verdict}")
         lines += [f"  {finding}" for finding in self.findings]

@@ -9,14 +9,19 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import msgspec
 import numpy as np
 
+from ..domain.answers import read_answers
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
+from ..domain.position_view import HeldPosition
 from ..domain.signal import Signal
 from ..domain.validation import read_answer, target_prices
 from ..domain.whole_number import whole_number
+from ..engine.backtest import BacktestRun
 from ..engine.plan import ExchangeLike, FrameLike, Plan, StrategyLike, plan_backtest
 from ..engine.registry import Exchange, Strategy
 from ..engine.vectorised import signal_rows
@@ -90,10 +95,11 @@ def check_lookahead(
     future as well; statements of its module or notebook that made variables of such data are run again over it. It is
     also asked twice and backwards, with less history and with shifted clocks, and watched for files and the network: a
     clock that is read while no answer depends on it, as for a log, is a remark and no finding. Rows of a
-    ``get_signals`` are compared with those computed from fewer candles. Last, the accuracy of its entries is held
-    against what simple rules on past prices reach on futures shuffled in blocks. Entries that are right more often are
-    a suspicion (``.suspected``): a leak that nothing else could see, or a market predictable by something those rules
-    do not know, such as the clock, another symbol, or a level.
+    ``get_signals`` are compared with those computed from fewer candles. A strategy that manages its positions is asked
+    about them in the same ways, at moments at which a run over the frame has something open or waiting. Last, the
+    accuracy of its entries is held against what simple rules on past prices reach on futures shuffled in blocks.
+    Entries that are right more often are a suspicion (``.suspected``): a leak that nothing else could see, or a market
+    predictable by something those rules do not know, such as the clock, another symbol, or a level.
 
     That nothing was found is no proof: the report says what was looked at and what it cannot see.
 
@@ -113,6 +119,7 @@ def check_lookahead(
     LookaheadReport
         It shows itself; ``.ok`` (nothing found or suspected), ``.suspected``, ``.findings``, ``.looked_at``,
         ``.cannot_see``, ``.remarks``, ``.accuracy``, ``.raised`` (at how many of ``.asked`` moments it raised),
+        ``.managed`` (at how many moments ``manage`` was looked at),
         ``.to_pandas()``, ``.report()``.
 
     Raises
@@ -275,6 +282,8 @@ class _Check:
         self._failure = ""
         self._row_signals = 0
         self._rows_chosen = self._rows_compared = 0
+        self._held: dict[int, HeldPosition] | None = None  # while manage is asked: about what, by moment
+        self._managed_moments = self._managed_answers = 0
         self.looked_at: list[str] = []
         self.unseen: list[str] = []
         self.remarks: list[str] = []
@@ -305,7 +314,7 @@ class _Check:
             if world.seed:
                 random.seed(world.seed)
                 np.random.seed(world.seed)  # noqa: NPY002 -- what a strategy without a generator of its own uses
-            answer = self.strategy.ask(context)
+            answer = self._asked(context)
             if inspect.isawaitable(answer):
                 answer = asyncio.run(_awaited(answer))
         except NotEnoughData:
@@ -318,7 +327,14 @@ class _Check:
             if states is not None:
                 random.setstate(states[0])
                 np.random.set_state(states[1])  # noqa: NPY002
-        return _as_answer(answer)
+        return _as_answer(answer) if self._held is None else _as_managed(answer)
+
+    def _asked(self, context: Context) -> Any:
+        """Ask the strategy, or ``manage`` about the position that was held at that moment."""
+        if self._held is None:
+            return self.strategy.ask(context)
+        assert self.strategy.ask_manage is not None  # something was held for it  # noqa: S101
+        return self.strategy.ask_manage(context, self._held[context.when_ms])
 
     # --- the whole ----------------------------------------------------------------------------------------------
 
@@ -335,16 +351,11 @@ class _Check:
         findings: list[Finding] = []
         accuracy: Accuracy | None = None
         if not raised:
-            findings = [*self._rows(), *self._answers(chosen, answers)]
-            clocks, read = self._watched(chosen)
-            if any(finding.kind in ("memory", "chance") for finding in findings):
-                self.unseen += [f"whether {name} ({where}) matters: {_CHANGING}" for name, where in clocks.items()]
-                self.unseen.append(f"data besides the candles: {_CHANGING}")
-            else:
-                findings += [*self._clocks(clocks, chosen), *self._data(chosen, answers, read)]
-            self.unseen += [f"what threads started before read for it (through {name})" for name in self._threads()]
+            findings = self._experiments(chosen, answers)
             accuracy = self._accuracy(answers)
             findings += accuracy_findings(accuracy)
+            if self.strategy.ask_manage is not None:
+                findings += self._manage()
         return LookaheadReport(
             strategy=self.strategy.name,
             symbol=self.plan.symbol,
@@ -363,7 +374,65 @@ class _Check:
             unseen=tuple(dict.fromkeys(self.unseen)),
             remarks=tuple(self.remarks),
             accuracy=accuracy,
+            managed=self._managed_moments,
+            managed_answers=self._managed_answers,
         )
+
+    def _experiments(self, chosen: Sequence[int], answers: dict[int, Answer]) -> list[Finding]:
+        """Everything that is done with one function, at moments that were chosen."""
+        findings = [*self._rows(), *self._answers(chosen, answers)]
+        clocks, read = self._watched(chosen)
+        if any(finding.kind in ("memory", "chance") for finding in findings):
+            self.unseen += [f"whether {name} ({where}) matters: {_CHANGING}" for name, where in clocks.items()]
+            self.unseen.append(f"data besides the candles: {_CHANGING}")
+        else:
+            findings += [*self._clocks(clocks, chosen), *self._data(chosen, answers, read)]
+        self.unseen += [f"what threads started before read for it (through {name})" for name in self._threads()]
+        return findings
+
+    def _manage(self) -> list[Finding]:
+        """The same with ``manage``, at moments at which a run over the frame asks it."""
+        held = self._positions()
+        scanned = sorted(held)[:: max(1, -(-len(held) // _SCANNED))]
+        if not scanned:
+            self.unseen.append(
+                "manage: nothing was open in a run over this frame, so it was never asked; try a longer one"
+            )
+            return []
+        self._held, self._failure = held, ""
+        try:
+            answers = {when: self.ask(when) for when in scanned}
+            live = [at for at, when in enumerate(scanned) if answers[when][0] == _MANAGED]
+            chosen = [scanned[at] for at in choose(live, 0, len(scanned), count=self.count, seed=self.seed)]
+            raised = sum(answer[0] == "error" for answer in answers.values())
+            if raised == len(answers):
+                self.unseen.append(f"manage: it raised at every moment, so nothing could be compared: {self._failure}")
+                return []
+            if raised:
+                self.remarks.append(f"manage raised at {raised:,} of {len(answers):,} moments, first {self._failure}")
+            self._managed_moments = len(chosen)
+            self._managed_answers = sum(answers[when][0] == _MANAGED for when in chosen)
+            return [replace(one, what=f"manage: {one.what}") for one in self._experiments(chosen, answers)]
+        finally:
+            self._held = None
+
+    def _positions(self) -> dict[int, HeldPosition]:
+        """What a run over the frame asks ``manage`` about, by moment (UTC ms)."""
+        held: dict[int, HeldPosition] = {}
+        ask = self.strategy.ask_manage
+        assert ask is not None  # whoever calls this looked  # noqa: S101
+
+        def recorded(context: Context, position: HeldPosition) -> Any:
+            if self.check.over:
+                run.stop(now=True)
+            held[context.when_ms] = position
+            return ask(context, position)
+
+        watched = replace(self.strategy, callbacks={}, ask_manage=recorded)
+        run = BacktestRun(replace(self.plan, strategy=watched), silent=True)
+        asyncio.run(run.through())
+        self.check.go_on()
+        return held
 
     def _moments(self) -> list[int]:
         frame = self.plan.frame
@@ -395,9 +464,14 @@ class _Check:
         candles = fetch_now(self.window.load(self.plan.symbol, strategy.interval, since)).candles
         return candles, int(np.searchsorted(candles.timestamp, self.plan.frame.start))
 
+    @property
+    def _asks_rows(self) -> bool:
+        """Whether what is asked is a ``get_signals``."""
+        return self.strategy.get_signals is not None and self._held is None
+
     def _rows(self) -> list[Finding]:
         strategy = self.strategy
-        if strategy.get_signals is None:
+        if not self._asks_rows:
             return []
         candles, begin = self._candles()
         if len(candles) < _FEWEST_ROWS:
@@ -417,10 +491,10 @@ class _Check:
         return check_row_history(evaluate, candles.copy(), lookback=strategy.lookback, **options)
 
     def _answers(self, chosen: Sequence[int], known: dict[int, Answer]) -> list[Finding]:
-        if self.strategy.get_signals is not None:
+        if self._asks_rows:
             chosen = chosen[:: max(1, len(chosen) // _OUTSIDE)]
         reach = self.window.reach
-        lengths = [max(reach // 2, MINUTE_MS * 10), reach * 2] if reach and self.strategy.get_signals is None else []
+        lengths = [max(reach // 2, MINUTE_MS * 10), reach * 2] if reach and not self._asks_rows else []
         return check_answers(self.ask, chosen, history_ms=lengths, known=known)
 
     def _watched(self, chosen: Sequence[int]) -> tuple[dict[str, str], dict[str, str]]:
@@ -465,6 +539,8 @@ class _Check:
 
     def _function(self) -> Callable[..., Any]:
         strategy = self.strategy
+        if self._held is not None and strategy.manage is not None:
+            return strategy.manage
         return strategy.get_signal if strategy.get_signals is None else strategy.get_signals
 
     # --- data besides the candles -------------------------------------------------------------------------------
@@ -550,3 +626,31 @@ def _as_answer(answer: object) -> Answer:
     ladder = signal.price_take_profit if isinstance(signal.price_take_profit, tuple) else ()
     declared = (*ladder, signal.trailing, signal.breakeven)
     return (*plain, *map(repr, declared)) if any(declared) else plain
+
+
+_MANAGED: Final = "manage"
+_UNCOMPARED: Final = ("note", "id")
+
+
+def _as_managed(answer: object) -> Answer:
+    """What ``manage`` answered, as names and values one after the other; a note is not compared."""
+    if answer is None:
+        return NOTHING
+    answers, faults, _ = read_answers(answer)
+    parts: list[Any] = []
+    for one in answers:
+        parts.append(type(one).__name__)
+        parts += _as_answer(one) if isinstance(one, Signal) else _given(one)
+    parts += [fault.code for fault in faults]
+    return (_MANAGED, *parts) if parts else NOTHING
+
+
+def _given(answer: msgspec.Struct) -> list[Any]:
+    """Names and values of an answer, where they are not what they are by default."""
+    found: list[Any] = []
+    for item in msgspec.structs.fields(answer):
+        value = getattr(answer, item.name)
+        if item.name not in _UNCOMPARED and value != item.default:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            found += [item.name, float(value) if number else repr(value)]
+    return found
