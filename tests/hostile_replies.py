@@ -166,7 +166,7 @@ CASES = (
     refused("asynchronous", HONEST.replace("def get", "async def get"), "is asynchronous"),
     refused("wrong field", HONEST.replace("price_take_profit", "take_profit"), "has no 'take_profit'"),
     refused(
-        "missing field", HONEST.replace("            minute_estimated_time=240,\n", ""), "needs minute_estimated_time"
+        "missing field", HONEST.replace("            price_stop_loss=price * 0.99,\n", ""), "needs price_stop_loss"
     ),
     refused("code at the top", "import bknb\nbknb.Signal()\n" + HONEST, "nothing runs by itself"),
     refused("memory at the top", inside("SEEN.append(1)", before="import bknb\nSEEN = []\n"), "only plain constants"),

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from ..llm.structured import Objection
-from ..sandbox.allowlist import BUILTINS, CONTEXT, MODULES, REFUSED, SIGNAL_FIELDS, SIGNAL_NEEDS, TO_ALLOWED
+from ..sandbox.allowlist import (
+    BUILTINS,
+    CONTEXT,
+    MANAGE,
+    MODULES,
+    REFUSED,
+    SIGNAL_ENDS,
+    SIGNAL_FIELDS,
+    SIGNAL_NEEDS,
+    TO_ALLOWED,
+)
 from .standalone import docstrings
 
 LONGEST_TEXT: Final = 200
@@ -280,11 +290,17 @@ class Reading:
         given = [each.arg for each in node.keywords]
         for name in given:
             if name is not None and name not in SIGNAL_FIELDS:
-                known = ", ".join([*SIGNAL_NEEDS, "price_open", "note"])
+                known = ", ".join([*SIGNAL_NEEDS, *SIGNAL_ENDS, "breakeven", "price_open", "note"])
                 self.object(node, "signal", f"bknb.Signal has no {name!r}; it has {known}")
-        missing = [name for name in SIGNAL_NEEDS if name not in given]
-        if missing and None not in given and not node.args:
+        if None in given or node.args:
+            return
+        there = [*given, "position"] if "side" in given else given
+        missing = [name for name in SIGNAL_NEEDS if name not in there]
+        if missing:
             self.object(node, "signal", f"bknb.Signal needs {', '.join(missing)}")
+        if not self.functions.intersection(MANAGE) and not any(name in given for name in SIGNAL_ENDS):
+            text = f"bknb.Signal needs one of {', '.join(SIGNAL_ENDS)}, or a function manage that closes it"
+            self.object(node, "signal", text)
 
     _looks: ClassVar[dict[type[ast.AST], Callable[..., None]]] = {
         ast.Attribute: _attribute,

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ..domain.formatting import exact_text
+from ..sandbox.allowlist import MANAGE
 from .prompt import Range, fill
 from .study import Proposal
 
@@ -270,7 +271,10 @@ def program(cells: Sequence[Cell]) -> str:
         magic = _MAGIC.fullmatch(cell.source)
         if magic:
             name, interval, code = magic.groups()
-            source = f"{code}\n\n\nbknb.add_strategy({_text(name)}, interval={_text(interval)}, get_signal=get_signal)"
+            given = "get_signal=get_signal" + "".join(
+                f", manage={function}" for function in MANAGE if f"\ndef {function}(" in f"\n{code}"
+            )
+            source = f"{code}\n\n\nbknb.add_strategy({_text(name)}, interval={_text(interval)}, {given})"
         else:
             source = "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
         parts.append(f"# %%\n{source.rstrip().removesuffix(';')}")

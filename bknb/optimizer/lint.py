@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..llm.structured import Objection
-from ..sandbox.allowlist import ASKABLE
+from ..sandbox.allowlist import ASKABLE, MANAGE
 from .ast_checks import Reading
 from .reply import Parameter
 from .standalone import standalone
@@ -35,7 +35,8 @@ class Linted:
     Attributes
     ----------
     code : str
-        With nothing to object to: the code as one function, without comments; this is what is run and shown.
+        With nothing to object to: the code as one function, or two with ``manage``, without comments; this is what is
+        run and shown.
     objections : tuple of Objection
         Empty when the code may be tried.
     imports : tuple of str
@@ -53,7 +54,7 @@ def lint(code: str, *, parameters: Sequence[Parameter] = ()) -> Linted:
     Parameters
     ----------
     code
-        Python that defines ``get_signal``.
+        Python that defines ``get_signal``, and ``manage`` if it manages its positions.
     parameters
         What the model says its constants are; each must be a constant at the top with that value.
 
@@ -133,7 +134,7 @@ def _parsed(code: str) -> ast.Module | Objection:
 
 
 def _shape(tree: ast.Module) -> list[Objection]:
-    """Return what is wrong with the signature and body of ``get_signal``."""
+    """Return what is wrong with the signature and body of ``get_signal``, and the signature of ``manage``."""
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     named = [node for node in functions if node.name == "get_signal"]
     if not named:
@@ -142,19 +143,24 @@ def _shape(tree: ast.Module) -> list[Objection]:
         return [Objection(code="signature", text=text)]
     if len(named) > 1:
         return [Objection(code="signature", text="get_signal is defined more than once", line=named[1].lineno)]
-    return [*_signature(named[0]), *_answers(named[0])]
+    managing = [node for node in functions if node.name in MANAGE]
+    if len(managing) > 1:
+        return [Objection(code="signature", text="manage is defined more than once", line=managing[1].lineno)]
+    found = [*_signature(named[0], ASKABLE), *_answers(named[0])]
+    return [*found, *_signature(managing[0], (*ASKABLE, "position"))] if managing else found
 
 
-def _signature(function: ast.FunctionDef) -> list[Objection]:
-    arguments = function.args
+def _signature(function: ast.FunctionDef, askable: Sequence[str]) -> list[Objection]:
+    arguments, name = function.args, function.name
     if arguments.vararg or arguments.kwarg or arguments.posonlyargs:
-        text = "get_signal must name what it asks for: def get_signal(ctx)"
+        example = "ctx" if name == "get_signal" else "ctx, position"
+        text = f"{name} must name what it asks for: def {name}({example})"
         return [Objection(code="signature", text=text, line=function.lineno)]
     needed = arguments.args[: len(arguments.args) - len(arguments.defaults)]
     needed += [each for each, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value is None]
-    strange = [each.arg for each in needed if each.arg not in ASKABLE]
+    strange = [each.arg for each in needed if each.arg not in askable]
     if strange:
-        text = f"get_signal asks for {', '.join(strange)}; it may ask for {', '.join(ASKABLE)}"
+        text = f"{name} asks for {', '.join(strange)}; it may ask for {', '.join(askable)}"
         return [Objection(code="signature", text=text, line=function.lineno)]
     return []
 

@@ -42,11 +42,18 @@ Your answer is one JSON object with these fields and nothing around it:
 - interval: how often the rule is asked, one of 1m 3m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d.
 - parameters: the numbers of the rule, each with name, value and meaning. Each is also a constant of that name and value
   at the top of the code.
-- code: Python that defines get_signal(ctx).
+- code: Python that defines get_signal(ctx), and manage(ctx, position) where positions are managed.
 
 Rules for the code:
 - def get_signal(ctx): it returns None (wait), or bknb.Signal(position="long" or "short", price_take_profit=...,
   price_stop_loss=..., minute_estimated_time=...). With price_open=... the position waits for that price.
+- A stop is needed, and something that ends a position that goes well: price_take_profit (one price, or a ladder
+  [(price, share), ...] whose shares are parts of the first size), minute_estimated_time,
+  trailing=bknb.Trailing(percent=..., after=...) or breakeven=bknb.Breakeven(after=...), or a function manage.
+- def manage(ctx, position), if the rule needs it, is asked like get_signal while a position is open. It returns None,
+  or one or a list of bknb.Close(), bknb.Reduce(share), bknb.Add(share), bknb.Move(price_stop_loss=...), bknb.Cancel().
+  position has side, sign, minutes, bars, average_price, price, percent (net result now), best_percent, worst_percent,
+  size (1 at first), price_stop_loss, targets, fills.
 - ctx offers {", ".join(sorted(CONTEXT))}.
   ctx.candles(interval, limit) gives the newest closed candles, with numpy arrays .open .high .low .close .volume
   .timestamp, oldest first. ctx.price is the price now. Only closed candles of {{symbol}} can be seen.

@@ -1,7 +1,8 @@
 """A strategy as one function, so that its constants do not clash with those of other cells.
 
 Two cells of a notebook live in one namespace. Constants and small functions of a proposed strategy therefore move into
-its ``get_signal``; imports stay where they are. Comments and docstrings are dropped: what is run is what was checked.
+its ``get_signal``, and once more into its ``manage``, where it has one; imports stay where they are. Comments and
+docstrings are dropped: what is run is what was checked.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import ast
 import copy
 import io
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+from ..sandbox.allowlist import MANAGE
 
 
 def standalone(code: str) -> str:
@@ -41,8 +44,11 @@ def _same(text: str, tree: ast.Module) -> bool:
         return False
 
 
-def _signal(tree: ast.Module) -> ast.FunctionDef | None:
-    return next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "get_signal"), None)
+def _asked(tree: ast.Module) -> list[ast.FunctionDef]:
+    """The functions that are asked: ``get_signal``, then ``manage``; none without the first."""
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in ("get_signal", *MANAGE)]
+    found.sort(key=lambda node: node.name != "get_signal")
+    return found if found and found[0].name == "get_signal" else []
 
 
 def _is_import(node: ast.stmt) -> bool:
@@ -50,14 +56,15 @@ def _is_import(node: ast.stmt) -> bool:
 
 
 def _moved(tree: ast.Module) -> ast.Module:
-    """Return the tree with constants and functions moved into ``get_signal``; ``tree`` is not changed."""
-    function = _signal(tree)
-    if function is None:
+    """Return the tree with constants and functions moved into those that are asked; ``tree`` is not changed."""
+    asked = _asked(tree)
+    if not asked:
         return tree
-    inside = [node for node in tree.body if node is not function and not _is_import(node)]
-    whole = copy.copy(function)
-    whole.body = [*inside, *function.body]
-    return ast.Module(body=[*(node for node in tree.body if _is_import(node)), whole], type_ignores=[])
+    inside = [node for node in tree.body if node not in asked and not _is_import(node)]
+    whole = [copy.copy(function) for function in asked]
+    for function in whole:
+        function.body = [*inside, *function.body]
+    return ast.Module(body=[*(node for node in tree.body if _is_import(node)), *whole], type_ignores=[])
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
@@ -92,28 +99,36 @@ def _in_its_own_layout(code: str, bare: ast.Module) -> str | None:
     for _, expression in docstrings(ast.parse(code)):
         for row in range(expression.lineno, (expression.end_lineno or expression.lineno) + 1):
             lines[row - 1] = None
-    function = _signal(bare)
-    if function is None:
+    asked = _asked(bare)
+    if not asked:
         return "\n".join(_tight(lines))
 
     def text(node: ast.stmt) -> list[str]:
         return _tight(lines[node.lineno - 1 : node.end_lineno])
 
-    first = function.body[0].lineno
-    head = _tight(lines[function.lineno - 1 : first - 1])
-    body = _tight(lines[first - 1 : function.end_lineno])
-    margin = " " * function.body[0].col_offset
-    inside: list[str] = []
-    for node in bare.body:
-        if node is not function and not _is_import(node):
-            apart = isinstance(node, ast.FunctionDef)
-            if apart and inside and inside[-1]:
-                inside.append("")
-            inside += [margin + line if line else "" for line in text(node)]
-            if apart:
-                inside.append("")
+    moved = [node for node in bare.body if node not in asked and not _is_import(node)]
     imports = [line for node in bare.body if _is_import(node) for line in text(node)]
-    return "\n".join([*imports, *(["", ""] if imports else []), *head, *inside, *body])
+    made = [*imports, *(["", ""] if imports else [])]
+    for function in asked:
+        first = function.body[0].lineno
+        head = _tight(lines[function.lineno - 1 : first - 1])
+        body = _tight(lines[first - 1 : function.end_lineno])
+        inside = _indented(moved, text, " " * function.body[0].col_offset)
+        made += [*(["", ""] if function is not asked[0] else []), *head, *inside, *body]
+    return "\n".join(made)
+
+
+def _indented(nodes: Sequence[ast.stmt], text: Callable[[ast.stmt], list[str]], margin: str) -> list[str]:
+    """Return lines of statements behind a margin, with an empty line around functions."""
+    inside: list[str] = []
+    for node in nodes:
+        apart = isinstance(node, ast.FunctionDef)
+        if apart and inside and inside[-1]:
+            inside.append("")
+        inside += [margin + line if line else "" for line in text(node)]
+        if apart:
+            inside.append("")
+    return inside
 
 
 def _tight(lines: Sequence[str | None]) -> list[str]:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..config import Settings
+from ..domain.answers import Answer
 from ..domain.formatting import utc_text
 from ..domain.interval import DAY_MS, MINUTE_MS, floor_to
 from ..domain.signal import Signal
 from ..engine.backtest import BacktestRun
-from ..engine.call_by_name import calling_by_name
+from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.plan import Plan
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import NotEnoughData
@@ -29,6 +29,7 @@ from ..market.feed import Feed
 from ..runs.result import Result
 from ..runs.run_record import record_of
 from ..runs.tries import strategy_key, with_tries
+from ..sandbox.manage_answers import received
 from ..sandbox.process import Job, Limits, Outcome, run_job
 from .prompt import Range
 from .study import Draft, Verdict
@@ -118,7 +119,7 @@ class DraftTrials:
         verdict = Verdict(objections=tuple(objections), data_sha256=digest, enforced_limits=outcome.enforced_limits)
         if objections and look_ahead:
             return verdict
-        result = await self._backtest(draft, range_, candles, dict(outcome.answers))
+        result = await self._backtest(draft, range_, candles, outcome)
         figures = {name: _number(result.stats.get(name)) for name in _FIGURES if name in result.stats}
         found = (*objections, *_without_trades(outcome, result))
         return Verdict(
@@ -129,17 +130,26 @@ class DraftTrials:
             enforced_limits=outcome.enforced_limits,
         )
 
-    async def _backtest(self, draft: Draft, range_: Range, candles: Candles, answers: Mapping[int, Signal]) -> Result:
+    async def _backtest(self, draft: Draft, range_: Range, candles: Candles, outcome: Outcome) -> Result:
         """Return the result of a backtest that replays the recorded answers."""
+        answers, managed = dict(outcome.answers), dict(outcome.managed)
 
         def recorded(ctx: Any) -> Signal | None:
             return answers.get(ctx.when_ms)
+
+        def manage(ctx: Any) -> list[Answer] | None:
+            return received(managed[ctx.when_ms]) if ctx.when_ms in managed else None
 
         source = FrameSource({self.symbol: candles}, name=self.exchange.name)
         plan = Plan(
             symbol=self.symbol,
             strategy=Strategy(
-                name=draft.name, interval=draft.interval, get_signal=recorded, ask=calling_by_name(recorded)
+                name=draft.name,
+                interval=draft.interval,
+                get_signal=recorded,
+                ask=calling_by_name(recorded),
+                manage=manage if managed else None,
+                ask_manage=managing_by_name(manage) if managed else None,
             ),
             exchange=Exchange(self.exchange.name, source),
             frame=Frame(None, range_.start, range_.end),

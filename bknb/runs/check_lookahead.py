@@ -30,6 +30,7 @@ from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
+from ..market.loop_thread import LoopThread
 from ..market.series import Series
 from ..market.sources import WindowSource
 from ..market.strategy_context import Context, current
@@ -69,6 +70,7 @@ _SCANNED: Final = 2000  # moments at which the strategy is asked once, to find t
 _FEWEST_ROWS: Final = 30  # fewer candles cannot be cut anywhere
 _OUTSIDE: Final = 12  # moments at which variables are replaced
 _CHANGING: Final = "answers that change by themselves prove nothing"
+_RUNS: Final = LoopThread("bknb-lookahead-run")  # made once: a sandbox makes no loops any more
 _LOOK_SECONDS: Final = 0.05
 _PATIENCE_SECONDS: Final = 10.0  # for the answer to the question at which the check was interrupted
 
@@ -430,7 +432,7 @@ class _Check:
 
         watched = replace(self.strategy, callbacks={}, ask_manage=recorded)
         run = BacktestRun(replace(self.plan, strategy=watched), silent=True)
-        asyncio.run(run.through())
+        asyncio.run_coroutine_threadsafe(run.through(), _RUNS.loop()).result()
         self.check.go_on()
         return held
 

@@ -37,7 +37,8 @@ _NUMPY: Final = _words(
 
 MODULES: Final[dict[str, frozenset[str]]] = {
     "bknb": _words(
-        "Candles NotEnoughData Signal format_price format_quantity get_average_price get_candles get_symbol get_when"
+        "Add Breakeven Cancel Candles Close Move NotEnoughData Reduce Signal Trailing format_price format_quantity "
+        "get_average_price get_candles get_symbol get_when"
     ),
     "collections": _words("Counter OrderedDict defaultdict deque"),
     "datetime": _words("UTC timedelta timezone"),
@@ -80,8 +81,15 @@ CONTEXT: Final = _words(
 ASKABLE: Final = ("ctx", "symbol", "when", "price")
 """What ``get_signal`` may ask for by name."""
 
-SIGNAL_NEEDS: Final = ("position", "price_take_profit", "price_stop_loss", "minute_estimated_time")
-SIGNAL_FIELDS: Final = frozenset([*SIGNAL_NEEDS, "price_open", "entry", "note", "id"])
+MANAGE: Final = ("manage", "manage_position")
+"""Names of the function that is asked while something is open or waits; it may ask for ``position``, too."""
+
+SIGNAL_NEEDS: Final = ("position", "price_stop_loss")
+SIGNAL_ENDS: Final = ("price_take_profit", "minute_estimated_time", "trailing")
+"""At least one of these ends a position that goes well, unless the code manages it."""
+SIGNAL_FIELDS: Final = frozenset(
+    [*SIGNAL_NEEDS, *SIGNAL_ENDS, "side", "breakeven", "memo", "price_open", "entry", "note", "id"]
+)
 
 TO_ALLOWED: Final = _words("to_dict to_frame to_list to_numpy to_pandas to_datetime to_numeric to_timedelta")
 

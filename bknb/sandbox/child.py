@@ -9,17 +9,18 @@ import linecache
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 import numpy as np
 
+from ..domain.answers import Move, Reduce, read_answers
 from ..domain.execution import execution_model
 from ..domain.interval import MINUTE_MS
 from ..domain.signal import Signal
 from ..domain.validation import read_answer
 from ..engine.backtest import BacktestRun
-from ..engine.call_by_name import calling_by_name
+from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.plan import Plan
 from ..engine.registry import Exchange, Frame, Strategy
 from ..errors import BknbError
@@ -28,8 +29,9 @@ from ..market.candles import Candles
 from ..runs.check_lookahead import check_lookahead
 from ..user_code import where_it_failed
 from . import audit_hook, seccomp
-from .allowlist import BUILTINS, MODULES
-from .process import LENGTH, Job, Outcome, Trouble
+from .allowlist import BUILTINS, MANAGE, MODULES
+from .manage_answers import sent
+from .process import LENGTH, Job, ManageAnswer, Outcome, Trouble
 
 FILENAME: Final = "<proposed strategy>"
 _MOST_TROUBLES: Final = 20
@@ -90,7 +92,18 @@ def _warm_up(job: Job, loop: asyncio.AbstractEventLoop) -> None:
         )
 
     source = _source(job)
-    several = Strategy(name="practice", interval="1h", get_signal=practice, ask=calling_by_name(practice))
+
+    def manage(position: Any) -> Any:
+        return [Move(price_stop_loss=position.price * 0.99), Reduce(0.5)] if position.size == 1 else None
+
+    several = Strategy(
+        name="practice",
+        interval="1h",
+        get_signal=practice,
+        ask=calling_by_name(practice),
+        manage=manage,
+        ask_manage=managing_by_name(manage),
+    )
     failing = Strategy(name="practice", interval="1h", get_signal=practice, ask=lambda _: 1 / 0)
     for strategy in (several, failing):
         frame = Frame(None, job.start, min(job.start + 6 * 60 * MINUTE_MS, job.end))
@@ -139,31 +152,48 @@ def _import(name: str, *rest: Any, **more: Any) -> Any:
     return __import__(name, *rest, **more)
 
 
-def _load(job: Job) -> Callable[..., Any]:
-    """Return the ``get_signal`` of the code."""
+class _Functions(NamedTuple):
+    """The functions of a strategy that are asked."""
+
+    get_signal: Callable[..., Any]
+    manage: Callable[..., Any] | None
+
+
+def _load(job: Job) -> _Functions:
+    """Return the ``get_signal`` of the code, and its ``manage`` if it has one."""
     linecache.cache[FILENAME] = (len(job.code), None, job.code.splitlines(keepends=True), FILENAME)
     allowed = {name: getattr(builtins, name) for name in BUILTINS if hasattr(builtins, name)}
     names: dict[str, Any] = {"__builtins__": {**allowed, "__import__": _import}, "__name__": "strategy"}
     exec(compile(job.code, FILENAME, "exec", dont_inherit=True), names)  # noqa: S102 -- inside the sandbox
-    function: Callable[..., Any] = names["get_signal"]
-    return function
+    return _Functions(names["get_signal"], next((names[name] for name in MANAGE if name in names), None))
 
 
 class _Run:
     """A backtest of one strategy over the range, with its answers recorded."""
 
-    def __init__(self, job: Job, function: Callable[..., Any]) -> None:
+    def __init__(self, job: Job, functions: _Functions) -> None:
         self.answers: list[tuple[int, Signal]] = []
+        self.managed: list[tuple[int, tuple[ManageAnswer, ...]]] = []
         self.asked = 0
         self._raised = 0
-        self._ask = calling_by_name(function)
-        strategy = Strategy(name=job.name, interval=job.interval, get_signal=function, ask=self._answer)
+        self._ask = calling_by_name(functions.get_signal)
+        manage = functions.manage
+        self._ask_manage = None if manage is None else managing_by_name(manage)
+        strategy = Strategy(
+            name=job.name,
+            interval=job.interval,
+            get_signal=functions.get_signal,
+            ask=self._answer,
+            manage=manage,
+            ask_manage=None if manage is None else self._manage,
+        )
         self.run = BacktestRun(_plan(job, strategy, _source(job), Frame(None, job.start, job.end)))
 
-    def _answer(self, ctx: Any) -> Any:
+    def _asked(self, ask: Callable[..., Any], *given: Any) -> Any:
+        """Return what a function of the strategy answers."""
         self.asked += 1
         try:
-            answer = self._ask(ctx)
+            return ask(*given)
         except BknbError:
             raise
         except MemoryError as error:
@@ -175,6 +205,22 @@ class _Run:
             raise
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
             raise RuntimeError(f"it tried to leave with {type(error).__name__}") from None
+
+    def _manage(self, ctx: Any, position: Any) -> Any:
+        assert self._ask_manage is not None  # it is asked where there is one  # noqa: S101
+        answer = self._asked(self._ask_manage, ctx, position)
+        if answer is None:
+            return None
+        read = read_answers(answer)
+        if read.faults:
+            return answer
+        self.managed.append((ctx.when_ms, sent(read.answers)))
+        if len(self.managed) >= _MOST_ANSWERS:
+            self.run.stop(now=True)
+        return list(read.answers)
+
+    def _answer(self, ctx: Any) -> Any:
+        answer = self._asked(self._ask, ctx)
         if answer is None:
             return None
         signal = read_answer(answer)
@@ -201,8 +247,8 @@ class _Run:
 
 def _outcome(job: Job, loop: asyncio.AbstractEventLoop, hook: audit_hook.AuditHook) -> Outcome:
     try:
-        function = _load(job)
-        recorded = _Run(job, function)
+        functions = _load(job)
+        recorded = _Run(job, functions)
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 -- foreign code may raise anything
         problem = f"it fails as soon as it is read: {type(error).__name__}: {error}"
         return Outcome(problem=problem[:400], touched=_distinct(hook.seen))
@@ -214,14 +260,15 @@ def _outcome(job: Job, loop: asyncio.AbstractEventLoop, hook: audit_hook.AuditHo
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
         where = where_it_failed(error)
         problem = f"{type(error).__name__}: {error}"[:300] + (f" ({where})" if where else "")
-    if len(recorded.answers) >= _MOST_ANSWERS:
-        problem = f"it gave {_MOST_ANSWERS:,} signals and went on; a strategy waits now and then"
+    if max(len(recorded.answers), len(recorded.managed)) >= _MOST_ANSWERS:
+        problem = f"it gave {_MOST_ANSWERS:,} answers and went on; a strategy waits now and then"
     if problem:
         return Outcome(problem=problem, asked=recorded.asked, touched=_distinct(hook.seen))
-    peeks = _peeks(job, function) if job.look_ahead and recorded.answers else ()
+    peeks = _peeks(job, functions) if job.look_ahead and recorded.answers else ()
     return Outcome(
         asked=recorded.asked,
         answers=tuple(recorded.answers),
+        managed=tuple(recorded.managed),
         troubles=recorded.troubles(),
         touched=_distinct(hook.seen),
         peeks=peeks,
@@ -241,6 +288,7 @@ def _plain(signal: Signal) -> Signal:
         id=None if signal.id is None else str(signal.id)[:200],
         trailing=signal.trailing,
         breakeven=signal.breakeven,
+        memo=None if signal.memo is None else msgspec.to_builtins(signal.memo, str_keys=True),
     )
 
 
@@ -270,9 +318,17 @@ def _look_ahead(job: Job, strategy: Strategy) -> tuple[str, ...]:
     return tuple(str(finding)[:300] for finding in report.findings if finding.kind != "history")
 
 
-def _peeks(job: Job, function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the findings of the look-ahead check on the bare function, whose variables it examines."""
-    strategy = Strategy(name=job.name, interval=job.interval, get_signal=function, ask=calling_by_name(function))
+def _peeks(job: Job, functions: _Functions) -> tuple[str, ...]:
+    """Return the findings of the look-ahead check on the bare functions, whose variables it examines."""
+    function, manage = functions
+    strategy = Strategy(
+        name=job.name,
+        interval=job.interval,
+        get_signal=function,
+        ask=calling_by_name(function),
+        manage=manage,
+        ask_manage=None if manage is None else managing_by_name(manage),
+    )
     try:
         return _look_ahead(job, strategy)
     except BknbError as error:

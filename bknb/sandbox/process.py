@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -77,6 +77,13 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
 
 
+class ManageAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer of ``manage``: the name of its type, and the values that it has."""
+
+    kind: str
+    values: dict[str, Any]
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the child process sent back.
 
@@ -88,6 +95,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         How often the strategy was asked.
     answers
         Moments (UTC ms) and what it answered.
+    managed
+        Moments (UTC ms) and what ``manage`` answered.
     troubles
         Errors of the run.
     touched
@@ -101,6 +110,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
     asked: int = 0
     answers: tuple[tuple[int, Signal], ...] = ()
+    managed: tuple[tuple[int, tuple[ManageAnswer, ...]], ...] = ()
     troubles: tuple[Trouble, ...] = ()
     touched: tuple[str, ...] = ()
     peeks: tuple[str, ...] = ()

@@ -1,0 +1,107 @@
+"""Proposed strategies may declare exits and manage their positions: checked, tried out and replayed as any other."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hostile_replies import reply
+from test_optimizer_hostile_replies import WEEK, reasons
+
+import bknb
+from bknb.config import Settings
+from bknb.engine.registry import Exchange
+from bknb.market.demo import DemoSource
+from bknb.optimizer.cells import Cell, program
+from bknb.optimizer.lint import lint
+from bknb.optimizer.prompt import system
+from bknb.optimizer.standalone import standalone
+from bknb.optimizer.trial import DraftTrials
+
+MANAGED = """import bknb
+
+HALF = 0.5  # of what is held
+NEAR = 0.98
+
+def near(price):
+    return price * NEAR
+
+def get_signal(ctx):
+    closes = ctx.candles("1h", 3).close
+    if closes[-1] > closes[0]:
+        return bknb.Signal(side="long", price_stop_loss=near(ctx.price), trailing=bknb.Trailing(percent=1.5, after=0.5))
+    return None
+
+def manage(ctx, position):
+    if position.size == 1 and position.percent > -0.5:
+        return [bknb.Reduce(HALF), bknb.Move(price_stop_loss=max(near(ctx.price), position.price_stop_loss))]
+    return bknb.Close(note="long enough") if position.bars >= 12 else None
+"""
+
+
+def test_a_strategy_that_manages_is_two_functions_that_stand_alone() -> None:
+    found = lint(MANAGED)
+    assert found.objections == ()
+    names: dict[str, Any] = {}
+    exec(found.code, names)  # noqa: S102 -- the code of this test
+    assert {name for name in names if not name.startswith("__")} == {"bknb", "get_signal", "manage"}
+    assert found.code == standalone(found.code)
+    assert "HALF = 0.5\n" in found.code
+    assert "#" not in found.code
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("(ctx, position):", "(ctx, book):", "manage asks for book; it may ask for ctx, symbol, when, price, position"),
+        ("(ctx, position):", "(*given):", "manage must name what it asks for: def manage(ctx, position)"),
+        ("def near(price)", "def manage_position(position)", "manage is defined more than once"),
+        ("price_stop_loss=near(ctx.price), ", "", "bknb.Signal needs price_stop_loss"),
+        ("bknb.Close(", "bknb.close_all(", "bknb.close_all is not among what a strategy may use"),
+        ("trailing=", "trails=", "bknb.Signal has no 'trails'"),
+        ('side="long", ', "", "bknb.Signal needs position"),
+    ],
+)
+def test_what_is_wrong_with_one_is_said(old: str, new: str, says: str) -> None:
+    assert old in MANAGED
+    assert any(says in str(objection) for objection in lint(MANAGED.replace(old, new)).objections)
+
+
+def test_a_position_that_nothing_ends_is_refused() -> None:
+    code = "import bknb\ndef get_signal(ctx):\n    return bknb.Signal(side='long', price_stop_loss=ctx.price * 0.98)"
+    (objection,) = lint(code).objections
+    assert "needs one of price_take_profit, minute_estimated_time, trailing, or a function manage" in str(objection)
+    assert lint(code + "\ndef manage(position):\n    return bknb.Close()").objections == ()
+
+
+def test_the_model_is_told_of_declared_exits_and_manage() -> None:
+    facts = dict.fromkeys(("min_take_profit", "min_stop_loss", "max_stop_loss", "max_minutes", "most_days"), 1)
+    text = system(symbol="BTCUSDT", facts=facts)
+    for word in ("bknb.Trailing(", "bknb.Breakeven(", "def manage(ctx, position)", "bknb.Reduce(", "[(price, share)"):
+        assert word in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("execution", ["pessimistic", "vwap"])
+def test_a_trial_of_one_that_manages_is_the_backtest_of_its_code(execution: str) -> None:
+    _, draft = reasons(reply(MANAGED))
+    assert draft is not None
+    trial = DraftTrials("BTCUSDT", Exchange("demo", DemoSource()), Settings(), execution=execution, lead_days=5)
+    verdict = asyncio.run(trial(draft, WEEK, look_ahead=True))
+    assert verdict.objections == ()
+    names: dict[str, Any] = {}
+    exec(draft.code, names)  # noqa: S102 -- the code of this test
+    bknb.add_strategy("draft", interval=draft.interval, get_signal=names["get_signal"], manage=names["manage"])
+    plain = bknb.backtest(
+        "BTCUSDT", strategy="draft", exchange="demo", frame=(WEEK.start, WEEK.end), execution=execution
+    )
+    assert verdict.result is not None
+    assert len(plain.fills) > 2 * len(plain.trades) > 0
+    assert verdict.result.fills.to_dict() == plain.fills.to_dict()
+    assert verdict.result.stops.to_dict() == plain.stops.to_dict()
+
+
+def test_the_program_of_a_proposal_registers_manage() -> None:
+    cell = Cell(kind="code", source=f"%%strategy one --interval 1h\n{lint(MANAGED).code}")
+    assert program([cell]).rstrip().endswith('interval="1h", get_signal=get_signal, manage=manage)')
