@@ -16,7 +16,7 @@ from ..domain.execution import execution_model
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.lateness import Lateness, OrderRole
-from ..domain.lifecycle import Flat, Rules
+from ..domain.lifecycle import Flat, Rules, State
 from ..domain.signal import Cancelled, Closed
 from ..errors import NotEnoughData
 from ..events import messages, subjects
@@ -76,6 +76,7 @@ class BacktestRun:
         self._after: int | None = None  # the last moment that was worked on
         self._reached: int | None = None
         self.code = code  # source text of the user's functions, where somebody read it before the run
+        self._loop: StrategyLoop | None = None
         self.window: Window | None = window  # candles in memory that several runs share
         self.seconds = 0.0
         self._every_minute = every_minute
@@ -87,6 +88,11 @@ class BacktestRun:
         self._timed: dict[str, int] = {}  # when each metric was measured last, UTC ms
 
     mode: Final = "backtest"
+
+    @property
+    def state(self) -> State:
+        """The state of the signal while the run goes on."""
+        return Flat() if self._loop is None else self._loop.state
 
     @property
     def frame_name(self) -> str | None:
@@ -146,6 +152,7 @@ class BacktestRun:
         if lookup is not None:
             strategy = replace(strategy, ask=lookup, ask_manage=lookup.managing(strategy), windowed=None)
         loop = self._make_loop(window, strategy)
+        self._loop = loop
         averages = window.average_prices(plan.symbol)
         questions = self.questions(series, window)
         walk = MinuteWalk(

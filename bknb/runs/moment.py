@@ -11,19 +11,26 @@ from collections.abc import Callable, Container
 from contextvars import Token
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+import msgspec
+
 from ..domain.execution import Minute
+from ..domain.fills import Fill
 from ..domain.formatting import level_text, lifetime_text, minute_text, percent_text, plain_number, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.lifecycle import Answer, Asking, DataEnd, Flat, Holding, Opening, Rules, Step, due, rejection, step
-from ..domain.pnl import net_percentage
+from ..domain.position_book import new_book
+from ..domain.position_money import held, result
+from ..domain.position_view import HeldPosition
 from ..domain.signal import (
     Cancelled,
     Closed,
+    Moved,
     Opened,
     OpenSignal,
+    PositionEvent,
     Reason,
     Rejected,
     RiskRefused,
@@ -31,8 +38,10 @@ from ..domain.signal import (
     ScheduledSignal,
     Signal,
 )
+from ..domain.states import AskingAdds
+from ..domain.states import Managed as ManageInput
 from ..domain.validation import read_answer
-from ..engine.call_by_name import calling_by_name
+from ..engine.call_by_name import calling_by_name, managing_by_name
 from ..engine.lookup import get_risk
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.registry import Strategy
@@ -40,7 +49,9 @@ from ..engine.resolve import resolve_strategy
 from ..engine.risk_book import RiskBook
 from ..errors import NotEnoughData, UsageError
 from ..market.strategy_context import Context, current
+from ..reports.managed_marks import fills_between
 from ..reports.signal_story import story
+from .held_moment import Held, Managed, answered, held_at, reasons_of
 from .nested_loop import run_here
 
 if TYPE_CHECKING:
@@ -116,6 +127,8 @@ class Moment:
         had passed, and it closes at the next candle.
     signal : OpenSignal or ScheduledSignal or None
         The signal that was open or scheduled.
+    position : HeldPosition or None
+        The same as ``manage`` sees it, worked out when it is asked for.
     decision : Scheduled, Opened, Rejected, RiskRefused or None
         What the run made of the strategy's answer at this minute, if it gave one.
 
@@ -195,7 +208,16 @@ class Moment:
         """Return whether the clock has ended a position that no candle has closed yet."""
         rules = self._record.rules
         assert rules is not None  # a backtest has them  # noqa: S101
-        return self.when_ms >= due(Holding(signal=signal, highest=0.0, lowest=0.0), rules)
+        moved = [event for event in self._events_of(signal) if isinstance(event, Moved)]
+        book = new_book(signal, highest=0.0, lowest=0.0)
+        if moved:
+            book = msgspec.structs.replace(book, deadline=moved[-1].deadline)
+        return self.when_ms >= due(Holding(signal=signal, highest=0.0, lowest=0.0, book=book), rules)
+
+    def _events_of(self, signal: OpenSignal | ScheduledSignal) -> list[PositionEvent]:
+        """What happened to a position before this moment."""
+        events = self._records.positions
+        return [event for event in events if event.signal.id == signal.id and event.when < self.when_ms]
 
     def _decision(self) -> Decision | None:
         records = self._records
@@ -208,7 +230,78 @@ class Moment:
                 return event  # type: ignore[no-any-return]  # nothing else has such a signal
         return None
 
+    @cached_property
+    def position(self) -> HeldPosition | None:
+        """The open position, or the signal that waits, as ``manage`` sees it; ``None`` where nothing is there.
+
+        It is played again from its signal on, and ``manage`` asked at each moment before this one, as in the run.
+        """
+        return None if self._held is None else self._held.position
+
+    @cached_property
+    def _held(self) -> Held | None:
+        return None if self.signal is None else held_at(self._record, self.signal, self.when_ms)
+
     # --- asking -------------------------------------------------------------------------------------------------
+
+    def manage(self, function: Callable[..., Any] | None = None) -> Managed:
+        """Ask ``manage`` again about what was open or waited at this moment, in this thread.
+
+        Parameters
+        ----------
+        function
+            Another function, which asks by name for any of ``ctx``, ``symbol``, ``when``, ``price``, ``position``; by
+            default the ``manage`` of the strategy.
+
+        Returns
+        -------
+        Managed
+            The answer, and what the run would make of it.
+
+        Raises
+        ------
+        UsageError
+            When nothing was open or waiting, or the strategy has no ``manage`` and none is given.
+        """
+        own = self._record.plan.strategy
+        ask = own.ask_manage if function is None else managing_by_name(function)
+        if ask is None:
+            raise UsageError(
+                f"strategy {own.name!r} does not manage its positions\ngive a function: moment.manage(manage)"
+            )
+        there = self._held
+        if there is None:
+            raise UsageError(
+                f"nothing that could be managed was open or waiting at {utc_text(self.when_ms)}\n"
+                "choose a moment between the fills of a position; result.fills has them"
+            )
+        token = current.set(self.context)
+        try:
+            answer = ask(self.context, there.position)
+            if inspect.isawaitable(answer):
+                answer = run_here(answer)
+            return self._managed(own, there, answer)
+        finally:
+            current.reset(token)
+
+    def _managed(self, strategy: Strategy, held: Held, answer: object) -> Managed:
+        """Return the outcome of an answer of ``manage`` by the rules of the run."""
+        rules = self._record.rules
+        assert rules is not None  # a backtest has them  # noqa: S101
+        answers, faults, text = answered(answer)
+        given = ManageInput(answers, self.price, self.when_ms, held.close, faults, text)
+        made = step(held.state, given, rules) if answer is not None else Step(held.state)
+        while isinstance(made.state, AskingAdds):
+            made = step(made.state, self._verdict(strategy, made.commands[0]), rules)
+        return Managed(
+            when_ms=self.when_ms,
+            position=held.position,
+            answer=answer,
+            answers=answers,
+            events=made.events,
+            reasons=reasons_of(made.events),
+            diverged=held.diverged,
+        )
 
     def ask(self, strategy: str | Strategy | Callable[..., Any] | None = None) -> Asked:
         """Ask the strategy again at this moment, in this thread, so prints and the debugger work as in any cell.
@@ -324,10 +417,14 @@ class Moment:
         if self.state == "scheduled":
             return f"{row} waits for its entry"
         costs = self._record.plan.settings
-        entry, slippage, fee = self.signal.price_open, costs.percent_slippage, costs.percent_fee
-        net = net_percentage(self.signal.position, entry, self.price, slippage, fee)
+        parts = fills_between(self._events_of(self.signal))
+        entry = Fill(number=0, kind="entry", at=self.signal.scheduled_at, share=1.0, price=self.signal.price_open)
+        fills, slippage, fee = [entry, *parts], costs.percent_slippage, costs.percent_fee
+        left = held(fills)
+        net = result(self.signal.position, fills, slippage=slippage, fee=fee, rest=left, price=self.price)
         leaves = ", and leaves at the next candle" if self.state == "leaving" else ""
-        return f"{row} is open{leaves}, {percent_text(net)} net at this price"
+        size = f" with {left:.4g} of its first size" if parts else ""
+        return f"{row} is open{size}{leaves}, {percent_text(net.pnl_percentage)} net at this price"
 
     def _head(self) -> str:
         try:

@@ -1,0 +1,225 @@
+"""A position in the middle of a run: its state at a moment, by playing it again from its signal on.
+
+Events do not tell everything that is managed of a position: an add that rests, a memo. So the candles are walked again
+with ``manage`` being asked as in the run, up to the moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from ..domain.answers import Answer, read_answers
+from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS, interval_ms
+from ..domain.lifecycle import Holding, Waiting
+from ..domain.position_view import HeldPosition
+from ..domain.signal import Event, OpenSignal, Reason, Rejected, RiskRefused, Scheduled, ScheduledSignal, Signal
+from ..engine.backtest import BacktestRun
+from ..engine.plan import Plan
+from ..engine.registry import Frame, Strategy
+from ..reports.signal_story import history
+from .nested_loop import run_here
+
+if TYPE_CHECKING:
+    from ..engine.records import Records
+    from ..market.strategy_context import Context
+    from .run_record import RunRecord
+
+Manage: TypeAlias = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What was there at a moment: the position as ``manage`` sees it, its state, and the last close before it.
+
+    ``diverged`` says where the events came out differently from those of the run; empty where they did not.
+    """
+
+    position: HeldPosition
+    state: Holding | Waiting
+    close: float
+    diverged: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Managed:
+    """The answer of ``manage`` that was asked again.
+
+    Attributes
+    ----------
+    when_ms : int
+        The moment, UTC ms.
+    position : HeldPosition
+        What it was asked about.
+    answer : object
+        What the function returned, as it is.
+    answers : tuple
+        The answers that could be read, in order.
+    events : tuple
+        What the run would tell of them at once.
+    reasons : tuple of Reason
+        Why it rejects some, or the risk profile refuses an add; empty where all are taken.
+    diverged : str
+        Where the position came to be another one than in the run, because ``manage`` answers otherwise now than it did
+        then; empty where it did not.
+
+    Examples
+    --------
+    >>> import bknb
+    >>> def get_signal(price):
+    ...     return bknb.Signal(side="long", price_stop_loss=price * 0.98)
+    >>> def manage(position):
+    ...     return bknb.Close() if position.minutes >= 600 else None
+    >>> _ = bknb.add_strategy("held", interval="1h", get_signal=get_signal, manage=manage)
+    >>> result = bknb.backtest("BTCUSDT", strategy="held", exchange="demo", frame="2024-01-01:2024-01-03")
+    >>> moment = result.at("2024-01-01 05:00")
+    >>> moment.manage().answer is None, moment.manage(lambda position: bknb.Reduce(0.5)).answers
+    (True, (Reduce(share=0.5, of='now', note=''),))
+    """
+
+    when_ms: int
+    position: HeldPosition
+    answer: object
+    answers: tuple[Answer, ...]
+    events: tuple[Event, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    diverged: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether there is an answer, and all of it is taken."""
+        return bool(self.answers) and not self.reasons
+
+    def __repr__(self) -> str:
+        told = ", ".join(map(repr, self.answers)) or ("nothing that can be read" if self.reasons else "nothing")
+        lines = [f"{utc_text(self.when_ms)}: manage answers {told}"]
+        lines += [f"  {reason.text}" for reason in self.reasons]
+        return "\n".join([*lines, *([f"  {self.diverged}"] if self.diverged else [])])
+
+
+def reasons_of(events: tuple[Event, ...]) -> tuple[Reason, ...]:
+    """Why answers are not taken, from the events they led to."""
+    found: list[Reason] = []
+    for event in events:
+        if isinstance(event, Rejected):
+            found += event.reasons
+        elif isinstance(event, RiskRefused):
+            found.append(Reason("risk", f"risk profile {event.risk!r} refuses: {event.note}"))
+    return tuple(found)
+
+
+def held_at(record: RunRecord, signal: OpenSignal | ScheduledSignal, when: int) -> Held | None:
+    """The position or the waiting signal at a moment (UTC ms); ``None`` where it was not there any more.
+
+    ``manage`` is asked at every moment before, as in the run, in this thread.
+    """
+    plan = record.plan
+    assert isinstance(plan, Plan)  # a backtest  # noqa: S101
+    replay = _Replay(record, plan, signal, when)
+    run_here(replay.run.through())
+    if replay.seen is None:
+        return None
+    return replace(replay.seen, diverged=_difference(record.records, replay.run.records, signal.id, when))
+
+
+class _Replay:
+    """A run over the candles of another, from one signal on to one moment."""
+
+    def __init__(self, record: RunRecord, plan: Plan, signal: OpenSignal | ScheduledSignal, when: int) -> None:
+        self._signal, self._when = _as_returned(record.records, signal), when
+        self._scheduled_at, self._own = signal.scheduled_at, plan.strategy
+        self._start, self._step = plan.frame.start, interval_ms(plan.frame.interval)
+        self._slot, self._asked = interval_ms(plan.strategy.manages_every), -1
+        self._minutes = record.candles.minutes
+        self.seen: Held | None = None
+        strategy = Strategy(
+            name=plan.strategy.name,
+            interval=plan.strategy.interval,
+            get_signal=self._ask,
+            ask=self._ask,
+            manage=self._manage,
+            ask_manage=self._manage,
+            manage_interval="1m",
+        )
+        frame = Frame(plan.frame.name, signal.scheduled_at, plan.frame.last)
+        self.run = BacktestRun(replace(plan, strategy=strategy, frame=frame), silent=True, window=record.candles.window)
+
+    def _ask(self, ctx: Context) -> Signal | None:
+        if ctx.when_ms == self._scheduled_at:
+            return self._signal
+        self.run.stop(now=True)  # whatever was there is over
+        return None
+
+    def _manage(self, ctx: Context, position: HeldPosition) -> Any:
+        now = ctx.when_ms
+        if now >= self._when:
+            state = self.run.state
+            if now == self._when and isinstance(state, Holding | Waiting):
+                at = int(self._minutes.timestamp.searchsorted(now)) - 1
+                self.seen = Held(position=position, state=state, close=float(self._minutes.close[max(at, 0)]))
+            self.run.stop(now=True)
+            return None
+        return self._own.ask_manage(ctx, position) if self._own.ask_manage and self._is_asked(now, position) else None
+
+    def _is_asked(self, now: int, position: HeldPosition) -> bool:
+        """Whether the run asked ``manage`` at a moment: at the first of each of its slots."""
+        opened = position.opened_at
+        known = (self._scheduled_at if opened is None else round(opened.timestamp() * 1000)) + MINUTE_MS
+        if (now - self._start) % self._step or now // self._slot <= max(self._asked, known - 1) // self._slot:
+            return False
+        self._asked = now
+        return True
+
+
+def _as_returned(records: Records, signal: OpenSignal | ScheduledSignal) -> Signal:
+    """The signal as its strategy returned it."""
+    order = next((event.signal for event in records.events if _schedules(event, signal.id)), signal)
+    target: Any = order.price_take_profit
+    if order.targets:
+        target = [(one.price, one.share) for one in order.targets]
+    return Signal(
+        position=order.position,
+        price_take_profit=target,
+        price_stop_loss=order.price_stop_loss,
+        minute_estimated_time=order.minute_estimated_time,
+        price_open=None if order.entry == "market" else order.price_open,
+        entry="stop" if order.entry == "stop" else "limit",
+        note=order.note,
+        id=order.id,
+        trailing=order.trailing,
+        breakeven=order.breakeven,
+        memo=msgspec.json.decode(order.memo) if order.memo else None,
+    )
+
+
+def _schedules(event: object, signal_id: str) -> bool:
+    return isinstance(event, Scheduled) and event.signal.id == signal_id
+
+
+def _difference(recorded: Records, replayed: Records, signal_id: str, when: int) -> str:
+    """Where the events of a signal before a moment (UTC ms) are not those of the run."""
+    one, other = (
+        [event for event in history(records) if event.signal.id == signal_id and event.when < when]
+        for records in (recorded, replayed)
+    )
+    for event, again in zip(one, other, strict=False):
+        if event != again:
+            return f"asked again, manage answers otherwise than in the run: {_where(min(event.when, again.when))}"
+    if len(one) == len(other):
+        return ""
+    longer = one if len(one) > len(other) else other
+    first = longer[min(len(one), len(other))].when
+    return f"asked again, manage answers otherwise than in the run: {_where(first)}"
+
+
+def _where(when: int) -> str:
+    return f"the position is another one since {utc_text(when)}"
+
+
+def answered(answer: object) -> tuple[tuple[Answer, ...], tuple[Reason, ...], str]:
+    """What an answer of ``manage`` holds; nothing for ``None``."""
+    return ((), (), "") if answer is None else tuple(read_answers(answer))
