@@ -15,7 +15,7 @@ TRADE_COLUMNS: Final = ("Fills", "Average entry")
 def step_rows(result: Any) -> tuple[tuple[str, ...], ...]:
     """Every fill and every moved stop in order of time; a price of a moved stop is the stop itself."""
     fills = result.fills
-    rows = [
+    rows: list[tuple[float, int, tuple[str, ...]]] = [
         (at.timestamp(), 0, (minute_text(at), signal, kind, f"{share:.6g}", price_text(price), reason, _one_line(note)))
         for at, signal, kind, share, price, reason, note in zip(
             *(fills[name] for name in ("at", "signal_id", "kind", "share", "price", "reason", "note")), strict=True

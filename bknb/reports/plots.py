@@ -175,7 +175,7 @@ def _to_end(info: EquityInfo, times: Times, values: Floats) -> tuple[Times, Floa
 def _traces(info: EquityInfo) -> list[dict[str, Any]]:
     places = _places(info.price)
     price = {"color": _PRICE, "width": 1}
-    look = {"colour": _EQUITY, "stop": _LOSS, "size": _size(len(info)), "axis": "y3"}
+    look: Any = {"colour": _EQUITY, "stop": _LOSS, "size": _size(len(info)), "axis": "y3"}
     return [
         _line("price", (info.price_time_ms, info.price), "y3", f"%{{y:.{places}f}}", line=price),
         *_price_traces(info),

@@ -74,8 +74,8 @@ def with_rejected(events: list[Any], rejected: Iterable[Rejected]) -> list[Any]:
 def event_line(event: Any) -> str:
     """One event as a line of text."""
     when = minute_text(event.when)
-    signal = None if isinstance(event, Rejected) else event.signal
-    levels = "" if signal is None else _levels(signal)
+    signal: Any = getattr(event, "signal", None)
+    levels = "" if isinstance(event, Rejected) else _levels(signal)
     match event:
         case Scheduled():
             text = f"scheduled: {signal.position} waits for {signal.price_open:.8g} ({levels})"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from ..domain.answers import Answer, read_answers
+from ..domain.answers import Answer
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..domain.lifecycle import Holding, Waiting
@@ -177,7 +177,8 @@ class _Replay:
 
 def _as_returned(records: Records, signal: OpenSignal | ScheduledSignal) -> Signal:
     """The signal as its strategy returned it."""
-    order = next((event.signal for event in records.events if _schedules(event, signal.id)), signal)
+    orders = (event.signal for event in records.events if isinstance(event, Scheduled))
+    order = next((one for one in orders if one.id == signal.id), signal)
     target: Any = order.price_take_profit
     if order.targets:
         target = [(one.price, one.share) for one in order.targets]
@@ -194,10 +195,6 @@ def _as_returned(records: Records, signal: OpenSignal | ScheduledSignal) -> Sign
         breakeven=order.breakeven,
         memo=msgspec.json.decode(order.memo) if order.memo else None,
     )
-
-
-def _schedules(event: object, signal_id: str) -> bool:
-    return isinstance(event, Scheduled) and event.signal.id == signal_id
 
 
 def _difference(recorded: Records, replayed: Records, signal_id: str, when: int) -> str:
@@ -218,8 +215,3 @@ def _difference(recorded: Records, replayed: Records, signal_id: str, when: int)
 
 def _where(when: int) -> str:
     return f"the position is another one since {utc_text(when)}"
-
-
-def answered(answer: object) -> tuple[tuple[Answer, ...], tuple[Reason, ...], str]:
-    """What an answer of ``manage`` holds; nothing for ``None``."""
-    return ((), (), "") if answer is None else tuple(read_answers(answer))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from ..domain.answers import read_answers
 from ..domain.execution import Minute
 from ..domain.fills import Fill
 from ..domain.formatting import level_text, lifetime_text, minute_text, percent_text, plain_number, utc_text
@@ -51,7 +52,7 @@ from ..errors import NotEnoughData, UsageError
 from ..market.strategy_context import Context, current
 from ..reports.managed_marks import fills_between
 from ..reports.signal_story import story
-from .held_moment import Held, Managed, answered, held_at, reasons_of
+from .held_moment import Held, Managed, held_at, reasons_of
 from .nested_loop import run_here
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ class Moment:
         """Return the outcome of an answer of ``manage`` by the rules of the run."""
         rules = self._record.rules
         assert rules is not None  # a backtest has them  # noqa: S101
-        answers, faults, text = answered(answer)
+        answers, faults, text = read_answers([] if answer is None else answer)
         given = ManageInput(answers, self.price, self.when_ms, held.close, faults, text)
         made = step(held.state, given, rules) if answer is not None else Step(held.state)
         while isinstance(made.state, AskingAdds):
