@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import bknb
 from bknb.engine.build import make_strategy
 from bknb.provenance.strategy_hash import fingerprint, unnamed_fingerprint
@@ -57,3 +59,22 @@ def test_a_card_holds_manage_and_names_what_changed_of_it(monkeypatch: Any) -> N
     found = card.verify()
     assert any(one.kind == "value" and "AFTER" in one.text for one in found.differences)
     assert not found.same_outcome
+
+
+@pytest.mark.parametrize(
+    "manage",
+    [
+        lambda position: bknb.Close() if position.minutes == 30 else None,
+        lambda position: bknb.Move(minute_estimated_time=50) if position.minutes == 30 else None,
+        lambda position: bknb.Reduce(0.5) if position.minutes == 30 else None,
+    ],
+)
+def test_luck_is_refused_where_manage_decided_an_exit(manage: Any) -> None:
+    def plain(price: float) -> Any:
+        return bknb.Signal(
+            side="long", price_stop_loss=price * 0.9, price_take_profit=price * 1.1, minute_estimated_time=60
+        )
+
+    made = make_strategy("one", plain, interval="4h", manage=manage, manage_interval="1m")
+    with pytest.raises(bknb.UsageError, match="some were declared or managed otherwise"):
+        bknb.luck(bknb.backtest("BTCUSDT", strategy=made, **RUN))

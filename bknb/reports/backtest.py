@@ -74,8 +74,8 @@ def summary_text(result: Any) -> str:
 
 
 def _has_no_account(info: BacktestInfo) -> bool:
-    """Whether every figure of the account is missing, for one reason."""
-    return info.figure("max_drawdown").text == info.figure("total_return").text
+    """Whether the account is missing, with all of its figures for one reason."""
+    return info.figure("total_return").text.startswith(MISSING)
 
 
 def _rule(info: BacktestInfo, key: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 4_000_000  # trades that are computed at a time
 _BARS: Final = 40
 _TALLEST: Final = 90.0  # px
+_OWN_ENDS: Final = ("take_profit", "stop_loss", "time_expired", "frame_end", "data_end")  # without anybody's decision
 _LEAST_FILLED: Final = 0.5  # of the random trades; with fewer, the rest is another choice of moments
 
 
@@ -209,7 +210,7 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     closed = result.run_record.records.closed
     if not closed:
         raise UsageError("there is no trade that luck could explain\nbacktest a strategy that trades")
-    if not all(trade.signal.is_plain and len(trade.fills) <= 2 for trade in closed):
+    if result.is_managed or not all(trade.signal.is_plain and trade.close_reason in _OWN_ENDS for trade in closed):
         raise UsageError(
             "luck enters positions at other moments, each with one stop, one target and a deadline; in this run some "
             "were declared or managed otherwise\ncompare result.account with buy_and_hold, or a run without them"
