@@ -306,8 +306,16 @@ class Managed(Simulator):
         return True
 
     def fewer(self, held: Held, when: int, price: float) -> bool:
-        """Parts and the rest leave at the market, "carried out in order"; whether that was the end."""
+        """Parts and the rest leave at the market, "carried out in order"; whether that was the end.
+
+        "At one open, parts are closed before anything is added; only where a part counts on adds of the market before
+        it, these fill first."
+        """
         for order in [order for order in held.waiting if order.kind == "reduce"]:
+            ahead = held.waiting[: held.waiting.index(order)]
+            for add in [add for add in ahead if add.kind == "add" and add.level is None]:
+                if order.share >= held.size - DUST and not held.leaving:
+                    self.added(held, add, when, price)
             held.waiting.remove(order)
             if self.sold(held, when, order.share, price, "strategy"):
                 return True
@@ -501,7 +509,8 @@ class Managed(Simulator):
         if not fine or implied.adds >= self.settings["max_adds"]:
             return None
         implied.adds += better
-        implied.size += add.share if better else 0  # reading: a limit counts as filled
+        # "A `Reduce` counts adds at the market before it in its list as filled, and resting ones not"
+        implied.size += add.share if better and level is None else 0
         return add.share
 
     def answered(self, answers: list[Any], when: int) -> None:
@@ -524,11 +533,32 @@ class Managed(Simulator):
         before = held.stop, held.targets, held.minutes
         if over:
             held.leaving = "strategy"  # what is reduced to nothing ends as by a `Close`
-        for answer, share in sorted(good, key=lambda pair: isinstance(pair[0], bknb.Add)):
+        if wrong and not over:
+            over = self.parts_of(held, [answer for answer, _ in good]) >= Implied(held).size - DUST
+            held.leaving = "strategy" if over else held.leaving
+        size = Implied(held).size
+        for answer, judged in sorted(good, key=lambda pair: not isinstance(pair[0], bknb.Move)):
+            share = judged
+            if isinstance(answer, bknb.Reduce):  # "an add that is left out or refused does not count"
+                share = min(answer.share * size if answer.of == "now" else answer.share, size)
+                size -= share
+            before_it = len(held.waiting)
             self.carry_out(held, answer, share, when, close)
+            if len(held.waiting) > before_it and isinstance(answer, bknb.Add) and answer.price_open is None:
+                size += share
         if any(isinstance(answer, bknb.Move) for answer, _ in good):
             # reading: one event for all moves of a list, optional where nothing that it shows is different
             self.moved(held, when, "strategy", optional=before == (held.stop, held.targets, held.minutes))
+
+    @staticmethod
+    def parts_of(held: Held, answers: list[Any]) -> float:
+        """What the parts of a list come to where nothing is added."""
+        size = Implied(held).size
+        first = size
+        for answer in answers:
+            if isinstance(answer, bknb.Reduce):
+                size -= answer.share * size if answer.of == "now" else answer.share
+        return first - size
 
     def carry_out(self, held: Held, answer: Any, share: float, when: int, close: float) -> None:
         match answer:

@@ -109,8 +109,6 @@ class Wishes:
             return None
         count = int(random.choice([1, 1, 1, 2, 3]))
         answers = [self.answer(random, price, sign) for _ in range(count)]
-        if any(isinstance(one, bknb.Reduce) for one in answers):  # what a reduce behind an add means is not said
-            answers.sort(key=lambda one: isinstance(one, bknb.Add))
         ends = [k for k, one in enumerate(answers) if isinstance(one, bknb.Close)]
         if ends:
             answers = answers[: ends[0] + 1]

@@ -33,7 +33,8 @@ class Reduce(msgspec.Struct, frozen=True):
     Parameters
     ----------
     share
-        How much, above 0: of what is held, or of the first size.
+        How much, above 0: of what is held, or of the first size. Adds at the market before it in its list count as
+        held, resting ones do not.
     of
         ``"now"``: of what is held now; ``"first"``: in units of the first size.
     note

@@ -100,11 +100,19 @@ class FillRun:
             )
         )
 
-    def reduce_orders(self, price: float, not_after: int) -> Exit | None:
-        """Fill the parts that were ordered to be closed; the exit when nothing would be left."""
-        for order in self.book.orders:
-            if order.kind != "reduce" or order.not_before > not_after:
+    def reduce_orders(self, price: float, not_after: int, *, adds: bool = True) -> Exit | None:
+        """Fill the parts that were ordered to be closed; the exit when nothing would be left.
+
+        A part that needs adds at the market that were ordered before it comes behind them, with ``adds``.
+        """
+        due = [order for order in self.book.orders if order.not_before <= not_after and order.price_open is None]
+        for order in due:
+            if order.kind != "reduce":
                 continue
+            for add in due:
+                short = order.share >= self.book.left - DUST
+                if adds and short and add.kind == "add" and add.number < order.number and add in self.book.orders:
+                    self.add(add, price, rested=False)
             self._without(order)
             if order.share >= self.book.left - DUST:
                 return Exit(order.reason, price, ambiguous=False)

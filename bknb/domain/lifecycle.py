@@ -27,7 +27,7 @@ Holding    SkippedMinutes   Holding
 Holding    Minute           Holding or Flat                                   [Reduced Added Moved] Milestone … / Closed
 Holding    Boundary         Holding                                           AddCancelled
 Holding    Managed          Holding, AskingAdds, Opening, Asking; vwap: Flat  Rejected / Moved / Reduced / Added …
-AskingAdds Verdict          Holding, AskingAdds                               RiskRefused / Added
+AskingAdds Verdict          Holding, AskingAdds; vwap: Flat                   RiskRefused / Reduced / Added …
 Holding    Planned          Holding
 Holding    DataEnd          Flat                                              Closed
 ========== ================ ================================================= ========================================

@@ -1,8 +1,9 @@
 """A minute of a managed position: orders at its open, then that open against the levels, then its range.
 
 The order is that of :mod:`bknb.domain.execution`: parts to close, adds, then the stop, then targets from the nearest
-on. Stop and target in one candle go to the stop where the model says so, for everything that is left. An add and the
-target that closes the rest in one candle: the target fills. An add and the stop: the add, then the stop.
+on; a part that counts on an add before it fills behind that add. Stop and target in one candle go to the stop where the
+model says so, for everything that is left. An add and the target that closes the rest in one candle: the target fills.
+An add and the stop: the add, then the stop.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def managed_minute(state: Holding, book: PositionBook, given: Minute, rules: Rul
     model = rules.model
     if state.leaving is not None:
         run = FillRun(state, book, given.t, given.price, rules)
-        reduced = run.reduce_orders(given.open, given.t) if model.can_fill(given) else None
+        reduced = run.reduce_orders(given.open, given.t, adds=False) if model.can_fill(given) else None
         if not model.can_fill(given, state.leaving.not_before):
             if reduced is not None:  # a part that was ordered before was all that was left
                 return run.close(reduced)

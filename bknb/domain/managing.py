@@ -1,17 +1,18 @@
 """Answers of ``manage`` carried out: judged at their moment, each against what the earlier ones imply, then ordered.
 
 Whatever is wrong with an answer is a reason of one ``Rejected`` event. Then what would open or move something is left
-out; ``Close``, ``Reduce`` and ``Cancel`` of the same list are carried out all the same.
+out; ``Close``, ``Reduce`` and ``Cancel`` of the same list are carried out all the same. Sizes are those of
+:mod:`bknb.domain.answer_sizes`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import msgspec
 
 from ..errors import InvalidTransition
+from .answer_sizes import implied_size, orders_of, size_before, sized
 from .answers import Add, Cancel, Close, Move, Reduce
 from .answers import Answer as ManageAnswer
 from .entries import answered, cancel, refusal
@@ -19,10 +20,10 @@ from .execution import Exit
 from .exit_rules import is_positive
 from .fill_run import FillRun
 from .fills import DUST
-from .levels import moved_events, sign_of, stop_in_force, stop_on_grid
+from .levels import moved_events, sign_of, stop_in_force
 from .managed_minute import without_adds
 from .moves import moved_book
-from .position_book import PositionBook, PositionOrder, new_book
+from .position_book import PositionBook, PositionOrder, UnsizedPart, new_book
 from .position_money import average_price
 from .signal import Event, Reason, Rejected, RiskRefused, Signal
 from .states import (
@@ -91,20 +92,23 @@ _STOPPED = Reason("stopped", "the run opens nothing new: it was stopped or pause
 class _Judged:
     """Answers judged so far, and what they imply.
 
-    ``size`` is what would be held once everything ordered has filled.
+    ``sizes`` are parts and adds in their order.
     """
 
     book: PositionBook
-    size: float
     closes: Close | None = None
-    reduces: list[tuple[float, str]] = field(default_factory=list)
-    adds: list[Add] = field(default_factory=list)
+    sizes: list[Reduce | Add] = field(default_factory=list)
     cancels: Cancel | None = None
     moved: PositionBook | None = None
     ends: Exit | None = None
     signal: Signal | None = None
     not_taken: int = 0
     reasons: list[Reason] = field(default_factory=list)
+
+    @property
+    def size(self) -> float:
+        """What is held once everything ordered so far at the market has filled, in units of the first size."""
+        return implied_size(size_before(self.book), self.sizes)
 
     @property
     def levels(self) -> PositionBook:
@@ -123,19 +127,20 @@ def holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
     if state.leaving is not None:
         raise InvalidTransition(f"a position that leaves is not managed\n{story(state, rules)}")
     book = state.book or new_book(state.signal, highest=state.highest, lowest=state.lowest)
-    waits = [order for order in book.orders if order.kind == "reduce"]
     left = tuple(one for one in book.planned if one.due > given.when or one.move not in given.answers)
     if left != book.planned:
         book = msgspec.structs.replace(book, planned=left)
         state = msgspec.structs.replace(state, book=book)
-    judged = _Judged(book, book.left - sum(order.share for order in waits))
+    judged = _Judged(book)
     for answer in given.answers:
         _judge(judged, answer, state, given, rules)
     reasons = [*given.faults, *judged.reasons]
     rejected = _rejected(given, reasons, rules)
     if reasons:
         judged.moved, judged.ends, judged.signal = None, None, None
-        judged.adds.clear()
+        judged.sizes = [one for one in judged.sizes if isinstance(one, Reduce)]
+        if judged.closes is None and judged.size <= DUST:  # without its adds nothing would be left
+            judged.closes = Close(judged.sizes[-1].note)
         judged.not_taken = 0
     elif judged.not_taken:
         taken = judged.levels
@@ -160,7 +165,6 @@ def _judge(judged: _Judged, answer: ManageAnswer, state: Holding, given: Managed
     match answer:
         case Close():
             judged.closes = judged.closes or answer
-            judged.size = 0.0
         case Cancel():
             judged.cancels = judged.cancels or answer
         case Signal():
@@ -212,10 +216,9 @@ def _judge_reduce(judged: _Judged, answer: Reduce) -> None:
             )
             judged.reasons.append(Reason("reduce_more", f"{text}; Close() closes all of it"))
         elif size >= judged.size - DUST:
-            judged.closes, judged.size = Close(answer.note), 0.0
+            judged.closes = Close(answer.note)
         else:
-            judged.reduces.append((size, answer.note))
-            judged.size -= size
+            judged.sizes.append(answer)
 
 
 def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rules: Rules) -> None:
@@ -233,7 +236,7 @@ def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rul
     if valid is not None and (not isinstance(valid, int) or isinstance(valid, bool) or valid <= 0):
         text = "valid of Add must be whole minutes above 0, or None"
         reasons.append(Reason("add_valid", f"{text}, got {valid!r:.60}"))
-    count = judged.book.adds + len(judged.adds)
+    count = judged.book.adds + sum(isinstance(one, Add) for one in judged.sizes)
     if count >= most:
         text = f"the position has {count} adds already, max_adds = {most}"
         reasons.append(Reason("add_limit", f"{text}; {allow('max_adds', max(2 * most, 10))}"))
@@ -251,8 +254,7 @@ def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rul
         text = f"the stop at {stop.price:g} lies before price_open {answer.price_open:g} of Add: it would never fill"
         reasons.append(Reason("add_stop", f"{text}; put it between the market and the stop"))
         return
-    judged.adds.append(answer)
-    judged.size += answer.share
+    judged.sizes.append(answer)
 
 
 def _carried_out(state: Holding, judged: _Judged, given: Managed, rules: Rules, events: tuple[Event, ...]) -> Step:
@@ -266,63 +268,30 @@ def _carried_out(state: Holding, judged: _Judged, given: Managed, rules: Rules, 
         events += moved_events(labels(rules), when, price, signal, book, best, (given.source,), tick=rules.tick)
     held = msgspec.structs.replace(state, book=book)
     if judged.cancels is not None:
-        adds = [order for order in book.orders if order.kind == "add"]
-        out = without_adds(held, book, adds, when, price, given.source, rules, note=judged.cancels.note)
+        waiting = [order for order in book.orders if order.kind == "add"]
+        out = without_adds(held, book, waiting, when, price, given.source, rules, note=judged.cancels.note)
         assert isinstance(out.state, Holding)  # noqa: S101
         assert out.state.book is not None  # noqa: S101
         held, book, events = out.state, out.state.book, events + out.events
-    orders: list[PositionOrder] = []
-    for share, note in judged.reduces:
-        orders.append(_order("reduce", book.number + len(orders), share, given, note=note))
-    waiting = [
-        _add_order(book.number + len(orders) + at, one, given, sign, rules) for at, one in enumerate(judged.adds)
-    ]
-    book = msgspec.structs.replace(
-        book, orders=(*book.orders, *orders), number=book.number + len(orders) + len(waiting)
-    )
+    parts, adds = orders_of(held, book.number, judged.sizes, given, rules)
+    book = msgspec.structs.replace(book, number=book.number + len(judged.sizes))
     held = msgspec.structs.replace(held, book=book)
     if judged.closes is not None or judged.ends is not None:
+        book = msgspec.structs.replace(book, orders=(*book.orders, *sized(book, parts, ())))
         return _leaves(held, book, judged, given, rules, events)
-    if not rules.model.fills_at_open:
-        run = FillRun(held, book, when, price, rules)
-        run.reduce_orders(price, when)
-        events += tuple(run.events)
-        held = msgspec.structs.replace(held, book=run.book)
-    if waiting and rules.risk is not None:
-        asking = AskingAdds(holding=held, adds=tuple(waiting), when=when, price=price, earlier=events)
+    if adds and rules.risk is not None:
+        asking = AskingAdds(holding=held, adds=adds, parts=parts, when=when, price=price, earlier=events)
         return Step(asking, (), (_reserve(asking),))
-    return _with_adds(held, tuple(waiting), when, price, rules, events)
+    return _ordered(held, parts, adds, when, price, rules, events)
 
 
 def _orders(judged: _Judged) -> bool:
-    return bool(judged.closes or judged.ends or judged.reduces or judged.adds or judged.cancels)
+    return bool(judged.closes or judged.ends or judged.sizes or judged.cancels)
 
 
 def _levels_differ(before: PositionBook, after: PositionBook) -> bool:
     names = ("stop", "stop_reason", "targets", "deadline", "trailing", "trails", "breakeven", "breakeven_stop")
     return any(getattr(before, name) != getattr(after, name) for name in names)
-
-
-def _order(kind: Literal["reduce", "add"], number: int, share: float, given: Managed, *, note: str) -> PositionOrder:
-    return PositionOrder(
-        kind=kind,
-        number=number,
-        share=share,
-        decided_at=given.when,
-        not_before=earliest_fill(given),
-        price=given.price,
-        reason=given.source,
-        note=note,
-    )
-
-
-def _add_order(number: int, add: Add, given: Managed, sign: int, rules: Rules) -> PositionOrder:
-    order = _order("add", number, float(add.share), given, note=add.note)
-    if add.price_open is None:
-        return order
-    rests_ms = rules.awaits_ms if add.valid is None else add.valid * 60_000
-    limit = stop_on_grid(float(add.price_open), sign, rules.tick)
-    return msgspec.structs.replace(order, price_open=limit, until=given.when + rests_ms)
 
 
 def _leaves(
@@ -342,7 +311,7 @@ def _leaves(
     if rules.model.fills_at_open:
         return Step(held, events) if asked is None else answered(held, held, asked, rules, earlier=events)
     run = FillRun(held, book, given.when, given.price, rules)
-    run.reduce_orders(given.price, given.when)
+    run.reduce_orders(given.price, given.when, adds=False)
     end = run.close(Exit(reason, given.price, ambiguous=False), note=note)
     if asked is None:
         return Step(end.state, events + end.events, end.commands)
@@ -368,23 +337,29 @@ def adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:
     if left:
         asking = msgspec.structs.replace(state, adds=left, granted=granted, earlier=earlier)
         return Step(asking, (), (_reserve(asking),))
-    return _with_adds(state.holding, granted, state.when, state.price, rules, earlier)
+    return _ordered(state.holding, state.parts, granted, state.when, state.price, rules, earlier)
 
 
-def _with_adds(
-    state: Holding, adds: tuple[PositionOrder, ...], when: int, price: float, rules: Rules, events: tuple[Event, ...]
-) -> Step:
-    """The position with adds ordered; where orders fill at the average price, those at the market fill at once."""
+def _ordered(
+    state: Holding, parts: tuple[UnsizedPart, ...], adds: tuple[PositionOrder, ...], when: int, price: float,
+    rules: Rules, events: tuple[Event, ...],
+) -> Step:  # fmt: skip
+    """The position with parts and adds ordered; where orders fill at the average price, those at the market fill."""
     book = state.book
     assert book is not None  # it is managed  # noqa: S101
-    book = msgspec.structs.replace(book, orders=(*book.orders, *adds), adds=book.adds + len(adds))
+    orders = (*book.orders, *sized(book, parts, adds), *adds)
+    book = msgspec.structs.replace(book, orders=orders, adds=book.adds + len(adds))
     held = msgspec.structs.replace(state, book=book)
     if rules.model.fills_at_open:
         return Step(held, events)
     run, sign = FillRun(held, book, when, price, rules), sign_of(state.signal.position)
+    end = run.reduce_orders(price, when)
+    if end is not None:
+        out = run.close(end)
+        return Step(out.state, events + out.events, out.commands)
     for order in adds:
-        if order.price_open is None:
+        if order.price_open is None and order in run.book.orders:
             run.add(order, price, rested=False)
-        elif sign * (price - order.price_open) <= 0:
+        elif order.price_open is not None and sign * (price - order.price_open) <= 0:
             run.add(order, order.price_open, rested=False)
     return Step(msgspec.structs.replace(held, book=run.book), events + tuple(run.events))

@@ -55,6 +55,16 @@ class PositionOrder(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class UnsizedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A part to be closed whose size depends on which adds before it in its list risk allows.
+
+    ``order.share`` is of what is held then where ``of_now``, else in units of the first size.
+    """
+
+    order: PositionOrder
+    of_now: bool
+
+
 class PlannedMove(msgspec.Struct, frozen=True, kw_only=True):
     """A move by hand that is carried out at the moment ``due`` (UTC ms), once the minute before it has closed."""
 

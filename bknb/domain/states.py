@@ -12,7 +12,7 @@ from .execution import Entry, ExecutionModel, Minute
 from .formatting import stamp_text
 from .interval import MINUTE_MS
 from .manual_inputs import Activate, Planned, Source
-from .position_book import NEVER, PositionBook, PositionOrder
+from .position_book import NEVER, PositionBook, PositionOrder, UnsizedPart
 from .signal import (
     Active,
     Closed,
@@ -128,7 +128,7 @@ class AskingAdds(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The risk profile is asked about adds to an open position, one after the other.
 
     ``adds`` are those it has not answered yet, the first is asked about, and ``granted`` those it has allowed;
-    ``earlier`` are events of the same answer that are told once all are answered.
+    ``parts`` of the same answer are ordered and its ``earlier`` events told once all are answered.
     """
 
     holding: Holding
@@ -136,6 +136,7 @@ class AskingAdds(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     when: int
     price: float
     granted: tuple[PositionOrder, ...] = ()
+    parts: tuple[UnsizedPart, ...] = ()
     earlier: tuple[Event, ...] = ()
 
 
