@@ -166,6 +166,7 @@ class Implied:
         self.size = held.size - sum(order.share for order in held.waiting if order.kind == "reduce")
         self.adds = sum(one.kind == "add" for one in (*held.waiting, *held.fills))
         self.stop, self.over = held.stop, False
+        self.resting = 0  # adds of the list itself that rest
 
 
 class Managed(Simulator):
@@ -494,7 +495,7 @@ class Managed(Simulator):
             case bknb.Signal():
                 return 0.0 if implied.over else None
             case bknb.Cancel():
-                pass
+                implied.adds, implied.resting = implied.adds - implied.resting, 0
             case _:
                 return None
         return 0.0
@@ -509,6 +510,7 @@ class Managed(Simulator):
         if not fine or implied.adds >= self.settings["max_adds"]:
             return None
         implied.adds += better
+        implied.resting += better and level is not None
         # "A `Reduce` counts adds at the market before it in its list as filled, and resting ones not"
         implied.size += add.share if better and level is None else 0
         return add.share
@@ -530,6 +532,13 @@ class Managed(Simulator):
             self.say("rejected", when)
             # "`Close`, `Reduce` and `Cancel` of the same list are always carried out"; reading: nothing else then is
             good = [pair for pair in good if isinstance(pair[0], (bknb.Close, bknb.Reduce, bknb.Cancel))]
+        # "`Cancel` takes back resting adds before it in its list, too"
+        last = max((k for k, (answer, _) in enumerate(good) if isinstance(answer, bknb.Cancel)), default=-1)
+        good = [
+            (answer, share)
+            for k, (answer, share) in enumerate(good)
+            if k > last or not isinstance(answer, bknb.Add) or answer.price_open is None
+        ]
         before = held.stop, held.targets, held.minutes
         if over:
             held.leaving = "strategy"  # what is reduced to nothing ends as by a `Close`

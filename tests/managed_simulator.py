@@ -53,8 +53,7 @@ class ManagedByBars(Managed):
             deadline = held.since + held.minutes * MINUTE
             ends = min(self.last, deadline)
             for waits in list(held.waiting):  # "or when their `valid` ends"
-                # reading: nothing is told of those whose position ends at that very moment
-                if waits.until <= when and waits.until < ends:
+                if waits.until <= min(when, deadline) and waits.until < self.last:
                     held.waiting.remove(waits)
                     told = {"signal": held.order.number, "share": waits.share}
                     self.say("add_cancelled", int(waits.until), None, "timeout", **told)

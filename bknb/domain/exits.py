@@ -179,6 +179,11 @@ def holding_boundary(state: Holding, given: Boundary, rules: Rules) -> Step:
     if not (over := frame_over(given.when, rules)) and given.when < deadline_of(state):
         assert book is not None  # nothing else is due  # noqa: S101
         return timed_out(state, book, given.when, given.price, rules)
+    before: tuple[Event, ...] = ()
+    if not over and book is not None and book_timeout(book) <= given.when:
+        out = timed_out(state, book, given.when, given.price, rules)
+        assert isinstance(out.state, Holding)  # noqa: S101
+        state, before = out.state, out.events
     reason: CloseReason = rules.model.frame_end_close if over else "time_expired"
     leaving = Leaving(reason=reason, decided_at=given.when, not_before=earliest_fill(given), price=given.price)
-    return Step(msgspec.structs.replace(state, leaving=leaving))
+    return Step(msgspec.structs.replace(state, leaving=leaving), before)

@@ -20,7 +20,7 @@ from .execution import Exit
 from .exit_rules import is_positive
 from .fill_run import FillRun
 from .fills import DUST
-from .levels import moved_events, sign_of, stop_in_force
+from .levels import moved_events, sign_of, stop_in_force, stop_on_grid
 from .managed_minute import without_adds
 from .moves import moved_book
 from .position_book import PositionBook, PositionOrder, UnsizedPart, new_book
@@ -167,6 +167,7 @@ def _judge(judged: _Judged, answer: ManageAnswer, state: Holding, given: Managed
             judged.closes = judged.closes or answer
         case Cancel():
             judged.cancels = judged.cancels or answer
+            judged.sizes = [one for one in judged.sizes if isinstance(one, Reduce) or one.price_open is None]
         case Signal():
             if not closed or judged.signal is not None:
                 reasons.append(_LONELY_SIGNAL)
@@ -250,8 +251,13 @@ def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rul
         return
     best = state.highest if sign > 0 else state.lowest
     stop = stop_in_force(judged.levels, sign, best, rules.tick)
-    if answer.price_open is not None and stop is not None and sign * (answer.price_open - stop.price) <= 0:
-        text = f"the stop at {stop.price:g} lies before price_open {answer.price_open:g} of Add: it would never fill"
+    level = None if answer.price_open is None else stop_on_grid(float(answer.price_open), sign, rules.tick)
+    if level is not None and level <= 0:
+        text = f"price_open {answer.price_open:g} of Add lies below the first tick of this market, {rules.tick:g}"
+        reasons.append(Reason("add_price", f"{text}; give a price of at least that"))
+        return
+    if level is not None and stop is not None and sign * (level - stop.price) <= 0:
+        text = f"the stop at {stop.price:g} lies before price_open {level:g} of Add: it would never fill"
         reasons.append(Reason("add_stop", f"{text}; put it between the market and the stop"))
         return
     judged.sizes.append(answer)
