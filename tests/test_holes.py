@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scenarios import MINUTE, ORIGIN
+from scenarios import MINUTE, ORIGIN, source
 from sleeping_clock import SleepingClock
 from worlds import MODELS, SEEDS, SETTINGS, signals
 
@@ -590,3 +590,23 @@ def test_random_worlds_with_sessions_over_changes_of_the_clocks(model: str, seed
     result = parity(signals(seed), exchange, first=first, last=last, model=model, late=False)
     closed = [event for event in result.events if isinstance(event, Closed)]
     assert all(SHORT_HOURS.is_open(event.signal.pending_at) for event in closed)
+
+
+@pytest.mark.parametrize(
+    ("missing", "answers"), [(1, {}), (5, {4: bknb.Reduce(0.5)}), (5, {4: bknb.Add(0.5, price_open=95.0)})]
+)
+def test_manage_is_asked_where_a_hole_begins_behind_a_fill_or_an_order(missing: int, answers: dict[int, Any]) -> None:
+    rows = [(ORIGIN + k * MINUTE, *(100.0,) * 5) for k in range(-60, 20) if k != missing]
+    asked: list[int] = []
+
+    def get_signal(when: Any) -> Any:
+        return {"position": "long"} if when.timestamp() * 1000 == ORIGIN else None
+
+    def manage(when: Any) -> Any:
+        asked.append(round((when.timestamp() * 1000 - ORIGIN) / MINUTE))
+        return answers.get(asked[-1])
+
+    strategy = bknb.add_strategy("holed", interval="1m", get_signal=get_signal, manage=manage)
+    frame = (ORIGIN, ORIGIN + 10 * MINUTE)
+    bknb.backtest("BTCUSDT", strategy=strategy, exchange=source(rows), frame=frame, allow_gaps=True)
+    assert asked == [k for k in range(1, 10) if k - 1 != missing]
