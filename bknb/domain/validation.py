@@ -139,7 +139,14 @@ def _broken_prices(signal: Signal) -> list[Reason]:
     found: list[Reason] = []
     for name in _PRICES:
         value = getattr(signal, name)
-        if value is None or isinstance(value, tuple):  # nothing, or a ladder that was read
+        if isinstance(value, tuple):  # a ladder that was read; the tick grid may have put a price on 0
+            found += [
+                Reason("positive", f"each price of a ladder must be above 0, got {price!r}")
+                for price, _ in value
+                if price <= 0
+            ]
+            continue
+        if value is None:
             continue
         if not is_number(value):
             found.append(Reason("finite", f"{name} must be a finite number, got {value!r} ({type(value).__name__})"))
