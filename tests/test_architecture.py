@@ -50,7 +50,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "live": ("stores.versions", "engine", "events", "market", "domain", "config", "errors", "log", "ports", "process"),
     "provenance": ("user_code", "stores", "engine", "market", "domain", "errors", "process"),
     "testing": ("stores", "market", "domain", "errors", "ports", "process"),
-    "sweeps": ("provenance", "engine", "events", "market", "kernels", "stores", "domain", "errors", "ports"),
+    "sweeps": ("provenance", "engine", "events", "market", "kernels", "metrics", "stores", "domain", "errors", "ports"),
     "exchanges": (
         *("history", "provenance", "engine", "market", "stores", "domain", "errors", "ports", "frontend"),
         "lazy_names",

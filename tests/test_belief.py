@@ -248,6 +248,31 @@ def test_belief_counts_a_comparison_and_a_sweep():
     assert "by luck alone the best of 7" in found.verdict
 
 
+def test_combinations_that_failed_are_no_strategies_of_the_overfitting_and_that_is_said():
+    def get_signals(candles, up=1.02):
+        if up > 1.5:
+            raise ZeroDivisionError("too far")
+        return {
+            "position": 1,
+            "price_take_profit": candles.close * up,
+            "price_stop_loss": candles.close * 0.98,
+            "minute_estimated_time": 1440,
+        }
+
+    swept = bknb.sweep(
+        get_signals,
+        params={"up": [1.02, 1.03, 1.6, 1.7]},
+        symbol="BTCUSDT",
+        exchange="demo",
+        frame=("2024-01-01", "2024-02-20"),
+        interval="1d",
+    )
+    found = bknb.belief(swept.trades(), trials=swept, resamples=100)
+    assert found.overfitting.strategies == 2
+    assert found.failed == 2
+    assert "(2 combinations that failed are left out)" in found.report()
+
+
 def test_results_without_a_trade_are_too_few():
     nothing = bknb.backtest(
         "BTCUSDT", strategy=lambda: None, interval="1d", exchange="demo", frame=("2024-01-01", "2024-01-05")

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 import bknb
-from bknb.metrics.daily_returns import of_results
+from bknb.domain.interval import DAY_MS
+from bknb.kernels import metrics, simulate
+from bknb.metrics.daily_returns import daily_returns, of_results
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +73,15 @@ def test_a_walk_knows_the_sessions_of_its_market(hours: Any) -> None:
     assert walk.account["days_a_year"] == 252
     assert walk.account["positions"] == len(walk.trades) > 0
     assert of_results([walk.folds[0].result]).shape == (6, 1)  # Tuesday morning to Tuesday morning
+
+
+def test_a_loss_of_more_than_everything_leaves_nothing_and_no_debt() -> None:
+    closed, results = [0, 1, 2, DAY_MS], [-150.0, -150.0, 40.0, 10.0]
+    ends = np.zeros((4, simulate.WIDTH))
+    ends[:, simulate.CLOSED_AT], ends[:, simulate.NET] = closed, results
+    for daily in (
+        daily_returns(closed, results, start=0, end=DAY_MS),
+        metrics.daily_plain(ends, 0, 2),
+        metrics.daily(ends, 0, 2),
+    ):
+        assert daily.tolist() == pytest.approx([-1.0, 0.1])

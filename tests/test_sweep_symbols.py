@@ -7,7 +7,8 @@ import pytest
 
 import bknb
 from bknb.reports.heatmap import heatmap_info
-from bknb.sweeps.symbol_means import mean_of_known
+from bknb.kernels.metrics import FIGURES
+from bknb.sweeps.symbol_means import mean_of_known, missing_symbols
 
 SWEEP = {"symbol": ["BTCUSDT", "ETHUSDT"], "exchange": "demo", "frame": ("2024-01-01", "2024-01-08"), "interval": "1h"}
 
@@ -56,7 +57,7 @@ def test_a_combination_that_failed_on_one_symbol_has_no_mean_and_is_ranked_last(
     (said,) = [text for text in found.warnings if "failed on ETHUSDT" in text]
     assert said.startswith("1 of 2 combinations failed on ETHUSDT (first: combination 0, ")
     assert "ZeroDivisionError: cheap" in said
-    assert not found.returns[0].any()
+    assert found.returns.columns.tolist() == [1]
     assert found.returns[1].any()
     assert said in repr(found)
     assert said in found.report()
@@ -106,6 +107,11 @@ def test_a_symbol_without_trades_counts_with_what_is_known_of_it(metric):
     assert best[metric] == pytest.approx(found.ranking[metric].iloc[0])
     assert found.mean_equity[1] == pytest.approx((found.table.loc[(1, "BTCUSDT"), "equity_final"] + 1) / 2)
     assert not any(f"has no {metric}" in text for text in found.warnings)
+    assert heatmap_info(found).values.tolist() == [found.means(metric).tolist()]
+    assert found.means(metric)[found.ranking.index].tolist() == found.ranking[metric].tolist()
+    assert found.means("rejected").tolist() == [0.0, 0.0]
+    with pytest.raises(bknb.UnknownName, match="no figure is called 'sharp'"):
+        found.means("sharp")
 
 
 def test_a_combination_without_any_trade_is_not_ranked():
@@ -169,3 +175,43 @@ def test_an_empty_part_of_the_map_is_explained_in_good_english():
     params = {"only": [0, 1], "up": [1.02, 1.03]}
     found = bknb.sweep(get_signals, params=params, metric="avg_pnl", **SWEEP | {"symbol": "ETHUSDT"})
     assert "Empty: no combination there has an avg_pnl (no trade)." in found.report()
+
+
+def test_what_failed_leaves_an_empty_part_of_the_map_and_no_column_of_returns():
+    def get_signals(candles, up=1.02, down=0.98):
+        if up == 1.03:
+            raise ZeroDivisionError("dear")
+        return everywhere(candles, up) | {"price_stop_loss": candles.close * down}
+
+    params = {"up": [1.02, 1.025, 1.03], "down": [0.98, 0.97]}
+    found = bknb.sweep(get_signals, params=params, metric="total_pnl", **SWEEP | {"symbol": "BTCUSDT"})
+    assert "Empty: every combination there failed; see result.errors." in found.report()
+    assert found.returns.columns.tolist() == found.means("total_pnl").dropna().index.tolist() == [0, 1, 2, 3]
+    found = bknb.sweep(get_signals, params=params, metric="calmar_ratio", **SWEEP | {"symbol": "BTCUSDT"})
+    assert "no combination there has a calmar_ratio (" in found.report()
+    assert "), or it failed; see result.errors." in found.report()
+
+
+def figures_of(**known):
+    return [known.get(name, np.nan) for name in FIGURES]
+
+
+def test_the_reason_of_a_missing_symbol_is_that_of_its_figures_and_failures_are_not_counted():
+    won = figures_of(n=30, win_count=30, loss_count=0)
+    few = figures_of(n=3, win_count=2, loss_count=1)
+    good = figures_of(n=30, win_count=20, loss_count=10, sharpe_ratio=1.0, profit_factor=1.5)
+    figures = {0: [good, won], 1: [good, won], 2: [good, figures_of()]}
+    errors = {(number, at): "" for number in figures for at in (0, 1)} | {(2, 1): "ValueError: no"}
+    rows = {number: np.array(rows) for number, rows in figures.items()}
+    assert missing_symbols(["A", "B"], "profit_factor", rows, errors)[1].startswith(
+        "B has no profit_factor with 2 of 2 combinations (no loss): "
+    )
+    rows[1] = np.array([good, few])
+    assert missing_symbols(["A", "B"], "sharpe_ratio", rows, errors)[1].startswith(
+        "B has no sharpe_ratio with 2 of 2 combinations (std_dev at most 1e-9; fewer than 10 trades): "
+    )
+
+
+def test_a_figure_that_is_missing_for_another_reason_than_few_trades_says_that_one():
+    found = bknb.sweep(everywhere, params={"up": [1.02]}, metric="calmar_ratio", **SWEEP)
+    assert "n/a: no expected_yearly_returns: span under 14 days" in repr(found)

@@ -181,12 +181,12 @@ def _score(ends: Any, gates: Any) -> Any:
 
 
 def _by_day(ends: Any, first_day: int, days: int) -> Any:
-    """``daily``, for both the compiled and the plain way."""
+    """``daily``, for both the compiled and the plain way; what a trade leaves is ``metrics.compounding.growth``."""
     out = np.zeros(days)
     for i in range(len(ends)):
         if ends[i, REASON] < FIRST_CANCEL:
             day = min(max(int(ends[i, CLOSED_AT] // DAY) - first_day, 0), days - 1)
-            out[day] = (1 + out[day]) * (1 + ends[i, NET] / 100) - 1
+            out[day] = (1 + out[day]) * max(1 + ends[i, NET] / 100, 0.0) - 1
     return out
 
 
@@ -222,6 +222,8 @@ def score_plain(ends: NDArray[np.float64], gates: Any) -> NDArray[np.float64]:
 
 def daily(ends: NDArray[np.float64], first_day: int, days: int) -> NDArray[np.float64]:
     """Net return of each calendar day (UTC) as a fraction: what the trades that closed that day made, compounded.
+
+    -1 where everything was lost.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..domain.interval import DAY_MS
+from .compounding import growth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def daily_returns(
     closed_at: Iterable[int], pnl_percentage: Iterable[float], *, start: int, end: int
 ) -> NDArray[np.float64]:
-    """Compounded net return of each UTC day, as a fraction; 0 where nothing closed.
+    """Compounded net return of each UTC day, as a fraction; 0 where nothing closed, -1 where everything was lost.
 
     Parameters
     ----------
@@ -35,8 +36,8 @@ def daily_returns(
     first = start // DAY_MS
     days = np.ones(max(end // DAY_MS - first + 1, 1))
     at = np.asarray(list(closed_at), dtype=np.int64) // DAY_MS - first
-    growth = 1 + np.asarray(list(pnl_percentage), dtype=np.float64) / 100
-    np.multiply.at(days, np.clip(at, 0, len(days) - 1), growth)
+    kept = growth(np.asarray(list(pnl_percentage), dtype=np.float64))
+    np.multiply.at(days, np.clip(at, 0, len(days) - 1), kept)
     return days - 1
 
 
@@ -79,6 +80,6 @@ def on_open_days(daily: NDArray[np.float64], first: int, open_days: Iterable[int
     rows = rows[(rows >= 0) & (rows < len(daily))]
     if not len(rows):
         return daily[:0]
-    growth = np.ones((len(rows), daily.shape[1]))
-    np.multiply.at(growth, np.minimum(np.searchsorted(rows, np.arange(len(daily))), len(rows) - 1), 1 + daily)
-    return growth - 1
+    kept = np.ones((len(rows), daily.shape[1]))
+    np.multiply.at(kept, np.minimum(np.searchsorted(rows, np.arange(len(daily))), len(rows) - 1), 1 + daily)
+    return kept - 1

@@ -75,6 +75,20 @@ _TESTS: Final[dict[str, tuple[Any, ...]]] = {
 """When a reason holds, and the figures that say so."""
 
 
+def why_missing_in_row(key: str, row: Mapping[str, float]) -> str:
+    """Why a figure is NaN in a row of a table of figures, such as that of a sweep.
+
+    Examples
+    --------
+    >>> why_missing_in_row("profit_factor", {"n": 30.0, "win_count": 30.0, "loss_count": 0.0})
+    'no loss'
+    """
+    figures: dict[str, Any] = {name: None if value != value else value for name, value in row.items()}
+    if figures.get("equity_final") is not None:
+        figures["blown"] = figures["equity_final"] <= 0
+    return why_missing(key, figures)
+
+
 def why_missing_pooled(key: str, figures: Mapping[str, Any]) -> str:
     """Why a figure of pooled trades is not available.
 

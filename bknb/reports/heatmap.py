@@ -29,7 +29,8 @@ class HeatmapInfo:
     x_values, y_values : list
         Their values, in order.
     values : ndarray of float64, shape (len(y_values), len(x_values))
-        The best value over all other parameters; NaN where there is none.
+        The best value over all other parameters; NaN where there is none. With several symbols a value is the mean
+        that the ranking has.
     value : str
         Name of the figure.
     """
@@ -56,9 +57,7 @@ def heatmap_info(result: Any, x: str | None = None, y: str | None = None, *, val
     for name in (x, y):
         if name is not None and name not in names:
             raise UnknownName("parameter", str(name), known=names)
-    figures = [str(name) for name in table.columns if name not in (*columns_of.values(), "error")]
-    if value not in figures:
-        raise UnknownName("figure", str(value), known=figures)
+    means = result.means(value)
     varied = [name for name in names if table[columns_of[name]].map(repr).nunique() > 1] or names
     if not varied:
         raise UsageError("the sweep varied no parameter; there is nothing to draw")
@@ -68,11 +67,10 @@ def heatmap_info(result: Any, x: str | None = None, y: str | None = None, *, val
     columns = {repr(one): at for at, one in enumerate(x_values)}
     lines = {repr(one): at for at, one in enumerate(y_values)}
     grid = np.full((len(y_values), len(x_values)), np.nan)
-    mean = table[value].groupby(level=0).mean().mask(table["error"].ne("").groupby(level=0).any())
     firsts = table.groupby(level=0)[list(columns_of.values())].first()
     better = np.fmin if lower_is_better(value) else np.fmax
     ys = firsts[columns_of[y]] if y else [""] * len(firsts)
-    for at_x, at_y, one in zip(firsts[columns_of[x]], ys, mean, strict=True):
+    for at_x, at_y, one in zip(firsts[columns_of[x]], ys, means, strict=True):
         where = lines[repr(at_y)], columns[repr(at_x)]
         grid[where] = better(grid[where], one)
     rest = [name for name in varied if name not in (x, y)]

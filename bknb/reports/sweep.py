@@ -10,7 +10,7 @@ import numpy as np
 
 from ..domain.formatting import NOT_AVAILABLE, with_article
 from ..metrics.definitions import DEFINITIONS
-from ..metrics.missing import why_missing
+from ..metrics.missing import why_missing_in_row
 from ..metrics.reasons import NO_TRADE
 from .heatmap import HeatmapInfo, heatmap_info
 from .markup import Html, cell, element, elements, figures
@@ -54,7 +54,7 @@ _RETURN: Final = "total_return"
 
 def _lines(result: Any) -> tuple[list[str], list[list[str]]]:
     """The best combinations; what the trades came to is compounded, as on an account."""
-    ranking, trades = result.ranking.head(SHOWN), result.table["n"]
+    ranking, table = result.ranking.head(SHOWN), result.table
     returns = (result.mean_equity.reindex(ranking.index) - 1) * 100
     if result.metric == "total_pnl":
         ranking.insert(ranking.columns.get_loc("total_pnl") + 1, _RETURN, returns)
@@ -63,7 +63,7 @@ def _lines(result: Any) -> tuple[list[str], list[list[str]]]:
         [
             str(number),
             *(
-                _figure(name, percent if name == _RETURN else value, trades.loc[number])
+                _figure(name, percent if name == _RETURN else value, table.loc[[number]])
                 for name, value in zip(shown, row, strict=True)
             ),
         ]
@@ -72,17 +72,18 @@ def _lines(result: Any) -> tuple[list[str], list[list[str]]]:
     return ["combination", *(f"{name}, %" if name == _RETURN else name for name in shown)], rows
 
 
-def _figure(name: str, value: object, trades: Any) -> str:
+def _figure(name: str, value: object, rows: Any) -> str:
     """A cell of the best combinations; where a figure is not available, with the reason: of each symbol its own."""
     if not isinstance(value, float) or math.isfinite(value):
         return _text(value)
-    counts = dict(trades.items() if hasattr(trades, "items") else [("", trades)])
-    failed = [symbol for symbol, count in counts.items() if math.isnan(count)]
+    symbols = list(map(str, rows.index.get_level_values(-1)))
+    failed = [symbol for symbol, error in zip(symbols, rows["error"], strict=True) if error]
     whys: dict[str, list[str]] = {"it failed": failed} if failed else {}
-    for symbol, count in () if failed else counts.items():
-        why = why_missing(name, {"n": int(count)}) if name in DEFINITIONS else NO_TRADE
-        whys.setdefault(why, []).append(str(symbol))
-    if len(whys) == 1 and len(counts) == len(next(iter(whys.values()))):
+    figures_known = [column for column in rows.columns if column in DEFINITIONS]
+    for symbol, row in () if failed else zip(symbols, rows[figures_known].to_dict("records"), strict=True):
+        why = why_missing_in_row(name, row) if name in DEFINITIONS else NO_TRADE
+        whys.setdefault(why, []).append(symbol)
+    if len(whys) == 1 and len(symbols) == len(next(iter(whys.values()))):
         return f"{NOT_AVAILABLE}: {next(iter(whys))}"
     reasons = [f"{why} ({', '.join(symbols)})" for why, symbols in whys.items()]
     return f"{NOT_AVAILABLE}: {', '.join(reasons)}"
@@ -93,8 +94,18 @@ def _empty(result: Any) -> str:
     info = _map(result)
     if info is None or np.isfinite(info.values).all():
         return ""
-    why = DEFINITIONS[info.value].null_when if info.value in DEFINITIONS else ""
-    return f"Empty: no combination there has {with_article(info.value)}" + (f" ({why})." if why else ".")
+    failed = result.table["error"].ne("").groupby(level=0).any()
+    without = result.means(info.value).isna()
+    whys = []
+    if (without & ~failed).any():
+        why = DEFINITIONS[info.value].null_when if info.value in DEFINITIONS else ""
+        whys.append(f"no combination there has {with_article(info.value)}" + (f" ({why})" if why else ""))
+    if failed.any():
+        whys.append("it failed; see result.errors" if whys else "every combination there failed; see result.errors")
+    tried = result.table[[result.param_columns[name] for name in (info.x, info.y)]].map(repr).drop_duplicates()
+    if len(tried) < info.values.size:
+        whys.append("none was tried there")
+    return f"Empty: {', or '.join(whys)}."
 
 
 def _refusals(result: Any) -> list[tuple[str, str]]:

@@ -41,7 +41,9 @@ class Belief:
     intervals : Intervals
         Bootstrap intervals of the main figures.
     overfitting : Overfitting or None
-        Of the search, where its daily returns are known.
+        Of the search, where its daily returns are known; combinations of a sweep that failed are left out.
+    failed : int
+        How many combinations of the sweep failed.
     counted : int
         Strategies that the ledger of tries holds on these candles by now; 0 where there is none.
     unknown : str
@@ -56,6 +58,7 @@ class Belief:
     deflated: DeflatedSharpe
     intervals: Intervals
     overfitting: Overfitting | None
+    failed: int = 0
     counted: int = 0
     unknown: str = ""
     left_out: int = 0
@@ -100,7 +103,8 @@ class Belief:
             ("Chance that luck alone looks this good", own.too_few or share_text(own.p_value)),
         ]
         if self.overfitting is not None:
-            pairs.append(("Probability of backtest overfitting", share_text(self.overfitting.probability)))
+            left_out = f" ({self.failed:,} combinations that failed are left out)" if self.failed else ""
+            pairs.append(("Probability of backtest overfitting", share_text(self.overfitting.probability) + left_out))
         return pairs
 
     def _known(self, text: str) -> str:
@@ -204,7 +208,7 @@ def belief(
     values, name, left_out = _results(result)
     tries = _attribute(result, "tries")
     counted = 0 if tries is None else tries.now()
-    tried, count, returns = _search(1 if trials is None else trials)
+    tried, count, returns, failed = _search(1 if trials is None else trials)
     if counted > (_number(tried) if count is None else count):
         count = float(counted)
     return Belief(
@@ -212,6 +216,7 @@ def belief(
         deflated=deflated_sharpe_ratio(values, trials=tried, count=count),
         intervals=bootstrap(values, seed=seed, level=level, resamples=resamples, block=block),
         overfitting=_of_search(returns),
+        failed=failed,
         counted=counted,
         unknown="" if tries is None else tries.unknown,
         left_out=left_out,
@@ -250,17 +255,18 @@ def _results(result: Any) -> tuple[NDArray[np.float64], str, int]:
     return finite, f"{strategy} on {symbol}" if named else "these results", len(values) - len(finite)
 
 
-def _search(trials: Any) -> tuple[Any, float | None, Any]:
-    """Sharpe ratios of the trials, how many trials they stand for, and daily returns."""
+def _search(trials: Any) -> tuple[Any, float | None, Any, int]:
+    """Sharpe ratios of the trials, how many trials they stand for, daily returns, and how many failed."""
     ratios = _attribute(trials, "trial_sharpes")
     if ratios is not None:  # a sweep
         count = float(max(trials.trials, 1))
-        return (np.asarray(ratios) if len(ratios) > 1 else count), count, getattr(trials, "returns", None)
+        returns = trials.returns
+        return (np.asarray(ratios) if len(ratios) > 1 else count), count, returns, len(trials) - returns.shape[1]
     entries = _attribute(trials, "entries")
     if entries is not None:  # a comparison
         from ..metrics.daily_returns import of_results
 
-        return float(max(len(entries), 1)), None, of_results(trials.results.values())
+        return float(max(len(entries), 1)), None, of_results(trials.results.values()), 0
     if isinstance(trials, Real) and isfinite(trials) and not float(trials).is_integer():
         raise UsageError(f"trials must be a whole number, or the Sharpe ratios of all trials, got {trials!r}")
     if not isinstance(trials, str) and (isinstance(trials, (Sequence, np.ndarray)) or hasattr(trials, "to_numpy")):
@@ -272,7 +278,7 @@ def _search(trials: Any) -> tuple[Any, float | None, Any]:
                 f"trials must be a number from 1 on, or the Sharpe ratio of every trial, each a number; got {came}\n"
                 "where some are unknown pass how many there were"
             )
-    return trials, None, None
+    return trials, None, None, 0
 
 
 def _of_search(returns: Any) -> Overfitting | None:

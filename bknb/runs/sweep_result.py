@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ import numpy as np
 from ..domain.formatting import with_article
 from ..domain.interval import DAY_MS
 from ..engine.build import with_params
-from ..errors import UsageError
+from ..errors import UnknownName, UsageError
 from ..kernels import simulate as kernel
 from ..kernels.metrics import FIGURES
 from ..market.sessions import sessions_of
@@ -151,12 +152,12 @@ class SweepResult:
             },
             index=pd.Index(self._complete, name="combination", dtype="int64"),
         )
-        frame[self.metric] = self._means(self.metric)
+        frame[self.metric] = self.means(self.metric)
         if len(self.symbols) > 1:
             frame["symbols"] = (~np.isnan(values)).sum(axis=1)
         for name in ("n", "total_pnl", "max_drawdown"):
             if name != self.metric:
-                frame[name] = self._means(name)
+                frame[name] = self.means(name)
         return frame.sort_values(self.metric, ascending=lower_is_better(self.metric), kind="stable", na_position="last")
 
     def _values(self, figure: str) -> NDArray[np.float64]:
@@ -165,10 +166,44 @@ class SweepResult:
         values = [self._run.figures(number)[:, at] for number in self._complete]
         return np.array(values, dtype=np.float64).reshape(-1, len(self.symbols))
 
-    def _means(self, figure: str) -> NDArray[np.float64]:
-        """Return the mean of a figure over the symbols of each complete combination, shape (combinations,)."""
-        at = FIGURES.index(figure)
-        return np.array([self._run.means(number)[at] for number in self._complete], dtype=np.float64)
+    def means(self, figure: str) -> pd.Series:
+        """Return the mean of a figure of ``table`` over the symbols of each combination: what ``ranking`` ranks by.
+
+        With one symbol it is the figure itself. It is the mean over the symbols that have the figure; one without
+        trades counts as in ``ranking``. NaN where no symbol has the figure, and for a combination that failed on one.
+
+        Raises
+        ------
+        UnknownName
+            For a figure that ``table`` does not have.
+
+        Examples
+        --------
+        >>> import bknb
+        >>> def get_signals(candles, up=1.02):
+        ...     return {"position": 1, "price_take_profit": candles.close * up, "price_stop_loss": candles.close * 0.98,
+        ...             "minute_estimated_time": 240}
+        >>> found = bknb.sweep(get_signals, params={"up": [1.02, 1.03]}, symbol="BTCUSDT", exchange="demo",
+        ...                    frame=("2024-01-01", "2024-01-03"), interval="1h")
+        >>> found.means("n").tolist() == found.table["n"].tolist()
+        True
+        """
+        import pandas as pd
+
+        if figure not in (*FIGURES, "rejected"):
+            raise UnknownName("figure", str(figure), known=[*FIGURES, "rejected"])
+        if figure == "rejected":
+            means = [self._mean_rejected(number) for number in self._complete]
+        else:
+            means = [float(self._run.means(number)[FIGURES.index(figure)]) for number in self._complete]
+        index = pd.Index(self._complete, name="combination", dtype="int64")
+        return pd.Series(means, index=index, name=figure, dtype="float64")
+
+    def _mean_rejected(self, number: int) -> float:
+        """Return how many answers of a combination were rejected, the mean over its symbols; NaN where it failed."""
+        if self._run.failed(number):
+            return math.nan
+        return float(np.mean([self._run.outcomes[number, symbol].rejected for symbol in range(len(self.symbols))]))
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -186,34 +221,31 @@ class SweepResult:
 
         One whose symbols all have no trade is NaN, and one that failed on a symbol.
         """
-        import pandas as pd
-
-        index = pd.Index(self._complete, name="combination", dtype="int64")
-        return pd.Series(self._means("equity_final"), index=index, name="equity_final")
+        return self.means("equity_final")
 
     @cached_property
     def returns(self) -> pd.DataFrame:
         """Net daily returns, days x combinations: of the trades that closed on each day (UTC), as a fraction.
 
         Every calendar day of the frame is a row, 0.0 when nothing closed; for markets with sessions every one in which
-        a candle closed. With several symbols their mean; 0.0 for a combination that failed on one. This is the matrix
-        that the probability of backtest overfitting is computed from.
+        a candle closed. With several symbols their mean. Combinations that failed, if only on one symbol, are left out.
+        This is the matrix that the probability of backtest overfitting is computed from.
         """
         import pandas as pd
 
         first, days = frame_days(self._run.plan.plans[0])
-        count, days_held = len(self._complete), np.arange(first, first + days)
-        matrix = np.zeros((days, count))
+        numbers = [number for number in self._complete if not self._run.failed(number)]
+        days_held = np.arange(first, first + days)
+        matrix = np.zeros((days, len(numbers)))
         for symbol in range(len(self.symbols)):
-            columns = [self._run.outcomes[number, symbol].daily for number in self._complete]
-            matrix += np.array(columns).reshape(count, days).T
+            columns = [self._run.outcomes[number, symbol].daily for number in numbers]
+            matrix += np.array(columns).reshape(len(numbers), days).T
         matrix /= max(len(self.symbols), 1)
-        matrix[:, [bool(self._run.failed(number)) for number in self._complete]] = 0.0
         if sessions_of(self._run.plan.plans[0].exchange.source) is not None:
             opened = np.unique(np.concatenate([market.times // DAY_MS for market in self._run.markets]))
             matrix, days_held = on_open_days(matrix, first, opened), days_held[np.isin(days_held, opened)]
         index = pd.to_datetime(days_held, unit="D", utc=True).rename("day")
-        return pd.DataFrame(matrix, index=index, columns=pd.Index(self._complete, name="combination", dtype="int64"))
+        return pd.DataFrame(matrix, index=index, columns=pd.Index(numbers, name="combination", dtype="int64"))
 
     def refusals(self, combination: int | None = None) -> list[tuple[str, str, int]]:
         """Return what was rejected of one combination (default: the best), on all symbols.

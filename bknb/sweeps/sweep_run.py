@@ -285,9 +285,9 @@ class SweepRun:
     def _warn_of_missing(self) -> None:
         """Warn of symbols on which combinations failed, and of those that are missing in means."""
         complete, symbols = self.complete(), self.plan.symbols
-        values = {number: self.figures(number)[:, FIGURES.index(self.plan.metric)] for number in complete}
+        figures = {number: self.figures(number) for number in complete}
         errors = {(number, at): self.outcomes[number, at].error for number in complete for at in range(len(symbols))}
-        for text in missing_symbols(symbols, self.plan.metric, values, errors):
+        for text in missing_symbols(symbols, self.plan.metric, figures, errors):
             self._warn(text)
 
     # --- the ledger -------------------------------------------------------------------------------------------------

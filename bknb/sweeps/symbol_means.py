@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..kernels.metrics import FIGURES
+from ..metrics.missing import why_missing_in_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +62,7 @@ def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def missing_symbols(
     symbols: Sequence[str],
     metric: str,
-    values: Mapping[int, NDArray[np.float64]],
+    figures: Mapping[int, NDArray[np.float64]],
     errors: Mapping[tuple[int, int], str],
 ) -> list[str]:
     """Warnings of symbols on which combinations failed, and of those that are missing in means; none for one symbol.
@@ -70,32 +71,33 @@ def missing_symbols(
     ----------
     symbols : sequence of str
     metric : str
-    values : mapping of int to ndarray of float64, shape (symbols,)
-        The metric of each combination on each symbol; NaN where not available.
+    figures : mapping of int to ndarray of float64, shape (symbols, len(FIGURES))
+        The figures of each combination on each symbol; NaN where not available.
     errors : mapping of (int, int) to str
         Why a combination failed on the symbol of that place; empty where it did not.
 
     Examples
     --------
     >>> failed = {(0, 0): "", (0, 1): "ValueError: no"}
-    >>> missing_symbols(["A", "B"], "n", {0: np.array([1.0, np.nan])}, failed)[0].partition(":")[0]
+    >>> missing_symbols(["A", "B"], "n", {0: np.full((2, len(FIGURES)), np.nan)}, failed)[0].partition(":")[0]
     '1 of 1 combinations failed on B (first'
     """
     if len(symbols) < 2:
         return []
-    found, total = [], len(values)
-    failed = {number for (number, _), error in errors.items() if error}
+    found, total, column = [], len(figures), FIGURES.index(metric)
+    whole = {number: rows for number, rows in figures.items() if not any(errors[number, at] for at in range(len(rows)))}
     for at, symbol in enumerate(symbols):
-        broken = [number for number in values if errors[number, at]]
+        broken = [number for number in figures if errors[number, at]]
         if broken:
             found.append(
                 f"{len(broken):,} of {total:,} combinations failed on {symbol} (first: combination {broken[0]}, "
                 f"{errors[broken[0], at]}): they have no mean and are ranked last; see result.errors"
             )
-        missing = sum(bool(np.isnan(row[at])) for number, row in values.items() if number not in failed)
+        missing = [rows[at] for rows in whole.values() if np.isnan(rows[at, column])]
         if missing:
+            whys = dict.fromkeys(why_missing_in_row(metric, dict(zip(FIGURES, row, strict=True))) for row in missing)
             found.append(
-                f"{symbol} has no {metric} with {missing:,} of {total:,} combinations (too few trades): their means "
-                "are over the other symbols; see the column symbols"
+                f"{symbol} has no {metric} with {len(missing):,} of {len(whole):,} combinations ({'; '.join(whys)}): "
+                "their means are over the other symbols; see the column symbols"
             )
     return found
