@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import bknb
-from bknb.reports.heatmap import heatmap_info
 from bknb.kernels.metrics import FIGURES
+from bknb.reports.heatmap import heatmap_info
 from bknb.sweeps.symbol_means import mean_of_known, missing_symbols
 
 SWEEP = {"symbol": ["BTCUSDT", "ETHUSDT"], "exchange": "demo", "frame": ("2024-01-01", "2024-01-08"), "interval": "1h"}
