@@ -92,6 +92,28 @@ def test_rows_are_said_to_be_compared_at_as_many_moments_as_they_came():
     assert said in some.report()
     assert any(f"of {some.rows_chosen} moments: it raised over other candles" in text for text in some.cannot_see)
     assert check(lambda ctx: None).rows_chosen == 0
+    assert not any("manage" in text for text in every.cannot_see)
+
+
+def raises_when_cut(candles):
+    if 500 < len(candles) < 668:  # neither the whole nor what is seen at a moment
+        raise ZeroDivisionError("cut")
+    return by_the_last_change(candles)
+
+
+def test_a_check_that_could_compare_no_row_is_not_ok():
+    report = check(raises_when_cut, moments=6)
+    assert report.findings == ()
+    assert (report.rows_compared, report.signals > 0, report.ok) == (0, True, False)
+    assert "NOT OK  it raised over other candles at all 6 moments, so no row could be compared" in repr(report)
+
+
+def test_a_frame_too_short_to_cut_its_rows_is_said():
+    strategy = bknb.add_strategy("short", interval="1h", get_signals=by_the_last_change, lookback=5)
+    day = ("2024-01-01", "2024-01-01 20:00")
+    report = bknb.check_lookahead(strategy, "BTCUSDT", exchange="demo", frame=day, moments=5)
+    assert report.rows_chosen == 0
+    assert "its rows over fewer candles: there are 25, at least 30 are needed; try a longer frame" in report.cannot_see
 
 
 # -- leaks: get_signals --------------------------------------------------------------------------------------------

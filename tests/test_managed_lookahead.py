@@ -51,6 +51,18 @@ def test_a_look_into_the_future_in_manage_is_found() -> None:
     assert not report.ok
 
 
+def test_a_strategy_of_rows_is_asked_about_its_positions_too() -> None:
+    def get_signals(candles: Any) -> Any:
+        levels = {"price_take_profit": candles.close * 1.2, "price_stop_loss": candles.close * 0.97}
+        return {"position": 1, "minute_estimated_time": 600} | levels
+
+    strategy = make_strategy("rows", get_signals=get_signals, interval="4h", lookback=5, manage=peeking)
+    report = bknb.check_lookahead(strategy, exchange=DATA, frame=("2024-01-01", "2024-01-04"), moments=4)
+    assert report.managed == 4
+    assert [finding.kind for finding in report.findings] == ["future"]
+    assert report.findings[0].what.startswith("manage: candles of BTCUSDT fetched")
+
+
 def test_chance_in_manage_is_found() -> None:
     report = checked(lambda: bknb.Close() if random.random() < 0.5 else None)  # noqa: S311
     assert [(finding.kind, finding.what[:8]) for finding in report.findings] == [("chance", "manage: ")]

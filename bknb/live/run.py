@@ -237,9 +237,10 @@ class LiveRun:
             self.records.warn(f"new entries were asked for again from {utc_text(self.last)} on")
 
     def stop(self, *, now: bool = False) -> None:
-        """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk.
+        """Open nothing new, and end when nothing is open any more; ``now`` ends at once.
 
-        A position of which no minute comes for ``patience_minutes`` stays on disk as well; that is told.
+        What is open then stays in the state on disk. So it does where no minute comes for ``patience_minutes``: the run
+        ends, and a warning says so.
         """
         self._leave = self._leave or now  # first: a minute that passes meanwhile must not take back what waits
         self._stopped_at = self.plan.clock.now() if self._stopped_at is None else self._stopped_at

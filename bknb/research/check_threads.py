@@ -64,8 +64,9 @@ class Check:
             late = late + 1 if _current is not None and _current.over else 0
             if late > _LATE:
                 raise UsageError(
-                    "only one look-ahead check runs at a time, and one that was interrupted still waits for an answer "
-                    "of its strategy\nwait, or restart Python: until that answer, its variables hold other data"
+                    "look-ahead checks run one at a time, and one that was interrupted still waits for an answer of "
+                    "its strategy, whose variables hold changed data until then\n"
+                    "wait for the answer and check again, or restart Python"
                 )
         before: list[tuple[Any, str, Any]] = []
         try:

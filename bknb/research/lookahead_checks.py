@@ -151,8 +151,15 @@ class LookaheadReport:
 
     @property
     def ok(self) -> bool:
-        """Whether signals were looked at, and nothing was found in them: no proof that there is nothing."""
-        return not self.findings and self.signals > 0
+        """Whether signals were looked at, and nothing was found in them: no proof that there is nothing.
+
+        False where none of the rows that were chosen could be compared.
+        """
+        return not self.findings and self.signals > 0 and not self._no_row_compared
+
+    @property
+    def _no_row_compared(self) -> bool:
+        return self.rows_chosen > 0 and self.rows_compared == 0
 
     @property
     def suspected(self) -> bool:
@@ -176,6 +183,11 @@ class LookaheadReport:
         if not self.signals:
             return "it gave no signal at these moments, so there was nothing to compare; " + (
                 "mend what it raises" if self.raised else "try a longer frame"
+            )
+        if self._no_row_compared:
+            return (
+                f"it raised over other candles at all {self.rows_chosen} moments, so no row could be compared; let "
+                "get_signals return rows for fewer candles than the frame has, or check it on another frame"
             )
         where = [self._seen, *self.looked_at]
         return f"nothing found in {'; '.join(where)}"

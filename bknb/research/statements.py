@@ -197,10 +197,11 @@ def _statement(node: ast.stmt, file: str, space: dict[str, Any]) -> Statement:
 def writes(statement: Statement, space: dict[str, Any]) -> bool:
     """Whether a statement may write when it is run.
 
-    It calls, directly or in the user's functions, something with a name that tells; or it holds SQL that writes; or
-    what it names leads to an open file or a database, be it for reading: only a connection that the statement names
-    itself can be replaced by a copy.
+    It may where it calls a function whose name says that it writes, such as ``to_csv``, itself or in functions of the
+    user; where it holds SQL that writes; and where a variable that it names holds an open file or a database, also one
+    opened for reading. A connection to SQLite that the statement names itself is replaced by one that can only read.
     """
+    judged: dict[int, Any] = {}  # by id: what was reached through an earlier name
     for each in _run_at_once(statement.node):
         if isinstance(each, ast.Call):
             name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
@@ -210,7 +211,7 @@ def writes(statement: Statement, space: dict[str, Any]) -> bool:
         elif isinstance(each, ast.Constant):
             if _is_writing_sql(each.value):
                 return True
-        elif isinstance(each, (ast.Name, ast.Attribute)) and _leads_to_writing(each, space):
+        elif isinstance(each, (ast.Name, ast.Attribute)) and _leads_to_writing(each, space, judged):
             return True
     return False
 
@@ -226,12 +227,15 @@ def _run_at_once(node: ast.AST) -> Iterator[ast.AST]:
         yield from _run_at_once(each)
 
 
-def _leads_to_writing(node: ast.Name | ast.Attribute, space: dict[str, Any]) -> bool:
+def _leads_to_writing(node: ast.Name | ast.Attribute, space: dict[str, Any], judged: dict[int, Any]) -> bool:
     value = _named(node, space)
     if not isinstance(node.ctx, ast.Load):
         return False
     if isinstance(node, ast.Name) and could_be_written_to(value):
         return False  # it is replaced by what can only be read, or the statement is refused
+    if id(value) in judged:
+        return False
+    judged[id(value)] = value
     return any(could_be_written_to(one) or _is_writing_sql(one) for one in reached(value))
 
 

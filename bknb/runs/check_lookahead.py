@@ -119,8 +119,8 @@ def check_lookahead(
     Returns
     -------
     LookaheadReport
-        It shows itself; ``.ok`` (nothing found or suspected), ``.suspected``, ``.findings``, ``.looked_at``,
-        ``.cannot_see``, ``.remarks``, ``.accuracy``, ``.raised`` (at how many of ``.asked`` moments it raised),
+        It shows itself; ``.ok`` (something was compared, and nothing found or suspected), ``.suspected``,
+        ``.findings``, ``.looked_at``, ``.cannot_see``, ``.remarks``, ``.accuracy``, ``.raised`` (at how many of ``.asked`` moments it raised),
         ``.managed`` (at how many moments ``manage`` was looked at),
         ``.to_pandas()``, ``.report()``.
 
@@ -134,9 +134,9 @@ def check_lookahead(
     -----
     The strategy is really called, some hundred times, in a thread of its own, and writes what it writes. ``lru_cache``
     of functions it calls are emptied, before and after. Statements that are run again cannot write files, start
-    programs or threads, or reach the network, and read SQLite only, through a connection they name themselves that was
-    made with ``check_same_thread=False``; what a compiled library writes under a name that does not tell is written
-    again.
+    programs or threads, or reach the network. Of databases they read SQLite alone, through a connection that they name
+    themselves and that was made with ``check_same_thread=False``. A compiled library that writes in a function whose
+    name does not say so writes again.
 
     What is handed out with another future is for the threads of the check: that in which it asks, those the strategy
     starts, and those of a pool while they do its work. Other threads, such as those of live runs, read what there is;
@@ -356,7 +356,7 @@ class _Check:
             findings = self._experiments(chosen, answers)
             accuracy = self._accuracy(answers)
             findings += accuracy_findings(accuracy)
-            if self.strategy.ask_manage is not None:
+            if self.strategy.manages:
                 findings += self._manage()
         return LookaheadReport(
             strategy=self.strategy.name,
@@ -430,7 +430,8 @@ class _Check:
             held[context.when_ms] = position
             return ask(context, position)
 
-        watched = replace(self.strategy, callbacks={}, ask_manage=recorded)
+        # Without its get_signals: rows that are looked up would ask manage by themselves.
+        watched = replace(self.strategy, callbacks={}, ask_manage=recorded, get_signals=None, windowed=None)
         run = BacktestRun(replace(self.plan, strategy=watched), silent=True)
         asyncio.run_coroutine_threadsafe(run.through(), _RUNS.loop()).result()
         self.check.go_on()
@@ -477,6 +478,10 @@ class _Check:
             return []
         candles, begin = self._candles()
         if len(candles) < _FEWEST_ROWS:
+            self.unseen.append(
+                f"its rows over fewer candles: there are {len(candles)}, at least {_FEWEST_ROWS} are needed; "
+                "try a longer frame"
+            )
             return []
         options: dict[str, Any] = {"step_ms": self.slot, "moments": self.count, "seed": self.seed}
 

@@ -142,9 +142,11 @@ class LiveTask(TaskByHand):
         return self.result() if self.status == "fulfilled" else Result(record_of(self._run))
 
     def stop(self, *, now: bool = False) -> None:
-        """Open nothing new and watch an open position to its end; ``now`` leaves at once, the state stays on disk.
+        """Open nothing new, and end when nothing is open any more.
 
-        Where no candle comes for ``settings.patience_minutes``, the run ends as well; that is told.
+        ``now`` ends at once: what is open stays as it is in the state on disk, and a later run of the same name goes on
+        with it. A run that waits for the end of a position also ends when no candle has come for
+        ``settings.patience_minutes``; a warning says so.
         """
         super().stop(now=now)
 
