@@ -120,8 +120,8 @@ def check_lookahead(
     -------
     LookaheadReport
         It shows itself; ``.ok`` (something was compared, and nothing found or suspected), ``.suspected``,
-        ``.findings``, ``.looked_at``, ``.cannot_see``, ``.remarks``, ``.accuracy``, ``.raised`` (at how many of ``.asked`` moments it raised),
-        ``.managed`` (at how many moments ``manage`` was looked at),
+        ``.findings``, ``.looked_at``, ``.cannot_see``, ``.remarks``, ``.accuracy``, ``.raised`` (at how many of
+        ``.asked`` moments it raised), ``.managed`` (at how many moments ``manage`` was looked at),
         ``.to_pandas()``, ``.report()``.
 
     Raises
