@@ -214,6 +214,17 @@ def test_parquet_that_is_too_large_once_read_is_refused(
 
 
 @pytest.mark.parametrize(
+    "values", [[f"{number:080}" for number in range(1000)], [[f"{number:080}"] for number in range(1000)]]
+)
+def test_the_bytes_of_parquet_are_counted_once(tmp_path: Path, values: list[Any]) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"note": values}), tmp_path / "a.parquet")
+    assert list(carriers.texts_of_file(tmp_path / "a.parquet", "a.parquet", limit=100_000))
+
+
+@pytest.mark.parametrize(
     "values",
     [
         [["x" * 100_000] * 3_000],

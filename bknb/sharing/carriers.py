@@ -52,8 +52,12 @@ class _Budget:
         self.used = 0
 
     def take(self, count: int) -> None:
+        self.check(count)
         self.used += count
-        if self.used > self.limit:
+
+    def check(self, count: int) -> None:
+        """Refuse what could not be taken, before it is read and counted."""
+        if self.used + count > self.limit:
             raise Unreadable(f"it is too large to scan: more than {self.limit:,} bytes")
 
 
@@ -185,12 +189,11 @@ def _texts_of_parquet(file: IO[bytes], name: str, budget: _Budget) -> Iterator[t
     except ImportError:
         raise Unreadable("it is a Parquet file, and pyarrow is not installed") from None
     try:
-        worded = [field.name for field in pq.read_schema(file) if not _is_numeric(field.type)]
+        metadata = pq.read_metadata(file)
+        worded = [field.name for field in metadata.schema.to_arrow_schema() if not _is_numeric(field.type)]
         file.seek(0)
-        leaves = _byte_leaves(pq.read_metadata(file).schema)
-        file.seek(0)
-        table = pq.ParquetFile(file, read_dictionary=leaves)
-        notes = table.metadata.metadata or {}
+        table = pq.ParquetFile(file, metadata=metadata, read_dictionary=_byte_leaves(metadata.schema))
+        notes = metadata.metadata or {}
         budget.take(sum(len(key) + len(value) for key, value in notes.items()))
         yield (
             name,
@@ -198,17 +201,19 @@ def _texts_of_parquet(file: IO[bytes], name: str, budget: _Budget) -> Iterator[t
                 f"{key.decode(errors='replace')}: {value.decode(errors='replace')}" for key, value in notes.items()
             ),
         )
-        budget.take(table.metadata.num_rows * len(worded))  # before anything is decoded
-        budget.take(_nested_values(table.metadata, frozenset(worded)))
-        budget.take(_unpacked_bytes(table.metadata, frozenset(worded)))
+        budget.check(metadata.num_rows * len(worded))  # before anything is decoded
+        budget.check(_nested_values(metadata, frozenset(worded)))
+        budget.check(_unpacked_bytes(metadata, frozenset(worded)))
         for batch in table.iter_batches(columns=worded, batch_size=_ROWS_AT_ONCE) if worded else ():
             for column, values in zip(worded, batch.columns, strict=True):
+                written_out = 0
                 if pa.types.is_dictionary(values.type):
                     values = values.unique()  # noqa: PLW2901
                 else:
-                    budget.take(_bytes_written_out(values))  # before a repeated value becomes many
+                    written_out = _bytes_written_out(values)
+                    budget.check(written_out)  # before a repeated value becomes many
                 texts = set(map(str, values.to_pylist()))
-                budget.take(sum(map(len, texts)))
+                budget.take(max(written_out, sum(map(len, texts))))
                 yield f"{name}, column {column}", "\n".join(f"{column}: {value}" for value in texts)
     except pa.ArrowException as error:
         raise Unreadable(f"it is a Parquet file that cannot be read: {error}") from None
