@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from ..user_code import is_users
 from .names_read import Name, names_read
+from .parts import own_module
 
 BY_TEXT: Final = (
     "it reads names that are not written in it (globals, sys.modules, eval, exec, frames): "
@@ -23,9 +25,11 @@ _FILES: Final = frozenset(
         *("read_text", "read_bytes", "loadtxt", "genfromtxt", "fromfile", "memmap", "load_npz"),
         *("read_csv", "read_table", "read_parquet", "read_json", "read_excel", "read_feather", "read_pickle"),
         *("read_hdf", "read_sql", "read_sql_query", "read_sql_table", "read_xml", "read_orc", "read_stata", "read_fwf"),
-        *("read_spss", "read_sas", "scan_csv", "scan_parquet", "scan_ipc", "load", "urlopen", "urlretrieve", "connect"),
+        *("read_spss", "read_sas", "scan_csv", "scan_parquet", "scan_ipc", "urlopen", "urlretrieve"),
     }
 )
+_LOADS: Final = frozenset({"load", "connect"})
+"""Those of others read files or databases, as ``np.load`` and ``sqlite3.connect``; the user's own may do anything."""
 _ENVIRONMENT: Final = frozenset({"environ", "environb", "getenv"})
 
 
@@ -44,18 +48,21 @@ class Indirect(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def indirect(code: types.CodeType, text: str) -> Indirect:
+def indirect(code: types.CodeType, text: str, space: Mapping[str, Any]) -> Indirect:
     """What a function reads by a text, or from outside the program.
 
     Parameters
     ----------
     text
         Its source; without it names in texts are not found, but noted.
+    space
+        What its names mean: its globals, and the variables of the functions around it.
 
     Examples
     --------
     >>> def reads(): return globals()["LEVEL"] + open("levels").read()
-    >>> found = indirect(reads.__code__, 'def reads(): return globals()["LEVEL"] + open("levels").read()')
+    >>> text = 'def reads(): return globals()["LEVEL"] + open("levels").read()'
+    >>> found = indirect(reads.__code__, text, globals())
     >>> [name.parts for name in found.names], found.notes == (FILES,)
     ([('LEVEL',)], True)
     """
@@ -67,7 +74,12 @@ def indirect(code: types.CodeType, text: str) -> Indirect:
         found, complete = _names_in(text)
         if not complete or spoken & _BY_FRAME:
             notes.append(BY_TEXT)
-    if "open" in first or spoken & _FILES or ("open" in spoken and _calls_open(text)):
+    if (
+        "open" in first
+        or spoken & _FILES
+        or ("open" in spoken and _calls_open(text))
+        or (spoken & _LOADS and _loads(code, text, space))
+    ):
         notes.append(FILES)
     if spoken & _ENVIRONMENT:
         notes.append(ENVIRONMENT)
@@ -84,11 +96,48 @@ def _attributes(code: types.CodeType) -> Iterator[str]:
 
 def _calls_open(text: str) -> bool:
     """Whether a method ``open`` is called, as ``Path("levels").open()``; the price of a candle has that name too."""
+    return any(node.attr == "open" for node in _called_attributes(text) or ())
+
+
+def _called_attributes(text: str) -> list[ast.Attribute] | None:
+    """The attributes that a source calls; None without a source that can be read."""
     try:
         nodes = [node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
     except (SyntaxError, ValueError):
-        return False
-    return any(isinstance(node, ast.Attribute) and node.attr == "open" for node in nodes)
+        return None
+    return [node for node in nodes if isinstance(node, ast.Attribute)] if text else None
+
+
+def _loads(code: types.CodeType, text: str, space: Mapping[str, Any]) -> bool:
+    """Whether a ``load`` or ``connect`` may be of others; one of an object that nobody knows before the run may be."""
+    names = [name for name in names_read(code) if _LOADS.intersection(name.parts)]
+    if any(_is_of_others(name, space) for name in names):
+        return True
+    called = _called_attributes(text)
+    if called is None:
+        return not names
+    known = {name.parts[0] for name in names_read(code) if name.parts and not name.is_import} | {"self", "cls"}
+    owners = [func.value for func in called if func.attr in _LOADS]
+    return any(not (isinstance(owner, ast.Name) and owner.id in known) for owner in owners)
+
+
+def _is_of_others(name: Name, space: Mapping[str, Any]) -> bool:
+    """Whether the owner of a ``load`` or ``connect`` is neither a module nor a class nor an object of the user's."""
+    if name.is_import:
+        return own_module(name.module) is None and not name.level
+    first, *attributes = name.parts
+    thing = space.get(first)
+    if first in _LOADS:
+        return callable(thing) and not _is_own(thing)
+    for attribute in attributes:
+        if attribute in _LOADS:
+            return not _is_own(thing)
+        thing = getattr(thing, attribute, None) if isinstance(thing, types.ModuleType) else None
+    return False
+
+
+def _is_own(thing: Any) -> bool:
+    return is_users(thing if isinstance(thing, (types.FunctionType, types.ModuleType, type)) else type(thing))
 
 
 def _names_in(text: str) -> tuple[tuple[Name, ...], bool]:

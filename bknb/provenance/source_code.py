@@ -18,6 +18,7 @@ import importlib
 import importlib.util
 import sys
 import types
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -462,7 +463,8 @@ class _Walk:
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
         self._folders |= dict.fromkeys(folders_of(function))
         home = sys.modules.get(str(function.__globals__.get("__name__")))
-        more = indirect(function.__code__, text_of_code(function.__code__, home))
+        space = ChainMap(closure, function.__globals__)
+        more = indirect(function.__code__, text_of_code(function.__code__, home), space)
         for note in more.notes:
             self._note(note)
         for name in dict.fromkeys((*names_read(function.__code__), *more.names)):
