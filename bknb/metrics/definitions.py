@@ -8,21 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ..domain.formatting import MISSING, NOT_AVAILABLE, duration_text, number_text, percent_text
 from ..domain.gates import GATES
-from .reasons import (
-    ANNUAL_GATES,
-    BLOWN,
-    FEW,
-    NO_DRAWDOWN,
-    NO_LOSS,
-    NO_SHARPE_RATIO,
-    NO_TRADE,
-    NO_WIN,
-    NO_WIN_NO_LOSS,
-    NO_YEARLY_RETURNS,
-    PROFILE,
-    Reasons,
-    any_of,
-)
+from . import reasons
+from .reasons import Reasons, any_of
 
 if TYPE_CHECKING:
     from .formulas import Figure
@@ -117,95 +104,103 @@ class Definition:
 
 _PER_YEAR: Final = "trades/year"
 _ARITHMETIC: Final = "plain arithmetic"
-_NO_MOVE: Final = any_of(PROFILE, "no price differs from the one before")
-_ONE_MOMENT: Final = any_of(PROFILE, "all at one moment")
+_NEVER: Final = Reasons((), "")
+_NO_TRADE: Final = any_of(reasons.NO_TRADE)
+_NO_WIN: Final = any_of(reasons.NO_WIN)
+_NO_LOSS: Final = any_of(reasons.NO_LOSS)
+_FEW: Final = any_of(reasons.FEW)
+_PROFILE: Final = any_of(reasons.PROFILE)
+_NO_PEAK: Final = any_of("no trade has a peak")
+_NO_TROUGH: Final = any_of("no trade has a trough")
+_NO_MOVE: Final = any_of(_PROFILE, "no price differs from the one before")
+_ONE_MOMENT: Final = any_of(_PROFILE, "all at one moment")
 _CLAMPED: Final = f"clamped to -{GATES.max_ratio:g} .. {GATES.max_ratio:g}"
 _OWN: Final = "bknb"
 
-_ROWS: Final[tuple[tuple[str, str, str, Better, str, str, str | Reasons], ...]] = (
-    ("n", "Trades", "trades", None, "number of closed trades every figure is taken from", _ARITHMETIC, ""),
-    ("total_trades", "Total trades", "trades", None, "the same number as n", _ARITHMETIC, ""),
+_ROWS: Final[tuple[tuple[str, str, str, Better, str, str, Reasons], ...]] = (
+    ("n", "Trades", "trades", None, "number of closed trades every figure is taken from", _ARITHMETIC, _NEVER),
+    ("total_trades", "Total trades", "trades", None, "the same number as n", _ARITHMETIC, _NEVER),
     ("dropped", "Rows left out", "rows", "lower",
      "rows without a numeric result, or (outside the heat table) without an entry or exit time above zero",
-     _OWN, ""),
-    ("win_count", "Wins", "trades", "higher", "count of r > 0", _ARITHMETIC, ""),
-    ("loss_count", "Losses", "trades", "lower", "count of r < 0", _ARITHMETIC, ""),
+     _OWN, _NEVER),
+    ("win_count", "Wins", "trades", "higher", "count of r > 0", _ARITHMETIC, _NEVER),
+    ("loss_count", "Losses", "trades", "lower", "count of r < 0", _ARITHMETIC, _NEVER),
     ("win_rate", "Win rate", "%", "higher",
      ("wins / (wins + losses) * 100; break-even trades count in neither; 0 when all are break-even "
-     "(n/a in the heat table)"), _ARITHMETIC, NO_TRADE),
-    ("avg_pnl", "Average result", "%", "higher", "sum(r) / n", _ARITHMETIC, NO_TRADE),
+     "(n/a in the heat table)"), _ARITHMETIC, _NO_TRADE),
+    ("avg_pnl", "Average result", "%", "higher", "sum(r) / n", _ARITHMETIC, _NO_TRADE),
     ("median_pnl", "Median result", "%", "higher",
-     "middle value of r; mean of the two middle values for even n", _ARITHMETIC, NO_TRADE),
-    ("total_pnl", "Sum of results", "%", "higher", "sum(r), not compounded", _ARITHMETIC, NO_TRADE),
-    ("avg_win", "Average win", "%", "higher", "mean of r > 0", _ARITHMETIC, NO_WIN),
-    ("avg_loss", "Average loss", "%", "higher", "mean of r < 0 (a negative number)", _ARITHMETIC, NO_LOSS),
+     "middle value of r; mean of the two middle values for even n", _ARITHMETIC, _NO_TRADE),
+    ("total_pnl", "Sum of results", "%", "higher", "sum(r), not compounded", _ARITHMETIC, _NO_TRADE),
+    ("avg_win", "Average win", "%", "higher", "mean of r > 0", _ARITHMETIC, _NO_WIN),
+    ("avg_loss", "Average loss", "%", "higher", "mean of r < 0 (a negative number)", _ARITHMETIC, _NO_LOSS),
     ("profit_factor", "Profit factor", "", "higher", "sum of wins / abs(sum of losses)", "common usage",
-     any_of(NO_WIN, NO_LOSS, "losses sum to at most 1e-9")),
+     any_of(_NO_WIN, _NO_LOSS, "losses sum to at most 1e-9")),
     ("max_drawdown", "Maximum drawdown", "%", "lower",
      ("deepest fall of compounded equity from its peak: walk trades by exit time with the whole account in each, "
      "E = E * (1 + r / 100); a trough inside a trade deepens the fall and leaves E alone; 100 when blown"),
-     "peak-to-trough drawdown with intra-trade troughs", NO_TRADE),
+     "peak-to-trough drawdown with intra-trade troughs", _NO_TRADE),
     ("equity_final", "Final equity", "x start", "higher",
-     "product of (1 + r / 100), 1 at the start; 0 when blown", "geometric compounding", NO_TRADE),
+     "product of (1 + r / 100), 1 at the start; 0 when blown", "geometric compounding", _NO_TRADE),
     ("blown", "Account blown", "", None, "yes when equity, or a trough inside a trade, reaches zero", _OWN,
-     NO_TRADE),
+     _NO_TRADE),
     ("std_dev", "Standard deviation", "%", "lower", "sqrt(sum((r - avg_pnl)^2) / (n - 1))",
-     "sample standard deviation (Bessel's correction)", FEW),
+     "sample standard deviation (Bessel's correction)", _FEW),
     ("sharpe_ratio", "Sharpe ratio", "", "higher", "avg_pnl / std_dev, per trade, risk-free rate 0",
      "W. F. Sharpe, The Sharpe Ratio, Journal of Portfolio Management 21(1), 1994",
-     any_of(FEW, "std_dev at most 1e-9")),
+     any_of(_FEW, "std_dev at most 1e-9")),
     ("sortino_ratio", "Sortino ratio", "", "higher",
      "avg_pnl / sqrt(sum of r^2 over losses / n), minimal acceptable return 0, divisor all n",
      "F. A. Sortino and R. van der Meer, Downside Risk, Journal of Portfolio Management 17(4), 1991",
-     any_of(FEW, NO_LOSS, "a denominator of at most 1e-9")),
+     any_of(_FEW, _NO_LOSS, "a denominator of at most 1e-9")),
     ("certainty_ratio", "Certainty ratio", "", "higher",
      "avg_win / abs(avg_loss); 0 when nothing was won", "payoff ratio, common usage",
-     any_of(FEW, NO_LOSS, "abs(avg_loss) at most 1e-9")),
+     any_of(_FEW, _NO_LOSS, "abs(avg_loss) at most 1e-9")),
     ("expectancy", "Expectancy", "%", "higher",
      "wins / n * avg_win + losses / n * avg_loss; equal to avg_pnl", "expected value of a trade",
-     any_of(FEW, note=" (in the heat table also: neither win nor loss)")),
+     any_of(_FEW, note=" (in the heat table also: neither win nor loss)")),
     ("recovery_factor", "Recovery factor", "", "higher",
      f"(E_final - 1) * 100 / max_drawdown, {_CLAMPED}", "common usage, on compounded equity",
-     any_of(FEW, BLOWN, NO_DRAWDOWN)),
-    ("span_days", "Calendar span", "days", None, "last exit - first entry", _ARITHMETIC, NO_TRADE),
+     any_of(_FEW, reasons.BLOWN, reasons.NO_DRAWDOWN)),
+    ("span_days", "Calendar span", "days", None, "last exit - first entry", _ARITHMETIC, _NO_TRADE),
     ("trades_per_year", "Trades per year", _PER_YEAR, None,
      (f"n / span_days * {GATES.days_a_year}, time out of the market included; the number 0 (shown as {NOT_AVAILABLE}) "
-     f"says that nothing is annualised: {ANNUAL_GATES.text}"), "calendar frequency", NO_TRADE),
+     f"says that nothing is annualised: {reasons.ANNUAL_GATES.text}"), "calendar frequency", _NO_TRADE),
     ("annualized_sharpe_ratio", "Annualised Sharpe ratio", "", "higher",
      "sharpe_ratio * sqrt(trades_per_year)", "square-root-of-time scaling, Sharpe 1994",
-     any_of(NO_SHARPE_RATIO, ANNUAL_GATES)),
+     any_of(reasons.NO_SHARPE_RATIO, reasons.ANNUAL_GATES)),
     ("expected_yearly_returns", "Expected yearly return", "%", "higher",
      "(E_final^(trades_per_year / n) - 1) * 100; -100 when blown", "geometric compounding",
-     any_of(ANNUAL_GATES, f"further than {GATES.max_yearly_return:g} % from zero")),
+     any_of(reasons.ANNUAL_GATES, f"further than {GATES.max_yearly_return:g} % from zero")),
     ("calmar_ratio", "Calmar ratio", "", "higher",
      f"expected_yearly_returns / max_drawdown, {_CLAMPED}",
      "T. W. Young, Calmar Ratio: A Smoother Tool, Futures 20, 1991",
-     any_of(NO_YEARLY_RETURNS, NO_DRAWDOWN)),
-    ("avg_duration", "Average duration", "minutes", None, "mean of (exit - entry)", _ARITHMETIC, NO_TRADE),
+     any_of(reasons.NO_YEARLY_RETURNS, reasons.NO_DRAWDOWN)),
+    ("avg_duration", "Average duration", "minutes", None, "mean of (exit - entry)", _ARITHMETIC, _NO_TRADE),
     ("avg_win_duration", "Average duration of wins", "minutes", None, "mean of (exit - entry) over r > 0",
-     _ARITHMETIC, NO_WIN),
+     _ARITHMETIC, _NO_WIN),
     ("avg_loss_duration", "Average duration of losses", "minutes", None, "mean of (exit - entry) over r < 0",
-     _ARITHMETIC, NO_LOSS),
+     _ARITHMETIC, _NO_LOSS),
     ("max_win_streak", "Longest run of wins", "trades", "higher",
-     "most wins in a row in order of rows; a break-even ends a run", _ARITHMETIC, ""),
+     "most wins in a row in order of rows; a break-even ends a run", _ARITHMETIC, _NEVER),
     ("max_loss_streak", "Longest run of losses", "trades", "lower",
-     "most losses in a row in order of rows; a break-even ends a run", _ARITHMETIC, ""),
+     "most losses in a row in order of rows; a break-even ends a run", _ARITHMETIC, _NEVER),
     ("avg_consecutive_win_pnl", "Average run of wins", "%", "higher",
-     "mean over runs of wins (order of rows) of the sum of r within the run", _ARITHMETIC, NO_WIN),
+     "mean over runs of wins (order of rows) of the sum of r within the run", _ARITHMETIC, _NO_WIN),
     ("avg_consecutive_loss_pnl", "Average run of losses", "%", "higher",
-     "mean over runs of losses (order of rows) of the sum of r within the run", _ARITHMETIC, NO_LOSS),
+     "mean over runs of losses (order of rows) of the sum of r within the run", _ARITHMETIC, _NO_LOSS),
     ("avg_peak_pnl", "Average peak", "%", "higher",
      "mean of the best unrealised results; trades without one are skipped", "maximum favourable excursion",
-     "no trade has a peak"),
+     _NO_PEAK),
     ("avg_fall_pnl", "Average trough", "%", "higher",
      "mean of the worst unrealised results; trades without one are skipped", "maximum adverse excursion",
-     "no trade has a trough"),
+     _NO_TROUGH),
     ("peak_profit_pnl", "Best peak", "%", "higher", "largest of the best unrealised results",
-     "maximum favourable excursion", "no trade has a peak"),
+     "maximum favourable excursion", _NO_PEAK),
     ("max_drawdown_pnl", "Worst trough", "%", "higher", "smallest of the worst unrealised results",
-     "maximum adverse excursion", "no trade has a trough"),
+     "maximum adverse excursion", _NO_TROUGH),
     ("median_step_size", "Median price step", "%", None,
-     "median of abs(c[i] / c[i-1] - 1) * 100 over closing prices c in time order", _OWN, PROFILE),
+     "median of abs(c[i] / c[i-1] - 1) * 100 over closing prices c in time order", _OWN, _PROFILE),
     ("buyer_pressure", "Buyer pressure", "share 0..1", None,
      "rising steps / (rising + falling steps) of closing prices", _OWN, _NO_MOVE),
     ("seller_pressure", "Seller pressure", "share 0..1", None,
@@ -235,16 +230,16 @@ DEFINITIONS: Final[dict[str, Definition]] = {
         better=better,
         formula=formula,
         source=source,
-        null_when=missing.text if isinstance(missing, Reasons) else missing,
+        null_when=missing.text,
     )
     for key, label, unit, better, formula, source, missing in _ROWS
 }
 """Definition of every figure of ``statistics``, in the order in which they are shown."""
 
 REASONS: Final[dict[str, Reasons]] = {
-    key: missing if isinstance(missing, Reasons) else Reasons((missing,) if missing else (), missing)
-    for key, *_, missing in _ROWS
-} | {"trades_per_year": ANNUAL_GATES}  # never None: the number 0 says so
+    **{key: missing for key, *_, missing in _ROWS},
+    "trades_per_year": reasons.ANNUAL_GATES,  # never None: the number 0 says so
+}
 """When a figure of ``statistics`` is not available, or is shown as such."""
 
 _WEIGHTED: Final = ("avg_peak_pnl", "avg_fall_pnl", "avg_consecutive_win_pnl", "avg_consecutive_loss_pnl")
@@ -258,13 +253,13 @@ _POOLED: Final = (
 
 
 _PORTFOLIO_WORDS: Final = {
-    "total_pnl": ("sum of total_pnl over the symbols", NO_TRADE),
+    "total_pnl": ("sum of total_pnl over the symbols", reasons.NO_TRADE),
     "total_trades": ("number of trades of all symbols", ""),
     "win_rate": (
         "wins / (wins + losses) * 100 over all trades; break-even trades count in neither",
-        NO_WIN_NO_LOSS,
+        reasons.NO_WIN_NO_LOSS,
     ),
-    "expectancy": (f"{DEFINITIONS['expectancy'].formula}; all trades of all symbols as one sample", FEW),
+    "expectancy": (f"{DEFINITIONS['expectancy'].formula}; all trades of all symbols as one sample", reasons.FEW),
 }
 
 

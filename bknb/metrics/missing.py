@@ -7,22 +7,8 @@ from typing import Any, Final
 
 from ..domain.formatting import MISSING
 from ..domain.gates import GATES
+from . import reasons
 from .definitions import DEFINITIONS, HEAT_DEFINITIONS, PORTFOLIO_WEIGHTED, REASONS, figure_text
-from .reasons import (
-    BLOWN,
-    FEW,
-    FURTHER,
-    NO_DRAWDOWN,
-    NO_LOSS,
-    NO_SHARPE_RATIO,
-    NO_TRADE,
-    NO_WIN,
-    NO_WIN_NO_LOSS,
-    NO_YEARLY_RETURNS,
-    OFTEN,
-    PROFILE,
-    SHORT,
-)
 
 
 def why_missing(key: str, figures: Mapping[str, Any]) -> str:
@@ -36,16 +22,16 @@ def why_missing(key: str, figures: Mapping[str, Any]) -> str:
     'no loss'
     """
     if not int(figures.get("n") or 0):
-        return NO_TRADE
-    reasons = sorted(REASONS[key].each, key=lambda reason: reason != FEW)
-    held = {reason: _holds(reason, figures) for reason in reasons}
-    found = [reason for reason in reasons if held[reason]] or [reason for reason in reasons if held[reason] is None]
+        return reasons.NO_TRADE
+    possible = sorted(REASONS[key].each, key=lambda reason: reason != reasons.FEW)
+    held = {reason: _holds(reason, figures) for reason in possible}
+    found = [reason for reason in possible if held[reason]] or [reason for reason in possible if held[reason] is None]
     if not found:
         return REASONS[key].text
     first = found[0]
     if not held[first]:
         return ", or ".join(found)
-    return f"{first}: {why_missing(FURTHER[first], figures)}" if first in FURTHER else first
+    return f"{first}: {why_missing(reasons.FURTHER[first], figures)}" if first in reasons.FURTHER else first
 
 
 def _holds(reason: str, figures: Mapping[str, Any]) -> bool | None:
@@ -57,20 +43,20 @@ def _holds(reason: str, figures: Mapping[str, Any]) -> bool | None:
 
 
 _TESTS: Final[dict[str, tuple[Any, ...]]] = {
-    FEW: (lambda count: count < GATES.min_trades, "n"),
-    NO_WIN: (lambda wins: wins == 0, "win_count"),
-    NO_LOSS: (lambda losses: losses == 0, "loss_count"),
-    NO_WIN_NO_LOSS: (lambda wins, losses: wins == losses == 0, "win_count", "loss_count"),
-    BLOWN: (lambda blown: blown, "blown"),
-    NO_DRAWDOWN: (lambda fall: fall is not None and fall <= GATES.epsilon, "max_drawdown"),
-    NO_SHARPE_RATIO: (lambda ratio: ratio is None, "sharpe_ratio"),
-    NO_YEARLY_RETURNS: (lambda yearly: yearly is None, "expected_yearly_returns"),
-    SHORT: (lambda span: span is None or span < GATES.min_span_days, "span_days"),
-    OFTEN: (
+    reasons.FEW: (lambda count: count < GATES.min_trades, "n"),
+    reasons.NO_WIN: (lambda wins: wins == 0, "win_count"),
+    reasons.NO_LOSS: (lambda losses: losses == 0, "loss_count"),
+    reasons.NO_WIN_NO_LOSS: (lambda wins, losses: wins == losses == 0, "win_count", "loss_count"),
+    reasons.BLOWN: (lambda blown: blown, "blown"),
+    reasons.NO_DRAWDOWN: (lambda fall: fall is not None and fall <= GATES.epsilon, "max_drawdown"),
+    reasons.NO_SHARPE_RATIO: (lambda ratio: ratio is None, "sharpe_ratio"),
+    reasons.NO_YEARLY_RETURNS: (lambda yearly: yearly is None, "expected_yearly_returns"),
+    reasons.SHORT: (lambda span: span is None or span < GATES.min_span_days, "span_days"),
+    reasons.OFTEN: (
         lambda count, span: bool(span) and count / span * GATES.days_a_year > GATES.max_trades_per_year,
         *("n", "span_days"),
     ),
-    PROFILE: (lambda step: step is None, "median_step_size"),
+    reasons.PROFILE: (lambda step: step is None, "median_step_size"),
 }
 """When a reason holds, and the figures that say so."""
 
