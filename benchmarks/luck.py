@@ -190,13 +190,11 @@ def hours_of_the_day(runs: int) -> None:
             found.append(bknb.luck(result, n=400, seed=seed))
             trades.append(len(result.trades))
         chances = np.array([each.p_value for each in found])
-        by_hour, overlapping = (100 * np.mean([getattr(each, key) for each in found]) for key in _OF_LUCK)
+        by_hour = 100 * np.mean([each.by_hour for each in found])
+        overlapping = 100 * np.mean([each.overlapping for each in found])
         low, lower = (100 * np.mean(chances < limit) for limit in (0.05, 0.01))
         cells = f"{np.mean(trades):.0f} | {by_hour:.0f} | {overlapping:.1f} | {low:.1f} | {lower:.1f}"
         print(f"| {name} | {cells} |", flush=True)
-
-
-_OF_LUCK = ("by_hour", "overlapping")
 
 
 def main() -> None:

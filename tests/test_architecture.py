@@ -67,7 +67,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         *("domain", "config", "errors", "log", "ports", "user_code", "frontend", "version"),
     ),
     "sources": ("optimizer.shown_data",),
-    "jupyter": ("PUBLIC", "reports", "market", "stores.atomic", "errors", "frontend"),
+    "jupyter": ("PUBLIC", "reports", "market", "stores.atomic", "domain.formatting", "errors", "frontend"),
     "panels": ("jupyter",),
     "cli": ("PUBLIC", "sharing", "errors"),
     "__main__": ("cli",),
@@ -146,10 +146,11 @@ IMPURE_CALLS = frozenset({"open", "print", "input", "breakpoint", "eval", "exec"
 HEAVY = frozenset({"numba", "plotly", "pandas", "ccxt", "matplotlib", "IPython", "pyarrow", "ollama"})
 
 CLOCK_MODULE = "bknb.market.clock"
+CALENDARS = ("localtime", "gmtime", "ctime", "asctime")  # of ``time``: those that are given a moment read no clock
 CLOCK_READS = frozenset(
     [f"time.{name}" for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime")]
     + [f"time.{name}_ns" for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time")]
-    + [f"time.{name}" for name in ("localtime", "gmtime", "ctime", "asctime")]
+    + [f"time.{name}" for name in CALENDARS]
     + [f"datetime.datetime.{name}" for name in ("now", "utcnow", "today")]
     + ["datetime.date.today"]
     + [f"pandas.Timestamp.{name}" for name in ("now", "utcnow", "today")]
@@ -384,8 +385,11 @@ def wall_clock(module: Module) -> list[str]:
             return origins.get(node.id, node.id)
         return f"{origin(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
 
-    found = []
+    found, calendars = [], {f"time.{name}" for name in CALENDARS}
+    given = {id(each.func) for each in nodes(module) if isinstance(each, ast.Call) and each.args}
     for node in nodes(module):
+        if id(node) in given and isinstance(node, ast.expr) and origin(node) in calendars:
+            continue
         if isinstance(node, (ast.Attribute, ast.Name)) and origin(node) in CLOCK_READS:
             found.append(f"{module.name}:{node.lineno} reads a clock: {origin(node)}")
         elif isinstance(node, ast.Call):
@@ -680,6 +684,7 @@ BITES: tuple[tuple[Callable[[Module], list[str]], str, str], ...] = (
     (wall_clock, "bknb.domain.pnl", "import datetime\ndatetime.datetime.now()"),
     (wall_clock, "bknb.live.run", "import time\nstart = time.time()"),
     (wall_clock, "bknb.live.run", "import time as t\nread = t.monotonic"),
+    (wall_clock, "bknb.live.run", "import time\ntime.localtime()"),
     (wall_clock, "bknb.live.run", "from time import perf_counter as tick\ntick()"),
     (wall_clock, "bknb.live.run", "from datetime import UTC, datetime as dt\ndt.now(UTC)"),
     (wall_clock, "bknb.live.run", "from datetime import datetime\ndatetime.utcnow()"),

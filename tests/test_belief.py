@@ -328,8 +328,10 @@ def test_arguments_that_cannot_be_are_refused(options, said):
 
 
 def test_what_is_no_single_result_is_refused():
-    with pytest.raises(bknb.UsageError, match=r"results are percent, of at most 1e\+50, got 1e\+308"):
+    with pytest.raises(bknb.UsageError, match=r"results must be numbers of at most 1e\+50, got 1e\+308"):
         bknb.belief([1e308, -1e308] * 30)
+    with pytest.raises(bknb.UsageError, match=r"the Sharpe ratios of trials must be numbers of at most 1e\+50"):
+        bknb.belief([1.0, -1.0] * 30, trials=[0.1, 1e60])
 
 
 @pytest.mark.slow

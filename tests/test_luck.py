@@ -348,7 +348,7 @@ def test_the_share_of_random_trades_that_overlap_is_told():
     compared = bknb.luck(result, n=60)
     assert compared.by_hour
     assert 0 < compared.overlapping < 0.1
-    assert f"; {100 * compared.overlapping:.1f} % of the trades overlap" in repr(compared)
+    assert f"; {100 * compared.overlapping:.1f} % of the trades overlap an earlier one" in repr(compared)
 
 
 def test_a_stopped_run_is_compared_with_moments_that_it_reached():

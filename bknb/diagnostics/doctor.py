@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from ..domain.formatting import utc_text
+from ..domain.formatting import failure_text, utc_text
 from ..domain.html import Html, element, elements
 from ..domain.ranges import Ranges
 from ..engine.registry import registry
@@ -277,11 +277,10 @@ def _clocks() -> Iterator[Finding]:
         try:
             skew = int(measure())
         except Exception as error:  # noqa: BLE001 -- an exchange may fail in any way; that is the finding
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
             yield Finding(
                 what=f"clock of {name}",
                 state="note",
-                found=text,
+                found=failure_text(error),
                 advice="look at the network and the exchange's status",
             )
             continue

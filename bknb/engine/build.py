@@ -14,6 +14,7 @@ from ..domain.execution import execution_model
 from ..domain.formatting import minute_text, with_article
 from ..domain.interval import MINUTE_MS, floor_to, interval_ms
 from ..domain.text import text_fault
+from ..domain.whole_number import whole_number
 from ..errors import UnknownName, UsageError
 from ..market.sources import FunctionSource
 from ..ports import CandleSource
@@ -88,9 +89,7 @@ def make_strategy(
     function, what = (get_signal, "get_signal") if get_signals is None else (get_signals, "get_signals")
     if not callable(function):
         raise UsageError(f"{what} of strategy {name!r} must be a function, got {function!r:.80}")
-    length: object = lookback
-    if isinstance(length, bool) or not isinstance(length, int) or length <= 0:
-        raise UsageError(f"lookback must be a whole number of candles above 0, got {lookback!r}")
+    lookback = whole_number("lookback", lookback, least=1, hint="give how many candles get_signals sees, such as 500")
     chosen = checked_params(name, function, params)
     rows: Windowed | None = None
     if get_signals is None:

@@ -8,6 +8,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ..domain.whole_number import whole_number
 from ..errors import UsageError
 from ..process import after_fork
 from .drain import Drain, clear_waits
@@ -206,8 +207,7 @@ def _check(fn: object, *, where: object, limit: object, overflow: object) -> Non
         )
     if where is not None and (not callable(where) or inspect.iscoroutinefunction(where)):
         raise UsageError(f"where= expects a plain function event -> bool, got {where!r}")
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise UsageError(f"limit= expects the number of events that may wait, at least 1, got {limit!r}")
+    whole_number("limit", limit, least=1, hint="give how many events may wait for the listener, such as 10_000")
     if overflow not in ("drop_oldest", "drop_newest"):
         raise UsageError(f"overflow= expects 'drop_oldest' or 'drop_newest', got {overflow!r}")
 

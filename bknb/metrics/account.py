@@ -124,15 +124,18 @@ def _stretches(path: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 def under_water(marked: MarkedEquity) -> list[Fall]:
     """Each time below an earlier high, oldest first, along the path that the drawdown of the account is measured on."""
-    times, path = marked.path_time_ms, marked.path
+    times, path, below = marked.path_time_ms, marked.path, marked.drawdown
     high, ends = _stretches(path)
     found = []
     for begin, end in zip(high.tolist(), ends.tolist(), strict=True):
         lowest = begin + 1 + int(np.argmin(path[begin + 1 : end]))
         recovered = end < len(path)
-        percent = float(1 - path[lowest] / path[begin]) * 100
         found.append(
-            Fall(int(times[begin]), int(times[lowest]), int(times[end if recovered else -1]), recovered, percent)
+            Fall(
+                *(int(times[begin]), int(times[lowest]), int(times[end if recovered else -1])),
+                recovered,
+                -float(below[lowest]),
+            )
         )
     return found
 

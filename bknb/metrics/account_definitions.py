@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Final
 
 from ..domain.formatting import MISSING, number_text, percent_text
@@ -13,9 +14,6 @@ SESSION_DAYS: Final = 252
 """Trading days a year of a market with sessions."""
 SHORT_DAYS: Final = 90
 """A frame shorter than this many days gives no yearly return beyond ``GATES.max_yearly_return``."""
-
-MARKED_DRAWDOWN: Final = "Maximum drawdown, marked to market"
-"""What the drawdown of an account is called beside figures of closed trades."""
 
 START: Final = "x start"
 TURNS: Final = "x mean equity"
@@ -86,6 +84,13 @@ ACCOUNT_DEFINITIONS: Final[dict[str, Definition]] = {
     for key, label, unit, better, formula, source, null_when in _ROWS
 }
 """Definition of every figure of ``result.account``, in the order in which they are shown."""
+
+BESIDE_TRADES: Final[dict[str, Definition]] = {
+    "total_return": ACCOUNT_DEFINITIONS["total_return"],
+    "max_drawdown": replace(ACCOUNT_DEFINITIONS["max_drawdown"], label="Maximum drawdown, marked to market"),
+    "calmar": ACCOUNT_DEFINITIONS["calmar"],
+}
+"""Those that stand beside figures of closed trades, with labels that tell them apart."""
 
 _SIGNED: Final = frozenset({"total_return", "buy_and_hold", "cagr"})
 

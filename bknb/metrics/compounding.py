@@ -48,3 +48,16 @@ def final_equity(results: Floats) -> Any:
     (1.0, 1.0)
     """
     return np.prod(growth(results), axis=-1)
+
+
+def drawdown(path: Floats) -> Floats:
+    """Distance of equity below its highest point so far, percent, never above zero; 0 where nothing was there before.
+
+    Examples
+    --------
+    >>> drawdown(np.array([1.0, 2.0, 1.0])).tolist(), drawdown(np.zeros(2)).tolist()
+    ([0.0, 0.0, -50.0], [0.0, 0.0])
+    """
+    peaks = np.maximum.accumulate(path)
+    kept = np.divide(path, peaks, out=np.ones_like(path), where=peaks > 0)
+    return np.asarray((kept - 1) * 100, dtype=np.float64)

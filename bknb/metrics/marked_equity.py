@@ -14,7 +14,7 @@ import numpy as np
 
 from ..domain.interval import MINUTE_MS
 from ..errors import UsageError
-from .compounding import equity_path
+from .compounding import drawdown, equity_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -291,7 +291,7 @@ class MarkedEquity:
     @property
     def drawdown(self) -> Floats:
         """Distance of ``path`` below its highest point so far, percent, never above zero; shape (m + n,)."""
-        return (self.path / np.maximum.accumulate(self.path) - 1) * _PERCENT
+        return drawdown(self.path)
 
 
 def mark(positions: Positions, bar_ms: Times, close: Floats, *, start: int, end: int) -> MarkedEquity:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..domain.execution import execution_model
+from ..domain.whole_number import whole_number
 from ..engine.build import checked_callbacks
 from ..engine.registry import Table, registry
 from ..engine.resolve import resolve_frame
@@ -150,13 +151,13 @@ def add_optimizer(
         exchange=exchange,
         templates=prompt.chosen(templates, _TEMPLATES),
         callbacks=checked_callbacks("optimizer", callbacks, OPTIMIZER_CALLBACKS),
-        drafts=_count(drafts, "drafts"),
-        tries=_count(tries, "tries"),
-        tokens=_count(tokens, "tokens"),
+        drafts=whole_number("drafts", drafts, least=1),
+        tries=whole_number("tries", tries, least=1),
+        tokens=whole_number("tokens", tokens, least=1),
         seed=seed,
         execution=execution_model(execution).name,
         limits=_limits(limits),
-        lead_days=_count(lead_days, "lead_days"),
+        lead_days=whole_number("lead_days", lead_days, least=1),
         ledger=None if ledger is None else as_path(ledger, "./dump/optimizer"),
     )
     return _registered.add(name, made, strict=strict)
@@ -223,12 +224,6 @@ def _source(given: object, number: int) -> Source:
 
         return candles(given)
     return as_source(given, number=number)
-
-
-def _count(given: object, what: str) -> int:
-    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-        raise UsageError(f"{what} must be a whole number of at least 1, got {given!r}")
-    return given
 
 
 def _limits(given: Mapping[str, Any] | None) -> Limits:

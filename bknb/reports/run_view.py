@@ -37,7 +37,7 @@ from ..domain.signal import (
 )
 from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
-from ..metrics.account_definitions import MARKED_DRAWDOWN, account_text
+from ..metrics.account_definitions import BESIDE_TRADES, account_text
 from ..metrics.definitions import label_of, lower_is_better
 from ..metrics.marked_equity import ADDS, SIDES, whole_exit
 from ..metrics.missing import explained_text
@@ -224,17 +224,14 @@ class Trades:
         return len(self.events)
 
 
-_RANKED_BY_ACCOUNT: Final = {"total_return": "Total return", "max_drawdown": MARKED_DRAWDOWN}
-
-
 def _ranked(each: Any, metric: str) -> dict[str, str]:
     """One row of a ranking: the figure that ranks, then what became of the account."""
     failed = f"{MISSING}: failed"
     keys = dict.fromkeys((metric, "n", "win_rate"))
     texts = {label_of(key): failed if each.error else explained_text(key, each.stats) for key in keys}
     texts |= {
-        label: failed if each.error else account_text(key, each.account[key])
-        for key, label in _RANKED_BY_ACCOUNT.items()
+        BESIDE_TRADES[key].label: failed if each.error else account_text(key, each.account[key])
+        for key in ("total_return", "max_drawdown")
     }
     return {"Strategy": each.strategy, **texts, "Failed": each.error}
 

@@ -323,7 +323,7 @@ def row_of_numbers(returns: Any, what: str = "results") -> Rows:
         raise UsageError(f"{what} must be one row of numbers, got an array of shape {values.shape}")
     beyond = values[np.isfinite(values) & (np.abs(values) > _LARGEST)]
     if len(beyond):
-        raise UsageError(f"results are percent, of at most {_LARGEST:g}, got {beyond[0]:g}")
+        raise UsageError(f"{what} must be numbers of at most {_LARGEST:g}, got {beyond[0]:g}")
     return values
 
 

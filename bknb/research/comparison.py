@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text, share_text, utc_text, with_article
 from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UnknownName, UsageError
 from ..metrics.account import Account
-from ..metrics.account_definitions import ACCOUNT_DEFINITIONS, MARKED_DRAWDOWN
+from ..metrics.account_definitions import BESIDE_TRADES
 from ..metrics.daily_returns import of_results
 from ..metrics.definitions import DEFINITIONS, Definition, figure_text, label_of
 from ..metrics.missing import explained_text
@@ -39,11 +39,7 @@ COLUMNS: Final = (
     "profit_factor",
 )
 """The figures of the table, next to the one that ranks."""
-_OF_ACCOUNT: Final = {
-    "account.total_return": ACCOUNT_DEFINITIONS["total_return"],
-    "account.max_drawdown": replace(ACCOUNT_DEFINITIONS["max_drawdown"], label=MARKED_DRAWDOWN),
-    "account.calmar": ACCOUNT_DEFINITIONS["calmar"],
-}
+_OF_ACCOUNT: Final = {f"account.{key}": definition for key, definition in BESIDE_TRADES.items()}
 _INSTEAD: Final = {
     "total_pnl": "account.total_return",
     "max_drawdown": "account.max_drawdown",

@@ -162,8 +162,7 @@ class ShiftedClock:
         if len(given) > before and given[before] is not None:
             return shown(*given)
         moment = self._shown("time", label=name)
-        parts = datetime.datetime.fromtimestamp(moment).astimezone().timetuple()
-        return shown(*given[:before], parts if name in ("asctime", "strftime") else moment)
+        return shown(*given[:before], time.localtime(moment) if name in ("asctime", "strftime") else moment)
 
     def _sleep(self, seconds: float) -> None:
         """Go on at once: what is waited for may be years away on a shifted clock."""

@@ -15,6 +15,7 @@ from ..engine.plan import Plan
 from ..errors import UsageError
 from ..kernels.random_trades import FillRules, Minutes, Shapes, minutes_of, outcomes
 from ..market.sessions import sessions_of
+from ..metrics.compounding import growth
 from ..reports.markup import Html, element, fragment, html_figures, text_figures
 from .random_moments import anywhere, at_same_hours, crowded, hours_of, why_any_hour
 from .result import Result
@@ -51,7 +52,8 @@ class Luck:
     filled : int
         How many of the ``n * trades`` random trades were filled.
     overlapping : float
-        Share of the random trades, 0..1, that overlap with another of their run, or reach beyond its end.
+        Share of the random trades, 0..1, that begin before an earlier one of their run has ended, or reach beyond its
+        end. Of two that overlap the later one counts.
     any_hour : str
         Why the random trades are of any hour of the day; empty where each has the hour of its own.
     """
@@ -120,7 +122,9 @@ class Luck:
         if len(self.totals):
             low, middle, high = np.quantile(self.totals, [0.05, 0.5, 0.95])
             spread = f"{percent_text(middle)} (90 % from {percent_text(low)} to {percent_text(high)})"
-        overlapping = f"; {share_text(self.overlapping)} of the trades overlap" if self.overlapping else ""
+        overlapping = (
+            f"; {share_text(self.overlapping)} of the trades overlap an earlier one" if self.overlapping else ""
+        )
         all_filled = self.filled == self.n * self.trades
         unfilled = "" if all_filled else f"; {self._filled_text()} were filled, and those alone count"
         return [
@@ -159,10 +163,10 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     in a random minute of its own hour of the day (of the market's time zone where it has sessions, else UTC), for
     prices move more in some hours than in others. Of a run that was stopped, moments are those up to its stop.
 
-    Trades that would overlap, lasting as long as in the run, are drawn again up to thirty times; the result says how
-    many still do. Where more than a tenth would, as for a strategy that is in the market most of the time, moments are
-    taken from all hours, and none overlaps; so they are where the hour of a trade has candles on fewer than 5 days. The
-    result says so.
+    Trades that would overlap an earlier one, lasting as long as in the run, are drawn again up to thirty times; the
+    result says how many still do. Where more than a tenth would, as for a strategy that is in the market most of the
+    time, moments are taken from all hours, and none overlaps; so they are where the hour of a trade has candles on
+    fewer than 5 days. The result says so.
 
     Entries are market orders, also of trades that waited for a price. A random trade that no candle fills before the
     end of the frame does not count; where fewer than half of them were filled, too few are left to tell. The comparison
@@ -258,7 +262,7 @@ def _compounded(results: NDArray[np.float64]) -> NDArray[np.float64]:
     The mean growth of those that are known stands for those that are NaN; rows of NaN alone are left out.
     """
     known = np.isfinite(results).sum(axis=1)
-    kept = np.maximum(1 + np.sort(results[known > 0], axis=1) / 100, 0.0)
+    kept = growth(np.sort(results[known > 0], axis=1))
     return np.asarray((np.nanprod(kept, axis=1) ** (results.shape[1] / known[known > 0]) - 1) * 100)
 
 

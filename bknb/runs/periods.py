@@ -11,6 +11,7 @@ from ..domain.interval import DAY_MS, MINUTE_MS
 from ..domain.whole_number import whole_number
 from ..errors import UsageError
 from ..metrics.account import period_returns, under_water
+from ..metrics.compounding import drawdown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,18 +97,12 @@ def calendar_of(marked: MarkedEquity, trades: pd.DataFrame, period: str, *, sess
     rows = [
         {
             "return": change * 100 + 0.0,
-            "max_drawdown": _deepest(marked.path[first:behind]),
+            "max_drawdown": -float(drawdown(marked.path[first:behind]).min()) + 0.0,
             "positions": int((ended == name).sum()),
         }
         for change, first, behind, name in zip(returns, since, until, names[numbers], strict=True)
     ]
     return pd.DataFrame(rows, index=names[numbers].rename(period), columns=["return", "max_drawdown", "positions"])
-
-
-def _deepest(path: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    peaks = np.maximum.accumulate(path)
-    falls = np.divide(path, peaks, out=np.ones_like(path), where=peaks > 0)
-    return float((1 - falls.min()) * 100) + 0.0
 
 
 def drawdowns_of(marked: MarkedEquity, n: int) -> pd.DataFrame:

@@ -93,7 +93,7 @@ def why_any_hour(hours: Hours, lengths: Indices, last: int, seed: int) -> str:
     part = float(crowded(starts, lengths, last).mean())
     if part <= MOST_CROWDED:
         return ""
-    return f"the trades fill their hours: at random moments of them, {share_text(part)} would overlap"
+    return f"the trades fill their hours: at random moments of them, {share_text(part)} would overlap an earlier one"
 
 
 def _drawn(rng: np.random.Generator, hours: Hours, trades: Indices) -> Indices:
@@ -102,7 +102,10 @@ def _drawn(rng: np.random.Generator, hours: Hours, trades: Indices) -> Indices:
 
 
 def crowded(starts: Indices, lengths: Indices, last: int) -> NDArray[np.bool_]:
-    """Which trades, shape (rows, trades), begin before an earlier one has ended, or end behind the frame."""
+    """Which trades, shape (rows, trades), begin before an earlier one has ended, or end behind the frame.
+
+    Of two that overlap the later one counts: drawn again alone, it makes room for both.
+    """
     order = np.argsort(starts, axis=1, kind="stable")
     begins = np.take_along_axis(starts, order, axis=1)
     ends = begins + lengths[order]

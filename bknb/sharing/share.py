@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from ..domain.whole_number import whole_number
 from ..errors import UsageError
 from ..exchanges.bundle import MANIFEST, Manifest
 from ..stores.atomic import as_path, not_written, replace_folder, write_whole
@@ -165,13 +166,9 @@ def _checked_fingerprints(accept: object) -> frozenset[str]:
 
 
 def _check_timeout(timeout_seconds: object) -> None:
-    if timeout_seconds is not None and (
-        isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, int) or timeout_seconds <= 0
-    ):
-        raise UsageError(
-            f"timeout_seconds must be a whole number above 0, or None, got {timeout_seconds!r:.80}\n"
-            "give seconds for one cell, such as 600, or leave it out for no limit"
-        )
+    if timeout_seconds is not None:
+        hint = "give seconds for one cell, such as 600, or leave it out for no limit"
+        whole_number("timeout_seconds", timeout_seconds, least=1, hint=hint)
 
 
 def _fresh_environment(folder: Path, place: Path) -> Path:
