@@ -1,10 +1,22 @@
-"""Whole numbers that a user gives, of Python or of numpy."""
+"""Numbers that a user gives, of Python or of numpy."""
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
+from typing import TypeGuard
 
 from ..errors import UsageError
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a number; yes and no are none.
+
+    Examples
+    --------
+    >>> is_number(0.5), is_number(True), is_number("0.5")
+    (True, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def whole_number(name: str, value: object, *, least: int, hint: str = "") -> int:

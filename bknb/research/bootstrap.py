@@ -14,14 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil, floor, log10, sqrt
-from numbers import Real
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from ..domain.gates import GATES
-from ..domain.whole_number import whole_number
+from ..domain.whole_number import is_number, whole_number
 from ..errors import UnknownName, UsageError
 from ..metrics.compounding import equity_path, final_equity
 
@@ -335,14 +334,10 @@ def _results(returns: Any) -> Rows:
 
 
 def _check_numbers(level: object, block: object) -> None:
-    if not _is_number(level) or not 0 < level < 1:
+    if not is_number(level) or not 0 < level < 1:
         raise UsageError(f"level must be between 0 and 1, such as 0.9, got {level!r}")
-    if block is not None and (not _is_number(block) or not block >= 1):
+    if block is not None and (not is_number(block) or not block >= 1):
         raise UsageError(f"block must be at least 1 observation, got {block!r}")
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _interval(

@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import e, isfinite, log1p, sqrt
-from numbers import Real
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..domain.gates import GATES
+from ..domain.whole_number import is_number
 from ..errors import UsageError
 from .mean_test import mean_above_zero
 
@@ -290,7 +290,7 @@ def _best_of(alone: float, trials: float) -> float:
 
 def _trials(trials: Any, observations: int) -> tuple[float, float]:
     """How many, and how far their Sharpe ratios spread."""
-    if isinstance(trials, Real) and not isinstance(trials, bool):  # also one of numpy
+    if is_number(trials):  # also one of numpy
         if not (isfinite(trials) and float(trials) >= 1):
             raise UsageError(f"trials must be a number of at least 1, or the Sharpe ratios of all trials, got {trials}")
         return float(trials), 1 / sqrt(max(observations - 1, 1))
