@@ -51,7 +51,11 @@ def variables(function: Callable[..., Any]) -> list[Variable]:
 
     Globals, closures, defaults, attributes of objects, classes and own modules, entries of dictionaries.
     """
-    held = [(one.__qualname__, each) for one in functions(function) for each in _of_function(one)]
+    return _variables(function, functions(function))
+
+
+def _variables(function: Callable[..., Any], inside: list[FunctionType]) -> list[Variable]:
+    held = [(one.__qualname__, each) for one in inside for each in _of_function(one)]
     owner = owner_of(function)
     if owner is not None:
         name = type(owner).__name__
@@ -121,8 +125,12 @@ def emptied(function: Callable[..., Any]) -> Iterator[None]:
 
 def names_by_namespace(function: Callable[..., Any]) -> list[tuple[dict[str, Any], set[str]]]:
     """The namespaces (of modules, or of a notebook) a strategy reads, each with the names it reads there."""
+    return _by_namespace(functions(function))
+
+
+def _by_namespace(inside: list[FunctionType]) -> list[tuple[dict[str, Any], set[str]]]:
     found: dict[int, tuple[dict[str, Any], set[str]]] = {}
-    for one in functions(function):
+    for one in inside:
         for name, _, space in _read(one):
             found.setdefault(id(space), (space, set()))[1].add(name)
         own = {name for name, value in list(one.__globals__.items()) if value is one}
@@ -133,16 +141,18 @@ def names_by_namespace(function: Callable[..., Any]) -> list[tuple[dict[str, Any
 def reached(value: Any) -> list[Any]:
     """The value itself, what it holds, and what the user's functions in it read by a name."""
     found: dict[int, Any] = {}
+    followed: set[int] = set()  # functions whose names one that calls them brought already
     waiting = [(value, 0)]
     while waiting:
         one, depth = waiting.pop()
         if id(one) not in found:
             found[id(one)] = one
-            waiting += [(each, depth + 1) for each in _inside(one) if depth < _DEEPEST]
+            if depth < _DEEPEST and id(one) not in followed:
+                waiting += [(each, depth + 1) for each in _inside(one, followed)]
     return list(found.values())
 
 
-def _inside(value: Any) -> list[Any]:
+def _inside(value: Any, followed: set[int]) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())[:_MOST_KEYS]
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -151,8 +161,10 @@ def _inside(value: Any) -> list[Any]:
     is_own = own is not FunctionType and is_users(own)
     if not (is_own or callable(value)):
         return []
-    found = [space.get(name) for space, names in names_by_namespace(value) for name in names]
-    found += [each.value for each in variables(value)]
+    inside = functions(value)
+    followed.update(map(id, inside))
+    found = [space.get(name) for space, names in _by_namespace(inside) for name in names]
+    found += [each.value for each in _variables(value, inside)]
     for base in own.__mro__ if is_own else ():
         held = vars(base) if is_users(base) else {}
         found += [each for name, each in held.items() if not name.startswith("__")]
