@@ -9,7 +9,9 @@ The last two tables are those of ``bknb.luck``: entries at random moments, and s
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -18,9 +20,11 @@ import bknb
 from bknb.research.deflated_sharpe import probabilistic_sharpe_ratio
 from bknb.research.mean_test import mean_above_zero
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from luck_worlds import DAY, DAYS, START, at_hours, wild_hours
+
 Draw: TypeAlias = Callable[[np.random.Generator, int], np.ndarray]
 COUNTS = (10, 20, 30, 50, 100, 200, 500)
-START = 1_704_067_200_000
 EDGES = (0.1, 0.2, 0.3, 0.5)  # true Sharpe ratios per trade
 
 
@@ -134,39 +138,6 @@ def moments(runs: int) -> None:
         print(f"| {name} | {np.mean(trades):.0f} | {low:.1f} | {lower:.1f} |", flush=True)
 
 
-DAYS = 6
-WILD = range(14, 17)  # hours (UTC) in which prices move four times as much
-
-
-def wild_hours(seed: int) -> bknb.Candles:
-    """One-minute candles without drift, wild in some hours of the day."""
-    rng = np.random.default_rng(seed)
-    times = START + np.arange((DAYS + 1) * 1440) * 60_000
-    wild = np.isin(times // 3_600_000 % 24, list(WILD))
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 1, len(times)) * np.where(wild, 0.0012, 0.0003)))
-    opened = np.concatenate([[100.0], close[:-1]])
-    high, low = (edge(opened, close) for edge in (np.maximum, np.minimum))
-    columns = {"open": opened, "high": high, "low": low, "close": close, "volume": np.ones(len(times))}
-    return bknb.Candles.from_columns(timestamp=times, **columns)
-
-
-def at_hours(seed: int, hours: range, minutes: int) -> Callable[[bknb.Context], bknb.Signal | None]:
-    """A strategy that enters at the beginning of some hours of the day, on a side drawn by lot."""
-
-    def get_signal(ctx: bknb.Context) -> bknb.Signal | None:
-        if ctx.when.hour not in hours:
-            return None
-        side = 1 if np.random.default_rng([seed, ctx.when_ms]).random() < 0.5 else -1
-        return bknb.Signal(
-            position="long" if side > 0 else "short",
-            price_take_profit=ctx.price * (1 + side * 0.05),
-            price_stop_loss=ctx.price * (1 - side * 0.05),
-            minute_estimated_time=minutes,
-        )
-
-    return get_signal
-
-
 def hours_of_the_day(runs: int) -> None:
     """How often a side drawn by lot passes for skill where some hours are wild."""
     print("\n| sides by lot | trades, mean | by hour, % of runs | overlapping, % | p < 0.05, % | p < 0.01, % |")
@@ -182,8 +153,8 @@ def hours_of_the_day(runs: int) -> None:
             result = bknb.backtest(
                 "BTCUSDT",
                 strategy=at_hours(seed, hours, minutes),
-                exchange=bknb.exchanges.from_frame(wild_hours(seed), name="wild"),
-                frame=(START, START + DAYS * 86_400_000),
+                exchange=bknb.exchanges.from_frame(wild_hours(seed, wild=0.0012), name="wild"),
+                frame=(START, START + DAYS * DAY),
                 interval="1h",
                 settings={"count_tries": False, "percent_fee": 0, "percent_slippage": 0},
             )

@@ -7,13 +7,13 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+from luck_worlds import DAY, START, at_hours, wild_hours
 
 import bknb
 from bknb.kernels.random_trades import outcomes, outcomes_plain
 from bknb.runs.luck import _compounded, market_of, shapes_of
 from bknb.runs.random_moments import at_same_hours, hours_of
 
-START = 1_704_067_200_000
 MINUTE = 60_000
 
 
@@ -157,43 +157,19 @@ def test_random_entries_are_as_good_as_random_entries():
     assert np.mean(np.array(shares) < 0.1) < 0.22
 
 
-DAY = 1440 * MINUTE
-
-
 def wild_in_the_afternoon(seed):
-    """Seven days of a market without drift whose prices move five times as much from 14:00 to 17:00."""
-    rng = np.random.default_rng(seed)
-    times = START + np.arange(7 * 1440) * MINUTE
-    hours = times // (60 * MINUTE) % 24
-    steps = np.where((hours >= 14) & (hours < 17), 0.0015, 0.0003)
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 1, len(times)) * steps))
-    open_ = np.concatenate([[100.0], close[:-1]])
-    columns = {"high": np.maximum(open_, close), "low": np.minimum(open_, close), "volume": np.ones(len(times))}
-    return bknb.Candles.from_columns(timestamp=times, open=open_, close=close, **columns)
+    return bknb.exchanges.from_frame(wild_hours(seed, wild=0.0015), name="wild")
 
 
 def twice_a_day(seed):
-    """Enters at two moments of each afternoon, on a side drawn by lot."""
-
-    def get_signal(ctx):
-        if ctx.when.hour not in (14, 15):
-            return None
-        side = 1 if np.random.default_rng([seed, ctx.when_ms]).random() < 0.5 else -1
-        return bknb.Signal(
-            position="long" if side > 0 else "short",
-            price_take_profit=ctx.price * (1 + side * 0.05),
-            price_stop_loss=ctx.price * (1 - side * 0.05),
-            minute_estimated_time=50,
-        )
-
-    return get_signal
+    return at_hours(seed, (14, 15), 50)
 
 
 def test_each_random_trade_has_the_hour_of_the_day_of_its_own():
     """Luck in wild hours is no skill: the random trades are in them too."""
     chances = []
     for seed in range(40):
-        exchange = bknb.exchanges.from_frame(wild_in_the_afternoon(seed), name="wild")
+        exchange = wild_in_the_afternoon(seed)
         result = bknb.backtest(
             "X", strategy=twice_a_day(seed), exchange=exchange, frame=(START, START + 6 * DAY), interval="1h",
             settings={"percent_fee": 0, "percent_slippage": 0},
@@ -208,7 +184,7 @@ def test_each_random_trade_has_the_hour_of_the_day_of_its_own():
 
 
 def test_a_frame_of_fewer_than_five_days_has_too_few_moments_of_an_hour():
-    exchange = bknb.exchanges.from_frame(wild_in_the_afternoon(1), name="wild")
+    exchange = wild_in_the_afternoon(1)
     found = {
         days: bknb.luck(
             bknb.backtest(
@@ -327,7 +303,7 @@ def hours_in_the_market(minutes):
 
 @pytest.mark.parametrize(("minutes", "by_hour"), [(20, True), (55, False)])
 def test_a_strategy_that_is_in_the_market_nearly_all_the_time_has_random_trades_of_any_hour(minutes, by_hour):
-    exchange = bknb.exchanges.from_frame(wild_in_the_afternoon(1), name="wild")
+    exchange = wild_in_the_afternoon(1)
     result = bknb.backtest(
         "X", strategy=hours_in_the_market(minutes), exchange=exchange, frame=(START, START + 6 * DAY), interval="1h"
     )
@@ -341,7 +317,7 @@ def test_a_strategy_that_is_in_the_market_nearly_all_the_time_has_random_trades_
 
 
 def test_the_share_of_random_trades_that_overlap_is_told():
-    exchange = bknb.exchanges.from_frame(wild_in_the_afternoon(1), name="wild")
+    exchange = wild_in_the_afternoon(1)
     result = bknb.backtest(
         "X", strategy=twice_a_day(1), exchange=exchange, frame=(START, START + 6 * DAY), interval="1h"
     )

@@ -175,6 +175,8 @@ def test_an_empty_part_of_the_map_is_explained_in_good_english():
     params = {"only": [0, 1], "up": [1.02, 1.03]}
     found = bknb.sweep(get_signals, params=params, metric="avg_pnl", **SWEEP | {"symbol": "ETHUSDT"})
     assert "Empty: no combination there has an avg_pnl (no trade)." in found.report()
+    found = bknb.sweep(get_signals, params=params, search="random", trials=3, **SWEEP | {"symbol": "BTCUSDT"})
+    assert "Empty: no combination was tried there." in found.report()
 
 
 def test_what_failed_leaves_an_empty_part_of_the_map_and_no_column_of_returns():

@@ -104,7 +104,7 @@ def _empty(result: Any) -> str:
         whys.append("it failed; see result.errors" if whys else "every combination there failed; see result.errors")
     tried = result.table[[result.param_columns[name] for name in (info.x, info.y)]].map(repr).drop_duplicates()
     if len(tried) < info.values.size:
-        whys.append("none was tried there")
+        whys.append("no combination was tried there")
     return f"Empty: {', or '.join(whys)}."
 
 
