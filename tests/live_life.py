@@ -32,10 +32,10 @@ from scenarios import MINUTE, ORIGIN, source
 from worlds import signals, walk
 
 import bknb
-from bknb.domain.recovery import SavedResult, SavedSchedule, SavedSignal, SavedUnheard, kept_result
+from bknb.domain.recovery import SavedResult, SavedSchedule, SavedSignal, SavedUndelivered, kept_result
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
-from bknb.live import unheard
+from bknb.live import undelivered
 from bknb.live.ended_journal import EndedJournal
 from bknb.live.hole_journal import HoleJournal
 from bknb.ports import StateStore
@@ -165,7 +165,7 @@ def play(folder: Path, where: str, *, at: int | None = None) -> None:
     """One life of the run; what listeners receive is appended to files that survive the process."""
     log, held_log = (os.open(folder / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY) for name in LOGS)
     script = script_of(where)
-    unheard.BESIDE_STATE = 8  # so that results are moved aside in this short life
+    undelivered.BESIDE_STATE = 8  # so that results are moved aside in this short life
     free = threading.Event()
 
     def receive(event: Any) -> None:
@@ -287,8 +287,8 @@ def kept_lines(folder: Path, where: str) -> set[str]:
             return set()
         newest = max(saved, key=lambda value: value.turn)
         results += newest.undelivered
-        for key in store.keys("unheard", KEY):
-            moved = msgspec.json.decode(store.read("unheard", key) or b"", type=SavedUnheard)
+        for key in store.keys("undelivered", KEY):
+            moved = msgspec.json.decode(store.read("undelivered", key) or b"", type=SavedUndelivered)
             results += moved.results[max(newest.heard - moved.first, 0) :]
     return {line_of(kept_result(result)) for result in results}
 
@@ -367,14 +367,14 @@ def compare(folder: Path, whole: Path, where: str, number: int, kept: set[str]) 
         if often := {line for line in lines if lines.count(line) > 2}:
             wrong.append(f"{number}: received more than twice in {log} {often}")
     with store_of(folder, where) as store:
-        wrong += [f"{number}: {key} is left although it was heard" for key in store.keys("unheard", KEY)]
+        wrong += [f"{number}: {key} is left although it was heard" for key in store.keys("undelivered", KEY)]
     return wrong
 
 
 def has_moved(folder: Path, where: str) -> bool:
     """Whether results were moved aside because they no longer fit beside the state."""
     with store_of(folder, where) as store:
-        return bool(store.keys("unheard", KEY))
+        return bool(store.keys("undelivered", KEY))
 
 
 def main(folder: Path, where: str, first: int, step: int) -> None:

@@ -221,8 +221,8 @@ def compare_one(
         others = [end for end in found if end not in expected]
         missing = [end for end in expected if end not in found]
         wrong.append(f"{symbol}: {len(missing)} missing {missing[:1]}, {len(others)} others {others[:1]}")
-    unheard = [end for end in ends if end.when < last and f"{end.signal.id} {end.when}" not in received]
-    wrong += [f"{symbol}: nobody heard of {len(unheard)}: {unheard[:1]}"] * bool(unheard)
+    undelivered = [end for end in ends if end.when < last and f"{end.signal.id} {end.when}" not in received]
+    wrong += [f"{symbol}: nobody heard of {len(undelivered)}: {undelivered[:1]}"] * bool(undelivered)
     wrong += not_watched(paper, symbol, state)
     compared.wrong += wrong
 

@@ -15,7 +15,7 @@ from scenarios import MINUTE, ORIGIN, source
 import bknb
 from bknb.brokers.paper_broker import PaperBroker
 from bknb.live.left_behind import unwatched
-from bknb.live.unheard import BESIDE_STATE, Unheard
+from bknb.live.undelivered import BESIDE_STATE, Undelivered
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
@@ -143,13 +143,13 @@ def test_the_line_that_forgets_leaves_nothing_that_is_told_later() -> None:
     store = MemoryStore()
     with_orders(store, 0, 30, PaperBroker()).result(timeout=60)
     with store:
-        moved = Unheard(store, *KEY)
+        moved = Undelivered(store, *KEY)
         moved.add(tuple(scheduled(at=at) for at in range(1, BESIDE_STATE + 3)))
         moved.make_room()
         text = next(iter(unwatched(store, ()).values()))
         exec(text.partition("to forget it: ")[2], {"store": store})  # noqa: S102 -- what a user would type
         assert [kind for kind in ("signal", "schedule", "order", "partial") if store.read(kind, KEY)] == []
-        assert store.keys("unheard", KEY) == []
+        assert store.keys("undelivered", KEY) == []
         assert unwatched(store, ()) == {}
 
 

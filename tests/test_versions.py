@@ -31,7 +31,7 @@ from bknb.live.late_journal import LateJournal
 from bknb.live.order_store import SavedOrders
 from bknb.live.persistence import StateSaver
 from bknb.live.risk_places import save_places, saved_places
-from bknb.live.unheard import BESIDE_STATE, Unheard
+from bknb.live.undelivered import BESIDE_STATE, Undelivered
 from bknb.llm.recordings import AnswerFolder, RecordedModel
 from bknb.market.candles import Candles
 from bknb.ports import ModelReply
@@ -224,19 +224,19 @@ def read_live(folder: Path) -> object:
         return StateSaver(store, OWNER).restore()
 
 
-def unheard_of(folder: Path) -> Unheard:
-    return Unheard(FileStore(folder), *PLACE)
+def undelivered_of(folder: Path) -> Undelivered:
+    return Undelivered(FileStore(folder), *PLACE)
 
 
-def write_unheard(folder: Path) -> None:
-    mine = unheard_of(folder)
+def write_undelivered(folder: Path) -> None:
+    mine = undelivered_of(folder)
     with mine.store:
         mine.add(tuple(scheduled(at=at) for at in range(BESIDE_STATE + 1)))
         mine.make_room()
 
 
-def read_unheard(folder: Path) -> object:
-    mine = unheard_of(folder)
+def read_undelivered(folder: Path) -> object:
+    mine = undelivered_of(folder)
     with mine.store:
         problems = mine.load(Restored(state=Flat(), results=BESIDE_STATE))
     if problems:
@@ -328,7 +328,7 @@ FORMATS = {
     "a live run": Format(write_live, read_live, payload_in_state("signal", PLACE, next_number)),
     "a live run that waits": Format(write_waiting, read_live, payload_in_state("schedule", PLACE, next_number)),
     "results nobody heard": Format(
-        write_unheard, read_unheard, payload_in_state("unheard", (*PLACE, f"{0:012d}"), more_members)
+        write_undelivered, read_undelivered, payload_in_state("undelivered", (*PLACE, f"{0:012d}"), more_members)
     ),
     "ends of a live run": Format(
         write_ends, read_ends, payload_in_state("ended", (*PLACE, "part-000001"), next_number)

@@ -146,7 +146,7 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     results, heard
         How many results were told since the first start, and how many of them all listeners have heard.
     undelivered
-        The last results, as far as they were not heard; those between ``heard`` and them are in :class:`SavedUnheard`.
+        The last results, as far as they were not heard; those between ``heard`` and them are in :class:`SavedUndelivered`.
     """
 
     version: int = STATE_VERSION
@@ -189,7 +189,7 @@ class SavedSchedule(msgspec.Struct, frozen=True, kw_only=True):
     undelivered: tuple[SavedResult, ...] = msgspec.field(default=(), name="untold")
 
 
-class SavedUnheard(msgspec.Struct, frozen=True, kw_only=True):
+class SavedUndelivered(msgspec.Struct, frozen=True, kw_only=True):
     """Results that listeners have not heard and that no longer fit beside the position; numbered from ``first`` on."""
 
     first: int

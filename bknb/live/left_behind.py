@@ -23,7 +23,7 @@ from ..ports import StateStore
 from .order_store import KIND as ORDER
 from .order_store import by_signal, read_orders
 from .saved_values import read_state, read_value
-from .unheard import KIND as UNHEARD
+from .undelivered import KIND as UNDELIVERED
 
 Key = tuple[str, ...]
 _BUSY = ("signal", "schedule")
@@ -99,8 +99,8 @@ def _unwatched(store: StateStore, key: Key) -> str:
 
 def _forget(store: StateStore, key: Key, *kinds: str) -> str:
     lines = [f"store.delete({kind!r}, {key!r})" for kind in kinds]
-    if store.keys(UNHEARD, key):
-        lines.append(f"[store.delete({UNHEARD!r}, each) for each in store.keys({UNHEARD!r}, {key!r})]")
+    if store.keys(UNDELIVERED, key):
+        lines.append(f"[store.delete({UNDELIVERED!r}, each) for each in store.keys({UNDELIVERED!r}, {key!r})]")
     return "; ".join(lines)
 
 

@@ -31,7 +31,7 @@ from .ended_journal import EndedJournal
 from .hole_journal import Hole, HoleJournal
 from .late_journal import LateJournal
 from .saved_values import read_state, read_value
-from .unheard import Unheard, kept_of
+from .undelivered import Undelivered, kept_of
 
 
 class _SavedAt(NamedTuple):
@@ -65,7 +65,7 @@ class StateSaver:
 
     Attributes
     ----------
-    unheard
+    undelivered
         The results that listeners have not heard yet; note in it what is emitted.
     problems
         What could not be read of results, late orders and holes, as sentences; the rest of them was.
@@ -75,7 +75,7 @@ class StateSaver:
         self.store = store
         self.owner = owner
         self._setup = setup  # of this run
-        self.unheard = Unheard(store, owner.strategy, owner.symbol)
+        self.undelivered = Undelivered(store, owner.strategy, owner.symbol)
         self.turn = 0
         self.last_minute: int | None = None
         self.last_asked: int | None = None
@@ -113,8 +113,8 @@ class StateSaver:
         self.last_managed = found.last_managed
         self._saved, self._heard, self._volume_seen = found.state, found.heard, found.volume_seen
         self._decided_with = found.setup
-        self.problems = self.unheard.load(found)
-        return msgspec.structs.replace(found, undelivered=tuple(self.unheard.events))
+        self.problems = self.undelivered.load(found)
+        return msgspec.structs.replace(found, undelivered=tuple(self.undelivered.events))
 
     def ended(self) -> list[Closed | Cancelled]:
         """The closed and cancelled results of earlier processes of this run, in order.
@@ -187,9 +187,9 @@ class StateSaver:
         for event in kept:
             if isinstance(event, Closed | Cancelled):
                 self._ended.append(event)
-        self.unheard.forget_heard()
+        self.undelivered.forget_heard()
         quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and last_asked == self.last_asked
-        if quiet and not kept and self.unheard.heard == self._heard:
+        if quiet and not kept and self.undelivered.heard == self._heard:
             return {}  # a restarted run processes this minute once more
         return self._write_state(
             state, kept, last_minute, last_asked, volume_seen=volume_seen, last_managed=last_managed
@@ -203,8 +203,8 @@ class StateSaver:
         StateError
             When it could not be saved.
         """
-        self.unheard.forget_heard()
-        if self.unheard.heard > self._heard and self.last_minute is not None:
+        self.undelivered.forget_heard()
+        if self.undelivered.heard > self._heard and self.last_minute is not None:
             self._write_state(
                 self._saved,
                 (),
@@ -229,7 +229,7 @@ class StateSaver:
         When the last steps fail (the trace beside a new position, the removal of an old schedule), the disk has the
         state of this turn and memory the one before: the run repeats the turn, whose number is then the higher one.
         """
-        self.unheard.make_room()
+        self.undelivered.make_room()
         late = self._write_late(state)
         self.turn += 1
         at = self._at(state, kept, last_minute, last_asked, volume_seen=volume_seen, last_managed=last_managed)
@@ -244,9 +244,9 @@ class StateSaver:
             self.store.delete("schedule", self._key)
         self.last_minute, self.last_asked, self._saved, self._volume_seen = last_minute, last_asked, state, volume_seen
         self.last_managed = last_managed
-        self._decided_with, self._heard = at.setup, self.unheard.heard
-        self.unheard.add(kept)
-        self.unheard.tidy(self._heard)
+        self._decided_with, self._heard = at.setup, self.undelivered.heard
+        self.undelivered.add(kept)
+        self.undelivered.tidy(self._heard)
         return late
 
     def save_holes(self, holes: tuple[Hole, ...]) -> tuple[Hole, ...]:
@@ -269,7 +269,7 @@ class StateSaver:
         volume_seen: bool | None,
         last_managed: int | None,
     ) -> _SavedAt:
-        unheard = self.unheard
+        undelivered = self.undelivered
         known = any(not isinstance(state, Flat) and row.id == state.signal.id for row in signals_of(self._saved))
         return _SavedAt(
             last_minute,
@@ -277,9 +277,9 @@ class StateSaver:
             last_managed,
             volume_seen,
             None if isinstance(state, Flat) else self._decided_with if known else self._setup,
-            unheard.results + len(kept),
-            unheard.heard,
-            unheard.beside_state(kept),
+            undelivered.results + len(kept),
+            undelivered.heard,
+            undelivered.beside_state(kept),
         )
 
     def save_postponed(self, state: Holding | Opening, *, volume_seen: bool | None) -> dict[Decision, int]:

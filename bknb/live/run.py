@@ -974,7 +974,7 @@ class LiveRun:
     # --- events -------------------------------------------------------------------------------------------------
 
     def _emitted(self, event: Event) -> None:
-        self._saving.unheard.emitted(event)
+        self._saving.undelivered.emitted(event)
         if self._on_event is not None:
             self._on_event(event)
 

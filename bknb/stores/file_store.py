@@ -9,7 +9,7 @@
         risk/{risk}/positions.json
         partial/{strategy}/{symbol}.json
         order/{strategy}/{symbol}.json
-        unheard/{strategy}/{symbol}/000000000064.json
+        undelivered/{strategy}/{symbol}/000000000064.json
         ended/{strategy}/{symbol}/part-000001.json
         late/{strategy}/{symbol}/part-000001.json
         hole/{strategy}/{symbol}/part-000001.json

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..domain.recovery import Kept, Restored, SavedResult, SavedUnheard, kept_result, saved_result
+from ..domain.recovery import Kept, Restored, SavedResult, SavedUndelivered, kept_result, saved_result
 from ..domain.signal import (
     AddCancelled,
     Added,
@@ -34,11 +34,13 @@ from ..events.subject import Subject
 from ..ports import StateStore
 from ..stores.versions import read_json
 
-KIND: Final = "unheard"
+KIND: Final = "undelivered"
 BESIDE_STATE = 64
 """How many results at most are saved with the state; older ones are moved, as many at a time."""
 
-_READERS: Final[Mapping[int, Callable[[bytes], SavedUnheard]]] = {1: partial(msgspec.json.decode, type=SavedUnheard)}
+_READERS: Final[Mapping[int, Callable[[bytes], SavedUndelivered]]] = {
+    1: partial(msgspec.json.decode, type=SavedUndelivered)
+}
 
 
 class _Entry:
@@ -49,7 +51,7 @@ class _Entry:
         self.receipt: Receipt | None = None  # from the moment it is emitted
 
 
-class Unheard:
+class Undelivered:
     """The results that were saved and that not every listener has handled, oldest first and numbered.
 
     Parameters
@@ -161,7 +163,7 @@ class Unheard:
         while (waiting := self.results - self._first_beside()) > BESIDE_STATE:
             first = self._first_beside()
             behind = first + min(waiting, BESIDE_STATE)
-            saved = SavedUnheard(first=first, results=self._between(first, behind))
+            saved = SavedUndelivered(first=first, results=self._between(first, behind))
             self.store.write(KIND, self._key(first), msgspec.json.encode(saved))
             self._moved.append((first, behind))
             self._foreign.discard(self._key(first))

@@ -21,7 +21,7 @@ from bknb.errors import StateError
 from bknb.events import subjects
 from bknb.events.listen import drain
 from bknb.live.persistence import StateSaver
-from bknb.live.unheard import BESIDE_STATE
+from bknb.live.undelivered import BESIDE_STATE
 from bknb.ports import StateStore
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
@@ -105,7 +105,7 @@ def emit(mine: StateSaver, each: Kept) -> None:
         subjects.partial_profit.emit(each)
     else:
         subjects.emit_result(each)
-    mine.unheard.emitted(each)
+    mine.undelivered.emitted(each)
 
 
 def undelivered(store: StateStore) -> list[Kept]:
@@ -121,7 +121,7 @@ def test_nothing_that_was_not_heard_is_dropped(make: Any, tmp_path: Path, slow: 
         saved = store.read("signal", KEY)
         assert saved is not None
         assert saved.count(b'"action"') <= BESIDE_STATE + 1  # the rest lies beside it, written once
-        assert len(store.keys("unheard", KEY)) == 3
+        assert len(store.keys("undelivered", KEY)) == 3
 
 
 def test_what_was_heard_is_not_kept_and_what_was_not_is_told_again_in_order(slow: Slow) -> None:
@@ -136,7 +136,7 @@ def test_what_was_heard_is_not_kept_and_what_was_not_is_told_again_in_order(slow
         assert drain(subjects.signal_live, timeout=20)
         mine.save_heard()
         assert undelivered(store) == []
-        assert store.keys("unheard", KEY) == []
+        assert store.keys("undelivered", KEY) == []
 
 
 def test_what_is_told_again_is_kept_until_it_is_heard(slow: Slow) -> None:
@@ -214,16 +214,16 @@ def test_a_save_that_failed_and_is_repeated_numbers_nothing_twice(slow: Slow) ->
 def test_moved_results_that_are_gone_or_damaged_are_reported_and_the_others_told(slow: Slow) -> None:
     with MemoryStore() as store:
         tell(saver(store), EVENTS)
-        first, second, _ = store.keys("unheard", KEY)
-        store.delete("unheard", first)
-        store.write("unheard", second, b'{"first":"what"}')
+        first, second, _ = store.keys("undelivered", KEY)
+        store.delete("undelivered", first)
+        store.write("undelivered", second, b'{"first":"what"}')
         mine = StateSaver(store, OWNER)
         assert list(mine.restore().undelivered) == EVENTS[2 * BESIDE_STATE :]
         assert [problem.split(":")[0] for problem in mine.problems] == [
             f"{NAMED} from number 64 on that listeners may not have heard cannot be read, so they are not told again",
             "128 results that listeners may not have heard are gone from the disk",
         ]
-        for each in mine.unheard.events:
+        for each in mine.undelivered.events:
             emit(mine, each)
         tell(mine, [event(900)], first=900)
         assert undelivered(store) == [*EVENTS[2 * BESIDE_STATE :], event(900)]
@@ -251,7 +251,7 @@ def test_what_a_state_that_is_gone_left_is_told_and_takes_no_number_of_the_next(
         again = StateSaver(store, OWNER)
         assert list(again.restore().undelivered) == new
         assert again.problems == []
-        assert len(store.keys("unheard", KEY)) == (count - 1) // BESIDE_STATE
+        assert len(store.keys("undelivered", KEY)) == (count - 1) // BESIDE_STATE
 
 
 def test_a_move_that_a_crash_left_is_told_once_and_not_as_a_problem(slow: Slow) -> None:
@@ -265,36 +265,36 @@ def test_a_move_that_a_crash_left_is_told_once_and_not_as_a_problem(slow: Slow) 
         again = StateSaver(store, OWNER)
         assert list(again.restore().undelivered) == EVENTS[: BESIDE_STATE + 1]
         assert again.problems == []
-        assert len(store.keys("unheard", KEY)) == 1
+        assert len(store.keys("undelivered", KEY)) == 1
 
 
 def test_a_moved_value_that_cannot_be_read_is_told_until_what_is_behind_it_was_heard(slow: Slow) -> None:
     with MemoryStore() as store:
         tell(saver(store), EVENTS)
-        store.write("unheard", store.keys("unheard", KEY)[1], b'{"first":"what"}')
+        store.write("undelivered", store.keys("undelivered", KEY)[1], b'{"first":"what"}')
         mine = saver(store)
         assert len(mine.problems) == 2
         slow.end()
-        for each in mine.unheard.events:
+        for each in mine.undelivered.events:
             emit(mine, each)
         assert drain(subjects.signal_live, timeout=20)
         mine.save_heard()
-        assert store.keys("unheard", KEY) == []
+        assert store.keys("undelivered", KEY) == []
         assert saver(store).problems == []
 
 
 def test_a_moved_value_of_a_newer_version_stays(slow: Slow) -> None:
     with MemoryStore() as store:
         tell(saver(store), EVENTS)
-        key = store.keys("unheard", KEY)[1]
-        store.write("unheard", key, b'{"version":2}')
+        key = store.keys("undelivered", KEY)[1]
+        store.write("undelivered", key, b'{"version":2}')
         slow.end()
         mine = saver(store)
-        for each in mine.unheard.events:
+        for each in mine.undelivered.events:
             emit(mine, each)
         assert drain(subjects.signal_live, timeout=20)
         mine.save_heard()
-        assert store.keys("unheard", KEY) == [key]
+        assert store.keys("undelivered", KEY) == [key]
 
 
 def test_a_moved_value_that_cannot_be_removed_is_tried_again_and_the_state_is_saved(slow: Slow) -> None:
@@ -313,10 +313,10 @@ def test_a_moved_value_that_cannot_be_removed_is_tried_again_and_the_state_is_sa
         assert drain(subjects.signal_live, timeout=20)
         mine.save_heard()
         assert undelivered(store) == []
-        assert len(store.keys("unheard", KEY)) == 3
+        assert len(store.keys("undelivered", KEY)) == 3
         store.stuck = False
         tell(mine, [event(900)], first=900)
-        assert store.keys("unheard", KEY) == []
+        assert store.keys("undelivered", KEY) == []
 
 
 # --- a live run -------------------------------------------------------------------------------------------------
