@@ -143,12 +143,42 @@ def test_what_the_clock_ends_in_a_hole_ends_at_its_moment() -> None:
 @pytest.mark.parametrize("due", [30, 31, 32, 34, 40])
 def test_what_the_clock_ends_in_a_hole_ends_live_as_in_a_backtest(hole: tuple[int, int], due: int) -> None:
     rows = [(at(k), *(4 * (100 + k / 100,)), 1.0) for k in range(-10, 140) if not hole[0] <= k < hole[1]]
+    exchange = bknb.add_exchange("holed", get_candles=ranged(rows), intervals=["1m"])
     for answer in (asked_once(20, minute_estimated_time=due - 20), asked_once(20, price_open=95.0)):
         options: dict[str, Any] = {"settings": {"schedule_await_minutes": due - 20}}
         backtest, lived = both(rows, answer, first=10, last=130, **options)
-        assert kinds(lived) <= {"silence"}
-        assert ends(lived) == ends(backtest)
+        late = dict(lived.run_record.records.late)
+        assert kinds(lived) <= {"silence", "late"}
         assert len(ends(lived)) == 1
+        if hole[0] < due < hole[1] and ends(lived)[0].startswith("time_expired"):
+            assert late == {(at(due), "exit"): at(hole[1] + 1)}  # known when the first candle behind it had closed
+        else:
+            assert late == {}
+            assert ends(lived) == ends(backtest)
+        plan = plan_backtest("X", strategy=answer, exchange=exchange, frame=(at(10), at(130)), interval="1m",
+                             allow_gaps=True, **options)  # fmt: skip
+        again = BacktestRun(plan, late=late)
+        asyncio.run(again.through())
+        assert ends(lived) == [line(end) for end in again.records.ends]
+
+
+@pytest.mark.parametrize(("waits", "decided"), [(False, 36), (True, 46)])
+def test_an_exit_that_was_due_in_a_hole_fills_at_the_market_of_its_decision(*, waits: bool, decided: int) -> None:
+    """The candle behind the hole opened before anybody knew: its open cannot be traded any more."""
+    clock, broker = SimulatedClock(at(10)), bknb.brokers.paper()
+    rows = [(at(k), *(4 * (100 + k / 100,)), 1.0) for k in range(-10, 100) if not 30 <= k < 35]
+
+    def get_candles(symbol: str, interval: str, since: int, limit: int) -> list[tuple[float, ...]]:
+        return [row for row in rows if since <= row[0] <= clock.now() - MINUTE][:limit]
+
+    exchange = bknb.add_exchange("holed", get_candles=get_candles, intervals=["1m"])
+    strategy = bknb.add_strategy("once", interval="1m", get_signal=asked_once(20, minute_estimated_time=12))
+    result = lived_through(strategy, exchange, first=10, last=90, clock=clock, allow_gaps=not waits, broker=broker,
+                           quantity=1.0)  # fmt: skip
+    assert ends(result) == [f"time_expired 100.2 {100 + decided / 100:g} @{decided}"]
+    assert result.run_record.records.late == {(at(32), "exit"): at(decided)}
+    (closing,) = [order for order in broker.orders.values() if order.side == "sell"]
+    assert (closing.created_at, closing.average_price) == (at(decided), 100 + decided / 100)
 
 
 def test_a_machine_that_slept_over_the_end_of_a_hole_decides_late() -> None:
@@ -161,8 +191,8 @@ def test_a_machine_that_slept_over_the_end_of_a_hole_decides_late() -> None:
     assert ends(result) == ["time_expired 100.2 100.5 @50"]
     (failure,) = result.errors
     assert failure.message == (
-        "the closing order of 2024-01-01 00:32 UTC was decided 14 minutes late: the hole it fell in was seen to end at "
-        "2024-01-01 00:36 UTC; it fills at the first candle from 2024-01-01 00:50 UTC on"
+        "the closing order of 2024-01-01 00:32 UTC was decided 18 minutes late: its moment lay in a hole, which ended "
+        "at 2024-01-01 00:35 UTC; it fills at the first candle from 2024-01-01 00:50 UTC on"
     )
     assert failure.kind == "late"
 
@@ -229,13 +259,18 @@ def test_what_the_clock_ends_in_a_hole_at_the_end_of_a_run_is_not_undone_by_minu
 ) -> None:
     rows = [(at(k), 100.0, 100.0 if k != 85 else 112.0, 100.0, 100.0, 1.0) for k in range(-10, 400)]
     (first, second), asked = taken_up(rows, missing=(80, 100), model=model, waits=waits)
-    holed = [row for row in rows if not at(80) <= row[0] < at(100)]
-    backtest = backtested(
-        holed, asked_once(20, minute_estimated_time=70, price_take_profit=110.0), first=10, last=300, execution=model
-    )
-    assert ends(second) == ends(backtest)
+    holed = ranged([row for row in rows if not at(80) <= row[0] < at(100)])
+    late = dict(second.run_record.records.late)
+    assert [*late] == [(at(90), "exit")]
+    once = asked_once(20, minute_estimated_time=70, price_take_profit=110.0)
+    plan = plan_backtest("X", strategy=once, exchange=holed, frame=(at(10), at(300)), interval="1m", execution=model,
+                         allow_gaps=True)  # fmt: skip
+    again = BacktestRun(plan, late=late)
+    asyncio.run(again.through())
+    assert ends(second) == [line(end) for end in again.records.ends] == [f"time_expired 100 100 @{(min(late.values()) - ORIGIN) // MINUTE}"]
     peaks = [
-        [event.peak_percentage for event in result.events if isinstance(event, Closed)] for result in (second, backtest)
+        [event.peak_percentage for event in events if isinstance(event, Closed)]
+        for events in (second.events, again.records.events)
     ]
     assert peaks[0] == peaks[1]
     assert first.run_record.records.holes == second.run_record.records.holes == [(at(80), at(100))]

@@ -187,7 +187,7 @@ class LiveRun:
         self._store = with_state_errors(plan.store)
         self._saving = StateSaver(self._store, owner, self._setup)
         self._last_minute = self._begun = 0
-        self._known = 0  # the moment (UTC ms) up to which candles have come
+        self._hole_end = 0  # where the last hole ended, UTC ms
         self._last_asked: int | None = None
         self._volume_seen: bool | None = None  # whether the source has reported a volume; None before the first minute
 
@@ -540,7 +540,7 @@ class LiveRun:
     def _save(self, state: State, events: tuple[Event, ...]) -> None:
         """Save a new state, and hand its events to the order desk; the strategy loop calls it before it emits them."""
         for decision, decided_at in self._save_state(state, events).items():
-            self._report_late(decision, decided_at, "decided", known=self._known)
+            self._report_late(decision, decided_at, "decided", hole_end=self._hole_end)
         if self.orders is not None:
             for event in events:
                 self.orders.follow(event)
@@ -564,18 +564,21 @@ class LiveRun:
     def _decided_at(self, when: int, _order: OrderRole) -> int:
         """The time of the clock (UTC ms) at a decision for the moment ``when`` (UTC ms); in time, it is the moment.
 
-        A moment inside a hole is known when the first candle behind the hole has closed.
+        What the clock ends inside a hole is decided when the hole has been waited for, which is late as a rule.
         """
         now = self.plan.clock.now()
-        return when if now <= max(when, self._known) + self._late_after_ms else now
+        return when if now <= when + self._late_after_ms else now
 
-    def _report_late(self, decision: Decision, decided_at: int, what: Literal["decided", "sent"], *, known: int = 0
+    def _report_late(self, decision: Decision, decided_at: int, what: Literal["decided", "sent"], *, hole_end: int = 0
                    ) -> None:  # fmt: skip
-        """Count and emit an order that was decided, or is sent after a restart, later than its moment."""
+        """Count and emit an order that was decided, or is sent after a restart, later than its moment.
+
+        ``hole_end`` is where the last hole ended (UTC ms), if there was one.
+        """
         self.records.late[decision] = decided_at
         when, role = decision
-        hole = f": the hole it fell in was seen to end at {utc_text(known)}" if known > when else ""
-        behind = f"{(decided_at - max(when, known)) // MINUTE_MS} minutes late{hole}"
+        hole = f": its moment lay in a hole, which ended at {utc_text(hole_end)}" if hole_end > when else ""
+        behind = f"{(decided_at - when) // MINUTE_MS} minutes late{hole}"
         order = "closing order" if role == "exit" else "entry order"
         text = f"the {order} of {utc_text(when)} was {what} {behind}; it fills at the first candle from "
         self._strategy_loop.note("late", what, f"{text}{utc_text(decided_at)} on", when)
@@ -707,7 +710,6 @@ class LiveRun:
             if self._closed_until(plan.until):
                 await self._end_due(due)
             elif behind is not None:
-                self._known = behind + MINUTE_MS
                 self._go_on_without(self._watch.skipped(self._last_minute, plan.until))
                 await self._end_due(due)
                 self._last_minute = plan.until - MINUTE_MS
@@ -739,7 +741,6 @@ class LiveRun:
             if index % 64 == 63 or self.orders is not None:
                 await asyncio.sleep(0)  # many missed minutes hold up neither the others nor an order before its candle
             minute, opened = await self._minute(minutes, index), int(minutes.timestamp[index])
-            self._known = opened + MINUTE_MS
             self._go_on_without(self._watch.skipped(self._last_minute, opened))
             if minute is not None:
                 await self._end_due(opened, open_=minute.open)  # in a hole before it, if at all; it is not taken yet
@@ -790,6 +791,7 @@ class LiveRun:
 
     def _go_on_without(self, holes: tuple[tuple[int, int], ...]) -> None:
         """Note minutes that never came, on disk and in the record, before the minute behind them is worked on."""
+        self._hole_end = max([self._hole_end, *(end for _, end in holes)])
         new = self._saving.save_holes(holes)
         self._note_holes(new)
         if self.plan.allow_gaps or not new:
