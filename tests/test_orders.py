@@ -383,6 +383,7 @@ def test_dust_is_not_closed():
 
 
 def report(order: Order, status, filled=0.0, **more) -> Report:
+    more = {"average_price": order.record_price if filled > 0 else None, **more}
     return Report(client_id=order.client_id, symbol=order.symbol, status=status, filled_quantity=filled, **more)
 
 

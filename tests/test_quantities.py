@@ -27,7 +27,10 @@ def test_what_a_market_makes_of_a_quantity_is_that_quantity(whole: int, decimals
     asked = whole / 10**decimals
     step = 10 ** max(decimals - fewer, 0)
     rounded = to(asked * step) / step
-    assert is_rounded(rounded, asked) or rounded == 0.0
+    if rounded.is_integer():  # a whole number shows no step
+        assert is_rounded(rounded, asked) == (abs(rounded - asked) <= asked * 0.01)
+    else:
+        assert is_rounded(rounded, asked)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.4, 0.5, 1.5, 2.0, 3.0])
@@ -53,7 +56,7 @@ class Stepped(Exchange):
 
 @pytest.mark.parametrize(
     ("step", "quantity", "filled"),
-    [(0.001, 2.0014, 2.001), (0.001, 0.0014, 0.001), (1.0, 7.9, 7.0), (0.25, 90.1, 90)],
+    [(0.001, 2.0014, 2.001), (0.001, 0.0014, 0.001), (1.0, 700.9, 700.0), (0.25, 90.1, 90)],
 )
 @pytest.mark.parametrize("position", ["long", "short"])
 def test_a_fill_rounded_to_the_step_is_believed(step: float, quantity: float, filled: float, position: str) -> None:
@@ -71,21 +74,39 @@ def test_a_fill_rounded_to_the_step_is_believed(step: float, quantity: float, fi
     assert (life.told, life.desk.disagreement) == ([], "")
 
 
-def test_what_rounding_leaves_is_not_closed_over_and_over() -> None:
-    """Reports rounded twice: a closing order for what was filled is filled by a little less."""
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        (0.9995, "0.0009995 BTCUSDT of 'a' are left open, for its closing order was filled by less than it ordered: "),
+        (0.991, "0.017838 BTCUSDT of 'a' are left open, for its closing order was filled by less than it ordered: "),
+        (1.0005, "0.0010005 BTCUSDT of 'a' were closed beyond what was open, for its closing order was filled by more"),
+    ],
+)
+def test_what_rounding_leaves_is_told_and_not_closed_over_and_over(part: float, text: str) -> None:
+    """Reports rounded twice: a closing order for what was filled is filled by a little less, or more."""
 
     class Rounds(Exchange):
         async def report(self, client_id: str, symbol: str) -> Report | None:
             found = await super().report(client_id, symbol)
-            return None if found is None else replace(found, filled_quantity=found.filled_quantity * 0.9995)
+            return None if found is None else replace(found, filled_quantity=found.filled_quantity * part)
 
         async def place(self, order: Order) -> Report:
             found = await super().place(order)
-            return replace(found, filled_quantity=found.filled_quantity * 0.9995)
+            return replace(found, filled_quantity=found.filled_quantity * part)
 
-    life = lives(opened(), closed(), broker=Rounds())
+    life = Life(broker=Rounds())
+
+    async def play() -> None:
+        await life.receive(opened(), closed())
+        await life.restart()
+
+    life.live(play)
     assert life.received == {ENTRY: 1, closing(): 1}
-    assert (life.told, life.desk.disagreement, life.desk.position()) == ([], "", 0.0)
+    ((kind, told),) = life.told  # once, also after a restart
+    assert (kind, told[: len(text)]) == ("broker", text)
+    assert told.endswith("by hand")
+    assert life.desk.position() == pytest.approx(2 * part * (1 - part))
+    assert life.desk.disagreement == ""
 
 
 async def pauses(life: Life, count: int) -> None:
@@ -123,6 +144,7 @@ LIES: dict[str, Any] = {
     "less than nothing": (lambda report: replace(report, filled_quantity=-1.0), "-1.0 of 2 are filled"),
     "filled by nothing": (lambda report: replace(report, filled_quantity=0.0), "it is filled, by 0 of 2"),
     "filled by half": (lambda report: replace(report, filled_quantity=1.0), "it is filled, by 1 of 2"),
+    "no price": (lambda report: replace(report, average_price=None), "2 of 2 are filled, and it has no average price"),
     "a price that is none": (lambda report: replace(report, average_price=math.nan), "its average price is nan"),
     "a price below nothing": (lambda report: replace(report, average_price=-1.0), "its average price is -1.0"),
     "a price no market has": (lambda report: replace(report, average_price=1e30), "its average price is 1e+30"),
@@ -159,6 +181,23 @@ def test_a_report_that_cannot_be_right_stops_entries_until_one_can(name: str) ->
     life.live(play)
     assert life.statuses == {ENTRY: "filled", closing(): "filled"}
     assert life.broker.position("BTCUSDT") == 0.0
+
+
+@pytest.mark.parametrize(("quantity", "whole"), [(1.95, 1.0), (7.9, 7.0), (1.6, 2.0)])
+def test_a_whole_number_is_no_step_unless_it_is_near(quantity: float, whole: float) -> None:
+    life = Life(broker=Lying(lambda report: replace(report, filled_quantity=whole)), quantity=quantity)
+
+    async def play() -> None:
+        life.desk.follow(opened())
+        await pauses(life, 2)
+
+    life.live(play)
+    ((_, text),) = life.told
+    expected = f"{whole} of {quantity} are filled" if whole > quantity else f"it is filled, by {whole:g} of {quantity}; "
+    assert expected in text
+    assert expected.rstrip("; ") in life.desk.disagreement
+    assert ("give a whole quantity" in text) == (whole < quantity)
+    assert life.desk.position() == 0.0
 
 
 def test_a_price_is_believed_once_a_candle_shows_that_the_market_was_there() -> None:

@@ -155,8 +155,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     client_id
         The order, as we called it.
     filled_quantity, average_price
-        In base and quote currency; the price is ``None`` where nothing was filled yet. A fill may be rounded to the
-        market's step; what else cannot be right is told, and stops new entries.
+        In base and quote currency; the price is ``None`` only where nothing was filled yet. A fill may be rounded to
+        the market's step; what else cannot be right is told, and stops new entries.
     broker_id
         The broker's own name for it.
     note
@@ -416,15 +416,27 @@ def _entry_action(entry: Order) -> Action | None:
 
 
 def left_open(orders: Sequence[Order]) -> float:
-    """How much of a signal's entry is filled and not closed again, in base currency.
+    """How much of a signal's entry is filled and still to be closed, in base currency.
 
-    What rounding to the market's step leaves behind a closing order that was filled counts as nothing: no market would
-    take an order for it.
+    What rounding to the market's step leaves behind a closing order that was filled is not to be closed: no market
+    would take an order for it. See :func:`left_by_rounding`.
     """
+    rest, rounded = _not_closed(orders)
+    return rest if rest > orders[0].quantity * EXACT + rounded else 0.0
+
+
+def left_by_rounding(orders: Sequence[Order]) -> float:
+    """How much of a signal's entry filled closing orders left open, in base currency; below 0: closed beyond it."""
+    rest, rounded = _not_closed(orders)
+    exact = orders[0].quantity * EXACT
+    return rest if exact < abs(rest) <= exact + rounded else 0.0
+
+
+def _not_closed(orders: Sequence[Order]) -> tuple[float, float]:
+    """What is filled of an entry less what is closed, and how far filled closing orders are from what they ordered."""
     entry, closing = orders[0], orders[1:]
     rest = entry.filled_quantity - math.fsum(order.filled_quantity for order in closing)
-    rounded = math.fsum(abs(order.quantity - order.filled_quantity) for order in closing if order.status == "filled")
-    return rest if rest > entry.quantity * EXACT + rounded else 0.0
+    return rest, math.fsum(abs(order.quantity - order.filled_quantity) for order in closing if order.status == "filled")
 
 
 def given_up(orders: Sequence[Order]) -> bool:
@@ -475,13 +487,17 @@ def report_problem(order: Order, report: object, market: Iterable[float] = ()) -
     if report.status not in _WORKING | _REPORTED_DONE:
         return f"no order has the status {report.status!r:.80}"
     filled, price = report.filled_quantity, report.average_price
-    may_be = is_rounded if order.purpose == "open" else is_near  # what is closed was filled, so it is on the step
+    may_be = is_rounded if order.purpose == "open" else is_near  # what is closed was filled, on the step of the market
     if not _is_number(filled):
         return f"its filled quantity is {_shown(filled)}, and a finite float was expected"
     if filled < 0.0 or (filled > order.quantity and not may_be(filled, order.quantity)):
         return f"{filled} of {plain_number(order.quantity)} are filled"
     if report.status == "filled" and not may_be(filled, order.quantity):
-        return f"it is filled, by {plain_number(filled)} of {plain_number(order.quantity)}"
+        whole = filled >= 1.0 and float(filled).is_integer() and abs(order.quantity - filled) < 1.0
+        advice = "; where a market trades whole numbers alone, give a whole quantity" if whole else ""
+        return f"it is filled, by {plain_number(filled)} of {plain_number(order.quantity)}{advice}"
+    if price is None and filled > 0.0:
+        return f"{plain_number(filled)} of {plain_number(order.quantity)} are filled, and it has no average price"
     if price is not None and not (_is_number(price) and price > 0.0):
         return f"its average price is {_shown(price)}, and a finite float above 0 was expected"
     known = (order.record_price, *market)

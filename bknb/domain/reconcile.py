@@ -21,6 +21,7 @@ from .orders import (
     any_left,
     ended,
     key_of,
+    left_by_rounding,
     left_open,
     order_text,
     report_problem,
@@ -213,3 +214,11 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
     if entry.ended_at is not None and rest:
         tried = f"{len(orders) - 1} closing orders"
         yield f"{plain_number(rest)} {entry.symbol} of {entry.signal_id!r} are open after {tried}: close them by hand"
+    left = left_by_rounding(orders)
+    if entry.ended_at is not None and left:
+        what = "are left open, for its closing order was filled by less than it ordered"
+        beyond = "were closed beyond what was open, for its closing order was filled by more than it ordered"
+        yield (
+            f"{plain_number(abs(left))} {entry.symbol} of {entry.signal_id!r} {what if left > 0 else beyond}: "
+            f"{'close them' if left > 0 else 'put that right'} by hand"
+        )

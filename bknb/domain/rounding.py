@@ -12,7 +12,7 @@ NEAR: Final = 0.01
 
 
 def is_near(quantity: float, asked: float) -> bool:
-    """Whether a quantity is within 1 % of the one that was asked for, which is on the step of the market already.
+    """Whether a quantity is within 1 % of the one that was asked for; both in base currency.
 
     Examples
     --------
@@ -25,17 +25,18 @@ def is_near(quantity: float, asked: float) -> bool:
 def is_rounded(quantity: float, asked: float) -> bool:
     """Whether a quantity may be what a market made of the quantity that was asked for; both in base currency, above 0.
 
-    It is within 1 % of it, or has fewer decimals and is the next one below it, or the nearest, with so many.
+    It is within 1 % of it, or has decimals, fewer than it, and is the next one below it, or the nearest, with so many:
+    its decimals show the step of the market. A whole number shows none, so it has to be within 1 %.
 
     Examples
     --------
-    >>> is_rounded(1.0005, 1.0), is_rounded(0.001, 0.0014), is_rounded(0.002, 0.0016), is_rounded(3, 3.9)
+    >>> is_rounded(1.0005, 1.0), is_rounded(0.001, 0.0014), is_rounded(0.002, 0.0016), is_rounded(390, 390.9)
     (True, True, True, True)
-    >>> is_rounded(1.0, 2.0), is_rounded(2.0, 1.0), is_rounded(0.5, 1.0), is_rounded(0.0, 0.4)
-    (False, False, False, False)
+    >>> is_rounded(1.0, 2.0), is_rounded(0.5, 1.0), is_rounded(0.0, 0.4), is_rounded(1.0, 1.95), is_rounded(3, 3.9)
+    (False, False, False, False, False)
     """
     if is_near(quantity, asked):
         return True
-    exponent = Decimal(repr(float(quantity))).normalize().as_tuple().exponent
-    step = 10.0 ** min(int(exponent), 0)
-    return quantity > 0.0 and -step / 2 <= asked - quantity < step
+    exponent = int(Decimal(repr(float(quantity))).normalize().as_tuple().exponent)
+    step = 10.0**exponent
+    return quantity > 0.0 and exponent < 0 and -step / 2 <= asked - quantity < step

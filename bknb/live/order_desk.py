@@ -33,6 +33,7 @@ from ..domain.orders import (
     finished,
     given_up,
     key_of,
+    left_by_rounding,
     left_open,
     next_action,
     order_text,
@@ -299,7 +300,7 @@ class OrderDesk:
 
     def position(self) -> float:
         """What the broker reported as filled and not closed again, in base currency; negative when short."""
-        held = [(orders[0].side, left_open(orders)) for orders in self._signals.values()]
+        held = [(orders[0].side, left_open(orders) or left_by_rounding(orders)) for orders in self._signals.values()]
         return math.fsum(rest if side == "buy" else -rest for side, rest in held)
 
     def rows(self) -> list[dict[str, object]]:
