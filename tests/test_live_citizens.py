@@ -20,9 +20,12 @@ from worlds import signals, walk
 
 import bknb
 from bknb.errors import BknbError
+from bknb.exchanges.bundle import Record, RecordingSource
 from bknb.live.lag import LagWatch
 from bknb.live.runtime import RUNTIME
-from bknb.market.outside import Outside, outside_of
+from bknb.market.demo import DemoSource
+from bknb.market.outside import UserCalls, user_calls_of
+from bknb.runs import check_lookahead, run_record
 from bknb.testing.brokers import FaultyBroker
 
 SOON = {"max_signal_generation_seconds": 1, "get_candles_timeout_seconds": 1, "get_candles_retry_count": 1}
@@ -41,11 +44,45 @@ def whole() -> list[tuple[str, int, str]]:
     return story(start(strategy).result(20))
 
 
+# --- sources in front of a user's own -----------------------------------------------------------------------------
+
+
+class Blocking(DemoSource):
+    """A source of the user's own that blocks for a while."""
+
+    def __init__(self, never: threading.Event) -> None:
+        super().__init__()
+        self.never = never
+
+    async def get_candles(self, *asked: Any) -> Any:
+        self.never.wait(60)
+        return await super().get_candles(*asked)
+
+
+@pytest.mark.parametrize("front", ["recorded", "watched", "held weakly"])
+def test_a_source_that_blocks_behind_one_of_bknb_holds_up_no_loop(front: str, never: threading.Event) -> None:
+    blocking = Blocking(never)
+    sources: dict[str, Any] = {
+        "recorded": lambda: RecordingSource(blocking, Record(), "mine"),
+        "watched": lambda: check_lookahead._RecordingSource(blocking, ORIGIN, []),
+        "held weakly": lambda: run_record._WeakSource(blocking),
+    }
+
+    async def scene() -> None:
+        async with asyncio.timeout(0.05):
+            await sources[front]().get_candles("BTCUSDT", "1m", ORIGIN, 1)
+
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        asyncio.run(scene())
+    assert time.monotonic() - began < 20
+
+
 # --- calls outside ------------------------------------------------------------------------------------------------
 
 
 def test_a_loop_that_is_blocked_is_left_and_the_next_call_gets_another(never: threading.Event) -> None:
-    calls = Outside("test", answer_seconds=0.05)
+    calls = UserCalls("test", answer_seconds=0.05)
 
     async def blocks() -> None:
         never.wait(60)
@@ -54,19 +91,19 @@ def test_a_loop_that_is_blocked_is_left_and_the_next_call_gets_another(never: th
         return threading.get_ident()
 
     async def scene() -> tuple[int, int, int]:
-        first = await calls.awaited(where)
-        second = await calls.awaited(where)
+        first = await calls.on_loop(where)
+        second = await calls.on_loop(where)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.05):
-                await calls.awaited(blocks)
-        return first, second, await calls.awaited(where)
+                await calls.on_loop(blocks)
+        return first, second, await calls.on_loop(where)
 
     first, second, third = asyncio.run(scene())
     assert first == second != third
 
 
 def test_a_call_that_is_given_up_while_it_awaits_is_cancelled_and_keeps_its_loop() -> None:
-    calls, cancelled = Outside("test"), threading.Event()
+    calls, cancelled = UserCalls("test"), threading.Event()
 
     async def waits() -> None:
         try:
@@ -78,19 +115,19 @@ def test_a_call_that_is_given_up_while_it_awaits_is_cancelled_and_keeps_its_loop
         return threading.get_ident()
 
     async def scene() -> tuple[int, int]:
-        first = await calls.awaited(where)
+        first = await calls.on_loop(where)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.05):
-                await calls.awaited(waits)
+                await calls.on_loop(waits)
         assert await asyncio.to_thread(cancelled.wait, 20)
-        return first, await calls.awaited(where)
+        return first, await calls.on_loop(where)
 
     first, second = asyncio.run(scene())
     assert first == second
 
 
 def test_a_loop_that_answers_is_kept_however_soon_the_next_call_comes() -> None:
-    calls = Outside("test", answer_seconds=20)
+    calls = UserCalls("test", answer_seconds=20)
 
     async def where() -> int:
         return threading.get_ident()
@@ -98,17 +135,17 @@ def test_a_loop_that_answers_is_kept_however_soon_the_next_call_comes() -> None:
     async def scene() -> set[int]:
         threads = set()
         for _ in range(20):
-            threads.add(await calls.awaited(where))
+            threads.add(await calls.on_loop(where))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.001):
-                    await calls.awaited(asyncio.Event().wait)
-        return threads | {await calls.awaited(where)}
+                    await calls.on_loop(asyncio.Event().wait)
+        return threads | {await calls.on_loop(where)}
 
     assert len(asyncio.run(scene())) == 1
 
 
 def test_a_loop_that_was_left_ends_and_is_not_kept(never: threading.Event) -> None:
-    calls, threads = Outside("test", answer_seconds=0.05), []
+    calls, threads = UserCalls("test", answer_seconds=0.05), []
     loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
 
     async def blocks() -> None:
@@ -120,8 +157,8 @@ def test_a_loop_that_was_left_ends_and_is_not_kept(never: threading.Event) -> No
         for _ in range(3):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.05):
-                    await calls.awaited(blocks)
-            await calls.awaited(lambda: asyncio.sleep(0))
+                    await calls.on_loop(blocks)
+            await calls.on_loop(lambda: asyncio.sleep(0))
 
     asyncio.run(scene())
     never.set()
@@ -133,19 +170,19 @@ def test_a_loop_that_was_left_ends_and_is_not_kept(never: threading.Event) -> No
 
 
 def test_what_never_returns_is_not_called_for_ever(never: threading.Event) -> None:
-    calls = Outside("test")
+    calls = UserCalls("test")
 
     async def scene() -> None:
         for _ in range(8):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.01):
-                    await calls.plain(lambda: never.wait(60))
+                    await calls.in_thread(lambda: never.wait(60))
         with pytest.raises(BknbError, match="8 earlier calls of it have not returned"):
-            await calls.plain(lambda: None)
+            await calls.in_thread(lambda: None)
         never.set()
         while True:
             with contextlib.suppress(BknbError):
-                await calls.plain(lambda: None)
+                await calls.in_thread(lambda: None)
                 break
             await asyncio.sleep(0.001)
 
@@ -155,7 +192,7 @@ def test_what_never_returns_is_not_called_for_ever(never: threading.Event) -> No
 def test_what_did_not_return_is_tried_now_and_then_and_called_again_when_it_does(
     never: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, now, hanging = Outside("test", probe_seconds=600), [1000.0], [0]
+    calls, now, hanging = UserCalls("test", probe_seconds=600), [1000.0], [0]
     monkeypatch.setattr("bknb.market.outside.stopwatch", lambda: now[0])
 
     async def hang() -> None:
@@ -166,7 +203,7 @@ def test_what_did_not_return_is_tried_now_and_then_and_called_again_when_it_does
             began.set()
             never.wait(60)
 
-        task = asyncio.create_task(calls.plain(hangs))
+        task = asyncio.create_task(calls.in_thread(hangs))
         while not (began.is_set() or task.done()):  # noqa: ASYNC110 -- set by a thread
             await asyncio.sleep(0)
         task.cancel()
@@ -182,11 +219,11 @@ def test_what_did_not_return_is_tried_now_and_then_and_called_again_when_it_does
                 await hang()
             assert hanging[0] == count
         with pytest.raises(BknbError, match="9 earlier calls of it have not returned"):
-            await calls.plain(lambda: None)
+            await calls.in_thread(lambda: None)
         now[0] += 1
         for _ in range(80):
             with contextlib.suppress(BknbError):
-                await calls.plain(lambda: None)
+                await calls.in_thread(lambda: None)
                 await hang()
         assert hanging[0] == 64
 
@@ -195,7 +232,7 @@ def test_what_did_not_return_is_tried_now_and_then_and_called_again_when_it_does
 
 @pytest.mark.parametrize("how", ["plain", "awaited"])
 def test_a_thread_that_computes_without_end_is_ended_when_its_call_is_given_up(how: str) -> None:
-    calls, threads = Outside("test", answer_seconds=0.05), []
+    calls, threads = UserCalls("test", answer_seconds=0.05), []
 
     def spins() -> None:
         threads.append(threading.current_thread())
@@ -211,12 +248,12 @@ def test_a_thread_that_computes_without_end_is_ended_when_its_call_is_given_up(h
         return "done"
 
     async def scene() -> list[str]:
-        beside = asyncio.create_task(calls.awaited(waits))
+        beside = asyncio.create_task(calls.on_loop(waits))
         assert await asyncio.to_thread(started.wait, 20)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.05):
-                await (calls.plain(spins) if how == "plain" else calls.awaited(spins_too))
-        return [await calls.awaited(lambda: asyncio.sleep(0, "next")), await beside]
+                await (calls.in_thread(spins) if how == "plain" else calls.on_loop(spins_too))
+        return [await calls.on_loop(lambda: asyncio.sleep(0, "next")), await beside]
 
     started = threading.Event()
     assert asyncio.run(scene()) == ["next", "done"]
@@ -233,12 +270,12 @@ class Unwatched:
 def test_one_owner_has_one_place_and_copies_have_their_own() -> None:
     def owner() -> None: ...
 
-    assert outside_of(owner, "x") is outside_of(owner, "x")
-    assert outside_of(owner, "x") is not outside_of(whole, "x")
+    assert user_calls_of(owner, "x") is user_calls_of(owner, "x")
+    assert user_calls_of(owner, "x") is not user_calls_of(whole, "x")
     unwatched = Unwatched()
-    assert outside_of(unwatched, "x") is outside_of(unwatched, "x")
-    copied = copy.deepcopy(Outside("x", limited=True))
-    assert asyncio.run(copied.plain(lambda: 3)) == 3
+    assert user_calls_of(unwatched, "x") is user_calls_of(unwatched, "x")
+    copied = copy.deepcopy(UserCalls("x", limited=True))
+    assert asyncio.run(copied.in_thread(lambda: 3)) == 3
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), StopIteration()])
@@ -249,11 +286,11 @@ def test_what_would_end_more_than_the_call_is_an_error_of_the_call(error: BaseEx
     async def raises_later() -> None:
         raise error
 
-    calls = Outside("test")
+    calls = UserCalls("test")
     with pytest.raises(BknbError):
-        asyncio.run(calls.plain(raises))
+        asyncio.run(calls.in_thread(raises))
     with pytest.raises((BknbError, RuntimeError)):
-        asyncio.run(calls.awaited(raises_later))
+        asyncio.run(calls.on_loop(raises_later))
 
 
 # --- beside a live run --------------------------------------------------------------------------------------------

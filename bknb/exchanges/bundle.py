@@ -20,6 +20,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import StateError, UnknownName, UsageError
 from ..market.candles import COLUMNS, Candles, to_candles
+from ..market.outside import candles_from
 from ..stores.file_names import encode_name
 from ..stores.versions import read_json
 from .files import exact_floats
@@ -95,7 +96,7 @@ class RecordingSource:
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """The source's answer; the part inside the requested range is recorded."""
-        answer = await self._source.get_candles(symbol, interval, since, limit)
+        answer = await candles_from(self._source, symbol, interval, since, limit)
         if isinstance(answer, Candles):
             self._record.add(self._exchange, symbol, interval, _inside(answer, interval, since, limit))
         return answer

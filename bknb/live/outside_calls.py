@@ -15,7 +15,7 @@ from ..domain.orders import Order, Report
 from ..domain.position_view import HeldPosition
 from ..engine.call_by_name import Manage
 from ..engine.registry import Risk, Strategy
-from ..market.outside import Outside, outside_of
+from ..market.outside import UserCalls, ships_with_bknb, user_calls_of
 from ..market.strategy_context import Context
 from ..ports import Broker, PaperMarket
 from .callbacks import Callbacks
@@ -33,13 +33,11 @@ def strategy_outside(strategy: Strategy, *, seconds: float, callbacks: Callbacks
     callbacks
         Calls the callbacks, and decides whether they are waited for.
     """
-    calls, ask = outside_of(strategy.get_signal, f"strategy-{strategy.name}"), strategy.ask
+    calls, ask = user_calls_of(strategy.get_signal, f"strategy-{strategy.name}"), strategy.ask
     is_async = inspect.iscoroutinefunction(strategy.get_signal)
 
     async def ask_outside(context: Context) -> Any:
-        if is_async:
-            return await calls.awaited(lambda: ask(context))
-        return await calls.either(lambda: ask(context))
+        return await calls.call(lambda: ask(context), is_async=is_async)
 
     ask_manage = None if strategy.ask_manage is None else _manage_outside(strategy)
     limited = {name: _limited(function, name, seconds) for name, function in strategy.callbacks.items()}
@@ -51,12 +49,10 @@ def _manage_outside(strategy: Strategy) -> Manage:
     ask = strategy.ask_manage
     assert ask is not None  # the caller looked  # noqa: S101
     function = strategy.get_signal if strategy.manage is None else strategy.manage
-    calls, is_async = outside_of(function, f"strategy-{strategy.name}"), inspect.iscoroutinefunction(strategy.manage)
+    calls, is_async = user_calls_of(function, f"strategy-{strategy.name}"), inspect.iscoroutinefunction(strategy.manage)
 
     async def manage_outside(context: Context, position: HeldPosition) -> Any:
-        if is_async:
-            return await calls.awaited(lambda: ask(context, position))
-        return await calls.either(lambda: ask(context, position))
+        return await calls.call(lambda: ask(context, position), is_async=is_async)
 
     return manage_outside
 
@@ -72,15 +68,13 @@ def risk_outside(risk: Risk, *, seconds: float) -> Risk:
 
 
 def _limited(function: Callable[..., Any], name: str, seconds: float) -> Callable[..., Any]:
-    calls = outside_of(function, name)
+    calls = user_calls_of(function, name)
     is_async = inspect.iscoroutinefunction(function)
 
     async def call_outside(given: Any) -> Any:
         try:
             async with asyncio.timeout(seconds) as limit:
-                if is_async:
-                    return await calls.awaited(lambda: function(given))
-                return await calls.either(lambda: function(given))
+                return await calls.call(lambda: function(given), is_async=is_async)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -93,7 +87,7 @@ def _limited(function: Callable[..., Any], name: str, seconds: float) -> Callabl
 
 def broker_outside(broker: Broker) -> Broker:
     """The broker with its calls made outside; one of bknb, or on paper, stays as it is."""
-    if type(broker).__module__.startswith("bknb.") or isinstance(broker, PaperMarket) or not isinstance(broker, Broker):
+    if ships_with_bknb(broker) or isinstance(broker, PaperMarket) or not isinstance(broker, Broker):
         return broker
     return _BrokerOutside(broker)
 
@@ -102,16 +96,16 @@ class _BrokerOutside:
     def __init__(self, broker: Broker) -> None:
         self.name = broker.name
         self._broker = broker
-        self._calls: Outside = outside_of(broker, f"broker-{broker.name}")
+        self._calls: UserCalls = user_calls_of(broker, f"broker-{broker.name}")
 
     async def place(self, order: Order) -> Report:
-        return await self._calls.awaited(lambda: self._broker.place(order))
+        return await self._calls.on_loop(lambda: self._broker.place(order))
 
     async def cancel(self, client_id: str, symbol: str) -> Report:
-        return await self._calls.awaited(lambda: self._broker.cancel(client_id, symbol))
+        return await self._calls.on_loop(lambda: self._broker.cancel(client_id, symbol))
 
     async def report(self, client_id: str, symbol: str) -> Report | None:
-        return await self._calls.awaited(lambda: self._broker.report(client_id, symbol))
+        return await self._calls.on_loop(lambda: self._broker.report(client_id, symbol))
 
     async def open_orders(self, symbol: str) -> list[Report]:
-        return await self._calls.awaited(lambda: self._broker.open_orders(symbol))
+        return await self._calls.on_loop(lambda: self._broker.open_orders(symbol))

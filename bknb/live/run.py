@@ -31,7 +31,7 @@ from ..events import messages, subjects
 from ..events.listen import adrain
 from ..market.candles import Candles
 from ..market.clock import SystemClock, speed_of, stopwatch
-from ..market.outside import outside_of
+from ..market.outside import user_calls_of
 from ..market.series import Series
 from ..market.window import Window
 from ..ports import Broker, Clock, StateStore
@@ -815,7 +815,7 @@ class LiveRun:
         symbol, window = self.plan.symbol, self._window
         if window.holds(symbol, "1m", self.plan.settings.avg_price_candles_count, when):
             return ask()
-        return await outside_of(window, f"candles-{symbol}").plain(ask)
+        return await user_calls_of(window, f"candles-{symbol}").in_thread(ask)
 
     async def _look_for_volume(self) -> None:
         """See, before the first minute of a run, whether its source reports volumes."""

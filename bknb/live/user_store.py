@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from ..engine.records import error_text
 from ..errors import StateError
+from ..market.outside import ships_with_bknb
 from ..ports import StateStore
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ def with_state_errors(store: StateStore) -> StateStore:
     >>> with_state_errors(store) is store
     True
     """
-    return store if type(store).__module__.startswith("bknb.") else _UserStore(store)
+    return store if ships_with_bknb(store) else _UserStore(store)
 
 
 class _UserStore:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..errors import BknbError
-from .outside import outside_of
+from .outside import user_calls_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ class CandleListener:
             async with self._one_at_a_time:
                 try:
                     async with asyncio.timeout(self._timeout_seconds) as limit:
-                        await outside_of(self._function, "on_candle_data").either(call)
+                        await user_calls_of(self._function, "on_candle_data").call(call)
                 finally:
                     expired = limit.expired()
         except Exception as error:

@@ -126,8 +126,8 @@ async def _others_end() -> None:
         await asyncio.wait(others)
 
 
-class Outside:
-    """Where the functions of one owner, such as a strategy or an exchange, are called.
+class UserCalls:
+    """The calls of the functions of one owner, such as a strategy or an exchange, outside of the caller's loop.
 
     After eight calls that were given up and have not returned, one more is made every ten minutes. Once that one
     returns, eight more may fail, until 64 threads are left behind.
@@ -145,10 +145,10 @@ class Outside:
 
     Examples
     --------
-    >>> calls = Outside("an example")
-    >>> asyncio.run(calls.plain(lambda: 6 * 7))
+    >>> calls = UserCalls("an example")
+    >>> asyncio.run(calls.in_thread(lambda: 6 * 7))
     42
-    >>> asyncio.run(calls.awaited(lambda: asyncio.sleep(0, "done")))
+    >>> asyncio.run(calls.on_loop(lambda: asyncio.sleep(0, "done")))
     'done'
     """
 
@@ -176,9 +176,9 @@ class Outside:
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy calls in threads of its own."""
         kept = ("_limited", "_answer_seconds", "_probe_seconds")
-        return Outside, (self.name,), {name: getattr(self, name) for name in kept}
+        return UserCalls, (self.name,), {name: getattr(self, name) for name in kept}
 
-    async def plain(self, function: Callable[[], T]) -> T:
+    async def in_thread(self, function: Callable[[], T]) -> T:
         """What a plain function returns; it is called in a thread, with the caller's context variables.
 
         Raises
@@ -187,12 +187,12 @@ class Outside:
             Too many earlier calls have not returned.
         """
         if not self._limited:
-            return await self._in_thread(function)
+            return await self._in_new_thread(function)
         loop = asyncio.get_running_loop()
         async with self._slots.setdefault(loop, asyncio.Semaphore(_AT_ONCE)):
-            return await self._in_thread(function)
+            return await self._in_new_thread(function)
 
-    async def awaited(self, start: Callable[[], Awaitable[T]]) -> T:
+    async def on_loop(self, start: Callable[[], Awaitable[T]]) -> T:
         """What an awaitable gives; it is made and awaited on the loop of this owner.
 
         Raises
@@ -215,12 +215,22 @@ class Outside:
         self._returned()
         return value
 
-    async def either(self, function: Callable[[], Any]) -> Any:
-        """What a plain function returns, or what the awaitable gives that it returns."""
-        answer = await self.plain(function)
-        return await self.awaited(lambda: answer) if inspect.isawaitable(answer) else answer
+    async def call(self, function: Callable[[], Any], *, is_async: bool = False) -> Any:
+        """What a function gives, called in a thread; the awaitable it returns is awaited on the loop of this owner.
 
-    async def _in_thread(self, function: Callable[[], T]) -> T:
+        ``is_async`` says that it is a coroutine function: then it is called on that loop, and no thread is needed.
+
+        Raises
+        ------
+        BknbError
+            Too many earlier calls have not returned.
+        """
+        if is_async:
+            return await self.on_loop(function)
+        answer = await self.in_thread(function)
+        return await self.on_loop(lambda: answer) if inspect.isawaitable(answer) else answer
+
+    async def _in_new_thread(self, function: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[T] = loop.create_future()
         variables = copy_context()
@@ -334,17 +344,17 @@ def _carried(raised: BaseException, name: str) -> BaseException:
     return raised
 
 
-_OWNERS: Final[dict[int, tuple[Callable[[], object], Outside]]] = {}
+_OWNERS: Final[dict[int, tuple[Callable[[], object], UserCalls]]] = {}
 _owners_lock = threading.Lock()
 
 
-def outside_of(owner: object, name: str) -> Outside:
-    """Where the functions of an owner are called: the same for everybody who calls them, as long as the owner lives."""
+def user_calls_of(owner: object, name: str) -> UserCalls:
+    """The calls of the functions of an owner: the same for everybody who makes them, as long as the owner lives."""
     with _owners_lock:
         known = _OWNERS.get(id(owner))
         if known is not None and known[0]() is owner:
             return known[1]
-        made, key = Outside(name), id(owner)
+        made, key = UserCalls(name), id(owner)
         try:
             alive: Callable[[], object] = weakref.ref(owner, lambda _: _OWNERS.pop(key, None))
         except TypeError:  # whether it lives cannot be seen, so it is kept
@@ -357,9 +367,21 @@ def _kept(owner: object) -> object:
     return owner
 
 
+def ships_with_bknb(thing: object) -> bool:
+    """Whether the class of a source, a broker or a store is bknb's own; any other may block, or raise anything.
+
+    Examples
+    --------
+    >>> from bknb.market.demo import DemoSource
+    >>> ships_with_bknb(DemoSource()), ships_with_bknb("a text")
+    (True, False)
+    """
+    return type(thing).__module__.startswith("bknb.")
+
+
 async def candles_from(source: CandleSource, symbol: str, interval: str, since: int, limit: int) -> Candles:
     """Up to ``limit`` candles of a source from ``since`` on (UTC ms); one that is not bknb's own is called outside."""
-    if type(source).__module__.startswith("bknb."):
+    if ships_with_bknb(source):
         return await source.get_candles(symbol, interval, since, limit)
-    calls = outside_of(source, f"exchange-{source.name}")
-    return await calls.awaited(lambda: source.get_candles(symbol, interval, since, limit))
+    calls = user_calls_of(source, f"exchange-{source.name}")
+    return await calls.on_loop(lambda: source.get_candles(symbol, interval, since, limit))

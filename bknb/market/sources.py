@@ -12,7 +12,7 @@ from ..domain.interval import INTERVAL_MS
 from ..errors import UsageError
 from ..ports import CandleSource
 from .candles import Candles, to_candles
-from .outside import Outside, candles_from
+from .outside import UserCalls, candles_from
 from .sessions import Sessions
 from .window import Window
 
@@ -77,7 +77,7 @@ class FunctionSource:
         self.intervals = intervals
         self.page_limit = page_limit
         self._get_candles = get_candles
-        self._outside = Outside(f"exchange-{self.name}", limited=True)
+        self._calls = UserCalls(f"exchange-{self.name}", limited=True)
         self._format_price = format_price
         self._format_quantity = format_quantity
         self._is_async = inspect.iscoroutinefunction(get_candles) or inspect.iscoroutinefunction(
@@ -92,10 +92,7 @@ class FunctionSource:
         UsageError
             When the answer is of a kind that cannot be candles.
         """
-        if self._is_async:
-            answer = await self._outside.awaited(lambda: self._get_candles(symbol, interval, since, limit))
-        else:
-            answer = await self._outside.either(lambda: self._call(symbol, interval, since, limit))
+        answer = await self._calls.call(lambda: self._call(symbol, interval, since, limit), is_async=self._is_async)
         try:
             return to_candles(answer)
         except UsageError as error:

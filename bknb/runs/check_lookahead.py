@@ -31,6 +31,7 @@ from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
 from ..market.loop_thread import LoopThread
+from ..market.outside import candles_from
 from ..market.series import Series
 from ..market.sources import WindowSource
 from ..market.strategy_context import Context, current
@@ -239,7 +240,7 @@ class _RecordingSource:
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Any:
         """Return the answer of the source; later candles are recorded."""
-        answer = await self._source.get_candles(symbol, interval, since, limit)
+        answer = await candles_from(self._source, symbol, interval, since, limit)
         if isinstance(answer, Candles) and len(answer):
             late = answer.timestamp[answer.timestamp + interval_ms(interval) > self._when]
             if len(late):

@@ -21,6 +21,7 @@ from ..market.candles import Candles
 from ..market.clock import SystemClock
 from ..market.feed import Feed
 from ..market.fetch_loop import fetch_now
+from ..market.outside import candles_from
 from ..market.series import Series
 from ..market.sessions import sessions_of
 from ..market.sources import SessionSource
@@ -174,7 +175,7 @@ class _WeakSource:
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """Return the candles of the source; raises ``DataError`` as :meth:`held`."""
-        return await self.held().get_candles(symbol, interval, since, limit)
+        return await candles_from(self.held(), symbol, interval, since, limit)
 
     def format_price(self, symbol: str, price: float) -> str:
         """Return a price as the source writes it."""
