@@ -267,7 +267,8 @@ def test_what_the_clock_ends_in_a_hole_at_the_end_of_a_run_is_not_undone_by_minu
                          allow_gaps=True)  # fmt: skip
     again = BacktestRun(plan, late=late)
     asyncio.run(again.through())
-    assert ends(second) == [line(end) for end in again.records.ends] == [f"time_expired 100 100 @{(min(late.values()) - ORIGIN) // MINUTE}"]
+    (decided,) = ((when - ORIGIN) // MINUTE for when in late.values())
+    assert ends(second) == [line(end) for end in again.records.ends] == [f"time_expired 100 100 @{decided}"]
     peaks = [
         [event.peak_percentage for event in events if isinstance(event, Closed)]
         for events in (second.events, again.records.events)

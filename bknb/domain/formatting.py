@@ -12,6 +12,7 @@ from numbers import Integral
 from typing import Any, Final
 
 from .interval import DAY_MINUTES, MINUTE_MS
+from .text import error_text
 
 MISSING: Final = "N/A"
 """What a report writes where there is no value."""
@@ -279,5 +280,5 @@ def failure_text(error: BaseException) -> str:
     >>> failure_text(ValueError("no\nmore"))
     'ValueError: no'
     """
-    lines = str(error).splitlines()
+    lines = error_text(error).splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -55,6 +55,32 @@ def readable(text: str) -> str:
     )
 
 
+def error_text(error: BaseException) -> str:
+    """The text of an error as it can be written and shown; of one whose text cannot be had, words that say so.
+
+    Examples
+    --------
+    >>> error_text(ValueError("no such candle"))
+    'no such candle'
+    """
+    try:
+        return readable(str(error))
+    except Exception:  # noqa: BLE001 -- a user's exception may raise in its own text
+        return "(its text cannot be read)"
+
+
+def named_error(error: BaseException) -> str:
+    """The class of an error and its text, if it has one.
+
+    Examples
+    --------
+    >>> named_error(ValueError("no such candle")), named_error(TimeoutError())
+    ('ValueError: no such candle', 'TimeoutError')
+    """
+    text = error_text(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def without_formula(text: str) -> str:
     """The text as a spreadsheet shows it: what would be a formula gets an apostrophe in front.
 

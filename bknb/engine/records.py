@@ -23,7 +23,7 @@ from ..domain.signal import (
     RiskRefused,
     TickResult,
 )
-from ..domain.text import readable
+from ..domain.text import error_text, readable
 
 N = TypeVar("N")
 
@@ -130,11 +130,14 @@ class Records:
 
         What is no error of somebody's code, but of the state or of the broker, is one entry for each text.
         """
-        name = type(error).__name__
-        text = f"{name}: {error_text(error)}"
-        key = (kind, text if kind in ("state", "broker") and not where else name, where)
-        if len(self._failures) >= _MAX_TEXTS and key not in self._failures:
-            key = (kind, name, where)
+        name, text = type(error).__name__, ""
+        key = (kind, name, where)
+        if kind in ("state", "broker") and not where:
+            text = f"{name}: {error_text(error)}"
+            by_text = (kind, text, where)
+            key = by_text if by_text in self._failures or len(self._failures) < _MAX_TEXTS else key
+        if key not in self._failures:  # what user code raises every minute is written out once
+            text = text or f"{name}: {error_text(error)}"
         return self._count(key, kind, text, where=where, when=when)
 
     def note(self, kind: FailureKind, topic: str, text: str, *, when: int) -> Failure:
@@ -161,11 +164,3 @@ class Records:
     def failures(self) -> list[Failure]:
         """Everything that went wrong, in the order of its first time."""
         return list(self._failures.values())
-
-
-def error_text(error: BaseException) -> str:
-    """The text of an error, also of one whose text cannot be had."""
-    try:
-        return readable(str(error))
-    except Exception:  # noqa: BLE001 -- a user's exception may raise in its own text
-        return "(it has no text)"

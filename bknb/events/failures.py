@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from ..domain.text import error_text
 from ..user_code import where_it_failed
 
 Overflow: TypeAlias = Literal["drop_oldest", "drop_newest"]
@@ -99,7 +100,7 @@ class Failures:
             kind=kind,
             subject=self._subject,
             listener=self._listener,
-            message=f"{type(error).__name__}: {text_of(error)}",
+            message=f"{type(error).__name__}: {error_text(error)}",
             where=where,
             count=count,
         )
@@ -129,14 +130,6 @@ def name_of(function: object) -> str:
     while isinstance(function, partial):
         function = function.func
     return str(getattr(function, "__name__", None) or type(function).__name__)
-
-
-def text_of(error: BaseException) -> str:
-    """The text of an error, also of one whose text cannot be had."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 -- an exception of the user's whose own text raises
-        return "(its text cannot be read)"
 
 
 def _where_defined(function: object) -> str:

@@ -11,8 +11,9 @@ from ..domain.signal import (
     OpenSignal,
     ScheduledSignal,
 )
+from ..domain.text import error_text
 from ..user_code import where_it_failed
-from .failures import ListenerFailure, ListenerOverflow, text_of
+from .failures import ListenerFailure, ListenerOverflow
 
 
 class RunLabels(TypedDict):
@@ -67,7 +68,7 @@ class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
 
 def error_of(error: BaseException, kind: str, *, more: str = "", **run: Unpack[ErrorLabels]) -> ErrorEvent:
     """Return the event for an exception, with a sentence about it; the run as far as it is known."""
-    message = f"{type(error).__name__}: {text_of(error)}"
+    message = f"{type(error).__name__}: {error_text(error)}"
     message = f"{message}\n{more}" if more else message
     return ErrorEvent(kind=kind, message=message, where=where_it_failed(error), **run)
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import INTERVAL_MS, MINUTE_MS, interval_ms
 from ..domain.retry import GiveUp, Patience, attempts_text
-from ..domain.text import readable
+from ..domain.text import error_text
 from ..errors import BadCandle, BknbError, DataError
 from ..market.outside import candles_from
 
@@ -53,7 +53,7 @@ async def asked_candles(
             raise  # trying again cannot help
         except Exception as error:
             late = isinstance(error, TimeoutError) and deadline.expired()
-            why = f"it did not answer within {seconds:g} s" if late else readable(str(error))
+            why = f"it did not answer within {seconds:g} s" if late else error_text(error)
             pause = policy.after(attempt)
             if isinstance(pause, GiveUp):
                 end = utc_text(since + limit * interval_ms(interval))

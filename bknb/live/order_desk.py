@@ -44,7 +44,7 @@ from ..domain.orders import (
 )
 from ..domain.reconcile import differences, postponed, reconcile, to_follow, to_query
 from ..domain.signal import Event, OpenSignal, ScheduledSignal
-from ..engine.records import error_text
+from ..domain.text import named_error
 from ..errors import BrokerError, UsageError
 from ..log import log
 from ..ports import Broker, PaperMarket, StateStore
@@ -187,14 +187,14 @@ class OrderDesk:
             except Exception as error:  # noqa: BLE001 -- whatever a broker raises, it did not answer
                 self._unconfirmed.add(order.client_id)
                 self._report_problem(
-                    "broker", f"{order_text(order)}: the broker did not say what became of it: {_named(error)}"
+                    "broker", f"{order_text(order)}: the broker did not say what became of it: {named_error(error)}"
                 )
         working: Iterable[Report] = ()
         try:
             working = _reports(await self._call(self._broker.open_orders(self._symbol)))
         except Exception as error:  # noqa: BLE001
             self._report_problem(
-                "broker", f"{self._broker.name} did not list its open orders on {self._symbol}: {_named(error)}"
+                "broker", f"{self._broker.name} did not list its open orders on {self._symbol}: {named_error(error)}"
             )
         found = reconcile(orders, reports, working=working, held=held, when=when, prefix=self._prefix)
         self._strangers = found.strangers
@@ -352,7 +352,7 @@ class OrderDesk:
                         await self._carry_out(key)
                     except Exception as error:  # noqa: BLE001 -- one order must not end the carrying out of all others
                         self._report_problem(
-                            "broker", f"the orders of {key[0]!r} could not be carried out: {_named(error)}"
+                            "broker", f"the orders of {key[0]!r} could not be carried out: {named_error(error)}"
                         )
                         self._defer(key)
             if self._wake.is_set():
@@ -428,13 +428,13 @@ class OrderDesk:
             report = await self._call(self._broker.place(sent))
         except Exception as error:  # noqa: BLE001 -- whatever a broker raises, the outcome is unknown unless it says so
             refused = isinstance(error, BrokerError) and error.refused
-            self._change(sent, status="rejected" if refused else "unknown", note=_named(error))
+            self._change(sent, status="rejected" if refused else "unknown", note=named_error(error))
             if not refused:
                 self._report_problem(
-                    "broker", f"{order_text(order)}: nobody knows whether it arrived ({_named(error)}); asking"
+                    "broker", f"{order_text(order)}: nobody knows whether it arrived ({named_error(error)}); asking"
                 )
             elif order.purpose == "close":
-                self._report_problem("broker", f"{order_text(order)} was refused: {_named(error)}")
+                self._report_problem("broker", f"{order_text(order)} was refused: {named_error(error)}")
             return
         self._apply_report(sent, report)
 
@@ -447,7 +447,7 @@ class OrderDesk:
         try:
             report = await self._call(self._broker.cancel(order.client_id, order.symbol))
         except Exception as error:  # noqa: BLE001
-            self._report_problem("broker", f"{order_text(order)} may not be cancelled ({_named(error)}); asking")
+            self._report_problem("broker", f"{order_text(order)} may not be cancelled ({named_error(error)}); asking")
             await self._query(order)
             return
         self._apply_report(order, report)
@@ -458,7 +458,7 @@ class OrderDesk:
         except Exception as error:  # noqa: BLE001
             if self._pauses.get(order.key, 0) == 0 and order.client_id not in self._unconfirmed:
                 self._report_problem(
-                    "broker", f"{order_text(order)}: the broker did not say what became of it: {_named(error)}"
+                    "broker", f"{order_text(order)}: the broker did not say what became of it: {named_error(error)}"
                 )
             return
         if report is not None:
@@ -564,7 +564,7 @@ class OrderDesk:
         try:
             return _checked(self._quantity(signal) if callable(self._quantity) else self._quantity)
         except BaseException as error:  # noqa: BLE001 -- whatever the user's function raises, exit() too, ends no run
-            why = _named(error)
+            why = named_error(error)
             self._report_problem(
                 "broker", f"{signal.id!r} is not traded, only watched: its quantity could not be worked out: {why}"
             )
@@ -583,11 +583,6 @@ def _reports(answer: object) -> list[Report]:
     if len(reports) == len(found):
         return reports
     raise BrokerError(f"open_orders gives a list of Reports, not {answer!r:.80}")
-
-
-def _named(error: BaseException) -> str:
-    text = error_text(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _row(order: Order) -> dict[str, object]:

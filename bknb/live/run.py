@@ -21,8 +21,9 @@ from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, Rules, 
 from ..domain.recovery import Kept, Owner, Restored
 from ..domain.risk import place_of
 from ..domain.signal import Cancelled, Closed, Event, OpenSignal
+from ..domain.text import error_text
 from ..engine.lookup import get_risk
-from ..engine.records import FailureKind, Records, error_text
+from ..engine.records import FailureKind, Records
 from ..engine.registry import Exchange, Strategy
 from ..engine.strategy_loop import StrategyLoop
 from ..engine.time_limit import time_limited

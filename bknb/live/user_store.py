@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..engine.records import error_text
+from ..domain.text import named_error
 from ..errors import StateError
 from ..market.outside import ships_with_bknb
 from ..ports import StateStore
@@ -57,5 +57,4 @@ class _UserStore:
         except StateError:
             raise
         except Exception as error:
-            text = f"{type(error).__name__}: {error_text(error)}"
-            raise StateError(f"{type(self._store).__name__}.{name} of the store raised {text}") from error
+            raise StateError(f"{type(self._store).__name__}.{name} of the store raised {named_error(error)}") from error

@@ -12,6 +12,7 @@ import numpy as np
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, ceil_to, floor_to, interval_ms
 from ..domain.retry import GiveUp, Patience, attempts_text
+from ..domain.text import named_error
 from ..errors import BadCandle, BknbError, DataError, UsageError
 from .candles import Candles
 from .gaps import check_gaps, check_spacing
@@ -311,7 +312,7 @@ class Feed:
             except BknbError:
                 raise  # trying again cannot help, or the source has tried often enough itself
             except Exception as error:
-                failure = f"{type(error).__name__}: {error}"
+                failure = named_error(error)
                 pause = policy.after(attempt)
                 if isinstance(pause, GiveUp):
                     end = utc_text(asked.since + limit * asked.step)
