@@ -15,7 +15,7 @@ import bknb
 from bknb.domain.lifecycle import Flat
 from bknb.domain.recovery import Owner
 from bknb.live.hole_journal import HoleJournal
-from bknb.live.persistence import StateSaver
+from bknb.live.persistence import Progress, StateSaver
 from bknb.ports import StateStore
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
@@ -35,7 +35,7 @@ def saver(store: StateStore) -> StateSaver:
 
 
 def save(mine: StateSaver, state: Any, *, last: int, asked: int = 1) -> None:
-    mine.save(state, (), last_minute=last * MINUTE, last_asked=asked * MINUTE, volume_seen=True)
+    mine.save(state, (), Progress(last_minute=last * MINUTE, last_asked=asked * MINUTE, volume_seen=True))
 
 
 # --- few values -------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_the_time_that_the_state_holds_counts() -> None:
         save(mine, leaving(ends=9, not_before=12), last=8)
         store.dead = True
         with pytest.raises(KeyboardInterrupt):
-            mine.save_postponed(leaving(ends=9, not_before=99), volume_seen=True)
+            mine.save_postponed(leaving(ends=9, not_before=99))
         store.dead = False
         again = saver(store)
         assert again.late() == {(9 * MINUTE, "exit"): 12 * MINUTE}

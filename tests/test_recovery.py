@@ -11,7 +11,7 @@ from bknb.domain.lifecycle import Flat, Holding, Leaving, Opening, State, Waitin
 from bknb.domain.recovery import Owner, SavedOpening, SavedPartial, SavedSchedule, SavedSignal, restore
 from bknb.domain.risk import place_of
 from bknb.domain.signal import Cancelled, OpenSignal, ScheduledSignal
-from bknb.live.persistence import StateSaver
+from bknb.live.persistence import Progress, StateSaver
 from bknb.live.risk_places import save_places, saved_places
 from bknb.stores.memory_store import MemoryStore
 
@@ -135,7 +135,7 @@ def test_what_was_saved_is_what_is_restored(before: State, state: State) -> None
     with MemoryStore() as store:
         first = saver(store)
         for number, given in enumerate((before, state), start=1):
-            first.save(given, (), last_minute=number, last_asked=number, volume_seen=True)
+            first.save(given, (), Progress(last_minute=number, last_asked=number, volume_seen=True))
         found = saver(store).restore()
     assert found.state == state
     assert (found.last_minute, found.last_asked, found.volume_seen) == (2, 2, True)
@@ -156,17 +156,17 @@ def test_milestones_from_before_an_order_was_cancelled_stay() -> None:
         first = saver(store)
         for number, given in enumerate((leaving(40, 10), ordered(leaving(40, 10)), leaving(40, 10)), start=1):
             store.cut = number == 3
-            first.save(given, (), last_minute=number, last_asked=number, volume_seen=True)
+            first.save(given, (), Progress(last_minute=number, last_asked=number, volume_seen=True))
         assert saver(store).restore().state == ordered(leaving(40, 10))
 
 
 def test_a_postponed_order_is_saved_with_what_nobody_heard_yet() -> None:
     with MemoryStore() as store:
-        saver(store).save(ordered(), (CANCELLED,), last_minute=1, last_asked=1, volume_seen=True)
+        saver(store).save(ordered(), (CANCELLED,), Progress(last_minute=1, last_asked=1, volume_seen=True))
         second = saver(store)
         second.restore()
         later = Opening(signal=NEXT, not_before=9_000_000, last_id="a")
-        second.save_postponed(later, volume_seen=True)
+        second.save_postponed(later)
         found = saver(store).restore()
     assert found.state == later
     assert found.undelivered == (CANCELLED,)
@@ -179,17 +179,17 @@ def test_an_end_that_a_crash_cut_off_its_turn_is_saved_once_after_all() -> None:
     namesake = ends(1_800_000, replace(NEXT, scheduled_at=1_740_000))  # an earlier signal with the same id of its user
     with Cut() as store:
         first = saver(store)
-        first.save(Flat(last_id="a"), (namesake,), last_minute=1, last_asked=1, volume_seen=True)
-        first.save(ordered(), (), last_minute=2, last_asked=2, volume_seen=True)
+        first.save(Flat(last_id="a"), (namesake,), Progress(last_minute=1, last_asked=1, volume_seen=True))
+        first.save(ordered(), (), Progress(last_minute=2, last_asked=2, volume_seen=True))
         store.cut = True
-        first.save(Flat(last_id="a"), (ends(3_660_000),), last_minute=3, last_asked=2, volume_seen=True)
+        first.save(Flat(last_id="a"), (ends(3_660_000),), Progress(last_minute=3, last_asked=2, volume_seen=True))
         store.cut = False
         second = saver(store)
         assert second.restore().state == ordered()
         assert second.ended() == [namesake]
         later = Opening(signal=NEXT, not_before=9_000_000, last_id="a")
-        second.save_postponed(later, volume_seen=True)
-        second.save(Flat(last_id="a"), (ends(9_000_000),), last_minute=4, last_asked=2, volume_seen=True)
+        second.save_postponed(later)
+        second.save(Flat(last_id="a"), (ends(9_000_000),), Progress(last_minute=4, last_asked=2, volume_seen=True))
         third = saver(store)
         third.restore()
         assert third.ended() == [namesake, ends(9_000_000)]
@@ -203,14 +203,14 @@ def test_orders_that_were_decided_late_are_kept_by_moment_and_kind() -> None:
     with MemoryStore() as store:
         first = saver(store)
         assert first.late() == {}
-        options: dict[str, Any] = {"last_minute": 1, "last_asked": 1, "volume_seen": True}
-        assert first.save(leaving(0, 0), (), **options) == {exit_: 3_660_000}
-        assert first.save(both, (), **options) == {entry: 4_000_000}
+        at = Progress(last_minute=1, last_asked=1, volume_seen=True)
+        assert first.save(leaving(0, 0), (), at) == {exit_: 3_660_000}
+        assert first.save(both, (), at) == {entry: 4_000_000}
         second = saver(store)
         second.restore()
-        assert second.save(both, (), **options) == {}
-        assert second.save_postponed(replace(both, not_before=5_000_000), volume_seen=True) == {entry: 5_000_000}
-        assert second.save(Flat(), (), **options) == {}
+        assert second.save(both, (), at) == {}
+        assert second.save_postponed(replace(both, not_before=5_000_000)) == {entry: 5_000_000}
+        assert second.save(Flat(), (), at) == {}
         assert saver(store).late() == {exit_: 3_660_000, entry: 5_000_000}
 
 
@@ -218,7 +218,7 @@ def test_orders_that_were_decided_late_are_kept_by_moment_and_kind() -> None:
 @pytest.mark.parametrize("state", [ordered(), WAITING, Flat(last_id="a")], ids=lambda state: type(state).__name__)
 def test_whether_a_volume_was_seen_is_restored_as_it_was(state: State, *, seen: bool | None) -> None:
     with MemoryStore() as store:
-        saver(store).save(state, (), last_minute=1, last_asked=1, volume_seen=seen)
+        saver(store).save(state, (), Progress(last_minute=1, last_asked=1, volume_seen=seen))
         assert saver(store).restore().volume_seen is seen
 
 
@@ -233,8 +233,8 @@ def test_places_of_all_that_is_open_and_of_nothing_else() -> None:
         with MemoryStore() as store:
             mine = saver(store)
             # in the older file the position leaves and the next is ordered
-            mine.save(ordered(leaving(0, 0)), (), last_minute=1, last_asked=1, volume_seen=True)
-            mine.save(state, (), last_minute=2, last_asked=2, volume_seen=True)
+            mine.save(ordered(leaving(0, 0)), (), Progress(last_minute=1, last_asked=1, volume_seen=True))
+            mine.save(state, (), Progress(last_minute=2, last_asked=2, volume_seen=True))
             save_places(store, "one", places)
             assert [place.signal_id for place in saved_places(store, "one")] == ids, name
 

@@ -20,7 +20,7 @@ from bknb.domain.signal import Milestone
 from bknb.errors import StateError
 from bknb.events import subjects
 from bknb.events.listen import drain
-from bknb.live.persistence import StateSaver
+from bknb.live.persistence import Progress, StateSaver
 from bknb.live.undelivered import BESIDE_STATE
 from bknb.ports import StateStore
 from bknb.stores.file_store import FileStore
@@ -96,7 +96,7 @@ def saver(store: StateStore) -> StateSaver:
 def tell(mine: StateSaver, events: list[Kept], *, first: int = 1) -> None:
     """Save and emit results as a run does, one a minute."""
     for number, each in enumerate(events, start=first):
-        mine.save(Flat(), (each,), last_minute=number, last_asked=number, volume_seen=True)
+        mine.save(Flat(), (each,), Progress(last_minute=number, last_asked=number, volume_seen=True))
         emit(mine, each)
 
 
@@ -146,7 +146,7 @@ def test_what_is_told_again_is_kept_until_it_is_heard(slow: Slow) -> None:
             mine = StateSaver(store, OWNER)
             for each in mine.restore().undelivered[:7]:
                 emit(mine, each)
-            mine.save(Flat(), (), last_minute=500, last_asked=500, volume_seen=True)
+            mine.save(Flat(), (), Progress(last_minute=500, last_asked=500, volume_seen=True))
             assert undelivered(store) == EVENTS
 
 
@@ -181,7 +181,7 @@ def test_a_process_that_ends_at_any_change_loses_nothing_and_invents_nothing() -
             store.left = changes
             with suppress(StateError):
                 for number, each in enumerate(EVENTS, start=1):
-                    mine.save(Flat(), (each,), last_minute=number, last_asked=number, volume_seen=True)
+                    mine.save(Flat(), (each,), Progress(last_minute=number, last_asked=number, volume_seen=True))
                     told.append(each)
                     emit(mine, each)
                     if number > 100:
@@ -205,7 +205,7 @@ def test_a_save_that_failed_and_is_repeated_numbers_nothing_twice(slow: Slow) ->
         for number, each in enumerate(EVENTS, start=1):
             store.left = 0
             with pytest.raises(StateError):
-                mine.save(Flat(), (each,), last_minute=number, last_asked=number, volume_seen=True)
+                mine.save(Flat(), (each,), Progress(last_minute=number, last_asked=number, volume_seen=True))
             store.left = 10**9
             tell(mine, [each], first=number)
         assert undelivered(store) == EVENTS

@@ -29,7 +29,7 @@ from bknb.live.ended_journal import EndedJournal
 from bknb.live.hole_journal import HoleJournal
 from bknb.live.late_journal import LateJournal
 from bknb.live.order_store import SavedOrders
-from bknb.live.persistence import StateSaver
+from bknb.live.persistence import Progress, StateSaver
 from bknb.live.risk_places import save_places, saved_places
 from bknb.live.undelivered import BESIDE_STATE, Undelivered
 from bknb.llm.recordings import AnswerFolder, RecordedModel
@@ -209,13 +209,15 @@ def read_positions(folder: Path) -> object:
 
 def write_live(folder: Path) -> None:
     with FileStore(folder) as store:
-        StateSaver(store, OWNER).save(Flat(last_id="7"), (), last_minute=60_000, last_asked=120_000, volume_seen=True)
+        StateSaver(store, OWNER).save(
+            Flat(last_id="7"), (), Progress(last_minute=60_000, last_asked=120_000, volume_seen=True)
+        )
 
 
 def write_waiting(folder: Path) -> None:
     with FileStore(folder) as store:
         StateSaver(store, OWNER).save(
-            Waiting(signal=waiting()), (), last_minute=60_000, last_asked=120_000, volume_seen=True
+            Waiting(signal=waiting()), (), Progress(last_minute=60_000, last_asked=120_000, volume_seen=True)
         )
 
 

@@ -5,18 +5,16 @@ Version 1 saved each end as a value of its own.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 
 from ..domain.orders import SignalKey, key_of
 from ..domain.recovery import SavedEnds
 from ..domain.signal import Cancelled, Closed
-from ..ports import StateStore
-from .journal import LATEST, MOST, Journal, Readers
+from .journal import Journal, Readers
 
 End: TypeAlias = Closed | Cancelled
-KIND: Final = "ended"
 
 _ENDING: Any = Closed | Cancelled  # a union is no type for a type checker
 
@@ -30,17 +28,6 @@ def _many(payload: bytes) -> tuple[End, ...]:
     return msgspec.json.decode(payload, type=SavedEnds).ends
 
 
-def _encode(ends: tuple[End, ...]) -> bytes:
-    return msgspec.json.encode(SavedEnds(ends=ends))
-
-
-def _name(end: End) -> SignalKey:
-    return key_of(end.signal)
-
-
-_READERS: Final[Readers[End]] = {1: _one, 2: _many}
-
-
 class EndedJournal(Journal[End]):
     """The closed and cancelled signals of one strategy on one symbol, on the disk.
 
@@ -49,12 +36,8 @@ class EndedJournal(Journal[End]):
 
     Parameters
     ----------
-    store
-        Where they are saved; acquired by the caller.
-    key
-        Strategy and symbol.
-    latest, most
-        The numbers of ends that the last part and each other one hold.
+    store, key, latest, most
+        As for :class:`bknb.live.journal.Journal`.
 
     Examples
     --------
@@ -64,8 +47,16 @@ class EndedJournal(Journal[End]):
     []
     """
 
-    def __init__(self, store: StateStore, key: tuple[str, str], *, latest: int = LATEST, most: int = MOST) -> None:
-        super().__init__(store, KIND, key, readers=_READERS, name=_name, encode=_encode, latest=latest, most=most)
+    kind = "ended"
+    readers: ClassVar[Readers[End]] = {1: _one, 2: _many}
+
+    def name_of(self, item: End) -> SignalKey:
+        """The key of the signal that ended."""
+        return key_of(item.signal)
+
+    def encoded(self, items: tuple[End, ...]) -> bytes:
+        """Ends as a value of version 2."""
+        return msgspec.json.encode(SavedEnds(ends=items))
 
     def items(self) -> list[End]:
         """Everything that ended, in the order of its moments."""

@@ -5,17 +5,15 @@ See :mod:`bknb.live.journal`. Version 1 saved all holes as one value.
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import msgspec
 
 from ..domain.recovery import SavedHoles
-from ..ports import StateStore
 from .journal import Journal, Readers
 
 Hole: TypeAlias = tuple[int, int]
 """A range ``[first, end)`` of minutes (UTC ms)."""
-KIND: Final = "hole"
 
 
 def _list(payload: bytes) -> tuple[Hole, ...]:
@@ -24,17 +22,6 @@ def _list(payload: bytes) -> tuple[Hole, ...]:
 
 def _many(payload: bytes) -> tuple[Hole, ...]:
     return msgspec.json.decode(payload, type=SavedHoles).holes
-
-
-def _encode(holes: tuple[Hole, ...]) -> bytes:
-    return msgspec.json.encode(SavedHoles(holes=holes))
-
-
-def _first(hole: Hole) -> int:
-    return hole[0]
-
-
-_READERS: Final[Readers[Hole]] = {1: _list, 2: _many}
 
 
 class HoleJournal(Journal[Hole]):
@@ -55,8 +42,16 @@ class HoleJournal(Journal[Hole]):
     []
     """
 
-    def __init__(self, store: StateStore, key: tuple[str, str]) -> None:
-        super().__init__(store, KIND, key, readers=_READERS, name=_first, encode=_encode)
+    kind = "hole"
+    readers: ClassVar[Readers[Hole]] = {1: _list, 2: _many}
+
+    def name_of(self, item: Hole) -> int:
+        """The first minute of a hole, UTC ms."""
+        return item[0]
+
+    def encoded(self, items: tuple[Hole, ...]) -> bytes:
+        """Holes as a value of version 2."""
+        return msgspec.json.encode(SavedHoles(holes=items))
 
     def up_to(self, last_minute: int) -> list[Hole]:
         """The holes before a run's last minute (UTC ms), in order; others are removed.

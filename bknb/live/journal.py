@@ -16,8 +16,9 @@ journal and removed.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from ..errors import StateError
 from ..ports import StateStore
@@ -36,65 +37,64 @@ _REMOVED_AT_ONCE: Final = 512  # values of earlier versions that one start remov
 _PART: Final = re.compile(r"part-([0-9]{6,})")
 
 
-class Journal(Generic[Item]):
+class Journal(ABC, Generic[Item]):
     """Things of one kind of one strategy on one symbol, on the disk; each has a name and is there once.
+
+    A class of it names its kind, how values are read and written, and by what a thing is known.
 
     Parameters
     ----------
     store
         Where they are saved; acquired by the caller.
-    kind
-        Under which kind.
     key
         Strategy and symbol.
-    readers
-        Version -> the function that makes things of a value.
-    name
-        By what a thing is known; one of the same name replaces the one from before.
-    encode
-        Makes a value of things, in the latest version.
     latest, most
         The numbers of things that the last part and each other one hold.
+
+    Attributes
+    ----------
+    kind
+        Under which kind they are saved.
+    readers
+        Version of a value -> the function that makes things of it.
 
     Examples
     --------
     >>> import msgspec
     >>> from bknb.stores import MemoryStore
-    >>> def read(payload: bytes) -> tuple[int, ...]:
-    ...     return msgspec.json.decode(payload, type=tuple[int, ...])
+    >>> class Seen(Journal[int]):
+    ...     kind = "seen"
+    ...     readers = {1: lambda payload: msgspec.json.decode(payload, type=tuple[int, ...])}
+    ...     def name_of(self, item):
+    ...         return item
+    ...     def encoded(self, items):
+    ...         return msgspec.json.encode(items)
     >>> with MemoryStore() as store:
     ...     for minute in (3, 5, 3):
-    ...         journal = Journal(
-    ...             store, "seen", ("sma", "BTCUSDT"), readers={1: read}, name=int, encode=msgspec.json.encode
-    ...         )
-    ...         added = journal.append(minute)
-    ...     journal.load()
+    ...         added = Seen(store, ("sma", "BTCUSDT")).append(minute)
+    ...     Seen(store, ("sma", "BTCUSDT")).load()
     [3, 5]
     """
 
-    def __init__(
-        self,
-        store: StateStore,
-        kind: str,
-        key: tuple[str, str],
-        *,
-        readers: Readers[Item],
-        name: Callable[[Item], Hashable],
-        encode: Callable[[tuple[Item, ...]], bytes],
-        latest: int = LATEST,
-        most: int = MOST,
-    ) -> None:
+    kind: ClassVar[str]
+    readers: ClassVar[Readers[Any]]
+
+    def __init__(self, store: StateStore, key: tuple[str, str], *, latest: int = LATEST, most: int = MOST) -> None:
         self._store = store
-        self._kind = kind
         self._key = key
-        self._readers = readers
-        self._name = name
-        self._encode = encode
         self._latest = latest
         self._most = most
-        self._parts: dict[int, dict[Hashable, Item]] = {}
+        self._parts: dict[int, dict[Hashable, Item]] = {}  # by number, ascending
         self._first_free = 1  # the number behind every part that could not be read
         self._loaded = False
+
+    @abstractmethod
+    def name_of(self, item: Item) -> Hashable:
+        """By what a thing is known; one of the same name replaces the one from before."""
+
+    @abstractmethod
+    def encoded(self, items: tuple[Item, ...]) -> bytes:
+        """Things as a value of the latest version."""
 
     def read(self, problems: list[str] | None = None) -> None:
         """Read what is on the disk; values of earlier versions become part of the journal.
@@ -113,29 +113,30 @@ class Journal(Generic[Item]):
         self._parts, self._first_free = {}, 1
         singles: dict[Hashable, Item] = {}
         keys_of_singles: list[tuple[str, ...]] = []
-        for key in (self._key, *self._store.keys(self._kind, self._key)):
+        for key in (self._key, *self._store.keys(self.kind, self._key)):
             part = _PART.fullmatch(key[-1]) if key != self._key else None
             try:
-                payload = self._store.read(self._kind, key)
+                payload = self._store.read(self.kind, key)
                 if payload is None:
                     continue
-                items = decode_saved(self._readers, payload, self._kind, key)
+                items = decode_saved(self.readers, payload, self.kind, key)
             except StateError as error:
                 if problems is None:
                     raise
                 problems.append(f"{error}\nthe run goes on without it")
                 self._first_free = self._first_free if part is None else max(self._first_free, int(part[1]) + 1)
                 continue
-            named = {self._name(item): item for item in items}
+            named = {self.name_of(item): item for item in items}
             if part is not None:
                 self._parts[int(part[1])] = named
             else:
                 singles |= named
                 keys_of_singles.append(key)
+        self._parts = dict(sorted(self._parts.items()))
         self._loaded = True
         self._take_over(singles)
         for key in keys_of_singles[:_REMOVED_AT_ONCE]:
-            self._store.delete(self._kind, key)
+            self._store.delete(self.kind, key)
 
     def items(self) -> list[Item]:
         """Everything that was read and added, in that order."""
@@ -173,9 +174,11 @@ class Journal(Generic[Item]):
         StateError
             When they could not be saved; then the journal is as it was.
         """
+        if not items:
+            return ()
         if not self._loaded:
             self.read()
-        named = {self._name(item): item for item in items}
+        named = {self.name_of(item): item for item in items}
         new = {name: item for name, item in named.items() if not self._holds(name, item)}
         if not new:
             return ()
@@ -187,8 +190,8 @@ class Journal(Generic[Item]):
         return tuple(new.values())
 
     def _holds(self, name: Hashable, item: Item) -> bool:
-        latest = next((number for number in sorted(self._parts, reverse=True) if name in self._parts[number]), None)
-        return latest is not None and self._parts[latest][name] == item
+        latest = next((items for items in reversed(self._parts.values()) if name in items), None)
+        return latest is not None and latest[name] == item
 
     def _after_move(self, number: int, latest: dict[Hashable, Item]) -> int:
         """The part for what comes next, after a full last part moved to the one before or became one that stays."""
@@ -206,9 +209,9 @@ class Journal(Generic[Item]):
             self._save(number, dict(fresh[first : first + self._most]))
 
     def _together(self) -> dict[Hashable, Item]:
-        return {name: item for number in sorted(self._parts) for name, item in self._parts[number].items()}
+        return {name: item for items in self._parts.values() for name, item in items.items()}
 
     def _save(self, number: int, items: dict[Hashable, Item]) -> None:
-        payload = self._encode(tuple(items.values()))
-        self._store.write(self._kind, (*self._key, f"part-{number:06d}"), payload)
+        payload = self.encoded(tuple(items.values()))
+        self._store.write(self.kind, (*self._key, f"part-{number:06d}"), payload)
         self._parts[number] = items

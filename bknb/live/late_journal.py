@@ -5,7 +5,7 @@ See :mod:`bknb.live.journal`. Version 1 saved each as a value of its own.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar
 
 import msgspec
 
@@ -13,10 +13,7 @@ from ..domain.interval import MINUTE_MS
 from ..domain.lateness import Decision, late_orders
 from ..domain.lifecycle import State
 from ..domain.recovery import SavedLate, SavedLates
-from ..ports import StateStore
 from .journal import Journal, Readers
-
-KIND: Final = "late"
 
 
 def _one(payload: bytes) -> tuple[SavedLate, ...]:
@@ -25,17 +22,6 @@ def _one(payload: bytes) -> tuple[SavedLate, ...]:
 
 def _many(payload: bytes) -> tuple[SavedLate, ...]:
     return msgspec.json.decode(payload, type=SavedLates).late
-
-
-def _encode(late: tuple[SavedLate, ...]) -> bytes:
-    return msgspec.json.encode(SavedLates(late=late))
-
-
-def _name(late: SavedLate) -> Decision:
-    return late.moment, late.order
-
-
-_READERS: Final[Readers[SavedLate]] = {1: _one, 2: _many}
 
 
 class LateJournal(Journal[SavedLate]):
@@ -56,8 +42,16 @@ class LateJournal(Journal[SavedLate]):
     []
     """
 
-    def __init__(self, store: StateStore, key: tuple[str, str]) -> None:
-        super().__init__(store, KIND, key, readers=_READERS, name=_name, encode=_encode)
+    kind = "late"
+    readers: ClassVar[Readers[SavedLate]] = {1: _one, 2: _many}
+
+    def name_of(self, item: SavedLate) -> Decision:
+        """The moment of an order (UTC ms), and what it orders."""
+        return item.moment, item.order
+
+    def encoded(self, items: tuple[SavedLate, ...]) -> bytes:
+        """Late orders as a value of version 2."""
+        return msgspec.json.encode(SavedLates(late=items))
 
     def without_orphans(self, state: State, *, last_minute: int, last_asked: int | None) -> dict[Decision, int]:
         """The late orders that a restored state knows of; others are removed.
@@ -85,7 +79,7 @@ class LateJournal(Journal[SavedLate]):
 
         def is_orphan(late: SavedLate) -> bool:
             was_asked = late.order == "entry" and last_asked is not None and late.moment <= last_asked
-            return not (_name(late) in held or late.moment < known or was_asked)
+            return not (self.name_of(late) in held or late.moment < known or was_asked)
 
         self.drop(is_orphan)
         self.append(*(SavedLate(moment=when, order=role, decided_at=at) for (when, role), at in held.items()))
@@ -93,4 +87,4 @@ class LateJournal(Journal[SavedLate]):
 
     def decisions(self) -> dict[Decision, int]:
         """What was read and added, as :attr:`bknb.engine.records.Records.late`."""
-        return {_name(late): late.decided_at for late in self.items()}
+        return {self.name_of(late): late.decided_at for late in self.items()}

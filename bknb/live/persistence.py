@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from ..domain.lateness import Decision, late_orders
@@ -34,13 +32,30 @@ from .saved_values import read_state, read_value
 from .undelivered import Undelivered, kept_of
 
 
-class _SavedAt(NamedTuple):
-    """Where a run stands: its last minute and question (UTC ms), whether a volume was reported so far, its results.
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run has come.
 
-    ``setup`` is what the newest signal was decided with; ``results`` counts all,
-    ``heard`` those that all listeners heard, ``undelivered`` are the last of the others.
+    Attributes
+    ----------
+    last_minute
+        Open time of the last minute that was processed (UTC ms).
+    last_asked, last_managed
+        Moments of the last question to ``get_signal`` and to ``manage`` (UTC ms); ``None`` before the first.
+    volume_seen
+        Whether the source has reported a volume so far; ``None`` when no minute was looked at.
     """
 
+    last_minute: int
+    last_asked: int | None = None
+    last_managed: int | None = None
+    volume_seen: bool | None = None
+
+
+class _Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields that a saved position and a saved schedule have in common; see :class:`SavedSignal`."""
+
+    owner: Owner
+    turn: int
     last_minute: int
     last_asked: int | None
     last_managed: int | None
@@ -65,6 +80,8 @@ class StateSaver:
 
     Attributes
     ----------
+    progress
+        How far the run had come when it was saved last; ``None`` when nothing is saved.
     undelivered
         The results that listeners have not heard yet; note in it what is emitted.
     problems
@@ -77,9 +94,7 @@ class StateSaver:
         self._setup = setup  # of this run
         self.undelivered = Undelivered(store, owner.strategy, owner.symbol)
         self.turn = 0
-        self.last_minute: int | None = None
-        self.last_asked: int | None = None
-        self.last_managed: int | None = None
+        self.progress: Progress | None = None
         self._key = (owner.strategy, owner.symbol)
         self._ended = EndedJournal(store, self._key)
         self._late = LateJournal(store, self._key)
@@ -87,7 +102,6 @@ class StateSaver:
         self._saved: SavedState = Flat()
         self._decided_with: SavedSetup | None = None  # the newest signal of it
         self._heard = 0  # as the disk has it
-        self._volume_seen: bool | None = None
         self.problems: list[str] = []
 
     # --- restoring ----------------------------------------------------------------------------------------------
@@ -109,9 +123,14 @@ class StateSaver:
             self.store.delete("schedule", self._key)
         if found.partial is not None:
             self._write("partial", found.partial)
-        self.turn, self.last_minute, self.last_asked = found.turn, found.last_minute, found.last_asked
-        self.last_managed = found.last_managed
-        self._saved, self._heard, self._volume_seen = found.state, found.heard, found.volume_seen
+        self.turn, self._saved, self._heard = found.turn, found.state, found.heard
+        if found.last_minute is not None:
+            self.progress = Progress(
+                last_minute=found.last_minute,
+                last_asked=found.last_asked,
+                last_managed=found.last_managed,
+                volume_seen=found.volume_seen,
+            )
         self._decided_with = found.setup
         self.problems = self.undelivered.load(found)
         return msgspec.structs.replace(found, undelivered=tuple(self.undelivered.events))
@@ -136,9 +155,10 @@ class StateSaver:
         Those that the restored state does not know of are removed; errors as for :meth:`ended`.
         """
         self._late.read(self.problems)
-        if self.last_minute is None:
+        at = self.progress
+        if at is None:
             return self._late.decisions()
-        return self._late.without_orphans(self._saved, last_minute=self.last_minute, last_asked=self.last_asked)
+        return self._late.without_orphans(self._saved, last_minute=at.last_minute, last_asked=at.last_asked)
 
     def holes(self) -> list[Hole]:
         """The ranges ``[first, end)`` of minutes (UTC ms) that earlier processes of this run went on without.
@@ -146,7 +166,7 @@ class StateSaver:
         Those behind the restored last minute are removed; errors as for :meth:`ended`.
         """
         self._holes.read(self.problems)
-        return sorted(self._holes.items()) if self.last_minute is None else self._holes.up_to(self.last_minute)
+        return sorted(self._holes.items()) if self.progress is None else self._holes.up_to(self.progress.last_minute)
 
     def _check_owner(self, saved: Owner, *, busy: bool) -> None:
         mine = self.owner if busy else msgspec.structs.replace(self.owner, execution=saved.execution)
@@ -162,16 +182,7 @@ class StateSaver:
 
     # --- saving -------------------------------------------------------------------------------------------------
 
-    def save(
-        self,
-        state: State,
-        events: tuple[Event, ...],
-        *,
-        last_minute: int,
-        last_asked: int | None,
-        volume_seen: bool | None,
-        last_managed: int | None = None,
-    ) -> dict[Decision, int]:
+    def save(self, state: State, events: tuple[Event, ...], progress: Progress) -> dict[Decision, int]:
         """Save a state and the events that led to it; returns when they are on the disk.
 
         Returns the orders of the state that were decided late and were not saved before, see :func:`late_orders`.
@@ -184,16 +195,13 @@ class StateSaver:
         if isinstance(state, Asking | AskingAdds | Entering):
             return {}  # nothing was decided yet
         kept = kept_of(events)
-        for event in kept:
-            if isinstance(event, Closed | Cancelled):
-                self._ended.append(event)
+        self._ended.append(*(event for event in kept if isinstance(event, Closed | Cancelled)))
         self.undelivered.forget_heard()
-        quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and last_asked == self.last_asked
+        asked_before = None if self.progress is None else self.progress.last_asked
+        quiet = isinstance(state, Flat) and isinstance(self._saved, Flat) and progress.last_asked == asked_before
         if quiet and not kept and self.undelivered.heard == self._heard:
             return {}  # a restarted run processes this minute once more
-        return self._write_state(
-            state, kept, last_minute, last_asked, volume_seen=volume_seen, last_managed=last_managed
-        )
+        return self._write_state(state, kept, progress)
 
     def save_heard(self) -> None:
         """Save what listeners have heard since the last save, so that it is not told again.
@@ -204,26 +212,23 @@ class StateSaver:
             When it could not be saved.
         """
         self.undelivered.forget_heard()
-        if self.undelivered.heard > self._heard and self.last_minute is not None:
-            self._write_state(
-                self._saved,
-                (),
-                self.last_minute,
-                self.last_asked,
-                volume_seen=self._volume_seen,
-                last_managed=self.last_managed,
-            )
+        if self.undelivered.heard > self._heard and self.progress is not None:
+            self._write_state(self._saved, (), self.progress)
 
-    def _write_state(
-        self,
-        state: SavedState,
-        kept: tuple[Kept, ...],
-        last_minute: int,
-        last_asked: int | None,
-        *,
-        volume_seen: bool | None,
-        last_managed: int | None,
-    ) -> dict[Decision, int]:
+    def save_postponed(self, state: Holding | Opening) -> dict[Decision, int]:
+        """Save the restored state once more, with orders that are carried out later; what was undelivered stays so.
+
+        Returns the orders that became late, see :func:`late_orders`.
+
+        Raises
+        ------
+        StateError
+            When it could not be saved; then the state from before still holds.
+        """
+        assert self.progress is not None  # something was restored  # noqa: S101
+        return self._write_state(state, (), self.progress)
+
+    def _write_state(self, state: SavedState, kept: tuple[Kept, ...], progress: Progress) -> dict[Decision, int]:
         """Write a state and what belongs to it; in memory everything is as before until all of it is on the disk.
 
         When the last steps fail (the trace beside a new position, the removal of an old schedule), the disk has the
@@ -232,19 +237,18 @@ class StateSaver:
         self.undelivered.make_room()
         late = self._write_late(state)
         self.turn += 1
-        at = self._at(state, kept, last_minute, last_asked, volume_seen=volume_seen, last_managed=last_managed)
+        shared = self._shared(state, kept, progress)
         match state:
             case Waiting():
-                self._write_schedule(state, at)
+                self._write_schedule(state, shared)
             case Flat() | Holding() | Opening():
-                told = self._write_levels(_held(state))
-                self._write_signal(state, at)
-                self._mark_open(_held(state), told=told)
+                written = self._write_levels(_held(state))
+                self._write_signal(state, shared)
+                self._mark_open(_held(state), written=written)
         if isinstance(self._saved, Waiting) and not isinstance(state, Waiting):
             self.store.delete("schedule", self._key)
-        self.last_minute, self.last_asked, self._saved, self._volume_seen = last_minute, last_asked, state, volume_seen
-        self.last_managed = last_managed
-        self._decided_with, self._heard = at.setup, self.undelivered.heard
+        self.progress, self._saved = progress, state
+        self._decided_with, self._heard = shared.setup, self.undelivered.heard
         self.undelivered.add(kept)
         self.undelivered.tidy(self._heard)
         return late
@@ -259,42 +263,17 @@ class StateSaver:
         """
         return self._holes.append(*holes)
 
-    def _at(
-        self,
-        state: SavedState,
-        kept: tuple[Kept, ...],
-        last_minute: int,
-        last_asked: int | None,
-        *,
-        volume_seen: bool | None,
-        last_managed: int | None,
-    ) -> _SavedAt:
+    def _shared(self, state: SavedState, kept: tuple[Kept, ...], progress: Progress) -> _Shared:
         undelivered = self.undelivered
         known = any(not isinstance(state, Flat) and row.id == state.signal.id for row in signals_of(self._saved))
-        return _SavedAt(
-            last_minute,
-            last_asked,
-            last_managed,
-            volume_seen,
-            None if isinstance(state, Flat) else self._decided_with if known else self._setup,
-            undelivered.results + len(kept),
-            undelivered.heard,
-            undelivered.beside_state(kept),
-        )
-
-    def save_postponed(self, state: Holding | Opening, *, volume_seen: bool | None) -> dict[Decision, int]:
-        """Save the restored state once more, with orders that are carried out later; what was undelivered stays so.
-
-        Returns the orders that became late, see :func:`late_orders`.
-
-        Raises
-        ------
-        StateError
-            When it could not be saved; then the state from before still holds.
-        """
-        assert self.last_minute is not None  # something was restored  # noqa: S101
-        return self._write_state(
-            state, (), self.last_minute, self.last_asked, volume_seen=volume_seen, last_managed=self.last_managed
+        return _Shared(
+            owner=self.owner,
+            turn=self.turn,
+            **msgspec.structs.asdict(progress),
+            setup=None if isinstance(state, Flat) else self._decided_with if known else self._setup,
+            results=undelivered.results + len(kept),
+            heard=undelivered.heard,
+            undelivered=undelivered.beside_state(kept),
         )
 
     def _write(self, kind: str, value: SavedSignal | SavedSchedule | SavedPartial) -> None:
@@ -307,33 +286,18 @@ class StateSaver:
         self._late.append(*(SavedLate(moment=when, order=role, decided_at=at) for (when, role), at in late.items()))
         return late
 
-    def _write_schedule(self, state: Waiting, at: _SavedAt) -> None:
-        saved = SavedSchedule(
-            owner=self.owner,
-            turn=self.turn,
-            last_minute=at.last_minute,
-            last_asked=at.last_asked,
-            last_managed=at.last_managed,
-            signal=state.signal,
-            last_id=state.last_id,
-            volume_seen=at.volume_seen,
-            setup=at.setup,
-            results=at.results,
-            heard=at.heard,
-            undelivered=at.undelivered,
+    def _write_schedule(self, state: Waiting, shared: _Shared) -> None:
+        self._write(
+            "schedule", SavedSchedule(**msgspec.structs.asdict(shared), signal=state.signal, last_id=state.last_id)
         )
-        self._write("schedule", saved)
 
-    def _write_signal(self, state: Flat | Holding | Opening, at: _SavedAt) -> None:
+    def _write_signal(self, state: Flat | Holding | Opening, shared: _Shared) -> None:
         held = _held(state)
         opening = None
         if isinstance(state, Opening):
             opening = SavedOpening(signal=state.signal, not_before=state.not_before, activated=state.activated)
         saved = SavedSignal(
-            owner=self.owner,
-            turn=self.turn,
-            last_minute=at.last_minute,
-            last_asked=at.last_asked,
+            **msgspec.structs.asdict(shared),
             last_id=state.signal.id if isinstance(state, Holding) else state.last_id,
             signal=None if held is None else held.signal,
             highest=0.0 if held is None else held.highest,
@@ -341,13 +305,7 @@ class StateSaver:
             leaving=None if held is None else held.leaving,
             in_doubt=held is not None and held.in_doubt,
             book=None if held is None else held.book,
-            last_managed=at.last_managed,
             opening=opening,
-            volume_seen=at.volume_seen,
-            setup=at.setup,
-            results=at.results,
-            heard=at.heard,
-            undelivered=at.undelivered,
         )
         self._write("signal", saved)
 
@@ -362,9 +320,9 @@ class StateSaver:
         self._write_partial(state, profit, loss)
         return True
 
-    def _mark_open(self, state: Holding | None, *, told: bool) -> None:
+    def _mark_open(self, state: Holding | None, *, written: bool) -> None:
         """Leave a trace of a new position beside it: should its file be deleted, the next start notices."""
-        if state is not None and not told and self._held_before(state) is None:
+        if state is not None and not written and self._held_before(state) is None:
             self._write_partial(state, 0, 0)
 
     def _held_before(self, state: Holding) -> Holding | None:

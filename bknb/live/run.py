@@ -42,7 +42,7 @@ from .candle_stream import CandleStream
 from .left_behind import changed_setup, deleted_state, orders_without_a_broker, setup_of
 from .order_desk import OrderDesk, Quantity
 from .outside_calls import broker_outside, risk_outside, strategy_outside
-from .persistence import StateSaver
+from .persistence import Progress, StateSaver
 from .runtime import Runtime
 from .turn import Turn
 from .user_store import with_state_errors
@@ -447,7 +447,7 @@ class LiveRun:
         )
         state = orders.postponed(found.state, now=now)
         if state != found.state and isinstance(state, Holding | Opening):
-            late = self._saving.save_postponed(state, volume_seen=found.volume_seen)
+            late = self._saving.save_postponed(state)
             self._strategy_loop.state = state
             for decision, decided_at in late.items():
                 self._report_late(decision, decided_at, "sent")
@@ -548,14 +548,13 @@ class LiveRun:
             self.orders.follow_state(state)
 
     def _save_state(self, state: State, events: tuple[Event, ...] = ()) -> dict[Decision, int]:
-        return self._saving.save(
-            state,
-            events,
+        progress = Progress(
             last_minute=self._last_minute,
             last_asked=self._last_asked,
-            volume_seen=self._volume_seen,
             last_managed=self._strategy_loop.last_managed or None,
+            volume_seen=self._volume_seen,
         )
+        return self._saving.save(state, events, progress)
 
     @property
     def _late_after_ms(self) -> int:
@@ -915,7 +914,8 @@ class LiveRun:
                 self._strategy_loop.note("late", "question", f"the question of {utc_text(when)} {text}", when)
             else:
                 await self._strategy_loop.ask(when, patient=self.plan.clock.now() < when + MINUTE_MS)
-            if self._saving.last_asked != when:  # nothing came of the question; save that it was asked
+            saved = self._saving.progress
+            if saved is None or saved.last_asked != when:  # nothing came of the question; save that it was asked
                 self._save_state(self._strategy_loop.state)
         except BaseException:
             self._last_asked = before

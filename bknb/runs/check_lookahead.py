@@ -240,7 +240,7 @@ class _RecordingSource:
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Any:
         """Return the answer of the source; later candles are recorded."""
-        answer = await candles_from(self._source, symbol, interval, since, limit)
+        answer: Any = await candles_from(self._source, symbol, interval, since, limit)
         if isinstance(answer, Candles) and len(answer):
             late = answer.timestamp[answer.timestamp + interval_ms(interval) > self._when]
             if len(late):
