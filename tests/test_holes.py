@@ -25,6 +25,7 @@ from bknb.errors import GapError
 from bknb.market.candles import Candles
 from bknb.market.resample import resample
 from bknb.market.sessions import Sessions, as_sessions
+from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
 
 DAY = 1440
@@ -276,6 +277,35 @@ def test_what_the_clock_ends_in_a_hole_at_the_end_of_a_run_is_not_undone_by_minu
     assert peaks[0] == peaks[1]
     assert first.run_record.records.holes == second.run_record.records.holes == [(at(80), at(100))]
     assert [minute for minute in asked if 20 < minute < 100] == []
+
+
+class Killed(MemoryStore):
+    """Keeps what is on the disk when something leaves: where a kill comes right behind that change."""
+
+    left: MemoryStore | None = None
+
+    def write(self, kind: str, key: tuple[str, ...], payload: bytes) -> None:
+        super().write(kind, key, payload)
+        if self.left is None and kind == "signal" and b'"reason":"time_expired"' in payload:
+            self.left = MemoryStore()
+            self.left.sealed = dict(self.sealed)
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+def test_minutes_that_come_after_a_kill_do_not_undo_what_was_decided_without_them(*, at_end: bool) -> None:
+    hole, until = (80, 100), 100 if at_end else 300
+    rows = [(at(k), 100.0, 100.0 if k != 85 else 112.0, 100.0, 100.0, 1.0) for k in range(-10, 400)]
+    holed = [row for row in rows if not at(hole[0]) <= row[0] < at(hole[1])]
+    once = asked_once(20, minute_estimated_time=70, price_take_profit=110.0)
+    strategy = bknb.add_strategy("once", interval="1m", get_signal=once)
+    store = Killed()
+    exchange = bknb.add_exchange("late", get_candles=ranged(holed), intervals=["1m"])
+    lived_through(strategy, exchange, first=10, last=until, store=store)
+    assert store.left is not None
+    exchange = bknb.add_exchange("late", get_candles=ranged(rows), intervals=["1m"])
+    second = lived_through(strategy, exchange, first=110, last=300, store=store.left)
+    assert [each.split()[0] for each in ends(second)] == ["time_expired"]
+    assert second.run_record.records.holes == [(at(hole[0]), at(hole[1]))]
 
 
 def test_a_question_that_a_hole_made_impossible_comes_at_the_first_moment_that_allows_it() -> None:

@@ -711,9 +711,7 @@ class LiveRun:
                 await self._end_due(due)
             elif behind is not None:
                 self._go_on_without(self._watch.skipped(self._last_minute, plan.until))
-                await self._end_due(due)
-                self._last_minute = plan.until - MINUTE_MS
-                self._save_state(self._strategy_loop.state)
+                await self._end_due(due, hole_end=plan.until)
             else:
                 text = overdue_text(plan.symbol, self._strategy_loop.state, due=due, known=known)
                 self.records.warn(text)
@@ -741,9 +739,10 @@ class LiveRun:
             if index % 64 == 63 or self.orders is not None:
                 await asyncio.sleep(0)  # many missed minutes hold up neither the others nor an order before its candle
             minute, opened = await self._minute(minutes, index), int(minutes.timestamp[index])
-            self._go_on_without(self._watch.skipped(self._last_minute, opened))
-            if minute is not None:
-                await self._end_due(opened, open_=minute.open)  # in a hole before it, if at all; it is not taken yet
+            holes = self._watch.skipped(self._last_minute, opened)
+            self._go_on_without(holes)
+            if minute is not None:  # in a hole before it, if at all; it is not taken yet
+                await self._end_due(opened, open_=minute.open, hole_end=opened if holes else None)
             before, self._last_minute = self._last_minute, opened
             loop.move_to(opened)
             try:
@@ -839,12 +838,30 @@ class LiveRun:
         await self._manage(when)
         await self._question(when)
 
-    async def _end_due(self, when: int, *, open_: float | None = None) -> None:
-        """End what the clock ends up to a moment; ``open_`` is the price where none is known before."""
-        due = self._strategy_loop.due
-        if due <= when:  # no candle lies between the last one and what is due in a hole or in closed hours
-            last = min(due, self._last_minute + MINUTE_MS)
-            await self._strategy_loop.end_due(due, await self._price_at(last, otherwise=open_))
+    async def _end_due(self, when: int, *, open_: float | None = None, hole_end: int | None = None) -> None:
+        """End what the clock ends up to a moment (UTC ms).
+
+        Parameters
+        ----------
+        when
+            The moment.
+        open_
+            The price where none is known before.
+        hole_end
+            Where the hole ends that it lies in, UTC ms: it is decided without the minutes of the hole, so a restart
+            does not work on them although they have come meanwhile.
+        """
+        due, before = self._strategy_loop.due, self._last_minute
+        if due > when:
+            return
+        # No candle lies between the last one and what is due in a hole or in closed hours.
+        price = await self._price_at(min(due, before + MINUTE_MS), otherwise=open_)
+        self._last_minute = before if hole_end is None else hole_end - MINUTE_MS
+        try:
+            await self._strategy_loop.end_due(due, price)
+        except BaseException:
+            self._last_minute = before
+            raise
 
     async def _price_at(self, when: int, *, otherwise: float | None) -> float:
         """The average price at a moment (UTC ms); where the candles before it are gone, another one."""
