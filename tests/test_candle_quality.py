@@ -162,6 +162,33 @@ def test_new_candles_are_compared_with_the_close_before_them(prices: list[float]
     assert caught.value.open_time == START + refused * MINUTE
 
 
+@pytest.mark.parametrize(
+    ("prices", "wrong"),
+    [
+        ([1e6] * 2, [0, 1]),
+        ([1e6] * 3, []),
+        ([1e30] + [1e6] * 3, [0]),
+        ([1e6, 1e6, 100, 100], [0, 1]),
+        ([1e6, 1e12, 1e6], [0, 1, 2]),
+    ],
+)
+@pytest.mark.parametrize("known", [0, 10])
+def test_a_new_level_is_believed_once_it_has_lasted(prices: list[float], wrong: list[int], known: int) -> None:
+    """The newest candles, behind a close of 100 or behind candles of a first answer."""
+    settings = Settings(max_candles_per_request=500)
+    rows, found = flat([100.0] * known + prices), []
+    while rows:
+        try:
+            audit(Candles.from_rows(rows), asked(60), settings=settings, before=None if known else 100.0,
+                  one_by_one=not known, lasting=3)  # fmt: skip
+            break
+        except BadCandle as error:
+            found.append((error.open_time - START) // MINUTE - known)
+            rows = [row for row in rows if row[0] != error.open_time]
+    assert sorted(found) == wrong
+    audit(Candles.from_rows(flat([1e-4] * 3)), asked(), settings=settings, before=100.0, one_by_one=True, lasting=3)
+
+
 def test_the_anomaly_settings_count() -> None:
     candles = Candles.from_rows(flat([100, 100, 100, 100, 9]))
     with pytest.raises(BadCandle, match="a 10th of the usual price 100"):

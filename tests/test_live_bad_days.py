@@ -242,6 +242,27 @@ def test_a_new_price_that_cannot_be_is_left_out(bad: Callable[[Rows], Rows]) -> 
     assert len(result.warnings) == end - 40
 
 
+@pytest.mark.parametrize("factor", [2000.0, 1 / 2000])
+def test_a_price_that_jumps_and_stays_there_is_believed_after_the_patience(factor: float) -> None:
+    jumped = 100.0 * factor
+    rows, clock = steps((-10, 40, 100.0), (40, 200, jumped)), SimulatedClock(at(10))
+    result = lived(closed_by(clock, rows), asked_once(20, **LEVELS), clock, until=120)
+    assert ends(result) == [f"{'take_profit' if factor > 1 else 'stop_loss'} 100 {jumped:g} @40"]
+    assert result.run_record.records.holes == []
+    assert clock.now() >= at(120)
+
+
+def test_wrong_prices_at_the_end_of_a_first_answer_are_left_out() -> None:
+    rows, clock = steps((-10, 50, 100.0), (50, 200, 90.0)), SimulatedClock(at(10))
+
+    def high_from_5_to_10(rows: Rows) -> Rows:
+        return [(row[0], *(1e30,) * 4, row[5]) if at(5) <= row[0] < at(10) else row for row in rows]
+
+    result = lived(spoiled(clock, rows, high_from_5_to_10, until=1000), asked_once(20, **LEVELS), clock, until=120)
+    assert ends(result) == ["stop_loss 100 90 @50"]
+    assert result.run_record.records.holes in ([], [(at(9), at(10))])
+
+
 def test_a_bad_candle_that_is_corrected_is_worked_on() -> None:
     rows, clock = steps((-10, 40, 100.0), (40, 41, 90.0), (41, 200, 100.0)), SimulatedClock(at(10))
     result = lived(spoiled(clock, rows, nan_at_40, until=45), asked_once(20, **LEVELS), clock, until=120)

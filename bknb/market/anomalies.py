@@ -35,7 +35,12 @@ class Anomaly:
 
 
 def anomalous(
-    candles: Candles, *, settings: Settings, before: float | None = None, one_by_one: bool = False
+    candles: Candles,
+    *,
+    settings: Settings,
+    before: float | None = None,
+    one_by_one: bool = False,
+    lasting: int | None = None,
 ) -> Anomaly | None:
     """The first candles whose prices are too low or too high to be right; ``None``: there are none.
 
@@ -61,6 +66,9 @@ def anomalous(
     one_by_one
         Whether each candle is compared with the close before it alone, ``before`` first, and is wrong when a price of
         it is ``factor`` times above or below: of the newest candles nobody knows what follows.
+    lasting
+        How many candles at the end make a new level of the price, which is right also one by one; fewer are wrong.
+        ``None``: a new level is any two at the end of history, and none one by one.
 
     Examples
     --------
@@ -86,13 +94,15 @@ def anomalous(
         right = float(candles.open[end]) if end < len(candles) else None
         found: list[tuple[NDArray[np.bool_], str]] = []
         if one_by_one and left is not None:
-            found.append(_stepped(prices, left=left, factor=factor))
+            found.append(_stepped(prices, left=left, factor=factor, lasting=lasting))
         elif len(part) >= settings.get_candles_min_candles_for_median:
             found.append(_low(prices, _upper_median(prices), factor))
             found.append(_high(prices, left=left, right=right, factor=factor))
         else:  # one high price moves a mean, so it is looked for first
             found.append(_high(prices, left=left, right=right, factor=factor))
             found.append(_low(prices, float((prices / prices.size).sum()), factor))
+        if lasting is not None and not one_by_one and right is None:
+            found.append(_stepped_at_end(prices, factor=factor, lasting=lasting))
         for bad, rule in found:
             if bad.any():
                 return Anomaly(part, bad, rule)
@@ -135,8 +145,31 @@ def _high(
     return bad, f"anomalously high: more than {factor} times the price before and after it; fetch it again"
 
 
-def _stepped(prices: NDArray[np.float64], *, left: float, factor: int) -> tuple[NDArray[np.bool_], str]:
+def _stepped(
+    prices: NDArray[np.float64], *, left: float, factor: int, lasting: int | None
+) -> tuple[NDArray[np.bool_], str]:
+    bad, before = _far(prices, left=left, factor=factor)
+    first = int(np.argmax(bad))
+    level = prices[:, first:]
+    if lasting is not None and level.shape[1] >= lasting and level.max() / factor <= level.min():
+        bad[:] = False
+    return bad, _stepped_text(float(before[first]), factor)
+
+
+def _stepped_at_end(prices: NDArray[np.float64], *, factor: int, lasting: int) -> tuple[NDArray[np.bool_], str]:
+    """Candles behind a step of the price that is so near to the end that nobody knows whether it stays there."""
+    bad, before = _far(prices, left=float(prices[3, 0]), factor=factor)
+    bad[: 1 - lasting] = bad[0] = False  # one that begins earlier has lasted
+    first = int(np.argmax(bad))
+    bad[first:] = bad[first]
+    return bad, _stepped_text(float(before[first]), factor)
+
+
+def _far(prices: NDArray[np.float64], *, left: float, factor: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which candles have a price ``factor`` times above or below the close before, and these closes."""
     before = np.concatenate([[left], prices[3][:-1]])
-    bad = (prices.max(axis=0) / factor > before) | (prices.min(axis=0) < before / factor)
-    usual = float(before[int(np.argmax(bad))])
-    return bad, f"anomalous: more than {factor} times above or below {usual:.6g}, the close before it"
+    return (prices.max(axis=0) / factor > before) | (prices.min(axis=0) < before / factor), before
+
+
+def _stepped_text(usual: float, factor: int) -> str:
+    return f"anomalous: more than {factor} times above or below {usual:.6g}, the close before it"

@@ -260,8 +260,15 @@ class Feed:
                 paging.empty()
                 continue
             close = float(parts[-1].close[-1]) if parts else before
+            last = len(answer) < page.limit or int(times.max()) + asked.step >= asked.until
             check = partial(
-                audit, asked=rest, settings=self.settings, now=now, before=close, one_by_one=before is not None
+                audit,
+                asked=rest,
+                settings=self.settings,
+                now=now,
+                before=close,
+                one_by_one=before is not None,
+                lasting=self._lasting(asked.step) if last or before is not None else None,
             )
             candles, found = self._audited(answer, rest, check, alone=not (parts or continued))
             if not len(candles):
@@ -270,6 +277,10 @@ class Feed:
                 repairs.extend(found)
                 parts.append(candles)
         return parts, repairs
+
+    def _lasting(self, step: int) -> int | None:
+        """How many newest candles make a new level of the price: live, as many as a missing one is waited for."""
+        return max(2, -(-self.settings.patience_minutes * MINUTE_MS // step)) if self._leave_out_bad else None
 
     def _audited(
         self,

@@ -111,6 +111,7 @@ def audit(
     now: int | None = None,
     before: float | None = None,
     one_by_one: bool = False,
+    lasting: int | None = None,
 ) -> tuple[Candles, tuple[Repair, ...]]:
     """The candles of an answer that can be used, oldest first, and what had to be repaired.
 
@@ -126,7 +127,7 @@ def audit(
         Supplies the two anomaly settings and the number of candles the reference price is taken over.
     now
         The present, UTC milliseconds; candles that have not closed by then are dropped. ``None`` keeps all.
-    before, one_by_one
+    before, one_by_one, lasting
         As in :func:`bknb.market.anomalies.anomalous`.
 
     Raises
@@ -154,7 +155,7 @@ def audit(
     candles = _sorted(candles, repairs)
     candles = _unique(candles, asked, repairs)
     check_values(candles, asked)
-    check_anomalies(candles, asked, settings=settings, before=before, one_by_one=one_by_one)
+    check_anomalies(candles, asked, settings=settings, before=before, one_by_one=one_by_one, lasting=lasting)
     return candles, tuple(repairs)
 
 
@@ -277,6 +278,7 @@ def check_anomalies(
     settings: Settings,
     before: float | None = None,
     one_by_one: bool = False,
+    lasting: int | None = None,
 ) -> None:
     """Raise ``BadCandle`` for prices no market reaches within one candle: see :func:`bknb.market.anomalies.anomalous`.
 
@@ -285,7 +287,7 @@ def check_anomalies(
     BadCandle
         For the first such candle.
     """
-    found = anomalous(candles, settings=settings, before=before, one_by_one=one_by_one)
+    found = anomalous(candles, settings=settings, before=before, one_by_one=one_by_one, lasting=lasting)
     if found is not None:
         _refuse(found.bad, found.among, asked, found.rule)
 
