@@ -95,7 +95,6 @@ CIRCLES: dict[frozenset[str], str] = {
 # packages with fewer than three modules, and why they are a room all the same
 SMALL_PACKAGES: dict[str, str] = {
     "adapters": "two old paths that the manual of 0.1.0 told to import; they warn, and go with the next release",
-    "brokers": "a public namespace; brokers of exchanges come beside the one on paper",
     "diagnostics": "what bknb doctor looks at, apart from how it tells",
 }
 

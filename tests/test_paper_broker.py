@@ -327,3 +327,22 @@ def test_wrong_use():
         paper(script={}, rates={})
     with pytest.raises(UsageError, match="no order 'x' works here; working: none"):
         paper().fill("x")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_orders_that_were_done_long_ago_are_forgotten_and_their_fills_are_not(tmp_path, monkeypatch, restarted):
+    monkeypatch.setattr("bknb.brokers.paper_broker._MOST_DONE", 10)
+    broker = PaperBroker(journal=tmp_path / "orders.jsonl", price_of=lambda symbol: 100.0)
+
+    async def play():
+        await broker.place(limit("resting", price=50.0))
+        for number in range(100):
+            await broker.place(order(f"bk{number}", side="sell" if number % 2 else "buy", quantity=1.0 + number % 2))
+
+    asyncio.run(play())
+    known = PaperBroker(journal=tmp_path / "orders.jsonl") if restarted else broker
+    assert known.position("BTCUSDT") == -50.0
+    assert "resting" in known.orders
+    assert len(known.orders) <= 12
+    assert asyncio.run(known.report("bk99", "BTCUSDT")).broker_id == "paper-101"
+    assert asyncio.run(known.place(order("new"))).broker_id == "paper-102"

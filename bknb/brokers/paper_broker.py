@@ -9,7 +9,6 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, TypeVar
 
@@ -17,18 +16,18 @@ import msgspec
 
 from ..domain.execution import Minute
 from ..domain.interval import MINUTE_MS
-from ..domain.orders import Order, Report, ReportStatus, Side
+from ..domain.orders import Order, Report
 from ..errors import BrokerError, UsageError
 from ..stores.atomic import as_path
 from ..stores.disk import Disk
-from ..stores.journal import Journal, begins_with
-from ..stores.versions import read_json
+from .paper_order import JOURNAL_EXAMPLE, PaperOrder, journal_of_orders, orders_in
 
 Call: TypeAlias = Literal["place", "cancel", "report", "open_orders"]
 CALLS: Final[tuple[Call, ...]] = ("place", "cancel", "report", "open_orders")
 
 _Answer = TypeVar("_Answer")
-_EXAMPLE: Final = "orders.jsonl"  # a name for a journal
+_MOST_DONE: Final = 10_000
+"""How many orders that are done are remembered; of older ones their fills count in the position."""
 _LATE_MS: Final = MINUTE_MS  # an order that comes later than so long after its moment meets the market of then
 
 TroubleKind: TypeAlias = Literal["delay", "refuse", "lost_request", "lost_reply", "partly", "partly_cancelled"]
@@ -66,95 +65,6 @@ Script: TypeAlias = Mapping[Call, Sequence[Trouble | None]] | Callable[[Call, st
 and number of the call, counted from 1 over calls of that kind with that id."""
 
 
-class PaperOrder(msgspec.Struct, kw_only=True):
-    """One order as the paper broker has it.
-
-    ``received`` counts how often it was placed; it may fill in candles that open at or after ``created_at`` (UTC ms);
-    ``rests`` once one of them left it unfilled; ``part`` is the share of it that a market order fills, and
-    ``cancels_rest`` says that the rest of it is then cancelled.
-    """
-
-    client_id: str
-    broker_id: str
-    symbol: str
-    side: Side
-    quantity: float
-    price: float | None
-    status: ReportStatus
-    filled_quantity: float = 0.0
-    average_price: float | None = None
-    received: int = 1
-    note: str = ""
-    created_at: int = 0
-    rests: bool = False
-    part: float = 1.0
-    cancels_rest: bool = False
-    version: int = 2
-
-    def report(self) -> Report:
-        """The report of the broker on the order."""
-        return Report(
-            client_id=self.client_id,
-            symbol=self.symbol,
-            status=self.status,
-            filled_quantity=self.filled_quantity,
-            average_price=self.average_price,
-            broker_id=self.broker_id,
-            note=self.note,
-        )
-
-    @property
-    def working(self) -> bool:
-        """Whether it can still be filled or cancelled."""
-        return self.status in ("accepted", "partly_filled")
-
-    def receive_again(self) -> None:
-        """Count one more request to place it."""
-        self.received += 1
-
-    def cancel(self) -> None:
-        """Cancel what is not filled."""
-        self.status = "cancelled"
-
-    def fill(self, quantity: float, price: float) -> None:
-        """Fill a quantity (base currency) at a price (quote currency); the average price follows."""
-        before = self.filled_quantity
-        # A remainder that is only an error of rounding is none.
-        after = before + quantity
-        self.filled_quantity = self.quantity if after >= self.quantity * (1 - 1e-12) else after
-        self.average_price = (before * (self.average_price or 0.0) + quantity * price) / (before + quantity)
-        self.status = "filled" if self.filled_quantity == self.quantity else "partly_filled"
-
-    def fill_market(self, price: float) -> None:
-        """Fill a market order at a price (quote currency): all of it, or the share its trouble leaves it."""
-        self.fill(self.quantity * self.part, price)
-        if self.cancels_rest:
-            self.cancel()
-
-    def meet(self, minute: Minute) -> bool:
-        """Fill the order by a candle, if it does; returns whether the order changed."""
-        if minute.t < self.created_at or not minute.traded or (self.price is None and self.filled_quantity > 0):
-            return False
-        first, self.rests = not self.rests, True
-        if self.price is None:
-            self.fill_market(minute.open)
-            return True
-        sign = 1 if self.side == "buy" else -1
-        opened, limit = sign * minute.open, sign * self.price
-        rest = self.quantity - self.filled_quantity
-        if opened < limit or (first and opened == limit):
-            self.fill(rest, minute.open)
-        elif (minute.low if sign > 0 else -minute.high) < limit:
-            self.fill(rest, self.price)
-        return self.status == "filled" or first
-
-
-_READERS: Final[Mapping[int, Callable[[bytes], PaperOrder]]] = dict.fromkeys(
-    (1, 2), partial(msgspec.json.decode, type=PaperOrder)
-)
-"""In version 1 market orders were filled as they came, and no line said from when on an order may fill."""
-
-
 class PaperBroker:
     """A broker without an exchange; see :class:`bknb.ports.Broker` for what it promises.
 
@@ -181,6 +91,11 @@ class PaperBroker:
         How to wait for so many seconds.
     disk : Disk, optional
         Who carries out the system calls of the journal.
+
+    Attributes
+    ----------
+    orders
+        By client id, oldest first: those that work, and the last ten thousand of the others.
 
     Raises
     ------
@@ -222,6 +137,8 @@ class PaperBroker:
         if isinstance(script, Mapping) and (unknown := set(script) - set(CALLS)):
             raise UsageError(f"a broker has no call {min(unknown)!r}; its calls are {', '.join(CALLS)}")
         self.orders: dict[str, PaperOrder] = {}
+        self._received = 0  # orders, also those that are forgotten
+        self._forgotten: defaultdict[str, float] = defaultdict(float)  # by symbol: what those have filled
         self._script = script
         self._rates = dict(rates or {})
         self._chance = random.Random(seed)  # noqa: S311 -- chance that can be repeated is the point
@@ -230,14 +147,16 @@ class PaperBroker:
         self._numbers: dict[tuple[Call, str], int] = {}
         self._may_work: defaultdict[str, list[PaperOrder]] = defaultdict(list)  # by symbol, in turn
         self._last_minutes: dict[str, Minute] = {}  # by symbol: an order may arrive after its first candle
-        self._journal = None if journal is None else _journal(as_path(journal, _EXAMPLE), disk)
+        self._journal = None if journal is None else journal_of_orders(as_path(journal, JOURNAL_EXAMPLE), disk)
         if self._journal is not None:
-            found = _orders_in(self._journal)
+            found = orders_in(self._journal)
             if self._journal.drop_torn_line():  # its order was never confirmed
-                found = _orders_in(self._journal)
+                found = orders_in(self._journal)
             self.orders.update((order.client_id, order) for order in found)
+            self._received = len(self.orders)
             for order in self.orders.values():
                 self._may_work[order.symbol].append(order)
+            self._forget_oldest()
 
     def __repr__(self) -> str:
         return f"PaperBroker({len(self.orders)} orders)"
@@ -314,18 +233,20 @@ class PaperBroker:
 
     def position(self, symbol: str) -> float:
         """The sum of all fills on a symbol, in base currency; negative when short."""
-        filled = [order for order in self.orders.values() if order.symbol == symbol]
-        total = sum(order.filled_quantity if order.side == "buy" else -order.filled_quantity for order in filled)
+        total = self._forgotten.get(symbol, 0.0) + sum(
+            order.signed_quantity for order in self.orders.values() if order.symbol == symbol
+        )
         return 0.0 if abs(total) < 1e-12 else total
 
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _receive(self, order: Order, trouble: Trouble | None) -> PaperOrder:
+        self._received += 1
         last = self._last_minutes.get(order.symbol)
         now = 0 if last is None else last.t + MINUTE_MS  # as far as the market was seen
         new = PaperOrder(
             client_id=order.client_id,
-            broker_id=f"paper-{len(self.orders) + 1}",
+            broker_id=f"paper-{self._received}",
             symbol=order.symbol,
             side=order.side,
             quantity=order.quantity,
@@ -343,7 +264,17 @@ class PaperBroker:
             new.meet(last)
         self.orders[order.client_id] = new
         self._may_work[order.symbol].append(new)
+        self._forget_oldest()
         return new
+
+    def _forget_oldest(self) -> None:
+        """Forget orders that were done long ago, many at a time."""
+        if len(self.orders) <= _MOST_DONE * 1.1:
+            return
+        done = [order for order in self.orders.values() if not order.working]
+        for order in done[: max(0, len(done) - _MOST_DONE)]:
+            self._forgotten[order.symbol] += order.signed_quantity
+            del self.orders[order.client_id]
 
     def _find(self, client_id: str, symbol: str) -> PaperOrder | None:
         order = self.orders.get(client_id)
@@ -386,15 +317,3 @@ class PaperBroker:
     def _save(self, order: PaperOrder) -> None:
         if self._journal is not None:
             self._journal.append([msgspec.json.encode(order)])
-
-
-def _journal(path: Path, disk: Disk | None) -> Journal:
-    opening = begins_with(b'{"client_id":')
-    return Journal(path, entry="order of a paper broker", is_beginning=opening, example=_EXAMPLE, disk=disk)
-
-
-def _orders_in(journal: Journal) -> list[PaperOrder]:
-    return journal.read_strictly(
-        lambda line: read_json(_READERS, line, what=str(journal.path)),
-        advice="it holds the orders of a broker on paper; repair the line, or begin another journal",
-    )
