@@ -1,49 +1,60 @@
-"""A scripted live run that can be killed anywhere; run as a script, it kills itself wherever the disk changes.
+"""A scripted live run that can be killed wherever its disk changes; run as a script, it kills itself there.
 
-``python live_life.py FOLDER WHERE FIRST STEP`` plays the run once undisturbed. Then, for the changes FIRST,
-FIRST + STEP, ... of the disk (or the moments before and after each call of the broker): a process is killed there,
-another one goes on to the end, and what both left is compared with the undisturbed run. It prints one JSON line with
-what was found. A run that has to wait for minutes again after its start decides later than an undisturbed one; where
-minutes are missing, it is compared with a backtest that is told its late decisions.
+As a script it reads one line of JSON after the other, each with a folder, a WHERE and whether every place is tried, and
+answers each with one line of what was found. It plays the run once undisturbed. Then, for the chosen changes of the
+disk (or moments before and after calls of the broker): a process is killed there, another one goes on to the
+end, and what both left is compared with the undisturbed run. A run that has to wait for minutes again after its start
+decides later than an undisturbed one; where minutes are missing, it is compared with a backtest that is told its late
+decisions, and with the minutes that were taken away.
 
-WHERE is ``disk`` or ``broker``, of a short life that has every kind of order; ``late disk``: the clock sleeps through
-minutes; ``hole disk`` and ``hole sqlite``: some minutes never come, and the exchange raises and answers nothing for
-some.
+WHERE is ``disk``, ``sqlite`` or ``broker``, of a short life that has every kind of order; ``late disk``: the clock
+sleeps through minutes; ``hole disk`` and ``hole sqlite``: some minutes never come, and the exchange raises and answers
+nothing for some.
 
-A change of the disk is a rename, a removal, or the moment at which one of them is made to last; what can happen within
-the writing of one file is for the tests of the stores. In SQLite every statement is one.
+A change of the disk is a value that is written or removed, or the moment at which its new name is made to last; what
+can happen within the writing of one file is for the tests of the stores. A change is chosen when its kind, the kind of
+the change before it, and whether anything was told in between are new together; of holes and late orders every change
+is chosen, and the one behind it. Of the broker, a call with the two before it; in ``hole sqlite`` holes and late orders
+alone, as the run is that of ``hole disk``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import shutil
+import sqlite3
 import sys
 import threading
-import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from broker_journal import sent_twice
+from killed import killed_in_a_child
 from scenarios import MINUTE, ORIGIN, source
 from worlds import signals, walk
 
 import bknb
+from bknb.domain.orders import own_prefix
 from bknb.domain.recovery import SavedResult, SavedSchedule, SavedSignal, SavedUndelivered, kept_result
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.live import undelivered
 from bknb.live.ended_journal import EndedJournal
-from bknb.live.hole_journal import HoleJournal
+from bknb.live.hole_journal import Hole, HoleJournal
+from bknb.live.late_journal import LateJournal
 from bknb.ports import StateStore
+from bknb.stores.disk import Disk
 from bknb.stores.file_store import FileStore
 from bknb.stores.sqlite_store import SqliteStore
 from bknb.testing.brokers import FaultyBroker
 from bknb.testing.clocks import SimulatedClock
-from bknb.testing.faults import FaultyDisk
+from bknb.testing.faults import end_process
 
 LOADED = (bknb.Live, bknb.add_risk, bknb.brokers.paper)  # once, before anybody is forked
 
@@ -65,14 +76,16 @@ class Script:
         return ORIGIN + self.held_minutes * MINUTE
 
 
-SHORT = Script(seed=9, minutes=36, held_minutes=27)  # every place of it is tried
+SHORT = Script(seed=9, minutes=36, held_minutes=27)
 LONG = Script(seed=161, minutes=75, held_minutes=55)
 ROWS = {script: walk(script.seed) for script in (SHORT, LONG)}
 MARKETS = {script: source(rows) for script, rows in ROWS.items()}  # what every child needs, before they are forked
 ASLEEP = (ORIGIN + 20 * MINUTE, ORIGIN + 31 * MINUTE)
 SETTINGS = {"schedule_await_minutes": 12}
-GONE = (14, 15, 33)  # minutes that never come, with holes
+GONE = ((14, 16), (33, 34))  # minutes that never come, with holes
+HOLES: list[Hole] = [(ORIGIN + first * MINUTE, ORIGIN + end * MINUTE) for first, end in GONE]
 RAISES, NOTHING = range(24, 27), range(42, 49)  # when the exchange raises, and answers nothing
+WAKES = 3  # minutes until a minute that is due counts as missing
 WITH_HOLES = {"patience_minutes": 4, "get_candles_retry_count": 1}
 KEY = ("life", "BTCUSDT")
 JOURNAL, QUANTITY = "exchange.jsonl", 2.0
@@ -83,7 +96,11 @@ def one_at_a_time(request: bknb.RiskRequest) -> bool:
 
 
 def script_of(where: str) -> Script:
-    return SHORT if where in ("disk", "broker") else LONG
+    return SHORT if where in ("disk", "sqlite", "broker") else LONG
+
+
+def comes(row: Sequence[float]) -> bool:
+    return not any(first <= row[0] < end for first, end in HOLES)
 
 
 def strategy_of(script: Script, **more: Any) -> Any:
@@ -125,10 +142,95 @@ class Clock(SimulatedClock):
         await super().sleep_until(ASLEEP[1] if self.asleep and ASLEEP[0] < when < ASLEEP[1] else when)
 
 
-CHANGES = ("replace", "unlink", "sync_folder", "statement")
+class Place(NamedTuple):
+    """A change of the disk: the n-th of its kind, from 1 on."""
+
+    change: str
+    number: int
 
 
-def store_of(folder: Path, where: str, *, disk: FaultyDisk | None = None) -> StateStore:
+class Change(NamedTuple):
+    """A change that was made, and how many lines had been received before it."""
+
+    place: Place
+    received: int
+
+
+class NotingDisk(Disk):
+    """A disk that notes its changes with the kinds of values they are about, and ends the process before one of them.
+
+    Parameters
+    ----------
+    root
+        The folder of the state, whose folders are named after the kinds.
+    received
+        How many lines were received so far.
+    at
+        Where it ends the process.
+    """
+
+    def __init__(self, root: Path, *, received: Callable[[], int], at: Place | None = None) -> None:
+        self.changes: list[Change] = []
+        self._root, self._received, self._at = root, received, at
+        self._counts: dict[str, int] = {}
+
+    def _before(self, what: str, kind: str) -> None:
+        change = f"{what} {kind}"
+        self._counts[change] = self._counts.get(change, 0) + 1
+        place = Place(change, self._counts[change])
+        if place == self._at:
+            end_process()
+        self.changes.append(Change(place, self._received()))
+
+    def _kind(self, path: Path) -> str:
+        return path.relative_to(self._root).parts[0] if self._root in path.parents else ""
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._before("write", self._kind(target))
+        super().replace(source, target)
+
+    def unlink(self, path: Path) -> None:
+        self._before("remove", self._kind(path))
+        super().unlink(path)
+
+    def sync_folder(self, folder: Path) -> None:
+        self._before("sync", self._kind(folder))
+        super().sync_folder(folder)
+
+    def statement(
+        self, connection: sqlite3.Connection, sql: str, values: Sequence[object] = ()
+    ) -> list[tuple[Any, ...]]:
+        if change := {"INSERT": "write", "DELETE": "remove"}.get(sql.split(maxsplit=1)[0]):
+            self._before(change, str(values[0]))
+        return super().statement(connection, sql, values)
+
+
+def chosen(changes: list[Change], where: str) -> list[Place]:
+    """The places at which something new can go wrong.
+
+    The moment at which a name lasts is one where something was received behind it; elsewhere the next change is the
+    same. Orders are written beside the run, between any two of its changes: that is tried where ``where`` is ``disk``.
+    """
+    rare = {"write hole", "write late"}
+    behind = [change.received for change in changes[1:]] + [changes[-1].received]
+    mine = [
+        change
+        for change, later in zip(changes, behind, strict=True)
+        if (where == "disk" or not change.place.change.endswith(" order"))
+        and (not change.place.change.startswith("sync") or later > change.received)
+    ]
+    seen: set[tuple[str, str, bool]] = set()
+    places, before = [], Change(Place("", 0), 0)
+    for change in mine:
+        seam = before.place.change, change.place.change, change.received > before.received
+        if rare & {*seam[:2]} or (seam not in seen and where != "hole sqlite"):
+            places.append(change.place)
+        seen.add(seam)
+        before = change
+    return places
+
+
+def store_of(folder: Path, where: str, *, disk: Disk | None = None) -> StateStore:
     return (
         SqliteStore(folder / "state.db", disk=disk)
         if where.endswith("sqlite")
@@ -146,7 +248,7 @@ def holed(clock: SimulatedClock) -> Any:
         if minute in NOTHING:
             return []
         end = min(since + limit * MINUTE, clock.now())
-        return [row for row in ROWS[LONG] if since <= row[0] < end and (row[0] - ORIGIN) // MINUTE not in GONE]
+        return [row for row in ROWS[LONG] if since <= row[0] < end and comes(row)]
 
     return bknb.add_exchange("holed", get_candles=get_candles, intervals=["1m"])
 
@@ -161,14 +263,19 @@ def line_of(event: Any) -> str:
     return f"{kind} {event.when} {event.signal.id} {event.signal.entry}{extra}"
 
 
-def play(folder: Path, where: str, *, at: int | None = None) -> None:
-    """One life of the run; what listeners receive is appended to files that survive the process."""
+def play(folder: Path, where: str, *, at: Place | int | None = None) -> None:
+    """One life of the run; what listeners receive is appended to files that survive the process.
+
+    ``at`` is a change of the disk or the number of a moment of the broker, and ends the process.
+    """
     log, held_log = (os.open(folder / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY) for name in LOGS)
     script = script_of(where)
     undelivered.BESIDE_STATE = 8  # so that results are moved aside in this short life
     free = threading.Event()
+    received = [0]
 
     def receive(event: Any) -> None:
+        received[0] += 1
         os.write(log, f"{line_of(event)}\n".encode())
 
     def receive_held(event: Any) -> None:
@@ -183,9 +290,8 @@ def play(folder: Path, where: str, *, at: int | None = None) -> None:
     strategy = strategy_of(script)
     late, holes = where.startswith("late"), where.startswith("hole")
     clock = Clock(free=free, free_at=script.held_until, asleep=late, kept=folder / "clock" if holes else None)
-    change = at if where.endswith(("disk", "sqlite")) else None
-    disk = FaultyDisk(at=change, fault=None if change is None else "kill", only=CHANGES)
-    broker = FaultyBroker(bknb.brokers.paper(journal=folder / JOURNAL), at=at if where == "broker" else None)
+    disk = NotingDisk(folder / "state", received=lambda: received[0], at=at if isinstance(at, Place) else None)
+    broker = FaultyBroker(bknb.brokers.paper(journal=folder / JOURNAL), at=at if isinstance(at, int) else None)
     task = bknb.Live.background(
         "BTCUSDT",
         strategy=strategy,
@@ -205,9 +311,17 @@ def play(folder: Path, where: str, *, at: int | None = None) -> None:
     )
     assert {error.kind for error in result.errors} <= expected, result.errors
     (folder / "errors.json").write_text(json.dumps(sorted({error.kind for error in result.errors})))
+    (folder / "changes.json").write_bytes(msgspec.json.encode(disk.changes))
+    (folder / "moments.json").write_text(json.dumps([call_of(moment) for moment in broker.moments]))
     if holes:
         lines = replayed(dict(result.run_record.records.late))
         (folder / EXPECTED).write_text("".join(f"{line}\n" for line in lines))
+
+
+def call_of(moment: str) -> str:
+    """What the broker was called for, without which order it was about."""
+    when, call, about = moment.split()
+    return f"{when} {call} {about.removeprefix(own_prefix(*KEY))[:1]}"
 
 
 def replayed(late: Any) -> list[str]:
@@ -221,7 +335,7 @@ def replayed(late: Any) -> list[str]:
     names = ("on_schedule", "on_open", "on_close", "on_cancel", "on_partial_profit", "on_partial_loss")
     callbacks = dict.fromkeys(names, receive)
     strategy = strategy_of(LONG, callbacks=callbacks)
-    rows = [row for row in ROWS[LONG] if (row[0] - ORIGIN) // MINUTE not in GONE]
+    rows = [row for row in ROWS[LONG] if comes(row)]
     plan = plan_backtest(
         "BTCUSDT",
         strategy=strategy,
@@ -234,31 +348,11 @@ def replayed(late: Any) -> list[str]:
     return lines
 
 
-def in_a_process(folder: Path, where: str = "", *, at: int | None = None) -> bool:
-    """Play in a forked process; returns whether it came to its end."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            play(folder, where, at=at)
-            code = 0
-        finally:
-            if code:
-                traceback.print_exc()
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status):
-        return False
-    assert os.WEXITSTATUS(status) == 0, f"the run failed in {folder}"
-    return True
-
-
 def left(folder: Path, where: str) -> dict[str, bytes]:
     """Everything on the disk, by kind and key; how often and when something was saved is not compared."""
     found = {}
     with store_of(folder, where) as store:
         found["ended"] = msgspec.json.encode(EndedJournal(store, KEY).load())
-        found["holes"] = msgspec.json.encode(HoleJournal(store, KEY).load())
         for kind in ("signal", "schedule", "risk", "late"):
             for key in store.keys(kind):
                 payload = store.read(kind, key)
@@ -270,6 +364,53 @@ def left(folder: Path, where: str) -> dict[str, bytes]:
                     del value["fed"]  # a minute without anything open is saved with the next question
                 found[f"{kind} {key}"] = msgspec.json.encode(value)
     return found
+
+
+def journal_troubles(folder: Path, where: str) -> list[str]:
+    """What the disk has of holes and late orders that no fault explains."""
+    with store_of(folder, where) as store:
+        holes = HoleJournal(store, KEY).load()
+        late = LateJournal(store, KEY)
+        late.read([])
+    wrong = [] if holes == (HOLES if where.startswith("hole") else []) else [f"the holes are {holes}"]
+    faults = excused(where)
+    return wrong + [
+        f"the {order} of {(when - ORIGIN) // MINUTE} was decided at {(at - ORIGIN) / MINUTE:g}"
+        for (when, order), at in late.decisions().items()
+        if not any(first <= when < at <= end for first, end in faults)
+    ]
+
+
+def excused(where: str) -> list[tuple[int, int]]:
+    """When decisions may be late (UTC ms): from the beginning of a fault until it is over and was waited for twice."""
+    if where.startswith("late"):
+        return [ASLEEP]
+    if not where.startswith("hole"):
+        return []
+    waits = 2 * WITH_HOLES["patience_minutes"] + WAKES
+    return [
+        (ORIGIN + first * MINUTE, ORIGIN + (end + waits) * MINUTE)
+        for first, end in (*GONE, (RAISES.start, RAISES.stop), (NOTHING.start, NOTHING.stop))
+    ]
+
+
+def state_troubles(folder: Path, where: str, expected: list[str]) -> list[str]:
+    """What the disk has of signals beside the lines of a backtest."""
+    last = {line.split()[2]: line.split()[0] for line in expected if not line.startswith("Milestone")}
+    ended = sorted(name for name, kind in last.items() if kind in ("Closed", "Cancelled"))
+    opened, scheduled = ([name for name, kind in last.items() if kind == wanted] for wanted in ("Opened", "Scheduled"))
+    with store_of(folder, where) as store:
+        signal, schedule = store.read("signal", KEY), store.read("schedule", KEY)
+        state = None if signal is None else msgspec.json.decode(signal, type=SavedSignal)
+        found = {
+            "ended": (sorted(end.signal.id for end in EndedJournal(store, KEY).load()), ended),
+            "open": ([] if state is None or state.signal is None else [state.signal.id], opened),
+            "scheduled": (
+                [] if schedule is None else [msgspec.json.decode(schedule, type=SavedSchedule).signal.id],
+                scheduled,
+            ),
+        }
+    return [f"{name} are {here}, not {there}" for name, (here, there) in found.items() if here != there]
 
 
 def received_lines(folder: Path, log: str = LOGS[0]) -> list[str]:
@@ -331,11 +472,7 @@ def is_on_disk(folder: Path, where: str, line: str) -> bool:
 
 def broker_troubles(folder: Path, where: str) -> list[str]:
     """What is wrong between the orders as the broker has them and as they are saved."""
-    received: dict[str, int] = {}
-    for line in (folder / JOURNAL).read_text().splitlines():
-        order = json.loads(line)
-        received[order["client_id"]] = max(received.get(order["client_id"], 0), order["received"])
-    wrong = [f"{name} was sent {times} times" for name, times in received.items() if times != 1]
+    wrong = sent_twice(folder / JOURNAL)
     with store_of(folder, where) as store:
         saved = [row for key in store.keys("order") for row in json.loads(store.read("order", key) or b"[]")]
     wrong += [f"{row['client_id']} is {row['status']}" for row in saved if row["status"] in ("intended", "sent")]
@@ -344,17 +481,20 @@ def broker_troubles(folder: Path, where: str) -> list[str]:
     return wrong if held == at_broker else [*wrong, f"{held} are held by what is saved, {at_broker} at the broker"]
 
 
-def compare(folder: Path, whole: Path, where: str, number: int, kept: set[str]) -> list[str]:
+def compare(folder: Path, whole: Path, where: str, number: Place | int, kept: set[str]) -> list[str]:
     """What is wrong after the second life, empty when nothing is."""
     wrong = []
-    wrong += [f"{number}: {text}" for text in broker_troubles(folder, where)]
-    here = left(folder, where)
-    there = here if where.startswith("hole") else left(whole, where)
-    wrong += [
-        f"{number}: {name} is {here.get(name)!r}, not {there.get(name)!r}"
-        for name in sorted(here.keys() | there.keys())
-        if here.get(name) != there.get(name)
-    ]
+    wrong += [f"{number}: {text}" for text in broker_troubles(folder, where) + journal_troubles(folder, where)]
+    if where.startswith("hole"):
+        told = received_lines(folder, EXPECTED)
+        wrong += [f"{number}: {text}" for text in state_troubles(folder, where, told)]
+    else:
+        here, there = left(folder, where), left(whole, where)
+        wrong += [
+            f"{number}: {name} is {here.get(name)!r}, not {there.get(name)!r}"
+            for name in sorted(here.keys() | there.keys())
+            if here.get(name) != there.get(name)
+        ]
     for log in LOGS:
         lines = received_lines(folder, log)
         expected = received_lines(folder, EXPECTED) if where.startswith("hole") else received_lines(whole, log)
@@ -377,36 +517,56 @@ def has_moved(folder: Path, where: str) -> bool:
         return bool(store.keys("undelivered", KEY))
 
 
-def main(folder: Path, where: str, first: int, step: int) -> None:
+def places_of(whole: Path, where: str, *, every: bool) -> Sequence[Place | int]:
+    """Where the run is killed, as its undisturbed life says."""
+    if where == "broker":
+        moments = ["", "", *json.loads((whole / "moments.json").read_text())]
+        calls = [tuple(moments[number : number + 3]) for number in range(len(moments) - 2)]
+        return [number for number, call in enumerate(calls, start=1) if every or call not in calls[: number - 1]]
+    changes = msgspec.json.decode((whole / "changes.json").read_bytes(), type=list[Change])
+    return [change.place for change in changes] if every else chosen(changes, where)
+
+
+def found_in(folder: Path, where: str, *, every: bool) -> dict[str, Any]:
+    """Play the run undisturbed and then killed at each place; what there was, and what is wrong."""
     whole = folder / "whole"
     whole.mkdir()
-    assert in_a_process(whole, where)
-    found = shapes(received_lines(whole))
-    kinds = {line.split()[0] for line in received_lines(whole)}
+    assert not killed_in_a_child(lambda: play(whole, where))
     wrong = compare(whole, whole, where, 0, set())
-    with store_of(whole, where) as store:
-        holes = sum(end - begin for begin, end in HoleJournal(store, KEY).load()) // MINUTE
-    errors = json.loads((whole / "errors.json").read_text())
-    killed, moved, number = 0, 0, first
-    while True:
+    killed: list[str] = []
+    moved = 0
+    for number in places_of(whole, where, every=every):
         place = folder / "killed"
         place.mkdir()
-        if in_a_process(place, where, at=number):
-            break
-        killed += 1
+        if not killed_in_a_child(lambda: play(place, where, at=number)):  # noqa: B023 -- called at once
+            wrong.append(f"{number}: it did not come to this place")
+        killed.append(number.change if isinstance(number, Place) else f"call {number}")
         turning = [line for line in received_lines(place) if not line.startswith("Milestone")]
         if turning and not is_on_disk(place, where, turning[-1]):
             wrong.append(f"{number}: {turning[-1]} was told before it was on the disk")
         kept = kept_lines(place, where)
         moved += has_moved(place, where)
-        assert in_a_process(place, where)
+        assert not killed_in_a_child(lambda: play(place, where))  # noqa: B023
         wrong += compare(place, whole, where, number, kept)
         shutil.rmtree(place)
-        number += step
-    out = {"killed": killed, "moved": moved, "holes": holes, "errors": errors, "wrong": wrong}
-    print(json.dumps(out | {"kinds": sorted(kinds), "shapes": sorted(found)}))  # noqa: T201
+    lines = received_lines(whole)
+    return {
+        "killed": killed,
+        "moved": moved,
+        "errors": json.loads((whole / "errors.json").read_text()),
+        "wrong": wrong,
+        "kinds": sorted({line.split()[0] for line in lines}),
+        "shapes": sorted(shapes(lines)),
+    }
+
+
+def main() -> None:
+    os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
+    gc.freeze()  # a collection in a child would copy every page of what was imported
+    for line in sys.stdin:
+        folder, where, every = json.loads(line)
+        print(json.dumps(found_in(Path(folder), where, every=every)), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
-    os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main()
