@@ -1,4 +1,4 @@
-"""Parametrised tests of which the fast set runs the first case alone."""
+"""Parametrised tests of which a set runs some cases alone."""
 
 from __future__ import annotations
 
@@ -18,4 +18,11 @@ def first_quick(values: Iterable[Any]) -> list[Any]:
     return [
         first,
         *(pytest.param(*(each if isinstance(each, tuple) else (each,)), marks=pytest.mark.slow) for each in others),
+    ]
+
+
+def rest_long(values: Iterable[Any], *, kept: int) -> list[Any]:
+    """The first ``kept`` values as they are, and every other marked ``long``: for more random worlds of a slow test."""
+    return [
+        value if number < kept else pytest.param(value, marks=pytest.mark.long) for number, value in enumerate(values)
     ]

@@ -55,7 +55,7 @@ def lives() -> Iterator[subprocess.Popen[str]]:
 def test_a_live_run_killed_at_any_write_resumes_equal(
     lives: subprocess.Popen[str], folder_in_memory: Path, where: str, changes: set[str], points: int
 ) -> None:
-    """``late``: the clock sleeps through some minutes; ``hole``: some never come, and the exchange fails for a while."""
+    """``late``: the clock sleeps through some minutes; ``hole``: some never come, and the exchange fails."""
     assert lives.stdin is not None
     assert lives.stdout is not None
     assert lives.stderr is not None

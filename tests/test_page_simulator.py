@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,10 +15,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 from page_simulator import MINUTE, Event, Simulator, World, always, money, on_grid, simulate
+from quick import rest_long
 from scenarios import ORIGIN, Candle, long, source
 
 import bknb
 from bknb.domain.tick_grid import on_grid as on_grid_by_engine
+from bknb.engine.backtest import BacktestRun
+from bknb.engine.plan import plan_backtest
+from bknb.engine.records import Records
 from bknb.testing.clocks import SimulatedClock
 
 MODELS = ("pessimistic", "touch", "vwap")
@@ -27,7 +32,7 @@ LIMITS = (
     "max_stop_loss_distance_percent",
     "max_signal_lifetime_minutes",
 )
-WORLDS, FEW_WORLDS = 1000, 60  # in the slow set, in the fast one
+LONG_WORLDS, WORLDS, FEW_WORLDS = 1000, 400, 60  # in the long set, in the slow one, in the fast one
 LIVE_WORLDS, SWEEP_WORLDS, PARTS = 20, 40, 12
 
 # --- tables: the simulator against the page -------------------------------------------------------------------------
@@ -610,14 +615,21 @@ def vectorised(world: World) -> tuple[Any, World]:
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_the_worlds_hold_every_kind_of_event(model: str) -> None:
-    drawn = [draw(seed, model) for seed in range(200)]
-    events = [event for each in drawn for event in simulate(each.world).events]
     frame_end = {("closed", "frame_end"), ("cancelled", "frame_end")} if model != "vwap" else set()
     closed = {("closed", reason) for reason in ("stop_loss", "take_profit", "time_expired", "data_end")}
     cancelled = {("cancelled", reason) for reason in ("timeout", "price_reject", "risk", "data_end")}
     others = {(kind, "") for kind in ("scheduled", "opened", "rejected", "refused")}
-    assert {(event.kind, event.reason) for event in events} == others | closed | cancelled | frame_end
-    assert (sum(event.ambiguous for event in events) > 100) == (model != "vwap")
+    wanted, doubts = others | closed | cancelled | frame_end, 20 * (model != "vwap")
+    kinds, ambiguous, drawn = set[tuple[str, str]](), 0, []
+    while (kinds != wanted or ambiguous < doubts or len(drawn) < FEW_WORLDS) and len(drawn) < WORLDS:
+        drawn.append(draw(len(drawn), model))
+        if kinds != wanted or ambiguous < doubts:
+            events = simulate(drawn[-1].world).events
+            kinds |= {(event.kind, event.reason) for event in events}
+            ambiguous += sum(event.ambiguous for event in events)
+    assert kinds == wanted
+    assert ambiguous >= doubts
+    assert model != "vwap" or not ambiguous
     assert {each.interval for each in drawn} == set(INTERVALS)
     assert {(each.gaps, each.sessions) for each in drawn} == {(a, b) for a in (False, True) for b in (False, True)}
 
@@ -659,11 +671,11 @@ def options_of(drawn: Drawn) -> dict[str, Any]:
     return {"settings": {**strict, **drawn.world.settings, **tick}, "allow_gaps": drawn.gaps}
 
 
-def events_of(result: bknb.Result) -> list[Event]:
-    """The events of a result, in the simulator's words; refusals and rejections behind the rest."""
+def events_of(records: Records) -> list[Event]:
+    """The events of a run, in the simulator's words; refusals and rejections behind the rest."""
     numbers: dict[str, int] = {}
     events = []
-    for event in result.events:
+    for event in records.events:
         assert not isinstance(event, (bknb.Idle, bknb.Active))
         number = numbers.setdefault(event.signal.id, len(numbers))
         match event:
@@ -674,7 +686,6 @@ def events_of(result: bknb.Result) -> list[Event]:
                 events.append(Event("closed", *told, ambiguous=event.ambiguous))
             case bknb.Cancelled():
                 events.append(Event("cancelled", event.when, None, event.reason, number, ambiguous=False))
-    records = result.run_record.records
     for kind, those in (("rejected", records.rejected), ("refused", records.refused)):
         events += [Event(kind, one.when, None, "", -1, ambiguous=False) for one in those]
     return events
@@ -695,6 +706,21 @@ def assert_same_events(got: list[Event], expected: list[Event], world: World) ->
     assert len(got) == len(expected), f"{len(expected)} events by the page, came {len(got)}"
 
 
+def holes_of(world: World) -> list[tuple[int, int]]:
+    """The minutes ``[first, end)`` (UTC ms) that never come, between two that do before the world ends."""
+    times = [row[0] for row in world.rows if world.start - MINUTE <= row[0] < world.end]
+    return [
+        (before + MINUTE, behind) for before, behind in zip(times, times[1:], strict=False) if behind - before > MINUTE
+    ]
+
+
+SILENT_MINUTES = 10  # after so many that do not come, that is told
+
+
+def has_silence(world: World) -> bool:
+    return any(end - first >= SILENT_MINUTES * MINUTE for first, end in holes_of(world))
+
+
 def by_backtest(drawn: Drawn) -> tuple[bknb.Result, list[int]]:
     """A backtest of a world and the moments of its questions."""
     asked: list[int] = []
@@ -707,16 +733,37 @@ def by_backtest(drawn: Drawn) -> tuple[bknb.Result, list[int]]:
     return result, asked
 
 
-def compare(seed: int, model: str) -> None:
+def by_engine(drawn: Drawn) -> tuple[Records, list[int]]:
+    """The same without task, hashes and tables."""
+    asked: list[int] = []
+    bknb.add_frame("frame", start=drawn.world.start, end=drawn.world.end, interval=drawn.step)
+    plan = plan_backtest(
+        "BTCUSDT", strategy=registered(drawn, asked), exchange=drawn.exchange, frame="frame", **options_of(drawn)
+    )
+    run = BacktestRun(plan)
+    asyncio.run(run.through())
+    assert not run.records.failures
+    return run.records, asked
+
+
+PARTS_OF_PNL = ("pnl_percentage", "gross_percentage", "fee_percentage", "slippage_percentage")
+
+
+def compare(seed: int, model: str, *, whole: bool) -> None:
+    """Compare a world with the simulator; ``whole``: as users run it, with the table of trades."""
     drawn = draw(seed, model)
     page = simulate(drawn.world)
-    result, asked = by_backtest(drawn)
-    assert_same_events(events_of(result), in_that_order(page.events), drawn.world)
+    if whole:
+        result, asked = by_backtest(drawn)
+        records = result.run_record.records
+        made = result.trades[[*PARTS_OF_PNL]].to_numpy(dtype=float)
+    else:
+        records, asked = by_engine(drawn)
+        made = np.array([[getattr(end.pnl, name) for name in PARTS_OF_PNL] for end in records.closed], dtype=float)
+    assert_same_events(events_of(records), in_that_order(page.events), drawn.world)
     assert asked == page.asked, f"asked at {first_difference(asked, page.asked)}"
-    columns = ["pnl_percentage", "gross_percentage", "fee_percentage", "slippage_percentage"]
-    made = result.trades[columns].to_numpy(dtype=float).reshape(-1, 4)
     expected = np.array([parts for _, parts in page.trades], dtype=float).reshape(-1, 4)
-    np.testing.assert_allclose(made, expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(made.reshape(-1, 4), expected, rtol=0, atol=1e-9)
 
 
 def first_difference(came: list[int], page: list[int]) -> str:
@@ -728,15 +775,17 @@ def first_difference(came: list[int], page: list[int]) -> str:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_backtest_is_the_simulator(model: str, part: int) -> None:
     for seed in range(part, FEW_WORLDS, PARTS):
-        compare(seed, model)
+        compare(seed, model, whole=part < 3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("part", range(PARTS))
-def test_a_backtest_is_the_simulator_in_many_worlds(model: str, part: int) -> None:
-    for seed in range(FEW_WORLDS + part, WORLDS, PARTS):
-        compare(seed, model)
+@pytest.mark.parametrize(
+    ("first", "end"), [(FEW_WORLDS, WORLDS), pytest.param(WORLDS, LONG_WORLDS, marks=pytest.mark.long)]
+)
+def test_a_backtest_is_the_simulator_in_many_worlds(model: str, first: int, end: int) -> None:
+    for seed in range(first, end):
+        compare(seed, model, whole=False)
 
 
 @pytest.mark.parametrize(("one", "model"), SYMMETRIC, ids=NAMES)
@@ -744,12 +793,12 @@ def test_the_engine_does_what_the_tables_say(one: Case, model: str) -> None:
     world = one.world(model)
     drawn = Drawn(world, f"{one.interval}m", "1m", gaps=bool(one.missing), sessions=False)
     events = in_that_order(simulate(one.world(model)).events)
-    assert_same_events(events_of(by_backtest(drawn)[0]), events, world)
+    assert_same_events(events_of(by_engine(drawn)[0]), events, world)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("seed", range(LIVE_WORLDS))
+@pytest.mark.parametrize("seed", rest_long(range(LIVE_WORLDS), kept=8))
 def test_live_is_the_simulator(model: str, seed: int) -> None:
     drawn, asked = draw(seed, model, plain=True), list[int]()
     world = drawn.world
@@ -763,19 +812,20 @@ def test_live_is_the_simulator(model: str, seed: int) -> None:
         **options_of(drawn),
     )
     result = task.result(timeout=120)
-    others = [error for error in result.errors if error.kind != "silence"]  # a hole of ten minutes is told as that
-    assert not others
-    page = simulate(world)
-    got, expected = ([one for one in events if one.when < world.end] for events in (events_of(result), page.events))
+    assert [error.kind for error in result.errors] == ["silence"] * has_silence(world)
+    records, page = result.run_record.records, simulate(world)
+    assert (records.holes, records.late) == (holes_of(world), {})
+    got, expected = ([one for one in events if one.when < world.end] for events in (events_of(records), page.events))
     assert_same_events(got, in_that_order(expected), world)
     assert [when for when in asked if when < world.end] == [when for when in page.asked if when < world.end]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_a_sweep_is_the_simulator(model: str) -> None:
+@pytest.mark.parametrize("part", rest_long(range(2), kept=1))
+def test_a_sweep_is_the_simulator(model: str, part: int) -> None:
     pytest.importorskip("numba")
-    for seed in range(SWEEP_WORLDS):
+    for seed in range(part, SWEEP_WORLDS, 2):
         drawn = draw(seed, model, plain=True)
         world = drawn.world
         get_signals, alike = vectorised(world)
