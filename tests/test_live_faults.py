@@ -22,8 +22,8 @@ SHAPES = {
     "turned round",
 }
 LATE_SHAPES = SHAPES - {"stop that waited"} | {"stop at its first open"}
-WRITTEN = {f"write {kind}" for kind in ("ended", "partial", "risk", "schedule", "signal", "unheard")}
-CHANGES = WRITTEN | {"remove schedule", "remove unheard"}
+WRITTEN = {f"write {kind}" for kind in ("ended", "partial", "risk", "schedule", "signal", "undelivered")}
+CHANGES = WRITTEN | {"remove schedule", "remove undelivered"}
 HOLED = CHANGES | {"write hole", "write late"}
 
 

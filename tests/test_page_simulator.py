@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -709,9 +710,7 @@ def assert_same_events(got: list[Event], expected: list[Event], world: World) ->
 def holes_of(world: World) -> list[tuple[int, int]]:
     """The minutes ``[first, end)`` (UTC ms) that never come, between two that do before the world ends."""
     times = [row[0] for row in world.rows if world.start - MINUTE <= row[0] < world.end]
-    return [
-        (before + MINUTE, behind) for before, behind in zip(times, times[1:], strict=False) if behind - before > MINUTE
-    ]
+    return [(before + MINUTE, behind) for before, behind in itertools.pairwise(times) if behind - before > MINUTE]
 
 
 SILENT_MINUTES = 10  # after so many that do not come, that is told
