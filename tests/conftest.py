@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 _tests = 0
+_started_processes = 0
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
@@ -73,14 +75,29 @@ def _older_objects_are_not_collected() -> None:
     gc.freeze()
 
 
+def _count_processes(event: str, _: object) -> None:
+    global _started_processes
+    if event == "subprocess.Popen":
+        _started_processes += 1
+
+
+sys.addaudithook(_count_processes)
+
+
 @pytest.fixture(autouse=True)
 def _reset_after_each_test(tmp_path_factory: pytest.TempPathFactory, tries_of_fixtures: Path) -> Iterator[None]:
-    """Nothing of one test is there in the next; the tries of each are counted in a file of its own."""
+    """Nothing of one test is there in the next; the tries of each are counted in a file of its own.
+
+    A pipe or a process that was left open warns when it is collected: that fails the test that left it.
+    """
     global _tests
     _tests += 1
+    processes = _started_processes
     keep_in(tmp_path_factory.getbasetemp() / "tries" / f"{_tests}.jsonl")
     yield
     reset()
+    if _started_processes > processes:
+        gc.collect()
     keep_in(tries_of_fixtures)
 
 

@@ -11,16 +11,22 @@ import asyncio
 import os
 import signal
 import struct
+import subprocess
 import sys
 import sysconfig
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Self, cast
 
 import msgspec
 
 from ..config import Settings
 from ..domain.signal import Signal
+from ..market.outside import Outside
+
+if TYPE_CHECKING:
+    from io import BufferedReader
 
 LENGTH: Final = struct.Struct("<Q")
 _START_SECONDS: Final = 90.0
@@ -134,87 +140,111 @@ def _environment(folder: str) -> dict[str, str]:
     return {**inherited, **one, "HOME": folder, "TMPDIR": folder, "LC_ALL": "C.UTF-8"}
 
 
-async def run_job(job: Job) -> Outcome:
-    """Run a job in a child process and return its outcome, always within its limits.
+class _Child:
+    """A child process that reads a job; on leaving the block it is killed, waited for, and its pipes are closed.
 
-    Cancelling the coroutine ends the process.
+    Nothing of that awaits, so that no cancellation and no end of the loop can come between. Its methods block, apart
+    from leaving the block: a process that was killed is gone at once.
     """
-    with tempfile.TemporaryDirectory(prefix="bknb-trial-") as folder:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-B", "-X", "utf8", "-c", _START, *_import_paths()),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+
+    def __init__(self, folder: str) -> None:
+        self.process = subprocess.Popen(  # noqa: S603 -- this interpreter, with code of bknb
+            [sys.executable, "-I", "-B", "-X", "utf8", "-c", _START, *_import_paths()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             cwd=folder,
             env=_environment(folder),
             start_new_session=True,
-            limit=_MOST_BYTES,
         )
-        try:
-            return await _run_in(process, job)
-        finally:
-            _end(process)
-            await process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._kill()
+        self.process.wait()
+        for pipe in self._pipes():
+            with suppress(OSError):  # what nobody will read was still to be sent
+                pipe.close()  # after a thread that reads or writes: that sees the end of the process
+
+    def _kill(self) -> None:
+        if self.process.poll() is not None:
+            return
+        with suppress(ProcessLookupError):
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+        stdin, stdout, stderr = self.process.stdin, self.process.stdout, self.process.stderr
+        assert stdin is not None  # all three are pipes  # noqa: S101
+        assert stdout is not None  # noqa: S101
+        assert stderr is not None  # noqa: S101
+        return stdin, stdout, stderr
+
+    def begin(self, job: Job) -> None:
+        """Send a job and wait until the process has prepared for it."""
+        message = msgspec.msgpack.encode(job)
+        stdin, _, _ = self._pipes()
+        stdin.write(LENGTH.pack(len(message)) + message)
+        stdin.flush()
+        self.read()
+
+    def read(self) -> bytes:
+        """Return the next message; raises ``EOFError`` when the process ended before."""
+        (length,) = LENGTH.unpack(self._exactly(LENGTH.size))
+        if length > _MOST_BYTES:
+            raise ValueError(f"a result of {length} bytes")
+        return self._exactly(length)
+
+    def _exactly(self, size: int) -> bytes:
+        _, stdout, _ = self._pipes()
+        found = stdout.read(size)
+        if len(found) < size:
+            raise EOFError
+        return found
+
+    def errors(self) -> str:
+        """Return the last it writes to standard error until its end."""
+        _, _, stderr = self._pipes()
+        tail = b""
+        while piece := cast("BufferedReader", stderr).read1(65_536):
+            tail = (tail + piece)[-4_000:]
+        return tail.decode("utf-8", "replace")
 
 
-def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    try:
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except ProcessLookupError:
-        return
+async def run_job(job: Job) -> Outcome:
+    """Run a job in a child process and return its outcome, always within its limits.
+
+    Cancelling the coroutine, at any moment and however often, ends the process before the coroutine is over.
+    """
+    with tempfile.TemporaryDirectory(prefix="bknb-trial-") as folder, _Child(folder) as child:
+        return await _run_in(child, job)
 
 
-async def _run_in(process: asyncio.subprocess.Process, job: Job) -> Outcome:
-    assert process.stdin is not None  # all three are pipes  # noqa: S101
-    assert process.stdout is not None  # noqa: S101
-    errors = asyncio.create_task(_errors_of(process))
+async def _run_in(child: _Child, job: Job) -> Outcome:
+    calls = Outside("trial")
+    errors = asyncio.create_task(calls.plain(child.errors))
     seconds = job.limits.seconds
     try:
         try:
             async with asyncio.timeout(_START_SECONDS):
-                message = msgspec.msgpack.encode(job)
-                process.stdin.write(LENGTH.pack(len(message)) + message)
-                await process.stdin.drain()
-                await _read(process.stdout)
+                await calls.plain(lambda: child.begin(job))
         except TimeoutError:
             return Outcome(problem=f"the process for the trial did not start within {_START_SECONDS:g} s")
         async with asyncio.timeout(seconds):
-            return msgspec.msgpack.decode(await _read(process.stdout), type=Outcome)
+            return msgspec.msgpack.decode(await calls.plain(child.read), type=Outcome)
     except TimeoutError:
         return Outcome(problem=f"it did not come to an end within {seconds:g} s; a loop that never ends?")
-    except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError):
-        _close(process)
-        await process.wait()
-        return Outcome(problem=_death(process.returncode, await errors, job))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        code = await calls.plain(child.process.wait)
+        return Outcome(problem=_death(code, await errors, job))
     except (msgspec.MsgspecError, ValueError):
         return Outcome(problem="it sent something that is no result")
     finally:
         errors.cancel()
-
-
-def _close(process: asyncio.subprocess.Process) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-async def _read(stream: asyncio.StreamReader) -> bytes:
-    (length,) = LENGTH.unpack(await stream.readexactly(LENGTH.size))
-    if length > _MOST_BYTES:
-        raise ValueError(f"a result of {length} bytes")
-    return await stream.readexactly(length)
-
-
-async def _errors_of(process: asyncio.subprocess.Process) -> str:
-    assert process.stderr is not None  # a pipe  # noqa: S101
-    tail = b""
-    while piece := await process.stderr.read(65_536):
-        tail = (tail + piece)[-4_000:]
-    return tail.decode("utf-8", "replace")
 
 
 def _death(code: int | None, stderr: str, job: Job) -> str:
