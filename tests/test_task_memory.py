@@ -337,7 +337,7 @@ def test_a_live_run_that_is_over_keeps_its_minutes_alone(windows: weakref.WeakSe
     candles, end = task.result(timeout=60).candles, task.now
     assert len(candles) == 10
     assert end == ORIGIN + 10 * MINUTE
-    assert until(lambda: in_memory(windows) == 0)
+    assert until(lambda: in_memory(windows) == 0, 5.0)
     assert task.candles.timestamp[-1] == end - MINUTE
     MEMORY.limit = 0
     run("ETHUSDT")

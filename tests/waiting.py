@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+_PAUSE = 0.02
 
-def until(condition: Callable[[], bool]) -> bool:
-    """Whether it becomes true within a minute."""
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+    """Whether it becomes true in time."""
     pause = threading.Event()
-    return any(condition() or pause.wait(0.02) for _ in range(3000))
+    return any(condition() or pause.wait(_PAUSE) for _ in range(round(seconds / _PAUSE)))

@@ -115,7 +115,7 @@ class BacktestRun:
 
     def release_candles(self, plan: Plan) -> None:
         """Drop the candles of a run that is over; the plan given in place of its own holds none either."""
-        self.plan, self.window = plan, None
+        self.plan, self.window, self._loop = plan, None, None
 
     @property
     def stopping(self) -> Stopping:

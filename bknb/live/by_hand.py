@@ -141,6 +141,10 @@ class ByHand:
         for task in self._tasks:
             task.cancel()
 
+    def release(self) -> None:
+        """Hold nothing of the run any more, after its end: its loop holds its candles."""
+        self._loop = None
+
     def _start(self, wish: Wish, answered: Future[str]) -> None:
         if not answered.set_running_or_notify_cancel():
             return

@@ -338,6 +338,7 @@ class LiveRun:
                 self._runtime.close(plan.store, self._key)
                 self._minutes = self.series().get((plan.symbol, "1m"))
                 self._stream = self._work = self._loop = None
+                self.by_hand.release()
                 self.seconds = stopwatch() - began
 
     async def _run_minutes(self) -> None:
