@@ -13,7 +13,6 @@ from .exit_plan import targets_of
 from .exit_rules import memo_text
 from .exits import close_position, holding_data_end, holding_minute
 from .levels import after_progress, costs_of, moved_events, sign_of
-from .managed_minute import close_managed, managed_minute
 from .position_book import opened_book
 from .signal import (
     Cancelled,
@@ -320,6 +319,8 @@ def _entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules)
     opened = Opened(**labels(rules), when=minute.t, price=minute.price, signal=signal)
     holding = opened_holding(signal)
     if entry.at_open and holding.book is not None:
+        from .managed_minute import managed_minute
+
         after = managed_minute(holding, holding.book, minute, rules, entered=True)
         return Step(after.state, (opened, *after.events), after.commands)
     end: Exit | None = None
@@ -336,6 +337,8 @@ def _entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules)
         began = _begun(touched, minute, rules)
         return Step(began.state, (opened, *began.events))
     if holding.book is not None:
+        from .managed_minute import close_managed
+
         ending = close_managed(holding, holding.book, minute, end, rules)
     else:
         ending = close_position(holding, minute.t, minute.price, end, rules)

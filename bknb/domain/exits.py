@@ -1,4 +1,7 @@
-"""Exits of an open position: levels, the clock, the end of the data."""
+"""Exits of an open position: levels, the clock, the end of the data.
+
+What only a managed position needs is imported when there is one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import msgspec
 
 from .execution import Exit, Minute
 from .interval import MINUTE_MS
-from .managed_minute import close_managed_at, managed_minute, skipped_managed, timed_out
 from .milestones import passed_levels, progress
 from .pnl import net_percentage, trade_pnl
 from .position_book import NEVER, book_timeout
@@ -60,6 +62,8 @@ def close_position(state: Holding, when: int, price: float, end: Exit, rules: Ru
 def holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> Step:
     """Minutes in which the state could not change."""
     if state.book is not None:
+        from .managed_minute import skipped_managed
+
         return Step(skipped_managed(state, state.book, given))
     seen = msgspec.structs.replace(
         state, highest=max(state.highest, given.highest), lowest=min(state.lowest, given.lowest)
@@ -70,6 +74,8 @@ def holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> Ste
 def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
     """A minute with an open position."""
     if state.book is not None:
+        from .managed_minute import managed_minute
+
         return managed_minute(state, state.book, given, rules)
     signal, model = state.signal, rules.model
     if state.leaving is not None:
@@ -136,6 +142,8 @@ def holding_data_end(state: Holding, given: DataEnd, rules: Rules) -> Step:
     """The end of the data, with an open position."""
     price = given.close if rules.model.fills_at_open else given.price
     if state.book is not None:
+        from .managed_minute import close_managed_at
+
         end = Exit("data_end", price, ambiguous=False)
         return close_managed_at(state, state.book, given.t, given.price, end, rules)
     return close_position(state, given.t, given.price, Exit("data_end", price, ambiguous=False), rules)
@@ -177,10 +185,14 @@ def holding_boundary(state: Holding, given: Boundary, rules: Rules) -> Step:
         return Step(state)
     book = state.book
     if not (over := frame_over(given.when, rules)) and given.when < deadline_of(state):
+        from .managed_minute import timed_out
+
         assert book is not None  # nothing else is due  # noqa: S101
         return timed_out(state, book, given.when, given.price, rules)
     before: tuple[Event, ...] = ()
     if not over and book is not None and book_timeout(book) <= given.when:
+        from .managed_minute import timed_out
+
         out = timed_out(state, book, given.when, given.price, rules)
         assert isinstance(out.state, Holding)  # noqa: S101
         state, before = out.state, out.events

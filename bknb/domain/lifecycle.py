@@ -41,7 +41,6 @@ from __future__ import annotations
 from typing import Any, Final, overload
 
 from ..errors import InvalidTransition
-from .by_hand import holding_planned, waiting_activated
 from .entries import (
     asking_verdict,
     entering_verdict,
@@ -59,7 +58,6 @@ from .entries import (
 )
 from .execution import Minute
 from .exits import due, holding_boundary, holding_data_end, holding_minute, holding_skipped
-from .managing import adds_verdict, holding_managed, waiting_managed
 from .manual_inputs import Activate, Planned
 from .states import (
     Answer,
@@ -168,11 +166,42 @@ def step(state: State, given: Input, rules: Rules) -> Step:
     return transition(state, given, rules)  # type: ignore[no-any-return]  # the table holds only transitions
 
 
+# What only a managed position needs is imported when it is first given: most runs never do.
+def _adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:
+    from .managing import adds_verdict
+
+    return adds_verdict(state, given, rules)
+
+
+def _waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
+    from .managing import waiting_managed
+
+    return waiting_managed(state, given, rules)
+
+
+def _holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
+    from .managing import holding_managed
+
+    return holding_managed(state, given, rules)
+
+
+def _waiting_activated(state: Waiting, given: Activate, rules: Rules) -> Step:
+    from .by_hand import waiting_activated
+
+    return waiting_activated(state, given, rules)
+
+
+def _holding_planned(state: Holding, given: Planned, rules: Rules) -> Step:
+    from .by_hand import holding_planned
+
+    return holding_planned(state, given, rules)
+
+
 _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Flat, Answer): flat_answer,
     (Flat, Minute): flat_minute,
     (Asking, Verdict): asking_verdict,
-    (AskingAdds, Verdict): adds_verdict,
+    (AskingAdds, Verdict): _adds_verdict,
     (Opening, Minute): opening_minute,
     (Opening, Boundary): opening_boundary,
     (Opening, DataEnd): opening_data_end,
@@ -181,14 +210,14 @@ _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Waiting, Boundary): waiting_boundary,
     (Waiting, DataEnd): waiting_data_end,
     (Waiting, Halt): waiting_halt,
-    (Waiting, Managed): waiting_managed,
-    (Waiting, Activate): waiting_activated,
+    (Waiting, Managed): _waiting_managed,
+    (Waiting, Activate): _waiting_activated,
     (Entering, Verdict): entering_verdict,
     (Holding, Answer): holding_answer,
     (Holding, SkippedMinutes): holding_skipped,
     (Holding, Boundary): holding_boundary,
-    (Holding, Managed): holding_managed,
-    (Holding, Planned): holding_planned,
+    (Holding, Managed): _holding_managed,
+    (Holding, Planned): _holding_planned,
     (Holding, Minute): holding_minute,
     (Holding, DataEnd): holding_data_end,
 }

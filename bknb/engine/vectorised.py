@@ -21,7 +21,6 @@ from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import BknbError, NotEnoughData, StrategyError, UsageError
 from ..user_code import where_it_failed
 from .call_by_name import Manage, managing_by_name
-from .signal_rows import SignalRows, read_rows
 
 if TYPE_CHECKING:
     from ..domain.position_view import HeldPosition
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from ..market.sessions import Sessions
     from ..market.strategy_context import Context
     from .registry import Strategy
+    from .signal_rows import SignalRows
 
 DEFAULT_LOOKBACK: Final = 500
 """Candles a row may depend on, by default."""
@@ -75,6 +75,8 @@ def signal_rows(strategy: Strategy, candles: Candles, params: Mapping[str, Any] 
         raise StrategyError(
             f"get_signals of {strategy.name!r} failed{f' at {where}' if where else ''}\n{type(error).__name__}: {error}"
         ) from error
+    from .signal_rows import read_rows
+
     return read_rows(answer, len(candles), strategy.name)
 
 
@@ -120,6 +122,8 @@ class Windowed:
         return self._rows(_newest(ctx, self._interval, self._lookback)).answer(-1)
 
     def _rows(self, candles: Candles) -> SignalRows:
+        from .signal_rows import read_rows
+
         rows = read_rows(self._get_signals(candles, **self._params), len(candles), self._name)
         self.leaves = leaving_rows(rows, self._name, self._interval, self._manage_interval)
         return rows

@@ -29,7 +29,6 @@ from ..engine.records import Failure
 from ..errors import UnknownName, UsageError
 from ..frontend import frontend
 from ..reports.signal_story import history, story
-from .fill_table import FILL_COLUMNS, fill_rows
 from .result_tables import (
     CANCELLED_COLUMNS,
     REJECTED_COLUMNS,
@@ -149,6 +148,8 @@ class Result:
         >>> sorted(set(result.fills["kind"]))
         ['entry', 'exit', 'reduce']
         """
+        from .fill_table import FILL_COLUMNS, fill_rows
+
         return table_of(fill_rows(self._records, self.settings), FILL_COLUMNS)
 
     @property

@@ -43,10 +43,14 @@ class TaskByHand(RunTask[TickResult]):
 
         Examples
         --------
+        >>> import threading
         >>> import bknb
         >>> from bknb.testing.clocks import AcceleratedClock
-        >>> task = bknb.Live.background("BTCUSDT", strategy=lambda: None, exchange="demo", interval="1h",
-        ...     clock=AcceleratedClock(1_704_067_200_000, speed=60), store=bknb.stores.memory())
+        >>> asked = threading.Event()
+        >>> task = bknb.Live.background("BTCUSDT", strategy=lambda: asked.set(), exchange="demo", interval="1m",
+        ...     clock=AcceleratedClock(1_704_067_200_000, speed=600), store=bknb.stores.memory())
+        >>> asked.wait(30)  # from its first question on there is a price
+        True
         >>> print(task.open(bknb.Signal(side="long", id="mine")).split(" at ")[0])
         opens long BTCUSDT (mine)
         >>> task.stop(now=True)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from ..domain import managed_minute, managing  # noqa: F401 -- files cannot be opened afterwards
 from ..domain.answers import Move, Reduce, read_answers
 from ..domain.execution import execution_model
 from ..domain.interval import MINUTE_MS
