@@ -11,7 +11,7 @@ from ..errors import InvalidTransition
 from .execution import Entry, Exit, Minute, exit_at_entry
 from .exit_plan import targets_of
 from .exit_rules import memo_text
-from .exits import close_position, holding_data_end, holding_minute
+from .exits import close_at, holding_data_end, holding_minute
 from .levels import after_progress, costs_of, moved_events, sign_of
 from .position_book import opened_book
 from .signal import (
@@ -336,12 +336,7 @@ def _entered(order: ScheduledSignal, minute: Minute, entry: Entry, rules: Rules)
         touched = _held_after_touch(holding, order, minute, entry, rules)
         began = _begun(touched, minute, rules)
         return Step(began.state, (opened, *began.events))
-    if holding.book is not None:
-        from .managed_minute import close_managed
-
-        ending = close_managed(holding, holding.book, minute, end, rules)
-    else:
-        ending = close_position(holding, minute.t, minute.price, end, rules)
+    ending = close_at(holding, minute.t, minute.price, end, rules)
     return Step(ending.state, (opened, *ending.events), ending.commands)
 
 

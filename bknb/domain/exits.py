@@ -35,8 +35,16 @@ from .states import (
 )
 
 
-def close_position(state: Holding, when: int, price: float, end: Exit, rules: Rules) -> Step:
-    """The end of a plain position."""
+def close_at(state: Holding, when: int, price: float, end: Exit, rules: Rules) -> Step:
+    """The end of a position at a moment (UTC ms) at which the average price is ``price``."""
+    if state.book is None:
+        return _close_plain(state, when, price, end, rules)
+    from .managed_minute import close_managed
+
+    return close_managed(state, state.book, when, price, end, rules)
+
+
+def _close_plain(state: Holding, when: int, price: float, end: Exit, rules: Rules) -> Step:
     signal = state.signal
     slippage, fee = rules.settings.percent_slippage, rules.settings.percent_fee
     entry = signal.price_open
@@ -81,7 +89,7 @@ def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
     if state.leaving is not None:
         if not model.can_fill(given, state.leaving.not_before):
             return Step(state, quiet_minute(signal, given, rules))
-        return close_position(
+        return _close_plain(
             state, given.t, given.price, Exit(state.leaving.reason, given.open, ambiguous=False), rules
         )
     if not model.can_fill(given):
@@ -92,7 +100,7 @@ def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
     else:
         end = model.exit(signal, given)
     if end is not None:
-        return close_position(state, given.t, given.price, end, rules)
+        return _close_plain(state, given.t, given.price, end, rules)
     side, percent = progress(signal, given.price)
     passed = state.profit_level if side == "profit" else state.loss_level
     levels = passed_levels(percent, passed)
@@ -141,12 +149,7 @@ def deadline_of(state: Holding) -> int:
 def holding_data_end(state: Holding, given: DataEnd, rules: Rules) -> Step:
     """The end of the data, with an open position."""
     price = given.close if rules.model.fills_at_open else given.price
-    if state.book is not None:
-        from .managed_minute import close_managed_at
-
-        end = Exit("data_end", price, ambiguous=False)
-        return close_managed_at(state, state.book, given.t, given.price, end, rules)
-    return close_position(state, given.t, given.price, Exit("data_end", price, ambiguous=False), rules)
+    return close_at(state, given.t, given.price, Exit("data_end", price, ambiguous=False), rules)
 
 
 def due(state: State, rules: Rules) -> int:

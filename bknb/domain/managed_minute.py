@@ -28,12 +28,7 @@ from .signal import Active, AddCancelled, CancelReason, Event, Milestone
 from .states import Holding, Rules, SkippedMinutes, Step, after_frame, labels, quiet_minute
 
 
-def close_managed(state: Holding, book: PositionBook, minute: Minute, end: Exit, rules: Rules) -> Step:
-    """The end of a managed position in a minute."""
-    return close_managed_at(state, book, minute.t, minute.price, end, rules)
-
-
-def close_managed_at(
+def close_managed(
     state: Holding, book: PositionBook, when: int, price: float, end: Exit, rules: Rules, *, note: str = ""
 ) -> Step:
     """The end of a managed position at a moment (UTC ms) at which the average price is ``price``."""
