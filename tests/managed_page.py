@@ -623,10 +623,11 @@ class Managed(Simulator):
         for reason, given in (("trailing_stop", move.trailing), ("breakeven", move.breakeven)):
             if given is msgspec.UNSET:
                 continue
-            # "A level that one of them has reached stays in force unless `loosen`"; reading: then also for good
-            level = held.stops.pop(reason, None)
-            if level and not move.loosen:
-                held.stops[KEPT + reason] = max(level, held.stops.get(KEPT + reason, level))
+            # "A level that one of them has reached stays in force unless `loosen`"
+            level, kept = held.stops.pop(reason, None), held.stops.pop(KEPT + reason, None)
+            levels = [] if move.loosen else [one for one in (level, kept) if one]
+            if levels:
+                held.stops[KEPT + reason] = max(levels, key=lambda one: (one[0], -one[1]))
             if reason == "trailing_stop":
                 held.trailing, held.trails = given, False
             else:

@@ -44,7 +44,6 @@ class Wishes:
     def __init__(self, seed: int, tick: float | None, *, calm: float, wrong: float) -> None:
         self.seed, self.tick, self.calm, self.wrong = seed, tick, calm, wrong
         self.loosens = 0.3  # the share of moves that may
-        self.holes: set[int] = set()  # moments at which one begins: nothing is said there
 
     def on_tick(self, random: np.random.Generator, price: float) -> float:
         if self.tick is not None and random.random() < 0.6:
@@ -99,8 +98,6 @@ class Wishes:
 
     def manage(self, when: int, price: float, sign: int, *, waits: bool) -> Any:
         random = np.random.default_rng([self.seed, when // MINUTE, 7])
-        if when in self.holes:
-            return None
         if waits:
             said = random.random()
             cancelled = [bknb.Cancel(), bknb.Signal(**self.signal(random, price))] if said < 0.03 else bknb.Cancel()
@@ -187,8 +184,6 @@ def draw(seed: int, model: str) -> tuple[ManagedWorld, bool]:
     }
     wishes = Wishes(seed, tick, calm=float(random.choice([0.5, 0.85])), wrong=float(random.choice([0.0, 0.1])))
     refuses, refuses_adds = int(random.choice([1, 1, 5])), int(random.choice([1, 1, 3]))
-    there = {row[0] for row in rows}
-    wishes.holes = {int(t) + MINUTE for t in there if t + MINUTE not in there}
     world = ManagedWorld(
         rows,
         model,
@@ -381,11 +376,6 @@ def first_difference(page: list[Any], came: list[Any]) -> int | None:
     return None if len(page) == len(came) else min(len(page), len(came))
 
 
-def beside(holes: set[int], asked: list[Any]) -> list[Any]:
-    """Without the moments at which a hole begins."""
-    return [one for one in asked if (one.when if isinstance(one, View) else one) not in holes]
-
-
 def differences(page: Managed, run: Run) -> list[str]:
     """What a backtest says otherwise than the page; of each kind the first."""
     found = []
@@ -399,11 +389,10 @@ def differences(page: Managed, run: Run) -> list[str]:
         of_page = [line(one) for one in told[max(0, k - 4) : k + 2]]
         of_engine = [line(one) for one in came[max(0, k - 4) : k + 2]]
         found.append(f"event {k}: page {of_page}, came {of_engine}")
-    holes = page.world.manage.__self__.holes
     pairs: list[tuple[str, list[Any], list[Any]]] = [
         ("asked", page.asked, run.asked),
-        ("shown", beside(holes, page.views), beside(holes, run.views)),
-        ("asked while waiting", beside(holes, page.waited), beside(holes, run.waited)),
+        ("shown", page.views, run.views),
+        ("asked while waiting", page.waited, run.waited),
         ("result", page.results, results_of(run.result)),
     ]
     for name, mine, theirs in pairs:

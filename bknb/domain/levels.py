@@ -75,16 +75,21 @@ def stop_in_force(book: PositionBook, sign: int, best: float, tick: float | None
     >>> stop_in_force(book, 1, 100.0, None)
     StopInForce(price=98.0, reason='trailing_stop')
     """
-    found: StopInForce | None = None
-    if book.stop is not None:
-        found = StopInForce(book.stop, book.stop_reason)
-    if book.breakeven_stop is not None and (found is None or sign * (book.breakeven_stop - found.price) > 0):
-        found = StopInForce(book.breakeven_stop, "breakeven")
-    if book.trailing is not None and book.trails:
-        level = trail_level(book.trailing, sign, best, tick)
-        if found is None or sign * (level - found.price) > 0:
-            found = StopInForce(level, "trailing_stop")
+    found = None if book.stop is None else StopInForce(book.stop, book.stop_reason)
+    trail = trail_reached(book, sign, best, tick)
+    later: list[tuple[float | None, CloseReason]] = [(book.breakeven_stop, "breakeven"), (trail, "trailing_stop")]
+    for level, reason in reversed(later) if book.trail_first else later:
+        if level is not None and (found is None or sign * (level - found.price) > 0):
+            found = StopInForce(level, reason)
     return found
+
+
+def trail_reached(book: PositionBook, sign: int, best: float, tick: float | None) -> float | None:
+    """The tightest level that trailing stops have reached, those that are no more included (quote currency)."""
+    if book.trailing is None or not book.trails:
+        return book.trail_stop
+    level = trail_level(book.trailing, sign, best, tick)
+    return level if book.trail_stop is None or sign * (level - book.trail_stop) > 0 else book.trail_stop
 
 
 class Costs(NamedTuple):
@@ -108,9 +113,12 @@ def after_progress(
     if book.breakeven is not None and sign * (best - level_at(signal, book.breakeven.after)) >= 0:
         level = breakeven_level(signal.position, book, book.breakeven, sign, tick=tick, costs=costs)
         before = stop_in_force(book, sign, best, tick)
-        taken = before is None or sign * (level - before.price) > 0
-        book = msgspec.structs.replace(book, breakeven=None, breakeven_stop=level if taken else None)
-        if taken:
+        book = msgspec.structs.replace(book, breakeven=None)
+        if book.breakeven_stop is None or sign * (level - book.breakeven_stop) > 0:
+            trail = trail_reached(book, sign, best, tick)
+            earlier = trail is not None and sign * (trail - level) >= 0
+            book = msgspec.structs.replace(book, breakeven_stop=level, trail_first=earlier)
+        if before is None or sign * (level - before.price) > 0:
             began.append("breakeven")
     if book.trailing is not None and not book.trails and sign * (best - level_at(signal, book.trailing.after)) >= 0:
         book = msgspec.structs.replace(book, trails=True)

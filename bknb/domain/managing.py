@@ -296,7 +296,8 @@ def _orders(judged: _Judged) -> bool:
 
 
 def _levels_differ(before: PositionBook, after: PositionBook) -> bool:
-    names = ("stop", "stop_reason", "targets", "deadline", "trailing", "trails", "breakeven", "breakeven_stop")
+    exits = ("trailing", "trails", "trail_stop", "breakeven", "breakeven_stop")
+    names = ("stop", "stop_reason", "targets", "deadline", *exits)
     return any(getattr(before, name) != getattr(after, name) for name in names)
 
 

@@ -21,7 +21,7 @@ from .exit_rules import (
     sorted_ladder,
 )
 from .interval import MINUTE_MS
-from .levels import StopInForce, after_progress, costs_of, sign_of, stop_in_force, stop_on_grid
+from .levels import StopInForce, after_progress, costs_of, sign_of, stop_in_force, stop_on_grid, trail_reached
 from .position_book import PositionBook
 from .signal import OpenSignal, Reason
 from .states import Holding, Rules, no_parts
@@ -60,10 +60,6 @@ def moved_book(state: Holding, book: PositionBook, move: Move, *, when: int, clo
     book, looser = _with_stop(book, move, before, sign, rules.tick)
     book = _with_exits(book, move, state.signal, best, rules)
     after = stop_in_force(book, sign, best, rules.tick)
-    if before is not None and not move.loosen and (after is None or sign * (after.price - before.price) < 0):
-        # A level that was reached stays in force, with the reason of who set it.
-        book = msgspec.structs.replace(book, stop=before.price, stop_reason=before.reason)
-        after = before
     ends: Exit | None = None
     if after is not None and after != before and sign * (close - after.price) <= 0:
         ends = Exit(after.reason, close, ambiguous=False)
@@ -81,7 +77,8 @@ def _with_stop(
     stop = move.price_stop_loss
     level = None if stop is None else stop_on_grid(float(stop), sign, tick)
     if move.loosen:
-        return msgspec.structs.replace(book, stop=level, stop_reason="stop_loss", breakeven_stop=None), 0
+        book = msgspec.structs.replace(book, trail_stop=None, breakeven_stop=None, trail_first=False)
+        return msgspec.structs.replace(book, stop=level, stop_reason="stop_loss"), 0
     if before is not None and (level is None or sign * (level - before.price) < 0):
         return book, 1
     if before is not None and level == before.price:
@@ -90,11 +87,18 @@ def _with_stop(
 
 
 def _with_exits(book: PositionBook, move: Move, signal: OpenSignal, best: float, rules: Rules) -> PositionBook:
-    """The book with the trailing stop and the break-even stop of a move; what has been reached begins at once."""
+    """The book with the trailing stop and the break-even stop of a move; what has been reached begins at once.
+
+    A level that one of them had reached stays in force, unless ``loosen`` takes it away.
+    """
     if move.trailing is not msgspec.UNSET:
-        book = msgspec.structs.replace(book, trailing=move.trailing, trails=False)
+        kept = None if move.loosen else trail_reached(book, sign_of(signal.position), best, rules.tick)
+        first = book.trail_first and not move.loosen
+        book = msgspec.structs.replace(book, trailing=move.trailing, trails=False, trail_stop=kept, trail_first=first)
     if move.breakeven is not msgspec.UNSET:
-        book = msgspec.structs.replace(book, breakeven=move.breakeven, breakeven_stop=None)
+        kept = None if move.loosen else book.breakeven_stop
+        first = book.trail_first and not move.loosen
+        book = msgspec.structs.replace(book, breakeven=move.breakeven, breakeven_stop=kept, trail_first=first)
     return after_progress(signal, book, best, tick=rules.tick, costs=costs_of(rules.settings))[0]
 
 

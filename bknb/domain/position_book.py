@@ -89,8 +89,12 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
         UTC ms.
     trailing, trails
         The trailing stop, and whether it has begun.
+    trail_stop
+        The level that trailing stops had reached which were moved or taken away since (quote currency).
     breakeven, breakeven_stop
         The break-even stop that has not moved yet; where it moved to.
+    trail_first
+        Whether a trailing stop had reached the level of the break-even stop before that moved there.
     phase_high, phase_low
         Extreme prices since the newest fill.
     best, worst
@@ -119,8 +123,10 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
     deadline: int | None
     trailing: Trailing | None = None
     trails: bool = False
+    trail_stop: float | None = None
     breakeven: Breakeven | None = None
     breakeven_stop: float | None = None
+    trail_first: bool = False
     phase_high: float
     phase_low: float
     best: float | None = None
