@@ -534,11 +534,10 @@ class Managed(Simulator):
             good = [pair for pair in good if isinstance(pair[0], (bknb.Close, bknb.Reduce, bknb.Cancel))]
         # "`Cancel` takes back resting adds before it in its list, too"
         last = max((k for k, (answer, _) in enumerate(good) if isinstance(answer, bknb.Cancel)), default=-1)
-        good = [
-            (answer, share)
-            for k, (answer, share) in enumerate(good)
-            if k > last or not isinstance(answer, bknb.Add) or answer.price_open is None
-        ]
+        back = [one for one, _ in good[: last + 1] if isinstance(one, bknb.Add) and one.price_open is not None]
+        good = [pair for pair in good if not any(pair[0] is one for one in back)]
+        # reading: one that was not better was judged, and is counted
+        held.not_taken += sum(one.only_better and not close < held.average for one in back)
         before = held.stop, held.targets, held.minutes
         if over:
             held.leaving = "strategy"  # what is reduced to nothing ends as by a `Close`
