@@ -43,8 +43,8 @@ def at_random(share, *, up=1.012, down=0.99, minutes=75, seed=1):
             long = rng.random() < 0.5
             return bknb.Signal(
                 position="long" if long else "short",
-                price_take_profit=price * (up if long else 2 - up),
-                price_stop_loss=price * (down if long else 2 - down),
+                price_take_profit=None if up is None else price * (up if long else 2 - up),
+                price_stop_loss=None if down is None else price * (down if long else 2 - down),
                 minute_estimated_time=minutes,
             )
         return None
@@ -65,6 +65,20 @@ def test_each_trade_is_that_of_the_event_engine(execution, step, silent):
     closed = result.run_record.records.closed
     assert len({trade.close_reason for trade in closed}) >= (3 if step < 0.005 else 2)
     assert step < 0.005 or execution == "vwap" or any(trade.ambiguous for trade in closed)  # both levels in one candle
+    at_random_moments_are_those_of(result)
+
+
+@pytest.mark.parametrize("execution", ["pessimistic", "vwap"])
+@pytest.mark.parametrize("left_out", ["up", "down", "minutes"])
+def test_trades_without_some_level_are_those_of_the_event_engine(execution, left_out):
+    result = ran(at_random(0.05, **{left_out: None}), source(5, silent=0.3), execution=execution)
+    assert len(result.trades) > 20
+    at_random_moments_are_those_of(result)
+
+
+def at_random_moments_are_those_of(result):
+    """The trades of a result, entered at their own moments, have their own results."""
+    closed = result.run_record.records.closed
     minutes, rules = market_of(result)
     starts = minutes.times.searchsorted([trade.signal.scheduled_at for trade in closed])
     which = np.arange(len(closed))
@@ -278,6 +292,27 @@ def test_numbers_that_cannot_be_are_refused(options, said):
     result = ran(at_random(0.01), source(7))
     with pytest.raises(bknb.UsageError, match=said):
         bknb.luck(result, **options)
+
+
+ENTERED = {"position": "long", "price_stop_loss": 90.0, "price_take_profit": 200.0, "minute_estimated_time": 60}
+FOLLOWS = {"trailing": bknb.Trailing(percent=1.0), "breakeven": bknb.Breakeven(after=1.0)}
+
+
+@pytest.mark.parametrize(
+    ("signal", "manage", "said"),
+    [
+        (FOLLOWS, None, "some had a trailing stop, a break-even stop\ncompare result.account"),
+        ({"price_take_profit": [(200.0, 0.5)]}, None, "some had a ladder"),
+        ({}, lambda price: bknb.Close(f"at {price:g}"), "decided while they were open: by manage, by exit columns"),
+    ],
+)
+def test_trades_with_other_exits_are_refused(signal, manage, said):
+    def get_signal():
+        return bknb.Signal(**ENTERED | signal)
+
+    strategy = bknb.add_strategy("exits", interval="1h", get_signal=get_signal, manage=manage)
+    with pytest.raises(bknb.UsageError, match=said):
+        bknb.luck(ran(strategy, source(7)))
 
 
 def test_what_has_no_trades_is_refused():

@@ -89,9 +89,7 @@ def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
     if state.leaving is not None:
         if not model.can_fill(given, state.leaving.not_before):
             return Step(state, quiet_minute(signal, given, rules))
-        return _close_plain(
-            state, given.t, given.price, Exit(state.leaving.reason, given.open, ambiguous=False), rules
-        )
+        return _close_plain(state, given.t, given.price, Exit(state.leaving.reason, given.open, ambiguous=False), rules)
     if not model.can_fill(given):
         return Step(state, quiet_minute(signal, given, rules))
     end: Exit | None

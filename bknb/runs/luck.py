@@ -31,6 +31,7 @@ _AT_ONCE: Final = 4_000_000  # trades that are computed at a time
 _BARS: Final = 40
 _TALLEST: Final = 90.0  # px
 _OWN_ENDS: Final = ("take_profit", "stop_loss", "time_expired", "frame_end", "data_end")  # without anybody's decision
+_FOREVER: Final = 2**40  # minutes
 _LEAST_FILLED: Final = 0.5  # of the random trades; with fewer, the rest is another choice of moments
 
 
@@ -193,7 +194,8 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     Raises
     ------
     UsageError
-        For a result without trades, of a live run, or a number that cannot be.
+        For a result without trades, or of a live run; where trades had a ladder, a trailing or break-even stop, or
+        something was decided while they were open; for a number that cannot be.
     MissingDependency
         Without numba.
 
@@ -214,10 +216,10 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     closed = result.run_record.records.closed
     if not closed:
         raise UsageError("there is no trade that luck could explain\nbacktest a strategy that trades")
-    if result.is_managed or not all(trade.signal.is_plain and trade.close_reason in _OWN_ENDS for trade in closed):
+    if (other := _other_exits(result)) is not None:
         raise UsageError(
-            "luck enters positions at other moments, each with one stop, one target and a deadline; in this run some "
-            "were declared or managed otherwise\ncompare result.account with buy_and_hold, or a run without them"
+            "luck enters the same positions at other moments, each with at most one stop, one target and a deadline; "
+            f"in this run {other}\ncompare result.account with buy_and_hold, or run it without these exits"
         )
     minutes, rules = market_of(result)
     ends = result.account_terms.end  # of a run that was stopped, the last moment it reached
@@ -254,6 +256,21 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
         overlapping=overlapping / (n * len(closed)),
         any_hour=any_hour,
     )
+
+
+def _other_exits(result: Result) -> str | None:
+    """What else than a stop, a target and the clock had a part in the trades, if anything had."""
+    trades = result.run_record.records.closed
+    declared = {
+        "a ladder": any(trade.signal.targets for trade in trades),
+        "a trailing stop": any(trade.signal.trailing for trade in trades),
+        "a break-even stop": any(trade.signal.breakeven for trade in trades),
+    }
+    if names := [name for name, there in declared.items() if there]:
+        return f"some had {', '.join(names)}"
+    if result.is_managed or not all(trade.close_reason in _OWN_ENDS for trade in trades):
+        return "something was decided while they were open: by manage, by exit columns, or by hand"
+    return None
 
 
 def _compounded(results: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -296,12 +313,18 @@ def market_of(result: Result) -> tuple[Minutes, FillRules]:
 
 
 def shapes_of(closed: Sequence[Closed]) -> Shapes:
-    """Return what closed trades look like wherever they are entered."""
+    """Return what closed trades look like wherever they are entered; a level that there is none of is never reached."""
     signals = [trade.signal for trade in closed]
+    side = np.array([1 if signal.position == "long" else -1 for signal in signals], dtype=np.int64)
     entry = np.array([signal.price_open for signal in signals])
+    target, stop = (
+        np.array([getattr(signal, name) for signal in signals], dtype=np.float64) / entry
+        for name in ("price_take_profit", "price_stop_loss")
+    )
+    minutes = [_FOREVER if signal.minute_estimated_time is None else signal.minute_estimated_time for signal in signals]
     return Shapes(
-        np.array([1 if signal.position == "long" else -1 for signal in signals], dtype=np.int64),
-        np.array([signal.price_take_profit for signal in signals], dtype=np.float64) / entry,
-        np.array([signal.price_stop_loss for signal in signals], dtype=np.float64) / entry,
-        np.array([signal.minute_estimated_time for signal in signals], dtype=np.int64),
+        side,
+        np.where(np.isnan(target), side * np.inf, target),
+        np.where(np.isnan(stop), -side * np.inf, stop),
+        np.array(minutes, dtype=np.int64),
     )
