@@ -120,6 +120,15 @@ def test_the_summary_counts_what_was_managed_and_says_why_there_is_no_account(ad
     assert text.count("adds need a capital") == 1
 
 
+def test_the_report_says_that_there_was_no_stop() -> None:
+    said = "no stop: 1 of 1 positions was opened without one"
+    later = bknb.Trailing(percent=1.0, after=2.0)
+    assert said in summary_text(run(signal=bknb.Signal(side="long", minute_estimated_time=9, trailing=later)))
+    assert said in run(signal=bknb.Signal(side="long", minute_estimated_time=9)).report()
+    at_once = bknb.Trailing(percent=1.0)
+    assert "no stop" not in summary_text(run(signal=bknb.Signal(side="long", trailing=at_once)))
+
+
 def test_a_plain_run_says_nothing_of_it() -> None:
     result = run(
         signal=bknb.Signal(side="long", price_stop_loss=95.0, price_take_profit=104.0, minute_estimated_time=9),

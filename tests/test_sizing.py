@@ -97,6 +97,8 @@ def test_parameters_that_cannot_be_are_refused(parameters, message):
 def test_numbers_that_cannot_be_are_refused():
     with pytest.raises(bknb.UsageError, match="away from the entry"):
         fixed(50_000)
+    with pytest.raises(bknb.UsageError, match=r"got None: the size follows.*\ndeclare a stop, or size by hand"):
+        fixed(None)
     with pytest.raises(bknb.UsageError, match=r"share between 0 and 1.*\n55 % is 0.55"):
         kelly({"win_rate": 55, "win_loss_ratio": 1.5})
     with pytest.raises(bknb.UsageError, match="win_loss_ratio must be a number above 0"):

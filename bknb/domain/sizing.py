@@ -102,6 +102,9 @@ def _checked(key: str, value: object) -> tuple[str, float]:
 def _positive(**values: float) -> None:
     for name, value in values.items():
         given: object = value
+        if given is None and name == "price_stop_loss":
+            text = "price_stop_loss must be a number above 0, got None: the size follows from what is lost at the stop"
+            raise UsageError(f"{text}\ndeclare a stop, or size by hand")
         if isinstance(given, bool) or not isinstance(given, (int, float)) or not isfinite(given) or given <= 0:
             raise UsageError(f"{name} must be a number above 0, got {value!r}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..domain.formatting import level_text, minute_text, price_text
-from ..domain.signal import AddCancelled, Added, Moved, Reduced
+from ..domain.signal import AddCancelled, Added, Moved, Opened, Reduced
 
 STEP_COLUMNS: Final = ("Time", "Signal ID", "What", "Share", "Price", "Reason", "Note")
 TRADE_COLUMNS: Final = ("Fills", "Average entry")
@@ -35,6 +35,18 @@ def _event_row(event: Moved | AddCancelled) -> tuple[str, ...]:
         price = level_text(event.price_open)
         return (when, signal, "add taken back", f"{event.share:.6g}", price, event.reason, _one_line(event.note))
     return (when, signal, "stop moved", "", level_text(event.price_stop_loss), event.reason, "")
+
+
+def without_stop(result: Any) -> tuple[str, ...]:
+    """A remark that positions were opened without a stop; empty where each had one."""
+    opened = [event.signal for event in result.events if isinstance(event, Opened)]
+    bare = sum(
+        signal.price_stop_loss is None and (signal.trailing is None or signal.trailing.after > 0) for signal in opened
+    )
+    if not bare:
+        return ()
+    were = "was" if bare == 1 else "were"
+    return (f"no stop: {bare:,} of {len(opened):,} positions {were} opened without one, so nothing limits a loss there",)
 
 
 def _one_line(text: str) -> str:
