@@ -452,7 +452,7 @@ def test_a_frame_holds_only_changed_panels(result: bknb.Result) -> None:
     view = view_of(bknb.dashboard(result))
     updates = Updates(RunViews(view), PANELS, seconds=lambda: 0.0)
     first = updates.next()
-    assert {"head", "bars", "equity", "trades", "signals", "figures", "tables", "runs"} == set(first)
+    assert {"head", "bars", "equity", "trades", "signals", "managed", "figures", "tables", "runs"} == set(first)
     assert updates.next() == {}
     view.take(messages.Performance(**WHERE, mode="backtest", metric="tick", duration_ms=1.5, at=0))
     assert set(updates.next()) == {"tables", "head", "runs"}

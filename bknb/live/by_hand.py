@@ -33,6 +33,7 @@ from ..domain.lifecycle import (
     signals_of,
     step,
 )
+from ..domain.position_view import HeldPosition, position_view
 from ..domain.signal import Moved, Rejected, Signal
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, UsageError
@@ -128,6 +129,13 @@ class ByHand:
                 return ("open",)
             case _:
                 return ()
+
+    def position(self, when: int, price: float) -> HeldPosition | None:
+        """What is open or waits, as ``manage`` would see it at ``when`` (UTC ms) and ``price`` (quote currency)."""
+        loop = None if self._over else self._loop
+        if loop is None or not isinstance(loop.state, Holding | Waiting):
+            return None
+        return position_view(loop.state, when, price, loop.rules)
 
     # --- on the loop of the run ---------------------------------------------------------------------------------
 

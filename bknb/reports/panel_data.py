@@ -8,16 +8,20 @@ import numpy as np
 
 from ..domain.formatting import duration_text, minute_text, percent_text, price_text
 from ..domain.interval import MINUTE_MS
+from ..domain.signal import Closed, OpenSignal
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS
 from .backtest_info import FIGURES, HEADLINES, account_figures_of, figures_of
 from .equity_arrays import EquityInfo, Floats, Times, decimate
-from .managed_marks import fills_between, marks_of
+from .managed_marks import marks_of
+from .managed_panel import stop_now, target_texts
 from .ohlc_bars import bars
 from .progress_text import left_text, speed_text
 from .view_account import account_of_view, marked_of, total_return
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .run_view import RunView
 
 HEADLINE_ROWS: Final = len(ACCOUNT_DEFINITIONS) + HEADLINES
@@ -137,7 +141,7 @@ def equity_info(view: RunView, *, price_points: int = POINTS) -> EquityInfo:
         pnl_percent=np.array(trades.pnl[:count]),
         sides=tuple(event.signal.position for event in trades.events[:count]),
         reasons=tuple(event.close_reason for event in trades.events[:count]),
-        managed=marks_of(fills_between(view.managed), view.stairs),
+        managed=marks_of(view.fills_between, view.stairs),
         missing=view.no_equity,
     )
 
@@ -158,7 +162,8 @@ def equity_panel(
     marked = marked_of(view)
     if marked is None:
         nothing = dict.fromkeys(("time", "equity", "drawdown_time", "drawdown"), np.empty(0))
-        return {**nothing, "text": f"equity: not available, {view.no_equity}; {len(view.trades):,} trades"}
+        missing = f"equity: not available, {view.no_equity}"
+        return {**nothing, "missing": missing, "text": f"{missing}; {len(view.trades):,} trades"}
     reached = max(view.span()[1] if view.over else 0, int(marked.time_ms[-1]))
     times = np.append(marked.time_ms, reached)
     percent = (np.append(marked.equity, marked.equity[-1]) - 1.0) * 100.0
@@ -212,14 +217,26 @@ def trades_panel(view: RunView, *, limit: int = TRADES_SHOWN) -> dict[str, Any]:
         "pnl": column(trades.pnl, np.float32),
         "peak": column(trades.peak, np.float32),
         "trough": column(trades.trough, np.float32),
+        **(_fill_columns(events) if view.managed else {}),
+    }
+
+
+def _fill_columns(events: Sequence[Closed]) -> dict[str, Any]:
+    """How many fills each trade has, and the average price of its entries (quote currency)."""
+    averages = [each.signal.price_open if each.average_price is None else each.average_price for each in events]
+    return {
+        "fills": np.array([len(each.fills) or 2 for each in events], dtype=np.float64),
+        "average": np.array(averages, dtype=np.float64),
     }
 
 
 def signals_panel(view: RunView) -> dict[str, Any]:
     """Open and scheduled signals, newest first, each with its way to target and stop."""
     rows = []
+    stairs = view.stairs if view.over else ()
     for level in list(view.levels.values())[::-1][:ROWS_SHOWN]:
         row, target = level.row, level.targets[0].price if level.targets else None
+        stop = stop_now(row, level.stop, stairs) if isinstance(row, OpenSignal) else level.stop
         rows.append(
             {
                 "id": row.id,
@@ -228,14 +245,15 @@ def signals_panel(view: RunView) -> dict[str, Any]:
                 "since": getattr(row, "pending_at", row.scheduled_at),
                 "price_open": row.price_open,
                 "target": target,
-                "stop": level.stop,
+                "stop": stop,
                 "size": level.size,
+                "targets": target_texts(level.targets),
                 "price": level.price,
                 "percent_tp": round(level.percent_tp, 1),
                 "percent_sl": round(level.percent_sl, 1),
                 "minutes": row.minute_estimated_time,
                 "note": row.note,
-                "texts": [price_text(price) for price in (row.price_open, target, level.stop)],
+                "texts": [price_text(price) for price in (row.price_open, target, stop)],
             }
         )
     missed = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
@@ -41,12 +41,13 @@ from ..metrics.account_definitions import BESIDE_TRADES, account_text
 from ..metrics.definitions import label_of, lower_is_better
 from ..metrics.marked_equity import ADDS, SIDES, whole_exit
 from ..metrics.missing import explained_text
-from .managed_marks import Stairs, stairs_of_moves
+from .managed_marks import NAMES, Stairs, stairs_of_moves
 from .ohlc_bars import PriceLine
 from .progress_text import interval_minutes
 from .signal_story import RANK, event_line, with_rejected
 
 if TYPE_CHECKING:
+    from ..domain.position_view import HeldPosition
     from ..metrics.account import Account
     from ..metrics.run_account import Terms
 
@@ -80,6 +81,10 @@ class Level:
         What is held, in units of the first size.
     parts : tuple of Fill
         Parts that were closed and adds.
+    missing : tuple of Fill
+        Parts and adds of which no event tells.
+    trails : bool
+        Whether the stop follows the market, as far as events tell.
     """
 
     row: OpenSignal | ScheduledSignal
@@ -91,11 +96,15 @@ class Level:
     targets: tuple[Target, ...]
     size: float = 1.0
     parts: tuple[Fill, ...] = ()
+    missing: tuple[Fill, ...] = ()
+    trails: bool = False
 
     @staticmethod
     def of(row: OpenSignal | ScheduledSignal, percents: tuple[float, float], price: float, when: int) -> Level:
         """A signal of which nothing was managed yet."""
-        return Level(row, *percents, price, when, row.price_stop_loss, row.targets or targets_of(row.price_take_profit))
+        trails = row.trailing is not None and row.trailing.after == 0
+        targets = row.targets or targets_of(row.price_take_profit)
+        return Level(row, *percents, price, when, row.price_stop_loss, targets, trails=trails)
 
     @property
     def is_open(self) -> bool:
@@ -111,6 +120,7 @@ class Level:
                     self.targets = self.targets[1:]
             case Moved():
                 self.stop, self.targets = event.price_stop_loss, event.targets
+                self.trails = event.trailing is not None
             case _:
                 return
 
@@ -264,6 +274,9 @@ class RunView:
         Open and scheduled signals by id.
     managed : list
         Partial fills, adds and moved stops, in order.
+    positions_managed : dict of str to (OpenSignal, float)
+        Positions with a ladder or a trailing stop, or of which something was managed, by id, and when each ended
+        (UTC ms); NaN while it is open.
     no_equity : str
         Why there is no equity; empty where there is.
     candles : Candles or None
@@ -303,6 +316,7 @@ class RunView:
         self.refused: deque[RiskRefused] = deque(maxlen=ROWS_HELD)
         self.milestones: deque[Milestone] = deque(maxlen=ROWS_HELD)
         self.managed: list[PositionEvent] = []
+        self.positions_managed: dict[str, tuple[OpenSignal, float]] = {}
         self.no_equity = ""
         self._stairs: Sequence[Stairs] | None = None
         self.rejected: dict[str, Trouble] = {}
@@ -321,7 +335,7 @@ class RunView:
         self.state: dict[str, str] = {}
         self.price_ms: array[float] = array("d")
         self.prices: array[float] = array("d")
-        self.version: dict[str, int] = dict.fromkeys(PANELS, 0)
+        self.version: dict[str, int] = dict.fromkeys((*PANELS, MANAGED), 0)
         self._signal_events: dict[str, list[Any]] = {}
         self._paces: deque[tuple[float, int]] = deque()
 
@@ -381,7 +395,7 @@ class RunView:
         self._at(event)
         level = self.levels.get(event.signal.id)
         if level is None or level.row != event.signal:
-            level = self.levels[event.signal.id] = Level.of(event.signal, (0.0, 0.0), event.price, event.when)
+            level = self._open(event.signal, (0.0, 0.0), event)
         level.percent_tp, level.percent_sl = event.percent_tp, event.percent_sl
         level.price, level.when = event.price, event.when
         self._changed("signals")
@@ -395,16 +409,26 @@ class RunView:
     def _opened(self, event: Opened) -> None:
         self._at(event)
         self._remember(event)
-        self.levels[event.signal.id] = Level.of(
-            event.signal, target_and_stop_percent(event.signal, event.price), event.price, event.when
-        )
+        self._open(event.signal, target_and_stop_percent(event.signal, event.price), event)
         self._changed("signals", "equity", "statistics")
+
+    def _open(self, row: OpenSignal | ScheduledSignal, percents: tuple[float, float], event: Opened | Active) -> Level:
+        level = self.levels[row.id] = Level.of(row, percents, event.price, event.when)
+        for each in self.managed_of(row.id):  # of another listener, which may be ahead
+            level.managed(each)
+        if isinstance(row, OpenSignal) and (row.targets or row.trailing is not None):
+            self.positions_managed[row.id] = (row, math.nan)
+            self._changed(MANAGED)
+        return level
 
     def _closed(self, event: Closed) -> None:
         self._at(event)
         self._remember(event)
         self.levels.pop(event.signal.id, None)
         self.trades.add(event)
+        if event.signal.id in self.positions_managed:
+            self.positions_managed[event.signal.id] = (event.signal, event.closed_at)
+            self._changed(MANAGED)
         self._changed("signals", "trades", "equity", "statistics")
 
     def _cancelled(self, event: Cancelled) -> None:
@@ -434,7 +458,10 @@ class RunView:
         if isinstance(event, Added):
             self.no_equity = ADDS
         self.managed.append(event)
-        self._changed("signals", "equity", "statistics")
+        told = self._signal_events[event.signal.id]
+        ends = (each.closed_at for each in told if isinstance(each, Closed))  # the events of a result come first
+        self.positions_managed[event.signal.id] = (event.signal, next(ends, math.nan))
+        self._changed("signals", "equity", "statistics", MANAGED)
 
     def _refused(self, event: RiskRefused) -> None:
         self._remember(event)
@@ -551,18 +578,44 @@ class RunView:
         self._changed("statistics", "equity")
 
     def set_stairs(self, stairs: Sequence[Stairs]) -> None:
-        """Set the stops over time of a finished run, trailing ones included."""
-        self._stairs = stairs
-        self._changed("price")
+        """Set the stops over time, trailing ones included; positions that are not among them keep what they had."""
+        known = {one[0][0]: one for one in (*(self._stairs or ()), *stairs)}
+        self._stairs = [known[begin] for begin in sorted(known)]
+        self._changed("signals", MANAGED)
 
     @property
     def stairs(self) -> Sequence[Stairs]:
         """The stops of positions over time; while the run goes on, as far as events tell them."""
         if self._stairs is not None:
             return self._stairs
-        moves = (event for event in self.managed if isinstance(event, Moved))
+        moves = [event for event in self.managed if isinstance(event, Moved)]
+        if not moves:
+            return ()
         ends = {event.signal.id: event.closed_at for event in self.trades.events}
         return stairs_of_moves(moves, ends, self.last_ms or 0)
+
+    def set_held(self, position: HeldPosition) -> None:
+        """Set what an open position is now, of which events need not tell all: those of an earlier life are gone."""
+        level = self.levels.get(position.id)
+        if level is None or not level.is_open:
+            return
+        known = {fill.number for fill in level.parts}
+        missing = tuple(fill for fill in position.fills if fill.kind in NAMES and fill.number not in known)
+        now = (position.price_stop_loss, position.targets, position.size, missing)
+        if now != (level.stop, level.targets, level.size, level.missing):
+            level.stop, level.targets, level.size, level.missing = now
+            self._changed("signals", MANAGED)
+
+    def managed_of(self, signal_id: str) -> Iterator[PositionEvent]:
+        """What was managed of one position, as far as events tell, in order."""
+        return (each for each in self._signal_events.get(signal_id, ()) if isinstance(each, PositionEvent))
+
+    @property
+    def fills_between(self) -> list[Fill]:
+        """The fills between entry and exit, in order of time."""
+        ended = [fill for at in self.trades.parted for fill in self.trades.events[at].fills if fill.kind in NAMES]
+        held = [fill for level in self.levels.values() for fill in (*level.missing, *level.parts)]
+        return [*ended, *sorted(held, key=lambda fill: fill.at)]
 
     def set_terms(self, terms: Terms) -> None:
         """Set what the account of the run rests on: how far it came, its costs, whether its market has sessions."""
@@ -613,6 +666,9 @@ class RunView:
             last = max(last, int(self.trades.closed_ms[-1]))
         return first, max(last, first + MINUTE_MS)
 
+
+MANAGED: Final = "managed"
+"""What the price panel draws of managed positions; it changes less often than the prices."""
 
 PANELS: Final = (
     "status",

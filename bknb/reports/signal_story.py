@@ -72,8 +72,12 @@ def with_rejected(events: list[Any], rejected: Iterable[Rejected]) -> list[Any]:
 
 
 def event_line(event: Any) -> str:
-    """One event as a line of text."""
-    when = minute_text(event.when)
+    """One event as a line of text, with its moment and price."""
+    return f"{minute_text(event.when)} UTC  price {event.price:.8g}  {event_text(event)}"
+
+
+def event_text(event: Any) -> str:
+    """What an event says."""
     signal: Any = getattr(event, "signal", None)
     levels = "" if isinstance(event, Rejected) else _levels(signal)
     match event:
@@ -114,7 +118,7 @@ def event_line(event: Any) -> str:
                 f"- slippage {pnl.slippage_percentage:.4f}{_parts(event)}"
             )
     note = _note(event)
-    return f"{when} UTC  price {event.price:.8g}  {text}" + (f" [{note}]" if note else "")
+    return text + (f" [{note}]" if note else "")
 
 
 def _note(event: Any) -> str:

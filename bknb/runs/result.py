@@ -173,7 +173,8 @@ class Result:
 
         ``at`` is the open of the first candle it was in force in, ``until`` the moment at which the next one was, or
         the position was over. ``stop_reason`` is the close reason it has: ``stop_loss``, ``trailing_stop`` or
-        ``breakeven``. Where a trailing stop lay is worked out from the candles.
+        ``breakeven``. Where a trailing stop lay is worked out from the candles; positions whose stop trailed and whose
+        candles a live run does not hold any more have no rows.
 
         Raises
         ------

@@ -55,7 +55,7 @@ class RunTask(Task["Result", E]):
     def events_so_far(self) -> list[Event]:
         """All events up to now, each kind in order; results of quiet minutes are not recorded."""
         records = self._run.records.snapshot()
-        return [*records.events, *records.milestones, *records.refused, *records.rejected]
+        return [*records.events, *records.positions, *records.milestones, *records.refused, *records.rejected]
 
     @property
     def account_terms(self) -> Terms:

@@ -72,6 +72,8 @@ def _market(record: RunRecord) -> _Market:
 def position_stops(record: RunRecord) -> Iterator[PositionStops]:
     """The positions of a run with their stops, in order of their entries.
 
+    Left out are positions whose stop trailed and whose candles a live run does not hold any more.
+
     Raises
     ------
     DataError
@@ -91,10 +93,16 @@ def position_stops(record: RunRecord) -> Iterator[PositionStops]:
         until = ended.get(signal.id, _NEVER)
         mine = moves.get(signal.id, [])
         trails = signal.trailing is not None or any(move.trailing is not None for move in mine)
+        if trails and record.mode == "live" and _is_forgotten(market.candles, signal.pending_at):
+            continue
         bests = _bests(market, signal, orders.get(signal.id), until) if trails else []
         steps = stop_path(signal, mine, bests, tick=tick)
         kept = tuple(step for step in steps if step.begin <= until)
         yield PositionStops(signal, min(until, max(record.last, kept[-1].begin)), kept)
+
+
+def _is_forgotten(candles: Candles, moment: int) -> bool:
+    return not len(candles) or int(candles.timestamp[0]) > moment
 
 
 def _bests(market: _Market, signal: OpenSignal, order: Scheduled | None, until: int) -> list[tuple[int, float]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..domain.answers import Cancel, Close, Move, Reduce
 from ..domain.signal import Signal, TickResult
@@ -12,6 +13,10 @@ from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.strategy_context import current
 from .run_task import RunTask
+
+if TYPE_CHECKING:
+    from ..domain.position_view import HeldPosition
+    from ..market.candles import Candles
 
 
 class TaskByHand(RunTask[TickResult]):
@@ -101,6 +106,22 @@ class TaskByHand(RunTask[TickResult]):
     def decisions(self) -> tuple[str, ...]:
         """The names of the methods that have something to act on now, such as ``("close", "reduce", "move")``."""
         return () if self.done else self._run.by_hand.decisions()
+
+    @property
+    def position(self) -> HeldPosition | None:
+        """What is open or waits now, as ``manage`` would see it at the last close; ``None`` when nothing does."""
+        closes = self.candles.close
+        return self._run.by_hand.position(self.now, float(closes[-1])) if len(closes) else None
+
+    @property
+    @abstractmethod
+    def now(self) -> int:
+        """The moment up to which everything is done, UTC ms."""
+
+    @property
+    @abstractmethod
+    def candles(self) -> Candles:
+        """The one-minute candles in memory."""
 
     def _by_hand(self, wish: Wish) -> str:
         who = f"the live run of {self.strategy!r} on {self.symbol}"

@@ -58,7 +58,12 @@ class Hurried:
     async def sleep_until(self, when):
         await asyncio.sleep(0.02)
         self.at = max(self.at, when)
-live = bknb.Live.background("ETHUSDT", strategy=lambda: None, exchange="demo", clock=Hurried(),
+def enter(price):
+    return bknb.Signal(side="long", price_stop_loss=price * 0.5)
+def manage(position):
+    return {2: bknb.Add(0.5), 4: bknb.Move(price_stop_loss=position.price * 0.999 // 1)}.get(position.minutes)
+bknb.add_strategy("managed", get_signal=enter, manage=manage)
+live = bknb.Live.background("ETHUSDT", strategy="managed", exchange="demo", clock=Hurried(),
                             store=bknb.stores.memory())
 bknb.dashboard(live, panels=["status", "price"])
 """
@@ -72,6 +77,7 @@ return board && JSON.stringify({...board.dataset, text: board.querySelector('.bk
     tab: board.querySelector('[role=tab]')?.textContent,
     money: board.querySelector('section[aria-label="Equity and drawdown"] p.bknb-hidden')?.textContent});
 """
+PRICE = """return document.querySelector('section[aria-label="Price"] p.bknb-hidden')?.textContent"""
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +210,9 @@ def test_a_live_run_ticks_while_another_cell_is_busy(browser: Browser, address: 
     notebook.scroll(1)
     tick = "return document.querySelector('.bknb-facts')?.textContent"
     wait_for(lambda: "2024-01-01" in (browser.run(tick) or ""), 60, "a first tick")
+    # an add is drawn, and said to who cannot see them
+    wait_for(lambda: "1 adds or parts closed" in (browser.run(PRICE) or ""), 30, "the add")
+    assert "+ added" in browser.run("return document.querySelector('.bknb-legend').textContent")
     notebook.start(2)
     wait_for(lambda: notebook.count(2) is None, 20, "the busy cell")
     seen = []

@@ -20,6 +20,7 @@ from ..kernel import cell_id, execution_id, front_end_draws, in_kernel, ipython
 from ..run_controls import RunControls, on_message
 from . import static_html
 from .event_pump import EventPump
+from .live_stops import LiveStops
 from .updates import Updates
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ class Dashboard:
                 "a task comes from bknb.Backtest.background(...), a result from bknb.backtest(...)"
             )
         self._updates = Updates(self._views, panels, seconds=stopwatch)
+        self._stops = LiveStops(seconds=stopwatch)
         _register(self)
         if self._task is None and shown is not None:
             self._over.set()
@@ -271,6 +273,8 @@ class Dashboard:
                 view.set_candles(task.candles)
             if hasattr(task, "account_terms") and not view.over:
                 view.set_terms(task.account_terms)
+            if view.mode == "live" and not view.over:
+                self._stops.follow(view, task)
             facts = getattr(task, "facts", None)
             if facts is not None and facts != view.state:
                 view.set_state(facts)

@@ -26,6 +26,7 @@ _RESULTS: Final = (bknb.listen_signal_backtest, bknb.listen_signal_live)
 _OTHERS: Final = (
     bknb.listen_partial_profit,
     bknb.listen_partial_loss,
+    bknb.listen_position,
     bknb.listen_risk,
     bknb.listen_validation,
     bknb.listen_error,

@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import MissingDependency
 from ...reports import panel_data
+from ...reports.managed_panel import target_texts
+from ...reports.managed_rows import TRADE_COLUMNS
 from ...reports.markup import Html, element, elements, fragment, minute_text, percent_text, price_text
 from ...reports.plots import equity_png
+from ...reports.signal_story import event_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bknb import Closed
 
     from ...reports.run_view import RunView
 
 TRADES_SAVED: Final = 100
 """Trades a saved notebook shows: the newest."""
+MANAGED_SAVED: Final = 100
+"""Parts, adds and moved levels a saved notebook shows: the newest."""
 
 _TITLES: Final = {
     "risk": "Risk refusals",
@@ -69,33 +76,51 @@ def _trades(view: RunView) -> Html:
             minute_text(e.closed_at),
             price_text(e.signal.price_open),
             price_text(e.price_close),
+            *([len(e.fills) or 2, price_text(_average(e))] if view.managed else []),
             e.close_reason.replace("_", " "),
             e.signal.note,
             e.signal.id,
         ]
         for e in events
     ]
-    columns = ("Result", "Side", "Opened (UTC)", "Closed (UTC)", "Entry", "Exit", "Why closed", "Note", "Signal")
+    columns = (
+        *("Result", "Side", "Opened (UTC)", "Closed (UTC)", "Entry", "Exit"),
+        *(TRADE_COLUMNS if view.managed else ()),
+        *("Why closed", "Note", "Signal"),
+    )
     count = len(view.trades)
     every = f"{count:,} trade{'' if count == 1 else 's'}"
     which = f"the newest {len(rows):,} of {every}" if count > len(rows) else every
     return _details(which, _table(columns, rows, label="Trades"))
 
 
+def _average(event: Closed) -> float:
+    return event.signal.price_open if event.average_price is None else event.average_price
+
+
+def _managed(view: RunView) -> Html:
+    events = view.managed[-MANAGED_SAVED:][::-1]
+    rows = [[minute_text(each.when), event_text(each), each.signal.id] for each in events]
+    title = f"parts, adds and moved levels ({len(view.managed):,})"
+    return _details(title, _table(("Time (UTC)", "What", "Signal"), rows, label=title), is_open=False)
+
+
 def _levels(view: RunView) -> Html:
+    stops = {row["id"]: row["texts"][2] for row in panel_data.signals_panel(view)["rows"]}
     rows = [
         [
             "open" if level.is_open else "◇ scheduled",
             level.row.position,
+            f"{level.size:.4g}" if level.is_open else "",
             price_text(level.row.price_open),
-            price_text(level.row.price_take_profit),
-            price_text(level.row.price_stop_loss),
+            ", ".join(target_texts(level.targets)) or price_text(None),
+            stops.get(level.row.id, price_text(level.stop)),
             f"▲ {level.percent_tp:.0f} %" if level.percent_tp >= level.percent_sl else f"▼ {level.percent_sl:.0f} %",
             level.row.id,
         ]
         for level in view.levels.values()
     ]
-    columns = ("State", "Side", "Entry", "Target", "Stop", "Way to target ▲ or stop ▼", "Signal")
+    columns = ("State", "Side", "Held", "Entry", "Targets", "Stop", "Way to target ▲ or stop ▼", "Signal")
     return fragment(element("p", "Open and scheduled"), _table(columns, rows, label="Open and scheduled signals"))
 
 
@@ -133,6 +158,8 @@ def static_html(
         parts.append(_levels(view))
     if "trades" in shown and view.mode != "walker":
         parts.append(_trades(view) if len(view.trades) else element("p", "No trade was closed."))
+        if view.managed:
+            parts.append(_managed(view))
     for name in panel_data.TABLES:
         table = panel_data.table_panel(view, name) if name in shown else None
         if table is not None and table["rows"]:

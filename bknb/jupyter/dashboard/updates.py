@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ...reports import panel_data
-from ...reports.run_view import PANELS
+from ...reports.managed_panel import managed_panel
+from ...reports.run_view import MANAGED, PANELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
     from ...reports.run_view import RunView
     from ...reports.run_views import RunViews
 
-ALSO: Final = {"price": ("signals", "trades"), "equity": ("trades",)}
-"""Panels that need what another one shows too: the chart marks trades and levels."""
-_REST_FACTOR: Final = 40.0
+ALSO: Final = {"price": ("signals", "trades", MANAGED), "equity": ("trades",)}
+"""What a panel needs beside its own: the chart marks trades, levels and what was managed."""
+REST_FACTOR: Final = 40.0
 """A panel that took a second to make is made again after this many seconds at the earliest: 2.5 % of the time."""
 
 
@@ -46,7 +47,7 @@ class Updates:
         self._panels = panels
         self._seconds = seconds
         wanted = {*panels, *(also for panel in panels for also in ALSO.get(panel, ()))}
-        self._wanted = [panel for panel in PANELS if panel in wanted and panel != "runs"]
+        self._wanted = [panel for panel in (*PANELS, MANAGED) if panel in wanted and panel != "runs"]
         self._sent: dict[str, int] = {}
         self._due: dict[str, float] = {}
         self._shown: RunView | None = None
@@ -104,6 +105,8 @@ class Updates:
                 state["head"] = self._head(view)
             case "price":
                 state["bars"] = panel_data.price_panel(view, points=self.points)
+            case "managed":
+                state["managed"] = managed_panel(view)
             case "equity":
                 state["equity"] = panel_data.equity_panel(view, points=self.points)
             case "trades":
@@ -115,7 +118,7 @@ class Updates:
             case _:
                 state["tables"] = {name: panel_data.table_panel(view, name) for name in self._tables()}
                 self._sent |= {name: view.version[name] for name in self._tables()}
-        self._due[panel] = now + _REST_FACTOR * (self._seconds() - now)
+        self._due[panel] = now + REST_FACTOR * (self._seconds() - now)
 
     def _tables(self) -> list[str]:
         return [name for name in panel_data.TABLES if name in self._wanted]
@@ -128,6 +131,7 @@ class Updates:
             return found
         if "price" in self._wanted:
             found["bars"] = panel_data.price_panel(view, start_ms=start_ms, end_ms=end_ms, points=points)
+            found["managed"] = managed_panel(view, start_ms=start_ms, end_ms=end_ms)
         if "equity" in self._wanted:
             found["equity"] = panel_data.equity_panel(view, start_ms=start_ms, end_ms=end_ms, points=points)
         return found

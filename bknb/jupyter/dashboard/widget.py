@@ -63,6 +63,7 @@ class DashboardWidget(anywidget.AnyWidget):
     equity = traitlets.Dict().tag(sync=True)
     trades = traitlets.Dict().tag(sync=True)
     signals = traitlets.Dict().tag(sync=True)
+    managed = traitlets.Dict().tag(sync=True)
     figures: Any = traitlets.List().tag(sync=True)
     meanings = traitlets.Dict().tag(sync=True)
     tables = traitlets.Dict().tag(sync=True)

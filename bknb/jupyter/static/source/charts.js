@@ -10,6 +10,7 @@ const DEEP = "#b0657a";
 const MID = "#8a8a8a";
 const GRID = "rgba(128,128,128,0.2)";
 const AXIS = 72;
+const ADD = 0; // the kind of a fill; 1 is a part that was closed
 const MOST_DRAWN = 120; // up to so many trades in view, each is drawn with its line from entry to exit
 const MINUTE = 60000;
 const HOUR = 60 * MINUTE;
@@ -243,6 +244,10 @@ export class PriceChart {
       levels.push(trades.target[selected], trades.stop[selected]);
     }
     for (const row of signals.rows) if (row.since <= max) levels.push(row.target, row.stop, row.price_open);
+    const { stop_time, stop_price } = this.managed();
+    if (stop_time && !this.isCrowded()) {
+      for (let at = Math.max(lower(stop_time, min) - 1, 0); at < stop_time.length && stop_time[at] <= max; at += 1) levels.push(stop_price[at]);
+    }
     // levels far away are left out; they would flatten the price line
     const reach = 1.5 * (high - low) + 1e-12;
     for (const level of levels) {
@@ -253,11 +258,33 @@ export class PriceChart {
     return [low - padding, high + padding];
   }
 
+  // What was managed: in detail where the view is, else thinned.
+  managed() {
+    const { managed, detail } = this.store;
+    return this.inDetail && detail?.managed ? detail.managed : managed;
+  }
+
+  // The trades in view, from the first to before the last.
+  inView() {
+    const { trades } = this.store;
+    const { min, max } = this.range.now;
+    if (!trades) return [0, 0];
+    const first = lower(trades.closed, min);
+    let last = first;
+    while (last < trades.closed.length && trades.opened[last] <= max) last += 1;
+    return [first, last];
+  }
+
+  isCrowded() {
+    const [first, last] = this.inView();
+    return last - first > MOST_DRAWN;
+  }
+
   update() {
     const { min, max } = this.range.now;
     const { bars, detail } = this.store;
-    const fits = detail && this.range.view && detail.from <= min && detail.to >= max && detail.bars.step <= bars.step;
-    this.shown = fits ? detail.bars : bars;
+    this.inDetail = Boolean(detail && this.range.view && detail.from <= min && detail.to >= max);
+    this.shown = this.inDetail && detail.bars.step <= bars.step ? detail.bars : bars;
     const { time, open, high, low, close } = this.shown;
     this.chart.set([time, open, high, low, close]);
   }
@@ -298,17 +325,15 @@ export class PriceChart {
 
   paint(u, ctx, dpr) {
     if (!this.shown?.time.length) return;
-    const { trades } = this.store;
-    const { min, max } = this.range.now;
-    let [first, last] = [0, 0];
-    if (trades) {
-      first = last = lower(trades.closed, min);
-      while (last < trades.closed.length && trades.opened[last] <= max) last += 1;
-    }
+    const [first, last] = this.inView();
     const many = last - first > MOST_DRAWN;
     if (many) this.dots(u, ctx, dpr, first, last);
     this.candles(u, ctx, dpr);
     this.marks(u, ctx, dpr, many ? [] : [first, last]);
+    if (!many) {
+      this.stairs(u, ctx, dpr);
+      this.fills(u, ctx, dpr);
+    }
     this.levels(u, ctx, dpr);
   }
 
@@ -409,6 +434,80 @@ export class PriceChart {
     }
   }
 
+  // The stops that changed, each as it moved.
+  stairs(u, ctx, dpr) {
+    const { stop_time, stop_price } = this.managed();
+    if (!stop_time?.length) return;
+    const { min, max } = this.range.now;
+    let at = Math.max(lower(stop_time, min) - 1, 0);
+    ctx.strokeStyle = LOSS;
+    ctx.lineWidth = 1.25 * dpr;
+    ctx.setLineDash([4 * dpr, 3 * dpr]);
+    ctx.beginPath();
+    const end = Math.min(lower(stop_time, max) + 1, stop_time.length);
+    for (let before = NaN; at < end; at += 1) {
+      const [x, y] = [u.valToPos(stop_time[at], "x", true), u.valToPos(stop_price[at], "y", true)];
+      if (Number.isFinite(stop_price[at])) {
+        if (Number.isFinite(before)) ctx.lineTo(x, before);
+        if (Number.isFinite(before)) ctx.lineTo(x, y);
+        else ctx.moveTo(x, y);
+      } else if (Number.isFinite(before)) ctx.lineTo(x, before);
+      before = y;
+    }
+    ctx.stroke();
+    ctx.setLineDash([]);
+  }
+
+  // Fills between entry and exit: + an add, a short line a part that was closed, each with its share where there is room.
+  fills(u, ctx, dpr) {
+    const { at: times, kind, price: prices, share } = this.managed();
+    if (!times?.length) return;
+    const { min, max } = this.range.now;
+    const [first, last] = [lower(times, min), lower(times, max + 1)];
+    const arm = (last - first > 60 ? 4 : 6) * dpr;
+    ctx.strokeStyle = ctx.fillStyle = BLUE;
+    ctx.lineWidth = 2 * dpr;
+    ctx.font = `${11 * dpr}px system-ui, sans-serif`;
+    ctx.textAlign = "left";
+    ctx.textBaseline = "middle";
+    ctx.beginPath();
+    for (let i = first; i < last; i += 1) {
+      const [x, y] = [u.valToPos(times[i], "x", true), u.valToPos(prices[i], "y", true)];
+      ctx.moveTo(x - arm, y);
+      ctx.lineTo(x + arm, y);
+      if (kind[i] === ADD) {
+        ctx.moveTo(x, y - arm);
+        ctx.lineTo(x, y + arm);
+      }
+      if (last - first <= 20) ctx.fillText(`${kind[i] === ADD ? "+" : "−"}${+share[i].toFixed(3)}`, x + arm + 3 * dpr, y);
+    }
+    ctx.stroke();
+  }
+
+  // The targets between two moments of a ladder, or that moved; returns whether there are any.
+  ladder(from, to, line, end) {
+    const { target_from, target_to, target_price } = this.managed();
+    let any = false;
+    for (let at = 0; at < (target_from?.length ?? 0); at += 1) {
+      const until = Number.isFinite(target_to[at]) ? target_to[at] : end;
+      if (target_from[at] < from || until > to) continue;
+      line(target_from[at], until, target_price[at], WIN, [6, 3], `▲ target ${price(target_price[at])}`);
+      any = true;
+    }
+    return any;
+  }
+
+  // The last moment and price of the stairs that began at a moment; null where that stop has not moved.
+  lastStair(begin) {
+    const { stop_time, stop_price } = this.managed();
+    if (!stop_time?.length) return null;
+    let at = lower(stop_time, begin);
+    if (stop_time[at] === begin && Number.isNaN(stop_price[at])) at += 1; // the hole behind the position before
+    if (stop_time[at] !== begin) return null;
+    while (at + 1 < stop_time.length && Number.isFinite(stop_price[at + 1])) at += 1;
+    return { at: stop_time[at], price: stop_price[at] };
+  }
+
   // Target, stop and entry levels: of the selected trade, of open and scheduled signals, of cancelled signals.
   levels(u, ctx, dpr) {
     const { trades, signals, selected } = this.store;
@@ -420,6 +519,7 @@ export class PriceChart {
     ctx.textBaseline = "bottom";
     ctx.textAlign = "left";
     const line = (from, to, level, colour, dash, label) => {
+      if (!Number.isFinite(level)) return;
       const [left, end] = [x(from), x(to)];
       ctx.strokeStyle = ctx.fillStyle = colour;
       ctx.lineWidth = 1.25 * dpr;
@@ -439,8 +539,10 @@ export class PriceChart {
     }
     if (selected >= 0 && trades) {
       const [from, to] = [trades.opened[selected], trades.closed[selected]];
-      line(from, to, trades.target[selected], WIN, [6, 3], `▲ target ${price(trades.target[selected])}`);
-      line(from, to, trades.stop[selected], LOSS, [2, 3], `▼ stop ${price(trades.stop[selected])}`);
+      if (!this.ladder(from, to, line, to)) line(from, to, trades.target[selected], WIN, [6, 3], `▲ target ${price(trades.target[selected])}`);
+      const moved = this.lastStair(from);
+      if (moved) line(to, to, moved.price, LOSS, [], `▼ stop ${price(moved.price)}`);
+      else line(from, to, trades.stop[selected], LOSS, [2, 3], `▼ stop ${price(trades.stop[selected])}`);
     }
     for (const row of signals.rows) {
       const until = Math.max(this.store.lastMoment ?? max, row.since + MINUTE);
@@ -449,8 +551,10 @@ export class PriceChart {
         ctx.fillStyle = BLUE;
         triangle(ctx, x(row.since), y(row.price_open), 7 * dpr, row.side === "long" ? RIGHT : LEFT);
       }
-      line(row.since, until, row.target, WIN, [6, 3], `▲ target ${price(row.target)}`);
-      line(row.since, until, row.stop, LOSS, [2, 3], `▼ stop ${price(row.stop)}`);
+      const ladder = row.open && this.ladder(row.since, until, line, until);
+      if (!ladder) line(row.since, until, row.target, WIN, [6, 3], `▲ target ${price(row.target)}`);
+      const moved = row.open && this.lastStair(row.since);
+      line(moved ? Math.min(moved.at, until) : row.since, until, row.stop, LOSS, [2, 3], `▼ stop ${price(row.stop)}`);
     }
   }
 }
@@ -529,11 +633,12 @@ export class EquityChart {
 }
 
 export function describePrice(store) {
-  const { bars, trades } = store;
+  const { bars, trades, managed } = store;
   if (!bars.time.length) return "no prices yet";
   let [low, high] = [Infinity, -Infinity];
   for (const value of bars.low) low = Math.min(low, value);
   for (const value of bars.high) high = Math.max(high, value);
   const made = trades ? `${count(trades.closed.length)} trades marked` : "no trades";
-  return `from ${moment(bars.time[0])} to ${moment(bars.time[bars.time.length - 1])} UTC, between ${price(low)} and ${price(high)}, ${made}`;
+  const parts = managed.fills ? `, ${count(managed.fills)} adds or parts closed` : "";
+  return `from ${moment(bars.time[0])} to ${moment(bars.time[bars.time.length - 1])} UTC, between ${price(low)} and ${price(high)}, ${made}${parts}`;
 }

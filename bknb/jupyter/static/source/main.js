@@ -23,6 +23,7 @@ const EMPTY = {
   walker: "No comparison has been ranked yet.",
 };
 const ONLY_WHEN_FILLED = ["walker"];
+const HOW = "Drag to zoom, double click for all; arrows, + − 0 on the keyboard.";
 const ANNOUNCE_MS = 10000;
 let made = 0;
 // the range, tab and selection of a widget, kept for its next view
@@ -35,7 +36,7 @@ function bars(packed, buffers = null) {
 }
 
 function equity(packed, buffers = null) {
-  const out = { text: packed?.text ?? "" };
+  const out = { text: packed?.text ?? "", missing: packed?.missing ?? "" };
   for (const name of ["time", "equity", "drawdown_time", "drawdown"]) out[name] = array(packed?.[name], buffers);
   return out;
 }
@@ -46,6 +47,16 @@ function trades(packed) {
   if (!packed?.ids) return null;
   const out = { count: packed.count, ids: packed.ids, notes: packed.notes, reasons: packed.reasons };
   for (const name of COLUMNS) out[name] = array(packed[name]);
+  if (packed.fills) for (const name of ["fills", "average"]) out[name] = array(packed[name]);
+  return out;
+}
+
+const MANAGED = ["kind", "at", "price", "share", "stop_time", "stop_price", "target_from", "target_to", "target_price"];
+
+function managed(packed, buffers = null) {
+  if (!packed?.at) return { fills: 0 };
+  const out = { fills: packed.fills };
+  for (const name of MANAGED) out[name] = array(packed[name], buffers);
   return out;
 }
 
@@ -53,11 +64,11 @@ class View {
   constructor(model, host) {
     this.model = model;
     this.id = `bknb-${(made += 1)}-${Math.random().toString(36).slice(2, 8)}`;
-    this.dirty = new Set(["head", "bars", "equity", "trades", "signals", "figures", "tables", "runs"]);
+    this.dirty = new Set(["head", "bars", "equity", "trades", "signals", "managed", "figures", "tables", "runs"]);
     this.frames = 0;
     this.announcedAt = 0;
     this.lastRequest = 0;
-    this.store = { bars: bars(null), equity: equity(null), trades: null, signals: { rows: [], missed: [] }, selected: -1, detail: null };
+    this.store = { bars: bars(null), equity: equity(null), trades: null, signals: { rows: [], missed: [] }, managed: managed(null), selected: -1, detail: null };
     this.range = new Range(() => this.onRange());
     this.panels = model.get("panels");
     this.root = el("div", { class: "bknb-dashboard", role: "region", "aria-label": "bknb dashboard", id: this.id, "data-lm-suppress-shortcuts": "true" });
@@ -176,25 +187,26 @@ class View {
     this.price = new PriceChart(this.range, this.id, this.store, (at) => this.selectTrade(at));
     this.priceBox = this.chartBox("Price", [this.price.host]);
     this.priceText = el("p", { class: "bknb-hidden" });
+    this.legend = el("p", { class: "bknb-legend" });
     this.root.append(
-      el("section", { "aria-label": "Price" }, el("h4", { text: "Price" }), this.tools(this.price.readout), this.priceBox, this.priceText, this.legend()),
+      el("section", { "aria-label": "Price" }, el("h4", { text: "Price" }), this.tools(this.price.readout), this.priceBox, this.priceText, this.legend),
     );
+    this.showLegend();
   }
 
-  legend() {
-    return el("p", {
-      class: "bknb-legend",
-      text: "▶ long entry  ◀ short entry  ✕ exit  — won  ┄ lost  ◇ scheduled. Drag to zoom, double click for all; arrows, + − 0 on the keyboard.",
-    });
+  showLegend() {
+    const managed = this.store.managed.at ? "  + added  ━ part closed  ╌ stop as it moved" : "";
+    if (this.legend) setText(this.legend, `▶ long entry  ◀ short entry  ✕ exit  — won  ┄ lost  ◇ scheduled${managed}. ${HOW}`);
   }
 
   buildEquity() {
     this.money = new EquityChart(this.range, this.id, this.store);
     this.moneyBox = this.chartBox("Equity and drawdown", [this.money.equity.host, this.money.drawdown.host]);
     this.moneyText = el("p", { class: "bknb-hidden" });
+    this.noMoney = el("p", { class: "bknb-empty" });
     const alone = this.has("price") ? el("div", { class: "bknb-bar" }, el("span", { class: "bknb-grow" }), this.money.readout) : this.tools(this.money.readout);
     this.root.append(
-      el("section", { "aria-label": "Equity and drawdown" }, el("h4", { text: "Equity and drawdown, %" }), alone, this.moneyBox, this.moneyText),
+      el("section", { "aria-label": "Equity and drawdown" }, el("h4", { text: "Equity and drawdown, %" }), alone, this.noMoney, this.moneyBox, this.moneyText),
     );
   }
 
@@ -254,7 +266,7 @@ class View {
   // -- messages ------------------------------------------------------------------------------------------------
 
   bind() {
-    const names = ["head", "bars", "equity", "trades", "signals", "figures", "tables", "runs"];
+    const names = ["head", "bars", "equity", "trades", "signals", "managed", "figures", "tables", "runs"];
     this.listeners = names.map((name) => {
       const listener = () => this.markDirty(name);
       this.model.on(`change:${name}`, listener);
@@ -288,6 +300,7 @@ class View {
         to: content.to,
         bars: bars(content.bars, buffers),
         equity: content.equity ? equity(content.equity, buffers) : null,
+        managed: content.managed ? managed(content.managed, buffers) : null,
       };
       this.draw();
       this.root.dataset.detail = String(this.store.detail.bars.step);
@@ -336,8 +349,14 @@ class View {
     }
     if (fresh("trades")) this.keepSelection(() => (store.trades = trades(model.get("trades"))));
     if (fresh("signals")) store.signals = model.get("signals")?.rows ? model.get("signals") : { rows: [], missed: [] };
+    if (fresh("managed")) {
+      store.managed = managed(model.get("managed"));
+      if (store.detail) store.detail.managed = null;
+      if (this.range.view && store.managed.at) this.requestDetail();
+      this.showLegend();
+    }
     if (this.runs && fresh("runs")) this.runs.replaceChildren(runsTable(model.get("runs") ?? [], (key) => this.send({ kind: "select", key })));
-    if (["head", "bars", "equity", "trades", "signals"].some(fresh)) this.draw();
+    if (["head", "bars", "equity", "trades", "signals", "managed"].some(fresh)) this.draw();
     if (this.names?.length) this.showPage(fresh);
     this.root.dataset.frames = String((this.frames += 1));
   }
@@ -451,7 +470,12 @@ class View {
     this.root.dataset.from = String(Math.round(min));
     this.root.dataset.to = String(Math.round(max));
     if (this.price) setText(this.priceText, describePrice(this.store));
-    if (this.money) setText(this.moneyText, this.money.describe());
+    if (this.money) {
+      setText(this.moneyText, this.money.describe());
+      setText(this.noMoney, this.store.equity.missing);
+      this.noMoney.hidden = !this.store.equity.missing;
+      this.moneyBox.hidden = !this.noMoney.hidden;
+    }
   }
 
   onRange() {

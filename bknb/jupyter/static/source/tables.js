@@ -25,6 +25,8 @@ const COLUMNS = [
   { key: "reason", name: "Why closed", text: (t, i) => t.reasons[t.reason[i]].replaceAll("_", " ") + (t.ambiguous[i] ? " (ambiguous)" : "") },
   { key: "target", name: "Target", text: (t, i) => price(t.target[i]), number: true },
   { key: "stop", name: "Stop", text: (t, i) => price(t.stop[i]), number: true },
+  { key: "fills", name: "Fills", text: (t, i) => count(t.fills[i]), number: true, managed: true },
+  { key: "average", name: "Average entry", text: (t, i) => price(t.average[i]), number: true, managed: true },
   { key: "peak", name: "Peak", text: (t, i) => percent(t.peak[i]), number: true },
   { key: "trough", name: "Trough", text: (t, i) => percent(t.trough[i]), number: true },
   { key: "note", name: "Note", text: (t, i) => t.notes[i] ?? "" },
@@ -112,7 +114,7 @@ export class TradesTable {
     if (key === "reason") return (i) => t.reasons[t.reason[i]];
     if (key === "id") return (i) => t.ids[i];
     if (key === "note") return (i) => t.notes[i] ?? "";
-    return (i) => t[key][i];
+    return (i) => t[key]?.[i] ?? 0; // columns of managed runs are not always there
   }
 
   filtered() {
@@ -138,6 +140,7 @@ export class TradesTable {
   update() {
     const t = this.store.trades;
     this.heads.forEach((head, at) => {
+      head.hidden = Boolean(COLUMNS[at].managed && !t?.fills);
       const mine = COLUMNS[at].key === this.sort.key;
       head.setAttribute("aria-sort", mine ? (this.sort.down ? "descending" : "ascending") : "none");
     });
@@ -160,6 +163,8 @@ export class TradesTable {
       row.setAttribute("aria-selected", String(at === this.store.selected));
       COLUMNS.forEach((column, c) => {
         const cell = row.children[c];
+        cell.hidden = this.heads[c].hidden;
+        if (cell.hidden) return;
         setText(cell, column.text(t, at));
         cell.className = column.key === "pnl" ? `bknb-number ${t.pnl[at] > 0 ? "bknb-won" : t.pnl[at] < 0 ? "bknb-lost" : ""}` : column.number ? "bknb-number" : "";
       });
@@ -201,10 +206,11 @@ function gauge(row) {
 
 export function signalsTable(signals) {
   if (!signals.rows.length) return el("p", { class: "bknb-empty", text: "Nothing is open or scheduled." });
-  const names = ["State", "Side", "Since (UTC)", "Entry", "Target", "Stop", "Way to target or stop", "Note", "Signal"];
+  const names = ["State", "Side", "Since (UTC)", "Held", "Entry", "Targets", "Stop", "Way to target or stop", "Note", "Signal"];
   const body = signals.rows.map((row) => {
-    const [entry, target, stop] = row.texts;
-    const tds = [row.open ? "open" : "◇ scheduled", row.side === "long" ? "long ▶" : "short ◀", moment(row.since), entry, target, stop];
+    const [entry, , stop] = row.texts;
+    const held = row.open ? String(+row.size.toFixed(4)) : "";
+    const tds = [row.open ? "open" : "◇ scheduled", row.side === "long" ? "long ▶" : "short ◀", moment(row.since), held, entry, row.targets.join(", ") || "N/A", stop];
     return el("tr", {}, ...tds.map((text) => el("td", { text })), el("td", {}, gauge(row)), el("td", { text: row.note }), el("td", { text: row.id }));
   });
   return plain("Open and scheduled signals", names, body);
