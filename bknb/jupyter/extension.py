@@ -30,7 +30,12 @@ def _answer(session: Session, name: str, line: str, cell: str | None = None) -> 
     if call.wants_help:
         echo(command.help())
         return None
-    return _ACTIONS[name](session, call)
+    try:
+        return _ACTIONS[name](session, call)
+    except KeyboardInterrupt as stop:
+        text = f"KeyboardInterrupt: {stop or f'{name} was interrupted'}"
+        stop._render_traceback_ = text.splitlines  # type: ignore[attr-defined] # IPython's hook: no traceback of ours
+        raise
 
 
 def _magic(session: Session, name: str) -> Callable[..., Any]:

@@ -99,7 +99,9 @@ class RunControls:
                 self.task.pause()
             case "resume":
                 self.task.resume()
-            case _ if action in self.by_hand:
+            case _ if action in _BY_HAND and action not in self.by_hand:  # it has ended since it was drawn
+                self._answer = f"{_BY_HAND[action][0]}: there is nothing for it any more"
+            case _ if action in _BY_HAND:
                 self._answer = f"{_BY_HAND[action][0]} …"
                 decide = partial(self.task.reduce, 0.5) if action == "reduce" else getattr(self.task, action)
                 threading.Thread(target=self._decide, args=(decide,), name="bknb-by-hand", daemon=True).start()
@@ -118,6 +120,9 @@ class RunControls:
             self._answer = decide()
         except bknb.BknbError as error:
             self._answer = str(error)
+        except Exception as error:
+            self._answer = f"{type(error).__name__}: {error}"
+            raise
 
     @property
     def status(self) -> State:

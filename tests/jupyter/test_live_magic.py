@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,7 +31,7 @@ def ready(fine: Callable[[str], Answer], shell: Any) -> Callable[[str], Answer]:
 
 
 def test_a_run_is_started_kept_and_listed(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
-    assert ready("%live").out == "no live run has been started in this session\n"
+    assert ready("%live").out.startswith("no live run has been started in this session\n")
     output = ready(f"task << {LIVE} --until '2024-01-01 02:00'".replace("task << %live", "%live task <<"))
     assert output.out.startswith("live: quiet on BTCUSDT; ")
     assert output.value is None
@@ -58,7 +59,9 @@ def test_a_run_is_stopped(ready: Callable[[str], Answer], shell: Any) -> None:  
     assert shell.user_ns["task"].result(20).stopped
 
 
-def test_what_is_open_is_decided_about_by_hand(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
+def test_what_is_open_is_decided_about_by_hand(
+    ready: Callable[[str], Answer], cell: Callable[[str], Answer], shell: Any  # noqa: F811
+) -> None:  # fmt: skip
     """On a clock that shows ten seconds of the market in each of ours, a long is opened, moved and closed."""
     shell.user_ns["clock"] = AcceleratedClock(START, speed=600)
     ready(f"{LIVE} --out task")
@@ -71,6 +74,13 @@ def test_what_is_open_is_decided_about_by_hand(ready: Callable[[str], Answer], s
     assert answer.startswith("quiet on BTCUSDT: opens long BTCUSDT (quiet-BTCUSDT-20240101T")
     while "close" not in task.decisions:
         task.wait(0.01)
+    assert re.search(r", 0 trades; long 1 open at [\d,.]+, stop 30,000.00\n$", ready("%live").out)
+    for line, text in (
+        (f"%live move {hand} --minute-estimated-time 1.5", "must be a whole number or none, got '1.5'"),
+        (f"%live move {hand} --price-take-profit {{[(1,2)]}}", "or a variable in braces, such as {ladder}"),
+        (f"%live open {hand}", "%live open needs --position long or short"),
+    ):
+        assert text in str(cell(line).error)
     assert ready(f"%live move {hand} --price-stop-loss 31000 --price-take-profit none").out.startswith(
         "quiet on BTCUSDT: moves the levels of long BTCUSDT"
     )
@@ -82,6 +92,28 @@ def test_what_is_open_is_decided_about_by_hand(ready: Callable[[str], Answer], s
     assert (trade.close_reason, trade.note, trade.signal.note) == ("manual", "enough", "mine")
     assert ready("%live flatten").out == "nothing is open\n"
     ready(f"%live {hand} --stop --now")
+    task.result(20)
+    assert ready(f"%live {hand} --stop").out == "quiet on BTCUSDT: is over already (fulfilled)\n"
+
+
+def test_the_list_says_what_fails_and_what_stops(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
+    """Nobody looks at a listener or a dashboard in a notebook that was left alone."""
+    ready("%%strategy quiet --interval 1m\ndef get_signal(price):\n    raise ValueError('no idea')")
+    shell.user_ns["clock"] = AcceleratedClock(START, speed=6000)
+    ready(f"{LIVE} --out task")
+    task = shell.user_ns["task"]
+    while not task.records.failures:
+        task.wait(0.01)
+    assert re.search(
+        r", 0 trades\n  strategy: ValueError: no idea \(<strategy quiet>, line 3: .*\), \d+ times?\n$",
+        ready("%live").out,
+    )
+    again = ready("%%strategy quiet --interval 1m\ndef get_signal(price):\n    return None").out
+    assert again.splitlines()[1] == (
+        "the live run on BTCUSDT goes on with the one it was started with: stop it and start it again to change that"
+    )
+    task.stop()
+    assert ": stopping, up to" in ready("%live").out or task.done
 
 
 @pytest.mark.parametrize(
@@ -91,7 +123,18 @@ def test_what_is_open_is_decided_about_by_hand(ready: Callable[[str], Answer], s
         ("%live close BTCUSDT --strategy nobody", "no live run is called 'nobody on BTCUSDT'"),
         ("%live close BTCUSDT --strategy quiet --share 1", "%live close takes --note; got --share"),
         ("%live BTCUSDT --strategy quiet --share 1", "--share needs an action before the symbol: close, reduce"),
-        ("%live shut BTCUSDT --strategy quiet", "shut is no action"),
+        ("%live shut BTCUSDT --strategy quiet", "%live shut is no action"),
+        ("%live clsoe BTCUSDT --strategy quiet", "%live clsoe is no action; did you mean 'close'?"),
+        ("%live BTCUSDT ETHUSDT --strategy quiet", "for ETHUSDT write a %live of its own"),
+        ("%live stop BTCUSDT --strategy quiet", "write %live SYMBOL --strategy STRATEGY --stop"),
+        ("%live stop", "write %live SYMBOL --strategy STRATEGY --stop"),
+        ("%live pause BTCUSDT --strategy quiet", "write bknb.Live.pause(symbol, strategy)"),
+        ("%live --stop", "%live without a symbol lists the live runs; got --stop too"),
+        ("%live BTCUSDT --strategy quiet --exchange demo --now", "--now goes with --stop"),
+        ("%live close BTCUSDT --strategy quiet --stop", "%live close takes --note; got --stop"),
+        ("%live close BTCUSDT --strategy quiet --store x", "%live close takes --note; got --store"),
+        ("%live flatten --strategy quiet", "needs its symbol, too"),
+        ("%live close BTCUSDT --strategy quiet", "goes on when it is started again with its store"),
     ],
 )
 def test_mistakes_about_actions(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import atexit
 import re
+import sys
+import threading
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,7 +43,7 @@ class Answer:
         self.out = capsys.readouterr().out
         self.value = done.result
         self.error = done.error_before_exec or done.error_in_exec
-        self.lines = self.error._render_traceback_() if isinstance(self.error, bknb.BknbError) else []
+        self.lines = self.error._render_traceback_() if hasattr(self.error, "_render_traceback_") else []
 
 
 @pytest.fixture
@@ -178,6 +181,9 @@ def test_a_cell_that_manages_twice_or_never_is_refused(cell: Callable[[str], Ans
     assert (
         "manage_interval and no manage" in cell(f"%%strategy s --interval 1h --manage-interval 1m\n{PATIENT}").lines[0]
     )
+    number = cell(f"%%strategy number --interval 1h\n{PATIENT}\nmanage = 5")
+    assert number.lines[0].endswith("the cell of strategy 'number' has a manage that is int, not a function")
+    assert len(number.lines) == 2
     alone = cell("%%strategy alone --interval 1h\ndef manage(position): pass")
     assert "it defines manage" in alone.lines[0]
 
@@ -394,6 +400,38 @@ def test_in_the_background_it_returns_a_task(fine: Callable[[str], Answer], cell
     assert "running already" in cell(f"%backtest BTCUSDT --strategy slow {RUN}").lines[0]
     fine("gate.set()\nresult = task.result()")
     assert "0 trades" in fine("%runs").out
+
+
+HANGS = """
+import os, signal
+def get_signal():
+    while not waits():
+        gate.wait(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+    while not bknb.Backtest.list()[-1].stopping:
+        gate.wait(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+    gate.wait(30)
+"""
+
+
+def test_a_second_interrupt_is_answered_in_two_lines(cell: Callable[[str], Answer], shell: InteractiveShell) -> None:
+    """The strategy hangs, so the first one does not end its run."""
+
+    def waits() -> bool:
+        frame = sys._current_frames()[threading.main_thread().ident or 0]
+        return "_wait" in [each.name for each in traceback.extract_stack(frame)]
+
+    gate = threading.Event()
+    shell.user_ns |= {"gate": gate, "waits": waits}
+    answer = cell(f"%%backtest BTCUSDT {RUN} --interval 1h --name hangs{HANGS}")
+    assert answer.lines == [
+        "KeyboardInterrupt: backtest hangs BTCUSDT was stopped",
+        "when its strategy gives it back, run 1 of %runs has what it came to",
+    ]
+    assert "another name, with --name" in str(cell(f"%backtest BTCUSDT {RUN} --strategy hangs").error)
+    gate.set()
+    assert bknb.Backtest.list()[-1].wait(20)
 
 
 def test_an_error_of_the_strategy_names_the_line_in_the_cell(fine: Callable[[str], Answer]) -> None:

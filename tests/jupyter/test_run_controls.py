@@ -13,6 +13,7 @@ import pytest
 
 import bknb
 from bknb.jupyter import run_controls as controls
+from bknb.testing.clocks import AcceleratedClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,3 +140,21 @@ def test_the_source_is_one_small_module_for_every_widget() -> None:
 def test_the_function_a_press_calls_in_the_kernel_exists() -> None:
     (module,) = re.findall(r'`__import__\("([\w.]+)", fromlist=\["press"\]\)\.press\(', controls.source("controls.js"))
     assert importlib.import_module(module).press is controls.press
+
+
+def test_a_decision_that_comes_too_late_is_answered() -> None:
+    """Between the two clicks the position was closed: nothing is decided, and that is said."""
+    task = bknb.Live.background(
+        "BTCUSDT",
+        strategy=lambda: None,
+        exchange="demo",
+        clock=AcceleratedClock(1_704_067_200_000, speed=1),
+        store=bknb.stores.memory(),
+    )
+    try:
+        switch = controls.RunControls(task)
+        assert switch.press("close")
+        assert switch.state()["status_text"] == "Running · Close position: there is nothing for it any more"
+        assert not switch.press("explode")
+    finally:
+        task.stop(now=True)

@@ -57,7 +57,13 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
         echo(f"run {run.number} goes on in the background: {label}; %runs shows how far it is")
         assign_out(session, call, task)
         return task
-    result = wait(task, label)
+    try:
+        result = wait(task, label)
+    except KeyboardInterrupt:
+        run = session.add(listed, task=task)
+        raise KeyboardInterrupt(
+            f"{label} was stopped\nwhen its strategy gives it back, run {run.number} of %runs has what it came to"
+        ) from None
     session.add(listed, task=task)
     session.forget_shown()
     display.show(result)
@@ -67,11 +73,15 @@ def _run(session: Session, call: Call, *, strategy: Any, execution: str | None =
 
 def _refuse_a_second(symbol: Any, strategy: Any) -> None:
     """Raise when the strategy already runs on the symbol: their events could not be told apart."""
-    if any(task.symbol == symbol and task.strategy == strategy and not task.done for task in bknb.Backtest.list()):
-        raise bknb.UsageError(
-            f"a backtest of {strategy!r} on {symbol} is running already\n"
-            f"wait for it, or end it: bknb.Backtest.stop({symbol!r}, {strategy!r}, now=True)"
-        )
+    same = [
+        task for task in bknb.Backtest.list() if (task.symbol, task.strategy) == (symbol, strategy) and not task.done
+    ]
+    if not same:
+        return
+    advice = f"wait for it, or end it: bknb.Backtest.stop({symbol!r}, {strategy!r}, now=True)"
+    if same[-1].stopping == "now":
+        advice = "it was stopped, and its strategy has not given it back yet; until then use another name, with --name"
+    raise bknb.UsageError(f"a backtest of {strategy!r} on {symbol} is running already\n{advice}")
 
 
 @MAGICS.add(

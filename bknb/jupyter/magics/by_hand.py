@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any, Final
 
 import bknb
@@ -32,6 +33,16 @@ OPTIONS: Final = (
 )
 _NUMBERS: Final = ("share", "price_open", "price_stop_loss", "price_take_profit", "minute_estimated_time")
 _NAMED: Final = {option.key for option in OPTIONS}
+EARLIER: Final = "an earlier one goes on when it is started again with its store"
+_ELSEWHERE: Final = {
+    "stop": "%live SYMBOL --strategy STRATEGY --stop",
+    "pause": "bknb.Live.pause(symbol, strategy)",
+    "resume": "bknb.Live.resume(symbol, strategy)",
+    "close_all": "%live flatten",
+    "list": "%live",
+    "status": "%live",
+}
+"""What is no action, and how it is written."""
 
 
 def decide(call: Call) -> None:
@@ -39,6 +50,8 @@ def decide(call: Call) -> None:
     action, symbol, strategy = call.values["action"], call.get("symbol"), call.get("strategy")
     _check_options(action, call)
     options = {name: _value(name, call.values[name]) for name in ACTIONS[action] if name in call.values}
+    if action == "flatten" and symbol is None and strategy is not None:
+        raise bknb.UsageError("%live flatten with --strategy needs its symbol, too; without both it closes everything")
     if action == "flatten" and symbol is None:
         answers = bknb.Live.close_all(**options)
         echo("\n".join(f"{who} on {what}: {text}" for (what, who), text in answers.items()) or "nothing is open")
@@ -46,7 +59,7 @@ def decide(call: Call) -> None:
     if symbol is None or strategy is None:
         runs = ", ".join(f"{task.strategy} on {task.symbol}" for task in bknb.Live.list() if not task.done)
         raise bknb.UsageError(f"%live {action} needs a symbol and --strategy\nrunning: {runs or 'nothing'}")
-    task = _task(symbol, strategy)
+    task = task_of(symbol, strategy)
     if action == "open":
         answer = task.open(_signal(options))
     elif action == "reduce" and "share" not in options:
@@ -56,28 +69,39 @@ def decide(call: Call) -> None:
     echo(f"{task.strategy} on {task.symbol}: {answer or 'nothing is open'}")
 
 
-def _task(symbol: str, strategy: str) -> Any:
+def task_of(symbol: str, strategy: str) -> Any:
+    """The latest live run of a symbol and a strategy; raises ``UnknownName`` with those there are."""
     known = {(task.symbol, task.strategy): task for task in bknb.Live.list()}
     if (symbol, strategy) not in known:
-        raise bknb.UnknownName("live run", f"{strategy} on {symbol}", known=[f"{b} on {a}" for a, b in known])
+        names = [f"{one} on {where}" for where, one in known]
+        listing = None if known else f"there is none in this session; {EARLIER}"
+        raise bknb.UnknownName("live run", f"{strategy} on {symbol}", known=names, listing=listing)
     return known[symbol, strategy]
 
 
 def _signal(options: dict[str, Any]) -> bknb.Signal:
     if options.get("position") not in ("long", "short"):
-        raise bknb.UsageError(f"%live open needs --position long or short, got {options.get('position')!r}")
+        raise bknb.UsageError(f"%live open needs --position long or short, got {options.get('position', 'nothing')}")
     return bknb.Signal(**options)
 
 
 def _check_options(action: str, call: Call) -> None:
-    wrong = sorted((call.values.keys() & _NAMED) - set(ACTIONS[action]))
+    wrong = sorted(call.values.keys() - {"action", "symbol", "strategy", *ACTIONS[action]})
     if wrong:
         mine = ", ".join(f"--{name.replace('_', '-')}" for name in ACTIONS[action]) or "none of them"
         raise bknb.UsageError(f"%live {action} takes {mine}; got --{wrong[0].replace('_', '-')}")
 
 
 def refuse_without_action(call: Call) -> None:
-    """Raise ``UsageError`` for options of a decision on a line that makes none."""
+    """Raise ``UsageError`` for a line that makes no decision and has options of one, or a word that is no action."""
+    word, second = call.get("action"), call.get("symbol")
+    if word in _ELSEWHERE:
+        raise bknb.UsageError(f"%live {word} is no action\nwrite {_ELSEWHERE[word]}")
+    if second is not None:
+        near = difflib.get_close_matches(str(word), ACTIONS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ", and a run trades one symbol"
+        more = "" if near else f"; for {second} write a %live of its own"
+        raise bknb.UsageError(f"%live {word} is no action{hint}\nactions: {', '.join(ACTIONS)}{more}")
     wrong = sorted(call.values.keys() & _NAMED)
     if wrong:
         name = wrong[0].replace("_", "-")
@@ -89,7 +113,10 @@ def _value(name: str, given: Any) -> Any:
         return given
     if given.lower() == "none":
         return None
+    whole = name == "minute_estimated_time"
     try:
-        return int(given) if name == "minute_estimated_time" else float(given)
+        return int(given) if whole else float(given)
     except ValueError:
-        raise bknb.UsageError(f"--{name.replace('_', '-')} must be a number, got {given!r}") from None
+        what = "a whole number or none" if whole else "a number"
+        what += ", none, or a variable in braces, such as {ladder}" if name == "price_take_profit" else ""
+        raise bknb.UsageError(f"--{name.replace('_', '-')} must be {what}, got {given!r}") from None

@@ -144,6 +144,12 @@ def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any])
     functions = {one: value for one, value in made.items() if callable(value)}
     asked = {one: value for one, value in functions.items() if one not in _MANAGE}
     managing = [value for one, value in functions.items() if one in _MANAGE]
+    for one in _MANAGE:
+        if one in made and one not in functions:
+            what = f"has a {one} that is {type(made[one]).__name__}, not a function"
+            raise UsageError(
+                f"the cell of strategy {name!r} {what}\nwrite: def {one}(ctx, position): ..., or rename it"
+            )
     if len(managing) > 1:
         raise UsageError(f"the cell of strategy {name!r} defines both {' and '.join(_MANAGE)}; keep one of them")
     if len(asked) == 1:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bknb
 
-from ...reports.markup import minute_text, percent_text
+from ...reports.markup import minute_text, percent_text, price_text
 from ...reports.progress_text import compounded
 from .arguments import Call, Option
-from .by_hand import ACTIONS, OPTIONS, decide, refuse_without_action
+from .by_hand import ACTIONS, EARLIER, OPTIONS, decide, refuse_without_action, task_of
 from .options import ALLOW_GAPS, EXCHANGE, EXECUTION, SETTINGS, STRATEGY, SYMBOL, helped, optional, out
 from .output import assign_or_return, echo
 from .table import Magics
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ..session import Session
 
 MAGICS: Final = Magics()
+_NONE: Final = f"no live run has been started in this session\n{EARLIER}"
+_FAILURES: Final = 3
+"""Most failures that are listed of a run, the newest."""
 
 
 @MAGICS.add(
@@ -50,16 +53,24 @@ def live(session: Session, call: Call) -> Any:
         return None
     refuse_without_action(call)
     symbol, strategy = call.get("action"), call.get("strategy")
-    if "symbol" in call.values:
-        raise bknb.UsageError(f"%live {symbol} is no action, and one symbol is traded\nactions: {', '.join(ACTIONS)}")
     if symbol is None:
-        echo("\n".join(_line(task) for task in bknb.Live.list()) or "no live run has been started in this session")
+        if call.values:
+            named = f"--{next(iter(call.values)).replace('_', '-')}"
+            raise bknb.UsageError(
+                f"%live without a symbol lists the live runs; got {named} too\n"
+                f"write the symbol, such as %live BTCUSDT --strategy NAME {named}"
+            )
+        echo("\n".join(_line(task) for task in bknb.Live.list()) or _NONE)
         return None
+    if call.get("now") and not call.get("stop"):
+        raise bknb.UsageError("--now goes with --stop: %live SYMBOL --strategy STRATEGY --stop --now")
     if strategy is None:
         raise bknb.UsageError(f"%live {symbol} needs --strategy\nregistered: {', '.join(bknb.list_strategies())}")
     if call.get("stop"):
+        was_over = task_of(symbol, strategy).done
         task = bknb.Live.stop(symbol, strategy, now=bool(call.get("now")))
-        echo(f"{task.strategy} on {task.symbol}: " + ("leaving" if call.get("now") else "no new entries from now on"))
+        how = "leaving" if call.get("now") else "no new entries from now on"
+        echo(f"{task.strategy} on {task.symbol}: " + (f"is over already ({task.status})" if was_over else how))
         return None
     if "exchange" not in call.values:
         raise bknb.UsageError(f"%live {symbol} needs --exchange\nknown: {', '.join(bknb.list_exchanges())}")
@@ -102,8 +113,33 @@ def _line(task: Any) -> str:
     """One live run in a line."""
     trades = task.trades_so_far
     money = compounded(trade.pnl.pnl_percentage for trade in trades)
-    state = "paused" if task.paused and not task.done else task.status
+    state = task.status
+    if not task.done:
+        state = "stopping" if task.stopping else "paused" if task.paused else state
     total = f", {percent_text(money)} compounded" if trades else ""
     count = f"{len(trades):,} trade{'' if len(trades) == 1 else 's'}"
     left = f"; {task.unwatched}" if task.unwatched else ""
-    return f"{task.strategy} on {task.symbol}: {state}, up to {minute_text(task.now)} UTC, {count}{total}{left}"
+    run = f"{task.strategy} on {task.symbol}: {state}, up to {minute_text(task.now)} UTC"
+    return "\n".join((f"{run}, {count}{total}{_open(task)}{left}", *_failures(task)))
+
+
+def _failures(task: Any) -> list[str]:
+    """What failed in a run and how often, a line for each."""
+    failures = sorted(task.records.failures, key=lambda each: each.last_at)
+    lines = []
+    for each in failures[-_FAILURES:]:
+        where = f" ({each.where})" if each.where else ""
+        lines.append(f"  {each.kind}: {each.message}{where}, {each.count:,} time{'' if each.count == 1 else 's'}")
+    more = len(failures) - len(lines)
+    return [*lines, *([f"  and {more} more, see bknb.dashboard or listen_error"] if more else [])]
+
+
+def _open(task: Any) -> str:
+    """What is open or waits, with a semicolon before it; empty when nothing does."""
+    held = task.position
+    if held is None:
+        return ""
+    if not held.size:
+        return f"; {held.side} waits for {price_text(held.waiting[0].price_open)}"
+    stop = "no stop" if held.price_stop_loss is None else f"stop {price_text(held.price_stop_loss)}"
+    return f"; {held.side} {held.size:.4g} open at {price_text(held.average_price)}, {stop}"

@@ -36,6 +36,10 @@ def register_strategy(session: Session, call: Call, *, name: str) -> None:
     what += f", risk {strategy.risk}" if strategy.risk else ""
     what += f", manage every {strategy.manages_every}" if strategy.manage else ""
     echo(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
+    if where := [task.symbol for task in bknb.Live.list() if task.strategy == name and not task.done]:
+        one, goes = ("run", "goes") if len(where) == 1 else ("runs", "go")
+        text = f"the live {one} on {', '.join(where)} {goes} on with the one it was started with"
+        echo(f"{text}: stop it and start it again to change that")
 
 
 @MAGICS.add(
