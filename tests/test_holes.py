@@ -626,7 +626,7 @@ def parity(
     assert result.run_record.records.holes == gone
     for (when, role), decided_at in lateness.items():  # an order waits for the minutes that are missing before it
         assert waits or role == "exit"
-        assert any(first <= when < decided_at <= end + (WAITED + 1) * waits * MINUTE for first, end in gone)
+        assert any(first <= when < decided_at <= end + (WAITED * waits + 1) * MINUTE for first, end in gone)
     told_of = {"late": bool(lateness), "hole": waits and bool(gone), "silence": is_silent(holes, until=last)}
     assert kinds(result) - {"warm-up"} == {kind for kind, there in told_of.items() if there}
     run = played(strategy, exchange, first=first, last=last, model=model, late=lateness)

@@ -146,7 +146,8 @@ class SavedSignal(msgspec.Struct, frozen=True, kw_only=True):
     results, heard
         How many results were told since the first start, and how many of them all listeners have heard.
     undelivered
-        The last results, as far as they were not heard; those between ``heard`` and them are in :class:`SavedUndelivered`.
+        The last results, as far as they were not heard; those between ``heard`` and them are in
+        :class:`SavedUndelivered`.
     """
 
     version: int = STATE_VERSION

@@ -33,7 +33,7 @@ def _answer(session: Session, name: str, line: str, cell: str | None = None) -> 
     try:
         return _ACTIONS[name](session, call)
     except KeyboardInterrupt as stop:
-        text = f"KeyboardInterrupt: {stop or f'{name} was interrupted'}"
+        text = f"KeyboardInterrupt: {str(stop) or f'{name} was interrupted'}"
         stop._render_traceback_ = text.splitlines  # type: ignore[attr-defined] # IPython's hook: no traceback of ours
         raise
 

@@ -46,7 +46,9 @@ def without_stop(result: Any) -> tuple[str, ...]:
     if not bare:
         return ()
     were = "was" if bare == 1 else "were"
-    return (f"no stop: {bare:,} of {len(opened):,} positions {were} opened without one, so nothing limits a loss there",)
+    return (
+        f"no stop: {bare:,} of {len(opened):,} positions {were} opened without one, so nothing limits a loss there",
+    )
 
 
 def _one_line(text: str) -> str:

@@ -23,7 +23,7 @@ import msgspec
 
 from ..config import Settings
 from ..domain.signal import Signal
-from ..market.outside import Outside
+from ..market.outside import UserCalls
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -225,21 +225,21 @@ async def run_job(job: Job) -> Outcome:
 
 
 async def _run_in(child: _Child, job: Job) -> Outcome:
-    calls = Outside("trial")
-    errors = asyncio.create_task(calls.plain(child.errors))
+    calls = UserCalls("trial")
+    errors = asyncio.create_task(calls.in_thread(child.errors))
     seconds = job.limits.seconds
     try:
         try:
             async with asyncio.timeout(_START_SECONDS):
-                await calls.plain(lambda: child.begin(job))
+                await calls.in_thread(lambda: child.begin(job))
         except TimeoutError:
             return Outcome(problem=f"the process for the trial did not start within {_START_SECONDS:g} s")
         async with asyncio.timeout(seconds):
-            return msgspec.msgpack.decode(await calls.plain(child.read), type=Outcome)
+            return msgspec.msgpack.decode(await calls.in_thread(child.read), type=Outcome)
     except TimeoutError:
         return Outcome(problem=f"it did not come to an end within {seconds:g} s; a loop that never ends?")
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        code = await calls.plain(child.process.wait)
+        code = await calls.in_thread(child.process.wait)
         return Outcome(problem=_death(code, await errors, job))
     except (msgspec.MsgspecError, ValueError):
         return Outcome(problem="it sent something that is no result")
