@@ -595,8 +595,16 @@ def draw(seed: int, model: str, *, plain: bool = False) -> Drawn:
 
 
 def vectorised(world: World) -> tuple[Any, World]:
-    """``get_signals`` over candles of a minute, and a world that asks the same: both take the close for the price."""
-    ask, closes = world.ask, {row[0] + MINUTE: row[4] for row in world.rows}
+    """``get_signals`` over candles of a minute, and a world that asks the same: both take the close for the price.
+
+    NaN in a column means that there is no such level, so a wrong NaN of the world is another wrong number here.
+    """
+    closes = {row[0] + MINUTE: row[4] for row in world.rows}
+
+    def ask(when: int, price: float) -> Mapping[str, Any] | None:
+        answer = world.ask(when, price)
+        return answer and {name: -1.0 if value != value else value for name, value in answer.items()}  # noqa: PLR0124
+
     names = {"position": 0.0, "entry": 0.0, **dict.fromkeys((*PRICES, "minute_estimated_time"), math.nan)}
     codes = {"long": 1.0, "short": -1.0, "stop": 1.0}
 

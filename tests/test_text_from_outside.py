@@ -103,7 +103,7 @@ def test_the_trades_are_written_into_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "reports" / "first"
     assert result.to_csv(folder) == folder / "trades.csv"
     assert result.to_csv(str(folder)) == folder / "trades.csv"  # once more in its place
-    assert [path.name for path in folder.iterdir()] == ["trades.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == ["fills.csv", "trades.csv"]
     (tmp_path / "notes").write_text("mine")
     for wrong in (tmp_path / "notes", tmp_path / "out.csv"):
         with pytest.raises(bknb.UsageError, match=r"into a folder, and .* is the path of a file\ngive the folder"):
