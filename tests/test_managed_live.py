@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from minute_clock import MinuteClock
 from quick import first_quick
@@ -53,6 +53,7 @@ def managed(seed: int, model: str, *, risk: str | None = None) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("model", first_quick(MODELS))
 @settings(max_examples=10)
+@example(seed=128, jumping=True, risk=False)  # a part and the rest of the position leave late, in one answer
 @given(seed=SEEDS, jumping=st.booleans(), risk=st.booleans())
 def test_live_equals_a_backtest(model: str, seed: int, *, jumping: bool, risk: bool) -> None:
     def picky(request: bknb.RiskRequest) -> bool:

@@ -23,7 +23,7 @@ from .fills import DUST
 from .levels import moved_events, sign_of, stop_in_force, stop_on_grid
 from .managed_minute import without_adds
 from .moves import moved_book
-from .position_book import PositionBook, PositionOrder, UnsizedPart, new_book
+from .position_book import NEVER, PositionBook, PositionOrder, UnsizedPart, new_book
 from .position_money import average_price
 from .signal import Event, Reason, Rejected, RiskRefused, Signal
 from .states import (
@@ -318,7 +318,7 @@ def _leaves(
     if rules.model.fills_at_open:
         return Step(held, events) if asked is None else answered(held, held, asked, rules, earlier=events)
     run = FillRun(held, book, given.when, given.price, rules)
-    run.reduce_orders(given.price, given.when, adds=False)
+    run.reduce_orders(given.price, NEVER, adds=False)  # at the average price of the moment, however late
     end = run.close(Exit(reason, given.price, ambiguous=False), note=note)
     if asked is None:
         return Step(end.state, events + end.events, end.commands)
@@ -360,7 +360,7 @@ def _ordered(
     if rules.model.fills_at_open:
         return Step(held, events)
     run, sign = FillRun(held, book, when, price, rules), sign_of(state.signal.position)
-    end = run.reduce_orders(price, when)
+    end = run.reduce_orders(price, NEVER)
     if end is not None:
         out = run.close(end)
         return Step(out.state, events + out.events, out.commands)
