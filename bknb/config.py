@@ -51,10 +51,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_candles_per_request
         Page size of a fetch.
     get_candles_timeout_seconds
-        In live, an answer of the exchange that takes longer than this is given up, and counts as a failed attempt.
+        In live, an answer of the exchange that takes longer than this is given up, and counts as a failed attempt. A
+        call of ``on_candle_data`` that takes longer is given up, too.
     patience_minutes
         In live, how long a minute that is missing between others is waited for before the run goes on over what there
-        is (with ``allow_gaps=True`` it goes on at once), and after how long without any candle that is told.
+        is (with ``allow_gaps=True`` it goes on at once), after how long without any candle that is told, and how long a
+        price that jumped out of all proportion must stay there to be believed.
     count_tries
         Whether runs are noted in the ledger of tries, ``./dump/tries.jsonl``, which counts the strategies that were
         tried on the same candles; no run does anything else because of it.
@@ -117,6 +119,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         left_out = _NOT_DECISIVE if self.max_adds != _MAX_ADDS else _NOT_DECISIVE | {"max_adds"}
         return {name: value for name, value in msgspec.structs.asdict(self).items() if name not in left_out}
 
+    def watching(self) -> dict[str, Any]:
+        """The decisive settings that make a difference to what is open already, by name."""
+        return {name: value for name, value in self.decisive().items() if name not in _BEFORE_A_SIGNAL}
+
     def advice(self) -> dict[str, float | int]:
         """The levels and the lifetime a prompt asks a model to keep to: percent of the entry, and minutes."""
         strict = Settings.strict()
@@ -142,6 +148,18 @@ _POSITIVE_INTEGERS = (
     "patience_minutes",
 )
 _NOT_DECISIVE: Final = frozenset({"count_tries", "get_candles_timeout_seconds", "patience_minutes"})
+"""Settings that no result depends on: the same minutes give the same events."""
+_BEFORE_A_SIGNAL: Final = frozenset(
+    {
+        "get_candles_retry_count",
+        "get_candles_retry_delay_ms",
+        "get_candles_price_anomaly_threshold_factor",
+        "get_candles_min_candles_for_median",
+        "max_candles_per_request",
+        "max_signal_generation_seconds",
+    }
+)
+"""Settings of how candles are fetched and how long a strategy is asked: what is open does not notice them."""
 _NON_NEGATIVE_INTEGERS = ("max_adds", "get_candles_retry_count", "get_candles_retry_delay_ms")
 _LARGEST_WHOLE = 2**53  # what a float holds exactly
 _WHOLE = 100  # percent: a cost of all that is traded leaves nothing

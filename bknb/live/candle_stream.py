@@ -71,7 +71,7 @@ class CandleStream:
         for failed in list(self.failed):
             failed(error)
 
-    async def told(self, seconds: float) -> None:
+    async def notified(self, seconds: float) -> None:
         """Give ``on_candle_data`` so long to be called with everything that is in memory."""
         calls = asyncio.wrap_future(submit(self.window.notified()))
         await asyncio.wait({calls}, timeout=seconds)

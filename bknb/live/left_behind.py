@@ -28,17 +28,6 @@ from .undelivered import KIND as UNDELIVERED
 Key = tuple[str, ...]
 _BUSY = ("signal", "schedule")
 _LONGEST = 200  # characters of a parameter
-_FETCHING = frozenset(
-    {
-        "get_candles_retry_count",
-        "get_candles_retry_delay_ms",
-        "get_candles_price_anomaly_threshold_factor",
-        "get_candles_min_candles_for_median",
-        "max_candles_per_request",
-        "max_signal_generation_seconds",
-    }
-)
-"""Settings that an open position does not notice."""
 
 
 # --- another strategy, or none ----------------------------------------------------------------------------------
@@ -173,7 +162,7 @@ def setup_of(strategy: Strategy, settings: Settings) -> SavedSetup:
         interval=strategy.interval,
         risk=strategy.risk,
         parameters={name: _text(value) for name, value in strategy.params.items()},
-        settings={name: repr(value) for name, value in settings.decisive().items() if name not in _FETCHING},
+        settings={name: repr(value) for name, value in settings.watching().items()},
     )
 
 

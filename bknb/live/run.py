@@ -353,7 +353,7 @@ class LiveRun:
             self.by_hand.end()
             if not self._leave:
                 await self._callbacks.end(LISTENER_SECONDS)
-                await self._stream_now.told(LISTENER_SECONDS)
+                await self._stream_now.notified(LISTENER_SECONDS)
             if self.orders is not None and not self._leave:
                 await self.orders.settle(_SETTLE_SECONDS)
 
@@ -813,7 +813,7 @@ class LiveRun:
     async def _read(self, ask: Callable[[], T], when: int) -> T:
         """What the window answers about the minutes before ``when``; the other runs go on while it fetches some."""
         symbol, window = self.plan.symbol, self._window
-        if window.holds(symbol, "1m", self.plan.settings.avg_price_candles_count, when):
+        if window.has_newest(symbol, "1m", self.plan.settings.avg_price_candles_count, when):
             return ask()
         return await user_calls_of(window, f"candles-{symbol}").in_thread(ask)
 

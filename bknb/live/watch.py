@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class CandleWatch:
     """How long minutes have not come to a run, and whether those that are missing are still waited for.
 
+    The window of the candle stream waits for holes, too, for whatever a strategy looks at: one of history is none to
+    wait for there. A run that starts again waits for what it has missed itself, so each run has holes of its own.
+
     Parameters
     ----------
     patience_ms

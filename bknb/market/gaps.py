@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .sessions import Sessions
 
 _GAPS_SPELLED_OUT: Final = 5
-_MANY: Final = 1_000  # holes that are remembered
+_MANY: Final = 1_000  # beyond so many, holes that were waited for are forgotten; the patience bounds the others
 
 
 def gaps(timestamps: NDArray[np.int64], step: int) -> tuple[tuple[int, int], ...]:
@@ -123,7 +123,7 @@ class Awaited:
         self._forgotten = -1  # the latest of those that were waited for and are not in it any more
 
     def first(
-        self, times: NDArray[np.int64], *, step: int, now: int, after: int | None = None, since_its_end: bool = False
+        self, times: NDArray[np.int64], *, step: int, now: int, after: int | None = None
     ) -> tuple[int, int] | None:
         """The first range ``[first, end)`` of missing candles that is still waited for; UTC ms.
 
@@ -137,20 +137,29 @@ class Awaited:
             The present; a hole that has not been seen before is waited for from now on.
         after
             Open time of the candle before them, when it is known.
-        since_its_end
-            Whether a new hole counts as seen when it ended: nobody has waited for these candles.
         """
         missing = self.missing(times, step=step, after=after)
+        self._note(missing, now)
+        patience = self.patience_ms
+        return next((hole for hole in missing if now - self._seen.get(hole[0], now - patience) < patience), None)
+
+    def note(self, times: NDArray[np.int64], *, step: int, now: int, after: int | None = None) -> None:
+        """Wait for what is missing between candles from now on; in history, whose holes ended long ago, since then.
+
+        Parameters are those of :meth:`first`; without ``after`` these candles are history: nobody has waited for what
+        is missing between them.
+        """
+        self._note(self.missing(times, step=step, after=after), now, since_its_end=after is None)
+
+    def _note(self, missing: tuple[tuple[int, int], ...], now: int, *, since_its_end: bool = False) -> None:
         for first, end in missing:
             if first > self._forgotten:
                 self._seen.setdefault(first, min(end, now) if since_its_end else now)
-        patience = self.patience_ms
-        held = next((hole for hole in missing if now - self._seen.get(hole[0], now - patience) < patience), None)
         if len(self._seen) > _MANY:
-            waited = {first for first, seen in list(self._seen.items()) if now - seen >= patience}
+            known = list(self._seen.items())  # the thread of a strategy may note another meanwhile
+            waited = {first for first, seen in known if now - seen >= self.patience_ms}
             self._forgotten = max({self._forgotten} | waited)
-            self._seen = {first: seen for first, seen in list(self._seen.items()) if first not in waited}
-        return held
+            self._seen = {first: seen for first, seen in known if first not in waited}
 
     def missing(self, times: NDArray[np.int64], *, step: int, after: int | None = None) -> tuple[tuple[int, int], ...]:
         """All ranges ``[first, end)`` of missing candles, in order; UTC ms."""

@@ -245,8 +245,7 @@ class Window:
         """Wait for what is missing behind ``after`` (UTC ms) from now on; what is in the past, since its end."""
         if self._patience_ms:
             awaited = self._awaited.setdefault((symbol, interval), Awaited(self._patience_ms, sessions=self.sessions))
-            times, step = candles.timestamp, interval_ms(interval)
-            awaited.first(times, step=step, now=self.horizon, after=after, since_its_end=after is None)
+            awaited.note(candles.timestamp, step=interval_ms(interval), now=self.horizon, after=after)
 
     def series(self) -> dict[tuple[str, str], Series]:
         """Everything in memory now, by symbol and interval."""
@@ -272,8 +271,8 @@ class Window:
         """The one-minute candles of a symbol that was loaded before."""
         return self._series[symbol, "1m"]
 
-    def holds(self, symbol: str, interval: str, limit: int, when: int) -> bool:
-        """Whether the ``limit`` newest candles that have closed at ``when`` (UTC ms) are here, so none is fetched."""
+    def has_newest(self, symbol: str, interval: str, limit: int, when: int) -> bool:
+        """Whether the ``limit`` newest candles that have closed at ``when`` (UTC ms) are in memory: none is fetched."""
         series = self._series.get((symbol, interval))
         if series is None or series.available(when) < limit:
             return False
