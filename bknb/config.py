@@ -119,10 +119,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         left_out = _NOT_DECISIVE if self.max_adds != _MAX_ADDS else _NOT_DECISIVE | {"max_adds"}
         return {name: value for name, value in msgspec.structs.asdict(self).items() if name not in left_out}
 
-    def watching(self) -> dict[str, Any]:
-        """The decisive settings that make a difference to what is open already, by name."""
-        return {name: value for name, value in self.decisive().items() if name not in _BEFORE_A_SIGNAL}
-
     def advice(self) -> dict[str, float | int]:
         """The levels and the lifetime a prompt asks a model to keep to: percent of the entry, and minutes."""
         strict = Settings.strict()
@@ -211,6 +207,11 @@ def tick_problems(name: str, tick: object) -> list[str]:
 
 def _yes_or_no_problems(count_tries: object) -> list[str]:
     return [] if isinstance(count_tries, bool) else [f"count_tries must be True or False, got {count_tries!r}"]
+
+
+def watching_settings(settings: Settings) -> dict[str, Any]:
+    """The decisive settings that make a difference to a signal that is open already, by name."""
+    return {name: value for name, value in settings.decisive().items() if name not in _BEFORE_A_SIGNAL}
 
 
 def problems(settings: Settings) -> list[str]:

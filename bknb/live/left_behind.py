@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..config import Settings
+from ..config import Settings, watching_settings
 from ..domain.formatting import plain_number, utc_text
 from ..domain.lifecycle import signals_of
 from ..domain.orders import Order, finished, left_open
@@ -162,7 +162,7 @@ def setup_of(strategy: Strategy, settings: Settings) -> SavedSetup:
         interval=strategy.interval,
         risk=strategy.risk,
         parameters={name: _text(value) for name, value in strategy.params.items()},
-        settings={name: repr(value) for name, value in settings.watching().items()},
+        settings={name: repr(value) for name, value in watching_settings(settings).items()},
     )
 
 
