@@ -7,7 +7,8 @@ behind it; some minutes never come; the computer sleeps; the disk is full; the b
 orders and answers; strategies and listeners raise, and listeners are slow. Every second run accepts holes at once, the
 others wait for what is missing. The figures are printed as one line of JSON; ``wrong`` holds what differs from
 backtests without the minutes that a run says it went on without, with the delays of orders it says were late, and
-without the questions it left out while it said that account and record disagree.
+without the questions it left out while it said that account and record disagree; and every such minute and delay that
+nothing that went wrong explains.
 
 Time is simulated and goes on when somebody waits. ``--step`` minutes pass at least with each wait: 1 is the clock of a
 run as it is, more makes a long soak shorter, for several minutes are then caught up at once.
@@ -28,13 +29,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from broker_journal import sent_twice
 from scenarios import MINUTE, ORIGIN
-from soak_expected import compare, orders_sent_twice
+from soak_expected import compare, milestone_line
 from soak_world import (
     ASKED,
     AT_THE_END,
     BEFORE,
     DAY,
+    EVERY,
     KILLED_WITHIN,
     LISTENER_IS_SLOW,
     LISTENER_RAISES,
@@ -45,6 +48,7 @@ from soak_world import (
     SETTINGS,
     STOPPED,
     SYMBOL,
+    Faults,
     Market,
     Soak,
     SoakClock,
@@ -59,7 +63,7 @@ from soak_world import (
 )
 
 import bknb
-from bknb.domain.signal import Cancelled, Closed
+from bknb.domain.signal import Cancelled, Closed, Milestone
 from bknb.stores.file_store import FileStore
 
 LOADED = (bknb.Live, bknb.backtest)  # once, before anybody is forked
@@ -68,25 +72,40 @@ LOADED = (bknb.Live, bknb.backtest)  # once, before anybody is forked
 def live(soak: Soak, market: Market, number: int, start: int, reached: mmap.mmap, told: int) -> None:
     """One life of the process; its figures are written to ``told``, a pipe, when it comes to its end."""
     chance = random.Random(f"{soak.seed} {number}")  # noqa: S311
-    clock = SoakClock(start, step=soak.step, chance=random.Random(chance.random()), reached=reached)  # noqa: S311
+    calm, faults = soak.calm, Faults(soak.folder)
+    clock = SoakClock(
+        start,
+        step=soak.step,
+        chance=random.Random(chance.random()),  # noqa: S311
+        reached=reached,
+        faults=faults,
+        calm=calm,
+    )
     length = round(chance.expovariate(1 / soak.life_days) * DAY)
-    last = start + length >= soak.end
+    last = calm or start + length >= soak.end
     how = "end" if last else chance.choice(["kill", "kill", "stop", "until"])
     changes = round(length / DAY * soak.pairs * chance.choice(KILLED_WITHIN))
     kill_at = chance.randrange(50, max(51, changes)) if how == "kill" else None
-    disk = TroubledDisk(
-        random.Random(chance.random()),  # noqa: S311
-        fails_from=lambda: clock.now() > start + 30 * MINUTE,
-        kill_at=kill_at,
-    )
+
+    def fails() -> bool:
+        if calm or clock.now() <= start + 30 * MINUTE:
+            return False
+        faults.note(EVERY, clock.now(), clock.now())
+        return True
+
+    disk = TroubledDisk(random.Random(chance.random()), fails=fails, kill_at=kill_at)  # noqa: S311
     troubles: dict[str, int] = {}
-    exchange = TroubledMarket(market, clock, random.Random(chance.random()), troubles)  # noqa: S311
+    exchange = TroubledMarket(market, clock, random.Random(chance.random()), troubles, faults)  # noqa: S311
     received, asked, stopped = (appending(soak.folder / name) for name in (RECEIVED, ASKED, STOPPED))
     drawn = random.Random(chance.random())  # noqa: S311
 
     def receive(event: Any) -> None:
         if isinstance(event, Closed | Cancelled):
             os.write(received, f"{event.signal.id} {event.when}\n".encode())
+        if isinstance(event, Milestone):
+            os.write(received, f"{milestone_line(event)}\n".encode())
+        if calm:
+            return
         if drawn.random() < LISTENER_IS_SLOW:
             time.sleep(0.002)
         if drawn.random() < LISTENER_RAISES:
@@ -102,9 +121,10 @@ def live(soak: Soak, market: Market, number: int, start: int, reached: mmap.mmap
     bknb.listen_error(note_stop)
     bknb.listen_signal_live(receive)
     bknb.listen_partial_profit(receive)
+    bknb.listen_partial_loss(receive)
     bknb.add_risk("picky", validations=[not_on_some_minutes])
     store = FileStore(soak.folder / "state", disk=disk)
-    broker = TroubledBroker(soak.folder / ORDERS, random.Random(chance.random()), troubles)  # noqa: S311
+    broker = TroubledBroker(soak.folder / ORDERS, random.Random(chance.random()), troubles, calm=calm)  # noqa: S311
     memory = DailyMemory(soak.folder / MEMORY, number, clock)
     clock.passes = [broker.fill_the_rest, memory.note]
     until = soak.end if how != "until" else min(soak.end, start + length)
@@ -116,7 +136,7 @@ def live(soak: Soak, market: Market, number: int, start: int, reached: mmap.mmap
         SYMBOL.set(symbol)
         tasks[symbol] = bknb.Live.background(
             symbol,
-            strategy=strategy(soak.seed, symbol, partial(note_question, symbol)),
+            strategy=strategy(soak.seed, symbol, partial(note_question, symbol), calm=calm),
             exchange=exchange,
             settings=SETTINGS,
             clock=clock,
@@ -224,7 +244,8 @@ def saved_runs(soak: Soak) -> set[str]:
 
 def soaked(soak: Soak) -> dict[str, Any]:
     """All lives of a soak; its figures."""
-    market = Market(soak.seed, pairs(soak.pairs), soak.days)
+    market = Market(soak.seed, pairs(soak.pairs), soak.days, soak.calm)
+    faults = Faults(soak.folder)
     reached = mmap.mmap(-1, 8)
     chance = random.Random(soak.seed)  # noqa: S311
     start, lives = ORIGIN, []
@@ -234,7 +255,9 @@ def soaked(soak: Soak) -> dict[str, Any]:
         reached[:8] = start.to_bytes(8, "big")
         lives.append(in_a_process(soak, market, len(lives), start, reached))
         begun |= dict.fromkeys(saved_runs(soak) - set(begun), start)
-        start = int.from_bytes(reached[:8], "big") + chance.randrange(120) * MINUTE
+        ended = int.from_bytes(reached[:8], "big")
+        start = ended + chance.randrange(120) * MINUTE
+        faults.note(EVERY, ended, start)
         print(json.dumps(lives[-1]), file=sys.stderr, flush=True)  # noqa: T201
     seconds = time.perf_counter() - began
     compared = compare(soak, market, begun)
@@ -254,6 +277,8 @@ def soaked(soak: Soak) -> dict[str, Any]:
         "files": len(files),
         "bytes": sum(path.stat().st_size for path in files),
         "carried out late": compared.late,
+        "milestones": compared.milestones,
+        "minutes in holes": compared.gone,
         "cancelled at disagreements": compared.halted,
         "questions left out": compared.left_out,
         "begun by a later life": sum(begin > ORIGIN for begin in begun.values()),
@@ -265,7 +290,7 @@ def soaked(soak: Soak) -> dict[str, Any]:
         "errors": errors,
         "trouble": trouble,
         "never came": sum(BEFORE + soak.days * 1440 + 120 - len(each) for each in market.candles.values()),
-        "wrong": [*compared.wrong, *orders_sent_twice(soak)],
+        "wrong": [*compared.wrong, *sent_twice(soak.folder / ORDERS)],
     }
 
 
@@ -277,6 +302,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--step", type=int, default=5, help="minutes that pass at least with each wait")
     parser.add_argument("--life-days", type=float, default=2.0, help="how long a process lives on average")
+    parser.add_argument("--calm", action="store_true", help="nothing goes wrong")
     given = parser.parse_args()
     os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test
     print(json.dumps(soaked(Soak(**vars(given)))))  # noqa: T201

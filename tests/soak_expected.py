@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from bisect import bisect_left, bisect_right
 from copy import copy
 from dataclasses import dataclass, field
@@ -16,6 +15,10 @@ from scenarios import MINUTE
 from soak_world import (
     ASKED,
     AT_THE_END,
+    ENDS_EARLY,
+    EVERY,
+    FAULTS,
+    LONGEST_DELAY,
     ORDERS,
     QUANTITY,
     RECEIVED,
@@ -27,6 +30,7 @@ from soak_world import (
     model_of,
     not_on_some_minutes,
     strategy,
+    waits_for_holes,
 )
 
 import bknb
@@ -34,7 +38,7 @@ from bknb.brokers.paper_broker import PaperBroker
 from bknb.domain.lateness import Decision
 from bknb.domain.lifecycle import State, signals_of
 from bknb.domain.recovery import Owner
-from bknb.domain.signal import Cancelled, Closed
+from bknb.domain.signal import Cancelled, Closed, Milestone
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.minute_walk import Questions
 from bknb.engine.plan import Plan, plan_backtest
@@ -48,6 +52,10 @@ from bknb.stores.file_store import FileStore
 def plain(end: Any) -> dict[str, Any]:
     """An end without what must differ between live and backtest."""
     return msgspec.to_builtins(msgspec.structs.replace(end, mode="live", frame=None))  # type: ignore[no-any-return]
+
+
+def milestone_line(event: Milestone) -> str:
+    return f"{event.signal.id} {event.when} {event.side} {event.level}"
 
 
 class LeftOut:
@@ -152,7 +160,7 @@ def undisturbed(
     market.candles = {symbol: known.take(there)}
     plan = plan_backtest(
         symbol,
-        strategy=strategy(soak.seed, symbol),
+        strategy=strategy(soak.seed, symbol, calm=soak.calm),
         exchange=market,
         frame=(begun, soak.end),
         settings=SETTINGS,
@@ -169,6 +177,8 @@ class Compared:
 
     trades: int = 0
     late: int = 0
+    milestones: int = 0
+    gone: int = 0  # minutes
     halted: int = 0
     left_out: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -209,14 +219,15 @@ def compare_one(
     decided = {signal.scheduled_at for signal in (*(end.signal for end in ends), *signals_of(state))}
     left_out = LeftOut(soak, symbol, ends, decided)
     run = undisturbed(soak, market, symbol, begun=begun, late=late, holes=holes, left_out=left_out)
-    last = soak.end - AT_THE_END
+    reached = 0 if saved.last_minute is None else saved.last_minute + MINUTE
+    last = min(soak.end - AT_THE_END, reached)
     expected = [plain(end) for end in run.records.ends if end.when < last]
     found = [plain(end) for end in ends if end.when < last and not is_halted(end)]
     compared.trades += len(run.records.closed)
     compared.late += len(late)
     compared.halted += sum(map(is_halted, ends))
     compared.left_out += run.asked.left_out
-    wrong: list[str] = []
+    wrong = [f"{symbol}: it ended at {reached}"] * (reached < soak.end - ENDS_EARLY)
     if found != expected:
         others = [end for end in found if end not in expected]
         missing = [end for end in expected if end not in found]
@@ -224,7 +235,63 @@ def compare_one(
     undelivered = [end for end in ends if end.when < last and f"{end.signal.id} {end.when}" not in received]
     wrong += [f"{symbol}: nobody heard of {len(undelivered)}: {undelivered[:1]}"] * bool(undelivered)
     wrong += not_watched(paper, symbol, state)
+    told = {milestone_line(event) for event in run.records.milestones if event.when < last}
+    names = {end.signal.id for end in ends} | {signal.id for signal in signals_of(state)}
+    heard = {line for line in received if is_milestone(line, names) and int(line.split()[1]) < last}
+    wrong += [f"{symbol}: milestones {sorted(told ^ heard)[:3]} of {len(told)}, heard {len(heard)}"] * (told != heard)
+    compared.milestones += len(told)
+    compared.gone += sum(end - first for first, end in holes) // MINUTE
+    minutes = range(begun, last, MINUTE)
+    wrong += [f"{symbol}: {text}" for text in unexplained(soak, market, symbol, minutes, holes=holes, late=late)]
     compared.wrong += wrong
+
+
+def is_milestone(line: str, names: set[str]) -> bool:
+    name, _, *more = line.split()
+    return bool(more) and name in names
+
+
+def unexplained(
+    soak: Soak,
+    market: Market,
+    symbol: str,
+    minutes: range,
+    *,
+    holes: list[tuple[int, int]],
+    late: dict[Decision, int],
+) -> list[str]:
+    """The minutes a run went on without and the orders it decided late for no reason, and the minutes it left out.
+
+    A run that waits goes on without the minutes that never come; another one also without those that come later than
+    the ones behind them. An order is late because something went wrong between its moment and its decision.
+    """
+    number = market.symbols.index(symbol)
+    gone = {minute for first, end in holes for minute in range(first, end, MINUTE)}.intersection(minutes)
+    never = market.never_came(symbol).intersection(minutes)
+    may_be = never if waits_for_holes(symbol) else never | market.late_alone(number)
+    wrong = [f"it went on without {len(gone - may_be)} minutes that came: {sorted(gone - may_be)[:3]}"]
+    wrong *= bool(gone - may_be)
+    wrong += [f"{len(never - gone)} minutes never came: {sorted(never - gone)[:3]}"] * bool(never - gone)
+    reasons = reasons_of(soak, market, symbol)
+    slack = 3 * soak.step * MINUTE
+    wrong += [
+        f"the {order} of {when} was decided at {at}, for no reason"
+        for (when, order), at in late.items()
+        if not any(first <= at and when <= end + slack for first, end in reasons)
+    ]
+    return wrong
+
+
+def reasons_of(soak: Soak, market: Market, symbol: str) -> list[tuple[int, int]]:
+    """When something went wrong that can make orders of a symbol late: first and last moments (UTC ms)."""
+    lines = (line.split() for line in (soak.folder / FAULTS).read_text().splitlines())
+    noted = [(int(first), int(end)) for name, first, end in lines if name in (symbol, EVERY)]
+    patience = (SETTINGS.get("patience_minutes", 10) + LONGEST_DELAY) * MINUTE
+    never = [(minute, minute + patience) for minute in market.never_came(symbol)]
+    times = market.candles[symbol].timestamp
+    arrivals = market.arrivals(market.symbols.index(symbol))
+    behind = arrivals > times + MINUTE
+    return [*noted, *never, *zip(times[behind].tolist(), arrivals[behind].tolist(), strict=True)]
 
 
 def not_watched(paper: PaperBroker, symbol: str, state: State) -> list[str]:
@@ -240,11 +307,3 @@ def not_watched(paper: PaperBroker, symbol: str, state: State) -> list[str]:
     position = paper.position(symbol)
     watched = least - 1e-9 <= position <= most + 1e-9
     return [] if watched else [f"{symbol}: {position} are open at the broker, and the record is {state}"]
-
-
-def orders_sent_twice(soak: Soak) -> list[str]:
-    received: dict[str, int] = {}
-    for line in (soak.folder / ORDERS).read_text().splitlines():
-        order = json.loads(line)
-        received[order["client_id"]] = max(received.get(order["client_id"], 0), order["received"])
-    return [f"{name} was sent {times} times" for name, times in received.items() if times != 1]

@@ -42,6 +42,7 @@ DISK_TROUBLE = 1 / 200  # of all changes
 KILLED_WITHIN = 60, 5_000  # changes of the disk for a pair and a day: soon after the start, or at any time
 STRATEGY_RAISES, LISTENER_RAISES, LISTENER_IS_SLOW = 1 / 50, 1 / 20, 1 / 50
 QUANTITY = 2.0
+ENDS_EARLY = 300 * MINUTE  # the longest sleep, over the end, and then its last candles do not come at once
 AT_THE_END = 60 * MINUTE  # a run waits a minute for its last candles, and they may be late
 
 
@@ -56,6 +57,7 @@ class Market:
     seed: int
     symbols: list[str]
     days: int
+    calm: bool = False  # nothing goes wrong
     name: str = "soak"
     intervals: tuple[str, ...] = ("1m",)
     page_limit: int = 1_000
@@ -74,11 +76,34 @@ class Market:
         volume = chance.integers(0, 8, size) * 25.0
         there = np.ones(size, dtype=bool)
         for first in np.flatnonzero(chance.random(size) < NEVER_COMES):
-            if first > BEFORE:
+            if first > BEFORE and not self.calm:
                 there[first : first + chance.integers(1, LONGEST_HOLE)] = False
         times = ORIGIN + (np.arange(size) - BEFORE) * MINUTE
         columns = {"timestamp": times, "open": open_, "high": high, "low": low, "close": close, "volume": volume}
         return Candles.from_columns(**columns).take(there)
+
+    def arrivals(self, number: int) -> Any:
+        """When each candle of a symbol can be had (UTC ms): in turn, or later than those behind it."""
+        in_turn, alone = self._arrivals(number)
+        return in_turn + alone
+
+    def late_alone(self, number: int) -> set[int]:
+        """The minutes (UTC ms) of a symbol whose candles come later than those behind them."""
+        _, alone = self._arrivals(number)
+        return set(self.candles[self.symbols[number]].timestamp[alone > 0].tolist())
+
+    def _arrivals(self, number: int) -> tuple[Any, Any]:
+        drawn = np.random.default_rng([self.seed, 1, number])
+        times = self.candles[self.symbols[number]].timestamp
+        late = (drawn.random(len(times)) < LATE) & (not self.calm)
+        delays = drawn.integers(1, LONGEST_DELAY + 1, len(times))
+        alone = (drawn.random(len(times)) < LATE_ALONE) & (not self.calm)
+        return np.maximum.accumulate(times + (1 + late * delays) * MINUTE), alone * delays * MINUTE
+
+    def never_came(self, symbol: str) -> set[int]:
+        """The minutes (UTC ms) of a symbol that are missing."""
+        times = self.candles[symbol].timestamp
+        return set(range(int(times[0]), int(times[-1]) + 1, MINUTE)) - set(times.tolist())
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         assert interval == "1m"
@@ -97,24 +122,22 @@ class TroubledMarket:
 
     name, intervals, page_limit = "soak", ("1m",), 1_000
 
-    def __init__(self, market: Market, clock: SoakClock, chance: random.Random, told: dict[str, int]) -> None:
+    def __init__(
+        self, market: Market, clock: SoakClock, chance: random.Random, told: dict[str, int], faults: Faults
+    ) -> None:
         self._market, self._clock, self._chance, self._told = market, clock, chance, told
+        self._faults = faults
         self._delays: dict[str, Any] = {}
         for number, symbol in enumerate(market.symbols):
-            drawn = np.random.default_rng([market.seed, 1, number])
-            times = market.candles[symbol].timestamp
-            late = drawn.random(len(times)) < LATE
-            delays = drawn.integers(1, LONGEST_DELAY + 1, len(times))
-            in_turn = np.maximum.accumulate(times + (1 + late * delays) * MINUTE)
-            alone = drawn.random(len(times)) < LATE_ALONE
-            self._delays[symbol] = in_turn + alone * delays * MINUTE  # those behind it do not wait for it
+            self._delays[symbol] = market.arrivals(number)
 
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         drawn = self._chance.random()
         for trouble, rate in MARKET_TROUBLE.items():
             drawn -= rate
-            if drawn < 0:
+            if drawn < 0 and not self._market.calm:
                 self._told[trouble] = self._told.get(trouble, 0) + 1
+                self._faults.note(symbol, self._clock.now(), self._clock.now())
                 if trouble == "raises":
                     raise ConnectionError("the line is dead")
                 if trouble == "never answers":
@@ -136,9 +159,9 @@ class TroubledMarket:
 class TroubledBroker:
     """The trouble of a broker on paper by chance; the rest of what it fills in part is filled some time later."""
 
-    def __init__(self, journal: Path, chance: random.Random, told: dict[str, int]) -> None:
+    def __init__(self, journal: Path, chance: random.Random, told: dict[str, int], *, calm: bool) -> None:
         self._chance, self._told = chance, told
-        self.paper = PaperBroker(journal=journal, script=self._trouble)
+        self.paper = PaperBroker(journal=journal, script=None if calm else self._trouble)
         self._in_part = {name for name, order in self.paper.orders.items() if order.working}
 
     def _trouble(self, call: str, about: str, number: int) -> Trouble | None:
@@ -164,6 +187,22 @@ class TroubledBroker:
                 self._in_part.discard(name)
 
 
+EVERY = "*"
+
+
+class Faults:
+    """When something went wrong that can make a run late, in a file that survives the process.
+
+    A line has a symbol, or a star for all of them, and the first and the last moment (UTC ms).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._log = appending(folder / FAULTS)
+
+    def note(self, symbol: str, first: int, last: int) -> None:
+        os.write(self._log, f"{symbol} {first} {last}\n".encode())
+
+
 SYMBOL: ContextVar[str] = ContextVar("SYMBOL")
 
 
@@ -174,8 +213,11 @@ class SoakClock(SimulatedClock):
     it allows for its steps: what is decided within three of them is in time.
     """
 
-    def __init__(self, start: int, *, step: int, chance: random.Random, reached: mmap.mmap) -> None:
+    def __init__(
+        self, start: int, *, step: int, chance: random.Random, reached: mmap.mmap, faults: Faults, calm: bool
+    ) -> None:
         super().__init__(start)
+        self._faults, self._asleep = faults, 0.0 if calm else ASLEEP
         self.speed = 3.0 * step
         self._step, self._chance, self._reached = step, chance, reached
         self._waits: dict[object, tuple[str, bool, int]] = {}
@@ -207,9 +249,10 @@ class SoakClock(SimulatedClock):
         return when == min(other for _, _, other in self._waits.values()) and self.running() <= idle
 
     def _go_to(self, when: int) -> None:
-        if self._chance.random() < ASLEEP:
+        if self._chance.random() < self._asleep:
             self.sleeps += 1
             when += self._chance.randrange(60, 180) * MINUTE
+            self._faults.note(EVERY, self.now(), when)
         self.advance(when)
         for function in self.passes:
             function()
@@ -219,17 +262,17 @@ class SoakClock(SimulatedClock):
 
 
 class TroubledDisk(Disk):
-    """A disk whose changes fail now and then, and of which one ends the process."""
+    """A disk whose changes fail now and then, when they may, and of which one ends the process."""
 
-    def __init__(self, chance: random.Random, *, fails_from: Callable[[], bool], kill_at: int | None) -> None:
+    def __init__(self, chance: random.Random, *, fails: Callable[[], bool], kill_at: int | None) -> None:
         self.changes, self.failed = 0, 0
-        self._chance, self._fails_from, self._kill_at = chance, fails_from, kill_at
+        self._chance, self._fails, self._kill_at = chance, fails, kill_at
 
     def _change(self) -> None:
         self.changes += 1
         if self.changes == self._kill_at:
             end_process()
-        if self._chance.random() < DISK_TROUBLE and self._fails_from():
+        if self._chance.random() < DISK_TROUBLE and self._fails():
             self.failed += 1
             number = self._chance.choice([errno.ENOSPC, errno.EIO])
             raise OSError(number, os.strerror(number))
@@ -266,8 +309,8 @@ def not_on_some_minutes(request: bknb.RiskRequest) -> bool:
     return (request.when // (15 * MINUTE)) % 5 != 0
 
 
-def strategy(seed: int, symbol: str, note: Callable[[int], object] = str) -> str:
-    """A strategy of random signals, and of errors; both depend on its moment and price alone.
+def strategy(seed: int, symbol: str, note: Callable[[int], object] = str, *, calm: bool = False) -> str:
+    """A strategy of random signals, and of errors unless it is ``calm``; both depend on its moment and price alone.
 
     ``note`` is called with every moment (UTC ms) at which it is asked.
     """
@@ -275,7 +318,7 @@ def strategy(seed: int, symbol: str, note: Callable[[int], object] = str) -> str
     def get_signal(ctx: Any) -> dict[str, Any] | None:
         note(ctx.when_ms)
         chance = random.Random(f"{seed} {symbol} {ctx.when_ms}")  # noqa: S311
-        if chance.random() < STRATEGY_RAISES:
+        if chance.random() < STRATEGY_RAISES and not calm:
             raise ValueError("this strategy has bad moments")
         if chance.random() < 0.6:
             return None
@@ -311,13 +354,14 @@ class Soak:
     seed: int
     step: int
     life_days: float
+    calm: bool = False
 
     @property
     def end(self) -> int:
         return ORIGIN + self.days * DAY
 
 
-RECEIVED, ASKED, STOPPED, MEMORY = "received.log", "asked.log", "stopped.log", "memory.log"
+RECEIVED, ASKED, STOPPED, MEMORY, FAULTS = "received.log", "asked.log", "stopped.log", "memory.log", "faults.log"
 ORDERS = "exchange.jsonl"
 
 
