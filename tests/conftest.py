@@ -33,6 +33,7 @@ for name, examples in (("bknb", 60), (QUICK, 15)):
     )
 settings.load_profile("bknb")
 
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # jsonschema would have it compile forty grammars
 os.environ.pop("PYTEST_ADDOPTS", None)  # read by now, and not meant for every pytest that a test starts
 
 
@@ -50,10 +51,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if not item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
+    if hasattr(config, "workerinput"):  # several workers take whole modules: the longest first, so that all end at once
+        items.sort(key=lambda item: LONGEST.index(name) if (name := item.path.stem) in LONGEST else len(LONGEST))
     for item in items:
         if item.get_closest_marker("kernel") or item.get_closest_marker("browser"):
             item.add_marker("slow")
 
+
+LONGEST = (
+    *("test_live_faults", "test_soak", "test_sharing", "test_page_simulator", "test_holes"),
+    *("test_misbehaving_exchange", "test_notebooks", "test_martingale_law", "test_recorded_digests"),
+    *("test_managed_simulator", "test_live_parity", "test_check_lookahead", "test_lab_controls", "test_managed_law"),
+    *("test_managed_properties", "test_managed_live", "test_dashboard_lab", "test_by_hand", "test_sweep_parity"),
+    *("test_download", "test_vectorised", "test_quantities", "test_order_faults", "test_optimizer"),
+    *("test_walk_forward", "test_sweep", "test_live_bad_days"),
+)
 
 _tests = 0
 _started_processes = 0

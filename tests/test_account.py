@@ -10,7 +10,6 @@ import threading
 from datetime import timedelta
 from typing import Any
 
-import empyrical
 import numpy as np
 import pandas as pd
 import pytest
@@ -227,6 +226,8 @@ def quarter() -> bknb.Result:
 
 
 def test_ratios_are_those_of_empyrical(quarter: bknb.Result) -> None:
+    import empyrical  # takes a second
+
     account, daily = quarter.account, quarter.returns("1D")
     assert len(daily) == 91
     assert account["sharpe"] == pytest.approx(empyrical.sharpe_ratio(daily, annualization=365), rel=1e-9)

@@ -49,13 +49,13 @@ WAYS_OUT = {
     *(kernel.TAKE_PROFIT, kernel.STOP_LOSS, kernel.TIME_EXPIRED, kernel.FRAME_END, kernel.DATA_END),
     *(kernel.TIMEOUT, kernel.PRICE_REJECT, kernel.FRAME_END_CANCEL, kernel.DATA_END_CANCEL),
 }
-LIVE = (
-    ("far_above_avg", "market, deadline 1"),
-    ("with_leader", "market, deadline 1"),
-    ("at_once_again", "market, stop and target near"),
-    ("below_avg", "limit near, stop and target near"),
-    ("far_above_avg", "limit passed, deadline 3"),
-    ("at_once_again", "stop entry near, stop"),
+LIVE = (  # and the kind of market that is watched by every run of the tests
+    ("far_above_avg", "market, deadline 1", "gaps"),
+    ("with_leader", "market, deadline 1", "silent"),  # the leader knows no more where a market trades every minute
+    ("at_once_again", "market, stop and target near", "gaps"),
+    ("below_avg", "limit near, stop and target near", "silent"),
+    ("far_above_avg", "limit passed, deadline 3", "gaps"),
+    ("at_once_again", "stop entry near, stop", "silent"),
 )
 
 
@@ -120,10 +120,11 @@ def test_no_rule_earns_in_the_compiled_loop(kind: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("count", [8, pytest.param(24, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_rule_of_all_earns_in_the_compiled_loop(kind: str) -> None:
-    runs = list(compiled(paths(kind, 16, MINUTES)))
-    check(runs, least=90_000)
+def test_no_rule_of_all_earns_in_the_compiled_loop(kind: str, count: int) -> None:
+    runs = list(compiled(paths(kind, count, MINUTES)))
+    check(runs, least=count * 5_500)
     assert {int(reason) for run in runs for reason in run.ends[:, kernel.REASON]} >= WAYS_OUT
     most = {orders: max(len(s) for (name, _, _), s in money(runs).items() if name == orders) for orders in ORDERS}
     assert min(most.values()) > 12, most
@@ -135,11 +136,18 @@ def test_no_rule_of_all_earns() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gaps", "silent"])
-@pytest.mark.parametrize(("rule", "orders"), LIVE)
-def test_no_rule_earns_live_nor_at_a_paper_broker(kind: str, rule: str, orders: str) -> None:
-    if rule == "with_leader" and kind != "silent":
-        pytest.skip("the leader knows no more where this market trades every minute")
+@pytest.mark.parametrize(
+    ("rule", "orders", "kind"),
+    [
+        *LIVE,
+        *(
+            pytest.param(rule, orders, "silent" if kind == "gaps" else "gaps", marks=pytest.mark.long)
+            for rule, orders, kind in LIVE
+            if rule != "with_leader"
+        ),
+    ],
+)
+def test_no_rule_earns_live_nor_at_a_paper_broker(rule: str, orders: str, kind: str) -> None:
     markets = [path(kind, seed, MINUTES) for seed in range(6 if kind == "silent" else 4)]
     runs, fills = zip(*(live(market, rule, orders) for market in markets), strict=True)
     check(runs, least=40)
