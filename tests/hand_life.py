@@ -1,9 +1,9 @@
-"""Live runs in which something is decided by hand, killed wherever their disk changes: ``hand_life.py FOLDER STORE``.
+"""Live runs in which something is decided by hand, killed wherever their disk changes.
 
-For each decision it plays the run twice undisturbed, with the decision and without. Then, for the changes of the disk
-from the decision on: a process is killed there, and another goes on to the end without deciding anything again. What
-ended must be as in one of the two; as with the decision, where the killed process had got its answer. It prints one
-JSON line. In SQLite every statement is a change.
+``hand_life.py FOLDER STORE STEP``: for each decision it plays the run twice undisturbed, with the decision and without.
+Then, for every ``STEP``-th change of the disk from the decision on: a process is killed there, and another goes on to
+the end without deciding anything again. What ended must be as in one of the two; as with the decision, where the killed
+process had got its answer. It prints one JSON line. In SQLite every statement is a change.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def play(folder: Path, store: str, signal: dict[str, Any], decide: Any, *, at: i
     (folder / "ended.json").write_bytes(msgspec.json.encode([ended, kept]))
 
 
-def main(root: Path, store: str) -> None:
+def main(root: Path, store: str, step: int) -> None:
     wrong: list[str] = []
     counts = {"killed": 0, "as with": 0, "as without": 0}
     for name, (signal, decide) in DECISIONS.items():
@@ -84,7 +84,7 @@ def main(root: Path, store: str) -> None:
             wrong.append(f"{name}: the decision changes nothing")
         at = int((root / f"{name} with" / "first").read_text())  # changes before the decision are for other tests
         while True:
-            at += 1
+            at += step
             folder = root / f"{name} killed at {at}"
             folder.mkdir()
             if not killed_in_a_child(lambda: play(folder, store, signal, decide, at=at)):  # noqa: B023
@@ -102,4 +102,4 @@ def main(root: Path, store: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

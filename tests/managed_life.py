@@ -1,8 +1,7 @@
-"""A live run whose positions are managed, killed wherever its disk changes: ``managed_life.py FOLDER``.
+"""A live run whose positions are managed, killed wherever its disk changes: ``managed_life.py FOLDER STEP``.
 
-It plays the run once undisturbed. Then, for the changes of the disk one after the other: a process is killed there,
-another goes on to the end, and its positions and fills, and what its listener received, are compared. It prints one
-JSON line.
+It plays the run once undisturbed. Then, for every ``STEP``-th change of the disk: a process is killed there, another
+goes on to the end, and its positions and fills, and what its listener received, are compared. It prints one JSON line.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ LOADED = (bknb.Live, bknb.add_risk)  # once, before anybody is forked
 SEED, UNTIL = 3, ORIGIN + 60 * MINUTE
 MARKET = source(walk(SEED))
 CHANGES = ("replace", "unlink", "sync_folder")
-STEP = 3
 
 
 def play(folder: Path, *, at: int | None = None) -> None:
@@ -66,7 +64,7 @@ def left(folder: Path) -> tuple[bytes, list[str]]:
     return (folder / "ended.json").read_bytes(), sorted(set(lines))
 
 
-def main(root: Path) -> None:
+def main(root: Path, step: int) -> None:
     whole = root / "whole"
     whole.mkdir()
     assert not killed_in_a_child(lambda: play(whole))
@@ -74,7 +72,7 @@ def main(root: Path) -> None:
     wrong: list[str] = []
     at = killed = 0
     while True:
-        at += 1 if at < 20 else STEP
+        at += step
         folder = root / f"killed at {at}"
         folder.mkdir()
         if not killed_in_a_child(lambda: play(folder, at=at)):  # noqa: B023 -- called at once
@@ -89,4 +87,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

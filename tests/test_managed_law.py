@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from law_rules import RULES
 from law_runs import Sample, paths, total
 from managed_simulator import Held, ManagedByBars, ManagedWorld
 from page_simulator import MINUTE
+from quick import first_quick
 from test_managed_simulator import Run, first_difference, results_of
 from tick_paths import Path
 
 import bknb
 
-LIMIT, MINUTES = 3.5, 150
+LIMIT, MINUTES = 4.0, 150  # of t, for each rule with each plan and side: a few hundred samples
+KINDS = ("gaps", "silent", "plain", "clusters", "holes")
 FEW_RULES = ("with_last", "near_low", "far_above_avg", "at_once_again")
 MORE_RULES = (*FEW_RULES, "against_last", "below_avg", "with_gap", "with_big", "reversion_5", "outbreak")
 Answer = Callable[[int, int, float], Any]
@@ -198,32 +201,46 @@ def earns(by: dict[tuple[str, str, int], Sample]) -> float:
 # --- the law ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["gaps", "silent"])
+@pytest.mark.parametrize("kind", first_quick(KINDS))
 def test_no_managed_rule_earns(kind: str) -> None:
-    by = money(played(paths(kind, 6, MINUTES), FEW_RULES, PLANS))
-    assert sum(map(len, by.values())) > 3000
-    assert winners(by) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["plain", "clusters", "holes"])
-def test_no_managed_rule_of_many_earns(kind: str) -> None:
-    by = money(played(paths(kind, 3, MINUTES), MORE_RULES, PLANS))
+    by = money(played(paths(kind, 3, MINUTES), FEW_RULES, PLANS))
     assert {name for name, _, _ in by} == set(PLANS)
+    assert sum(map(len, by.values())) > 4000
     assert winners(by) == []
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_managed_rule_of_many_earns(kind: str) -> None:
+    by = money(played(paths(kind, 16, MINUTES), MORE_RULES, PLANS))
+    assert winners(by) == []
+
+
+NAMES = [name for name in PLANS if name != "everything"]
+MARKETS = (("plain", "with_last"), ("gaps", "near_low"), ("silent", "at_once_again"))
+
+
+def the_engine_earns_it(kind: str, rule: str, name: str) -> None:
+    market = paths(kind, 1, MINUTES)[0]
+    where = world(market, rule, PLANS[name])
+    page = ManagedByBars(where)
+    page.run()
+    came = results_of(Run(where, gaps=False).result)
+    assert page.results
+    assert first_difference(page.results, came) is None
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in PLANS if name != "everything"])
-def test_the_engine_earns_what_the_simulator_does(name: str) -> None:
-    for kind, rule in (("plain", "with_last"), ("gaps", "near_low"), ("silent", "at_once_again")):
-        market = paths(kind, 1, MINUTES)[0]
-        where = world(market, rule, PLANS[name])
-        page = ManagedByBars(where)
-        page.run()
-        came = results_of(Run(where, gaps=False).result)
-        assert page.results
-        assert first_difference(page.results, came) is None
+def test_the_engine_earns_what_the_simulator_does() -> None:
+    for name, (kind, rule) in zip(NAMES, cycle(MARKETS), strict=False):
+        the_engine_earns_it(kind, rule, name)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NAMES)
+def test_the_engine_earns_what_the_simulator_does_on_every_market(name: str) -> None:
+    for kind, rule in MARKETS:
+        the_engine_earns_it(kind, rule, name)
 
 
 # --- power: what would break the law is seen ------------------------------------------------------------------------
