@@ -208,6 +208,8 @@ def test_a_missing_column_says_what_stands_for_nothing() -> None:
         UsageError, match="with NaN where there is no target, no stop or no deadline\nmissing: price_ta"
     ):
         read_rows({"position": [0], "price_stop_loss": 1.0, "minute_estimated_time": 1}, 1, "demo")
+    with pytest.raises(UsageError, match="\nside is called position here"):
+        read_rows({"side": [0], **PLAIN}, 1, "demo")
 
 
 def test_indicators_are_left_alone() -> None:
