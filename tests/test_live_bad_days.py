@@ -412,6 +412,25 @@ def test_a_callback_that_never_returns_holds_up_the_watch_once() -> None:
     assert len(calls) >= 9
 
 
+@pytest.mark.slow
+def test_a_manage_that_never_answers_is_abandoned_for_its_slot_and_the_position_is_watched_on() -> None:
+    clock, calls = SimulatedClock(at(10)), []
+
+    async def hangs(when: Any) -> None:
+        calls.append(when)
+        await asyncio.Event().wait()
+
+    exchange = bknb.add_exchange("holed", get_candles=closed_by(clock, flat((-10, 200))), intervals=["1m"])
+    strategy = bknb.add_strategy("once", interval="1m", get_signal=asked_once(20, minute_estimated_time=60),
+                                 manage=hangs, manage_interval="1h")  # fmt: skip
+    task = bknb.Live.background("X", strategy=strategy, exchange=exchange, clock=clock, until=at(100),
+                                store=bknb.stores.memory(), settings={"max_signal_generation_seconds": 1})  # fmt: skip
+    result = task.result(timeout=20)
+    assert ends(result) == ["time_expired 100 100 @80"]
+    assert kinds(result) == {"timeout"}
+    assert len(calls) == 1
+
+
 def test_a_watch_that_is_behind_its_candles_is_told_once() -> None:
     clock = SimulatedClock(at(10))
 

@@ -17,6 +17,7 @@ from waiting import until
 import bknb
 from bknb.domain.signal import Added, Closed, Opened
 from bknb.jupyter.dashboard.dashboard import Dashboard, _view_of_result
+from bknb.jupyter.dashboard.live_stops import LiveStops
 from bknb.jupyter.dashboard.static_html import static_html
 from bknb.jupyter.dashboard.updates import Updates
 from bknb.market.series import Series
@@ -181,6 +182,24 @@ def test_a_live_trailing_stop_is_drawn_where_it_lies() -> None:
     assert row["targets"] == ["150.00 x 0.5"]
     last = managed["stop_price"][~np.isnan(managed["stop_price"])]
     assert last.tolist() == [96.0, 96.5, 97.5, 98.5, 99.5, 99.5]
+
+
+def test_a_trailing_stop_whose_candles_are_gone_goes_on_where_it_is_seen() -> None:
+    """A live run holds the candles of a day or two; a position may be older."""
+    view = RunView("X", "hand", mode="live")
+    stops = LiveStops(seconds=lambda: 0.0)
+
+    def look(task: Any) -> str:
+        if not view.levels:
+            view.take_all(task.events_so_far)
+        view.last_ms = task.now
+        stops.follow(view, task)
+        return ""
+
+    play({6.5: look, 7.5: look, 9.5: look}, candles=rows(101, 102, 103, 104), signal=TRAILING)
+    (stairs,) = view.stairs  # candles were never set: nothing can be worked out from them
+    assert minutes([when for when, _ in stairs]) == [1, 6, 7, 9]
+    assert [price for _, price in stairs][1:] == [97.5, 98.5, 100.5]
 
 
 def test_a_dashboard_of_a_run_that_was_started_again_has_the_levels_of_now() -> None:

@@ -242,7 +242,7 @@ def signals_panel(view: RunView) -> dict[str, Any]:
                 "id": row.id,
                 "open": level.is_open,
                 "side": row.position,
-                "since": getattr(row, "pending_at", row.scheduled_at),
+                "since": level.since,
                 "price_open": row.price_open,
                 "target": target,
                 "stop": stop,

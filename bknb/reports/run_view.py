@@ -111,6 +111,11 @@ class Level:
         """Whether it is an open position, not a scheduled entry."""
         return isinstance(self.row, OpenSignal)
 
+    @property
+    def since(self) -> int:
+        """When it was opened, or scheduled while it waits, UTC milliseconds."""
+        return self.row.pending_at if isinstance(self.row, OpenSignal) else self.row.scheduled_at
+
     def managed(self, event: PositionEvent) -> None:
         """Apply what happened to an open position."""
         match event:
@@ -582,6 +587,15 @@ class RunView:
         known = {one[0][0]: one for one in (*(self._stairs or ()), *stairs)}
         self._stairs = [known[begin] for begin in sorted(known)]
         self._changed("signals", MANAGED)
+
+    def extend_stop(self, level: Level, when: int) -> None:
+        """Add the stop of an open position to its stairs, from ``when`` (UTC ms) on, unless they end there already."""
+        if level.stop is None:
+            return
+        begin = level.since
+        (known,) = [one for one in self.stairs if one[0][0] == begin] or [()]
+        if not known or (known[-1][1] != level.stop and known[-1][0] <= when):
+            self.set_stairs([[*(known or [(begin, math.nan)]), (when, level.stop)]])
 
     @property
     def stairs(self) -> Sequence[Stairs]:

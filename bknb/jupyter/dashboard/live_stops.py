@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LiveStops:
-    """Sets the stops over time of live views, after each minute in which one can have moved.
+    """Sets the levels of what is open in live views, and the stops over time where a trailing one can have moved.
 
     Parameters
     ----------
@@ -29,16 +29,23 @@ class LiveStops:
         self._rests_until: dict[int, float] = {}
 
     def follow(self, view: RunView, task: Any) -> None:
-        """Set the levels of what is open, and the stops over time where a trailing one may have moved."""
+        """Bring a view up to date with its task."""
         if view.holds_position and (held := task.position) is not None:
             view.set_held(held)
+        trailing = [level for level in view.levels.values() if level.trails]
+        if (trailing or id(view) in self._known) and view.candles is not None:
+            times = view.candles.timestamp
+            can_tell = any(level.since >= int(times[0]) for level in trailing)  # else its first candles are gone
+            self._set_stairs(view, task, int(times[-1]) if can_tell else 0)
+        for level in trailing:
+            if view.last_ms is not None and level.row.id in view.positions_managed:
+                view.extend_stop(level, view.last_ms)
+
+    def _set_stairs(self, view: RunView, task: Any, moment: int) -> None:
+        """Work out the stops over time, where something has changed since; ``moment`` (UTC ms) is the last candle."""
         key, now = id(view), self._seconds()
-        trails = any(level.trails for level in view.levels.values())
-        if not (trails or key in self._known) or now < self._rests_until.get(key, now):
-            return
-        moment = int(view.candles.timestamp[-1]) if trails and view.candles is not None else 0
         seen = (len(view.managed), len(view.trades), moment)
-        if seen == self._known.get(key):
+        if now < self._rests_until.get(key, now) or seen == self._known.get(key):
             return
         self._known[key] = seen
         try:
