@@ -16,7 +16,7 @@ INVALID: Final = 2
 """The code of a position that is none of 1, 0, -1 and NaN."""
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def constant(value: float, count: int) -> NDArray[np.float64]:
     """One value for all rows, read-only; made once, since the combinations of a sweep ask for the same.
 

@@ -167,11 +167,11 @@ def read_exits(table: Any, present: Sequence[str], count: int, name: str) -> Row
 
 def sorted_ladders(exits: RowExits, position: NDArray[np.int8], rows: NDArray[np.int64]) -> RowExits:
     """The exits with the levels of some rows in order: the nearest to the entry first, missing ones last."""
+    if _in_order(exits.targets, position, rows):
+        return exits
     prices = np.stack([column[rows] for column in exits.targets], axis=1)
     key = np.where(position[rows] == -1, -1.0, 1.0)[:, None] * prices
     key[np.isnan(key)] = np.inf
-    if (key[:, 1:] >= key[:, :-1]).all():
-        return exits
     order = np.argsort(key, axis=1, kind="stable")
     shares = np.stack([column[rows] for column in exits.shares], axis=1)
     tables = [(exits.targets, prices), (exits.shares, shares)]
@@ -180,6 +180,19 @@ def sorted_ladders(exits: RowExits, position: NDArray[np.int8], rows: NDArray[np
         for columns, in_order in ((of, np.take_along_axis(table, order, axis=1)) for of, table in tables)
     )
     return replace(exits, targets=targets, shares=parts)
+
+
+def _in_order(targets: Sequence[NDArray[np.float64]], position: NDArray[np.int8], rows: NDArray[np.int64]) -> bool:
+    """Whether the levels of some rows begin with the nearest to the entry, and none is missing before another."""
+    short = position[rows] == -1
+    nearer = targets[0][rows]
+    for column in targets[1:]:
+        farther = column[rows]
+        behind = np.where(short, farther <= nearer, farther >= nearer)
+        if not behind.all() and not (behind | np.isnan(farther)).all():
+            return False
+        nearer = farther
+    return True
 
 
 def _changed(column: NDArray[np.float64], rows: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -219,8 +219,12 @@ def _contradicted(
     position: NDArray[np.int8], exits: RowExits, target: NDArray[np.float64], rows: NDArray[np.int64]
 ) -> NDArray[np.int8]:
     """Positions with a code of their own where another column of the row says the contrary."""
+    both = ~np.isnan(target[rows])
+    if both.any():
+        both &= ~np.isnan(exits.targets[0][rows])
+    if not (exits.leaves or both.any()):
+        return position
     wanted = position[rows]
-    both = ~np.isnan(target[rows]) & ~np.isnan(exits.targets[0][rows])
     leaving_long, leaving_short = exits.leave_long[rows] & (wanted == 1), exits.leave_short[rows] & (wanted == -1)
     if not (both.any() or leaving_long.any() or leaving_short.any()):
         return position

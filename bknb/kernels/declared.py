@@ -193,19 +193,6 @@ def reduce_by(book: Any, share: float, price: float, slippage: float, fee: float
     book[TOP] = book[BOTTOM] = book[SIDE] * price
 
 
-def swings(fall: float, rise: float, book: Any, top: float, best: float) -> Any:
-    """Whether a trailing stop that follows the extremes of a block of minutes may be reached within it.
-
-    The best price before the block is not looked at here. ``top`` is the mirrored extreme of the block.
-    """
-    if top <= best:
-        return False
-    part = book[TRAIL] / 100
-    if book[SIDE] > 0:
-        return fall <= (1 - part) * (1 + CLOSE)
-    return rise >= (1 + part) * (1 - CLOSE)
-
-
 def hold_declared(  # noqa: C901 -- one candle, one place
     market: Any, blocks: Any, rules: Any, book: Any, prices: Any, shares: Any, count: int, how: int,
     at: int, over: int,
@@ -224,51 +211,52 @@ def hold_declared(  # noqa: C901 -- one candle, one place
     entered = how == FILLED_AT_OPEN
     level, why = stop_in_force(book, best)
     target = side * prices[0] if count else np.inf
+    trails, wake = book[TRAIL_FROM] == -np.inf, _next_change(book, target)
+    part, slack = _trailing_of(book)
+    swing = (1 - part) * (1 + CLOSE) if side > 0 else (1 + part) * (1 - CLOSE)
+    floor = max(level, best * (1 - side * part) + slack) if trails else level  # the stop, or a little above it
+    top, bottom = book[TOP], book[BOTTOM]
     while i < over:
-        trails = book[TRAIL_FROM] == -np.inf
-        wake = min(target, book[EVEN_FROM])
-        if not trails:
-            wake = min(wake, book[TRAIL_FROM])
         if i % BLOCK == 0 and i + BLOCK <= over and not entered:
             block = i // BLOCK
-            top, bottom = blocks.top[block], blocks.bottom[block]
+            most, least = blocks.top[block], blocks.bottom[block]
             if side < 0:
-                top, bottom = -bottom, -top
-            if (
-                top < wake
-                and bottom > level
-                and not (trails and swings(blocks.fall[block], blocks.rise[block], book, top, best))
-            ):
-                book[TOP], book[BOTTOM] = max(book[TOP], top), min(book[BOTTOM], bottom)
-                if trails and top > best:
-                    trail = trailed(book, top)
-                    if trail > level:
-                        level, why = trail, TRAILING_STOP
-                best = max(best, top)
-                i += BLOCK
-                continue
+                most, least = -least, -most
+            if most < wake and least > floor:
+                jumps = most <= best or not trails
+                if not jumps:  # the stop follows: where it may be reached, minute by minute
+                    jumps = blocks.fall[block] > swing if side > 0 else blocks.rise[block] < swing
+                if jumps:
+                    top, bottom = max(top, most), min(bottom, least)
+                    if most > best:
+                        best = most
+                        if trails:
+                            floor = max(level, best * (1 - side * part) + slack)
+                    i += BLOCK
+                    continue
         # minute by minute to the end of the block, or to what changes the levels
         end = min(over, (i // BLOCK + 1) * BLOCK)
-        top, bottom = book[TOP], book[BOTTOM]
         favourable = adverse = 0.0
         while i < end:
             favourable, adverse = (highs[i], lows[i]) if side > 0 else (-lows[i], -highs[i])
-            if favourable >= wake or adverse <= level or entered:
+            if favourable >= wake or adverse <= floor or entered:
                 break
             top, bottom = max(top, favourable), min(bottom, adverse)
             if favourable > best:
                 best = favourable
                 if trails:
-                    trail = trailed(book, best)
-                    if trail > level:
-                        level, why = trail, TRAILING_STOP
+                    floor = max(level, best * (1 - side * part) + slack)
             i += 1
-        book[TOP], book[BOTTOM] = top, bottom
         if i == end:
             continue
         if not market.fills[i]:
             i += 1
             continue
+        if trails:
+            trail = trailed(book, best)
+            if trail > level:
+                level, why = trail, TRAILING_STOP
+        book[TOP], book[BOTTOM] = top, bottom
         if rules.gap_fills or entered:
             opened = side * market.open[i]
             if opened <= level:
@@ -291,27 +279,45 @@ def hold_declared(  # noqa: C901 -- one candle, one place
             target = side * prices[taken] if taken < count else np.inf
         if lost:
             return why, i, side * level, hit
-        book[TOP], book[BOTTOM] = max(book[TOP], favourable), min(book[BOTTOM], adverse)
+        top, bottom = max(book[TOP], favourable), min(book[BOTTOM], adverse)
         best = max(best, favourable)
-        progress(book, best, rules.slippage, rules.fee)
-        level, why = stop_in_force(book, best)
+        if best >= book[EVEN_FROM] or (not trails and best >= book[TRAIL_FROM]):
+            progress(book, best, rules.slippage, rules.fee)
+            level, why = stop_in_force(book, best)
+            trails = book[TRAIL_FROM] == -np.inf
+        wake = _next_change(book, target)
+        floor = max(level, best * (1 - side * part) + slack) if trails else level
         entered = False
         i += 1
+    book[TOP], book[BOTTOM] = top, bottom
     return -1, over, 0.0, False
+
+
+def _next_change(book: Any, target: float) -> float:
+    """The mirrored favourable price from which on a target is reached, or another stop begins."""
+    wake = min(target, book[EVEN_FROM])
+    return min(wake, book[TRAIL_FROM]) if book[TRAIL_FROM] != -np.inf else wake
+
+
+def _trailing_of(book: Any) -> Any:
+    """The share of the best price that a trailing stop lies behind it, and what its rounding adds at most."""
+    slack = 1e-9 * abs(book[ENTRY])
+    if not np.isnan(book[TICK]):
+        slack += 2 * NEARLY * book[TICK]
+    return book[TRAIL] / 100, slack
 
 
 def next_leaving(leaves: Any, times: Any, slot: int, known: int, found: Any) -> Any:
     """The first row whose candle closes at or after ``known`` (UTC ms) and that ``leaves``; the count: none.
 
-    ``found`` keeps from which row on was looked last, and what was found.
+    ``found`` keeps from when on was looked last, and the row that was found.
     """
-    start = int(np.searchsorted(times, known - slot))
-    row = found[1]
-    if not found[0] <= start <= row:
-        row = start
+    begin, row = known - slot, found[1]
+    if row < 0 or begin < found[0] or (row < len(times) and times[row] < begin):
+        row = int(np.searchsorted(times, begin))
         while row < len(times) and not leaves[row]:
             row += 1
-        found[0], found[1] = start, row
+        found[0], found[1] = begin, row
     return row
 
 
@@ -343,6 +349,6 @@ def block_swings(
 
 PIECES: Final = (
     declare, broken_ladder, broken_exits, breakeven_price, stop_on_grid, trailed, stop_in_force, progress,
-    open_book, marked, see, reduce_by, swings, hold_declared, next_leaving,
+    open_book, marked, see, reduce_by, hold_declared, _next_change, _trailing_of, next_leaving,
 )  # fmt: skip
 """What is compiled beside a loop that holds such positions."""

@@ -38,7 +38,8 @@ def compiled(
     names
         The names of its module.
     pieces
-        Functions it calls; one of another module sees the names of that.
+        Functions it calls; one of another module sees the names of that. They make no arrays: then no references to
+        those they are given are counted, which costs more than most of them do.
     takes
         Classes of its arguments that are defined in modules its own does not import.
     purpose
@@ -60,7 +61,7 @@ def compiled(
         made: dict[Any, Any] = {}
         for piece in pieces:
             seen = namespaces.setdefault(piece.__module__, dict(getattr(piece, "__globals__", {})))
-            made[piece] = _jit(piece, seen, version)
+            made[piece] = _jit(piece, seen, version, allocates=False)
         for namespace in namespaces.values():  # nothing is compiled before it is called
             namespace.update({name: made[piece] for name, piece in namespace.items() if _is_in(piece, made)})
         _made[key] = _jit(function, namespaces[function.__module__], version)
@@ -98,17 +99,21 @@ def _imports(source: bytes, module: str) -> Iterator[str]:
             yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
 
 
-def _jit(function: Any, namespace: dict[str, Any], version: str) -> Any:
+def _jit(function: Any, namespace: dict[str, Any], version: str, *, allocates: bool = True) -> Any:
     """Compile on first call; the function sees ``namespace`` as its module.
 
     Its name ends in the ``version`` of the source: numba unpickles the index of its cache before it looks whether the
     index is of this source, and fails where that names a class which a later version no longer has.
     """
     import numba
+    from numba.core.options import DefaultOptions
 
     moved = FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
     moved.__module__, moved.__qualname__ = function.__module__, f"{function.__qualname__}_{version}"
+    options: dict[str, Any] = {"error_model": "numpy"}
+    if not allocates and hasattr(DefaultOptions, "_nrt"):
+        options["_nrt"] = False
     try:
-        return numba.njit(moved, cache=True, error_model="numpy")
+        return numba.njit(moved, cache=True, **options)
     except RuntimeError:  # no folder for the cache can be written
-        return numba.njit(moved, error_model="numpy")
+        return numba.njit(moved, **options)

@@ -98,6 +98,8 @@ FIRST_CANCEL: Final = TIMEOUT
 """Reasons from here on are cancellations: their result is NaN."""
 
 MARKET_ORDER, LIMIT, STOP_ENTRY = range(3)  # kinds of entry orders
+_OVER, _FULL, _UNDECLARED = range(3)  # why the loop comes back
+_ENDED, _KINDS_FOUND, _WHEN, _LEAVING = range(4)  # places of what it goes on with
 RESTS, AT_OPEN, AT_LEVEL, STOPPED_OUT, REJECTED = range(5)  # what a minute does with an entry order
 
 
@@ -247,7 +249,7 @@ def _broken(
     at_market = kind == STOP_ENTRY or side * (price - entry) <= 0  # the market may be where it fills
     if at_market:
         broken |= (side * (price - stop) <= 0) << 14 | (side * (target - price) <= 0) << 15
-        if rules.fills_at_open:
+        if rules.fills_at_open and price != entry:
             broken |= _too_near(side, price, target, stop, rules) << 16
     return broken | _too_near(side, entry, target, stop, rules) << 16
 
@@ -288,7 +290,7 @@ def _broken_declared(
         broken |= (side * (goal - entry) <= 0) << 12 | (side * (entry - stop) <= 0) << 13
         if at_market:
             broken |= (side * (price - stop) <= 0) << 14 | (side * (goal - price) <= 0) << 15
-            if rules.fills_at_open:
+            if rules.fills_at_open and price != entry:
                 broken |= _too_near(side, price, goal, stop, rules) << 16
         broken |= _too_near(side, entry, goal, stop, rules) << 16
     return broken
@@ -497,18 +499,42 @@ def _left(market: Any, rules: Any, when: int, over: int) -> Any:
 # --- the run ------------------------------------------------------------------------------------------------------
 
 
-def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any) -> Any:  # noqa: C901 -- one pass, one place
-    """Question after question; after each that ordered something, minutes until the next may be asked."""
+def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any) -> Any:
+    """``_go_on`` with tables that grow. Everything is allocated here: where nothing is, no references are counted."""
     ends, refusals = np.empty((256, WIDTH)), np.empty((_KINDS, 4))
-    ended = kinds = 0
-    candles, times, last = len(rows.times), market.times, grid.last
+    book, prices, shares = np.empty(BOOK), np.empty(LEVELS), np.empty(LEVELS)
+    found = np.full((2, 2), -1, np.int64)  # rows that leave: from when on was looked, and the next
+    place = np.array([0, 0, _question(market, grid, grid.start), -1], np.int64)
+    done = _go_on(market, blocks, grid, rows, rules, exits, ends, refusals, book, prices, shares, found, place)
+    while done == _FULL:
+        longer = np.empty((2 * len(ends), WIDTH))
+        longer[: len(ends)] = ends
+        ends = longer
+        done = _go_on(market, blocks, grid, rows, rules, exits, ends, refusals, book, prices, shares, found, place)
+    if done == _UNDECLARED:
+        return ends[:0].copy(), np.full((1, 1), np.nan)
+    return ends[: place[_ENDED]].copy(), refusals[: place[_KINDS_FOUND]].copy()
+
+
+def _go_on(  # noqa: C901 -- one pass, one place
+    market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any, ends: Any, refusals: Any, book: Any,
+    prices: Any, shares: Any, found: Any, place: Any,
+) -> int:  # fmt: skip
+    """Question after question; after each that ordered something, minutes until the next may be asked.
+
+    ``place`` is where to go on: how many ends and kinds of refusals there are, the next question, and the minute that
+    fills the closing order of the newest row, where that row is of one (else -1). Returns whether it came to the end,
+    ``ends`` is full, or a row declares a position that this loop does not know.
+    """
+    ended, kinds, when, leaving = int(place[_ENDED]), int(place[_KINDS_FOUND]), int(place[_WHEN]), int(place[_LEAVING])
+    candles, times, last, count = len(rows.times), market.times, grid.last, 0
     final = last - 1 if rules.fills_at_open else last  # the last moment of a frame only ends what there is
     clock_end = last if rules.fills_at_open else last + 1
-    book, prices, shares, count = np.empty(BOOK), np.empty(LEVELS), np.empty(LEVELS), 0
-    found = np.full((2, 2), -1)  # rows that leave: from where on was looked, and the next
-    leaving = -1  # the minute that fills the closing order of the newest row, where that row is of one
-    when = _question(market, grid, grid.start)
+    done_with = _OVER
     while 0 <= when <= final:
+        if ended == len(ends):
+            done_with = _FULL
+            break
         row = _newest_row(rows.times, grid.slot, when)
         if row >= candles:
             break  # no candle closes from here on
@@ -528,7 +554,7 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any)
             if exits is None:
                 broken = _broken(side, kind, price, target, stop, minutes, level, rules)
                 if broken and _is_undeclared(target, stop, minutes):
-                    return ends[:0].copy(), np.full((1, 1), np.nan)  # a position this loop does not know
+                    return _UNDECLARED
             else:
                 count, has_ladder = declare(exits, row, target, book, prices, shares)
                 broken = _broken_declared(side, kind, price, target, stop, minutes, level, book, prices, shares, count,
@@ -537,10 +563,6 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any)
             if broken:
                 kinds = _count_refusal(refusals, kinds, broken, row, price)
             else:
-                if ended == len(ends):
-                    longer = np.empty((2 * ended, WIDTH))
-                    longer[:ended] = ends
-                    ends = longer
                 end = ends[ended]
                 entry = price if kind == MARKET_ORDER else level
                 done, at, doubt, pending_at = AT_OPEN, index, False, when
@@ -551,7 +573,8 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any)
                     if done == RESTS:
                         reason, price, closed_at, after = _cancelled_by_clock(market, rules, last, due, over)
                         if reason != DATA_END_CANCEL and leaving >= over:  # what leaves meanwhile closes later
-                            ends[ended] = ends[ended - 1]
+                            for column in range(WIDTH):
+                                ends[ended, column] = ends[ended - 1, column]
                             end = ends[ended - 1]
                         else:
                             leaving = -1
@@ -617,13 +640,14 @@ def _run(market: Any, blocks: Any, grid: Any, rows: Any, rules: Any, exits: Any)
                                lowest, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
                 ended += 1
         when = _question(market, grid, max((when // grid.slot + 1) * grid.slot, after + 1))
-    return ends[:ended].copy(), refusals[:kinds].copy()
+    place[_ENDED], place[_KINDS_FOUND], place[_WHEN], place[_LEAVING] = ended, kinds, when, leaving
+    return done_with
 
 
 _PIECES: Final = (
     *PIECES, *declared.PIECES, _no_price, _question, _newest_row, _reached, _too_near, _broken_minutes, _broken,
     _is_undeclared, _broken_declared, _count_refusal, _fill, _write, _write_declared, _write_cancelled, _wait,
-    _ended_by_clock, _cancelled_by_clock, _leaves_at, _left,
+    _ended_by_clock, _cancelled_by_clock, _leaves_at, _left, _go_on,
 )  # fmt: skip
 
 
@@ -713,7 +737,9 @@ def _plain_run() -> Any:
     from types import FunctionType
 
     stepped = FunctionType(hold_declared.__code__, {**hold_declared.__globals__, "BLOCK": 2**62}, "hold_declared_plain")
-    return FunctionType(_run.__code__, {**globals(), "hold": hold_plain, "hold_declared": stepped}, "_run_plain")
+    names = {**globals(), "hold": hold_plain, "hold_declared": stepped}
+    names["_go_on"] = FunctionType(_go_on.__code__, names, "_go_on_plain")
+    return FunctionType(_run.__code__, names, "_run_plain")
 
 
 _plainly: Final = _plain_run()
