@@ -144,7 +144,6 @@ class SweepResult:
         """
         import pandas as pd
 
-        values = self._values(self.metric)
         frame = pd.DataFrame(
             {
                 column: [self._run.combinations[number][name] for number in self._complete]
@@ -154,7 +153,7 @@ class SweepResult:
         )
         frame[self.metric] = self.means(self.metric)
         if len(self.symbols) > 1:
-            frame["symbols"] = (~np.isnan(values)).sum(axis=1)
+            frame["symbols"] = (~np.isnan(self._values(self.metric))).sum(axis=1)
         for name in ("n", "total_pnl", "max_drawdown"):
             if name != self.metric:
                 frame[name] = self.means(name)
@@ -195,7 +194,7 @@ class SweepResult:
         if figure == "rejected":
             means = [self._mean_rejected(number) for number in self._complete]
         else:
-            means = [float(self._run.means(number)[FIGURES.index(figure)]) for number in self._complete]
+            means = self._all_means[:, FIGURES.index(figure)].tolist()
         index = pd.Index(self._complete, name="combination", dtype="int64")
         return pd.Series(means, index=index, name=figure, dtype="float64")
 
@@ -204,6 +203,12 @@ class SweepResult:
         if self._run.failed(number):
             return math.nan
         return float(np.mean([self._run.outcomes[number, symbol].rejected for symbol in range(len(self.symbols))]))
+
+    @cached_property
+    def _all_means(self) -> NDArray[np.float64]:
+        """The means of all figures, computed once, shape (combinations, len(FIGURES))."""
+        means = [self._run.means(number) for number in self._complete]
+        return np.array(means, dtype=np.float64).reshape(-1, len(FIGURES))
 
     @property
     def best(self) -> dict[str, Any] | None:

@@ -111,11 +111,7 @@ class SweepRun:
         self.trials = 0
         self._declares = False  # whether rows of the first combination declare more than one target, stop and deadline
         self._search = make_search(
-            plan.space,
-            search=plan.search,
-            trials=plan.trials,
-            seed=plan.seed,
-            lower_is_better=plan.lower_is_better,
+            plan.space, search=plan.search, trials=plan.trials, seed=plan.seed, lower_is_better=plan.lower_is_better
         )
         self.total = self._search.total * len(plan.plans)
         self._progress = progress
@@ -125,6 +121,7 @@ class SweepRun:
         self._not_compared: tuple[str, ...] = ()
         self._not_reused = 0
         self._digests: dict[int, Any] = {}  # by number of the symbol
+        self._means: dict[int, NDArray[np.float64]] = {}  # by combination that has all its outcomes
 
     def stop(self) -> None:
         """Start no further batch; outcomes so far stay. Thread-safe."""
@@ -145,7 +142,8 @@ class SweepRun:
                 f"the same strategy ({'; '.join(self._not_compared)})"
             )
         self._count_trials()
-        self._warn_of_missing()
+        if len(self.plan.plans) > 1:
+            self._warn_of_missing()
         self.seconds = stopwatch() - began
         self._report()
 
@@ -269,9 +267,10 @@ class SweepRun:
         NaN where no symbol has the figure, and all NaN where the combination failed on one of its symbols: a mean over
         the others would be the figure of another set of symbols.
         """
-        if self.failed(number):
-            return np.full(len(FIGURES), np.nan)
-        return mean_of_known(self.figures(number).T)
+        if number not in self._means:
+            failed = self.failed(number)
+            self._means[number] = np.full(len(FIGURES), np.nan) if failed else mean_of_known(self.figures(number).T)
+        return self._means[number]
 
     def failed(self, number: int) -> list[int]:
         """Return the numbers of the symbols on which a combination failed."""

@@ -37,11 +37,12 @@ def known_figures(figures: NDArray[np.float64]) -> NDArray[np.float64]:
     [8.0, 0.0]
     """
     counts = figures[:, _N]
-    if not (counts > 0).any():
+    idle = counts == 0
+    if not idle.any() or not (counts > 0).any():
         return figures
     known = figures.copy()
     for name, value in _WITHOUT_TRADES.items():
-        known[counts == 0, FIGURES.index(name)] = value
+        known[idle, FIGURES.index(name)] = value
     return known
 
 
