@@ -13,6 +13,7 @@ from ..domain.exits import deadline_of
 from ..domain.interval import MINUTE_MS, ceil_to
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Opening, SkippedMinutes, Waiting
 from ..domain.position_book import PositionBook, book_timeout
+from ..domain.signal import OpenSignal
 from ..kernels.first_touch import first_outside, first_trailed
 from ..market.candles import Candles
 from ..market.series import Series
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..market.sessions import Sessions
+
+
+_most, _least = np.maximum.reduce, np.minimum.reduce
 
 
 def look_back_begin(candles: Candles, start: int, count: int) -> int:
@@ -198,24 +202,29 @@ class MinuteWalk:
         Returns the moment (UTC ms) after which it may: the open of the minute that ended everything, or the
         millisecond before the moment at which the clock did.
         """
-        loop = self._loop
+        loop, managing = self._loop, self._managing
         after = self.time_of(max(index - 1, 0))
-        jumps = 0
+        watched: OpenSignal | None = None  # the plain position whose end by the clock is known: it stays the same
+        due = stop = jumps = 0
         while not loop.is_free:
             jumps += 1
             if jumps % 64 == 0:
                 await asyncio.sleep(0)  # lets a stop request and the listeners' loop in
             if leave():
                 break
-            if stopping() and isinstance(loop.state, Waiting):
+            state = loop.state
+            if isinstance(state, Waiting) and stopping():
                 await loop.take(Halt(self.time_of(min(index, self.count - 1)), self._price_before(index)))
                 break
-            due = loop.due
-            manage_at = None if self._managing is None else self._manage_at(self._managing, index)
-            stop = self._stop(due) if manage_at is None else min(self._stop(due), self.index_at(manage_at))
-            target = index if self._every_minute else self._next(index, stop)
-            if target > index and isinstance(loop.state, Holding):
-                await loop.take(self._skipped(index, target))
+            plain = state.signal if isinstance(state, Holding) and state.book is None else None
+            if plain is None or plain is not watched:
+                watched, due = plain, loop.due
+                stop = self._stop(due)
+            manage_at = None if managing is None else self._manage_at(managing, index)
+            until = stop if manage_at is None else min(stop, self.index_at(manage_at))
+            target = index if self._every_minute else self._next(index, until)
+            if target > index and isinstance(state, Holding):
+                loop.skip(self._skipped(index, target))
             index = target
             moment = self.time_of(index) if index < self.count else self.time_of(self.count - 1) + MINUTE_MS
             if due <= moment and (manage_at is None or due <= manage_at):
@@ -274,8 +283,8 @@ class MinuteWalk:
     def _skipped(self, start: int, stop: int) -> SkippedMinutes:
         if self._average:
             part = self._price[start:stop]
-            return SkippedMinutes(float(part.max()), float(part.min()))
-        return SkippedMinutes(float(self._high[start:stop].max()), float(self._low[start:stop].min()))
+            return SkippedMinutes(float(_most(part)), float(_least(part)))
+        return SkippedMinutes(float(_most(self._high[start:stop])), float(_least(self._low[start:stop])))
 
     def _stop(self, due: int) -> int:
         """Index before which the state can change only by a price."""
@@ -296,19 +305,17 @@ class MinuteWalk:
         """The next minute, at most ``stop``, at which the state can change; never later than the first such minute."""
         state = self._loop.state
         stop = max(stop, index)
+        if isinstance(state, Holding):
+            if state.leaving is not None:
+                return self._next_fill(index, stop, state.leaving.not_before)
+            if state.book is not None:
+                return self._next_managed(state, state.book, index, stop)
+            return self._first_outside(index, stop, exit_bounds(state, average=self._average))
         if isinstance(state, Opening):
             ending = None if state.ending is None else state.ending.leaving
             return self._next_fill(index, stop, state.not_before if ending is None else ending.not_before)
-        if isinstance(state, Holding) and state.leaving is not None:
-            return self._next_fill(index, stop, state.leaving.not_before)
-        if isinstance(state, Waiting):
-            bounds = entry_bounds(state.signal, average=self._average)
-        else:
-            assert isinstance(state, Holding)  # nothing else waits for minutes  # noqa: S101
-            if state.book is not None:
-                return self._next_managed(state, state.book, index, stop)
-            bounds = exit_bounds(state, average=self._average)
-        return self._first_outside(index, stop, bounds)
+        assert isinstance(state, Waiting)  # nothing else waits for minutes  # noqa: S101
+        return self._first_outside(index, stop, entry_bounds(state.signal, average=self._average))
 
     def _first_outside(self, index: int, stop: int, bounds: Bounds) -> int:
         above, below, price_above, price_below = bounds

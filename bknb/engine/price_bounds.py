@@ -40,14 +40,16 @@ def exit_bounds(state: Holding, *, average: bool) -> Bounds:
     entry, target, stop = signal.price_open, signal.price_take_profit, signal.price_stop_loss
     assert target is not None  # of a plain position  # noqa: S101
     assert stop is not None  # noqa: S101
-    profit = entry + (target - entry) * min(state.profit_level + LEVEL_STEP - _EARLY, 100) / 100
-    loss = entry + (stop - entry) * min(state.loss_level + LEVEL_STEP - _EARLY, 100) / 100
-    if state.profit_level >= 100:
+    if state.profit_level < 100:
+        profit = entry + (target - entry) * min(state.profit_level + LEVEL_STEP - _EARLY, 100) / 100
+    else:
         profit = math.copysign(NEVER, target - entry)
-    if state.loss_level >= 100:
+    if state.loss_level < 100:
+        loss = entry + (stop - entry) * min(state.loss_level + LEVEL_STEP - _EARLY, 100) / 100
+    else:
         loss = math.copysign(NEVER, stop - entry)
     upper, lower = (profit, loss) if target > entry else (loss, profit)
-    top, bottom = max(target, stop), min(target, stop)
+    top, bottom = (target, stop) if target > stop else (stop, target)
     if average:
         return (NEVER, -NEVER, min(upper, top), max(lower, bottom))
     return (top, bottom, upper, lower)

@@ -24,6 +24,7 @@ from ..domain.lifecycle import (
     Managed,
     Reserve,
     Rules,
+    SkippedMinutes,
     State,
     Step,
     Waiting,
@@ -322,6 +323,10 @@ class StrategyLoop:
                         if isinstance(result.state, Asking):
                             self._release(command.candidate.id)
                     raise
+
+    def skip(self, given: SkippedMinutes) -> None:
+        """Feed minutes in which the state cannot change: only extremes come of them, no event and no command."""
+        self.state = _step(self.state, given, self.rules).state
 
     def _release(self, signal_id: str) -> None:
         """Give the place back; when that is not saved, a restart finds that its signal is over."""

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_FIRST_BATCH: Final = 64
+_FIRST_BATCH: Final = 256
 _LAST_BATCH: Final = 8192
 
 

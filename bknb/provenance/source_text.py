@@ -98,8 +98,11 @@ def digest_of_code(code: types.CodeType, module: types.ModuleType | None) -> str
     return digest_of("", code) if tree is None else digest_of(_tree_text(tree))
 
 
+@lru_cache(maxsize=_KEPT)
 def digest_unnamed(text: str, *, first: bool) -> str | None:
     r"""The digest of what a function or class does: without docstrings, comments and layout.
+
+    A text is parsed once: every run asks for it.
 
     Parameters
     ----------

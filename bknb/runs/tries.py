@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..sweeps.sweep_run import SweepRun
     from .run_record import RunRecord
 
-_HOUR_MS: Final = 60 * MINUTE_MS
+_HOUR: Final = 60  # minutes
 _ALL_BELOW: Final = 2_000  # candles; of more, those at full hours are hashed, where there are any
 _place: list[Path] = []
 _warned: set[str] = set()
@@ -51,12 +51,20 @@ def data_hash(times: NDArray[np.int64], high: NDArray[np.float64], low: NDArray[
     >>> one == other
     False
     """
-    full_hours = times % _HOUR_MS == 0
-    rows: Any = full_hours if len(times) >= _ALL_BELOW and full_hours.any() else slice(None)
+    rows = _full_hours(times) if len(times) >= _ALL_BELOW else slice(None)
     made = hashlib.blake2b(digest_size=12)
     for column in (times, high, low):
         made.update(np.ascontiguousarray(column[rows]).tobytes())
     return made.hexdigest()
+
+
+def _full_hours(times: NDArray[np.int64]) -> Any:
+    """What picks the candles at full hours; all, where there is none at one."""
+    first, last = int(times[0]), int(times[-1])
+    if first % MINUTE_MS == 0 and last - first == (len(times) - 1) * MINUTE_MS:  # without a hole
+        return slice(-first // MINUTE_MS % _HOUR, None, _HOUR)
+    found = times % (_HOUR * MINUTE_MS) == 0
+    return found if found.any() else slice(None)
 
 
 def strategy_key(code: str, params: Mapping[str, Any]) -> str:
