@@ -257,7 +257,7 @@ def test_kept_answers_answer_without_a_model(old: Path) -> None:
 
 @pytest.mark.slow
 def test_recorded_replies_make_the_same_proposals(old: Path) -> None:
-    """The question has other words since signals can say more; the recording is played by its order, unless strictly."""
+    """The question has other words since signals can say more; a recording is played in its order unless strictly."""
     with pytest.raises(bknb.ModelError, match=r"no recorded reply is for this question.*\nrecord again"):
         made.study(old / "a-ledger", bknb.llm.recorded(old / "optimizer-replies.json", strict=True))
     model = bknb.llm.recorded(old / "optimizer-replies.json")

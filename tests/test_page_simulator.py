@@ -603,7 +603,7 @@ def vectorised(world: World) -> tuple[Any, World]:
 
     def ask(when: int, price: float) -> Mapping[str, Any] | None:
         answer = world.ask(when, price)
-        return answer and {name: -1.0 if value != value else value for name, value in answer.items()}  # noqa: PLR0124
+        return answer and {name: -1.0 if value != value else value for name, value in answer.items()}
 
     names = {"position": 0.0, "entry": 0.0, **dict.fromkeys((*PRICES, "minute_estimated_time"), math.nan)}
     codes = {"long": 1.0, "short": -1.0, "stop": 1.0}

@@ -295,8 +295,10 @@ def hold_declared(  # noqa: C901 -- one candle, one place
 
 def _next_change(book: Any, target: float) -> float:
     """The mirrored favourable price from which on a target is reached, or another stop begins."""
-    wake = min(target, book[EVEN_FROM])
-    return min(wake, book[TRAIL_FROM]) if book[TRAIL_FROM] != -np.inf else wake
+    wake: float = min(target, book[EVEN_FROM])
+    if book[TRAIL_FROM] != -np.inf:
+        wake = min(wake, book[TRAIL_FROM])
+    return wake
 
 
 def _trailing_of(book: Any) -> Any:
