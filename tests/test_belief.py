@@ -266,8 +266,9 @@ def test_combinations_that_failed_are_no_strategies_of_the_overfitting_and_that_
         exchange="demo",
         frame=("2024-01-01", "2024-02-20"),
         interval="1d",
+        executor="inline",
     )
-    found = bknb.belief(swept.trades(), trials=swept, resamples=100)
+    found = bknb.belief(np.random.default_rng(1).normal(size=60), trials=swept, resamples=100)
     assert found.overfitting.strategies == 2
     assert found.failed == 2
     assert "(2 combinations that failed are left out)" in found.report()
