@@ -25,13 +25,14 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from broker_journal import sent_twice
 from scenarios import MINUTE, ORIGIN
-from soak_expected import compare, milestone_line
+from soak_expected import compare, line_of
 from soak_world import (
     ASKED,
     AT_THE_END,
@@ -39,6 +40,7 @@ from soak_world import (
     DAY,
     EVERY,
     KILLED_WITHIN,
+    LATE_ALONE,
     LISTENER_IS_SLOW,
     LISTENER_RAISES,
     MEMORY,
@@ -69,6 +71,23 @@ from bknb.stores.file_store import FileStore
 LOADED = (bknb.Live, bknb.backtest)  # once, before anybody is forked
 
 
+def listener(soak: Soak, chance: random.Random) -> Callable[[Any], None]:
+    """A listener that notes what it receives, is slow, and raises."""
+    received = appending(soak.folder / RECEIVED)
+
+    def receive(event: Any) -> None:
+        if isinstance(event, Closed | Cancelled | Milestone):
+            os.write(received, f"{line_of(event)}\n".encode())
+        if soak.calm:
+            return
+        if chance.random() < LISTENER_IS_SLOW:
+            time.sleep(0.002)
+        if chance.random() < LISTENER_RAISES:
+            raise RuntimeError("this listener has bad moments")
+
+    return receive
+
+
 def live(soak: Soak, market: Market, number: int, start: int, reached: mmap.mmap, told: int) -> None:
     """One life of the process; its figures are written to ``told``, a pipe, when it comes to its end."""
     chance = random.Random(f"{soak.seed} {number}")  # noqa: S311
@@ -86,30 +105,17 @@ def live(soak: Soak, market: Market, number: int, start: int, reached: mmap.mmap
     how = "end" if last else chance.choice(["kill", "kill", "stop", "until"])
     changes = round(length / DAY * soak.pairs * chance.choice(KILLED_WITHIN))
     kill_at = chance.randrange(50, max(51, changes)) if how == "kill" else None
-
-    def fails() -> bool:
-        if calm or clock.now() <= start + 30 * MINUTE:
-            return False
-        faults.note(EVERY, clock.now(), clock.now())
-        return True
-
-    disk = TroubledDisk(random.Random(chance.random()), fails=fails, kill_at=kill_at)  # noqa: S311
+    disk = TroubledDisk(
+        random.Random(chance.random()),  # noqa: S311
+        clock,
+        faults,
+        fails_from=None if calm else start + 30 * MINUTE,
+        kill_at=kill_at,
+    )
     troubles: dict[str, int] = {}
     exchange = TroubledMarket(market, clock, random.Random(chance.random()), troubles, faults)  # noqa: S311
-    received, asked, stopped = (appending(soak.folder / name) for name in (RECEIVED, ASKED, STOPPED))
-    drawn = random.Random(chance.random())  # noqa: S311
-
-    def receive(event: Any) -> None:
-        if isinstance(event, Closed | Cancelled):
-            os.write(received, f"{event.signal.id} {event.when}\n".encode())
-        if isinstance(event, Milestone):
-            os.write(received, f"{milestone_line(event)}\n".encode())
-        if calm:
-            return
-        if drawn.random() < LISTENER_IS_SLOW:
-            time.sleep(0.002)
-        if drawn.random() < LISTENER_RAISES:
-            raise RuntimeError("this listener has bad moments")
+    asked, stopped = (appending(soak.folder / name) for name in (ASKED, STOPPED))
+    receive = listener(soak, random.Random(chance.random()))  # noqa: S311
 
     def note_question(symbol: str, when: int) -> None:
         os.write(asked, f"{symbol} {when}\n".encode())
@@ -244,7 +250,7 @@ def saved_runs(soak: Soak) -> set[str]:
 
 def soaked(soak: Soak) -> dict[str, Any]:
     """All lives of a soak; its figures."""
-    market = Market(soak.seed, pairs(soak.pairs), soak.days, soak.calm)
+    market = Market(soak.seed, pairs(soak.pairs), soak.days, soak.late_alone, soak.calm)
     faults = Faults(soak.folder)
     reached = mmap.mmap(-1, 8)
     chance = random.Random(soak.seed)  # noqa: S311
@@ -302,6 +308,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--step", type=int, default=5, help="minutes that pass at least with each wait")
     parser.add_argument("--life-days", type=float, default=2.0, help="how long a process lives on average")
+    parser.add_argument(
+        "--late-alone",
+        type=float,
+        default=LATE_ALONE,
+        help="the part of candles that come later than those behind them",
+    )
     parser.add_argument("--calm", action="store_true", help="nothing goes wrong")
     given = parser.parse_args()
     os.fsync = lambda handle: None  # a killed process loses nothing it has written; a power cut is another test

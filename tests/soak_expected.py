@@ -54,8 +54,10 @@ def plain(end: Any) -> dict[str, Any]:
     return msgspec.to_builtins(msgspec.structs.replace(end, mode="live", frame=None))  # type: ignore[no-any-return]
 
 
-def milestone_line(event: Milestone) -> str:
-    return f"{event.signal.id} {event.when} {event.side} {event.level}"
+def line_of(event: Closed | Cancelled | Milestone) -> str:
+    """What a listener notes of an event it received."""
+    line = f"{event.signal.id} {event.when}"
+    return f"{line} {event.side} {event.level}" if isinstance(event, Milestone) else line
 
 
 class LeftOut:
@@ -232,10 +234,10 @@ def compare_one(
         others = [end for end in found if end not in expected]
         missing = [end for end in expected if end not in found]
         wrong.append(f"{symbol}: {len(missing)} missing {missing[:1]}, {len(others)} others {others[:1]}")
-    undelivered = [end for end in ends if end.when < last and f"{end.signal.id} {end.when}" not in received]
+    undelivered = [end for end in ends if end.when < last and line_of(end) not in received]
     wrong += [f"{symbol}: nobody heard of {len(undelivered)}: {undelivered[:1]}"] * bool(undelivered)
     wrong += not_watched(paper, symbol, state)
-    told = {milestone_line(event) for event in run.records.milestones if event.when < last}
+    told = {line_of(event) for event in run.records.milestones if event.when < last}
     names = {end.signal.id for end in ends} | {signal.id for signal in signals_of(state)}
     heard = {line for line in received if is_milestone(line, names) and int(line.split()[1]) < last}
     wrong += [f"{symbol}: milestones {sorted(told ^ heard)[:3]} of {len(told)}, heard {len(heard)}"] * (told != heard)

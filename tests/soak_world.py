@@ -57,6 +57,7 @@ class Market:
     seed: int
     symbols: list[str]
     days: int
+    late_alone: float = LATE_ALONE
     calm: bool = False  # nothing goes wrong
     name: str = "soak"
     intervals: tuple[str, ...] = ("1m",)
@@ -97,7 +98,7 @@ class Market:
         times = self.candles[self.symbols[number]].timestamp
         late = (drawn.random(len(times)) < LATE) & (not self.calm)
         delays = drawn.integers(1, LONGEST_DELAY + 1, len(times))
-        alone = (drawn.random(len(times)) < LATE_ALONE) & (not self.calm)
+        alone = (drawn.random(len(times)) < self.late_alone) & (not self.calm)
         return np.maximum.accumulate(times + (1 + late * delays) * MINUTE), alone * delays * MINUTE
 
     def never_came(self, symbol: str) -> set[int]:
@@ -262,18 +263,29 @@ class SoakClock(SimulatedClock):
 
 
 class TroubledDisk(Disk):
-    """A disk whose changes fail now and then, when they may, and of which one ends the process."""
+    """A disk whose changes fail now and then, from a moment on (UTC ms), and of which one ends the process."""
 
-    def __init__(self, chance: random.Random, *, fails: Callable[[], bool], kill_at: int | None) -> None:
+    def __init__(
+        self,
+        chance: random.Random,
+        clock: SoakClock,
+        faults: Faults,
+        *,
+        fails_from: int | None,
+        kill_at: int | None,
+    ) -> None:
         self.changes, self.failed = 0, 0
-        self._chance, self._fails, self._kill_at = chance, fails, kill_at
+        self._chance, self._clock, self._faults = chance, clock, faults
+        self._fails_from, self._kill_at = fails_from, kill_at
 
     def _change(self) -> None:
         self.changes += 1
         if self.changes == self._kill_at:
             end_process()
-        if self._chance.random() < DISK_TROUBLE and self._fails():
+        may_fail = self._fails_from is not None and self._clock.now() > self._fails_from
+        if self._chance.random() < DISK_TROUBLE and may_fail:
             self.failed += 1
+            self._faults.note(EVERY, self._clock.now(), self._clock.now())
             number = self._chance.choice([errno.ENOSPC, errno.EIO])
             raise OSError(number, os.strerror(number))
 
@@ -354,7 +366,8 @@ class Soak:
     seed: int
     step: int
     life_days: float
-    calm: bool = False
+    late_alone: float
+    calm: bool
 
     @property
     def end(self) -> int:

@@ -37,7 +37,14 @@ def soaked(folder: Path, *options: str) -> dict[str, Any]:
 def test_days_with_every_fault_are_those_of_the_backtest(
     folder_in_memory: Path, days: int, pairs: int, life_days: float, seed: int
 ) -> None:
-    found = soaked(folder_in_memory, f"--days={days}", f"--pairs={pairs}", f"--seed={seed}", f"--life-days={life_days}")
+    found = soaked(
+        folder_in_memory,
+        f"--days={days}",
+        f"--pairs={pairs}",
+        f"--seed={seed}",
+        f"--life-days={life_days}",
+        "--late-alone=0.02",
+    )
     assert found["trades"] > 10
     assert found["milestones"] > 10
     assert found["questions left out"] + found["cancelled at disagreements"] < 10  # they are left out in the backtest
