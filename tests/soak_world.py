@@ -98,7 +98,7 @@ class Market:
         times = self.candles[self.symbols[number]].timestamp
         late = (drawn.random(len(times)) < LATE) & (not self.calm)
         delays = drawn.integers(1, LONGEST_DELAY + 1, len(times))
-        alone = (drawn.random(len(times)) < self.late_alone) & (not self.calm)
+        alone = (drawn.random(len(times)) < self.late_alone) & (times >= ORIGIN) & (not self.calm)
         return np.maximum.accumulate(times + (1 + late * delays) * MINUTE), alone * delays * MINUTE
 
     def never_came(self, symbol: str) -> set[int]:

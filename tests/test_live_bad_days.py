@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scenarios import MINUTE
+from sleeping_clock import SleepingClock
 from test_holes import asked_once, at, both, ends, flat, kinds, ranged
 from worlds import MODELS
 
@@ -110,6 +111,17 @@ def test_a_minute_that_comes_within_the_patience_is_waited_for_and_leaves_no_tra
     result = lived(source, asked_once(20, **LEVELS), clock, until=120)
     assert ends(result) == ["stop_loss 100 90 @40"]
     assert (result.errors, result.run_record.records.holes) == ([], [])
+
+
+@pytest.mark.parametrize("others", [(), (58,)])
+def test_a_minute_that_came_while_the_machine_slept_is_asked_for_before_the_watch_goes_on(others: tuple[int, ...]
+                                                                                          ) -> None:  # fmt: skip
+    rows = steps((-10, 40, 100.0), (40, 41, 90.0), (41, 200, 100.0))
+    clock = SleepingClock(at(10), sleeps=at(43), wakes=at(60))
+    source = closed_by(clock, rows, missing=lambda minute, now: (minute == 40 and now < 45) or minute in others)
+    result = lived(source, asked_once(20, **LEVELS), clock, until=120)
+    assert ends(result) == ["stop_loss 100 90 @40"]
+    assert result.run_record.records.holes == [(at(minute), at(minute + 1)) for minute in others]
 
 
 def test_only_what_stays_missing_is_a_hole() -> None:

@@ -775,16 +775,15 @@ class LiveRun:
         self._held = None  # of an exchange that does not answer nothing is known
         async with self._turn.given_up():
             minutes = await stream.minutes(symbol, last)
-        held = self._watch.hole(minutes.timestamp, last, self.plan.clock.now())
-        if held is not None:
+        if missing := self._watch.to_ask_for(minutes.timestamp, last, self.plan.clock.now()):
             try:
                 async with self._turn.given_up():
-                    await stream.fill(symbol, *held)
+                    for hole in missing:
+                        await stream.fill(symbol, *hole)
                     minutes = await stream.minutes(symbol, last)
             except Exception as error:  # noqa: BLE001 -- told; the minutes before the hole are here
                 self._trouble("exchange", error, last)
-            held = self._watch.hole(minutes.timestamp, last, self.plan.clock.now())
-        self._held = held
+        self._held = held = self._watch.hole(minutes.timestamp, last, self.plan.clock.now())
         if held is None:
             return minutes
         return minutes[: int(minutes.timestamp.searchsorted(held[0]))]

@@ -58,6 +58,18 @@ class CandleWatch:
         """The first range ``[first, end)`` of minutes (UTC ms) that is missing and still waited for."""
         return self._holes.first(times, step=MINUTE_MS, now=now, after=last_minute)
 
+    def to_ask_for(self, times: NDArray[np.int64], last_minute: int, now: int) -> list[tuple[int, int]]:
+        """The ranges ``[first, end)`` (UTC ms) of missing minutes to ask for once more.
+
+        The first that is still waited for, and those before it: the watch is about to go on without them, and a machine
+        that slept has not asked for them since. With gaps allowed there are none.
+        """
+        if not self._holes.patience_ms:
+            return []
+        held = self.hole(times, last_minute, now)
+        missing = self._holes.missing(times, step=MINUTE_MS, after=last_minute)
+        return [hole for hole in missing if held is None or hole[0] <= held[0]]
+
     def skipped(self, last_minute: int, opened: int) -> tuple[tuple[int, int], ...]:
         """The ranges ``[first, end)`` of minutes that are missing between two that follow each other."""
         if opened <= last_minute + MINUTE_MS:
