@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 QUICK = "not slow"
-for name, examples in (("bknb", 60), (QUICK, 15)):
+for name, examples in (("bknb", 60), (QUICK, 10)):
     settings.register_profile(
         name,
         derandomize=True,

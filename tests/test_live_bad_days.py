@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quick import first_quick
 from scenarios import MINUTE
 from sleeping_clock import SleepingClock
 from test_holes import asked_once, at, both, ends, flat, kinds, ranged
@@ -639,7 +640,7 @@ def test_a_run_killed_before_and_behind_a_hole_goes_on_as_one_that_was_not() -> 
         assert again.run_record.records.holes == [(at(40), at(42))]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 def test_a_run_that_begins_again_behind_a_hole_has_the_average_prices_of_one_that_went_on(model: str) -> None:
     seen: dict[int, tuple[float, list[int]]] = {}
 

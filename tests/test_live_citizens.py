@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 from test_live import start, story
 from test_live_bad_days import Told
@@ -304,7 +305,7 @@ def beside(bad: Any, **options: Any) -> tuple[list[tuple[str, int, str]], bknb.R
     return told, held.result(30)
 
 
-@pytest.mark.parametrize("when", ["strategy", "callback", "rule"])
+@pytest.mark.parametrize("when", first_quick(["strategy", "callback", "rule"]))
 def test_a_coroutine_that_blocks_holds_up_no_other_run_and_is_given_up(when: str, never: threading.Event) -> None:
     expected, blocked = whole(), []
 
@@ -331,7 +332,7 @@ def test_a_coroutine_that_blocks_holds_up_no_other_run_and_is_given_up(when: str
     assert result.end == ORIGIN + 6 * MINUTE
 
 
-@pytest.mark.parametrize("kind", ["function", "object"])
+@pytest.mark.parametrize("kind", first_quick(["function", "object"]))
 def test_a_source_that_blocks_holds_up_no_other_run_and_no_backtest(kind: str, never: threading.Event) -> None:
     expected, calls, good = whole(), [0], source(walk(36))
 

@@ -17,6 +17,7 @@ import lookahead_cases as cases
 import numpy as np
 import pandas as pd
 import pytest
+from quick import first_quick
 
 import bknb
 from bknb.research import check_threads
@@ -202,7 +203,7 @@ def test_two_checks_at_once_say_what_each_says_alone(hours):
     assert [found[0], found[1]] == alone
 
 
-@pytest.mark.parametrize("leaves", [True, False], ids=["it ends", "it hangs"])
+@pytest.mark.parametrize("leaves", first_quick([True, False]), ids=["it ends", "it hangs"])
 def test_an_interrupted_check_puts_everything_back(hours, monkeypatch, leaves):
     """Control-C reaches the thread that waits; the strategy is asked in another one, and may never answer."""
     monkeypatch.setattr("bknb.runs.check_lookahead._PATIENCE_SECONDS", PATIENCE if leaves else 0.1)

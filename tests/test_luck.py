@@ -179,6 +179,7 @@ def twice_a_day(seed):
     return at_hours(seed, (14, 15), 50)
 
 
+@pytest.mark.slow
 def test_each_random_trade_has_the_hour_of_the_day_of_its_own():
     """Luck in wild hours is no skill: the random trades are in them too."""
     chances = []

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from managed_simulator import Fill, Managed, ManagedWorld, Result, Told, View, simulate
 from page_simulator import MINUTE, on_grid
+from quick import first_quick
 from scenarios import ORIGIN, source
 from test_page_simulator import bars_of, tick_of
 
@@ -413,7 +414,7 @@ def check(seeds: range, model: str) -> None:
         assert not found, "\n".join([f"seed {seed}, {model}", *found])
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(MODELS))
 def test_managed_positions_are_the_simulators(model: str) -> None:
     check(range(FEW_WORLDS), model)
 

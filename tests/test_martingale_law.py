@@ -30,6 +30,7 @@ from law_runs import (
     pooled,
     winners,
 )
+from quick import first_quick
 from tick_paths import HALF_SPREAD, KINDS, OUTSIDE, Path, path
 
 from bknb.domain.execution import EXECUTION_MODELS, Entry, ExecutionModel, Minute
@@ -109,7 +110,7 @@ def test_each_kind_is_what_it_is_called() -> None:
 # --- the law -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["gaps", "silent"])
+@pytest.mark.parametrize("kind", first_quick(["gaps", "silent"]))
 def test_no_rule_earns(kind: str) -> None:
     check(by_events(paths(kind, 2, MINUTES), FEW_RULES), least=2000)
 
@@ -120,14 +121,14 @@ def test_no_rule_earns_in_the_compiled_loop(kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [8, pytest.param(24, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [10, pytest.param(24, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_rule_of_all_earns_in_the_compiled_loop(kind: str, count: int) -> None:
     runs = list(compiled(paths(kind, count, MINUTES)))
     check(runs, least=count * 5_500)
     assert {int(reason) for run in runs for reason in run.ends[:, kernel.REASON]} >= WAYS_OUT
     most = {orders: max(len(s) for (name, _, _), s in money(runs).items() if name == orders) for orders in ORDERS}
-    assert min(most.values()) > 12, most
+    assert min(most.values()) >= count, most
 
 
 @pytest.mark.slow

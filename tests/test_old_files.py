@@ -15,6 +15,7 @@ from typing import Any
 import make_fixtures as made
 import pandas as pd
 import pytest
+from quick import first_quick
 from recorder import LENGTH, MINUTE, ORIGIN, drawing, minutes, source, waiting
 
 import bknb
@@ -151,7 +152,7 @@ def same_as_uninterrupted(task: Any) -> bool:
     return bool(result.trades.equals(trades) and result.cancelled.equals(cancelled))
 
 
-@pytest.mark.parametrize("name", MOMENTS)
+@pytest.mark.parametrize("name", first_quick(MOMENTS))
 def test_a_live_run_of_the_second_format_goes_on(tmp_path: Path, name: str) -> None:
     folder = Path(shutil.copytree(SECOND / f"state-{name}", tmp_path / "state"))
     task, _ = goes_on(bknb.stores.FileStore(folder), start=MOMENTS[name])

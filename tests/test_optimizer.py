@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hostile_replies import HONEST, reply
 from ollama_server import refusing, saying, serving, silent
+from quick import first_quick
 
 import bknb
 from bknb.optimizer.study import SCHEMA
@@ -65,7 +66,7 @@ def get_signal(ctx):
 """
 
 
-@pytest.mark.parametrize("execution", ["pessimistic", "vwap"])
+@pytest.mark.parametrize("execution", first_quick(["pessimistic", "vwap"]))
 def test_a_trial_is_the_backtest_of_its_code(execution: str) -> None:
     """Stop entries, on the grid of the exchange: what the engine does with them, it does in a trial."""
     bknb.add_exchange("ticking", get_candles=bknb.exchanges.demo(), tick=25.0)
@@ -196,6 +197,7 @@ def test_results_are_those_of_a_plain_backtest() -> None:
     assert f"Test range: {len(plain.trades)} trades, {total:+.2f} % compounded, Sharpe" in proposals[0].numbers
 
 
+@pytest.mark.slow
 def test_a_missing_figure_of_a_proposal_has_its_reason() -> None:
     short = study([idea(10)], range_test=("2024-01-15", "2024-01-15 06:00"))
     assert 0 < short[0].test.stats["n"] < 10

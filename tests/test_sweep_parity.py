@@ -199,14 +199,16 @@ def assert_same(events: BacktestRun, ends: np.ndarray, refusals: Refusals) -> No
     assert refusals == of_events(events.records.rejected)
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
+@pytest.mark.slow  # the same of rows that declare exits is quick: test_sweep_declared.py
+@pytest.mark.parametrize("model", MODELS)
 @given(seed=SEEDS)
 def test_kernel_trades_are_the_engines(model: str, seed: int) -> None:
     plan = plan_for(seed, model)
     assert_same(by_events(plan), *by_kernel(plan))
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
 @given(seed=SEEDS)
 def test_the_kernel_equals_its_specification(model: str, seed: int) -> None:
     plan = plan_for(seed, model)
