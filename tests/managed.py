@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -135,6 +136,11 @@ class Heard(BacktestRun):
         return loop
 
 
+@cache
+def _exchange(rows: tuple[tuple[float, ...], ...]) -> Any:
+    return source(list(rows))
+
+
 def run_of(row: Row, model: str, *, every_minute: bool = False) -> Heard:
     """A row that has run."""
     asked: list[int] = []
@@ -149,16 +155,16 @@ def run_of(row: Row, model: str, *, every_minute: bool = False) -> Heard:
     if row.risk is not None:
         bknb.add_risk("rules", validations=row.risk)
     last = row.end + 10 if row.data_end is None else row.data_end
-    rows = [
+    rows = tuple(
         (ORIGIN + k * MINUTE, *row.candles.get(k, (100.0,) * 4), row.volume.get(k, 100.0)) for k in range(-60, last + 1)
-    ]
+    )
     plan = plan_backtest(
         "BTCUSDT",
         strategy=make_strategy(
             "managed", get_signal, interval=row.interval, manage=manage, manage_interval="1m",
             risk=None if row.risk is None else "rules",
         ),
-        exchange=source(rows),
+        exchange=_exchange(rows),
         frame=(ORIGIN, ORIGIN + row.end * MINUTE),
         execution=model,
         settings=FREE | dict(row.settings),

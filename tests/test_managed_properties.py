@@ -8,10 +8,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 
@@ -141,22 +139,19 @@ def told(done: Heard, *, before: int | None = None) -> list[bytes]:
     return [msgspec.json.encode(event) for event in done.heard if before is None or event.when < before]
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
-@given(seed=SEEDS, tick=st.sampled_from([None, 0.05]), risk=st.booleans())
+@given(model=st.sampled_from(MODELS), seed=SEEDS, tick=st.sampled_from([None, 0.05]), risk=st.booleans())
 def test_skipping_minutes_changes_nothing(model: str, seed: int, tick: float | None, risk: bool) -> None:  # noqa: FBT001
     skipped = told(run(seed, model, tick=tick, risk=risk))
     assert skipped == told(run(seed, model, tick=tick, risk=risk, every_minute=True))
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
-@given(seed=SEEDS, at=st.integers(1, LENGTH))
+@given(model=st.sampled_from(MODELS), seed=SEEDS, at=st.integers(1, LENGTH))
 def test_nothing_depends_on_what_comes_later(model: str, seed: int, at: int) -> None:
     before = ORIGIN + at * MINUTE
     assert told(run(seed, model), before=before) == told(run(seed, model, changed_from=at), before=before)
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
-@given(seed=SEEDS)
+@given(model=st.sampled_from(MODELS), seed=SEEDS)
 def test_shares_and_money_are_conserved(model: str, seed: int) -> None:
     for event in run(seed, model).records.closed:
         parts = event.pnl
@@ -186,8 +181,7 @@ def money(event: Closed) -> float:
     return cash / (event.fills[0].price * (1 + sign * 0.001)) * 100
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
-@given(seed=SEEDS)
+@given(model=st.sampled_from(MODELS), seed=SEEDS)
 def test_there_is_one_position_at_a_time_and_its_size_adds_up(model: str, seed: int) -> None:
     size, held_id = 0.0, None
     for event in run(seed, model).heard:
@@ -210,8 +204,7 @@ def test_there_is_one_position_at_a_time_and_its_size_adds_up(model: str, seed: 
     assert held_id is None
 
 
-@pytest.mark.parametrize("model", first_quick(MODELS))
-@given(seed=SEEDS)
+@given(model=st.sampled_from(MODELS), seed=SEEDS)
 def test_a_stop_never_loosens_unless_asked_to(model: str, seed: int) -> None:
     stops: dict[str, float] = {}
     for event in run(seed, model, loosens=False).heard:

@@ -17,7 +17,7 @@ from test_page_simulator import bars_of, tick_of
 import bknb
 
 MODELS = ("pessimistic", "touch", "vwap")
-WORLDS, FEW_WORLDS, PARTS = 60, 4, 4
+FEW_WORLDS, MORE_WORLDS, WORLDS = 4, 14, 200
 INTERVALS = {1: "1m", 5: "5m", 15: "15m"}
 SHARES = (0.25, 0.5, 1.0, 0.3)
 LADDERS = ((0.5, 0.5), (0.5, 0.25), (0.3, 0.3, 0.4), (0.25,), (0.5, 0.25, 0.25))
@@ -419,11 +419,16 @@ def test_managed_positions_are_the_simulators(model: str) -> None:
     check(range(FEW_WORLDS), model)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(range(FEW_WORLDS, MORE_WORLDS), marks=pytest.mark.slow),
+        pytest.param(range(MORE_WORLDS, WORLDS), marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("part", range(PARTS))
-def test_managed_positions_are_the_simulators_in_many_worlds(model: str, part: int) -> None:
-    check(range(FEW_WORLDS + part, WORLDS, PARTS), model)
+def test_managed_positions_are_the_simulators_in_many_worlds(model: str, seeds: range) -> None:
+    check(seeds, model)
 
 
 def test_shares_and_money_are_kept_and_no_stop_loosens_unasked() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from math import nan
 from typing import Any
 
 import pytest
 from managed import Row, run_of
+from scenarios import MINUTE, ORIGIN, source
 
 import bknb
 from bknb import Add, Breakeven, Close, Move, Reduce, Trailing
@@ -181,6 +183,27 @@ def test_a_sweep_asks_manage() -> None:
     )
     assert len(found.errors) == 0
     assert set(found.trades()["close_reason"]) >= {"strategy"}
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_manage_gets_the_parameters_that_it_names(rows: bool) -> None:  # noqa: FBT001
+    def get_signal(n: int = 1) -> bknb.Signal:
+        return bknb.Signal(position="long")
+
+    def get_signals(candles: bknb.Candles, n: int = 1) -> Any:
+        return {"position": 1, "price_take_profit": nan, "price_stop_loss": nan, "minute_estimated_time": nan}
+
+    def manage(position: Any, n: int = 1) -> Any:
+        return Close() if position.minutes >= n else None
+
+    candles = [(ORIGIN + k * MINUTE, 100.0, 101.0, 99.0, 100.0, 1.0) for k in range(-60, 40)]
+    asked = {"get_signals": get_signals} if rows else {"get_signal": get_signal}
+    strategy = bknb.add_strategy("held", interval="1m", manage=manage, **asked)
+    swept = bknb.sweep(
+        strategy=strategy, params={"n": [2, 9]}, symbol="X", exchange=source(candles),
+        frame=(ORIGIN, ORIGIN + 30 * MINUTE),
+    )  # fmt: skip
+    assert swept.table["n"].tolist() == [15, 4]
 
 
 def test_who_adds_keeps_the_place_it_has() -> None:

@@ -81,7 +81,6 @@ def make_strategy(
     interval_ms(interval)
     execution_model(execution)
     checked_name("strategy", name)
-    asked_to_manage = _checked_manage(name, manage, manage_interval)
     if get_signal is not None and get_signals is not None:
         raise UsageError(f"strategy {name!r} has both get_signal and get_signals; give one of them")
     if get_signals is None and get_signal is not None and is_vectorised(get_signal):
@@ -91,6 +90,7 @@ def make_strategy(
         raise UsageError(f"{what} of strategy {name!r} must be a function, got {function!r:.80}")
     lookback = whole_number("lookback", lookback, least=1, hint="give how many candles get_signals sees, such as 500")
     chosen = checked_params(name, function, params)
+    asked_to_manage = _checked_manage(name, manage, manage_interval, chosen)
     rows: Windowed | None = None
     if get_signals is None:
         called: AnyFunction = function
@@ -118,7 +118,9 @@ def make_strategy(
     )
 
 
-def _checked_manage(name: str, manage: AnyFunction | None, manage_interval: str | None) -> Manage | None:
+def _checked_manage(
+    name: str, manage: AnyFunction | None, manage_interval: str | None, params: Mapping[str, Any]
+) -> Manage | None:
     if manage_interval is not None:
         interval_ms(manage_interval)
         if manage is None:
@@ -129,7 +131,7 @@ def _checked_manage(name: str, manage: AnyFunction | None, manage_interval: str 
         return None
     if not callable(manage):
         raise UsageError(f"manage of strategy {name!r} must be a function (ctx, position), got {manage!r:.80}")
-    return managing_by_name(manage)
+    return managing_by_name(manage, params)
 
 
 def checked_params(name: str, function: AnyFunction, params: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from ..domain.position_view import HeldPosition
@@ -38,14 +39,18 @@ def calling_by_name(function: Callable[..., Any]) -> Ask:
     return lambda ctx: function(**{name: get(ctx) for name, get in getters})
 
 
-def managing_by_name(function: Callable[..., Any]) -> Manage:
+def managing_by_name(function: Callable[..., Any], params: Mapping[str, Any] | None = None) -> Manage:
     """A function of context and position that calls ``function`` with what its parameters ask for.
+
+    Of ``params``, those of the strategy, it gets the ones that it names.
 
     Raises
     ------
     UsageError
         When it has a parameter without default that bknb does not offer.
     """
+    if own := _named(function, params or {}):
+        function = partial(function, **own)
     wanted = _wanted(function, (*_ARGUMENTS, "position"), "manage")
     if wanted is None:
         return function
@@ -53,6 +58,18 @@ def managing_by_name(function: Callable[..., Any]) -> Manage:
     if "position" not in wanted:
         return lambda ctx, _position: function(**{name: get(ctx) for name, get in getters})
     return lambda ctx, position: function(position=position, **{name: get(ctx) for name, get in getters})
+
+
+def _named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Those parameters that a function names."""
+    try:
+        known = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
+        return dict(params)
+    names = {parameter.name for parameter in known if parameter.kind is not parameter.POSITIONAL_ONLY}
+    return {name: value for name, value in params.items() if name in names}
 
 
 def _wanted(function: Callable[..., Any], known: tuple[str, ...], who: str) -> list[str] | None:

@@ -115,7 +115,7 @@ class Windowed:
         self._name, self._interval, self._lookback = name, interval, lookback
         self._manage_interval = manage_interval
         self.leaves: bool | None = None
-        self.ask_manage = _leaving(self._leaves, manage)
+        self.ask_manage = _leaving(self._leaves, manage, params)
 
     def get_signal(self, ctx: Context) -> dict[str, Any] | None:
         """The last row as a signal."""
@@ -162,11 +162,13 @@ def _is_later(closed_at: int, position: HeldPosition) -> bool:
     return closed_at >= round(position.opened_at.timestamp() * 1000) + MINUTE_MS
 
 
-def _leaving(leaves: Callable[[Context, HeldPosition], bool], manage: Callable[..., Any] | None) -> Manage:
+def _leaving(
+    leaves: Callable[[Context, HeldPosition], bool], manage: Callable[..., Any] | None, params: Mapping[str, Any]
+) -> Manage:
     """A ``manage`` that closes where a row leaves, and else asks that of the user."""
     if manage is None:
         return lambda ctx, position: _close(position) if leaves(ctx, position) else None
-    ask = managing_by_name(manage)
+    ask = managing_by_name(manage, params)
     if inspect.iscoroutinefunction(manage):
 
         async def ask_later(ctx: Context, position: HeldPosition) -> Any:
@@ -221,8 +223,8 @@ class LookedUp:
     def managing(self, strategy: Strategy) -> Manage | None:
         """What asks about an open position: the rows, where they say where to leave, then the strategy's ``manage``."""
         if leaving_rows(self._rows, strategy.name, strategy.interval, strategy.manage_interval):
-            return _leaving(self._leaves, strategy.manage)
-        return None if strategy.manage is None else managing_by_name(strategy.manage)
+            return _leaving(self._leaves, strategy.manage, strategy.params)
+        return None if strategy.manage is None else managing_by_name(strategy.manage, strategy.params)
 
     def _leaves(self, ctx: Context, position: HeldPosition) -> bool:
         exits = self._rows.exits

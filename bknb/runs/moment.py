@@ -265,7 +265,7 @@ class Moment:
             When nothing was open or waiting, or the strategy has no ``manage`` and none is given.
         """
         own = self._record.plan.strategy
-        ask = own.ask_manage if function is None else managing_by_name(function)
+        ask = own.ask_manage if function is None else managing_by_name(function, own.params)
         if ask is None:
             raise UsageError(
                 f"strategy {own.name!r} does not manage its positions\ngive a function: moment.manage(manage)"
