@@ -300,20 +300,18 @@ FOLLOWS = {"trailing": bknb.Trailing(percent=1.0), "breakeven": bknb.Breakeven(a
 
 
 @pytest.mark.parametrize(
-    ("signal", "manage", "said"),
+    ("signal", "said"),
     [
-        (FOLLOWS, None, "some had a trailing stop, a break-even stop\ncompare result.account"),
-        ({"price_take_profit": [(200.0, 0.5)]}, None, "some had a ladder"),
-        ({}, lambda price: bknb.Close(f"at {price:g}"), "decided while they were open: by manage, by exit columns"),
+        (FOLLOWS, "some had a trailing stop, a break-even stop\ncompare result.account"),
+        ({"price_take_profit": [(200.0, 0.5)]}, "some had a ladder"),
     ],
 )
-def test_trades_with_other_exits_are_refused(signal, manage, said):
+def test_trades_with_other_exits_are_refused(signal, said):
     def get_signal():
         return bknb.Signal(**ENTERED | signal)
 
-    strategy = bknb.add_strategy("exits", interval="1h", get_signal=get_signal, manage=manage)
     with pytest.raises(bknb.UsageError, match=said):
-        bknb.luck(ran(strategy, source(7)))
+        bknb.luck(ran(get_signal, source(7)))
 
 
 def test_what_has_no_trades_is_refused():

@@ -76,5 +76,5 @@ def test_luck_is_refused_where_manage_decided_an_exit(manage: Any) -> None:
         )
 
     made = make_strategy("one", plain, interval="4h", manage=manage, manage_interval="1m")
-    with pytest.raises(bknb.UsageError, match="some were declared or managed otherwise"):
+    with pytest.raises(bknb.UsageError, match="decided while they were open: by manage, by exit columns"):
         bknb.luck(bknb.backtest("BTCUSDT", strategy=made, **RUN))
