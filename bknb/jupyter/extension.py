@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from ast import literal_eval
 from typing import TYPE_CHECKING, Any, Final
 
 import bknb
@@ -12,7 +14,7 @@ from .completion import matcher
 from .kernel import ipython
 from .magics import backtest, compare, dashboard, data, live, optimize, register, runs, share, sweep
 from .magics.arguments import parse
-from .magics.output import echo
+from .magics.output import echo, still_live
 from .session import Action, Session
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _MODULES: Final = (register, backtest, runs, dashboard, live, share, sweep, compare, data, optimize)
 COMMANDS: Final = tuple(command for module in _MODULES for command, _action in module.MAGICS)
+_STRATEGY: Final = re.compile(r"strategy (.+) replaced\Z")
 _ACTIONS: Final[dict[str, Action]] = {command.name: action for module in _MODULES for command, action in module.MAGICS}
 
 
@@ -105,6 +108,8 @@ class ReplacedNotices(logging.Handler):
         text = record.getMessage()
         if text.endswith(" replaced") and not self.session.quiet:
             echo(text)
+            if (name := _STRATEGY.match(text)) and (goes_on := still_live(literal_eval(name[1]))):
+                echo(goes_on)
 
 
 def attach(session: Session) -> None:

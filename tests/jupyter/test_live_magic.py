@@ -109,9 +109,12 @@ def test_the_list_says_what_fails_and_what_stops(ready: Callable[[str], Answer],
         ready("%live").out,
     )
     again = ready("%%strategy quiet --interval 1m\ndef get_signal(price):\n    return None").out
-    assert again.splitlines()[1] == (
+    goes_on = (
         "the live run on BTCUSDT goes on with the one it was started with: stop it and start it again to change that"
     )
+    assert again.splitlines()[1] == goes_on
+    told = ready("_ = bknb.add_strategy('quiet', interval='1m', get_signal=lambda: None)").out
+    assert told == f"strategy 'quiet' replaced\n{goes_on}\n"
     task.stop()
     assert ": stopping, up to" in ready("%live").out or task.done
 

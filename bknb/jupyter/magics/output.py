@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import bknb
+
 from ...market.clock import stopwatch
 from ..kernel import ipython
 from ..progress import progress_line
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
 def echo(text: str) -> None:
     """Print a text in the output of the cell."""
     print(text)  # noqa: T201 -- the notebook's own output
+
+
+def still_live(name: str) -> str:
+    """What becomes of live runs of a strategy that has been replaced; empty where there is none."""
+    where = [task.symbol for task in bknb.Live.list() if task.strategy == name and not task.done]
+    if not where:
+        return ""
+    runs = "the live run on" if len(where) == 1 else "the live runs on"
+    goes = f"{'goes' if len(where) == 1 else 'go'} on with the one it was started with"
+    return f"{runs} {', '.join(where)} {goes}: stop it and start it again to change that"
 
 
 def assign_out(session: Session, call: Call, value: Any) -> None:

@@ -10,7 +10,7 @@ from ..session import Session
 from .arguments import Call, Option, whole
 from .cell_body import risk_rules, strategy_function
 from .options import EXECUTION, INTERVAL, LOOKBACK, MANAGE_INTERVAL, PARAMS, RISK, helped, optional
-from .output import echo
+from .output import echo, still_live
 from .table import Magics
 
 _NAME: Final = Option(name="NAME", help="its name", required=True)
@@ -36,10 +36,8 @@ def register_strategy(session: Session, call: Call, *, name: str) -> None:
     what += f", risk {strategy.risk}" if strategy.risk else ""
     what += f", manage every {strategy.manages_every}" if strategy.manage else ""
     echo(f"strategy {name!r} {'replaced' if known else 'registered'} ({what})")
-    if where := [task.symbol for task in bknb.Live.list() if task.strategy == name and not task.done]:
-        one, goes = ("run", "goes") if len(where) == 1 else ("runs", "go")
-        text = f"the live {one} on {', '.join(where)} {goes} on with the one it was started with"
-        echo(f"{text}: stop it and start it again to change that")
+    if text := still_live(name):
+        echo(text)
 
 
 @MAGICS.add(
