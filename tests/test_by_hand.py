@@ -17,6 +17,8 @@ from scenarios import MINUTE, ORIGIN, source
 from worlds import MODELS, SETTINGS, walk
 
 import bknb
+from bknb import Close
+from bknb.live.by_hand import Flatten
 from bknb.stores.file_store import FileStore
 from bknb.stores.sqlite_store import SqliteStore
 
@@ -199,6 +201,14 @@ def test_without_a_candle_nothing_is_opened() -> None:
     candles = [(at(k), 100.0, 100.5, 99.5, 100.0, 1.0) for k in range(4, 30)]  # the market begins here
     _, answers, _ = play({1.5: lambda task: task.open(bknb.Signal(side="long"))}, candles=candles, signal={})
     assert "no candles of it have come yet\ntry again after the next minute" in answers[0]
+
+
+def test_where_a_run_has_just_ended_with_nothing_there_is_nothing_to_close() -> None:
+    """``close_all`` meets runs that end meanwhile."""
+    _, _, task = play({}, signal={}, until=3)
+    assert task._run.by_hand.give(Flatten()).result(10) == ""
+    with pytest.raises(bknb.UsageError, match="the run is over"):
+        task._run.by_hand.give(Close()).result(10)
 
 
 def test_a_run_that_is_over_says_so() -> None:

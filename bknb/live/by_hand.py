@@ -107,6 +107,7 @@ class ByHand:
         self._loop: StrategyLoop | None = None
         self._began = asyncio.Event()
         self._over = False
+        self._left_nothing = False  # at its end
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- from any thread ----------------------------------------------------------------------------------------
@@ -147,6 +148,8 @@ class ByHand:
     def end(self) -> None:
         """The run is over: what was not carried out by now is answered with that."""
         self._over = True
+        if self._loop is not None:
+            self._left_nothing = isinstance(self._loop.state, Flat)
         for task in self._tasks:
             task.cancel()
 
@@ -158,7 +161,7 @@ class ByHand:
         if not answered.set_running_or_notify_cancel():
             return
         if self._over:
-            answered.set_exception(UsageError(_OVER))
+            self._answer_over(wish, answered)
             return
         task = asyncio.get_running_loop().create_task(self._answer(wish, answered))
         self._tasks.add(task)
@@ -170,11 +173,17 @@ class ByHand:
             async with self._turn:
                 text = await self._carry_out(wish)
         except asyncio.CancelledError:
-            answered.set_exception(UsageError(_OVER))
+            self._answer_over(wish, answered)
         except Exception as error:  # noqa: BLE001 -- raised where the decision was given
             answered.set_exception(error)
         else:
             answered.set_result(text)
+
+    def _answer_over(self, wish: Wish, answered: Future[str]) -> None:
+        if isinstance(wish, Flatten) and self._left_nothing:
+            answered.set_result("")
+        else:
+            answered.set_exception(UsageError(_OVER))
 
     async def _carry_out(self, wish: Wish) -> str:
         loop, market = self._loop, self._market

@@ -519,6 +519,7 @@ MISTAKES = [
     ("%report", "nothing has run"),
     ("%why x", "nothing has run"),
     ("%runs x", "there is no run x"),
+    ("%dashboard bknb", "or a variable in braces\nwrite {bknb}"),
 ]
 
 

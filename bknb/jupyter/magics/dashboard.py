@@ -28,6 +28,8 @@ def dashboard(session: Session, call: Call) -> None:
     """Shows panels of a run as it happens; without one, of everything that is running and starts later."""
     shown: Any = call.get("run")
     if isinstance(shown, str):
+        if shown in session.names and not shown.isdecimal():
+            raise bknb.UsageError(f"%dashboard takes the number of a run, or a variable in braces\nwrite {{{shown}}}")
         run = session.run(shown)
         shown = run.task if run.task.status != "fulfilled" else run.finished()
     given = call.get("panels")
