@@ -217,6 +217,20 @@ def test_the_kernel_equals_its_specification(model: str, seed: int) -> None:
     assert compiled[1] == plain[1]
 
 
+def test_more_trades_than_the_table_has_rows_at_first() -> None:
+    def often(candles: Any) -> dict[str, Any]:
+        levels = {"price_take_profit": candles.close * 1.05, "price_stop_loss": candles.close * 0.95}
+        return {"position": 1, "minute_estimated_time": 1, **levels}
+
+    minutes = [[row[0], *row[1:5], 1.0] for row in market(np.random.default_rng(5), 800)]
+    strategy = make_strategy("often", interval="1m", get_signals=often, lookback=1)
+    frame = (ORIGIN, ORIGIN + 800 * MINUTE)
+    plan = plan_backtest("BTCUSDT", strategy=strategy, exchange=source(minutes), frame=frame, execution="pessimistic")
+    ends, refusals = by_kernel(plan)
+    assert len(ends) > 300
+    assert_same(by_events(plan), ends, refusals)
+
+
 @pytest.mark.parametrize("model", ["pessimistic", "touch"])
 @pytest.mark.parametrize(
     ("level", "last", "expected"),

@@ -89,6 +89,28 @@ def result(
     )
 
 
+def net_results(
+    position: Position, fills: Sequence[Fill], *, slippage: float, fee: float, rest: float, prices: Iterable[float]
+) -> list[float]:
+    """The net results (``result``) with what is left closed at each of some prices (quote currency).
+
+    Examples
+    --------
+    >>> entry = Fill(number=0, kind="entry", at=0, share=1.0, price=100.0)
+    >>> net_results("long", [entry], slippage=0.0, fee=0.1, rest=1.0, prices=[110.0, 100.0])
+    [9.79, -0.2]
+    """
+    sign = 1 if position == "long" else -1
+    entered, closed = _sums(fills, 0.0, 0.0)
+    entry = fills[0].price * (1 + sign * slippage / 100)
+    paid = entered * (1 + sign * slippage / 100)
+    found = []
+    for price in prices:
+        received = (closed + rest * price if rest else closed) * (1 - sign * slippage / 100)
+        found.append((received - paid) / entry * 100 * sign - fee * (paid / entry + received / entry))
+    return found
+
+
 def cost_percentage(position: Position, fills: Sequence[Fill], net: float, *, slippage: float) -> float:
     """The net result ``net`` (percent of the first fill's cost) in percent of the cost of all entries."""
     sign = 1 if position == "long" else -1

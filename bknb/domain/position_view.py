@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -13,8 +14,8 @@ from .exit_plan import Target
 from .fills import Fill
 from .interval import MINUTE_MS
 from .levels import sign_of, stop_in_force
-from .position_book import PositionBook, PositionOrder, new_book
-from .position_money import average_price, result
+from .position_book import PositionOrder, new_book
+from .position_money import average_price, net_results
 from .signal import Position, ScheduledSignal
 from .states import Holding, Rules, Waiting
 
@@ -100,6 +101,7 @@ def position_view(state: Holding | Waiting, when: int, price: float, rules: Rule
     return _waiting(state, price) if isinstance(state, Waiting) else _open(state, when, price, rules)
 
 
+@lru_cache(maxsize=256)  # of one position they stay the same
 def _moment(ms: int | None) -> datetime | None:
     return None if ms is None or ms >= _CALENDAR_END_MS else datetime.fromtimestamp(ms / 1000, UTC)
 
@@ -145,7 +147,14 @@ def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition
     sign, opened = sign_of(signal.position), signal.pending_at
     best, worst = (state.highest, state.lowest) if sign > 0 else (state.lowest, state.highest)
     stop = stop_in_force(book, sign, best, rules.tick)
-    nets = [_net(book, signal.position, at, rules) for at in (book.phase_high, book.phase_low)]
+    now, *nets = net_results(
+        signal.position,
+        book.fills,
+        slippage=rules.settings.percent_slippage,
+        fee=rules.settings.percent_fee,
+        rest=book.left,
+        prices=(price, book.phase_high, book.phase_low),
+    )
     entries = [fill for fill in book.fills if fill.enters]
     return HeldPosition(
         id=signal.id,
@@ -159,7 +168,7 @@ def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition
         last_entry=entries[-1].price,
         entries=len(entries),
         price=price,
-        percent=_net(book, signal.position, price, rules),
+        percent=now,
         best_percent=max(nets if book.best is None else [*nets, book.best]),
         worst_percent=min(nets if book.worst is None else [*nets, book.worst]),
         best_price=best,
@@ -173,8 +182,3 @@ def _open(state: Holding, when: int, price: float, rules: Rules) -> HeldPosition
         memo=_memo(book.memo),
         note=signal.note,
     )
-
-
-def _net(book: PositionBook, position: Position, price: float, rules: Rules) -> float:
-    slippage, fee = rules.settings.percent_slippage, rules.settings.percent_fee
-    return result(position, book.fills, slippage=slippage, fee=fee, rest=book.left, price=price).pnl_percentage

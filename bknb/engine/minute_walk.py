@@ -157,6 +157,7 @@ class MinuteWalk:
         self._next_index: int | None = None
         self._average = model.watches == "average"
         self._managing = managing
+        self._event: tuple[OpenSignal | None, int, int, int] = (None, 0, 0, 0)  # what _next_event found last
 
     def time_of(self, index: int) -> int:
         """Open time of a minute."""
@@ -222,7 +223,12 @@ class MinuteWalk:
                 stop = self._stop(due)
             manage_at = None if managing is None else self._manage_at(managing, index)
             until = stop if manage_at is None else min(stop, self.index_at(manage_at))
-            target = index if self._every_minute else self._next(index, until)
+            if self._every_minute:
+                target = index
+            elif managing is not None and isinstance(state, Holding) and plain is not None:
+                target = min(self._next_event(state, index, stop), max(until, index))
+            else:
+                target = self._next(index, until)
             if target > index and isinstance(state, Holding):
                 loop.skip(self._skipped(index, target))
             index = target
@@ -316,6 +322,14 @@ class MinuteWalk:
             return self._next_fill(index, stop, state.not_before if ending is None else ending.not_before)
         assert isinstance(state, Waiting)  # nothing else waits for minutes  # noqa: S101
         return self._first_outside(index, stop, entry_bounds(state.signal, average=self._average))
+
+    def _next_event(self, state: Holding, index: int, stop: int) -> int:
+        """``_next`` for a plain position that is managed: looked for once, not again at every question meanwhile."""
+        signal, profit, loss, event = self._event
+        if signal is not state.signal or (profit, loss) != (state.profit_level, state.loss_level) or event < index:
+            event = self._next(index, stop)
+            self._event = (state.signal, state.profit_level, state.loss_level, event)
+        return event
 
     def _first_outside(self, index: int, stop: int, bounds: Bounds) -> int:
         above, below, price_above, price_below = bounds

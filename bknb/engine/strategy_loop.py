@@ -224,13 +224,10 @@ class StrategyLoop:
         """Since when (UTC ms) there is what ``manage`` can be asked about; ``None``: there is nothing."""
         if not self.strategy.manages:
             return None
-        match self.state:
-            case Holding(leaving=None, signal=signal):
-                return signal.pending_at + MINUTE_MS
-            case Waiting(signal=signal):
-                return signal.scheduled_at + MINUTE_MS
-            case _:
-                return None
+        state = self.state
+        if isinstance(state, Holding):
+            return None if state.leaving is not None else state.signal.pending_at + MINUTE_MS
+        return state.signal.scheduled_at + MINUTE_MS if isinstance(state, Waiting) else None
 
     async def _managed(self, answer: object, when: int, price: float, about: _About) -> None:
         answers, faults, text = read_answers(answer)

@@ -390,9 +390,7 @@ class Window:
             if count <= last <= len(series.candles):
                 return float(series.averages[last - 1])
         candles = self.newest(symbol, "1m", count, when, wait=False)
-        return average_price(
-            candles.high.tolist(), candles.low.tolist(), candles.close.tolist(), candles.volume.tolist()
-        )
+        return average_price(*candles.block[2:6].tolist())  # high, low, close, volume
 
     def average_prices(self, symbol: str) -> NDArray[np.float64]:
         """For each one-minute candle in memory the average price of the window that ends with it."""
