@@ -270,7 +270,7 @@ def unexplained(
     number = market.symbols.index(symbol)
     gone = {minute for first, end in holes for minute in range(first, end, MINUTE)}.intersection(minutes)
     never = market.never_came(symbol).intersection(minutes)
-    may_be = never if waits_for_holes(symbol) else never | market.late_alone(number)
+    may_be = never if waits_for_holes(symbol) else never | market.came_alone(number)
     wrong = [f"it went on without {len(gone - may_be)} minutes that came: {sorted(gone - may_be)[:3]}"]
     wrong *= bool(gone - may_be)
     wrong += [f"{len(never - gone)} minutes never came: {sorted(never - gone)[:3]}"] * bool(never - gone)

@@ -88,7 +88,7 @@ class Market:
         in_turn, alone = self._arrivals(number)
         return in_turn + alone
 
-    def late_alone(self, number: int) -> set[int]:
+    def came_alone(self, number: int) -> set[int]:
         """The minutes (UTC ms) of a symbol whose candles come later than those behind them."""
         _, alone = self._arrivals(number)
         return set(self.candles[self.symbols[number]].timestamp[alone > 0].tolist())

@@ -110,7 +110,7 @@ def test_a_disk_that_is_full_at_any_change_delays_the_run_and_nothing_else(folde
         disk = FaultyDisk(at=at, fault=full)
         store = FileStore(folder_in_memory / str(at), disk=disk)
         if not kind:  # the folder itself, before the run begins
-            with pytest.raises(bknb.StateError, match="make room on the disk|choose another root"):
+            with pytest.raises(bknb.StateError, match=r"make room on the disk|choose another root"):
                 live(store, SimulatedClock(ORIGIN))
             continue
         result = live(store, SimulatedClock(ORIGIN))
