@@ -47,6 +47,7 @@ def play(
     candles: list[tuple[float, ...]] | None = None,
     signal: dict[str, Any] | None = None,
     until: int = 20,
+    begin: float = 0.0,
     broker: Any = None,
     **options: Any,
 ) -> tuple[bknb.Result, list[str], Any]:
@@ -58,7 +59,7 @@ def play(
 
     strategy = bknb.add_strategy("hand", interval="1m", get_signal=get_signal, **options.pop("strategy", {}))
     script = {at(minute): decide for minute, decide in decisions.items()}
-    clock = HandClock(ORIGIN, script) if broker is None else BrokerHandClock(ORIGIN, script)
+    clock = HandClock(at(begin), script) if broker is None else BrokerHandClock(at(begin), script)
     if broker is not None:
         options |= {"broker": broker, "quantity": 2.0}
     options = {"store": bknb.stores.memory()} | options
@@ -209,6 +210,13 @@ def test_where_a_run_has_just_ended_with_nothing_there_is_nothing_to_close() -> 
     assert task._run.by_hand.give(Flatten()).result(10) == ""
     with pytest.raises(bknb.UsageError, match="the run is over"):
         task._run.by_hand.give(Close()).result(10)
+
+
+def test_before_the_first_full_minute_of_a_run_the_last_one_has_the_price() -> None:
+    candles = [(at(k), *(4 * (100 + k / 10,)), 1.0) for k in range(-10, 30)]
+    open_now = {2.5: lambda task: task.open(bknb.Signal(side="long"))}
+    result, _, _ = play(open_now, begin=2.3, candles=candles, strategy={"execution": "vwap"})
+    assert result.events[0].signal.price_open == pytest.approx(99.9)  # of minutes -3 to 1
 
 
 def test_a_run_that_is_over_says_so() -> None:

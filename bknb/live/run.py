@@ -268,7 +268,8 @@ class LiveRun:
         """
         known = self._window.known(self.plan.symbol, "1m")
         close = float(known.candles.close[-1]) if known is not None and len(known.candles) else otherwise
-        price = await self._price_at(self.moment(), otherwise=close)
+        when = min(self.moment(), floor_to(self.clock(), MINUTE_MS))  # a run begins at the next full minute
+        price = await self._price_at(when, otherwise=close)
         return price, price if close is None else close
 
     def no_entries(self) -> str:
