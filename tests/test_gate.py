@@ -38,10 +38,10 @@ def test_what_starts_a_kernel_or_a_browser_is_slow(mark: str, request: pytest.Fi
     assert request.node.get_closest_marker("slow")
 
 
-def test_what_is_long_is_left_out_and_slow(request: pytest.FixtureRequest) -> None:
-    long = [item for item in request.session.items if item.get_closest_marker("long")]
-    assert all(item.get_closest_marker("slow") for item in long)
-    assert not long or "long" in request.config.option.markexpr
+@pytest.mark.parametrize("is_long", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_what_is_long_is_left_out_unless_it_is_asked_for(request: pytest.FixtureRequest, *, is_long: bool) -> None:
+    assert bool(request.node.get_closest_marker("long")) == is_long
+    assert not is_long or "long" in request.config.option.markexpr
 
 
 def test_a_pytest_that_a_test_starts_has_options_of_its_own() -> None:

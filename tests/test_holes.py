@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 from sleeping_clock import SleepingClock
 from worlds import MODELS, SEEDS, SETTINGS, signals
@@ -79,7 +80,7 @@ class NightClock(SimulatedClock):
 
     def __init__(self, start: int, holes: Sequence[tuple[int, int]]) -> None:
         super().__init__(start)
-        self._nights = [(first + 60 * MINUTE, end - 60 * MINUTE) for first, end in holes]
+        self._nights = [(first + 2 * WAITED * MINUTE, end - 2 * WAITED * MINUTE) for first, end in holes]
 
     async def sleep_until(self, when: int) -> None:
         """Advance to ``when`` (UTC ms), or to the end of the night it is in."""
@@ -676,8 +677,15 @@ def test_random_worlds_with_holes(
     parity(signals(seed), ranged(rows), first=ORIGIN, last=at(last), model=model, holes=gone, waits=waits, known=known)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_world_with_holes(*, waits: bool) -> None:
+    minutes = [*range(-3, 30), *range(34, 50), *range(81, 120), *range(123, 300)]
+    rows = random_rows(11, [at(minute) for minute in minutes])
+    holes = [(at(30), at(34)), (at(50), at(81)), (at(120), at(123))]
+    parity(signals(11), ranged(rows), first=ORIGIN, last=at(150), model="touch", holes=holes, waits=waits)
+
+
+@pytest.mark.parametrize("model", first_quick(MODELS))
 @settings(max_examples=2)
 @given(seed=SEEDS, begin=st.sampled_from(["2024-03-30", "2024-10-26"]))
 def test_random_worlds_with_sessions_over_changes_of_the_clocks(model: str, seed: int, begin: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import waiting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenarios import MINUTE, ORIGIN, source
@@ -197,8 +198,7 @@ def test_stop_now_keeps_what_waits_also_when_a_minute_passes_in_the_meantime(tmp
                 self.held.clear()
                 self.hold_at += MINUTE
                 self.freed.set()
-                while not self.held.wait(0.01) and not task.done:
-                    pass
+                assert waiting.until(lambda: self.held.is_set() or task.done)
             return super().now()
 
     clock = PassesInStop(ORIGIN, hold_at=ORIGIN + 10 * MINUTE)

@@ -480,7 +480,7 @@ def test_no_candle_is_fetched_on_the_loop_of_the_live_runs(rows: Rows) -> None:
     def get_candles(*asked: Any) -> Any:
         answers = threading.Event()
         RUNTIME.call(answers.set)
-        free.append(answers.wait(0.5))
+        free.append(all(free) and answers.wait(20))
         return closed_by(clock, rows)(*asked)
 
     lived(get_candles, lambda: None, clock, until=15)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
-from test_live import start, story
+from test_live import HeldClock, start, story
 from test_live_bad_days import Told
 from worlds import signals, walk
 
@@ -181,11 +181,12 @@ def test_what_never_returns_is_not_called_for_ever(never: threading.Event) -> No
         with pytest.raises(BknbError, match="8 earlier calls of it have not returned"):
             await calls.in_thread(lambda: None)
         never.set()
-        while True:
-            with contextlib.suppress(BknbError):
-                await calls.in_thread(lambda: None)
-                break
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(BknbError):
+                    await calls.in_thread(lambda: None)
+                    break
+                await asyncio.sleep(0.001)
 
     asyncio.run(scene())
 
@@ -205,8 +206,9 @@ def test_what_did_not_return_is_tried_now_and_then_and_called_again_when_it_does
             never.wait(60)
 
         task = asyncio.create_task(calls.in_thread(hangs))
-        while not (began.is_set() or task.done()):  # noqa: ASYNC110 -- set by a thread
-            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            while not (began.is_set() or task.done()):  # noqa: ASYNC110 -- set by a thread
+                await asyncio.sleep(0)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -450,15 +452,12 @@ def test_a_lag_is_told_to_every_run_that_goes_on() -> None:
 
     bknb.add_strategy("w", interval="1m", get_signal=get_signal)
 
-    class Held(bknb.testing.clocks.SimulatedClock):  # type: ignore[misc,name-defined]
-        async def sleep_until(self, when: int) -> None:
-            await asyncio.Event().wait()
-
     with Told() as heard:
-        task = start("w", clock=Held(ORIGIN), until=None)
+        task = start("w", clock=HeldClock(ORIGIN, hold_at=ORIGIN), until=None)
         assert asked.wait(20)
         assert RUNTIME.lag is not None
-        RUNTIME.lag._notify("it is blocked")
+        for tell in RUNTIME.lag.listeners:
+            tell("it is blocked")
         task.stop(now=True)
         result = task.result(20)
     assert [error.kind for error in result.errors] == ["lag"]

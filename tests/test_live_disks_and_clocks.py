@@ -100,7 +100,7 @@ def test_what_a_disk_makes_late_is_told_and_fills_at_the_market_of_then(tmp_path
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_at_any_change_delays_the_run_and_nothing_else(folder_in_memory: Path) -> None:
+def test_a_disk_that_is_full_at_any_kind_of_change_delays_the_run_and_nothing_else(folder_in_memory: Path) -> None:
     """Each kind of change in a run of its own; the minute is tried again before the next one."""
     whole = FaultyDisk()
     assert not live(FileStore(folder_in_memory / "whole", disk=whole), SimulatedClock(ORIGIN)).errors

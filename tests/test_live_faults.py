@@ -52,7 +52,7 @@ def lives() -> Iterator[subprocess.Popen[str]]:
         pytest.param("broker every", set(), 50, marks=pytest.mark.long),
     ],
 )
-def test_a_live_run_killed_at_any_write_resumes_equal(
+def test_a_live_run_killed_at_any_kind_of_change_resumes_equal(
     lives: subprocess.Popen[str], folder_in_memory: Path, where: str, changes: set[str], points: int
 ) -> None:
     """``late``: the clock sleeps through some minutes; ``hole``: some never come, and the exchange fails."""

@@ -10,13 +10,13 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 
 import pytest
+from broker_journal import sent, sent_twice
+from killed import killed_in_a_child
 from order_events import MINUTE, cancelled, candle, closed, holding, leaving, opened, ordering, resting, scheduled
 
 from bknb.brokers.paper_broker import PaperBroker, Trouble
@@ -126,12 +126,8 @@ async def live(which: str, folder: Path, disk: Disk, at: int | None = None) -> l
 
 def verdict(which: str, folder: Path) -> tuple[list[str], list[str]]:
     """What is wrong after the life has come to its end, and which orders never arrived."""
-    problems = []
-    received: dict[str, int] = {}
-    for line in (folder / "exchange.jsonl").read_text().splitlines():
-        order = json.loads(line)
-        received[order["client_id"]] = max(received.get(order["client_id"], 0), order["received"])
-    problems += [f"{name} was sent {times} times" for name, times in received.items() if times != 1]
+    problems = sent_twice(folder / "exchange.jsonl")
+    received = sent(folder / "exchange.jsonl")
     with store_in(which, folder, Disk()) as store:
         saved = json.loads(store.read("order", ("sma", "BTCUSDT")) or b"[]")
     problems += [f"{row['client_id']} is {row['status']}" for row in saved if row["status"] in ("intended", "sent")]
@@ -143,25 +139,6 @@ def verdict(which: str, folder: Path) -> tuple[list[str], list[str]]:
     if position != expected:
         problems.append(f"the position is {position}, not {expected}")
     return problems, lost
-
-
-def child(work) -> bool:
-    """Carry something out in a process of its own; whether that was killed."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-            raise
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert status in (0, -signal.SIGKILL), f"the child ended with status {status}"
-    return status != 0
 
 
 # What a killed process leaves changes by these alone; tests of the stores themselves kill at all others too.
@@ -182,9 +159,9 @@ def every_moment(which: str, where: str, root: Path) -> dict[str, object]:
             disk = FaultyDisk(at=point, fault="kill", only=CHANGES) if where == "disk" else Disk()
             asyncio.run(live(which, folder, disk, at=point if where == "broker" else None))
 
-        killed = child(dying)
+        killed = killed_in_a_child(dying)
         if killed:
-            child(lambda folder=folder: asyncio.run(live(which, folder, Disk())))
+            assert not killed_in_a_child(lambda folder=folder: asyncio.run(live(which, folder, Disk())))
         wrong, never = verdict(which, folder)
         problems += [f"killed at {where} {point}: {text}" for text in wrong]
         lost += never

@@ -14,6 +14,7 @@ from minute_clock import MinuteClock
 from msgspec.structs import replace
 from order_events import MINUTE, cancelled, candle, closed, holding, opened, resting, scheduled
 from scenarios import ORIGIN, source
+from test_broker_words import ROWS, brief
 from test_order_desk import ENTRY, Exchange, Life, closing, lives
 
 import bknb
@@ -107,6 +108,28 @@ def test_what_rounding_leaves_is_told_and_not_closed_over_and_over(part: float, 
     assert told.endswith("by hand")
     assert life.desk.position() == pytest.approx(2 * part * (1 - part))
     assert life.desk.disagreement == ""
+
+
+class Unanswered:
+    """A broker that does not answer so many questions about orders."""
+
+    silent = 0
+
+    async def report(self, client_id: str, symbol: str) -> Report | None:
+        self.silent -= 1
+        if self.silent >= 0:
+            raise ConnectionError("no route")
+        found: Report | None = await super().report(client_id, symbol)  # type: ignore[misc] -- of the broker beside it
+        return found
+
+
+class Silent(Unanswered, Exchange): ...
+
+
+class SilentPaper(Unanswered, PaperBroker): ...
+
+
+FOR_EVER = 10**9
 
 
 async def pauses(life: Life, count: int) -> None:
@@ -236,19 +259,11 @@ def test_it_still_stops_entries_after_a_restart(name: str) -> None:
 
 
 def test_an_order_nobody_answers_about_stops_entries_from_the_start_on() -> None:
-    class Away(Exchange):
-        away = False
-
-        async def report(self, client_id: str, symbol: str) -> Report | None:
-            if self.away:
-                raise ConnectionError("no route")
-            return await super().report(client_id, symbol)
-
-    broker = Away(script={"place": [Trouble(kind="lost_reply")]})
+    broker = Silent(script={"place": [Trouble(kind="lost_reply")]})
     life = Life(broker=broker)
 
     async def play() -> None:
-        broker.away = True
+        broker.silent = FOR_EVER
         life.desk.follow(opened())
         await pauses(life, 1)
         assert life.desk.disagreement == ""  # it may be on its way
@@ -256,7 +271,7 @@ def test_an_order_nobody_answers_about_stops_entries_from_the_start_on() -> None
         life.desk = life.made()
         await life.desk.start(holding(), when=50 * MINUTE)
         assert "has not said yet what became of it" in life.desk.disagreement
-        broker.away = False
+        broker.silent = 0
         assert await life.desk.settle(20.0)
         assert life.desk.disagreement == ""
 
@@ -279,25 +294,17 @@ def test_a_closing_order_that_got_lost_stops_no_entries() -> None:
 
 
 def test_an_order_that_was_lost_stays_lost_when_the_broker_answers_late_that_it_has_none() -> None:
-    class Away(Exchange):
-        away = False
-
-        async def report(self, client_id: str, symbol: str) -> Report | None:
-            if self.away:
-                raise ConnectionError("no route")
-            return await super().report(client_id, symbol)
-
-    broker = Away(script={"place": [Trouble(kind="lost_request")]})
+    broker = Silent(script={"place": [Trouble(kind="lost_request")]})
     life = Life(broker=broker)
 
     async def play() -> None:
         await life.receive(opened())
         assert life.statuses == {ENTRY: "lost"}
         await life.desk.close(0.0)
-        broker.away = True
+        broker.silent = FOR_EVER
         life.desk = life.made()
         await life.desk.start(holding(), when=50 * MINUTE)
-        broker.away = False
+        broker.silent = 0
         asked = len(life.slept)
         assert await life.desk.settle(5.0)
         assert (life.statuses, len(life.slept), life.desk.disagreement) == ({ENTRY: "lost"}, asked, "")
@@ -422,18 +429,6 @@ def test_a_part_of_a_closing_order_is_none_that_a_step_rounded(quantity: float, 
     life.live(play)
 
 
-class Silent(Exchange):
-    """Does not answer so many questions about orders."""
-
-    silent = 0
-
-    async def report(self, client_id: str, symbol: str) -> Report | None:
-        self.silent -= 1
-        if self.silent >= 0:
-            raise ConnectionError("no route")
-        return await super().report(client_id, symbol)
-
-
 @pytest.mark.parametrize("silent", [1, 2, 5])
 def test_an_order_that_rests_is_asked_about_until_the_broker_answers(silent: int) -> None:
     life = Life(broker=Silent())
@@ -452,12 +447,20 @@ def test_an_order_that_rests_is_asked_about_until_the_broker_answers(silent: int
 
 # --- a live run -------------------------------------------------------------------------------------------------
 
-ROWS = [[ORIGIN + n * MINUTE, *[100.0] * 4, 5.0] for n in range(-60, 80)]
+
+def below(when: Any, price: float) -> dict[str, Any] | None:
+    """An entry that rests below the market, at the first minute."""
+    if (when.hour, when.minute) != (0, 0):
+        return None
+    return brief(when, price) | {"price_open": price * 0.97, "minute_estimated_time": 600}
 
 
-def brief(when: Any, price: float) -> dict[str, Any]:
-    levels = {"price_take_profit": price * 1.15, "price_stop_loss": price * 0.85, "minute_estimated_time": 4}
-    return {"position": "long", **levels}
+def with_broker(broker: PaperBroker, fn: Any, store: Any, first: int, until: int) -> Any:
+    return bknb.Live.background(
+        "BTCUSDT", strategy=bknb.add_strategy("it", interval="1m", get_signal=fn), exchange=source(ROWS),
+        clock=MinuteClock(ORIGIN + first * MINUTE), until=ORIGIN + until * MINUTE, store=store, broker=broker,
+        quantity=1.0,
+    )  # fmt: skip
 
 
 class LyingOnPaper(PaperBroker):
@@ -483,11 +486,7 @@ class LyingOnPaper(PaperBroker):
 
 def test_a_run_opens_nothing_while_its_account_may_differ_and_goes_on_when_it_agrees() -> None:
     broker = LyingOnPaper()
-    task = bknb.Live.background(
-        "BTCUSDT", strategy=bknb.add_strategy("brief", interval="1m", get_signal=brief), exchange=source(ROWS),
-        clock=MinuteClock(ORIGIN), until=ORIGIN + 60 * MINUTE, store=bknb.stores.memory(), broker=broker, quantity=1.0,
-    )  # fmt: skip
-    result = task.result(timeout=60)
+    result = with_broker(broker, brief, bknb.stores.memory(), 0, 60).result(timeout=60)
     assert [event.action for event in result.events][:3] == ["opened", "closed", "opened"]  # nothing was even decided
     first, second, *_ = [event for event in result.events if event.action == "opened"]
     ended = next(event for event in result.events if event.action == "closed")
@@ -510,50 +509,16 @@ def test_an_entry_that_waits_is_cancelled_while_the_account_may_differ() -> None
         async def place(self, order: Order) -> Any:
             return self.lie(await super().place(order))
 
-    def below(when: Any, price: float) -> dict[str, Any] | None:
-        return brief(when, price) | {"price_open": price * 0.97} if when.minute == 0 else None
-
     broker = Strange()
-    task = bknb.Live.background(
-        "BTCUSDT", strategy=bknb.add_strategy("below", interval="1m", get_signal=below), exchange=source(ROWS),
-        clock=MinuteClock(ORIGIN), until=ORIGIN + 50 * MINUTE, store=bknb.stores.memory(), broker=broker, quantity=1.0,
-    )  # fmt: skip
-    result = task.result(timeout=60)
+    result = with_broker(broker, below, bknb.stores.memory(), 0, 50).result(timeout=60)
     (ended,) = [event for event in result.events if event.action == "cancelled"]
     assert (ended.reason, ended.when < broker.until) == ("disagreement", True)
     assert [order.status for order in broker.orders.values()] == ["cancelled"]
 
 
-def below(when: Any, price: float) -> dict[str, Any] | None:
-    """An entry that rests below the market, at the first minute."""
-    if (when.hour, when.minute) != (0, 0):
-        return None
-    return brief(when, price) | {"price_open": price * 0.97, "minute_estimated_time": 600}
-
-
-class Gone(PaperBroker):
-    """Does not answer what became of an order, for some questions."""
-
-    silent = 0
-
-    async def report(self, client_id: str, symbol: str) -> Report | None:
-        self.silent -= 1
-        if self.silent >= 0:
-            raise ConnectionError("no route")
-        return await super().report(client_id, symbol)
-
-
-def with_broker(broker: PaperBroker, fn: Any, store: Any, first: int, until: int) -> Any:
-    return bknb.Live.background(
-        "BTCUSDT", strategy=bknb.add_strategy("it", interval="1m", get_signal=fn), exchange=source(ROWS),
-        clock=MinuteClock(ORIGIN + first * MINUTE), until=ORIGIN + until * MINUTE, store=store, broker=broker,
-        quantity=1.0,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(("silent", "reasons"), [(1, []), (1_000, ["disagreement"])])
 def test_an_entry_that_rests_outlives_one_question_without_an_answer(silent: int, reasons: list[str]) -> None:
-    store, broker = bknb.stores.memory(), Gone()
+    store, broker = bknb.stores.memory(), SilentPaper()
     with_broker(broker, below, store, 0, 5).result(timeout=60)
     broker.silent = silent
     result = with_broker(broker, below, store, 5, 15).result(timeout=60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from order_events import WHERE, closed, held, opened, scheduled
 from scenarios import MINUTE, ORIGIN, source
+from test_live import HeldClock
 from waiting import until
 
 import bknb
@@ -358,25 +358,10 @@ def test_a_run_that_ended_by_itself_tells_nothing_again(end: int) -> None:
     assert sorted(what for what, _ in heard) == [*(f"{level} %" for level in range(10, 100, 10)), "opened"]
 
 
-class HeldClock(SimulatedClock):
-    """A clock that stands still at a moment."""
-
-    def __init__(self, start: int, *, hold_at: int) -> None:
-        super().__init__(start)
-        self.hold_at = hold_at
-        self.held = threading.Event()
-
-    async def sleep_until(self, when: int) -> None:
-        if when >= self.hold_at:
-            self.held.set()
-            await asyncio.Event().wait()
-        await super().sleep_until(when)
-
-
 def test_results_that_a_listener_has_not_heard_when_the_run_is_left_are_told_again() -> None:
     store, slow, again, told = bknb.stores.memory(), Slow(), list[int](), list[int]()
     stop = bknb.listen_partial_profit(slow)
-    clock = HeldClock(ORIGIN, hold_at=ORIGIN + 30 * MINUTE)
+    clock = HeldClock(ORIGIN, hold_at=ORIGIN + 30 * MINUTE - 1)
     task = bknb.Live.background("BTCUSDT", strategy=bknb.add_strategy("rising", interval="1h", get_signal=rising),
                                 exchange=source(ROWS), clock=clock, store=store)  # fmt: skip
     slow.handle(2)
@@ -399,7 +384,7 @@ def test_callbacks_hear_again_what_the_last_turn_told_and_nothing_before(hold: i
     store, slow, called = bknb.stores.memory(), Slow(), list[int]()
     bknb.add_strategy("rising", interval="1h", get_signal=rising)
     stop = bknb.listen_partial_profit(slow)
-    clock = HeldClock(ORIGIN, hold_at=ORIGIN + hold * MINUTE)
+    clock = HeldClock(ORIGIN, hold_at=ORIGIN + hold * MINUTE - 1)
     task = bknb.Live.background("BTCUSDT", strategy="rising", exchange=source(ROWS), clock=clock, store=store)
     assert clock.held.wait(20)
     task.stop(now=True)
