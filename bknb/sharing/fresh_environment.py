@@ -61,6 +61,7 @@ def make_environment(folder: Path, place: Path, *, timeout_seconds: float = _LON
         "--disable-pip-version-check",
         "--no-input",
         "install",
+        "--no-compile",  # it runs one notebook, which imports a part of all that
         "--retries",
         "2",
         "-r",
