@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What starts a kernel or a browser is slow; what takes minutes and finds little more runs only when asked for."""
+    """What starts a kernel or a browser is slow; what is long is slow, too, and runs only when it is asked for."""
     if "long" not in config.option.markexpr:
         left_out = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if not item.get_closest_marker("long")]
@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):  # several workers take whole modules: the longest first, so that all end at once
         items.sort(key=lambda item: LONGEST.index(name) if (name := item.path.stem) in LONGEST else len(LONGEST))
     for item in items:
-        if item.get_closest_marker("kernel") or item.get_closest_marker("browser"):
+        if any(item.get_closest_marker(name) for name in ("kernel", "browser", "long")):
             item.add_marker("slow")
 
 

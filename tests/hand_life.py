@@ -82,7 +82,8 @@ def main(root: Path, store: str, step: int) -> None:
             wanted.append((folder / "ended.json").read_bytes())
         if wanted[0] == wanted[1]:
             wrong.append(f"{name}: the decision changes nothing")
-        at = int((root / f"{name} with" / "first").read_text())  # changes before the decision are for other tests
+        first = int((root / f"{name} with" / "first").read_text())  # changes before the decision are for other tests
+        at = first + 1 - step  # the first change is the one that a decision may be lost at
         while True:
             at += step
             folder = root / f"{name} killed at {at}"

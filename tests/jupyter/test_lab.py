@@ -1,4 +1,4 @@
-"""The first notebook in a real JupyterLab, in a real browser."""
+"""The first notebook in a real JupyterLab, in a real browser: what it shows, and what is saved."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from page import jupyterlab
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("jupyterlab")
 pytest.importorskip("plotly")
 
@@ -22,13 +23,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not (CHROMIUM.exists() and CHROMEDRIVER.exists()), reason="Chromium is not installed"),
 ]
-
-
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    """A JupyterLab of its own, with a copy of the notebook."""
-    with jupyterlab(tmp_path, NOTEBOOK) as address:
-        yield address
 
 
 LOOK = """
@@ -44,6 +38,7 @@ notebook.activeCellIndex = arguments[0];
 notebook.scrollToItem(arguments[0], 'start');
 """
 CLEAR = "window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')"
+SAVE = "return window.jupyterapp.commands.execute('docmanager:save').then(() => true)"
 RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
 VISIBLE = """
 const box = document.querySelector(arguments[0])?.getBoundingClientRect();
@@ -51,8 +46,16 @@ return box ? [box.width, box.height] : [0, 0];
 """
 
 
-def test_run_all_shows_a_chart_and_a_table(address: str, tmp_path: Path) -> None:
-    with Browser(tmp_path / "profile") as browser:
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that JupyterLab serves."""
+    return tmp_path_factory.mktemp("lab") / "work"
+
+
+@pytest.fixture(scope="module")
+def browser(work: Path) -> Iterator[Browser]:
+    """The notebook in a JupyterLab of its own, all of its cells run."""
+    with jupyterlab(work.parent, NOTEBOOK) as address, Browser(work.parent / "profile") as browser:
         browser.open(address)
         wait_for(lambda: browser.count(".jp-Notebook .jp-Cell") > 3, 60, "the notebook")
         wait_for(
@@ -69,13 +72,29 @@ def test_run_all_shows_a_chart_and_a_table(address: str, tmp_path: Path) -> None
             return all(count for _, count, _ in cells) and "display_data" in cells[1][2]
 
         wait_for(finished, 120, "the last cell")
-        assert "error" not in [kind for _, _, kinds in json.loads(browser.run(LOOK)) for kind in kinds]
-        browser.run(SHOW, 3)
-        wait_for(lambda: browser.count(".js-plotly-plot .plot-container") > 0, 20, "the chart")
-        assert browser.count(".js-plotly-plot .plot-container svg.main-svg") > 0
-        width, height = browser.run(VISIBLE, ".js-plotly-plot")
-        assert width > 400
-        assert height > 300
-        rows = browser.run("return document.querySelector('.bknb-result table')?.rows.length ?? 0")
-        assert rows >= 3
-        assert browser.count(".bknb-controls") == 0  # buttons are there only while something runs
+        yield browser
+
+
+def test_run_all_shows_a_chart_and_a_table(browser: Browser) -> None:
+    assert "error" not in [kind for _, _, kinds in json.loads(browser.run(LOOK)) for kind in kinds]
+    browser.run(SHOW, 3)
+    wait_for(lambda: browser.count(".js-plotly-plot .plot-container") > 0, 20, "the chart")
+    assert browser.count(".js-plotly-plot .plot-container svg.main-svg") > 0
+    width, height = browser.run(VISIBLE, ".js-plotly-plot")
+    assert width > 400
+    assert height > 300
+    rows = browser.run("return document.querySelector('.bknb-result table')?.rows.length ?? 0")
+    assert rows >= 3
+    assert browser.count(".bknb-controls") == 0  # buttons are there only while something runs
+
+
+def test_a_saved_notebook_keeps_its_run_cards(browser: Browser, work: Path) -> None:
+    """What JupyterLab writes (20.0 as 20, keys in another order) is still a card whose checksum matches."""
+    from bknb.sharing.verify_notebook import cards_in
+
+    before = cards_in(nbformat.read(NOTEBOOK, as_version=4))
+    stored = (work / NOTEBOOK.name).read_bytes()
+    assert browser.run(SAVE)
+    assert (work / NOTEBOOK.name).read_bytes() != stored
+    after = cards_in(nbformat.read(work / NOTEBOOK.name, as_version=4))
+    assert [card.outcome.digest for card in after] == [card.outcome.digest for card in before] != []
