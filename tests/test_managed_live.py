@@ -21,6 +21,9 @@ from test_managed_properties import drawn, managing
 from worlds import MODELS, SEEDS, SETTINGS, walk
 
 import bknb
+from bknb.domain.levels import stop_in_force
+from bknb.domain.position_book import PositionBook, new_book
+from bknb.domain.signal import OpenSignal
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records
@@ -127,6 +130,21 @@ def test_at_a_broker_positions_are_opened_and_closed_whole() -> None:
     assert list(task.orders["purpose"]) == ["open", "close"]
     assert list(task.orders["status"]) == ["filled", "filled"]
     assert broker.position("X") == 0
+
+
+def test_a_book_without_the_levels_that_were_left_behind_is_read() -> None:
+    fields = {"id": "a", "symbol": "X", "strategy": "s", "exchange": "e", "note": "", "scheduled_at": 0}
+    signal = OpenSignal(
+        **fields, position="long", price_open=100.0, price_take_profit=None, price_stop_loss=95.0,
+        minute_estimated_time=None, pending_at=0,
+    )  # fmt: skip
+    book = msgspec.structs.replace(
+        new_book(signal, highest=104.0, lowest=99.0), stop=102.0, stop_reason="trailing_stop"
+    )
+    older = json.loads(msgspec.json.encode(book))
+    del older["trail_stop"], older["trail_first"]
+    assert msgspec.json.decode(json.dumps(older), type=PositionBook) == book
+    assert stop_in_force(book, 1, 104.0, None) == (102.0, "trailing_stop")
 
 
 @pytest.mark.parametrize("until", [9, 12])
