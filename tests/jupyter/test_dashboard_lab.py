@@ -62,7 +62,7 @@ def enter(price):
     return bknb.Signal(side="long", price_stop_loss=price * 0.5)
 def manage(position):
     return {2: bknb.Add(0.5), 4: bknb.Move(price_stop_loss=position.price * 0.999 // 1)}.get(position.minutes)
-bknb.add_strategy("managed", get_signal=enter, manage=manage)
+bknb.add_strategy("managed", interval="1m", get_signal=enter, manage=manage)
 live = bknb.Live.background("ETHUSDT", strategy="managed", exchange="demo", clock=Hurried(),
                             store=bknb.stores.memory())
 bknb.dashboard(live, panels=["status", "price"])
@@ -211,7 +211,7 @@ def test_a_live_run_ticks_while_another_cell_is_busy(browser: Browser, address: 
     tick = "return document.querySelector('.bknb-facts')?.textContent"
     wait_for(lambda: "2024-01-01" in (browser.run(tick) or ""), 60, "a first tick")
     # an add is drawn, and said to who cannot see them
-    wait_for(lambda: "1 adds or parts closed" in (browser.run(PRICE) or ""), 30, "the add")
+    wait_for(lambda: "adds or parts closed" in (browser.run(PRICE) or ""), 20, "the add")
     assert "+ added" in browser.run("return document.querySelector('.bknb-legend').textContent")
     notebook.start(2)
     wait_for(lambda: notebook.count(2) is None, 20, "the busy cell")
