@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from minute_clock import MinuteClock
 from msgspec.structs import replace
-from order_events import MINUTE, cancelled, candle, closed, holding, opened, resting, scheduled
+from order_events import MINUTE, cancelled, candle, closed, holding, leaving, opened, resting, scheduled
 from scenarios import ORIGIN, source
 from test_broker_words import ROWS, brief
 from test_order_desk import ENTRY, Exchange, Life, closing, lives
@@ -98,8 +98,10 @@ def test_what_rounding_leaves_is_told_and_not_closed_over_and_over(part: float, 
     life = Life(broker=Rounds())
 
     async def play() -> None:
-        await life.receive(opened(), closed())
-        await life.restart()
+        await life.receive(opened())
+        await life.become(leaving(ends=9))
+        await life.receive(closed(price_close=109.0))  # the price of the record comes when the order was filled
+        await life.restart(undelivered=[closed(price_close=109.5)])
 
     life.live(play)
     assert life.received == {ENTRY: 1, closing(): 1}

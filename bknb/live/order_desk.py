@@ -361,6 +361,7 @@ class OrderDesk:
                 await self._pause_or_wake()
                 continue
             self._saved.tidy()
+            self._reported = {key: reported for key, reported in self._reported.items() if key in self._signals}
             self._idle.set()
             await self._wake.wait()
 
@@ -387,16 +388,16 @@ class OrderDesk:
             return
         self._pauses.pop(key, None)
         orders = self._signals[key]
-        for difference in differences(orders):
-            reported = self._reported.setdefault(key, set())
+        found = list(differences(orders))
+        reported = self._reported.setdefault(key, set(found) if orders[0].reported else set())
+        for difference in found:
             if difference not in reported:
                 reported.add(difference)
                 self._report_problem("broker", f"{difference}. {self._by_hand}" if given_up(orders) else difference)
         if finished(orders):
-            if key in self._reported and not orders[0].reported:
+            if reported and not orders[0].reported:
                 self._saved.put(msgspec.structs.replace(orders[0], reported=True))
             self._saved.over.add(key)
-            self._reported.pop(key, None)
             self._paused.pop(key, None)
 
     def _unanswered(self, orders: list[Order]) -> Query | None:
