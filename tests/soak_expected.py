@@ -217,11 +217,12 @@ def compare_one(
     saved = StateSaver(store, owner)
     late, holes = saved.late(), [hole for hole in saved.holes() if hole[0] >= begun]
     ends = EndedJournal(store, (owner.strategy, symbol)).load()
-    state = saved.restore().state
+    restored = saved.restore()
+    state = restored.state
     decided = {signal.scheduled_at for signal in (*(end.signal for end in ends), *signals_of(state))}
     left_out = LeftOut(soak, symbol, ends, decided)
     run = undisturbed(soak, market, symbol, begun=begun, late=late, holes=holes, left_out=left_out)
-    reached = 0 if saved.last_minute is None else saved.last_minute + MINUTE
+    reached = 0 if restored.last_minute is None else restored.last_minute + MINUTE
     last = min(soak.end - AT_THE_END, reached)
     expected = [plain(end) for end in run.records.ends if end.when < last]
     found = [plain(end) for end in ends if end.when < last and not is_halted(end)]
