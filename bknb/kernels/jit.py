@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import sys
+from functools import lru_cache
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingDependency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _made: dict[str, Any] = {}
 
@@ -90,13 +91,18 @@ def source_version(*modules: str) -> str:
     return hashlib.blake2b(b"\0".join(parts), digest_size=4).hexdigest()
 
 
-def _imports(source: bytes, module: str) -> Iterator[str]:
-    """The modules a module imports by ``from . import name`` and ``from .other import name``."""
-    package = sys.modules[module].__package__
+@lru_cache(maxsize=512)
+def _imports(source: bytes, module: str) -> tuple[str, ...]:
+    """The modules a module imports by ``from . import name`` and ``from .other import name``.
+
+    A source is parsed once: several loops are compiled from the same modules.
+    """
+    package, found = sys.modules[module].__package__, []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.level and package:
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(found)
 
 
 def _jit(function: Any, namespace: dict[str, Any], version: str, *, allocates: bool = True) -> Any:
