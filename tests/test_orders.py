@@ -23,26 +23,20 @@ from order_events import (
 )
 
 from bknb.domain.lifecycle import Flat
+from bknb.domain.order_actions import Cancel, Place, Query, Save, next_action
 from bknb.domain.orders import (
     MAX_CLOSES,
-    Cancel,
     Order,
-    Place,
-    Query,
     Report,
-    Save,
     after_report,
     client_id,
-    ended,
     finished,
     left_open,
-    next_action,
-    orders_after,
-    orders_of_state,
     own_prefix,
     report_problem,
 )
 from bknb.domain.reconcile import postponed, reconcile, to_query
+from bknb.domain.recorded_orders import ended, orders_after, orders_of_state
 from bknb.domain.signal import Idle
 
 KEY = ("a", MINUTE)

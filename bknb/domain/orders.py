@@ -1,21 +1,7 @@
-"""Orders at a broker: which ones the record of a strategy needs, what is known of each, and the next action.
+"""Orders at a broker, and what is known of each from the reports on it.
 
-The record (what the candles say a strategy would have done) decides; the broker follows. Each signal has one entry
-order and, once it is over, closing orders for exactly what was filled. A decision of a moment is an order of the
-record's state, and leaves at that moment; the rest follows from events:
-
-================= =============================================================================
-state or event    the orders of its signal
-================= =============================================================================
-Opening           a market or limit order; a stop entry is watched here until it opens
-Holding, leaving  what was filled of the entry is closed
-Opened            a market order, unless the entry was ordered already: that one is expected to fill
-Cancelled         the entry is cancelled; what was filled of it meanwhile is closed
-Closed            the entry is cancelled as far as it is unfilled; what was filled of it is closed
-================= =============================================================================
-
-Closing orders are market orders. There are no protective orders at the broker: target, stop and deadline are watched
-here, and only while the process runs.
+Which orders the record of a strategy needs is in :mod:`bknb.domain.recorded_orders`, what is to be done about them next
+in :mod:`bknb.domain.order_actions`.
 
 ::
 
@@ -33,17 +19,14 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from .formatting import plain_number
-from .interval import MINUTE_MS
-from .lifecycle import Holding, Opening, State
 from .rounding import EXACT, is_near, is_rounded
-from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal, labels_of
+from .signal import OpenSignal, ScheduledSignal
 from .text import readable
 
 Purpose: TypeAlias = Literal["open", "close"]
@@ -201,218 +184,12 @@ def _hashed(parts: Iterable[str], size: int) -> str:
     return base64.b32encode(hashlib.blake2b(text, digest_size=size).digest()).decode().rstrip("=").lower()
 
 
-# --- from the record to orders ----------------------------------------------------------------------------------
-
-
-Orders: TypeAlias = Mapping[SignalKey, Sequence[Order]]
-"""What is known, by signal: the entry, then closing orders in turn."""
-QuantityOf: TypeAlias = Callable[[OpenSignal | ScheduledSignal], float | str]
-"""How much to trade, in base currency, or why that is unknown: then the order is rejected with that note before it
-leaves. Asked once for each signal, when there is an order to make."""
-
-
-def orders_of_state(state: State, orders: Orders, quantity_of: QuantityOf) -> tuple[Order, ...]:
-    """The orders that are new or changed because of what a state has decided and no minute has filled yet."""
-    ending = state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None
-    found: list[Order] = []
-    if ending is not None and ending.leaving is not None:
-        mine, leaving = orders.get(key_of(ending.signal), ()), ending.leaving
-        if mine and mine[0].ended_at != leaving.not_before and not any_left(mine[1:]):
-            found.append(ended(mine[0], leaving.not_before, leaving.price))
-            found += [msgspec.structs.replace(order, created_at=leaving.not_before) for order in mine[1:]]
-    if isinstance(state, Opening) and state.signal.entry != "stop":
-        entry = _entry(orders, state.signal)
-        kind: OrderKind = "market" if state.signal.entry == "market" else "limit"
-        if entry is None:
-            quantity = quantity_of(state.signal)
-            found.append(_entry_order(state.signal, quantity, kind=kind, created_at=state.not_before, opened_at=None))
-        elif entry.status == "intended" and entry.created_at != state.not_before:
-            found.append(msgspec.structs.replace(entry, created_at=state.not_before))
-    return tuple(found)
-
-
-def any_left(orders: Iterable[Order]) -> bool:
-    """Whether one of these orders may be on its way to the broker, or there."""
-    return any(order.status != "intended" for order in orders)
-
-
-def orders_after(event: Event, orders: Orders, quantity_of: QuantityOf) -> tuple[Order, ...]:
-    """The orders that are new or changed after an event; none when the event was followed before."""
-    match event:
-        case Scheduled() if event.signal.entry == "stop":
-            return ()
-        case Scheduled() | Opened():
-            entry = _entry(orders, event.signal)
-            opened_at = event.signal.pending_at if isinstance(event.signal, OpenSignal) else None
-            if entry is None:
-                kind: OrderKind = "limit" if opened_at is None else "market"
-                created_at = _known_at(event, kind)
-                quantity = quantity_of(event.signal)
-                return (_entry_order(event.signal, quantity, kind=kind, created_at=created_at, opened_at=opened_at),)
-            if opened_at is None or entry.opened_at is not None:
-                return ()
-            return (msgspec.structs.replace(entry, opened_at=opened_at, record_price=event.signal.price_open),)
-        case Closed() | Cancelled():
-            entry = _entry(orders, event.signal)
-            price = event.price_close if isinstance(event, Closed) else event.price
-            if entry is None:
-                return ()
-            if entry.ended_at is None:
-                return (ended(entry, _ended_at(event), price),)
-            if isinstance(event, Cancelled) or entry.exit_price == price:
-                return ()
-            closing = [msgspec.structs.replace(order, record_price=price) for order in orders[key_of(event.signal)][1:]]
-            return (msgspec.structs.replace(entry, exit_price=price), *closing)
-        case _:
-            return ()
-
-
-def _known_at(event: Scheduled | Opened, kind: OrderKind) -> int:
-    """When an entry without an order is ordered (UTC ms): a limit at its decision, a stop entry after its minute."""
-    if kind == "limit":
-        return event.signal.scheduled_at
-    return event.when + MINUTE_MS if event.signal.entry == "stop" else event.when
-
-
-def _ended_at(event: Closed | Cancelled) -> int:
-    """When the end of a signal was known (UTC ms): what a minute did, when it had closed."""
-    by_clock = isinstance(event, Cancelled) and event.reason not in ("price_reject", "risk")
-    return event.when if by_clock else event.when + MINUTE_MS
-
-
-def ended(entry: Order, when: int, price: float) -> Order:
-    """The entry order with the end of its signal set (UTC ms, quote currency); its fills have to be closed."""
-    return msgspec.structs.replace(entry, ended_at=when, exit_price=price)
-
-
 def key_of(signal: OpenSignal | ScheduledSignal) -> SignalKey:
     """The key of a signal among all of its strategy and symbol: its id and the moment it was decided at (UTC ms)."""
     return signal.id, signal.scheduled_at
 
 
-def _entry(orders: Mapping[SignalKey, Sequence[Order]], signal: OpenSignal | ScheduledSignal) -> Order | None:
-    mine = orders.get(key_of(signal))
-    return mine[0] if mine else None
-
-
-def _entry_order(
-    signal: OpenSignal | ScheduledSignal,
-    quantity: float | str,
-    *,
-    kind: OrderKind,
-    created_at: int,
-    opened_at: int | None,
-) -> Order:
-    key = key_of(signal)
-    return Order(
-        client_id=client_id(signal.strategy, signal.symbol, key, "open"),
-        signal_id=signal.id,
-        decided_at=signal.scheduled_at,
-        **labels_of(signal),
-        purpose="open",
-        side="buy" if signal.position == "long" else "sell",
-        kind=kind,
-        quantity=0.0 if isinstance(quantity, str) else quantity,
-        price=signal.price_open if kind == "limit" else None,
-        record_price=signal.price_open,
-        created_at=created_at,
-        opened_at=opened_at,
-        status="rejected" if isinstance(quantity, str) else "intended",
-        note=quantity if isinstance(quantity, str) else "",
-    )
-
-
-def _closing_order(entry: Order, quantity: float, attempt: int) -> Order:
-    assert entry.ended_at is not None  # only a signal that is over is closed  # noqa: S101
-    assert entry.exit_price is not None  # ended() sets both  # noqa: S101
-    return Order(
-        client_id=client_id(entry.strategy, entry.symbol, entry.key, "close", attempt),
-        signal_id=entry.signal_id,
-        decided_at=entry.decided_at,
-        symbol=entry.symbol,
-        strategy=entry.strategy,
-        exchange=entry.exchange,
-        purpose="close",
-        side="sell" if entry.side == "buy" else "buy",
-        kind="market",
-        quantity=quantity,
-        price=None,
-        record_price=entry.exit_price,
-        created_at=entry.ended_at,
-        attempt=attempt,
-    )
-
-
-# --- from orders to actions ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _OnOrder:
-    order: Order
-
-
-class Place(_OnOrder):
-    """Send this order; it provably never left before."""
-
-    __slots__ = ()
-
-
-class Cancel(_OnOrder):
-    """Cancel what is unfilled of this order."""
-
-    __slots__ = ()
-
-
-class Query(_OnOrder):
-    """Query the broker for the state of this order."""
-
-    __slots__ = ()
-
-
-class Save(_OnOrder):
-    """Save this order."""
-
-    __slots__ = ()
-
-
-Action: TypeAlias = Place | Cancel | Query | Save
-
-
-def next_action(orders: Sequence[Order]) -> Action | None:
-    """The next action for the orders of one signal; ``None``: nothing before the next event.
-
-    Parameters
-    ----------
-    orders
-        Its entry, then its closing orders in turn.
-    """
-    entry = orders[0]
-    if not entry.done:
-        return _entry_action(entry)
-    if entry.ended_at is None:
-        return None
-    last = orders[-1] if len(orders) > 1 else None
-    if last is not None and not last.done:
-        return Place(last) if last.status == "intended" else Query(last)
-    rest = left_open(orders)
-    attempt = 1 if last is None else last.attempt + 1
-    if rest == 0.0 or attempt > MAX_CLOSES:
-        return None
-    return Save(_closing_order(entry, rest, attempt))
-
-
-def _entry_action(entry: Order) -> Action | None:
-    over = entry.ended_at is not None
-    if entry.status == "intended":
-        if over:
-            note = "the signal was over before this was sent"
-            return Save(msgspec.structs.replace(entry, status="cancelled", note=note))
-        return Place(entry)
-    if not entry.working:
-        return Query(entry)
-    if over:
-        return Cancel(entry)
-    return Query(entry) if entry.opened_at is not None else None
+# --- what is known of the orders of a signal
 
 
 def left_open(orders: Sequence[Order]) -> float:

@@ -15,17 +15,15 @@ from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State
 from .orders import (
     Order,
-    Orders,
     Report,
     after_report,
-    any_left,
-    ended,
     key_of,
     left_by_rounding,
     left_open,
     order_text,
     report_problem,
 )
+from .recorded_orders import Orders, any_left, ended
 from .rounding import is_rounded
 from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal
 
@@ -106,7 +104,7 @@ def reconcile(
 ) -> Reconciled:
     """Reconcile saved orders, the broker's reports and the restored record.
 
-    Nothing here sends anything again: an order still ``intended`` is left to :func:`next_action`, and one that may have
+    Nothing here sends anything again: an order still ``intended`` is left to the next action, and one that may have
     left is asked about until the broker has answered.
 
     Parameters

@@ -18,31 +18,24 @@ from ..domain.execution import Minute
 from ..domain.formatting import plain_number
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import State, signals_of
+from ..domain.order_actions import Action, Cancel, Place, Query, Save, next_action
 from ..domain.orders import (
-    Action,
-    Cancel,
     Order,
     OrderStatus,
-    Place,
-    Query,
     Report,
-    Save,
     SignalKey,
     after_report,
-    any_left,
     finished,
     given_up,
     key_of,
     left_by_rounding,
     left_open,
-    next_action,
     order_text,
-    orders_after,
-    orders_of_state,
     own_prefix,
     report_problem,
 )
 from ..domain.reconcile import differences, postponed, reconcile, to_follow, to_query
+from ..domain.recorded_orders import any_left, orders_after, orders_of_state
 from ..domain.signal import Event, OpenSignal, ScheduledSignal
 from ..domain.text import named_error
 from ..errors import BrokerError, UsageError
