@@ -48,6 +48,7 @@ from bknb.live import undelivered
 from bknb.live.ended_journal import EndedJournal
 from bknb.live.hole_journal import Hole, HoleJournal
 from bknb.live.late_journal import LateJournal
+from bknb.live.order_store import read_orders
 from bknb.ports import StateStore
 from bknb.stores.disk import Disk
 from bknb.stores.file_store import FileStore
@@ -474,10 +475,10 @@ def broker_troubles(folder: Path, where: str) -> list[str]:
     """What is wrong between the orders as the broker has them and as they are saved."""
     wrong = sent_twice(folder / JOURNAL)
     with store_of(folder, where) as store:
-        saved = [row for key in store.keys("order") for row in json.loads(store.read("order", key) or b"[]")]
-    wrong += [f"{row['client_id']} is {row['status']}" for row in saved if row["status"] in ("intended", "sent")]
+        saved = [order for key in store.keys("order") for order in read_orders(store, *key)]
+    wrong += [f"{order.client_id} is {order.status}" for order in saved if order.status in ("intended", "sent")]
     at_broker = bknb.brokers.paper(journal=folder / JOURNAL).position("BTCUSDT")
-    held = sum(row["filled_quantity"] * (1 if row["side"] == "buy" else -1) for row in saved)
+    held = sum(order.filled_quantity * (1 if order.side == "buy" else -1) for order in saved)
     return wrong if held == at_broker else [*wrong, f"{held} are held by what is saved, {at_broker} at the broker"]
 
 

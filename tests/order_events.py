@@ -5,8 +5,21 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from bknb.domain.execution import Minute
+from bknb.domain.fills import Fill
 from bknb.domain.lifecycle import Holding, Leaving, Opening, Waiting
-from bknb.domain.signal import Cancelled, Closed, Opened, OpenSignal, Pnl, Scheduled, ScheduledSignal
+from bknb.domain.position_book import PositionOrder, new_book
+from bknb.domain.signal import (
+    AddCancelled,
+    Added,
+    Cancelled,
+    Closed,
+    Opened,
+    OpenSignal,
+    Pnl,
+    Reduced,
+    Scheduled,
+    ScheduledSignal,
+)
 
 MINUTE = 60_000
 WHERE = {"symbol": "BTCUSDT", "strategy": "sma", "exchange": "demo", "frame": None, "mode": "live"}
@@ -98,3 +111,52 @@ def candle(minute, opened, low=None, high=None, *, traded=True) -> Minute:
     """A candle that closes where it opens."""
     low, high = (opened if low is None else low), (opened if high is None else high)
     return Minute(minute * MINUTE, opened, high, low, opened, opened, traded)
+
+
+# Positions that are managed
+
+
+def part(number=1, share=0.5, *, kind="reduce", at=3, not_before=None, price_open=None) -> PositionOrder:
+    """An order on an open position that was decided at a minute; with ``price_open`` a resting add."""
+    return PositionOrder(
+        kind=kind,
+        number=number,
+        share=share,
+        decided_at=at * MINUTE,
+        not_before=(at if not_before is None else not_before) * MINUTE,
+        price=102.0,
+        price_open=price_open,
+        until=None if price_open is None else (at + 30) * MINUTE,
+    )
+
+
+def managed(*orders, ends=None, **more) -> Holding:
+    """A managed position with orders that no candle has filled; ``ends``: it leaves at that minute."""
+    state = holding(**more) if ends is None else leaving(ends=ends, **more)
+    book = new_book(state.signal, highest=state.highest, lowest=state.lowest)
+    return replace(state, book=replace(book, orders=orders, number=1 + len(orders)))
+
+
+def reduced(number=1, share=0.5, *, when=3, price=102.0, reason="strategy", **more) -> Reduced:
+    fill = Fill(number=number, kind="reduce", at=when * MINUTE, share=share, price=price, reason=reason)
+    return Reduced(**WHERE, when=when * MINUTE, price=price, signal=held(**more), fill=fill, size=0.5)
+
+
+def added(number=1, share=0.5, *, when=3, price=102.0, **more) -> Added:
+    fill = Fill(number=number, kind="add", at=when * MINUTE, share=share, price=price)
+    return Added(
+        **WHERE, when=when * MINUTE, price=price, signal=held(**more), fill=fill, size=1.5, average_price=101.0
+    )
+
+
+def taken_back(number=1, share=0.5, *, when=4, price_open=98.0, **more) -> AddCancelled:
+    return AddCancelled(
+        **WHERE,
+        when=when * MINUTE,
+        price=101.0,
+        signal=held(**more),
+        number=number,
+        share=share,
+        price_open=price_open,
+        reason="timeout",
+    )

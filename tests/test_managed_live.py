@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from minute_clock import MinuteClock
 from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 from test_live_parity import JumpingClock
@@ -92,44 +91,6 @@ def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(step: 
     assert found["wrong"] == []
     assert found["killed"] > 170 // step
     assert found["fills"] > 8
-
-
-def test_at_a_broker_positions_are_opened_and_closed_whole() -> None:
-    """A closed position is closed at the broker, too; parts are refused, and the reason says what to do."""
-    answers: dict[int, Any] = {
-        3: bknb.Reduce(0.5),
-        4: bknb.Add(1),
-        5: bknb.Move(price_take_profit=[(104.0, 0.5)]),
-        6: [bknb.Move(price_stop_loss=95.0), bknb.Reduce(0.5)],
-        8: bknb.Close(),
-    }
-
-    def get_signal(when: Any) -> Any:
-        ladder = bknb.Signal(side="long", price_take_profit=[(104.0, 0.5)])
-        return ladder if when.minute == 0 else bknb.Signal(side="long") if when.minute == 1 else None
-
-    strategy = bknb.add_strategy(
-        "whole", interval="1m", get_signal=get_signal, manage=lambda when: answers.get(when.minute)
-    )
-    rows = [(ORIGIN + k * MINUTE, 100.0, 101.0, 99.0, 100.0, 1.0) for k in range(-60, 40)]
-    broker = bknb.brokers.paper()
-    task = bknb.Live.background(
-        "X",
-        strategy=strategy,
-        exchange=source(rows),
-        clock=MinuteClock(ORIGIN),
-        until=ORIGIN + 15 * MINUTE,
-        store=bknb.stores.memory(),
-        broker=broker,
-        quantity=2.0,
-    )
-    result = task.result(timeout=60)
-    assert [reason.code for event in result.rejections for reason in event.reasons] == ["whole_only"] * 5
-    assert "use Close() and one target, or run it without a broker" in result.rejections[0].reasons[0].text
-    assert list(result.trades["close_reason"]) == ["strategy"]
-    assert list(task.orders["purpose"]) == ["open", "close"]
-    assert list(task.orders["status"]) == ["filled", "filled"]
-    assert broker.position("X") == 0
 
 
 def test_a_book_without_the_levels_that_were_left_behind_is_read() -> None:

@@ -27,7 +27,7 @@ from bknb.domain.orders import MAX_CLOSES, client_id
 from bknb.domain.signal import Closed, Opened
 from bknb.errors import BrokerError, StateError, UsageError
 from bknb.live.order_desk import LONGEST_PAUSE_SECONDS, OrderDesk
-from bknb.live.order_store import MAX_FINISHED_SIGNALS
+from bknb.live.order_store import MAX_FINISHED_SIGNALS, read_orders
 from bknb.stores.file_store import FileStore
 from bknb.stores.memory_store import MemoryStore
 from bknb.testing.faults import FaultyDisk
@@ -383,8 +383,7 @@ def test_an_impossible_report_is_ignored():
 
 
 def saved_in(store):
-    rows = msgspec.json.decode(store.read("order", ("sma", "BTCUSDT")) or b"[]")
-    return {row["client_id"]: row["status"] for row in rows}
+    return {order.client_id: order.status for order in read_orders(store, "sma", "BTCUSDT")}
 
 
 def test_every_order_is_saved_before_it_is_sent():

@@ -23,6 +23,7 @@ from bknb.brokers.paper_broker import PaperBroker, Trouble
 from bknb.domain.lifecycle import Flat
 from bknb.domain.orders import client_id
 from bknb.live.order_desk import OrderDesk
+from bknb.live.order_store import read_orders
 from bknb.stores.disk import Disk
 from bknb.stores.file_store import FileStore
 from bknb.stores.sqlite_store import SqliteStore
@@ -129,10 +130,10 @@ def verdict(which: str, folder: Path) -> tuple[list[str], list[str]]:
     problems = sent_twice(folder / "exchange.jsonl")
     received = sent(folder / "exchange.jsonl")
     with store_in(which, folder, Disk()) as store:
-        saved = json.loads(store.read("order", ("sma", "BTCUSDT")) or b"[]")
-    problems += [f"{row['client_id']} is {row['status']}" for row in saved if row["status"] in ("intended", "sent")]
-    problems += [f"{name} is not known here" for name in received if name not in {row["client_id"] for row in saved}]
-    lost = [row["signal_id"] for row in saved if row["status"] == "lost" and row["purpose"] == "open"]
+        saved = read_orders(store, "sma", "BTCUSDT")
+    problems += [f"{order.client_id} is {order.status}" for order in saved if order.status in ("intended", "sent")]
+    problems += [f"{name} is not known here" for name in received if name not in {order.client_id for order in saved}]
+    lost = [order.signal_id for order in saved if order.status == "lost" and order.purpose == "open"]
     # all but the last signal are over; that one is held, unless its order never left this machine
     expected = 0.0 if "f" in lost else QUANTITY
     position = PaperBroker(journal=folder / "exchange.jsonl").position("BTCUSDT")

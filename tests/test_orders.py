@@ -90,16 +90,19 @@ TEXT = st.text(max_size=40)
 
 @given(strategy=TEXT, symbol=TEXT, name=TEXT, when=st.integers(0, 2**45), attempt=st.integers(1, 20))
 def test_any_client_id_is_short_and_plain(strategy, symbol, name, when, attempt):
-    for purpose in ("open", "close"):
-        assert re.fullmatch(r"[A-Za-z0-9]{10,32}", client_id(strategy, symbol, (name, when), purpose, attempt))
+    for purpose in ("open", "close", "add", "reduce"):
+        for number in (0, 7) if purpose in ("add", "reduce") else (0,):
+            found = client_id(strategy, symbol, (name, when), purpose, attempt, number)
+            assert re.fullmatch(r"[A-Za-z0-9]{10,32}", found)
 
 
 PARTS = st.tuples(
     st.sampled_from(["a", "ab", "", "A", "a b"]),
     st.sampled_from(["b", "", "bc"]),
     st.tuples(st.sampled_from(["c", "", "c1", "cd"]), st.integers(0, 12)),
-    st.sampled_from(["open", "close"]),
+    st.sampled_from(["open", "close", "add", "reduce"]),
     st.integers(1, 12),
+    st.integers(0, 12),
 )
 
 

@@ -59,9 +59,40 @@ class Denying(PaperBroker):
         return None if found is not None and found.status in ("filled", "cancelled") else found
 
 
+class OneOfEach(PaperBroker):
+    """Tells the orders of a signal apart by what they are for."""
+
+    async def place(self, order):
+        known = f"{order.signal_id} {order.purpose}"
+        report = await super().place(replace(order, client_id=known))
+        self.orders[order.client_id] = replace(self.orders[known], client_id=order.client_id)
+        return replace(report, client_id=order.client_id)
+
+
+class Whole(PaperBroker):
+    """Opens and closes positions, and nothing in between."""
+
+    async def place(self, order):
+        report = await super().place(order)
+        if order.purpose in ("add", "reduce"):
+            self.orders[order.client_id].status = "rejected"
+        return report
+
+
+class Impatient(PaperBroker):
+    """Fills a limit of a position that is open at the market."""
+
+    async def place(self, order):
+        return await super().place(replace(order, kind="market", price=None) if order.purpose == "add" else order)
+
+
 @pytest.mark.parametrize(
     ("broker", "test"),
     [
+        (OneOfEach, "test_a_position_is_added_to_and_reduced"),
+        (Whole, "test_a_position_is_added_to_and_reduced"),
+        (Whole, "test_an_add_rests_beside_its_position"),
+        (Impatient, "test_an_add_rests_beside_its_position"),
         (Forgetful, "test_one_client_id_is_one_order"),
         (Denying, "test_a_market_order_is_filled"),
         (PaperBroker, "test_survives_a_restart"),

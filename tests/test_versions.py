@@ -325,7 +325,7 @@ FORMATS = {
     "orders": Format(
         write_orders,
         read_orders,
-        payload_in_state("order", PLACE, lambda payload: b'{"version":2,"orders":' + payload + b"}"),
+        payload_in_state("order", PLACE, next_number),
     ),
     "a live run": Format(write_live, read_live, payload_in_state("signal", PLACE, next_number)),
     "a live run that waits": Format(write_waiting, read_live, payload_in_state("schedule", PLACE, next_number)),

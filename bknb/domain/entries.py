@@ -49,7 +49,6 @@ from .states import (
     earliest_fill,
     frame_over,
     labels,
-    no_parts,
     quiet_minute,
     rejection,
     signal_id,
@@ -92,8 +91,6 @@ def answered(
     reasons = broken_rules(signal, price=given.price, model=model, settings=rules.settings)
     if signal.id is not None and signal.id == last_id:
         reasons.append(Reason("repeated", f"the signal {signal.id!r} was opened already"))
-    if rules.whole_only and isinstance(signal.price_take_profit, tuple):
-        reasons.append(no_parts("a ladder"))
     if reasons:
         rejected = rejection(rules, given.when, given.price, tuple(reasons), signal)
         return Step(state, (*earlier, rejected), _released(earlier, rules))

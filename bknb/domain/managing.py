@@ -40,7 +40,6 @@ from .states import (
     Waiting,
     earliest_fill,
     labels,
-    no_parts,
 )
 from .story import story
 from .text import text_fault
@@ -193,9 +192,7 @@ def _judge(judged: _Judged, answer: ManageAnswer, state: Holding, given: Managed
 
 
 def _judge_size(judged: _Judged, answer: Reduce | Add, state: Holding, given: Managed, rules: Rules) -> None:
-    if rules.whole_only:
-        judged.reasons.append(no_parts(type(answer).__name__))
-    elif isinstance(answer, Reduce):
+    if isinstance(answer, Reduce):
         _judge_reduce(judged, answer)
     else:
         _judge_add(judged, answer, state, given, rules)

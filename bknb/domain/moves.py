@@ -24,7 +24,7 @@ from .interval import MINUTE_MS
 from .levels import StopInForce, after_progress, costs_of, sign_of, stop_in_force, stop_on_grid, trail_reached
 from .position_book import PositionBook
 from .signal import OpenSignal, Reason
-from .states import Holding, Rules, no_parts
+from .states import Holding, Rules
 from .tick_grid import round_down, round_up
 from .validation import broken_lifetime
 
@@ -123,8 +123,6 @@ def _broken(move: Move, state: Holding, close: float, rules: Rules) -> list[Reas
     if stop is not msgspec.UNSET and stop is not None and not is_positive(stop):
         text = "price_stop_loss of Move must be a finite number above 0, or None"
         found.append(Reason("finite", f"{text}, got {stop!r:.60}"))
-    if rules.whole_only and isinstance(move.price_take_profit, list | tuple):
-        found.append(no_parts("a ladder"))
     found += _broken_target(move.price_take_profit, state, close, sign)
     if move.trailing is not msgspec.UNSET and move.trailing is not None:
         found += broken_trailing(move.trailing)

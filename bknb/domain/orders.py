@@ -25,11 +25,11 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from .formatting import plain_number
-from .rounding import EXACT, is_near, is_rounded
+from .rounding import EXACT, is_near, is_rounded, is_rounded_part
 from .signal import OpenSignal, ScheduledSignal
 from .text import readable
 
-Purpose: TypeAlias = Literal["open", "close"]
+Purpose: TypeAlias = Literal["open", "add", "reduce", "close"]
 Side: TypeAlias = Literal["buy", "sell"]
 OrderKind: TypeAlias = Literal["market", "limit"]
 ReportStatus: TypeAlias = Literal["accepted", "partly_filled", "filled", "rejected", "cancelled"]
@@ -38,7 +38,7 @@ SignalKey: TypeAlias = tuple[str, int]
 """A signal's id and the moment it was decided at: an id of the user's own may come twice."""
 
 MAX_CLOSES: Final = 8
-"""Closing orders tried for one signal before a message asks to close by hand."""
+"""Orders tried to close one signal, or to sell one part of it, before a message asks for a look at the account."""
 
 MAX_PRICE_FACTOR: Final = 1.5
 """How far an average price may lie above or below all prices known of the market, as a factor."""
@@ -58,9 +58,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     signal_id, decided_at
         The signal it belongs to, and when that was decided (UTC ms).
     purpose
-        ``"open"`` for the entry, ``"close"`` for what ends it.
+        ``"open"`` for the entry, ``"close"`` for what ends it; ``"add"`` and ``"reduce"`` in between.
     quantity
-        In base currency; 0 on an entry that was rejected because its quantity could not be worked out.
+        In base currency; 0 on an entry that was rejected because its quantity could not be worked out, and on a part or
+        an add that has not been worked out yet.
     price
         The limit; ``None`` for a market order. In quote currency, like all prices.
     record_price
@@ -74,13 +75,18 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     broker_id
         The broker's own name for it.
     opened_at
-        When the record opened the signal (UTC ms); a resting entry should be filled by then.
+        When the record opened the signal (UTC ms), or filled the part or the add; a resting order should be filled by
+        then.
     ended_at, exit_price
-        On the entry: when the record ended the signal (UTC ms), and at which price.
+        On the entry: when the record ended the signal (UTC ms), and at which price. On an add: when it was taken back.
+    number, share
+        Of a part or an add: its number within the position, and its size in units of the first size. An order that
+        sells what was filled of an add that was taken back has the number of the add.
     attempt
-        Which closing order of the signal this is, counted from 1.
+        Which order to close the signal, or to sell this part, this is; counted from 1.
     reported
-        On the entry of a signal that is over: whether what the broker did differently has been reported.
+        On the entry of a signal that is over: whether what the broker did differently has been reported. On a part or
+        an add: whether the rounding of its fill has been.
     note
         The last trouble with it.
     """
@@ -105,6 +111,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     opened_at: int | None = None
     ended_at: int | None = None
     exit_price: float | None = None
+    number: int = 0
+    share: float = 0.0
     attempt: int = 1
     reported: bool = msgspec.field(default=False, name="said")
     note: str = ""
@@ -127,7 +135,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def reduces_only(self) -> bool:
         """Whether it may only make a position smaller; a broker that can say so to its exchange should."""
-        return self.purpose == "close"
+        return self.purpose in ("close", "reduce")
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,18 +166,19 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 # --- names ------------------------------------------------------------------------------------------------------
 
 
-def client_id(strategy: str, symbol: str, key: SignalKey, purpose: Purpose, attempt: int = 1) -> str:
+def client_id(strategy: str, symbol: str, key: SignalKey, purpose: Purpose, attempt: int = 1, number: int = 0) -> str:
     """The client id of an order: the same whenever it is computed, and unique to the order.
 
     At most 30 letters and digits (what even narrow exchanges take): ``bk``, the beginning of the strategy's name, five
-    characters for strategy and symbol, ``o`` (open) or ``c`` (close), and 80 bits of a hash of everything.
+    characters for strategy and symbol, the first letter of the purpose, and 80 bits of a hash of everything.
+    ``number`` is that of a part or an add within its position.
 
     Examples
     --------
     >>> client_id("sma cross", "BTCUSDT", ("sma cross-BTCUSDT-20240101T0000", 1704067200000), "open")
     'bksmacroqb3bfoc37f4rwlk4fv5dmg'
     """
-    parts = (strategy, symbol, key[0], str(key[1]), purpose, str(attempt))
+    parts = (strategy, symbol, key[0], str(key[1]), purpose, str(attempt), *([str(number)] if number else ()))
     return f"{own_prefix(strategy, symbol)}{purpose[0]}{_hashed(parts, 10)}"
 
 
@@ -193,32 +202,44 @@ def key_of(signal: OpenSignal | ScheduledSignal) -> SignalKey:
 
 
 def left_open(orders: Sequence[Order]) -> float:
-    """How much of a signal's entry is filled and still to be closed, in base currency.
+    """How much of a signal's entry and adds is filled and still to be closed, in base currency.
 
     What rounding to the market's step leaves behind a closing order that was filled is not to be closed: no market
     would take an order for it. See :func:`left_by_rounding`.
     """
     rest, rounded = _not_closed(orders)
-    return rest if rest > orders[0].quantity * EXACT + rounded else 0.0
+    return rest if rest > _exact(orders) + rounded else 0.0
 
 
 def left_by_rounding(orders: Sequence[Order]) -> float:
-    """How much of a signal's entry filled closing orders left open, in base currency; below 0: closed beyond it."""
+    """How much of entry and adds filled closing orders left open, in base currency; below 0: closed beyond it."""
     rest, rounded = _not_closed(orders)
-    exact = orders[0].quantity * EXACT
+    exact = _exact(orders)
     return rest if exact < abs(rest) <= exact + rounded else 0.0
 
 
+def _exact(orders: Sequence[Order]) -> float:
+    """What adding up the fills of orders may leave, in base currency."""
+    return math.fsum(order.quantity for order in orders if not order.reduces_only) * EXACT
+
+
 def _not_closed(orders: Sequence[Order]) -> tuple[float, float]:
-    """What is filled of an entry less what is closed, and how far filled closing orders are from what they ordered."""
-    entry, closing = orders[0], orders[1:]
-    rest = entry.filled_quantity - math.fsum(order.filled_quantity for order in closing)
+    """What is filled of entry and adds and not closed, and how far closing orders are from what they ordered."""
+    rest = math.fsum(-order.filled_quantity if order.reduces_only else order.filled_quantity for order in orders)
+    closing = closing_orders(orders)
     return rest, math.fsum(abs(order.quantity - order.filled_quantity) for order in closing if order.status == "filled")
+
+
+def closing_orders(orders: Sequence[Order]) -> list[Order]:
+    """The orders that close what is left of a signal that is over, in turn."""
+    return [order for order in orders if order.purpose == "close"]
 
 
 def given_up(orders: Sequence[Order]) -> bool:
     """Whether a position that is over in the record is still open at the broker after every closing order tried."""
-    return orders[-1].done and orders[-1].attempt >= MAX_CLOSES and orders[0].done and left_open(orders) > 0.0
+    closing = closing_orders(orders)
+    tried = bool(closing) and closing[-1].done and closing[-1].attempt >= MAX_CLOSES
+    return tried and orders[0].done and left_open(orders) > 0.0
 
 
 def finished(orders: Sequence[Order]) -> bool:
@@ -264,7 +285,8 @@ def report_problem(order: Order, report: object, market: Iterable[float] = ()) -
     if report.status not in _WORKING | _REPORTED_DONE:
         return f"no order has the status {report.status!r:.80}"
     filled, price = report.filled_quantity, report.average_price
-    may_be = is_rounded if order.purpose == "open" else is_near  # what is closed was filled, on the step of the market
+    # what is closed was filled, on the step of the market; a part is a share of that, and on none
+    may_be = {"open": is_rounded, "close": is_near}.get(order.purpose, is_rounded_part)
     if not _is_number(filled):
         return f"its filled quantity is {_shown(filled)}, and a finite float was expected"
     if filled < 0.0 or (filled > order.quantity and not may_be(filled, order.quantity)):
@@ -310,4 +332,5 @@ def order_text(order: Order) -> str:
     "the order to close 's' (sell 0.5 BTCUSDT, bk1)"
     """
     what = f"{order.side} {plain_number(order.quantity)} {order.symbol}"
-    return f"the order to {order.purpose} {order.signal_id!r} ({what}, {order.client_id})"
+    purpose = "add to" if order.purpose == "add" else order.purpose
+    return f"the order to {purpose} {order.signal_id!r} ({what}, {order.client_id})"

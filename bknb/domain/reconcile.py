@@ -13,10 +13,12 @@ import msgspec
 from .formatting import plain_number
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State
+from .order_sizes import is_given_up, owed, parts_of
 from .orders import (
     Order,
     Report,
     after_report,
+    closing_orders,
     key_of,
     left_by_rounding,
     left_open,
@@ -32,13 +34,12 @@ def postponed(state: State, orders: Orders, *, now: int, late_after_ms: int = MI
     """The state after a restart at ``now`` (UTC ms): an order that never left, and is late by now, fills from now on.
 
     It is late when more than ``late_after_ms`` of the clock have passed since it could have filled. A stop entry has no
-    order and is watched here, and a position without orders has none to be late: both stay.
+    order and is watched here, and a position without orders has none to be late: both stay. A part that was decided
+    with the closing order has none either, and stays with it.
     """
     ending = state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None
-    if ending is not None and ending.leaving is not None:
-        leaving, mine = ending.leaving, orders.get(key_of(ending.signal), ())
-        if mine and not any_left(mine[1:]) and now > leaving.not_before + late_after_ms:
-            ending = msgspec.structs.replace(ending, leaving=msgspec.structs.replace(leaving, not_before=now))
+    if ending is not None:
+        ending = _postponed_orders(ending, orders.get(key_of(ending.signal), ()), now, late_after_ms)
     if not isinstance(state, Opening):
         return state if ending is None else ending
     not_before = state.not_before
@@ -46,6 +47,30 @@ def postponed(state: State, orders: Orders, *, now: int, late_after_ms: int = MI
     if ordered and now > not_before + late_after_ms:
         not_before = now
     return msgspec.structs.replace(state, ending=ending, not_before=not_before)
+
+
+def _postponed_orders(state: Holding, mine: Sequence[Order], now: int, late_after_ms: int) -> Holding:
+    """A position whose closing order, parts and adds fill from ``now`` on, where they are late and none left.
+
+    Those that were decided at one moment are postponed together or not at all.
+    """
+    if not mine:
+        return state
+    book, leaving = state.book, state.leaving
+    sent = {order.number for order in mine if any_left([order])}
+    left = set[int]() if book is None else {order.decided_at for order in book.orders if order.number in sent}
+    if leaving is not None and any_left(closing_orders(mine)):
+        left.add(leaving.decided_at)
+    if leaving is not None and leaving.decided_at not in left and now > leaving.not_before + late_after_ms:
+        leaving = msgspec.structs.replace(leaving, not_before=now)
+    if book is not None:
+        late = [order.decided_at not in left and now > order.not_before + late_after_ms for order in book.orders]
+        postponed_ = (
+            msgspec.structs.replace(order, not_before=now) if is_late else order
+            for order, is_late in zip(book.orders, late, strict=True)
+        )
+        book = msgspec.structs.replace(book, orders=tuple(postponed_)) if any(late) else book
+    return msgspec.structs.replace(state, leaving=leaving, book=book)
 
 
 def to_follow(events: Iterable[Event], orders: Orders, held: Sequence[OpenSignal | ScheduledSignal]) -> list[Event]:
@@ -208,9 +233,11 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
         yield f"{order_text(entry)} is {entry.status}, {filled}; the record waits for it to open{why}"
     elif entry.opened_at is None and entry.ended_at is not None and entry.filled_quantity > 0:
         yield f"{order_text(entry)}: {filled}; the record never opened it, so it is closed again"
+    for part in parts_of(orders):
+        yield from _part_differences(part, over=entry.ended_at is not None)
     rest = left_open(orders)
     if entry.ended_at is not None and rest:
-        tried = f"{len(orders) - 1} closing orders"
+        tried = f"{len(closing_orders(orders))} closing orders"
         yield f"{plain_number(rest)} {entry.symbol} of {entry.signal_id!r} are open after {tried}: close them by hand"
     left = left_by_rounding(orders)
     if entry.ended_at is not None and left:
@@ -220,3 +247,24 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
             f"{plain_number(abs(left))} {entry.symbol} of {entry.signal_id!r} {what if left > 0 else beyond}: "
             f"{'close them' if left > 0 else 'put that right'} by hand"
         )
+
+
+def _part_differences(part: Sequence[Order], *, over: bool) -> Iterator[str]:
+    """Sentences on where the broker differs from the record for a part or an add; ``over``: its position ended."""
+    first = part[0]
+    if not first.done or first.quantity == 0.0:
+        return
+    filled = f"{plain_number(first.filled_quantity)} of {plain_number(first.quantity)} filled"
+    why = f": {first.note}" if first.note else ""
+    if first.purpose == "add":
+        rounded = first.status == "filled" and is_rounded(first.filled_quantity, first.quantity)
+        missed = first.filled_quantity < first.quantity and not rounded
+        if missed and first.opened_at is not None:
+            yield f"{order_text(first)} is {first.status}, {filled}; the record added it{why}"
+        elif missed and first.ended_at is None and not over:
+            yield f"{order_text(first)} is {first.status}, {filled}; the record waits for it to fill{why}"
+        elif first.opened_at is None and first.filled_quantity > 0.0 and (over or first.ended_at is not None):
+            yield f"{order_text(first)}: {filled}; the record never added it, so it is closed again"
+    if is_given_up(part) and not over:
+        tried = f"{sum(order.purpose == 'reduce' for order in part)} orders"
+        yield f"{order_text(first)}: {plain_number(owed(part))} are not closed after {tried}; they are with the rest"

@@ -1,21 +1,24 @@
 """From the record of a strategy to orders: which ones its states and events lead to.
 
 The record (what the candles say a strategy would have done) decides; the broker follows. Each signal has one entry
-order and, once it is over, closing orders for exactly what was filled. A decision of a moment is an order of the
-record's state, and leaves at that moment; the rest follows from events:
+order, orders for the parts and adds of its position and, once it is over, closing orders for exactly what is left. A
+decision of a moment is an order of the record's state, and leaves at that moment; the rest follows from events:
 
 ================= =============================================================================
 state or event    the orders of its signal
 ================= =============================================================================
 Opening           a market or limit order; a stop entry is watched here until it opens
-Holding, leaving  what was filled of the entry is closed
+Holding           a part that was decided is a market order, an add a market or limit order
+Holding, leaving  what is left is closed
 Opened            a market order, unless the entry was ordered already: that one is expected to fill
+Reduced, Added    the same: a level of a ladder is ordered once a candle has reached it
+AddCancelled      the add is cancelled; what was filled of it meanwhile is closed
 Cancelled         the entry is cancelled; what was filled of it meanwhile is closed
-Closed            the entry is cancelled as far as it is unfilled; what was filled of it is closed
+Closed            entry and adds are cancelled as far as they are unfilled; what is left is closed
 ================= =============================================================================
 
-Closing orders are market orders. There are no protective orders at the broker: target, stop and deadline are watched
-here, and only while the process runs.
+Parts and closing orders are market orders. There are no protective orders at the broker: target, stop and deadline are
+watched here, and only while the process runs.
 """
 
 from __future__ import annotations
@@ -27,11 +30,24 @@ import msgspec
 
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State
-from .orders import Order, OrderKind, SignalKey, client_id, key_of
-from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal, labels_of
+from .orders import Order, OrderKind, SignalKey, client_id, closing_orders, key_of
+from .position_book import PositionOrder
+from .signal import (
+    AddCancelled,
+    Added,
+    Cancelled,
+    Closed,
+    Event,
+    Opened,
+    OpenSignal,
+    Reduced,
+    Scheduled,
+    ScheduledSignal,
+    labels_of,
+)
 
 Orders: TypeAlias = Mapping[SignalKey, Sequence[Order]]
-"""What is known, by signal: the entry, then closing orders in turn."""
+"""What is known, by signal: the entry, then the others in turn."""
 QuantityOf: TypeAlias = Callable[[OpenSignal | ScheduledSignal], float | str]
 """How much to trade, in base currency, or why that is unknown: then the order is rejected with that note before it
 leaves. Asked once for each signal, when there is an order to make."""
@@ -43,9 +59,12 @@ def orders_of_state(state: State, orders: Orders, quantity_of: QuantityOf) -> tu
     found: list[Order] = []
     if ending is not None and ending.leaving is not None:
         mine, leaving = orders.get(key_of(ending.signal), ()), ending.leaving
-        if mine and mine[0].ended_at != leaving.not_before and not any_left(mine[1:]):
+        closing = closing_orders(mine)
+        if mine and mine[0].ended_at != leaving.not_before and not any_left(closing):
             found.append(ended(mine[0], leaving.not_before, leaving.price))
-            found += [msgspec.structs.replace(order, created_at=leaving.not_before) for order in mine[1:]]
+            found += [msgspec.structs.replace(order, created_at=leaving.not_before) for order in closing]
+    elif ending is not None:
+        found += _orders_of_book(ending, orders.get(key_of(ending.signal), ()))
     if isinstance(state, Opening) and state.signal.entry != "stop":
         entry = _entry(orders, state.signal)
         kind: OrderKind = "market" if state.signal.entry == "market" else "limit"
@@ -55,6 +74,26 @@ def orders_of_state(state: State, orders: Orders, quantity_of: QuantityOf) -> tu
         elif entry.status == "intended" and entry.created_at != state.not_before:
             found.append(msgspec.structs.replace(entry, created_at=state.not_before))
     return tuple(found)
+
+
+def _orders_of_book(state: Holding, mine: Sequence[Order]) -> list[Order]:
+    """The parts and adds of a position that no candle has filled, as far as they are new or changed."""
+    if state.book is None or not _is_traded(mine):
+        return []
+    known = {order.number: order for order in reversed(mine)}
+    found: list[Order] = []
+    for ordered in state.book.orders:
+        order = known.get(ordered.number)
+        if order is None:
+            found.append(_part_or_add(mine[0], ordered))
+        elif order.status == "intended" and order.created_at != ordered.not_before:
+            found.append(msgspec.structs.replace(order, created_at=ordered.not_before))
+    return found
+
+
+def _is_traded(mine: Sequence[Order]) -> bool:
+    """Whether a position that is not over has, or may have, something at the broker."""
+    return bool(mine) and mine[0].ended_at is None and not (mine[0].done and mine[0].filled_quantity == 0.0)
 
 
 def any_left(orders: Iterable[Order]) -> bool:
@@ -87,10 +126,61 @@ def orders_after(event: Event, orders: Orders, quantity_of: QuantityOf) -> tuple
                 return (ended(entry, _ended_at(event), price),)
             if isinstance(event, Cancelled) or entry.exit_price == price:
                 return ()
-            closing = [msgspec.structs.replace(order, record_price=price) for order in orders[key_of(event.signal)][1:]]
-            return (msgspec.structs.replace(entry, exit_price=price), *closing)
+            closing = closing_orders(orders[key_of(event.signal)])
+            new = [msgspec.structs.replace(order, record_price=price) for order in closing]
+            return (msgspec.structs.replace(entry, exit_price=price), *new)
+        case Reduced() | Added():
+            return _after_fill(event, orders.get(key_of(event.signal), ()))
+        case AddCancelled():
+            add = next((each for each in orders.get(key_of(event.signal), ()) if each.number == event.number), None)
+            if add is None or add.ended_at is not None or add.opened_at is not None:
+                return ()
+            return (msgspec.structs.replace(add, ended_at=event.when),)
         case _:
             return ()
+
+
+def _after_fill(event: Reduced | Added, mine: Sequence[Order]) -> tuple[Order, ...]:
+    """The orders of a part or an add that the record has filled; one that was not ordered is ordered now."""
+    fill = event.fill
+    known = [order for order in mine if order.number == fill.number]
+    if known:
+        filled = [order for order in known if order.opened_at is None]
+        return tuple(msgspec.structs.replace(order, opened_at=fill.at, record_price=fill.price) for order in filled)
+    if not _is_traded(mine):
+        return ()
+    by_candle = fill.reason == "take_profit"  # known when the candle has closed
+    ordered = PositionOrder(
+        kind="add" if isinstance(event, Added) else "reduce",
+        number=fill.number,
+        share=fill.share,
+        decided_at=event.when,
+        not_before=event.when + MINUTE_MS if by_candle else event.when,
+        price=fill.price,
+    )
+    return (msgspec.structs.replace(_part_or_add(mine[0], ordered), opened_at=fill.at),)
+
+
+def _part_or_add(entry: Order, ordered: PositionOrder) -> Order:
+    """The order of a part or an add; how much it is follows from what is held when it is sent."""
+    adds, limit = ordered.kind == "add", ordered.price_open
+    return Order(
+        client_id=client_id(entry.strategy, entry.symbol, entry.key, ordered.kind, 1, ordered.number),
+        signal_id=entry.signal_id,
+        decided_at=entry.decided_at,
+        symbol=entry.symbol,
+        strategy=entry.strategy,
+        exchange=entry.exchange,
+        purpose=ordered.kind,
+        side="buy" if (entry.side == "buy") == adds else "sell",
+        kind="market" if limit is None else "limit",
+        quantity=0.0,
+        price=limit,
+        record_price=ordered.price if limit is None else limit,
+        created_at=ordered.not_before,
+        number=ordered.number,
+        share=ordered.share,
+    )
 
 
 def _known_at(event: Scheduled | Opened, kind: OrderKind) -> int:

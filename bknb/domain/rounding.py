@@ -40,3 +40,15 @@ def is_rounded(quantity: float, asked: float) -> bool:
     exponent = int(Decimal(repr(float(quantity))).normalize().as_tuple().exponent)
     step = 10.0**exponent
     return quantity > 0.0 and exponent < 0 and -step / 2 <= asked - quantity < step
+
+
+def is_rounded_part(quantity: float, asked: float) -> bool:
+    """The same for a part of a position or an add: a whole number may be what a market of whole numbers made of it.
+
+    Examples
+    --------
+    >>> is_rounded_part(1.0, 1.5), is_rounded_part(2.0, 1.5), is_rounded_part(1.0, 2.0), is_rounded_part(0.0, 0.5)
+    (True, True, False, False)
+    """
+    whole = quantity >= 1.0 and float(quantity).is_integer()
+    return is_rounded(quantity, asked) or (whole and -0.5 <= asked - quantity < 1.0)

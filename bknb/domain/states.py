@@ -44,8 +44,6 @@ class Rules(NamedTuple):
         The smallest step of prices on this market (quote currency); ``None``: unknown, levels stay as they are.
     interval_ms
         The strategy's interval: a resting entry waits at least as long.
-    whole_only
-        Whether positions are opened and closed whole: nobody carries out orders for parts of them.
     """
 
     symbol: str
@@ -60,7 +58,6 @@ class Rules(NamedTuple):
     quiet: bool = False
     tick: float | None = None
     interval_ms: int = MINUTE_MS
-    whole_only: bool = False
 
     @property
     def awaits_ms(self) -> int:
@@ -331,12 +328,6 @@ def signal_id(rules: Rules, when: int) -> str:
     'sma-BTCUSDT-19700101T0000'
     """
     return f"{rules.strategy}-{rules.symbol}-{stamp_text(when)}"
-
-
-def no_parts(what: str) -> Reason:
-    """Why a ladder, a ``Reduce`` or an ``Add`` is not taken where positions are opened and closed whole."""
-    text = f"{what} needs orders for a part of a position, which are not sent to a broker yet"
-    return Reason("whole_only", f"{text}; use Close() and one target, or run it without a broker")
 
 
 def earliest_fill(given: Answer | Boundary | Managed) -> int:

@@ -19,6 +19,7 @@ from ..domain.formatting import plain_number
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import State, signals_of
 from ..domain.order_actions import Action, Cancel, Place, Query, Save, next_action
+from ..domain.order_sizes import is_given_up, parts_of, rounded_part
 from ..domain.orders import (
     Order,
     OrderStatus,
@@ -129,7 +130,7 @@ class OrderDesk:
         self._unknown_answers: dict[str, int] = {}
         self._pauses: dict[SignalKey, int] = {}  # pauses in a row for this signal
         self._waiting: set[SignalKey] = set()
-        self._paused: dict[SignalKey, int] = {}  # before which closing order a pause was made
+        self._paused: dict[SignalKey, str] = {}  # before which order, by client id, a pause was made
         self._reported: dict[SignalKey, set[str]] = {}
         self._impossible: dict[str, str] = {}  # by client id: why its last report cannot be right
         self._seen: dict[str, tuple[float, float]] = {}  # by client id: lowest and highest price since it was ordered
@@ -316,6 +317,9 @@ class OrderDesk:
                     return f"{order_text(order)}: the broker has not said yet what became of it"
             if given_up(orders):
                 return f"{plain_number(left_open(orders))} {self._symbol} of {key[0]!r} are open and the record ended"
+            failed = next((part[0] for part in parts_of(orders) if is_given_up(part)), None)
+            if failed is not None:
+                return f"{order_text(failed)} could not be carried out; more is held than the record says"
             if self._pauses.get(key, 0) >= self._max_unknown_answers:
                 last = orders[-1]
                 return f"{order_text(last)} is {last.status}, however often the broker is asked"
@@ -369,8 +373,8 @@ class OrderDesk:
             action = next_action(orders) or self._unanswered(orders)
             if action is None or action == before:
                 break
-            if isinstance(action, Save) and action.order.attempt > 1 and self._paused.get(key) != action.order.attempt:
-                self._paused[key] = action.order.attempt
+            if isinstance(action, Save) and self._is_another_try(action.order):
+                self._paused[key] = action.order.client_id
                 self._defer(key)  # closing failed: the next try comes after a pause
                 return
             await self._do(action)
@@ -387,11 +391,29 @@ class OrderDesk:
             if difference not in reported:
                 reported.add(difference)
                 self._report_problem("broker", f"{difference}. {self._by_hand}" if given_up(orders) else difference)
+        self._tell_rounding(orders)
         if finished(orders):
             if reported and not orders[0].reported:
                 self._saved.put(msgspec.structs.replace(orders[0], reported=True))
             self._saved.over.add(key)
             self._paused.pop(key, None)
+
+    def _tell_rounding(self, orders: list[Order]) -> None:
+        """Tell once that the market rounds parts and adds."""
+        rounded = rounded_part(orders)
+        if rounded is None or any(order.reported and order.number for order in self.orders):
+            return
+        self._saved.put(msgspec.structs.replace(rounded, reported=True))
+        filled = f"{plain_number(rounded.filled_quantity)} of {plain_number(rounded.quantity)} filled"
+        text = "the market rounds quantities; what is left over is closed with the rest, and this is not told again"
+        self._report_problem("broker", f"{order_text(rounded)}: {filled}: {text}")
+
+    def _is_another_try(self, order: Order) -> bool:
+        """Whether an order comes in place of one that failed, and no pause was made before it yet."""
+        alike = [one for one in self._signals[order.key] if (one.purpose, one.number) == (order.purpose, order.number)]
+        new = all(one.client_id != order.client_id for one in alike)
+        failed = order.attempt > 1 and alike[-1].status != "filled"
+        return new and failed and self._paused.get(order.key) != order.client_id
 
     def _unanswered(self, orders: list[Order]) -> Query | None:
         """The question about an order that rests, when the broker did not answer it at the start."""
@@ -427,7 +449,7 @@ class OrderDesk:
                 self._report_problem(
                     "broker", f"{order_text(order)}: nobody knows whether it arrived ({named_error(error)}); asking"
                 )
-            elif order.purpose == "close":
+            elif order.reduces_only:
                 self._report_problem("broker", f"{order_text(order)} was refused: {named_error(error)}")
             return
         self._apply_report(sent, report)

@@ -19,7 +19,21 @@ MAX_FINISHED_SIGNALS: Final = 5
 """How many finished signals keep their orders, for the table and in case an event comes twice."""
 
 
-_READERS: Final[Mapping[int, Callable[[bytes], list[Order]]]] = {1: partial(msgspec.json.decode, type=list[Order])}
+class SavedOrderList(msgspec.Struct, frozen=True, kw_only=True):
+    """The orders of a strategy on a symbol as they are saved; version 1 was the list alone, without parts and adds."""
+
+    version: int = 2
+    orders: list[Order]
+
+
+def _read_2(payload: bytes) -> list[Order]:
+    return msgspec.json.decode(payload, type=SavedOrderList).orders
+
+
+_READERS: Final[Mapping[int, Callable[[bytes], list[Order]]]] = {
+    1: partial(msgspec.json.decode, type=list[Order]),
+    2: _read_2,
+}
 
 
 def read_orders(store: StateStore, strategy: str, symbol: str) -> list[Order]:
@@ -46,7 +60,7 @@ def by_signal(orders: Iterable[Order]) -> dict[SignalKey, list[Order]]:
 
 
 class SavedOrders:
-    """Orders by signal: the entry, then closing orders in turn; all of them one value of kind ``"order"`` in the store.
+    """Orders by signal: the entry, then the others in turn; all of them one value of kind ``"order"`` in the store.
 
     Attributes
     ----------
@@ -100,7 +114,7 @@ class SavedOrders:
             return True
         everything = [order for orders in self.signals.values() for order in orders]
         try:
-            self._store.write(KIND, self.address, msgspec.json.encode(everything))
+            self._store.write(KIND, self.address, msgspec.json.encode(SavedOrderList(orders=everything)))
         except StateError as error:
             if not quiet:
                 self._on_problem(

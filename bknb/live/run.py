@@ -483,7 +483,6 @@ class LiveRun:
             interval_ms=interval_ms(plan.strategy.interval),
             quiet=True,
             tick=plan.settings.price_tick,
-            whole_only=plan.broker is not None,
         )
         loop = _LiveLoop(
             rules=rules,

@@ -38,7 +38,8 @@ _Answer = TypeVar("_Answer")
 class BrokerContract:
     """Contract tests of a broker; inherit, and override :meth:`make_broker`.
 
-    They trade ``quantity`` of ``symbol`` a few times to and fro: run them on paper or in a sandbox.
+    They trade ``quantity`` of ``symbol`` a few times to and fro, and hold up to three times as much: run them on paper
+    or in a sandbox.
     """
 
     symbol = "BTCUSDT"
@@ -142,6 +143,38 @@ class BrokerContract:
 
         asyncio.run(play(self.make_broker(tmp_path)))
 
+    def test_a_position_is_added_to_and_reduced(self, tmp_path: Path) -> None:
+        """Each order of a position is one of its own, and is filled by exactly its quantity."""
+
+        async def play(broker: Broker) -> None:
+            for order in self.managed("parts"):
+                await broker.place(order)
+                await broker.place(order)
+                self.let_trade(broker, order)
+                same((await self.until(broker, order, "filled")).filled_quantity, order.quantity)
+
+        asyncio.run(play(self.make_broker(tmp_path)))
+
+    def test_an_add_rests_beside_its_position(self, tmp_path: Path) -> None:
+        """A limit of the same signal waits, is listed and cancelled, and the position is closed by what it is."""
+
+        async def play(broker: Broker) -> None:
+            there, back = self.there_and_back("beside")
+            add = self.order("add", "buy", name="beside", kind="limit", price=self.far_price(), number=1)
+            await broker.place(there)
+            self.let_trade(broker, there)
+            await self.until(broker, there, "filled")
+            await broker.place(add)
+            same((await self.until(broker, add, "accepted")).filled_quantity, 0.0)
+            same(await self.open_names(broker, add), [add.client_id])
+            await broker.cancel(add.client_id, self.symbol)
+            same((await self.until(broker, add, "cancelled")).filled_quantity, 0.0)
+            await broker.place(back)
+            self.let_trade(broker, back)
+            same((await self.until(broker, back, "filled")).filled_quantity, self.quantity)
+
+        asyncio.run(play(self.make_broker(tmp_path)))
+
     def test_any_strategy_has_a_name_it_takes(self, tmp_path: Path) -> None:
         """Client ids of strategies with strange names are taken, told apart and found."""
 
@@ -184,6 +217,14 @@ class BrokerContract:
         """A market order and the one that undoes it."""
         return self.order("open", "buy", name=name), self.order("close", "sell", name=name)
 
+    def managed(self, name: str) -> list[Order]:
+        """The orders of a position that is added to twice, reduced twice and closed."""
+        steps: tuple[tuple[Purpose, Side, int], ...] = (
+            ("open", "buy", 0), ("add", "buy", 1), ("add", "buy", 2), ("reduce", "sell", 3), ("reduce", "sell", 4),
+            ("close", "sell", 0),
+        )  # fmt: skip
+        return [self.order(purpose, side, name=name, number=number) for purpose, side, number in steps]
+
     def order(
         self,
         purpose: Purpose,
@@ -193,10 +234,11 @@ class BrokerContract:
         kind: OrderKind = "market",
         price: float | None = None,
         strategy: str = "contract",
+        number: int = 0,
     ) -> Order:
         """An order of this symbol and quantity."""
         return Order(
-            client_id=client_id(strategy, self.symbol, (name, self.decided_at), purpose),
+            client_id=client_id(strategy, self.symbol, (name, self.decided_at), purpose, 1, number),
             signal_id=name,
             decided_at=self.decided_at,
             symbol=self.symbol,
@@ -209,6 +251,7 @@ class BrokerContract:
             price=price,
             record_price=self.price,
             created_at=self.decided_at,
+            number=number,
         )
 
     async def until(self, broker: Broker, order: Order, status: str) -> Report:
