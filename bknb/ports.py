@@ -171,6 +171,9 @@ class Broker(Protocol):
     async def place(self, order: Order) -> Report:
         """Send one order: its ``client_id, symbol, side, kind, quantity, price`` and, if possible, ``reduces_only``.
 
+        It opens a position (its ``purpose`` is ``"open"``), makes it larger (``"add"``) or smaller (``"reduce"``), or
+        ends it (``"close"``); several of one position may work at the same time.
+
         The same client id twice is one order; the second call reports on it. What comes back may be no more than
         ``accepted``; fills are asked for with ``report``.
 
