@@ -108,6 +108,15 @@ def test_the_record_learns_price_and_moment_of_a_part_and_an_add() -> None:
     assert back == replace(buys, ended_at=4 * MINUTE)
 
 
+def test_what_is_left_of_a_position_leaves_at_its_moment() -> None:
+    first, sold = made(part(1))
+    (over,) = of_state(managed(ends=9), first, filled(sold, 1.0))
+    assert over.ended_at == 9 * MINUTE
+    action = next_action([over, filled(sold, 1.0)])
+    assert isinstance(action, Save)
+    assert (action.order.purpose, action.order.quantity, action.order.created_at) == ("close", 1.0, 9 * MINUTE)
+
+
 def test_what_leaves_together_with_a_part_is_one_closing_order() -> None:
     first, *more = made()
     (over,) = of_state(managed(part(1, at=9), ends=9), first, *more)
@@ -244,6 +253,11 @@ def test_the_first_size_is_what_was_filled_of_the_entry_when_a_part_is_due() -> 
     assert next_action([hangs, order]) == Cancel(hangs)
     action = next_action([replace(hangs, status="cancelled"), order])
     assert action == Save(replace(order, quantity=0.25))
+    # the same holds for an add
+    add = made(part(2, kind="add", price_open=98.0))[1]
+    add = replace(add, quantity=1.0, status="partly_filled", filled_quantity=0.25, **ADDED)
+    assert next_action([entry(), add]) == Query(add)
+    assert next_action([entry(), add, order]) == Cancel(add)
     # an order at the market that no candle has filled is waited for
     waits = replace(entry(0.0), status="accepted")
     assert next_action([waits, order]) == Query(waits)

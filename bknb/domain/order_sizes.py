@@ -34,8 +34,7 @@ def owed(part: Sequence[Order]) -> float:
         return 0.0
     asked = first.quantity
     if first.purpose == "add":
-        taken_back = first.done and first.ended_at is not None and first.opened_at is None
-        asked = first.filled_quantity if taken_back else 0.0
+        asked = first.filled_quantity if first.done and first.ended_at is not None else 0.0
     rest = asked - math.fsum(order.filled_quantity for order in tries)
     return rest if rest > asked * EXACT else 0.0
 
