@@ -38,7 +38,7 @@ def f(result: TickResult) -> float:
             assert_never(result)
 """
 REFUSED = {
-    "holding_halt": ("def f(s: Holding, h: Halt, r: Rules) -> None:\n    step(s, h, r)", "call-overload"),
+    "flat_halt": ("def f(s: Flat, h: Halt, r: Rules) -> None:\n    step(s, h, r)", "call-overload"),
     "opening_answer": ("def f(s: Opening, a: Answer, r: Rules) -> None:\n    step(s, a, r)", "call-overload"),
     "opening_skipped": ("def f(s: Opening, m: SkippedMinutes, r: Rules) -> None:\n    step(s, m, r)", "call-overload"),
     "asking_boundary": ("def f(s: Asking, b: Boundary, r: Rules) -> None:\n    step(s, b, r)", "call-overload"),
@@ -119,7 +119,7 @@ LEGAL = {
     "AskingAdds": {"Verdict"},
     "Waiting": {"Boundary", "Managed", "Activate", "Minute", "DataEnd", "Halt"},
     "Entering": {"Verdict"},
-    "Holding": {"Answer", "SkippedMinutes", "Boundary", "Managed", "Planned", "Minute", "DataEnd"},
+    "Holding": {"Answer", "SkippedMinutes", "Boundary", "Managed", "Planned", "Minute", "DataEnd", "Halt"},
 }
 STAYS = {
     "Answer": "not asked while its position is open",

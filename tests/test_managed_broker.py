@@ -231,10 +231,15 @@ def test_an_add_that_rests_is_taken_back_by_hand() -> None:
 
 
 def test_an_account_that_differs_takes_no_add_and_its_position_is_watched_to_its_end() -> None:
-    """A part is refused again and again: until the position has left by its stop, nothing is added."""
+    """A part is refused again and again: until the position has left by its stop, nothing is added or rests."""
     reduces = [bknb.brokers.Trouble(kind="refuse")] * 8
-    broker = bknb.brokers.paper(script={"place": [None, *reduces]})
-    answers = {4: bknb.Reduce(0.5), 13: bknb.Add(1.0), 14: bknb.Move(price_stop_loss=99.0)}
+    broker = bknb.brokers.paper(script={"place": [None, None, *reduces]})
+    answers = {
+        3: bknb.Add(1.0, price_open=90.0),
+        4: bknb.Reduce(0.5),
+        13: bknb.Add(1.0),
+        14: bknb.Move(price_stop_loss=99.0),
+    }
     strategy = {"manage": lambda when: answers.get(when.minute)}
     result, _, task = play({}, candles=rows(*[100.0] * 10, 98.0), broker=broker, strategy=strategy)
     assert [reason.code for event in result.rejections for reason in event.reasons] == ["stopped"]
@@ -243,6 +248,9 @@ def test_an_account_that_differs_takes_no_add_and_its_position_is_watched_to_its
     assert task.orders["quantity"].iloc[-1] == 2.0
     (told_,) = [warning for warning in result.run_record.records.warnings if "new entries were stopped" in warning]
     assert "the order to reduce" in told_
+    (back,) = [event for event in result.run_record.records.positions if isinstance(event, bknb.AddCancelled)]
+    assert (back.reason, back.price_open) == ("disagreement", 90.0)
+    assert dict(zip(task.orders["purpose"], task.orders["status"], strict=True))["add"] == "cancelled"
     assert result.run_record.records.closed[0].closed_at == at(15)
 
 

@@ -17,6 +17,7 @@ from .states import (
     Boundary,
     DataEnd,
     Flat,
+    Halt,
     Holding,
     Leaving,
     Opening,
@@ -148,6 +149,17 @@ def holding_data_end(state: Holding, given: DataEnd, rules: Rules) -> Step:
     """The end of the data, with an open position."""
     price = given.close if rules.model.fills_at_open else given.price
     return close_at(state, given.t, given.price, Exit("data_end", price, ambiguous=False), rules)
+
+
+def holding_halt(state: Holding, given: Halt, rules: Rules) -> Step:
+    """A position whose adds that rest are taken back; it is watched on."""
+    book = state.book
+    if book is None or state.leaving is not None:
+        return Step(state)
+    from .managed_minute import without_adds
+
+    rest = [order for order in book.orders if order.price_open is not None]
+    return without_adds(state, book, rest, given.when, given.price, given.reason, rules)
 
 
 def due(state: State, rules: Rules) -> int:

@@ -29,6 +29,7 @@ Holding    Boundary         Holding                                           Ad
 Holding    Managed          Holding, AskingAdds, Opening, Asking; vwap: Flat  Rejected / Moved / Reduced / Added …
 AskingAdds Verdict          Holding, AskingAdds; vwap: Flat                   RiskRefused / Reduced / Added …
 Holding    Planned          Holding
+Holding    Halt             Holding                                           AddCancelled
 Holding    DataEnd          Flat                                              Closed
 ========== ================ ================================================= ========================================
 
@@ -57,7 +58,7 @@ from .entries import (
     waiting_minute,
 )
 from .execution import Minute
-from .exits import due, holding_boundary, holding_data_end, holding_minute, holding_skipped
+from .exits import due, holding_boundary, holding_data_end, holding_halt, holding_minute, holding_skipped
 from .manual_inputs import Activate, Planned
 from .states import (
     Answer,
@@ -135,7 +136,9 @@ def step(state: Opening, given: Boundary | Minute | DataEnd | Halt, rules: Rules
 def step(state: Waiting, given: Boundary | Managed | Activate | Minute | DataEnd | Halt, rules: Rules) -> Step: ...
 @overload
 def step(
-    state: Holding, given: Answer | SkippedMinutes | Boundary | Managed | Planned | Minute | DataEnd, rules: Rules
+    state: Holding,
+    given: Answer | SkippedMinutes | Boundary | Managed | Planned | Minute | DataEnd | Halt,
+    rules: Rules,
 ) -> Step: ...
 def step(state: State, given: Input, rules: Rules) -> Step:
     """The next state in the lifecycle of a signal, with the events and commands on the way.
@@ -220,6 +223,7 @@ _TRANSITIONS: Final[dict[tuple[type, type], Any]] = {
     (Holding, Planned): _holding_planned,
     (Holding, Minute): holding_minute,
     (Holding, DataEnd): holding_data_end,
+    (Holding, Halt): holding_halt,
 }
 
 

@@ -961,17 +961,19 @@ class LiveRun:
     async def _halt(self) -> None:
         """Cancel what is scheduled, and an order that has not left for the broker yet, at a stop or a disagreement.
 
-        Without a broker an order leaves when it is decided, as in a backtest.
+        Without a broker an order leaves when it is decided, as in a backtest. Adds that rest end at a disagreement.
         """
         state = self._strategy_loop.state
         sent = isinstance(state, Opening) and (self.orders is None or self.orders.has_left(state.signal))
-        if isinstance(state, Opening | Waiting) and not sent:
+        rest = isinstance(state, Holding) and state.leaving is None and bool(self.disagreement) and _has_adds(state)
+        if rest or (isinstance(state, Opening | Waiting) and not sent):
+            assert isinstance(state, Holding | Opening | Waiting)  # as it was looked at  # noqa: S101
             when = self._last_minute + MINUTE_MS
             known = self._window.known(self.plan.symbol, "1m")
             price = state.signal.price_open  # of a dead exchange after a restart nothing else is known
             if known is not None and len(known.candles):
                 price = await self._price_at(when, otherwise=float(known.candles.close[-1]))
-            reason: HaltReason = "stopped" if self.stopped else "disagreement"
+            reason: HaltReason = "stopped" if self.stopped and not rest else "disagreement"
             await self._strategy_loop.take(Halt(when, price, reason))
 
     async def _sleep(self) -> None:
@@ -1026,3 +1028,8 @@ class LiveRun:
                     at=SystemClock().now(),
                 )
             )
+
+
+def _has_adds(state: Holding) -> bool:
+    """Whether an add to a position rests."""
+    return state.book is not None and any(order.price_open is not None for order in state.book.orders)
