@@ -505,19 +505,38 @@ def test_a_stop_sells_what_is_held_while_nobody_knows_what_became_of_an_add() ->
     assert life.broker.orders[closing(2)].quantity == 1.0
 
 
+class Step(Exchange):
+    """Rounds parts and adds down to a step."""
+
+    def __init__(self, step: float) -> None:
+        super().__init__()
+        self.step = step
+
+    async def place(self, order: Order) -> Any:
+        report = await super().place(order)
+        if order.purpose in ("reduce", "add"):
+            known = self.orders[order.client_id]
+            known.filled_quantity = order.quantity // self.step * self.step
+            return replace(report, filled_quantity=known.filled_quantity)
+        return report
+
+
+def test_in_a_market_of_whole_numbers_a_part_is_the_whole_number_below_it() -> None:
+    life = Life(broker=Step(1.0), quantity=3.0)
+
+    async def play() -> None:
+        await life.receive(opened())
+        await life.become(managed(part(1)))
+        assert life.broker.position("BTCUSDT") == life.desk.position() == 2.0  # 1 of 1.5 was sold
+        await life.receive(reduced(), closed())
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert len(life.told) == 1
+
+
 def test_what_the_market_rounds_is_told_once_and_closed_with_the_rest() -> None:
-    class Step(Exchange):
-        """Takes steps of 0.01."""
-
-        async def place(self, order: Order) -> Any:
-            report = await super().place(order)
-            if order.purpose in ("reduce", "add"):
-                known = self.orders[order.client_id]
-                known.filled_quantity = int(order.quantity * 100) / 100
-                return replace(report, filled_quantity=known.filled_quantity)
-            return report
-
-    life = Life(broker=Step())
+    life = Life(broker=Step(0.01))
 
     async def play() -> None:
         await life.receive(opened())
