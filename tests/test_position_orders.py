@@ -552,6 +552,44 @@ def test_what_the_market_rounds_is_told_once_and_closed_with_the_rest() -> None:
     assert "0.66 of 0.66666667 filled: the market rounds quantities; what is left over is closed" in told
 
 
+def test_an_add_that_hangs_is_told_and_nothing_is_opened_until_it_is_settled() -> None:
+    life = Life()
+
+    async def play() -> None:
+        await life.receive(opened())
+        await life.become(managed(part(1, kind="add", price_open=98.0)))
+        life.broker.fill(name_of("add"), 0.25)
+        life.desk.follow(added(1, price=98.0))
+        for _ in range(5000):
+            assert not await life.desk.settle(0.001)
+            if life.told:
+                break
+        assert life.desk.disagreement.endswith("is partly_filled, however often the broker is asked")
+        await life.receive(closed())
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == 0.0
+    assert "the order to add to 'a'" in life.told[0][1]
+    assert life.told[0][1].endswith("the record has it open; 0.25 of 1 are filled")
+
+
+def test_a_lost_part_that_turns_up_after_another_was_sold_is_told() -> None:
+    life = Life(broker=script(place=[None, "lost_request"]))
+
+    async def play() -> None:
+        await life.receive(opened())
+        await life.become(managed(part(1)))
+        await life.receive(reduced(), closed())
+        lost = next(order for order in life.desk.orders if order.status == "lost")
+        await life.broker.place(lost)  # it arrives after all
+        await life.restart(Flat())
+
+    life.live(play)
+    assert life.broker.position("BTCUSDT") == life.desk.position() == -1.0
+    assert any("was lost and has turned up: filled" in text for _, text in life.told)
+    assert life.told[-1][1] == "1 BTCUSDT of 'a' were closed beyond what was open: put that right by hand"
+
+
 # --- after a restart ----------------------------------------------------------------------------------------------
 
 STORY: tuple[tuple[Any, Any], ...] = (

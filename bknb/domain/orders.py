@@ -218,6 +218,12 @@ def left_by_rounding(orders: Sequence[Order]) -> float:
     return rest if exact < abs(rest) <= exact + rounded else 0.0
 
 
+def closed_beyond(orders: Sequence[Order]) -> float:
+    """How much more was closed than was open, in base currency, and not by rounding: a lost order has turned up."""
+    rest, rounded = _not_closed(orders)
+    return -rest if -rest > _exact(orders) + rounded else 0.0
+
+
 def _exact(orders: Sequence[Order]) -> float:
     """What adding up the fills of orders may leave, in base currency."""
     return math.fsum(order.quantity for order in orders if not order.reduces_only) * EXACT

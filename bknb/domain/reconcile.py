@@ -18,6 +18,7 @@ from .orders import (
     Order,
     Report,
     after_report,
+    closed_beyond,
     closing_orders,
     key_of,
     left_by_rounding,
@@ -239,6 +240,10 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
     if entry.ended_at is not None and rest:
         tried = f"{len(closing_orders(orders))} closing orders"
         yield f"{plain_number(rest)} {entry.symbol} of {entry.signal_id!r} are open after {tried}: close them by hand"
+    excess = closed_beyond(orders)
+    if excess:
+        text = "were closed beyond what was open: put that right by hand"
+        yield f"{plain_number(excess)} {entry.symbol} of {entry.signal_id!r} {text}"
     left = left_by_rounding(orders)
     if entry.ended_at is not None and left:
         what = "are left open, for its closing order was filled by less than it ordered"

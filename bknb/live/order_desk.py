@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -26,6 +26,7 @@ from ..domain.orders import (
     Report,
     SignalKey,
     after_report,
+    closed_beyond,
     finished,
     given_up,
     key_of,
@@ -294,7 +295,7 @@ class OrderDesk:
 
     def position(self) -> float:
         """What the broker reported as filled and not closed again, in base currency; negative when short."""
-        held = [(orders[0].side, left_open(orders) or left_by_rounding(orders)) for orders in self._signals.values()]
+        held = [(orders[0].side, _held(orders)) for orders in self._signals.values()]
         return math.fsum(rest if side == "buy" else -rest for side, rest in held)
 
     def rows(self) -> list[dict[str, object]]:
@@ -321,8 +322,7 @@ class OrderDesk:
             if failed is not None:
                 return f"{order_text(failed)} could not be carried out; more is held than the record says"
             if self._pauses.get(key, 0) >= self._max_unknown_answers:
-                last = orders[-1]
-                return f"{order_text(last)} is {last.status}, however often the broker is asked"
+                return _hanging_text(orders)
         return next(iter(self._strangers), "")
 
     @property
@@ -537,15 +537,12 @@ class OrderDesk:
         self._waiting.add(key)
         pauses = self._pauses[key] = self._pauses.get(key, 0) + 1
         orders = self._signals[key]
-        entry = orders[0]
-        if (
-            pauses == self._max_unknown_answers
-            and entry.working
-            and entry.opened_at is not None
-            and entry.ended_at is None
-        ):
-            filled = f"{plain_number(entry.filled_quantity)} of {plain_number(entry.quantity)}"
-            self._report_problem("broker", f"{order_text(entry)}: the record has it open; {filled} are filled")
+        if pauses != self._max_unknown_answers or orders[0].ended_at is not None:
+            return
+        for order in orders:
+            if order.working and order.opened_at is not None and not order.reduces_only:
+                filled = f"{plain_number(order.filled_quantity)} of {plain_number(order.quantity)}"
+                self._report_problem("broker", f"{order_text(order)}: the record has it open; {filled} are filled")
 
     async def _pause_or_wake(self) -> None:
         if self._pause_task is None:
@@ -585,6 +582,19 @@ class OrderDesk:
                 "broker", f"{signal.id!r} is not traded, only watched: its quantity could not be worked out: {why}"
             )
             return why
+
+
+def _held(orders: Sequence[Order]) -> float:
+    """What is held of a signal, in base currency; below 0: more was closed than was open."""
+    return left_open(orders) or left_by_rounding(orders) or -closed_beyond(orders)
+
+
+def _hanging_text(orders: Sequence[Order]) -> str:
+    """The order of a signal that comes to no end, as a sentence."""
+    hanging = [order for order in orders if not order.done and (order.kind == "market" or order.opened_at is not None)]
+    if hanging:
+        return f"{order_text(hanging[0])} is {hanging[0].status}, however often the broker is asked"
+    return f"{order_text(orders[-1])} is {orders[-1].status}, and another one is tried"
 
 
 def _checked(quantity: object) -> float:
