@@ -17,7 +17,6 @@ from hypothesis import example, given, settings
 from managed import flipped
 from minute_clock import MinuteClock
 from msgspec.structs import replace
-from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
 from test_by_hand import at, play, rows
 from test_by_hand import told as told_by_hand
@@ -268,9 +267,12 @@ def test_an_account_that_differs_takes_no_add_and_its_position_is_watched_to_its
 # --- killed -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+KILLED = (("broker", 4, 15, pytest.mark.slow), ("disk", 17, 10, pytest.mark.slow),
+          ("broker", 1, 70, pytest.mark.long), ("disk", 1, 200, pytest.mark.long))  # fmt: skip
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.parametrize(("where", "step", "killed"), first_quick([("broker", 3, 20), ("disk", 11, 15)]))
+@pytest.mark.parametrize(("where", "step", "killed"), [pytest.param(*case[:3], marks=case[3]) for case in KILLED])
 def test_killed_anywhere_each_order_is_sent_once_and_nothing_is_left(
     folder_in_memory: Path, where: str, step: int, killed: int
 ) -> None:

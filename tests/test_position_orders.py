@@ -302,7 +302,7 @@ def test_what_never_left_is_dropped_when_the_position_ends() -> None:
 STATUSES = ("intended", "sent", "unknown", "lost", "accepted", "partly_filled", "filled", "rejected", "cancelled")
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.data())
 def test_nobody_sells_more_than_there_is(data: Any) -> None:
     """Whatever is known of a position's orders: what is sold and under way to be sold was bought."""
