@@ -165,7 +165,7 @@ class Implied:
     def __init__(self, held: Held) -> None:
         self.size = held.size - sum(order.share for order in held.waiting if order.kind == "reduce")
         self.adds = sum(one.kind == "add" for one in (*held.waiting, *held.fills))
-        self.stop, self.over = held.stop, False
+        self.levels, self.over = replace(held, stops=held.stops.copy()), False
         self.resting = 0  # adds of the list itself that rest
 
 
@@ -470,7 +470,7 @@ class Managed(Simulator):
                 if isinstance(answer, bknb.Signal) and not wrong:
                     self.judged(signal_fields(answer), when)
 
-    def judge(self, held: Held, implied: Implied, answer: Any, close: float) -> float | None:
+    def judge(self, held: Held, implied: Implied, answer: Any, when: int, close: float) -> float | None:
         """The share an answer is about, 0 for one that has none; ``None`` for a wrong one."""
         match answer:
             case bknb.Close():
@@ -487,11 +487,7 @@ class Managed(Simulator):
             case bknb.Move():
                 if implied.over or not self.move_is_right(held, answer, close):
                     return None
-                moved = answer.price_stop_loss
-                if moved not in (None, msgspec.UNSET):
-                    level = self.stop_level(moved, held.order.sign)
-                    implied.stop = level if answer.loosen else max(implied.stop, level)
-                implied.stop = max(implied.stop, self.implied_stop(held, answer))
+                self.move(implied.levels, answer, when, close)
             case bknb.Signal():
                 return 0.0 if implied.over else None
             case bknb.Cancel():
@@ -506,7 +502,7 @@ class Managed(Simulator):
         better = not add.only_better or close < held.average  # "`only_better` is judged at the last close"
         if level is not None and better:  # reading: a limit beyond the stop is wrong
             fine = fine and math.isfinite(level) and level > 0
-            fine = fine and sign * on_grid(level, self.world.tick, -sign) > implied.stop
+            fine = fine and sign * on_grid(level, self.world.tick, -sign) > implied.levels.stop
         if not fine or implied.adds >= self.settings["max_adds"]:
             return None
         implied.adds += better
@@ -524,7 +520,7 @@ class Managed(Simulator):
         implied = Implied(held)
         good: list[tuple[Any, float]] = []
         for answer in answers:
-            share = self.judge(held, implied, answer, close)
+            share = self.judge(held, implied, answer, when, close)
             if share is not None:
                 good.append((answer, share))
         wrong, over = len(good) < len(answers), implied.over
@@ -595,18 +591,6 @@ class Managed(Simulator):
                     self.say("add_cancelled", when, None, "strategy", signal=held.order.number, share=order.share)
             case bknb.Signal():
                 self.judged(signal_fields(answer), when)
-
-    def implied_stop(self, held: Held, move: bknb.Move) -> float:
-        """The stop that exits of a move would have at once."""
-        trailing, evening = move.trailing, move.breakeven
-        spare = replace(held, stops={})
-        if isinstance(trailing, bknb.Trailing) and self.gained(held) >= trailing.after:
-            spare.trailing, spare.trails = trailing, True
-            self.raise_trail(spare)
-        if isinstance(evening, bknb.Breakeven) and self.gained(held) >= evening.after:
-            spare.breakeven = evening
-            spare.set_stop("breakeven", self.even(spare))
-        return spare.stop
 
     def move_is_right(self, held: Held, move: bknb.Move, close: float) -> bool:
         stop, targets, minutes = move.price_stop_loss, move.price_take_profit, move.minute_estimated_time
