@@ -42,6 +42,8 @@ SIGNALS: dict[str, tuple[dict[str, Any], str]] = {
     "a trail of all": ({"trailing": Trailing(percent=100.0)}, "must be above 0 and below 100, got 100.0"),
     "a distance of nothing": ({"trailing": Trailing(distance=-1.0)},
         "finite number above 0, in quote currency, got -1.0"),
+    "a distance of all": ({"trailing": Trailing(distance=100.0)},
+        "distance of a trailing stop of a long must be below its entry 100, got 100.0"),
     "a trail before": ({"trailing": Trailing(percent=1.0, after=-1.0)}, "a percentage of at least 0, got -1.0"),
     "a number as trail": ({"trailing": 1.0},
         "trailing must be bknb.Trailing(percent=…, after=…) or None, got float: 1.0"),
@@ -74,7 +76,8 @@ ANSWERS: dict[str, tuple[Any, str]] = {
     "a share of what": (Reduce(0.5, of="all"), "of must be 'now' or 'first', got 'all'"),
     "more than there is": (Reduce(1.5), "is more than the 1 of the first size that is held; Close() closes all of it"),
     "a note that is none": (Close(note=5), "note must be text that can be written, got 5"),
-    "an add of nothing": (Add(0.0), "Add needs a share above 0, in units of the first size, got 0.0"),
+    "an add of nothing": (Add(0.0), "Add needs a share above 0 and at most 1e+09, in units of the first size, got 0.0"),
+    "an add beyond measure": (Add(1e308), "Add needs a share above 0 and at most 1e+09, in units of the first size"),
     "an add at nothing": (Add(1.0, price_open=-1.0), "price_open of Add must be a finite number above 0, or None"),
     "an add for nothing": (Add(1.0, price_open=99.0, valid=0),
         "valid of Add must be whole minutes above 0, or None, got 0"),
@@ -94,6 +97,10 @@ ANSWERS: dict[str, tuple[Any, str]] = {
     "a memo that is none": (Move(memo=5), "memo must be a mapping that JSON can hold, got int"),
     "behind a close": ([Close(), Add(1.0)], "Add behind Close() has nothing to act on; put it before, or leave it out"),
     "a signal alone": (bknb.Signal(side="short"), "such as [bknb.Close(), bknb.Signal(...)]: there is one position"),
+    "two signals": ([Close(), bknb.Signal(side="short"), bknb.Signal(side="long")],
+        "one Signal stands behind Close() or Cancel(), got another: there is one position at a time; leave one out"),
+    "a trail wider than its price": (Move(trailing=Trailing(distance=100.0)),
+        "distance of a trailing stop of a long must be below the last close 100, got 100.0"),
 }  # fmt: skip
 
 
@@ -204,6 +211,30 @@ def test_manage_gets_the_parameters_that_it_names(rows: bool) -> None:  # noqa: 
         frame=(ORIGIN, ORIGIN + 30 * MINUTE),
     )  # fmt: skip
     assert swept.table["n"].tolist() == [15, 4]
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_parameter_may_be_one_of_manage_alone(rows: bool) -> None:  # noqa: FBT001
+    def get_signal(position: str = "long") -> bknb.Signal:
+        return bknb.Signal(side=position)
+
+    def get_signals(candles: bknb.Candles, position: str = "long") -> Any:
+        side = 1 if position == "long" else -1
+        return {"position": side, "price_take_profit": nan, "price_stop_loss": nan, "minute_estimated_time": nan}
+
+    def manage(position: Any, most: int = 1) -> Any:
+        return Close() if position.minutes >= most else None
+
+    candles = [(ORIGIN + k * MINUTE, 100.0, 101.0, 99.0, 100.0, 1.0) for k in range(-60, 40)]
+    asked = {"get_signals": get_signals} if rows else {"get_signal": get_signal}
+    strategy = bknb.add_strategy("held", interval="1m", manage=manage, params={"position": "short", "most": 5}, **asked)
+    run = {"symbol": "X", "exchange": source(candles), "frame": (ORIGIN, ORIGIN + 30 * MINUTE)}
+    result = bknb.backtest(strategy=strategy, **run)
+    assert not result.errors
+    assert set(result.trades["position"]) == {"short"}
+    assert bknb.sweep(strategy=strategy, params={"most": [2, 9]}, **run).table["n"].tolist() == [15, 4]
+    with pytest.raises(bknb.UsageError, match="no parameter 'mots'; did you mean 'most'\\?\nits parameters: position, m"):
+        bknb.sweep(strategy=strategy, params={"mots": [2, 9]}, **run)
 
 
 def test_who_adds_keeps_the_place_it_has() -> None:

@@ -69,14 +69,17 @@ def sorted_ladder(levels: Ladder, sign: int) -> Ladder:
     return tuple(sorted(levels, key=lambda level: sign * level[0]))
 
 
-def broken_trailing(trailing: object) -> list[Reason]:
-    """What is wrong with a trailing stop.
+def broken_trailing(trailing: object, *, sign: int, price: float | None, what: str) -> list[Reason]:
+    """What is wrong with a trailing stop of a long (``sign`` 1) or a short (-1).
+
+    The distance of a long's must be below ``price`` (quote currency; ``None``: not known), which is ``what``: behind a
+    wider one its stop is a price that cannot be.
 
     Examples
     --------
-    >>> broken_trailing(Trailing(percent=1.0))
+    >>> broken_trailing(Trailing(percent=1.0), sign=1, price=100.0, what="its entry")
     []
-    >>> broken_trailing(Trailing())[0].text
+    >>> broken_trailing(Trailing(), sign=1, price=100.0, what="its entry")[0].text
     'trailing needs percent or distance, and not both: bknb.Trailing(percent=1.0), got percent=None, distance=None'
     """
     if not isinstance(trailing, Trailing):
@@ -91,6 +94,9 @@ def broken_trailing(trailing: object) -> list[Reason]:
         found.append(Reason("trailing", f"percent of a trailing stop must be above 0 and below 100, got {percent!r}"))
     elif distance is not None and not is_positive(distance):
         text = "distance of a trailing stop must be a finite number above 0, in quote currency"
+        found.append(Reason("trailing", f"{text}, got {distance!r}"))
+    elif distance is not None and sign > 0 and price is not None and distance >= price:
+        text = f"distance of a trailing stop of a long must be below {what} {price:g}"
         found.append(Reason("trailing", f"{text}, got {distance!r}"))
     if not is_number(trailing.after) or trailing.after < 0:
         text = "after of a trailing stop must be a percentage of at least 0"

@@ -8,6 +8,7 @@ out; ``Close``, ``Reduce`` and ``Cancel`` of the same list are carried out all t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -57,7 +58,7 @@ def waiting_managed(state: Waiting, given: Managed, rules: Rules) -> Step:
         elif isinstance(answer, Signal) and cancelled is not None and signal is None:
             signal = answer
         elif isinstance(answer, Signal):
-            reasons.append(_LONELY_SIGNAL)
+            reasons.append(_LONELY_SIGNAL if signal is None else _TWO_SIGNALS)
         else:
             name = type(answer).__name__
             text = f"{name} needs an open position, and this signal waits for its entry"
@@ -84,6 +85,11 @@ _LONELY_SIGNAL = Reason(
     "a Signal from manage stands behind Close() or Cancel(), such as [bknb.Close(), bknb.Signal(...)]: "
     "there is one position at a time",
 )
+_TWO_SIGNALS = Reason(
+    "signal_alone",
+    "one Signal stands behind Close() or Cancel(), got another: there is one position at a time; leave one out",
+)
+_MOST_SHARE: Final = 1e9  # of the first size; sums of a few of these are floats that still have the first size in them
 _STOPPED = Reason("stopped", "the run opens nothing new: it was stopped or paused, so no Add and no Signal is taken")
 
 
@@ -168,8 +174,10 @@ def _judge(judged: _Judged, answer: ManageAnswer, state: Holding, given: Managed
             judged.cancels = judged.cancels or answer
             judged.sizes = [one for one in judged.sizes if isinstance(one, Reduce) or one.price_open is None]
         case Signal():
-            if not closed or judged.signal is not None:
+            if not closed:
                 reasons.append(_LONELY_SIGNAL)
+            elif judged.signal is not None:
+                reasons.append(_TWO_SIGNALS)
             elif not given.entries:
                 reasons.append(_STOPPED)
             else:
@@ -225,8 +233,8 @@ def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rul
     limit: object = answer.price_open
     valid: object = answer.valid
     before = len(reasons)
-    if not is_positive(share):
-        text = "Add needs a share above 0, in units of the first size"
+    if not is_positive(share) or answer.share > _MOST_SHARE:
+        text = f"Add needs a share above 0 and at most {_MOST_SHARE:g}, in units of the first size"
         reasons.append(Reason("add_share", f"{text}, got {share!r:.60}"))
     if limit is not None and not is_positive(limit):
         text = "price_open of Add must be a finite number above 0, or None for the market"

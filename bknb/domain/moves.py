@@ -125,7 +125,7 @@ def _broken(move: Move, state: Holding, close: float, rules: Rules) -> list[Reas
         found.append(Reason("finite", f"{text}, got {stop!r:.60}"))
     found += _broken_target(move.price_take_profit, state, close, sign)
     if move.trailing is not msgspec.UNSET and move.trailing is not None:
-        found += broken_trailing(move.trailing)
+        found += broken_trailing(move.trailing, sign=sign, price=close, what="the last close")
     if move.breakeven is not msgspec.UNSET and move.breakeven is not None:
         found += broken_breakeven(move.breakeven, sign=sign, settings=rules.settings)
     if move.memo is not msgspec.UNSET and isinstance(fault := memo_text(move.memo), Reason):

@@ -14,6 +14,7 @@ from .exit_rules import (
     broken_breakeven,
     broken_trailing,
     is_number,
+    is_positive,
     memo_text,
     read_ladder,
     sorted_ladder,
@@ -124,7 +125,7 @@ def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, setting
     found += _broken_prices(signal)
     found += broken_lifetime(signal.minute_estimated_time, settings)
     found += _broken_texts(note=signal.note, name=signal.id)
-    found += _broken_exits(signal, settings)
+    found += _broken_exits(signal, price, settings)
     entry: object = signal.entry
     if entry not in ("limit", "stop"):
         found.append(Reason("entry", f"entry must be 'limit' or 'stop', got {signal.entry!r}"))
@@ -155,13 +156,16 @@ def _broken_prices(signal: Signal) -> list[Reason]:
     return found
 
 
-def _broken_exits(signal: Signal, settings: Settings) -> list[Reason]:
+def _broken_exits(signal: Signal, price: float, settings: Settings) -> list[Reason]:
     found: list[Reason] = []
     position: object = signal.position
+    sign = -1 if position == "short" else 1
     if signal.trailing is not None:
-        found += broken_trailing(signal.trailing)
+        entry: object = price if signal.price_open is None else signal.price_open
+        known = float(entry) if isinstance(entry, int | float) and is_positive(entry) else None
+        found += broken_trailing(signal.trailing, sign=sign, price=known, what="its entry")
     if signal.breakeven is not None:
-        found += broken_breakeven(signal.breakeven, sign=-1 if position == "short" else 1, settings=settings)
+        found += broken_breakeven(signal.breakeven, sign=sign, settings=settings)
     if signal.memo is not None and isinstance(fault := memo_text(signal.memo), Reason):
         found.append(fault)
     return found

@@ -18,10 +18,11 @@ from ..domain.whole_number import whole_number
 from ..errors import UnknownName, UsageError
 from ..market.sources import FunctionSource
 from ..ports import CandleSource
-from .call_by_name import Manage, calling_by_name, managing_by_name
+from .call_by_name import Manage, calling_by_name, managing_by_name, named
 from .registry import STRATEGY_CALLBACKS, AnyFunction, Frame, Strategy, Validation
 from .vectorised import DEFAULT_LOOKBACK, Windowed, is_vectorised
 
+_OFFERED: Final = ("ctx", "symbol", "when", "price")  # what bknb hands in itself, beside candles and the position
 _CALENDAR_END_MS: Final = 253_402_300_800_000  # 10000-01-01
 
 
@@ -89,12 +90,13 @@ def make_strategy(
     if not callable(function):
         raise UsageError(f"{what} of strategy {name!r} must be a function, got {function!r:.80}")
     lookback = whole_number("lookback", lookback, least=1, hint="give how many candles get_signals sees, such as 500")
-    chosen = checked_params(name, function, params)
+    chosen = checked_params(name, function, params, manage=manage)
     asked_to_manage = _checked_manage(name, manage, manage_interval, chosen)
     rows: Windowed | None = None
     if get_signals is None:
         called: AnyFunction = function
-        ask = calling_by_name(partial(function, **chosen) if chosen else function)
+        own = named(function, chosen)
+        ask = calling_by_name(partial(function, **own) if own else function)
     else:
         rows = Windowed(get_signals, name=name, interval=interval, lookback=lookback, params=chosen,
                         manage=manage, manage_interval=manage_interval)  # fmt: skip
@@ -134,16 +136,19 @@ def _checked_manage(
     return managing_by_name(manage, params)
 
 
-def checked_params(name: str, function: AnyFunction, params: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Parameters by name, when the function of strategy ``name`` has all of them."""
-    chosen = dict(params or {})
-    try:
-        known = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return chosen
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
-        return chosen
-    own = [one for one in known if one not in ("ctx", "symbol", "when", "price", "candles")]
+def checked_params(
+    name: str, function: AnyFunction, params: Mapping[str, Any] | None, *, manage: AnyFunction | None = None
+) -> dict[str, Any]:
+    """Parameters by name, when the function of strategy ``name``, or its ``manage``, has each of them."""
+    chosen, own = dict(params or {}), list[str]()
+    for asked, offered in ((function, (*_OFFERED, "candles")), (manage, (*_OFFERED, "position"))):
+        try:
+            known = {} if not callable(asked) else inspect.signature(asked).parameters
+        except (TypeError, ValueError):
+            return chosen
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+            return chosen
+        own += [one for one in known if one not in offered and one not in own]
     for one in chosen:
         if one not in own:
             near = get_close_matches(str(one), own, n=1)

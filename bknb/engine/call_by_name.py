@@ -49,9 +49,11 @@ def managing_by_name(function: Callable[..., Any], params: Mapping[str, Any] | N
     UsageError
         When it has a parameter without default that bknb does not offer.
     """
-    if own := _named(function, params or {}):
+    offered = (*_ARGUMENTS, "position")
+    own = {name: value for name, value in named(function, params or {}).items() if name not in offered}
+    if own:
         function = partial(function, **own)
-    wanted = _wanted(function, (*_ARGUMENTS, "position"), "manage")
+    wanted = _wanted(function, offered, "manage")
     if wanted is None:
         return function
     getters = [(name, _ARGUMENTS[name]) for name in wanted if name != "position"]
@@ -60,8 +62,14 @@ def managing_by_name(function: Callable[..., Any], params: Mapping[str, Any] | N
     return lambda ctx, position: function(position=position, **{name: get(ctx) for name, get in getters})
 
 
-def _named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """Those parameters that a function names."""
+def named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Those parameters that a function names.
+
+    Examples
+    --------
+    >>> named(lambda price, fast=1: None, {"fast": 5, "slow": 30})
+    {'fast': 5}
+    """
     try:
         known = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -20,7 +20,7 @@ from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import BknbError, NotEnoughData, StrategyError, UsageError
 from ..user_code import where_it_failed
-from .call_by_name import Manage, managing_by_name
+from .call_by_name import Manage, managing_by_name, named
 
 if TYPE_CHECKING:
     from ..domain.position_view import HeldPosition
@@ -67,7 +67,8 @@ def signal_rows(strategy: Strategy, candles: Candles, params: Mapping[str, Any] 
     """
     assert strategy.get_signals is not None  # the caller looked  # noqa: S101
     try:
-        answer = strategy.get_signals(candles, **{**strategy.params, **(params or {})})
+        chosen = named(strategy.get_signals, {**strategy.params, **(params or {})})
+        answer = strategy.get_signals(candles, **chosen)
     except BknbError:
         raise
     except Exception as error:
@@ -111,7 +112,7 @@ class Windowed:
         manage: Callable[..., Any] | None = None,
         manage_interval: str | None = None,
     ) -> None:
-        self._get_signals, self._params = get_signals, params
+        self._get_signals, self._params = get_signals, named(get_signals, params)
         self._name, self._interval, self._lookback = name, interval, lookback
         self._manage_interval = manage_interval
         self.leaves: bool | None = None

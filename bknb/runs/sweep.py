@@ -114,7 +114,8 @@ def plan_sweep(
     from ..engine.build import checked_params
 
     chosen = plans[0].strategy
-    checked_params(chosen.name, chosen.get_signals or chosen.get_signal, space.values)
+    function = chosen.get_signals or chosen.get_signal
+    checked_params(chosen.name, function, space.values, manage=chosen.manage)
     searched = {each.name: getattr(options, each.name) for each in fields(SearchOptions)}
     searched["trials"] = None if options.trials is None else int(options.trials)  # also one of numpy
     return SweepPlan(plans=plans, space=space, lower_is_better=lower_is_better(options.metric), **searched)
