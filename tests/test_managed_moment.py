@@ -64,6 +64,18 @@ def test_the_text_of_a_moment_tells_what_is_left(added: bknb.Result) -> None:
     assert "added 0.5 at 101.5" in text
 
 
+def test_the_text_of_a_moment_has_the_stop_in_force() -> None:
+    result = run()
+    assert [at(result, minute).position.price_stop_loss for minute in (2, 3, 4, 6)] == [95.0, 98.0, 102.5, 105.0]
+    assert "now" not in repr(at(result, 2)).splitlines()[1]
+    assert "stop 95, no deadline) is open" in repr(at(result, 3))
+    assert "net at this price; the stop lies at 98 now (stop_loss)" in repr(at(result, 3))
+    assert "the stop lies at 102.5 now (trailing_stop)" in repr(at(result, 4))
+    assert "the stop lies at 105 now (trailing_stop)" in repr(at(result, 6))
+    loose = run(manage=lambda position: bknb.Move(price_stop_loss=None, trailing=None, loosen=True))
+    assert "net at this price; no stop now" in repr(at(loose, 4))
+
+
 def test_a_manager_that_answers_otherwise_is_told() -> None:
     mood = [bknb.Reduce(0.25)]
     result = run(manage=lambda position: mood[0] if position.minutes == 3 else None)

@@ -54,6 +54,7 @@ from ..reports.managed_marks import fills_between
 from ..reports.signal_story import story
 from .held_moment import Held, Managed, held_at, reasons_of
 from .nested_loop import run_here
+from .stop_table import stop_at
 
 if TYPE_CHECKING:
     from ..market.candles import Candles
@@ -425,7 +426,16 @@ class Moment:
         net = result(self.signal.position, fills, slippage=slippage, fee=fee, rest=left, price=self.price)
         leaves = ", and leaves at the next candle" if self.state == "leaving" else ""
         size = f" with {left:.4g} of its first size" if parts else ""
-        return f"{row} is open{size}{leaves}, {percent_text(net.pnl_percentage)} net at this price"
+        return f"{row} is open{size}{leaves}, {percent_text(net.pnl_percentage)} net at this price{self._stop()}"
+
+    def _stop(self) -> str:
+        """The stop in force, where it is not the declared one any more."""
+        assert self.signal is not None  # the caller looked  # noqa: S101
+        stop = stop_at(self._record, self.signal.id, self.when_ms)
+        if stop is None:
+            return "" if self.signal.price_stop_loss is None else "; no stop now"
+        moved = stop.price != self.signal.price_stop_loss
+        return f"; the stop lies at {level_text(stop.price)} now ({stop.reason})" if moved else ""
 
     def _head(self) -> str:
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ..domain.execution import Entry, ExecutionModel, Minute, execution_model
-from ..domain.levels import sign_of
+from ..domain.levels import StopInForce, sign_of
 from ..domain.signal import Moved, Opened, OpenSignal, Scheduled
 from ..domain.stop_path import StopStep, stop_path
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
@@ -69,10 +69,20 @@ def _market(record: RunRecord) -> _Market:
     return _Market(candles, model, averages, minutes_that_fill(candles, model, begin=begin))
 
 
-def position_stops(record: RunRecord) -> Iterator[PositionStops]:
+def stop_at(record: RunRecord, signal: str, when: int) -> StopInForce | None:
+    """The stop of a position at a moment (UTC ms), before anything was decided then; ``None``: there was none."""
+    for found in position_stops(record, only=signal, before=when):
+        return [step.stop for step in found.steps if step.begin <= when or step is found.steps[0]][-1]
+    return None
+
+
+def position_stops(
+    record: RunRecord, *, only: str | None = None, before: int = _NEVER
+) -> Iterator[PositionStops]:
     """The positions of a run with their stops, in order of their entries.
 
-    Left out are positions whose stop trailed and whose candles a live run does not hold any more.
+    Left out are positions whose stop trailed and whose candles a live run does not hold any more; with ``only``, all
+    but the one of that id; and moves from the moment ``before`` (UTC ms) on.
 
     Raises
     ------
@@ -80,13 +90,14 @@ def position_stops(record: RunRecord) -> Iterator[PositionStops]:
         When its candles were released and cannot be read again.
     """
     ended = {event.signal.id: event.closed_at for event in record.records.closed}
-    opened = [event.signal for event in record.records.events if isinstance(event, Opened)]
+    entries = (event.signal for event in record.records.events if isinstance(event, Opened))
+    opened = [signal for signal in entries if only is None or signal.id == only]
     if not opened:
         return
     orders = {event.signal.id: event for event in record.records.events if isinstance(event, Scheduled)}
     moves: dict[str, list[Moved]] = defaultdict(list)
     for event in record.records.positions:
-        if isinstance(event, Moved):
+        if isinstance(event, Moved) and event.when < before:
             moves[event.signal.id].append(event)
     market, tick = _market(record), record.plan.settings.price_tick
     for signal in opened:
