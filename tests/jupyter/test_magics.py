@@ -186,6 +186,13 @@ def test_a_cell_that_manages_twice_or_never_is_refused(cell: Callable[[str], Ans
     assert len(number.lines) == 2
     alone = cell("%%strategy alone --interval 1h\ndef manage(position): pass")
     assert "it defines manage" in alone.lines[0]
+    for misspelled in ("manage_positions", "Manage", "mange"):
+        near = cell(f"%%strategy near --interval 1h\n{PATIENT}\ndef {misspelled}(position): pass")
+        assert f"defines {misspelled}, which asks for position and which nothing in it calls" in near.lines[0]
+        assert near.lines[1] == "a function that manages positions is called manage or manage_position: rename it"
+    helper = f"{PATIENT}\ndef manages(position): pass\ndef manage(position): manages(position)"
+    assert "manage every 1h" in cell(f"%%strategy helper --interval 1h\n{helper}").out
+    assert "registered" in cell(f"%%strategy other --interval 1h\n{PATIENT}\ndef manages(price): pass").out
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 import types
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import StrategyError, UsageError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _ABSENT: Final = object()
 _MANAGE: Final = ("manage", "manage_position")
+_NEAR: Final = 0.8  # of the letters of a name
 
 
 def _parsed(head: str, body: str, filename: str) -> ast.Module:
@@ -152,6 +154,11 @@ def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any])
             )
     if len(managing) > 1:
         raise UsageError(f"the cell of strategy {name!r} defines both {' and '.join(_MANAGE)}; keep one of them")
+    if not managing and (near := _nearly_manage(tree)) is not None:
+        raise UsageError(
+            f"the cell of strategy {name!r} defines {near}, which asks for position and which nothing in it calls\n"
+            f"a function that manages positions is called {' or '.join(_MANAGE)}: rename it"
+        )
     if len(asked) == 1:
         return {**asked, "manage": managing[0]} if managing else asked
     if asked:
@@ -162,6 +169,19 @@ def strategy_function(head: str, body: str, *, name: str, names: dict[str, Any])
         f"the cell of strategy {name!r} must define a function get_signal; {found}\n"
         "write: def get_signal(ctx): return None or bknb.Signal(...), or get_signals(candles) for whole columns"
     )
+
+
+def _nearly_manage(tree: ast.Module) -> str | None:
+    """A function of a cell that was probably meant to manage: called nearly so, about a position, and not used."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name in used:
+            continue
+        arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        about = any(argument.arg == "position" for argument in arguments)
+        if about and get_close_matches(node.name.casefold(), _MANAGE, n=1, cutoff=_NEAR):
+            return node.name
+    return None
 
 
 def risk_rules(head: str, body: str, *, name: str, names: dict[str, Any]) -> list[Any]:
