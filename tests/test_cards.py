@@ -299,6 +299,11 @@ def test_a_limit_that_was_set_since_is_named(card: Card) -> None:
     ]
 
 
+def test_a_setting_that_is_left_out_at_its_default_has_it(card: Card) -> None:
+    bknb.set_config(max_adds=1)
+    assert texts(card.verify(), "setting") == ["setting max_adds: 10 -> 1"]
+
+
 def test_a_limit_of_the_call_is_set_again(strategy: str) -> None:
     settings = {"max_signal_lifetime_minutes": 400, "max_stop_loss_distance_percent": None, "price_tick": 0.01}
     card = bknb.backtest("BTCUSDT", strategy=strategy, exchange="demo", frame=FRAME, settings=settings).card

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from ..config import DEFAULT_LEFT_OUT
 from ..domain.formatting import utc_text
 from ..errors import StateError, UsageError
 from .candle_fingerprint import CandleRange, changes
@@ -323,7 +324,8 @@ def _setting_differences(old: Card, new: Card) -> list[Difference]:
     names = [*old.settings, *(name for name in new.settings if name not in old.settings)]
 
     def text(card: Card, name: str) -> str:
-        return _setting(card.settings[name]) if name in card.settings else "not known"
+        settings = DEFAULT_LEFT_OUT | card.settings
+        return _setting(settings[name]) if name in settings else "not known"
 
     found = []
     for name in names:
