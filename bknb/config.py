@@ -13,8 +13,6 @@ from .process import at_reset
 _FARTHEST_STOP: Final = 20.0  # percent of the entry; these two are the limits of the strict settings
 _LONGEST_LIFE: Final = 24 * 60  # minutes
 _MAX_ADDS: Final = 10
-DEFAULT_LEFT_OUT: Final = {"max_adds": _MAX_ADDS}
-"""Settings that cards have only where they are not the default: those of 0.1.0 do not have them."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,11 +114,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def decisive(self) -> dict[str, Any]:
         """The settings that can make a difference to a result, by name.
 
-        Those of ``DEFAULT_LEFT_OUT`` are among them only where they are not their default.
+        ``max_adds`` is among them only where it is not its default: cards of 0.1.0 do not have it.
         """
-        left_out = _NOT_DECISIVE.union(
-            name for name, default in DEFAULT_LEFT_OUT.items() if getattr(self, name) == default
-        )
+        left_out = _NOT_DECISIVE if self.max_adds != _MAX_ADDS else _NOT_DECISIVE | {"max_adds"}
         return {name: value for name, value in msgspec.structs.asdict(self).items() if name not in left_out}
 
     def advice(self) -> dict[str, float | int]:

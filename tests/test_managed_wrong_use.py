@@ -112,6 +112,26 @@ def test_a_wrong_answer_says_what_to_do(name: str) -> None:
     assert text in rejected.reasons[0].text
 
 
+WRITTEN: dict[str, tuple[Any, str]] = {
+    "a stop without its name": (lambda: Move(99.0), r"by name, such as Move\(price_stop_loss=99.0\); got 99.0 without"),
+    "a side without its name": (lambda: bknb.Signal("long"), r"such as Signal\(position='long'\)"),
+    "a percentage without its name": (lambda: Trailing(1.0), r"such as Trailing\(percent=1.0\)"),
+    "half a name": (lambda: Move(stop_loss=99.0), "Move has no stop_loss, did you mean price_stop_loss"),
+    "another name": (lambda: Close(why="x"), "Close has no why; it takes note"),
+    "nothing": (Add, "Add needs share, got nothing; it takes share, price_open"),
+    "no move": (Breakeven, "Breakeven needs after, got nothing"),
+    "too many": (lambda: Close("a", "b"), "Close got 2 values; it takes note"),
+    "twice": (lambda: Reduce(0.5, share=0.5), "Reduce got share twice, with its name and without"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_is_written_wrongly_says_what_it_takes(name: str) -> None:
+    write, text = WRITTEN[name]
+    with pytest.raises(TypeError, match=text):
+        write()
+
+
 def test_wrong_registrations() -> None:
     def manage(position: Any, mood: Any) -> None: ...
 
@@ -233,7 +253,9 @@ def test_a_parameter_may_be_one_of_manage_alone(rows: bool) -> None:  # noqa: FB
     assert not result.errors
     assert set(result.trades["position"]) == {"short"}
     assert bknb.sweep(strategy=strategy, params={"most": [2, 9]}, **run).table["n"].tolist() == [15, 4]
-    with pytest.raises(bknb.UsageError, match="no parameter 'mots'; did you mean 'most'\\?\nits parameters: position, m"):
+    with pytest.raises(
+        bknb.UsageError, match="no parameter 'mots'; did you mean 'most'\\?\nits parameters: position, m"
+    ):
         bknb.sweep(strategy=strategy, params={"mots": [2, 9]}, **run)
 
 

@@ -10,12 +10,13 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from .by_name import ByName
 from .exit_plan import Breakeven, Trailing
 from .signal import Reason, Signal
 from .validation import plain_numbers, read_answer, shown
 
 
-class Close(msgspec.Struct, frozen=True):
+class Close(ByName, frozen=True):
     """Close all that is left, at the market.
 
     Examples
@@ -27,7 +28,7 @@ class Close(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-class Reduce(msgspec.Struct, frozen=True):
+class Reduce(ByName, frozen=True):
     """Close a part, at the market.
 
     Parameters
@@ -51,7 +52,7 @@ class Reduce(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-class Add(msgspec.Struct, frozen=True):
+class Add(ByName, frozen=True):
     """Make the position larger, at the market or at a limit.
 
     Parameters
@@ -81,7 +82,7 @@ class Add(msgspec.Struct, frozen=True):
     valid: int | None = None
 
 
-class Move(msgspec.Struct, frozen=True, kw_only=True):
+class Move(ByName, frozen=True, kw_only=True):
     """Move levels and the deadline; what is not given stays.
 
     A looser stop is not taken unless ``loosen``. A stop at or beyond the last close counts as reached: the position
@@ -122,7 +123,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
         return f"Move({', '.join(shown_)})"
 
 
-class Cancel(msgspec.Struct, frozen=True):
+class Cancel(ByName, frozen=True):
     """Take back what waits: a resting entry, or the resting adds of an open position.
 
     Examples

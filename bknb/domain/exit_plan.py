@@ -10,10 +10,12 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from .by_name import ByName
+
 Plus: TypeAlias = Literal["costs", ""]
 
 
-class Trailing(msgspec.Struct, frozen=True, kw_only=True):
+class Trailing(ByName, frozen=True, kw_only=True):
     """A stop that follows the best price of a position, and never loosens.
 
     Only the extremes of candles that have closed move it: it is in force from the next candle on.
@@ -39,7 +41,7 @@ class Trailing(msgspec.Struct, frozen=True, kw_only=True):
     after: float = 0.0
 
 
-class Breakeven(msgspec.Struct, frozen=True, kw_only=True):
+class Breakeven(ByName, frozen=True, kw_only=True):
     """A stop that moves once to the average entry price of a position.
 
     Parameters

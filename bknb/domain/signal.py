@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias, TypedDict, get_args
 
 import msgspec
 
+from .by_name import ByName
 from .exit_plan import Breakeven, Target, Trailing
 from .fills import Fill
 
@@ -34,7 +35,7 @@ CancelReason: TypeAlias = Literal[
 EntryKind: TypeAlias = Literal["market", "limit", "stop"]
 
 
-class Signal(msgspec.Struct, frozen=True, kw_only=True):
+class Signal(ByName, frozen=True, kw_only=True):
     """What a strategy returns when it wants a position.
 
     Parameters

@@ -11,7 +11,6 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from ..config import DEFAULT_LEFT_OUT
 from ..domain.formatting import utc_text
 from ..errors import StateError, UsageError
 from .candle_fingerprint import CandleRange, changes
@@ -19,6 +18,7 @@ from .source_code import Code
 from .value_text import NOT_COMPARED
 
 FORMAT: Final = 2
+_LEFT_OUT: Final = {"max_adds": 10}  # cards have these only where they are another number (``Settings.decisive``)
 _SHOWN: Final = 8  # lines of one kind in a report of differences
 _ROWS_SHOWN: Final = 4
 _COLUMNS_SHOWN: Final = 4
@@ -324,7 +324,7 @@ def _setting_differences(old: Card, new: Card) -> list[Difference]:
     names = [*old.settings, *(name for name in new.settings if name not in old.settings)]
 
     def text(card: Card, name: str) -> str:
-        settings = DEFAULT_LEFT_OUT | card.settings
+        settings = _LEFT_OUT | card.settings
         return _setting(settings[name]) if name in settings else "not known"
 
     found = []

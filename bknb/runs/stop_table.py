@@ -76,9 +76,7 @@ def stop_at(record: RunRecord, signal: str, when: int) -> StopInForce | None:
     return None
 
 
-def position_stops(
-    record: RunRecord, *, only: str | None = None, before: int = _NEVER
-) -> Iterator[PositionStops]:
+def position_stops(record: RunRecord, *, only: str | None = None, before: int = _NEVER) -> Iterator[PositionStops]:
     """The positions of a run with their stops, in order of their entries.
 
     Left out are positions whose stop trailed and whose candles a live run does not hold any more; with ``only``, all

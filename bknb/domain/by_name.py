@@ -1,0 +1,54 @@
+"""Values that users write, such as a signal: one that is made with the wrong arguments says what it takes."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+
+class _SaysWhatItTakes(msgspec.StructMeta):
+    if not TYPE_CHECKING:  # type checkers know the arguments of each class
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return super().__call__(*args, **kwargs)
+            except TypeError:
+                raise TypeError(_fault(self, args, kwargs)) from None
+
+
+class ByName(msgspec.Struct, frozen=True, metaclass=_SaysWhatItTakes):
+    """A frozen struct of which wrong arguments are a ``TypeError`` that names what was expected.
+
+    Examples
+    --------
+    >>> class Level(ByName, frozen=True, kw_only=True):
+    ...     price: float
+    >>> Level(5.0)
+    Traceback (most recent call last):
+    TypeError: Level takes its values by name, such as Level(price=5.0); got 5.0 without a name
+    >>> Level(prise=5.0)
+    Traceback (most recent call last):
+    TypeError: Level has no prise, did you mean price; it takes price
+    """
+
+
+def _fault(cls: type[msgspec.Struct], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """What is wrong with the arguments of a struct, in one line."""
+    name, fields = cls.__name__, cls.__struct_fields__
+    takes = f"it takes {', '.join(fields)}"
+    for given in kwargs:
+        if given not in fields:
+            near = get_close_matches(given, fields, n=1) or [field for field in fields if given in field][:1]
+            return f"{name} has no {given}{f', did you mean {near[0]}' if near else ''}; {takes}"
+    if args and not cls.__match_args__:
+        example = f"{name}({fields[0]}={args[0]!r:.60})"
+        return f"{name} takes its values by name, such as {example}; got {args[0]!r:.60} without a name"
+    twice = [field for field in fields[: len(args)] if field in kwargs]
+    if twice:
+        return f"{name} got {twice[0]} twice, with its name and without; {takes}"
+    if len(args) > len(fields):
+        return f"{name} got {len(args)} values; {takes}"
+    missing = next(field for field in fields[len(args) :] if field not in kwargs)
+    return f"{name} needs {missing}, got {', '.join([*map(repr, args), *kwargs]) or 'nothing'}; {takes}"
