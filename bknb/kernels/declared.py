@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from .position import BLOCK, STOP_LOSS, TAKE_PROFIT
+from .position import BLOCK, STOP_LOSS, TAKE_PROFIT, next_set
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -316,9 +316,7 @@ def next_leaving(leaves: Any, times: Any, slot: int, known: int, found: Any) -> 
     """
     begin, row = known - slot, found[1]
     if row < 0 or begin < found[0] or (row < len(times) and times[row] < begin):
-        row = int(np.searchsorted(times, begin))
-        while row < len(times) and not leaves[row]:
-            row += 1
+        row = next_set(leaves, int(np.searchsorted(times, begin)))
         found[0], found[1] = begin, row
     return row
 

@@ -52,6 +52,7 @@ from .position import (
     hold_plain,
     net,
     next_fill,
+    next_set,
 )
 
 if TYPE_CHECKING:
@@ -539,9 +540,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
         if row >= candles:
             break  # no candle closes from here on
         if row < 0 or rows.position[row] == 0:
-            row = max(row, 0)
-            while row < candles and rows.position[row] == 0:
-                row += 1
+            row = next_set(rows.position, max(row, 0))
             if row == candles:
                 break  # nothing is wanted any more
             when = _question(market, grid, max(when + 1, rows.times[row] + grid.slot))  # when that row is known

@@ -320,7 +320,8 @@ def pack_days(daily: NDArray[np.float64]) -> bytes:
     [0.0, 0.01, 0.0]
     """
     at = np.flatnonzero(daily)
-    return np.array([len(daily), len(at), *at], dtype="<u4").tobytes() + daily[at].astype("<f8").tobytes()
+    counts = np.array([len(daily), len(at)], dtype="<u4")
+    return counts.tobytes() + at.astype("<u4").tobytes() + daily[at].astype("<f8").tobytes()
 
 
 def unpack_days(content: bytes) -> NDArray[np.float64]:

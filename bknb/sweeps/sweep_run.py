@@ -121,6 +121,7 @@ class SweepRun:
         self._not_compared: tuple[str, ...] = ()
         self._not_reused = 0
         self._digests: dict[int, Any] = {}  # by number of the symbol
+        self._keys: dict[tuple[int, int], str] = {}  # by combination and number of the symbol
         self._means: dict[int, NDArray[np.float64]] = {}  # by combination that has all its outcomes
 
     def stop(self) -> None:
@@ -219,7 +220,8 @@ class SweepRun:
     def _take(self, batch: Batch, answer: Any) -> None:
         if not isinstance(answer, list):
             text = answer or f"the worker died {batch.tries} times with this combination"
-            answer = [_failed(text, self._days())] * len(batch.numbers)
+            days = frame_days(self.plan.plans[0])[1]
+            answer = [_failed(text, days)] * len(batch.numbers)
         for number, outcome in zip(batch.numbers, answer, strict=True):
             self.outcomes[number, batch.symbol] = outcome
             if not outcome.error:
@@ -227,9 +229,6 @@ class SweepRun:
         if len(self._fresh) >= _SAVE:
             self._save()
         self._advance(len(batch.numbers))
-
-    def _days(self) -> int:
-        return frame_days(self.plan.plans[0])[1]
 
     def _advance(self, count: int) -> None:
         self.processed += count
@@ -292,11 +291,12 @@ class SweepRun:
     # --- the ledger -------------------------------------------------------------------------------------------------
 
     def _key(self, number: int, symbol: int) -> str:
-        plan = self.plan.plans[symbol]
-        digest = self._digest(symbol).copy()
-        digest.update(params_text({**plan.strategy.params, **self.combinations[number]}).encode())
-        key: str = digest.hexdigest()
-        return key
+        if (number, symbol) not in self._keys:  # asked before a combination is tried, and for its trial
+            digest = self._digest(symbol).copy()
+            params = {**self.plan.plans[symbol].strategy.params, **self.combinations[number]}
+            digest.update(params_text(params).encode())
+            self._keys[number, symbol] = digest.hexdigest()
+        return self._keys[number, symbol]
 
     def _digest(self, symbol: int) -> Any:
         """Return the hash over the part of a key that all combinations of a symbol share."""

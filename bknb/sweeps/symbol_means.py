@@ -36,6 +36,8 @@ def known_figures(figures: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> known_figures(np.array([traded, idle]))[:, FIGURES.index("total_pnl")].tolist()
     [8.0, 0.0]
     """
+    if len(figures) == 1:
+        return figures
     counts = figures[:, _N]
     idle = counts == 0
     if not idle.any() or not (counts > 0).any():
@@ -54,6 +56,8 @@ def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> mean_of_known(np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, np.nan]])).tolist()
     [2.0, nan]
     """
+    if values.shape[1] == 1:
+        return values[:, 0] + 0.0  # no -0.0, as a sum has none
     known = ~np.isnan(values)
     count = known.sum(axis=1)
     mean: NDArray[np.float64] = np.where(known, values, 0.0).sum(axis=1) / np.where(count, count, np.nan)
