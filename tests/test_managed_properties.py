@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scenarios import MINUTE, ORIGIN, source
@@ -216,6 +217,45 @@ def test_a_stop_never_loosens_unless_asked_to(model: str, seed: int) -> None:
                 assert sign * (event.price_stop_loss - before) >= 0
             if event.price_stop_loss is not None:
                 stops[event.signal.id] = event.price_stop_loss
+
+
+def ends_of(rows: list[tuple[float, ...]], trails: bknb.Trailing, side: Any, tick: float) -> list[Any]:
+    """When and where positions end that nobody manages: with no minute skipped, then with those that can be."""
+    strategy = make_strategy("trails", lambda: bknb.Signal(side=side, trailing=trails), interval="1m")
+    plan = plan_backtest("X", strategy=strategy, exchange=source(rows), frame=(ORIGIN, rows[-20][0]),
+                         settings={"price_tick": tick, "percent_fee": 0.0, "percent_slippage": 0.0})  # fmt: skip
+    found = []
+    for every_minute in (True, False):
+        done = BacktestRun(plan, silent=True, every_minute=every_minute)
+        asyncio.run(done.through())
+        found.append([(event.closed_at, event.price_close) for event in done.records.closed])
+    return found
+
+
+@pytest.mark.slow
+@given(seed=SEEDS, distance=st.sampled_from([0.3, 0.5, 0.7, 1.1, None]), side=st.sampled_from(["long", "short"]))
+def test_a_trail_that_is_reached_to_the_tick_is_not_jumped_over(seed: int, distance: float | None, side: str) -> None:
+    """Every price is on the grid, so that lows equal stops whose best price was seen within the jump."""
+    random = np.random.default_rng(seed)
+    closes = (1000 + np.cumsum(random.choice([-1, 0, 1], LENGTH))) / 10
+    opens = np.concatenate([[100.0], closes[:-1]])
+    highs = np.round(np.maximum(opens, closes) + random.integers(0, 2, LENGTH) / 10, 1)
+    lows = np.round(np.minimum(opens, closes) - random.integers(0, 2, LENGTH) / 10, 1)
+    prices = np.stack([opens, highs, lows, closes], axis=1).tolist()
+    rows = [(ORIGIN + (k - 60) * MINUTE, *row, 1.0) for k, row in enumerate(prices)]
+    trails = bknb.Trailing(percent=1.0) if distance is None else bknb.Trailing(distance=distance)
+    stepped, skipped = ends_of(rows, trails, side, 0.1)
+    assert stepped == skipped
+
+
+def test_a_trail_in_percent_whose_level_is_rounded_towards_the_market() -> None:
+    """2 % behind 103.5 are 101.42999999999999, on the grid 101.43: the low that equals it is the stop."""
+    up, flat = (103.0, 103.5, 103.0, 103.2), (103.2, 103.2, 103.0, 103.2)
+    candles = {30: up, **dict.fromkeys(range(31, 90), flat), 40: (103.2, 103.2, 101.43, 103.2)}
+    rows = [(ORIGIN + k * MINUTE, *candles.get(k, (100.0,) * 4), 1.0) for k in range(-60, 90)]
+    stepped, skipped = ends_of(rows, bknb.Trailing(percent=2.0), "long", 0.01)
+    assert stepped[0] == (ORIGIN + 40 * MINUTE, 101.43)
+    assert stepped == skipped
 
 
 @given(seed=SEEDS, start=st.integers(0, 300), best=st.floats(95, 105), percent=st.sampled_from([0.0, 0.3, 2.0]),

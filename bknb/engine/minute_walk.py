@@ -17,7 +17,7 @@ from ..domain.signal import OpenSignal
 from ..kernels.first_touch import first_outside, first_trailed
 from ..market.candles import Candles
 from ..market.series import Series
-from .price_bounds import NEVER, Bounds, entry_bounds, exit_bounds, managed_bounds
+from .price_bounds import NEVER, Bounds, entry_bounds, exit_bounds, managed_bounds, trail_slack
 from .strategy_loop import StrategyLoop
 
 if TYPE_CHECKING:
@@ -364,7 +364,7 @@ class MinuteWalk:
             best=state.highest if long else state.lowest,
             long=long,
             percent=book.trailing.percent or 0.0,
-            distance=book.trailing.distance or 0.0,
+            distance=(book.trailing.distance or 0.0) - trail_slack(state.signal.price_open, tick),
         )
 
     def _next_fill(self, index: int, stop: int, not_before: int) -> int:

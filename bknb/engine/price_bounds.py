@@ -10,11 +10,10 @@ from ..domain.lifecycle import Holding
 from ..domain.milestones import LEVEL_STEP
 from ..domain.position_book import PositionBook
 from ..domain.signal import ScheduledSignal
+from ..domain.tick_grid import NEARLY
 
 NEVER: Final = math.inf
-_EARLY: Final = (
-    1e-9  # relative; milestones are looked for slightly early: the lifecycle decides, the scan must not be late
-)
+_EARLY: Final = 1e-9  # relative; levels are looked for slightly early: the lifecycle decides, the scan is never late
 
 
 Bounds: TypeAlias = tuple[float, float, float, float]
@@ -80,6 +79,11 @@ def managed_bounds(state: Holding, book: PositionBook, *, average: bool, tick: f
     if sign > 0:
         return (up, down, profit, loss)
     return (-down, -up, -loss, -profit)
+
+
+def trail_slack(entry: float, tick: float | None) -> float:
+    """How far towards the market (quote currency) rounding may put a trailing stop from where its formula does."""
+    return _EARLY * abs(entry) + (0.0 if tick is None else 2 * NEARLY * tick)
 
 
 def _next_milestone(entry: float, level: float | None, passed: int, sign: int) -> float:
