@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from bknb.config import Settings
 from bknb.domain import lifecycle as life
-from bknb.domain.answers import Close, Move
+from bknb.domain.answers import Close, Move, Reduce
 from bknb.domain.execution import Entry, Minute, execution_model
 from bknb.domain.position_book import PositionOrder, new_book
-from bknb.domain.signal import OpenSignal, ScheduledSignal, Signal
+from bknb.domain.signal import Closed, OpenSignal, ScheduledSignal, Signal
 from bknb.errors import InvalidTransition
 
 HEAD = """
@@ -189,6 +189,25 @@ def test_an_order_waits_for_the_position_before_it() -> None:
     found = life.step(state, minute(4, 104.0), PESSIMISTIC)
     assert told(found) == ["Closed mine @4", "Opened next @4"]
     assert found.commands == (life.Release("mine"),)
+
+
+def test_parts_that_were_ordered_before_fill_once_while_a_late_order_waits() -> None:
+    rules = PESSIMISTIC._replace(risk=None)
+    state: Any = life.step(life.Flat(), life.Answer(0, 100.0, Signal(side="long")), rules).state
+    state = life.step(state, minute(0, 100.0), rules).state
+    half = life.Managed((Reduce(0.5),), 100.0, 60_000, 100.0)
+    late = life.Managed((Close(), Signal(side="short")), 100.0, 120_000, 100.0, decided_at=300_000,
+                        entry_decided_at=300_000)  # fmt: skip
+    state = life.step(life.step(state, half, rules).state, late, rules).state
+    heard: list[str] = []
+    for t in range(2, 6):
+        found = life.step(state, minute(t, 100.0 + t), rules)
+        state, heard = found.state, heard + told(found)
+    closed = next(event for event in found.events if isinstance(event, Closed))
+    mine = closed.signal.id
+    assert heard == [f"Reduced {mine} @2", f"Closed {mine} @5", f"Opened {state.signal.id} @5"]
+    assert [(fill.kind, fill.price, fill.share) for fill in closed.fills[1:]] == [
+        ("reduce", 102.0, 0.5), ("exit", 105.0, 0.5)]  # fmt: skip
 
 
 def test_a_stop_takes_an_order_back_and_the_position_before_it_still_leaves() -> None:

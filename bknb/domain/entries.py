@@ -246,8 +246,8 @@ def opening_minute(state: Opening, given: Minute, rules: Rules) -> Step:
     last_id = state.last_id
     if state.ending is not None:  # leaves before the new position enters, at the same open or an earlier one
         left = holding_minute(state.ending, given, rules)
-        if isinstance(left.state, Holding):
-            return Step(state, left.events)
+        if isinstance(left.state, Holding):  # parts of it that were ordered before may have filled
+            return Step(msgspec.structs.replace(state, ending=left.state), left.events)
         events, commands, last_id = left.events, left.commands, state.ending.signal.id
     if not model.can_fill(given, state.not_before):
         alone = msgspec.structs.replace(state, last_id=last_id, ending=None)
