@@ -162,11 +162,19 @@ class Held:
 class Implied:
     """What the earlier answers of a list make of a position."""
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: Held, *, cancelled: bool = False) -> None:
+        waiting = [order for order in held.waiting if order.kind == "add"]
         self.size = held.size - sum(order.share for order in held.waiting if order.kind == "reduce")
+        self.market = sum(order.share for order in waiting if order.level is None)  # no bar has filled them
+        self.size = max(self.size + (0 if cancelled else self.market), 0)
         self.adds = sum(one.kind == "add" for one in (*held.waiting, *held.fills))
         self.levels, self.over = replace(held, stops=held.stops.copy()), False
-        self.resting = 0  # adds of the list itself that rest
+        self.resting = len(waiting)  # adds that `Cancel` takes back, those of the list itself that rest included
+
+    def cancel(self) -> None:
+        """``Cancel`` in the list."""
+        self.adds, self.resting = self.adds - self.resting, 0
+        self.size, self.market = max(self.size - self.market, 0), 0
 
 
 class Managed(Simulator):
@@ -491,7 +499,7 @@ class Managed(Simulator):
             case bknb.Signal():
                 return 0.0 if implied.over else None
             case bknb.Cancel():
-                implied.adds, implied.resting = implied.adds - implied.resting, 0
+                implied.cancel()
             case _:
                 return None
         return 0.0
@@ -537,10 +545,11 @@ class Managed(Simulator):
         before = held.stop, held.targets, held.minutes
         if over:
             held.leaving = "strategy"  # what is reduced to nothing ends as by a `Close`
-        if wrong and not over:
-            over = self.parts_of(held, [answer for answer, _ in good]) >= Implied(held).size - DUST
+        left = Implied(held, cancelled=last >= 0)
+        if wrong and not over and any(isinstance(answer, bknb.Reduce) for answer, _ in good):
+            over = self.parts_of(left.size, [answer for answer, _ in good]) >= left.size - DUST
             held.leaving = "strategy" if over else held.leaving
-        size = Implied(held).size
+        size = Implied(held, cancelled=last >= 0 or bool(held.leaving)).size
         for answer, judged in sorted(good, key=lambda pair: not isinstance(pair[0], bknb.Move)):
             share = judged
             if isinstance(answer, bknb.Reduce):  # "an add that is left out or refused does not count"
@@ -555,9 +564,8 @@ class Managed(Simulator):
             self.moved(held, when, "strategy", optional=before == (held.stop, held.targets, held.minutes))
 
     @staticmethod
-    def parts_of(held: Held, answers: list[Any]) -> float:
-        """What the parts of a list come to where nothing is added."""
-        size = Implied(held).size
+    def parts_of(size: float, answers: list[Any]) -> float:
+        """What the parts of a list come to where ``size`` is held and nothing is added."""
         first = size
         for answer in answers:
             if isinstance(answer, bknb.Reduce):

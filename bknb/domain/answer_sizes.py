@@ -17,9 +17,18 @@ from .position_book import PositionBook, PositionOrder, UnsizedPart
 from .states import Holding, Managed, Rules, earliest_fill
 
 
-def size_before(book: PositionBook) -> float:
-    """What is held, in units of the first size, once the parts that were ordered before are closed."""
-    return book.left - sum(order.share for order in book.orders if order.kind == "reduce")
+def size_before(book: PositionBook, *, adds: bool = True) -> float:
+    """What is held, in units of the first size, once what was ordered before at the market has filled.
+
+    ``adds``: whether that counts adds, which end with the position and are taken back by ``Cancel``.
+    """
+    size = book.left
+    for order in book.orders:
+        if order.kind == "reduce":
+            size -= order.share
+        elif adds and order.price_open is None:
+            size += order.share
+    return max(size, 0.0)
 
 
 def implied_size(size: float, answers: Iterable[Reduce | Add]) -> float:

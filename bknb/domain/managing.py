@@ -113,7 +113,7 @@ class _Judged:
     @property
     def size(self) -> float:
         """What is held once everything ordered so far at the market has filled, in units of the first size."""
-        return implied_size(size_before(self.book), self.sizes)
+        return implied_size(size_before(self.book, adds=self.cancels is None), self.sizes)
 
     @property
     def levels(self) -> PositionBook:
@@ -144,7 +144,7 @@ def holding_managed(state: Holding, given: Managed, rules: Rules) -> Step:
     if reasons:
         judged.moved, judged.ends, judged.signal = None, None, None
         judged.sizes = [one for one in judged.sizes if isinstance(one, Reduce)]
-        if judged.closes is None and judged.size <= DUST:  # without its adds nothing would be left
+        if judged.closes is None and judged.sizes and judged.size <= DUST:  # without its adds nothing would be left
             judged.closes = Close(judged.sizes[-1].note)
         judged.not_taken = 0
     elif judged.not_taken:
@@ -243,6 +243,8 @@ def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rul
         text = "valid of Add must be whole minutes above 0, or None"
         reasons.append(Reason("add_valid", f"{text}, got {valid!r:.60}"))
     count = judged.book.adds + sum(isinstance(one, Add) for one in judged.sizes)
+    if judged.cancels is not None:
+        count -= sum(order.kind == "add" for order in judged.book.orders)
     if count >= most:
         text = f"the position has {count} adds already, max_adds = {most}"
         reasons.append(Reason("add_limit", f"{text}; {allow('max_adds', max(2 * most, 10))}"))
@@ -288,6 +290,7 @@ def _carried_out(state: Holding, judged: _Judged, given: Managed, rules: Rules, 
     book = msgspec.structs.replace(book, number=book.number + len(judged.sizes))
     held = msgspec.structs.replace(held, book=book)
     if judged.closes is not None or judged.ends is not None:
+        book = msgspec.structs.replace(book, orders=tuple(order for order in book.orders if order.kind == "reduce"))
         book = msgspec.structs.replace(book, orders=(*book.orders, *sized(book, parts, ())))
         return _leaves(held, book, judged, given, rules, events)
     if adds and rules.risk is not None:
@@ -309,10 +312,9 @@ def _levels_differ(before: PositionBook, after: PositionBook) -> bool:
 def _leaves(
     state: Holding, book: PositionBook, judged: _Judged, given: Managed, rules: Rules, events: tuple[Event, ...]
 ) -> Step:
-    """The closing order, and the signal behind it; adds die with the position."""
+    """The closing order, and the signal behind it; the book has no adds any more: they die with the position."""
     reason = given.source if judged.closes is not None or judged.ends is None else judged.ends.reason
     note = judged.closes.note if judged.closes is not None else ""
-    book = msgspec.structs.replace(book, orders=tuple(order for order in book.orders if order.kind == "reduce"))
     leaving = Leaving(
         reason=reason, decided_at=given.when, not_before=earliest_fill(given), price=given.price, note=note
     )
