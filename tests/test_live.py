@@ -593,6 +593,28 @@ def open_at(results: list[bknb.Result], moment: int) -> set[str]:
     return found
 
 
+class InStep(SimulatedClock):
+    """A clock that goes on when all of a number of runs wait: none of them is ahead of another."""
+
+    def __init__(self, start: int, runs: int) -> None:
+        super().__init__(start)
+        self._runs = runs
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    async def sleep_until(self, when: int) -> None:
+        mine = when, asyncio.get_running_loop().create_future()
+        self._waiting.append(mine)
+        if len(self._waiting) == self._runs:
+            self.advance(min(moment for moment, _ in self._waiting))
+            for moment, future in self._waiting:
+                if moment <= self.now() and not future.done():
+                    future.set_result(None)
+        try:
+            await mine[1]
+        finally:
+            self._waiting.remove(mine)
+
+
 @pytest.mark.slow
 def test_many_strategies_and_symbols_share_one_limit() -> None:
     taken: list[int] = []
@@ -603,13 +625,14 @@ def test_many_strategies_and_symbols_share_one_limit() -> None:
         return request.open_position_count < 3
 
     bknb.add_risk("three", validations=[at_most_three])
-    store, clock = bknb.stores.memory(), SimulatedClock(ORIGIN)
+    store, clock = bknb.stores.memory(), InStep(ORIGIN, 8)
     exchange = source(walk(36))
     tasks = []
     for number in range(8):
         strategy = bknb.add_strategy(f"s{number}", interval="1m", get_signal=signals(number), risk="three")
         tasks.append(start(strategy, exchange=exchange, store=store, clock=clock))
     results = [task.result(60) for task in tasks]
+    assert all(not result.run_record.records.late for result in results)
     # A position that leaves has its place until it has left, and what is ordered after it has one already.
     assert 3 <= max(taken) <= 6
     for moment in {event.when for result in results for event in result.events}:
