@@ -11,6 +11,7 @@ from scenarios import MINUTE, ORIGIN, Candle, source
 
 import bknb
 from bknb import Add, Breakeven, Cancel, Close, Move, Reduce, Trailing
+from bknb.runs.fill_table import fill_rows
 
 IN = "opened 100 @m0"
 END = "closed frame_end 100 @m30"
@@ -633,3 +634,29 @@ def test_what_close_ends_frees_the_question_of_its_moment() -> None:
     result = bknb.backtest("X", strategy=strategy, exchange=source(rows), frame=(ORIGIN, ORIGIN + 20 * MINUTE))
     assert asked == [0, 10]
     assert [moment.minute for moment in result.trades["pending_at"]] == [0, 10]
+
+
+LIMIT4 = {3: (100, 100, 97, 100)}
+GAP8, AT8 = (109, 109, 109, 109), (100, 109, 100, 100)
+MAKERS: list[tuple[str, Row, list[bool]]] = [
+    ("a limit and a target", Row("", long(90, 104, 90, price_open=98.0), {**LIMIT4, 6: UP}), [True, True]),
+    ("a gap over the target", Row("", long(90, 104, 90, price_open=98.0), {**LIMIT4, 6: GAP8}), [True, False]),
+    ("a limit that a candle opens beyond", Row("", long(90, 104, 90, price_open=98.0), {3: (97, 97, 97, 97), 6: UP}),
+     [False, True]),
+    ("a limit that the first open reaches", Row("", long(90, 104, 90, price_open=101.0), {6: UP}), [False, True]),
+    ("a stop entry", Row("", long(90, 104, 90, price_open=102.0, entry="stop"), {3: (100, 102, 100, 102),
+     6: (102, 106, 102, 102)}), [False, True]),
+    ("a ladder", Row("", long(90, HALVES, price_open=98.0), {**LIMIT4, 6: AT8}), [True, True, True]),
+    ("a gap over a ladder", Row("", long(90, HALVES, price_open=98.0), {**LIMIT4, 6: GAP8}), [True, False, False]),
+    ("the last target from an open at it", Row("", long(90, 104, price_open=98.0), {**LIMIT4, 6: (104, 105, 104, 104)}),
+     [True, True]),
+    ("a resting add", Row("", long(90), {6: (100, 100, 97, 100)}, {4: Add(1, price_open=98.0)}), [False, True, False]),
+    ("an add by a gap", Row("", long(90), {6: (97, 98, 96, 97)}, {4: Add(1, price_open=98.0)}), [False, False, False]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "makers"), [pytest.param(*case[1:], id=case[0]) for case in MAKERS])
+def test_a_fill_at_the_level_of_a_resting_order_is_that_of_a_maker(row: Row, makers: list[bool]) -> None:
+    for one in (row, row.mirrored()):
+        records = run_of(one, "pessimistic").records
+        assert [fill["maker"] for fill in fill_rows(records, bknb.Settings())] == makers

@@ -123,8 +123,8 @@ class FillRun:
         orders = tuple(other for other in self.book.orders if other.number != order.number)
         self.book = msgspec.structs.replace(self.book, orders=orders)
 
-    def take(self, targets: Iterable[Target], price: float | None, *, rested: bool) -> float | None:
-        """Fill targets at their prices, or at ``price``; returns the price of the one that closes all that is left."""
+    def take(self, targets: Iterable[Target], price: float | None) -> float | None:
+        """Fill targets at their prices, or at the ``price`` of an open; returns that of the one that closes all."""
         for target in targets:
             at = target.price if price is None else price
             if target.share is None or target.share >= self.book.left - DUST:
@@ -132,7 +132,7 @@ class FillRun:
             number = self.next_number()
             left = tuple(other for other in self.book.targets if other is not target)
             self.book = msgspec.structs.replace(self.book, targets=left)
-            self.reduce(target.share, at, number=number, reason="take_profit", rested=rested)
+            self.reduce(target.share, at, number=number, reason="take_profit", rested=price is None)
         return None
 
     def close(self, end: Exit, *, rested: bool = False, note: str = "") -> Step:

@@ -29,7 +29,8 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason
         Why a part or all was closed; empty for an entry and an add.
     rested
-        Whether a resting order filled at its level: a limit, a target.
+        Whether a resting order filled at its level: a limit of an add, a target. One that a candle opens beyond fills
+        at that open, and has not. Whether an entry rested is told by its ``Scheduled`` event.
     note
         The note of the answer that ordered it.
     """

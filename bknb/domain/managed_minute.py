@@ -130,9 +130,10 @@ class _ManagedMinute:
     def passed(self) -> Step:
         """What the candle does."""
         run = self.run
-        end = self._by_clock() or self._at_open() or self._in_range()
-        if end is not None:
-            return run.close(end, rested=end.reason == "take_profit" and end.price != self.minute.open)
+        if (end := self._by_clock() or self._at_open()) is not None:
+            return run.close(end)
+        if (end := self._in_range()) is not None:
+            return run.close(end, rested=end.reason == "take_profit")
         return self._survived()
 
     def _by_clock(self) -> Exit | None:
@@ -165,13 +166,13 @@ class _ManagedMinute:
             limit = self.sign * order.price_open
             at_once = model.fills_at_open and not order.rests and opened <= limit
             if at_once or (model.gap_fills and opened < limit):
-                run.add(order, price, rested=not at_once)
+                run.add(order, price, rested=False)
         if not (model.gap_fills or self.entered):
             return None
         if self.stop is not None and self.level is not None and opened <= self.level:
             return Exit(self.stop.reason, price, ambiguous=False)
         beyond = [target for target in run.book.targets if self._is_beyond(opened, self.sign * target.price)]
-        done = run.take(beyond, price, rested=not self.entered)
+        done = run.take(beyond, price)
         return None if done is None else Exit("take_profit", done, ambiguous=False)
 
     def _is_beyond(self, opened: float, target: float) -> bool:
@@ -190,7 +191,7 @@ class _ManagedMinute:
         lost = level is not None and self.adverse <= level
         if lost and stop is not None and self.model.stop_first:
             return self._stopped(stop, adds, ambiguous=bool(hits))
-        done = run.take(hits, None, rested=True)
+        done = run.take(hits, None)
         if done is not None:
             return Exit("take_profit", done, ambiguous=lost or bool(adds))
         if lost and stop is not None:

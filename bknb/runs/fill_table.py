@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
 from ..domain.fills import Fill
-from ..domain.signal import Added, Closed, Opened, OpenSignal, Reduced
+from ..domain.orders import SignalKey, key_of
+from ..domain.signal import Added, Closed, Opened, OpenSignal, Reduced, Scheduled
 
 if TYPE_CHECKING:
     from ..engine.records import Records
@@ -28,14 +29,19 @@ FILL_COLUMNS: Final = (
 
 
 def fills_of(event: Closed) -> tuple[Fill, ...]:
-    """All fills of a position that is over; of a plain one its entry and its exit."""
+    """All fills of a position that is over; of a plain one its entry and its exit.
+
+    Whether the entry rested is not in them: ``fill_rows`` looks at its order.
+    """
     if event.fills:
         return event.fills
     signal = event.signal
     entry = Fill(number=0, kind="entry", at=signal.pending_at, share=1.0, price=signal.price_open)
+    target = signal.price_take_profit
+    rested = event.close_reason == "take_profit" and event.price_close == target != signal.price_open
     end = Fill(
         number=1, kind="exit", at=event.closed_at, share=1.0, price=event.price_close, reason=event.close_reason,
-        rested=event.close_reason == "take_profit", note=event.note,
+        rested=rested, note=event.note,
     )  # fmt: skip
     return entry, end
 
@@ -44,24 +50,30 @@ def fill_rows(records: Records, settings: Settings) -> list[dict[str, Any]]:
     """The fills of a run in order of time; moments are UTC ms, percentages are of the cost of the first fill."""
     found = [(fill, event.signal) for event in records.closed for fill in fills_of(event)]
     found += _still_open(records)
-    rows = [_row(fill, signal, settings) for fill, signal in found]
+    limits = {
+        key_of(event.signal): event.signal.price_open
+        for event in records.events
+        if isinstance(event, Scheduled) and event.signal.entry == "limit"
+    }
+    rows = [_row(fill, signal, settings, limits) for fill, signal in found]
     return sorted(rows, key=lambda row: row["at"])
 
 
 def _still_open(records: Records) -> Iterator[tuple[Fill, OpenSignal]]:
-    ended = {event.signal.id for event in records.closed}
+    ended = {key_of(event.signal) for event in records.closed}
     for event in records.events:
-        if isinstance(event, Opened) and event.signal.id not in ended:
+        if isinstance(event, Opened) and key_of(event.signal) not in ended:
             signal = event.signal
             yield Fill(number=0, kind="entry", at=signal.pending_at, share=1.0, price=signal.price_open), signal
-    yield from ((event.fill, event.signal) for event in _filled(records) if event.signal.id not in ended)
+    yield from ((event.fill, event.signal) for event in _filled(records) if key_of(event.signal) not in ended)
 
 
 def _filled(records: Records) -> Iterable[Added | Reduced]:
     return (event for event in records.positions if isinstance(event, Added | Reduced))
 
 
-def _row(fill: Fill, signal: OpenSignal, settings: Settings) -> dict[str, Any]:
+def _row(fill: Fill, signal: OpenSignal, settings: Settings, limits: Mapping[SignalKey, float]) -> dict[str, Any]:
+    enters_at_limit = fill.kind == "entry" and signal.entry == "limit"  # not one opened by hand
     buys = fill.enters == (signal.position == "long")
     slippage, fee = settings.percent_slippage, settings.percent_fee
     first = signal.price_open * (1 + (1 if signal.position == "long" else -1) * slippage / 100)
@@ -76,6 +88,6 @@ def _row(fill: Fill, signal: OpenSignal, settings: Settings) -> dict[str, Any]:
         "reason": fill.reason,
         "fee_percentage": fee * fill.share * slipped / first,
         "slippage_percentage": fill.share * abs(slipped - fill.price) / first * 100,
-        "maker": fill.rested,
+        "maker": fill.rested or (enters_at_limit and limits.get(key_of(signal)) == fill.price),
         "note": fill.note,
     }
