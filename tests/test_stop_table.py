@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from quick import first_quick
@@ -13,9 +14,12 @@ from scenarios import MINUTE, ORIGIN, source
 from test_managed_properties import drawn, managing
 from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 
+import bknb
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.runs.fill_table import fill_rows
+from bknb.runs.measured import positions_of_run
 from bknb.runs.result import Result
 from bknb.runs.run_record import record_of
 
@@ -65,3 +69,34 @@ def test_a_position_without_a_stop_has_no_row() -> None:
     result, _ = watched(11, "pessimistic", None)
     assert set(result.stops["signal_id"]) <= set(result.trades["signal_id"])
     assert (result.stops["at"] <= result.stops["until"]).all()
+
+
+def test_a_position_with_the_id_of_an_earlier_one_has_its_own_stops_and_fills() -> None:
+    """The first "a" closes a part and ends; the second is still open, and so are its fills."""
+
+    def get_signal(when: Any) -> Any:
+        name = {1: "a", 11: "b", 21: "a"}.get(when.minute)
+        return bknb.Signal(side="long", id=name, price_stop_loss=95.0) if name else None
+
+    def manage(when: Any) -> Any:
+        return {3: bknb.Reduce(0.5), 5: bknb.Close(), 15: bknb.Close(), 25: bknb.Move(price_stop_loss=96.0)}.get(
+            when.minute
+        )
+
+    rows = [(ORIGIN + k * MINUTE, 100.0, 100.5, 99.5, 100.0, 1.0) for k in range(-60, 60)]
+    plan = plan_backtest(
+        "X", strategy=make_strategy("twice", get_signal, interval="1m", manage=manage, manage_interval="1m"),
+        exchange=source(rows), frame=(ORIGIN, ORIGIN + 50 * MINUTE),
+    )  # fmt: skip
+    run = BacktestRun(plan, silent=True)
+    asyncio.run(run.through())
+    records = run.records
+    result = Result(record_of(run))
+    assert list(result.stops["signal_id"]) == ["a", "b", "a", "a"]
+    assert [(until - at) / pd.Timedelta("1min") for at, until in zip(result.stops["at"], result.stops["until"],
+            strict=True)] == [4, 4, 4, 25]  # fmt: skip
+    last = records.closed.pop()  # as it was before the end of the frame
+    records.events.remove(last)
+    assert [(row["signal_id"], row["kind"]) for row in fill_rows(records, bknb.Settings())] == [
+        ("a", "entry"), ("a", "reduce"), ("a", "exit"), ("b", "entry"), ("b", "exit"), ("a", "entry")]  # fmt: skip
+    assert positions_of_run(record_of(run)).opened_ms[-1] == ORIGIN + 21 * MINUTE

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..domain.interval import DAY_MS
+from ..domain.orders import key_of
 from ..domain.signal import Added, Opened, OpenSignal, Reduced
 from ..errors import DataError
 from ..market.sessions import sessions_of
@@ -65,7 +66,9 @@ def positions_of_run(record: RunRecord) -> Positions:
     if (signal := _open_signal(record)) is not None:
         settings = record.plan.settings
         parts = tuple(
-            part.fill for part in record.records.positions if isinstance(part, Reduced) and part.signal.id == signal.id
+            part.fill
+            for part in record.records.positions
+            if isinstance(part, Reduced) and key_of(part.signal) == key_of(signal)
         )
         still_open = StillOpen(signal, settings.percent_slippage, settings.percent_fee, parts)
     return positions_of(closed, still_open)
@@ -74,7 +77,7 @@ def positions_of_run(record: RunRecord) -> Positions:
 def _open_signal(record: RunRecord) -> OpenSignal | None:
     """The position that is still open, if there is one."""
     newest = next((event.signal for event in reversed(record.records.events) if isinstance(event, Opened)), None)
-    over = newest is None or any(event.signal.id == newest.id for event in reversed(record.records.closed))
+    over = newest is None or any(key_of(event.signal) == key_of(newest) for event in reversed(record.records.closed))
     return None if over else newest
 
 

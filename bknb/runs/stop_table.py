@@ -10,6 +10,7 @@ import numpy as np
 
 from ..domain.execution import Entry, ExecutionModel, Minute, execution_model
 from ..domain.levels import StopInForce, sign_of
+from ..domain.orders import SignalKey, key_of
 from ..domain.signal import Moved, Opened, OpenSignal, Scheduled
 from ..domain.stop_path import StopStep, stop_path
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
@@ -87,24 +88,24 @@ def position_stops(record: RunRecord, *, only: str | None = None, before: int = 
     DataError
         When its candles were released and cannot be read again.
     """
-    ended = {event.signal.id: event.closed_at for event in record.records.closed}
+    ended = {key_of(event.signal): event.closed_at for event in record.records.closed}
     entries = (event.signal for event in record.records.events if isinstance(event, Opened))
     opened = [signal for signal in entries if only is None or signal.id == only]
     if not opened:
         return
-    orders = {event.signal.id: event for event in record.records.events if isinstance(event, Scheduled)}
-    moves: dict[str, list[Moved]] = defaultdict(list)
+    orders = {key_of(event.signal): event for event in record.records.events if isinstance(event, Scheduled)}
+    moves: dict[SignalKey, list[Moved]] = defaultdict(list)
     for event in record.records.positions:
         if isinstance(event, Moved) and event.when < before:
-            moves[event.signal.id].append(event)
+            moves[key_of(event.signal)].append(event)
     market, tick = _market(record), record.plan.settings.price_tick
     for signal in opened:
-        until = ended.get(signal.id, _NEVER)
-        mine = moves.get(signal.id, [])
+        until = ended.get(key_of(signal), _NEVER)
+        mine = moves.get(key_of(signal), [])
         trails = signal.trailing is not None or any(move.trailing is not None for move in mine)
         if trails and record.mode == "live" and _is_forgotten(market.candles, signal.pending_at):
             continue
-        bests = _bests(market, signal, orders.get(signal.id), until) if trails else []
+        bests = _bests(market, signal, orders.get(key_of(signal)), until) if trails else []
         steps = stop_path(signal, mine, bests, tick=tick)
         kept = tuple(step for step in steps if step.begin <= until)
         yield PositionStops(signal, min(until, max(record.last, kept[-1].begin)), kept)
