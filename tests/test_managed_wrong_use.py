@@ -6,6 +6,8 @@ import asyncio
 from math import nan
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 from managed import Row, run_of
 from scenarios import MINUTE, ORIGIN, source
@@ -13,6 +15,7 @@ from scenarios import MINUTE, ORIGIN, source
 import bknb
 from bknb import Add, Breakeven, Close, Move, Reduce, Trailing
 from bknb.config import Settings
+from bknb.domain.answers import read_answers
 from bknb.domain.execution import execution_model
 from bknb.domain.lifecycle import Reserve
 from bknb.domain.signal import OpenSignal, Reason
@@ -273,3 +276,31 @@ def test_who_adds_keeps_the_place_it_has() -> None:
     assert book.places == before
     assert [request.add for request in seen] == [0.0, 0.5]
     assert seen[1].open_position_count == 0
+
+
+def test_numbers_and_texts_of_numpy_are_those_of_python() -> None:
+    f, i, t = np.float64, np.int64, np.str_
+    trailing, breakeven = Trailing(distance=np.float32(5), after=f(1)), Breakeven(after=f(3), plus=t("costs"))
+    given = [
+        Move(
+            price_take_profit=np.array([[104.0, 0.5], [108.0, 0.25]]),
+            trailing=trailing,
+            breakeven=breakeven,
+            memo={t("legs"): [i(1), {"at": np.float32(2)}]},
+        ),
+        Move(price_take_profit=[(f(104), np.float32(0.5))]),
+        Add(f(0.5), valid=i(5), only_better=np.bool_(False)),  # noqa: FBT003
+        Close(note=t("enough")),
+        bknb.Signal(side=t("long"), trailing=trailing, breakeven=breakeven, memo={"legs": i(1)}, note=t("x")),
+    ]
+    read = read_answers(given)
+    assert not read.faults
+    assert msgspec.json.decode(msgspec.json.encode(read.answers[0]))["memo"] == {"legs": [1, {"at": 2.0}]}
+    for answer in read.answers:
+        msgspec.json.encode(answer)  # as a live run saves it
+
+
+def test_a_memo_that_contains_itself_is_refused() -> None:
+    memo: dict[str, Any] = {}
+    memo["self"] = memo
+    assert read_answers(Move(memo=memo)).faults[0].text == "memo must not contain itself, got dict"

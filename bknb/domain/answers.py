@@ -13,7 +13,7 @@ import msgspec
 from .by_name import ByName
 from .exit_plan import Breakeven, Trailing
 from .signal import Reason, Signal
-from .validation import plain_numbers, read_answer, shown
+from .validation import plain_numbers, read_answer, shown, with_python_lists
 
 
 class Close(ByName, frozen=True):
@@ -176,5 +176,6 @@ def _read(one: object) -> Answer | Reason:
         got = f"got {type(one).__name__}: {shown(one, 80)}"
         return Reason("shape", f"manage returns None, or one or a list of {_TEXT}; {got}")
     values = msgspec.structs.asdict(one)
+    with_python_lists(values)
     fault = plain_numbers(values)
     return type(one)(**values) if fault is None else fault

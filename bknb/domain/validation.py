@@ -10,6 +10,7 @@ import msgspec
 
 from ..config import Settings
 from .execution import ExecutionModel
+from .exit_plan import Breakeven, Trailing
 from .exit_rules import (
     broken_breakeven,
     broken_trailing,
@@ -77,9 +78,7 @@ def read_answer(answer: object) -> Signal | Reason:
         return Reason(
             "shape", f"a strategy returns None or bknb.Signal(...), got {type(answer).__name__}: {shown(answer, 80)}"
         )
-    target = values.get("price_take_profit")
-    if target is not None and hasattr(target, "tolist"):
-        values["price_take_profit"] = target = target.tolist()
+    target = with_python_lists(values)
     if isinstance(target, list | tuple):
         ladder = read_ladder(target)
         if isinstance(ladder, Reason):
@@ -90,20 +89,52 @@ def read_answer(answer: object) -> Signal | Reason:
     return Signal(**values) if fault is None else fault
 
 
+def with_python_lists(values: dict[str, Any]) -> object:
+    """The ``price_take_profit`` of an answer; one that is an array becomes a list, in place."""
+    target = values.get("price_take_profit")
+    if hasattr(target, "tolist"):
+        values["price_take_profit"] = target = target.tolist()
+    return target
+
+
 def plain_numbers(values: dict[str, Any]) -> Reason | None:
-    """Make Python numbers of those of numpy and the like, in place; the reason where one is no number."""
+    """Make Python numbers and texts of those of numpy and the like, in place; the reason where one is no number.
+
+    Exits, ladders and memos are read to their innermost value.
+    """
     for name, value in values.items():
-        if hasattr(value, "item") and not isinstance(value, (float, int, str)):
-            try:
-                values[name] = value.item()
-            except (TypeError, ValueError):
-                return Reason("shape", f"{name} must be one number, got {type(value).__name__} {value!r:.60}")
-        elif isinstance(value, float) and type(value) is not float:
-            values[name] = float(value)
+        try:
+            values[name] = plain = _plain(value)
+        except RecursionError:
+            return Reason("shape", f"{name} must not contain itself, got {type(value).__name__}")
+        if hasattr(plain, "item"):
+            return Reason("shape", f"{name} must be one number, got {type(value).__name__} {shown(value, 60)}")
     minutes = values.get("minute_estimated_time")
     if isinstance(minutes, float) and minutes.is_integer():
         values["minute_estimated_time"] = int(minutes)
     return None
+
+
+def _plain(value: Any) -> Any:
+    """A value in types of Python; what is neither number, text nor made of them stays as it is."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, Trailing | Breakeven):
+        return type(value)(**{name: _plain(each) for name, each in msgspec.structs.asdict(value).items()})
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value] if isinstance(value, list) else tuple(_plain(each) for each in value)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    try:
+        return value.item() if hasattr(value, "item") else value
+    except (TypeError, ValueError):  # several numbers
+        return value
 
 
 def broken_rules(signal: Signal, *, price: float, model: ExecutionModel, settings: Settings) -> list[Reason]:
