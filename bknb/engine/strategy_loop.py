@@ -50,10 +50,11 @@ if TYPE_CHECKING:
 
 
 class _About(NamedTuple):
-    """A question to ``manage``: whom to ask, about what, the last close, and whether entries are taken."""
+    """A question to ``manage``: whom to ask, about what, average price, last close, whether entries are taken."""
 
     ask: Manage
     position: HeldPosition
+    price: float
     close: float
     entries: bool
 
@@ -165,7 +166,7 @@ class StrategyLoop:
                 answer = await answer
                 if answer is None or self.state is not asked_in:  # what it was asked about was changed by hand
                     return
-            price = self._average(self.rules.symbol, when)
+            price = self._average(self.rules.symbol, when) if about is None else about.price
         except asyncio.CancelledError as error:
             if self._asking_task is None or not (self._abandoned or not self._asking_task.cancelling()):
                 raise
@@ -202,7 +203,8 @@ class StrategyLoop:
         when
             The moment (UTC ms), as for :meth:`ask`.
         close
-            The last close before it (quote currency): moved levels are judged against it.
+            The last close before it (quote currency): moved levels are judged against it. It stands in for the average
+            price where there are too few candles for one, as at the beginning of a market or after a hole.
         entries
             Whether adds and new signals are taken.
         patient
@@ -213,11 +215,21 @@ class StrategyLoop:
         assert ask is not None  # whoever calls this looked  # noqa: S101
         before, self.last_managed = self.last_managed, when
         try:
-            position = position_view(state, when, self._average(self.rules.symbol, when), self.rules)
-            await self.ask(when, patient=patient, about=_About(ask, position, close, entries))
+            price = self._average_or(close, when, patient=patient)
+            position = position_view(state, when, price, self.rules)
+            await self.ask(when, patient=patient, about=_About(ask, position, price, close, entries))
         except BaseException:
             self.last_managed = before
             raise
+
+    def _average_or(self, close: float, when: int, *, patient: bool) -> float:
+        """The average price at a moment (UTC ms), or the last close where there are too few candles for it."""
+        try:
+            return self._average(self.rules.symbol, when)
+        except NotEnoughData as error:
+            if patient and error.late:
+                raise
+            return close
 
     @property
     def known_at(self) -> int | None:

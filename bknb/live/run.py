@@ -7,7 +7,8 @@ is on disk before events are emitted, so another process can go on from there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
@@ -623,6 +624,22 @@ class LiveRun:
             self._trouble("exchange", error, self._last_minute)
         self._watch.working_since = None  # what held the minutes up has been told
 
+    @contextmanager
+    def _going_on(self, kind: FailureKind, when: int) -> Iterator[None]:
+        """Tell what an input of the lifecycle raised, and go on: given again it would raise the same again.
+
+        A disk that fails and candles that are missing are tried again at the next minute.
+        """
+        try:
+            yield
+        except (NotEnoughData, StateError):
+            raise
+        except Exception as error:  # noqa: BLE001 -- what is open must be watched on
+            if kind == "state":
+                self._trouble(kind, error, when)
+            else:
+                self._strategy_loop.fail(kind, error, when)
+
     def _trouble(self, kind: FailureKind, error: Exception, when: int) -> None:
         """Count a trouble of the exchange or the disk; one that goes on is told once."""
         topic = error_text(error) if kind == "state" else type(error).__name__
@@ -709,10 +726,10 @@ class LiveRun:
         behind = self._first_behind(plan.until)
         try:
             if self._closed_until(plan.until):
-                await self._end_due(due)
+                await self._end_due(plan.until - 1)
             elif behind is not None:
                 self._go_on_without(self._watch.skipped(self._last_minute, plan.until))
-                await self._end_due(due, hole_end=plan.until)
+                await self._end_due(plan.until - 1, hole_end=plan.until)
             else:
                 text = overdue_text(plan.symbol, self._strategy_loop.state, due=due, known=known)
                 self.records.warn(text)
@@ -750,7 +767,8 @@ class LiveRun:
                 if minute is not None:
                     if self.orders is not None:
                         self.orders.saw(minute)
-                    await loop.take(minute)
+                    with self._going_on("state", opened):
+                        await loop.take(minute)
             except BaseException:
                 self._last_minute = before
                 raise
@@ -834,7 +852,8 @@ class LiveRun:
     async def _moment(self, when: int) -> None:
         """What the clock ends at a moment, what was decided by hand and by ``manage``, and the question of it."""
         await self._end_due(when)
-        await self.by_hand.carry_out_planned(when)
+        with self._going_on("strategy", when):
+            await self.by_hand.carry_out_planned(when)
         await self._manage(when)
         await self._question(when)
 
@@ -851,17 +870,20 @@ class LiveRun:
             Where the hole ends that it lies in, UTC ms: it is decided without the minutes of the hole, so a restart
             does not work on them although they have come meanwhile.
         """
-        due, before = self._strategy_loop.due, self._last_minute
-        if due > when:
-            return
-        # No candle lies between the last one and what is due in a hole or in closed hours.
-        price = await self._price_at(min(due, before + MINUTE_MS), otherwise=open_)
-        self._last_minute = before if hole_end is None else hole_end - MINUTE_MS
-        try:
-            await self._strategy_loop.end_due(due, price)
-        except BaseException:
-            self._last_minute = before
-            raise
+        loop, known = self._strategy_loop, self._last_minute + MINUTE_MS
+        while (due := loop.due) <= when:
+            # No candle lies between the last one and what is due in a hole or in closed hours.
+            price = await self._price_at(min(due, known), otherwise=open_)
+            before, state = self._last_minute, loop.state
+            self._last_minute = before if hole_end is None else hole_end - MINUTE_MS
+            try:
+                with self._going_on("state", due):
+                    await loop.end_due(due, price)
+            except BaseException:
+                self._last_minute = before
+                raise
+            if loop.state is state:  # it could not be ended, which was told
+                return
 
     async def _price_at(self, when: int, *, otherwise: float | None) -> float:
         """The average price at a moment (UTC ms); where the candles before it are gone, another one."""
@@ -874,9 +896,13 @@ class LiveRun:
 
     async def _end_while_closed(self) -> None:
         """End what the clock ends while the market is closed: no minute comes, so none has to be waited for."""
-        sessions, due, known = self._window.sessions, self._strategy_loop.due, self._last_minute + MINUTE_MS
-        if sessions is not None and due <= self.plan.clock.now() and sessions.next_open(known, due) >= due:
+        sessions, known = self._window.sessions, self._last_minute + MINUTE_MS
+        while sessions is not None and (due := self._strategy_loop.due) <= self.plan.clock.now():
+            if sessions.next_open(known, due) < due:
+                return
             await self._end_due(due)
+            if self._strategy_loop.due == due:
+                return
 
     async def _minute(self, candles: Candles, index: int) -> Minute | None:
         """A minute for the lifecycle; ``None`` at the very beginning of a market, where there is no average yet."""
@@ -902,12 +928,11 @@ class LiveRun:
         newest = partial(self._window.newest, plan.symbol, "1m", 1, when, wait=False)
         close = float((await self._read(newest, when)).close[-1])
         entries = not (self.stopped or self.paused or self._disagrees())
-        before = loop.last_managed
-        try:
-            await loop.manage(when, close, entries=entries, patient=plan.clock.now() < when + MINUTE_MS)
-        except BaseException:
-            loop.last_managed = before
-            raise
+        patient = plan.clock.now() < when + MINUTE_MS
+        with self._going_on("strategy", when):
+            await loop.manage(when, close, entries=entries, patient=patient)
+            return
+        loop.last_managed = when  # it was asked, and what it answered cannot be carried out
 
     async def _question(self, when: int) -> None:
         """Ask the strategy at a moment, when it is time to."""
@@ -930,7 +955,8 @@ class LiveRun:
                 text = f"was {age} minutes old, more than late_minutes = {late}: it was not asked"
                 self._strategy_loop.note("late", "question", f"the question of {utc_text(when)} {text}", when)
             else:
-                await self._strategy_loop.ask(when, patient=self.plan.clock.now() < when + MINUTE_MS)
+                with self._going_on("strategy", when):
+                    await self._strategy_loop.ask(when, patient=self.plan.clock.now() < when + MINUTE_MS)
             saved = self._saving.progress
             if saved is None or saved.last_asked != when:  # nothing came of the question; save that it was asked
                 self._save_state(self._strategy_loop.state)

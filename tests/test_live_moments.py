@@ -1,0 +1,118 @@
+"""Live moments that go wrong or that the clock ends: none holds up the minutes behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bknb
+from bknb.testing.clocks import SimulatedClock
+from scenarios import MINUTE, ORIGIN, source
+
+Rows = list[tuple[float, ...]]
+
+
+def calm(until: int, *, since: int = -60, low: dict[int, float] | None = None) -> Rows:
+    """Minutes at 100, some of which fall to a price."""
+    lows = low or {}
+    return [(ORIGIN + k * MINUTE, 100.0, 100.5, lows.get(k, 99.5), 100.0, 1.0) for k in range(since, until)]
+
+
+def minute_of(when: Any) -> int:
+    return (round(when.timestamp() * 1000) - ORIGIN) // MINUTE
+
+
+def live(rows: Rows, *, at: int = 0, until: int = 20, store: Any = None, strategy: Any, **options: Any) -> bknb.Result:
+    bknb.add_strategy("moments", interval="1m", **strategy)
+    task = bknb.Live.background(
+        "X",
+        strategy="moments",
+        exchange=source(rows),
+        clock=SimulatedClock(ORIGIN + at * MINUTE),
+        until=ORIGIN + until * MINUTE,
+        store=bknb.stores.memory() if store is None else store,
+        **options,
+    )
+    return task.result(timeout=60)
+
+
+def long_at(minute: int, **levels: Any) -> Any:
+    def get_signal(when: Any) -> Any:
+        return bknb.Signal(side="long", **levels) if minute_of(when) == minute else None
+
+    return get_signal
+
+
+def told(result: bknb.Result) -> list[tuple[str, int, float]]:
+    return [
+        (closed.close_reason, (closed.when - ORIGIN) // MINUTE, closed.price_close)
+        for closed in result.run_record.records.closed
+    ]
+
+
+class Undecided:
+    """A value of the user's that raises when it is compared, or asked whether it is true."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("neither true nor false")
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("neither equal nor different")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_an_answer_that_cannot_be_carried_out_is_told_and_the_position_stays_watched() -> None:
+    asked: list[int] = []
+
+    def manage(when: Any) -> Any:
+        asked.append(minute_of(when))
+        return bknb.Move(price_stop_loss=95.0, loosen=Undecided()) if len(asked) == 2 else None  # type: ignore[arg-type]
+
+    result = live(
+        calm(20, low={9: 89.0}), strategy={"get_signal": long_at(1, price_stop_loss=90.0), "manage": manage}
+    )
+    assert told(result) == [("stop_loss", 9, 90.0)]
+    assert asked == list(range(2, 10))
+    assert [(error.kind, error.count) for error in result.errors] == [("strategy", 1)]
+
+
+def test_a_signal_that_cannot_be_carried_out_is_told_and_the_next_is_asked_for() -> None:
+    def get_signal(when: Any) -> Any:
+        entry: Any = Undecided() if minute_of(when) == 1 else "limit"
+        return bknb.Signal(side="long", minute_estimated_time=5, entry=entry) if minute_of(when) in (1, 3) else None
+
+    result = live(calm(20), strategy={"get_signal": get_signal})
+    assert told(result) == [("time_expired", 8, 100.0)]
+    assert [(error.kind, error.count) for error in result.errors] == [("strategy", 1)]
+
+
+def test_where_there_is_no_average_price_manage_sees_the_last_close() -> None:
+    """A restart whose source has lost the candles before it."""
+    asked: list[tuple[int, float]] = []
+
+    def manage(when: Any, position: bknb.HeldPosition) -> Any:
+        asked.append((minute_of(when), position.price))
+        return bknb.Close("gone") if minute_of(when) == 12 else None
+
+    store = bknb.stores.memory()
+    strategy = {"get_signal": long_at(1, price_stop_loss=90.0), "manage": manage}
+    live(calm(20), until=5, store=store, strategy=strategy)
+    asked.clear()
+    rows = [(t, 98.0, 98.5, 97.5, 98.0, v) for t, *_, v in calm(20, since=9)]
+    result = live(rows, at=10, store=store, strategy=strategy, allow_gaps=True, settings={"avg_price_candles_count": 5})
+    assert asked == [(10, 98.0), (11, 98.0), (12, 98.0)]
+    assert told(result) == [("strategy", 12, 98.0)]
+
+
+def test_what_the_clock_ends_in_a_hole_is_all_ended_there() -> None:
+    """The time of an add and the deadline of its position lie in one hole; the candle behind it reaches the stop."""
+
+    def manage(when: Any) -> Any:
+        return bknb.Add(0.5, price_open=95.0, valid=5) if minute_of(when) == 3 else None
+
+    rows = [row for row in calm(40, low={30: 89.0}) if not 6 <= (row[0] - ORIGIN) // MINUTE < 30]
+    strategy = {"get_signal": long_at(1, price_stop_loss=90.0, minute_estimated_time=15), "manage": manage}
+    result = live(rows, until=36, strategy=strategy, allow_gaps=True)
+    (taken_back,) = [event for event in result.run_record.records.positions if isinstance(event, bknb.AddCancelled)]
+    assert (taken_back.reason, (taken_back.when - ORIGIN) // MINUTE) == ("timeout", 8)
+    assert told(result) == [("time_expired", 31, 100.0)]  # decided when the candle behind the hole had come
