@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import bknb
-from bknb.testing.clocks import SimulatedClock
+import pytest
+from hand_clock import HandClock
 from scenarios import MINUTE, ORIGIN, source
+
+import bknb
+from bknb.config import Settings
+from bknb.domain.execution import Minute, execution_model
+from bknb.domain.lifecycle import Answer, Boundary, Flat, Managed, Rules, due, step
+from bknb.runs.live import BOOK, LiveTask, plan_live
+from bknb.testing.clocks import SimulatedClock
 
 Rows = list[tuple[float, ...]]
 
@@ -68,9 +75,7 @@ def test_an_answer_that_cannot_be_carried_out_is_told_and_the_position_stays_wat
         asked.append(minute_of(when))
         return bknb.Move(price_stop_loss=95.0, loosen=Undecided()) if len(asked) == 2 else None  # type: ignore[arg-type]
 
-    result = live(
-        calm(20, low={9: 89.0}), strategy={"get_signal": long_at(1, price_stop_loss=90.0), "manage": manage}
-    )
+    result = live(calm(20, low={9: 89.0}), strategy={"get_signal": long_at(1, price_stop_loss=90.0), "manage": manage})
     assert told(result) == [("stop_loss", 9, 90.0)]
     assert asked == list(range(2, 10))
     assert [(error.kind, error.count) for error in result.errors] == [("strategy", 1)]
@@ -116,3 +121,61 @@ def test_what_the_clock_ends_in_a_hole_is_all_ended_there() -> None:
     (taken_back,) = [event for event in result.run_record.records.positions if isinstance(event, bknb.AddCancelled)]
     assert (taken_back.reason, (taken_back.when - ORIGIN) // MINUTE) == ("timeout", 8)
     assert told(result) == [("time_expired", 31, 100.0)]  # decided when the candle behind the hole had come
+
+
+RULES = Rules("X", "s", "demo", None, "live", execution_model("pessimistic"), Settings())
+BEFORE: dict[str, tuple[dict[str, Any], int, float, tuple[str, int, float]]] = {
+    "a stop": ({"price_stop_loss": 90.0}, 3, 80.0, ("stop_loss", 3, 90.0)),
+    "a stop of a managed position": (
+        {"price_stop_loss": 90.0, "trailing": bknb.Trailing(distance=9.0)}, 3, 80.0, ("trailing_stop", 3, 91.5)),
+    "the last minute that closed before it": ({"price_stop_loss": 90.0}, 8, 80.0, ("stop_loss", 8, 90.0)),
+    "the minute under way": ({"price_stop_loss": 90.0}, 9, 80.0, ("manual", 10, 100.0)),
+    "a target": ({"price_take_profit": 101.0}, 5, 99.5, ("take_profit", 5, 101.0)),
+    "a deadline": ({"minute_estimated_time": 5}, 20, 99.5, ("time_expired", 5, 100.0)),
+    "a deadline in the minute under way": ({"minute_estimated_time": 9}, 20, 99.5, ("time_expired", 9, 100.0)),
+    "a later deadline": ({"minute_estimated_time": 10}, 20, 99.5, ("manual", 10, 100.0)),
+    "nothing": ({}, 20, 99.5, ("manual", 10, 100.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_what_closed_before_a_close_by_hand_is_judged_first(name: str) -> None:
+    levels, minute, low, expected = BEFORE[name]
+    high = {5: 102.0} if name == "a target" else {}
+    state: Any = step(Flat(), Answer(0, 100.0, bknb.Signal(side="long", **levels)), RULES).state
+    found: list[Any] = []
+    for k in range(12):
+        while (moment := due(state, RULES)) <= k * MINUTE:
+            state = step(state, Boundary(moment, 100.0), RULES).state
+        prices = (100.0, high.get(k, 100.5), low if k == minute else 99.5, 100.0, 100.0)
+        state, events, _ = step(state, Minute(k * MINUTE, *prices), RULES)
+        found += [event for event in events if isinstance(event, bknb.Closed)]
+        if found:
+            break
+        if k == 0:
+            state = step(state, Managed((bknb.Close(),), 100.0, 10 * MINUTE, 100.0, source="manual"), RULES).state
+    (closed,) = found
+    assert (closed.close_reason, closed.when // MINUTE, closed.price_close) == expected
+
+
+def test_a_restart_behind_a_close_by_hand_judges_first_what_closed_before_it() -> None:
+    """It was decided while minutes were missing; the run ended, and they came before the next start."""
+    store = bknb.stores.memory()
+
+    def decide(task: Any) -> None:
+        task.close()
+        task.stop(now=True)
+
+    bknb.add_strategy("moments", interval="1m", get_signal=long_at(1, price_stop_loss=90.0))
+    clock = HandClock(ORIGIN, {ORIGIN + 9 * MINUTE + MINUTE // 2: decide})
+    plan = plan_live(
+        "X", strategy="moments", exchange=source(calm(5)), clock=clock, until=ORIGIN + 20 * MINUTE, store=store
+    )
+    clock.task = task = LiveTask(plan)
+    BOOK.add(task)
+    task.start()
+    assert len(task.result(timeout=60).trades) == 0
+    assert clock.answers == ["None"]
+    strategy = {"get_signal": lambda: None}
+    result = live(calm(20, low={7: 89.0}), at=11, store=store, strategy=strategy)
+    assert told(result) == [("stop_loss", 7, 90.0)]

@@ -82,6 +82,11 @@ def holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> Ste
 
 def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
     """A minute with an open position."""
+    if state.leaving is not None and _is_before(given.t + MINUTE_MS, state.leaving):
+        held = holding_minute(msgspec.structs.replace(state, leaving=None), given, rules)
+        if isinstance(held.state, Holding):
+            return held._replace(state=msgspec.structs.replace(held.state, leaving=state.leaving))
+        return held
     if state.book is not None:
         from .managed_minute import managed_minute
 
@@ -122,6 +127,15 @@ def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
         active = Active(**where, when=given.t, price=given.price, signal=signal, percent_tp=tp, percent_sl=sl)
         events = (*events, active)
     return Step(held, events)
+
+
+def _is_before(when: int, leaving: Leaving) -> bool:
+    """Whether a moment (UTC ms) lies before a decision by hand to close: until then levels and the deadline hold.
+
+    The minute in which it was decided is not watched. Whatever else closes a position is decided when every minute
+    before it has been worked on.
+    """
+    return leaving.reason == "manual" and when < leaving.decided_at
 
 
 def _ended_by_clock(signal: OpenSignal, t: int, rules: Rules) -> CloseReason | None:
@@ -176,7 +190,8 @@ def due(state: State, rules: Rules) -> int:
         return NEVER
     if isinstance(state, Holding):
         if state.leaving is not None:
-            return NEVER
+            deadline = deadline_of(state)
+            return deadline if _is_before(deadline, state.leaving) else NEVER
         minutes = state.signal.minute_estimated_time
         if state.book is not None:
             moment = min(deadline_of(state), book_timeout(state.book))

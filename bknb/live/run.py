@@ -1000,7 +1000,8 @@ class LiveRun:
             if known is not None and len(known.candles):
                 price = await self._price_at(when, otherwise=float(known.candles.close[-1]))
             reason: HaltReason = "stopped" if self.stopped and not rest else "disagreement"
-            await self._strategy_loop.take(Halt(when, price, reason))
+            with self._going_on("state", when):
+                await self._strategy_loop.take(Halt(when, price, reason))
 
     async def _sleep(self) -> None:
         """Until just after the next full minute, sooner when a candle is late or the run is stopped."""
