@@ -169,6 +169,19 @@ def test_close_all_closes_and_takes_back() -> None:
     assert "takes back the limit entry" in answers[0]
     _, answers, _ = play({6.5: lambda _task: bknb.Live.close_all()}, signal={})
     assert answers == ["{}"]
+    _, answers, _ = play({1.5: lambda _task: bknb.Live.close_all()})
+    assert "nothing is closed yet; hand on X: the entry order of hand-X-20240101T0001 has left" in answers[0]
+
+
+def test_moves_of_one_minute_are_each_judged_by_themselves() -> None:
+    def decide(task: Any) -> None:
+        task.move(price_stop_loss=99.0)
+        task.move(price_take_profit=100.9)  # the market is beyond it when it can be in force
+
+    result, _, _ = play({6.5: decide}, candles=rows(100, 101))
+    records = result.run_record.records
+    assert [event.price_stop_loss for event in records.positions if isinstance(event, bknb.Moved)] == [99.0]
+    assert [event.reasons[0].code for event in records.rejected] == ["take_profit_side"]
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,8 @@ class ByHand:
                 wish = Cancel(wish.note)
             elif isinstance(state, Holding) and state.leaving is None:
                 wish = Close(wish.note)
+            elif isinstance(state, Opening):
+                raise UsageError(f"nothing is closed yet; {_there_is(loop)}")
             else:
                 return ""
         if isinstance(wish, Cancel):
@@ -298,14 +300,19 @@ class ByHand:
 
     async def carry_out_planned(self, when: int) -> None:
         """Carry out the moves that were planned for the moment ``when`` (UTC ms), or for one before it."""
-        loop = self._loop
-        if loop is None or not isinstance(loop.state, Holding) or loop.state.leaving is not None:
-            return
-        book = loop.state.book
-        moves = () if book is None else tuple(one.move for one in book.planned if one.due <= when)
-        if moves:
+        for move in self._planned(when):
+            loop = self._loop
+            if loop is None or not isinstance(loop.state, Holding) or loop.state.leaving is not None:
+                return
             price, close = await self._market.prices(loop.state.signal.price_open)
-            await loop.take(Managed(moves, price, when, close, source="manual"))
+            await loop.take(Managed((move,), price, when, close, source="manual"))
+
+    def _planned(self, when: int) -> tuple[Move, ...]:
+        """The moves by hand that are due at a moment (UTC ms), in their order; each is judged by itself."""
+        state = None if self._loop is None else self._loop.state
+        if not isinstance(state, Holding) or state.book is None:
+            return ()
+        return tuple(one.move for one in state.book.planned if one.due <= when)
 
 
 _OVER = "the run is over: what it holds is watched by nobody\nstart it again with the same store, then repeat this"

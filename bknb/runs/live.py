@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import aclosing
 from contextvars import Context as Variables
 from pathlib import Path
@@ -197,6 +198,14 @@ def plan_live(
     )
 
 
+def _answer_of(given: Future[str] | str) -> str:
+    """What a decision by hand leads to, or why it was not carried out, such as a full disk."""
+    try:
+        return given if isinstance(given, str) else given.result()
+    except BknbError as error:
+        return str(error)
+
+
 BOOK: Final[TaskBook[LiveTask]] = TaskBook("live run")
 
 
@@ -320,17 +329,16 @@ class Live:
         dict
             By symbol and strategy, what will happen, or why it does not; runs without anything are left out.
         """
-        answers: dict[tuple[str, str], str] = {}
+        given: dict[tuple[str, str], Future[str] | str] = {}
         for task in BOOK.all():
             if task.done or task.status == "ready":
                 continue
             try:
-                text = task.flatten(note)
-            except BknbError as error:  # it ended meanwhile, or its disk is full: the others are closed all the same
-                text = str(error)
-            if text:
-                answers[task.symbol, task.strategy] = text
-        return answers
+                given[task.symbol, task.strategy] = task._flatten_soon(note)
+            except BknbError as error:  # it ended meanwhile
+                given[task.symbol, task.strategy] = str(error)
+        answers = {key: _answer_of(each) for key, each in given.items()}  # none waits for a run that is busy
+        return {key: text for key, text in answers.items() if text}
 
     @staticmethod
     def list() -> list[LiveTask]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..domain.answers import Cancel, Close, Move, Reduce
@@ -123,7 +124,14 @@ class TaskByHand(RunTask[TickResult]):
     def candles(self) -> Candles:
         """The one-minute candles in memory."""
 
+    def _flatten_soon(self, note: str = "") -> Future[str]:
+        """Give the decision of :meth:`flatten` and do not wait; the future is its answer, or what it raises."""
+        return self._give(Flatten(note))
+
     def _by_hand(self, wish: Wish) -> str:
+        return self._give(wish).result()
+
+    def _give(self, wish: Wish) -> Future[str]:
         who = f"the live run of {self.strategy!r} on {self.symbol}"
         if self.done or self.worked or self.status == "ready":
             state = "has not begun" if self.status == "ready" else "is over"
@@ -135,4 +143,4 @@ class TaskByHand(RunTask[TickResult]):
                 f"{who} cannot take a decision by hand from within one of its own functions\n"
                 "return bknb.Close() and the like from manage, or decide from a listener or a cell"
             )
-        return self._run.by_hand.give(wish).result()
+        return self._run.by_hand.give(wish)
