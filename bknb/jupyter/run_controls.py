@@ -80,8 +80,11 @@ class RunControls:
         self._answer = ""  # to the last decision by hand
         _controls[self.id] = self
 
-    def press(self, action: str, *, view: str = "", number: int | None = None) -> bool:
-        """Apply an action; a press not newer than the last one of its view is ignored. Returns whether it is known."""
+    def press(self, action: str, *, view: str = "", number: int | None = None, signal: str = "") -> bool:
+        """Apply an action; a press not newer than the last one of its view is ignored. Returns whether it is known.
+
+        A decision by hand is about ``signal``, the id in its row of ``state``; it is refused when another is there now.
+        """
         if number is not None:
             if number <= self._pressed.get(view, 0):
                 return True
@@ -101,6 +104,9 @@ class RunControls:
                 self.task.resume()
             case _ if action in _BY_HAND and action not in self.by_hand:  # it has ended since it was drawn
                 self._answer = f"{_BY_HAND[action][0]}: there is nothing for it any more"
+            case _ if action in _BY_HAND and signal != (there := self._signal_id()):
+                was_for = f"it was for {signal}, and {there} is there now" if signal else f"{there} is there now"
+                self._answer = f"{_BY_HAND[action][0]}: {was_for}; click again"
             case _ if action in _BY_HAND:
                 self._answer = f"{_BY_HAND[action][0]} …"
                 decide = partial(self.task.reduce, 0.5) if action == "reduce" else getattr(self.task, action)
@@ -113,6 +119,11 @@ class RunControls:
     def by_hand(self) -> list[str]:
         """The decisions by hand that have something to act on now and a button."""
         return [name for name in getattr(self.task, "decisions", ()) if name in _BY_HAND]
+
+    def _signal_id(self) -> str:
+        """The id of what is open or waits; empty where nothing is known of it yet."""
+        position = self.task.position
+        return "" if position is None else str(position.id)
 
     def _decide(self, decide: Callable[[], str]) -> None:
         """Decide by hand, and keep the answer; a disk may take its time, so the front end does not wait for it."""
@@ -153,7 +164,9 @@ class RunControls:
             "can_pause": bool(self.task.can_pause),
         }
         if hasattr(self.task, "decisions"):
-            state["by_hand"] = [[name, *_BY_HAND[name]] for name in self.by_hand]
+            names = self.by_hand
+            signal = self._signal_id() if names else ""
+            state["by_hand"] = [[name, *_BY_HAND[name], signal] for name in names]
         return state
 
 
@@ -174,7 +187,12 @@ def press(given: str | Mapping[str, Any]) -> bool:
     controls = _controls.get(message["id"])
     if controls is None:
         return False
-    return controls.press(message["action"], view=message.get("view", ""), number=message.get("number"))
+    return controls.press(
+        message["action"],
+        view=message.get("view", ""),
+        number=message.get("number"),
+        signal=message.get("signal", ""),
+    )
 
 
 def on_message(widget: Any, content: Any, _buffers: Any = None) -> None:

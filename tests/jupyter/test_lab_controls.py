@@ -8,6 +8,8 @@ import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, wait_for
 from page import Page, blank_notebook, jupyterlab
 
+from bknb.jupyter.run_controls import source
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -59,6 +61,21 @@ task.open(bknb.Signal(side='long'))
 task
 """
 HAND_BUTTONS = "return [...document.querySelectorAll('.bknb-by-hand button')].map(made => made.textContent)"
+SUCCESSOR = """
+const sent = [], hears = {}, state = { state: "running", by_hand: [["close", "Close position", "", arguments[0]]] };
+const model = { get: () => state, send: (press) => sent.push([press.action, press.signal]), off: () => {},
+                on: (name, heard) => { hears[name] = heard; } };
+const el = document.createElement("div"), unmount = mountControls({ model, el });
+const click = () => el.querySelector(".bknb-close").click();
+click();
+state.by_hand = [["close", "Close position", "", arguments[1]]];
+hears["change:controls"]();
+click();
+const text = el.querySelector(".bknb-close").textContent, before = sent.length;
+click();
+unmount();
+return [text, before, sent];
+"""
 STATE = "return document.querySelector('.bknb-controls')?.dataset.state ?? 'gone'"
 FOCUS = "document.querySelector(arguments[0]).focus(); return document.activeElement.className"
 LABELS = """
@@ -273,3 +290,11 @@ def test_a_position_is_closed_by_hand_with_a_second_click(page: Page, buttons: B
     buttons.click("stop_now")
     buttons.becomes("gone")
     page.finish(cell, SECONDS)
+
+
+def test_the_second_click_is_for_the_position_of_the_first(page: Page) -> None:
+    """Another position came between two clicks, in one update: its own two clicks are needed."""
+    script = source("controls.js").replace("export function", "function")
+    text, before, sent = page.browser.run(script + SUCCESSOR, "first", "second")
+    assert (text, before) == ("Close position: click again to confirm", 0)
+    assert sent == [["close", "second"]]

@@ -10,6 +10,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from test_by_hand import at, play
+from waiting import until
 
 import bknb
 from bknb.jupyter import run_controls as controls
@@ -158,3 +160,38 @@ def test_a_decision_that_comes_too_late_is_answered() -> None:
         assert not switch.press("explode")
     finally:
         task.stop(now=True)
+
+
+def test_a_click_that_was_for_one_position_does_not_close_the_next() -> None:
+    switches: list[controls.RunControls] = []
+    rows: list[list[Any]] = []
+
+    def draw(task: Any) -> str:
+        switches.append(controls.RunControls(task))
+        rows.extend(switches[0].state()["by_hand"])
+        return ""
+
+    def press(signal: str) -> str:
+        assert switches[0].press("close", signal=signal)
+        until(lambda: "…" not in switches[0].state()["status_text"])
+        return str(switches[0].state()["status_text"])
+
+    result, answers, _ = play(
+        {
+            3.5: draw,
+            4.5: lambda task: task.close(),
+            6.5: lambda task: task.open(bknb.Signal(side="short")),
+            8.5: lambda _: press(rows[0][3]),
+            8.6: lambda _: press(""),
+            10.5: lambda _: press(switches[0].state()["by_hand"][0][3]),
+        },
+        until=14,
+    )
+    first, second = result.run_record.records.closed
+    assert [row[3] for row in rows] == [first.signal.id] * 2
+    assert answers[3] == (
+        f"Running · Close position: it was for {first.signal.id}, and {second.signal.id} is there now; click again"
+    )
+    assert "click again" in answers[4]
+    assert answers[5].startswith(f"Running · closes short X ({second.signal.id})")
+    assert [trade.closed_at for trade in (first, second)] == [at(5), at(11)]

@@ -2,8 +2,9 @@
 //
 // mountControls({ model, el, key }) draws them from model.get(key):
 //   { id, label, state, status_text, text, percent, foreground, can_pause, by_hand }
-// by_hand has a row [action, text, title] for each decision that can be made by hand; its button wants a second click.
-// and takes them away again when the function it returns is called. A press tries, in this order:
+// and takes them away again when the function it returns is called. by_hand has a row [action, text, title, signal] for each
+// decision that can be made by hand about that signal; its button wants a second click, while the same signal is there.
+// A press tries, in this order:
 //   1. a message on the widget's own comm; the kernel acknowledges it;
 //   2. after 250 ms without an answer (100 ms while a cell runs) one silent line of Python in a subshell, or on the control channel
 //      where the kernel has no subshells;
@@ -85,8 +86,8 @@ let bknbPresses = 0;
 const bknbView = Math.random().toString(16).slice(2);
 
 // Send one press to the kernel; resolves to the route that worked: "comm", "out-of-band", "interrupt" or "" for none yet.
-async function bknbPress(model, controls, action) {
-  const press = { kind: "bknb-press", id: controls.id, action, view: bknbView, number: ++bknbPresses };
+async function bknbPress(model, controls, action, signal) {
+  const press = { kind: "bknb-press", id: controls.id, action, signal, view: bknbView, number: ++bknbPresses };
   let stopListening = () => {};
   const acknowledged = new Promise((resolve) => {
     const onMessage = (content) => {
@@ -144,7 +145,7 @@ export function mountControls({ model, el, key = "controls" }) {
     const made = make("button", `bknb-${action}`, { type: "button", title });
     made.textContent = text;
     made.addEventListener("click", () => made.getAttribute("aria-disabled") === "true"
-      || (made.dataset.confirm ? confirmed : press)(made.dataset.action));
+      || (made.dataset.confirm ? confirmed : press)(made.dataset.action, made.dataset.signal));
     made.dataset.action = action;
     return made;
   };
@@ -157,11 +158,11 @@ export function mountControls({ model, el, key = "controls" }) {
 
   let armed = ""; // the decision by hand that waits for its second click
   let disarming = 0;
-  const confirmed = (action) => {
+  const confirmed = (action, signal) => {
     clearTimeout(disarming);
     if (armed === action) {
       armed = "";
-      press(action);
+      press(action, signal);
       return;
     }
     armed = action;
@@ -170,12 +171,13 @@ export function mountControls({ model, el, key = "controls" }) {
   };
 
   function drawByHand(rows, label, off) {
-    const known = [...byHand.children].map((made) => made.dataset.action).join();
-    if (known !== rows.map(([action]) => action).join()) {
+    const known = [...byHand.children].map((made) => [made.dataset.action, made.dataset.signal]).join();
+    if (known !== rows.map(([action, , , signal]) => [action, signal]).join()) {
       armed = "";
-      byHand.replaceChildren(...rows.map(([action, text, title]) => {
+      byHand.replaceChildren(...rows.map(([action, text, title, signal]) => {
         const made = button(action, text, title);
         made.dataset.confirm = "true";
+        made.dataset.signal = signal;
         return made;
       }));
     }
@@ -190,12 +192,12 @@ export function mountControls({ model, el, key = "controls" }) {
     byHand.hidden = rows.length === 0;
   }
 
-  async function press(action) {
+  async function press(action, signal = "") {
     const controls = model.get(key) ?? {};
     pressed = { action, state: controls.state };
     notice = { stop: "Stopping …", stop_now: "Stopping now …", pause: "Pausing …", resume: "Resuming …" }[action] ?? "";
     draw();
-    const route = await bknbPress(model, controls, action);
+    const route = await bknbPress(model, controls, action, signal);
     bar.dataset.route = route; // see bknbPress
     if (!route) {
       notice = controls.foreground
