@@ -21,11 +21,13 @@ from bknb.jupyter.dashboard.live_stops import LiveStops
 from bknb.jupyter.dashboard.static_html import static_html
 from bknb.jupyter.dashboard.updates import Updates
 from bknb.market.series import Series
+from bknb.metrics.marked_equity import ADDS
 from bknb.reports import panel_data
 from bknb.reports.managed_marks import POINTS
 from bknb.reports.managed_panel import managed_panel
 from bknb.reports.run_view import PANELS, RunView
 from bknb.reports.run_views import RunViews
+from bknb.reports.view_account import total_return
 from bknb.runs.run_record import Loaded, RunCandles
 
 
@@ -204,21 +206,46 @@ def test_a_trailing_stop_whose_candles_are_gone_goes_on_where_it_is_seen() -> No
 
 def test_a_dashboard_of_a_run_that_was_started_again_has_the_levels_of_now() -> None:
     """Its events are those of this life; the stop was moved, and a part was closed, in the one before."""
-    store = bknb.stores.memory()
+    store, candles = bknb.stores.memory(), rows(100, 100, 110, 100)
     first = {5.5: lambda task: task.move(price_stop_loss=95.0), 6.5: lambda task: task.reduce(0.25)}
-    play(first, store=store, until=9)
+    play(first, store=store, until=9, candles=candles)
     boards: list[Dashboard] = []
-    decide = {
-        10.5: lambda task: boards.append(Dashboard(task, panels=["price"])) or "",
-        12.5: lambda task: until(lambda: [each.size for each in view_of(boards[0]).levels.values()] == [0.75]) and "",
-    }
-    play(decide, store=store, until=14)
+    totals: list[float | None] = []
+
+    def look(_: Any) -> None:
+        until(lambda: [each.size for each in view_of(boards[0]).levels.values()] == [0.75])
+        totals.append(total_return(view_of(boards[0])))
+
+    decide = {10.5: lambda task: boards.append(Dashboard(task, panels=["price"])) or "", 12.5: look}
+    play(decide, store=store, until=14, candles=candles)
     boards[0].wait(10)
+    assert totals == [pytest.approx(2.5, abs=0.5)]  # a quarter at 110, the rest at 100, less costs
     view = view_of(boards[0])
     (row,) = panel_data.signals_panel(view)["rows"]
     assert (row["stop"], row["size"]) == (95.0, 0.75)
     found = managed_panel(view)
     assert list(zip(found["kind"].tolist(), found["at"].tolist(), strict=True)) == [(1, at(7))]
+
+
+def test_a_position_that_was_added_to_in_an_earlier_life_has_no_equity() -> None:
+    """No event of this life tells of the add: what is held does, or its end."""
+    held: list[Any] = []
+
+    def manage(position: Any) -> Any:
+        held.append(position)
+        return bknb.Add(0.5) if position.minutes == 2 else None
+
+    result = run(manage=manage)
+    for known in (held[3], None):
+        view = RunView(result.symbol, result.strategy, mode="live")
+        view.take_all(event for event in result.events if isinstance(event, Opened))
+        assert view.no_equity == ""
+        if known is None:
+            view.take_all(event for event in result.events if isinstance(event, Closed))
+        else:
+            view.set_held(known)
+        assert view.no_equity == ADDS
+        assert total_return(view) is None
 
 
 def test_where_nothing_is_open_there_is_no_position() -> None:

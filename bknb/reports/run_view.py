@@ -116,6 +116,12 @@ class Level:
         """When it was opened, or scheduled while it waits, UTC milliseconds."""
         return self.row.pending_at if isinstance(self.row, OpenSignal) else self.row.scheduled_at
 
+    @property
+    def fills(self) -> tuple[Fill, ...]:
+        """Parts that were closed and adds, in order of time, those of which no event tells included."""
+        known = {fill.number: fill for fill in (*self.missing, *self.parts)}  # an event may tell of one meanwhile
+        return tuple(sorted(known.values(), key=lambda fill: fill.at))
+
     def managed(self, event: PositionEvent) -> None:
         """Apply what happened to an open position."""
         match event:
@@ -431,6 +437,8 @@ class RunView:
         self._remember(event)
         self.levels.pop(event.signal.id, None)
         self.trades.add(event)
+        if any(fill.kind == "add" for fill in event.fills):  # perhaps in an earlier life, of which no event tells
+            self.no_equity = ADDS
         if event.signal.id in self.positions_managed:
             self.positions_managed[event.signal.id] = (event.signal, event.closed_at)
             self._changed(MANAGED)
@@ -618,7 +626,9 @@ class RunView:
         now = (position.price_stop_loss, position.targets, position.size, missing)
         if now != (level.stop, level.targets, level.size, level.missing):
             level.stop, level.targets, level.size, level.missing = now
-            self._changed("signals", MANAGED)
+            if any(fill.kind == "add" for fill in missing):
+                self.no_equity = ADDS
+            self._changed("signals", "equity", "statistics", MANAGED)
 
     def managed_of(self, signal_id: str) -> Iterator[PositionEvent]:
         """What was managed of one position, as far as events tell, in order."""
@@ -628,7 +638,7 @@ class RunView:
     def fills_between(self) -> list[Fill]:
         """The fills between entry and exit, in order of time."""
         ended = [fill for at in self.trades.parted for fill in self.trades.events[at].fills if fill.kind in NAMES]
-        held = [fill for level in self.levels.values() for fill in (*level.missing, *level.parts)]
+        held = [fill for level in self.levels.values() for fill in level.fills]
         return [*ended, *sorted(held, key=lambda fill: fill.at)]
 
     def set_terms(self, terms: Terms) -> None:

@@ -36,7 +36,7 @@ def _still_open(view: RunView, terms: Terms) -> StillOpen | None:
     level = next((level for level in reversed(view.levels.values()) if level.is_open), None)
     if level is None or not isinstance(level.row, OpenSignal):
         return None
-    return StillOpen(level.row, terms.slippage, terms.fee, level.parts)
+    return StillOpen(level.row, terms.slippage, terms.fee, level.fills)
 
 
 def _bars(view: RunView) -> tuple[Times, Floats, Floats]:
