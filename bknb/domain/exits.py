@@ -83,10 +83,10 @@ def holding_skipped(state: Holding, given: SkippedMinutes, _rules: Rules) -> Ste
 def holding_minute(state: Holding, given: Minute, rules: Rules) -> Step:
     """A minute with an open position."""
     if state.leaving is not None and _is_before(given.t + MINUTE_MS, state.leaving):
-        held = holding_minute(msgspec.structs.replace(state, leaving=None), given, rules)
-        if isinstance(held.state, Holding):
-            return held._replace(state=msgspec.structs.replace(held.state, leaving=state.leaving))
-        return held
+        passed_by = holding_minute(msgspec.structs.replace(state, leaving=None), given, rules)
+        if isinstance(passed_by.state, Holding):
+            return passed_by._replace(state=msgspec.structs.replace(passed_by.state, leaving=state.leaving))
+        return passed_by
     if state.book is not None:
         from .managed_minute import managed_minute
 
