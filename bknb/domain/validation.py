@@ -91,7 +91,7 @@ def read_answer(answer: object) -> Signal | Reason:
 
 def with_python_lists(values: dict[str, Any]) -> object:
     """The ``price_take_profit`` of an answer; one that is an array becomes a list, in place."""
-    target = values.get("price_take_profit")
+    target: Any = values.get("price_take_profit")
     if hasattr(target, "tolist"):
         values["price_take_profit"] = target = target.tolist()
     return target
