@@ -11,6 +11,9 @@ from scenarios import MINUTE, ORIGIN, Candle, source
 
 import bknb
 from bknb import Add, Breakeven, Cancel, Close, Move, Reduce, Trailing
+from bknb.domain.fills import Fill, FillKind
+from bknb.domain.milestones import progress
+from bknb.domain.position_money import largest_cost
 from bknb.runs.fill_table import fill_rows
 
 IN = "opened 100 @m0"
@@ -660,3 +663,34 @@ def test_a_fill_at_the_level_of_a_resting_order_is_that_of_a_maker(row: Row, mak
     for one in (row, row.mirrored()):
         records = run_of(one, "pessimistic").records
         assert [fill["maker"] for fill in fill_rows(records, bknb.Settings())] == makers
+
+
+@pytest.mark.parametrize("model", ["pessimistic", "touch", "vwap"])
+def test_the_note_of_a_part_that_closes_all_that_is_left_is_that_of_the_exit(model: str) -> None:
+    """The add that the part counted on is refused, so that the part is all there is."""
+    answers = {4: [Add(1), Reduce(1.5, of="first", note="enough")]}
+    (closed,) = run_of(Row("", NOTHING, answers=answers, risk=no_adds), model).records.closed
+    assert (closed.close_reason, closed.note, closed.fills[-1].note) == ("strategy", "enough", "enough")
+
+
+def test_the_largest_cost_is_found_in_one_pass() -> None:
+    shares: list[tuple[FillKind, float, float]] = [
+        ("entry", 1.0, 100.0),
+        ("add", 1.0, 90.0),
+        ("reduce", 1.5, 95.0),
+        ("add", 2.0, 120.0),
+        ("exit", 2.5, 99.0),
+    ]
+    fills = [Fill(number=k, kind=kind, at=k, share=share, price=price) for k, (kind, share, price) in enumerate(shares)]
+    assert largest_cost(iter(fills)) == pytest.approx(2.5 * (430 / 4) / 100)
+    assert largest_cost(iter(fills[:3])) == pytest.approx(1.9)
+    assert largest_cost(iter(fills[:1])) == 1.0
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_filled_beyond_its_last_target_is_on_no_way_to_it(sign: int) -> None:
+    ladder = [(100.0 + sign * 4, 0.5)]
+    signal = bknb.Signal(side="long" if sign > 0 else "short", price_take_profit=ladder)
+    opened = run_of(Row("", signal, {0: (100.0 + sign * 6,) * 4}), "touch").records.closed[0].signal
+    assert opened.price_open == 100 + sign * 6
+    assert progress(opened, 100.0 + sign * 8) == ("profit", 0.0)

@@ -33,6 +33,7 @@ class FillRun:
         self.when, self.price = when, price
         self.sign = sign_of(state.signal.position)
         self.events: list[Event] = []
+        self._note = ""  # of the part that closes all that is left
 
     def fill(
         self, kind: FillKind, share: float, price: float, *, number: int, reason: str = "", rested: bool = False,
@@ -115,6 +116,7 @@ class FillRun:
                     self.add(add, price, rested=False)
             self._without(order)
             if order.share >= self.book.left - DUST:
+                self._note = order.note
                 return Exit(order.reason, price, ambiguous=False)
             self.reduce(order.share, price, number=order.number, reason=order.reason, rested=False, note=order.note)
         return None
@@ -135,8 +137,9 @@ class FillRun:
             self.reduce(target.share, at, number=number, reason="take_profit", rested=price is None)
         return None
 
-    def close(self, end: Exit, *, rested: bool = False, note: str = "") -> Step:
-        """The end of the position: all that is left is closed."""
+    def close(self, end: Exit, *, rested: bool = False, note: str | None = None) -> Step:
+        """The end of the position: all that is left is closed; ``note``: by default that of a part that closes it."""
+        note = self._note if note is None else note
         signal, settings, rules = self.state.signal, self.rules.settings, self.rules
         best, worst = self._extremes(end.price)
         share, number = self.book.left, self.next_number()

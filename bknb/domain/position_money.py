@@ -119,10 +119,21 @@ def cost_percentage(position: Position, fills: Sequence[Fill], net: float, *, sl
     return net * (first / entered)
 
 
-def largest_cost(fills: Sequence[Fill]) -> float:
-    """The largest cost of what was held at any time, at its average entry price; the first fill's cost is 1."""
-    largest = 0.0
-    for count in range(1, len(fills) + 1):
-        part = fills[:count]
-        largest = max(largest, held(part) * average_price(part) / fills[0].price)
+def largest_cost(fills: Iterable[Fill]) -> float:
+    """The largest cost of what was held at any time, at its average entry price; the first fill's cost is 1.
+
+    Examples
+    --------
+    >>> entry = Fill(number=0, kind="entry", at=0, share=1.0, price=100.0)
+    >>> largest_cost([entry, Fill(number=1, kind="add", at=60_000, share=1.0, price=90.0)])
+    1.9
+    """
+    size = cost = entered = largest = first = 0.0
+    for fill in fills:
+        if not fill.enters:
+            size -= fill.share  # at the average price: what is held does not cost more
+            continue
+        first = first or fill.price
+        size, entered, cost = size + fill.share, entered + fill.share, cost + fill.share * fill.price
+        largest = max(largest, size * (cost / entered) / first)
     return largest
