@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +20,8 @@ from worlds import LENGTH, SETTINGS, walk
 
 import bknb
 from bknb.kernels import simulate as kernel
+from bknb.sweeps.evaluate import Evaluator, prepare
+from bknb.sweeps.work import WorkDir, try_batch
 
 pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")
 
@@ -73,6 +78,22 @@ def declared_plan(seed: int, model: str) -> Any:
 def test_kernel_trades_are_the_engines(model: str, seed: int) -> None:
     plan = declared_plan(seed, model)
     assert_same(by_events(plan), *by_kernel(plan))
+
+
+def test_a_worker_has_the_exchange_where_floats_do_not_hold_the_tick(tmp_path: Any) -> None:
+    """Declared exits on such a grid go through the event engine, which fetches its candles."""
+    plan = declared_plan(1, "touch")
+    plan = replace(plan, settings=msgspec.structs.replace(plan.settings, price_tick=1 / 3))
+    prepared = asyncio.run(prepare(plan))
+    work_dir = WorkDir(tmp_path)
+    work_dir.add(0, prepared)
+    work_dir.write(plan, keep_ends=True)
+    (found,) = try_batch(str(tmp_path), 0, [{}])
+    expected = Evaluator(plan, prepared, keep_ends=True).evaluate({})
+    assert (found.error, expected.error) == ("", "")
+    assert expected.ends is not None
+    assert len(expected.ends)
+    np.testing.assert_array_equal(found.ends, expected.ends)
 
 
 @pytest.mark.slow

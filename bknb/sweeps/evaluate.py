@@ -197,9 +197,8 @@ class Evaluator:
             plan.settings.avg_price_candles_count,
         )
         self._compiled = goes_compiled(plan.strategy)
-        tick = plan.settings.price_tick
-        self._exact_grid = tick is None or _is_exact(tick, prepared.market)
-        by_events = not (self._compiled and self._exact_grid)
+        self._exact_grid = _is_exact(plan.settings.price_tick, prepared.market)
+        by_events = needs_source(plan, prepared.market)
         self._window = open_window(plan, warn=_ignored) if by_events else None  # shared by all its runs
         given = prepared.market
         times, open_, high, low, average, fills, ready = map(_fixed, (*given[:6], given.ready))
@@ -275,8 +274,15 @@ class Evaluator:
         return ends_of(run.records), of_events(run.records.rejected)
 
 
-def _is_exact(tick: float, market: kernel.Market) -> bool:
+def needs_source(plan: Plan, market: kernel.Market) -> bool:
+    """Whether some combination may go through the event engine, which fetches its candles from the exchange."""
+    return not (goes_compiled(plan.strategy) and _is_exact(plan.settings.price_tick, market))
+
+
+def _is_exact(tick: float | None, market: kernel.Market) -> bool:
     """Whether floats hold every stop on the grid as a quotient of whole numbers: the compiled loop has nothing else."""
+    if tick is None:
+        return True
     unit, scale = tick_ratio(tick)
     highest = max(float(market.high.max(initial=0.0)), float(market.average.max(initial=0.0)))
     return max(unit, scale) < _EXACT and (2 * highest / tick + 1) * unit < _EXACT

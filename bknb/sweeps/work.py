@@ -19,7 +19,7 @@ from ..engine.registry import Exchange, registry
 from ..errors import MissingDependency, UsageError
 from ..provenance.source_code import own_modules
 from ..provenance.strategy_hash import functions_of
-from .evaluate import Evaluator, Outcome, Prepared, goes_compiled
+from .evaluate import Evaluator, Outcome, Prepared, needs_source
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
@@ -53,8 +53,10 @@ class WorkDir:
     folder: Path
 
     def write(self, plan: Plan, *, keep_ends: bool) -> None:
-        """Write the plan, with the strategy as it is now."""
-        (self.folder / "plan.pickle").write_bytes(packed(plan, keep_ends=keep_ends))
+        """Write the plan, with the strategy as it is now; after the candles of all its symbols."""
+        places = [place for place in self.folder.iterdir() if place.is_dir()]
+        with_source = any(needs_source(plan, Prepared.load(place).market) for place in places)
+        (self.folder / "plan.pickle").write_bytes(packed(plan, keep_ends=keep_ends, with_source=with_source))
 
     def add(self, number: int, prepared: Prepared) -> None:
         """Write the candles of one symbol."""
@@ -79,8 +81,10 @@ class Executor(Protocol):
         ...
 
 
-def packed(plan: Plan, *, keep_ends: bool) -> bytes:
+def packed(plan: Plan, *, keep_ends: bool, with_source: bool) -> bytes:
     """Return a plan as bytes that another process can unpack, functions of notebook cells included.
+
+    The source of its exchange is left out unless ``with_source``: not every one can be sent.
 
     Raises
     ------
@@ -92,9 +96,9 @@ def packed(plan: Plan, *, keep_ends: bool) -> bytes:
     if find_spec("cloudpickle") is None:
         raise MissingDependency("cloudpickle", purpose="a sweep", extra="sweep")
     strategy = plan.strategy
-    # No callbacks: they are for one run. No source where the candles are all there is to know.
+    # No callbacks: they are for one run.
     made = {**definition(strategy), "callbacks": None}
-    source = None if goes_compiled(strategy) else plan.exchange.source
+    source = plan.exchange.source if with_source else None
     risk = None if strategy.risk is None else get_risk(strategy.risk)
     content = (strategy.name, made, replace(plan, strategy=None, exchange=Exchange(plan.exchange.name, source)),  # type: ignore[arg-type]  # put back by unpacked
                risk, keep_ends)  # fmt: skip
