@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from managed import Row, play, run_of
 from scenarios import MINUTE, ORIGIN, Candle, source
@@ -694,3 +695,5 @@ def test_what_filled_beyond_its_last_target_is_on_no_way_to_it(sign: int) -> Non
     opened = run_of(Row("", signal, {0: (100.0 + sign * 6,) * 4}), "touch").records.closed[0].signal
     assert opened.price_open == 100 + sign * 6
     assert progress(opened, 100.0 + sign * 8) == ("profit", 0.0)
+    with_stop = msgspec.structs.replace(opened, price_stop_loss=100.0 + sign * 2)
+    assert progress(with_stop, 100.0 + sign * 5) == ("loss", 25.0)

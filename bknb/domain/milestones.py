@@ -36,7 +36,7 @@ def progress(signal: OpenSignal, price: float) -> Progress:
     if level is None:
         return Progress(side, 0.0)
     way = level - entry if long else entry - level
-    if way <= 0:  # it filled at or beyond the last level of a ladder that closes a part
+    if (way if side == "profit" else -way) <= 0:  # it filled at or beyond the last level of a ladder that closes a part
         return Progress(side, 0.0)
     return Progress(side, min(distance / way * 100, 100.0))
 
