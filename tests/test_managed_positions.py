@@ -470,6 +470,11 @@ ANSWERED = [
 ]  # fmt: skip
 
 
+def at_most_two(request: bknb.RiskRequest) -> bool:
+    "at most two"
+    return request.size + request.add <= 2
+
+
 def no_adds(request: bknb.RiskRequest) -> bool:
     "no adds"
     return request.add == 0
@@ -507,6 +512,13 @@ ASKED = [
         {4: [Add(1), Reduce(1.5, of="first")]}, risk=no_adds, lines=[IN, "refused no adds @m4", CLOSED4]),
     Row("a resting add is asked about when it is decided", long(90), {6: (100, 100, 97, 100)},
         {4: Add(1, price_open=98.0)}, risk=no_adds, lines=[IN, "refused no adds @m4", END]),
+    Row("risk is told how large the position is already", NOTHING, {}, {4: Add(0.5), 5: [Add(0.5), Add(0.25)]},
+        risk=at_most_two, lines=[IN, "added 0.5 at 100 @m4, 1.5 held", "refused at most two @m5",
+        "added 0.5 at 100 @m5, 2 held", END]),
+    Row("parts that were closed leave room, and adds that wait take it", long(90), {},
+        {4: Add(1), 5: Reduce(0.5), 6: Add(1, price_open=95.0), 7: Add(0.1)}, risk=at_most_two,
+        lines=[IN, "added 1 at 100 @m4, 2 held", "reduced strategy 1 at 100 @m5, 1 left", "refused at most two @m7",
+        END]),
     Row("reverse, its place is free", long(90), {}, {4: [Close(), SHORT]}, risk=one_place,
         lines=[IN, CLOSED4, "opened 100 @m4", END]),
     Row("reverse that risk refuses: the close stands", long(90), {}, {4: [Close(), SHORT]}, risk=nobody_short,

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from managed import Row, run_of
 from scenarios import MINUTE, ORIGIN, source
 
@@ -272,9 +273,9 @@ def test_who_adds_keeps_the_place_it_has() -> None:
     assert asyncio.run(book.ask(Reserve(signal, 0, 100.0))).allowed
     before = dict(book.places)
     assert len(before) == 1
-    assert asyncio.run(book.ask(Reserve(signal, 60_000, 100.0, add=0.5))).allowed
-    assert book.places == before
-    assert [request.add for request in seen] == [0.0, 0.5]
+    assert asyncio.run(book.ask(Reserve(signal, 60_000, 100.0, add=0.5, size=1.0))).allowed
+    assert book.places == {key: replace(place, size=1.5) for key, place in before.items()}
+    assert [(request.add, request.size) for request in seen] == [(0.0, 0.0), (0.5, 1.0)]
     assert seen[1].open_position_count == 0
 
 

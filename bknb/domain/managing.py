@@ -337,7 +337,11 @@ def _leaves(
 
 
 def _reserve(asking: AskingAdds) -> Reserve:
-    return Reserve(asking.holding.signal, asking.when, asking.price, add=asking.adds[0].share)
+    book = asking.holding.book
+    assert book is not None  # it is managed  # noqa: S101
+    waiting = [order.share for order in (*book.orders, *asking.granted) if order.kind == "add"]
+    size = book.left + sum(waiting)
+    return Reserve(asking.holding.signal, asking.when, asking.price, add=asking.adds[0].share, size=size)
 
 
 def adds_verdict(state: AskingAdds, given: Verdict, rules: Rules) -> Step:

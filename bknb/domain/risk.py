@@ -7,10 +7,12 @@ import msgspec
 from .signal import OpenSignal, Position, ScheduledSignal, labels_of
 
 
-class OpenPosition(msgspec.Struct, frozen=True, kw_only=True):
+class OpenPosition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """A place taken in a risk profile: an open position, or a scheduled signal that may become one.
 
-    ``since`` is the moment (UTC ms) at which the place was taken.
+    ``since`` is the moment (UTC ms) at which the place was taken. ``size``, in units of its first size, is how large the
+    position was when the profile allowed its last add, with that one and all that waited: parts that were closed and
+    adds that were taken back since still count. In JSON a size of 1 is left out.
     """
 
     signal_id: str
@@ -23,6 +25,7 @@ class OpenPosition(msgspec.Struct, frozen=True, kw_only=True):
     price_stop_loss: float | None
     since: int
     scheduled: bool
+    size: float = 1.0
 
 
 class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +45,9 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
         Everything that holds a place in this profile now, without the candidate itself.
     add : float
         How much an open position, the candidate, is to be made larger by, in units of its first size; 0 for a new one.
+    size : float
+        How large that position is before it, in units of its first size, with adds that were allowed and wait; 0 for a
+        new one.
 
     Examples
     --------
@@ -57,6 +63,7 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
     signal: OpenSignal | ScheduledSignal
     open_positions: tuple[OpenPosition, ...]
     add: float = 0.0
+    size: float = 0.0
 
     @property
     def open_position_count(self) -> int:

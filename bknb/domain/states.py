@@ -279,7 +279,8 @@ class Reserve(NamedTuple):
     """Command: ask the risk profile for a place, which is taken when it is granted.
 
     ``ending`` is the id of a signal that leaves at this moment: its place counts as free. ``add``: how much an open
-    position, which has its place, is to be made larger by, in units of its first size; 0 for a new one.
+    position, which has its place, is to be made larger by, and ``size`` how large it is with the adds that wait, both
+    in units of its first size; 0 for a new one.
     """
 
     candidate: OpenSignal | ScheduledSignal
@@ -287,6 +288,7 @@ class Reserve(NamedTuple):
     price: float
     ending: str | None = None
     add: float = 0.0
+    size: float = 0.0
 
 
 class Release(NamedTuple):

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+import msgspec
+
 from ..domain.lifecycle import Reserve, Verdict
 from ..domain.risk import OpenPosition, RiskRequest, place_of
 from ..domain.signal import labels_of
@@ -67,10 +69,13 @@ class RiskBook:
                 signal=candidate,
                 open_positions=others,
                 add=command.add,
+                size=command.size,
             )
             note = await self._refusal(request)
-            if note is None and not command.add:  # who adds has its place
+            if note is None and not command.add:
                 self.take(place)
+            elif note is None and (mine := self.places.get(_key(place))) is not None:  # who adds has its place
+                self.take(msgspec.structs.replace(mine, size=command.size + command.add))
             await self._call_back("on_allowed" if note is None else "on_rejected", request)
         finally:
             self._one_at_a_time.release()
