@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from msgspec.structs import replace
 from managed import Row, run_of
+from msgspec.structs import replace
 from scenarios import MINUTE, ORIGIN, source
 
 import bknb

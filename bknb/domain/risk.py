@@ -10,9 +10,9 @@ from .signal import OpenSignal, Position, ScheduledSignal, labels_of
 class OpenPosition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """A place taken in a risk profile: an open position, or a scheduled signal that may become one.
 
-    ``since`` is the moment (UTC ms) at which the place was taken. ``size``, in units of its first size, is how large the
-    position was when the profile allowed its last add, with that one and all that waited: parts that were closed and
-    adds that were taken back since still count. In JSON a size of 1 is left out.
+    ``since`` is the moment (UTC ms) at which the place was taken. ``size``, in units of its first size, is how large
+    the position was when the profile allowed its last add, with that one and all that waited: parts that were closed
+    and adds that were taken back since still count. In JSON a size of 1 is left out.
     """
 
     signal_id: str
