@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from order_events import WHERE, held
+from order_events import WHERE, closed, held
 from scenarios import MINUTE, ORIGIN, source
 from test_live import HeldClock, always, start, story
 from worlds import LENGTH, SETTINGS, signals, walk
@@ -21,7 +21,7 @@ from worlds import LENGTH, SETTINGS, signals, walk
 import bknb
 from bknb.domain.lifecycle import signals_of
 from bknb.domain.recovery import SavedPlaces, SavedSchedule, SavedSignal, restore
-from bknb.domain.signal import Milestone, Rejected
+from bknb.domain.signal import AddCancelled, Milestone, Moved, Rejected
 from bknb.engine.records import Records
 from bknb.live.runtime import RUNTIME
 from bknb.market.candles import Candles
@@ -389,6 +389,28 @@ def test_milestones_warnings_and_rejections_of_a_live_run_are_bounded() -> None:
     assert 10 <= len(records.milestones) <= 20
     assert records.rejected[-1].when == records.milestones[-1].when == 999
     assert len(Records(_limit=10).snapshot().warnings) == 0
+
+
+def test_moved_levels_of_closed_positions_of_a_live_run_are_bounded() -> None:
+    records = Records(_limit=10)
+    for number in range(100):
+        signal, moves = held(f"s{number}"), 15 if number == 99 else 3
+        for when in range(moves):
+            records.add(
+                Moved(**WHERE, when=when, price=1.0, signal=signal, reason="manual", price_stop_loss=1.0,
+                      stop_reason="stop_loss", targets=(), deadline=None)
+            )  # fmt: skip
+        records.add(
+            AddCancelled(
+                **WHERE, when=0, price=1.0, signal=signal, number=1, share=1.0, price_open=1.0, reason="manual"
+            )
+        )
+        records.add(closed(f"s{number}"))
+    moved = [event.signal.id for event in records.positions if isinstance(event, Moved)]
+    assert len(moved) <= 30
+    assert moved.count("s99") == 15
+    assert all(moved.count(name) in (3, 15) for name in moved)  # of a position all or none
+    assert sum(isinstance(event, AddCancelled) for event in records.positions) == len(records.closed) == 100
 
 
 def test_a_store_is_asked_only_for_the_trades_of_the_run() -> None:

@@ -87,7 +87,8 @@ class Records:
     late: dict[Decision, int] = field(default_factory=dict)
     holes: list[tuple[int, int]] = field(default_factory=list)  # [first, end) of minutes a live run went on without, ms
     _failures: dict[tuple[str, str, str], Failure] = field(default_factory=dict)
-    _limit: int | None = None  # of milestones, warnings, rejections and refusals; events are never dropped
+    _limit: int | None = None  # of milestones, warnings, rejections, refusals, moved levels; events are never dropped
+    _moved: int = 0  # how many of the positions' events are moved levels
 
     def warn(self, text: str) -> None:
         """Add a warning."""
@@ -108,6 +109,7 @@ class Records:
                 return
             case Reduced() | Added() | AddCancelled() | Moved():
                 self.positions.append(event)
+                self._moved += isinstance(event, Moved)
                 return
             case Rejected():
                 self._append(self.rejected, event)
@@ -118,12 +120,27 @@ class Records:
             case Closed():
                 self.closed.append(event)
                 self.ends.append(event)
+                self._forget_moved(event)
             case Cancelled():
                 self.cancelled.append(event)
                 self.ends.append(event)
             case _:
                 pass
         self.events.append(event)
+
+    def _forget_moved(self, closed: Closed) -> None:
+        """Drop moved levels of the positions that closed first, each with all of its own, where there are too many.
+
+        Those of the one that has just closed stay.
+        """
+        if self._limit is None or self._moved <= 2 * self._limit:
+            return
+        moved = [_position_of(event) for event in self.positions if isinstance(event, Moved)]
+        gone = set(moved[: -self._limit]) - {_position_of(closed)}
+        self.positions = [
+            event for event in self.positions if not (isinstance(event, Moved) and _position_of(event) in gone)
+        ]
+        self._moved = sum(isinstance(event, Moved) for event in self.positions)
 
     def fail(self, kind: FailureKind, error: BaseException, *, where: str, when: int) -> Failure:
         """Count an error; the same kind of error at the same place is one entry.
@@ -164,3 +181,8 @@ class Records:
     def failures(self) -> list[Failure]:
         """Everything that went wrong, in the order of its first time."""
         return list(self._failures.values())
+
+
+def _position_of(event: Moved | Closed) -> tuple[str, int]:
+    """Which position an event is about: its id, which may come twice, and the fill of its entry, UTC ms."""
+    return event.signal.id, event.signal.pending_at
