@@ -143,6 +143,8 @@ def test_wrong_registrations() -> None:
         bknb.UsageError, match="manage asks for 'mood'\nmanage may ask for any of ctx, symbol, when, price, pos"
     ):
         make_strategy("a", lambda: None, interval="1m", manage=manage)
+    with pytest.raises(bknb.UsageError, match="manage asks for 'mood'"):
+        make_strategy("a", lambda position: None, interval="1m", manage=manage, params={"position": 1})
     with pytest.raises(bknb.UsageError, match=r"manage of strategy 'a' must be a function \(ctx, position\), got 5"):
         make_strategy("a", lambda: None, interval="1m", manage=5)  # type: ignore[arg-type]
     with pytest.raises(bknb.UsageError, match="strategy 'a' has a manage_interval and no manage\ngive manage="):

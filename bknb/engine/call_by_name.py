@@ -93,9 +93,16 @@ def _wanted(function: Callable[..., Any], known: tuple[str, ...], who: str) -> l
         if parameter.name in known and parameter.kind != parameter.POSITIONAL_ONLY:
             wanted.append(parameter.name)
         elif parameter.default is parameter.empty:
-            name = getattr(function, "__name__", "get_signal")
+            name = _name_of(function, who)
             raise UsageError(
                 f"{name} asks for {parameter.name!r}\n{who} may ask for any of {', '.join(known)} by name; "
                 "give other parameters a default"
             )
     return wanted
+
+
+def _name_of(function: Callable[..., Any], who: str) -> str:
+    """The name of a user's function, also where parameters are given to it already."""
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__name__", "get_signal" if who == "a strategy" else who)
