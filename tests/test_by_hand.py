@@ -289,6 +289,24 @@ def test_an_answer_that_comes_after_a_decision_is_left_out() -> None:
     assert not result.errors
 
 
+def test_where_something_is_moved_meanwhile_manage_is_asked_again() -> None:
+    asked: list[int] = []
+
+    def manage(when: Any) -> Any:
+        import threading
+
+        asked.append(minute_of(when))
+        if len(asked) == 1:
+            by_hand = threading.Thread(target=lambda: bknb.Live.list()[0].move(price_stop_loss=90.0))
+            by_hand.start()
+            by_hand.join(20)
+        return bknb.Close("out")
+
+    result, _, _ = play({}, strategy={"manage": manage, "manage_interval": "15m"}, until=20)
+    assert asked == [15, 15]
+    assert [(end.close_reason, end.closed_at) for end in result.run_record.records.closed] == [("strategy", at(15))]
+
+
 # --- the same as manage -----------------------------------------------------------------------------------------------
 
 

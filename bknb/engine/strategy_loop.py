@@ -118,6 +118,7 @@ class StrategyLoop:
         self._decided_at = decided_at
         self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = False
+        self._left_out = False  # whether the last answer was about what had been changed by hand meanwhile
         self._newest = window.newest
         self._average = window.average_price
 
@@ -164,7 +165,10 @@ class StrategyLoop:
             if inspect.isawaitable(answer):
                 self._asking_task = asyncio.current_task()
                 answer = await answer
-                if answer is None or self.state is not asked_in:  # what it was asked about was changed by hand
+                if answer is None:
+                    return
+                if self.state is not asked_in:  # what it was asked about was changed by hand
+                    self._left_out = True
                     return
             price = self._average(self.rules.symbol, when) if about is None else about.price
         except asyncio.CancelledError as error:
@@ -198,6 +202,8 @@ class StrategyLoop:
     async def manage(self, when: int, close: float, *, entries: bool = True, patient: bool = False) -> None:
         """Ask the strategy about what is open or waits, and act on its answer.
 
+        Where that is changed by hand meanwhile, the answer is left out and the strategy is asked about what there is.
+
         Parameters
         ----------
         when
@@ -210,14 +216,19 @@ class StrategyLoop:
         patient
             As for :meth:`ask`, which raises the same.
         """
-        state, ask = self.state, self.strategy.ask_manage
-        assert isinstance(state, Holding | Waiting)  # nothing else is managed  # noqa: S101
+        ask = self.strategy.ask_manage
         assert ask is not None  # whoever calls this looked  # noqa: S101
         before, self.last_managed = self.last_managed, when
         try:
-            price = self._average_or(close, when, patient=patient)
-            position = position_view(state, when, price, self.rules)
-            await self.ask(when, patient=patient, about=_About(ask, position, price, close, entries))
+            while True:
+                self._left_out, state = False, self.state
+                assert isinstance(state, Holding | Waiting)  # nothing else is managed  # noqa: S101
+                price = self._average_or(close, when, patient=patient)
+                position = position_view(state, when, price, self.rules)
+                await self.ask(when, patient=patient, about=_About(ask, position, price, close, entries))
+                known = self.known_at
+                if not self._left_out or known is None or known > when:
+                    return
         except BaseException:
             self.last_managed = before
             raise
