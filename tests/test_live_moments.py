@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
+import waiting
 from hand_clock import HandClock
 from scenarios import MINUTE, ORIGIN, source
 
@@ -13,6 +16,7 @@ from bknb.config import Settings
 from bknb.domain.execution import Minute, execution_model
 from bknb.domain.lifecycle import Answer, Boundary, Flat, Managed, Rules, due, step
 from bknb.runs.live import BOOK, LiveTask, plan_live
+from bknb.stores.memory_store import MemoryStore
 from bknb.testing.clocks import SimulatedClock
 
 Rows = list[tuple[float, ...]]
@@ -179,3 +183,77 @@ def test_a_restart_behind_a_close_by_hand_judges_first_what_closed_before_it() -
     strategy = {"get_signal": lambda: None}
     result = live(calm(20, low={7: 89.0}), at=11, store=store, strategy=strategy)
     assert told(result) == [("stop_loss", 7, 90.0)]
+
+
+def test_a_run_that_ends_waits_for_listeners_of_positions() -> None:
+    heard: list[str] = []
+    again: list[int] = []
+
+    def slow(event: Any) -> None:
+        time.sleep(0.2)
+        heard.append(type(event).__name__)
+
+    def manage(when: Any) -> Any:
+        return bknb.Reduce(0.5) if minute_of(when) == 3 else None
+
+    store = bknb.stores.memory()
+    strategy = {"get_signal": long_at(1, price_stop_loss=90.0), "manage": manage}
+    bknb.listen_position(slow)
+    bknb.listen_resumed(lambda event: again.append(event.told_again))
+    live(calm(10), until=5, store=store, strategy=strategy)
+    live(calm(10), at=5, until=6, store=store, strategy=strategy)
+    assert (heard, again) == (["Reduced"], [0])
+
+
+@pytest.mark.parametrize("call", ["acquire", "release"])
+def test_what_a_store_of_the_user_raises_at_the_start_and_the_end_is_a_trouble_of_the_state(call: str) -> None:
+    class Remote(MemoryStore):
+        def acquire(self) -> None:
+            if call == "acquire":
+                raise OSError("no route")
+            super().acquire()
+
+        def release(self) -> None:
+            super().release()
+            raise OSError("no route")
+
+    with pytest.raises(bknb.StateError, match=f"Remote.{call} of the store raised OSError: no route"):
+        live(calm(5), until=2, store=Remote(), strategy={"get_signal": lambda: None})
+
+
+def test_close_all_gives_every_decision_before_it_waits_for_one() -> None:
+    """The first run is busy with a candidate until the position of the second one is ordered to close."""
+    free, asking = threading.Event(), threading.Event()
+
+    def busy(_request: bknb.RiskRequest) -> bool:
+        asking.set()
+        return free.wait(20)
+
+    def begin(name: str, decisions: dict[float, Any], **more: Any) -> LiveTask:
+        bknb.add_strategy(name, interval="1m", get_signal=long_at(1), **more)
+        script = {ORIGIN + round(minute * MINUTE): decide for minute, decide in decisions.items()}
+        clock = HandClock(ORIGIN, script)
+        until, store = ORIGIN + 8 * MINUTE, bknb.stores.memory()
+        task = LiveTask(plan_live("X", strategy=name, exchange=source(calm(10)), clock=clock, until=until, store=store))
+        clock.task = BOOK.add(task)
+        task.start()
+        return task
+
+    def decide(_task: Any) -> dict[tuple[str, str], str]:
+        assert asking.wait(20)
+        closing = threading.Thread(target=lambda: answers.update(bknb.Live.close_all()))
+        closing.start()
+        early.append(waiting.until(lambda: not second.decisions, seconds=3))
+        free.set()
+        closing.join(20)
+        return answers
+
+    answers: dict[tuple[str, str], str] = {}
+    early: list[bool] = []
+    bknb.add_risk("busy", validations=[busy])
+    first = begin("first", {}, risk="busy")
+    second = begin("second", {4.5: decide})
+    assert [len(task.result(timeout=60).errors) for task in (first, second)] == [0, 0]
+    assert early == [True]
+    assert set(answers) == {("X", "first"), ("X", "second")}
+    assert told(second.result()) == [("manual", 5, 100.0)]

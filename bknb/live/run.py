@@ -46,6 +46,7 @@ from .outside_calls import broker_outside, risk_outside, strategy_outside
 from .persistence import Progress, StateSaver
 from .runtime import Runtime
 from .turn import Turn
+from .undelivered import SUBJECTS
 from .user_store import with_state_errors
 from .watch import (
     CandleWatch,
@@ -64,7 +65,8 @@ T = TypeVar("T")
 _LATE_MS: Final = 1_000  # a candle that has not arrived is asked for again after this time, then after twice as long, …
 _GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end of the minute within this time
 _MAX_NOTES: Final = 1_000
-"""Milestones, refusals, rejections and warnings held in memory of a run that goes on for months, of each at least."""
+"""Milestones, refusals, rejections, warnings and moved levels of closed positions held in memory of a run that goes on
+for months, of each at least."""
 
 LISTENER_SECONDS: Final = 10.0  # a run that ends waits so long for its listeners; the rest is told again
 _REPEATED: Final = ("strategy", "timeout", "warm-up", "callback")
@@ -1031,8 +1033,7 @@ class LiveRun:
         """At the end: what listeners hear within a short time is not told again by the next start."""
         if self._loop is None:
             return  # it never began
-        told = (subjects.signal_live, subjects.signal, subjects.partial_profit, subjects.partial_loss)
-        hearing = asyncio.ensure_future(adrain(*told, timeout=LISTENER_SECONDS))
+        hearing = asyncio.ensure_future(adrain(*SUBJECTS, timeout=LISTENER_SECONDS))
         while not hearing.done():
             await asyncio.wait({hearing}, timeout=_GRACE_SECONDS)
             if self._leave:

@@ -123,7 +123,7 @@ class Runtime:
         StateError
             When another process has it.
         """
-        store.acquire()
+        with_state_errors(store).acquire()
         self._stores.setdefault(id(store), _Users(store)).watched.append(key)
 
     def close(self, store: StateStore, key: tuple[str, str]) -> None:
@@ -134,7 +134,7 @@ class Runtime:
             del self._stores[id(store)]
             for risk in [risk for risk, (of, _) in self._books.items() if of is store]:
                 del self._books[risk]
-        store.release()
+        with_state_errors(store).release()
 
     def unwatched(self, store: StateStore) -> list[str]:
         """What lies in a store and no run watches, as sentences; looked for once, until the last run has left it.

@@ -212,13 +212,18 @@ _OF_POSITIONS: Final = (Reduced, Added, AddCancelled, Moved)
 _KEPT: Final = (Scheduled, Opened, Closed, Cancelled, Milestone, *_OF_POSITIONS)
 
 
+_OF_MILESTONES: Final = (subjects.partial_profit, subjects.partial_loss)
+_OF_POSITION: Final = (subjects.position,)
+_OF_RESULTS: Final = (subjects.signal_live, subjects.signal)
+SUBJECTS: Final = (*_OF_RESULTS, *_OF_MILESTONES, *_OF_POSITION)
+"""The subjects on which what is kept here is emitted."""
+
+
 def _subjects_of(event: Event) -> tuple[Subject[Any], ...]:
     """The subjects on which a result is emitted."""
     if isinstance(event, Milestone):
-        return subjects.partial_profit, subjects.partial_loss
-    if isinstance(event, _OF_POSITIONS):
-        return (subjects.position,)
-    return subjects.signal_live, subjects.signal
+        return _OF_MILESTONES
+    return _OF_POSITION if isinstance(event, _OF_POSITIONS) else _OF_RESULTS
 
 
 def _decoded(payload: bytes, key: tuple[str, ...]) -> list[Kept]:
