@@ -33,7 +33,8 @@ from ..domain.lifecycle import (
     step,
 )
 from ..domain.position_view import HeldPosition, position_view
-from ..domain.signal import AddCancelled, Added, Event, Milestone, Moved, Reduced, Rejected, RiskRefused, Signal
+from ..domain.signal import Event, Signal
+from ..domain.states import labels
 from ..domain.validation import read_answer
 from ..errors import NotEnoughData, StateError
 from ..events import messages, subjects
@@ -41,6 +42,7 @@ from ..market.strategy_context import Context, current
 from ..user_code import where_it_failed
 from .call_by_name import Manage
 from .callback_names import callback_names
+from .emit_event import emit_event
 from .records import Failure, FailureKind, Records
 from .registry import Strategy
 from .risk_book import RiskBook
@@ -289,16 +291,11 @@ class StrategyLoop:
 
     def _emit_failure(self, failure: Failure, text: str | None, when: int | None) -> None:
         if subjects.error.subscribed and not self.silent:
-            rules = self.rules
-            labels = messages.RunLabels(
-                symbol=rules.symbol, strategy=rules.strategy, exchange=rules.exchange, frame=rules.frame
-            )
             event = messages.ErrorEvent(
-                **labels,
+                **labels(self.rules),
                 kind=failure.kind,
                 message=failure.message if text is None else text,
                 where=failure.where,
-                mode=rules.mode,
                 when=when,
                 count=failure.count,
             )
@@ -375,7 +372,7 @@ class StrategyLoop:
     def emit(self, event: Event) -> None:
         """Give an event to the listeners."""
         if not self.silent:
-            self._emit(event)
+            emit_event(event)
         if self._on_event is not None:
             self._on_event(event)
 
@@ -394,19 +391,6 @@ class StrategyLoop:
                 self.fail("callback", error, event.when)
             finally:
                 current.reset(token)
-
-    def _emit(self, event: Event) -> None:
-        match event:
-            case Milestone():
-                (subjects.partial_profit if event.side == "profit" else subjects.partial_loss).emit(event)
-            case RiskRefused():
-                subjects.risk.emit(event)
-            case Rejected():
-                subjects.validation.emit(event)
-            case Reduced() | Added() | AddCancelled() | Moved():
-                subjects.position.emit(event)
-            case _:
-                subjects.emit_result(event)
 
 
 def _step(state: State, given: Input, rules: Rules) -> Step:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
-from concurrent.futures import Future
 from contextlib import aclosing
 from contextvars import Context as Variables
 from pathlib import Path
@@ -19,7 +18,7 @@ from ..engine.build import as_moment
 from ..engine.lookup import get_risk
 from ..engine.plan import ExchangeLike, StrategyLike, checked_symbol, chosen_settings, on_exchange
 from ..engine.resolve import resolve_exchange, resolve_strategy
-from ..errors import BknbError, UsageError
+from ..errors import UsageError
 from ..events import messages, subjects
 from ..events.listen import drain
 from ..live.order_desk import Quantity
@@ -35,7 +34,7 @@ from .make_card import code_of
 from .result import Result
 from .run_record import record_of
 from .task import LOOK_SECONDS, left_text
-from .task_by_hand import TaskByHand
+from .task_by_hand import TaskByHand, flatten_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,14 +197,6 @@ def plan_live(
     )
 
 
-def _answer_of(given: Future[str] | str) -> str:
-    """What a decision by hand leads to, or why it was not carried out, such as a full disk."""
-    try:
-        return given if isinstance(given, str) else given.result()
-    except BknbError as error:
-        return str(error)
-
-
 BOOK: Final[TaskBook[LiveTask]] = TaskBook("live run")
 
 
@@ -329,16 +320,7 @@ class Live:
         dict
             By symbol and strategy, what will happen, or why it does not; runs without anything are left out.
         """
-        given: dict[tuple[str, str], Future[str] | str] = {}
-        for task in BOOK.all():
-            if task.done or task.status == "ready":
-                continue
-            try:
-                given[task.symbol, task.strategy] = task._flatten_soon(note)
-            except BknbError as error:  # it ended meanwhile
-                given[task.symbol, task.strategy] = str(error)
-        answers = {key: _answer_of(each) for key, each in given.items()}  # none waits for a run that is busy
-        return {key: text for key, text in answers.items() if text}
+        return flatten_all([task for task in BOOK.all() if not task.done and task.status != "ready"], note)
 
     @staticmethod
     def list() -> list[LiveTask]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..domain.answers import Cancel, Close, Move, Reduce
 from ..domain.signal import Signal, TickResult
-from ..errors import UsageError
+from ..errors import BknbError, UsageError
 from ..live.by_hand import Flatten, Wish
 from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
@@ -124,10 +125,6 @@ class TaskByHand(RunTask[TickResult]):
     def candles(self) -> Candles:
         """The one-minute candles in memory."""
 
-    def _flatten_soon(self, note: str = "") -> Future[str]:
-        """Give the decision of :meth:`flatten` and do not wait; the future is its answer, or what it raises."""
-        return self._give(Flatten(note))
-
     def _by_hand(self, wish: Wish) -> str:
         return self._give(wish).result()
 
@@ -144,3 +141,29 @@ class TaskByHand(RunTask[TickResult]):
                 "return bknb.Close() and the like from manage, or decide from a listener or a cell"
             )
         return self._run.by_hand.give(wish)
+
+
+def flatten_all(tasks: Iterable[TaskByHand], note: str) -> dict[tuple[str, str], str]:
+    """Flatten live runs, the decision of each given before the first is waited for.
+
+    Returns
+    -------
+    dict
+        By symbol and strategy, what will happen, or why it does not; runs without anything are left out.
+    """
+    given: dict[tuple[str, str], Future[str] | str] = {}
+    for task in tasks:
+        try:
+            given[task.symbol, task.strategy] = task._give(Flatten(note))
+        except BknbError as error:  # it ended meanwhile
+            given[task.symbol, task.strategy] = str(error)
+    answers = {key: _answer_of(each) for key, each in given.items()}
+    return {key: text for key, text in answers.items() if text}
+
+
+def _answer_of(given: Future[str] | str) -> str:
+    """What a decision by hand leads to, or why it was not carried out, such as a full disk."""
+    try:
+        return given if isinstance(given, str) else given.result()
+    except BknbError as error:
+        return str(error)
