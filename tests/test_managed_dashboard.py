@@ -63,6 +63,19 @@ def test_a_target_that_moved_is_drawn_where_it_lay() -> None:
     assert sorted(targets) == [(0, 4, 130.0), (0, 30, 120.0), (4, 30, 140.0)]
 
 
+def test_a_target_in_front_of_a_moved_ladder_is_the_one_that_is_taken() -> None:
+    result = run(
+        signal=bknb.Signal(side="long", price_take_profit=[(105.0, 0.5), (130.0, 0.25)]),
+        manage=lambda position: (
+            bknb.Move(price_take_profit=[(104.0, 0.5), (105.0, 0.5)]) if position.minutes == 2 else None
+        ),
+        candles={4: (104.0, 104.9, 103.9, 104.5), 5: (104.2,) * 4, 6: (104.2,) * 4},
+    )
+    found = managed_panel(_view_of_result(result))
+    targets = zip(minutes(found["target_from"]), minutes(found["target_to"]), found["target_price"], strict=True)
+    assert sorted(targets) == [(0, 2, 130.0), (0, 30, 105.0), (2, 3, 104.0)]
+
+
 def test_while_a_run_goes_on_a_target_has_no_end(added: bknb.Result) -> None:
     view = RunView(added.symbol, added.strategy)
     view.take_all(event for event in added.events if isinstance(event, Opened))

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from managed_run import run
+from order_events import opened, waiting
 from scenarios import MINUTE, ORIGIN
 from test_managed_equity import result_of
 
 import bknb
+from bknb.domain.signal import Moved, Rejected, RiskRefused
 from bknb.jupyter.dashboard.dashboard import _view_of_result
 from bknb.reports import panel_data
 from bknb.reports.backtest import summary_html, summary_text
@@ -19,7 +21,7 @@ from bknb.reports.equity_arrays import equity_info, stairs_of
 from bknb.reports.managed_marks import POINTS, marks_of
 from bknb.reports.plots import equity_png, figure_json
 from bknb.reports.run_view import RunView
-from bknb.reports.signal_story import history
+from bknb.reports.signal_story import history, with_rejected
 from bknb.reports.view_account import account_of_view, marked_of, total_return
 
 
@@ -95,27 +97,44 @@ def test_close_reasons_are_named_everywhere(reason: str) -> None:
 
 def test_the_report_has_every_fill_and_every_moved_stop(added: bknb.Result) -> None:
     text = added.report()
-    table = text.partition("## Fills and moved stops\n\n")[2].partition("\n\n")[0].splitlines()
+    table = text.partition("## Fills and moved levels\n\n")[2].partition("\n\n")[0].splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
     assert [[row[0][-5:], *row[2:]] for row in cells] == [
         ["00:00", "entry", "1", "100.00", "", ""],
-        ["00:02", "stop moved", "", "98", "strategy", ""],
+        ["00:02", "levels moved", "", "98", "strategy", ""],
         ["00:03", "add", "0.5", "101.50", "", "stronger"],
         ["00:03", "reduce", "0.5", "104.00", "take_profit", ""],
-        ["00:03", "stop moved", "", "102.5", "trailing_stop", ""],
+        ["00:03", "levels moved", "", "102.5", "trailing_stop", ""],
         ["00:05", "reduce", "0.25", "105.50", "strategy", "a little"],
         ["00:06", "exit", "0.75", "105.00", "trailing_stop", ""],
     ]
     assert "| Fills | Average entry |" in text
     assert "| 5 | 100.50 |" in text
     html = summary_html(added)
-    assert "7 fills and moved stops, times in UTC" in html
-    assert html.count("<td>stop moved</td>") == 2
+    assert "7 fills and moved levels, times in UTC" in html
+    assert html.count("<td>levels moved</td>") == 2
+
+
+def test_a_moved_target_is_no_moved_stop() -> None:
+    result = run(manage=lambda position: bknb.Move(price_take_profit=130.0) if position.minutes == 1 else None)
+    (moved,) = [event for event in result.position_events if isinstance(event, Moved) and event.reason == "strategy"]
+    assert moved.price_stop_loss == 95.0  # as before
+    assert "| levels moved |  | 95 | strategy |" in result.report()
+
+
+def test_a_signal_that_the_risk_profile_refused_has_no_answer_of_manage() -> None:
+    """What is rejected later is about another position."""
+    run_of = {"symbol": "B", "strategy": "s", "exchange": "e", "frame": None, "mode": "live", "price": 1.0}
+    refused = RiskRefused(**run_of, when=60_000, signal=waiting(), risk="few", note="full", open_positions=1)
+    rejected = Rejected(**run_of, when=120_000, reasons=(), signal="")
+    assert with_rejected([refused], [rejected]) == [refused]
+    entry = opened()
+    assert with_rejected([entry], [rejected]) == [entry, rejected]
 
 
 def test_the_summary_counts_what_was_managed_and_says_why_there_is_no_account(added: bknb.Result) -> None:
     text = summary_text(added)
-    assert "  managed   1 add, 2 parts closed, 2 moves of stops, 2 candles moved a trailing stop" in text
+    assert "  managed   1 add, 2 parts closed, 2 moves of levels, 2 candles moved a trailing stop" in text
     assert "  account   N/A: adds need a capital\n" in text
     assert text.count("adds need a capital") == 1
 

@@ -136,7 +136,7 @@ def backtest_report(result: Any) -> str:
     lines += ["## Trades", ""]
     lines += markdown_table(info.columns, info.rows) if info.rows else [_no_trade(info)]
     if info.steps:
-        lines += ["", "## Fills and moved stops", "", *markdown_table(STEP_COLUMNS, info.steps)]
+        lines += ["", "## Fills and moved levels", "", *markdown_table(STEP_COLUMNS, info.steps)]
     lines += ["", "## Figures of the trades", ""]
     lines += [] if info.rows else ["There are none: no trade was closed."]
     for figure in info.figures if info.rows else ():
@@ -227,12 +227,14 @@ def _trades(info: BacktestInfo) -> Html:
 
 
 def _steps(info: BacktestInfo) -> Html | str:
-    """Fills and moved stops in a box that scrolls, folded."""
+    """Fills and moved levels in a box that scrolls, folded."""
     if not info.steps:
         return ""
     lines = [element("tr", elements("td", row)) for row in info.steps]
-    what = ("fill or moved stop", "fills and moved stops")
-    return _scrolled("Fills and moved stops", what, STEP_COLUMNS, lines, where="result.fills", fold=True)
+    what = ("fill or move", "fills and moved levels")
+    return _scrolled(
+        "Fills and moved levels", what, STEP_COLUMNS, lines, where="result.fills, result.position_events", fold=True
+    )
 
 
 def _scrolled(

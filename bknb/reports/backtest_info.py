@@ -129,7 +129,7 @@ class BacktestInfo:
     managed : str
         How many parts were closed and added, and stops moved; empty where positions were opened and closed whole.
     steps : tuple
-        Then one tuple of cells for each fill and each moved stop, under ``STEP_COLUMNS``, in order of time.
+        Then one tuple of cells for each fill and each move of levels, under ``STEP_COLUMNS``, in order of time.
     remarks : tuple of str
         What the execution model or the data does not support, one line each.
     open : int

@@ -84,8 +84,7 @@ def _lines(signal: OpenSignal, changes: Sequence[PositionEvent], end: float) -> 
         left = _left(tuple(since), event)
         differs = differs or left != declared
         found += [(since.pop(one), float(event.when), one.price) for one in tuple(since) if one not in left]
-        for target in left:
-            since.setdefault(target, float(event.when))
+        since = {target: since.get(target, float(event.when)) for target in left}
     return [*found, *((begin, end, target.price) for target, begin in since.items())] if differs else []
 
 

@@ -1,4 +1,4 @@
-"""Fills and moved stops of managed positions as rows of text, and how many there were."""
+"""Fills and moved levels of managed positions as rows of text, and how many there were."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRADE_COLUMNS: Final = ("Fills", "Average entry")
 
 
 def step_rows(result: Any) -> tuple[tuple[str, ...], ...]:
-    """Every fill and every moved stop in order of time; a price of a moved stop is the stop itself."""
+    """Every fill and every move of levels in order of time; the price of a move is the stop that is in force then."""
     fills = result.fills
     rows: list[tuple[float, int, tuple[str, ...]]] = [
         (at.timestamp(), 0, (minute_text(at), signal, kind, f"{share:.6g}", price_text(price), reason, _one_line(note)))
@@ -34,7 +34,7 @@ def _event_row(event: Moved | AddCancelled) -> tuple[str, ...]:
     if isinstance(event, AddCancelled):
         price = level_text(event.price_open)
         return (when, signal, "add taken back", f"{event.share:.6g}", price, event.reason, _one_line(event.note))
-    return (when, signal, "stop moved", "", level_text(event.price_stop_loss), event.reason, "")
+    return (when, signal, "levels moved", "", level_text(event.price_stop_loss), event.reason, "")
 
 
 def without_stop(result: Any) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ def managed_text(result: Any) -> str:
     told = (
         (sum(isinstance(event, Added) for event in events), "add", "adds"),
         (sum(isinstance(event, Reduced) for event in events), "part closed", "parts closed"),
-        (sum(isinstance(event, Moved) for event in events), "move of a stop", "moves of stops"),
+        (sum(isinstance(event, Moved) for event in events), "move of levels", "moves of levels"),
         (sum(isinstance(event, AddCancelled) for event in events), "add taken back", "adds taken back"),
     )
     texts = [f"{count:,} {one if count == 1 else many}" for count, one, many in told if count]

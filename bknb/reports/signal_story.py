@@ -61,9 +61,10 @@ def story(records: Any, signal_id: str, *, before: int | None = None) -> list[st
 def with_rejected(events: list[Any], rejected: Iterable[Rejected]) -> list[Any]:
     """The events of one signal, and between them the answers of ``manage`` that were rejected while it was there.
 
-    Nothing else is asked meanwhile. At the moment of its end there may be: that is left out.
+    Nothing else is asked meanwhile. At the moment of its end there may be: that is left out. A signal of which
+    only a refusal is known was not there.
     """
-    if not events:
+    if all(isinstance(event, RiskRefused) for event in events):
         return events
     first, last = events[0], events[-1]
     until = last.when if isinstance(last, Closed | Cancelled) else None
