@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from bknb.optimizer.lint import lint
 from bknb.optimizer.prompt import system
 from bknb.optimizer.standalone import standalone
 from bknb.optimizer.trial import DraftTrials
+from bknb.sandbox.allowlist import SIGNAL_FIELDS
 
 MANAGED = """import bknb
 
@@ -80,6 +82,17 @@ def test_the_model_is_told_of_declared_exits_and_manage() -> None:
     text = system(symbol="BTCUSDT", facts=facts)
     for word in ("bknb.Trailing(", "bknb.Breakeven(", "def manage(ctx, position)", "bknb.Reduce(", "[(price, share)"):
         assert word in text
+
+
+def test_each_end_the_model_is_told_of_passes_alone() -> None:
+    facts = dict.fromkeys(("min_take_profit", "min_stop_loss", "max_stop_loss", "max_minutes", "most_days"), 1)
+    _, _, told = system(symbol="BTCUSDT", facts=facts).partition("something that ends a position that goes well: ")
+    sentence = told.partition("or a function manage")[0]
+    named = [name for name in SIGNAL_FIELDS if re.search(rf"\b{name}\b", sentence)]
+    assert len(named) >= 3
+    for name in named:
+        code = f"import bknb\ndef get_signal(ctx):\n    return bknb.Signal(side='long', price_stop_loss=1.0, {name}=60)"
+        assert lint(code).objections == (), name
 
 
 @pytest.mark.slow

@@ -49,7 +49,8 @@ Rules for the code:
   price_stop_loss=..., minute_estimated_time=...). With price_open=... the position waits for that price.
 - A stop is needed, and something that ends a position that goes well: price_take_profit (one price, or a ladder
   [(price, share), ...] whose shares are parts of the first size), minute_estimated_time,
-  trailing=bknb.Trailing(percent=..., after=...) or breakeven=bknb.Breakeven(after=...), or a function manage.
+  trailing=bknb.Trailing(percent=..., after=...), or a function manage. Beside one of these,
+  breakeven=bknb.Breakeven(after=...) moves the stop to the entry.
 - def manage(ctx, position), if the rule needs it, is asked like get_signal while a position is open. It returns None,
   or one or a list of bknb.Close(), bknb.Reduce(share), bknb.Add(share), bknb.Move(price_stop_loss=...), bknb.Cancel().
   position has side, sign, minutes, bars, average_price, price, percent (net result now), best_percent, worst_percent,
