@@ -925,18 +925,38 @@ def test_the_manifest_of_no_folder_is_told() -> None:
         Bundle(Path("/nowhere"), explain=explain)
 
 
-@pytest.mark.parametrize("changed", [False, True])
-def test_a_received_file_is_unpacked_no_further_than_its_candles_can_go(tmp_path: Path, *, changed: bool) -> None:
+@pytest.mark.parametrize(
+    ("changed", "count", "says"),
+    [
+        (False, 10, "holds more than 2,200 bytes, and 10 candles were to be in it"),
+        (True, 10, "holds more than 2,200 bytes, and 10 candles were to be in it"),
+        (False, 10**18, "and none of its size can hold more"),
+    ],
+)
+def test_a_received_file_is_unpacked_no_further_than_its_candles_can_go(
+    tmp_path: Path, *, changed: bool, count: int, says: str
+) -> None:
     content = gzip.compress(b"timestamp,open,high,low,close,volume\n" + b"0" * 50_000_000)
     (tmp_path / "candles").mkdir()
     (tmp_path / "candles" / "a.csv.gz").write_bytes(content)
     entry = CandleFile(
-        exchange="given", symbol="BTCUSDT", interval="1m", path="candles/a.csv.gz", count=10, first=0, last=540_000,
+        exchange="given", symbol="BTCUSDT", interval="1m", path="candles/a.csv.gz", count=count, first=0, last=540_000,
         sha256="0" * 64 if changed else hashlib.sha256(content).hexdigest(),
     )  # fmt: skip
     (tmp_path / "bknb-share.json").write_bytes(msgspec.json.encode(Manifest(notebook="n.ipynb", candles=(entry,))))
     tracemalloc.start()
-    with pytest.raises(bknb.StateError, match="holds more than 2,200 bytes, and 10 candles were to be in it"):
+    with pytest.raises(bknb.StateError, match=says):
         Bundle(tmp_path, explain=lambda file, candles: "")
-    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
+
+
+def test_calm_candles_that_pack_well_are_unpacked() -> None:
+    from bknb.exchanges.bundle import _parsed, _unpacked
+
+    calm = Candles.from_rows([(k * 86_400_000, *[100.0] * 4, 1.0) for k in range(5_000)])
+    packed = csv_bytes(calm)
+    entry = CandleFile(
+        exchange="given", symbol="BTCUSDT", interval="1d", path="a", count=5_000, first=0, last=0, sha256=""
+    )
+    assert _parsed(_unpacked(packed, entry)) == calm

@@ -62,6 +62,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LONGEST_ROW: Final = 200  # bytes of a candle as text: a moment and five floats
+_DENSEST: Final = 100  # times its size a packed file of candles may be unpacked; candles that never move take 45
+_LARGEST: Final = 2**30  # bytes
 _READERS: Final[Mapping[int, Callable[[bytes], Manifest]]] = {1: partial(msgspec.json.decode, type=Manifest)}
 """Format of a manifest -> the function that reads it."""
 
@@ -362,8 +364,9 @@ def _read(folder: Path, file: CandleFile, explain: Callable[[CandleFile, Candles
     intact = hashlib.sha256(content).hexdigest() == file.sha256
     try:
         candles = _parsed(_unpacked(content, file))
-    except (OSError, EOFError, ValueError, UsageError, zlib.error) as error:
-        raise StateError(f"{path} cannot be read: {error}\nask for the shared folder again") from None
+    except (OSError, EOFError, ValueError, UsageError, MemoryError, zlib.error) as error:
+        why = "it does not fit into the memory" if isinstance(error, MemoryError) else error
+        raise StateError(f"{path} cannot be read: {why}\nask for the shared folder again") from None
     if not intact:
         raise StateError(
             f"{path} was changed after it was shared: {explain(file, candles)}\nask for the shared folder again"
@@ -372,12 +375,14 @@ def _read(folder: Path, file: CandleFile, explain: Callable[[CandleFile, Candles
 
 
 def _unpacked(content: bytes, file: CandleFile) -> bytes:
-    """The text of a file, which is no longer than its candles can be; it may come from anybody."""
-    longest = _LONGEST_ROW * (file.count + 1)
+    """The text of a file, which is no longer than its candles, or a file of its size, can be; it may come from anybody."""
+    told, possible = _LONGEST_ROW * (file.count + 1), min(_DENSEST * len(content), _LARGEST)
+    longest = min(told, possible)
     with gzip.open(io.BytesIO(content)) as packed:
         text = packed.read(longest + 1)
     if len(text) > longest:
-        raise ValueError(f"it holds more than {longest:,} bytes, and {file.count:,} candles were to be in it")
+        why = f"{file.count:,} candles were to be in it" if told <= possible else "none of its size can hold more"
+        raise ValueError(f"it holds more than {longest:,} bytes, and {why}")
     return text
 
 
