@@ -103,6 +103,11 @@ def test_reduce_then_close() -> None:
     assert "half" in result.why("hand-X-20240101T0001")
 
 
+def test_a_share_of_the_first_size_is_called_that() -> None:
+    _, answers, _ = play({5.5: lambda task: task.reduce(0.5, of="first")})
+    assert answers[0].startswith("reduces long X (hand-X-20240101T0001) by 0.5 of its first size at the open of")
+
+
 @pytest.mark.parametrize("minute", [6, 5.5])
 def test_move_is_in_force_from_the_next_candle_on(minute: float) -> None:
     """The minute under way went below the new stop before the decision: that is no reason to close."""

@@ -234,7 +234,8 @@ class ByHand:
         if leaves:
             return f"closes {name} {now.fills}"
         assert isinstance(wish, Reduce)  # a Close leaves, and a Move that does not was answered  # noqa: S101
-        return f"reduces {name} by {wish.share:g} of what is held {now.fills}"
+        whole = "its first size" if wish.of == "first" else "what is held"
+        return f"reduces {name} by {wish.share:g} of {whole} {now.fills}"
 
     async def _given(self, state: Holding | Waiting, wish: Close | Reduce | Move | Cancel, now: _Now) -> Managed:
         answers, faults, text = read_answers(wish)
