@@ -7,11 +7,13 @@ import gc
 import os
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bknb.config import Settings
+from bknb.sandbox import process
 from bknb.sandbox.process import Job, run_job
 
 JOB = Job(
@@ -96,3 +98,15 @@ def test_a_process_that_cannot_start_is_reported(
 
     asyncio.run(tried())
     gc.collect()
+
+
+def test_what_a_process_left_behind_is_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system cannot keep a trial from starting processes: one that outlives it."""
+    starts = "import os, time\nif os.fork() == 0:\n    time.sleep(2)\n    os.write(1, b'alive')"
+    monkeypatch.setattr(process, "_START", starts)
+    with process._Child(str(tmp_path)) as child:
+        child.process.wait(20)
+        assert child.process.stdout is not None
+        ears = os.dup(child.process.stdout.fileno())
+    assert os.read(ears, 5) == b""
+    os.close(ears)

@@ -169,9 +169,8 @@ class _Child:
                 pipe.close()  # after a thread that reads or writes: that sees the end of the process
 
     def _kill(self) -> None:
-        if self.process.poll() is not None:
-            return
-        with suppress(ProcessLookupError):
+        """End the process, and what it has started, also where it has ended itself."""
+        with suppress(ProcessLookupError, PermissionError):  # macOS refuses it for what has ended
             if hasattr(os, "killpg"):
                 os.killpg(self.process.pid, signal.SIGKILL)
             else:
