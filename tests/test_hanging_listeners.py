@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from minute_clock import MinuteClock
 from scenarios import ORIGIN, source
+from waiting import until
 
 import bknb
 import bknb.live.run as run_module
@@ -56,8 +56,7 @@ def test_a_listener_that_hangs_holds_up_the_end_of_a_run_for_ten_seconds_at_most
 def test_stop_now_ends_the_wait_for_a_listener_that_hangs(hung: threading.Event) -> None:
     task = started()
     assert hung.wait(20)
-    while task.now < ORIGIN + 5 * MINUTE:
-        time.sleep(0.01)
+    assert until(lambda: task.now >= ORIGIN + 5 * MINUTE, 20)
     task.stop(now=True)
     assert task.wait(4)
     assert task.status == "fulfilled"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,10 @@ def test_a_live_run_killed_at_any_kind_of_change_resumes_equal(
     request = [str(folder_in_memory), where.removesuffix(" every"), where.endswith(" every")]
     lives.stdin.write(f"{json.dumps(request)}\n")
     lives.stdin.flush()
+    answered, _, _ = select.select([lives.stdout], [], [], 1_800)
+    if not answered:
+        lives.kill()
+        pytest.fail("the lives did not come to an end within half an hour")
     answer = lives.stdout.readline()
     assert answer, lives.stderr.read()
     found = json.loads(answer)

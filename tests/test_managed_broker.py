@@ -279,7 +279,7 @@ def test_killed_anywhere_each_order_is_sent_once_and_nothing_is_left(
     """A process is killed at the n-th change of its disk or at the n-th call of its broker, for every STEP-th n."""
     script = Path(__file__).with_name("managed_broker_life.py")
     command = [sys.executable, script, folder_in_memory, where, str(step)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1_800)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["wrong"] == []

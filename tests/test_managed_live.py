@@ -85,7 +85,8 @@ def test_live_equals_a_backtest(model: str, seed: int, *, jumping: bool, risk: b
 @pytest.mark.parametrize("step", [pytest.param(17, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)])
 def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(step: int, tmp_path: Path) -> None:
     script = Path(__file__).with_name("managed_life.py")
-    done = subprocess.run([sys.executable, script, tmp_path, str(step)], capture_output=True, text=True, check=False)
+    call = [sys.executable, script, tmp_path, str(step)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=1_800)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["wrong"] == []

@@ -26,6 +26,11 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 SETUP = """
 import time, bknb, bknb.testing.clocks
 %load_ext bknb
+def until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "it did not come in time"
+        time.sleep(0.01)
 def slow(ctx):
     time.sleep(0.002)
     if ctx.when.hour == 0:
@@ -56,7 +61,7 @@ HAND = """
 memory = bknb.stores.memory()
 market = bknb.testing.clocks.AcceleratedClock(1_704_067_200_000, speed=60)
 task = bknb.Live.background('BTCUSDT', strategy='still', exchange='demo', store=memory, clock=market)
-while task.now < 1_704_067_320_000: time.sleep(0.01)
+until(lambda: task.now >= 1_704_067_320_000)
 task.open(bknb.Signal(side='long'))
 task
 """
@@ -284,7 +289,7 @@ def test_a_position_is_closed_by_hand_with_a_second_click(page: Page, buttons: B
     buttons.click("close")
     wait_for(lambda: "closes long BTCUSDT" in page.browser.run(LABELS)["status"], SECONDS, "the answer")
     wait_for(lambda: page.browser.run(HAND_BUTTONS) == [], SECONDS, "no buttons")
-    closed = page.add("while not task.trades_so_far: time.sleep(0.01)\nprint(task.trades_so_far[0].close_reason)")
+    closed = page.add("until(lambda: task.trades_so_far)\nprint(task.trades_so_far[0].close_reason)")
     page.run(closed)
     assert page.text(closed) == "manual\n"
     buttons.click("stop_now")

@@ -12,6 +12,7 @@ import bknb
 pytest.importorskip("IPython")
 
 from test_magics import PATIENT, TRADER, Answer, cell, fine, shell  # noqa: F401 -- fixtures
+from waiting import until
 
 from bknb.testing.clocks import AcceleratedClock, SimulatedClock
 
@@ -68,12 +69,10 @@ def test_what_is_open_is_decided_about_by_hand(
     task = shell.user_ns["task"]
     hand = "BTCUSDT --strategy quiet"
     began = task.now
-    while task.now < began + 120_000:
-        task.wait(0.01)
+    assert until(lambda: task.now >= began + 120_000)
     answer = ready(f"%live open {hand} --position long --price-stop-loss 30000 --note mine").out
     assert answer.startswith("quiet on BTCUSDT: opens long BTCUSDT (quiet-BTCUSDT-20240101T")
-    while "close" not in task.decisions:
-        task.wait(0.01)
+    assert until(lambda: "close" in task.decisions)
     assert re.search(r", 0 trades; long 1 open at [\d,.]+, stop 30,000.00\n$", ready("%live").out)
     for line, text in (
         (f"%live move {hand} --minute-estimated-time 1.5", "must be a whole number or none, got '1.5'"),
@@ -86,8 +85,7 @@ def test_what_is_open_is_decided_about_by_hand(
     )
     assert ready(f"%live reduce {hand} --share 0.5").out.startswith("quiet on BTCUSDT: reduces long BTCUSDT")
     assert ready(f"%live close {hand} --note enough").out.startswith("quiet on BTCUSDT: closes long BTCUSDT")
-    while not task.trades_so_far:
-        task.wait(0.01)
+    assert until(lambda: len(task.trades_so_far) > 0)
     (trade,) = task.trades_so_far
     assert (trade.close_reason, trade.note, trade.signal.note) == ("manual", "enough", "mine")
     assert ready("%live flatten").out == "nothing is open\n"
@@ -99,11 +97,10 @@ def test_what_is_open_is_decided_about_by_hand(
 def test_the_list_says_what_fails_and_what_stops(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
     """Nobody looks at a listener or a dashboard in a notebook that was left alone."""
     ready("%%strategy quiet --interval 1m\ndef get_signal(price):\n    raise ValueError('no idea')")
-    shell.user_ns["clock"] = AcceleratedClock(START, speed=6000)
+    shell.user_ns["clock"] = AcceleratedClock(START + 55_000, speed=30)  # two seconds from one question to the next
     ready(f"{LIVE} --out task")
     task = shell.user_ns["task"]
-    while not task.records.failures:
-        task.wait(0.01)
+    assert until(lambda: len(task.records.failures) > 0)
     assert re.search(
         r", 0 trades\n  strategy: ValueError: no idea \(<strategy quiet>, line 3: .*\), \d+ times?\n$",
         ready("%live").out,
@@ -116,7 +113,7 @@ def test_the_list_says_what_fails_and_what_stops(ready: Callable[[str], Answer],
     told = ready("_ = bknb.add_strategy('quiet', interval='1m', get_signal=lambda: None)").out
     assert told == f"strategy 'quiet' replaced\n{goes_on}\n"
     task.stop()
-    assert ": stopping, up to" in ready("%live").out or task.done
+    assert ": stopping, up to" in ready("%live").out
 
 
 @pytest.mark.parametrize(
