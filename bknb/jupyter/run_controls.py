@@ -15,6 +15,7 @@ A widget of another module gets the same buttons with a trait and a listener::
 from __future__ import annotations
 
 import json
+import math
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from typing import Any, Final, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
 import bknb
+
+from ..market.clock import stopwatch
 
 State: TypeAlias = Literal["running", "paused", "stopping", "leaving", "over"]
 
@@ -37,6 +40,7 @@ _STATUS_TEXT: Final[dict[State, str]] = {
 }
 _FINISHING: Final = "Stopping: what is under way is finished first"  # work without positions
 _VIEWS_REMEMBERED: Final = 32
+_ANSWER_SECONDS: Final = 60.0
 _BY_HAND: Final[dict[str, tuple[str, str]]] = {
     "close": ("Close position", "Close the open position, at the market"),
     "reduce": ("Close half", "Close half of the open position, at the market"),
@@ -59,6 +63,8 @@ class RunControls:
         What runs, such as ``backtest sma-cross BTCUSDT``.
     foreground : bool
         Whether a cell waits for this very task; then the front end may interrupt the kernel to stop it.
+    seconds : callable
+        A stopwatch: what was answered to a decision by hand is shown for a minute.
 
     Examples
     --------
@@ -70,14 +76,22 @@ class RunControls:
     (True, 'backtest <lambda> BTCUSDT')
     """
 
-    def __init__(self, task: Any, *, label: str | None = None, foreground: bool = False) -> None:
+    def __init__(
+        self,
+        task: Any,
+        *,
+        label: str | None = None,
+        foreground: bool = False,
+        seconds: Callable[[], float] = stopwatch,
+    ) -> None:
         self.task = task
         self.label = label or label_of(task)
         self.foreground = foreground
         self.id = uuid.uuid4().hex[:12]
         self._pressed: dict[str, int] = {}
         self._stopped = ""
-        self._answer = ""  # to the last decision by hand
+        self._seconds = seconds
+        self._answer = ("", 0.0)  # to the last decision by hand, and when it is no longer shown
         _controls[self.id] = self
 
     def press(self, action: str, *, view: str = "", number: int | None = None, signal: str = "") -> bool:
@@ -103,12 +117,12 @@ class RunControls:
             case "resume":
                 self.task.resume()
             case _ if action in _BY_HAND and action not in self.by_hand:  # it has ended since it was drawn
-                self._answer = f"{_BY_HAND[action][0]}: there is nothing for it any more"
+                self._say(f"{_BY_HAND[action][0]}: there is nothing for it any more")
             case _ if action in _BY_HAND and signal != (there := self._signal_id()):
                 was_for = f"it was for {signal}, and {there} is there now" if signal else f"{there} is there now"
-                self._answer = f"{_BY_HAND[action][0]}: {was_for}; click again"
+                self._say(f"{_BY_HAND[action][0]}: {was_for}; click again")
             case _ if action in _BY_HAND:
-                self._answer = f"{_BY_HAND[action][0]} …"
+                self._answer = (f"{_BY_HAND[action][0]} …", math.inf)
                 decide = partial(self.task.reduce, 0.5) if action == "reduce" else getattr(self.task, action)
                 threading.Thread(target=self._decide, args=(decide,), name="bknb-by-hand", daemon=True).start()
             case _:
@@ -125,14 +139,17 @@ class RunControls:
         position = self.task.position
         return "" if position is None else str(position.id)
 
+    def _say(self, answer: str) -> None:
+        self._answer = (answer, self._seconds() + _ANSWER_SECONDS)
+
     def _decide(self, decide: Callable[[], str]) -> None:
         """Decide by hand, and keep the answer; a disk may take its time, so the front end does not wait for it."""
         try:
-            self._answer = decide()
+            self._say(decide())
         except bknb.BknbError as error:
-            self._answer = str(error)
+            self._say(str(error))
         except Exception as error:
-            self._answer = f"{type(error).__name__}: {error}"
+            self._say(f"{type(error).__name__}: {error}")
             raise
 
     @property
@@ -151,8 +168,9 @@ class RunControls:
         status = self.status
         if status_text is None:
             status_text = _FINISHING if status == "stopping" and not self.task.can_pause else _STATUS_TEXT[status]
-            if self._answer and status != "over":
-                status_text = f"{status_text} · {self._answer}"
+            answer, until = self._answer
+            if answer and status != "over" and self._seconds() < until:
+                status_text = f"{status_text} · {answer}"
         state: dict[str, Any] = {
             "id": self.id,
             "label": self.label,

@@ -154,9 +154,13 @@ def test_a_decision_that_comes_too_late_is_answered() -> None:
         store=bknb.stores.memory(),
     )
     try:
-        switch = controls.RunControls(task)
+        now = [0.0]
+        switch = controls.RunControls(task, seconds=lambda: now[0])
         assert switch.press("close")
+        now[0] = 59.0
         assert switch.state()["status_text"] == "Running · Close position: there is nothing for it any more"
+        now[0] = 60.0
+        assert switch.state()["status_text"] == "Running"
         assert not switch.press("explode")
     finally:
         task.stop(now=True)
