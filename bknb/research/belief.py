@@ -15,9 +15,10 @@ from ..domain.gates import GATES, MIN_DAYS
 from ..errors import UsageError
 from ..metrics.compounding import final_equity
 from ..metrics.definitions import DEFINITIONS, figure_text
+from ..metrics.marked_equity import ADDS
 from ..metrics.missing import explained_text
 from ..reports.markup import Html, cell, element, figures, fragment, html_figures, html_table, markdown_table
-from .bootstrap import Intervals, bootstrap, row_of_numbers
+from .bootstrap import MAIN, Intervals, bootstrap, row_of_numbers
 from .deflated_sharpe import DeflatedSharpe, deflated_sharpe_ratio
 from .pbo import Overfitting, overfitting
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LUCK: Final = 0.05  # a chance above this is called luck in the sentence
+_OF_TRADES: Final = {name: figure for name, figure in MAIN.items() if name not in ("equity_final", "max_drawdown")}
 _TITLES: Final = ("Figure", "Value", "Low", "High", "Winning side")
 
 
@@ -50,8 +52,9 @@ class Belief:
         Why the ledger of tries does not tell how many there were; empty where it does.
     left_out : int
         Results that are no finite numbers.
-    total_return : float
-        Of an account that is put into each position in turn, percent.
+    total_return : float or None
+        Of an account that is put into each position in turn, percent; ``None`` where a position was made larger than
+        its first fill (the column ``largest_cost``): how much that weighs depends on how much money there is.
     """
 
     name: str
@@ -62,7 +65,7 @@ class Belief:
     counted: int = 0
     unknown: str = ""
     left_out: int = 0
-    total_return: float = 0.0
+    total_return: float | None = 0.0
 
     @property
     def verdict(self) -> str:
@@ -91,9 +94,10 @@ class Belief:
         tried = f"{own.trials:,.6g}{known}"
         if self.unknown:
             tried = f"at least {own.trials:,.6g} (tries unknown: ledger {self.unknown})"
+        total = self.total_return
         pairs = [
             ("Verdict", self.verdict),
-            ("Total return, compounded", percent_text(self.total_return)),
+            ("Total return, compounded", percent_text(total) if total is not None else f"{MISSING}: {ADDS}"),
             ("Trades", f"{own.observations:,}{without}"),
             ("Tried", tried),
             ("Sharpe ratio (per trade)", self._known(number_text(own.sharpe_ratio))),
@@ -206,6 +210,7 @@ def belief(
     True
     """
     values, name, left_out = _results(result)
+    added = _made_larger(result)
     tries = _attribute(result, "tries")
     counted = 0 if tries is None else tries.now()
     tried, count, returns, failed = _search(1 if trials is None else trials)
@@ -214,13 +219,15 @@ def belief(
     return Belief(
         name=name,
         deflated=deflated_sharpe_ratio(values, trials=tried, count=count),
-        intervals=bootstrap(values, seed=seed, level=level, resamples=resamples, block=block),
+        intervals=bootstrap(
+            values, seed=seed, level=level, resamples=resamples, block=block, figures=_OF_TRADES if added else None
+        ),
         overfitting=_of_search(returns),
         failed=failed,
         counted=counted,
         unknown="" if tries is None else tries.unknown,
         left_out=left_out,
-        total_return=float(final_equity(values) - 1) * 100,
+        total_return=None if added else float(final_equity(values) - 1) * 100,
     )
 
 
@@ -253,6 +260,15 @@ def _results(result: Any) -> tuple[NDArray[np.float64], str, int]:
     values = row_of_numbers(trades)
     finite = values[np.isfinite(values)]
     return finite, f"{strategy} on {symbol}" if named else "these results", len(values) - len(finite)
+
+
+def _made_larger(result: Any) -> bool:
+    """Whether a position was made larger than its first fill, as far as there is a table that says so."""
+    trades = _attribute(result, "trades")
+    trades = result if trades is None else trades
+    if "largest_cost" not in getattr(trades, "columns", ()):
+        return False
+    return bool((trades["largest_cost"].to_numpy(dtype=np.float64) > 1 + GATES.epsilon).any())
 
 
 def _search(trials: Any) -> tuple[Any, float | None, Any, int]:
