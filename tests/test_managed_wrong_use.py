@@ -57,6 +57,7 @@ SIGNALS: dict[str, tuple[dict[str, Any], str]] = {
     "a number as break-even": ({"breakeven": 1.0}, "breakeven must be bknb.Breakeven(after=…) or None, got float: 1.0"),
     "a memo that is none": ({"memo": [1]}, "memo must be a mapping that JSON can hold, got list"),
     "a memo of objects": ({"memo": {"a": object()}}, "memo must be a mapping that JSON can hold"),
+    "a memo of many bytes": ({"memo": {"a": "é" * 9_000}}, "memo must be at most 16384 bytes of JSON, got 18008"),
     "a long memo": ({"memo": {"a": "x" * 20_000}}, "memo must be at most 16384 bytes of JSON, got"),
     "half a minute": ({"minute_estimated_time": 0.5}, "minute_estimated_time must be a whole number, got 0.5"),
     "a stop that is none": ({"price_stop_loss": float("nan")}, "price_stop_loss must be a finite number, got nan"),

@@ -12,8 +12,10 @@ import msgspec
 
 from .answers import Add, Reduce
 from .fills import DUST
-from .levels import sign_of, stop_on_grid
+from .interval import MINUTE_MS
+from .levels import stop_on_grid
 from .position_book import PositionBook, PositionOrder, UnsizedPart
+from .signal import sign_of
 from .states import Holding, Managed, Rules, earliest_fill
 
 
@@ -95,6 +97,6 @@ def _add_order(number: int, add: Add, given: Managed, sign: int, rules: Rules) -
     order = _order("add", number, add.share, given, note=add.note)
     if add.price_open is None:
         return order
-    rests_ms = rules.awaits_ms if add.valid is None else add.valid * 60_000
+    rests_ms = rules.awaits_ms if add.valid is None else add.valid * MINUTE_MS
     limit = stop_on_grid(float(add.price_open), sign, rules.tick)
     return msgspec.structs.replace(order, price_open=limit, until=given.when + rests_ms)

@@ -12,7 +12,7 @@ from .execution import Entry, Exit, Minute, exit_at_entry
 from .exit_plan import targets_of
 from .exit_rules import memo_text
 from .exits import close_at, holding_data_end, holding_minute
-from .levels import after_progress, costs_of, moved_events, sign_of
+from .levels import after_progress, costs_of, moved_events
 from .position_book import opened_book
 from .signal import (
     Cancelled,
@@ -22,11 +22,13 @@ from .signal import (
     Idle,
     Opened,
     OpenSignal,
+    PositionEvent,
     Reason,
     RiskRefused,
     Scheduled,
     ScheduledSignal,
     Signal,
+    sign_of,
 )
 from .states import (
     Answer,
@@ -275,7 +277,7 @@ def _touched(
     rules: Rules,
     *,
     last_id: str | None,
-    earlier: tuple[Closed | Scheduled, ...] = (),
+    earlier: tuple[Closed | Scheduled | PositionEvent, ...] = (),
 ) -> Step:
     """A resting entry that fills in a minute, once the risk profile has been asked again."""
     if rules.risk is None:

@@ -12,7 +12,7 @@ import math
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..errors import UnknownName
-from .signal import CancelReason, CloseReason, OpenSignal, ScheduledSignal
+from .signal import CancelReason, CloseReason, OpenSignal, ScheduledSignal, sign_of
 
 ExecutionName: TypeAlias = Literal["pessimistic", "touch", "vwap"]
 
@@ -115,7 +115,7 @@ class ExecutionModel(NamedTuple):
         """
         if signal.entry == "market":
             return Entry(minute.open, at_open=True, rested=False)
-        sign = 1 if signal.position == "long" else -1
+        sign = sign_of(signal.position)
         # A short is a long in mirrored prices: favourable is up for both.
         level, stop, opened = sign * signal.price_open, _mirrored(signal.price_stop_loss, sign), sign * minute.open
         adverse, favourable = (minute.low, minute.high) if sign > 0 else (-minute.high, -minute.low)
@@ -200,7 +200,7 @@ def exit_at_entry(signal: OpenSignal) -> Exit | None:
 
     Without a level it has none.
     """
-    sign, entry = 1 if signal.position == "long" else -1, signal.price_open
+    sign, entry = sign_of(signal.position), signal.price_open
     if signal.price_stop_loss is not None and sign * (entry - signal.price_stop_loss) <= 0:
         return Exit("stop_loss", entry, ambiguous=False)
     if signal.price_take_profit is not None and sign * (signal.price_take_profit - entry) <= 0:

@@ -147,9 +147,9 @@ def memo_text(memo: object) -> str | Reason:
     if not isinstance(memo, Mapping):
         return Reason("memo", f"memo must be a mapping that JSON can hold, got {type(memo).__name__}")
     try:
-        text = msgspec.json.encode(memo).decode()
+        text = msgspec.json.encode(memo)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         return Reason("memo", f"memo must be a mapping that JSON can hold: {error}")
     if len(text) > _LONGEST_MEMO:
         return Reason("memo", f"memo must be at most {_LONGEST_MEMO} bytes of JSON, got {len(text)}")
-    return text
+    return text.decode()

@@ -10,10 +10,9 @@ import msgspec
 from .execution import Exit
 from .exit_plan import Target
 from .fills import DUST, Fill, FillKind
-from .levels import sign_of
 from .position_book import PositionBook, PositionOrder
-from .position_money import average_price, cost_percentage, largest_cost, result
-from .signal import Added, Closed, Event, Reduced
+from .position_money import average_price, cost_percentage, largest_cost, net_results, result
+from .signal import Added, Closed, Event, Reduced, sign_of
 from .states import Flat, Holding, Release, Rules, Step, labels
 
 
@@ -54,11 +53,14 @@ class FillRun:
     def _extremes(self, price: float) -> tuple[float, float]:
         """The best and the worst net result of the position so far, in percent, with ``price`` seen."""
         book, settings, position = self.book, self.rules.settings, self.state.signal.position
-        slippage, fee = settings.percent_slippage, settings.percent_fee
-        nets = [
-            result(position, book.fills, slippage=slippage, fee=fee, rest=book.left, price=seen).pnl_percentage
-            for seen in (max(book.phase_high, price), min(book.phase_low, price))
-        ]
+        nets = net_results(
+            position,
+            book.fills,
+            slippage=settings.percent_slippage,
+            fee=settings.percent_fee,
+            rest=book.left,
+            prices=(max(book.phase_high, price), min(book.phase_low, price)),
+        )
         best, worst = max(nets), min(nets)
         return (
             best if book.best is None else max(best, book.best),

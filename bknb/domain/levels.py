@@ -11,7 +11,7 @@ from .exit_plan import Breakeven, Trailing
 from .pnl import breakeven_price
 from .position_book import PositionBook
 from .position_money import average_price
-from .signal import CloseReason, Moved, OpenSignal, Position
+from .signal import CloseReason, Moved, OpenSignal, Position, sign_of
 from .tick_grid import round_down, round_up
 
 Begun: TypeAlias = Literal["trailing_stop", "breakeven"]
@@ -22,11 +22,6 @@ class StopInForce(NamedTuple):
 
     price: float
     reason: CloseReason
-
-
-def sign_of(position: Position) -> int:
-    """1 for a long, -1 for a short."""
-    return 1 if position == "long" else -1
 
 
 def level_at(signal: OpenSignal, after: float) -> float:

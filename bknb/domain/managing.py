@@ -21,12 +21,12 @@ from .execution import Exit
 from .exit_rules import is_positive
 from .fill_run import FillRun
 from .fills import DUST
-from .levels import moved_events, sign_of, stop_in_force, stop_on_grid
+from .levels import moved_events, stop_in_force, stop_on_grid
 from .managed_minute import without_adds
 from .moves import moved_book
 from .position_book import NEVER, PositionBook, PositionOrder, UnsizedPart, new_book
 from .position_money import average_price
-from .signal import Event, Reason, Rejected, RiskRefused, Signal
+from .signal import Event, Reason, Rejected, RiskRefused, Signal, sign_of
 from .states import (
     Answer,
     AskingAdds,

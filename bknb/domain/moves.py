@@ -21,20 +21,20 @@ from .exit_rules import (
     sorted_ladder,
 )
 from .interval import MINUTE_MS
-from .levels import StopInForce, after_progress, costs_of, sign_of, stop_in_force, stop_on_grid, trail_reached
+from .levels import StopInForce, after_progress, costs_of, stop_in_force, stop_on_grid, trail_reached
 from .position_book import PositionBook
-from .signal import OpenSignal, Reason
+from .signal import OpenSignal, Reason, sign_of
 from .states import Holding, Rules
 from .tick_grid import round_down, round_up
 from .validation import broken_lifetime
 
 
 class MovedBook(NamedTuple):
-    """The book after a move; the exit when a level counts as reached; how many moves were too loose; reasons."""
+    """The book after a move; the exit when a level counts as reached; whether the move was too loose; reasons."""
 
     book: PositionBook
     ends: Exit | None
-    looser: int
+    looser: bool
     broken: list[Reason]
 
 
@@ -44,7 +44,7 @@ def moved_book(state: Holding, book: PositionBook, move: Move, *, when: int, clo
     if move.minute_estimated_time is not msgspec.UNSET:
         broken += broken_lifetime(move.minute_estimated_time, rules.settings)
     if broken:
-        return MovedBook(book, None, 0, broken)
+        return MovedBook(book, None, looser=False, broken=broken)
     best = state.highest if sign > 0 else state.lowest
     before = stop_in_force(book, sign, best, rules.tick)
     if move.price_take_profit is not msgspec.UNSET:
@@ -70,20 +70,20 @@ def moved_book(state: Holding, book: PositionBook, move: Move, *, when: int, clo
 
 def _with_stop(
     book: PositionBook, move: Move, before: StopInForce | None, sign: int, tick: float | None
-) -> tuple[PositionBook, int]:
-    """The book with the stop of a move, where it is taken, and how many were too loose."""
+) -> tuple[PositionBook, bool]:
+    """The book with the stop of a move, where it is taken, and whether it was too loose."""
     if move.price_stop_loss is msgspec.UNSET:
-        return book, 0
+        return book, False
     stop = move.price_stop_loss
     level = None if stop is None else stop_on_grid(float(stop), sign, tick)
     if move.loosen:
         book = msgspec.structs.replace(book, trail_stop=None, breakeven_stop=None, trail_first=False)
-        return msgspec.structs.replace(book, stop=level, stop_reason="stop_loss"), 0
+        return msgspec.structs.replace(book, stop=level, stop_reason="stop_loss"), False
     if before is not None and (level is None or sign * (level - before.price) < 0):
-        return book, 1
+        return book, True
     if before is not None and level == before.price:
-        return book, 0
-    return msgspec.structs.replace(book, stop=level, stop_reason="stop_loss"), 0
+        return book, False
+    return msgspec.structs.replace(book, stop=level, stop_reason="stop_loss"), False
 
 
 def _with_exits(book: PositionBook, move: Move, signal: OpenSignal, best: float, rules: Rules) -> PositionBook:

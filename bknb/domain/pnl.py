@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .signal import Pnl, Position
+from .signal import Pnl, Position, sign_of
 
 
 def net_percentage(position: Position, price_open: float, price_close: float, slippage: float, fee: float) -> float:
@@ -36,7 +36,7 @@ def trade_pnl(position: Position, price_open: float, price_close: float, *, slip
     >>> parts.gross_percentage, round(parts.pnl_percentage, 10)
     (0.0, -0.3996003996)
     """
-    sign = 1 if position == "long" else -1
+    sign = sign_of(position)
     entry = price_open * (1 + sign * slippage / 100)
     exit_ = price_close * (1 - sign * slippage / 100)
     slipped = (exit_ - entry) / entry * 100 * sign

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .fills import Fill
-from .signal import Pnl, Position
+from .signal import Pnl, Position, sign_of
 
 
 class _Sums(NamedTuple):
@@ -73,7 +73,7 @@ def result(
     >>> result("long", [entry], slippage=0.0, fee=0.1, rest=1.0, price=110.0)
     Pnl(pnl_percentage=9.79, gross_percentage=10.0, fee_percentage=0.21000000000000002, slippage_percentage=0.0)
     """
-    sign = 1 if position == "long" else -1
+    sign = sign_of(position)
     entered, left = _sums(fills, rest, price)
     first = fills[0].price
     entry = first * (1 + sign * slippage / 100)
@@ -100,7 +100,7 @@ def net_results(
     >>> net_results("long", [entry], slippage=0.0, fee=0.1, rest=1.0, prices=[110.0, 100.0])
     [9.79, -0.2]
     """
-    sign = 1 if position == "long" else -1
+    sign = sign_of(position)
     entered, closed = _sums(fills, 0.0, 0.0)
     entry = fills[0].price * (1 + sign * slippage / 100)
     paid = entered * (1 + sign * slippage / 100)
@@ -113,7 +113,7 @@ def net_results(
 
 def cost_percentage(position: Position, fills: Sequence[Fill], net: float, *, slippage: float) -> float:
     """The net result ``net`` (percent of the first fill's cost) in percent of the cost of all entries."""
-    sign = 1 if position == "long" else -1
+    sign = sign_of(position)
     first = fills[0].price * (1 + sign * slippage / 100)
     entered = sum(fill.share * (fill.price * (1 + sign * slippage / 100)) for fill in fills if fill.enters)
     return net * (first / entered)

@@ -112,6 +112,17 @@ def _limit() -> EntryKind:
     return "limit"
 
 
+def sign_of(position: Position) -> int:
+    """1 for a long, -1 for a short.
+
+    Examples
+    --------
+    >>> sign_of("long"), sign_of("short")
+    (1, -1)
+    """
+    return 1 if position == "long" else -1
+
+
 class CheckedSignal(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True, repr_omit_defaults=True):
     """A valid signal with its run, its entry price (quote currency) and the moment it was decided at (UTC ms).
 

@@ -20,6 +20,7 @@ from .signal import (
     Event,
     Mode,
     OpenSignal,
+    PositionEvent,
     Reason,
     Rejected,
     Scheduled,
@@ -169,7 +170,7 @@ class Entering(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     minute: Minute
     entry: Entry
     last_id: str | None = None
-    earlier: tuple[Closed | Scheduled, ...] = ()
+    earlier: tuple[Closed | Scheduled | PositionEvent, ...] = ()
 
 
 State: TypeAlias = Flat | Asking | AskingAdds | Opening | Waiting | Entering | Holding

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from .interval import MINUTE_MS
-from .levels import StopInForce, sign_of, trail_level
-from .signal import Moved, OpenSignal
+from .levels import StopInForce, trail_level
+from .signal import Moved, OpenSignal, sign_of
 
 _BEST, _BEGUN, _MOVED = range(3)
 _DECLARED: Final = ("trailing_stop", "breakeven")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .fills import DUST
 from .formatting import minute_text
 from .position_money import held
-from .signal import OpenSignal
+from .signal import OpenSignal, sign_of
 from .states import Asking, AskingAdds, Entering, Flat, Holding, Opening, Rules, State, Waiting
 
 
@@ -62,7 +62,7 @@ def check(state: State) -> list[str]:
             pass
         case Opening(signal=signal) | Waiting(signal=signal) | Entering(signal=signal):
             pass
-    sign = 1 if signal.position == "long" else -1
+    sign = sign_of(signal.position)
     found: list[str] = []
     target, stop = signal.price_take_profit, signal.price_stop_loss
     if target is not None and sign * (target - signal.price_open) <= 0:

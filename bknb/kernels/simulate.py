@@ -223,7 +223,7 @@ def _newest_row(times: Any, slot: int, when: int) -> Any:
 
 
 def _reached(side: int, kind: int, price: float, level: float) -> bool:
-    """Whether an entry order fills at once where the market is at ``price``; ``lifecycle.reached``."""
+    """Whether an entry order fills at once where the market is at ``price``; ``entries.reached``."""
     if kind == MARKET_ORDER:
         return True
     return price <= level if (side > 0) == (kind == LIMIT) else price >= level
@@ -373,7 +373,7 @@ def _write(
     end: Any, row: int, side: int, scheduled_at: int, pending_at: int, closed_at: int, entry: float, target: float,
     stop: float, price: float, reason: int, highest: float, lowest: float, doubt: float, rules: Any,
 ) -> None:  # fmt: skip
-    """One closed position; ``lifecycle._close`` and ``pnl.trade_pnl``."""
+    """One closed position; ``exits.close_at`` and ``pnl.trade_pnl``."""
     highest, lowest = max(highest, price), min(lowest, price)
     best, worst = (highest, lowest) if side > 0 else (lowest, highest)
     paid = entry * (1 + side * rules.slippage / 100)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..config import Settings
 from ..domain.fills import Fill
 from ..domain.orders import SignalKey, key_of
-from ..domain.signal import Added, Closed, Opened, OpenSignal, Reduced, Scheduled
+from ..domain.signal import Added, Closed, Opened, OpenSignal, Reduced, Scheduled, sign_of
 
 if TYPE_CHECKING:
     from ..engine.records import Records
@@ -76,7 +76,7 @@ def _row(fill: Fill, signal: OpenSignal, settings: Settings, limits: Mapping[Sig
     enters_at_limit = fill.kind == "entry" and signal.entry == "limit"  # not one opened by hand
     buys = fill.enters == (signal.position == "long")
     slippage, fee = settings.percent_slippage, settings.percent_fee
-    first = signal.price_open * (1 + (1 if signal.position == "long" else -1) * slippage / 100)
+    first = signal.price_open * (1 + sign_of(signal.position) * slippage / 100)
     slipped = fill.price * (1 + (1 if buys else -1) * slippage / 100)
     return {
         "signal_id": signal.id,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ..domain.execution import Entry, ExecutionModel, Minute, execution_model
-from ..domain.levels import StopInForce, sign_of
+from ..domain.levels import StopInForce
 from ..domain.orders import SignalKey, key_of
-from ..domain.signal import Moved, Opened, OpenSignal, Scheduled
+from ..domain.signal import Moved, Opened, OpenSignal, Scheduled, sign_of
 from ..domain.stop_path import StopStep, stop_path
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..kernels.vwap import average_prices
