@@ -93,6 +93,15 @@ def test_close_at_a_full_minute_fills_in_the_candle_that_opens_then() -> None:
     assert result.trades["price_close"].tolist() == [102.0]
 
 
+def test_in_vwap_a_close_fills_at_the_average_price_of_the_last_full_minute() -> None:
+    result, answers, _ = play(
+        {7.5: lambda task: task.close()}, candles=rows(100, 102, 104, 110), strategy={"execution": "vwap"}
+    )
+    assert answers[0].endswith(" at the average price of 2024-01-01 00:07 UTC")
+    assert result.trades["price_close"].tolist() == [pytest.approx(100.4)]  # four minutes at 100, one at 102
+    assert result.run_record.records.closed[0].closed_at == at(7)
+
+
 def test_reduce_then_close() -> None:
     result, answers, _ = play(
         {5.5: lambda task: task.reduce(0.5, note="half"), 6.2: lambda task: task.close()},

@@ -32,7 +32,7 @@ def ready(fine: Callable[[str], Answer], shell: Any) -> Callable[[str], Answer]:
 
 
 def test_a_run_is_started_kept_and_listed(ready: Callable[[str], Answer], shell: Any) -> None:  # noqa: F811
-    assert ready("%live").out.startswith("no live run has been started in this session\n")
+    assert ready("%live").out.startswith("no live run has been started in this kernel\n")
     output = ready(f"task << {LIVE} --until '2024-01-01 02:00'".replace("task << %live", "%live task <<"))
     assert output.out.startswith("live: quiet on BTCUSDT; ")
     assert output.value is None

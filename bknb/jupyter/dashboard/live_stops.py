@@ -29,7 +29,15 @@ class LiveStops:
         self._rests_until: dict[int, float] = {}
 
     def follow(self, view: RunView, task: Any) -> None:
-        """Bring a view up to date with its task."""
+        """Bring a view up to date with its task.
+
+        Parameters
+        ----------
+        view : RunView
+            Of a live run; what it shows is changed.
+        task : LiveTask
+            The run, with its ``position`` and ``snapshot``.
+        """
         if view.holds_position and (held := task.position) is not None:
             view.set_held(held)
         trailing = [level for level in view.levels.values() if level.trails]

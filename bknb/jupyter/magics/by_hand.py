@@ -46,7 +46,17 @@ _ELSEWHERE: Final = {
 
 
 def decide(call: Call) -> None:
-    """Carry out the action of a line, and say what happens."""
+    """Carry out the action of a line, and say what happens.
+
+    Raises
+    ------
+    UsageError
+        For an option that the action does not take, one that is missing, a value that is none, and what the run refuses.
+    UnknownName
+        When there is no such run.
+    StateError
+        When the decision could not be saved; then nothing has happened.
+    """
     action, symbol, strategy = call.values["action"], call.get("symbol"), call.get("strategy")
     _check_options(action, call)
     options = {name: _value(name, call.values[name]) for name in ACTIONS[action] if name in call.values}
@@ -74,7 +84,7 @@ def task_of(symbol: str, strategy: str) -> Any:
     known = {(task.symbol, task.strategy): task for task in bknb.Live.list()}
     if (symbol, strategy) not in known:
         names = [f"{one} on {where}" for where, one in known]
-        listing = None if known else f"there is none in this session; {EARLIER}"
+        listing = None if known else f"there is none in this kernel; {EARLIER}"
         raise bknb.UnknownName("live run", f"{strategy} on {symbol}", known=names, listing=listing)
     return known[symbol, strategy]
 

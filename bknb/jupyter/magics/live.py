@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..session import Session
 
 MAGICS: Final = Magics()
-_NONE: Final = f"no live run has been started in this session\n{EARLIER}"
+_NONE: Final = f"no live run has been started in this kernel\n{EARLIER}"
 _FAILURES: Final = 3
 """Most failures that are listed of a run, the newest."""
 
