@@ -375,7 +375,7 @@ def _read(folder: Path, file: CandleFile, explain: Callable[[CandleFile, Candles
 
 
 def _unpacked(content: bytes, file: CandleFile) -> bytes:
-    """The text of a file from anybody, which is no longer than its candles, or a file of its size, can be."""
+    """The text of a file from anybody: no longer than its candles, or those of any file of its size, can be."""
     told, possible = _LONGEST_ROW * (file.count + 1), min(_DENSEST * len(content), _LARGEST)
     longest = min(told, possible)
     with gzip.open(io.BytesIO(content)) as packed:

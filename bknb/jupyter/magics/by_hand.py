@@ -51,7 +51,7 @@ def decide(call: Call) -> None:
     Raises
     ------
     UsageError
-        For an option that the action does not take, one that is missing, a value that is none, and what the run refuses.
+        For an option that is wrong, missing or not one of the action, and for what the run refuses.
     UnknownName
         When there is no such run.
     StateError
