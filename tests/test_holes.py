@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -684,6 +684,15 @@ def test_a_world_with_holes(*, waits: bool) -> None:
     parity(signals(11), ranged(rows), first=ORIGIN, last=at(150), model="touch", holes=holes, waits=waits)
 
 
+def random_sessions(seed: int, day: str) -> Iterator[tuple[str, str, int]]:
+    """Worlds of each model that begin up to two days before a change of the clocks, and last over the day behind it."""
+    dice = np.random.default_rng(seed)
+    for model in ("pessimistic", "touch", "vwap"):
+        before = int(dice.integers(0, 48))
+        begin = pd.Timestamp(day) - pd.Timedelta(hours=before)
+        yield model, f"{begin:%Y-%m-%d %H:%M}", before + int(dice.integers(48, 72))
+
+
 @pytest.mark.parametrize(
     ("model", "begin", "hours"),
     first_quick(
@@ -693,7 +702,12 @@ def test_a_world_with_holes(*, waits: bool) -> None:
             ("touch", "2024-10-27", 35),
             ("vwap", "2024-03-31", 35),
         ]
-    ),
+    )
+    + [
+        pytest.param(*world, marks=pytest.mark.long)
+        for seed, day in enumerate(("2023-03-26", "2023-10-29", "2024-03-31", "2024-10-27"))
+        for world in random_sessions(seed, day)
+    ],
 )
 def test_a_world_with_sessions_over_a_change_of_the_clocks(model: str, begin: str, hours: int) -> None:
     first = int(pd.Timestamp(begin, tz="UTC").timestamp()) * 1000

@@ -155,9 +155,9 @@ def test_wrong_prices_that_are_possible_are_put_right_when_they_are_asked_for_ag
     assert sum(spoilt_world(seed, folder_in_memory / str(seed)) for seed in range(4)) > 100
 
 
-@pytest.mark.slow
-def test_months_of_minutes_are_right(tmp_path: Path) -> None:
-    end, chance = 91 * 1440, random.Random(1)  # noqa: S311
+@pytest.mark.parametrize("days", [pytest.param(91, marks=pytest.mark.slow), pytest.param(366, marks=pytest.mark.long)])
+def test_months_of_minutes_are_right(days: int, tmp_path: Path) -> None:
+    end, chance = days * 1440, random.Random(1)  # noqa: S311
     absent = [(at(30_000), at(30_090)), (at(75_000), at(77_880))]
     with LocalBinance(DemoSource(), now=lambda: at(end + 5000), absent=absent, retry_after_s=0) as server:
         server.oldest = at(0)
