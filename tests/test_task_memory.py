@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import bknb
 from bknb.engine.registry import registry
 from bknb.jupyter import display
 from bknb.market.candles import Candles
+from bknb.market.clock import limited_to
 from bknb.market.window import Window
 from bknb.runs.book import TaskBook
 from bknb.runs.candle_memory import MEMORY
@@ -345,6 +348,30 @@ def test_a_live_run_that_is_over_keeps_its_minutes_alone(windows: weakref.WeakSe
     assert task.candles == candles  # read again
     assert task.result().candles == candles
     assert task.snapshot().report() == task.result().report()
+
+
+def test_a_limit_of_time_keeps_nothing_alive_once_it_is_over() -> None:
+    """Its timer stays in the event loop until its moment."""
+    seen: ContextVar[object | None] = ContextVar("seen", default=None)
+
+    async def limited() -> bool:
+        thing = Heavy("a", 1)
+        gone, token = weakref.ref(thing), seen.set(thing)
+        async with limited_to(60.0):
+            await asyncio.sleep(0)
+        seen.reset(token)
+        del thing, token
+        gc.collect()
+        return gone() is None
+
+    async def expires() -> None:
+        async with limited_to(0.001) as limit:
+            await asyncio.sleep(60)
+        assert limit.expired()
+
+    assert asyncio.run(limited())
+    with pytest.raises(TimeoutError):
+        asyncio.run(expires())
 
 
 # --- the book ---------------------------------------------------------------------------------------------------

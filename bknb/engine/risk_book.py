@@ -14,6 +14,7 @@ from ..domain.risk import OpenPosition, RiskRequest, place_of
 from ..domain.signal import labels_of
 from ..domain.text import readable
 from ..log import log
+from ..market.clock import limited_to
 from .registry import Risk
 
 Place: TypeAlias = tuple[str, str, str]
@@ -53,7 +54,7 @@ class RiskBook:
         """Ask every rule in order about a candidate, and take its place when all allow it."""
         candidate = command.candidate
         try:
-            async with asyncio.timeout(self._wait_seconds):
+            async with limited_to(self._wait_seconds):
                 await self._one_at_a_time.acquire()
         except TimeoutError:
             text = f"the rules of {self.risk.name!r} were busy with other candidates for {self._wait_seconds:g} s"

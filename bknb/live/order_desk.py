@@ -42,6 +42,7 @@ from ..domain.signal import Event, OpenSignal, ScheduledSignal
 from ..domain.text import named_error
 from ..errors import BrokerError, UsageError
 from ..log import log
+from ..market.clock import limited_to
 from ..ports import Broker, PaperMarket, StateStore
 from .order_store import KIND, SavedOrders
 
@@ -268,7 +269,7 @@ class OrderDesk:
         A limit order that rests is not waited for.
         """
         try:
-            async with asyncio.timeout(seconds):
+            async with limited_to(seconds):
                 await self._idle.wait()
         except TimeoutError:
             return False
@@ -528,7 +529,7 @@ class OrderDesk:
         return next((now for now in self._signals[order.key] if now.client_id == order.client_id), order)
 
     async def _call(self, answer: Awaitable[_Answer]) -> _Answer:
-        async with asyncio.timeout(self._answer_seconds):
+        async with limited_to(self._answer_seconds):
             return await answer
 
     # --- waiting ------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Whatever one of them does, the loop of the live runs stays free; what takes too 
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ from ..domain.orders import Order, Report
 from ..domain.position_view import HeldPosition
 from ..engine.call_by_name import Manage
 from ..engine.registry import Risk, Strategy
+from ..market.clock import limited_to
 from ..market.outside import UserCalls, ships_with_bknb, user_calls_of
 from ..market.strategy_context import Context
 from ..ports import Broker, PaperMarket
@@ -73,7 +73,7 @@ def _limited(function: Callable[..., Any], name: str, seconds: float) -> Callabl
 
     async def call_outside(given: Any) -> Any:
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with limited_to(seconds) as limit:
                 return await calls.call(lambda: function(given), is_async=is_async)
         except TimeoutError as error:
             if not limit.expired():

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..errors import BknbError
+from .clock import limited_to
 from .outside import user_calls_of
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class CandleListener:
         try:
             async with self._one_at_a_time:
                 try:
-                    async with asyncio.timeout(self._timeout_seconds) as limit:
+                    async with limited_to(self._timeout_seconds) as limit:
                         await user_calls_of(self._function, "on_candle_data").call(call)
                 finally:
                     expired = limit.expired()

@@ -15,6 +15,7 @@ from ..domain.retry import GiveUp, Patience, attempts_text
 from ..domain.text import named_error
 from ..errors import BadCandle, BknbError, DataError, UsageError
 from .candles import Candles
+from .clock import limited_to
 from .gaps import check_gaps, check_spacing
 from .outside import candles_from
 from .paging import Paging
@@ -345,7 +346,7 @@ class Feed:
 
     async def _answer(self, asked: CandleRequest, limit: int) -> Candles:
         try:
-            async with asyncio.timeout(self.timeout_seconds) as deadline:
+            async with limited_to(self.timeout_seconds) as deadline:
                 return await candles_from(self.source, asked.symbol, asked.interval, asked.since, limit)
         except TimeoutError as error:
             if not deadline.expired():
