@@ -20,8 +20,8 @@ def constant_texts(source: str) -> str:
     r"""Each text that is put together of others by ``+``, ``+=``, an f-string or ``"".join``, in a line with its name.
 
     Names are followed from line to line, whatever function or branch they are in; nothing is run. Empty when the source
-    is no Python, is longer than 500 000 characters, or puts nothing together. What ``%`` and ``str.format`` put together
-    is not followed.
+    is no Python, is longer than 500 000 characters, or puts nothing together. What ``%`` and ``str.format`` make is not
+    followed.
 
     Examples
     --------
