@@ -272,7 +272,7 @@ def test_unsorted_candles_are_sorted_with_a_note() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "named"), [(5, "holds 5m candles"), (15, "holds 15m"), (1440, "holds 1d"), (7, "holds 7-minute")]
+    ("step", "named"), [(5, "holds 5m candles"), (15, "holds 15m"), (1440, "holds 1d"), (7, "holds 7m")]
 )
 def test_other_candles_than_minutes_are_refused(step: int, named: str) -> None:
     wide = milliseconds().assign(timestamp=lambda f: START + np.arange(len(f)) * step * MINUTE)

@@ -171,7 +171,7 @@ def test_closed_hours_are_no_hole_and_no_silence() -> None:
 def test_a_source_that_answers_longer_candles_is_still_refused() -> None:
     clock = SimulatedClock(at(600))
     result = lived(closed_by(clock, flat((0, 700))[::2]), lambda: None, clock, until=630)
-    assert "got candles spaced 120000 ms" in result.errors[0].message
+    assert "got candles spaced 2m" in result.errors[0].message
 
 
 def test_a_hole_in_candles_of_another_symbol_is_waited_for_before_a_strategy_sees_what_is_behind_it() -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..domain.formatting import plain_number, utc_text
-from ..domain.interval import INTERVAL_MS, MINUTE_MS, interval_ms
+from ..domain.interval import MINUTE_MS, interval_ms
 from ..errors import BadCandle, MissingDependency, UnknownName, UsageError
 from ..market.candles import COLUMNS, Candles, to_candles
 from ..market.sessions import Sessions, as_sessions
+from ..market.spacing import measured
 from ..stores.atomic import as_path
 
 if TYPE_CHECKING:
@@ -362,17 +363,19 @@ def _minutes(candles: Candles, where: str, notes: list[str]) -> Candles:
             notes.append(f"{where}: sorted: {int(back.sum())} candles were older than the one before them")
         candles = candles.take(np.argsort(times, kind="stable"))
         times = candles.timestamp
-    moments = times if bool((times[1:] > times[:-1]).all()) else np.unique(times)
-    steps = moments[1:] - moments[:-1]
-    least = int(steps.min()) if len(steps) else MINUTE_MS
-    if least > MINUTE_MS:
-        name = next((name for name, ms in INTERVAL_MS.items() if ms == least), f"{least / MINUTE_MS:g}-minute")
-        raise UsageError(f"{where}: holds {name} candles; bknb needs one-minute candles and makes the others itself")
-    if least < MINUTE_MS:
-        at = int(np.argmax(steps == least))
-        hint = "; times in seconds must be multiplied by 1000" if least * 1000 == MINUTE_MS else ""
+    spacing = measured(times)
+    if spacing is None or (spacing.step == MINUTE_MS and not spacing.closer):
+        return candles
+    if spacing.step <= MINUTE_MS:
+        moments = np.unique(times)
+        steps = np.diff(moments)
+        at = int(np.argmin(steps))
+        hint = "; times in seconds must be multiplied by 1000" if spacing.step * 1000 == MINUTE_MS else ""
         raise UsageError(
-            f"{where}: two candles are only {least} ms apart (at {utc_text(int(moments[at]))})\n"
-            f"bknb needs one-minute candles with times in UTC milliseconds{hint}"
+            f"{where}: two candles are only {int(steps[at])} ms apart (at {utc_text(int(moments[at]))})\n"
+            f"bknb needs one-minute candles with times in UTC milliseconds{hint}; measured: {spacing}"
         )
-    return candles
+    raise UsageError(
+        f"{where}: holds {spacing.interval} candles; bknb needs one-minute candles and makes the others itself\n"
+        f"measured: {spacing}"
+    )

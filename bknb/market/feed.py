@@ -59,7 +59,8 @@ class Feed:
     whole_until
         Gaps that begin at or after this moment (UTC ms) are no error: nobody sees what is missing there.
     one_spacing
-        Whether candles that are all spaced wider than asked are refused although gaps are allowed.
+        Whether three candles that are spaced alike, but wider than asked, are refused although gaps are allowed; many
+        always are.
     leave_out_bad
         Whether a bad candle is left out, as if it had not come, where others beside it are good.
     timeout_seconds
@@ -171,11 +172,15 @@ class Feed:
             return floor_to(when, step) - count * step
         return self.sessions.reach_back(when, step, count)
 
-    def check_gaps(self, candles: Candles, asked: CandleRequest) -> None:
-        """Raise ``GapError`` for candles that are missing between these, where gaps were not allowed."""
+    def check_gaps(self, candles: Candles, asked: CandleRequest, *, continued: bool = False) -> None:
+        """Raise ``GapError`` for candles that are missing between these, where gaps were not allowed.
+
+        Longer candles than asked for are refused although gaps are allowed, except beside others (``continued``): what
+        these are has been measured, and few candles that go on from there tell nothing.
+        """
         if self.allow_gaps:
-            if self._one_spacing:
-                check_spacing(candles, asked, sessions=self.sessions)
+            if self._one_spacing or not continued:
+                check_spacing(candles, asked, sessions=self.sessions, even=self._one_spacing)
             return
         if self._whole_until is not None:
             end = int(np.searchsorted(candles.timestamp, self._whole_until))
@@ -225,7 +230,7 @@ class Feed:
             candles, left_out = in_sessions(candles, asked, self.sessions)
             repairs.extend([] if left_out is None else [left_out])
         self._report(asked, repairs)
-        self.check_gaps(candles, asked)
+        self.check_gaps(candles, asked, continued=continued)
         return candles[int(np.searchsorted(candles.timestamp, wanted.since)) :]
 
     async def _pages(

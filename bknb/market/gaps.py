@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..domain.formatting import utc_text
-from ..domain.interval import INTERVAL_MS
 from ..errors import DataError, GapError
+from .spacing import measured
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,12 +48,12 @@ def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | N
     GapError
         With every range in ``ranges``, and the first five in the text.
     DataError
-        When all candles are evenly spaced, only wider than asked: the source ignored the interval.
+        When these are longer candles than asked for: the source ignored the interval.
     """
     missing = _missing(candles, asked, sessions)
     if not missing:
         return
-    _check_spacing(candles, asked)
+    _check_spacing(candles, asked, even=True)
     spelled = ", ".join(_gap_text(first, end, asked.step) for first, end in missing[:_GAPS_SPELLED_OUT])
     more = len(missing) - _GAPS_SPELLED_OUT
     count = sum(end - first for first, end in missing) // asked.step
@@ -64,10 +64,26 @@ def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | N
     )
 
 
-def check_spacing(candles: Candles, asked: CandleRequest, *, sessions: Sessions | None = None) -> None:
-    """Raise ``DataError`` where all candles are evenly spaced, only wider than asked, although the market was open."""
+def check_spacing(
+    candles: Candles, asked: CandleRequest, *, sessions: Sessions | None = None, even: bool = False
+) -> None:
+    """Raise ``DataError`` where these are longer candles than asked for, although gaps are allowed.
+
+    Parameters
+    ----------
+    candles, asked, sessions
+        As in :func:`check_gaps`.
+    even
+        Whether three candles or more that are all spaced alike are refused, too; otherwise there must be so many that
+        they cannot lie on the wider grid by chance.
+
+    Raises
+    ------
+    DataError
+        With the measured length.
+    """
     if _missing(candles, asked, sessions):
-        _check_spacing(candles, asked)
+        _check_spacing(candles, asked, even=even)
 
 
 def _missing(candles: Candles, asked: CandleRequest, sessions: Sessions | None) -> tuple[tuple[int, int], ...]:
@@ -75,20 +91,16 @@ def _missing(candles: Candles, asked: CandleRequest, sessions: Sessions | None) 
     return sessions.open_part(missing, asked.step) if missing and sessions is not None else missing
 
 
-def _check_spacing(candles: Candles, asked: CandleRequest) -> None:
-    spacing = _even_spacing(candles.timestamp)
-    if spacing is not None:
-        name = next((name for name, ms in INTERVAL_MS.items() if ms == spacing), f"{spacing} ms")
+def _check_spacing(candles: Candles, asked: CandleRequest, *, even: bool) -> None:
+    spacing = measured(candles.timestamp)
+    if spacing is None or spacing.step <= asked.step:
+        return
+    if spacing.wider_than(asked.step) or (even and spacing.count > 1 and spacing.equal == spacing.count):
         raise DataError(
-            f"{asked}: asked for {asked.interval} candles, got candles spaced {name}\n"
+            f"{asked}: asked for {asked.interval} candles, got candles spaced {spacing.interval}\n"
+            f"measured: {spacing}\n"
             "get_candles must honour `interval`; bknb resamples from 1m, never to a finer interval"
         )
-
-
-def _even_spacing(timestamps: NDArray[np.int64]) -> int | None:
-    """The distance between candles when it is the same everywhere and there are enough to tell."""
-    steps = np.diff(timestamps)
-    return int(steps[0]) if len(steps) >= 2 and bool((steps == steps[0]).all()) else None
 
 
 def _gap_text(first: int, end: int, step: int) -> str:
