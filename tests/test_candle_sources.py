@@ -285,8 +285,12 @@ def test_gaps_are_not_the_frame_s_business() -> None:
 
 
 def test_seconds_are_recognised() -> None:
-    with pytest.raises(UsageError, match=r"only 60 ms apart.*\n.*multiplied by 1000"):
-        from_frame(milliseconds().assign(timestamp=lambda f: f.timestamp // 1000))
+    assert served(from_frame(milliseconds().assign(timestamp=lambda f: f.timestamp // 1000))) == demo()
+
+
+def test_candles_in_seconds_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"only 60 ms apart.*\n.*multiplied by 1000; measured: 60 ms bars"):
+        from_frame(changed(demo(), timestamp=demo().timestamp // 1000))
 
 
 def test_missing_columns_are_named() -> None:
@@ -354,11 +358,19 @@ GOOD = "1640995200000,1,1,1,1,5\n"
     [
         (HEADER + GOOD + "1640995260000,1,1,x,1,5\n", BadCandle, "line 3: low must be a number, got 'x'"),
         (HEADER + "\n" + GOOD + "\n1640995260000,1,1,,1,5\n", BadCandle, "line 5: low must be a number"),
-        (HEADER + GOOD + "soon,1,1,1,1,5\n", BadCandle, "line 3: timestamp must be UTC milliseconds or ISO 8601"),
-        (HEADER + "1640995200000.5,1,1,1,1,5\n", BadCandle, "line 2: timestamp must be UTC milliseconds"),
-        (HEADER + "01/02/2022 12:00,1,1,1,1,5\n", BadCandle, "line 2: timestamp must be UTC milliseconds or ISO 8601"),
+        (
+            HEADER + GOOD + "soon,1,1,1,1,5\n",
+            BadCandle,
+            r"line 3: timestamp must be a time \(s, ms, us or ns since 1970",
+        ),
+        (HEADER + "1640995200000.5,1,1,1,1,5\n", BadCandle, "line 2: timestamp must be whole milliseconds"),
+        (
+            HEADER + "01/02/2022 12:00,1,1,1,1,5\n",
+            BadCandle,
+            r'line 2: timestamp must be a date that can be read in one way only.*\n.*time_format="%d/%m/%Y',
+        ),
         (HEADER + GOOD + "1,1,1,1,1,1,1\n", UsageError, "cannot be read as CSV.*line 3"),
-        (GOOD + GOOD, UsageError, "missing: timestamp, open, .*\n.*add the header line"),
+        ("1,1640995200000,1,1,1,5\n", UsageError, "no header line, and its first column is no time.*\n.*columns="),
         ("", UsageError, "cannot be read as CSV"),
     ],
 )

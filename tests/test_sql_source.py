@@ -141,7 +141,11 @@ def test_an_engine_is_connected_for_the_query() -> None:
             BadCandle,
             "volume must be a number, got 'much'",
         ),
-        (f"select timestamp * 60 as timestamp, {COLUMNS[11:]} from candles", UsageError, "one-minute candles"),  # noqa: S608
+        (
+            f"select timestamp * 3 - 3281990400000 as timestamp, {COLUMNS[11:]} from candles limit 60",  # noqa: S608
+            UsageError,
+            "holds 3m candles; bknb needs one-minute candles",
+        ),
     ],
 )
 def test_a_bad_answer_is_refused(tmp_path: Path, sql: str, error: type[Exception], says: str) -> None:

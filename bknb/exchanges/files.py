@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from ..domain.formatting import plain_number, utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
-from ..errors import BadCandle, MissingDependency, UnknownName, UsageError
-from ..market.candles import COLUMNS, Candles, to_candles
+from ..errors import MissingDependency, UnknownName, UsageError
+from ..market.candles import Candles
 from ..market.sessions import Sessions, as_sessions
-from ..market.spacing import measured
+from ..market.spacing import Spacing, measured
 from ..stores.atomic import as_path
+from .candle_tables import Reading, read_table
+from .csv_dialect import dialect_of, read_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +84,16 @@ class FrameSource:
         """The symbols it serves; ``None``: the same candles under any name."""
         return None if self._every is not None else tuple(self._by_symbol)
 
+    def spacing(self, symbol: str) -> Spacing | None:
+        """The measured length of the bars of a symbol; ``None`` where there are fewer than two.
+
+        Raises
+        ------
+        UnknownName
+            For a symbol that is not in the data.
+        """
+        return measured(self._of(symbol).timestamp)
+
     async def get_candles(self, symbol: str, interval: str, since: int, limit: int) -> Candles:
         """The candles of the ``limit`` minutes from ``since`` on, as far as they are there (a view, not a copy).
 
@@ -93,11 +107,15 @@ class FrameSource:
         if interval != "1m":
             interval_ms(interval)
             raise UsageError(f"{self.name!r} holds 1m candles, not {interval}; bknb.get_candles resamples them")
+        candles = self._of(symbol)
+        first, end = np.searchsorted(candles.timestamp, [since, since + limit * MINUTE_MS])
+        return candles[int(first) : int(end)]
+
+    def _of(self, symbol: str) -> Candles:
         candles = self._every if self._every is not None else self._by_symbol.get(symbol)
         if candles is None:
             raise UnknownName("symbol", symbol, known=self._by_symbol)
-        first, end = np.searchsorted(candles.timestamp, [since, since + limit * MINUTE_MS])
-        return candles[int(first) : int(end)]
+        return candles
 
     def format_price(self, symbol: str, price: float) -> str:  # noqa: ARG002 -- the port's signature
         """A price in plain decimals."""
@@ -114,15 +132,21 @@ def from_frame(
     symbol: str | None = None,
     name: str = "frame",
     sessions: Sessions | str | None = None,
+    columns: Mapping[str, Any] | None = None,
+    tz: str | None = None,
+    time_format: str | None = None,
+    stamp: str = "open",
 ) -> FrameSource:
     """A source over one-minute candles in a DataFrame (or ``Candles``).
 
     Parameters
     ----------
     frame
-        Columns ``open, high, low, close, volume`` in any case, and ``timestamp`` (UTC milliseconds or
-        datetimes, naive ones taken as UTC) as a column, or a ``DatetimeIndex``. A column ``symbol`` makes it
-        the candles of many. The values are copied.
+        Columns ``open, high, low, close, volume`` in any case, and times as a column (``timestamp``, ``date``,
+        ``unix``, ...; also ``date`` and ``time``) or as the index. Times are datetimes, text (ISO 8601,
+        ``dd.mm.yyyy``, ...) or numbers since 1970 in s, ms, us or ns, recognised by their size. A column ``symbol``,
+        ``ticker``, ``pair``, ``tic`` or ``instrument`` makes it the candles of many, and so do two levels of
+        columns, as yfinance gives them, in either order. The values are copied.
     symbol
         ``None``: one series of candles is served under every symbol. Otherwise only this symbol is served.
     name
@@ -130,25 +154,41 @@ def from_frame(
     sessions
         When the market is open: ``"fx"``, ``"us-equities"``, an exchange's calendar such as ``"XLON"``, or
         :class:`bknb.Sessions`; ``None``: always.
+    columns
+        Where names differ: from ``timestamp, open, high, low, close, volume, symbol`` to the name in the table; for
+        the volume, a number for every row.
+    tz
+        The zone of times that bear none, such as ``"America/New_York"``; ``None``: they are UTC.
+    time_format
+        The form of times that are text, as ``strptime`` writes it; ``None``: recognised.
+    stamp
+        ``"open"``, or ``"close"`` for candles that bear the time of their close.
 
     Raises
     ------
     UsageError
-        A column is missing, or the candles are not one-minute candles.
+        A column is missing, or the candles are not one-minute candles; the message holds their measured length.
     BadCandle
-        A value is missing or is not a number.
+        A value is missing or is not a number, a time may be two, or two candles contradict each other.
 
     Examples
     --------
-    >>> import pandas as pd
+    >>> import asyncio, pandas as pd
     >>> times = pd.date_range("2022-01-01", periods=3, freq="min")
     >>> frame = pd.DataFrame({"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "volume": 1.0}, index=times)
     >>> from_frame(frame).symbols is None, from_frame(frame, symbol="BTCUSDT").symbols
     (True, ('BTCUSDT',))
+    >>> from_frame(pd.concat({"AAPL": frame, "MSFT": frame}, axis=1)).symbols
+    ('AAPL', 'MSFT')
+    >>> asyncio.run(from_frame(frame, tz="America/New_York").get_candles("AAPL", "1m", 0, 100_000_000))
+    Candles(3, 2022-01-01T05:00 .. 2022-01-01T05:02 UTC)
     """
     if not isinstance(frame, Candles) and not (hasattr(frame, "columns") and hasattr(frame, "index")):
         raise UsageError(f"from_frame needs a DataFrame or bknb.Candles, got {type(frame).__name__}")
-    return _source(frame, symbol=symbol, name=name, place=lambda row: f"row {row}", sessions=sessions)
+    if isinstance(frame, Candles):
+        return FrameSource(frame if symbol is None else {symbol: frame}, name=name, sessions=sessions)
+    reading = Reading(where=name, place="row {}".format, tz=tz, time_format=time_format, stamp=stamp, columns=columns)
+    return _source(frame, reading, symbol=symbol, name=name, sessions=sessions)
 
 
 def from_csv(
@@ -157,11 +197,18 @@ def from_csv(
     symbol: str | None = None,
     name: str | None = None,
     sessions: Sessions | str | None = None,
+    columns: Mapping[str, Any] | Sequence[str | None] | None = None,
+    tz: str | None = None,
+    time_format: str | None = None,
+    stamp: str = "open",
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
 ) -> FrameSource:
     r"""A source over one-minute candles in a CSV file, also compressed (``.csv.gz``, ``.zip``, ``.xz``).
 
-    The file begins with a header line; for the columns see :func:`from_frame`. Datetimes are written as in
-    ISO 8601.
+    Separator, decimal mark, encoding, header and lines above it are found out; the files of MetaTrader, TradingView,
+    Yahoo, Stooq, Binance, Kraken and CryptoDataDownload need no option. For columns and times see :func:`from_frame`.
 
     Parameters
     ----------
@@ -169,13 +216,19 @@ def from_csv(
         The file; it is read now, and again where a finished run needs candles that were released meanwhile.
     name
         For reports and messages; by default the file's name.
-    symbol, sessions
+    symbol, sessions, tz, time_format, stamp
         As in :func:`from_frame`.
+    columns
+        As in :func:`from_frame`; or the names of all columns of a file without a header line, in their order, with
+        ``None`` for those that are not read.
+    separator, decimal, encoding
+        Where they cannot be found out.
 
     Raises
     ------
     UsageError
-        The file cannot be read, a column is missing, or the candles are not one-minute candles.
+        The file cannot be read, a column is missing, or the candles are not one-minute candles; the message names
+        the option that may help.
     BadCandle
         A value is missing or is not a number; the message holds the line.
 
@@ -184,23 +237,49 @@ def from_csv(
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "btc.csv"
-    ...     _ = path.write_text("timestamp,open,high,low,close,volume\n0,1,1,1,1,5\n60000,1,1,1,1,5\n")
-    ...     source = from_csv(path)
+    ...     _ = path.write_text("Datum;o;h;l;c;v\n01.02.2024 00:00;1,5;1,5;1,5;1,5;5\n")
+    ...     source = from_csv(path, columns={"timestamp": "Datum"})
     >>> source.name
     'btc.csv'
     """
     import pandas as pd
 
     file = _existing(path)
+    named = columns if isinstance(columns, Mapping) else None
+    if isinstance(columns, str):
+        raise UsageError(f"columns must be a mapping or the names of all columns in their order, got {columns!r}")
+    names = None if columns is None or isinstance(columns, Mapping) else tuple(columns)
     try:
-        # Blank lines are dropped below, after messages could name the true line.
-        frame = pd.read_csv(file, low_memory=False, skip_blank_lines=False, **exact_floats(pd.__version__))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, OSError, EOFError, ValueError) as error:
+        dialect = dialect_of(file, separator=separator, decimal=decimal, encoding=encoding, names=names)
+        # Blank lines are dropped later, after messages could name the true line.
+        frame = read_csv(file, dialect, columns=named, **exact_floats(pd.__version__))
+    except (BadZipFile, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, OSError, EOFError) as error:
+        raise UsageError(f"{file}: cannot be read as CSV: {str(error).strip()}{_unread(error)}") from error
+    except (ValueError, pd.errors.ParserWarning) as error:
         raise UsageError(f"{file}: cannot be read as CSV: {str(error).strip()}") from error
-    frame = frame.dropna(how="all")
-    return _file_source(
-        from_csv, file, frame, lambda row: f"line {row + 2}", symbol=symbol, name=name, sessions=sessions
+    first = dialect.above + dialect.header + 1
+    reading = Reading(
+        where=str(file),
+        place=lambda row: f"line {row + first}" if isinstance(row, Integral) else f"the row of {row}",
+        tz=tz,
+        time_format=time_format,
+        stamp=stamp,
+        columns=named,
+        decimal=dialect.decimal,
+        guessed=not dialect.header and names is None,
     )
+    source = _source(frame, reading, symbol=symbol, name=name or file.name, sessions=sessions)
+    again = partial(from_csv, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)
+    source.reopen = partial(
+        again,
+        tz=tz,
+        time_format=time_format,
+        stamp=stamp,
+        separator=separator,
+        decimal=decimal,
+        encoding=encoding,
+    )
+    return source
 
 
 def from_parquet(
@@ -209,13 +288,19 @@ def from_parquet(
     symbol: str | None = None,
     name: str | None = None,
     sessions: Sessions | str | None = None,
+    columns: Mapping[str, Any] | None = None,
+    tz: str | None = None,
+    time_format: str | None = None,
+    stamp: str = "open",
 ) -> FrameSource:
     """A source over one-minute candles in a Parquet file; for the columns see :func:`from_frame`.
 
     Parameters
     ----------
-    path, symbol, name, sessions
+    path, name
         As in :func:`from_csv`.
+    symbol, sessions, columns, tz, time_format, stamp
+        As in :func:`from_frame`.
 
     Raises
     ------
@@ -241,9 +326,13 @@ def from_parquet(
         frame = pd.read_parquet(file, engine="pyarrow")
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read as Parquet: {str(error).strip().splitlines()[0]}") from error
-    return _file_source(
-        from_parquet, file, frame, lambda row: f"row {row}", symbol=symbol, name=name, sessions=sessions
+    reading = Reading(
+        where=str(file), place="row {}".format, tz=tz, time_format=time_format, stamp=stamp, columns=columns
     )
+    source = _source(frame, reading, symbol=symbol, name=name or file.name, sessions=sessions)
+    again = partial(from_parquet, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)
+    source.reopen = partial(again, tz=tz, time_format=time_format, stamp=stamp)
+    return source
 
 
 def exact_floats(version: str) -> dict[str, Any]:
@@ -263,94 +352,20 @@ def _existing(path: str | Path) -> Path:
     return file
 
 
-def _file_source(
-    read: Callable[..., FrameSource],
-    file: Path,
-    frame: pd.DataFrame,
-    place: Callable[[Any], str],
-    *,
-    name: str | None,
-    **options: Any,
-) -> FrameSource:
-    source = _source(frame, name=name or file.name, where=str(file), place=place, **options)
-    source.reopen = partial(read, file.resolve(), name=source.name, **options)
-    return source
+def _unread(error: Exception) -> str:
+    """What may help with an error of pandas."""
+    if isinstance(error, UnicodeError):
+        return '\nname its encoding: encoding="cp1252"'
+    return '\ncorrect that line, or name the separator: separator=";"' if "Expected" in str(error) else ""
 
 
 def _source(
-    frame: pd.DataFrame | Candles,
-    *,
-    symbol: str | None,
-    name: str,
-    place: Callable[[Any], str],
-    where: str | None = None,
-    sessions: Sessions | str | None = None,
+    frame: pd.DataFrame, reading: Reading, *, symbol: str | None, name: str, sessions: Sessions | str | None
 ) -> FrameSource:
-    where = where or name
-    if isinstance(frame, Candles):
-        return FrameSource(frame if symbol is None else {symbol: frame}, name=name, sessions=sessions)
-    columns = {str(column).strip().lower(): column for column in frame.columns}
-    frame = _readable(frame, columns, where=where, place=place)
-    if "symbol" not in columns:
-        candles = to_candles(frame)
-        return FrameSource(candles if symbol is None else {symbol: candles}, name=name, sessions=sessions)
-    parts = {str(key): to_candles(part) for key, part in frame.groupby("symbol", sort=False)}
-    if symbol is not None:
-        if symbol not in parts:
-            raise UnknownName("symbol", symbol, known=parts)
-        parts = {symbol: parts[symbol]}
-    return FrameSource(parts, name=name, sessions=sessions)
-
-
-def _readable(frame: pd.DataFrame, columns: dict[str, Any], *, where: str, place: Callable[[Any], str]) -> pd.DataFrame:
-    """The columns that matter under their own names, every value parsed, or the first value that is none."""
-    import pandas as pd
-
-    has_times = "timestamp" in columns or isinstance(frame.index, pd.DatetimeIndex)
-    missing = [name for name in COLUMNS if name not in columns and (name != "timestamp" or not has_times)]
-    if missing:
-        found = ", ".join(str(column) for column in frame.columns)
-        raise UsageError(
-            f"{where}: needs the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}\n"
-            f"found: {found[:120]}; rename the columns (or add the header line)"
-        )
-    data: dict[str, Any] = {}
-    if "timestamp" in columns:
-        given = frame[columns["timestamp"]]
-        data["timestamp"] = _parsed(given, _times(given), where=where, place=place, rule="UTC milliseconds or ISO 8601")
-    else:
-        data["timestamp"] = _times(frame.index.to_series())
-    for name in COLUMNS[1:]:
-        given = frame[columns[name]]
-        data[name] = _parsed(given, pd.to_numeric(given, errors="coerce"), where=where, place=place, rule="a number")
-    if "symbol" in columns:
-        data["symbol"] = frame[columns["symbol"]]
-    return pd.DataFrame(data)
-
-
-def _times(given: pd.Series[Any]) -> pd.Series[Any]:
-    """Datetimes, or whole milliseconds; ``NaT`` or ``NaN`` where it is neither."""
-    import pandas as pd
-
-    if pd.api.types.is_datetime64_any_dtype(given):
-        return pd.to_datetime(given, utc=True)
-    numbers = pd.to_numeric(given, errors="coerce")
-    if numbers.notna().any() or not len(given):
-        return numbers.where(numbers % 1 == 0) if pd.api.types.is_float_dtype(numbers) else numbers
-    return pd.to_datetime(given, utc=True, errors="coerce", format="ISO8601")
-
-
-def _parsed(
-    given: pd.Series[Any], parsed: pd.Series[Any], *, where: str, place: Callable[[Any], str], rule: str
-) -> pd.Series[Any]:
-    bad = parsed.isna().to_numpy()
-    if bad.any():
-        at = int(np.argmax(bad))
-        raise BadCandle(
-            f"{where}, {place(given.index[at])}: {str(given.name).strip()} must be {rule}, got {given.iloc[at]!r}\n"
-            "correct the value or leave the row out"
-        )
-    return parsed
+    table = read_table(frame, reading, symbol=symbol)
+    source = FrameSource(table.candles, name=name, sessions=sessions)
+    source.warnings = (*table.notes, *source.warnings)
+    return source
 
 
 def _minutes(candles: Candles, where: str, notes: list[str]) -> Candles:

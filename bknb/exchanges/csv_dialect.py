@@ -1,0 +1,334 @@
+"""How a CSV file is written: encoding, separator, decimal mark, header, lines above it; found out, not asked for."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import csv
+import gzip
+import lzma
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from ..errors import UsageError
+from ..market.candles import COLUMNS
+from .column_names import KEYS, find_columns, plain_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_HEAD: Final = 65_536  # bytes that show how a file is written
+_MOST_ABOVE: Final = 20  # lines above the header
+_SEPARATORS: Final = ("\t", ";", "|", ",")
+_BLANKS: Final = r"\s+"
+_LEAST: Final = 5  # columns: a time and four prices
+_NUMBER: Final = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
+_COMMA: Final = re.compile(r"[+-]?\d+,\d+")
+_THOUSANDS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+_MISSING: Final = ("", "NaN", "nan", "NA", "N/A", "null", "NULL", "None")
+_EPOCH: Final = re.compile(r"-?\d{9,}")
+_CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How a CSV file is written.
+
+    Attributes
+    ----------
+    encoding : str
+    doubtful : bool
+        Whether the encoding is a guess that reads every byte.
+    separator : str
+    decimal : str
+    above : int
+        Lines above the header or the first row.
+    header : int
+        Lines of the header: 0, 1, or 2 of prices and tickers.
+    names : tuple of str
+        The columns.
+    first : tuple of str
+        The first row, as text.
+    """
+
+    encoding: str
+    doubtful: bool
+    separator: str
+    decimal: str
+    above: int
+    header: int
+    names: tuple[str, ...]
+    first: tuple[str, ...]
+
+
+def dialect_of(
+    file: Path,
+    *,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    names: Sequence[str | None] | None = None,
+) -> Dialect:
+    r"""How a file is written, from its first lines.
+
+    Parameters
+    ----------
+    file
+        The file, perhaps compressed.
+    separator, decimal, encoding
+        What is known already.
+    names
+        The names of the columns of a file without a header.
+
+    Raises
+    ------
+    UsageError
+        It cannot be told; the message names the option that tells it.
+    OSError, EOFError, ValueError
+        The file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "btc.csv"
+    ...     _ = path.write_text("# from my broker\nDatum;open;high;low;close;volume\n01.02.2024;1,5;1,5;1,5;1,5;7\n")
+    ...     found = dialect_of(path)
+    >>> found.separator, found.decimal, found.above, found.names[0]
+    (';', ',', 1, 'Datum')
+    """
+    data, whole = _head(file)
+    chosen, doubtful = (encoding, False) if encoding else _encoding(data)
+    try:
+        text = codecs.getincrementaldecoder(chosen)(errors="strict").decode(data, final=whole)
+    except (LookupError, UnicodeError) as error:
+        raise UsageError(f'{file}: cannot be read as CSV: {error}\nname its encoding: encoding="cp1252"') from error
+    lines = text.splitlines()
+    if not whole and len(lines) > 1:
+        lines.pop()
+    if not any(line.strip() for line in lines):
+        raise UsageError(f"{file}: cannot be read as CSV: it is empty")
+    parting = separator or _separator(lines, file)
+    counts = [len(_fields(line, parting)) for line in lines]
+    usual = Counter(count for line, count in zip(lines, counts, strict=True) if line.strip()).most_common(1)[0][0]
+    above = next(
+        (at for at, count in enumerate(counts) if count >= usual - 1 and count >= _LEAST and lines[at].strip()), 0
+    )
+    if above > _MOST_ABOVE:
+        above = 0
+    rows = [[field.strip() for field in _fields(line, parting)] for line in lines[above:] if line.strip()]
+    header = 0 if names is not None else _header(rows)
+    values = rows[header:]
+    mark = decimal or _decimal([field for row in values for field in row[1:]], file)
+    first = tuple(values[0]) if values else ()
+    if header:
+        columns = tuple(rows[0])
+        _check_width(columns, values, file, above + header)
+    else:
+        columns = _unnamed(first, names, file)
+    return Dialect(
+        encoding=chosen,
+        doubtful=doubtful,
+        separator=parting,
+        decimal=mark,
+        above=above,
+        header=header,
+        names=columns,
+        first=first,
+    )
+
+
+def read_csv(file: Path, dialect: Dialect, *, columns: Mapping[str, Any] | None = None, **options: Any) -> pd.DataFrame:
+    """The table of a CSV file; a row keeps the number of its line below the header as its label.
+
+    Parameters
+    ----------
+    file, dialect
+        The file, and how it is written.
+    columns
+        As in :func:`bknb.exchanges.from_csv`, as a mapping.
+    options
+        For ``pandas.read_csv``.
+
+    Raises
+    ------
+    UsageError
+        A symbol or a column's name is written in an encoding that is only guessed.
+    ValueError, OSError, EOFError
+        What pandas raises.
+    """
+    import warnings
+
+    import pandas as pd
+
+    common: dict[str, Any] = {
+        "sep": dialect.separator,
+        "decimal": dialect.decimal,
+        "encoding": dialect.encoding,
+        "skiprows": dialect.above,
+        "skip_blank_lines": False,
+        "low_memory": False,
+        "skipinitialspace": True,
+        **options,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # values that have no column
+        if dialect.header == 2:
+            two: pd.DataFrame = pd.read_csv(file, header=[0, 1], index_col=0, **(common | {"skip_blank_lines": True}))
+            return two
+        found = find_columns(dialect.names, where=str(file), columns=columns)
+        texts = {label: str for label in found.times if not _EPOCH.fullmatch(_cell(dialect, label))}
+        # A symbol may be called NA, TRUE or 0700.
+        keys = [label for label in dialect.names if plain_name(label) in KEYS or label == found.key]
+        if keys:
+            missing = {label: list(_MISSING) for label in dialect.names if label not in keys}
+            common |= {"keep_default_na": False, "na_values": missing}
+        frame: pd.DataFrame = pd.read_csv(
+            file,
+            header=0 if dialect.header else None,
+            names=None if dialect.header else list(dialect.names),
+            index_col=False,
+            dtype=texts | dict.fromkeys(keys, str),
+            **common,
+        )
+    frame.columns = [str(label).strip() for label in frame.columns]
+    for label in keys:
+        frame[label] = frame[label].str.strip().replace("", None)
+    frame = frame.dropna(how="all")
+    if dialect.doubtful:
+        used = [*dialect.names, *(str(each) for label in keys for each in frame[label].unique())]
+        if strange := [each for each in used if not each.isascii()]:
+            raise UsageError(
+                f'{file}: {strange[0]!r} is written in an encoding that is not UTF-8\nname it: encoding="cp1252"'
+            )
+    return frame
+
+
+def _cell(dialect: Dialect, label: Any) -> str:
+    at = dialect.names.index(label)
+    return dialect.first[at] if at < len(dialect.first) else ""
+
+
+def _head(file: Path) -> tuple[bytes, bool]:
+    """The first bytes of a file, uncompressed, and whether they are all of it."""
+    opened: IO[bytes]
+    suffix = file.suffix.lower()
+    if suffix == ".zip":
+        with zipfile.ZipFile(file) as archive:
+            members = [each for each in archive.namelist() if not each.endswith("/")]
+            if len(members) != 1:
+                raise UsageError(
+                    f"{file}: holds {len(members)} files, and from_csv reads one\n"
+                    "take them out; the archives of Binance: bknb.exchanges.binance_archive(folder)"
+                )
+            with archive.open(members[0]) as opened:
+                data = opened.read(_HEAD + 1)
+    else:
+        opener = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(suffix, open)
+        with opener(file, "rb") as opened:  # type: ignore[operator]  # four functions with signatures of their own
+            data = opened.read(_HEAD + 1)
+    return data[:_HEAD], len(data) <= _HEAD
+
+
+def _encoding(data: bytes) -> tuple[str, bool]:
+    for mark, name in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if data.startswith(mark):
+            return name, False
+    if data[1:2] == b"\0":
+        return "utf-16-le", False
+    if data[:1] == b"\0":
+        return "utf-16-be", False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeError:
+        return "latin-1", True
+    return "utf-8", False
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    if separator == _BLANKS:
+        return line.split()
+    return next(csv.reader([line], delimiter=separator), []) if len(separator) == 1 else re.split(separator, line)
+
+
+def _separator(lines: list[str], file: Path) -> str:
+    """The separator that parts most lines into the same number of fields."""
+    full = [line for line in lines if line.strip()]
+    best, most = "", 0
+    for each in (*_SEPARATORS, _BLANKS):
+        count, lines_alike = Counter(len(_fields(line, each)) for line in full).most_common(1)[0]
+        if count >= _LEAST and lines_alike > most:
+            best, most = each, lines_alike
+    if not best:
+        raise UsageError(
+            f"{file}: cannot be read as CSV: no separator parts its lines into {_LEAST} columns or more; it begins "
+            f'with {full[0][:60]!r}\nname it: separator=";"; a table needs {", ".join(COLUMNS)}'
+        )
+    return best
+
+
+def _header(rows: list[list[str]]) -> int:
+    """How many lines of header there are."""
+    if not rows or any(_NUMBER.fullmatch(field) for field in rows[0]):
+        return 0
+    if len(rows) > 1 and {rows[0][0].lower(), rows[1][0].lower()} <= {"price", "ticker", ""}:
+        return 2
+    return 1 if any(re.search("[A-Za-z]", field) for field in rows[0]) else 0
+
+
+def _check_width(columns: tuple[str, ...], values: list[list[str]], file: Path, line: int) -> None:
+    """Refuse a header that has another number of fields than the rows below it."""
+    if not values:
+        return
+    usual = Counter(len(row) for row in values).most_common(1)[0][0]
+    if usual > len(columns) and not (
+        usual == len(columns) + 1 and all(row[-1] == "" for row in values if len(row) == usual)
+    ):
+        raise UsageError(
+            f"{file}: the header in line {line} names {len(columns)} columns, and the rows have {usual}\n"
+            'complete the header, or name the separator: separator=";"'
+        )
+
+
+def _decimal(fields: list[str], file: Path) -> str:
+    commas = [field for field in fields if _COMMA.fullmatch(field)]
+    if not commas:
+        return "."
+    if all(_THOUSANDS.fullmatch(field) for field in commas):
+        raise UsageError(
+            f"{file}: the comma in {commas[0]!r} may be a decimal mark or stand between thousands\n"
+            'say which: decimal=",", or take the commas out'
+        )
+    return ","
+
+
+def _unnamed(first: tuple[str, ...], names: Sequence[str | None] | None, file: Path) -> tuple[str, ...]:
+    """Names for the columns of a file without a header."""
+    if names is not None:
+        given = [f"column {at}" if name is None else str(name) for at, name in enumerate(names, start=1)]
+        if len(given) > len(first):
+            raise UsageError(f"{file}: columns names {len(given)} columns, and the rows have {len(first)}")
+    elif first and _NUMBER.fullmatch(first[0]) and not re.fullmatch(r"\d{8,}(\.0+)?", first[0]):
+        raise UsageError(
+            f"{file}: has no header line, and its first column is no time: {first[0]!r}\n"
+            'name the columns: columns=["open", "high", "low", "close", "volume", "timestamp", ...]'
+        )
+    elif len(first) > 1 and _CLOCK.fullmatch(first[1]):
+        given = ["date", "time", *COLUMNS[1:]]
+    else:
+        given = list(COLUMNS)
+    if len(first) < len(given):
+        raise UsageError(
+            f"{file}: has no header line, and its rows have {len(first)} columns\n"
+            f'it needs {", ".join(given)}: add what is missing, and name them: columns=["timestamp", "open", ...]'
+        )
+    return (*given, *(f"column {at}" for at in range(len(given) + 1, len(first) + 1)))

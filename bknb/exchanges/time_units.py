@@ -1,0 +1,328 @@
+"""Times of candles in whatever unit and form they come: numbers since 1970, text, and the clock of an exchange."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..domain.formatting import exact_text
+from ..errors import BadCandle, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    Place = Callable[[Any], str]
+
+# Sizes that are times between 1973 and 2103 in one unit, and in no other; with the milliseconds of one unit.
+_UNITS: Final = (
+    ("s", 1e8, 4.2e9, 1000.0),
+    ("ms", 1e11, 4.2e12, 1.0),
+    ("us", 1e14, 4.2e15, 1e-3),
+    ("ns", 1e17, 4.2e18, 1e-6),
+)
+_PER_MS: Final = {"us": 1_000, "ns": 1_000_000}
+_DATES: Final = ((8, "%Y%m%d"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S"))  # numbers that are written dates
+_OFFSET: Final = r"\s*(?:UTC|GMT)?([+-]\d{2}):?(\d{2})$"
+_FORMS: Final = (
+    "ISO8601",
+    "%Y%m%d %H%M%S",
+    "%Y%m%d %H%M",
+    "%Y%m%d %H:%M:%S",
+    "%Y%m%d %H:%M",
+    "%Y-%m-%d %I:%M:%S %p",
+    "%Y-%m-%d %I:%M %p",
+    "%Y-%m-%d %I-%p",
+    "%b %d, %Y",
+    "%d-%b-%Y",
+    "%d %b %Y",
+)
+RULE: Final = "a time (s, ms, us or ns since 1970, ISO 8601, or dd.mm.yyyy)"
+_HINT: Final = 'correct it, leave the row out, or name the form: time_format="%d/%m/%y %H:%M"'
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Times as they were written.
+
+    Attributes
+    ----------
+    ms : ndarray of int64, shape (n,)
+        Milliseconds since 1970: UTC, or of a clock without a zone.
+    naive : bool
+        Whether they came without a zone.
+    units : tuple of str
+        The units of numbers that were found: ``"s"``, ``"ms"``, ``"us"``, ``"ns"``.
+    """
+
+    ms: NDArray[np.int64]
+    naive: bool
+    units: tuple[str, ...] = ()
+
+
+def read_times(given: pd.Series[Any], *, where: str, place: Place, time_format: str | None = None) -> Times:
+    """Times of candles, in milliseconds.
+
+    Numbers are recognised by their size, each for itself: files are known whose seconds or milliseconds become
+    microseconds in the middle. Numbers like ``20240131`` are dates.
+
+    Parameters
+    ----------
+    given
+        Numbers, text or datetimes.
+    where, place
+        The name of the source, and from a label of the index to the words for its row; for messages.
+    time_format
+        The form of the text as ``strptime`` writes it; ``None``: recognised.
+
+    Raises
+    ------
+    BadCandle
+        A value is no time, or may be two.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> given = pd.Series([1_735_689_540_000, 1_735_689_600_000_000])
+    >>> times = read_times(given, where="mine", place=str)
+    >>> times.ms.tolist(), times.units
+    ([1735689540000, 1735689600000], ('ms', 'us'))
+    """
+    import pandas as pd
+
+    bad = _Bad(given, where, place)
+    if pd.api.types.is_datetime64_any_dtype(given):
+        bad.where(given.isna())
+        return _datetimes(given)
+    if time_format is not None:
+        return _formatted(given, time_format, bad)
+    numbers = pd.to_numeric(given, errors="coerce")
+    if 2 * int(numbers.notna().sum()) >= len(given):
+        return _numbers(numbers, bad)
+    bad.where(given.isna())
+    if not all(isinstance(value, str) for value in given):
+        moments = pd.to_datetime(given, utc=True, errors="coerce")
+        bad.where(moments.isna())
+        zones = {getattr(value, "tzinfo", None) is None for value in given}
+        if len(zones) > 1:
+            raise BadCandle(f"{where}: some times have a time zone and some have none; give all of them one")
+        return Times(_to_ms(moments.dt.tz_localize(None)), naive=zones == {True})
+    return _texts(given.astype(str).str.strip(), bad)
+
+
+def to_utc(ms: NDArray[np.int64], tz: str, *, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Times of a local clock as UTC milliseconds, with a note for each night in which the clock went back.
+
+    An hour that comes twice is told apart by the order of the candles.
+
+    Parameters
+    ----------
+    ms : ndarray of int64, shape (n,)
+        What the clock showed, as milliseconds since 1970; of one series, in ascending or descending order.
+    tz
+        The zone of the clock, such as ``"America/New_York"``.
+    where
+        The name of the source, for messages.
+
+    Raises
+    ------
+    BadCandle
+        A time that the clock never showed, or one of an hour that came twice and is there once.
+    UsageError
+        There is no such zone.
+
+    Examples
+    --------
+    >>> to_utc(np.array([1_704_067_200_000]), "America/New_York", where="mine")[0].tolist()
+    [1704085200000]
+    """
+    import pandas as pd
+
+    if len(ms) and int(ms[0]) > int(ms[-1]):
+        turned, notes = to_utc(ms[::-1], tz, where=where)
+        return turned[::-1], notes
+    local = pd.DatetimeIndex(ms.astype("datetime64[ms]"))
+    try:
+        known = local.tz_localize(tz, ambiguous="NaT", nonexistent="shift_forward")
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise UsageError(f"tz must be a time zone such as 'America/New_York', got {tz!r} ({error})") from None
+    shown = _to_ms(known.tz_localize(None).to_series())
+    unclear = np.asarray(known.isna())
+    never = ~unclear & (shown != ms)
+    if never.any():
+        when = exact_text(int(ms[int(np.argmax(never))]))
+        raise BadCandle(
+            f"{where}: {when} does not exist in {tz}: the clocks went forward that night\n"
+            "the times are those of another zone; name it with tz=, or leave tz out where they are UTC"
+        )
+    summer = np.ones(len(ms), dtype=bool)
+    told: list[str] = []
+    days = ms // 86_400_000
+    for day in np.unique(days[unclear]):
+        at = np.flatnonzero(unclear & (days == day))
+        back = np.flatnonzero(np.diff(ms[at]) <= 0)
+        night = exact_text(int(day) * 86_400_000)[:10]
+        if len(back) != 1:
+            raise BadCandle(
+                f"{where}: {exact_text(int(ms[at[0]]))} came twice in {tz}, as the clocks went back in the night of "
+                f"{night}, and the order of the candles does not show which is which\n"
+                "give the times with their offset or in UTC, or leave that hour out"
+            )
+        summer[at[int(back[0]) + 1 :]] = False
+        told.append(
+            f"{where}: the clocks of {tz} went back in the night of {night}: its hour that came twice was read in order"
+        )
+    aware = local.tz_localize(tz, ambiguous=summer, nonexistent="raise")
+    return _to_ms(aware.tz_convert("UTC").tz_localize(None).to_series()), tuple(told)
+
+
+def plain_value(value: Any) -> Any:
+    """A value of a column as Python writes it, for messages."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@dataclass(frozen=True, slots=True)
+class _Bad:
+    """How a value that is no time is told."""
+
+    given: pd.Series[Any]
+    source: str
+    place: Place
+
+    def where(self, which: Any, rule: str = RULE, hint: str = _HINT) -> None:
+        bad = np.asarray(which)
+        if bad.any():
+            at = int(np.argmax(bad))
+            value, label = plain_value(self.given.iloc[at]), self.given.index[at]
+            raise BadCandle(
+                f"{self.source}, {self.place(label)}: {str(self.given.name).strip()} must be {rule}, got {value!r}\n"
+                f"{hint}"
+            )
+
+
+def _to_ms(moments: pd.Series[Any]) -> NDArray[np.int64]:
+    return moments.to_numpy().astype("datetime64[ms]").astype(np.int64)
+
+
+def _datetimes(given: pd.Series[Any]) -> Times:
+    if given.dt.tz is None:
+        return Times(_to_ms(given), naive=True)
+    return Times(_to_ms(given.dt.tz_convert("UTC").dt.tz_localize(None)), naive=False)
+
+
+def _formatted(given: pd.Series[Any], time_format: str, bad: _Bad) -> Times:
+    import pandas as pd
+
+    texts = given.astype(str).str.strip()
+    moments = pd.to_datetime(texts, format=time_format, errors="coerce", utc=True)
+    bad.where(moments.isna(), rule=f"a time of the form {time_format!r}")
+    return Times(_to_ms(moments.dt.tz_localize(None)), naive="%z" not in time_format)
+
+
+def _numbers(numbers: pd.Series[Any], bad: _Bad) -> Times:
+    bad.where(~np.isfinite(numbers.to_numpy(dtype=np.float64)))
+    dates = _written_dates(numbers)
+    if dates is not None:
+        return Times(dates, naive=True)
+    values = numbers.to_numpy()
+    sizes = np.abs(values.astype(np.float64))
+    found = {name: (sizes >= least) & (sizes < most) for name, least, most, _ in _UNITS}
+    units = tuple(name for name, which in found.items() if which.any())
+    rest = ~np.any([*found.values()], axis=0)
+    if rest.any() and len(units) > 1:
+        bad.where(rest, rule=f"a time in {' or '.join(units)} since 1970, as the others are")
+    if rest.any():  # the years before 1973, and little numbers that somebody made up
+        units = units or ("ms",)
+        scale = next(scale for name, _, _, scale in _UNITS if name == units[0])
+        bad.where(rest & (sizes * scale >= 1e11), rule="a time before the year 2103 in s, ms, us or ns since 1970")
+        found[units[0]] = found[units[0]] | rest
+    ms = np.zeros(len(values), dtype=np.int64)
+    for name, _, _, scale in _UNITS:
+        which = found[name]
+        if not which.any():
+            continue
+        if name in _PER_MS and values.dtype.kind in "iu":
+            ms[which] = values[which] // _PER_MS[name]
+            continue
+        exact = values[which].astype(np.float64) * scale
+        whole = np.round(exact)
+        if name in ("s", "ms"):
+            broken = np.zeros(len(values), dtype=bool)
+            broken[which] = np.abs(exact - whole) > 1e-3
+            bad.where(broken, rule=f"whole milliseconds; as {name} since 1970 it is not")
+        ms[which] = whole.astype(np.int64)
+    return Times(ms, naive=False, units=units)
+
+
+def _written_dates(numbers: pd.Series[Any]) -> NDArray[np.int64] | None:
+    """Numbers such as 20240131 or 202401312359 as the moments they spell, when every one of them does."""
+    import pandas as pd
+
+    lowest, highest = float(numbers.min()), float(numbers.max())
+    for digits, form in _DATES:
+        year = 10.0 ** (digits - 4)
+        if lowest >= 1900 * year and highest < 2101 * year:
+            whole = numbers.astype(np.int64)
+            if bool((whole != numbers).any()):
+                return None
+            moments = pd.to_datetime(whole.astype(str), format=form, errors="coerce")
+            if bool(moments.notna().all()):
+                return _to_ms(moments)
+    return None
+
+
+def _texts(texts: pd.Series[Any], bad: _Bad) -> Times:
+    texts = texts.str.replace(r"\s*(?:Z|UTC|GMT)$", "+00:00", regex=True)
+    offsets = texts.str.extract(_OFFSET, expand=True)
+    # The end of a date such as 31-12-2024 is no offset: an offset follows a time of day.
+    has = (offsets[0].notna() & texts.str.contains(":")).to_numpy()
+    if has.any() and not has.all():
+        bad.where(~has, rule="a time with an offset from UTC, as the others are")
+    shift = np.zeros(len(texts), dtype=np.int64)
+    if has.any():
+        hours = offsets[0].astype(np.int64).to_numpy()
+        minutes = offsets[1].astype(np.int64).to_numpy()
+        shift = hours * 3_600_000 + np.where(offsets[0].str.startswith("-"), -minutes, minutes) * 60_000
+        texts = texts.str.replace(_OFFSET, "", regex=True)
+    return Times(_parsed(_year_first(texts, bad), bad) - shift, naive=not has.any())
+
+
+def _year_first(texts: pd.Series[Any], bad: _Bad) -> pd.Series[Any]:
+    """Dates with the year first: the day stands first with dots, and with slashes where it can be nothing else."""
+    import pandas as pd
+
+    texts = texts.str.replace(r"^(\d{4})[./](\d{1,2})[./](\d{1,2})", r"\1-\2-\3", regex=True)
+    texts = texts.str.replace(r"^(\d{1,2})\.(\d{1,2})\.(\d{4})", r"\3-\2-\1", regex=True)
+    parts = texts.str.extract(r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})\b")
+    if not bool(parts[0].notna().all()):
+        return texts
+    first, second = (pd.to_numeric(parts[at]) for at in (0, 1))
+    if bool((first <= 12).all()) and bool((second <= 12).all()) and bool((first != second).any()):
+        which = (first != second).to_numpy()
+        bad.where(
+            which,
+            rule="a date that can be read in one way only",
+            hint='say whether the day or the month stands first: time_format="%d/%m/%Y %H:%M" or "%m/%d/%Y %H:%M"',
+        )
+    order = r"\3-\1-\2" if bool((first <= 12).all()) else r"\3-\2-\1"
+    return texts.str.replace(r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})", order, regex=True)
+
+
+def _parsed(texts: pd.Series[Any], bad: _Bad) -> NDArray[np.int64]:
+    import pandas as pd
+
+    best: Any = None
+    short = ~texts.str.contains(re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{8}|[A-Za-z]{3}"))
+    for form in _FORMS:
+        moments = pd.to_datetime(texts, format=form, errors="coerce").mask(short)
+        if bool(moments.notna().all()):
+            return _to_ms(moments)
+        if best is None or int(moments.notna().sum()) > int(best.notna().sum()):
+            best = moments
+    bad.where(best.isna())
+    raise AssertionError("unreachable: some value fits no form")  # pragma: no cover
