@@ -54,7 +54,8 @@ DIALECTS: dict[str, tuple[str, dict[str, Any]]] = {
         lines(["20240101 000000", "20240101 000100", "20240101 000200"], "{t};{o};{h};{l};{c};{v}"),
         {},
     ),
-    "TradingView": ("time,open,high,low,close,EMA,Volume\n" + lines(S, "{t},{o},{h},{l},{c},,{v}"), {}),
+    "TradingView": ("time,open,high,low,close,EMA,EMA,Volume\n" + lines(S, "{t},{o},{h},{l},{c},,1,{v}"), {}),
+    "a table of pandas": (",Timestamp ,Open,High,Low,Close,Volume\n" + lines(MS, "7,{t},{o},{h},{l},{c},{v}"), {}),
     "TradingView, ISO": (
         "time,open,high,low,close,Volume\n" + lines([f"{t.replace(' ', 'T')}:00Z" for t in TEXTS]),
         {},

@@ -2,6 +2,7 @@
 
 ``demo()`` needs nothing; ``ccxt("binance")`` is any exchange ccxt knows, saved on disk; ``from_frame(df)``,
 ``from_csv(path)``, ``from_parquet(path)`` and ``from_query(database, sql)`` serve one-minute candles of your own;
+``binance_archive(folder)`` serves the zip archives that Binance publishes;
 ``stored(source)`` saves what any source answers, and ``from_store(folder)`` serves what was saved, without a network.
 ``bundled()`` serves the candles that came with a shared notebook.
 

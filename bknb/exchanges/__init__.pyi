@@ -18,6 +18,9 @@ from ..market.demo import (
 from ..market.sources import (
     SessionSource as SessionSource,
 )
+from .binance_zips import (
+    binance_archive as binance_archive,
+)
 from .factories import (
     bundled as bundled,
 )

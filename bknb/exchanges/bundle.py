@@ -23,7 +23,7 @@ from ..market.candles import COLUMNS, Candles, to_candles
 from ..market.outside import candles_from
 from ..stores.file_names import encode_name
 from ..stores.versions import read_json
-from .files import exact_floats
+from .csv_reading import exact_floats
 from .received_paths import inside
 
 if TYPE_CHECKING:

@@ -10,17 +10,13 @@ import lzma
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Final
 
 from ..errors import UsageError
 from ..market.candles import COLUMNS
-from .column_names import KEYS, find_columns, plain_name
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _HEAD: Final = 65_536  # bytes that show how a file is written
 _MOST_ABOVE: Final = 20  # lines above the header
@@ -30,8 +26,6 @@ _LEAST: Final = 5  # columns: a time and four prices
 _NUMBER: Final = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 _COMMA: Final = re.compile(r"[+-]?\d+,\d+")
 _THOUSANDS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
-_MISSING: Final = ("", "NaN", "nan", "NA", "N/A", "null", "NULL", "None")
-_EPOCH: Final = re.compile(r"-?\d{9,}")
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
@@ -141,77 +135,6 @@ def dialect_of(
         names=columns,
         first=first,
     )
-
-
-def read_csv(file: Path, dialect: Dialect, *, columns: Mapping[str, Any] | None = None, **options: Any) -> pd.DataFrame:
-    """The table of a CSV file; a row keeps the number of its line below the header as its label.
-
-    Parameters
-    ----------
-    file, dialect
-        The file, and how it is written.
-    columns
-        As in :func:`bknb.exchanges.from_csv`, as a mapping.
-    options
-        For ``pandas.read_csv``.
-
-    Raises
-    ------
-    UsageError
-        A symbol or a column's name is written in an encoding that is only guessed.
-    ValueError, OSError, EOFError
-        What pandas raises.
-    """
-    import warnings
-
-    import pandas as pd
-
-    common: dict[str, Any] = {
-        "sep": dialect.separator,
-        "decimal": dialect.decimal,
-        "encoding": dialect.encoding,
-        "skiprows": dialect.above,
-        "skip_blank_lines": False,
-        "low_memory": False,
-        "skipinitialspace": True,
-        **options,
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # values that have no column
-        if dialect.header == 2:
-            two: pd.DataFrame = pd.read_csv(file, header=[0, 1], index_col=0, **(common | {"skip_blank_lines": True}))
-            return two
-        found = find_columns(dialect.names, where=str(file), columns=columns)
-        texts = {label: str for label in found.times if not _EPOCH.fullmatch(_cell(dialect, label))}
-        # A symbol may be called NA, TRUE or 0700.
-        keys = [label for label in dialect.names if plain_name(label) in KEYS or label == found.key]
-        if keys:
-            missing = {label: list(_MISSING) for label in dialect.names if label not in keys}
-            common |= {"keep_default_na": False, "na_values": missing}
-        frame: pd.DataFrame = pd.read_csv(
-            file,
-            header=0 if dialect.header else None,
-            names=None if dialect.header else list(dialect.names),
-            index_col=False,
-            dtype=texts | dict.fromkeys(keys, str),
-            **common,
-        )
-    frame.columns = [str(label).strip() for label in frame.columns]
-    for label in keys:
-        frame[label] = frame[label].str.strip().replace("", None)
-    frame = frame.dropna(how="all")
-    if dialect.doubtful:
-        used = [*dialect.names, *(str(each) for label in keys for each in frame[label].unique())]
-        if strange := [each for each in used if not each.isascii()]:
-            raise UsageError(
-                f'{file}: {strange[0]!r} is written in an encoding that is not UTF-8\nname it: encoding="cp1252"'
-            )
-    return frame
-
-
-def _cell(dialect: Dialect, label: Any) -> str:
-    at = dialect.names.index(label)
-    return dialect.first[at] if at < len(dialect.first) else ""
 
 
 def _head(file: Path) -> tuple[bytes, bool]:

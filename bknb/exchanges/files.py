@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -18,8 +16,8 @@ from ..market.candles import Candles
 from ..market.sessions import Sessions, as_sessions
 from ..market.spacing import Spacing, measured
 from ..stores.atomic import as_path
-from .candle_tables import Reading, read_table
-from .csv_dialect import dialect_of, read_csv
+from .candle_tables import Reading, Tables, read_table
+from .csv_reading import csv_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,7 +186,7 @@ def from_frame(
     if isinstance(frame, Candles):
         return FrameSource(frame if symbol is None else {symbol: frame}, name=name, sessions=sessions)
     reading = Reading(where=name, place="row {}".format, tz=tz, time_format=time_format, stamp=stamp, columns=columns)
-    return _source(frame, reading, symbol=symbol, name=name, sessions=sessions)
+    return _source(read_table(frame, reading, symbol=symbol), name=name, sessions=sessions)
 
 
 def from_csv(
@@ -242,33 +240,14 @@ def from_csv(
     >>> source.name
     'btc.csv'
     """
-    import pandas as pd
-
     file = _existing(path)
     named = columns if isinstance(columns, Mapping) else None
     if isinstance(columns, str):
         raise UsageError(f"columns must be a mapping or the names of all columns in their order, got {columns!r}")
     names = None if columns is None or isinstance(columns, Mapping) else tuple(columns)
-    try:
-        dialect = dialect_of(file, separator=separator, decimal=decimal, encoding=encoding, names=names)
-        # Blank lines are dropped later, after messages could name the true line.
-        frame = read_csv(file, dialect, columns=named, **exact_floats(pd.__version__))
-    except (BadZipFile, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, OSError, EOFError) as error:
-        raise UsageError(f"{file}: cannot be read as CSV: {str(error).strip()}{_unread(error)}") from error
-    except (ValueError, pd.errors.ParserWarning) as error:
-        raise UsageError(f"{file}: cannot be read as CSV: {str(error).strip()}") from error
-    first = dialect.above + dialect.header + 1
-    reading = Reading(
-        where=str(file),
-        place=lambda row: f"line {row + first}" if isinstance(row, Integral) else f"the row of {row}",
-        tz=tz,
-        time_format=time_format,
-        stamp=stamp,
-        columns=named,
-        decimal=dialect.decimal,
-        guessed=not dialect.header and names is None,
-    )
-    source = _source(frame, reading, symbol=symbol, name=name or file.name, sessions=sessions)
+    made = partial(Reading, tz=tz, time_format=time_format, stamp=stamp, columns=named)
+    table = csv_table(file, made, symbol=symbol, names=names, separator=separator, decimal=decimal, encoding=encoding)
+    source = _source(table, name=name or file.name, sessions=sessions)
     again = partial(from_csv, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)
     source.reopen = partial(
         again,
@@ -329,19 +308,10 @@ def from_parquet(
     reading = Reading(
         where=str(file), place="row {}".format, tz=tz, time_format=time_format, stamp=stamp, columns=columns
     )
-    source = _source(frame, reading, symbol=symbol, name=name or file.name, sessions=sessions)
+    source = _source(read_table(frame, reading, symbol=symbol), name=name or file.name, sessions=sessions)
     again = partial(from_parquet, file.resolve(), name=source.name, symbol=symbol, sessions=sessions, columns=columns)
     source.reopen = partial(again, tz=tz, time_format=time_format, stamp=stamp)
     return source
-
-
-def exact_floats(version: str) -> dict[str, Any]:
-    """Options that make pandas read every float to the last bit.
-
-    Since 3.1 it always does, and the option is on its way out; before, its ordinary converter may miss by one bit.
-    """
-    major, minor = (int(part) for part in version.split(".")[:2])
-    return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}
 
 
 def _existing(path: str | Path) -> Path:
@@ -352,17 +322,7 @@ def _existing(path: str | Path) -> Path:
     return file
 
 
-def _unread(error: Exception) -> str:
-    """What may help with an error of pandas."""
-    if isinstance(error, UnicodeError):
-        return '\nname its encoding: encoding="cp1252"'
-    return '\ncorrect that line, or name the separator: separator=";"' if "Expected" in str(error) else ""
-
-
-def _source(
-    frame: pd.DataFrame, reading: Reading, *, symbol: str | None, name: str, sessions: Sessions | str | None
-) -> FrameSource:
-    table = read_table(frame, reading, symbol=symbol)
+def _source(table: Tables, *, name: str, sessions: Sessions | str | None) -> FrameSource:
     source = FrameSource(table.candles, name=name, sessions=sessions)
     source.warnings = (*table.notes, *source.warnings)
     return source

@@ -54,11 +54,8 @@ def check_gaps(candles: Candles, asked: CandleRequest, *, sessions: Sessions | N
     if not missing:
         return
     _check_spacing(candles, asked, even=True)
-    spelled = ", ".join(_gap_text(first, end, asked.step) for first, end in missing[:_GAPS_SPELLED_OUT])
-    more = len(missing) - _GAPS_SPELLED_OUT
-    count = sum(end - first for first, end in missing) // asked.step
     raise GapError(
-        f"{asked}: {count} candles are missing: {spelled}" + (f", and {more} more gaps" if more > 0 else "") + "\n"
+        f"{asked}: {missing_text(missing, asked.step)}\n"
         "complete the data, choose another range, or allow gaps: allow_gaps=True, in a magic --allow-gaps",
         ranges=missing,
     )
@@ -101,6 +98,27 @@ def _check_spacing(candles: Candles, asked: CandleRequest, *, even: bool) -> Non
             f"measured: {spacing}\n"
             "get_candles must honour `interval`; bknb resamples from 1m, never to a finer interval"
         )
+
+
+def missing_text(missing: tuple[tuple[int, int], ...], step: int) -> str:
+    """How many candles are missing, and the first five ranges of them.
+
+    Parameters
+    ----------
+    missing
+        Ranges ``[first, end)``, UTC milliseconds.
+    step
+        Length of a candle in milliseconds.
+
+    Examples
+    --------
+    >>> missing_text(((0, 60_000), (180_000, 300_000)), 60_000)
+    '3 candles are missing: 1970-01-01 00:00 UTC, 1970-01-01 00:03 UTC .. 1970-01-01 00:04 UTC (2)'
+    """
+    spelled = ", ".join(_gap_text(first, end, step) for first, end in missing[:_GAPS_SPELLED_OUT])
+    more = len(missing) - _GAPS_SPELLED_OUT
+    count = sum(end - first for first, end in missing) // step
+    return f"{count} candles are missing: {spelled}" + (f", and {more} more gaps" if more > 0 else "")
 
 
 def _gap_text(first: int, end: int, step: int) -> str:

@@ -1,0 +1,189 @@
+"""The zip archives of candles that Binance publishes by month and by day, with their checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from ..domain.formatting import utc_text
+from ..domain.interval import DAY_MS, MINUTE_MS
+from ..errors import BadCandle, DataError, UnknownName, UsageError
+from ..market.candles import Candles
+from ..market.gaps import gaps, missing_text
+from ..market.sessions import Sessions
+from ..stores.atomic import as_path
+from .candle_tables import Reading
+from .csv_reading import csv_table
+from .files import FrameSource
+
+_NAME: Final = re.compile(r"(?P<symbol>.+)-(?P<interval>\d+[smhdwM]|1mo)-(?P<period>\d{4}-\d{2}(?:-\d{2})?)\.zip")
+_SHA256: Final = re.compile(r"\b[0-9a-fA-F]{64}\b")
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Archive:
+    """One archive and what its name says."""
+
+    symbol: str
+    start: int  # UTC ms
+    end: int
+    file: Path
+    interval: str
+
+
+def binance_archive(
+    archives: str | Path | Iterable[str | Path],
+    *,
+    symbol: str | None = None,
+    name: str = "binance-archive",
+    sessions: Sessions | str | None = None,
+) -> FrameSource:
+    """A source over archives of one-minute candles as ``data.binance.vision`` hands them out, read in order.
+
+    A file ``....zip.CHECKSUM`` beside an archive is verified. Times in milliseconds and (spot, since 2025) microseconds
+    are read, with a header line or without. Archives of months and of days may overlap. What is missing between the
+    first and the last candle is told when a run begins, with its ranges.
+
+    Parameters
+    ----------
+    archives
+        A folder, which is searched with all folders in it, or the archives. Names stay as Binance gives them
+        (``BTCUSDT-1m-2024-01.zip``); of a folder, archives of other things than one-minute candles are left out.
+    symbol
+        The only symbol wanted; ``None``: all.
+    name, sessions
+        As in :func:`bknb.exchanges.from_frame`.
+
+    Raises
+    ------
+    UsageError
+        There are no archives of one-minute candles, or one cannot be read.
+    DataError
+        An archive does not have its checksum, or holds candles of another time than its name says.
+    BadCandle
+        A value is no number, or two archives contradict each other.
+    UnknownName
+        There is no archive of this symbol.
+
+    Examples
+    --------
+    >>> import tempfile, zipfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(Path(folder) / "BTCUSDT-1m-2024-01-01.zip", "w") as archive:
+    ...         archive.writestr("BTCUSDT-1m-2024-01-01.csv", "1704067200000,1,1,1,1,5,1704067259999,5,1,0,0,0")
+    ...     source = binance_archive(folder)
+    >>> source.symbols
+    ('BTCUSDT',)
+    """
+    found = _found(archives)
+    symbols = tuple(dict.fromkeys(each.symbol for each in found))
+    if symbol is not None:
+        if symbol not in symbols:
+            raise UnknownName("symbol", symbol, known=symbols)
+        found = [each for each in found if each.symbol == symbol]
+    notes = []
+    unsealed = [each.file.name for each in found if not _verified(each.file)]
+    if unsealed:
+        notes.append(
+            f"{name}: {len(unsealed)} of {len(found)} archives have no checksum beside them, such as {unsealed[0]}"
+        )
+    candles: dict[str, Candles] = {}
+    for each in dict.fromkeys(one.symbol for one in found):
+        candles[each] = _joined([(one, _read(one)) for one in found if one.symbol == each])
+        missing = gaps(candles[each].timestamp, MINUTE_MS)
+        if missing:
+            notes.append(f"{name}, {each}: {missing_text(missing, MINUTE_MS)}")
+    source = FrameSource(candles, name=name, sessions=sessions)
+    source.warnings = (*notes, *source.warnings)
+    files = tuple(each.file.resolve() for each in found)
+    source.reopen = partial(binance_archive, files, symbol=symbol, name=name, sessions=sessions)
+    return source
+
+
+def _found(archives: str | Path | Iterable[str | Path]) -> list[_Archive]:
+    """The archives of one-minute candles, by symbol and time."""
+    folder = isinstance(archives, (str, Path)) and as_path(archives).expanduser().is_dir()
+    if isinstance(archives, (str, Path)):
+        place = as_path(archives).expanduser()
+        files = sorted(place.rglob("*.zip")) if folder else [place]
+    else:
+        files = [as_path(each).expanduser() for each in archives]
+    found, others = [], []
+    for file in files:
+        if not file.is_file():
+            raise UsageError(f"{file}: does not exist (looked from {Path.cwd()})")
+        name = _NAME.fullmatch(file.name)
+        if name is None or name["interval"] != "1m":
+            others.append(file.name)
+            continue
+        start = np.datetime64(name["period"])  # a month or a day, as it is written
+        first, end = (int(each.astype("datetime64[ms]").astype(np.int64)) for each in (start, start + 1))
+        found.append(_Archive(name["symbol"], first, end, file, name["interval"]))
+    if others and (not folder or not found):
+        raise UsageError(
+            f"{others[0]}: is no archive of one-minute candles by its name\n"
+            "bknb reads archives such as BTCUSDT-1m-2024-01.zip and BTCUSDT-1m-2024-01-31.zip"
+        )
+    if not found:
+        raise UsageError(f"{archives}: holds no archives such as BTCUSDT-1m-2024-01.zip")
+    return sorted(found)
+
+
+def _verified(file: Path) -> bool:
+    """Whether there is a checksum beside an archive; one that it does not have is an error."""
+    beside = file.with_name(file.name + ".CHECKSUM")
+    if not beside.is_file():
+        return False
+    written = _SHA256.search(beside.read_text(encoding="utf-8", errors="replace"))
+    if written is None:
+        raise DataError(f"{beside}: holds no SHA-256 checksum\ndownload it again")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if digest != written[0].lower():
+        raise DataError(
+            f"{file}: its SHA-256 checksum is {digest[:12]}..., and {beside.name} says {written[0][:12].lower()}...\n"
+            "the archive is damaged: download it again"
+        )
+    return True
+
+
+def _read(archive: _Archive) -> Candles:
+    candles = csv_table(archive.file, partial(Reading)).candles
+    if not isinstance(candles, Candles):
+        raise UsageError(f"{archive.file}: holds candles of several symbols")
+    times = candles.timestamp
+    outside = (times < archive.start) | (times >= archive.end)
+    if outside.any():
+        days = (archive.end - archive.start) // DAY_MS
+        raise DataError(
+            f"{archive.file}: holds a candle of {utc_text(int(times[int(np.argmax(outside))]))}, and by its name only "
+            f"those of {days} day{'' if days == 1 else 's'} from {utc_text(archive.start)}\ndownload it again"
+        )
+    return candles.take(np.argsort(times, kind="stable"))
+
+
+def _joined(parts: list[tuple[_Archive, Candles]]) -> Candles:
+    """The candles of all archives of one symbol; those that are in two of them once."""
+    whole = Candles.concat([candles for _, candles in parts])
+    origin = np.concatenate([np.full(len(candles), at) for at, (_, candles) in enumerate(parts)])
+    order = np.argsort(whole.timestamp, kind="stable")
+    whole, origin = whole.take(order), origin[order]
+    again = np.flatnonzero(np.diff(whole.timestamp) == 0) + 1
+    differs = (whole.block[1:, again] != whole.block[1:, again - 1]).any(axis=0)
+    if differs.any():
+        at = int(again[int(np.argmax(differs))])
+        one, other = (parts[int(origin[each])][0].file.name for each in (at - 1, at))
+        raise BadCandle(
+            f"{one} and {other} hold two different candles of {utc_text(int(whole.timestamp[at]))}\nkeep one of them",
+            open_time=int(whole.timestamp[at]),
+        )
+    keep = np.ones(len(whole), dtype=bool)
+    keep[again] = False
+    return whole.take(keep)

@@ -1,0 +1,153 @@
+"""The archives that Binance publishes: in order, with their checksums, and with what is missing told."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import bknb
+from bknb.errors import BadCandle, DataError, UnknownName, UsageError
+from bknb.exchanges import binance_archive
+from bknb.exchanges.files import FrameSource
+from bknb.market.candles import Candles
+
+MINUTE = 60_000
+DAY = 1440 * MINUTE
+JANUARY = 1_735_689_600_000  # 2025-01-01 00:00 UTC
+HEADER = "open_time,open,high,low,close,volume,close_time,quote_volume,count,buy,buy_quote,ignore\n"
+
+
+def archive(
+    folder: Path,
+    period: str,
+    first: int,
+    count: int = 3,
+    *,
+    symbol: str = "BTCUSDT",
+    scale: int = 1000,
+    header: bool = False,
+    price: float = 100.0,
+    checksum: bool = True,
+    interval: str = "1m",
+) -> Path:
+    """An archive of some minutes, with its checksum beside it."""
+    rows = [
+        f"{(first + at * MINUTE) * scale},{price},{price + 1},{price - 1},{price},5,"
+        f"{(first + at * MINUTE + MINUTE) * scale - 1},500,7,2,200,0\n"
+        for at in range(count)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{symbol}-{interval}-{period}.zip"
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.writestr(path.with_suffix(".csv").name, (HEADER if header else "") + "".join(rows))
+    if checksum:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        path.with_name(path.name + ".CHECKSUM").write_text(f"{digest}  {path.name}\n")
+    return path
+
+
+def served(source: FrameSource, symbol: str = "BTCUSDT") -> Candles:
+    return asyncio.run(source.get_candles(symbol, "1m", 0, 2**40))
+
+
+def test_archives_are_read_in_order_of_time(tmp_path: Path) -> None:
+    december = JANUARY - 2 * MINUTE
+    archive(tmp_path / "daily", "2025-01-01", JANUARY, header=True)
+    archive(tmp_path / "monthly", "2024-12", december, 2, scale=1)
+    source = binance_archive(tmp_path)
+    assert source.symbols == ("BTCUSDT",)
+    assert served(source).timestamp.tolist() == [december + at * MINUTE for at in range(5)]
+    assert source.warnings == ()
+    assert source.reopen is not None
+    assert served(source.reopen()) == served(source)
+
+
+def test_archives_can_be_listed_and_symbols_chosen(tmp_path: Path) -> None:
+    paths = [archive(tmp_path, "2025-01", JANUARY, symbol=each) for each in ("ETHUSDT", "BTCUSDT")]
+    assert binance_archive(paths).symbols == ("BTCUSDT", "ETHUSDT")
+    assert binance_archive(str(paths[0])).symbols == ("ETHUSDT",)
+    assert binance_archive(tmp_path, symbol="ETHUSDT").symbols == ("ETHUSDT",)
+    with pytest.raises(UnknownName, match="did you mean 'ETHUSDT'"):
+        binance_archive(tmp_path, symbol="ETHUSD")
+
+
+def test_holes_are_told_with_their_ranges(tmp_path: Path) -> None:
+    archive(tmp_path, "2025-01-01", JANUARY, 1440)
+    archive(tmp_path, "2025-01-03", JANUARY + 2 * DAY + MINUTE, 1439)
+    (note,) = binance_archive(tmp_path).warnings
+    assert note == (
+        "binance-archive, BTCUSDT: 1441 candles are missing: "
+        "2025-01-02 00:00 UTC .. 2025-01-03 00:00 UTC (1441)"
+    )  # fmt: skip
+
+
+def test_months_and_days_may_overlap_and_must_agree(tmp_path: Path) -> None:
+    archive(tmp_path, "2025-01", JANUARY, 5)
+    path = archive(tmp_path, "2025-01-01", JANUARY + 2 * MINUTE, 5)
+    assert served(binance_archive(tmp_path)).timestamp.tolist() == [JANUARY + at * MINUTE for at in range(7)]
+    archive(path.parent, "2025-01-01", JANUARY + 2 * MINUTE, 5, price=200.0)
+    with pytest.raises(BadCandle, match=r"BTCUSDT-1m-2025-01.*\.zip hold two different candles of 2025-01-01 00:02"):
+        binance_archive(tmp_path)
+
+
+def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path, "2025-01", JANUARY)
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(DataError, match=r"BTCUSDT-1m-2025-01\.zip: its SHA-256 checksum is .*\n.*download it again"):
+        binance_archive(tmp_path)
+    path.with_name(path.name + ".CHECKSUM").write_text("nothing of use")
+    with pytest.raises(DataError, match=r"CHECKSUM: holds no SHA-256 checksum"):
+        binance_archive(tmp_path)
+
+
+def test_missing_checksums_are_told(tmp_path: Path) -> None:
+    archive(tmp_path, "2025-01", JANUARY, checksum=False)
+    (note,) = binance_archive(tmp_path).warnings
+    assert note == (
+        "binance-archive: 1 of 1 archives have no checksum beside them, such as BTCUSDT-1m-2025-01.zip"
+    )  # fmt: skip
+
+
+def test_candles_of_another_time_than_the_name_says(tmp_path: Path) -> None:
+    archive(tmp_path, "2025-01-01", JANUARY + DAY - MINUTE, 2)
+    with pytest.raises(DataError, match="holds a candle of 2025-01-02 00:00 UTC, and by its name only those of 1 day"):
+        binance_archive(tmp_path)
+
+
+def test_what_is_no_archive_of_minutes(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds no archives such as BTCUSDT-1m-2024-01\.zip"):
+        binance_archive(tmp_path)
+    hours = archive(tmp_path, "2025-01", JANUARY, interval="1h")
+    for given in (tmp_path, hours, [hours]):
+        with pytest.raises(
+            UsageError, match=r"BTCUSDT-1h-2025-01\.zip: is no archive of one-minute candles by its name"
+        ):
+            binance_archive(given)
+    archive(tmp_path, "2025-01", JANUARY)
+    assert len(served(binance_archive(tmp_path))) == 3
+    with pytest.raises(UsageError, match="does not exist"):
+        binance_archive(tmp_path / "BTCUSDT-1m-2025-02.zip")
+
+
+def test_minutes_by_name_that_are_hours_inside(tmp_path: Path) -> None:
+    path = archive(tmp_path, "2025-01", JANUARY, checksum=False)
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.writestr("x.csv", "".join(f"{(JANUARY + at * 60 * MINUTE) * 1000},1,1,1,1,1\n" for at in range(9)))
+    with pytest.raises(UsageError, match="holds 1h candles"):
+        binance_archive(tmp_path)
+
+
+def test_a_backtest_over_archives(tmp_path: Path) -> None:
+    archive(tmp_path, "2025-01-01", JANUARY, 600)
+
+    def get_signal(price: float) -> bknb.Signal:
+        return bknb.Signal(position="long", price_take_profit=price * 1.1, price_stop_loss=price * 0.9)
+
+    result = bknb.backtest(
+        "BTCUSDT", strategy=get_signal, exchange=binance_archive(tmp_path), frame="2025-01-01 02:00:2025-01-01 03:00"
+    )
+    assert result.symbol == "BTCUSDT"

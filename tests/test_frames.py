@@ -1,0 +1,152 @@
+"""Frames as people have them: of yfinance, of many tickers, with local time, and with two instruments in one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bknb.errors import BadCandle, UnknownName, UsageError
+from bknb.exchanges.files import FrameSource, from_frame
+from bknb.market.candles import Candles
+
+START = 1_704_067_200_000
+MINUTE = 60_000
+
+
+def served(source: FrameSource, symbol: str = "AAPL") -> Candles:
+    return asyncio.run(source.get_candles(symbol, "1m", 0, 2**40))
+
+
+def yahoo(price: float = 100.0, *, zone: str | None = "UTC", name: str = "Datetime", count: int = 5) -> pd.DataFrame:
+    """What ``yfinance.Ticker(...).history(interval="1m")`` answers."""
+    index = pd.date_range("2024-01-01", periods=count, freq="min", tz=zone, name=name)
+    close = price + np.arange(count)
+    frame = pd.DataFrame({"Open": close, "High": close + 1, "Low": close - 1, "Close": close, "Adj Close": close / 2})
+    return frame.assign(Volume=7, Dividends=0.0, **{"Stock Splits": 0.0}).set_index(index)
+
+
+def download(*tickers: str, first: str) -> pd.DataFrame:
+    """What ``yfinance.download(...)`` answers: two levels of columns."""
+    frames = {ticker: yahoo(100.0 * at) for at, ticker in enumerate(tickers, start=1)}
+    both = pd.concat(frames, axis=1, names=["Ticker", "Price"])
+    return both if first == "Ticker" else both.swaplevel(axis=1).sort_index(axis=1)
+
+
+MINUTES = [START + at * MINUTE for at in range(5)]
+
+
+@pytest.mark.parametrize("name", ["Datetime", "Date", None])
+@pytest.mark.parametrize("zone", ["UTC", None])
+def test_a_frame_of_yfinance(name: str, zone: str | None) -> None:
+    candles = served(from_frame(yahoo(zone=zone, name=name)))
+    assert candles.timestamp.tolist() == MINUTES
+    assert candles.close.tolist() == [100, 101, 102, 103, 104]
+    assert served(from_frame(yahoo(zone=zone, name=name).reset_index(names="Datetime"))) == candles
+
+
+def test_an_aware_index_is_read_in_its_zone_and_a_naive_one_in_the_zone_that_is_named() -> None:
+    wanted = [each + 300 * MINUTE for each in MINUTES]
+    assert served(from_frame(yahoo(zone="America/New_York"))).timestamp.tolist() == wanted
+    assert served(from_frame(yahoo(zone=None), tz="America/New_York")).timestamp.tolist() == wanted
+    assert served(from_frame(yahoo(zone="UTC"), tz="America/New_York")).timestamp.tolist() == MINUTES
+
+
+@pytest.mark.parametrize("first", ["Price", "Ticker"])
+@pytest.mark.parametrize("tickers", [("AAPL",), ("AAPL", "MSFT", "TSLA")])
+def test_two_levels_of_columns_are_symbols(first: str, tickers: tuple[str, ...]) -> None:
+    frame = download(*tickers, first=first)
+    source = from_frame(frame)
+    assert source.symbols == tickers
+    for at, ticker in enumerate(tickers, start=1):
+        assert served(source, ticker) == served(from_frame(yahoo(100.0 * at)))
+    assert from_frame(frame, symbol=tickers[-1]).symbols == tickers[-1:]
+    with pytest.raises(UnknownName, match="known: AAPL"):
+        from_frame(frame, symbol="NVDA")
+
+
+def test_minutes_that_one_ticker_does_not_have_are_no_candles_of_it() -> None:
+    frame = download("AAPL", "MSFT", first="Price")
+    frame.loc[frame.index[2], (slice(None), "MSFT")] = np.nan
+    source = from_frame(frame)
+    assert len(served(source, "AAPL")) == 5
+    assert served(source, "MSFT").timestamp.tolist() == [*MINUTES[:2], *MINUTES[3:]]
+    frame.loc[frame.index[3], ("High", "MSFT")] = np.nan
+    with pytest.raises(BadCandle, match=r"MSFT, row 2024-01-01 00:03.*: High must be a number"):
+        from_frame(frame)
+
+
+def test_levels_that_are_not_prices_and_tickers() -> None:
+    frame = download("AAPL", first="Price")
+    frame.columns = pd.MultiIndex.from_tuples([(*each, "x") for each in frame.columns])
+    with pytest.raises(UsageError, match="have 3 levels, and bknb reads two"):
+        from_frame(frame)
+    frame = download("AAPL", first="Price").rename(columns={"Close": "Last"})
+    with pytest.raises(UsageError, match="have 2 levels, and bknb reads two: one of open, high, low, close, volume"):
+        from_frame(frame)
+
+
+@pytest.mark.parametrize("key", ["symbol", "Ticker", "pair", "tic", "INSTRUMENT"])
+def test_a_key_column_makes_symbols(key: str) -> None:
+    both = pd.concat([yahoo().assign(**{key: "AAPL"}), yahoo(200.0).assign(**{key: "MSFT"})]).sort_index()
+    source = from_frame(both)
+    assert source.symbols == ("AAPL", "MSFT")
+    assert served(source, "MSFT") == served(from_frame(yahoo(200.0)))
+
+
+def test_two_instruments_without_a_key_column_are_not_mixed() -> None:
+    both = pd.concat([yahoo().assign(company="Apple"), yahoo(200.0).assign(company="Microsoft")])
+    with pytest.raises(
+        BadCandle, match=r'two different candles of .*\ntwo instruments.*columns=\{"symbol": "company"\}'
+    ):
+        from_frame(both)
+    assert from_frame(both, columns={"symbol": "company"}).symbols == ("Apple", "Microsoft")
+    with pytest.raises(BadCandle, match=r"two different candles of .*\nkeep one of them"):
+        from_frame(both.drop(columns="company"))
+
+
+def test_a_symbol_that_is_missing_is_told() -> None:
+    with pytest.raises(BadCandle, match="row 1: symbol must name the symbol"):
+        from_frame(yahoo().reset_index().assign(symbol=["A", None, "A", "A", "A"]))
+
+
+def test_times_of_day_beside_dates() -> None:
+    frame = yahoo().reset_index(drop=True).assign(date="20240101")
+    texts = frame.assign(time=[f"00000{at}00"[-6:] for at in range(5)])
+    assert served(from_frame(texts)).timestamp.tolist() == MINUTES
+    with pytest.raises(UsageError, match="have lost their leading zeros, so that 100 may be 01:00 or 00:01"):
+        from_frame(frame.assign(time=[0, 100, 200, 300, 400]))
+
+
+def test_columns_have_names_of_their_own() -> None:
+    frame = yahoo().rename(columns={"Close": "Last", "Volume": "Contracts"})
+    source = from_frame(frame, columns={"close": "Last", "volume": "Contracts"})
+    assert served(source) == served(from_frame(yahoo()))
+    assert served(from_frame(frame, columns={"close": "Last", "volume": 2})).volume.tolist() == [2] * 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.assign(High=np.inf), "row 2024-01-01 00:00:00.*: High must be a number, got inf"),
+        (lambda f: f.assign(close=f.Close), "two columns are called 'close'"),
+        (lambda f: f.drop(columns="Volume"), r'missing: volume\n.*columns=\{"volume": 1.0\}'),
+        (lambda f: f.reset_index(drop=True), "missing: timestamp"),
+        (lambda f: f.set_index(f.index + pd.Timedelta(seconds=30)), "30 s past a full minute"),
+    ],
+)
+def test_frames_that_cannot_be_read(change: Any, message: str) -> None:
+    with pytest.raises((BadCandle, UsageError), match=message):
+        from_frame(change(yahoo()))
+
+
+def test_the_length_of_bars_is_known_to_who_asks() -> None:
+    spacing = from_frame(yahoo()).spacing("AAPL")
+    assert spacing is not None
+    assert (spacing.interval, spacing.count) == ("1m", 4)
+    assert from_frame(yahoo(count=1)).spacing("AAPL") is None
+    with pytest.raises(UnknownName):
+        from_frame(yahoo(), symbol="AAPL").spacing("MSFT")
