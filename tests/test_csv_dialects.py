@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import bknb
 from bknb.errors import BadCandle, UsageError
 from bknb.exchanges.files import FrameSource, from_csv
 from bknb.market.candles import Candles
@@ -285,6 +286,28 @@ def test_recorded_files_are_read(name: str, count: int, first: int) -> None:
 
 def test_prices_of_1e_8_keep_every_digit() -> None:
     assert float(served(from_csv(FILES / "prices_1e-8.csv")).high[0]) == 1.2347891156571965e-08
+
+
+def test_a_true_wick_is_traded_once_the_setting_allows_it() -> None:
+    """ETH at 0.10 beside 317 is refused with the name of the setting, and found in the candles with it."""
+    seen: list[float] = []
+
+    def get_signal(symbol: str) -> None:
+        seen.append(float(bknb.get_candles(symbol, "1m", 5).low.min()))
+
+    def run(**settings: Any) -> None:
+        bknb.backtest(
+            "ETHUSD",
+            strategy=bknb.add_strategy("wick", interval="1m", get_signal=get_signal),
+            exchange=from_csv(FILES / "eth_wick_to_0.10.csv"),
+            frame=("2024-01-01 00:06", "2024-01-01 00:18"),
+            **settings,
+        )
+
+    with pytest.raises(BadCandle, match="if it was traded, raise get_candles_price_anomaly_threshold_factor"):
+        run()
+    run(settings=bknb.Settings(get_candles_price_anomaly_threshold_factor=10_000))
+    assert min(seen) == 0.1
 
 
 def test_units_that_change_in_the_middle_are_told() -> None:

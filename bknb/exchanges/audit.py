@@ -21,6 +21,7 @@ from ..market.candles import COLUMNS, Candles, content_hash
 from ..market.fetch_loop import fetch_now
 from ..market.resample import resample
 from ..market.sessions import Sessions
+from ..market.stretched import stretched
 from .download import as_range, as_stored, as_symbols
 from .stored_sources import ccxt
 
@@ -38,10 +39,10 @@ class Finding:
     Attributes
     ----------
     symbol : str
-    kind : {"absent", "missing", "flat", "wild", "differs"}
+    kind : {"absent", "missing", "flat", "stretched", "wild", "differs"}
         Absent: the exchange has no candle; the text tells where that is the word of one answer. Missing: never
-        downloaded, or not to be had. Flat: long without a trade. Wild: a move far
-        beyond the usual. Differs: a longer candle is not what its minutes make.
+        downloaded, or not to be had. Flat: long without a trade. Stretched: longer bars that were filled up to
+        minutes. Wild: a move far beyond the usual. Differs: a longer candle is not what its minutes make.
     when : int
         Where it begins, UTC ms.
     text : str
@@ -96,7 +97,7 @@ class Audit:
             for (symbol, interval), count in self.compared.items()
         ]
         for symbol in self.hashes:
-            for kind in ("missing", "absent", "differs", "wild", "flat"):
+            for kind in ("missing", "absent", "differs", "stretched", "wild", "flat"):
                 same = [found for found in self.findings if (found.symbol, found.kind) == (symbol, kind)]
                 lines += [f"  {symbol}: {kind}: {found.text}" for found in same[:_SHOWN]]
                 lines += [f"  {symbol}: {kind}: and {len(same) - _SHOWN} more"] if len(same) > _SHOWN else []
@@ -202,9 +203,13 @@ def _gaps(source: StoredSource, series: SeriesName, since: int, until: int) -> l
 
 
 def _outliers(symbol: str, minutes: Candles) -> list[Finding]:
-    """Findings for long stretches without a trade, and for moves far beyond the usual."""
+    """Findings for bars that were filled up, long stretches without a trade, and moves far beyond the usual."""
     if len(minutes) < 2:
         return []
+    bars = stretched(minutes)
+    if bars is not None:
+        text = f"{bars}; the minutes between them were filled in"
+        return [Finding(symbol=symbol, kind="stretched", when=int(minutes.timestamp[0]), text=text)]
     times = minutes.timestamp
     flat = np.concatenate([[0], (minutes.volume == 0).astype(np.int64), [0]])
     edges = np.diff(flat)

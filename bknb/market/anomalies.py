@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from ..config import Settings
     from .candles import Candles
+
+_SETTING: Final = "if it was traded, raise get_candles_price_anomaly_threshold_factor of bknb.Settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def _low(prices: NDArray[np.float64], reference: float, factor: int) -> tuple[ND
     least = reference / factor
     rule = (
         f"anomalously low: below {least:.6g}, a {factor}th of the usual price {reference:.6g}; "
-        "an unfinished candle? fetch it again, or leave it out"
+        f"an unfinished candle? fetch it again, or leave it out; {_SETTING}"
     )
     return prices.min(axis=0) < least, rule
 
@@ -142,7 +144,7 @@ def _high(
         back = np.flatnonzero(after[at:] < most[at])
         if len(back):
             bad[at : at + int(back[0]) + 1] = True
-    return bad, f"anomalously high: more than {factor} times the price before and after it; fetch it again"
+    return bad, f"anomalously high: more than {factor} times the price before and after it; fetch it again; {_SETTING}"
 
 
 def _stepped(
@@ -172,4 +174,4 @@ def _far(prices: NDArray[np.float64], *, left: float, factor: int) -> tuple[NDAr
 
 
 def _stepped_text(usual: float, factor: int) -> str:
-    return f"anomalous: more than {factor} times above or below {usual:.6g}, the close before it"
+    return f"anomalous: more than {factor} times above or below {usual:.6g}, the close before it; {_SETTING}"

@@ -22,6 +22,7 @@ from .paging import Paging
 from .quality import CandleRequest, Repair, audit, in_sessions
 from .resample import resample
 from .sessions import sessions_of
+from .stretched import stretched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -98,6 +99,7 @@ class Feed:
         self._one_spacing = one_spacing
         self.timeout_seconds = timeout_seconds
         self._leave_out_bad = leave_out_bad
+        self._stretched: set[tuple[str, str]] = set()  # series of filled bars that were told
         self._left_out: set[tuple[str, str, int]] = set()  # bad candles that were told
         self._warn = warn if warn is not None else _no_warning
         self._sleep = sleep
@@ -231,7 +233,19 @@ class Feed:
             repairs.extend([] if left_out is None else [left_out])
         self._report(asked, repairs)
         self.check_gaps(candles, asked, continued=continued)
+        if not continued:
+            self._tell_stretched(candles, asked)
         return candles[int(np.searchsorted(candles.timestamp, wanted.since)) :]
+
+    def _tell_stretched(self, candles: Candles, asked: CandleRequest) -> None:
+        key = asked.symbol, asked.interval
+        if key in self._stretched or (bars := stretched(candles)) is None:
+            return
+        self._stretched.add(key)
+        self._warn(
+            f"{asked}: these {asked.interval} candles were filled up from longer bars ({bars}): between them nothing "
+            "is known, and what is filled or exited there did not happen"
+        )
 
     async def _pages(
         self, asked: CandleRequest, *, now: int | None, continued: bool, before: float | None

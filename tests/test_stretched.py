@@ -1,0 +1,123 @@
+"""Days and hours filled up to minutes are found: repeated, standing still, or along a line."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bknb
+from bknb.config import Settings
+from bknb.exchanges.files import FrameSource, from_frame
+from bknb.market.candles import Candles, to_candles
+from bknb.market.demo import DemoSource
+from bknb.market.feed import Feed
+from bknb.market.stretched import stretched
+
+START = 1_704_067_200_000
+MINUTE = 60_000
+
+
+def bars(freq: str, count: int) -> pd.DataFrame:
+    """A random walk in longer bars."""
+    rng = np.random.default_rng(3)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, count)))
+    opened = np.r_[100, close[:-1]]
+    spread = 1 + np.abs(rng.normal(0, 0.003, count))
+    return pd.DataFrame(
+        {
+            "open": opened,
+            "high": np.maximum(opened, close) * spread,
+            "low": np.minimum(opened, close) / spread,
+            "close": close,
+            "volume": rng.uniform(1, 9, count),
+        },
+        index=pd.date_range("2024-01-01", periods=count, freq=freq, tz="UTC", name="timestamp"),
+    )
+
+
+def repeated(freq: str, count: int) -> Candles:
+    return to_candles(bars(freq, count).resample("1min").ffill())
+
+
+def standing(freq: str, count: int) -> Candles:
+    """The bar in its first minute, then its close without a trade, as exchanges write minutes without one."""
+    filled = bars(freq, count).resample("1min").asfreq()
+    close = filled["close"].ffill()
+    filled["volume"] = filled["volume"].fillna(0.0)
+    return to_candles(filled.apply(lambda column: column.fillna(close)))
+
+
+def drawn(freq: str, count: int) -> Candles:
+    return to_candles(bars(freq, count).resample("1min").interpolate())
+
+
+@pytest.mark.parametrize("fill", [repeated, standing, drawn])
+@pytest.mark.parametrize(("freq", "count", "interval"), [("1h", 12, "1h"), ("1D", 5, "1d"), ("5min", 60, "5m")])
+def test_filled_bars_are_found(fill: object, freq: str, count: int, interval: str) -> None:
+    found = stretched(fill(freq, count))  # type: ignore[operator]  # one of the three functions above
+    assert found is not None
+    assert found.interval == interval
+
+
+def demo(count: int = 3000) -> Candles:
+    return asyncio.run(DemoSource().get_candles("BTCUSDT", "1m", START, count))
+
+
+def test_minutes_of_a_market_are_not_filled() -> None:
+    assert stretched(demo()) is None
+    assert stretched(demo(50)) is None
+    assert stretched(to_candles(bars("1min", 2000))) is None
+
+
+def test_a_market_in_which_hardly_anybody_trades_is_not_filled() -> None:
+    rng = np.random.default_rng(5)
+    frame = bars("1min", 3000)
+    frame.loc[rng.random(3000) < 0.9, ["open", "high", "low", "close"]] = np.nan
+    close = frame["close"].ffill()
+    frame["volume"] = 1.0
+    assert stretched(to_candles(frame.apply(lambda column: column.fillna(close)).dropna())) is None
+
+
+def test_a_market_that_stands_still_is_not_filled() -> None:
+    ones = np.ones(3000)
+    times = START + np.arange(3000) * MINUTE
+    still = Candles.from_columns(timestamp=times, open=ones, high=ones, low=ones, close=ones, volume=ones)
+    assert stretched(still) is None
+
+
+def test_the_first_run_over_filled_bars_is_warned() -> None:
+    told: list[str] = []
+    feed = Feed(FrameSource(repeated("1h", 24), name="mine"), Settings(), warn=told.append)
+    for since in (START, START + 600 * MINUTE):
+        asyncio.run(feed.fetch("BTCUSDT", "1m", since, since + 600 * MINUTE))
+    (note,) = told
+    assert note == (
+        "BTCUSDT 1m from 'mine': these 1m candles were filled up from longer bars (1h bars: 8 of 8 distances are 1h): "
+        "between them nothing is known, and what is filled or exited there did not happen"
+    )
+
+
+def test_a_result_says_so() -> None:
+    def get_signal(price: float) -> None:
+        return None
+
+    result = bknb.backtest(
+        "BTCUSDT",
+        strategy=get_signal,
+        exchange=from_frame(repeated("1h", 30)),
+        frame=("2024-01-01 12:00", "2024-01-01 23:00"),
+    )
+    assert [each for each in result.warnings if "filled up from longer bars" in each]
+
+
+def test_an_audit_finds_filled_bars(tmp_path: Path) -> None:
+    market = bknb.exchanges.stored(FrameSource(repeated("1h", 40), name="mine"), folder=tmp_path)
+    span = {"start": "2024-01-01", "end": "2024-01-02"}
+    bknb.download("BTCUSDT", exchange=market, progress=False, warmup_minutes=0, **span)
+    found = bknb.audit("BTCUSDT", exchange=market, **span).findings
+    assert [each.kind for each in found] == ["stretched"]
+    assert found[0].text == "1h bars: 22 of 22 distances are 1h; the minutes between them were filled in"
