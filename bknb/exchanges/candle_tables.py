@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .time_units import Place
 
 _PRICES: Final = frozenset({"open", "high", "low", "close"})
+_MANY: Final = 20  # candles that show whether prices go on from one to the next
 _FEW: Final = 3  # candles that show how far apart they are before one more is called a stray
 
 
@@ -273,7 +274,14 @@ class _Rows:
             at, ms = at[~running], ms[~running]
         self._check_grid(at, ms, where)
         self._check_twice(at, ms, where)
-        return Candles.from_columns(timestamp=ms, **{name: column[at] for name, column in self.values.items()})
+        candles = Candles.from_columns(timestamp=ms, **{name: column[at] for name, column in self.values.items()})
+        if _swapped(candles):
+            names = (str(self.names.values[name]).strip() for name in ("open", "close"))
+            self.notes.append(
+                f"{where}: {' and '.join(names)} look swapped: each open is far from the close before it, and each "
+                "close is at the open before it"
+            )
+        return candles
 
     def one_instrument(self, at: NDArray[np.intp], key: str) -> None:
         """Refuse rows of one symbol that another column calls by several names."""
@@ -299,7 +307,8 @@ class _Rows:
                 f"{where}: every time is {off[0] / 1000:g} s past a full minute, the first {utc_text(int(ms[0]))}\n"
                 'candles that bear the time of their close: stamp="close"; otherwise correct the times'
             )
-        first = int(np.argmax(off != np.bincount(off // 1000).argmax() * 1000))
+        lengths, counts = np.unique(off, return_counts=True)
+        first = int(np.argmax(off != lengths[int(np.argmax(counts))]))
         label = self.frame.index[at[first]]
         raise BadCandle(
             f"{where}, {self.reading.place(label)}: {utc_text(int(ms[first]))} is no full minute\n"
@@ -340,6 +349,17 @@ def _is_number(column: pd.Series[Any]) -> bool:
     import pandas as pd
 
     return bool(pd.api.types.is_numeric_dtype(column))
+
+
+def _swapped(candles: Candles) -> bool:
+    """Whether prices go on from candle to candle only where opens and closes change their names."""
+    if len(candles) <= _MANY:
+        return False
+    order = np.argsort(candles.timestamp, kind="stable")
+    opened, close = candles.open[order], candles.close[order]
+    as_named = np.abs(opened[1:] - close[:-1]).sum()
+    swapped = np.abs(close[1:] - opened[:-1]).sum()
+    return bool(swapped * 10 < as_named)
 
 
 def _opened(ms: NDArray[np.int64], where: str) -> NDArray[np.int64]:

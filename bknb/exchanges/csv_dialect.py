@@ -24,6 +24,7 @@ _SEPARATORS: Final = ("\t", ";", "|", ",")
 _BLANKS: Final = r"\s+"
 _LEAST: Final = 5  # columns: a time and four prices
 _NUMBER: Final = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
+_POINT: Final = re.compile(r"[+-]?\d+\.\d+")
 _COMMA: Final = re.compile(r"[+-]?\d+,\d+")
 _THOUSANDS: Final = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
@@ -120,6 +121,8 @@ def dialect_of(
     values = rows[header:]
     mark = decimal or _decimal([field for row in values for field in row[1:]], file)
     first = tuple(values[0]) if values else ()
+    if not header and names is None:
+        _check_above(lines[:above], parting, file)
     if header:
         columns = tuple(rows[0])
         _check_width(columns, values, file, above + header)
@@ -208,6 +211,17 @@ def _header(rows: list[list[str]]) -> int:
     return 1 if any(re.search("[A-Za-z]", field) for field in rows[0]) else 0
 
 
+def _check_above(lines: list[str], separator: str, file: Path) -> None:
+    """Refuse rows without a header below a line that is one, only parted by something else."""
+    for line in lines:
+        for other in _SEPARATORS:
+            if other != separator and len(_fields(line, other)) >= _LEAST and not re.search(r"\d", line):
+                raise UsageError(
+                    f"{file}: the header {line[:60]!r} is parted by {other!r}, and the rows by {separator!r}\n"
+                    "correct the header, or take it out and name the columns: columns=[...]"
+                )
+
+
 def _check_width(columns: tuple[str, ...], values: list[list[str]], file: Path, line: int) -> None:
     """Refuse a header that has another number of fields than the rows below it."""
     if not values:
@@ -224,8 +238,8 @@ def _check_width(columns: tuple[str, ...], values: list[list[str]], file: Path, 
 
 def _decimal(fields: list[str], file: Path) -> str:
     commas = [field for field in fields if _COMMA.fullmatch(field)]
-    if not commas:
-        return "."
+    if len(commas) <= sum(_POINT.fullmatch(field) is not None for field in fields):
+        return "."  # a comma here and there is told with its line
     if all(_THOUSANDS.fullmatch(field) for field in commas):
         raise UsageError(
             f"{file}: the comma in {commas[0]!r} may be a decimal mark or stand between thousands\n"
