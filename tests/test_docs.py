@@ -71,6 +71,18 @@ def test_every_bad_day_has_tests_behind_it() -> None:
         assert set(named(row)[0]) <= known_tests(), row
 
 
+def test_every_kind_of_data_has_tests_behind_it() -> None:
+    rows = [line for line in text(ROOT / "docs" / "data.md").splitlines() if line.startswith("|")]
+    rows = [row for row in rows if not row.startswith(("| What comes", "|---"))]
+    assert len(rows) >= 30
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert len(cells) == 3, row
+        names = named(cells[-1])[0]
+        assert names, f"nothing stands behind: {row}"
+        assert set(names) <= known_tests(), set(names) - known_tests()
+
+
 def test_every_scenario_is_in_the_contract_or_a_variation_of_one_that_is() -> None:
     """Not every row needs a sentence; a page that names less than half of them would not be the contract."""
     told = {name for sentence in bullets(ROOT / "docs" / "execution.md") for name in named(sentence)[1]}
@@ -217,6 +229,7 @@ def test_there_are_pages() -> None:
         "live.md",
         "extending.md",
         "coming-from.md",
+        "data.md",
     }
 
 
