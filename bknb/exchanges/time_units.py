@@ -105,7 +105,7 @@ def read_times(given: pd.Series[Any], *, where: str, place: Place, time_format: 
     if 2 * int(numbers.notna().sum()) >= len(given):
         return _numbers(numbers, bad)
     bad.where(given.isna())
-    if not all(isinstance(value, str) for value in given):
+    if pd.api.types.infer_dtype(given, skipna=False) != "string":
         moments = pd.to_datetime(given, utc=True, errors="coerce")
         bad.where(moments.isna())
         zones = {getattr(value, "tzinfo", None) is None for value in given}
@@ -276,7 +276,31 @@ def _written_dates(numbers: pd.Series[Any]) -> NDArray[np.int64] | None:
     return None
 
 
+def _iso(texts: pd.Series[Any]) -> Times | None:
+    """Text that is ISO 8601 in every row, all with an offset or all without one: the usual case, many times faster."""
+    import pandas as pd
+
+    letters = texts.to_numpy(dtype="U")
+    width = letters.dtype.itemsize // 4
+    if width < len("2024-01-31"):
+        return None
+    codes = letters.view(np.uint32).reshape(len(letters), width)
+    if bool((codes[:, [4, 7]] != ord("-")).any()):
+        return None
+    behind = codes[:, len("2024-01-31") :]
+    offset = ((behind == ord("+")) | (behind == ord("-")) | (behind == ord("Z"))).any(axis=1)
+    if offset.any() and not offset.all():
+        return None
+    moments = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
+    if bool(moments.isna().any()):
+        return None
+    return Times(_to_ms(moments.dt.tz_localize(None)), naive=not offset.any())
+
+
 def _texts(texts: pd.Series[Any], bad: _Bad) -> Times:
+    regular = _iso(texts)
+    if regular is not None:
+        return regular
     texts = texts.str.replace(r"\s*(?:Z|UTC|GMT)$", "+00:00", regex=True)
     offsets = texts.str.extract(_OFFSET, expand=True)
     # The end of a date such as 31-12-2024 is no offset: an offset follows a time of day.

@@ -36,7 +36,7 @@ def stretched(candles: Candles) -> Spacing | None:
     >>> from .candles import Candles
     >>> rows = [(60_000 * i, *(4 * [100.0 + i // 60 % 7]), 5.0) for i in range(1200)]
     >>> print(stretched(Candles.from_rows(rows)))
-    1h bars: 19 of 19 distances are 1h
+    1h bars: 18 of 18 distances are 1h
     """
     if len(candles) < _FEWEST:
         return None
