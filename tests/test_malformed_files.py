@@ -139,6 +139,8 @@ MUTATIONS: dict[str, bytes] = {
     "a price of 0": one(3, "0"),
     "a negative price": one(3, "-" + ROWS[20][3]),
     "a decimal point lost": one(4, ROWS[20][4].replace(".", "")),
+    "a decimal point lost of a high": one(2, ROWS[20][2].replace(".", "")),
+    "a decimal point moved of a low": one(3, ROWS[20][3].replace(".", "")[:3] + ".5"),
     "a time that is empty": one(0, ""),
     "a sum below": text([*LINES, "Total,,,,,123"]),
     "a remark in the middle": text([*LINES[:20], "# weekend", *LINES[20:]]),

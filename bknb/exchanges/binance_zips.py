@@ -19,7 +19,7 @@ from ..market.candles import Candles
 from ..market.gaps import gaps, missing_text
 from ..market.sessions import Sessions
 from ..stores.atomic import as_path
-from .candle_tables import Reading
+from .candle_rows import Reading
 from .csv_reading import csv_table
 from .files import FrameSource
 

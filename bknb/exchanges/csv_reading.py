@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from zipfile import BadZipFile
 
 from ..errors import UsageError
-from .candle_tables import Reading, Tables, read_table
+from .candle_rows import Reading
+from .candle_tables import Tables, read_table
 from .column_names import KEYS, find_columns, plain_name
 from .csv_dialect import Dialect, dialect_of
 

@@ -16,7 +16,8 @@ from ..market.candles import Candles
 from ..market.sessions import Sessions, as_sessions
 from ..market.spacing import Spacing, measured
 from ..stores.atomic import as_path
-from .candle_tables import Reading, Tables, read_table
+from .candle_rows import Reading
+from .candle_tables import Tables, read_table
 from .csv_reading import csv_table
 
 if TYPE_CHECKING:

@@ -1,0 +1,224 @@
+"""The rows of a table that are one series: their clock, the running candle, and what cannot be one series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..domain.formatting import utc_text
+from ..domain.interval import DAY_MS, MINUTE_MS
+from ..errors import BadCandle, UsageError
+from ..market.candles import Candles
+from ..market.quality import describe
+from ..market.spacing import measured
+from .column_names import ColumnNames
+from .time_units import Times, to_utc
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from .time_units import Place
+
+_MANY: Final = 20  # candles that show whether prices go on from one to the next
+_WICK: Final = 10  # times above or below open and close is worth a word
+_FEW: Final = 3  # candles that show how far apart they are before one more is called a stray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a table is to be read.
+
+    Attributes
+    ----------
+    where : str
+        The name of the source, for messages.
+    place : callable
+        From a label of the index to the words for its row.
+    tz, time_format, stamp, columns
+        As in :func:`bknb.exchanges.from_frame`.
+    decimal : str
+        The decimal mark of numbers that are text.
+    guessed : bool
+        Whether the columns bear no names: their order is then proven by their values.
+    """
+
+    where: str
+    place: Place
+    tz: str | None = None
+    time_format: str | None = None
+    stamp: str = "open"
+    columns: Mapping[str, Any] | None = None
+    decimal: str = "."
+    guessed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stamp not in ("open", "close"):
+            raise UsageError(
+                f"stamp must be 'open' or 'close', the moment a candle bears the time of; got {self.stamp!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table with its columns read, to be parted into series."""
+
+    frame: pd.DataFrame
+    names: ColumnNames
+    reading: Reading
+    source: str
+    times: Times
+    values: dict[str, NDArray[np.float64]]
+    notes: list[str]
+
+    def candles(self, at: NDArray[np.intp], where: str) -> Candles:
+        """The candles of some rows, which are one series."""
+        ms = self.times.ms[at]
+        if self.times.naive and self.reading.tz is not None:
+            ms, told = to_utc(ms, self.reading.tz, where=where)
+            self.notes.extend(told)
+        if self.reading.stamp == "close":
+            ms = _opened(ms, where)
+        running = _running(ms)
+        if running.any():
+            last = utc_text(int(ms.max()))
+            self.notes.append(
+                f"{where}: left out: the row of {last}, which is no candle, and what had not closed by then"
+            )
+            at, ms = at[~running], ms[~running]
+        self._check_grid(at, ms, where)
+        self._check_twice(at, ms, where)
+        candles = Candles.from_columns(timestamp=ms, **{name: column[at] for name, column in self.values.items()})
+        if _swapped(candles):
+            names = (str(self.names.values[name]).strip() for name in ("open", "close"))
+            self.notes.append(
+                f"{where}: {' and '.join(names)} look swapped: each open is far from the close before it, and each "
+                "close is at the open before it"
+            )
+        self._tell_wicks(at, candles, where)
+        return candles
+
+    def _tell_wicks(self, at: NDArray[np.intp], candles: Candles, where: str) -> None:
+        """Note a high or a low so far from open and close that it may be a number with its point in another place."""
+        far = candles.high > _WICK * np.maximum(candles.open, candles.close)
+        far |= candles.low * _WICK < np.minimum(candles.open, candles.close)
+        if far.any():
+            first, others = int(np.argmax(far)), int(np.count_nonzero(far)) - 1
+            self.notes.append(
+                f"{where}, {self.reading.place(self.frame.index[at[first]])}: {describe(candles, first)} reaches more "
+                f"than {_WICK} times above or below its open and close"
+                + (f" ({others} more like it)" if others else "")
+            )
+
+    def one_instrument(self, at: NDArray[np.intp], key: str) -> None:
+        """Refuse rows of one symbol that another column calls by several names."""
+        for label in self.names.others:
+            found = list(dict.fromkeys(self.frame[label].iloc[at].astype(str).str.strip()))
+            if len(found) > 1:
+                name, other = str(self.names.key).strip(), str(label).strip()
+                raise UsageError(
+                    f"{self.source}: {name!r} is {key!r} for {found[0]!r} and {found[1]!r} of {other!r}: these "
+                    f'are two instruments\nname the column to go by: columns={{"symbol": "{other}"}}'
+                )
+
+    def _check_grid(self, at: NDArray[np.intp], ms: NDArray[np.int64], where: str) -> None:
+        """Refuse times that are no full minutes."""
+        off = ms % MINUTE_MS
+        if not off.any():
+            return
+        spacing = measured(ms)
+        if spacing is not None and spacing.step < MINUTE_MS:
+            return  # told as what they are
+        if bool((off == off[0]).all()):
+            raise UsageError(
+                f"{where}: every time is {off[0] / 1000:g} s past a full minute, the first {utc_text(int(ms[0]))}\n"
+                'candles that bear the time of their close: stamp="close"; otherwise correct the times'
+            )
+        lengths, counts = np.unique(off, return_counts=True)
+        first = int(np.argmax(off != lengths[int(np.argmax(counts))]))
+        label = self.frame.index[at[first]]
+        raise BadCandle(
+            f"{where}, {self.reading.place(label)}: {utc_text(int(ms[first]))} is no full minute\n"
+            "correct the time or leave the row out"
+        )
+
+    def _check_twice(self, at: NDArray[np.intp], ms: NDArray[np.int64], where: str) -> None:
+        """Refuse two different candles of one moment, naming the column that may tell them apart."""
+        order = np.argsort(ms, kind="stable")
+        again = np.flatnonzero(np.diff(ms[order]) == 0)
+        one, other = at[order[again]], at[order[again + 1]]
+        differs = np.zeros(len(again), dtype=bool)
+        for column in self.values.values():
+            differs |= column[one] != column[other]
+        if not differs.any():
+            return
+        first = int(np.argmax(differs))
+        rows = [self.reading.place(self.frame.index[each[first]]) for each in (one, other)]
+        used = {*self.names.times, *(each for each in self.names.values.values()), self.names.key}
+        telling = [
+            str(label).strip()
+            for label in self.frame.columns
+            if label not in used
+            and not _is_number(self.frame[label])
+            and self.frame[label].iloc[one[first]] != self.frame[label].iloc[other[first]]
+        ]
+        when = int(ms[order[again[first]]])
+        advice = "keep one of them"
+        if telling:
+            advice = f'two instruments? name the column that tells them apart: columns={{"symbol": "{telling[0]}"}}'
+        raise BadCandle(
+            f"{where}: two different candles of {utc_text(when)}: {rows[0]} and {rows[1]}\n{advice}",
+            open_time=when,
+        )
+
+
+def _is_number(column: pd.Series[Any]) -> bool:
+    import pandas as pd
+
+    return bool(pd.api.types.is_numeric_dtype(column))
+
+
+def _swapped(candles: Candles) -> bool:
+    """Whether prices go on from candle to candle only where opens and closes change their names."""
+    if len(candles) <= _MANY:
+        return False
+    order = np.argsort(candles.timestamp, kind="stable")
+    opened, close = candles.open[order], candles.close[order]
+    as_named = np.abs(opened[1:] - close[:-1]).sum()
+    swapped = np.abs(close[1:] - opened[:-1]).sum()
+    return bool(swapped * 10 < as_named)
+
+
+def _opened(ms: NDArray[np.int64], where: str) -> NDArray[np.int64]:
+    """When candles opened that bear the time of their close, also 1 ms or 1 s before the full minute."""
+    past = ms % MINUTE_MS
+    ms = np.where((past == MINUTE_MS - 1) | (past == MINUTE_MS - 1000), ms - past + MINUTE_MS, ms)
+    spacing = measured(ms)
+    step = MINUTE_MS if spacing is None else spacing.step
+    if step >= DAY_MS:
+        raise UsageError(
+            f'{where}: stamp="close" is for candles of less than a day, and these are {step // DAY_MS} d long\n'
+            "give the day a candle belongs to"
+        )
+    return ms - step
+
+
+def _running(ms: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """The last row when it bears the moment of the last trade, and the candle that had not closed by then."""
+    nothing = np.zeros(len(ms), dtype=bool)
+    if len(ms) <= _FEW:
+        return nothing
+    last = int(np.argmax(ms))
+    rest = np.delete(ms, last)
+    spacing = measured(rest)
+    if spacing is None or spacing.closer or spacing.step < MINUTE_MS:
+        return nothing
+    step, moment = spacing.step, int(ms[last])
+    if step >= DAY_MS:
+        stray = moment - int(rest.max()) < DAY_MS - MINUTE_MS * 60
+    else:
+        stray = bool((rest % step == rest[0] % step).all()) and moment % step != rest[0] % step
+    return ms > moment - step if stray else nothing
