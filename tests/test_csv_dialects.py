@@ -112,6 +112,10 @@ DIALECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "numbers that are dates": (ISO + lines(["202401010000", "202401010001", "202401010002"]), {}),
     "slashes, year first": (ISO + lines([each.replace("-", "/") for each in TEXTS]), {}),
     "an offset": (ISO + lines([f"2024-01-01T0{1}:0{at}:00+01:00" for at in range(3)]), {}),
+    "an offset, whatever zone is named": (
+        ISO + lines([f"2024-01-01T0{1}:0{at}:00+01:00" for at in range(3)]),
+        {"tz": "America/New_York"},
+    ),
     "a zone in words": (ISO + lines([f"{text}:00 UTC" for text in TEXTS]), {}),
     "day first, named": (
         ISO + lines([f"01/01/24 00:0{at}" for at in range(3)]),

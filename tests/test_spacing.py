@@ -49,6 +49,7 @@ def of(*minutes: int) -> np.ndarray:
         (np.arange(50) * 1000, "1s"),
         (times_of(pd.date_range("2024-01-01", "2024-12-31", freq="B", tz="America/New_York")), "1d"),
         (times_of(pd.date_range("2024-10-26", "2024-10-28", tz="Europe/Berlin")), "1d"),
+        (times_of(pd.date_range("2024-10-27", "2024-10-28", tz="Europe/Berlin")), "1d"),
         (times_of(pd.date_range("2024-01-01", "2024-12-31", freq="W", tz="Europe/Berlin")), "1w"),
         (times_of(pd.date_range("2022-01-01", "2024-12-31", freq="MS", tz="Europe/Berlin")), "1M"),
     ],

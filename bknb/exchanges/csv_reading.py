@@ -121,7 +121,8 @@ def _frame(file: Path, dialect: Dialect, *, columns: Mapping[str, Any] | None, *
             **common,
         )
     for label in keys:
-        frame[label] = frame[label].str.strip().replace("", None)
+        plain = frame[label].str.strip()
+        frame[label] = plain.where(plain != "")
     frame = frame.dropna(how="all")
     if dialect.doubtful:
         used = [*dialect.names, *(str(each) for label in keys for each in frame[label].unique())]
