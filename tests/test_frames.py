@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from bknb.errors import BadCandle, UnknownName, UsageError
-from bknb.exchanges.files import FrameSource, from_frame
+from bknb.exchanges.files import FrameSource, from_csv, from_frame
 from bknb.market.candles import Candles
 
 START = 1_704_067_200_000
@@ -66,6 +67,18 @@ def test_two_levels_of_columns_are_symbols(first: str, tickers: tuple[str, ...])
     assert from_frame(frame, symbol=tickers[-1]).symbols == tickers[-1:]
     with pytest.raises(UnknownName, match="known: AAPL"):
         from_frame(frame, symbol="NVDA")
+
+
+@pytest.mark.parametrize("first", ["Price", "Ticker"])
+@pytest.mark.parametrize("tickers", [("AAPL",), ("AAPL", "MSFT")])
+def test_a_frame_of_yfinance_that_was_saved_is_the_same(tmp_path: Path, first: str, tickers: tuple[str, ...]) -> None:
+    frame = download(*tickers, first=first)
+    frame.loc[frame.index[2], [each for each in frame.columns if "AAPL" not in each]] = np.nan
+    frame.to_csv(tmp_path / "x.csv")
+    source = from_csv(tmp_path / "x.csv")
+    assert source.symbols == tickers
+    for ticker in tickers:
+        assert served(source, ticker) == served(from_frame(frame), ticker)
 
 
 def test_minutes_that_one_ticker_does_not_have_are_no_candles_of_it() -> None:

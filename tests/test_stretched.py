@@ -115,6 +115,7 @@ def test_a_result_says_so() -> None:
 
 
 def test_an_audit_finds_filled_bars(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
     market = bknb.exchanges.stored(FrameSource(repeated("1h", 40), name="mine"), folder=tmp_path)
     span = {"start": "2024-01-01", "end": "2024-01-02"}
     bknb.download("BTCUSDT", exchange=market, progress=False, warmup_minutes=0, **span)
