@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from ..domain.position_view import HeldPosition
 from ..errors import UsageError
@@ -70,14 +72,30 @@ def named(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, 
     >>> named(lambda price, fast=1: None, {"fast": 5, "slow": 30})
     {'fast': 5}
     """
+    names = _names(function)
+    return dict(params) if names is None else {name: value for name, value in params.items() if name in names}
+
+
+_known_names: WeakKeyDictionary[Callable[..., Any], frozenset[str] | None] = WeakKeyDictionary()
+"""What functions name, as long as they are there: a sweep asks for the same one at every combination."""
+
+
+def _names(function: Callable[..., Any]) -> frozenset[str] | None:
+    """The parameters that a function names; ``None``: it takes any."""
+    try:
+        return _known_names[function]
+    except (KeyError, TypeError):  # not yet asked for, or an object that cannot be remembered
+        pass
     try:
         known = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        return {}
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
-        return dict(params)
-    names = {parameter.name for parameter in known if parameter.kind is not parameter.POSITIONAL_ONLY}
-    return {name: value for name, value in params.items() if name in names}
+        return frozenset()
+    names = None
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
+        names = frozenset(parameter.name for parameter in known if parameter.kind is not parameter.POSITIONAL_ONLY)
+    with suppress(TypeError):
+        _known_names[function] = names
+    return names
 
 
 def _wanted(function: Callable[..., Any], known: tuple[str, ...], who: str) -> list[str] | None:

@@ -53,6 +53,7 @@ from .position import (
     net,
     next_fill,
     next_set,
+    time_at,
 )
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def _question(market: Any, grid: Any, earliest: int) -> int:
             at += 1
         if at == count:
             return -1
-        closes = times[at] + MINUTE
+        closes = time_at(market, at) + MINUTE
         if closes == moment:
             return int(moment)
         moment -= (moment - closes) // grid.step * grid.step
@@ -445,14 +446,14 @@ def _ended_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> 
     if not rules.fills_at_open:
         if over == count:
             return DATA_END, market.average[count - 1], end, end, -1
-        reason = rules.frame_end if times[over] > last else TIME_EXPIRED
-        return reason, market.average[over], times[over], times[over], -1
+        reason = rules.frame_end if time_at(market, over) > last else TIME_EXPIRED
+        return reason, market.average[over], time_at(market, over), time_at(market, over), -1
     if over == count and due > end + MINUTE:
         return DATA_END, market.last_close, end, end, -1
     fill = next_fill(market, over)
     if fill == count:
         return DATA_END, market.last_close, end, due - 1, fill
-    return (rules.frame_end if due >= last else TIME_EXPIRED), market.open[fill], times[fill], due - 1, fill
+    return (rules.frame_end if due >= last else TIME_EXPIRED), market.open[fill], time_at(market, fill), due - 1, fill
 
 
 def _cancelled_by_clock(market: Any, rules: Any, last: int, due: int, over: int) -> Any:
@@ -466,8 +467,8 @@ def _cancelled_by_clock(market: Any, rules: Any, last: int, due: int, over: int)
         return DATA_END_CANCEL, market.average[count - 1], end, end
     if rules.fills_at_open:
         return (rules.frame_end_cancel if due >= last else TIMEOUT), market.average[max(over - 1, 0)], due, due - 1
-    reason = rules.frame_end_cancel if times[over] > last else TIMEOUT
-    return reason, market.average[over], times[over], times[over]
+    reason = rules.frame_end_cancel if time_at(market, over) > last else TIMEOUT
+    return reason, market.average[over], time_at(market, over), time_at(market, over)
 
 
 def _leaves_at(market: Any, grid: Any, times: Any, leaves: Any, known: int, final: int, found: Any) -> int:
@@ -494,7 +495,7 @@ def _left(market: Any, rules: Any, when: int, over: int) -> Any:
     fill = next_fill(market, over)
     if fill == count:
         return DATA_END, market.last_close, times[count - 1], when - 1, fill
-    return STRATEGY, market.open[fill], times[fill], when - 1, fill
+    return STRATEGY, market.open[fill], time_at(market, fill), when - 1, fill
 
 
 # --- the run ------------------------------------------------------------------------------------------------------
@@ -579,7 +580,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
                             leaving = -1
                         _write_cancelled(end, row, side, when, closed_at, entry, target, stop, price, reason)
                     else:
-                        pending_at = after = times[at]
+                        pending_at = after = time_at(market, at)
                         leaving = -1
                         if done == AT_OPEN:
                             entry = market.open[at]
@@ -618,7 +619,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
                         reason, at, price, unsure = hold_declared(
                             market, blocks, rules, book, prices, shares, count, how, at, over)  # fmt: skip
                         if reason >= 0:
-                            closed_at = after = times[at]
+                            closed_at = after = time_at(market, at)
                         elif by_row:
                             reason, price, closed_at, after, leaving = _left(market, rules, leaves, over)
                         else:
@@ -633,7 +634,7 @@ def _go_on(  # noqa: C901 -- one pass, one place
                         if reason < 0:
                             reason, price, closed_at, after, leaving = _ended_by_clock(market, rules, last, due, over)
                         else:
-                            closed_at = after = times[at]
+                            closed_at = after = time_at(market, at)
                     if exits is None:
                         _write(end, row, side, when, pending_at, closed_at, entry, target, stop, price, reason, highest,
                                lowest, 1.0 if doubt or unsure else 0.0, rules)  # fmt: skip
