@@ -12,6 +12,7 @@ from scenarios import ORIGIN, source
 from waiting import until
 
 import bknb
+import bknb.live.ending as ending_module
 import bknb.live.run as run_module
 import bknb.runs.live as live_module
 
@@ -44,8 +45,8 @@ def started() -> Any:
 def test_a_listener_that_hangs_holds_up_the_end_of_a_run_for_ten_seconds_at_most(
     hung: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_module.LISTENER_SECONDS == 10.0
-    for module in (run_module, live_module):
+    assert ending_module.LISTENER_SECONDS == 10.0
+    for module in (ending_module, run_module, live_module):
         monkeypatch.setattr(module, "LISTENER_SECONDS", 0.5)
     task = started()
     assert hung.wait(20)

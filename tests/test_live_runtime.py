@@ -106,7 +106,7 @@ def test_a_process_ends_although_runs_and_listeners_go_on(tmp_path: Path) -> Non
     code = """
 import threading, bknb, bknb.live.run
 from bknb.testing.clocks import AcceleratedClock
-bknb.live.run.LISTENER_SECONDS = 0.1
+bknb.live.run.LISTENER_SECONDS = bknb.live.ending.LISTENER_SECONDS = 0.1
 never = threading.Event()
 bknb.listen_signal_live(lambda event: never.wait(), quiet=True)
 task = bknb.Live.background("BTCUSDT", strategy=lambda: print("asked", flush=True), exchange="demo",

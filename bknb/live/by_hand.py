@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -37,6 +37,7 @@ from ..domain.position_view import HeldPosition, position_view
 from ..domain.signal import Moved, Rejected, Signal
 from ..engine.strategy_loop import StrategyLoop
 from ..errors import NotEnoughData, UsageError
+from .live_market import LiveMarket
 from .turn import Turn
 
 
@@ -48,28 +49,6 @@ class Flatten(NamedTuple):
 
 Wish: TypeAlias = Close | Reduce | Move | Cancel | Signal | Flatten | Literal["activate"]
 """What somebody wants; a ``Signal`` is to be opened."""
-
-
-class Market(Protocol):
-    """What a run knows of its clock and prices at the moment up to which everything is done."""
-
-    def moment(self) -> int:
-        """That moment, UTC ms."""
-
-    def clock(self) -> int:
-        """The present, UTC ms."""
-
-    async def prices(self, otherwise: float | None) -> tuple[float, float]:
-        """Average price and last close at that moment, in quote currency; ``otherwise`` where none is known.
-
-        Raises ``NotEnoughData`` where there is none, and ``otherwise`` is ``None``.
-        """
-
-    def no_entries(self) -> str:
-        """Why nothing is opened at present, and what to do; empty when it is."""
-
-    def at_broker(self) -> bool:
-        """Whether a broker carries out orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +73,15 @@ class ByHand:
     ----------
     turn
         Held by the run while it works.
-    market
-        The clock and the prices of the run.
     call
         Has the loop of the run call a function soon; from any thread.
     """
 
-    def __init__(self, turn: Turn, market: Market, call: Callable[[Callable[[], object]], None]) -> None:
+    def __init__(self, turn: Turn, call: Callable[[Callable[[], object]], None]) -> None:
         self._turn = turn
-        self._market = market
         self._call = call
         self._loop: StrategyLoop | None = None
+        self._market: LiveMarket | None = None
         self._began = asyncio.Event()
         self._over = False
         self._left_nothing = False  # at its end
@@ -140,9 +117,20 @@ class ByHand:
 
     # --- on the loop of the run ---------------------------------------------------------------------------------
 
-    def begin(self, loop: StrategyLoop) -> None:
-        """The state is restored: decisions are carried out from now on."""
-        self._loop = loop
+    def begin(self, loop: StrategyLoop, market: LiveMarket, *, no_entries: Callable[[], str], at_broker: bool) -> None:
+        """The state is restored: decisions are carried out from now on.
+
+        Parameters
+        ----------
+        loop, market
+            The state of the run, and its clock and prices.
+        no_entries
+            Says why nothing is opened at present, and what to do; empty when it is.
+        at_broker
+            Whether a broker carries out orders.
+        """
+        self._loop, self._market = loop, market
+        self._no_entries, self._at_broker = no_entries, at_broker
         self._began.set()
 
     def end(self) -> None:
@@ -154,8 +142,8 @@ class ByHand:
             task.cancel()
 
     def release(self) -> None:
-        """Hold nothing of the run any more, after its end: its loop holds its candles."""
-        self._loop = None
+        """Hold nothing of the run any more, after its end: its loop and its market hold its candles."""
+        self._loop = self._market = None
 
     def _start(self, wish: Wish, answered: Future[str]) -> None:
         if not answered.set_running_or_notify_cancel():
@@ -188,6 +176,7 @@ class ByHand:
     async def _carry_out(self, wish: Wish) -> str:
         loop, market = self._loop, self._market
         assert loop is not None  # it began  # noqa: S101
+        assert market is not None  # noqa: S101
         moment, at_open = market.moment(), loop.rules.model.fills_at_open
         now = _Now(moment, max(moment, ceil_to(market.clock(), MINUTE_MS)) if at_open else moment, at_open)
         if isinstance(wish, Signal):
@@ -239,7 +228,7 @@ class ByHand:
 
     async def _given(self, state: Holding | Waiting, wish: Close | Reduce | Move | Cancel, now: _Now) -> Managed:
         answers, faults, text = read_answers(wish)
-        price, close = await self._market.prices(state.signal.price_open)
+        price, close = await self._prices(state.signal.price_open)
         return Managed(answers, price, now.when, close, faults, text, source="manual")
 
     async def _cancel(self, loop: StrategyLoop, state: State, wish: Cancel, now: _Now) -> str:
@@ -258,12 +247,12 @@ class ByHand:
         if not isinstance(state, Waiting):
             raise UsageError(f"activate needs an entry that waits; {_there_is(loop)}")
         self._may_open("activate")
-        if self._market.at_broker() and state.signal.entry == "limit":
+        if self._at_broker and state.signal.entry == "limit":
             raise UsageError(
                 f"activate needs an entry that is not at the broker; {_waits(state)} rests there as a limit order\n"
                 "take it back with cancel(), then open a Signal without price_open"
             )
-        price, _ = await self._market.prices(state.signal.price_open)
+        price, _ = await self._prices(state.signal.price_open)
         await loop.take(Activate(now.when, price))
         return f"opens {_waits(state)} {now.fills}"
 
@@ -280,7 +269,7 @@ class ByHand:
         if signal.id is None:
             signal = msgspec.structs.replace(signal, id=f"{signal_id(loop.rules, now.when)}-manual")
         try:
-            price, _ = await self._market.prices(None)
+            price, _ = await self._prices(None)
         except NotEnoughData as error:
             text = f"open needs a price of {loop.rules.symbol}, and no candles of it have come yet"
             raise UsageError(f"{text}\ntry again after the next minute") from error
@@ -293,8 +282,12 @@ class ByHand:
         entry = "" if signal.price_open is None else f" with an entry at {signal.price_open:g}"
         return f"opens {signal.position} {loop.rules.symbol} ({signal.id}){entry} {now.fills}"
 
+    async def _prices(self, otherwise: float | None) -> tuple[float, float]:
+        assert self._market is not None  # it began  # noqa: S101
+        return await self._market.prices(otherwise)
+
     def _may_open(self, name: str) -> None:
-        if reason := self._market.no_entries():
+        if reason := self._no_entries():
             raise UsageError(f"{name} needs a run that takes entries; {reason}")
 
     # --- for the run, in its turn -------------------------------------------------------------------------------
@@ -305,7 +298,7 @@ class ByHand:
             loop = self._loop
             if loop is None or not isinstance(loop.state, Holding) or loop.state.leaving is not None:
                 return
-            price, close = await self._market.prices(loop.state.signal.price_open)
+            price, close = await self._prices(loop.state.signal.price_open)
             await loop.take(Managed((move,), price, when, close, source="manual"))
 
     def _planned(self, when: int) -> tuple[Move, ...]:

@@ -111,22 +111,6 @@ class CandleWatch:
         return now - max(self._moved_at, due, since or 0) >= self.patience_ms
 
 
-class Troubles:
-    """Which troubles of a run have been told: one that goes on, or comes back within the patience, is only counted."""
-
-    def __init__(self, patience_ms: int) -> None:
-        self._patience_ms = patience_ms
-        self._last: dict[tuple[str, str], int] = {}
-
-    def is_new(self, kind: str, topic: str, now: int) -> bool:
-        """Whether a trouble of a kind and a topic is to be told now (UTC ms)."""
-        pause = max(self._patience_ms, 2 * MINUTE_MS)
-        self._last = {key: last for key, last in self._last.items() if now - last < pause}
-        is_new = (kind, topic) not in self._last
-        self._last[kind, topic] = now
-        return is_new
-
-
 def hole_text(symbol: str, exchange: str, holes: tuple[tuple[int, int], ...], *, waited_minutes: int) -> str:
     """What is told when a run goes on without minutes that are missing; ``[first, end)`` in UTC ms.
 

@@ -21,8 +21,10 @@ from ..engine.resolve import resolve_exchange, resolve_strategy
 from ..errors import UsageError
 from ..events import messages, subjects
 from ..events.listen import drain
+from ..live.ending import LISTENER_SECONDS
 from ..live.order_desk import Quantity
-from ..live.run import LISTENER_SECONDS, LivePlan, LiveRun
+from ..live.plan import LivePlan
+from ..live.run import LiveRun
 from ..live.runtime import RUNTIME
 from ..market.candles import Candles
 from ..market.clock import SystemClock

@@ -20,7 +20,7 @@ from .result_tables import without_new_columns
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan
-    from ..live.run import LivePlan
+    from ..live.plan import LivePlan
     from ..provenance.card import Card
     from .result import Result
 

@@ -30,7 +30,8 @@ from ..ports import CandleSource
 from ..provenance.candle_fingerprint import CandleRange, digest, fingerprint
 
 if TYPE_CHECKING:
-    from ..live.run import LivePlan, LiveRun
+    from ..live.plan import LivePlan
+    from ..live.run import LiveRun
     from ..research.tries_ledger import Tries
     from .measured import Measured
 

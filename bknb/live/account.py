@@ -1,0 +1,76 @@
+"""The account at the broker: the orders of a live run there, and whether it is what the record says."""
+
+from __future__ import annotations
+
+from ..domain.formatting import utc_text
+from ..engine.records import Records
+from ..errors import BrokerError, StateError
+from ..ports import StateStore
+from .failures import Failures
+from .order_desk import OrderDesk
+from .outside_calls import broker_outside
+from .plan import LivePlan
+from .reached import Reached
+
+
+class Account:
+    """The orders of a run at its broker; without a broker there are none, and nothing differs.
+
+    Attributes
+    ----------
+    desk
+        The orders, from the start of the run on; ``None`` without a broker.
+    disagreement
+        Why nothing is opened: where the account is not what the record says; empty when it is.
+    """
+
+    def __init__(
+        self, plan: LivePlan, store: StateStore, *, records: Records, failures: Failures, reached: Reached
+    ) -> None:
+        self.desk: OrderDesk | None = None
+        self.disagreement = ""
+        self._plan = plan
+        self._store = store
+        self._records = records
+        self._failures = failures
+        self._reached = reached
+
+    def open(self) -> OrderDesk | None:
+        """Open the account, at the start of a run; ``None`` without a broker."""
+        plan = self._plan
+        if plan.broker is not None:
+            self.desk = OrderDesk(
+                broker=broker_outside(plan.broker),
+                store=self._store,
+                strategy=plan.strategy.name,
+                symbol=plan.symbol,
+                quantity=plan.quantity,
+                on_problem=self._on_problem,
+                sleep=self._rest,
+                now=plan.clock.now,
+                late_after_ms=plan.late_after_ms,
+            )
+        return self.desk
+
+    async def _rest(self, seconds: float) -> None:
+        clock = self._plan.clock
+        await clock.sleep_until(clock.now() + round(seconds * 1000))
+
+    def _on_problem(self, kind: str, message: str) -> None:
+        if kind == "state":
+            self._failures.tell("state", StateError(message), None)
+        else:
+            self._failures.tell("broker", BrokerError(message), None)
+
+    def differs(self) -> bool:
+        """Whether the account is not what the record says: then nothing is opened, and what is open is watched on."""
+        why = "" if self.desk is None else self.desk.disagreement
+        done = self._reached.done
+        if why and why != self.disagreement:
+            self._failures.note("broker", "disagreement", why, done)
+        if why and not self.disagreement:
+            self._records.warn(f"new entries were stopped at {utc_text(done)}: {why}")
+        elif self.disagreement and not why:
+            self._records.warn(f"account and record agree; entries are asked for again from {utc_text(done)} on")
+        self.disagreement = why
+        return bool(why)

@@ -1,0 +1,242 @@
+"""A live run catches up: question and minute in turn, from where it stands to the present."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS, interval_ms
+from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, Waiting
+from ..engine.strategy_loop import StrategyLoop
+from .account import Account
+from .by_hand import ByHand
+from .controls import Controls
+from .failures import Failures
+from .live_market import LiveMarket
+from .plan import LivePlan
+from .reached import Reached
+from .record_keeping import RecordKeeping
+from .watch import behind_text
+
+
+class CatchUp:
+    """Works on everything that has come and has not been worked on, as a backtest does.
+
+    Parameters
+    ----------
+    plan, reached, loop, market
+        The run, how far it has come, its state and its minutes.
+    account, controls
+        Whether something new may be opened.
+    keeping
+        Saves what is decided.
+    by_hand
+        What was decided by hand for a later moment.
+    failures
+        Tells what goes wrong.
+    """
+
+    def __init__(
+        self,
+        plan: LivePlan,
+        loop: StrategyLoop,
+        market: LiveMarket,
+        *,
+        reached: Reached,
+        account: Account,
+        controls: Controls,
+        keeping: RecordKeeping,
+        by_hand: ByHand,
+        failures: Failures,
+    ) -> None:
+        self._plan = plan
+        self._loop = loop
+        self._market = market
+        self._reached = reached
+        self._account = account
+        self._controls = controls
+        self._keeping = keeping
+        self._by_hand = by_hand
+        self._failures = failures
+
+    async def work(self) -> None:
+        """Question and minute in turn, from where the run stands to the present.
+
+        Raises
+        ------
+        NotEnoughData
+            Where a candle has not come.
+        StateError
+            Where something could not be saved.
+        """
+        plan, loop, market, reached, desk = self._plan, self._loop, self._market, self._reached, self._account.desk
+        watch = market.watch
+        behind_since, watch.working_since = watch.working_since, None
+        minutes = await market.next_minutes()
+        arrived = len(minutes) > 0 and int(minutes.timestamp[0]) == reached.last_minute
+        if len(minutes) > int(arrived):
+            watch.working_since = plan.clock.now() if behind_since is None else behind_since
+        await market.look_for_volume()
+        if arrived:
+            await self._moment(reached.known)
+        until = len(minutes) if plan.until is None else int(minutes.timestamp.searchsorted(plan.until))
+        for index in range(int(arrived), until):
+            if self._controls.leaving:
+                return
+            if index % 64 == 63 or desk is not None:
+                await asyncio.sleep(0)  # many missed minutes hold up neither the others nor an order before its candle
+            busy, opened = not isinstance(loop.state, Flat), int(minutes.timestamp[index])
+            minute = await market.minute(minutes, index, busy=busy)
+            holes = watch.skipped(reached.last_minute, opened)
+            self._keeping.go_on_without(holes)
+            if minute is not None:  # in a hole before it, if at all; it is not taken yet
+                await self.end_due(opened, open_=minute.open, hole_end=opened if holes else None)
+            before, reached.last_minute = reached.last_minute, opened
+            loop.move_to(opened)
+            try:
+                if minute is not None:
+                    if desk is not None:
+                        desk.saw(minute)
+                    with self._failures.left_out("state", opened):
+                        await loop.take(minute)
+            except BaseException:
+                reached.last_minute = before
+                raise
+            reached.done = reached.known
+            await self._moment(reached.done)
+            self._tell_behind()
+        if plan.clock.now() < reached.done + 2 * MINUTE_MS:
+            watch.working_since = None
+        await self._end_while_closed()
+
+    def _tell_behind(self) -> None:
+        """Tell once that candles are here, and what is open is watched much later than they came."""
+        loop, done, now = self._loop, self._reached.done, self._plan.clock.now()
+        if not isinstance(loop.state, Flat) and self._market.watch.behind(done, now):
+            text = behind_text(self._plan.symbol, loop.state, minutes=(now - done) // MINUTE_MS)
+            self._failures.note("lag", "behind", text, done, again=False)
+
+    async def _moment(self, when: int) -> None:
+        """What the clock ends at a moment, what was decided by hand and by ``manage``, and the question of it."""
+        await self.end_due(when)
+        with self._failures.left_out("strategy", when):
+            await self._by_hand.carry_out_planned(when)
+        await self._manage(when)
+        await self._question(when)
+
+    # --- what the clock ends ------------------------------------------------------------------------------------
+
+    async def end_due(self, when: int, *, open_: float | None = None, hole_end: int | None = None) -> None:
+        """End what the clock ends up to a moment (UTC ms).
+
+        Parameters
+        ----------
+        when
+            The moment.
+        open_
+            The price (quote currency) where none is known before.
+        hole_end
+            Where the hole ends that it lies in, UTC ms: it is decided without the minutes of the hole, so a restart
+            does not work on them although they have come meanwhile.
+        """
+        loop, reached, known = self._loop, self._reached, self._reached.known
+        while (due := loop.due) <= when:
+            # No candle lies between the last one and what is due in a hole or in closed hours.
+            price = await self._market.price_at(min(due, known), otherwise=open_)
+            before, state = reached.last_minute, loop.state
+            reached.last_minute = before if hole_end is None else hole_end - MINUTE_MS
+            try:
+                with self._failures.left_out("state", due):
+                    await loop.end_due(due, price)
+            except BaseException:
+                reached.last_minute = before
+                raise
+            if loop.state is state:  # it could not be ended, which was told
+                return
+
+    async def _end_while_closed(self) -> None:
+        """End what the clock ends while the market is closed: no minute comes, so none has to be waited for."""
+        while (due := self._loop.due) <= self._plan.clock.now() and not self._market.opens_before(due):
+            await self.end_due(due)
+            if self._loop.due == due:
+                return
+
+    # --- questions ----------------------------------------------------------------------------------------------
+
+    async def _manage(self, when: int) -> None:
+        """Ask the strategy about what is open or waits, when it is time to."""
+        loop, plan, controls = self._loop, self._plan, self._controls
+        known = loop.known_at
+        if known is None or not _is_due(when, max(loop.last_managed, known - 1), plan.strategy.manages_every):
+            return
+        if not self._market.may_ask(when):
+            return
+        close = await self._market.close_at(when)
+        entries = not (controls.stopped or controls.paused or self._account.differs())
+        patient = plan.clock.now() < when + MINUTE_MS
+        with self._failures.left_out("strategy", when):
+            await loop.manage(when, close, entries=entries, patient=patient)
+            return
+        loop.last_managed = when  # it was asked, and what it answered cannot be carried out
+
+    async def _question(self, when: int) -> None:
+        """Ask the strategy at a moment, when it is time to."""
+        loop, plan, reached, controls = self._loop, self._plan, self._reached, self._controls
+        due = _is_due(when, reached.last_asked, plan.strategy.interval)
+        if not loop.rules.model.fills_at_open and loop.last_managed == when:
+            due = False  # what ended at the average price of a moment frees the moments after it
+        if controls.stopped or not loop.is_free or not due:
+            return
+        if not self._market.may_ask(when):
+            return  # closed, or so short after the opening that there is no price of this session yet
+        late = plan.late_minutes
+        before, reached.last_asked = reached.last_asked, when
+        try:
+            if controls.paused or self._account.differs():
+                pass  # not asked later either: a resumed run must not open what was not to be opened now
+            elif late is not None and plan.clock.now() - when > late * MINUTE_MS:
+                age = (plan.clock.now() - when) // MINUTE_MS
+                text = f"was {age} minutes old, more than late_minutes = {late}: it was not asked"
+                self._failures.note("late", "question", f"the question of {utc_text(when)} {text}", when)
+            else:
+                with self._failures.left_out("strategy", when):
+                    await loop.ask(when, patient=plan.clock.now() < when + MINUTE_MS)
+            self._keeping.save_asked(when)
+        except BaseException:
+            reached.last_asked = before
+            raise
+
+    # --- at a stop or a disagreement ----------------------------------------------------------------------------
+
+    async def halt(self) -> None:
+        """Cancel what is scheduled, and an order that has not left for the broker yet, at a stop or a disagreement.
+
+        Without a broker an order leaves when it is decided, as in a backtest. Adds that rest end at a disagreement.
+        """
+        state, desk = self._loop.state, self._account.desk
+        sent = isinstance(state, Opening) and (desk is None or desk.has_left(state.signal))
+        differs = bool(self._account.disagreement)
+        rest = isinstance(state, Holding) and state.leaving is None and differs and _has_adds(state)
+        if rest or (isinstance(state, Opening | Waiting) and not sent):
+            assert isinstance(state, Holding | Opening | Waiting)  # as it was looked at  # noqa: S101
+            when = self._reached.known
+            price = state.signal.price_open  # of a dead exchange after a restart nothing else is known
+            close = self._market.last_close(None)
+            if close is not None:
+                price = await self._market.price_at(when, otherwise=close)
+            reason: HaltReason = "stopped" if self._controls.stopped and not rest else "disagreement"
+            with self._failures.left_out("state", when):
+                await self._loop.take(Halt(when, price, reason))
+
+
+def _is_due(when: int, asked: int | None, interval: str) -> bool:
+    """Whether a moment lies in a later slot of an interval than the last one asked at (UTC ms)."""
+    if asked is None:
+        return True
+    slot_ms = interval_ms(interval)
+    return when >= (asked // slot_ms + 1) * slot_ms
+
+
+def _has_adds(state: Holding) -> bool:
+    """Whether an add to a position rests."""
+    return state.book is not None and any(order.price_open is not None for order in state.book.orders)

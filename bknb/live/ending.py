@@ -1,0 +1,145 @@
+"""How a live run ends: at its ``until``, with nothing open when it was stopped, or because no minute comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS
+from ..domain.lifecycle import Flat
+from ..engine.records import Records
+from ..engine.strategy_loop import StrategyLoop
+from ..events.listen import adrain
+from .catch_up import CatchUp
+from .controls import Controls
+from .failures import Failures
+from .live_market import LiveMarket
+from .plan import LivePlan
+from .reached import Reached
+from .record_keeping import RecordKeeping
+from .undelivered import SUBJECTS
+from .watch import left_text, overdue_text, silence_text
+
+GRACE_SECONDS: Final = 0.3  # a run that is stopped at once may come to the end of the minute within this time
+LISTENER_SECONDS: Final = 10.0  # a run that ends waits so long for its listeners; the rest is told again
+
+
+class Ending:
+    """Whether a run is over after a look at what has come, and what is still decided then.
+
+    Parameters
+    ----------
+    plan, reached, loop, market
+        The run, how far it has come, its state and its minutes.
+    controls
+        Whether it was stopped.
+    catch_up, keeping
+        End what is due, and save it.
+    records, failures
+        Where the end is noted, and what went wrong.
+    """
+
+    def __init__(
+        self,
+        plan: LivePlan,
+        controls: Controls,
+        *,
+        reached: Reached,
+        loop: StrategyLoop,
+        market: LiveMarket,
+        catch_up: CatchUp,
+        keeping: RecordKeeping,
+        records: Records,
+        failures: Failures,
+    ) -> None:
+        self._plan = plan
+        self._controls = controls
+        self._reached = reached
+        self._loop = loop
+        self._market = market
+        self._catch_up = catch_up
+        self._keeping = keeping
+        self._records = records
+        self._failures = failures
+        self._overdue_since: int | None = None  # the first look after ``until`` at which a candle was missing
+
+    async def has_come(self) -> bool:
+        """Whether the run is over; what the clock ends before ``until`` has ended then."""
+        if self._is_over():
+            await self._end_before_until()
+            return True
+        return (self._controls.stopped and isinstance(self._loop.state, Flat)) or self._gives_up()
+
+    def _gives_up(self) -> bool:
+        """Tell once that no minute comes; returns whether a run that was stopped leaves because of that."""
+        plan, market, watch = self._plan, self._market, self._market.watch
+        known, now = self._reached.known, market.answered_at
+        now = plan.clock.now() if now is None else now  # how long the own work took since is no silence
+        if market.held is not None or not watch.silent(known, now):
+            return False
+        minutes, state, unsaved = plan.settings.patience_minutes, self._loop.state, self._failures.unsaved
+        if watch.silent_since is None and not unsaved:  # what cannot be saved has been told
+            watch.silent_since = known
+            text = silence_text(plan.symbol, plan.exchange.name, state, known=known, minutes=minutes)
+            self._failures.note("silence", "", text, known)
+        if not self._controls.stopped or not watch.silent(known, now, since=self._controls.stopped_at):
+            return False
+        text = left_text(plan.symbol, plan.exchange.name, state, known=known, minutes=minutes, unsaved=unsaved)
+        self._records.warn(text)
+        self._failures.note("state" if unsaved else "silence", "stopped", text, known)
+        return True
+
+    def _is_over(self) -> bool:
+        """Whether ``until`` has come, with every candle before it; one that is missing is waited for for a minute."""
+        until, now, known, market = self._plan.until, self._plan.clock.now(), self._reached.known, self._market
+        if until is None or known >= until:
+            return until is not None and not self._failures.late
+        if now < until:
+            return False
+        if market.closed_until(until) or (market.held is None and market.first_behind(until) is not None):
+            return True
+        self._overdue_since = now if self._overdue_since is None else self._overdue_since
+        if now < self._overdue_since + MINUTE_MS:
+            return False
+        if market.held is not None:  # what is behind the hole is worked on before the end
+            market.watch.stop_waiting()
+            market.held = None
+            return False
+        self._records.warn(f"the run ended at {utc_text(until)}; its last candle closed at {utc_text(known)}")
+        return True
+
+    async def _end_before_until(self) -> None:
+        """End what the clock ends between the last candle and ``until``, where no candle comes any more that would.
+
+        Those of a hole are not worked on later, for the decision is made without them. Candles that may only be late
+        decide first: the next start works on them. What fails is told, stays in the saved state, and ends at the next
+        start.
+        """
+        until, known, due, market = self._plan.until, self._reached.known, self._loop.due, self._market
+        if until is None or due >= until or known >= until:
+            return
+        behind = market.first_behind(until)
+        with self._failures.told("exchange"):
+            if market.closed_until(until):
+                await self._catch_up.end_due(until - 1)
+            elif behind is not None:
+                self._keeping.go_on_without(market.watch.skipped(self._reached.last_minute, until))
+                await self._catch_up.end_due(until - 1, hole_end=until)
+            else:
+                text = overdue_text(self._plan.symbol, self._loop.state, due=due, known=known)
+                self._records.warn(text)
+                self._failures.note("silence", "overdue", text, known)
+
+
+async def listeners_heard(leaving: Callable[[], bool]) -> bool:
+    """Wait for the listeners of a run that ends, as long as it is not left; returns whether they heard everything."""
+    hearing = asyncio.ensure_future(adrain(*SUBJECTS, timeout=LISTENER_SECONDS))
+    while not hearing.done():
+        await asyncio.wait({hearing}, timeout=GRACE_SECONDS)
+        if leaving():
+            break
+    heard = hearing.done() and hearing.result()
+    hearing.cancel()
+    return heard

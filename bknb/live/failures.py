@@ -1,0 +1,132 @@
+"""What happens when a part of a live run fails: an exchange, the disk, the broker, user code, the run itself.
+
+It is counted, told once, and the run goes on. What could not be saved, and what a candle is missing for, has not
+happened and is done again at the next minute. Any other failure of an input of the lifecycle would be the same again,
+so the input is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from ..domain.interval import MINUTE_MS
+from ..domain.text import error_text
+from ..engine.records import FailureKind
+from ..engine.strategy_loop import StrategyLoop
+from ..errors import NotEnoughData, StateError
+from ..ports import Clock
+from .reached import Reached
+
+
+class Troubles:
+    """Which troubles of a run have been told: one that goes on, or comes back within the patience, is only counted."""
+
+    def __init__(self, patience_ms: int) -> None:
+        self._patience_ms = patience_ms
+        self._last: dict[tuple[str, str], int] = {}
+
+    def is_new(self, kind: str, topic: str, now: int) -> bool:
+        """Whether a trouble of a kind and a topic is to be told now (UTC ms)."""
+        pause = max(self._patience_ms, 2 * MINUTE_MS)
+        self._last = {key: last for key, last in self._last.items() if now - last < pause}
+        is_new = (kind, topic) not in self._last
+        self._last[kind, topic] = now
+        return is_new
+
+
+class Failures:
+    """Counts and tells the failures of one live run.
+
+    Parameters
+    ----------
+    clock
+        The clock of the run.
+    patience_ms
+        A failure that comes back within so long is the same one, and is not told again.
+    reached
+        How far the run has come.
+
+    Attributes
+    ----------
+    late
+        Whether a candle of the present moment has not come, so that the last look did not come to its end.
+    unsaved
+        Why the last look could not save what it led to; empty when it did.
+    """
+
+    def __init__(self, clock: Clock, patience_ms: int, reached: Reached) -> None:
+        self.late = False
+        self.unsaved = ""
+        self._clock = clock
+        self._troubles = Troubles(patience_ms)
+        self._reached = reached
+        self._loop: StrategyLoop | None = None
+
+    def begin(self, loop: StrategyLoop) -> None:
+        """Count the failures in the records of a loop from now on; those before are not counted."""
+        self._loop = loop
+
+    def end(self) -> None:
+        """Count none any more."""
+        self._loop = None
+
+    def is_new(self, kind: FailureKind, error: BaseException) -> bool:
+        """Whether a failure is to be told, and not only counted."""
+        topic = error_text(error) if kind in ("state", "broker") else type(error).__name__
+        return self._troubles.is_new(kind, topic, self._clock.now())
+
+    def tell(self, kind: FailureKind, error: Exception, when: int | None) -> None:
+        """Count what failed at a moment (UTC ms; ``None``: the present one), and tell it when it is new."""
+        if self._loop is not None:
+            self._loop.fail(kind, error, when)
+
+    def note(self, kind: FailureKind, topic: str, text: str, when: int, *, again: bool = True) -> None:
+        """Count what went wrong without an exception at a moment (UTC ms), and tell it.
+
+        Without ``again``, what has been told and goes on is only counted.
+        """
+        loop = self._loop
+        if loop is not None:
+            emit = again or self._troubles.is_new(kind, topic, self._clock.now())
+            loop.note(kind, topic, text, when, emit=emit)
+
+    @contextmanager
+    def told(self, part: FailureKind) -> Iterator[None]:
+        """Do something of a part; what it raises is told, as of the disk where it is a ``StateError``."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 -- whatever it is: what is open must be watched on
+            self.tell("state" if isinstance(error, StateError) else part, error, self._reached.last_minute)
+
+    async def look(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Do what can be done now; ``False`` where it failed: that is told, and done again at the next minute."""
+        with self.told("exchange"):
+            try:
+                await work()
+            except NotEnoughData as error:
+                self.late = error.late
+                if error.late:  # the minute is here, another candle of this moment is not: the same question again
+                    return False
+                raise
+            except StateError as error:
+                self.unsaved = str(error)
+                raise
+            return True
+        return False
+
+    @contextmanager
+    def left_out(self, part: FailureKind, when: int) -> Iterator[None]:
+        """Give an input to the lifecycle; what it raises at ``when`` (UTC ms) is told, and the run goes on without it.
+
+        Raises
+        ------
+        StateError, NotEnoughData
+            It has not happened: give it again at the next minute.
+        """
+        try:
+            yield
+        except (NotEnoughData, StateError):
+            raise
+        except Exception as error:  # noqa: BLE001 -- given again it would raise the same again
+            self.tell(part, error, when)

@@ -1,0 +1,85 @@
+"""The strategy loop of a live run: its user code is called outside, and a failure that goes on is told once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..domain.execution import execution_model
+from ..domain.interval import interval_ms
+from ..domain.lifecycle import Rules, State
+from ..domain.signal import Event
+from ..engine.records import FailureKind, Records
+from ..engine.registry import Strategy
+from ..engine.risk_book import RiskBook
+from ..engine.strategy_loop import StrategyLoop
+from ..market.window import Window
+from .callbacks import Callbacks
+from .failures import Failures
+from .outside_calls import strategy_outside
+from .plan import LivePlan
+from .record_keeping import RecordKeeping
+from .turn import Turn
+
+
+class LiveLoop(StrategyLoop):
+    """The strategy loop of a live run.
+
+    Parameters
+    ----------
+    plan, window, book, state
+        The run, its candles, the places of its risk profile, and where it begins.
+    keeping
+        Saves what the loop decides.
+    records, failures
+        Where events and failures are noted, and which of these are told.
+    turn, callbacks
+        Given up while the strategy thinks; calls its callbacks.
+    on_event
+        Called with every event, after records, callbacks and listeners.
+    """
+
+    def __init__(
+        self,
+        plan: LivePlan,
+        window: Window,
+        book: RiskBook | None,
+        state: State,
+        *,
+        keeping: RecordKeeping,
+        records: Records,
+        failures: Failures,
+        turn: Turn,
+        callbacks: Callbacks,
+        on_event: Callable[[Event], None],
+    ) -> None:
+        rules = Rules(
+            symbol=plan.symbol,
+            strategy=plan.strategy.name,
+            exchange=plan.exchange.name,
+            frame=None,
+            mode="live",
+            model=execution_model(plan.execution),
+            settings=plan.settings,
+            risk=plan.strategy.risk,
+            interval_ms=interval_ms(plan.strategy.interval),
+            quiet=True,
+            tick=plan.settings.price_tick,
+        )
+        seconds = plan.settings.max_signal_generation_seconds
+        strategy: Strategy = strategy_outside(plan.strategy, seconds=seconds, callbacks=callbacks)
+        super().__init__(
+            rules=rules,
+            strategy=turn.while_asked(strategy),
+            window=window,
+            book=book,
+            records=records,
+            state=state,
+            save=keeping.save,
+            on_event=on_event,
+            decided_at=keeping.decided_at,
+        )
+        self._failures = failures
+
+    def fail(self, kind: FailureKind, error: BaseException, when: int | None, *, emit: bool = True) -> None:
+        """Count a failure, and ``emit`` it unless it was told and goes on."""
+        super().fail(kind, error, when, emit=emit and self._failures.is_new(kind, error))

@@ -1,0 +1,197 @@
+"""The market of a live run: the minutes that come next, those that are missing, and the prices of a moment.
+
+Decisions by hand see the market as of the moment up to which everything is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from ..domain.execution import Minute
+from ..domain.interval import MINUTE_MS, floor_to
+from ..errors import NotEnoughData
+from ..market.candles import Candles
+from ..market.outside import user_calls_of
+from ..market.window import Window
+from .candle_stream import CandleStream
+from .failures import Failures
+from .plan import LivePlan
+from .reached import Reached
+from .turn import Turn
+from .watch import CandleWatch
+
+T = TypeVar("T")
+
+
+class LiveMarket:
+    """The candles of one symbol as they come to a run.
+
+    Parameters
+    ----------
+    plan, stream, reached
+        The run, its candles, and how far it has come.
+    turn
+        Given up while candles are waited for.
+    failures
+        Tells what the exchange raises about minutes that are missing.
+
+    Attributes
+    ----------
+    watch
+        How long minutes have not come.
+    held
+        The range ``[first, end)`` of minutes (UTC ms) that is missing and still waited for; ``None``: none is.
+    answered_at
+        The clock (UTC ms) when the exchange answered at the last look; ``None``: it did not.
+    """
+
+    def __init__(
+        self, plan: LivePlan, stream: CandleStream, reached: Reached, *, turn: Turn, failures: Failures
+    ) -> None:
+        patience = plan.settings.patience_minutes
+        self.window: Window = stream.window
+        self.sessions = stream.window.sessions
+        self.watch = CandleWatch(
+            patience_ms=patience * MINUTE_MS,
+            behind_ms=patience * plan.late_after_ms,
+            hole_patience_ms=stream.hole_patience_ms,
+            sessions=self.sessions,
+            now=plan.clock.now(),
+        )
+        self.held: tuple[int, int] | None = None
+        self.answered_at: int | None = None
+        self._plan = plan
+        self._stream = stream
+        self._reached = reached
+        self._turn = turn
+        self._failures = failures
+
+    # --- for decisions by hand ----------------------------------------------------------------------------------
+
+    def moment(self) -> int:
+        """The moment up to which everything is done, UTC ms."""
+        return self._reached.known
+
+    def clock(self) -> int:
+        """The present, UTC ms."""
+        return self._plan.clock.now()
+
+    async def prices(self, otherwise: float | None) -> tuple[float, float]:
+        """Average price and last close (quote currency) at that moment; ``otherwise`` where candles are gone.
+
+        Raises
+        ------
+        NotEnoughData
+            When there is no price and ``otherwise`` is ``None``.
+        """
+        close = self.last_close(otherwise)
+        when = min(self.moment(), floor_to(self.clock(), MINUTE_MS))  # a run begins at the next full minute
+        price = await self.price_at(when, otherwise=close)
+        return price, price if close is None else close
+
+    # --- minutes ------------------------------------------------------------------------------------------------
+
+    async def next_minutes(self) -> Candles:
+        """The minutes from the last one on that have come; up to a hole that is still waited for."""
+        symbol, last, stream, watch = self._plan.symbol, self._reached.last_minute, self._stream, self.watch
+        self.held = self.answered_at = None  # of an exchange that does not answer nothing is known
+        async with self._turn.given_up():
+            minutes = await stream.minutes(symbol, last)
+        if missing := watch.to_ask_for(minutes.timestamp, last, self.clock()):
+            with self._failures.told("exchange"):  # the minutes before the hole are here
+                async with self._turn.given_up():
+                    for hole in missing:
+                        await stream.fill(symbol, *hole)
+                    minutes = await stream.minutes(symbol, last)
+        self.held = held = watch.hole(minutes.timestamp, last, self.clock())
+        self.answered_at = self.clock()
+        if held is None:
+            return minutes
+        return minutes[: int(minutes.timestamp.searchsorted(held[0]))]
+
+    async def minute(self, candles: Candles, index: int, *, busy: bool) -> Minute | None:
+        """A minute for the lifecycle; ``None`` at the very beginning of a market, where there is no average yet.
+
+        Where something is open or ordered (``busy``) its close stands in for the average: after a restart, candles
+        before a hole may be gone.
+        """
+        reached = self._reached
+        _, open_, high, low, close, volume = candles.block[:, index].tolist()
+        reached.volume_seen = reached.volume_seen or volume > 0
+        t = int(candles.timestamp[index])
+        try:
+            price = await self.price_at(t + MINUTE_MS, otherwise=close if busy else None)
+        except NotEnoughData:
+            return None
+        return Minute(t, open_, high, low, close, price, volume > 0 or not reached.volume_seen)
+
+    async def look_for_volume(self) -> None:
+        """See, before the first minute of a run, whether its source reports volumes."""
+        reached, symbol = self._reached, self._plan.symbol
+        if reached.volume_seen is None:
+            count = self._plan.settings.avg_price_candles_count
+            try:
+                newest = partial(self.window.newest, symbol, "1m", count, reached.known, wait=False)
+                volume = (await self._read(newest, reached.known)).volume
+            except NotEnoughData as error:  # the market begins here
+                if error.late:
+                    return
+                known = self.window.minutes(symbol).candles
+                volume = known.volume[known.timestamp <= reached.last_minute]
+            reached.volume_seen = bool((volume > 0).any())
+
+    def first_behind(self, until: int) -> int | None:
+        """When the first candle from ``until`` (UTC ms) on opens; ``None`` if it or one before ``until`` is to come."""
+        minutes = self.window.known(self._plan.symbol, "1m")
+        if minutes is None:
+            return None
+        times = minutes.candles.timestamp
+        first, behind = times.searchsorted([self._reached.known, until])
+        return int(times[behind]) if first == behind < len(times) else None
+
+    # --- prices -------------------------------------------------------------------------------------------------
+
+    def last_close(self, otherwise: float | None) -> float | None:
+        """The close of the newest candle in memory (quote currency); ``otherwise`` where there is none."""
+        known = self.window.known(self._plan.symbol, "1m")
+        return float(known.candles.close[-1]) if known is not None and len(known.candles) else otherwise
+
+    async def price_at(self, when: int, *, otherwise: float | None) -> float:
+        """The average price at a moment (UTC ms); where the candles before it are gone, another one."""
+        try:
+            return await self._read(partial(self.window.average_price, self._plan.symbol, when), when)
+        except NotEnoughData:
+            if otherwise is None:
+                raise
+            return otherwise
+
+    async def close_at(self, when: int) -> float:
+        """The last close (quote currency) before a moment (UTC ms)."""
+        newest = partial(self.window.newest, self._plan.symbol, "1m", 1, when, wait=False)
+        return float((await self._read(newest, when)).close[-1])
+
+    async def _read(self, ask: Callable[[], T], when: int) -> T:
+        """What the window answers about the minutes before ``when``; the other runs go on while it fetches some."""
+        symbol, window = self._plan.symbol, self.window
+        if window.has_newest(symbol, "1m", self._plan.settings.avg_price_candles_count, when):
+            return ask()
+        return await user_calls_of(window, f"candles-{symbol}").in_thread(ask)
+
+    # --- sessions -----------------------------------------------------------------------------------------------
+
+    def may_ask(self, when: int) -> bool:
+        """Whether the market is open at a moment (UTC ms), and long enough for a price of this session."""
+        sessions = self.sessions
+        return sessions is None or sessions.may_ask(when, self._plan.settings.avg_price_candles_count)
+
+    def closed_until(self, until: int) -> bool:
+        """Whether the market is closed from the end of the last minute to ``until`` (UTC ms)."""
+        sessions = self.sessions
+        return sessions is not None and sessions.next_open(self._reached.known, until) >= until
+
+    def opens_before(self, due: int) -> bool:
+        """Whether a minute comes that closes before or at ``due`` (UTC ms); always where there are no closed hours."""
+        sessions = self.sessions
+        return sessions is None or sessions.next_open(self._reached.known, due) < due

@@ -1,0 +1,53 @@
+"""Everything a live run needs, resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..config import Settings
+from ..domain.interval import MINUTE_MS
+from ..engine.registry import Exchange, Strategy
+from ..events import messages
+from ..market.clock import speed_of
+from ..ports import Broker, Clock, StateStore
+from .order_desk import Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class LivePlan:
+    """Everything a live run needs, resolved.
+
+    Attributes
+    ----------
+    until
+        The moment (UTC ms) at which the run ends, its state saved; ``None``: never by itself.
+    late_minutes
+        A question older than this passes unasked; ``None``: what was missed is caught up completely.
+    broker, quantity
+        Who carries out orders, and how much per signal (base currency, or a function of the signal); ``None``: nobody,
+        there is only the record.
+    """
+
+    symbol: str
+    strategy: Strategy
+    exchange: Exchange
+    execution: str
+    settings: Settings
+    store: StateStore
+    clock: Clock
+    allow_gaps: bool = False
+    until: int | None = None
+    late_minutes: int | None = None
+    broker: Broker | None = None
+    quantity: Quantity = 0.0
+
+    def labels(self) -> messages.RunLabels:
+        """Symbol, strategy and exchange by name, as the events of the run carry them; there is no frame."""
+        return messages.RunLabels(
+            symbol=self.symbol, strategy=self.strategy.name, exchange=self.exchange.name, frame=None
+        )
+
+    @property
+    def late_after_ms(self) -> int:
+        """How long (ms of the clock) after its moment a decision is late: a minute, on a faster clock a real minute."""
+        return round(MINUTE_MS * max(1.0, speed_of(self.clock)))

@@ -1,0 +1,47 @@
+"""How far a live run has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..domain.interval import MINUTE_MS
+from .persistence import Progress
+
+
+@dataclass
+class Reached:
+    """How far a live run has come; all moments are UTC ms.
+
+    Attributes
+    ----------
+    done
+        The moment up to which everything is done.
+    last_minute
+        Open time of the last minute that was worked on, or that the run goes on without.
+    last_asked
+        The last moment at which the strategy was asked for a signal; ``None`` before the first.
+    volume_seen
+        Whether the source has reported a volume; ``None`` before the first minute.
+    hole_end
+        Where the last hole ended; 0 before the first.
+    """
+
+    done: int
+    last_minute: int = 0
+    last_asked: int | None = None
+    volume_seen: bool | None = None
+    hole_end: int = 0
+
+    @property
+    def known(self) -> int:
+        """The end of the last minute."""
+        return self.last_minute + MINUTE_MS
+
+    def progress(self, last_managed: int) -> Progress:
+        """As it is saved; ``last_managed`` is the last moment at which ``manage`` was asked, 0 before the first."""
+        return Progress(
+            last_minute=self.last_minute,
+            last_asked=self.last_asked,
+            last_managed=last_managed or None,
+            volume_seen=self.volume_seen,
+        )

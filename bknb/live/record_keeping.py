@@ -1,0 +1,132 @@
+"""The record of a live run on disk: what is decided, and what the run goes on without, is saved before it acts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..domain.formatting import utc_text
+from ..domain.interval import MINUTE_MS
+from ..domain.lateness import Decision, OrderRole
+from ..domain.lifecycle import State
+from ..domain.signal import Event
+from ..engine.records import Records
+from ..engine.strategy_loop import StrategyLoop
+from .account import Account
+from .failures import Failures
+from .persistence import StateSaver
+from .plan import LivePlan
+from .reached import Reached
+from .watch import hole_text
+
+
+class RecordKeeping:
+    """Saves the states of a run, hands them to its account, and notes late decisions and holes.
+
+    Parameters
+    ----------
+    plan, reached
+        The run, and how far it has come.
+    saver
+        Writes to the disk.
+    account
+        Gets what was saved.
+    records, failures
+        Where late orders and holes are noted and told.
+
+    Attributes
+    ----------
+    loop
+        The strategy loop of the run; set before anything is saved.
+    """
+
+    loop: StrategyLoop
+
+    def __init__(
+        self,
+        plan: LivePlan,
+        saver: StateSaver,
+        account: Account,
+        *,
+        reached: Reached,
+        records: Records,
+        failures: Failures,
+    ) -> None:
+        self._plan = plan
+        self._saver = saver
+        self._account = account
+        self._reached = reached
+        self._records = records
+        self._failures = failures
+
+    def save(self, state: State, events: tuple[Event, ...]) -> None:
+        """Save a new state, and hand its events to the account; the strategy loop calls it before it emits them.
+
+        Raises
+        ------
+        StateError
+            When it could not be saved; then the state from before still holds.
+        """
+        for decision, decided_at in self._save(state, events).items():
+            self.tell_late(decision, decided_at, "decided", hole_end=self._reached.hole_end)
+        desk = self._account.desk
+        if desk is not None:
+            for event in events:
+                desk.follow(event)
+            desk.follow_state(state)
+
+    def save_asked(self, when: int) -> None:
+        """Save that the strategy was asked at a moment (UTC ms), where nothing came of it that was saved.
+
+        Raises
+        ------
+        StateError
+            When it could not be saved.
+        """
+        saved = self._saver.progress
+        if saved is None or saved.last_asked != when:
+            self._save(self.loop.state)
+
+    def _save(self, state: State, events: tuple[Event, ...] = ()) -> dict[Decision, int]:
+        return self._saver.save(state, events, self._reached.progress(self.loop.last_managed))
+
+    # --- late decisions -----------------------------------------------------------------------------------------
+
+    def decided_at(self, when: int, _order: OrderRole) -> int:
+        """The time of the clock (UTC ms) at a decision for the moment ``when`` (UTC ms); in time, it is the moment.
+
+        What the clock ends inside a hole is decided when the hole has been waited for, which is late as a rule.
+        """
+        now = self._plan.clock.now()
+        return when if now <= when + self._plan.late_after_ms else now
+
+    def tell_late(self, decision: Decision, decided_at: int, what: Literal["decided", "sent"], *, hole_end: int = 0
+                  ) -> None:  # fmt: skip
+        """Count and tell an order that was decided, or is sent after a restart, later than its moment.
+
+        ``hole_end`` is where the last hole ended (UTC ms), if there was one.
+        """
+        self._records.late[decision] = decided_at
+        when, role = decision
+        hole = f": its moment lay in a hole, which ended at {utc_text(hole_end)}" if hole_end > when else ""
+        behind = f"{(decided_at - when) // MINUTE_MS} minutes late{hole}"
+        order = "closing order" if role == "exit" else "entry order"
+        text = f"the {order} of {utc_text(when)} was {what} {behind}; it fills at the first candle from "
+        self._failures.note("late", what, f"{text}{utc_text(decided_at)} on", when)
+
+    # --- holes --------------------------------------------------------------------------------------------------
+
+    def go_on_without(self, holes: tuple[tuple[int, int], ...]) -> None:
+        """Note minutes that never came, on disk and in the record, before the minute behind them is worked on.
+
+        Raises
+        ------
+        StateError
+            When they could not be saved.
+        """
+        plan, reached = self._plan, self._reached
+        reached.hole_end = max([reached.hole_end, *(end for _, end in holes)])
+        new = self._saver.save_holes(holes)
+        self._records.holes.extend(new)
+        if not plan.allow_gaps and new:
+            text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=plan.settings.patience_minutes)
+            self._failures.note("hole", "", text, new[0][0], again=False)

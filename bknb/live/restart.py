@@ -1,0 +1,152 @@
+"""What a restart takes over of an earlier process: its state, its places and orders, and results nobody has heard."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from ..domain.interval import MINUTE_MS, ceil_to
+from ..domain.lifecycle import Holding, Opening, State, signals_of
+from ..domain.recovery import Kept, Owner, Restored, SavedSetup
+from ..domain.risk import place_of
+from ..domain.signal import Cancelled, Closed, OpenSignal
+from ..engine.records import Records
+from ..engine.risk_book import RiskBook
+from ..engine.strategy_loop import StrategyLoop
+from ..events import messages, subjects
+from ..ports import StateStore
+from .left_behind import changed_setup, deleted_state, orders_without_a_broker, setup_of
+from .order_desk import OrderDesk
+from .persistence import StateSaver
+from .plan import LivePlan
+from .reached import Reached
+from .record_keeping import RecordKeeping
+from .watch import earlier_holes_text
+
+
+class Restart:
+    """The start of a run on the state of an earlier one, if there was one.
+
+    Parameters
+    ----------
+    plan
+        The run.
+    store
+        Where its state is; acquired by the caller.
+
+    Attributes
+    ----------
+    saver
+        Has the state, and saves the next ones.
+    """
+
+    def __init__(self, plan: LivePlan, store: StateStore) -> None:
+        self._plan = plan
+        self._store = store
+        self._owner = Owner(
+            strategy=plan.strategy.name,
+            exchange=plan.exchange.name,
+            symbol=plan.symbol,
+            execution=plan.execution,
+        )
+        self._setup: SavedSetup = setup_of(plan.strategy, plan.settings)
+        self.saver = StateSaver(store, self._owner, self._setup)
+
+    def take_over(self, records: Records, reached: Reached, *, now: int) -> tuple[Restored, list[str]]:
+        """The saved state, and what is not as the last process left it, as sentences; ``now`` is the clock, UTC ms.
+
+        What ended in earlier processes is added to the records, and how far they came to ``reached``.
+
+        Raises
+        ------
+        StateError
+            When the saved state cannot be used; or there is none, and orders that say that something may be open.
+        """
+        found = self.saver.restore()
+        ended, holes = self.saver.ended(), self.saver.holes()
+        records.late = self.saver.late()
+        notices = self._notices(found, ended)
+        for event in ended:
+            records.add(event)
+        last_minute = found.last_minute
+        reached.last_minute = ceil_to(now, MINUTE_MS) - MINUTE_MS if last_minute is None else last_minute
+        reached.last_asked, reached.volume_seen = found.last_asked, found.volume_seen
+        reached.done = reached.known
+        records.holes.extend(holes)
+        if holes:
+            records.warn(earlier_holes_text(holes))
+        return found, notices
+
+    def _notices(self, found: Restored, ended: list[Closed | Cancelled]) -> list[str]:
+        store, owner = self._store, self._owner
+        gone = deleted_state(store, owner, ended) if found.last_minute is None else ""
+        alone = orders_without_a_broker(store, owner) if self._plan.broker is None else ""
+        changed = changed_setup(owner, found.setup, self._setup)
+        return [notice for notice in (gone, alone, changed, *self.saver.problems) if notice]
+
+    async def take_over_orders(
+        self, desk: OrderDesk, found: Restored, loop: StrategyLoop, keeping: RecordKeeping, *, now: int
+    ) -> None:
+        """Compare saved orders with those at the broker; what never left and is late by now (UTC ms) is one of now.
+
+        Raises
+        ------
+        StateError
+            When saved orders cannot be read, or the state with what is late cannot be saved.
+        """
+        state = desk.postponed(found.state, now=now)
+        if state != found.state and isinstance(state, Holding | Opening):
+            late = self.saver.save_postponed(state)
+            loop.state = state
+            for decision, decided_at in late.items():
+                keeping.tell_late(decision, decided_at, "sent")
+        await desk.start(state, when=now, undelivered=found.undelivered)
+
+    def tell_again(self, found: Restored, loop: StrategyLoop, *, now: int) -> Coroutine[Any, Any, None]:
+        """Tell what was taken over, and the results that listeners have not heard.
+
+        Returns what calls back for those of the last turn of the earlier process, whose callbacks may not have been
+        called.
+        """
+        plan, records = self._plan, loop.records
+        if found.last_minute is None:
+            return _call_back(loop, [])
+        subjects.resumed.emit(
+            messages.Resumed(
+                symbol=plan.symbol,
+                strategy=plan.strategy.name,
+                exchange=plan.exchange.name,
+                when=now,
+                behind_since=found.last_minute + MINUTE_MS,
+                signal=next(iter(signals_of(found.state)), None),
+                told_again=len(found.undelivered),
+            )
+        )
+        known = {(type(end), end.signal.id, end.when) for end in records.ends}
+        for event in found.undelivered:
+            if (type(event), event.signal.id, event.when) not in known:
+                records.add(event)
+            loop.emit(event)
+        return _call_back(loop, [event for event in found.undelivered if event.when >= found.last_minute])
+
+
+async def _call_back(loop: StrategyLoop, events: list[Kept]) -> None:
+    for event in events:
+        await loop.call_back(event)
+
+
+def take_places(book: RiskBook | None, state: State) -> None:
+    """Have the place of what is open or scheduled, also when the saved places were lost.
+
+    Raises
+    ------
+    StateError
+        When a place cannot be saved.
+    """
+    if book is None:
+        return
+    for signal in signals_of(state):
+        since = signal.pending_at if isinstance(signal, OpenSignal) else signal.scheduled_at
+        place = place_of(signal, since)
+        if (place.symbol, place.strategy, place.signal_id) not in book.places:
+            book.take(place)
