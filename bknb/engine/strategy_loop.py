@@ -81,6 +81,8 @@ class StrategyLoop:
     save
         Called with the new state and its events before they are emitted; live writes them to disk. When it raises, the
         input has not been taken.
+    follow
+        Called with both once they are saved, to carry them out.
     on_event
         Called with every event, after records, callbacks and listeners.
     silent
@@ -101,6 +103,7 @@ class StrategyLoop:
         book: RiskBook | None = None,
         state: State | None = None,
         save: Callable[[State, tuple[Event, ...]], None] | None = None,
+        follow: Callable[[State, tuple[Event, ...]], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
         silent: bool = False,
         decided_at: Callable[[int, OrderRole], int | None] = _at_once,
@@ -115,14 +118,12 @@ class StrategyLoop:
         self.last_managed = 0  # the last moment at which manage was asked, UTC ms
         self.thinking = 0  # odd while a question is being answered; grows with each, so that a long one is recognised
         self.silent = silent
-        self._save = save
-        self._on_event = on_event
-        self._decided_at = decided_at
+        self._save, self._follow = save, follow
+        self._on_event, self._decided_at = on_event, decided_at
         self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = False
         self._left_out = False  # whether the last answer was about what had been changed by hand meanwhile
-        self._newest = window.newest
-        self._average = window.average_price
+        self._newest, self._average = window.newest, window.average_price
 
     def move_to(self, when: int) -> None:
         """Work on the minute ``when`` (UTC ms) from now on; failures carry it."""
@@ -257,8 +258,7 @@ class StrategyLoop:
     async def _managed(self, answer: object, when: int, price: float, about: _About) -> None:
         answers, faults, text = read_answers(answer)
         decided_at, entry_at = self._decided_at(when, "exit"), self._decided_at(when, "entry")
-        given = Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, about.entries)
-        await self.take(given)
+        await self.take(Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, about.entries))
 
     def abandon(self) -> None:
         """Cancel the question that is being answered; the slot passes without a signal."""
@@ -324,6 +324,8 @@ class StrategyLoop:
         if self._save is not None:
             self._save(result.state, result.events)
         before, self.state = self.state, result.state
+        if self._follow is not None:
+            self._follow(result.state, result.events)
         for command in result.commands:
             if not isinstance(command, Reserve):
                 self._release(command.signal_id)

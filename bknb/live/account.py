@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from ..domain.formatting import utc_text
+from ..domain.lifecycle import State
+from ..domain.signal import Event
+from ..domain.text import named_error
 from ..engine.records import Records
 from ..errors import BrokerError, StateError
 from ..ports import StateStore
@@ -34,6 +37,8 @@ class Account:
         self._records = records
         self._failures = failures
         self._reached = reached
+        self._to_follow: list[Event] = []  # whose orders could not be worked out yet
+        self._not_followed = ""  # why
 
     def open(self) -> OrderDesk | None:
         """Open the account, at the start of a run; ``None`` without a broker."""
@@ -62,9 +67,28 @@ class Account:
         else:
             self._failures.tell("broker", BrokerError(message), None)
 
+    def follow(self, state: State, events: tuple[Event, ...]) -> None:
+        """Have the orders carried out that a state and its events lead to; call it when they are saved.
+
+        Where that fails, it is told, nothing is opened, and it is tried again with the next state.
+        """
+        desk = self.desk
+        if desk is None:
+            return
+        self._to_follow += events
+        try:
+            while self._to_follow:
+                desk.follow(self._to_follow[0])
+                del self._to_follow[0]
+            desk.follow_state(state)
+            self._not_followed = ""
+        except Exception as error:  # noqa: BLE001 -- the record goes on
+            self._not_followed = f"the orders of {self._plan.symbol} could not be worked out: {named_error(error)}"
+            self._failures.tell("broker", error, self._reached.last_minute)
+
     def differs(self) -> bool:
         """Whether the account is not what the record says: then nothing is opened, and what is open is watched on."""
-        why = "" if self.desk is None else self.desk.disagreement
+        why = "" if self.desk is None else self._not_followed or self.desk.disagreement
         done = self._reached.done
         if why and why != self.disagreement:
             self._failures.note("broker", "disagreement", why, done)

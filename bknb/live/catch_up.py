@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from ..domain.execution import Minute
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS, interval_ms
 from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, Waiting
@@ -97,8 +98,7 @@ class CatchUp:
                 if minute is not None:
                     if desk is not None:
                         desk.saw(minute)
-                    with self._failures.left_out("state", opened):
-                        await loop.take(minute)
+                    await self._take(minute)
             except BaseException:
                 reached.last_minute = before
                 raise
@@ -108,6 +108,15 @@ class CatchUp:
         if plan.clock.now() < reached.done + 2 * MINUTE_MS:
             watch.working_since = None
         await self._end_while_closed()
+
+    async def _take(self, minute: Minute) -> None:
+        """Give a minute to the lifecycle; one that it cannot work on leaves its mark before the next one is."""
+        before = self._loop.state
+        with self._failures.left_out("state", minute.t):
+            await self._loop.take(minute)
+            return
+        if self._loop.state is before:
+            self._keeping.leave_out(minute.t)
 
     def _tell_behind(self) -> None:
         """Tell once that candles are here, and what is open is watched much later than they came."""

@@ -13,6 +13,7 @@ from ..engine.registry import Strategy
 from ..engine.risk_book import RiskBook
 from ..engine.strategy_loop import StrategyLoop
 from ..market.window import Window
+from .account import Account
 from .callbacks import Callbacks
 from .failures import Failures
 from .outside_calls import strategy_outside
@@ -28,8 +29,8 @@ class LiveLoop(StrategyLoop):
     ----------
     plan, window, book, state
         The run, its candles, the places of its risk profile, and where it begins.
-    keeping
-        Saves what the loop decides.
+    keeping, account
+        Save what the loop decides, and carry it out.
     records, failures
         Where events and failures are noted, and which of these are told.
     turn, callbacks
@@ -46,6 +47,7 @@ class LiveLoop(StrategyLoop):
         state: State,
         *,
         keeping: RecordKeeping,
+        account: Account,
         records: Records,
         failures: Failures,
         turn: Turn,
@@ -75,6 +77,7 @@ class LiveLoop(StrategyLoop):
             records=records,
             state=state,
             save=keeping.save,
+            follow=account.follow,
             on_event=on_event,
             decided_at=keeping.decided_at,
         )

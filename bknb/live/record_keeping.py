@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from ..domain.formatting import utc_text
 from ..domain.interval import MINUTE_MS
 from ..domain.lateness import Decision, OrderRole
-from ..domain.lifecycle import State
+from ..domain.lifecycle import Holding, Opening, State
 from ..domain.signal import Event
 from ..engine.records import Records
 from ..engine.strategy_loop import StrategyLoop
-from .account import Account
 from .failures import Failures
 from .persistence import StateSaver
 from .plan import LivePlan
@@ -20,7 +21,7 @@ from .watch import hole_text
 
 
 class RecordKeeping:
-    """Saves the states of a run, hands them to its account, and notes late decisions and holes.
+    """Saves the states of a run, and notes late decisions and holes.
 
     Parameters
     ----------
@@ -28,8 +29,6 @@ class RecordKeeping:
         The run, and how far it has come.
     saver
         Writes to the disk.
-    account
-        Gets what was saved.
     records, failures
         Where late orders and holes are noted and told.
 
@@ -45,7 +44,6 @@ class RecordKeeping:
         self,
         plan: LivePlan,
         saver: StateSaver,
-        account: Account,
         *,
         reached: Reached,
         records: Records,
@@ -53,13 +51,12 @@ class RecordKeeping:
     ) -> None:
         self._plan = plan
         self._saver = saver
-        self._account = account
         self._reached = reached
         self._records = records
         self._failures = failures
 
     def save(self, state: State, events: tuple[Event, ...]) -> None:
-        """Save a new state, and hand its events to the account; the strategy loop calls it before it emits them.
+        """Save a new state with its events; the strategy loop calls it before the state holds.
 
         Raises
         ------
@@ -68,11 +65,6 @@ class RecordKeeping:
         """
         for decision, decided_at in self._save(state, events).items():
             self.tell_late(decision, decided_at, "decided", hole_end=self._reached.hole_end)
-        desk = self._account.desk
-        if desk is not None:
-            for event in events:
-                desk.follow(event)
-            desk.follow_state(state)
 
     def save_asked(self, when: int) -> None:
         """Save that the strategy was asked at a moment (UTC ms), where nothing came of it that was saved.
@@ -130,3 +122,27 @@ class RecordKeeping:
         if not plan.allow_gaps and new:
             text = hole_text(plan.symbol, plan.exchange.name, new, waited_minutes=plan.settings.patience_minutes)
             self._failures.note("hole", "", text, new[0][0], again=False)
+
+    def leave_out(self, minute: int) -> None:
+        """Save that the run goes on without a minute (UTC ms) that could not be worked on: its trade is in doubt.
+
+        Raises
+        ------
+        StateError
+            When it could not be saved.
+        """
+        state = _in_doubt(self.loop.state)
+        self._save(state)
+        self.loop.state = state
+        self._records.holes.extend(self._saver.save_holes(((minute, minute + MINUTE_MS),)))
+
+
+def _in_doubt(state: State) -> State:
+    """The state, whose position may not have survived a minute."""
+    match state:
+        case Holding():
+            return msgspec.structs.replace(state, in_doubt=True)
+        case Opening(ending=Holding() as ending):
+            return msgspec.structs.replace(state, ending=msgspec.structs.replace(ending, in_doubt=True))
+        case _:
+            return state

@@ -274,10 +274,10 @@ class LiveRun:
         plan, records, reached, failures = self.plan, self.records, self._reached, self._failures
         account, controls, now = self._account, self._controls, self.plan.clock.now()
         found, notices = self._restart.take_over(records, reached, now=now)
-        keeping = RecordKeeping(plan, self._saver, account, reached=reached, records=records, failures=failures)
+        keeping = RecordKeeping(plan, self._saver, reached=reached, records=records, failures=failures)
         keeping.loop = loop = LiveLoop(
-            plan, stream.window, self._book(), found.state, keeping=keeping, records=records, failures=failures,
-            turn=self._turn, callbacks=self._callbacks, on_event=self._emitted,
+            plan, stream.window, self._book(), found.state, keeping=keeping, account=account, records=records,
+            failures=failures, turn=self._turn, callbacks=self._callbacks, on_event=self._emitted,
         )  # fmt: skip
         loop.last_managed = found.last_managed or 0
         failures.begin(loop)

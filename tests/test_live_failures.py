@@ -1,0 +1,81 @@
+"""What a live run does when its own parts fail: a minute that cannot be worked on, orders that cannot be worked out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from test_holes import asked_once, at
+from test_live_bad_days import LEVELS, Told, closed_by, lived, steps
+
+import bknb
+from bknb.brokers.paper_broker import PaperBroker
+from bknb.domain.execution import Minute
+from bknb.domain.lifecycle import Holding, Opening
+from bknb.engine import strategy_loop
+from bknb.live import order_desk
+from bknb.live.hole_journal import HoleJournal
+from bknb.live.saved_values import read_state
+from bknb.testing.clocks import SimulatedClock
+
+MARKET = steps((-10, 60, 100.0), (60, 400, 90.0))
+
+
+def live(first: int, until: int, **options: Any) -> bknb.Result:
+    """A long position from minute 20 on with its stop at 98, which is reached in minute 60."""
+    clock = SimulatedClock(at(first))
+    return lived(closed_by(clock, MARKET), asked_once(20, **LEVELS), clock, until=until, **options)
+
+
+def raising(function: Callable[..., Any], fails: Callable[..., bool]) -> Callable[..., Any]:
+    """A function with a fault in it: what it raises is no error that bknb raises on purpose."""
+
+    def called(*given: Any) -> Any:
+        if fails(*given):
+            raise ArithmeticError("a fault")
+        return function(*given)
+
+    return called
+
+
+def test_a_minute_that_could_not_be_worked_on_leaves_its_mark_on_the_trade_and_on_the_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = bknb.stores.memory()
+    with monkeypatch.context() as patch, Told() as heard:
+        fails = raising(strategy_loop.step, lambda _, given, __: isinstance(given, Minute) and given.t == at(41))
+        patch.setattr(strategy_loop, "step", fails)
+        before = live(10, 42, store=store)
+    assert [failure.kind for failure in before.errors] == ["state"]
+    assert [event.message for event in heard] == ["ArithmeticError: a fault"]
+    with store:
+        signal, _ = read_state(store, ("once", "X"))
+    assert signal is not None
+    assert (signal.last_minute, signal.in_doubt) == (at(41), True)
+    result = live(42, 70, store=store)
+    assert result.trades[["close_reason", "ambiguous"]].to_numpy().tolist() == [["stop_loss", True]]
+    journal = HoleJournal(store, ("once", "X"))
+    with store:
+        journal.read([])
+    assert [*journal.items()] == [(at(41), at(42))]
+
+
+@pytest.mark.parametrize(("state", "actions"), [(Opening, ["cancelled"]), (Holding, ["opened", "closed"])])
+def test_orders_that_could_not_be_worked_out_are_told_and_worked_out_later_and_nothing_is_opened_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, state: type, actions: list[str]
+) -> None:
+    faults = [1]
+
+    def fails(given: object, *_: object) -> bool:
+        return isinstance(given, state) and bool(faults) and bool(faults.pop())
+
+    monkeypatch.setattr(order_desk, "orders_of_state", raising(order_desk.orders_of_state, fails))
+    broker = PaperBroker()
+    result = live(10, 70, broker=broker, quantity=1.0)
+    assert [event.action for event in result.events] == actions
+    assert [failure.kind for failure in result.errors][:1] == ["broker"]
+    assert any("the orders of X could not be worked out: ArithmeticError: a fault" in text for text in result.warnings)
+    assert [order.side for order in broker.orders.values()] == (["buy", "sell"] if "closed" in actions else [])
+    assert broker.position("X") == 0.0
+    assert result.cancelled["reason"].tolist() == ([] if "closed" in actions else ["disagreement"])
