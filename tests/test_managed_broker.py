@@ -240,6 +240,23 @@ def test_an_add_that_rests_is_taken_back_by_hand() -> None:
     assert broker.position("X") == 0.0
 
 
+@pytest.mark.parametrize("position", ["long", "short"])
+def test_an_add_that_rests_is_taken_back_when_its_run_is_stopped(position: str) -> None:
+    level, reached = (90.0, 89.0) if position == "long" else (110.0, 111.0)
+    strategy = {"manage": lambda when: bknb.Add(1.0, price_open=level) if when.minute == 4 else None}
+    signal = {"position": position, "minute_estimated_time": 9}
+    broker = bknb.brokers.paper()
+    result, _, task = play({5.5: lambda task: task.stop()}, candles=rows(*[100.0] * 8, reached), signal=signal,
+                           broker=broker, strategy=strategy)  # fmt: skip
+    (back,) = [event for event in result.run_record.records.positions if isinstance(event, bknb.AddCancelled)]
+    assert (back.reason, back.price_open, back.when) == ("stopped", level, at(5))
+    assert list(zip(task.orders["purpose"], task.orders["status"], strict=True)) == [
+        ("open", "filled"), ("add", "cancelled"), ("close", "filled"),
+    ]  # fmt: skip
+    assert result.trades[["close_reason", "fills"]].to_numpy().tolist() == [["time_expired", 2]]
+    assert broker.position("X") == 0.0
+
+
 def test_an_account_that_differs_takes_no_add_and_its_position_is_watched_to_its_end() -> None:
     """A part is refused again and again: until the position has left by its stop, nothing is added or rests."""
     reduces = [bknb.brokers.Trouble(kind="refuse")] * 8

@@ -218,14 +218,13 @@ class CatchUp:
     # --- at a stop or a disagreement ----------------------------------------------------------------------------
 
     async def halt(self) -> None:
-        """Cancel what is scheduled, and an order that has not left for the broker yet, at a stop or a disagreement.
+        """Cancel what waits, entry or add, and an order that has not left for the broker, at a stop or a disagreement.
 
-        Without a broker an order leaves when it is decided, as in a backtest. Adds that rest end at a disagreement.
+        Without a broker an order leaves when it is decided, as in a backtest.
         """
         state, desk = self._loop.state, self._account.desk
         sent = isinstance(state, Opening) and (desk is None or desk.has_left(state.signal))
-        differs = bool(self._account.disagreement)
-        rest = isinstance(state, Holding) and state.leaving is None and differs and _has_adds(state)
+        rest = isinstance(state, Holding) and state.leaving is None and _has_adds(state)
         if rest or (isinstance(state, Opening | Waiting) and not sent):
             assert isinstance(state, Holding | Opening | Waiting)  # as it was looked at  # noqa: S101
             when = self._reached.known
@@ -233,7 +232,7 @@ class CatchUp:
             close = self._market.last_close(None)
             if close is not None:
                 price = await self._market.price_at(when, otherwise=close)
-            reason: HaltReason = "stopped" if self._controls.stopped and not rest else "disagreement"
+            reason: HaltReason = "stopped" if self._controls.stopped else "disagreement"
             with self._failures.left_out("state", when):
                 await self._loop.take(Halt(when, price, reason))
 
