@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from quick import first_quick
 from scenarios import MINUTE, ORIGIN, source
+from test_by_hand import play
 from test_live_parity import JumpingClock
 from test_managed_properties import drawn, managing
 from worlds import MODELS, SEEDS, SETTINGS, walk
@@ -26,6 +27,7 @@ from bknb.domain.signal import OpenSignal
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.plan import plan_backtest
 from bknb.engine.records import Records
+from bknb.live.risk_places import saved_places
 from bknb.stores.file_store import FileStore
 from bknb.testing.clocks import SimulatedClock
 
@@ -92,6 +94,28 @@ def test_killed_at_any_change_of_the_disk_it_has_the_same_fills_each_once(step: 
     assert found["wrong"] == []
     assert found["killed"] > 170 // step
     assert found["fills"] > 8
+
+
+def test_a_place_that_was_lost_is_taken_again_with_what_is_open_and_the_adds_that_wait() -> None:
+    answers = {3: bknb.Add(2.0), 5: bknb.Reduce(0.5), 6: [bknb.Add(0.25, price_open=90.0), bknb.Add(0.5)]}
+    asked: list[float] = []
+
+    def note(request: bknb.RiskRequest) -> bool:
+        asked.extend([request.size] if request.add else [])
+        return True
+
+    bknb.add_risk("noted", validations=[note])
+    store = bknb.stores.memory()
+    options = {"store": store, "strategy": {"manage": lambda when: answers.get(when.minute), "risk": "noted"}}
+    play({}, until=10, **options)
+    with store:
+        (kept,) = saved_places(store, "noted")
+        store.delete("risk", ("noted", "positions"))
+    play({}, begin=10, until=12, **options)
+    with store:
+        (taken,) = saved_places(store, "noted")
+    assert asked == [1.0, 1.5, 1.75]
+    assert (kept.size, taken.size) == (2.25, 2.25)
 
 
 def test_a_book_without_the_levels_that_were_left_behind_is_read() -> None:

@@ -24,7 +24,7 @@ from .fills import DUST
 from .levels import moved_events, stop_in_force, stop_on_grid
 from .managed_minute import without_adds
 from .moves import moved_book
-from .position_book import NEVER, PositionBook, PositionOrder, UnsizedPart, new_book
+from .position_book import NEVER, PositionBook, PositionOrder, UnsizedPart, new_book, size_allowed
 from .position_money import average_price
 from .signal import Event, Reason, Rejected, RiskRefused, Signal, sign_of
 from .states import (
@@ -339,8 +339,7 @@ def _leaves(
 def _reserve(asking: AskingAdds) -> Reserve:
     book = asking.holding.book
     assert book is not None  # it is managed  # noqa: S101
-    waiting = [order.share for order in (*book.orders, *asking.granted) if order.kind == "add"]
-    size = book.left + sum(waiting)
+    size = size_allowed(book) + sum(order.share for order in asking.granted)
     return Reserve(asking.holding.signal, asking.when, asking.price, add=asking.adds[0].share, size=size)
 
 

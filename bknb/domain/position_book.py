@@ -140,6 +140,11 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
     planned: tuple[PlannedMove, ...] = ()
 
 
+def size_allowed(book: PositionBook) -> float:
+    """How large a position may become by what was allowed already, in units of its first size: with adds that wait."""
+    return book.left + sum(order.share for order in book.orders if order.kind == "add")
+
+
 def new_book(signal: OpenSignal, *, highest: float, lowest: float) -> PositionBook:
     """The book of a position that has its entry and nothing else; ``highest`` and ``lowest`` are prices it has seen."""
     minutes = signal.minute_estimated_time

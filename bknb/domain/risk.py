@@ -12,7 +12,8 @@ class OpenPosition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     ``since`` is the moment (UTC ms) at which the place was taken. ``size``, in units of its first size, is how large
     the position was when the profile allowed its last add, with that one and all that waited: parts that were closed
-    and adds that were taken back since still count. In JSON a size of 1 is left out.
+    and adds that were taken back since still count. Of a place that was lost and taken again it is what was open then,
+    with adds that waited. In JSON a size of 1 is left out.
     """
 
     signal_id: str
@@ -71,8 +72,8 @@ class RiskRequest(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.open_positions)
 
 
-def place_of(signal: OpenSignal | ScheduledSignal, when: int) -> OpenPosition:
-    """The place that a candidate takes once it is allowed.
+def place_of(signal: OpenSignal | ScheduledSignal, when: int, *, size: float = 1.0) -> OpenPosition:
+    """The place that a candidate takes once it is allowed; ``size`` as of :class:`OpenPosition`.
 
     Examples
     --------
@@ -91,4 +92,5 @@ def place_of(signal: OpenSignal | ScheduledSignal, when: int) -> OpenPosition:
         price_stop_loss=signal.price_stop_loss,
         since=when,
         scheduled=isinstance(signal, ScheduledSignal),
+        size=size,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..domain.interval import MINUTE_MS, ceil_to
 from ..domain.lifecycle import Holding, Opening, State, signals_of
+from ..domain.position_book import size_allowed
 from ..domain.recovery import Kept, Owner, Restored, SavedSetup
 from ..domain.risk import place_of
 from ..domain.signal import Cancelled, Closed, OpenSignal
@@ -145,8 +146,12 @@ def take_places(book: RiskBook | None, state: State) -> None:
     """
     if book is None:
         return
+    held = state.ending if isinstance(state, Opening) else state
+    managed = held.book if isinstance(held, Holding) else None
     for signal in signals_of(state):
-        since = signal.pending_at if isinstance(signal, OpenSignal) else signal.scheduled_at
-        place = place_of(signal, since)
+        if isinstance(signal, OpenSignal):
+            place = place_of(signal, signal.pending_at, size=1.0 if managed is None else size_allowed(managed))
+        else:
+            place = place_of(signal, signal.scheduled_at)
         if (place.symbol, place.strategy, place.signal_id) not in book.places:
             book.take(place)
