@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -162,12 +163,24 @@ def test_what_closed_before_a_close_by_hand_is_judged_first(name: str) -> None:
     assert (closed.close_reason, closed.when // MINUTE, closed.price_close) == expected
 
 
-def test_a_restart_behind_a_close_by_hand_judges_first_what_closed_before_it() -> None:
+BEHIND: dict[str, tuple[Callable[[Any], str], dict[int, float], tuple[str, int, float]]] = {
+    "a close, and a stop before it": (lambda task: task.close(), {7: 89.0}, ("stop_loss", 7, 90.0)),
+    "a move that closes, and a stop before it": (
+        lambda task: task.move(price_stop_loss=101.0), {7: 89.0}, ("stop_loss", 7, 90.0)),
+    "a move that closes": (lambda task: task.move(price_stop_loss=101.0), {}, ("stop_loss", 10, 100.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_a_restart_behind_a_decision_by_hand_judges_first_what_closed_before_it(name: str) -> None:
     """It was decided while minutes were missing; the run ended, and they came before the next start."""
+    give, low, expected = BEHIND[name]
     store = bknb.stores.memory()
 
+    answers: list[str] = []
+
     def decide(task: Any) -> None:
-        task.close()
+        answers.append(give(task))
         task.stop(now=True)
 
     bknb.add_strategy("moments", interval="1m", get_signal=long_at(1, price_stop_loss=90.0))
@@ -179,10 +192,10 @@ def test_a_restart_behind_a_close_by_hand_judges_first_what_closed_before_it() -
     BOOK.add(task)
     task.start()
     assert len(task.result(timeout=60).trades) == 0
-    assert clock.answers == ["None"]
+    assert "00:10 UTC on" in answers[0]
     strategy = {"get_signal": lambda: None}
-    result = live(calm(20, low={7: 89.0}), at=11, store=store, strategy=strategy)
-    assert told(result) == [("stop_loss", 7, 90.0)]
+    result = live(calm(20, low=low), at=11, store=store, strategy=strategy)
+    assert told(result) == [expected]
 
 
 def test_a_run_that_ends_waits_for_listeners_of_positions() -> None:

@@ -119,7 +119,7 @@ class StrategyLoop:
         self.thinking = 0  # odd while a question is being answered; grows with each, so that a long one is recognised
         self.silent = silent
         self._save, self._follow = save, follow
-        self._on_event, self._decided_at = on_event, decided_at
+        self._on_event, self.decided_at = on_event, decided_at
         self._asking_task: asyncio.Task[object] | None = None
         self._abandoned = False
         self._left_out = False  # whether the last answer was about what had been changed by hand meanwhile
@@ -257,7 +257,7 @@ class StrategyLoop:
 
     async def _managed(self, answer: object, when: int, price: float, about: _About) -> None:
         answers, faults, text = read_answers(answer)
-        decided_at, entry_at = self._decided_at(when, "exit"), self._decided_at(when, "entry")
+        decided_at, entry_at = self.decided_at(when, "exit"), self.decided_at(when, "entry")
         await self.take(Managed(answers, price, when, about.close, faults, text, decided_at, entry_at, about.entries))
 
     def abandon(self) -> None:
@@ -269,7 +269,7 @@ class StrategyLoop:
     async def _answered(self, answer: object, when: int, price: float) -> None:
         signal = read_answer(answer)
         if isinstance(signal, Signal):
-            await self.take(Answer(when, price, signal, self._decided_at(when, "entry")))
+            await self.take(Answer(when, price, signal, self.decided_at(when, "entry")))
         else:
             await self.deliver((rejection(self.rules, when, price, (signal,), answer),))
 
@@ -316,7 +316,7 @@ class StrategyLoop:
 
     async def end_due(self, when: int, price: float) -> None:
         """End what the clock ends at ``when`` (UTC ms), at which the average price is ``price``."""
-        await self.take(Boundary(when, price, self._decided_at(when, "exit")))
+        await self.take(Boundary(when, price, self.decided_at(when, "exit")))
 
     async def take(self, given: Input) -> None:
         """Feed one input to the lifecycle and carry out everything it leads to."""

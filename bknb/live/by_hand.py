@@ -208,8 +208,13 @@ class ByHand:
         after = expected.state
         leaves = not (isinstance(after, Holding) and after.leaving is None)
         name = f"{state.signal.position} {state.signal.symbol} ({state.signal.id})"
-        if isinstance(wish, Move) and not leaves:
-            if wish.memo is msgspec.UNSET and not any(isinstance(event, Moved) for event in expected.events):
+        behind = now.when > now.moment + MINUTE_MS  # minutes have closed that are to be worked on first
+        if isinstance(wish, Move) and (behind or not leaves):
+            if (
+                not leaves
+                and wish.memo is msgspec.UNSET
+                and not any(isinstance(event, Moved) for event in expected.events)
+            ):
                 raise UsageError(
                     f"move changes nothing: {wish!r} leaves the levels of {name} as they are\n"
                     "a stop is moved towards the market only; loosen=True moves it away from it"
@@ -299,7 +304,8 @@ class ByHand:
             if loop is None or not isinstance(loop.state, Holding) or loop.state.leaving is not None:
                 return
             price, close = await self._prices(loop.state.signal.price_open)
-            await loop.take(Managed((move,), price, when, close, source="manual"))
+            decided_at = loop.decided_at(when, "exit")
+            await loop.take(Managed((move,), price, when, close, decided_at=decided_at, source="manual"))
 
     def _planned(self, when: int) -> tuple[Move, ...]:
         """The moves by hand that are due at a moment (UTC ms), in their order; each is judged by itself."""
