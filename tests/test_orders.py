@@ -23,7 +23,8 @@ from order_events import (
 )
 
 from bknb.domain.lifecycle import Flat
-from bknb.domain.order_actions import Cancel, Place, Query, Save, next_action
+from bknb.domain.order_actions import CancelOrder, Place, Query, Save, next_action
+from bknb.domain.order_reports import report_problem
 from bknb.domain.orders import (
     MAX_CLOSES,
     Order,
@@ -33,7 +34,6 @@ from bknb.domain.orders import (
     finished,
     left_open,
     own_prefix,
-    report_problem,
 )
 from bknb.domain.reconcile import postponed, reconcile, to_query
 from bknb.domain.recorded_orders import ended, orders_after, orders_of_state
@@ -284,7 +284,7 @@ def test_what_is_watched_here_is_not_late():
 
 
 def test_an_action_holds_its_order_and_nothing_else():
-    assert not any(hasattr(action(entry()), "__dict__") for action in (Place, Cancel, Query, Save))
+    assert not any(hasattr(action(entry()), "__dict__") for action in (Place, CancelOrder, Query, Save))
 
 
 def test_a_quiet_minute_makes_no_order():
@@ -304,8 +304,8 @@ DEEDS = {
     ("intended", False): Place, ("intended", True): Save,
     ("sent", False): Query, ("sent", True): Query,
     ("unknown", False): Query, ("unknown", True): Query,
-    ("accepted", False): Query, ("accepted", True): Cancel,
-    ("partly_filled", False): Query, ("partly_filled", True): Cancel,
+    ("accepted", False): Query, ("accepted", True): CancelOrder,
+    ("partly_filled", False): Query, ("partly_filled", True): CancelOrder,
     ("filled", False): None, ("filled", True): None,
     ("lost", False): None, ("lost", True): None,
     ("rejected", False): None, ("rejected", True): None,

@@ -26,8 +26,8 @@ from order_events import (
 from test_order_desk import Exchange, Life, closing, script
 
 from bknb.domain.lifecycle import Flat
-from bknb.domain.order_actions import Cancel, Place, Query, Save, next_action
-from bknb.domain.order_sizes import free_to_sell, size_of
+from bknb.domain.order_actions import CancelOrder, Place, Query, Save, next_action
+from bknb.domain.order_sizes import free_to_close, size_of
 from bknb.domain.orders import MAX_CLOSES, Order, client_id, left_open
 from bknb.domain.reconcile import postponed, reconcile
 from bknb.domain.recorded_orders import ended, orders_after, orders_of_state
@@ -205,7 +205,7 @@ def test_a_resting_add_is_left_alone_until_the_record_has_it() -> None:
     assert next_action([first, rests]) is None
     assert next_action([first, replace(rests, **ADDED)]) == Query(replace(rests, **ADDED))
     back = replace(rests, ended_at=4)
-    assert next_action([first, back]) == Cancel(back)
+    assert next_action([first, back]) == CancelOrder(back)
     assert next_action([first, replace(back, status="cancelled")]) is None
     action = next_action([first, replace(add, ended_at=4)])
     assert isinstance(action, Save)
@@ -250,14 +250,14 @@ def test_the_first_size_is_what_was_filled_of_the_entry_when_a_part_is_due() -> 
     hangs = replace(rests, status="partly_filled", filled_quantity=0.5, opened_at=2 * MINUTE)
     assert next_action([hangs]) == Query(hangs)
     order = made(part(1))[1]
-    assert next_action([hangs, order]) == Cancel(hangs)
+    assert next_action([hangs, order]) == CancelOrder(hangs)
     action = next_action([replace(hangs, status="cancelled"), order])
     assert action == Save(replace(order, quantity=0.25))
     # the same holds for an add
     add = made(part(2, kind="add", price_open=98.0))[1]
     add = replace(add, quantity=1.0, status="partly_filled", filled_quantity=0.25, **ADDED)
     assert next_action([entry(), add]) == Query(add)
-    assert next_action([entry(), add, order]) == Cancel(add)
+    assert next_action([entry(), add, order]) == CancelOrder(add)
     # an order at the market that no candle has filled is waited for
     waits = replace(entry(0.0), status="accepted")
     assert next_action([waits, order]) == Query(waits)
@@ -278,9 +278,9 @@ def test_a_position_that_ends_is_sold_before_anything_else_is_settled() -> None:
     assert (close.purpose, close.quantity) == ("close", 1.25)  # the part may have been sold
     assert next_action([*orders, close]) == Place(close)
     sent = replace(close, status="accepted")
-    assert next_action([*orders, sent]) == Cancel(orders[2])
+    assert next_action([*orders, sent]) == CancelOrder(orders[2])
     orders[2] = replace(orders[2], status="cancelled", filled_quantity=0.5)  # that much came meanwhile
-    assert next_action([*orders, sent]) == Cancel(orders[3])
+    assert next_action([*orders, sent]) == CancelOrder(orders[3])
     orders[3] = replace(orders[3], status="cancelled")
     assert next_action([*orders, sent]) == Query(orders[1])
     orders[1] = replace(orders[1], status="lost")
@@ -339,7 +339,7 @@ def test_nobody_sells_more_than_there_is(data: Any) -> None:
         bought = sum(each.filled_quantity for each in orders if not each.reduces_only)
         sold = sum(each.filled_quantity if each.done else each.quantity for each in orders if each.reduces_only)
         assert sold <= bought * (1 + 1e-9), orders
-        assert free_to_sell(orders) >= 0.0
+        assert free_to_close(orders) >= 0.0
 
 
 # --- carried out --------------------------------------------------------------------------------------------------
@@ -449,7 +449,7 @@ def test_a_part_that_cannot_be_sold_stops_entries_until_its_position_is_closed()
     assert life.broker.position("BTCUSDT") == 0.0
     assert life.slept == sorted(life.slept)
     assert len(life.slept) == MAX_CLOSES - 1
-    assert any("1 are not closed after 8 orders; they are with the rest" in text for _, text in life.told)
+    assert any("1 are not closed after 8 orders; the end of the position closes them with the rest" in text for _, text in life.told)
 
 
 @pytest.mark.parametrize("trouble", ["lost_reply", "lost_request", "partly_cancelled", "refuse"])
@@ -587,7 +587,7 @@ def test_a_lost_part_that_turns_up_after_another_was_sold_is_told() -> None:
     life.live(play)
     assert life.broker.position("BTCUSDT") == life.desk.position() == -1.0
     assert any("was lost and has turned up: filled" in text for _, text in life.told)
-    assert life.told[-1][1] == "1 BTCUSDT of 'a' were closed beyond what was open: put that right by hand"
+    assert life.told[-1][1].startswith("1 BTCUSDT of 'a' were closed beyond what was open. Nothing new is opened. ")
 
 
 # --- after a restart ----------------------------------------------------------------------------------------------

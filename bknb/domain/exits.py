@@ -172,7 +172,7 @@ def holding_halt(state: Holding, given: Halt, rules: Rules) -> Step:
         return Step(state)
     from .managed_minute import without_adds
 
-    rest = [order for order in book.orders if order.price_open is not None]
+    rest = [order for order, _ in book.resting]
     return without_adds(state, book, rest, given.when, given.price, given.reason, rules)
 
 

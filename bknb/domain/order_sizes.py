@@ -14,10 +14,10 @@ from msgspec.structs import replace
 
 from .fills import DUST
 from .orders import MAX_CLOSES, Order, left_open
-from .rounding import EXACT
+from .rounding import EXACT, NEAR
 
 
-def parts_of(orders: Sequence[Order]) -> list[list[Order]]:
+def by_number(orders: Sequence[Order]) -> list[list[Order]]:
     """The orders of parts and adds, those with one number together, in turn."""
     found: dict[int, list[Order]] = {}
     for order in orders:
@@ -28,18 +28,34 @@ def parts_of(orders: Sequence[Order]) -> list[list[Order]]:
 
 def owed(part: Sequence[Order]) -> float:
     """How much of a part is not sold yet, in base currency; of an add that was taken back, what was filled of it."""
-    first = part[0]
-    tries = [order for order in part if order.purpose == "reduce"]
-    if tries and tries[-1].status == "filled":
+    last = part[-1]
+    if last.purpose == "reduce" and last.status == "filled":
         return 0.0
-    asked = first.quantity
-    if first.purpose == "add":
-        asked = first.filled_quantity if first.done and first.ended_at is not None else 0.0
-    rest = asked - math.fsum(order.filled_quantity for order in tries)
+    asked = _asked(part)
+    rest = asked - _sold(part)
     return rest if rest > asked * EXACT else 0.0
 
 
-def is_given_up(part: Sequence[Order]) -> bool:
+def sold_beyond(part: Sequence[Order]) -> float:
+    """How much more of a part was sold than was to be, in base currency, and not by rounding."""
+    asked = _asked(part)
+    beyond = _sold(part) - asked
+    return beyond if beyond > asked * NEAR else 0.0
+
+
+def _asked(part: Sequence[Order]) -> float:
+    """How much of a part is to be sold, in base currency; of an add that was taken back, what was filled of it."""
+    first = part[0]
+    if first.purpose == "reduce":
+        return first.quantity
+    return first.filled_quantity if first.done and first.ended_at is not None else 0.0
+
+
+def _sold(part: Sequence[Order]) -> float:
+    return math.fsum(order.filled_quantity for order in part if order.purpose == "reduce")
+
+
+def part_given_up(part: Sequence[Order]) -> bool:
     """Whether something of a part is not sold after every order tried."""
     last = part[-1]
     return last.purpose == "reduce" and last.done and last.attempt >= MAX_CLOSES and owed(part) > 0.0
@@ -54,16 +70,16 @@ def rounded_part(orders: Sequence[Order]) -> Order | None:
     return None
 
 
-def free_to_sell(orders: Sequence[Order]) -> float:
-    """How much may be sold at present without ever selling more than is held, in base currency.
+def free_to_close(orders: Sequence[Order]) -> float:
+    """How much may be closed at present without ever closing more than is open, in base currency.
 
-    Orders to sell that are under way count as filled.
+    Orders to close something that are under way count as filled.
     """
-    pending = [order.reduces_only and not order.done for order in orders]
-    return left_open(
-        [replace(order, filled_quantity=order.quantity) if sells else order
-         for order, sells in zip(orders, pending, strict=True)]
-    )  # fmt: skip
+    return left_open([_as_filled(order) if order.reduces_only and not order.done else order for order in orders])
+
+
+def _as_filled(order: Order) -> Order:
+    return replace(order, filled_quantity=max(order.quantity, order.filled_quantity))
 
 
 def size_of(order: Order, orders: Sequence[Order]) -> float | None:
@@ -72,7 +88,7 @@ def size_of(order: Order, orders: Sequence[Order]) -> float | None:
     if order.purpose == "add":
         return order.share * held
     waits, before = False, True
-    for part in parts_of(orders):
+    for part in by_number(orders):
         first = part[0]
         if first.number == order.number:
             before = False
@@ -84,7 +100,7 @@ def size_of(order: Order, orders: Sequence[Order]) -> float | None:
                 waits = True
         elif before:
             sold = math.fsum(each.filled_quantity for each in part)
-            held, size = held - sold - (0.0 if is_given_up(part) else owed(part)), size - first.share
+            held, size = held - sold - (0.0 if part_given_up(part) else owed(part)), size - first.share
     if waits and order.share >= size - DUST:
         return None
     return max(min(order.share / size, 1.0) * held, 0.0) if size > DUST else max(held, 0.0)

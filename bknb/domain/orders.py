@@ -1,7 +1,7 @@
 """Orders at a broker, and what is known of each from the reports on it.
 
 Which orders the record of a strategy needs is in :mod:`bknb.domain.recorded_orders`, what is to be done about them next
-in :mod:`bknb.domain.order_actions`.
+in :mod:`bknb.domain.order_actions`, which reports are believed in :mod:`bknb.domain.order_reports`.
 
 ::
 
@@ -25,7 +25,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from .formatting import plain_number
-from .rounding import EXACT, is_near, is_rounded, is_rounded_part
+from .rounding import EXACT
 from .signal import OpenSignal, ScheduledSignal
 from .text import readable
 
@@ -40,12 +40,8 @@ SignalKey: TypeAlias = tuple[str, int]
 MAX_CLOSES: Final = 8
 """Orders tried to close one signal, or to sell one part of it, before a message asks for a look at the account."""
 
-MAX_PRICE_FACTOR: Final = 1.5
-"""How far an average price may lie above or below all prices known of the market, as a factor."""
-
 _DONE: Final = frozenset({"filled", "rejected", "cancelled", "lost"})
 _WORKING: Final = frozenset({"accepted", "partly_filled"})
-_REPORTED_DONE: Final = _DONE - {"lost"}
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +194,57 @@ def key_of(signal: OpenSignal | ScheduledSignal) -> SignalKey:
     return signal.id, signal.scheduled_at
 
 
+# --- new ones
+
+
+def order_beside(
+    entry: Order,
+    purpose: Literal["add", "reduce", "close"],
+    *,
+    quantity: float,
+    record_price: float,
+    created_at: int,
+    limit: float | None = None,
+    number: int = 0,
+    share: float = 0.0,
+    attempt: int = 1,
+) -> Order:
+    """Another order of the signal of an entry; what closes is on the other side.
+
+    Parameters
+    ----------
+    entry, purpose, quantity, record_price, created_at, number, share, attempt
+        See :class:`Order`.
+    limit
+        Its ``price``, in quote currency; ``None``: at the market.
+    """
+    return Order(
+        client_id=client_id(entry.strategy, entry.symbol, entry.key, purpose, attempt, number),
+        signal_id=entry.signal_id,
+        decided_at=entry.decided_at,
+        symbol=entry.symbol,
+        strategy=entry.strategy,
+        exchange=entry.exchange,
+        purpose=purpose,
+        side="buy" if (entry.side == "buy") == (purpose == "add") else "sell",
+        kind="market" if limit is None else "limit",
+        quantity=quantity,
+        price=limit,
+        record_price=record_price,
+        created_at=created_at,
+        number=number,
+        share=share,
+        attempt=attempt,
+    )
+
+
 # --- what is known of the orders of a signal
+
+
+def net_filled(orders: Sequence[Order]) -> float:
+    """What is filled of a signal's entry and adds and not closed, in base currency; below 0: closed beyond it."""
+    rest = math.fsum(-order.filled_quantity if order.reduces_only else order.filled_quantity for order in orders)
+    return rest if abs(rest) > _exact(orders) else 0.0
 
 
 def left_open(orders: Sequence[Order]) -> float:
@@ -207,21 +253,19 @@ def left_open(orders: Sequence[Order]) -> float:
     What rounding to the market's step leaves behind a closing order that was filled is not to be closed: no market
     would take an order for it. See :func:`left_by_rounding`.
     """
-    rest, rounded = _not_closed(orders)
-    return rest if rest > _exact(orders) + rounded else 0.0
+    rest = net_filled(orders)
+    return rest if rest > _exact(orders) + _rounded(orders) else 0.0
 
 
 def left_by_rounding(orders: Sequence[Order]) -> float:
-    """How much of entry and adds filled closing orders left open, in base currency; below 0: closed beyond it."""
-    rest, rounded = _not_closed(orders)
-    exact = _exact(orders)
-    return rest if exact < abs(rest) <= exact + rounded else 0.0
+    """How much of entry and adds filled closing orders left open, in base currency."""
+    rest = net_filled(orders)
+    return rest if 0.0 < rest <= _exact(orders) + _rounded(orders) else 0.0
 
 
 def closed_beyond(orders: Sequence[Order]) -> float:
-    """How much more was closed than was open, in base currency, and not by rounding: a lost order has turned up."""
-    rest, rounded = _not_closed(orders)
-    return -rest if -rest > _exact(orders) + rounded else 0.0
+    """How much more was closed than was open, in base currency; such as by an order that was lost and turned up."""
+    return max(-net_filled(orders), 0.0)
 
 
 def _exact(orders: Sequence[Order]) -> float:
@@ -229,11 +273,10 @@ def _exact(orders: Sequence[Order]) -> float:
     return math.fsum(order.quantity for order in orders if not order.reduces_only) * EXACT
 
 
-def _not_closed(orders: Sequence[Order]) -> tuple[float, float]:
-    """What is filled of entry and adds and not closed, and how far closing orders are from what they ordered."""
-    rest = math.fsum(-order.filled_quantity if order.reduces_only else order.filled_quantity for order in orders)
+def _rounded(orders: Sequence[Order]) -> float:
+    """How much less closing orders were filled by than they ordered, in base currency."""
     closing = closing_orders(orders)
-    return rest, math.fsum(abs(order.quantity - order.filled_quantity) for order in closing if order.status == "filled")
+    return math.fsum(max(order.quantity - order.filled_quantity, 0.0) for order in closing if order.status == "filled")
 
 
 def closing_orders(orders: Sequence[Order]) -> list[Order]:
@@ -249,9 +292,9 @@ def given_up(orders: Sequence[Order]) -> bool:
 
 
 def finished(orders: Sequence[Order]) -> bool:
-    """Whether a signal is over and nothing of it is left at the broker."""
-    settled = all(order.done for order in orders)
-    return settled and orders[0].ended_at is not None and left_open(orders) == 0.0
+    """Whether a signal is over, nothing of it is left at the broker and no more was closed than was open."""
+    settled = all(order.done for order in orders) and orders[0].ended_at is not None
+    return settled and left_open(orders) == closed_beyond(orders) == 0.0
 
 
 def after_report(order: Order, report: Report) -> Order:
@@ -271,60 +314,6 @@ def after_report(order: Order, report: Report) -> Order:
 def _as_text(value: object) -> str:
     """What a broker wrote, as text that can be saved: some name orders with numbers, and write None for nothing."""
     return "" if value is None else readable(str(value))
-
-
-def report_problem(order: Order, report: object, market: Iterable[float] = ()) -> str:
-    """Why a report of an order cannot be right, as a sentence; empty when it can be, rounded to the market's step.
-
-    Parameters
-    ----------
-    order, report
-        The order, and what the broker said of it.
-    market
-        Prices the market had since it was ordered, as far as they are known. Its average price must lie within
-        ``MAX_PRICE_FACTOR`` of these and of the price of the record.
-    """
-    if not isinstance(report, Report):
-        return f"a Report was expected, not {report!r:.80}"
-    if report.client_id != order.client_id:
-        return f"it is about {report.client_id!r}"
-    if report.status not in _WORKING | _REPORTED_DONE:
-        return f"no order has the status {report.status!r:.80}"
-    filled, price = report.filled_quantity, report.average_price
-    # what is closed was filled, on the step of the market; a part is a share of that, and on none
-    may_be = {"open": is_rounded, "close": is_near}.get(order.purpose, is_rounded_part)
-    if not _is_number(filled):
-        return f"its filled quantity is {_shown(filled)}, and a finite float was expected"
-    if filled < 0.0 or (filled > order.quantity and not may_be(filled, order.quantity)):
-        return f"{filled} of {plain_number(order.quantity)} are filled"
-    if report.status == "filled" and not may_be(filled, order.quantity):
-        whole = filled >= 1.0 and float(filled).is_integer() and abs(order.quantity - filled) < 1.0
-        advice = "; where a market trades whole numbers alone, give a whole quantity" if whole else ""
-        return f"it is filled, by {plain_number(filled)} of {plain_number(order.quantity)}{advice}"
-    if price is None and filled > 0.0:
-        return f"{plain_number(filled)} of {plain_number(order.quantity)} are filled, and it has no average price"
-    if price is not None and not (_is_number(price) and price > 0.0):
-        return f"its average price is {_shown(price)}, and a finite float above 0 was expected"
-    known = (order.record_price, *market)
-    if price is not None and not min(known) / MAX_PRICE_FACTOR <= price <= max(known) * MAX_PRICE_FACTOR:
-        side = "below" if price < min(known) else "above"  # the same text whatever the market does meanwhile
-        far = f"more than {MAX_PRICE_FACTOR:g} times {side} every price of the market since it was ordered"
-        return f"its average price is {_shown(price)}, {far}; the record has {plain_number(order.record_price)}"
-    return ""
-
-
-def _is_number(value: object) -> bool:
-    try:
-        return isinstance(value, int | float) and math.isfinite(value)
-    except OverflowError:  # an int that no float can hold
-        return False
-
-
-def _shown(value: object) -> str:
-    """A value as a message shows it, with its type where that is not a number's."""
-    if isinstance(value, int):
-        return f"an int of {value.bit_length()} bits" if not _is_number(value) else str(value)
-    return str(value) if isinstance(value, float) else f"{value!r:.80} ({type(value).__name__})"
 
 
 def order_text(order: Order) -> str:

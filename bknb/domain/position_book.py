@@ -139,6 +139,11 @@ class PositionBook(msgspec.Struct, frozen=True, kw_only=True):
     memo: str = ""
     planned: tuple[PlannedMove, ...] = ()
 
+    @property
+    def resting(self) -> tuple[tuple[PositionOrder, float], ...]:
+        """The adds that rest until a candle reaches their limit, with that (quote currency)."""
+        return tuple((order, order.price_open) for order in self.orders if order.price_open is not None)
+
 
 def size_allowed(book: PositionBook) -> float:
     """How large a position may become by what was allowed already, in units of its first size: with adds that wait."""

@@ -13,10 +13,12 @@ import msgspec
 from .formatting import plain_number
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State
-from .order_sizes import is_given_up, owed, parts_of
+from .order_reports import report_problem
+from .order_sizes import by_number, owed, part_given_up, sold_beyond
 from .orders import (
     Order,
     Report,
+    SignalKey,
     after_report,
     closed_beyond,
     closing_orders,
@@ -24,7 +26,6 @@ from .orders import (
     left_by_rounding,
     left_open,
     order_text,
-    report_problem,
 )
 from .recorded_orders import Orders, any_left, ended
 from .rounding import is_rounded
@@ -155,12 +156,15 @@ def reconcile(
     cancel: list[Order] = []
     problems: list[str] = []
     by_key = {key_of(signal): signal for signal in held}
+    by_signal: dict[SignalKey, list[Order]] = {}
+    for order in orders:
+        by_signal.setdefault(order.key, []).append(order)
     at_broker = {report.client_id: report for report in working}
     for old in orders:
         if _never_left(old) and old.key not in by_key:
             discard.append(old)
             continue
-        new, problem = _after_answer(old, reports)
+        new, problem = _after_answer(old, reports, by_signal[old.key])
         if old.client_id in at_broker and old.done and old.status != "lost":
             cancel.append(old)
             problem = f"{order_text(old)} is {old.status} for us and still works at the broker; it is cancelled"
@@ -191,14 +195,14 @@ def _never_left(order: Order) -> bool:
     return order.status == "intended" and order.purpose == "open" and order.ended_at is None
 
 
-def _after_answer(old: Order, reports: Mapping[str, Report | None]) -> tuple[Order, str]:
-    """An order updated by the broker's answer, and the problem to report, if any."""
+def _after_answer(old: Order, reports: Mapping[str, Report | None], orders: Sequence[Order]) -> tuple[Order, str]:
+    """An order updated by the broker's answer, and the problem to report, if any; ``orders`` are of its signal."""
     if old.status == "lost" and reports.get(old.client_id) is None:
         return old, ""
     if not (old.working or old.status in ("sent", "unknown", "lost")):
         return old, ""
     report = reports.get(old.client_id)
-    if report is not None and not report_problem(old, report):
+    if report is not None and not report_problem(old, report, orders=orders):
         new = after_report(old, report)
         return new, f"{order_text(new)} was lost and has turned up: {new.status}" if old.status == "lost" else ""
     if old.working and old.client_id not in reports:
@@ -234,7 +238,7 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
         yield f"{order_text(entry)} is {entry.status}, {filled}; the record waits for it to open{why}"
     elif entry.opened_at is None and entry.ended_at is not None and entry.filled_quantity > 0:
         yield f"{order_text(entry)}: {filled}; the record never opened it, so it is closed again"
-    for part in parts_of(orders):
+    for part in by_number(orders):
         yield from _part_differences(part, over=entry.ended_at is not None)
     rest = left_open(orders)
     if entry.ended_at is not None and rest:
@@ -242,16 +246,11 @@ def differences(orders: Sequence[Order]) -> Iterator[str]:
         yield f"{plain_number(rest)} {entry.symbol} of {entry.signal_id!r} are open after {tried}: close them by hand"
     excess = closed_beyond(orders)
     if excess:
-        text = "were closed beyond what was open: put that right by hand"
-        yield f"{plain_number(excess)} {entry.symbol} of {entry.signal_id!r} {text}"
+        yield f"{plain_number(excess)} {entry.symbol} of {entry.signal_id!r} were closed beyond what was open"
     left = left_by_rounding(orders)
     if entry.ended_at is not None and left:
-        what = "are left open, for its closing order was filled by less than it ordered"
-        beyond = "were closed beyond what was open, for its closing order was filled by more than it ordered"
-        yield (
-            f"{plain_number(abs(left))} {entry.symbol} of {entry.signal_id!r} {what if left > 0 else beyond}: "
-            f"{'close them' if left > 0 else 'put that right'} by hand"
-        )
+        text = "are left open, for its closing order was filled by less than it ordered: close them by hand"
+        yield f"{plain_number(left)} {entry.symbol} of {entry.signal_id!r} {text}"
 
 
 def _part_differences(part: Sequence[Order], *, over: bool) -> Iterator[str]:
@@ -270,6 +269,11 @@ def _part_differences(part: Sequence[Order], *, over: bool) -> Iterator[str]:
             yield f"{order_text(first)} is {first.status}, {filled}; the record waits for it to fill{why}"
         elif first.opened_at is None and first.filled_quantity > 0.0 and (over or first.ended_at is not None):
             yield f"{order_text(first)}: {filled}; the record never added it, so it is closed again"
-    if is_given_up(part) and not over:
+    if part_given_up(part) and not over:
         tried = f"{sum(order.purpose == 'reduce' for order in part)} orders"
-        yield f"{order_text(first)}: {plain_number(owed(part))} are not closed after {tried}; they are with the rest"
+        text = "the end of the position closes them with the rest"
+        yield f"{order_text(part[-1])}: {plain_number(owed(part))} are not closed after {tried}; {text}"
+    beyond = 0.0 if over else sold_beyond(part)
+    if beyond:
+        text = "were closed beyond what was to be; less is held than the record says, until the position ends"
+        yield f"{order_text(part[-1])}: {plain_number(beyond)} {text}"

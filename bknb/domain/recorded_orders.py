@@ -30,7 +30,8 @@ import msgspec
 
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State
-from .orders import Order, OrderKind, SignalKey, client_id, closing_orders, key_of
+from .order_sizes import by_number
+from .orders import Order, OrderKind, SignalKey, client_id, closing_orders, key_of, order_beside
 from .position_book import PositionOrder
 from .signal import (
     AddCancelled,
@@ -117,18 +118,13 @@ def orders_after(event: Event, orders: Orders, quantity_of: QuantityOf) -> tuple
             if opened_at is None or entry.opened_at is not None:
                 return ()
             return (msgspec.structs.replace(entry, opened_at=opened_at, record_price=event.signal.price_open),)
-        case Closed() | Cancelled():
+        case Cancelled():
             entry = _entry(orders, event.signal)
-            price = event.price_close if isinstance(event, Closed) else event.price
-            if entry is None:
+            if entry is None or entry.ended_at is not None:
                 return ()
-            if entry.ended_at is None:
-                return (ended(entry, _ended_at(event), price),)
-            if isinstance(event, Cancelled) or entry.exit_price == price:
-                return ()
-            closing = closing_orders(orders[key_of(event.signal)])
-            new = [msgspec.structs.replace(order, record_price=price) for order in closing]
-            return (msgspec.structs.replace(entry, exit_price=price), *new)
+            return (ended(entry, _ended_at(event), event.price),)
+        case Closed():
+            return _after_close(event, orders.get(key_of(event.signal), ()))
         case Reduced() | Added():
             return _after_fill(event, orders.get(key_of(event.signal), ()))
         case AddCancelled():
@@ -138,6 +134,27 @@ def orders_after(event: Event, orders: Orders, quantity_of: QuantityOf) -> tuple
             return (msgspec.structs.replace(add, ended_at=event.when),)
         case _:
             return ()
+
+
+def _after_close(event: Closed, mine: Sequence[Order]) -> tuple[Order, ...]:
+    """The orders of a position that was closed, at the price of its last fill.
+
+    A part that the record has not filled before is the one that closed it: without an add it counted on, or decided
+    late, it was all that was left.
+    """
+    if not mine:
+        return ()
+    entry, price = mine[0], event.price_close
+    found: list[Order] = []
+    if entry.ended_at is None:
+        found.append(ended(entry, _ended_at(event), price))
+    elif entry.exit_price != price:
+        found.append(msgspec.structs.replace(entry, exit_price=price))
+        found += [msgspec.structs.replace(order, record_price=price) for order in closing_orders(mine)]
+    for part in by_number(mine):
+        if part[0].purpose == "reduce" and part[0].opened_at is None:
+            found += [msgspec.structs.replace(order, opened_at=event.closed_at, record_price=price) for order in part]
+    return tuple(found)
 
 
 def _after_fill(event: Reduced | Added, mine: Sequence[Order]) -> tuple[Order, ...]:
@@ -163,21 +180,14 @@ def _after_fill(event: Reduced | Added, mine: Sequence[Order]) -> tuple[Order, .
 
 def _part_or_add(entry: Order, ordered: PositionOrder) -> Order:
     """The order of a part or an add; how much it is follows from what is held when it is sent."""
-    adds, limit = ordered.kind == "add", ordered.price_open
-    return Order(
-        client_id=client_id(entry.strategy, entry.symbol, entry.key, ordered.kind, 1, ordered.number),
-        signal_id=entry.signal_id,
-        decided_at=entry.decided_at,
-        symbol=entry.symbol,
-        strategy=entry.strategy,
-        exchange=entry.exchange,
-        purpose=ordered.kind,
-        side="buy" if (entry.side == "buy") == adds else "sell",
-        kind="market" if limit is None else "limit",
+    limit = ordered.price_open
+    return order_beside(
+        entry,
+        ordered.kind,
         quantity=0.0,
-        price=limit,
         record_price=ordered.price if limit is None else limit,
         created_at=ordered.not_before,
+        limit=limit,
         number=ordered.number,
         share=ordered.share,
     )

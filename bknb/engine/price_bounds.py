@@ -66,7 +66,7 @@ def managed_bounds(state: Holding, book: PositionBook, *, average: bool, tick: f
         favourable.append(sign * level_at(signal, book.trailing.after))
     stop = stop_in_force(book, sign, best, tick)
     adverse = [] if stop is None else [sign * stop.price]
-    adds = [sign * order.price_open for order in book.orders if order.price_open is not None]
+    adds = [sign * limit for _, limit in book.resting]
     profit = _next_milestone(signal.price_open, signal.price_take_profit, state.profit_level, sign)
     loss = _next_milestone(signal.price_open, signal.price_stop_loss, state.loss_level, sign)
     loss = -NEVER if signal.price_stop_loss is None else loss

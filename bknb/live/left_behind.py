@@ -8,7 +8,7 @@ from typing import Any
 from ..config import Settings, watching_settings
 from ..domain.formatting import plain_number, utc_text
 from ..domain.lifecycle import signals_of
-from ..domain.orders import Order, finished, left_open
+from ..domain.orders import Order, closed_beyond, finished, left_open
 from ..domain.recovery import (
     Owner,
     SavedPartial,
@@ -105,8 +105,9 @@ def _never_sent(orders: list[Order]) -> bool:
 
 def _standing(orders: list[Order]) -> str:
     entry = orders[0]
-    rest = left_open(orders)
+    rest, beyond = left_open(orders), closed_beyond(orders)
     open_ = f"{plain_number(rest)} open" if rest else f"{entry.status}"
+    open_ = f"{plain_number(beyond)} closed beyond what was open" if beyond else open_
     return f"{entry.side} {plain_number(entry.quantity)} {entry.symbol} for {entry.signal_id!r}, {open_}"
 
 

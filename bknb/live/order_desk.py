@@ -18,8 +18,9 @@ from ..domain.execution import Minute
 from ..domain.formatting import plain_number
 from ..domain.interval import MINUTE_MS
 from ..domain.lifecycle import State, signals_of
-from ..domain.order_actions import Action, Cancel, Place, Query, Save, next_action
-from ..domain.order_sizes import is_given_up, parts_of, rounded_part
+from ..domain.order_actions import Action, CancelOrder, Place, Query, Save, next_action
+from ..domain.order_reports import closed_in_doubt, report_problem
+from ..domain.order_sizes import by_number, part_given_up, rounded_part, sold_beyond
 from ..domain.orders import (
     Order,
     OrderStatus,
@@ -30,11 +31,10 @@ from ..domain.orders import (
     finished,
     given_up,
     key_of,
-    left_by_rounding,
     left_open,
+    net_filled,
     order_text,
     own_prefix,
-    report_problem,
 )
 from ..domain.reconcile import differences, postponed, reconcile, to_follow, to_query
 from ..domain.recorded_orders import any_left, orders_after, orders_of_state
@@ -135,9 +135,12 @@ class OrderDesk:
         self._paused: dict[SignalKey, str] = {}  # before which order, by client id, a pause was made
         self._reported: dict[SignalKey, set[str]] = {}
         self._impossible: dict[str, str] = {}  # by client id: why its last report cannot be right
+        self._in_doubt: dict[str, float] = {}  # by client id: how much more than it ordered was closed by that report
         self._seen: dict[str, tuple[float, float]] = {}  # by client id: lowest and highest price since it was ordered
         self._newest: tuple[float, ...] = ()  # the lowest and highest price of the newest minute
         self._unconfirmed: set[str] = set()  # client ids the broker has not answered about since the start
+        self._still_lost: set[str] = set()  # client ids the broker did not know when it was asked once more
+        self._told_rounding = False
         self._strangers: tuple[str, ...] = ()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -168,6 +171,7 @@ class OrderDesk:
         if self._worker is not None:
             raise UsageError("the orders of this run are being carried out already")
         self._saved.load()
+        self._told_rounding = any(order.reported and order.number for order in self.orders)
         held = () if state is None else signals_of(state)
         for event in to_follow(undelivered, self._signals, held):
             self._save_orders(partial(orders_after, event, self._signals, self._quantity_of))
@@ -196,8 +200,7 @@ class OrderDesk:
         self._strangers = found.strangers
         for problem in found.problems:
             self._report_problem("broker", f"{problem}. {self._to_cancel}" if problem in found.strangers else problem)
-        for order in found.save:
-            self._saved.put(order)
+        self._saved.put(*found.save)
         for order in found.discard:
             self._saved.discard(order.key)
         for order in found.cancel:
@@ -247,7 +250,7 @@ class OrderDesk:
         for order in orders:
             self._waiting.discard(order.key)
             self._pauses.pop(order.key, None)
-            self._saved.put(order)
+        self._saved.put(*orders)
         return bool(orders)
 
     def saw(self, minute: Minute) -> None:
@@ -296,8 +299,8 @@ class OrderDesk:
 
     def position(self) -> float:
         """What the broker reported as filled and not closed again, in base currency; negative when short."""
-        held = [(orders[0].side, _held(orders)) for orders in self._signals.values()]
-        return math.fsum(rest if side == "buy" else -rest for side, rest in held)
+        every = self._signals.values()
+        return math.fsum(net_filled(orders) if orders[0].side == "buy" else -net_filled(orders) for orders in every)
 
     def rows(self) -> list[dict[str, object]]:
         """The orders as rows of a table, oldest first; prices in quote, quantities in base currency."""
@@ -319,9 +322,13 @@ class OrderDesk:
                     return f"{order_text(order)}: the broker has not said yet what became of it"
             if given_up(orders):
                 return f"{plain_number(left_open(orders))} {self._symbol} of {key[0]!r} are open and the record ended"
-            failed = next((part[0] for part in parts_of(orders) if is_given_up(part)), None)
-            if failed is not None:
-                return f"{order_text(failed)} could not be carried out; more is held than the record says"
+            if beyond := closed_beyond(orders):
+                return f"{plain_number(beyond)} {self._symbol} of {key[0]!r} were closed beyond what was open"
+            for part in by_number(orders):
+                if part_given_up(part):
+                    return f"{order_text(part[-1])} could not be carried out; more is held than the record says"
+                if orders[0].ended_at is None and sold_beyond(part):
+                    return f"{order_text(part[-1])}: more was closed than was to be; less is held than the record says"
             if self._pauses.get(key, 0) >= self._max_unknown_answers:
                 return _hanging_text(orders)
         return next(iter(self._strangers), "")
@@ -331,7 +338,8 @@ class OrderDesk:
         """What to do about an order that nobody here can put right."""
         return (
             f"Nothing new is opened. Put it right at {self._broker.name}, then stop this run, delete {KIND}/"
-            f"{'/'.join(self._saved.address)} from its state and start it again"
+            f"{'/'.join(self._saved.address)} from its state, store.delete({KIND!r}, {self._saved.address!r}), and "
+            "start it again"
         )
 
     @property
@@ -371,7 +379,8 @@ class OrderDesk:
             if not self._saved.save(quiet=key in self._pauses):
                 self._defer(key)
                 return
-            action = next_action(orders) or self._unanswered(orders)
+            in_doubt = math.fsum(self._in_doubt.get(order.client_id, 0.0) for order in orders)
+            action = next_action(orders, in_doubt=in_doubt) or self._unanswered(orders)
             if action is None or action == before:
                 break
             if isinstance(action, Save) and self._is_another_try(action.order):
@@ -388,10 +397,11 @@ class OrderDesk:
         orders = self._signals[key]
         found = list(differences(orders))
         reported = self._reported.setdefault(key, set(found) if orders[0].reported else set())
+        by_hand = f". {self._by_hand}" if given_up(orders) or closed_beyond(orders) else ""
         for difference in found:
             if difference not in reported:
                 reported.add(difference)
-                self._report_problem("broker", f"{difference}. {self._by_hand}" if given_up(orders) else difference)
+                self._report_problem("broker", f"{difference}{by_hand}")
         self._tell_rounding(orders)
         if finished(orders):
             if reported and not orders[0].reported:
@@ -400,13 +410,14 @@ class OrderDesk:
             self._paused.pop(key, None)
 
     def _tell_rounding(self, orders: list[Order]) -> None:
-        """Tell once that the market rounds parts and adds."""
+        """Tell once in a run that the market rounds parts and adds."""
         rounded = rounded_part(orders)
-        if rounded is None or any(order.reported and order.number for order in self.orders):
+        if rounded is None or self._told_rounding:
             return
+        self._told_rounding = True
         self._saved.put(msgspec.structs.replace(rounded, reported=True))
         filled = f"{plain_number(rounded.filled_quantity)} of {plain_number(rounded.quantity)} filled"
-        text = "the market rounds quantities; what is left over is closed with the rest, and this is not told again"
+        text = "the market rounds quantities; what is left over is closed with the rest"
         self._report_problem("broker", f"{order_text(rounded)}: {filled}: {text}")
 
     def _is_another_try(self, order: Order) -> bool:
@@ -417,8 +428,15 @@ class OrderDesk:
         return new and failed and self._paused.get(order.key) != order.client_id
 
     def _unanswered(self, orders: list[Order]) -> Query | None:
-        """The question about an order that rests, when the broker did not answer it at the start."""
-        return next((Query(order) for order in orders if order.client_id in self._unconfirmed), None)
+        """The question about an order the broker did not answer at the start, or about a lost one of what is over.
+
+        One that turns up after all is known before something else is opened.
+        """
+        for order in orders:
+            again = order.status == "lost" and orders[0].ended_at is not None
+            if order.client_id in self._unconfirmed or (again and order.client_id not in self._still_lost):
+                return Query(order)
+        return None
 
     def _next_candle_fills(self, order: Order) -> bool:
         """Whether only a candle, which wakes us, can change an order: it need not be asked about before."""
@@ -431,7 +449,7 @@ class OrderDesk:
                 self._saved.put(order)
             case Place(order):
                 await self._place(order)
-            case Cancel(order):
+            case CancelOrder(order):
                 await self._cancel(order)
             case Query(order):
                 await self._query(order)
@@ -484,7 +502,8 @@ class OrderDesk:
             return
         self._unconfirmed.discard(order.client_id)
         if order.done:
-            return  # it was lost, and still is
+            self._still_lost.add(order.client_id)
+            return
         self._unknown_answers[order.client_id] = unknown = self._unknown_answers.get(order.client_id, 0) + 1
         if unknown >= self._max_unknown_answers:
             self._change(order, status="lost", note="the broker has no such order")
@@ -500,17 +519,21 @@ class OrderDesk:
             return
         after = after_report(order, report)
         if after != order:
+            if order.status == "lost":
+                self._report_problem("broker", f"{order_text(after)} was lost and has turned up: {after.status}")
             self._pauses.pop(order.key, None)
             self._saved.put(after)
 
     def _check(self, order: Order, report: Report) -> bool:
         """Whether a report can be right; one that cannot be is reported once, and nothing is opened until one can."""
         self._unconfirmed.discard(order.client_id)
-        problem = report_problem(order, report, self._market(order))
+        problem = report_problem(order, report, self._market(order), orders=self._signals[order.key])
         known = self._impossible.pop(order.client_id, "")
+        self._in_doubt.pop(order.client_id, None)
         if not problem:
             return True
         self._impossible[order.client_id] = problem
+        self._in_doubt[order.client_id] = closed_in_doubt(order, report)
         if problem != known:
             what = f"{order_text(order)}: its report cannot be right: {problem}"
             kept = "what the broker fills of it is not closed, while the record is watched on"
@@ -583,11 +606,6 @@ class OrderDesk:
                 "broker", f"{signal.id!r} is not traded, only watched: its quantity could not be worked out: {why}"
             )
             return why
-
-
-def _held(orders: Sequence[Order]) -> float:
-    """What is held of a signal, in base currency; below 0: more was closed than was open."""
-    return left_open(orders) or left_by_rounding(orders) or -closed_beyond(orders)
 
 
 def _hanging_text(orders: Sequence[Order]) -> str:

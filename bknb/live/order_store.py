@@ -95,17 +95,18 @@ class SavedOrders:
         self.signals.update(found)
         self.over = {key for key, orders in self.signals.items() if finished(orders) and _all_reported(orders)}
 
-    def put(self, order: Order, *, quiet: bool = False) -> bool:
-        """Save an order in memory and on the disk; ``False``: not on the disk yet, so nothing may be sent."""
-        orders = self.signals.setdefault(order.key, [])
-        for place, known in enumerate(orders):
-            if known.client_id == order.client_id:
-                orders[place] = order
-                break
-        else:
-            orders.append(order)
-        self.over.discard(order.key)
-        self._unsaved = True
+    def put(self, *orders: Order, quiet: bool = False) -> bool:
+        """Save orders in memory and, by one write, on the disk; ``False``: not there yet, so nothing may be sent."""
+        for order in orders:
+            mine = self.signals.setdefault(order.key, [])
+            for place, known in enumerate(mine):
+                if known.client_id == order.client_id:
+                    mine[place] = order
+                    break
+            else:
+                mine.append(order)
+            self.over.discard(order.key)
+            self._unsaved = True
         return self.save(quiet=quiet)
 
     def save(self, *, quiet: bool = False) -> bool:
