@@ -1,4 +1,4 @@
-"""More was closed than was open, or than an order was for: it is told, and nothing is opened until that is put right."""
+"""More was closed than was open, or than an order was for: it is told, and nothing is opened until it is put right."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ REPORTS = [
     ("reduce", 1.0, 0.5, 1.0, False), ("reduce", 3.0, 1.5, 3.0, False), ("reduce", 3.0, 1.5, 2.0, False),
     ("reduce", 3.0, 1.5, 1.0, True), ("reduce", 2.5, 1.25, 1.0, False), ("reduce", 2.0, 1.0, 2.0, False),
     ("reduce", 0.1, 0.05, 0.1, False), ("reduce", 0.0032, 0.0016, 0.002, False),
-    ("reduce", 0.0032, 0.0016, 0.001, True),     ("reduce", 2.0, 1.0, 1.0005, True), ("reduce", 2.0, 1.0, 0.0, False), ("reduce", 2.0, 1.0, 0.5, False),
+    ("reduce", 0.0032, 0.0016, 0.001, True),
+    ("reduce", 2.0, 1.0, 1.0005, True), ("reduce", 2.0, 1.0, 0.0, False), ("reduce", 2.0, 1.0, 0.5, False),
     ("add", 1.0, 0.5, 1.0, False), ("add", 3.0, 1.5, 2.0, False), ("add", 3.0, 1.5, 1.0, True),
     ("add", 2.5, 1.25, 1.0, False), ("add", 0.0032, 0.0016, 0.002, True), ("add", 0.1, 0.05, 0.1, False),
     ("open", 0.0, 0.05, 0.1, False), ("open", 0.0, 0.0016, 0.002, True), ("open", 0.0, 1.0, 2.0, False),

@@ -106,6 +106,32 @@ def test_what_is_told_is_plain_and_counts_orders() -> None:
     assert [event.message for event in received] == [failure.message, failure.message.replace("closing", "entry")]
 
 
+LATE = {
+    "order to add": [bknb.Add(1.0)],
+    "order to reduce": [bknb.Reduce(0.5)],
+    "order to reduce and add": [bknb.Reduce(0.5), bknb.Add(1.0)],
+    "closing order": [bknb.Reduce(0.5), bknb.Close()],
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_a_late_order_of_manage_is_told_as_what_it_is(name: str) -> None:
+    clock = SimulatedClock(ORIGIN)
+
+    def manage(when: Any) -> Any:
+        if round(when.timestamp() * 1000) == at(10):
+            clock.advance(at(15))
+            return LATE[name]
+        return None
+
+    strategy = bknb.add_strategy(
+        "w", interval="1m", get_signal=slow_at(clock, 0, wakes=0), manage=manage, manage_interval="5m"
+    )
+    result = lived(strategy, clock=clock, until=at(16))
+    told_late = [failure.message for failure in result.errors if failure.kind == "late"]
+    assert told_late[0].startswith(f"the {name} of 2024-01-01 00:10 UTC was decided 5 minutes late; it fills at")
+
+
 def refused(_: bknb.RiskRequest) -> bool:
     return False
 

@@ -17,6 +17,7 @@ import bknb
 from bknb import Add, Breakeven, Close, Move, Reduce, Trailing
 from bknb.config import Settings
 from bknb.domain.answers import read_answers
+from bknb.domain.by_name import ByName
 from bknb.domain.execution import execution_model
 from bknb.domain.lifecycle import Reserve
 from bknb.domain.signal import OpenSignal, Reason
@@ -127,7 +128,26 @@ WRITTEN: dict[str, tuple[Any, str]] = {
     "no move": (Breakeven, "Breakeven needs after, got nothing"),
     "too many": (lambda: Close("a", "b"), "Close got 2 values; it takes note"),
     "twice": (lambda: Reduce(0.5, share=0.5), "Reduce got share twice, with its name and without"),
+    "the second alone": (lambda: Breakeven(plus=1.0), "Breakeven needs after, got plus; it takes after, plus"),
+    "something long": (lambda: Pair("x" * 1000), "Pair needs second, got 'x{59}; it takes first, second, third"),
+    "a mistake behind it": (lambda: Pair("a", 1.0), "third is none"),
+    "the first that is needed": (lambda: Named(5.0), r"such as Named\(second=5.0\); got 5.0 without a name"),
 }  # fmt: skip
+
+
+class Pair(ByName, frozen=True):
+    first: str
+    second: float
+    third: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.third:
+            raise TypeError("third is none")
+
+
+class Named(ByName, frozen=True, kw_only=True):
+    first: str = ""
+    second: float
 
 
 @pytest.mark.parametrize("name", WRITTEN)

@@ -467,6 +467,32 @@ def test_a_saved_order_that_is_damaged_stops_the_start():
         asyncio.run(start())
 
 
+class Counting(MemoryStore):
+    """Counts what is written."""
+
+    writes = 0
+
+    def write(self, kind, key, payload):
+        self.writes += 1
+        super().write(kind, key, payload)
+
+
+def test_all_orders_of_one_event_are_saved_by_one_write():
+    """A process that ends in between would leave the closing order without the price of the record."""
+    life = Life(store=Counting())
+
+    async def play():
+        await life.receive(opened())
+        await life.become(leaving(ends=9))
+        before = life.store.writes
+        await life.receive(closed(price_close=111.0))
+        assert life.store.writes == before + 1
+
+    life.live(play)
+    assert [(order.purpose, order.record_price) for order in life.desk.orders] == [("open", 100.0), ("close", 111.0)]
+    assert life.desk.orders[0].exit_price == 111.0
+
+
 def test_old_orders_are_forgotten_and_recent_ones_not_made_twice():
     life = Life()
     total = MAX_FINISHED_SIGNALS + 5

@@ -31,7 +31,7 @@ from bknb.domain.order_sizes import free_to_close, size_of
 from bknb.domain.orders import MAX_CLOSES, Order, client_id, left_open
 from bknb.domain.reconcile import postponed, reconcile
 from bknb.domain.recorded_orders import ended, orders_after, orders_of_state
-from bknb.live.order_store import read_orders
+from bknb.live.order_store import MAX_FINISHED_SIGNALS, read_orders
 
 KEY = ("a", MINUTE)
 
@@ -106,6 +106,23 @@ def test_the_record_learns_price_and_moment_of_a_part_and_an_add() -> None:
     assert after(reduced()) == after(added()) == after(taken_back()) == ()  # it has no orders
     (back,) = after(taken_back(2), first, sells, buys)
     assert back == replace(buys, ended_at=4 * MINUTE)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_part_that_closes_all_has_the_price_of_that_fill(*, leaves: bool) -> None:
+    """Without an add it counted on, a part is all that is left: the record closes its position by it."""
+    first, *orders = made(part(1, 0.25), part(2, 1.0), part(3, kind="add", price_open=98.0))
+    sold = replace(orders[0], opened_at=3 * MINUTE, record_price=102.5)
+    again = replace(sold, client_id=name_of("reduce", 1, 2), attempt=2, opened_at=None)
+    taken = replace(orders[2], ended_at=4 * MINUTE)
+    undo = replace(orders[1], client_id=name_of("reduce", 3), number=3)
+    mine = [ended(first, 5 * MINUTE, 104.0) if leaves else first, sold, orders[1], taken, again, undo]
+    found = after(closed(ended=5, price_close=104.0), *mine)
+    assert found[-1] == replace(orders[1], opened_at=5 * MINUTE, record_price=104.0)
+    assert [order.purpose for order in found] == ["reduce"] if leaves else ["open", "reduce"]
+    known = {order.client_id: order for order in found}
+    mine = [known.get(order.client_id, order) for order in mine]
+    assert after(closed(ended=5, price_close=104.0), *mine) == ()
 
 
 def test_what_is_left_of_a_position_leaves_at_its_moment() -> None:
@@ -449,7 +466,10 @@ def test_a_part_that_cannot_be_sold_stops_entries_until_its_position_is_closed()
     assert life.broker.position("BTCUSDT") == 0.0
     assert life.slept == sorted(life.slept)
     assert len(life.slept) == MAX_CLOSES - 1
-    assert any("1 are not closed after 8 orders; the end of the position closes them with the rest" in text for _, text in life.told)
+    assert any(
+        "1 are not closed after 8 orders; the end of the position closes them with the rest" in text
+        for _, text in life.told
+    )
 
 
 @pytest.mark.parametrize("trouble", ["lost_reply", "lost_request", "partly_cancelled", "refuse"])
@@ -550,6 +570,21 @@ def test_what_the_market_rounds_is_told_once_and_closed_with_the_rest() -> None:
     assert life.broker.position("BTCUSDT") == life.desk.position() == 0.0
     (told,) = [text for _, text in life.told]
     assert "0.66 of 0.66666667 filled: the market rounds quantities; what is left over is closed" in told
+
+
+def test_that_the_market_rounds_is_told_once_although_orders_are_forgotten() -> None:
+    life = Life(broker=Step(0.01))
+
+    async def play() -> None:
+        for at in range(10, 10 * (MAX_FINISHED_SIGNALS + 4), 10):
+            more = {"name": str(at), "at": at}
+            await life.receive(opened(**more))
+            await life.become(managed(part(1, 1 / 3, at=at), **more))
+            await life.receive(reduced(1, 1 / 3, when=at, **more), closed(ended=at + 5, **more))
+        assert len(life.desk.orders) == 3 * MAX_FINISHED_SIGNALS
+
+    life.live(play)
+    assert len(life.told) == 1
 
 
 def test_an_add_that_hangs_is_told_and_nothing_is_opened_until_it_is_settled() -> None:

@@ -15,7 +15,10 @@ class _SaysWhatItTakes(msgspec.StructMeta):
             try:
                 return super().__call__(*args, **kwargs)
             except TypeError:
-                raise TypeError(_fault(self, args, kwargs)) from None
+                fault = _fault(self, args, kwargs)
+                if not fault:
+                    raise
+                raise TypeError(fault) from None
 
 
 class ByName(msgspec.Struct, frozen=True, metaclass=_SaysWhatItTakes):
@@ -35,20 +38,22 @@ class ByName(msgspec.Struct, frozen=True, metaclass=_SaysWhatItTakes):
 
 
 def _fault(cls: type[msgspec.Struct], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """What is wrong with the arguments of a struct, in one line."""
+    """What is wrong with the arguments of a struct, in one line; empty where each has its value."""
     name, fields = cls.__name__, cls.__struct_fields__
+    needed = [field.name for field in msgspec.structs.fields(cls) if field.required]
     takes = f"it takes {', '.join(fields)}"
     for given in kwargs:
         if given not in fields:
             near = get_close_matches(given, fields, n=1) or [field for field in fields if given in field][:1]
             return f"{name} has no {given}{f', did you mean {near[0]}' if near else ''}; {takes}"
     if args and not cls.__match_args__:
-        example = f"{name}({fields[0]}={args[0]!r:.60})"
+        example = f"{name}({[*needed, *fields][0]}={args[0]!r:.60})"
         return f"{name} takes its values by name, such as {example}; got {args[0]!r:.60} without a name"
     twice = [field for field in fields[: len(args)] if field in kwargs]
     if twice:
         return f"{name} got {twice[0]} twice, with its name and without; {takes}"
     if len(args) > len(fields):
         return f"{name} got {len(args)} values; {takes}"
-    missing = next(field for field in fields[len(args) :] if field not in kwargs)
-    return f"{name} needs {missing}, got {', '.join([*map(repr, args), *kwargs]) or 'nothing'}; {takes}"
+    missing = next((field for field in needed if field not in (*fields[: len(args)], *kwargs)), "")
+    got = ", ".join([*(f"{value!r:.60}" for value in args), *kwargs]) or "nothing"
+    return f"{name} needs {missing}, got {got}; {takes}" if missing else ""

@@ -13,7 +13,7 @@ from .lifecycle import Holding, Opening, State
 
 OrderRole: TypeAlias = Literal["exit", "entry"]
 Decision: TypeAlias = tuple[int, OrderRole]
-"""The moment of a decision (UTC ms), and whether it closes a position or opens one."""
+"""The moment of a decision (UTC ms), and whether it is about a position, its adds included, or opens one."""
 Lateness: TypeAlias = Mapping[Decision, int]
 """The time of the clock (UTC ms) at which each late decision was made: its order fills from then on."""
 
@@ -28,7 +28,7 @@ def late_orders(state: State) -> dict[Decision, int]:
     {}
     """
     found: dict[Decision, int] = {}
-    ending = state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None
+    ending = _position(state)
     book = None if ending is None else ending.book
     for order in () if book is None else book.orders:  # of manage: together with a closing order of that moment
         if order.not_before > order.decided_at:
@@ -38,3 +38,27 @@ def late_orders(state: State) -> dict[Decision, int]:
     if isinstance(state, Opening) and not state.activated and state.not_before > state.signal.scheduled_at:
         found[state.signal.scheduled_at, "entry"] = state.not_before
     return found
+
+
+def late_order_name(state: State, decision: Decision) -> str:
+    """What a late order of a state is called in messages.
+
+    Examples
+    --------
+    >>> from bknb.domain.lifecycle import Flat
+    >>> late_order_name(Flat(), (60_000, "entry"))
+    'entry order'
+    """
+    when, role = decision
+    if role == "entry":
+        return "entry order"
+    ending = _position(state)
+    if ending is None or ending.book is None or (ending.leaving is not None and ending.leaving.decided_at == when):
+        return "closing order"
+    kinds = {order.kind for order in ending.book.orders if order.decided_at == when}
+    return {("add",): "order to add", ("reduce",): "order to reduce"}.get((*kinds,), "order to reduce and add")
+
+
+def _position(state: State) -> Holding | None:
+    """The position of a state, also one that leaves while the next one is ordered."""
+    return state.ending if isinstance(state, Opening) else state if isinstance(state, Holding) else None

@@ -247,4 +247,4 @@ def _is_due(when: int, asked: int | None, interval: str) -> bool:
 
 def _has_adds(state: Holding) -> bool:
     """Whether an add to a position rests."""
-    return state.book is not None and any(order.price_open is not None for order in state.book.orders)
+    return state.book is not None and bool(state.book.resting)

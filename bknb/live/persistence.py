@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..domain.lateness import Decision, late_orders
+from ..domain.lateness import Decision, late_order_name, late_orders
 from ..domain.lifecycle import Asking, AskingAdds, Entering, Flat, Holding, Opening, State, Waiting, signals_of
 from ..domain.orders import key_of
 from ..domain.recovery import (
@@ -278,6 +278,10 @@ class StateSaver:
 
     def _write(self, kind: str, value: SavedSignal | SavedSchedule | SavedPartial) -> None:
         self.store.write(kind, self._key, msgspec.json.encode(value))
+
+    def late_order_name(self, decision: Decision) -> str:
+        """What a late order of the saved state is called in messages."""
+        return late_order_name(self._saved, decision)
 
     def _write_late(self, state: State) -> dict[Decision, int]:
         """Save the orders of a state that are late and were not before; a decision made again replaces its time."""

@@ -98,10 +98,10 @@ class RecordKeeping:
         ``hole_end`` is where the last hole ended (UTC ms), if there was one.
         """
         self._records.late[decision] = decided_at
-        when, role = decision
+        when, _ = decision
         hole = f": its moment lay in a hole, which ended at {utc_text(hole_end)}" if hole_end > when else ""
         behind = f"{(decided_at - when) // MINUTE_MS} minutes late{hole}"
-        order = "closing order" if role == "exit" else "entry order"
+        order = self._saver.late_order_name(decision)
         text = f"the {order} of {utc_text(when)} was {what} {behind}; it fills at the first candle from "
         self._failures.note("late", what, f"{text}{utc_text(decided_at)} on", when)
 
