@@ -151,13 +151,15 @@ class Doubles(Exchange):
 
     def __init__(self, *, really: bool) -> None:
         super().__init__()
-        self.really, self.lies = really, True
+        self.really, self.lies, self.silent = really, True, False
 
     async def place(self, order: Order) -> Any:
         more = replace(order, quantity=2 * order.quantity) if self.really and order.number else order
         return self.said(await super().place(more))
 
     async def report(self, client_id: str, symbol: str) -> Any:
+        if self.silent:
+            raise ConnectionError("no route")
         return self.said(await super().report(client_id, symbol))
 
     def said(self, report: Any) -> Any:
@@ -188,6 +190,25 @@ def test_a_part_that_was_filled_twice_is_told_and_nothing_is_closed_beyond(*, re
             assert await life.desk.settle(5.0)
             assert life.desk.disagreement == ""
             assert life.broker.position("BTCUSDT") == life.desk.position() == 0.0
+
+    life.live(play)
+
+
+def test_what_may_be_gone_is_not_closed_after_a_restart_either() -> None:
+    life = Life(broker=Doubles(really=True), quantity=3.0)
+
+    async def play() -> None:
+        await life.receive(opened())
+        life.desk.follow_state(managed(part(1)))
+        await pauses(life, 2)
+        await life.desk.close()
+        life.broker.silent = True
+        life.desk = life.made()
+        await life.desk.start(managed(), when=9)
+        life.desk.follow(closed())
+        await pauses(life, 6)
+        assert life.desk.disagreement.endswith("the broker has not said yet what became of it")
+        assert life.broker.position("BTCUSDT") == 0.0
 
     life.live(play)
 

@@ -45,7 +45,7 @@ class Save(_OnOrder):
 Action: TypeAlias = Place | CancelOrder | Query | Save
 
 
-def next_action(orders: Sequence[Order], *, in_doubt: float = 0.0) -> Action | None:
+def next_action(orders: Sequence[Order]) -> Action | None:
     """The next action for the orders of one signal; ``None``: nothing before the next event.
 
     What is unfilled of an entry that the record opened is cancelled before the first part or add: the first size is
@@ -55,15 +55,13 @@ def next_action(orders: Sequence[Order], *, in_doubt: float = 0.0) -> Action | N
     ----------
     orders
         Its entry, then the others in turn.
-    in_doubt
-        How much more may have been closed than these say, in base currency: nobody closes it again.
     """
     entry = orders[0]
     if not entry.done:
         if len(orders) > 1 and _hangs(entry):
             return CancelOrder(entry)
         return _entry_action(entry)
-    free = max(free_to_close(orders) - in_doubt, 0.0)
+    free = free_to_close(orders)
     return _position_action(orders, free) if entry.ended_at is None else _closing_action(orders, free)
 
 

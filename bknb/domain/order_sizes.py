@@ -73,13 +73,13 @@ def rounded_part(orders: Sequence[Order]) -> Order | None:
 def free_to_close(orders: Sequence[Order]) -> float:
     """How much may be closed at present without ever closing more than is open, in base currency.
 
-    Orders to close something that are under way count as filled.
+    Orders to close something that are under way count as filled, and so does what is in doubt.
     """
     return left_open([_as_filled(order) if order.reduces_only and not order.done else order for order in orders])
 
 
 def _as_filled(order: Order) -> Order:
-    return replace(order, filled_quantity=max(order.quantity, order.filled_quantity))
+    return replace(order, filled_quantity=max(order.quantity, order.filled_quantity) + order.in_doubt)
 
 
 def size_of(order: Order, orders: Sequence[Order]) -> float | None:

@@ -85,6 +85,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         an add: whether the rounding of its fill has been.
     note
         The last trouble with it.
+    in_doubt
+        How much more than ``quantity`` an order that closes has filled by its last report, where that cannot be right:
+        nobody closes so much again.
     """
 
     client_id: str
@@ -112,6 +115,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     reported: bool = msgspec.field(default=False, name="said")
     note: str = ""
+    in_doubt: float = 0.0
 
     @property
     def key(self) -> SignalKey:
@@ -308,6 +312,7 @@ def after_report(order: Order, report: Report) -> Order:
         average_price=report.average_price if report.filled_quantity >= order.filled_quantity else order.average_price,
         broker_id=_as_text(report.broker_id) or order.broker_id,
         note=_as_text(report.note) or order.note,
+        in_doubt=0.0,
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 from .formatting import plain_number
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State
-from .order_reports import report_problem
+from .order_reports import closed_in_doubt, report_problem
 from .order_sizes import by_number, owed, part_given_up, sold_beyond
 from .orders import (
     Order,
@@ -207,7 +207,8 @@ def _after_answer(old: Order, reports: Mapping[str, Report | None], orders: Sequ
         return new, f"{order_text(new)} was lost and has turned up: {new.status}" if old.status == "lost" else ""
     if old.working and old.client_id not in reports:
         return old, ""  # no answer; the saved state still holds
-    return msgspec.structs.replace(old, status="unknown"), ""
+    in_doubt = old.in_doubt if report is None else closed_in_doubt(old, report)
+    return msgspec.structs.replace(old, status="unknown", in_doubt=in_doubt), ""
 
 
 def _as_recorded(entry: Order, held: OpenSignal | ScheduledSignal | None, when: int) -> tuple[Order, str]:

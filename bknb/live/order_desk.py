@@ -135,7 +135,6 @@ class OrderDesk:
         self._paused: dict[SignalKey, str] = {}  # before which order, by client id, a pause was made
         self._reported: dict[SignalKey, set[str]] = {}
         self._impossible: dict[str, str] = {}  # by client id: why its last report cannot be right
-        self._in_doubt: dict[str, float] = {}  # by client id: how much more than it ordered was closed by that report
         self._seen: dict[str, tuple[float, float]] = {}  # by client id: lowest and highest price since it was ordered
         self._newest: tuple[float, ...] = ()  # the lowest and highest price of the newest minute
         self._unconfirmed: set[str] = set()  # client ids the broker has not answered about since the start
@@ -379,8 +378,7 @@ class OrderDesk:
             if not self._saved.save(quiet=key in self._pauses):
                 self._defer(key)
                 return
-            in_doubt = math.fsum(self._in_doubt.get(order.client_id, 0.0) for order in orders)
-            action = next_action(orders, in_doubt=in_doubt) or self._unanswered(orders)
+            action = next_action(orders) or self._unanswered(orders)
             if action is None or action == before:
                 break
             if isinstance(action, Save) and self._is_another_try(action.order):
@@ -514,8 +512,10 @@ class OrderDesk:
     def _apply_report(self, order: Order, report: Report) -> None:
         order = self._known(order)
         if not self._check(order, report):
-            if order.status == "sent":
-                self._change(order, status="unknown", note=self._impossible[order.client_id])
+            in_doubt = closed_in_doubt(order, report)
+            if order.status == "sent" or in_doubt != order.in_doubt:
+                note = self._impossible[order.client_id]
+                self._saved.put(msgspec.structs.replace(order, status="unknown", note=note, in_doubt=in_doubt))
             return
         after = after_report(order, report)
         if after != order:
@@ -529,11 +529,9 @@ class OrderDesk:
         self._unconfirmed.discard(order.client_id)
         problem = report_problem(order, report, self._market(order), orders=self._signals[order.key])
         known = self._impossible.pop(order.client_id, "")
-        self._in_doubt.pop(order.client_id, None)
         if not problem:
             return True
         self._impossible[order.client_id] = problem
-        self._in_doubt[order.client_id] = closed_in_doubt(order, report)
         if problem != known:
             what = f"{order_text(order)}: its report cannot be right: {problem}"
             kept = "what the broker fills of it is not closed, while the record is watched on"
