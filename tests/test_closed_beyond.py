@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from order_events import MINUTE, closed, managed, opened, part, reduced, taken_back
 from test_order_desk import ENTRY, Exchange, Life, closing, script
 from test_position_orders import entry, filled, made, name_of
-from test_quantities import Lying, pauses
+from test_quantities import FOR_EVER, Lying, Silent, pauses
 
+from bknb.brokers.paper_broker import Trouble
 from bknb.domain.lifecycle import Flat
 from bknb.domain.order_reports import report_problem
 from bknb.domain.order_sizes import sold_beyond
@@ -249,6 +250,38 @@ def test_a_lost_order_is_asked_about_once_more_when_its_position_is_over() -> No
         assert life.desk.disagreement == "1 BTCUSDT of 'a' were closed beyond what was open"
         assert life.desk.position() == life.broker.position("BTCUSDT") == -1.0
         assert any("was lost and has turned up: filled" in text for _, text in life.told)
+
+    life.live(play)
+
+
+def test_a_lost_order_is_asked_about_whenever_another_signal_begins() -> None:
+    life = Life(broker=script(place=[None, "lost_request"]))
+
+    async def play() -> None:
+        await life.receive(opened(), closed())
+        lost = next(order for order in life.desk.orders if order.status == "lost")
+        await life.receive(opened("b", at=20), closed("b", at=20, ended=30))
+        assert life.desk.disagreement == ""
+        await life.broker.place(lost)
+        await life.receive(opened("c", at=40))
+        assert life.desk.disagreement == "2 BTCUSDT of 'a' were closed beyond what was open"
+        assert life.desk.position() == life.broker.position("BTCUSDT") == 0.0  # 2 of 'c', and 2 too few
+
+    life.live(play)
+
+
+def test_a_broker_that_does_not_answer_about_a_lost_order_stops_entries_until_it_does() -> None:
+    life = Life(broker=Silent(script={"place": [None, Trouble(kind="lost_request")]}))
+
+    async def play() -> None:
+        await life.receive(opened(), closed())
+        life.broker.silent = FOR_EVER
+        life.desk.follow(opened("b", at=20))
+        await pauses(life, 15)
+        assert life.desk.disagreement.endswith(f"{closing()}): the broker does not say what became of it")
+        life.broker.silent = 0
+        assert await life.desk.settle(5.0)
+        assert life.desk.disagreement == ""
 
     life.live(play)
 

@@ -56,7 +56,7 @@ def late_order_name(state: State, decision: Decision) -> str:
     if ending is None or ending.book is None or (ending.leaving is not None and ending.leaving.decided_at == when):
         return "closing order"
     kinds = {order.kind for order in ending.book.orders if order.decided_at == when}
-    return {("add",): "order to add", ("reduce",): "order to reduce"}.get((*kinds,), "order to reduce and add")
+    return f"order to {' and '.join(sorted(kinds, reverse=True))}"
 
 
 def _position(state: State) -> Holding | None:

@@ -246,11 +246,18 @@ class OrderDesk:
     def _save_orders(self, changed: Callable[[], tuple[Order, ...]]) -> bool:
         """Save the orders that changed; returns whether there are any."""
         orders = changed()
+        if any(order.key not in self._signals for order in orders):
+            self._ask_for_lost()
         for order in orders:
             self._waiting.discard(order.key)
             self._pauses.pop(order.key, None)
         self._saved.put(*orders)
         return bool(orders)
+
+    def _ask_for_lost(self) -> None:
+        """Ask once more about each order that was lost, beside the orders of the next signal."""
+        self._still_lost.clear()
+        self._saved.over -= {order.key for order in self.orders if order.status == "lost"}
 
     def saw(self, minute: Minute) -> None:
         """Note the prices of a minute, and pass it on to a broker on paper; call it before the events.
@@ -329,7 +336,7 @@ class OrderDesk:
                 if orders[0].ended_at is None and sold_beyond(part):
                     return f"{order_text(part[-1])}: more was closed than was to be; less is held than the record says"
             if self._pauses.get(key, 0) >= self._max_unknown_answers:
-                return _hanging_text(orders)
+                return self._hanging_text(orders)
         return next(iter(self._strangers), "")
 
     @property
@@ -428,7 +435,7 @@ class OrderDesk:
     def _unanswered(self, orders: list[Order]) -> Query | None:
         """The question about an order the broker did not answer at the start, or about a lost one of what is over.
 
-        One that turns up after all is known before something else is opened.
+        One that turns up after all is known soon; see also :meth:`_ask_for_lost`.
         """
         for order in orders:
             again = order.status == "lost" and orders[0].ended_at is not None
@@ -553,6 +560,16 @@ class OrderDesk:
         async with limited_to(self._answer_seconds):
             return await answer
 
+    def _hanging_text(self, orders: Sequence[Order]) -> str:
+        """The order of a signal that comes to no end, as a sentence."""
+        for order in orders:
+            if not order.done and (order.kind == "market" or order.opened_at is not None):
+                return f"{order_text(order)} is {order.status}, however often the broker is asked"
+        unanswered = self._unanswered(list(orders))
+        if unanswered is not None:
+            return f"{order_text(unanswered.order)}: the broker does not say what became of it"
+        return f"{order_text(orders[-1])} is {orders[-1].status}, and another one is tried"
+
     # --- waiting ------------------------------------------------------------------------------------------------
 
     def _defer(self, key: SignalKey) -> None:
@@ -604,14 +621,6 @@ class OrderDesk:
                 "broker", f"{signal.id!r} is not traded, only watched: its quantity could not be worked out: {why}"
             )
             return why
-
-
-def _hanging_text(orders: Sequence[Order]) -> str:
-    """The order of a signal that comes to no end, as a sentence."""
-    hanging = [order for order in orders if not order.done and (order.kind == "market" or order.opened_at is not None)]
-    if hanging:
-        return f"{order_text(hanging[0])} is {hanging[0].status}, however often the broker is asked"
-    return f"{order_text(orders[-1])} is {orders[-1].status}, and another one is tried"
 
 
 def _checked(quantity: object) -> float:
