@@ -99,7 +99,8 @@ def test_what_is_sent_is_bounded(added: bknb.Result) -> None:
     (closed,) = view.trades.events
     for _ in range(3000):
         view.trades.add(closed)
-    view.positions_managed = {str(n): view.positions_managed[closed.signal.id] for n in range(3000)}
+    (managed,) = view.positions_managed.values()
+    view.positions_managed = {(str(n), n): managed for n in range(3000)}
     view.set_stairs([[(k * MINUTE, 1.0), (k * MINUTE + 1, 2.0)] for k in range(3000)])
     found = managed_panel(view)
     assert found["fills"] == 9003

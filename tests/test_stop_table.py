@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,10 @@ import bknb
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
+from bknb.engine.records import Records
+from bknb.reports.equity_arrays import stairs_of
+from bknb.reports.run_view import RunView
+from bknb.reports.signal_story import history
 from bknb.runs.fill_table import fill_rows
 from bknb.runs.measured import positions_of_run
 from bknb.runs.result import Result
@@ -71,17 +76,23 @@ def test_a_position_without_a_stop_has_no_row() -> None:
     assert (result.stops["at"] <= result.stops["until"]).all()
 
 
-def test_a_position_with_the_id_of_an_earlier_one_has_its_own_stops_and_fills() -> None:
-    """The first "a" closes a part and ends; the second is still open, and so are its fills."""
+def repeated_id() -> BacktestRun:
+    """A run whose first "a" moves its stop, closes a part and ends; the second has a stop of its own."""
 
     def get_signal(when: Any) -> Any:
         name = {1: "a", 11: "b", 21: "a"}.get(when.minute)
-        return bknb.Signal(side="long", id=name, price_stop_loss=95.0) if name else None
+        stop = 95.0 if when.minute < 20 else 94.0
+        return bknb.Signal(side="long", id=name, price_stop_loss=stop) if name else None
 
     def manage(when: Any) -> Any:
-        return {3: bknb.Reduce(0.5), 5: bknb.Close(), 15: bknb.Close(), 25: bknb.Move(price_stop_loss=96.0)}.get(
-            when.minute
-        )
+        return {
+            2: bknb.Move(price_stop_loss=98.0),
+            3: bknb.Reduce(0.5),
+            4: bknb.Move(price_stop_loss=98.5),
+            5: bknb.Close(),
+            15: bknb.Close(),
+            25: bknb.Move(price_stop_loss=96.0),
+        }.get(when.minute)
 
     rows = [(ORIGIN + k * MINUTE, 100.0, 100.5, 99.5, 100.0, 1.0) for k in range(-60, 60)]
     plan = plan_backtest(
@@ -90,13 +101,54 @@ def test_a_position_with_the_id_of_an_earlier_one_has_its_own_stops_and_fills() 
     )  # fmt: skip
     run = BacktestRun(plan, silent=True)
     asyncio.run(run.through())
+    return run
+
+
+def test_a_position_with_the_id_of_an_earlier_one_has_its_own_stops_and_fills() -> None:
+    run = repeated_id()
     records = run.records
     result = Result(record_of(run))
-    assert list(result.stops["signal_id"]) == ["a", "b", "a", "a"]
+    assert list(result.stops["signal_id"]) == ["a", "a", "a", "b", "a", "a"]
+    assert result.stops.attrs["left_out"] == 0
     assert [(until - at) / pd.Timedelta("1min") for at, until in zip(result.stops["at"], result.stops["until"],
-            strict=True)] == [4, 4, 4, 25]  # fmt: skip
+            strict=True)] == [1, 2, 1, 4, 4, 25]  # fmt: skip
+    assert [[price for _, price in stairs] for stairs in stairs_of(result)] == [[95.0, 98.0, 98.5, 98.5], [94.0, 96.0, 96.0]]
     last = records.closed.pop()  # as it was before the end of the frame
     records.events.remove(last)
     assert [(row["signal_id"], row["kind"]) for row in fill_rows(records, bknb.Settings())] == [
         ("a", "entry"), ("a", "reduce"), ("a", "exit"), ("b", "entry"), ("b", "exit"), ("a", "entry")]  # fmt: skip
     assert positions_of_run(record_of(run)).opened_ms[-1] == ORIGIN + 21 * MINUTE
+
+
+def test_a_moment_of_a_position_with_the_id_of_an_earlier_one_is_about_its_own() -> None:
+    result = Result(record_of(repeated_id()))
+    first, second = (result.at(ORIGIN + minute * MINUTE) for minute in (4, 30))
+    assert "the stop lies at 98 now (stop_loss)" in repr(first)
+    assert "the stop lies at 96 now (stop_loss)" in repr(second)
+    assert "with 0.5 of its first size" in repr(first)
+    assert "of its first size" not in repr(second)
+    assert second.why.splitlines() == result.why("a").splitlines()[5:7]
+    managed = second.manage(lambda position: bknb.Move(price_stop_loss=position.price_stop_loss + 1.0))
+    assert managed.diverged == ""
+    assert [event.price_stop_loss for event in managed.events if isinstance(event, bknb.Moved)] == [97.0]
+
+
+def test_a_view_keeps_positions_with_one_id_apart() -> None:
+    result = Result(record_of(repeated_id()))
+    view = RunView(result.symbol, result.strategy)
+    view.take_all(history(result.run_record.records))
+    assert [[price for _, price in stairs] for stairs in view.stairs] == [[95.0, 98.0, 98.5, 98.5], [94.0, 96.0, 96.0]]
+    assert view.why("a") == result.why("a")
+    assert len(view.positions_managed) == 2
+
+
+def test_positions_whose_moves_a_live_run_does_not_hold_any_more_are_left_out() -> None:
+    run = repeated_id()
+    records, held = run.records, Records(_limit=1)
+    events = [*records.events, *records.positions]
+    for event in sorted(events, key=lambda event: event.when):
+        held.add(event)
+    result = Result(replace(record_of(run), records=held))
+    assert list(result.stops["signal_id"]) == ["b", "a", "a"]
+    assert result.stops["price_stop_loss"].tolist() == [95.0, 94.0, 96.0]
+    assert result.stops.attrs["left_out"] == 1

@@ -102,10 +102,7 @@ def tell(mine: StateSaver, events: list[Kept], *, first: int = 1) -> None:
 
 
 def emit(mine: StateSaver, each: Kept) -> None:
-    if isinstance(each, Milestone):
-        subjects.partial_profit.emit(each)
-    else:
-        subjects.emit_result(each)
+    subjects.emit_event(each)
     mine.undelivered.emitted(each)
 
 

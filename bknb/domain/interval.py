@@ -60,6 +60,19 @@ def floor_to(when: int, step: int) -> int:
     return when - when % step
 
 
+def slot_after(when: int, slot_ms: int) -> int:
+    """The begin of the slot after the one that ``when`` lies in, UTC ms; slots of ``slot_ms`` begin at the epoch.
+
+    A strategy is asked once per slot of its interval: after a question at ``when``, from then on again.
+
+    Examples
+    --------
+    >>> slot_after(1_640_991_600_000, 3_600_000) - 1_640_991_600_000
+    3600000
+    """
+    return when - when % slot_ms + slot_ms
+
+
 def ceil_to(when: int, step: int) -> int:
     """The oldest multiple of ``step`` at or after ``when``.
 

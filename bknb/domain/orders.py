@@ -26,7 +26,7 @@ import msgspec
 
 from .formatting import plain_number
 from .rounding import EXACT
-from .signal import OpenSignal, ScheduledSignal
+from .signal import SignalKey
 from .text import readable
 
 Purpose: TypeAlias = Literal["open", "add", "reduce", "close"]
@@ -34,9 +34,6 @@ Side: TypeAlias = Literal["buy", "sell"]
 OrderKind: TypeAlias = Literal["market", "limit"]
 ReportStatus: TypeAlias = Literal["accepted", "partly_filled", "filled", "rejected", "cancelled"]
 OrderStatus: TypeAlias = Literal["intended", "sent", "unknown", "lost"] | ReportStatus
-SignalKey: TypeAlias = tuple[str, int]
-"""A signal's id and the moment it was decided at: an id of the user's own may come twice."""
-
 MAX_CLOSES: Final = 8
 """Orders tried to close one signal, or to sell one part of it, before a message asks for a look at the account."""
 
@@ -191,11 +188,6 @@ def own_prefix(strategy: str, symbol: str) -> str:
 def _hashed(parts: Iterable[str], size: int) -> str:
     text = msgspec.json.encode(list(parts))
     return base64.b32encode(hashlib.blake2b(text, digest_size=size).digest()).decode().rstrip("=").lower()
-
-
-def key_of(signal: OpenSignal | ScheduledSignal) -> SignalKey:
-    """The key of a signal among all of its strategy and symbol: its id and the moment it was decided at (UTC ms)."""
-    return signal.id, signal.scheduled_at
 
 
 # --- new ones

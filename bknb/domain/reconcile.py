@@ -18,18 +18,17 @@ from .order_sizes import by_number, owed, part_given_up, sold_beyond
 from .orders import (
     Order,
     Report,
-    SignalKey,
     after_report,
     closed_beyond,
     closing_orders,
-    key_of,
     left_by_rounding,
     left_open,
     order_text,
 )
+from .signal import SignalKey
 from .recorded_orders import Orders, any_left, ended
 from .rounding import is_rounded
-from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal
+from .signal import Cancelled, Closed, Event, Opened, OpenSignal, Scheduled, ScheduledSignal, key_of
 
 
 def postponed(state: State, orders: Orders, *, now: int, late_after_ms: int = MINUTE_MS) -> State:

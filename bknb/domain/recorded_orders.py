@@ -31,7 +31,7 @@ import msgspec
 from .interval import MINUTE_MS
 from .lifecycle import Holding, Opening, State
 from .order_sizes import by_number
-from .orders import Order, OrderKind, SignalKey, client_id, closing_orders, key_of, order_beside
+from .orders import Order, OrderKind, client_id, closing_orders, order_beside
 from .position_book import PositionOrder
 from .signal import (
     AddCancelled,
@@ -44,6 +44,8 @@ from .signal import (
     Reduced,
     Scheduled,
     ScheduledSignal,
+    SignalKey,
+    key_of,
     labels_of,
 )
 

@@ -21,20 +21,17 @@ from .lifecycle import Flat, Holding, Leaving, Opening, Waiting
 from .position_book import PositionBook
 from .risk import OpenPosition
 from .signal import (
-    AddCancelled,
-    Added,
     Cancelled,
     Closed,
     Milestone,
-    Moved,
     Opened,
     OpenSignal,
-    Reduced,
+    PositionEvent,
     Scheduled,
     ScheduledSignal,
 )
 
-Kept: TypeAlias = Scheduled | Opened | Closed | Cancelled | Milestone | Reduced | Added | AddCancelled | Moved
+Kept: TypeAlias = Scheduled | Opened | Closed | Cancelled | Milestone | PositionEvent
 """The results that are kept until the listeners have heard them."""
 
 
@@ -44,9 +41,7 @@ class SavedMilestone(msgspec.Struct, frozen=True, kw_only=True, tag_field="actio
     milestone: Milestone
 
 
-SavedResult: TypeAlias = (
-    Scheduled | Opened | Closed | Cancelled | Reduced | Added | AddCancelled | Moved | SavedMilestone
-)
+SavedResult: TypeAlias = Scheduled | Opened | Closed | Cancelled | PositionEvent | SavedMilestone
 """A result as it is saved."""
 
 

@@ -33,6 +33,8 @@ CancelReason: TypeAlias = Literal[
     "timeout", "price_reject", "risk", "frame_end", "data_end", "stopped", "disagreement", "strategy", "manual"
 ]
 EntryKind: TypeAlias = Literal["market", "limit", "stop"]
+SignalKey: TypeAlias = tuple[str, int]
+"""A signal's id and the moment it was decided at (UTC ms): an id of the user's own may come twice."""
 
 
 class Signal(ByName, frozen=True, kw_only=True):
@@ -181,6 +183,11 @@ class OpenSignal(CheckedSignal, frozen=True, kw_only=True, gc=False):
     """A checked signal with an open position, since ``pending_at`` (UTC ms)."""
 
     pending_at: int
+
+
+def key_of(signal: CheckedSignal) -> SignalKey:
+    """The key of a signal among all of its strategy and symbol: its id and the moment it was decided at (UTC ms)."""
+    return signal.id, signal.scheduled_at
 
 
 class Pnl(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..domain.execution import ExecutionModel, Minute
 from ..domain.exits import deadline_of
-from ..domain.interval import MINUTE_MS, ceil_to
+from ..domain.interval import MINUTE_MS, ceil_to, slot_after
 from ..domain.lifecycle import DataEnd, Flat, Halt, Holding, Opening, SkippedMinutes, Waiting
 from ..domain.position_book import PositionBook, book_timeout
 from ..domain.signal import OpenSignal
@@ -114,7 +114,7 @@ class Questions:
 
     def next(self, *, after: int, asked: int) -> int | None:
         """The first moment later than ``after`` and in a later slot than ``asked``; all in UTC ms."""
-        earliest = max((asked // self._slot + 1) * self._slot, after + 1)
+        earliest = max(slot_after(asked, self._slot), after + 1)
         if self._regular and earliest >= self._start:  # the path of nearly every question
             moment = self._start - (self._start - earliest) // self._step * self._step
             if self._begin <= moment <= self._end:

@@ -9,8 +9,6 @@ from typing import Any, Literal, TypeVar
 from ..domain.lateness import Decision
 from ..domain.signal import (
     Active,
-    AddCancelled,
-    Added,
     Cancelled,
     Closed,
     Event,
@@ -18,10 +16,11 @@ from ..domain.signal import (
     Milestone,
     Moved,
     PositionEvent,
-    Reduced,
     Rejected,
     RiskRefused,
+    SignalKey,
     TickResult,
+    key_of,
 )
 from ..domain.text import error_text, readable
 
@@ -83,6 +82,7 @@ class Records:
     refused: list[RiskRefused] = field(default_factory=list)
     milestones: list[Milestone] = field(default_factory=list)
     positions: list[PositionEvent] = field(default_factory=list)  # partial fills, adds and moved levels
+    moves_dropped: set[SignalKey] = field(default_factory=set)  # closed positions whose moved levels are not there
     warnings: list[str] = field(default_factory=list)
     late: dict[Decision, int] = field(default_factory=dict)
     holes: list[tuple[int, int]] = field(default_factory=list)  # [first, end) of minutes a live run went on without, ms
@@ -101,15 +101,15 @@ class Records:
 
     def add(self, event: Event) -> None:
         """Add one event; results of quiet minutes (idle, active) are left out."""
+        if isinstance(event, PositionEvent):
+            self.positions.append(event)
+            self._moved += isinstance(event, Moved)
+            return
         match event:
             case Idle() | Active():
                 return
             case Milestone():
                 self._append(self.milestones, event)
-                return
-            case Reduced() | Added() | AddCancelled() | Moved():
-                self.positions.append(event)
-                self._moved += isinstance(event, Moved)
                 return
             case Rejected():
                 self._append(self.rejected, event)
@@ -135,10 +135,11 @@ class Records:
         """
         if self._limit is None or self._moved <= 2 * self._limit:
             return
-        moved = [_position_of(event) for event in self.positions if isinstance(event, Moved)]
-        gone = set(moved[: -self._limit]) - {_position_of(closed)}
+        moved = [key_of(event.signal) for event in self.positions if isinstance(event, Moved)]
+        gone = set(moved[: -self._limit]) - {key_of(closed.signal)}
+        self.moves_dropped |= gone
         self.positions = [
-            event for event in self.positions if not (isinstance(event, Moved) and _position_of(event) in gone)
+            event for event in self.positions if not (isinstance(event, Moved) and key_of(event.signal) in gone)
         ]
         self._moved = sum(isinstance(event, Moved) for event in self.positions)
 
@@ -181,8 +182,3 @@ class Records:
     def failures(self) -> list[Failure]:
         """Everything that went wrong, in the order of its first time."""
         return list(self._failures.values())
-
-
-def _position_of(event: Moved | Closed) -> tuple[str, int]:
-    """Which position an event is about: its id, which may come twice, and the fill of its entry, UTC ms."""
-    return event.signal.id, event.signal.pending_at

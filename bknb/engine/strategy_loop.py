@@ -42,7 +42,6 @@ from ..market.strategy_context import Context, current
 from ..user_code import where_it_failed
 from .call_by_name import Manage
 from .callback_names import callback_names
-from .emit_event import emit_event
 from .records import Failure, FailureKind, Records
 from .registry import Strategy
 from .risk_book import RiskBook
@@ -374,7 +373,7 @@ class StrategyLoop:
     def emit(self, event: Event) -> None:
         """Give an event to the listeners."""
         if not self.silent:
-            emit_event(event)
+            subjects.emit_event(event)
         if self._on_event is not None:
             self._on_event(event)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..domain.signal import (
     Active,
+    Event,
     Idle,
     Milestone,
     Mode,
@@ -71,9 +72,31 @@ def wants_quiet(mode: Mode) -> bool:
     return of_mode.wants_quiet(mode) or signal.wants_quiet(mode)
 
 
-def emit_result(result: TickResult) -> None:
-    """Emit a tick result: on the subject of its mode, then on ``signal``."""
-    live = result.mode == "live"
-    quiet = isinstance(result, Idle | Active)
-    (signal_live if live else signal_backtest).emit(result, quiet=quiet, live=live)
-    signal.emit(result, quiet=quiet, live=live)
+def subjects_of(event: Event) -> tuple[Subject[Any], ...]:
+    """The subjects on which an event of a run is emitted, in order.
+
+    Examples
+    --------
+    >>> from bknb.domain.signal import Idle
+    >>> quiet = Idle(symbol="BTCUSDT", strategy="sma", exchange="demo", frame=None, mode="live", when=0, price=100.0)
+    >>> [subject.name for subject in subjects_of(quiet)]
+    ['signal_live', 'signal']
+    """
+    if isinstance(event, PositionEvent):
+        return (position,)
+    match event:
+        case Milestone():
+            return (partial_profit if event.side == "profit" else partial_loss,)
+        case RiskRefused():
+            return (risk,)
+        case Rejected():
+            return (validation,)
+        case _:
+            return (signal_live if event.mode == "live" else signal_backtest, signal)
+
+
+def emit_event(event: Event) -> None:
+    """Emit an event of a run on the subjects of its kind."""
+    live, quiet = event.mode == "live", isinstance(event, Idle | Active)
+    for subject in subjects_of(event):
+        subject.emit(event, quiet=quiet, live=live)

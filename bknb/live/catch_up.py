@@ -6,7 +6,7 @@ import asyncio
 
 from ..domain.execution import Minute
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, interval_ms
+from ..domain.interval import MINUTE_MS, interval_ms, slot_after
 from ..domain.lifecycle import Flat, Halt, HaltReason, Holding, Opening, Waiting
 from ..engine.strategy_loop import StrategyLoop
 from .account import Account
@@ -239,10 +239,7 @@ class CatchUp:
 
 def _is_due(when: int, asked: int | None, interval: str) -> bool:
     """Whether a moment lies in a later slot of an interval than the last one asked at (UTC ms)."""
-    if asked is None:
-        return True
-    slot_ms = interval_ms(interval)
-    return when >= (asked // slot_ms + 1) * slot_ms
+    return asked is None or when >= slot_after(asked, interval_ms(interval))
 
 
 def _has_adds(state: Holding) -> bool:

@@ -9,9 +9,8 @@ from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 
-from ..domain.orders import SignalKey, key_of
 from ..domain.recovery import SavedEnds
-from ..domain.signal import Cancelled, Closed
+from ..domain.signal import Cancelled, Closed, SignalKey, key_of
 from .journal import Journal, Readers
 
 End: TypeAlias = Closed | Cancelled

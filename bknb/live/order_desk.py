@@ -25,12 +25,10 @@ from ..domain.orders import (
     Order,
     OrderStatus,
     Report,
-    SignalKey,
     after_report,
     closed_beyond,
     finished,
     given_up,
-    key_of,
     left_open,
     net_filled,
     order_text,
@@ -38,7 +36,7 @@ from ..domain.orders import (
 )
 from ..domain.reconcile import differences, postponed, reconcile, to_follow, to_query
 from ..domain.recorded_orders import any_left, orders_after, orders_of_state
-from ..domain.signal import Event, OpenSignal, ScheduledSignal
+from ..domain.signal import Event, OpenSignal, ScheduledSignal, SignalKey, key_of
 from ..domain.text import named_error
 from ..errors import BrokerError, UsageError
 from ..log import log

@@ -8,8 +8,9 @@ from typing import Final
 
 import msgspec
 
-from ..domain.orders import Order, SignalKey, finished
+from ..domain.orders import Order, finished
 from ..domain.reconcile import differences
+from ..domain.signal import SignalKey
 from ..errors import StateError
 from ..ports import StateStore
 from .saved_values import decode_saved

@@ -6,7 +6,6 @@ import msgspec
 
 from ..domain.lateness import Decision, late_order_name, late_orders
 from ..domain.lifecycle import Asking, AskingAdds, Entering, Flat, Holding, Opening, State, Waiting, signals_of
-from ..domain.orders import key_of
 from ..domain.recovery import (
     Kept,
     Owner,
@@ -22,7 +21,7 @@ from ..domain.recovery import (
     line_to_resume,
     restore,
 )
-from ..domain.signal import Cancelled, Closed, Event
+from ..domain.signal import Cancelled, Closed, Event, key_of
 from ..errors import StateError
 from ..ports import StateStore
 from .ended_journal import EndedJournal

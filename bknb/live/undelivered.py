@@ -10,27 +10,15 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from ..domain.recovery import Kept, Restored, SavedResult, SavedUndelivered, kept_result, saved_result
-from ..domain.signal import (
-    AddCancelled,
-    Added,
-    Cancelled,
-    Closed,
-    Event,
-    Milestone,
-    Moved,
-    Opened,
-    Reduced,
-    Scheduled,
-)
+from ..domain.signal import Event
 from ..errors import StateError
 from ..events import subjects
 from ..events.receipt import Receipt
-from ..events.subject import Subject
 from ..ports import StateStore
 from ..stores.versions import read_json
 
@@ -139,7 +127,7 @@ class Undelivered:
         for number in range(self._emitted, self.results):
             entry = self._entries.get(number)
             if entry is not None and entry.event is event:
-                entry.receipt = Receipt(_subjects_of(event))
+                entry.receipt = Receipt(subjects.subjects_of(event))
                 self._emitted = number + 1
                 return
 
@@ -205,25 +193,17 @@ class Undelivered:
 
 def kept_of(events: Iterable[Event]) -> tuple[Kept, ...]:
     """The results among events: all but those of quiet minutes, refusals and rejections."""
-    return tuple(event for event in events if isinstance(event, _KEPT))
+    return tuple(event for event in events if isinstance(event, Kept))
 
 
-_OF_POSITIONS: Final = (Reduced, Added, AddCancelled, Moved)
-_KEPT: Final = (Scheduled, Opened, Closed, Cancelled, Milestone, *_OF_POSITIONS)
-
-
-_OF_MILESTONES: Final = (subjects.partial_profit, subjects.partial_loss)
-_OF_POSITION: Final = (subjects.position,)
-_OF_RESULTS: Final = (subjects.signal_live, subjects.signal)
-SUBJECTS: Final = (*_OF_RESULTS, *_OF_MILESTONES, *_OF_POSITION)
+SUBJECTS: Final = (
+    subjects.signal_live,
+    subjects.signal,
+    subjects.partial_profit,
+    subjects.partial_loss,
+    subjects.position,
+)
 """The subjects on which what is kept here is emitted."""
-
-
-def _subjects_of(event: Event) -> tuple[Subject[Any], ...]:
-    """The subjects on which a result is emitted."""
-    if isinstance(event, Milestone):
-        return _OF_MILESTONES
-    return _OF_POSITION if isinstance(event, _OF_POSITIONS) else _OF_RESULTS
 
 
 def _decoded(payload: bytes, key: tuple[str, ...]) -> list[Kept]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..domain.formatting import day_text
+from ..domain.signal import Opened
 from ..errors import UsageError
 from .managed_marks import NO_MARKS, ManagedMarks, fills_between, marks_of
 
@@ -199,8 +201,13 @@ def stairs_of(result: Any) -> list[list[tuple[int, float]]]:
     """The stops of the positions whose stop changed, or was another than the one that was declared, of a Result."""
     if not result.is_managed:
         return []
-    found = []
-    for _, rows in result.stops.groupby("signal_id", sort=False):
+    stops, begun, found = result.stops, _ms(result.stops["at"]), []
+    opened: dict[str, list[int]] = {}
+    for event in result.events:
+        if isinstance(event, Opened):
+            opened.setdefault(event.signal.id, []).append(event.signal.pending_at)
+    which = [bisect_right(opened[name], at) for name, at in zip(stops["signal_id"], begun.tolist(), strict=True)]
+    for _, rows in stops.groupby(["signal_id", which], sort=False):  # an id may come twice
         if len(rows) > 1 or rows["stop_reason"].iloc[0] != "stop_loss":
             begins, ends = _ms(rows["at"]).tolist(), _ms(rows["until"]).tolist()
             prices = rows["price_stop_loss"].tolist()

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..domain.fills import Fill
 from ..domain.formatting import minute_text
-from ..domain.signal import Added, Moved, PositionEvent, Reduced
+from ..domain.signal import Added, Moved, PositionEvent, Reduced, SignalKey, key_of
 
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Stairs: TypeAlias = Sequence[tuple[int, float]]
@@ -83,7 +83,7 @@ def fills_between(events: Iterable[PositionEvent]) -> list[Fill]:
     return [event.fill for event in events if isinstance(event, Added | Reduced)]
 
 
-def stairs_of_moves(moves: Iterable[Moved], ends: Mapping[str, int], until: int) -> list[Stairs]:
+def stairs_of_moves(moves: Iterable[Moved], ends: Mapping[SignalKey, int], until: int) -> list[Stairs]:
     """The stops of positions as far as events tell them; what a trailing stop does between them is not in it.
 
     Parameters
@@ -91,18 +91,18 @@ def stairs_of_moves(moves: Iterable[Moved], ends: Mapping[str, int], until: int)
     moves
         In order of time.
     ends
-        When each position that is over ended, by its id (UTC ms).
+        When each position that is over ended (UTC ms), by :func:`bknb.domain.signal.key_of`.
     until
         The last moment that is known (UTC ms).
     """
-    found: dict[str, list[tuple[int, float]]] = {}
+    found: dict[SignalKey, list[tuple[int, float]]] = {}
     for move in moves:
         signal, stop = move.signal, move.price_stop_loss
         first = math.nan if signal.price_stop_loss is None else signal.price_stop_loss
-        steps = found.setdefault(signal.id, [(signal.pending_at, first)])
+        steps = found.setdefault(key_of(signal), [(signal.pending_at, first)])
         steps.append((move.when, math.nan if stop is None else stop))
-    for name, steps in found.items():
-        steps.append((max(ends.get(name, until), steps[-1][0]), steps[-1][1]))
+    for key, steps in found.items():
+        steps.append((max(ends.get(key, until), steps[-1][0]), steps[-1][1]))
     return list(found.values())
 
 

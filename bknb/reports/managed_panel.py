@@ -11,7 +11,7 @@ import numpy as np
 
 from ..domain.exit_plan import Target, targets_of
 from ..domain.formatting import price_text
-from ..domain.signal import Moved, OpenSignal, PositionEvent, Reduced
+from ..domain.signal import Moved, OpenSignal, PositionEvent, Reduced, SignalKey, key_of
 from .managed_marks import MARKS, NAMES, Stairs, marks_of
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def target_lines(view: RunView) -> Iterator[tuple[float, float, float]]:
 
     Until when is NaN while the target is there.
     """
-    changes: dict[str, list[PositionEvent]] = defaultdict(list)
+    changes: dict[SignalKey, list[PositionEvent]] = defaultdict(list)
     for event in view.managed:
         if isinstance(event, Moved | Reduced):
-            changes[event.signal.id].append(event)
+            changes[key_of(event.signal)].append(event)
     for signal, end in view.positions_managed.values():
-        yield from _lines(signal, changes.get(signal.id, ()), end)
+        yield from _lines(signal, changes.get(key_of(signal), ()), end)
 
 
 def _lines(signal: OpenSignal, changes: Sequence[PositionEvent], end: float) -> list[tuple[float, float, float]]:

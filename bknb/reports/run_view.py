@@ -34,6 +34,8 @@ from ..domain.signal import (
     RiskRefused,
     Scheduled,
     ScheduledSignal,
+    SignalKey,
+    key_of,
 )
 from ..events.failures import ListenerFailure, ListenerOverflow
 from ..events.messages import Done, ErrorEvent, Performance, Progress, WalkerStep
@@ -281,12 +283,12 @@ class RunView:
     processed, total : int
         Moments behind, and all of them; both 0 while unknown.
     trades : Trades
-    levels : dict of str to Level
-        Open and scheduled signals by id.
+    levels : dict of (str, int) to Level
+        Open and scheduled signals by id and the moment they were decided at (UTC ms).
     managed : list
         Partial fills, adds and moved stops, in order.
-    positions_managed : dict of str to (OpenSignal, float)
-        Positions with a ladder or a trailing stop, or of which something was managed, by id, and when each ended
+    positions_managed : dict of (str, int) to (OpenSignal, float)
+        Positions with a ladder or a trailing stop, or of which something was managed, by the same, and when each ended
         (UTC ms); NaN while it is open.
     no_equity : str
         Why there is no equity; empty where there is.
@@ -322,12 +324,12 @@ class RunView:
         self.step_minutes = interval_minutes(interval)
         self.processed = self.total = 0
         self.trades = Trades()
-        self.levels: dict[str, Level] = {}
+        self.levels: dict[SignalKey, Level] = {}
         self.cancelled: list[Cancelled] = []
         self.refused: deque[RiskRefused] = deque(maxlen=ROWS_HELD)
         self.milestones: deque[Milestone] = deque(maxlen=ROWS_HELD)
         self.managed: list[PositionEvent] = []
-        self.positions_managed: dict[str, tuple[OpenSignal, float]] = {}
+        self.positions_managed: dict[SignalKey, tuple[OpenSignal, float]] = {}
         self.no_equity = ""
         self._stairs: Sequence[Stairs] | None = None
         self.rejected: dict[str, Trouble] = {}
@@ -347,7 +349,7 @@ class RunView:
         self.price_ms: array[float] = array("d")
         self.prices: array[float] = array("d")
         self.version: dict[str, int] = dict.fromkeys((*PANELS, MANAGED), 0)
-        self._signal_events: dict[str, list[Any]] = {}
+        self._signal_events: dict[SignalKey, list[Any]] = {}
         self._paces: deque[tuple[float, int]] = deque()
 
     @property
@@ -397,14 +399,14 @@ class RunView:
         self._changed("status")
 
     def _remember(self, event: Any) -> None:
-        self._signal_events.setdefault(event.signal.id, []).append(event)
+        self._signal_events.setdefault(key_of(event.signal), []).append(event)
 
     def _idle(self, event: Idle) -> None:
         self._at(event)
 
     def _active(self, event: Active) -> None:
         self._at(event)
-        level = self.levels.get(event.signal.id)
+        level = self.levels.get(key_of(event.signal))
         if level is None or level.row != event.signal:
             level = self._open(event.signal, (0.0, 0.0), event)
         level.percent_tp, level.percent_sl = event.percent_tp, event.percent_sl
@@ -414,7 +416,7 @@ class RunView:
     def _scheduled(self, event: Scheduled) -> None:
         self._at(event)
         self._remember(event)
-        self.levels[event.signal.id] = Level.of(event.signal, (0.0, 0.0), event.price, event.when)
+        self.levels[key_of(event.signal)] = Level.of(event.signal, (0.0, 0.0), event.price, event.when)
         self._changed("signals")
 
     def _opened(self, event: Opened) -> None:
@@ -424,30 +426,30 @@ class RunView:
         self._changed("signals", "equity", "statistics")
 
     def _open(self, row: OpenSignal | ScheduledSignal, percents: tuple[float, float], event: Opened | Active) -> Level:
-        level = self.levels[row.id] = Level.of(row, percents, event.price, event.when)
-        for each in self.managed_of(row.id):  # of another listener, which may be ahead
+        level = self.levels[key_of(row)] = Level.of(row, percents, event.price, event.when)
+        for each in self.managed_of(row):  # of another listener, which may be ahead
             level.managed(each)
         if isinstance(row, OpenSignal) and (row.targets or row.trailing is not None):
-            self.positions_managed[row.id] = (row, math.nan)
+            self.positions_managed[key_of(row)] = (row, math.nan)
             self._changed(MANAGED)
         return level
 
     def _closed(self, event: Closed) -> None:
         self._at(event)
         self._remember(event)
-        self.levels.pop(event.signal.id, None)
+        self.levels.pop(key_of(event.signal), None)
         self.trades.add(event)
         if any(fill.kind == "add" for fill in event.fills):  # perhaps in an earlier life, of which no event tells
             self.no_equity = ADDS
-        if event.signal.id in self.positions_managed:
-            self.positions_managed[event.signal.id] = (event.signal, event.closed_at)
+        if key_of(event.signal) in self.positions_managed:
+            self.positions_managed[key_of(event.signal)] = (event.signal, event.closed_at)
             self._changed(MANAGED)
         self._changed("signals", "trades", "equity", "statistics")
 
     def _cancelled(self, event: Cancelled) -> None:
         self._at(event)
         self._remember(event)
-        self.levels.pop(event.signal.id, None)
+        self.levels.pop(key_of(event.signal), None)
         self.cancelled.append(event)
         self.counts["cancelled"] += 1
         self._changed("signals")
@@ -456,7 +458,7 @@ class RunView:
         self._remember(event)
         self.milestones.append(event)
         self.counts["milestones"] += 1
-        level = self.levels.get(event.signal.id)
+        level = self.levels.get(key_of(event.signal))
         if level is not None:
             level.pass_milestone(event)
             self._changed("signals")
@@ -465,15 +467,15 @@ class RunView:
     def _managed(self, event: PositionEvent) -> None:
         self._at(event)
         self._remember(event)
-        level = self.levels.get(event.signal.id)
+        level = self.levels.get(key_of(event.signal))
         if level is not None:
             level.managed(event)
         if isinstance(event, Added):
             self.no_equity = ADDS
         self.managed.append(event)
-        told = self._signal_events[event.signal.id]
+        told = self._signal_events[key_of(event.signal)]
         ends = (each.closed_at for each in told if isinstance(each, Closed))  # the events of a result come first
-        self.positions_managed[event.signal.id] = (event.signal, next(ends, math.nan))
+        self.positions_managed[key_of(event.signal)] = (event.signal, next(ends, math.nan))
         self._changed("signals", "equity", "statistics", MANAGED)
 
     def _refused(self, event: RiskRefused) -> None:
@@ -613,13 +615,13 @@ class RunView:
         moves = [event for event in self.managed if isinstance(event, Moved)]
         if not moves:
             return ()
-        ends = {event.signal.id: event.closed_at for event in self.trades.events}
+        ends = {key_of(event.signal): event.closed_at for event in self.trades.events}
         return stairs_of_moves(moves, ends, self.last_ms or 0)
 
     def set_held(self, position: HeldPosition) -> None:
         """Set what an open position is now, of which events need not tell all: those of an earlier life are gone."""
-        level = self.levels.get(position.id)
-        if level is None or not level.is_open:
+        level = next((each for each in self.levels.values() if each.is_open and each.row.id == position.id), None)
+        if level is None:
             return
         known = {fill.number for fill in level.parts}
         missing = tuple(fill for fill in position.fills if fill.kind in NAMES and fill.number not in known)
@@ -630,9 +632,9 @@ class RunView:
                 self.no_equity = ADDS
             self._changed("signals", "equity", "statistics", MANAGED)
 
-    def managed_of(self, signal_id: str) -> Iterator[PositionEvent]:
+    def managed_of(self, signal: OpenSignal | ScheduledSignal) -> Iterator[PositionEvent]:
         """What was managed of one position, as far as events tell, in order."""
-        return (each for each in self._signal_events.get(signal_id, ()) if isinstance(each, PositionEvent))
+        return (each for each in self._signal_events.get(key_of(signal), ()) if isinstance(each, PositionEvent))
 
     @property
     def fills_between(self) -> list[Fill]:
@@ -668,12 +670,12 @@ class RunView:
         return rate * self.step_minutes, (self.total - self.processed) / rate if self.total else None
 
     def why(self, signal_id: str) -> str:
-        """The events of one signal, one per line; a sentence when there are none."""
-        events = self._signal_events.get(signal_id)
-        if not events:
-            return f"no event of a signal {signal_id!r}"
-        told = with_rejected(sorted(events, key=lambda e: (e.when, RANK[type(e)])), self.rejections)
-        return "\n".join(map(event_line, told))
+        """The events of the signals with an id, one per line; a sentence when there are none."""
+        told: list[Any] = []
+        for key, events in list(self._signal_events.items()):
+            if key[0] == signal_id:
+                told += with_rejected(sorted(events, key=lambda e: (e.when, RANK[type(e)])), self.rejections)
+        return "\n".join(map(event_line, told)) or f"no event of a signal {signal_id!r}"
 
     def series(self) -> Any:
         """The prices to draw: candles, and where a live run has none (any more) the prices of its events."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..domain.formatting import MISSING, minute_text, number_text, price_text
 from ..domain.interval import MINUTE_MS
-from ..domain.signal import Cancelled, Opened, Scheduled
+from ..domain.signal import Cancelled, Opened, Scheduled, SignalKey, key_of
 from .markup import Html, figures_report, fragment, html_figures, html_table, markdown_table, text_figures
 
 if TYPE_CHECKING:
@@ -152,13 +152,13 @@ def schedule_info(strategy: str, symbol: str, events: Iterable[Any]) -> Schedule
     True
     """
     rows: list[ScheduleRow] = []
-    waiting: set[str] = set()
+    waiting: set[SignalKey] = set()
     for event in events:
         match event:
             case Scheduled():
-                waiting.add(event.signal.id)
+                waiting.add(key_of(event.signal))
                 rows.append(_row(event, "scheduled", minutes=None))
-            case Opened() if event.signal.id in waiting:
+            case Opened() if key_of(event.signal) in waiting:
                 rows.append(_row(event, "opened", minutes=_waited(event.signal.pending_at, event.signal.scheduled_at)))
             case Cancelled():
                 minutes = _waited(event.closed_at, event.signal.scheduled_at)

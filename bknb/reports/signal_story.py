@@ -21,6 +21,8 @@ from ..domain.signal import (
     RiskRefused,
     Scheduled,
     ScheduledSignal,
+    SignalKey,
+    key_of,
 )
 
 RANK: Final[dict[type, int]] = {
@@ -51,10 +53,18 @@ def history(records: Any) -> list[Any]:
     return sorted(events, key=lambda event: (event.when, RANK[type(event)]))
 
 
-def story(records: Any, signal_id: str, *, before: int | None = None) -> list[str]:
+def story(records: Any, signal_id: str) -> list[str]:
+    """The events of a signal as lines; of several with the same id, one after the other."""
+    found: dict[SignalKey, list[Any]] = {}
+    for event in history(records):
+        if event.signal.id == signal_id:
+            found.setdefault(key_of(event.signal), []).append(event)
+    return [event_line(event) for events in found.values() for event in with_rejected(events, records.rejected)]
+
+
+def story_of(records: Any, key: SignalKey, *, before: int | None = None) -> list[str]:
     """The events of one signal as lines; ``before`` leaves out those at or after a moment (UTC ms)."""
-    events = [event for event in history(records) if event.signal.id == signal_id]
-    events = with_rejected(events, records.rejected)
+    events = with_rejected([event for event in history(records) if key_of(event.signal) == key], records.rejected)
     return [event_line(event) for event in events if before is None or event.when < before]
 
 

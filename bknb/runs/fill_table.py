@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Settings
 from ..domain.fills import Fill
-from ..domain.orders import SignalKey, key_of
-from ..domain.signal import Added, Closed, Opened, OpenSignal, Reduced, Scheduled, sign_of
+from ..domain.signal import Added, Closed, Opened, OpenSignal, Reduced, Scheduled, SignalKey, key_of, sign_of
 
 if TYPE_CHECKING:
     from ..engine.records import Records

@@ -14,10 +14,21 @@ import msgspec
 
 from ..domain.answers import Answer
 from ..domain.formatting import utc_text
-from ..domain.interval import MINUTE_MS, interval_ms
+from ..domain.interval import MINUTE_MS, interval_ms, slot_after
 from ..domain.lifecycle import Holding, Waiting
 from ..domain.position_view import HeldPosition
-from ..domain.signal import Event, OpenSignal, Reason, Rejected, RiskRefused, Scheduled, ScheduledSignal, Signal
+from ..domain.signal import (
+    Event,
+    OpenSignal,
+    Reason,
+    Rejected,
+    RiskRefused,
+    Scheduled,
+    ScheduledSignal,
+    Signal,
+    SignalKey,
+    key_of,
+)
 from ..engine.backtest import BacktestRun
 from ..engine.plan import Plan
 from ..engine.registry import Frame, Strategy
@@ -123,7 +134,7 @@ def held_at(record: RunRecord, signal: OpenSignal | ScheduledSignal, when: int) 
     run_here(replay.run.through())
     if replay.seen is None:
         return None
-    return replace(replay.seen, diverged=_difference(record.records, replay.run.records, signal.id, when))
+    return replace(replay.seen, diverged=_difference(record.records, replay.run.records, key_of(signal), when))
 
 
 class _Replay:
@@ -169,7 +180,7 @@ class _Replay:
         """Whether the run asked ``manage`` at a moment: at the first of each of its slots."""
         opened = position.opened_at
         known = (self._scheduled_at if opened is None else round(opened.timestamp() * 1000)) + MINUTE_MS
-        if (now - self._start) % self._step or now // self._slot <= max(self._asked, known - 1) // self._slot:
+        if (now - self._start) % self._step or now < slot_after(max(self._asked, known - 1), self._slot):
             return False
         self._asked = now
         return True
@@ -178,7 +189,7 @@ class _Replay:
 def _as_returned(records: Records, signal: OpenSignal | ScheduledSignal) -> Signal:
     """The signal as its strategy returned it."""
     orders = (event.signal for event in records.events if isinstance(event, Scheduled))
-    order = next((one for one in orders if one.id == signal.id), signal)
+    order = next((one for one in orders if key_of(one) == key_of(signal)), signal)
     target: Any = order.price_take_profit
     if order.targets:
         target = [(one.price, one.share) for one in order.targets]
@@ -197,10 +208,10 @@ def _as_returned(records: Records, signal: OpenSignal | ScheduledSignal) -> Sign
     )
 
 
-def _difference(recorded: Records, replayed: Records, signal_id: str, when: int) -> str:
+def _difference(recorded: Records, replayed: Records, key: SignalKey, when: int) -> str:
     """Where the events of a signal before a moment (UTC ms) are not those of the run."""
     one, other = (
-        [event for event in history(records) if event.signal.id == signal_id and event.when < when]
+        [event for event in history(records) if key_of(event.signal) == key and event.when < when]
         for records in (recorded, replayed)
     )
     for event, again in zip(one, other, strict=False):

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..domain.interval import DAY_MS
-from ..domain.orders import key_of
-from ..domain.signal import Added, Opened, OpenSignal, Reduced
+from ..domain.signal import Added, Opened, OpenSignal, Reduced, key_of
 from ..errors import DataError
 from ..market.sessions import sessions_of
 from ..metrics.account import daily_marks

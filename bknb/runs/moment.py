@@ -38,6 +38,7 @@ from ..domain.signal import (
     Scheduled,
     ScheduledSignal,
     Signal,
+    key_of,
 )
 from ..domain.states import AskingAdds
 from ..domain.states import Managed as ManageInput
@@ -51,7 +52,7 @@ from ..engine.risk_book import RiskBook
 from ..errors import NotEnoughData, UsageError
 from ..market.strategy_context import Context, current
 from ..reports.managed_marks import fills_between
-from ..reports.signal_story import story
+from ..reports.signal_story import story_of
 from .held_moment import Held, Managed, held_at, reasons_of
 from .nested_loop import run_here
 from .stop_table import stop_at
@@ -189,7 +190,7 @@ class Moment:
         """The events of the open or scheduled signal up to this moment; empty when there is none."""
         if self.signal is None:
             return ""
-        return "\n".join(story(self._records, self.signal.id, before=self.when_ms))
+        return "\n".join(story_of(self._records, key_of(self.signal), before=self.when_ms))
 
     def _known(self) -> tuple[State, OpenSignal | ScheduledSignal | None]:
         """Return state and signal from the events before this moment; a candle that opens now has not closed yet."""
@@ -219,7 +220,7 @@ class Moment:
     def _events_of(self, signal: OpenSignal | ScheduledSignal) -> list[PositionEvent]:
         """What happened to a position before this moment."""
         events = self._records.positions
-        return [event for event in events if event.signal.id == signal.id and event.when < self.when_ms]
+        return [event for event in events if key_of(event.signal) == key_of(signal) and event.when < self.when_ms]
 
     def _decision(self) -> Decision | None:
         records = self._records
@@ -431,7 +432,7 @@ class Moment:
     def _stop(self) -> str:
         """The stop in force, where it is not the declared one any more."""
         assert self.signal is not None  # the caller looked  # noqa: S101
-        stop = stop_at(self._record, self.signal.id, self.when_ms)
+        stop = stop_at(self._record, self.signal, self.when_ms)
         if stop is None:
             return "" if self.signal.price_stop_loss is None else "; no stop now"
         moved = stop.price != self.signal.price_stop_loss

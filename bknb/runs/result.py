@@ -173,8 +173,11 @@ class Result:
 
         ``at`` is the open of the first candle it was in force in, ``until`` the moment at which the next one was, or
         the position was over. ``stop_reason`` is the close reason it has: ``stop_loss``, ``trailing_stop`` or
-        ``breakeven``. Where a trailing stop lay is worked out from the candles; positions whose stop trailed and whose
-        candles a live run does not hold any more have no rows.
+        ``breakeven``. Where a trailing stop lay is worked out from the candles.
+
+        A live run holds the candles of its last days and its last 1000 moves of levels, or some more. A position whose
+        stop trailed and whose candles are gone has no rows, nor has one whose moves are gone:
+        ``stops.attrs["left_out"]`` says how many there are.
 
         Raises
         ------
@@ -194,7 +197,10 @@ class Result:
         """
         from .stop_table import STOP_COLUMNS, stop_rows
 
-        return table_of(stop_rows(self.run_record), STOP_COLUMNS)
+        rows, left_out = stop_rows(self.run_record)
+        table = table_of(rows, STOP_COLUMNS)
+        table.attrs["left_out"] = left_out
+        return table
 
     @cached_property
     def cancelled(self) -> pd.DataFrame:

@@ -10,8 +10,7 @@ import numpy as np
 
 from ..domain.execution import Entry, ExecutionModel, Minute, execution_model
 from ..domain.levels import StopInForce
-from ..domain.orders import SignalKey, key_of
-from ..domain.signal import Moved, Opened, OpenSignal, Scheduled, sign_of
+from ..domain.signal import Moved, Opened, OpenSignal, Scheduled, ScheduledSignal, SignalKey, key_of, sign_of
 from ..domain.stop_path import StopStep, stop_path
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..kernels.vwap import average_prices
@@ -70,18 +69,21 @@ def _market(record: RunRecord) -> _Market:
     return _Market(candles, model, averages, minutes_that_fill(candles, model, begin=begin))
 
 
-def stop_at(record: RunRecord, signal: str, when: int) -> StopInForce | None:
+def stop_at(record: RunRecord, signal: OpenSignal | ScheduledSignal, when: int) -> StopInForce | None:
     """The stop of a position at a moment (UTC ms), before anything was decided then; ``None``: there was none."""
-    for found in position_stops(record, only=signal, before=when):
+    for found in position_stops(record, only=key_of(signal), before=when):
         return [step.stop for step in found.steps if step.begin <= when or step is found.steps[0]][-1]
     return None
 
 
-def position_stops(record: RunRecord, *, only: str | None = None, before: int = _NEVER) -> Iterator[PositionStops]:
+def position_stops(
+    record: RunRecord, *, only: SignalKey | None = None, before: int = _NEVER
+) -> Iterator[PositionStops]:
     """The positions of a run with their stops, in order of their entries.
 
-    Left out are positions whose stop trailed and whose candles a live run does not hold any more; with ``only``, all
-    but the one of that id; and moves from the moment ``before`` (UTC ms) on.
+    Left out are positions of which a live run does not hold everything any more: moves of the levels, or candles
+    where the stop trailed. With ``only``, so are all but the one of that key, and with ``before`` moves from that
+    moment (UTC ms) on.
 
     Raises
     ------
@@ -90,7 +92,11 @@ def position_stops(record: RunRecord, *, only: str | None = None, before: int = 
     """
     ended = {key_of(event.signal): event.closed_at for event in record.records.closed}
     entries = (event.signal for event in record.records.events if isinstance(event, Opened))
-    opened = [signal for signal in entries if only is None or signal.id == only]
+    opened = [
+        signal
+        for signal in entries
+        if only in (None, key_of(signal)) and key_of(signal) not in record.records.moves_dropped
+    ]
     if not opened:
         return
     orders = {key_of(event.signal): event for event in record.records.events if isinstance(event, Scheduled)}
@@ -142,10 +148,11 @@ def _counts_at_entry(market: _Market, signal: OpenSignal, order: Scheduled | Non
     return at_open or (model.fills_at_open and signal.entry == "stop")
 
 
-def stop_rows(record: RunRecord) -> list[dict[str, Any]]:
-    """Rows of :data:`STOP_COLUMNS`; moments are UTC ms."""
-    rows = []
+def stop_rows(record: RunRecord) -> tuple[list[dict[str, Any]], int]:
+    """Rows of :data:`STOP_COLUMNS`, moments in UTC ms; and how many positions are left out."""
+    rows, left_out = [], sum(isinstance(event, Opened) for event in record.records.events)
     for signal, until, steps in position_stops(record):
+        left_out -= 1
         ends = [*(step.begin for step in steps[1:]), until]
         for step, end in zip(steps, ends, strict=True):
             if step.stop is not None:
@@ -158,4 +165,4 @@ def stop_rows(record: RunRecord) -> list[dict[str, Any]]:
                         "stop_reason": step.stop.reason,
                     }
                 )
-    return rows
+    return rows, left_out
