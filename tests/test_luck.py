@@ -11,7 +11,7 @@ from luck_worlds import DAY, START, at_hours, wild_hours
 
 import bknb
 from bknb.kernels.random_trades import outcomes, outcomes_plain
-from bknb.runs.luck import _compounded, market_of, shapes_of
+from bknb.runs.luck import _compounded, declared_of, market_of, shapes_of
 from bknb.runs.random_moments import at_same_hours, hours_of
 
 MINUTE = 60_000
@@ -82,8 +82,74 @@ def at_random_moments_are_those_of(result):
     minutes, rules = market_of(result)
     starts = minutes.times.searchsorted([trade.signal.scheduled_at for trade in closed])
     which = np.arange(len(closed))
-    found = outcomes(minutes, rules, shapes_of(closed), which[None], starts[None])[0]
+    declared = declared_of(closed, result.settings.price_tick)
+    found = outcomes_plain(minutes, rules, shapes_of(closed), which[None], starts[None], declared)[0]
     np.testing.assert_allclose(found, [trade.pnl.pnl_percentage for trade in closed], rtol=1e-9)
+
+
+def declaring(share, *, tick=None, seed=1):
+    """A strategy without any idea whose signals have ladders, trailing and break-even stops, or not."""
+    rng = np.random.default_rng(seed)
+
+    def get_signal(price):
+        if rng.random() >= share:
+            return None
+        side = 1 if rng.random() < 0.5 else -1
+        steps = np.cumsum(rng.uniform(0.003, 0.006, 4))[: rng.integers(1, 5)]
+        targets = [price * 1.02, None, [(price * (1 + side * step), 0.25) for step in steps]]
+        trailing = [
+            None,
+            bknb.Trailing(percent=rng.uniform(0.2, 0.9)),
+            bknb.Trailing(percent=0.4, after=0.5),
+            bknb.Trailing(distance=price * rng.uniform(0.002, 0.009), after=rng.choice([0.0, 0.4])),
+        ]
+        breakeven = [None, bknb.Breakeven(after=0.6), bknb.Breakeven(after=0.3, plus="")]
+        target, follows = targets[rng.integers(3)], trailing[rng.integers(4)]
+        return bknb.Signal(
+            position="long" if side > 0 else "short",
+            price_take_profit=price * (1 + 0.02 * side) if isinstance(target, float) else target,
+            price_stop_loss=[None, price * (1 - 0.01 * side)][rng.integers(2)],
+            trailing=follows,
+            breakeven=breakeven[rng.integers(3)],
+            minute_estimated_time=30 if follows is None or follows.after or rng.random() < 0.5 else None,
+        )
+
+    return get_signal
+
+
+@pytest.mark.parametrize(
+    ("execution", "step", "silent", "tick"),
+    [
+        ("pessimistic", 0.0012, 0.3, None),
+        ("pessimistic", 0.008, 0.0, 0.013),
+        ("touch", 0.0012, 0.0, 0.013),
+        ("vwap", 0.0012, 0.3, None),
+        ("vwap", 0.004, 0.0, 0.013),
+    ],
+)
+def test_trades_with_ladders_trailing_and_break_even_stops_are_those_of_the_event_engine(execution, step, silent, tick):
+    settings = {"percent_fee": 0.05, "percent_slippage": 0.02} | ({"price_tick": tick} if tick else {})
+    result = ran(declaring(0.5), source(5, step=step, silent=silent), execution=execution, settings=settings)
+    assert len(result.trades) > 60
+    assert set(result.trades["close_reason"]) >= {"trailing_stop", "stop_loss", "breakeven"}
+    assert {event.action for event in result.position_events} == {"moved", "reduced"}
+    at_random_moments_are_those_of(result)
+
+
+@pytest.mark.slow
+def test_random_trades_of_a_run_with_such_exits_have_them_too():
+    def trails(percent):
+        rng = np.random.default_rng(1)
+
+        def get_signal():
+            if rng.random() < 0.02:
+                return bknb.Signal(side="long", trailing=bknb.Trailing(percent=percent), minute_estimated_time=60)
+            return None
+
+        return ran(get_signal, source(7), settings={"percent_fee": 0.0, "percent_slippage": 0.0})
+
+    tight, wide = (bknb.luck(trails(percent), n=50) for percent in (0.05, 40.0))  # the wide one stops nothing out
+    assert np.std(tight.totals) / np.sqrt(tight.trades) < np.std(wide.totals) / np.sqrt(wide.trades) / 3
 
 
 def test_volumes_that_only_the_strategy_has_seen_do_not_count():
@@ -116,6 +182,19 @@ def test_compiled_is_the_plain_specification(execution):
     np.testing.assert_array_equal(
         outcomes(minutes, rules, shapes, which, starts), outcomes_plain(minutes, rules, shapes, which, starts)
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("execution", ["pessimistic", "vwap"])
+def test_compiled_is_the_plain_specification_of_trades_that_declare_more(execution):
+    result = ran(declaring(0.1), source(6, 2500, silent=0.2), count=2500, execution=execution)
+    closed = result.run_record.records.closed
+    minutes, rules = market_of(result)
+    rng = np.random.default_rng(2)
+    which = rng.integers(len(closed), size=(30, 8))
+    starts = rng.integers(len(minutes.times), size=which.shape)
+    given = (minutes, rules, shapes_of(closed), which, starts, declared_of(closed, None))
+    np.testing.assert_array_equal(outcomes(*given), outcomes_plain(*given))
 
 
 def test_the_seed_decides():
@@ -293,25 +372,6 @@ def test_numbers_that_cannot_be_are_refused(options, said):
     result = ran(at_random(0.01), source(7))
     with pytest.raises(bknb.UsageError, match=said):
         bknb.luck(result, **options)
-
-
-ENTERED = {"position": "long", "price_stop_loss": 90.0, "price_take_profit": 200.0, "minute_estimated_time": 60}
-FOLLOWS = {"trailing": bknb.Trailing(percent=1.0), "breakeven": bknb.Breakeven(after=1.0)}
-
-
-@pytest.mark.parametrize(
-    ("signal", "said"),
-    [
-        (FOLLOWS, "some had a trailing stop, a break-even stop\ncompare result.account"),
-        ({"price_take_profit": [(200.0, 0.5)]}, "some had a ladder"),
-    ],
-)
-def test_trades_with_other_exits_are_refused(signal, said):
-    def get_signal():
-        return bknb.Signal(**ENTERED | signal)
-
-    with pytest.raises(bknb.UsageError, match=said):
-        bknb.luck(ran(get_signal, source(7)))
 
 
 def test_what_has_no_trades_is_refused():

@@ -26,8 +26,13 @@ BREAKEVEN: Final = 6
 # what is kept of a position, by place
 SIDE, ENTRY, STOP, TRAIL, TRAIL_FROM, EVEN_FROM, EVEN_STOP, BEST, LEFT, SOLD, TOP, BOTTOM, MOST, LEAST = range(14)
 TRAIL_AFTER, EVEN_AFTER, TICK, UNIT, SCALE = range(14, 19)  # as its row declares them, and the tick grid
-BOOK: Final = 19
-"""Its size. ``STOP``, ``TRAIL_FROM``, ``EVEN_FROM``, ``EVEN_STOP``, ``BEST``, ``TOP`` and ``BOTTOM`` are mirrored."""
+TRAIL_DISTANCE, EVEN_COSTS = range(19, 21)
+BOOK: Final = 21
+"""Its size. ``STOP``, ``TRAIL_FROM``, ``EVEN_FROM``, ``EVEN_STOP``, ``BEST``, ``TOP`` and ``BOTTOM`` are mirrored.
+
+A trailing stop lies ``TRAIL`` percent and ``TRAIL_DISTANCE`` (quote currency) behind the best price, one of them 0; it
+is there where ``TRAIL`` is a number. ``EVEN_COSTS`` is 1 where break-even includes the costs, else 0.
+"""
 
 FILLED_AT_OPEN, FILLED_AT_LEVEL, FILLED_AT_AVERAGE = range(3)  # how an entry filled
 
@@ -58,9 +63,10 @@ def declare(exits: Any, row: int, target: float, book: Any, prices: Any, shares:
     """
     book[TRAIL], book[TRAIL_AFTER], book[EVEN_AFTER] = (
         exits.trailing[row], exits.trailing_after[row], exits.breakeven[row])  # fmt: skip
+    book[TRAIL_DISTANCE], book[EVEN_COSTS] = 0.0, 1.0
     book[TICK], book[UNIT], book[SCALE] = exits.tick, exits.unit, exits.scale
     count = 0
-    for at in range(LEVELS):
+    for at in range(len(exits.targets)):
         price = exits.targets[at][row]
         if not np.isnan(price):
             prices[count], shares[count] = price, exits.shares[at][row]
@@ -123,7 +129,8 @@ def stop_on_grid(level: float, side: float, book: Any) -> Any:
 def trailed(book: Any, best: float) -> Any:
     """The mirrored trailing stop of a mirrored best price; ``domain.levels.trail_level``."""
     side = book[SIDE]
-    return side * stop_on_grid(side * best * (1 - side * book[TRAIL] / 100), side, book)
+    level = side * best * (1 - side * book[TRAIL] / 100) - side * book[TRAIL_DISTANCE]
+    return side * stop_on_grid(level, side, book)
 
 
 def stop_in_force(book: Any, best: float) -> Any:
@@ -142,7 +149,8 @@ def progress(book: Any, best: float, slippage: float, fee: float) -> None:
     """What begins once the mirrored best price of finished candles is ``best``; ``domain.levels.after_progress``."""
     if best >= book[EVEN_FROM]:
         side = book[SIDE]
-        level = side * stop_on_grid(breakeven_price(side, book[ENTRY], slippage, fee), side, book)
+        costs = book[EVEN_COSTS]
+        level = side * stop_on_grid(breakeven_price(side, book[ENTRY], costs * slippage, costs * fee), side, book)
         if level > stop_in_force(book, best)[0]:
             book[EVEN_STOP] = level
         book[EVEN_FROM] = np.inf
@@ -302,8 +310,11 @@ def _next_change(book: Any, target: float) -> float:
 
 
 def _trailing_of(book: Any) -> Any:
-    """The share of the best price that a trailing stop lies behind it, and what its rounding adds at most."""
-    slack = 1e-9 * abs(book[ENTRY])
+    """The share of the best price that a trailing stop lies behind it, and what is added to that at most.
+
+    That is the rounding of it, less a distance in quote currency.
+    """
+    slack = 1e-9 * abs(book[ENTRY]) - book[TRAIL_DISTANCE]
     if not np.isnan(book[TICK]):
         slack += 2 * NEARLY * book[TICK]
     return book[TRAIL] / 100, slack

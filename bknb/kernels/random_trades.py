@@ -1,6 +1,7 @@
 """Trades entered at given minutes, each on its own: sides, levels and durations in, net results out.
 
-The rules are those of ``domain/execution.py`` and ``domain/lifecycle.py`` for a market order. ``outcomes_plain`` is the
+The rules are those of ``domain/execution.py`` and ``domain/lifecycle.py`` for a market order; trades of which none has
+a ladder, a trailing or a break-even stop take a loop compiled without these (``declared`` is ``None``). ``outcomes_plain`` is the
 specification; ``outcomes`` does the same compiled, and jumps over blocks of minutes in which nothing can happen.
 """
 
@@ -10,6 +11,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from . import declared as pieces
+from .declared import (
+    BOOK,
+    EVEN_COSTS,
+    FILLED_AT_AVERAGE,
+    FILLED_AT_OPEN,
+    TRAIL_DISTANCE,
+    Exits,
+    block_swings,
+    declare,
+    hold_declared,
+    marked,
+    open_book,
+)
 from .jit import compiled
 from .position import MINUTE, PIECES, block_extremes, exit_at_entry, first_at, hold, net, next_fill
 
@@ -22,8 +37,8 @@ class Minutes(NamedTuple):
 
     ``average`` is the average price of the window that ends with each minute, ``fills`` whether it can fill an order: a
     minute that cannot has a ``high`` of minus and a ``low`` of plus infinity, for it reaches no level. ``regular``:
-    there is no hole. ``top`` and ``bottom`` are the extremes of blocks of minutes, see
-    :func:`bknb.kernels.position.block_extremes`.
+    there is no hole. ``top`` and ``bottom`` are the extremes of blocks of minutes, ``fall`` and ``rise`` how far they
+    swing: see :func:`bknb.kernels.position.block_extremes` and :func:`bknb.kernels.declared.block_swings`.
     """
 
     times: NDArray[np.int64]
@@ -36,6 +51,8 @@ class Minutes(NamedTuple):
     regular: bool
     top: NDArray[np.float64]
     bottom: NDArray[np.float64]
+    fall: NDArray[np.float64]
+    rise: NDArray[np.float64]
 
 
 class Shapes(NamedTuple):
@@ -48,6 +65,19 @@ class Shapes(NamedTuple):
     target: NDArray[np.float64]
     stop: NDArray[np.float64]
     minutes: NDArray[np.int64]
+
+
+class Declared(NamedTuple):
+    """What trades declare besides: ladders, trailing and break-even stops, shape (k,).
+
+    Targets of ``exits`` are multiples of the fill, and so is ``distance``, that of trailing stops which have none in
+    percent (``exits.trailing`` is 0 then). ``costs`` is 1 where a break-even stop includes the costs, else 0. Where
+    trades leave by rows plays no part.
+    """
+
+    exits: Exits
+    distance: NDArray[np.float64]
+    costs: NDArray[np.float64]
 
 
 class FillRules(NamedTuple):
@@ -83,22 +113,26 @@ def minutes_of(
     """
     open_, high, low, close = (np.ascontiguousarray(row) for row in prices)
     high, low = np.where(fills, high, -np.inf), np.where(fills, low, np.inf)
+    watched = (average, average) if watches_average else (high, low)
     return Minutes(
         np.ascontiguousarray(times),
         *(open_, high, low, close),
         np.ascontiguousarray(average),
         np.ascontiguousarray(fills),
         bool((np.diff(times) == MINUTE).all()),
-        *block_extremes(*((average, average) if watches_average else (high, low))),
+        *block_extremes(*watched),
+        *block_swings(*watched),
     )
 
 
 # --- plain Python that compiles as it stands -----------------------------------------------------------------------
 
 
-def _outcome(minutes: Any, rules: Any, at: int, side: int, target: float, stop: float, longest: int) -> float:
+def _outcome(
+    minutes: Any, rules: Any, shapes: Any, declared: Any, trade: int, at: int, book: Any, prices: Any, shares: Any
+) -> Any:
     """The net result (percent) of a market order decided at the open of minute ``at``; NaN where it never fills."""
-    count = len(minutes.times)
+    count, side, longest = len(minutes.times), shapes.side[trade], shapes.minutes[trade]
     if rules.fills_at_open:
         at = next_fill(minutes, at)
         if at >= count or minutes.times[at] >= rules.frame_last:
@@ -110,8 +144,20 @@ def _outcome(minutes: Any, rules: Any, at: int, side: int, target: float, stop: 
             return np.nan
         entry = minutes.average[at - 1]
         due = min(minutes.times[at] + longest * MINUTE, rules.frame_last + 1)
-    target, stop = entry * target, entry * stop
-    price = entry
+    stop = entry * shapes.stop[trade]
+    if declared is not None:
+        number, _ = declare(declared.exits, trade, shapes.target[trade], book, prices, shares)
+        for i in range(number):
+            prices[i] *= entry
+        book[TRAIL_DISTANCE], book[EVEN_COSTS] = declared.distance[trade] * entry, declared.costs[trade]
+        open_book(book, side, entry, stop, entry, entry)
+        how = FILLED_AT_OPEN if rules.fills_at_open else FILLED_AT_AVERAGE
+        over = first_at(minutes.times, minutes.regular, due)
+        reason, _, price, _ = hold_declared(minutes, minutes, rules, book, prices, shares, number, how, at, over)
+        if reason < 0:  # the clock ends it, or the data
+            price = _price_at(minutes, rules, next_fill(minutes, over))
+        return marked(book, price, rules.slippage, rules.fee)
+    target, price = entry * shapes.target[trade], entry
     if not rules.fills_at_open or exit_at_entry(side, entry, target, stop) < 0:
         over = first_at(minutes.times, minutes.regular, due)
         reason, _, price, _, _, _ = hold(minutes, minutes, rules, side, target, stop, entry, entry, at, over)
@@ -129,23 +175,27 @@ def _price_at(minutes: Any, rules: Any, at: int) -> Any:
     return minutes.average[min(at, count - 1)]
 
 
-def _run(minutes: Any, rules: Any, shapes: Any, which: Any, starts: Any) -> Any:
+def _run(minutes: Any, rules: Any, shapes: Any, declared: Any, which: Any, starts: Any) -> Any:
     found = np.empty(which.shape)
+    levels = 0 if declared is None else len(declared.exits.targets)
+    book, prices, shares = np.empty(BOOK), np.empty(levels), np.empty(levels)
     for row in range(which.shape[0]):
         for column in range(which.shape[1]):
-            trade = which[row, column]
             found[row, column] = _outcome(
-                minutes, rules, starts[row, column], shapes.side[trade], shapes.target[trade], shapes.stop[trade],
-                shapes.minutes[trade],
-            )  # fmt: skip
+                minutes, rules, shapes, declared, which[row, column], starts[row, column], book, prices, shares)  # fmt: skip
     return found
 
 
-_PIECES: Final = (*PIECES, _price_at, _outcome)
+_PIECES: Final = (*PIECES, *pieces.PIECES, _price_at, _outcome)
 
 
 def outcomes(
-    minutes: Minutes, rules: FillRules, shapes: Shapes, which: NDArray[np.int64], starts: NDArray[np.int64]
+    minutes: Minutes,
+    rules: FillRules,
+    shapes: Shapes,
+    which: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    declared: Declared | None = None,
 ) -> NDArray[np.float64]:
     """Net results in percent, shape (rows, columns); NaN for an order that never fills.
 
@@ -157,6 +207,8 @@ def outcomes(
         The trades.
     which, starts
         Which trade, and the index of the minute at whose open it is decided; both of shape (rows, columns).
+    declared
+        What the trades declare besides; ``None``: nothing.
 
     Raises
     ------
@@ -164,14 +216,19 @@ def outcomes(
         Without numba.
     """
     found: NDArray[np.float64] = compiled(_run, globals(), _PIECES, purpose="bknb.luck")(
-        minutes, rules, shapes, which, starts
+        minutes, rules, shapes, declared, which, starts
     )
     return found
 
 
 def outcomes_plain(
-    minutes: Minutes, rules: FillRules, shapes: Shapes, which: NDArray[np.int64], starts: NDArray[np.int64]
+    minutes: Minutes,
+    rules: FillRules,
+    shapes: Shapes,
+    which: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    declared: Declared | None = None,
 ) -> NDArray[np.float64]:
     """The specification of ``outcomes``: plain Python."""
-    found: NDArray[np.float64] = _run(minutes, rules, shapes, which, starts)
+    found: NDArray[np.float64] = _run(minutes, rules, shapes, declared, which, starts)
     return found

@@ -9,11 +9,14 @@ import numpy as np
 
 from ..domain.execution import execution_model
 from ..domain.formatting import percent_text, share_text
+from ..domain.signal import Added, Reduced
+from ..domain.tick_grid import tick_ratio
 from ..domain.whole_number import whole_number
 from ..engine.minute_walk import look_back_begin, minutes_that_fill
 from ..engine.plan import Plan
 from ..errors import UsageError
-from ..kernels.random_trades import FillRules, Minutes, Shapes, minutes_of, outcomes
+from ..kernels.declared import Exits
+from ..kernels.random_trades import Declared, FillRules, Minutes, Shapes, minutes_of, outcomes
 from ..market.sessions import sessions_of
 from ..metrics.compounding import growth
 from ..reports.markup import Html, element, fragment, html_figures, text_figures
@@ -25,13 +28,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..domain.signal import Closed
+    from ..domain.signal import Closed, PositionEvent
 
 _AT_ONCE: Final = 4_000_000  # trades that are computed at a time
 _BARS: Final = 40
 _TALLEST: Final = 90.0  # px
-_OWN_ENDS: Final = ("take_profit", "stop_loss", "time_expired", "frame_end", "data_end")  # without anybody's decision
+_OWN_ENDS: Final = frozenset(
+    ("take_profit", "stop_loss", "trailing_stop", "breakeven", "time_expired", "frame_end", "data_end")
+)
+"""Close reasons without anybody's decision."""
+_OWN_CHANGES: Final = frozenset(("take_profit", "trailing_stop", "breakeven"))
+"""Reasons of events of positions without anybody's decision."""
 _FOREVER: Final = 2**40  # minutes
+_LEVELS: Final = 4  # of a ladder, or twice as many and so on: the loop is compiled for each number of them
 _LEAST_FILLED: Final = 0.5  # of the random trades; with fewer, the rest is another choice of moments
 
 
@@ -160,9 +169,10 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     """Return how a run compares with the same trades entered at random moments of the same candles.
 
     Each random run has the trades of the result: the same number, sides and longest durations, levels at the same
-    distances from the entry, the same costs and fills. Only the moments differ: each trade is entered on a random day,
-    in a random minute of its own hour of the day (of the market's time zone where it has sessions, else UTC), for
-    prices move more in some hours than in others. Of a run that was stopped, moments are those up to its stop.
+    distances from the entry, the same ladders, trailing and break-even stops, the same costs and fills. Only the
+    moments differ: each trade is entered on a random day, in a random minute of its own hour of the day (of the
+    market's time zone where it has sessions, else UTC), for prices move more in some hours than in others. Of a run
+    that was stopped, moments are those up to its stop.
 
     Trades that would overlap an earlier one, lasting as long as in the run, are drawn again up to thirty times; the
     result says how many still do. Where more than a tenth would, as for a strategy that is in the market most of the
@@ -194,8 +204,8 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     Raises
     ------
     UsageError
-        For a result without trades, or of a live run; where trades had a ladder, a trailing or break-even stop, or
-        something was decided while they were open; for a number that cannot be.
+        For a result without trades, or of a live run; where something was decided while trades were open; for a
+        number that cannot be.
     MissingDependency
         Without numba.
 
@@ -216,10 +226,12 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     closed = result.run_record.records.closed
     if not closed:
         raise UsageError("there is no trade that luck could explain\nbacktest a strategy that trades")
-    if (other := _other_exits(result)) is not None:
+    if _was_decided_about(result):
         raise UsageError(
-            "luck enters the same positions at other moments, each with at most one stop, one target and a deadline; "
-            f"in this run {other}\ncompare result.account with buy_and_hold, or run it without these exits"
+            "luck enters the same positions at other moments, with the exits that their signals declared; in this run "
+            "something was decided while they were open: by manage, by exit columns, or by hand\n"
+            "compare result.account with buy_and_hold, or declare these exits: a ladder in price_take_profit, "
+            "trailing=bknb.Trailing(...), breakeven=bknb.Breakeven(...), minute_estimated_time"
         )
     minutes, rules = market_of(result)
     ends = result.account_terms.end  # of a run that was stopped, the last moment it reached
@@ -232,6 +244,7 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     hours = hours_of(minutes.times, opened, first, last, "UTC" if sessions is None else sessions.zone)
     any_hour = why_any_hour(hours, lengths, last, seed)
     rng = np.random.default_rng(seed)
+    shapes, declared = shapes_of(closed), declared_of(closed, result.settings.price_tick)
     parts, filled, overlapping = [], 0, 0
     size = max(1, _AT_ONCE // len(closed))
     for at in range(0, n, size):
@@ -242,7 +255,7 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
             which = np.tile(np.arange(len(closed)), (rows, 1))
             starts = at_same_hours(rng, rows, hours, lengths, last)
             overlapping += int(crowded(starts, lengths, last).sum())
-        found = outcomes(minutes, rules, shapes_of(closed), which, starts)
+        found = outcomes(minutes, rules, shapes, which, starts, declared)
         filled += int(np.isfinite(found).sum())
         parts.append(_compounded(found))
     return Luck(
@@ -258,19 +271,17 @@ def luck(result: Result, n: int = 2000, *, seed: int = 0) -> Luck:
     )
 
 
-def _other_exits(result: Result) -> str | None:
-    """What else than a stop, a target and the clock had a part in the trades, if anything had."""
-    trades = result.run_record.records.closed
-    declared = {
-        "a ladder": any(trade.signal.targets for trade in trades),
-        "a trailing stop": any(trade.signal.trailing for trade in trades),
-        "a break-even stop": any(trade.signal.breakeven for trade in trades),
-    }
-    if names := [name for name, there in declared.items() if there]:
-        return f"some had {', '.join(names)}"
-    if result.is_managed or not all(trade.close_reason in _OWN_ENDS for trade in trades):
-        return "something was decided while they were open: by manage, by exit columns, or by hand"
-    return None
+def _was_decided_about(result: Result) -> bool:
+    """Whether something else than what signals declare, and the clock, had a part in the trades."""
+    records = result.run_record.records
+    if not all(trade.close_reason in _OWN_ENDS for trade in records.closed):
+        return True
+    return any(_reason(event) not in _OWN_CHANGES for event in records.positions)
+
+
+def _reason(event: PositionEvent) -> str:
+    """Why a position changed."""
+    return (event.fill.reason or "add") if isinstance(event, Added | Reduced) else event.reason
 
 
 def _compounded(results: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -328,3 +339,32 @@ def shapes_of(closed: Sequence[Closed]) -> Shapes:
         np.where(np.isnan(stop), -side * np.inf, stop),
         np.array(minutes, dtype=np.int64),
     )
+
+
+def declared_of(closed: Sequence[Closed], tick: float | None) -> Declared | None:
+    """Return the ladders, trailing and break-even stops of closed trades, for any entry; ``None``: there is none."""
+    signals = [trade.signal for trade in closed]
+    if not any(signal.targets or signal.trailing or signal.breakeven for signal in signals):
+        return None
+    entry = np.array([signal.price_open for signal in signals])
+    levels = _LEVELS
+    while levels < max(len(signal.targets) for signal in signals):
+        levels *= 2
+    prices, shares = np.full((2, levels, len(signals)), np.nan)
+    trailing, after, breakeven = np.full((3, len(signals)), np.nan)
+    distance, costs = np.zeros(len(signals)), np.ones(len(signals))
+    for at, signal in enumerate(signals):
+        for level, target in enumerate(signal.targets):
+            prices[level, at], shares[level, at] = target.price / signal.price_open, target.share
+        if signal.trailing is not None:
+            trailing[at], after[at] = signal.trailing.percent or 0.0, signal.trailing.after
+            distance[at] = (signal.trailing.distance or 0.0) / entry[at]
+        if signal.breakeven is not None:
+            breakeven[at], costs[at] = signal.breakeven.after, signal.breakeven.plus == "costs"
+    unit, scale = (1, 1) if tick is None else tick_ratio(tick)
+    never = np.zeros(len(signals), dtype=np.bool_)
+    exits = Exits(
+        *(never, never, trailing, after, breakeven, tuple(prices), tuple(shares)),
+        *(np.nan if tick is None else float(tick), float(unit), float(scale)),
+    )
+    return Declared(exits, distance, costs)
