@@ -34,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         A stop loss nearer, or farther, than this (percent of the entry) is refused; 0 and ``None``: any on the right
         side.
     max_signal_lifetime_minutes
-        The longest ``minute_estimated_time`` a signal may ask for; ``None``: any.
+        The longest ``minute_estimated_time`` a signal may ask for, and the longest ``valid`` of an add; ``None``: any.
     max_adds
         How many times a position may be added to; 0: never.
     price_tick

@@ -115,6 +115,15 @@ def test_a_trial_of_one_that_manages_is_the_backtest_of_its_code(execution: str)
     assert verdict.result.stops.to_dict() == plain.stops.to_dict()
 
 
+@pytest.mark.slow
+def test_a_memo_that_is_refused_in_a_run_is_refused_in_a_trial() -> None:
+    _, draft = reasons(reply(MANAGED.replace("side=", "memo={1: 2}, side=")))
+    assert draft is not None
+    trial = DraftTrials("BTCUSDT", Exchange("demo", DemoSource()), Settings(), lead_days=5)
+    verdict = asyncio.run(trial(draft, WEEK, look_ahead=False))
+    assert any("with texts as keys: memo has the key 1 (int)" in str(each) for each in verdict.objections)
+
+
 def test_the_program_of_a_proposal_registers_manage() -> None:
     cell = Cell(kind="code", source=f"%%strategy one --interval 1h\n{lint(MANAGED).code}")
     assert program([cell]).rstrip().endswith('interval="1h", get_signal=get_signal, manage=manage)')

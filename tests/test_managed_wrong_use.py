@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import date
 from math import nan
 from typing import Any
 
@@ -58,6 +59,13 @@ SIGNALS: dict[str, tuple[dict[str, Any], str]] = {
     "a number as break-even": ({"breakeven": 1.0}, "breakeven must be bknb.Breakeven(after=…) or None, got float: 1.0"),
     "a memo that is none": ({"memo": [1]}, "memo must be a mapping that JSON can hold, got list"),
     "a memo of objects": ({"memo": {"a": object()}}, "memo must be a mapping that JSON can hold"),
+    "a memo by number": ({"memo": {1: 2}}, "with texts as keys: memo has the key 1 (int); write '1'"),
+    "a memo by number within": ({"memo": {"legs": [0, {2: 1}]}}, "memo['legs'][1] has the key 2 (int); write '2'"),
+    "a memo of moments": ({"memo": {"at": date(2024, 1, 1)}}, "memo['at'] is datetime.date(2024, 1, 1) (date); wri"),
+    "a memo of a set": ({"memo": {"seen": {1}}}, "memo['seen'] is {1} (set); write a text, a finite number"),
+    "a memo of no number": ({"memo": {"a": float("nan")}}, "memo['a'] is nan (float); write a text, a finite number"),
+    "a memo nobody can write": ({"memo": {"a": "\ud800"}}, "memo must be a mapping that JSON can hold: 'utf-8' codec"),
+    "a ladder by price": ({"price_take_profit": {104: 0.5}}, "got a mapping: {104: 0.5}; list(….items()) makes pairs"),
     "a memo of many bytes": ({"memo": {"a": "é" * 9_000}}, "memo must be at most 16384 bytes of JSON, got 18008"),
     "a long memo": ({"memo": {"a": "x" * 20_000}}, "memo must be at most 16384 bytes of JSON, got"),
     "half a minute": ({"minute_estimated_time": 0.5}, "minute_estimated_time must be a whole number, got 0.5"),
@@ -96,6 +104,9 @@ ANSWERS: dict[str, tuple[Any, str]] = {
     "a target below": (Move(price_take_profit=99.0), "a long's price_take_profit 99 must be above the last close 100"),
     "a target that is none": (Move(price_take_profit="a lot"),
         "a finite number above 0, a ladder or None, got 'a lot'"),
+    "a ladder by price": (Move(price_take_profit={104: 0.5}), "got a mapping: {104: 0.5}; list(….items()) makes pairs"),
+    "an add for too long": (Add(1.0, price_open=99.0, valid=2000),
+        "valid 2000 of Add is above max_signal_lifetime_minutes = 1440; settings={'max_signal_lifetime_minutes': No"),
     "a ladder of more": (Move(price_take_profit=[(104.0, 0.7), (105.0, 0.7)]), "add up to 1.4"),
     "no minutes": (Move(minute_estimated_time=0), "minute_estimated_time must be above 0, got 0"),
     "a trail that is none": (Move(trailing=2.0), "trailing must be bknb.Trailing(percent=…, after=…) or None"),
@@ -113,7 +124,12 @@ ANSWERS: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_wrong_answer_says_what_to_do(name: str) -> None:
     answer, text = ANSWERS[name]
-    row = Row(name, bknb.Signal(position="long", price_stop_loss=90.0), answers={4: answer}, settings={"max_adds": 2})
+    row = Row(
+        name,
+        bknb.Signal(position="long", price_stop_loss=90.0),
+        answers={4: answer},
+        settings={"max_adds": 2, "max_signal_lifetime_minutes": 1440},
+    )
     (rejected,) = run_of(row, "pessimistic").records.rejected
     assert text in rejected.reasons[0].text
 
@@ -170,6 +186,12 @@ def test_wrong_registrations() -> None:
         make_strategy("a", lambda: None, interval="1m", manage=5)  # type: ignore[arg-type]
     with pytest.raises(bknb.UsageError, match="strategy 'a' has a manage_interval and no manage\ngive manage="):
         make_strategy("a", lambda: None, interval="1m", manage_interval="5m")
+    with pytest.raises(
+        bknb.UsageError, match=r"price by name; what is open is decided about by a second function, manage"
+    ):
+        make_strategy("a", lambda ctx, position: None, interval="1m")
+    with pytest.raises(bknb.UsageError, match="its parameters: fast\nwhere it is one of manage, give manage= too"):
+        make_strategy("a", lambda ctx, fast=1: None, interval="1m", params={"most": 5})
     with pytest.raises(bknb.UsageError, match="max_adds must be a whole number of at least 0, got -1"):
         bknb.set_config(max_adds=-1)
 

@@ -112,7 +112,10 @@ def test_a_position_with_the_id_of_an_earlier_one_has_its_own_stops_and_fills() 
     assert result.stops.attrs["left_out"] == 0
     assert [(until - at) / pd.Timedelta("1min") for at, until in zip(result.stops["at"], result.stops["until"],
             strict=True)] == [1, 2, 1, 4, 4, 25]  # fmt: skip
-    assert [[price for _, price in stairs] for stairs in stairs_of(result)] == [[95.0, 98.0, 98.5, 98.5], [94.0, 96.0, 96.0]]
+    assert [[price for _, price in stairs] for stairs in stairs_of(result)] == [
+        [95.0, 98.0, 98.5, 98.5],
+        [94.0, 96.0, 96.0],
+    ]
     last = records.closed.pop()  # as it was before the end of the frame
     records.events.remove(last)
     assert [(row["signal_id"], row["kind"]) for row in fill_rows(records, bknb.Settings())] == [

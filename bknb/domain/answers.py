@@ -67,7 +67,8 @@ class Add(ByName, frozen=True):
     note
         Free text that travels with the fill.
     valid
-        Minutes that a limit rests; ``None``: as long as a resting entry does.
+        Minutes that a limit rests, at most ``max_signal_lifetime_minutes`` where that is set; ``None``: as long as a
+        resting entry does.
 
     Examples
     --------

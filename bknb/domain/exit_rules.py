@@ -44,11 +44,13 @@ def read_ladder(value: object) -> Ladder | Reason:
     'a ladder in price_take_profit is a list of pairs (price, share), such as [(104.0, 0.5), (108.0, 0.25)], got 104'
     """
     levels: list[tuple[float, float]] = []
+    what = "a ladder in price_take_profit is a list of pairs (price, share), such as [(104.0, 0.5), (108.0, 0.25)]"
+    if isinstance(value, Mapping):
+        return Reason("ladder", f"{what}, got a mapping: {dict(value)!r:.80}; list(….items()) makes pairs of it")
     assert isinstance(value, list | tuple)  # the caller looked  # noqa: S101
     for pair in value:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            what = "a list of pairs (price, share), such as [(104.0, 0.5), (108.0, 0.25)]"
-            return Reason("ladder", f"a ladder in price_take_profit is {what}, got {pair!r:.80}")
+            return Reason("ladder", f"{what}, got {pair!r:.80}")
         price, share = (each.item() if hasattr(each, "item") else each for each in pair)
         if not is_positive(price):
             return Reason("ladder", f"each price of a ladder must be a finite number above 0, got {price!r:.80}")
@@ -146,10 +148,30 @@ def memo_text(memo: object) -> str | Reason:
         return ""
     if not isinstance(memo, Mapping):
         return Reason("memo", f"memo must be a mapping that JSON can hold, got {type(memo).__name__}")
+    if fault := _not_in_json(memo, "memo"):
+        return Reason("memo", f"memo must be a mapping that JSON can hold, with texts as keys: {fault}")
     try:
         text = msgspec.json.encode(memo)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+    except (ValueError, msgspec.MsgspecError) as error:  # a text that cannot be written
         return Reason("memo", f"memo must be a mapping that JSON can hold: {error}")
     if len(text) > _LONGEST_MEMO:
         return Reason("memo", f"memo must be at most {_LONGEST_MEMO} bytes of JSON, got {len(text)}")
     return text.decode()
+
+
+def _not_in_json(value: object, name: str) -> str:
+    """What of a value would not come back from JSON as it is, with what to write; empty: nothing but tuples."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            if not isinstance(key, str):
+                return f"{name} has the key {key!r:.60} ({type(key).__name__}); write {str(key)!r:.60}"
+            if fault := _not_in_json(each, f"{name}[{key!r:.60}]"):
+                return fault
+        return ""
+    if isinstance(value, list | tuple):
+        return next((fault for at, each in enumerate(value) if (fault := _not_in_json(each, f"{name}[{at}]"))), "")
+    if value is None or isinstance(value, bool | str) or is_number(value):
+        return ""
+    return (
+        f"{name} is {value!r:.60} ({type(value).__name__}); write a text, a finite number, True, False, None or a list"
+    )

@@ -242,6 +242,9 @@ def _judge_add(judged: _Judged, answer: Add, state: Holding, given: Managed, rul
     if valid is not None and (not isinstance(valid, int) or isinstance(valid, bool) or valid <= 0):
         text = "valid of Add must be whole minutes above 0, or None"
         reasons.append(Reason("add_valid", f"{text}, got {valid!r:.60}"))
+    elif isinstance(valid, int) and (longest := rules.settings.max_signal_lifetime_minutes) and valid > longest:
+        text = f"valid {valid} of Add is above max_signal_lifetime_minutes = {longest}"
+        reasons.append(Reason("add_valid", f"{text}; {allow('max_signal_lifetime_minutes', None)}"))
     count = judged.book.adds + sum(isinstance(one, Add) for one in judged.sizes)
     if judged.cancels is not None:
         count -= sum(order.kind == "add" for order in judged.book.orders)

@@ -5,6 +5,7 @@ Levels are judged against the last close. A stop at or beyond it, and a deadline
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -136,7 +137,7 @@ def _broken(move: Move, state: Holding, close: float, rules: Rules) -> list[Reas
 def _broken_target(target: object, state: Holding, close: float, sign: int) -> list[Reason]:
     if target is msgspec.UNSET or target is None:
         return []
-    if isinstance(target, list | tuple):
+    if isinstance(target, list | tuple | Mapping):
         ladder = read_ladder(target)
         if isinstance(ladder, Reason):
             return [ladder]

@@ -66,7 +66,8 @@ class Signal(ByName, frozen=True, kw_only=True):
         A stop that follows the best price, and one that moves once to the entry; see ``bknb.Trailing`` and
         ``bknb.Breakeven``. The tightest of all stops is in force.
     memo
-        Values for ``manage``, as a mapping that JSON can hold: ``position.memo`` there, also after a restart.
+        Values for ``manage``, as a mapping that JSON can hold, with texts as keys: ``position.memo`` there, also after
+        a restart. A tuple comes back as a list.
 
     Notes
     -----

@@ -79,7 +79,7 @@ def read_answer(answer: object) -> Signal | Reason:
             "shape", f"a strategy returns None or bknb.Signal(...), got {type(answer).__name__}: {shown(answer, 80)}"
         )
     target = with_python_lists(values)
-    if isinstance(target, list | tuple):
+    if isinstance(target, list | tuple | Mapping):
         ladder = read_ladder(target)
         if isinstance(ladder, Reason):
             return ladder

@@ -153,8 +153,9 @@ def checked_params(
         if one not in own:
             near = get_close_matches(str(one), own, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
+            beside = "" if near or manage is not None else "\nwhere it is one of manage, give manage= too"
             raise UsageError(
-                f"strategy {name!r} has no parameter {one!r}{hint}\nits parameters: {', '.join(own) or 'none'}"
+                f"strategy {name!r} has no parameter {one!r}{hint}\nits parameters: {', '.join(own) or 'none'}{beside}"
             )
     return chosen
 

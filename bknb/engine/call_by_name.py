@@ -112,9 +112,11 @@ def _wanted(function: Callable[..., Any], known: tuple[str, ...], who: str) -> l
             wanted.append(parameter.name)
         elif parameter.default is parameter.empty:
             name = _name_of(function, who)
+            advice = "give other parameters a default"
+            if parameter.name == "position":
+                advice = "what is open is decided about by a second function, manage(ctx, position)"
             raise UsageError(
-                f"{name} asks for {parameter.name!r}\n{who} may ask for any of {', '.join(known)} by name; "
-                "give other parameters a default"
+                f"{name} asks for {parameter.name!r}\n{who} may ask for any of {', '.join(known)} by name; {advice}"
             )
     return wanted
 

@@ -1,8 +1,9 @@
 """Trades entered at given minutes, each on its own: sides, levels and durations in, net results out.
 
 The rules are those of ``domain/execution.py`` and ``domain/lifecycle.py`` for a market order; trades of which none has
-a ladder, a trailing or a break-even stop take a loop compiled without these (``declared`` is ``None``). ``outcomes_plain`` is the
-specification; ``outcomes`` does the same compiled, and jumps over blocks of minutes in which nothing can happen.
+a ladder, a trailing or a break-even stop take a loop compiled without these (``declared`` is ``None``).
+``outcomes_plain`` is the specification; ``outcomes`` does the same compiled, and jumps over blocks of minutes in which
+nothing can happen.
 """
 
 from __future__ import annotations
@@ -181,8 +182,8 @@ def _run(minutes: Any, rules: Any, shapes: Any, declared: Any, which: Any, start
     book, prices, shares = np.empty(BOOK), np.empty(levels), np.empty(levels)
     for row in range(which.shape[0]):
         for column in range(which.shape[1]):
-            found[row, column] = _outcome(
-                minutes, rules, shapes, declared, which[row, column], starts[row, column], book, prices, shares)  # fmt: skip
+            trade, at = which[row, column], starts[row, column]
+            found[row, column] = _outcome(minutes, rules, shapes, declared, trade, at, book, prices, shares)
     return found
 
 

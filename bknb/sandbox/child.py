@@ -17,8 +17,9 @@ import numpy as np
 from ..domain import managed_minute, managing  # noqa: F401 -- files cannot be opened afterwards
 from ..domain.answers import Move, Reduce, read_answers
 from ..domain.execution import execution_model
+from ..domain.exit_rules import memo_text
 from ..domain.interval import MINUTE_MS
-from ..domain.signal import Signal
+from ..domain.signal import Reason, Signal
 from ..domain.validation import read_answer
 from ..engine.backtest import BacktestRun
 from ..engine.call_by_name import calling_by_name, managing_by_name
@@ -213,7 +214,7 @@ class _Run:
         if answer is None:
             return None
         read = read_answers(answer)
-        if read.faults:
+        if read.faults or any(_is_lossy(one.memo) for one in read.answers if isinstance(one, Move | Signal)):
             return answer
         self.managed.append((ctx.when_ms, sent(read.answers)))
         if len(self.managed) >= _MOST_ANSWERS:
@@ -225,7 +226,7 @@ class _Run:
         if answer is None:
             return None
         signal = read_answer(answer)
-        if not isinstance(signal, Signal):
+        if not isinstance(signal, Signal) or _is_lossy(signal.memo):
             return answer
         signal = _plain(signal)
         self.answers.append((ctx.when_ms, signal))
@@ -289,8 +290,13 @@ def _plain(signal: Signal) -> Signal:
         id=None if signal.id is None else str(signal.id)[:200],
         trailing=signal.trailing,
         breakeven=signal.breakeven,
-        memo=None if signal.memo is None else msgspec.to_builtins(signal.memo, str_keys=True),
+        memo=signal.memo,
     )
+
+
+def _is_lossy(memo: object) -> bool:
+    """Return whether a memo would come out of JSON as another: it is rejected here as it is outside."""
+    return memo not in (None, msgspec.UNSET) and isinstance(memo_text(memo), Reason)
 
 
 def _plain_target(target: Any) -> Any:
