@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,12 +16,14 @@ from scenarios import MINUTE, ORIGIN, source
 from worlds import LENGTH, MODELS, SEEDS, SETTINGS, walk
 
 import bknb
+from bknb.config import Settings
 from bknb.domain.position_money import average_price, held
 from bknb.domain.signal import Added, Closed, Moved, Opened, Reduced
 from bknb.engine.backtest import BacktestRun
 from bknb.engine.build import make_strategy
 from bknb.engine.plan import plan_backtest
 from bknb.kernels.first_touch import first_trailed, first_trailed_plain
+from bknb.runs.fill_table import fill_rows
 
 
 def drawn(seed: int) -> Callable[..., Any]:
@@ -169,6 +172,19 @@ def test_shares_and_money_are_conserved(model: str, seed: int) -> None:
         assert abs(parts.pnl_percentage - money(event)) < 1e-9
         average = average_price(event.fills)
         assert event.average_price in (None, average)
+
+
+def test_costs_of_fills_add_up_to_those_of_their_trade() -> None:
+    records = run(1, "pessimistic").records
+    fills = pd.DataFrame(fill_rows(records, Settings(percent_fee=0.1, percent_slippage=0.1)))
+    assert {"add", "reduce"} <= set(fills["kind"])
+    assert {event.signal.position for event in records.closed} == {"long", "short"}
+    for event in records.closed:
+        mine, pnl = fills[fills["signal_id"] == event.signal.id], event.pnl
+        sign = 1 if event.signal.position == "long" else -1
+        assert mine["fee_percentage"].sum() == pytest.approx(pnl.fee_percentage)
+        rest = sign * pnl.gross_percentage * 0.1 / (100 + sign * 0.1)
+        assert mine["slippage_percentage"].sum() == pytest.approx(pnl.slippage_percentage - rest)
 
 
 def money(event: Closed) -> float:

@@ -136,6 +136,11 @@ class Result:
         ``share`` is in units of the first size, percentages are of the cost of the position's first fill, and ``maker``
         says that a resting order filled at its level.
 
+        Fees of the fills of a position add up to those of its trade. Slippage adds up to a little less for a long that
+        gains, by ``gross_percentage * s / (100 + s)`` with ``s = settings.percent_slippage``, and for a short to more,
+        by ``gross_percentage * s / (100 - s)``: the gross result of a trade is in percent of its entry price without
+        slippage, and gross less fees less slippage is net.
+
         Examples
         --------
         >>> import bknb
