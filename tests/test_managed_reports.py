@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from managed_run import run
 from order_events import opened, waiting
-from scenarios import MINUTE, ORIGIN
+from scenarios import MINUTE, ORIGIN, source
 from test_managed_equity import result_of
 
 import bknb
@@ -146,6 +147,40 @@ def test_the_report_says_that_there_was_no_stop() -> None:
     assert said in run(signal=bknb.Signal(side="long", minute_estimated_time=9)).report()
     at_once = bknb.Trailing(percent=1.0)
     assert "no stop" not in summary_text(run(signal=bknb.Signal(side="long", trailing=at_once)))
+
+
+def turning(*, rows: bool = False, **declared: Any) -> str:
+    """The summary of a strategy whose signals change sides, and that has no ``manage``."""
+
+    def get_signal(when: Any) -> bknb.Signal:
+        return bknb.Signal(side="long" if when.minute < 15 else "short", price_stop_loss=50.0, **declared)
+
+    def get_signals(candles: bknb.Candles) -> Any:
+        nothing = np.full(len(candles), np.nan)
+        levels = {"price_take_profit": nothing, "price_stop_loss": 50.0, "minute_estimated_time": nothing}
+        return {"position": 1, **levels, **declared}
+
+    made = bknb.add_strategy("turns", interval="1m", **{"get_signals" if rows else "get_signal":
+                             get_signals if rows else get_signal})  # fmt: skip
+    candles = [(ORIGIN + k * MINUTE, *(100.0,) * 4, 1.0) for k in range(-60, 40)]
+    frame = (ORIGIN, ORIGIN + 30 * MINUTE)
+    return summary_text(bknb.backtest("BTCUSDT", strategy=made, exchange=source(candles), frame=frame))
+
+
+def test_a_strategy_that_turns_round_by_its_signals_alone_is_told_of_manage() -> None:
+    told = "no way out of a gain: 1 of 1 positions had no target, no deadline and no trailing stop, and "
+    how = "manage(ctx, position) can return bknb.Close(), or [bknb.Close(), bknb.Signal(...)] to turn round"
+    asked = "get_signal is not asked meanwhile, so a signal of the other side changes nothing; "
+    assert told + asked + how in turning()
+    found = turning(rows=True)
+    assert told + "rows of get_signals open positions and turn none round" in found
+    assert "columns exit_long and exit_short close a position, and " + how in found
+    ends: tuple[dict[str, Any], ...] = (
+        {"minute_estimated_time": 5}, {"price_take_profit": 150.0}, {"trailing": bknb.Trailing(percent=1.0)},
+        {"rows": True, "exit_long": False, "exit_short": False},
+    )  # fmt: skip
+    assert not [one for one in ends if "no way out" in turning(**one)]
+    assert "no way out" not in summary_text(run(signal=bknb.Signal(side="long"), manage=lambda: None))
 
 
 def test_a_plain_run_says_nothing_of_it() -> None:

@@ -95,6 +95,11 @@ class BacktestRun:
         return Flat() if self._loop is None else self._loop.state
 
     @property
+    def manages(self) -> bool:
+        """Whether the strategy is asked about what is open, by ``manage`` or by columns that say where to leave."""
+        return (self.plan if self._loop is None else self._loop).strategy.manages
+
+    @property
     def frame_name(self) -> str | None:
         """The name of the frame, when it has one."""
         return self.plan.frame.name

@@ -13,7 +13,7 @@ from ..domain.gates import GATES
 from ..metrics.account_definitions import ACCOUNT_DEFINITIONS
 from ..metrics.definitions import DEFINITIONS, label_of
 from ..metrics.missing import explained_text
-from .managed_rows import TRADE_COLUMNS, managed_text, step_rows, trade_cells, without_stop
+from .managed_rows import TRADE_COLUMNS, managed_text, step_rows, trade_cells, without_stop, without_way_out
 from .refusals import counted, refused_by_rule, rejected_by_rule
 
 if TYPE_CHECKING:
@@ -325,7 +325,12 @@ def _remarks(result: Any) -> tuple[str, ...]:
     if 0 < held < GATES.min_trades:
         positions = f"{held} position{'' if held == 1 else 's'}"
         remarks.append(f"{positions} alone: figures of a year and ratios of so few say nothing about the next ones")
-    return (*remarks, *without_stop(result), *([] if result.measured.has_volume else [_NO_VOLUME]))
+    return (
+        *remarks,
+        *without_stop(result),
+        *without_way_out(result),
+        *([] if result.measured.has_volume else [_NO_VOLUME]),
+    )
 
 
 def backtest_info(result: Any) -> BacktestInfo:

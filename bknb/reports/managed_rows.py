@@ -51,6 +51,25 @@ def without_stop(result: Any) -> tuple[str, ...]:
     )
 
 
+def without_way_out(result: Any) -> tuple[str, ...]:
+    """A remark that nothing ends positions which go well, and what would; empty where something does."""
+    record = result.run_record
+    if record.manages:
+        return ()
+    opened = [event.signal for event in result.events if isinstance(event, Opened)]
+    ends = ("price_take_profit", "minute_estimated_time", "trailing")
+    bare = sum(all(getattr(signal, name) is None for name in ends) for signal in opened)
+    if not bare:
+        return ()
+    had = f"{bare:,} of {len(opened):,} positions had no target, no deadline and no trailing stop"
+    rows = record.plan.strategy.get_signals is not None
+    asks = "rows of get_signals open positions and turn none round" if rows else "get_signal is not asked meanwhile"
+    columns = "columns exit_long and exit_short close a position, and " if rows else ""
+    how = "manage(ctx, position) can return bknb.Close(), or [bknb.Close(), bknb.Signal(...)] to turn round"
+    told = f"no way out of a gain: {had}, and {asks}, so a signal of the other side changes nothing; {columns}{how}"
+    return (told,)
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 

@@ -228,6 +228,8 @@ class RunRecord:
         Source text of the user's functions, where it was read before the run.
     rules
         The rules of a backtest; ``None`` for a live run.
+    manages
+        Whether the strategy was asked about what was open.
     reached
         The last moment a backtest came to, UTC ms; ``None`` for a live run, whose last moment that is.
     measured
@@ -247,6 +249,7 @@ class RunRecord:
     candles: RunCandles
     candles_from: str
     code: Any = None
+    manages: bool = True
     rules: Rules | None = None
     tries: Tries | None = None
     counted: int | None = None  # minutes of the run, where its candles were released
@@ -346,6 +349,7 @@ def record_of(run: BacktestRun | LiveRun) -> RunRecord:
         candles=RunCandles(run.plan.symbol, lambda: loaded),
         candles_from=f"{source.__class__.__name__} {source.name}",
         code=run.code,
+        manages=run.manages if isinstance(run, BacktestRun) else run.plan.strategy.manages,
         rules=run.rules if isinstance(run, BacktestRun) else None,
         reached=run.reached if isinstance(run, BacktestRun) else None,
     )
