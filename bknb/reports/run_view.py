@@ -109,6 +109,11 @@ class Level:
         return Level(row, *percents, price, when, row.price_stop_loss, targets, trails=trails)
 
     @property
+    def key(self) -> SignalKey:
+        """Its id and the moment it was decided at, UTC milliseconds."""
+        return key_of(self.row)
+
+    @property
     def is_open(self) -> bool:
         """Whether it is an open position, not a scheduled entry."""
         return isinstance(self.row, OpenSignal)

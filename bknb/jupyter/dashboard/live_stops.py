@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...domain.signal import key_of
 from ...errors import DataError
 from ...reports.equity_arrays import stairs_of
 from .updates import REST_FACTOR
@@ -47,7 +46,7 @@ class LiveStops:
             can_tell = any(level.since >= int(times[0]) for level in trailing)  # else its first candles are gone
             self._set_stairs(view, task, int(times[-1]) if can_tell else 0)
         for level in trailing:
-            if view.last_ms is not None and key_of(level.row) in view.positions_managed:
+            if view.last_ms is not None and level.key in view.positions_managed:
                 view.extend_stop(level, view.last_ms)
 
     def _set_stairs(self, view: RunView, task: Any, moment: int) -> None:
